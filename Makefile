@@ -1,0 +1,74 @@
+# A thin front: every target is one command, and `make` alone lists them. ARGS="…" is passed on where a command takes options.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: ## install the locked dependencies and the project into .venv
+	@sh scripts/setup.sh
+
+.PHONY: demo
+demo: setup ## play Stripe traffic through a local server (ARGS="--events 2000 --json")
+	@$(BIN)/billing demo $(ARGS)
+
+.PHONY: serve
+serve: setup ## run the HTTP server (ARGS="--port 8080")
+	@$(BIN)/billing serve $(ARGS)
+
+.PHONY: worker
+worker: setup ## run a dispatch worker
+	@$(BIN)/billing worker $(ARGS)
+
+.PHONY: dev-up
+dev-up: setup ## start the local Postgres and Valkey
+	@$(BIN)/billing embedded start $(ARGS)
+
+.PHONY: dev-down
+dev-down: setup ## stop the local Postgres and Valkey
+	@$(BIN)/billing embedded stop $(ARGS)
+
+.PHONY: stripe-setup
+stripe-setup: setup ## prepare a Stripe account: products, prices, webhook endpoint
+	@$(BIN)/billing stripe setup $(ARGS)
+
+.PHONY: stripe-replay
+stripe-replay: setup ## process stored events again (ARGS="--help" lists the choices)
+	@$(BIN)/billing events replay $(ARGS)
+
+.PHONY: test
+test: setup ## run every test (ARGS="-k webhook")
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-stripe
+test-stripe: setup ## run the tests that have stripe in their name or path
+	@$(BIN)/python -m pytest -k stripe $(ARGS)
+
+.PHONY: lint
+lint: setup ## check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: types
+types: setup ## check types
+	@$(BIN)/mypy
+
+.PHONY: imports
+imports: setup ## check who may import whom
+	@$(BIN)/lint-imports
+
+.PHONY: lock
+lock: setup ## renew uv.lock and requirements-dev.txt after a change of dependencies
+	@$(BIN)/nox --session lock -- --write
+
+.PHONY: build
+build: setup ## build the wheel and the sdist into dist/ and try the wheel in an empty environment
+	@$(BIN)/nox --session build
+
+.PHONY: clean
+clean: ## remove build output and caches; .venv and the data in .billing stay
+	@rm -rf dist build .nox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,107 @@
+"""Checks in environments of their own: `nox` runs all of them, `nox --session unit-3.12` one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.11"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+LOCKED_REQUIREMENTS = Path("requirements-dev.txt")
+LOCKED_REQUIREMENTS_HEADER = "# uv.lock in the form pip reads. Written by `make lock`; do not edit.\n"
+
+
+def install_locked(session: nox.Session) -> None:
+    """Install the project and its development tools at the locked versions."""
+    if session.venv_backend == "uv":
+        environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
+        session.run_install("uv", "sync", "--frozen", "--extra", "all", "--group", "dev", env=environment)
+    else:
+        session.install("--require-hashes", "--requirement", str(LOCKED_REQUIREMENTS))
+        session.install("--no-deps", "--editable", ".")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    install_locked(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types."""
+    install_locked(session)
+    session.run("mypy")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check who may import whom."""
+    install_locked(session)
+    session.run("lint-imports")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Check that uv.lock fits pyproject.toml and requirements-dev.txt fits uv.lock; `-- --write` renews both."""
+    session.install("uv")
+    write = "--write" in session.posargs
+    session.run("uv", "lock", *([] if write else ["--check"]))
+    export = ["uv", "export", "--frozen", "--extra", "all", "--group", "dev", "--no-emit-project"]
+    exported = session.run(*export, "--no-annotate", "--no-header", "--quiet", silent=True)
+    text = f"{LOCKED_REQUIREMENTS_HEADER}{exported}"
+    if write:
+        LOCKED_REQUIREMENTS.write_text(text, encoding="utf-8")
+    elif LOCKED_REQUIREMENTS.read_text(encoding="utf-8") != text:
+        session.error(f"{LOCKED_REQUIREMENTS} does not match uv.lock: run `make lock`")
+
+
+@nox.session(python=PYTHONS)
+def unit(session: nox.Session) -> None:
+    """Run the tests that need no server."""
+    install_locked(session)
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def contract(session: nox.Session) -> None:
+    """Run every port's contract against every adapter."""
+    install_locked(session)
+    session.run("pytest", "tests/contract", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def integration(session: nox.Session) -> None:
+    """Run the tests that put whole processes together."""
+    install_locked(session)
+    session.run("pytest", "tests/integration", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist and from it the wheel, then try the wheel alone and with its extras in an empty environment."""
+    session.install("build")
+    dist = Path("dist")
+    for old in dist.glob("billing_core-*"):
+        old.unlink()
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    (wheel,) = (path.resolve() for path in dist.glob("billing_core-*.whl"))
+
+    environment = Path(session.create_tmp()).resolve() / "wheel"
+    session.run("python", "-m", "venv", "--clear", str(environment))
+    scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
+    python = str(scripts / "python")
+    pip_install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+
+    session.run(*pip_install, str(wheel), external=True)
+    session.run(python, "scripts/import_core_alone.py", external=True)
+    session.run(*pip_install, f"{wheel}[all]", external=True)
+    session.run(python, "scripts/import_core_alone.py", external=True)
+    session.run(str(scripts / "billing"), "--help", external=True)
