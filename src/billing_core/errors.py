@@ -1,0 +1,83 @@
+"""Every error of the billing loop: a stable code, and whether trying again can help."""
+
+from typing import ClassVar
+
+
+class BillingError(Exception):
+    """Base of all our errors.
+
+    `code` is snake_case and stable: it is the metric label, the dispatch reason's neighbour and the CLI's word.
+    `retryable` says whether the same call can succeed later without anybody changing anything.
+    """
+
+    code: ClassVar[str] = "billing_error"
+    retryable: ClassVar[bool] = False
+
+
+# --- intake -----------------------------------------------------------------------------------------------------
+
+
+class WebhookError(BillingError):
+    """A webhook that must not be stored: the sender is not the provider, or what it signed is no event."""
+
+    code = "webhook_error"
+
+
+class SignatureVerificationError(WebhookError):
+    """No configured secret matches the signature, or there is none. Somebody else sent this, or a secret is wrong."""
+
+    code = "bad_signature"
+
+
+class StaleSignatureError(SignatureVerificationError):
+    """The signature is right but its timestamp is outside the tolerance: a recorded request, or a wrong clock."""
+
+    code = "stale_signature"
+
+
+class MalformedEventError(WebhookError):
+    """Signed bytes that are no event envelope: a bug at the sender, or a secret in the wrong hands."""
+
+    code = "malformed_event"
+
+
+# --- storage and bus --------------------------------------------------------------------------------------------
+
+
+class StoreUnavailableError(BillingError):
+    """The database did not answer in time, or refused to write. The provider will deliver again."""
+
+    code, retryable = "store_unavailable", True
+
+
+class EventBusUnavailableError(BillingError):
+    """The bus did not take or give entries in time. The history in the repository is complete all the same."""
+
+    code, retryable = "event_bus_unavailable", True
+
+
+# --- folding ----------------------------------------------------------------------------------------------------
+
+
+class FoldingError(BillingError):
+    """An event that contradicts what we know. Nothing of it is applied; an operator decides."""
+
+    code = "folding_error"
+
+
+class TenantConflictError(FoldingError):
+    """The event names another tenant than the one its customer is linked to. Neither tenant is touched."""
+
+    code = "tenant_conflict"
+
+
+class UnknownPriceError(FoldingError):
+    """No price of the subscription is in the price map: add it to STRIPE_PRODUCT_PRICE_MAP, then replay."""
+
+    code = "unknown_price"
+
+
+class ConfigurationError(BillingError):
+    """The process cannot start as configured. The text names the setting and what to do."""
+
+    code = "configuration_error"

@@ -1,0 +1,151 @@
+"""The three things called "event", kept apart: as received, as understood, and as told to the tenant.
+
+`ProviderEvent` is what the provider sent, byte for byte. `Translation` is what it says, in our terms. `BillingEvent` is
+the numbered fact that follows from it.
+"""
+
+from datetime import datetime
+from enum import Enum
+
+import attrs
+
+from billing_core.model.customer import CustomerSnapshot
+from billing_core.model.identifiers import CustomerId, EventId, TenantId
+from billing_core.model.invoice import InvoiceSnapshot
+from billing_core.model.subscription import SubscriptionSnapshot
+from billing_core.model.time import aware
+
+Snapshot = SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot
+
+
+@attrs.frozen(kw_only=True)
+class EventKey:
+    """What makes a provider event the same event: ids are unique only within an account and a mode."""
+
+    event_id: EventId
+    livemode: bool
+    account: str = ""
+    """The connected account, or "" for the deployment's own."""
+
+
+@attrs.frozen(kw_only=True)
+class ProviderEvent:
+    """One event as received: the envelope for bookkeeping, the body for the truth."""
+
+    key: EventKey
+    type: str
+    api_version: str | None
+    created_at: datetime = attrs.field(validator=aware)
+    """The provider's stamp in whole seconds, clamped to at most one hour after receipt."""
+    received_at: datetime = attrs.field(validator=aware)
+    body: bytes = attrs.field(repr=False)
+    """The raw bytes whose signature was verified."""
+    secret_slot: int = 0
+    """Index of the webhook secret that matched: shows when an old secret can be retired."""
+
+    @property
+    def event_id(self) -> EventId:
+        """The provider's id of this event."""
+        return self.key.event_id
+
+
+class ReceiptStatus(Enum):
+    """What became of a webhook: stored now, or stored before."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+
+
+@attrs.frozen(kw_only=True)
+class Claim:
+    """The right to process a stored event, until its lease runs out or somebody else claims it."""
+
+    dispatch_id: int
+    """The store's own number of the event."""
+    attempt: int
+    """Counted when claimed, so that an event that kills its worker runs out of attempts too. Also the fence."""
+    event: ProviderEvent
+
+
+@attrs.frozen(kw_only=True)
+class Receipt:
+    """The durable answer to a webhook. `claim` is set when the store handed the event to this process at once."""
+
+    status: ReceiptStatus
+    event_id: EventId
+    claim: Claim | None = None
+
+
+class Notice(Enum):
+    """Something a tenant should hear of although no state changed; the value is the billing event type."""
+
+    TRIAL_ENDING = "subscription.trial_ending"
+    ACTION_REQUIRED = "invoice.payment_action_required"
+    OVERDUE = "invoice.overdue"
+    UPCOMING = "invoice.upcoming"
+
+
+@attrs.frozen(kw_only=True)
+class Translation:
+    """What a provider event says, in our terms.
+
+    Either `ignored` gives a reason from a closed set, or `customer_id` says whose event it is and `snapshots` what it
+    shows. `tenant_hint` is the tenant some metadata names: it may create a link, never move one.
+    """
+
+    customer_id: CustomerId | None = None
+    tenant_hint: TenantId | None = None
+    snapshots: tuple[Snapshot, ...] = ()
+    notice: Notice | None = None
+    ignored: str | None = None
+    missing: tuple[str, ...] = ()
+    """Fields that belong to the object in every version and could not be read: counted, never an error."""
+
+
+class Disposition(Enum):
+    """How a stored event stands."""
+
+    DUE = "due"
+    LEASED = "leased"
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    PARKED = "parked"
+    DEAD = "dead"
+
+
+class Effect(Enum):
+    """What applying an event did."""
+
+    CHANGED = "changed"
+    CONFIRMED = "confirmed"
+    STALE = "stale"
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """The end of one processing attempt, as written to the dispatch row."""
+
+    claim: Claim
+    disposition: Disposition
+    effect: Effect | None = None
+    reason: str | None = None
+    """Why it was ignored, parked or buried: from a closed set, it is a metric label."""
+    error: str | None = None
+    parked_on: CustomerId | None = None
+    tenant_id: TenantId | None = None
+    sequence: int | None = None
+    """The message this event caused, if any."""
+
+
+@attrs.frozen(kw_only=True)
+class BillingEvent:
+    """A fact about one tenant, numbered without gaps; the unit of the outbox, the bus and the stream."""
+
+    tenant_id: TenantId
+    sequence: int
+    event_type: str
+    event_id: EventId
+    """The provider event it follows from."""
+    occurred_at: datetime = attrs.field(validator=aware)
+    payload: str = attrs.field(repr=False)
+    """`BillingEventPayload` as one line of JSON, encoded once and passed on verbatim."""

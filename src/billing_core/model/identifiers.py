@@ -1,0 +1,13 @@
+"""Names of things, as types: a customer id cannot be passed where a tenant id is due."""
+
+from typing import NewType
+
+TenantId = NewType("TenantId", str)
+CustomerId = NewType("CustomerId", str)
+SubscriptionId = NewType("SubscriptionId", str)
+ItemId = NewType("ItemId", str)
+PriceId = NewType("PriceId", str)
+InvoiceId = NewType("InvoiceId", str)
+LineId = NewType("LineId", str)
+EventId = NewType("EventId", str)
+"""The provider's event id. Unique only together with account and livemode, see `billing_core.events.EventKey`."""

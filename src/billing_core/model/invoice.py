@@ -1,0 +1,81 @@
+"""A tenant's invoice and its lines."""
+
+from datetime import datetime
+
+import attrs
+
+from billing_core.model.identifiers import CustomerId, InvoiceId, ItemId, LineId, PriceId, SubscriptionId, TenantId
+from billing_core.model.ordering import Provenance
+from billing_core.model.subscription import UsageType
+from billing_core.model.time import Period, aware
+
+DELETED = "deleted"
+"""Our word for a draft the provider removed. Kept as a tombstone, so that a late snapshot does not bring it back."""
+
+_STAGES = {"draft": 0, "open": 1, "uncollectible": 2, "paid": 3, "void": 3, DELETED: 3}
+
+
+@attrs.frozen(kw_only=True)
+class InvoiceLine:
+    """One line of an invoice. `amount` is in the invoice's minor unit and negative for credits."""
+
+    line_id: LineId
+    amount: int
+    quantity: int | None = None
+    price_id: PriceId | None = None
+    subscription_item_id: ItemId | None = None
+    usage_type: UsageType | None = None
+    """None where the provider does not say: newer API versions leave it to the subscription's item."""
+    feature_key: str | None = None
+    proration: bool = False
+    description: str | None = None
+    period: Period | None = None
+
+
+@attrs.frozen(kw_only=True)
+class InvoiceSnapshot:
+    """What one event says of an invoice. Amounts are integers in the currency's minor unit."""
+
+    invoice_id: InvoiceId
+    customer_id: CustomerId | None
+    status: str
+    currency: str
+    subscription_id: SubscriptionId | None = None
+    number: str | None = None
+    amount_due: int = 0
+    amount_paid: int = 0
+    amount_remaining: int = 0
+    total: int = 0
+    tax: int = 0
+    billing_reason: str | None = None
+    collection_method: str | None = None
+    hosted_invoice_url: str | None = None
+    period: Period | None = None
+    """The window of pending items, not the service period: that is on the lines."""
+    due_at: datetime | None = attrs.field(default=None, validator=aware)
+    paid_at: datetime | None = attrs.field(default=None, validator=aware)
+    attempt_count: int = 0
+    next_payment_attempt_at: datetime | None = attrs.field(default=None, validator=aware)
+    lines: tuple[InvoiceLine, ...] = ()
+    """Ordered by line id, so that equal content is equal."""
+    lines_complete: bool = True
+    """False while the provider's payload holds only the first page of lines."""
+
+    @property
+    def precedence(self) -> int:
+        """An invoice only moves draft → open → uncollectible → paid or void; an unknown status counts as open."""
+        return _STAGES.get(self.status, 1)
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether the tenant still owes it."""
+        return self.precedence in (1, 2) and self.amount_remaining > 0
+
+
+@attrs.frozen(kw_only=True)
+class SubscriptionInvoice:
+    """An invoice of one tenant: the deciding snapshot and the events it rests on."""
+
+    tenant_id: TenantId
+    snapshot: InvoiceSnapshot
+    provenance: Provenance

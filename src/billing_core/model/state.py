@@ -1,0 +1,21 @@
+"""Everything a tenant has, read in one snapshot."""
+
+import attrs
+
+from billing_core.model.identifiers import TenantId
+from billing_core.model.invoice import SubscriptionInvoice
+from billing_core.model.subscription import TenantSubscription
+from billing_core.model.usage import UsageRecord
+
+
+@attrs.frozen(kw_only=True)
+class TenantState:
+    """A tenant's billing state as of the message numbered `sequence`; 0 when there was none yet."""
+
+    tenant_id: TenantId
+    sequence: int
+    subscriptions: tuple[TenantSubscription, ...]
+    invoices: tuple[SubscriptionInvoice, ...]
+    """Those the tenant still owes, oldest first."""
+    usage: tuple[UsageRecord, ...]
+    """Billed usage of the running and the last period."""

@@ -1,0 +1,95 @@
+"""A tenant's subscription: what the provider last said of it, and for whom."""
+
+from datetime import datetime
+from typing import Literal
+
+import attrs
+
+from billing_core.model.identifiers import CustomerId, ItemId, PriceId, SubscriptionId, TenantId
+from billing_core.model.ordering import Provenance
+from billing_core.model.time import Period, aware
+
+UsageType = Literal["licensed", "metered"]
+
+ENDED = frozenset({"canceled", "incomplete_expired"})
+"""Statuses no subscription leaves. Source: https://docs.stripe.com/api/subscriptions/object#subscription_object-status"""
+
+
+@attrs.frozen(kw_only=True)
+class ItemSnapshot:
+    """One price a subscription bills: the base fee, seats, or a metered feature."""
+
+    item_id: ItemId
+    price_id: PriceId
+    product_id: str | None = None
+    lookup_key: str | None = None
+    usage_type: UsageType = "licensed"
+    quantity: int | None = None
+    """None for metered items: their quantity is usage, not a setting."""
+    feature_key: str | None = None
+    """Our name of a metered feature. The translator leaves it empty; the plan catalog fills it in."""
+    period: Period | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SubscriptionSnapshot:
+    """What one event says of a subscription. Status words are the provider's, verbatim: unknown ones are kept."""
+
+    subscription_id: SubscriptionId
+    customer_id: CustomerId
+    status: str
+    items: tuple[ItemSnapshot, ...] = ()
+    """Ordered by item id, so that equal content is equal."""
+    currency: str | None = None
+    cancel_at_period_end: bool = False
+    cancel_at: datetime | None = attrs.field(default=None, validator=aware)
+    canceled_at: datetime | None = attrs.field(default=None, validator=aware)
+    ended_at: datetime | None = attrs.field(default=None, validator=aware)
+    trial_ends_at: datetime | None = attrs.field(default=None, validator=aware)
+    """Stays set after the trial, as the provider keeps it."""
+    collection_paused: bool = False
+    """The provider goes on with the subscription but does not collect; not the same as status `paused`."""
+    collection_method: str | None = None
+    plan_code: str | None = None
+    price_id: PriceId | None = None
+    seat_count: int | None = None
+    """The last three are our reading of the items, filled in by the plan catalog."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether this subscription can never come back."""
+        return self.status in ENDED
+
+    @property
+    def precedence(self) -> int:
+        """An ended life stays ended, whatever arrives later."""
+        return 1 if self.ended else 0
+
+    @property
+    def cancellation_scheduled(self) -> bool:
+        """Whether an end is set, by either of the provider's two ways to say so."""
+        return not self.ended and (self.cancel_at_period_end or self.cancel_at is not None)
+
+    @property
+    def auto_renew(self) -> bool:
+        """Whether it goes on after the current period if nobody does anything."""
+        return not self.ended and not self.cancellation_scheduled
+
+    @property
+    def current_period_start(self) -> datetime | None:
+        """Latest start of the items. Source: Stripe's definition in the subscription list filters."""
+        return max((item.period.start for item in self.items if item.period), default=None)
+
+    @property
+    def current_period_end(self) -> datetime | None:
+        """Earliest end of the items. Source: as for the start."""
+        return min((item.period.end for item in self.items if item.period), default=None)
+
+
+@attrs.frozen(kw_only=True)
+class TenantSubscription:
+    """A subscription of one tenant: the deciding snapshot and the events it rests on."""
+
+    tenant_id: TenantId
+    snapshot: SubscriptionSnapshot
+    provenance: Provenance

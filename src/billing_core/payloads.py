@@ -1,0 +1,297 @@
+"""`BillingEventPayload` v1: the wire schema of the stream, the history and `/state`.
+
+Compatible change only: fields may be added, never renamed, retyped or removed; readers ignore fields they do not know.
+Instants are ISO 8601 in UTC with `Z`; amounts are integers in the minor unit of `currency`.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import attrs
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+
+from billing_core.model import (
+    AccessVerdict,
+    InvoiceSnapshot,
+    SubscriptionSnapshot,
+    TenantState,
+    UsageRecord,
+)
+from billing_core.model.time import end_of, start_of
+
+try:  # the `speed` extra; both write the same bytes
+    import orjson
+
+    def _dumps(value: Any) -> str:
+        return orjson.dumps(value).decode()
+
+    def _loads(text: str | bytes) -> Any:
+        return orjson.loads(text)
+
+except ImportError:
+    import json
+
+    def _dumps(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+    def _loads(text: str | bytes) -> Any:
+        return json.loads(text)
+
+
+SCHEMA_VERSION: Final = 1
+
+
+@attrs.frozen(kw_only=True)
+class ItemSection:
+    """One price the subscription bills. `quantity` is null for metered items."""
+
+    item_id: str
+    price_id: str
+    quantity: int | None
+    usage_type: str
+    feature_key: str | None
+    current_period_start: datetime | None
+    current_period_end: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class SubscriptionSection:
+    """A whole subscription. `status` is the provider's word, verbatim; `access` tells what it means."""
+
+    subscription_id: str
+    customer_id: str
+    status: str
+    plan_code: str | None
+    price_id: str | None
+    seat_count: int | None
+    auto_renew: bool
+    cancel_at_period_end: bool
+    current_period_start: datetime | None
+    current_period_end: datetime | None
+    trial_ends_at: datetime | None
+    cancel_at: datetime | None
+    canceled_at: datetime | None
+    ended_at: datetime | None
+    collection_paused: bool
+    currency: str | None
+    items: tuple[ItemSection, ...]
+
+
+@attrs.frozen(kw_only=True)
+class InvoiceSection:
+    """A whole invoice, without its lines."""
+
+    invoice_id: str
+    subscription_id: str | None
+    customer_id: str | None
+    number: str | None
+    status: str
+    amount_due: int
+    amount_paid: int
+    amount_remaining: int
+    total: int
+    tax: int
+    currency: str
+    billing_reason: str | None
+    collection_method: str | None
+    hosted_invoice_url: str | None
+    period_start: datetime | None
+    period_end: datetime | None
+    due_at: datetime | None
+    paid_at: datetime | None
+    attempt_count: int
+    next_payment_attempt_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class UsageSection:
+    """What one invoice line billed for a metered feature."""
+
+    feature_key: str
+    quantity: int
+    amount: int
+    currency: str
+    period_start: datetime | None
+    period_end: datetime | None
+    invoice_id: str
+    line_id: str
+
+
+@attrs.frozen(kw_only=True)
+class AccessSection:
+    """What the tenant may do: `full`, `grace`, `read_only` or `blocked`; why; and until when, if that is decided."""
+
+    state: str
+    reason: str
+    until: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class BillingEventPayload:
+    """One change of a tenant's billing. Sections that the event does not concern are null or empty."""
+
+    schema_version: int
+    sequence: int
+    """Counts the tenant's messages from 1 without a gap; also the stream's event id."""
+    tenant_id: str
+    event_type: str
+    stripe_event_id: str
+    occurred_at: datetime
+    summary: str
+    """One sentence for a human, in English."""
+    status: str | None
+    """The status of the object the message is about."""
+    subscription: SubscriptionSection | None
+    invoice: InvoiceSection | None
+    usage: tuple[UsageSection, ...]
+    access: AccessSection
+
+
+@attrs.frozen(kw_only=True)
+class StatePayload:
+    """Everything a tenant has, as of message `sequence`: start a stream with `after` set to it."""
+
+    tenant_id: str
+    sequence: int
+    access: AccessSection
+    subscriptions: tuple[SubscriptionSection, ...]
+    invoices: tuple[InvoiceSection, ...]
+    usage: tuple[UsageSection, ...]
+
+
+def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
+    """The wire form of a subscription."""
+    return SubscriptionSection(
+        subscription_id=seen.subscription_id,
+        customer_id=seen.customer_id,
+        status=seen.status,
+        plan_code=seen.plan_code,
+        price_id=seen.price_id,
+        seat_count=seen.seat_count,
+        auto_renew=seen.auto_renew,
+        cancel_at_period_end=seen.cancel_at_period_end,
+        current_period_start=seen.current_period_start,
+        current_period_end=seen.current_period_end,
+        trial_ends_at=seen.trial_ends_at,
+        cancel_at=seen.cancel_at,
+        canceled_at=seen.canceled_at,
+        ended_at=seen.ended_at,
+        collection_paused=seen.collection_paused,
+        currency=seen.currency,
+        items=tuple(
+            ItemSection(
+                item_id=item.item_id,
+                price_id=item.price_id,
+                quantity=item.quantity,
+                usage_type=item.usage_type,
+                feature_key=item.feature_key,
+                current_period_start=start_of(item.period),
+                current_period_end=end_of(item.period),
+            )
+            for item in seen.items
+        ),
+    )
+
+
+def invoice_section(seen: InvoiceSnapshot) -> InvoiceSection:
+    """The wire form of an invoice."""
+    return InvoiceSection(
+        invoice_id=seen.invoice_id,
+        subscription_id=seen.subscription_id,
+        customer_id=seen.customer_id,
+        number=seen.number,
+        status=seen.status,
+        amount_due=seen.amount_due,
+        amount_paid=seen.amount_paid,
+        amount_remaining=seen.amount_remaining,
+        total=seen.total,
+        tax=seen.tax,
+        currency=seen.currency,
+        billing_reason=seen.billing_reason,
+        collection_method=seen.collection_method,
+        hosted_invoice_url=seen.hosted_invoice_url,
+        period_start=start_of(seen.period),
+        period_end=end_of(seen.period),
+        due_at=seen.due_at,
+        paid_at=seen.paid_at,
+        attempt_count=seen.attempt_count,
+        next_payment_attempt_at=seen.next_payment_attempt_at,
+    )
+
+
+def usage_section(record: UsageRecord) -> UsageSection:
+    """The wire form of billed usage."""
+    return UsageSection(
+        feature_key=record.feature_key,
+        quantity=record.quantity,
+        amount=record.amount,
+        currency=record.currency,
+        period_start=start_of(record.period),
+        period_end=end_of(record.period),
+        invoice_id=record.invoice_id,
+        line_id=record.line_id,
+    )
+
+
+def usage_sections(records: Iterable[UsageRecord]) -> tuple[UsageSection, ...]:
+    """The wire form of several usage records."""
+    return tuple(usage_section(record) for record in records)
+
+
+def access_section(verdict: AccessVerdict) -> AccessSection:
+    """The wire form of an access verdict."""
+    return AccessSection(state=verdict.state.value, reason=verdict.reason, until=verdict.until)
+
+
+def state_payload(state: TenantState, access: AccessVerdict) -> StatePayload:
+    """The wire form of a tenant's state."""
+    return StatePayload(
+        tenant_id=state.tenant_id,
+        sequence=state.sequence,
+        access=access_section(access),
+        subscriptions=tuple(subscription_section(subscription.snapshot) for subscription in state.subscriptions),
+        invoices=tuple(invoice_section(invoice.snapshot) for invoice in state.invoices),
+        usage=usage_sections(state.usage),
+    )
+
+
+def _instant_to_wire(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _instant_from_wire(value: str, _: object) -> datetime:
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return instant.astimezone(UTC)
+
+
+def _converter() -> Converter:
+    converter = Converter(detailed_validation=False)
+    converter.register_unstructure_hook(datetime, _instant_to_wire)
+    converter.register_structure_hook(datetime, _instant_from_wire)
+    sections = (ItemSection, SubscriptionSection, InvoiceSection, UsageSection, AccessSection)
+    for section in (*sections, BillingEventPayload, StatePayload):
+        converter.register_unstructure_hook(section, make_dict_unstructure_fn(section, converter))
+        converter.register_structure_hook(section, make_dict_structure_fn(section, converter))
+    return converter
+
+
+_wire = _converter()
+
+
+def to_wire(section: Any) -> Any:
+    """A payload or section as JSON-ready dicts, lists and scalars."""
+    return _wire.unstructure(section)
+
+
+def dumps(payload: BillingEventPayload | StatePayload) -> str:
+    """Encode as one line of JSON: no line break can appear in it, whatever its strings hold."""
+    return _dumps(_wire.unstructure(payload))
+
+
+def loads(text: str | bytes) -> BillingEventPayload:
+    """Decode a payload; fields of later minor revisions are ignored. Raises ValueError, KeyError or TypeError."""
+    return _wire.structure(_loads(text), BillingEventPayload)

@@ -1,0 +1,231 @@
+"""What the domain needs from the outside. The docstrings are the contracts; `billing_core.testing` holds the suites.
+
+Adapters satisfy a port by shape. All methods may be called concurrently.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import attrs
+
+from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent, Receipt, Translation
+from billing_core.model import (
+    CustomerId,
+    InvoiceId,
+    SubscriptionId,
+    SubscriptionInvoice,
+    TenantCustomer,
+    TenantId,
+    TenantState,
+    TenantSubscription,
+    UsageRecord,
+)
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """The current instant, aware, in UTC."""
+        ...
+
+
+class WebhookVerifier(Protocol):
+    """Knows the provider's signature scheme and its envelope."""
+
+    def verify(self, body: bytes, signature: str) -> ProviderEvent:
+        """Check that the provider signed exactly these bytes, and read the envelope; pure computation.
+
+        Raises: SignatureVerificationError (StaleSignatureError among them); MalformedEventError for signed bytes that
+        are no event. Nothing else, whatever the bytes are.
+        """
+        ...
+
+
+class EventTranslator(Protocol):
+    """Knows the provider's payloads, in every API version it ever had. Pure: same event, same translation."""
+
+    def translate(self, event: ProviderEvent) -> Translation:
+        """What the event says. Never raises for what a payload holds: unreadable fields are absent and listed."""
+        ...
+
+    def translate_previous(self, event: ProviderEvent) -> Translation | None:
+        """What the object was before this event, where the event says so; None otherwise."""
+        ...
+
+
+class EventStore(Protocol):
+    """The inbox: provider events and how far each has been processed."""
+
+    async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
+        """Store an event and its dispatch row durably, in one transaction; return after the commit.
+
+        With `lease`, a new event is claimed for the caller in the same breath (attempt 1) and the receipt carries the
+        claim; a duplicate never does. Of concurrent records of one key exactly one is ACCEPTED.
+        Raises StoreUnavailableError when the outcome is not certain: recording again is safe.
+        """
+        ...
+
+    async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
+        """Claim up to `limit` events that are due or whose lease has run out, oldest due first.
+
+        Counts the attempt and commits. No event is claimed twice at a time. Time is the store's own.
+        """
+        ...
+
+    async def retry(self, claim: Claim, *, after: timedelta, reason: str, error: str) -> bool:
+        """Give a claim back, due again `after` from now. False if it was lost meanwhile: then nothing changes."""
+        ...
+
+    async def bury(self, claim: Claim, *, reason: str, error: str) -> bool:
+        """End a claim as dead, visible and replayable. False if it was lost meanwhile: then nothing changes."""
+        ...
+
+    async def release(self, claims: Collection[Claim]) -> None:
+        """Give unprocessed claims back at once, uncounted: for an orderly shutdown. Lost ones are left alone."""
+        ...
+
+    async def wait(self, *, at_most: timedelta) -> None:
+        """Return when events may have become due, at the latest after `at_most`. A hint: it may return early."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Changes:
+    """Everything one transaction writes of tenants, in absolute values."""
+
+    customers: Sequence[TenantCustomer] = ()
+    subscriptions: Sequence[TenantSubscription] = ()
+    invoices: Sequence[SubscriptionInvoice] = ()
+    usage: Mapping[InvoiceId, Sequence[UsageRecord]] = attrs.field(factory=dict)
+    """The whole billed usage of each invoice named."""
+    events: Sequence[BillingEvent] = ()
+    """Numbered upwards from each tenant's counter, without a gap."""
+
+
+class BillingTransaction(Protocol):
+    """One unit of work. Everything it writes becomes visible together at its end, or not at all.
+
+    Call `hold`, then `lock_customers`, then `lock_tenants`, then read: one order for everybody, so nobody deadlocks.
+    """
+
+    async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Those of the claims that are still ours, locked until the end: the fence against a lost lease."""
+        ...
+
+    async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
+        """The known ones of these customers."""
+        ...
+
+    async def lock_customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
+        """These customers, all of them: unknown ones are created without a tenant. Locked until the end."""
+        ...
+
+    async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+        """Each tenant's counter: its highest message number. Unknown ones start at 0. Locked until the end."""
+        ...
+
+    async def subscriptions(
+        self, *, tenants: Collection[TenantId], ids: Collection[SubscriptionId]
+    ) -> Sequence[TenantSubscription]:
+        """All subscriptions of these tenants that have not ended, and those with these ids whoever has them."""
+        ...
+
+    async def invoices(
+        self, *, ids: Collection[InvoiceId] = (), subscriptions: Collection[SubscriptionId] = ()
+    ) -> Sequence[SubscriptionInvoice]:
+        """The invoices with these ids and those of these subscriptions, whoever has them."""
+        ...
+
+    async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
+        """The stored events with these keys whose bodies are still kept."""
+        ...
+
+    async def save(self, changes: Changes) -> None:
+        """Write the changes and move the counters. Events of customers that got a tenant leave the car park."""
+        ...
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Write what became of held claims."""
+        ...
+
+
+class BillingRepository(Protocol):
+    """What every tenant has, and the history of how it came about."""
+
+    def transaction(self) -> AbstractAsyncContextManager[BillingTransaction]:
+        """A unit of work: committed at the end of the block, rolled back when an exception leaves it.
+
+        Raises StoreUnavailableError, also when it is unknown whether the commit arrived.
+        """
+        ...
+
+    async def state(self, tenant_id: TenantId) -> TenantState:
+        """A tenant's state and the number of its last message, read at one instant. Unknown tenants are empty."""
+        ...
+
+    async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
+        """All subscriptions, ended ones too, newest period first."""
+        ...
+
+    async def invoices(self, tenant_id: TenantId, *, limit: int) -> Sequence[SubscriptionInvoice]:
+        """Invoices, newest first; deleted drafts are left out."""
+        ...
+
+    async def usage(self, tenant_id: TenantId, *, limit: int) -> Sequence[UsageRecord]:
+        """Billed usage, newest period first."""
+        ...
+
+    async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages numbered strictly above `after`, lowest first, without a gap."""
+        ...
+
+    async def sequence(self, tenant_id: TenantId) -> int:
+        """The number of a tenant's last message; 0 when there is none."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class OutboxEntry:
+    """A committed message on its way to the bus, and since when it has been waiting."""
+
+    event: BillingEvent
+    committed_at: datetime
+
+
+class Outbox(Protocol):
+    """The messages that the bus has not confirmed yet."""
+
+    async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
+        """Messages that have waited at least `older_than`, lowest numbers of each tenant first."""
+        ...
+
+    async def published(self, events: Collection[BillingEvent]) -> None:
+        """Take messages out. Saying it twice is harmless."""
+        ...
+
+
+class EventBus(Protocol):
+    """Per-tenant, contiguous log of messages, followed live by every server.
+
+    A cache of the history in the repository: it may lose its tail or everything, it may neither reorder nor skip.
+    """
+
+    async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
+        """Append messages, ordered by number within each tenant, and say how far each tenant's log reaches now.
+
+        A message that is there already is skipped, so a repeated call is safe. A message that would leave a hole is
+        not taken, nor are its successors: the answer is then lower than the number asked for, and the caller sends
+        what is missing first. An empty log takes any first number. Raises EventBusUnavailableError.
+        """
+        ...
+
+    async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages of the log numbered strictly above `after`, lowest first; () when the log does not have them."""
+        ...
+
+    def follow(self) -> AsyncIterator[Sequence[BillingEvent]]:
+        """Messages of all tenants as they are appended, from now on. Ends never; raises EventBusUnavailableError."""
+        ...
