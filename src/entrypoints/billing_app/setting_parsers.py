@@ -1,0 +1,128 @@
+"""How the text of an environment variable becomes a value: one parser per kind, each able to say what it expects."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+
+from billing_app.secret import Secret
+
+T = TypeVar("T")
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+class UnusableValueError(ValueError):
+    """A value was refused for a reason that `Parser.expects` does not give. The reason does not repeat a secret."""
+
+
+@attrs.frozen
+class Parser(Generic[T]):
+    """`parse` gets stripped, non-empty text and raises ValueError, or UnusableValueError if there is a reason to show.
+
+    The text of any other ValueError is never shown: Python's own messages repeat the value, which may be a secret.
+    """
+
+    expects: str
+    parse: Callable[[str], T]
+
+
+def one_of(*words: str) -> Parser[str]:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError
+        return text.lower()
+
+    return Parser(f"one of {', '.join(words)}", parse)
+
+
+def matching(pattern: str, expects: str) -> Parser[str]:
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return text
+
+    return Parser(expects, parse)
+
+
+def whole_number(minimum: int, maximum: int) -> Parser[int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not minimum <= number <= maximum:
+            raise ValueError
+        return number
+
+    return Parser(f"a whole number from {minimum} to {maximum}", parse)
+
+
+def duration(unit: str, minimum: float, maximum: float) -> Parser[timedelta]:
+    """A number in `unit`, one of the keywords of `timedelta`; fractions are accepted."""
+
+    def parse(text: str) -> timedelta:
+        number = float(text)
+        if not (math.isfinite(number) and minimum <= number <= maximum):
+            raise ValueError
+        return timedelta(**{unit: number})
+
+    return Parser(f"a number of {unit} from {minimum:g} to {maximum:g}", parse)
+
+
+def url(*schemes: str, example: str) -> Parser[str]:
+    def parse(text: str) -> str:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes:
+            raise UnusableValueError(f"the scheme must be {' or '.join(schemes)}")
+        if not (parts.netloc or parts.path.strip("/")):
+            raise UnusableValueError("it names no host")
+        # Reading the port is what makes urlsplit check it.
+        if parts.port == 0:
+            raise UnusableValueError("the port must not be 0")
+        return text
+
+    return Parser(f"a URL like {example}", parse)
+
+
+def secret(inner: Parser[str]) -> Parser[Secret]:
+    return Parser(inner.expects, lambda text: Secret(inner.parse(text)))
+
+
+def comma_list(inner: Parser[T]) -> Parser[tuple[T, ...]]:
+    """Several values separated by commas; an empty member is a fault, because it is most often a lost secret."""
+
+    def parse(text: str) -> tuple[T, ...]:
+        members = [member.strip() for member in text.split(",")]
+        if not all(members):
+            raise UnusableValueError("a member of the list is empty")
+        return tuple(inner.parse(member) for member in members)
+
+    return Parser(f"{inner.expects}; several are separated by commas", parse)
+
+
+def at_least_bytes(minimum: int) -> Parser[str]:
+    def parse(text: str) -> str:
+        if len(text.encode()) < minimum:
+            raise ValueError
+        return text
+
+    return Parser(f"at least {minimum} bytes of random text, for example from `openssl rand -hex 32`", parse)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError
+
+
+FLAG = Parser("true or false", _flag)
+TEXT: Parser[str] = Parser("text", str)
+PATH = Parser("a folder", lambda text: Path(text).expanduser())
