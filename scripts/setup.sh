@@ -49,7 +49,7 @@ choose_python() {
 
 wait_for_other_run() {
     other=$(cat $unfinished 2>/dev/null) && kill -0 "$other" 2>/dev/null || return 0
-    say "waiting for process $other, which is filling $venv"
+    say "waiting for process $other, which is filling $venv (if it does something else, remove $venv)"
     while kill -0 "$other" 2>/dev/null && [ -e $unfinished ]; do sleep 1; done
 }
 
