@@ -12,6 +12,15 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 
 PYTHONS = ["3.11", "3.12", "3.13"]
+PACKAGES = [
+    "billing_core",
+    "billing_memory",
+    "billing_stripe",
+    "billing_postgres",
+    "billing_redis",
+    "billing_telemetry",
+    "billing_app",
+]
 LOCKED_REQUIREMENTS = Path("requirements-dev.txt")
 LOCKED_REQUIREMENTS_HEADER = "# uv.lock in the form pip reads. Written by `make lock`; do not edit.\n"
 
@@ -104,4 +113,5 @@ def build(session: nox.Session) -> None:
     session.run(python, "scripts/import_core_alone.py", external=True)
     session.run(*pip_install, f"{wheel}[all]", external=True)
     session.run(python, "scripts/import_core_alone.py", external=True)
+    session.run(python, "-c", f"import {', '.join(PACKAGES)}", external=True)
     session.run(str(scripts / "billing"), "--help", external=True)
