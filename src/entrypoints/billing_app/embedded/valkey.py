@@ -1,0 +1,82 @@
+"""The local Valkey (or Redis): append-only file, no eviction, password, loopback TCP only."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import quote
+
+from billing_app.embedded.account import Account, reachable_installation
+from billing_app.embedded.binaries import Installation
+from billing_app.embedded.errors import EmbeddedError
+from billing_app.embedded.home import LOOPBACK, Endpoint, Home, write_private
+
+NAME = "valkey"
+_CONFIGURATION = "valkey.conf"
+
+
+def valkey_url(endpoint: Endpoint) -> str:
+    return f"redis://:{quote(endpoint.password, safe='')}@{LOOPBACK}:{endpoint.port}/0"
+
+
+class ValkeyServer:
+    name = NAME
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, installation: Installation, home: Home, folder: Path, account: Account) -> None:
+        self.folder = folder / NAME
+        self._home = home
+        self._account = account
+        self._installation = reachable_installation(installation, account)
+        self._endpoint: Endpoint | None = None
+
+    @property
+    def program(self) -> str:
+        return self._installation.server
+
+    def prepare(self) -> None:
+        self._endpoint = self._home.free_endpoint(NAME)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._account.own(self.folder)
+        # A file rather than arguments: every user of the machine can read the arguments of a process.
+        write_private(self.folder / _CONFIGURATION, _configuration(self._endpoint))
+        self._account.own(self.folder / _CONFIGURATION)
+
+    def command(self) -> list[str]:
+        return [str(self._installation.server_program), str(self.folder / _CONFIGURATION)]
+
+    def is_ready(self, pid: int) -> bool:
+        """The password is random and ours alone: a server that takes it is the right one, whatever its process id."""
+        if self._endpoint is None:
+            raise EmbeddedError(f"{NAME} has not been prepared")
+        return answers(self._endpoint)
+
+
+def _configuration(endpoint: Endpoint) -> str:
+    return "\n".join(
+        (
+            f"bind {LOOPBACK}",
+            f"port {endpoint.port}",
+            f"requirepass {endpoint.password}",
+            "dir .",
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            "maxmemory-policy noeviction",
+            "daemonize no",
+            "",
+        )
+    )
+
+
+def answers(endpoint: Endpoint) -> bool:
+    """Whether our server answers and has finished loading its data."""
+    request = f"AUTH {endpoint.password}\r\nPING\r\nQUIT\r\n".encode()
+    try:
+        with socket.create_connection((LOOPBACK, endpoint.port), timeout=2) as connection:
+            connection.sendall(request)
+            with connection.makefile("rb") as replies:
+                return replies.readline() == b"+OK\r\n" and replies.readline() == b"+PONG\r\n"
+    except OSError:
+        return False
