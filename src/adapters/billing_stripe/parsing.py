@@ -1,0 +1,63 @@
+"""One reading of JSON, whichever parser is installed.
+
+The standard library's parser defines what is accepted; orjson, when it is there, is its fast path and may not decide by
+itself to refuse: it rejects lone surrogates, which Stripe's customers can type, and numbers beyond a double. Integers
+beyond 64 bits come as `float` from one and as `int` from the other; readers take neither for an integer.
+"""
+
+import json
+from collections.abc import Callable
+from typing import NoReturn
+
+MAX_NESTING = 100
+"""Fully expanded objects nest a dozen levels. A fixed limit gives every body one verdict: the parsers' own limits
+depend on the Python version and on how deep the caller already is."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parse_slowly(body: bytes) -> object:
+    """Decoding first refuses UTF-16 and encoded surrogates, which `json.loads` lets pass when given bytes."""
+    return json.loads(body.decode(), parse_constant=_refuse_constant)
+
+
+_parse_fast: Callable[[bytes], object] | None
+try:
+    import orjson
+except ImportError:
+    _parse_fast = None
+else:
+    _parse_fast = orjson.loads
+
+
+def parse_json(body: bytes) -> object:
+    """The value of a JSON text in UTF-8; of a repeated key the last one counts. Raises ValueError, nothing else."""
+    try:
+        value = _parse(body)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+    if body.count(b"{") + body.count(b"[") > MAX_NESTING and _nests_deeper(value, MAX_NESTING):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def _parse(body: bytes) -> object:
+    if _parse_fast is not None:
+        try:
+            return _parse_fast(body)
+        except ValueError:
+            pass  # not a verdict yet
+    return _parse_slowly(body)
+
+
+def _nests_deeper(value: object, limit: int) -> bool:
+    """Whether containers nest more than `limit` levels: level by level, since recursion is what this guards against."""
+    level = [value]
+    for _ in range(limit + 1):
+        containers = [node for node in level if isinstance(node, (dict, list))]
+        if not containers:
+            return False
+        level = [child for node in containers for child in (node.values() if isinstance(node, dict) else node)]
+    return True

@@ -1,0 +1,147 @@
+"""Stripe's webhook signature and event envelope: who sent these bytes, and which event they are.
+
+Source: https://docs.stripe.com/webhooks#verify-manually. Our own code rather than the SDK's: that raises TypeError,
+AttributeError and RecursionError for hostile input, accepts timestamps from the future, and builds a tree of objects.
+"""
+
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from billing_core.errors import (
+    ConfigurationError,
+    MalformedEventError,
+    SignatureVerificationError,
+    StaleSignatureError,
+)
+from billing_core.events import EventKey, ProviderEvent
+from billing_core.model import EventId
+from billing_core.ports import Clock
+from billing_stripe.parsing import parse_json
+
+THIN_EVENT = "v2.core.event"
+"""The `object` of events that name what changed without carrying it."""
+
+_MAX_SIGNATURES = 8
+"""Stripe sends one signature per active secret, so two at most; the limit bounds what a forger can make us compare."""
+_MAX_TIMESTAMP_DIGITS = 12
+_MAX_CREATED = 2**63 - 1
+_CREATED_LEEWAY = timedelta(hours=1)
+_EVENT_ID = re.compile(r"evt_[A-Za-z0-9_]{1,251}")
+_LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,120}")
+"""Text that is safe to store, log and count by: no control characters, no halves of surrogate pairs."""
+
+
+class StripeWebhookVerifier:
+    """Accepts what was signed with any of the endpoint's secrets, within `tolerance` of now in either direction."""
+
+    def __init__(self, secrets: Sequence[str], *, tolerance: timedelta, clock: Clock) -> None:
+        if not secrets or any(not secret or secret != secret.strip() for secret in secrets):
+            raise ConfigurationError("STRIPE_WEBHOOK_SECRET must hold signing secrets (whsec_…) without blanks")
+        if tolerance <= timedelta(0):
+            raise ConfigurationError("the tolerance for webhook timestamps must be positive")
+        self._keys = tuple(secret.encode() for secret in secrets)
+        self._tolerance = tolerance.total_seconds()
+        self._clock = clock
+
+    def verify(self, body: bytes, signature: str) -> ProviderEvent:
+        """The event in `body`. Raises as `billing_core.ports.WebhookVerifier` says."""
+        received_at = self._clock.now()
+        timestamp, candidates = _read_header(signature)
+        slot = self._matching_slot(timestamp + b"." + body, candidates)
+        if slot is None:
+            raise SignatureVerificationError("no secret matches the signature")
+        if abs(received_at.timestamp() - int(timestamp)) > self._tolerance:
+            raise StaleSignatureError("the signature's timestamp is too far from now")
+        return _read_envelope(body, received_at, slot)
+
+    def _matching_slot(self, signed: bytes, candidates: Sequence[bytes]) -> int | None:
+        """Index of the first secret that made one of the candidates; always compares all, to take the same time."""
+        slot: int | None = None
+        for index, key in enumerate(self._keys):
+            expected = hmac.digest(key, signed, "sha256").hex().encode()
+            for candidate in candidates:
+                if hmac.compare_digest(expected, candidate) and slot is None:
+                    slot = index
+        return slot
+
+
+def _read_header(header: str) -> tuple[bytes, list[bytes]]:
+    """The timestamp as it was signed, and the `v1` signatures of `t=<unix>,v1=<hex>[,v1=<hex>]…`."""
+    if not header.isascii():
+        raise SignatureVerificationError("the signature header is not ASCII")
+    timestamps: list[bytes] = []
+    candidates: list[bytes] = []
+    for part in header.encode().split(b","):
+        scheme, _, value = part.partition(b"=")
+        if scheme == b"v1":
+            candidates.append(value)
+        elif scheme == b"t":
+            timestamps.append(value)
+    if len(timestamps) != 1 or not timestamps[0].isdigit() or len(timestamps[0]) > _MAX_TIMESTAMP_DIGITS:
+        raise SignatureVerificationError("the signature header has no usable timestamp")
+    if not candidates:
+        raise SignatureVerificationError("the signature header has no v1 signature")
+    return timestamps[0], candidates[:_MAX_SIGNATURES]
+
+
+def _read_envelope(body: bytes, received_at: datetime, slot: int) -> ProviderEvent:
+    try:
+        envelope = parse_json(body)
+    except ValueError:
+        raise MalformedEventError("the body is not JSON") from None  # the parser's error carries the whole body
+    if not isinstance(envelope, dict):
+        raise MalformedEventError("the body is not a JSON object")
+    event_id, event_type, livemode = envelope.get("id"), envelope.get("type"), envelope.get("livemode")
+    if not isinstance(event_id, str) or _EVENT_ID.fullmatch(event_id) is None:
+        raise MalformedEventError("the event has no usable id")
+    if not isinstance(event_type, str) or _LABEL.fullmatch(event_type) is None:
+        raise MalformedEventError("the event has no usable type")
+    if not isinstance(livemode, bool):
+        raise MalformedEventError("the event does not say whether it is live")
+    return ProviderEvent(
+        key=EventKey(event_id=EventId(event_id), livemode=livemode, account=_account(envelope)),
+        type=event_type,
+        api_version=_label_or_none(envelope.get("api_version")),
+        created_at=_created_at(envelope, latest=received_at + _CREATED_LEEWAY),
+        received_at=received_at,
+        body=body,
+        secret_slot=slot,
+    )
+
+
+def _account(envelope: Mapping[str, object]) -> str:
+    """The connected account; thin events call it `context`."""
+    value = envelope.get("context" if envelope.get("object") == THIN_EVENT else "account")
+    if value is None:
+        return ""
+    account = _label_or_none(value)
+    if account is None:
+        raise MalformedEventError("the event has no usable account")
+    return account
+
+
+def _created_at(envelope: Mapping[str, object], *, latest: datetime) -> datetime:
+    """The provider's stamp, at most `latest`: one from the far future would outrank every later truth."""
+    created = envelope.get("created")
+    latest = latest.replace(microsecond=0)
+    if isinstance(created, str) and envelope.get("object") == THIN_EVENT:
+        return min(_instant_from_iso(created), latest)
+    if type(created) is not int or not 0 <= created <= _MAX_CREATED:
+        raise MalformedEventError("the event has no usable creation time")
+    return datetime.fromtimestamp(created, UTC) if created < latest.timestamp() else latest
+
+
+def _instant_from_iso(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+        if instant.tzinfo is None:
+            raise MalformedEventError("the event's creation time has no time zone")
+        return instant.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError) as exc:
+        raise MalformedEventError("the event has no usable creation time") from exc
+
+
+def _label_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and _LABEL.fullmatch(value) is not None else None
