@@ -1,0 +1,12 @@
+"""For the tests of those who receive Stripe's webhooks: facts in, bodies and signatures of any API version out.
+
+subscription = facts.Subscription(subscription_id="sub_1", customer_id="cus_1", status="active", ...)
+body = encode(event("customer.subscription.created", builders.subscription(subscription, BASIL), ...))
+header = sign(body, "whsec_...", datetime.now(UTC))
+"""
+
+from billing_stripe.testing import builders, facts
+from billing_stripe.testing.events import encode, event, make_id, sign
+from billing_stripe.testing.versions import API_VERSIONS, BASIL
+
+__all__ = ["API_VERSIONS", "BASIL", "builders", "encode", "event", "facts", "make_id", "sign"]

@@ -1,0 +1,196 @@
+"""What a Stripe object means, apart from how any API version writes it down.
+
+A test states facts once and renders them in every version. Times are aware datetimes, amounts integers in the
+currency's minor unit, periods half-open.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+NO_METADATA: Mapping[str, str] = {}
+
+
+@attrs.frozen
+class Span:
+    """A period, `[start, end)`."""
+
+    start: datetime
+    end: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Price:
+    """One price of a product. A metered one bills usage in arrears and has no quantity on its item."""
+
+    price_id: str
+    product_id: str
+    unit_amount: int | None
+    """None when the price is finer than the minor unit: then `unit_amount_decimal` says it."""
+    unit_amount_decimal: str | None = None
+    currency: str = "usd"
+    interval: str = "month"
+    lookup_key: str | None = None
+    nickname: str | None = None
+    metered: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Item:
+    """One item of a subscription."""
+
+    item_id: str
+    price: Price
+    period: Span
+    quantity: int | None = 1
+    """Not rendered for a metered price."""
+
+
+@attrs.frozen(kw_only=True)
+class Customer:
+    """A customer; a deleted one is rendered as the stump that Stripe sends."""
+
+    customer_id: str
+    created_at: datetime
+    email: str = "billing@example.com"
+    name: str = "Example Ltd"
+    currency: str = "usd"
+    delinquent: bool = False
+    deleted: bool = False
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class Subscription:
+    """A subscription and its items."""
+
+    subscription_id: str
+    customer_id: str
+    status: str
+    created_at: datetime
+    items: tuple[Item, ...]
+    metadata: Mapping[str, str] = NO_METADATA
+    trial: Span | None = None
+    """Stays set when the trial is over."""
+    cancel_at_period_end: bool = False
+    cancel_at: datetime | None = None
+    canceled_at: datetime | None = None
+    """When the cancellation was asked for, not when it takes effect."""
+    ended_at: datetime | None = None
+    pause_collection: str | None = None
+    """`keep_as_draft`, `mark_uncollectible` or `void`; None while money is collected."""
+    paused_at: datetime | None = None
+    """Since when the status is `paused`; the newest versions say it."""
+    collection_method: str = "charge_automatically"
+    days_until_due: int | None = None
+    latest_invoice_id: str | None = None
+    flexible_billing: bool | None = None
+    """None for the default of the API version."""
+    coupon_id: str | None = None
+
+    @property
+    def currency(self) -> str:
+        """A subscription has one currency: that of its prices."""
+        return self.items[0].price.currency if self.items else "usd"
+
+    @property
+    def span(self) -> Span:
+        """The subscription's own period by Stripe's definition: latest start, earliest end of its items."""
+        return Span(max(item.period.start for item in self.items), min(item.period.end for item in self.items))
+
+
+@attrs.frozen(kw_only=True)
+class InvoiceLine:
+    """One line of an invoice; `amount` is without tax and negative for a credit."""
+
+    line_id: str
+    amount: int
+    price: Price
+    period: Span
+    quantity: int | None = 1
+    subscription_id: str | None = None
+    item_id: str | None = None
+    invoice_item_id: str | None = None
+    """Set when the line stems from an invoice item, as prorations do."""
+    proration: bool = False
+    description: str = "1 × Example"
+    tax: int = 0
+    metadata: Mapping[str, str] = NO_METADATA
+    """That of the subscription at the time."""
+
+
+@attrs.frozen(kw_only=True)
+class Invoice:
+    """An invoice. Its amounts follow from its lines, what was paid and what the customer's balance covered."""
+
+    invoice_id: str | None
+    """None for a preview (`invoice.upcoming`)."""
+    customer_id: str
+    status: str
+    created_at: datetime
+    lines: tuple[InvoiceLine, ...]
+    period: Span
+    currency: str = "usd"
+    subscription_id: str | None = None
+    subscription_metadata: Mapping[str, str] = NO_METADATA
+    number: str | None = None
+    billing_reason: str = "subscription_cycle"
+    collection_method: str = "charge_automatically"
+    amount_paid: int = 0
+    credited: int = 0
+    """Part of the total that the customer's balance covered."""
+    due_at: datetime | None = None
+    attempt_count: int = 0
+    next_payment_attempt_at: datetime | None = None
+    finalized_at: datetime | None = None
+    paid_at: datetime | None = None
+    voided_at: datetime | None = None
+    marked_uncollectible_at: datetime | None = None
+    customer_email: str = "billing@example.com"
+    customer_name: str = "Example Ltd"
+    more_lines: bool = False
+    """Whether Stripe has more lines than the event shows."""
+
+    @property
+    def subtotal(self) -> int:
+        """The sum of the lines, without tax."""
+        return sum(line.amount for line in self.lines)
+
+    @property
+    def tax(self) -> int:
+        """The sum of the lines' tax."""
+        return sum(line.tax for line in self.lines)
+
+    @property
+    def total(self) -> int:
+        """What the invoice is worth; negative when it credits more than it charges."""
+        return self.subtotal + self.tax
+
+    @property
+    def amount_due(self) -> int:
+        """What there is to pay."""
+        return max(0, self.total - self.credited)
+
+    @property
+    def amount_remaining(self) -> int:
+        """What is still to pay."""
+        return self.amount_due - self.amount_paid
+
+
+@attrs.frozen(kw_only=True)
+class CheckoutSession:
+    """A hosted checkout that starts a subscription."""
+
+    session_id: str
+    created_at: datetime
+    customer_id: str | None
+    subscription_id: str | None
+    client_reference_id: str | None = None
+    status: str = "complete"
+    payment_status: str = "paid"
+    amount_total: int = 0
+    currency: str = "usd"
+    customer_email: str = "billing@example.com"
+    invoice_id: str | None = None
+    metadata: Mapping[str, str] = NO_METADATA

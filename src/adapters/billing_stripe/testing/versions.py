@@ -1,0 +1,112 @@
+"""Which fields an API version has, and where.
+
+Source: https://docs.stripe.com/changelog and the resource classes of the SDK releases that pin each version.
+"""
+
+from typing import Final
+
+import attrs
+
+BASIL: Final = "2025-03-31.basil"
+"""The great divide: periods move to the items, the origin of invoices and lines to `parent`, prices to `pricing`."""
+
+API_VERSIONS: Final = (
+    "2020-08-27",
+    "2022-11-15",
+    "2024-06-20",
+    "2025-02-24.acacia",
+    BASIL,
+    "2025-09-30.clover",
+    "2026-10-28.endive",
+)
+"""One version per shape, oldest first. Those between them are rendered like the one before, as far as is known."""
+
+
+@attrs.frozen
+class Shape:
+    """The places that one API version knows.
+
+    `transitional` is an older version as Stripe has rendered it since March 2025: the new places stand beside the old
+    ones, and both say the same.
+    """
+
+    api_version: str
+    transitional: bool = False
+
+    @property
+    def before_basil(self) -> bool:
+        """Whether the places of before 2025-03-31 are filled."""
+        return self._date < _date(BASIL)
+
+    @property
+    def basil(self) -> bool:
+        """Whether the places that 2025-03-31 introduced are filled."""
+        return self.transitional or not self.before_basil
+
+    @property
+    def subscription_currency(self) -> bool:
+        """`subscription.currency`."""
+        return self._has("2022-08-01")
+
+    @property
+    def cancellation_details(self) -> bool:
+        """`subscription.cancellation_details`, `trial_settings` and the list `discounts`."""
+        return self._has("2022-11-15")
+
+    @property
+    def invoice_subscription_metadata(self) -> bool:
+        """`invoice.subscription_details.metadata`, where there is no `parent` to hold it."""
+        return self.before_basil and self._has("2023-06-29")
+
+    @property
+    def meters(self) -> bool:
+        """`price.recurring.meter`."""
+        return self._has("2024-04-10")
+
+    @property
+    def billing_mode(self) -> bool:
+        """`subscription.billing_mode`."""
+        return self._has("2025-06-30")
+
+    @property
+    def flexible_by_default(self) -> bool:
+        """Whether new subscriptions are in flexible billing mode."""
+        return self._date >= "2025-09-30"
+
+    @property
+    def discount_source(self) -> bool:
+        """`discount.source.coupon` instead of `discount.coupon`."""
+        return self._date >= "2025-09-30"
+
+    @property
+    def customer_account(self) -> bool:
+        """`customer_account` beside `customer`, and `subtotal` on invoice lines."""
+        return self._has("2025-12-15")
+
+    @property
+    def dahlia(self) -> bool:
+        """`quantity_decimal` on invoice lines, `hosted_page` as Checkout's mode."""
+        return self._date >= "2026-03-25"
+
+    @property
+    def billing_schedules(self) -> bool:
+        """`subscription.billing_schedules`, `billed_until` on items, `invoice.amount_paid_off_stripe`."""
+        return self._date >= "2026-05-27"
+
+    @property
+    def endive(self) -> bool:
+        """`status_details` on subscriptions and invoices, `current_trial` on items."""
+        return self._date >= "2026-09-30"
+
+    @property
+    def _date(self) -> str:
+        return _date(self.api_version)
+
+    def _has(self, since: str) -> bool:
+        """Whether an additive field is there: additions show in every version that is rendered after them."""
+        return self.transitional or self._date >= since
+
+
+def _date(api_version: str) -> str:
+    """`2025-03-31` of `2025-03-31.basil`: dates in this form compare like the days they name."""
+    return api_version[:10]
