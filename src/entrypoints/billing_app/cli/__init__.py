@@ -1,0 +1,45 @@
+"""The command line `billing`. Every command lives in a module of its own and is imported when it is invoked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import click
+
+from billing_app.cli.lazy import LazyCommand, LazyGroup
+from billing_app.errors import OperatorError
+
+COMMANDS: Mapping[str, LazyCommand] = {
+    "embedded": LazyCommand(
+        "billing_app.cli.embedded:embedded", "Start, stop and inspect the local Postgres and Valkey."
+    ),
+}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="billing-core", prog_name="billing")
+def cli() -> None:
+    """The billing loop: from a signed webhook to every tenant's screen."""
+
+
+def main() -> None:
+    """Run the command line. An error that the operator can put right is one message on standard error, no traceback.
+
+    Exit status: 0 done, 1 it failed, 2 wrong usage or configuration.
+    """
+    try:
+        cli(prog_name="billing")
+    except OperatorError as exc:
+        _end(str(exc), exc.exit_code)
+    except Exception as exc:
+        from billing_core.errors import BillingError
+
+        if not isinstance(exc, BillingError):
+            raise
+        _end(f"{exc.code}: {exc}", 1)
+
+
+def _end(message: str, status: int) -> None:
+    click.echo(f"billing: {message}", err=True)
+    sys.exit(status)

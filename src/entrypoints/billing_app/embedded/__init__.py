@@ -8,7 +8,8 @@ from billing_app.embedded.errors import (
     EmbeddedStartError,
     EmbeddedUnavailableError,
 )
-from billing_app.embedded.resolve import ServerUrls, embedded_servers, embedded_servers_sync, resolve_servers
+from billing_app.embedded.resolve import embedded_servers, embedded_servers_sync, resolve_servers
+from billing_app.embedded.urls import ServerUrls
 
 __all__ = [
     "EmbeddedError",

@@ -19,6 +19,7 @@ from billing_app.embedded.errors import EmbeddedError, EmbeddedInUseError, Embed
 from billing_app.embedded.home import Home, SupervisorRecord
 from billing_app.embedded.process import START_SECONDS, command_line, open_log, server_environment, tail
 from billing_app.embedded.servers import ALL_SERVERS, server_processes
+from billing_app.embedded.urls import ServerUrls, local_urls
 
 _STOP_SECONDS = 30.0
 _RECORD_SECONDS = 5.0
@@ -115,6 +116,13 @@ def stop_daemon(home: Home) -> bool:
     for process in server_processes(home, ALL_SERVERS):
         process.stop_leftover()
     return holder is not None
+
+
+def daemon_urls(home: Home) -> ServerUrls:
+    """Where the servers are that `start_daemon` has started. Raises: EmbeddedError when they do not run."""
+    if running_daemon(home) is None:
+        raise EmbeddedError(f"Nothing runs in {home.path}; start it: billing embedded start")
+    return local_urls(home)
 
 
 def status(home: Home) -> Status:
