@@ -76,13 +76,47 @@ class Receipt:
     claim: Claim | None = None
 
 
-class Notice(Enum):
-    """Something a tenant should hear of although no state changed; the value is the billing event type."""
+class BillingEventType(Enum):
+    """Everything a tenant can be told. A closed set: it names the stream's frames."""
 
-    TRIAL_ENDING = "subscription.trial_ending"
-    ACTION_REQUIRED = "invoice.payment_action_required"
-    OVERDUE = "invoice.overdue"
-    UPCOMING = "invoice.upcoming"
+    SUBSCRIPTION_CREATED = "subscription.created"
+    SUBSCRIPTION_ACTIVATED = "subscription.activated"
+    SUBSCRIPTION_RENEWED = "subscription.renewed"
+    SUBSCRIPTION_RECOVERED = "subscription.recovered"
+    SUBSCRIPTION_PAST_DUE = "subscription.past_due"
+    SUBSCRIPTION_UNPAID = "subscription.unpaid"
+    SUBSCRIPTION_PAUSED = "subscription.paused"
+    SUBSCRIPTION_RESUMED = "subscription.resumed"
+    SUBSCRIPTION_PLAN_CHANGED = "subscription.plan_changed"
+    SUBSCRIPTION_SEATS_CHANGED = "subscription.seats_changed"
+    SUBSCRIPTION_CANCELLATION_SCHEDULED = "subscription.cancellation_scheduled"
+    SUBSCRIPTION_CANCELLATION_WITHDRAWN = "subscription.cancellation_withdrawn"
+    SUBSCRIPTION_CANCELED = "subscription.canceled"
+    SUBSCRIPTION_EXPIRED = "subscription.expired"
+    SUBSCRIPTION_TRIAL_ENDING = "subscription.trial_ending"
+    SUBSCRIPTION_UPDATED = "subscription.updated"
+    INVOICE_CREATED = "invoice.created"
+    INVOICE_FINALIZED = "invoice.finalized"
+    INVOICE_PAID = "invoice.paid"
+    INVOICE_PAYMENT_FAILED = "invoice.payment_failed"
+    INVOICE_PAYMENT_ACTION_REQUIRED = "invoice.payment_action_required"
+    INVOICE_OVERDUE = "invoice.overdue"
+    INVOICE_UPCOMING = "invoice.upcoming"
+    INVOICE_VOIDED = "invoice.voided"
+    INVOICE_UNCOLLECTIBLE = "invoice.uncollectible"
+    INVOICE_DELETED = "invoice.deleted"
+    INVOICE_UPDATED = "invoice.updated"
+    CUSTOMER_LINKED = "customer.linked"
+    CUSTOMER_DELETED = "customer.deleted"
+
+
+class Notice(Enum):
+    """Something a tenant should hear of although no state changed."""
+
+    TRIAL_ENDING = BillingEventType.SUBSCRIPTION_TRIAL_ENDING
+    ACTION_REQUIRED = BillingEventType.INVOICE_PAYMENT_ACTION_REQUIRED
+    OVERDUE = BillingEventType.INVOICE_OVERDUE
+    UPCOMING = BillingEventType.INVOICE_UPCOMING
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +130,8 @@ class Translation:
     customer_id: CustomerId | None = None
     tenant_hint: TenantId | None = None
     snapshots: tuple[Snapshot, ...] = ()
+    creation: bool = False
+    """The event says that its object was made just then: any other event of the object came later."""
     notice: Notice | None = None
     ignored: str | None = None
     missing: tuple[str, ...] = ()

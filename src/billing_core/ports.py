@@ -130,7 +130,7 @@ class BillingTransaction(Protocol):
     async def subscriptions(
         self, *, tenants: Collection[TenantId], ids: Collection[SubscriptionId]
     ) -> Sequence[TenantSubscription]:
-        """All subscriptions of these tenants that have not ended, and those with these ids whoever has them."""
+        """All subscriptions of these tenants, and those with these ids whoever has them."""
         ...
 
     async def invoices(
@@ -227,5 +227,8 @@ class EventBus(Protocol):
         ...
 
     def follow(self) -> AsyncIterator[Sequence[BillingEvent]]:
-        """Messages of all tenants as they are appended, from now on. Ends never; raises EventBusUnavailableError."""
+        """Messages of all tenants as they are appended. Ends never; raises EventBusUnavailableError.
+
+        The first batch is empty: it comes when the follower listens, and from then on it misses nothing.
+        """
         ...

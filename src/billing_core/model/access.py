@@ -52,8 +52,8 @@ class AccessPolicy:
 
     def judge(self, subscriptions: Iterable[SubscriptionSnapshot], now: datetime) -> AccessVerdict:
         """The best verdict any of the tenant's subscriptions gives at `now`."""
-        verdicts = [self._judge_one(subscription, now) for subscription in subscriptions]
-        return min(verdicts, key=_preference, default=NO_SUBSCRIPTION)
+        verdicts = [(self._judge_one(seen, now), seen) for seen in subscriptions]
+        return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
     def _judge_one(self, seen: SubscriptionSnapshot, now: datetime) -> AccessVerdict:
         state = self.states.get(seen.status, AccessState.BLOCKED)
@@ -72,10 +72,13 @@ class AccessPolicy:
         return AccessVerdict(state=AccessState.READ_ONLY, reason=f"{seen.status}_grace_over")
 
 
-def _preference(verdict: AccessVerdict) -> tuple[int, bool, float]:
-    """Better state first, then the one that lasts longest."""
-    open_ended = verdict.until is None
-    return (_BEST_FIRST[verdict.state], not open_ended, 0.0 if verdict.until is None else -verdict.until.timestamp())
+def _preference(judged: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[int, bool, float, float, str]:
+    """Better state first, then the one that lasts longest, then the latest: it explains best."""
+    verdict, seen = judged
+    lasting = 0.0 if verdict.until is None else -verdict.until.timestamp()
+    latest = seen.ended_at or seen.current_period_start
+    age = 0.0 if latest is None else -latest.timestamp()
+    return (_BEST_FIRST[verdict.state], verdict.until is not None, lasting, age, seen.subscription_id)
 
 
 def _scheduled_end(seen: SubscriptionSnapshot) -> datetime | None:

@@ -17,9 +17,19 @@ class CustomerSnapshot:
     deleted: bool = False
 
     @property
+    def object_id(self) -> str:
+        """The provider's id of the object: prefixed by kind, so unique over all kinds."""
+        return self.customer_id
+
+    @property
     def precedence(self) -> int:
         """A deleted customer never comes back."""
         return 1 if self.deleted else 0
+
+    @property
+    def progress(self) -> int:
+        """Nothing of a customer only grows."""
+        return 0
 
 
 @attrs.frozen(kw_only=True)

@@ -62,9 +62,19 @@ class InvoiceSnapshot:
     """False while the provider's payload holds only the first page of lines."""
 
     @property
+    def object_id(self) -> str:
+        """The provider's id of the object: prefixed by kind, so unique over all kinds."""
+        return self.invoice_id
+
+    @property
     def precedence(self) -> int:
         """An invoice only moves draft → open → uncollectible → paid or void; an unknown status counts as open."""
         return _STAGES.get(self.status, 1)
+
+    @property
+    def progress(self) -> int:
+        """Payment attempts are only ever added."""
+        return self.attempt_count
 
     @property
     def outstanding(self) -> bool:

@@ -27,8 +27,18 @@ class Snapshot(Hashable, Protocol):
     """What an event says of one object: a value, compared by its content."""
 
     @property
+    def object_id(self) -> str:
+        """Which object it is, unique over all kinds."""
+        ...
+
+    @property
     def precedence(self) -> int:
         """Stage of the object's life. Lives only move up; equal stages are ordered by time."""
+        ...
+
+    @property
+    def progress(self) -> int:
+        """A count that never falls within a stage; decides a tie the edges leave open. 0 where there is none."""
         ...
 
 
@@ -70,6 +80,8 @@ class Sighting(Generic[S]):
     event_id: EventId
     after: S
     before: S | None = None
+    creation: bool = False
+    """The event says that the object was made: whatever else the group holds came later."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,35 +95,33 @@ class Decision(Generic[S]):
 def decide(group: Sequence[Sighting[S]]) -> Decision[S]:
     """Find the snapshot in which a tie group ends; the same for every order of `group`. `group` is not empty.
 
-    When the edges do not single out one end (an event type that is not subscribed leaves an edge out), the choice falls
-    to the greatest event id: arbitrary, but equal on every machine, and marked ambiguous.
+    When the edges do not single out one end (an event type that is not subscribed leaves an edge out), progress
+    decides; else the choice falls to the greatest event id: arbitrary, but equal on every machine, marked ambiguous.
     """
-    snapshots = {sighting.after for sighting in group}
-    if len(snapshots) == 1:
-        return Decision(snapshot=group[0].after, ambiguous=False)
-    ends = _ends_of_walk(group)
-    if len(ends) == 1:
-        return Decision(snapshot=ends[0], ambiguous=False)
-    candidates = [sighting for sighting in group if sighting.after in ends] or list(group)
+    later = [sighting for sighting in group if not sighting.creation] or list(group)
+    ends = _ends_of_walk(group, later)
+    candidates = [sighting for sighting in later if sighting.after in ends] or later
+    furthest = max(sighting.after.progress for sighting in candidates)
+    candidates = [sighting for sighting in candidates if sighting.after.progress == furthest]
     last = max(candidates, key=lambda sighting: sighting.event_id)
-    return Decision(snapshot=last.after, ambiguous=True)
+    return Decision(snapshot=last.after, ambiguous=any(sighting.after != last.after for sighting in candidates))
 
 
-def _ends_of_walk(group: Iterable[Sighting[S]]) -> list[S]:
-    """Snapshots that are entered once more than they are left.
+def _ends_of_walk(group: Iterable[Sighting[S]], later: Iterable[Sighting[S]]) -> set[S]:
+    """Snapshots that are entered once more than they are left; empty when every walk is a circle.
 
-    An edge that is stated twice by different events was walked twice; an event that states no change is no edge, but
-    its snapshot still has to lie on the walk: one that does not is a rival end.
+    A snapshot that is stated without an edge (the twin of an update, say) has to lie on the walk of the others: one
+    that does not is a rival end.
     """
     balance: Counter[S] = Counter()
     touched: set[S] = set()
-    bare: set[S] = set()
     for sighting in group:
-        if sighting.before is None or sighting.before == sighting.after:
-            bare.add(sighting.after)
-            continue
-        balance[sighting.after] += 1
-        balance[sighting.before] -= 1
-        touched |= {sighting.before, sighting.after}
-    ends = [snapshot for snapshot, surplus in balance.items() if surplus > 0]
-    return ends + [snapshot for snapshot in bare if snapshot not in touched]
+        if sighting.creation:
+            balance[sighting.after] += 1
+        elif sighting.before is not None and sighting.before != sighting.after:
+            balance[sighting.after] += 1
+            balance[sighting.before] -= 1
+            touched |= {sighting.before, sighting.after}
+    ends = {snapshot for snapshot, surplus in balance.items() if surplus > 0}
+    rivals = {sighting.after for sighting in later if sighting.after not in touched}
+    return (ends & touched) | rivals if touched else rivals

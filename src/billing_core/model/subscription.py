@@ -61,9 +61,19 @@ class SubscriptionSnapshot:
         return self.status in ENDED
 
     @property
+    def object_id(self) -> str:
+        """The provider's id of the object: prefixed by kind, so unique over all kinds."""
+        return self.subscription_id
+
+    @property
     def precedence(self) -> int:
         """An ended life stays ended, whatever arrives later."""
         return 1 if self.ended else 0
+
+    @property
+    def progress(self) -> int:
+        """Nothing of a subscription only grows."""
+        return 0
 
     @property
     def cancellation_scheduled(self) -> bool:

@@ -1,0 +1,392 @@
+"""Folding: provider events into the state of tenants, in memory and without I/O.
+
+`BillingService` loads a `Ledger` under locks, folds a batch of events into it and saves what changed. The order of
+events in a batch changes which messages are made, never the state they end in.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import attrs
+
+from billing_core.errors import FoldingError, TenantConflictError
+from billing_core.events import BillingEvent, Claim, Disposition, Effect, Outcome, Snapshot, Translation
+from billing_core.facts import LINKED, Fact, customer_fact, invoice_fact, notice_fact, subscription_fact
+from billing_core.model import (
+    AccessPolicy,
+    CustomerId,
+    CustomerSnapshot,
+    EventId,
+    InvoiceId,
+    InvoiceSnapshot,
+    ItemId,
+    Order,
+    Provenance,
+    Sighting,
+    SubscriptionId,
+    SubscriptionInvoice,
+    SubscriptionSnapshot,
+    TenantCustomer,
+    TenantId,
+    TenantSubscription,
+    UsageRecord,
+    billed_usage,
+    compare,
+    decide,
+)
+from billing_core.payloads import (
+    SCHEMA_VERSION,
+    BillingEventPayload,
+    access_section,
+    dumps,
+    invoice_section,
+    subscription_section,
+    usage_sections,
+)
+from billing_core.ports import Changes
+
+S = TypeVar("S", SubscriptionSnapshot, InvoiceSnapshot, CustomerSnapshot)
+
+
+class Evidence(Protocol):
+    """Looks up what another event said of the object of a snapshot."""
+
+    def __call__(self, event_id: EventId, snapshot: S) -> Sighting[S] | None:
+        """What the event said; None when its body is not kept any more."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Work:
+    """One claimed event and what it says, read in our terms."""
+
+    claim: Claim
+    translation: Translation
+
+    @property
+    def event_id(self) -> EventId:
+        """The provider event's id."""
+        return self.claim.event.event_id
+
+
+@attrs.frozen
+class _Folded:
+    """What one snapshot did to the ledger."""
+
+    effect: Effect
+    fact: Fact | None = None
+    subscription: SubscriptionSnapshot | None = None
+    invoice: InvoiceSnapshot | None = None
+    usage: tuple[UsageRecord, ...] = ()
+
+
+_CONFIRMED = _Folded(Effect.CONFIRMED)
+_STALE = _Folded(Effect.STALE)
+
+
+class Ledger:
+    """The loaded state of the tenants a batch concerns, and everything folding changed of it."""
+
+    def __init__(
+        self,
+        *,
+        customers: Mapping[CustomerId, TenantCustomer],
+        counters: Mapping[TenantId, int],
+        subscriptions: Iterable[TenantSubscription],
+        invoices: Iterable[SubscriptionInvoice],
+        evidence: Evidence,
+        policy: AccessPolicy,
+        now: datetime,
+    ) -> None:
+        self._customers = dict(customers)
+        self._counters = dict(counters)
+        self._subscriptions: dict[SubscriptionId, TenantSubscription] = {}
+        self._invoices = {invoice.snapshot.invoice_id: invoice for invoice in invoices}
+        self._of_tenant: dict[TenantId, set[SubscriptionId]] = {}
+        self._evidence = evidence
+        self._policy = policy
+        self._now = now
+        self._changed_customers: set[CustomerId] = set()
+        self._changed_subscriptions: set[SubscriptionId] = set()
+        self._changed_invoices: set[InvoiceId] = set()
+        self._usage: dict[InvoiceId, tuple[UsageRecord, ...]] = {}
+        self.events: list[BillingEvent] = []
+        for subscription in subscriptions:
+            self._keep(subscription)
+
+    # --- the batch ----------------------------------------------------------------------------------------------
+
+    def link(self, customer_id: CustomerId, tenant_id: TenantId) -> None:
+        """Give a customer without a tenant its tenant."""
+        self._customers[customer_id] = attrs.evolve(self._customers[customer_id], tenant_id=tenant_id)
+        self._changed_customers.add(customer_id)
+
+    def fold(self, work: Work, *, linked_here: bool = False) -> Outcome:
+        """Fold one event; what contradicts our links is buried and leaves no trace.
+
+        Args:
+            work: the event.
+            linked_here: this event is the one its customer's link was made from.
+        """
+        translation = work.translation
+        if translation.ignored is not None:
+            return Outcome(claim=work.claim, disposition=Disposition.IGNORED, reason=translation.ignored)
+        if translation.customer_id is None:
+            return Outcome(claim=work.claim, disposition=Disposition.IGNORED, reason="no_customer")
+        tenant_id = self._customers[translation.customer_id].tenant_id
+        if tenant_id is None:
+            return Outcome(
+                claim=work.claim,
+                disposition=Disposition.PARKED,
+                reason="unmapped_customer",
+                parked_on=translation.customer_id,
+            )
+        try:
+            self._refuse_strangers(tenant_id, translation)
+        except FoldingError as error:
+            return buried(work.claim, error)
+        return self._apply(tenant_id, work, linked_here=linked_here)
+
+    def changes(self) -> Changes:
+        """Everything that has to be written."""
+        return Changes(
+            customers=[self._customers[id_] for id_ in sorted(self._changed_customers)],
+            subscriptions=[self._subscriptions[id_] for id_ in sorted(self._changed_subscriptions)],
+            invoices=[self._invoices[id_] for id_ in sorted(self._changed_invoices)],
+            usage=self._usage,
+            events=self.events,
+        )
+
+    # --- one event ----------------------------------------------------------------------------------------------
+
+    def _refuse_strangers(self, tenant_id: TenantId, translation: Translation) -> None:
+        """Metadata may create a link, never move one; an object never changes hands."""
+        hint = translation.tenant_hint
+        if hint is not None and hint != tenant_id:
+            raise TenantConflictError(
+                f"customer {translation.customer_id} is of {tenant_id!r}, the event names {hint!r}"
+            )
+        for snapshot in translation.snapshots:
+            known = self._known(snapshot)
+            if known is not None and known.tenant_id not in (None, tenant_id):
+                raise TenantConflictError(f"{snapshot.object_id} belongs to {known.tenant_id!r}, not to {tenant_id!r}")
+
+    def _apply(self, tenant_id: TenantId, work: Work, *, linked_here: bool) -> Outcome:
+        folded = [self._fold_snapshot(tenant_id, snapshot, work) for snapshot in work.translation.snapshots]
+        effect = _strongest(result.effect for result in folded)
+        facts = [result.fact for result in folded if result.fact is not None]
+        notice = work.translation.notice
+        if not facts and notice is not None and effect is not Effect.STALE:
+            facts = [notice_fact(notice)]
+        if not facts and linked_here:
+            facts = [LINKED]
+        sequence = self._tell(tenant_id, work, facts[0], folded) if facts else None
+        return Outcome(
+            claim=work.claim,
+            disposition=Disposition.APPLIED,
+            effect=Effect.CHANGED if facts else effect,
+            tenant_id=tenant_id,
+            sequence=sequence,
+        )
+
+    def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, work: Work) -> _Folded:
+        match snapshot:
+            case SubscriptionSnapshot():
+                return self._fold_subscription(tenant_id, snapshot, work)
+            case InvoiceSnapshot():
+                return self._fold_invoice(tenant_id, snapshot, work)
+            case CustomerSnapshot():
+                return self._fold_customer(snapshot, work)
+
+    def _fold_subscription(self, tenant_id: TenantId, seen: SubscriptionSnapshot, work: Work) -> _Folded:
+        known = self._subscriptions.get(seen.subscription_id)
+        before = known.snapshot if known else None
+        standing = self._judge(before, known.provenance if known else None, seen, work)
+        if standing is None:
+            return _STALE
+        after = TenantSubscription(tenant_id=tenant_id, snapshot=standing[0], provenance=standing[1])
+        if after == known:
+            return _CONFIRMED
+        self._keep(after)
+        self._changed_subscriptions.add(seen.subscription_id)
+        fact = subscription_fact(before, after.snapshot)
+        if fact is None:
+            return _CONFIRMED
+        usage = self._rate_invoices_again(tenant_id, before, after.snapshot)
+        return _Folded(Effect.CHANGED, fact, subscription=after.snapshot, usage=usage)
+
+    def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, work: Work) -> _Folded:
+        known = self._invoices.get(seen.invoice_id)
+        before = known.snapshot if known else None
+        standing = self._judge(before, known.provenance if known else None, seen, work)
+        if standing is None:
+            return _STALE
+        after = SubscriptionInvoice(tenant_id=tenant_id, snapshot=standing[0], provenance=standing[1])
+        if after == known:
+            return _CONFIRMED
+        self._invoices[seen.invoice_id] = after
+        self._changed_invoices.add(seen.invoice_id)
+        fact = invoice_fact(before, after.snapshot)
+        if fact is None:
+            return _CONFIRMED
+        features = self._features(tenant_id)
+        usage = billed_usage(after, features)
+        if usage != (billed_usage(known, features) if known else ()):
+            self._usage[seen.invoice_id] = usage
+        return _Folded(Effect.CHANGED, fact, invoice=after.snapshot, usage=usage)
+
+    def _fold_customer(self, seen: CustomerSnapshot, work: Work) -> _Folded:
+        known = self._customers[seen.customer_id]
+        standing = self._judge(known.snapshot, known.provenance, seen, work)
+        if standing is None:
+            return _STALE
+        after = attrs.evolve(known, snapshot=standing[0], provenance=standing[1])
+        if after == known:
+            return _CONFIRMED
+        self._customers[seen.customer_id] = after
+        self._changed_customers.add(seen.customer_id)
+        changed = after.snapshot != known.snapshot
+        return _Folded(Effect.CHANGED if changed else Effect.CONFIRMED, customer_fact(known.snapshot, standing[0]))
+
+    def _judge(
+        self, known: S | None, provenance: Provenance | None, seen: S, work: Work
+    ) -> tuple[S, Provenance] | None:
+        """The object's snapshot once this event is counted in, and what it rests on; None for a stale event."""
+        seen_at = work.claim.event.created_at
+        latest = seen, Provenance(observed_at=seen_at, event_ids=(work.event_id,))
+        if known is None or provenance is None:
+            return latest
+        match compare(known, provenance.observed_at, seen, seen_at):
+            case Order.STALE:
+                return None
+            case Order.NEWER:
+                return latest
+            case Order.TIE:
+                return self._break_tie(known, provenance, seen, work.event_id)
+
+    def _break_tie(self, known: S, provenance: Provenance, seen: S, event_id: EventId) -> tuple[S, Provenance]:
+        group = _with_event(provenance, event_id)
+        if needs_no_evidence(known, provenance, seen):
+            return known, group
+        sightings = [
+            self._evidence(member, seen) or Sighting(event_id=member, after=known) for member in group.event_ids
+        ]
+        decision = decide(sightings)
+        return decision.snapshot, attrs.evolve(group, ambiguous=decision.ambiguous)
+
+    # --- consequences -------------------------------------------------------------------------------------------
+
+    def _tell(self, tenant_id: TenantId, work: Work, fact: Fact, folded: Sequence[_Folded]) -> int:
+        """Number a fact and encode it for the tenant."""
+        sequence = self._counters[tenant_id] + 1
+        self._counters[tenant_id] = sequence
+        snapshots = [self._subscriptions[id_].snapshot for id_ in self._of_tenant.get(tenant_id, ())]
+        subscription = next((result.subscription for result in folded if result.subscription), None)
+        invoice = next((result.invoice for result in folded if result.invoice), None)
+        if subscription is None and invoice is None:
+            subscription, invoice = self._subject(work.translation)
+        subject = subscription or invoice
+        payload = BillingEventPayload(
+            schema_version=SCHEMA_VERSION,
+            sequence=sequence,
+            tenant_id=tenant_id,
+            event_type=fact.event_type.value,
+            stripe_event_id=work.event_id,
+            occurred_at=work.claim.event.created_at,
+            summary=fact.summary,
+            status=subject.status if subject else None,
+            subscription=subscription_section(subscription) if subscription else None,
+            invoice=invoice_section(invoice) if invoice else None,
+            usage=usage_sections(record for result in folded for record in result.usage),
+            access=access_section(self._policy.judge(snapshots, self._now)),
+        )
+        self.events.append(
+            BillingEvent(
+                tenant_id=tenant_id,
+                sequence=sequence,
+                event_type=payload.event_type,
+                event_id=work.event_id,
+                occurred_at=payload.occurred_at,
+                payload=dumps(payload),
+            )
+        )
+        return sequence
+
+    def _subject(self, translation: Translation) -> tuple[SubscriptionSnapshot | None, InvoiceSnapshot | None]:
+        """Our present view of what a notice is about."""
+        for snapshot in translation.snapshots:
+            known = self._known(snapshot)
+            if isinstance(known, TenantSubscription):
+                return known.snapshot, None
+            if isinstance(known, SubscriptionInvoice):
+                return None, known.snapshot
+        return None, None
+
+    def _rate_invoices_again(
+        self, tenant_id: TenantId, before: SubscriptionSnapshot | None, after: SubscriptionSnapshot
+    ) -> tuple[UsageRecord, ...]:
+        """Newly known metered items say which lines of earlier invoices were usage."""
+        if not new_metered_items(before, after):
+            return ()
+        features = self._features(tenant_id)
+        changed: list[UsageRecord] = []
+        for invoice_id, invoice in self._invoices.items():
+            if invoice.tenant_id == tenant_id and invoice.snapshot.subscription_id == after.subscription_id:
+                usage = billed_usage(invoice, features)
+                if usage:
+                    self._usage[invoice_id] = usage
+                    changed.extend(usage)
+        return tuple(changed)
+
+    def _features(self, tenant_id: TenantId) -> dict[ItemId, str]:
+        return {
+            item.item_id: item.feature_key or item.price_id
+            for id_ in self._of_tenant.get(tenant_id, ())
+            for item in self._subscriptions[id_].snapshot.items
+            if item.usage_type == "metered"
+        }
+
+    def _keep(self, subscription: TenantSubscription) -> None:
+        id_ = subscription.snapshot.subscription_id
+        self._subscriptions[id_] = subscription
+        self._of_tenant.setdefault(subscription.tenant_id, set()).add(id_)
+
+    def _known(self, snapshot: Snapshot) -> TenantSubscription | SubscriptionInvoice | TenantCustomer | None:
+        match snapshot:
+            case SubscriptionSnapshot():
+                return self._subscriptions.get(snapshot.subscription_id)
+            case InvoiceSnapshot():
+                return self._invoices.get(snapshot.invoice_id)
+            case CustomerSnapshot():
+                return self._customers.get(snapshot.customer_id)
+
+
+def buried(claim: Claim, error: FoldingError) -> Outcome:
+    """The outcome of an event that an operator has to look at."""
+    return Outcome(claim=claim, disposition=Disposition.DEAD, reason=error.code, error=str(error))
+
+
+def needs_no_evidence(known: Snapshot, provenance: Provenance, seen: Snapshot) -> bool:
+    """Whether a tie is none: the only other event of that second says the same."""
+    return seen == known and len(provenance.event_ids) == 1
+
+
+def new_metered_items(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> bool:
+    """Whether `after` has metered items that `before` did not."""
+    old = {item.item_id for item in before.items if item.usage_type == "metered"} if before else set()
+    return any(item.usage_type == "metered" and item.item_id not in old for item in after.items)
+
+
+def _with_event(provenance: Provenance, event_id: EventId) -> Provenance:
+    if event_id in provenance.event_ids:
+        return provenance
+    return attrs.evolve(provenance, event_ids=(*provenance.event_ids, event_id))
+
+
+def _strongest(effects: Iterable[Effect]) -> Effect:
+    """Changed beats confirmed beats stale; nothing to fold confirms."""
+    found = set(effects)
+    if Effect.CHANGED in found:
+        return Effect.CHANGED
+    return Effect.STALE if found == {Effect.STALE} else Effect.CONFIRMED

@@ -1,0 +1,263 @@
+"""The single writer: every change of a tenant's billing goes through `BillingService`, whatever caused it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+import attrs
+
+from billing_core.errors import FoldingError
+from billing_core.events import (
+    BillingEvent,
+    Claim,
+    EventKey,
+    Outcome,
+    ProviderEvent,
+    Snapshot,
+    Translation,
+)
+from billing_core.folding import Ledger, S, Work, buried, needs_no_evidence, new_metered_items
+from billing_core.model import (
+    AccessPolicy,
+    CustomerId,
+    CustomerSnapshot,
+    EventId,
+    InvoiceSnapshot,
+    Order,
+    PlanCatalog,
+    Provenance,
+    Sighting,
+    SubscriptionId,
+    SubscriptionInvoice,
+    SubscriptionSnapshot,
+    TenantCustomer,
+    TenantId,
+    TenantSubscription,
+    compare,
+)
+from billing_core.ports import BillingRepository, BillingTransaction, Clock, EventTranslator
+
+
+@attrs.frozen(kw_only=True)
+class Applied:
+    """What one batch did, after its commit."""
+
+    outcomes: Sequence[Outcome]
+    """One for each claim that was still ours."""
+    events: Sequence[BillingEvent]
+    """The new messages, each tenant's in order of their numbers."""
+    linked: Sequence[CustomerId]
+    """Customers that got a tenant: what waited for them is due now."""
+
+
+@attrs.frozen(kw_only=True)
+class _Batch:
+    """Claimed events read in our terms, in the order of the provider's clock; what cannot be read is settled."""
+
+    work: Sequence[Work]
+    settled: Sequence[Outcome]
+
+
+class BillingService:
+    """Folds provider events into the state of tenants and numbers what follows for each of them.
+
+    A batch is one transaction: state, messages, counters and the dispatch rows commit together or not at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        repository: BillingRepository,
+        translator: EventTranslator,
+        catalog: PlanCatalog,
+        policy: AccessPolicy,
+        clock: Clock,
+    ) -> None:
+        self._repository = repository
+        self._translator = translator
+        self._catalog = catalog
+        self._policy = policy
+        self._clock = clock
+
+    async def apply(self, translated: Sequence[tuple[Claim, Translation]]) -> Applied:
+        """Apply claimed events. Those whose lease was lost meanwhile are left to their new holder.
+
+        Raises: StoreUnavailableError, TenantConflictError when an object turned out to be another tenant's while
+        saving. Nothing is written then.
+        """
+        batch = self._read(translated)
+        async with self._repository.transaction() as transaction:
+            held = {claim.dispatch_id for claim in await transaction.hold([claim for claim, _ in translated])}
+            work = [one for one in batch.work if one.claim.dispatch_id in held]
+            links = await self._lock_customers(transaction, work)
+            ledger = await self._load(transaction, work, links)
+            for founder in links.founders.values():
+                ledger.link(*founder)
+            outcomes = [ledger.fold(one, linked_here=one.claim.dispatch_id in links.founders) for one in work]
+            outcomes += [outcome for outcome in batch.settled if outcome.claim.dispatch_id in held]
+            await transaction.save(ledger.changes())
+            await transaction.settle(outcomes)
+        return Applied(
+            outcomes=outcomes, events=ledger.events, linked=[customer for customer, _ in links.founders.values()]
+        )
+
+    # --- before the transaction ---------------------------------------------------------------------------------
+
+    def _read(self, translated: Sequence[tuple[Claim, Translation]]) -> _Batch:
+        work, settled = [], []
+        for claim, translation in translated:
+            try:
+                snapshots = tuple(self._in_our_terms(snapshot) for snapshot in translation.snapshots)
+            except FoldingError as error:
+                settled.append(buried(claim, error))
+            else:
+                work.append(Work(claim=claim, translation=attrs.evolve(translation, snapshots=snapshots)))
+        work.sort(key=lambda one: (one.claim.event.created_at, one.claim.dispatch_id))
+        return _Batch(work=work, settled=settled)
+
+    def _in_our_terms(self, snapshot: Snapshot) -> Snapshot:
+        match snapshot:
+            case SubscriptionSnapshot():
+                return self._catalog.read_subscription(snapshot)
+            case InvoiceSnapshot():
+                return self._catalog.read_invoice(snapshot)
+            case CustomerSnapshot():
+                return snapshot
+
+    # --- loading, under locks -----------------------------------------------------------------------------------
+
+    async def _lock_customers(self, transaction: BillingTransaction, work: Sequence[Work]) -> "_Links":
+        """Whose customers these are. One nobody has claimed yet is locked, so that no event parks past its link."""
+        ids = {id_ for one in work if (id_ := one.translation.customer_id) is not None}
+        known = dict(await transaction.customers(ids))
+        unclaimed = [id_ for id_ in ids if id_ not in known or known[id_].tenant_id is None]
+        if unclaimed:
+            known.update(await transaction.lock_customers(unclaimed))
+        return _Links.of(known, work)
+
+    async def _load(self, transaction: BillingTransaction, work: Sequence[Work], links: "_Links") -> Ledger:
+        snapshots = [snapshot for one in work for snapshot in one.translation.snapshots]
+        counters = await transaction.lock_tenants(links.tenants())
+        subscriptions = await transaction.subscriptions(
+            tenants=counters.keys(),
+            ids={seen.subscription_id for seen in snapshots if isinstance(seen, SubscriptionSnapshot)},
+        )
+        invoices = await transaction.invoices(
+            ids={seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)},
+            subscriptions=_newly_metered(snapshots, subscriptions),
+        )
+        evidence = await self._gather_evidence(transaction, work, links.customers, subscriptions, invoices)
+        return Ledger(
+            customers=links.customers,
+            counters=counters,
+            subscriptions=subscriptions,
+            invoices=invoices,
+            evidence=evidence.sighting,
+            policy=self._policy,
+            now=self._clock.now(),
+        )
+
+    async def _gather_evidence(
+        self,
+        transaction: BillingTransaction,
+        work: Sequence[Work],
+        customers: Mapping[CustomerId, TenantCustomer],
+        subscriptions: Sequence[TenantSubscription],
+        invoices: Sequence[SubscriptionInvoice],
+    ) -> "_Evidence":
+        """The events that share a second with one of the batch, read back from the store: usually none."""
+        known: dict[str, tuple[Snapshot, Provenance]] = {}
+        tracked: list[TenantSubscription | SubscriptionInvoice | TenantCustomer]
+        tracked = [*subscriptions, *invoices, *customers.values()]
+        for held in tracked:
+            if held.snapshot is not None and held.provenance is not None:
+                known[held.snapshot.object_id] = (held.snapshot, held.provenance)
+        wanted: set[EventKey] = set()
+        for one in work:
+            for seen in one.translation.snapshots:
+                wanted |= _rivals(known.get(seen.object_id), seen, one)
+        in_batch = {one.claim.event.key: one.claim.event for one in work}
+        missing = wanted - in_batch.keys()
+        stored = await transaction.stored_events(missing) if missing else ()
+        return _Evidence(self, [*in_batch.values(), *stored])
+
+    def read_sighting(self, event: ProviderEvent, object_id: str) -> Sighting[Snapshot] | None:
+        """What one event said of one object, and what it replaced; None if it does not show that object."""
+        translation = self._translator.translate(event)
+        after = self._find(translation, object_id)
+        if after is None:
+            return None
+        previous = self._translator.translate_previous(event)
+        before = None if previous is None else self._find(previous, object_id)
+        return Sighting(event_id=event.event_id, after=after, before=before, creation=translation.creation)
+
+    def _find(self, translation: Translation, object_id: str) -> Snapshot | None:
+        for snapshot in translation.snapshots:
+            if snapshot.object_id == object_id:
+                try:
+                    return self._in_our_terms(snapshot)
+                except FoldingError:
+                    return None
+        return None
+
+
+@attrs.frozen(kw_only=True)
+class _Links:
+    """The customers of a batch, and the links that its own events make: dispatch id → (customer, tenant)."""
+
+    customers: Mapping[CustomerId, TenantCustomer]
+    founders: Mapping[int, tuple[CustomerId, TenantId]]
+
+    @classmethod
+    def of(cls, customers: Mapping[CustomerId, TenantCustomer], work: Iterable[Work]) -> "_Links":
+        """The first event that names a tenant for an unclaimed customer founds the link; later ones must agree."""
+        founders: dict[int, tuple[CustomerId, TenantId]] = {}
+        claimed = {id_ for id_, customer in customers.items() if customer.tenant_id is not None}
+        for one in work:
+            customer_id, tenant_id = one.translation.customer_id, one.translation.tenant_hint
+            if customer_id is not None and tenant_id is not None and customer_id not in claimed:
+                founders[one.claim.dispatch_id] = (customer_id, tenant_id)
+                claimed.add(customer_id)
+        return cls(customers=customers, founders=founders)
+
+    def tenants(self) -> set[TenantId]:
+        """Every tenant the batch may write to."""
+        known = {customer.tenant_id for customer in self.customers.values() if customer.tenant_id is not None}
+        return known | {tenant_id for _, tenant_id in self.founders.values()}
+
+
+class _Evidence:
+    """Reads events again when a tie asks for them; each at most once per object."""
+
+    def __init__(self, service: BillingService, events: Iterable[ProviderEvent]) -> None:
+        self._service = service
+        self._events = {event.event_id: event for event in events}
+
+    def sighting(self, event_id: EventId, snapshot: S) -> Sighting[S] | None:
+        """What the event said of the snapshot's object."""
+        event = self._events.get(event_id)
+        found = None if event is None else self._service.read_sighting(event, snapshot.object_id)
+        # An id belongs to one kind of object, so what was found under it is of the kind asked for.
+        return cast("Sighting[S] | None", found)
+
+
+def _rivals(known: tuple[Snapshot, Provenance] | None, seen: Snapshot, one: Work) -> set[EventKey]:
+    """Keys of the stored events that a tie between the known and the seen snapshot is decided by."""
+    if known is None:
+        return set()
+    snapshot, provenance = known
+    event = one.claim.event
+    if compare(snapshot, provenance.observed_at, seen, event.created_at) is not Order.TIE:
+        return set()
+    if needs_no_evidence(snapshot, provenance, seen):
+        return set()
+    return {attrs.evolve(event.key, event_id=id_) for id_ in provenance.event_ids}
+
+
+def _newly_metered(snapshots: Iterable[Snapshot], subscriptions: Iterable[TenantSubscription]) -> set[SubscriptionId]:
+    """Subscriptions whose earlier invoices have to be rated again, now that their metered items are known."""
+    known = {subscription.snapshot.subscription_id: subscription.snapshot for subscription in subscriptions}
+    return {
+        seen.subscription_id
+        for seen in snapshots
+        if isinstance(seen, SubscriptionSnapshot) and new_metered_items(known.get(seen.subscription_id), seen)
+    }
