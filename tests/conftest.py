@@ -1,0 +1,99 @@
+"""Real servers for the tests: one Postgres and one Valkey per session, a fresh database per test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+import redis.asyncio
+
+from billing_app.embedded import ServerUrls, embedded_servers_sync
+from billing_app.secret import Secret
+
+REDIS_DATABASE = 15
+"""The tests empty it, so they keep away from the one that a development server uses."""
+
+CreateDatabase = Callable[[], Awaitable[str]]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[ServerUrls]:
+    """The servers that DATABASE_URL and REDIS_URL name; without both of them, local ones for this session."""
+    database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
+    if database_url and redis_url:
+        yield ServerUrls(database_url=Secret(database_url), redis_url=Secret(redis_url))
+        return
+    data_dir = Path(tempfile.mkdtemp(prefix="billing-tests-"))
+    data_dir.chmod(0o711)  # under root the servers run as another user
+    try:
+        with embedded_servers_sync(data_dir) as local:
+            yield ServerUrls(
+                database_url=Secret(database_url) if database_url else local.database_url,
+                redis_url=Secret(redis_url) if redis_url else local.redis_url,
+            )
+    finally:
+        shutil.rmtree(data_dir)
+
+
+@pytest.fixture(scope="session")
+async def admin(servers: ServerUrls) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection for creating and dropping databases."""
+    connection = await asyncpg.connect(servers.database_url.reveal())
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def template_database(servers: ServerUrls, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[str]:
+    """The name of a database that every test's own one is copied from."""
+    name = f"billing_template_{secrets.token_hex(4)}"
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    yield name
+    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+async def create_database(
+    servers: ServerUrls, admin: asyncpg.Connection[asyncpg.Record], template_database: str
+) -> AsyncIterator[CreateDatabase]:
+    """A function that makes a fresh migrated database (about 10 ms) and returns its URL; all are dropped at the end."""
+    names: list[str] = []
+
+    async def create() -> str:
+        name = f"billing_test_{secrets.token_hex(6)}"
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+        names.append(name)
+        return database_url_for(servers, name)
+
+    yield create
+    for name in names:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def database_url(create_database: CreateDatabase) -> str:
+    """The URL of a fresh migrated database for one test. A test class can share one through `create_database`."""
+    return await create_database()
+
+
+@pytest.fixture
+async def redis_url(servers: ServerUrls) -> str:
+    """The URL of a Redis database that is empty when the test begins."""
+    assert servers.redis_url is not None
+    url = urlunsplit(urlsplit(servers.redis_url.reveal())._replace(path=f"/{REDIS_DATABASE}"))
+    client = redis.asyncio.Redis.from_url(url)
+    await client.flushdb()
+    await client.aclose()
+    return url
+
+
+def database_url_for(servers: ServerUrls, name: str) -> str:
+    """The URL of another database on the same server."""
+    return urlunsplit(urlsplit(servers.database_url.reveal())._replace(path=f"/{name}"))
