@@ -1,0 +1,1 @@
+"""Every port in process: the fakes of the tests, and a working set for whoever embeds the core."""

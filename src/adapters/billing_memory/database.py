@@ -1,0 +1,102 @@
+"""The tables that the memory adapters share, and the one lock that makes a unit of work."""
+
+import asyncio
+from collections import ChainMap
+from collections.abc import MutableMapping
+from datetime import datetime
+
+import attrs
+
+from billing_core.events import BillingEvent, Claim, Disposition, EventKey, Outcome, ProviderEvent
+from billing_core.model import (
+    CustomerId,
+    InvoiceId,
+    SubscriptionId,
+    SubscriptionInvoice,
+    TenantCustomer,
+    TenantId,
+    TenantSubscription,
+    UsageRecord,
+)
+
+
+@attrs.frozen(kw_only=True)
+class Dispatch:
+    """A stored event and how far it has been processed."""
+
+    dispatch_id: int
+    event: ProviderEvent
+    disposition: Disposition
+    due_at: datetime
+    """While leased: when the lease runs out."""
+    attempt: int = 0
+    reason: str | None = None
+    error: str | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """The right to process the event in its current attempt."""
+        return Claim(dispatch_id=self.dispatch_id, attempt=self.attempt, event=self.event)
+
+    def claimable(self, now: datetime) -> bool:
+        """Whether it waits for somebody to process it, or was given up by whoever did."""
+        return self.disposition in (Disposition.DUE, Disposition.LEASED) and self.due_at <= now
+
+    def held_by(self, claim: Claim) -> bool:
+        """Whether `claim` is the current one: the fence against a lost lease."""
+        return self.disposition is Disposition.LEASED and self.attempt == claim.attempt
+
+
+MessageKey = tuple[TenantId, int]
+
+
+@attrs.define
+class Tables:
+    """What is stored, in tables that only gain and replace rows. A transaction lays its own rows over these."""
+
+    dispatch: MutableMapping[int, Dispatch] = attrs.field(factory=dict)
+    counters: MutableMapping[TenantId, int] = attrs.field(factory=dict)
+    customers: MutableMapping[CustomerId, TenantCustomer] = attrs.field(factory=dict)
+    subscriptions: MutableMapping[SubscriptionId, TenantSubscription] = attrs.field(factory=dict)
+    invoices: MutableMapping[InvoiceId, SubscriptionInvoice] = attrs.field(factory=dict)
+    usage: MutableMapping[InvoiceId, tuple[UsageRecord, ...]] = attrs.field(factory=dict)
+    messages: MutableMapping[MessageKey, BillingEvent] = attrs.field(factory=dict)
+
+    def over(self, stored: "Tables") -> "Tables":
+        """A view that reads through to `stored` and writes to these tables only."""
+        return Tables(
+            dispatch=ChainMap(self.dispatch, stored.dispatch),
+            counters=ChainMap(self.counters, stored.counters),
+            customers=ChainMap(self.customers, stored.customers),
+            subscriptions=ChainMap(self.subscriptions, stored.subscriptions),
+            invoices=ChainMap(self.invoices, stored.invoices),
+            usage=ChainMap(self.usage, stored.usage),
+            messages=ChainMap(self.messages, stored.messages),
+        )
+
+    def update(self, written: "Tables") -> None:
+        """Take over the rows of `written`."""
+        self.dispatch.update(written.dispatch)
+        self.counters.update(written.counters)
+        self.customers.update(written.customers)
+        self.subscriptions.update(written.subscriptions)
+        self.invoices.update(written.invoices)
+        self.usage.update(written.usage)
+        self.messages.update(written.messages)
+
+
+class MemoryDatabase:
+    """Shared by the memory adapters of one application. Not for threads, and gone with the process."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.numbers: dict[EventKey, int] = {}
+        self.outbox: dict[MessageKey, datetime] = {}
+        """Unconfirmed messages and when they were committed."""
+        self.held: set[int] = set()
+        """Dispatch rows that the running transaction holds: nobody else may claim them."""
+        self.writing = asyncio.Lock()
+        """Held by a transaction from beginning to end: one at a time is order enough for everybody."""
+        self.due = asyncio.Event()
+        """Set when events may have become due; cleared by whoever looks for them."""

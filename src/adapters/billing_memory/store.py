@@ -1,0 +1,91 @@
+"""The inbox in process."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+import attrs
+
+from billing_core.events import Claim, Disposition, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.ports import Clock
+from billing_memory.database import Dispatch, MemoryDatabase
+
+
+class MemoryEventStore:
+    """An `EventStore` whose time is the clock it is given. As durable as the process."""
+
+    def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
+        """Store an event, claimed for the caller when `lease` is given."""
+        numbers = self._database.numbers
+        if event.key in numbers:
+            return Receipt(status=ReceiptStatus.DUPLICATE, event_id=event.event_id)
+        number = numbers[event.key] = len(numbers) + 1
+        now = self._clock.now()
+        if lease is None:
+            row = Dispatch(dispatch_id=number, event=event, disposition=Disposition.DUE, due_at=now)
+            self._database.due.set()
+        else:
+            row = Dispatch(
+                dispatch_id=number, event=event, disposition=Disposition.LEASED, due_at=now + lease, attempt=1
+            )
+        self._database.tables.dispatch[number] = row
+        claim = None if lease is None else row.claim
+        return Receipt(status=ReceiptStatus.ACCEPTED, event_id=event.event_id, claim=claim)
+
+    async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
+        """Claim due events, oldest due first; those that an open transaction holds are passed over."""
+        self._database.due.clear()
+        now = self._clock.now()
+        rows = self._database.tables.dispatch
+        waiting = [row for row in rows.values() if row.claimable(now) and row.dispatch_id not in self._database.held]
+        waiting.sort(key=lambda row: (row.due_at, row.dispatch_id))
+        claims = []
+        for row in waiting[:limit]:
+            leased = attrs.evolve(row, disposition=Disposition.LEASED, due_at=now + lease, attempt=row.attempt + 1)
+            rows[row.dispatch_id] = leased
+            claims.append(leased.claim)
+        return claims
+
+    async def retry(self, claim: Claim, *, after: timedelta, reason: str, error: str) -> bool:
+        """Give a claim back, due again `after` from now."""
+        async with self._database.writing:
+            row = self._database.tables.dispatch[claim.dispatch_id]
+            if not row.held_by(claim):
+                return False
+            due_at = self._clock.now() + after
+            self._put(attrs.evolve(row, disposition=Disposition.DUE, due_at=due_at, reason=reason, error=error))
+            return True
+
+    async def bury(self, claim: Claim, *, reason: str, error: str) -> bool:
+        """End a claim as dead."""
+        async with self._database.writing:
+            row = self._database.tables.dispatch[claim.dispatch_id]
+            if not row.held_by(claim):
+                return False
+            self._put(attrs.evolve(row, disposition=Disposition.DEAD, reason=reason, error=error))
+            return True
+
+    async def release(self, claims: Collection[Claim]) -> None:
+        """Give unprocessed claims back at once, uncounted."""
+        async with self._database.writing:
+            now = self._clock.now()
+            for claim in claims:
+                row = self._database.tables.dispatch[claim.dispatch_id]
+                if row.held_by(claim):
+                    self._put(attrs.evolve(row, disposition=Disposition.DUE, due_at=now, attempt=row.attempt - 1))
+
+    async def wait(self, *, at_most: timedelta) -> None:
+        """Return when something was stored, given back or unparked since the last `claim`."""
+        try:
+            async with asyncio.timeout(at_most.total_seconds()):
+                await self._database.due.wait()
+        except TimeoutError:
+            return
+
+    def _put(self, row: Dispatch) -> None:
+        self._database.tables.dispatch[row.dispatch_id] = row
+        self._database.due.set()
