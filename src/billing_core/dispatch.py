@@ -13,7 +13,7 @@ import attrs
 from billing_core.errors import BillingError, StoreUnavailableError
 from billing_core.events import BillingEvent, Claim, Disposition, Outcome, Translation
 from billing_core.ports import EventStore, EventTranslator
-from billing_core.service import Applied, BillingService
+from billing_core.service import BillingService
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +32,15 @@ class DispatchPolicy:
     def backoff(self, attempt: int) -> timedelta:
         """How long to wait after the given failed attempt: full jitter under a doubling, capped ceiling."""
         ceiling = min(self.backoff_cap, self.backoff_base * 2 ** min(attempt - 1, 30))
-        return ceiling * random.random()  # noqa: S311 - spreads load, guards nothing
+        return timedelta(seconds=random.uniform(0, ceiling.total_seconds()))  # noqa: S311 - spreads load
+
+    def companions(self, attempt: int) -> int:
+        """How many events may share a batch with one that is at its n-th attempt.
+
+        An event that kills its process takes the whole batch down, and every one of them has an attempt less. So the
+        oftener it came back, the fewer it is tried with; from the fifth time on it is alone.
+        """
+        return max(1, self.batch >> 2 * (attempt - 1))
 
 
 @attrs.frozen(kw_only=True)
@@ -139,9 +147,18 @@ class Dispatcher:
             except StoreUnavailableError:
                 claims = ()
             if claims:
-                await self.process(claims)
+                await self.process(await self._without_company(claims))
             else:
                 await self._wait_for_due()
+
+    async def _without_company(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """As many of the claims as may be tried together; the others go back uncounted."""
+        ordered = sorted(claims, key=lambda claim: claim.attempt)
+        together = [claim for index, claim in enumerate(ordered) if index < self._policy.companions(claim.attempt)]
+        if len(together) < len(ordered):
+            with contextlib.suppress(StoreUnavailableError):
+                await self._store.release(ordered[len(together) :])
+        return together
 
     async def _wait_for_due(self) -> None:
         hints = [
@@ -170,67 +187,81 @@ class Dispatcher:
         somebody claims the events then.
         """
         started = time.monotonic()
-        retried = 0
-        applied = Applied(outcomes=(), events=(), linked=())
+        result = _Processed()
         while True:
             try:
-                applied, retried = await self._apply([(claim, self._translate(claim)) for claim in claims])
+                result = await self._apply(claims)
                 break
             except StoreUnavailableError:
                 if self._stopping.is_set() or time.monotonic() - started > self._policy.lease.total_seconds():
                     break
-                await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - spreads load, guards nothing
-        if applied.events:
-            self._publish(applied.events)
-        if applied.linked:
+                await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - spreads load
+        if result.events:
+            self._publish(result.events)
+        if result.linked:
             self._due.set()
         self._observe(
             ProcessingReport(
-                outcomes=applied.outcomes,
-                events=applied.events,
-                retried=retried,
-                lost=len(claims) - len(applied.outcomes) - retried,
+                outcomes=result.outcomes,
+                events=result.events,
+                retried=result.retried,
+                lost=len(claims) - len(result.outcomes) - result.retried,
                 seconds=time.monotonic() - started,
             )
         )
-        return applied.outcomes
+        return result.outcomes
+
+    async def _apply(self, claims: Sequence[Claim]) -> "_Processed":
+        """Apply a batch; one that fails is halved until the failing event stands alone."""
+        try:
+            if len(claims) == 1 and claims[0].attempt > self._policy.max_attempts:
+                return await self._bury(claims[0], "bug", "No attempt ever came back: it may kill its process.")
+            applied = await self._service.apply([(claim, self._translate(claim)) for claim in claims])
+            return _Processed(outcomes=applied.outcomes, events=applied.events, linked=bool(applied.linked))
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            if len(claims) == 1:
+                return await self._fail(claims[0], error)
+        middle = len(claims) // 2
+        return (await self._apply(claims[:middle])).plus(await self._apply(claims[middle:]))
 
     def _translate(self, claim: Claim) -> Translation:
         refused = self._scope.refuses(claim)
         return Translation(ignored=refused) if refused else self._translator.translate(claim.event)
 
-    async def _apply(self, batch: Sequence[tuple[Claim, Translation]]) -> tuple[Applied, int]:
-        """Apply a batch; one that fails is halved until the failing event stands alone."""
-        try:
-            return await self._service.apply(batch), 0
-        except StoreUnavailableError:
-            raise
-        except Exception as error:
-            if len(batch) == 1:
-                return await self._fail(batch[0][0], error)
-        middle = len(batch) // 2
-        first, first_retried = await self._apply(batch[:middle])
-        second, second_retried = await self._apply(batch[middle:])
-        both = Applied(
-            outcomes=[*first.outcomes, *second.outcomes],
-            events=[*first.events, *second.events],
-            linked=[*first.linked, *second.linked],
-        )
-        return both, first_retried + second_retried
+    async def _fail(self, claim: Claim, error: Exception) -> "_Processed":
+        """One event cannot be applied: later, if that can help and attempts are left; else it is dead.
 
-    async def _fail(self, claim: Claim, error: Exception) -> tuple[Applied, int]:
-        """One event cannot be applied: later, if that can help and attempts are left; else it is dead."""
-        known = isinstance(error, BillingError)
-        reason = error.code if isinstance(error, BillingError) else "bug"
+        An error that is not ours is a bug, and tried again all the same: the next deployment may have fixed it.
+        """
+        code, retryable = (error.code, error.retryable) if isinstance(error, BillingError) else ("bug", True)
         text = f"{type(error).__name__}: {error}"
-        retryable = (error.retryable if isinstance(error, BillingError) else True) and (
-            claim.attempt < self._policy.max_attempts
+        if not retryable or claim.attempt >= self._policy.max_attempts:
+            return await self._bury(claim, code, text)
+        after = self._policy.backoff(claim.attempt)
+        kept = await self._store.retry(claim, after=after, reason=code, error=text)
+        return _Processed(retried=int(kept))
+
+    async def _bury(self, claim: Claim, reason: str, error: str) -> "_Processed":
+        kept = await self._store.bury(claim, reason=reason, error=error)
+        dead = Outcome(claim=claim, disposition=Disposition.DEAD, reason=reason, error=error)
+        return _Processed(outcomes=(dead,) if kept else ())
+
+
+@attrs.frozen(kw_only=True)
+class _Processed:
+    """What became of some claims."""
+
+    outcomes: Sequence[Outcome] = ()
+    events: Sequence[BillingEvent] = ()
+    retried: int = 0
+    linked: bool = False
+
+    def plus(self, other: "_Processed") -> "_Processed":
+        return _Processed(
+            outcomes=[*self.outcomes, *other.outcomes],
+            events=[*self.events, *other.events],
+            retried=self.retried + other.retried,
+            linked=self.linked or other.linked,
         )
-        if retryable:
-            kept = await self._store.retry(
-                claim, after=self._policy.backoff(claim.attempt), reason="transient" if known else reason, error=text
-            )
-            return Applied(outcomes=(), events=(), linked=()), int(kept)
-        kept = await self._store.bury(claim, reason=reason, error=text)
-        dead = Outcome(claim=claim, disposition=Disposition.DEAD, reason=reason, error=text)
-        return Applied(outcomes=[dead] if kept else [], events=(), linked=()), 0

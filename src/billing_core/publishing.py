@@ -60,7 +60,7 @@ class Publisher:
         self._observe = observe
         self._fresh: deque[BillingEvent] = deque()
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     def offer(self, events: Sequence[BillingEvent]) -> None:
         """Take committed messages; they leave with the next round."""
@@ -76,11 +76,11 @@ class Publisher:
 
     def stop(self) -> None:
         """Ask `run` to end once nothing fresh is left."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
 
     async def _run_fresh(self) -> None:
-        while self._fresh or not self._stopping:
+        while self._fresh or not self._stopping.is_set():
             if not self._fresh:
                 self._wake.clear()
                 await self._wake.wait()
@@ -90,18 +90,14 @@ class Publisher:
 
     async def _run_left_over(self) -> None:
         """Search the outbox. The wait doubles as a back-off: a bus that is away is asked once a round."""
-        while not self._stopping:
+        while not self._stopping.is_set():
             with contextlib.suppress(StoreUnavailableError):
                 entries = await self._outbox.unpublished(older_than=self._policy.poll, limit=self._policy.batch)
                 full = len(entries) == self._policy.batch
                 if entries and await self._publish_or_leave([entry.event for entry in entries]) and full:
                     continue
-            await self._sleep()
-
-    async def _sleep(self) -> None:
-        deadline = asyncio.get_running_loop().time() + self._policy.poll.total_seconds()
-        while not self._stopping and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(min(0.1, self._policy.poll.total_seconds()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._policy.poll.total_seconds())
 
     async def _publish_or_leave(self, events: Sequence[BillingEvent]) -> bool:
         """Publish; whatever fails stays in the outbox, where the next search finds it."""
