@@ -12,10 +12,7 @@ import attrs
 
 from billing_app.setting_parsers import UnusableValueError
 
-EXPECTS = (
-    'pairs like starter=price_1,pro=price_2, or JSON like {"pro": {"base": ["price_1"], "seat": ["price_2"], '
-    '"metered": {"api_calls": "price_3"}}}'
-)
+EXPECTS = "pairs like starter=price_1,pro=price_2, or a JSON object (see The price map)"
 _ROLES = frozenset({"base", "seat", "metered"})
 _NO_METERED: Mapping[str, str] = MappingProxyType({})
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import re
 
-import attrs
-
 _KNOWN_PREFIX = re.compile(r"(?:whsec|(?:sk|rk|pk)_(?:test|live))_")
-_HOST_AND_PATH = re.compile(r"(?:\[[0-9a-fA-F:.]*\]|[^:/#\[\]]*)(?::\d+)?(?:/[^#]*)?")
+_HOST_AND_PATH = re.compile(r"(?:\[[0-9a-fA-F:.]*\]|[^:/#\[\]]*)(?::\d{1,5})?(?:/[^#]*)?")
 _LONG_ENOUGH_FOR_A_TAIL = 16
 """Below this many secret characters the last four would give too much away."""
 
 
-@attrs.frozen(repr=False, order=False)
 class Secret:
     """A string that shows only its public prefix and its last four characters: `whsec_…abcd`.
 
     A URL shows everything but its password and its query. `reveal()` is the one way to the whole value, so that every
-    place that uses a secret can be found by that name.
+    place that uses a secret can be found by that name. Not an attrs class, because `attrs.asdict` would open it.
     """
 
-    _value: str
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
     def reveal(self) -> str:
         return self._value
@@ -30,6 +36,12 @@ class Secret:
 
     def __repr__(self) -> str:
         return f"Secret({str(self)!r})"
+
+
+def mask_unparsed(value: str) -> str:
+    """For a value that was refused: of a URL only the scheme, since what looks like its host may be the password."""
+    scheme, separator, _ = value.partition("://")
+    return f"{scheme}://…" if separator and scheme.isalpha() else _mask(value)
 
 
 def _mask(value: str) -> str:

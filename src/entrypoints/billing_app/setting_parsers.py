@@ -46,7 +46,7 @@ def one_of(*words: str) -> Parser[str]:
 
 def matching(pattern: str, expects: str) -> Parser[str]:
     def parse(text: str) -> str:
-        if not re.fullmatch(pattern, text):
+        if not re.fullmatch(pattern, text, re.ASCII):
             raise ValueError
         return text
 
@@ -72,7 +72,7 @@ def duration(unit: str, minimum: float, maximum: float) -> Parser[timedelta]:
             raise ValueError
         return timedelta(**{unit: number})
 
-    return Parser(f"a number of {unit} from {minimum:g} to {maximum:g}", parse)
+    return Parser(f"a number of {unit} from {minimum:.10g} to {maximum:.10g}", parse)
 
 
 def url(*schemes: str, example: str) -> Parser[str]:

@@ -20,7 +20,7 @@ from billing_app import price_map
 from billing_app import setting_parsers as parsers
 from billing_app.errors import OperatorError
 from billing_app.price_map import PlanPrices
-from billing_app.secret import Secret
+from billing_app.secret import Secret, mask_unparsed
 
 __all__ = ["PlanPrices", "Secret", "Setting", "Settings", "SettingsError", "SettingsFault", "declared_settings"]
 
@@ -128,10 +128,10 @@ _DATABASE = "Database and Redis limits"
 _LOGS = "Logs"
 
 _WEBHOOK_SECRET = parsers.secret(
-    parsers.matching(r"whsec_\S+", "the signing secret of a webhook endpoint (whsec_…)"),
+    parsers.matching(r"whsec_[\w+/=-]+", "the signing secret of a webhook endpoint (whsec_…)"),
 )
 _API_KEY = parsers.secret(
-    parsers.matching(r"(sk|rk)_(test|live)_\S+", "a secret or restricted API key (sk_test_…, rk_live_…)"),
+    parsers.matching(r"(sk|rk)_(test|live)_\w+", "a secret or restricted API key (sk_test_…, rk_live_…)"),
 )
 
 
@@ -541,7 +541,7 @@ def _read_env_file(path: Path) -> tuple[dict[str, str], list[SettingsFault], lis
 
 
 def _parse_fault(setting: Setting, text: str, error: ValueError) -> SettingsFault:
-    shown = str(Secret(text)) if setting.secret else repr(text)
+    shown = mask_unparsed(text) if setting.secret else repr(text)
     reason = f": {error}" if isinstance(error, parsers.UnusableValueError) else ""
     return SettingsFault(
         setting.env, f"is {shown}, which cannot be used{reason}", f"It takes {setting.parser.expects}."
@@ -552,7 +552,7 @@ def _unknown_variables(given: Mapping[str, str]) -> Iterable[str]:
     known = [setting.env for setting in declared_settings().values()]
     for name in sorted(given):
         if name.startswith(_OUR_PREFIXES) and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             yield f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
 
 

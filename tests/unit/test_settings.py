@@ -1,0 +1,293 @@
+"""Settings are read once, checked together, and never show a secret."""
+
+from __future__ import annotations
+
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing_app import settings_reference
+from billing_app.price_map import parse_price_map
+from billing_app.settings import DOCUMENTATION, PlanPrices, Secret, Settings, SettingsError, declared_settings
+
+REPOSITORY = Path(__file__).parents[2]
+NO_FILE = Path("/nonexistent/.env.local")
+API_KEY = "sk_test_51AbcdefghijklmnopqrstuvWXYZ"
+WEBHOOK_SECRET = "whsec_AbcdefghijklmnopqrstuvWXYZ"
+JWT_SECRET = "0123456789abcdef0123456789abcdef"
+COMPLETE = {
+    "ENABLE_BILLING": "true",
+    "STRIPE_SECRET_KEY": API_KEY,
+    "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+    "BILLING_JWT_SECRET": JWT_SECRET,
+}
+
+
+def load(**environ: str) -> Settings:
+    return Settings.load(environ, NO_FILE)
+
+
+def faults(**environ: str) -> dict[str, str]:
+    with pytest.raises(SettingsError) as caught:
+        load(**environ)
+    return {fault.variable: str(fault) for fault in caught.value.faults}
+
+
+def complaint(**environ: str) -> str:
+    """The message that refuses a configuration; empty when it is accepted."""
+    try:
+        load(**environ)
+    except SettingsError as exc:
+        return str(exc)
+    return ""
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return path
+
+
+class TestDefaults:
+    def test_nothing_has_to_be_set_for_development(self) -> None:
+        """An empty environment gives the defaults, with billing switched off."""
+        assert load() == Settings()
+        assert not load().enable_billing
+
+    def test_every_documented_default_is_the_default(self) -> None:
+        """Reading the written form of each default gives the value that is used without it."""
+        written = {setting.env: setting.default_text for setting in declared_settings().values()}
+        assert load(**written) == Settings()
+
+    @pytest.mark.parametrize("setting", declared_settings().values(), ids=lambda setting: setting.env)
+    def test_no_variable_is_declared_twice(self, setting: object) -> None:
+        """Two fields that read the same variable would be a copying error."""
+        assert list(declared_settings().values()).count(setting) == 1  # type: ignore[arg-type]
+
+
+class TestFile:
+    def test_the_environment_wins_over_the_file(self, tmp_path: Path) -> None:
+        """The file fills in what the environment leaves open."""
+        file = write(tmp_path / ".env.local", "BILLING_PORT=9000\nBILLING_HOST=0.0.0.0\n")
+        settings = Settings.load({"BILLING_PORT": "9001"}, file)
+        assert (settings.port, settings.host) == (9001, "0.0.0.0")
+
+    def test_a_value_is_taken_literally(self, tmp_path: Path) -> None:
+        """A dollar sign in a password is a dollar sign."""
+        file = write(tmp_path / ".env.local", "HOME_TOWN=x\nREDIS_URL='redis://:a${HOME_TOWN}b$c@h:1/0'\n")
+        redis_url = Settings.load({}, file).redis_url
+        assert redis_url is not None
+        assert redis_url.reveal() == "redis://:a${HOME_TOWN}b$c@h:1/0"
+
+    def test_a_line_that_is_no_assignment_stops_the_start(self, tmp_path: Path) -> None:
+        """Half a configuration is not used; the line number is named, its text is not."""
+        file = write(tmp_path / ".env.local", "BILLING_PORT=9000\nSTRIPE_SECRET_KEY='sk_test_unclosed\n")
+        with pytest.raises(SettingsError, match="line 2") as caught:
+            Settings.load({}, file)
+        assert "unclosed" not in str(caught.value)
+
+    def test_a_file_that_cannot_be_read_is_not_an_empty_one(self, tmp_path: Path) -> None:
+        """A folder in its place, or bytes that are no text, are faults."""
+        (tmp_path / ".env.local").mkdir()
+        with pytest.raises(SettingsError, match="cannot be read"):
+            Settings.load({}, tmp_path / ".env.local")
+        (tmp_path / "binary").write_bytes(b"\xff\xfe\x00A=1")
+        with pytest.raises(SettingsError, match="cannot be read"):
+            Settings.load({}, tmp_path / "binary")
+
+    def test_a_file_that_others_can_read_is_reported(self, tmp_path: Path) -> None:
+        """It holds secrets; the warning says how to close it."""
+        file = write(tmp_path / ".env.local", "")
+        assert Settings.load({}, file).warnings == ()
+        file.chmod(0o644)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+        assert Settings.load({}, file).warnings == (f"{file} can be read by other users; run: chmod 600 {file}",)
+
+
+class TestFaults:
+    def test_all_faults_are_reported_at_once(self) -> None:
+        """Nobody has to start the process once per mistake."""
+        found = faults(
+            ENABLE_BILLING="yes",
+            STRIPE_WEBHOOK_SECRET="whsec_",
+            BILLING_PORT="eighty",
+            BILLING_DISPATCH_LEASE_SECONDS="-1",
+            STRIPE_PRODUCT_PRICE_MAP="starter",
+        )
+        assert found.keys() == {
+            "STRIPE_SECRET_KEY",
+            "STRIPE_WEBHOOK_SECRET",
+            "BILLING_JWT_SECRET",
+            "BILLING_PORT",
+            "BILLING_DISPATCH_LEASE_SECONDS",
+            "STRIPE_PRODUCT_PRICE_MAP",
+        }
+
+    def test_the_message_says_what_is_wrong_what_is_expected_and_where_to_read_more(self) -> None:
+        """One line per variable, then where to change it."""
+        with pytest.raises(SettingsError) as caught:
+            load(BILLING_PORT="eighty")
+        assert str(caught.value) == (
+            "One setting needs attention:\n"
+            "  - BILLING_PORT is 'eighty', which cannot be used. It takes a whole number from 0 to 65535.\n"
+            "Change them in the environment or in .env.local; docs/billing/configuration.md describes every setting."
+        )
+
+    @pytest.mark.parametrize("missing", ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "BILLING_JWT_SECRET"])
+    @pytest.mark.parametrize("how", ["absent", "empty", "blank"])
+    def test_billing_does_not_start_without_its_secrets(self, missing: str, how: str) -> None:
+        """A secret that is set to nothing is as missing as one that is not set."""
+        environ = {**COMPLETE, missing: {"absent": "", "empty": "", "blank": " \n"}[how]}
+        if how == "absent":
+            del environ[missing]
+        assert faults(**environ).keys() == {missing}
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("STRIPE_WEBHOOK_SECRET", f"{WEBHOOK_SECRET},,"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_…"),
+            ("STRIPE_WEBHOOK_SECRET", API_KEY),
+            ("STRIPE_SECRET_KEY", "pk_test_51AbcdefghijklmnopqrstuvWXYZ"),
+            ("STRIPE_SECRET_KEY", "sk_test_…"),
+            ("BILLING_JWT_SECRET", "short"),
+            ("BILLING_JWT_SECRET", f"{JWT_SECRET},short"),
+            ("BILLING_METRICS_TOKEN", "short"),
+            ("DATABASE_URL", "mysql://user:password@host/billing"),
+            ("DATABASE_URL", "postgresql://"),
+            ("REDIS_URL", "host:6379"),
+            ("STRIPE_API_VERSION", "latest"),
+            ("STRIPE_ACCOUNT_ID", "cus_1"),
+            ("BILLING_TOKEN_TTL_SECONDS", "nan"),
+            ("BILLING_TOKEN_TTL_SECONDS", "inf"),
+            ("BILLING_STREAM_SHARDS", "0"),
+            ("BILLING_LOG_LEVEL", "loud"),
+            ("ENABLE_BILLING", "maybe"),
+            ("BILLING_DISPATCH_BACKOFF_BASE_SECONDS", "601"),
+        ],
+    )
+    def test_a_value_that_cannot_be_right_is_refused(self, variable: str, value: str) -> None:
+        """Each fault names the variable it is about."""
+        assert faults(**{**COMPLETE, variable: value}).keys() == {variable}
+
+    def test_a_misspelt_variable_is_pointed_out(self) -> None:
+        """It does no harm by itself, so it is a warning; its value is not repeated."""
+        assert load(BILLING_PROT="secret", STRIPE_PUBLISHABLE="x", PATH="/bin").warnings == (
+            "BILLING_PROT is not a setting; did you mean BILLING_PORT?",
+            "STRIPE_PUBLISHABLE is not a setting",
+        )
+
+
+class TestValues:
+    def test_text_becomes_values_with_units(self) -> None:
+        """Durations are timedeltas, lists are tuples, spaces around a value do not count."""
+        settings = load(
+            **COMPLETE
+            | {
+                "STRIPE_WEBHOOK_SECRET": f" {WEBHOOK_SECRET} , whsec_second\n",
+                "BILLING_STREAM_RETRY_MILLISECONDS": "250",
+                "BILLING_DISPATCH_LEASE_SECONDS": "0.5",
+                "BILLING_PAST_DUE_GRACE_DAYS": "3",
+                "BILLING_LOG_LEVEL": "WARNING",
+            }
+        )
+        assert [secret.reveal() for secret in settings.stripe_webhook_secrets] == [WEBHOOK_SECRET, "whsec_second"]
+        assert settings.stream_retry == timedelta(milliseconds=250)
+        assert settings.dispatch_lease == timedelta(seconds=0.5)
+        assert settings.past_due_grace == timedelta(days=3)
+        assert settings.log_level == "warning"
+
+    @pytest.mark.parametrize(
+        ("key", "livemode"), [("sk_live_1", True), ("rk_live_1", True), ("sk_test_1_live_", False), ("", None)]
+    )
+    def test_the_mode_comes_from_the_api_key(self, key: str, livemode: bool | None) -> None:
+        """There is no second setting that could contradict it."""
+        assert load(STRIPE_SECRET_KEY=key).livemode is livemode
+
+
+class TestSecrets:
+    def test_no_representation_of_the_settings_holds_a_secret(self) -> None:
+        """Settings end up in tracebacks and debug logs."""
+        settings = load(
+            **COMPLETE,
+            DATABASE_URL="postgresql://user:hunter22@host:5432/billing?password=hunter22",
+            REDIS_URL="redis://:hunter22@host:6379/0",
+            BILLING_METRICS_TOKEN="metrics-token-hunter22-metrics-token",
+        )
+        shown = f"{settings!r} {settings} {attrs.asdict(settings)}"
+        for secret in (API_KEY, WEBHOOK_SECRET, JWT_SECRET, "hunter22"):
+            assert secret not in shown
+        assert "whsec_…WXYZ" in shown
+        assert "postgresql://user:…@host:5432/billing?…" in shown
+
+    @pytest.mark.parametrize("variable", [s.env for s in declared_settings().values() if s.secret])
+    @given(secret=st.text(alphabet="abcXYZ019#@/?:&% ", min_size=8, max_size=60))
+    def test_a_fault_never_repeats_a_secret(self, variable: str, secret: str) -> None:
+        """Whatever is wrong with a value, the message shows at most its last four characters."""
+        refused = complaint(**{variable: "wrong"})
+        assert refused
+        for value in (f"wrong{secret}kind", f"postgresql://user:{secret}", f"redis://:{secret}@[broken"):
+            assert secret[:8] not in complaint(**{variable: value})
+
+    def test_a_short_secret_shows_nothing_of_itself(self) -> None:
+        """The last four of six characters would be most of it."""
+        assert str(Secret("abcdef")) == "…"
+        assert f"{Secret('whsec_abcdef')}" == "whsec_…"
+
+
+class TestPriceMap:
+    def test_both_forms_can_say_the_same(self) -> None:
+        """Pairs are for simple cases; JSON can also name seats and metered features."""
+        expected = {"starter": PlanPrices(base=("price_1",)), "pro": PlanPrices(base=("price_2", "price_3"))}
+        assert parse_price_map("starter=price_1, pro=price_2,pro=price_3") == expected
+        assert parse_price_map('{"starter": "price_1", "pro": ["price_2", "price_3"]}') == expected
+        assert parse_price_map('{"pro": {"base": "price_1", "seat": ["price_2"], "metered": {"api": "price_3"}}}') == {
+            "pro": PlanPrices(base=("price_1",), seat=("price_2",), metered={"api": "price_3"})
+        }
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("starter", "'starter' is not of the form plan=price"),
+            ("starter=price_1,", "'' is not of the form plan=price"),
+            ("starter=price_1,pro=price_1", r"price_1 is used more than once \(starter, pro\)"),
+            ("starter=price_1,starter=price_1", r"price_1 is used more than once \(starter\)"),
+            ("starter=prod_1", "prod_1 is a product"),
+            ('{"starter": ', "not valid JSON"),
+            ('{"starter": "price_1", "starter": "price_2"}', "'starter' is named twice"),
+            ('{"starter": 1}', "must be a price id or a list"),
+            ('{"starter": {}}', "has no price"),
+            ('{"starter": {"seats": "price_1"}}', "unknown part 'seats'"),
+            ('{"starter": {"metered": ["price_1"]}}', "must map feature keys to price ids"),
+            ('{"starter": "price 1"}', "one with spaces"),
+            ('{" starter": "price_1"}', "spaces around it"),
+        ],
+    )
+    def test_a_map_that_is_ambiguous_or_malformed_is_refused(self, text: str, reason: str) -> None:
+        """The reason reaches the operator through the fault of the variable."""
+        with pytest.raises(SettingsError, match=reason):
+            load(STRIPE_PRODUCT_PRICE_MAP=text)
+
+
+class TestReference:
+    @pytest.mark.parametrize(
+        ("file", "expected"),
+        [
+            (settings_reference.EXAMPLE_FILE, settings_reference.render_example()),
+            (DOCUMENTATION, settings_reference.render_document()),
+        ],
+        ids=["example", "document"],
+    )
+    def test_the_files_in_the_repository_describe_the_settings_as_they_are(self, file: str, expected: str) -> None:
+        """When this fails, run `python -m billing_app.settings_reference`."""
+        assert (REPOSITORY / file).read_text(encoding="utf-8") == expected
+
+    def test_the_example_file_changes_nothing(self, tmp_path: Path) -> None:
+        """A copy of it, as the file itself advises, is a valid file that leaves every default in place."""
+        copy = write(tmp_path / ".env.local", settings_reference.render_example())
+        assert Settings.load({}, copy) == Settings()
