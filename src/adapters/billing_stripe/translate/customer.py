@@ -1,0 +1,31 @@
+"""Customers."""
+
+from billing_core.events import Translation
+from billing_core.model import CustomerId, CustomerSnapshot
+from billing_stripe.translate.reading import Reader
+from billing_stripe.translate.reasons import UNREADABLE_OBJECT
+
+
+def customer(seen: Reader) -> Translation:
+    """The customer as the event shows it."""
+    return _translation(seen, deleted=seen.flag("deleted") or False)
+
+
+def deleted_customer(seen: Reader) -> Translation:
+    """The end of a customer; the object may be a mere stump with its id."""
+    return _translation(seen, deleted=True)
+
+
+def _translation(seen: Reader, *, deleted: bool) -> Translation:
+    name = seen.required("id", seen.word("id"))
+    if name is None:
+        return Translation(ignored=UNREADABLE_OBJECT)
+    customer_id = CustomerId(name)
+    snapshot = CustomerSnapshot(
+        customer_id=customer_id,
+        email=seen.text("email"),
+        name=seen.text("name"),
+        delinquent=seen.flag("delinquent") or False,
+        deleted=deleted,
+    )
+    return Translation(customer_id=customer_id, tenant_hint=seen.tenant_in_metadata(), snapshots=(snapshot,))

@@ -1,0 +1,213 @@
+"""Invoices and their lines. 2025-03-31 moved an invoice's subscription to `parent`, a line's price to `pricing`."""
+
+import re
+
+from billing_core.events import Translation
+from billing_core.model import (
+    DELETED,
+    InvoiceId,
+    InvoiceLine,
+    InvoiceSnapshot,
+    ItemId,
+    LineId,
+    PriceId,
+    SubscriptionId,
+    TenantId,
+)
+from billing_core.model.subscription import UsageType
+from billing_stripe.translate.reading import Reader
+from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
+
+_NO_CURRENCY = "xxx"
+"""ISO 4217's code for it: a deleted draft may be a mere stump with its id."""
+_LINK = re.compile(r"https://([a-z0-9.-]{1,253})(?:[/?#][!-~]{0,5000})?")
+"""Nothing a browser could read as another host: no user, port, backslash or blank."""
+
+
+def invoice(seen: Reader) -> Translation:
+    """The invoice as the event shows it."""
+    invoice_id = seen.required("id", seen.word("id"))
+    status = seen.required("status", seen.word("status"))
+    currency = seen.required("currency", seen.currency("currency"))
+    customer_id = seen.required("customer", seen.customer())
+    if invoice_id is None or status is None or currency is None:
+        return Translation(ignored=UNREADABLE_OBJECT)
+    if customer_id is None:
+        return Translation(ignored=NO_CUSTOMER)
+    rows = _line_rows(seen)
+    snapshot = InvoiceSnapshot(
+        invoice_id=InvoiceId(invoice_id),
+        customer_id=customer_id,
+        status=status,
+        currency=currency,
+        subscription_id=_subscription_id(seen),
+        number=seen.text("number"),
+        amount_due=_amount(seen, "amount_due"),
+        amount_paid=_amount(seen, "amount_paid"),
+        amount_remaining=_amount(seen, "amount_remaining"),
+        total=_amount(seen, "total"),
+        tax=_tax(seen),
+        billing_reason=seen.word("billing_reason"),
+        collection_method=seen.word("collection_method"),
+        hosted_invoice_url=_hosted_invoice_url(seen),
+        period=seen.period("period_start", "period_end"),
+        due_at=seen.instant("due_date"),
+        paid_at=seen.child("status_transitions").instant("paid_at"),
+        attempt_count=seen.required("attempt_count", seen.integer("attempt_count")) or 0,
+        next_payment_attempt_at=seen.instant("next_payment_attempt"),
+        lines=_lines(rows),
+        lines_complete=_lines_complete(seen),
+    )
+    return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, rows), snapshots=(snapshot,))
+
+
+def deleted_invoice(seen: Reader) -> Translation:
+    """The end of a draft. It may not say whose it was: then the customer is None, and the invoice itself knows."""
+    invoice_id = seen.required("id", seen.word("id"))
+    if invoice_id is None:
+        return Translation(ignored=UNREADABLE_OBJECT)
+    customer_id = seen.customer()
+    snapshot = InvoiceSnapshot(
+        invoice_id=InvoiceId(invoice_id),
+        customer_id=customer_id,
+        status=DELETED,
+        currency=seen.currency("currency") or _NO_CURRENCY,
+        subscription_id=_subscription_id(seen),
+    )
+    return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, _line_rows(seen)), snapshots=(snapshot,))
+
+
+def upcoming_invoice(seen: Reader) -> Translation:
+    """The announcement of an invoice that does not exist: it has no id, or one that nothing else will ever have."""
+    customer_id = seen.required("customer", seen.customer())
+    if customer_id is None:
+        return Translation(ignored=NO_CUSTOMER)
+    return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, _line_rows(seen)))
+
+
+def _amount(seen: Reader, key: str) -> int:
+    return seen.required(key, seen.integer(key)) or 0
+
+
+def _subscription_id(seen: Reader) -> SubscriptionId | None:
+    new_place = seen.child("parent").child("subscription_details")
+    value = new_place.reference("subscription") or seen.reference("subscription")
+    return None if value is None else SubscriptionId(value)
+
+
+def _tenant_hint(seen: Reader, lines: list[Reader]) -> TenantId | None:
+    """The tenant in the subscription's metadata, which older versions show apart from its id, the oldest in the lines.
+
+    An invoice's own metadata is not asked: it is whatever somebody noted about that one invoice.
+    """
+    new_place = seen.child("parent").child("subscription_details")
+    hint = new_place.tenant_in_metadata() or seen.child("subscription_details").tenant_in_metadata()
+    if hint is not None:
+        return hint
+    hints = {line.tenant_in_metadata() for line in lines if _bills_subscription(line)} - {None}
+    return hints.pop() if len(hints) == 1 else None
+
+
+def _tax(seen: Reader) -> int:
+    """New place, then old, then older: they say the same, so they are never added up."""
+    if "total_taxes" in seen:
+        return _sum_of_amounts(seen, "total_taxes")
+    if "tax" in seen:
+        return seen.integer("tax") or 0
+    return _sum_of_amounts(seen, "total_tax_amounts")
+
+
+def _sum_of_amounts(seen: Reader, key: str) -> int:
+    return sum(_amount(part, "amount") for part in seen.children(key))
+
+
+def _hosted_invoice_url(seen: Reader) -> str | None:
+    """The page where the tenant pays; only ever one of Stripe's, since it ends up as a link in our users' browsers."""
+    url = seen.text("hosted_invoice_url")
+    if url is None:
+        return None
+    match = _LINK.fullmatch(url)
+    host = "" if match is None else match[1]
+    if host == "stripe.com" or host.endswith(".stripe.com"):
+        return url
+    seen.note("hosted_invoice_url")
+    return None
+
+
+def _line_rows(seen: Reader) -> list[Reader]:
+    return list(seen.child("lines").children("data"))
+
+
+def _lines_complete(seen: Reader) -> bool:
+    """Whether the payload shows all lines; it holds the first ten."""
+    listed = seen.child("lines")
+    if "data" not in listed:
+        seen.note("lines")
+        return False
+    return not listed.flag("has_more")
+
+
+def _lines(rows: list[Reader]) -> tuple[InvoiceLine, ...]:
+    read = [line for row in rows if (line := _line(row)) is not None]
+    return tuple(sorted(read, key=_by_id)) if len(read) > 1 else tuple(read)
+
+
+def _by_id(line: InvoiceLine) -> str:
+    return line.line_id
+
+
+def _line(seen: Reader) -> InvoiceLine | None:
+    line_id = seen.required("id", seen.word("id"))
+    if line_id is None:
+        return None
+    origin = _origin(seen)
+    proration = origin.flag("proration") or False
+    return InvoiceLine(
+        line_id=LineId(line_id),
+        amount=_amount(seen, "amount"),
+        quantity=seen.integer("quantity"),
+        price_id=_price_id(seen),
+        subscription_item_id=None if proration else _subscription_item_id(origin),
+        usage_type=_usage_type(seen),
+        proration=proration,
+        description=seen.text("description"),
+        period=seen.child("period").period("start", "end"),
+    )
+
+
+def _origin(line: Reader) -> Reader:
+    """Where a line says what it stems from: one of two details of its parent, in older versions the line itself."""
+    parent = line.child("parent")
+    for kind in ("subscription_item_details", "invoice_item_details"):
+        if kind in parent:
+            return parent.child(kind)
+    return line
+
+
+def _bills_subscription(line: Reader) -> bool:
+    """Whether a line's metadata is its subscription's; that of an invoice item is its own."""
+    return "subscription_item_details" in line.child("parent") or line.word("type") == "subscription"
+
+
+def _subscription_item_id(origin: Reader) -> ItemId | None:
+    """Asked of regular lines only: of prorations older versions always say it and newer ones rarely."""
+    value = origin.word("subscription_item")
+    return None if value is None else ItemId(value)
+
+
+def _price_id(line: Reader) -> PriceId | None:
+    """Absent for amounts that were never a price, such as a one-off item."""
+    new_place = line.child("pricing").child("price_details")
+    value = new_place.reference("price") or line.reference("price") or line.reference("plan")
+    return None if value is None else PriceId(value)
+
+
+def _usage_type(line: Reader) -> UsageType | None:
+    """Said by the price or the plan itself; newer versions name the price by its id alone, so they do not tell."""
+    if "price" in line:
+        usage_type = line.child("price").child("recurring").word("usage_type")
+    else:
+        usage_type = line.child("plan").word("usage_type")
+    if usage_type == "metered":
+        return "metered"
+    return "licensed" if usage_type == "licensed" else None

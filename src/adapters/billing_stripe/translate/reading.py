@@ -1,0 +1,160 @@
+"""Reading JSON that somebody else wrote: every value has the type asked for, or is absent and noted."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from billing_core.model import CustomerId, Period, TenantId
+
+T = TypeVar("T")
+
+_NOTHING: Final[Mapping[str, object]] = {}
+_MAX_TEXT = 5_000
+_MAX_IDENTIFIER = 255
+"""Source: https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backward-compatible"""
+_MAX_TENANT_ID = 200
+_END_OF_TIME = 32_503_680_000
+"""The year 3000: room for any date Stripe means, and for adding days to it."""
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""A Postgres text holds neither NUL nor half a surrogate pair."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Reader:
+    """One JSON object, read by field name. Null and absent are the same; whatever cannot be read is None.
+
+    Fields of another type than the one asked for are noted, and so are those that `required` misses. The notes are
+    names of places in the provider's schema (`invoice.lines.period`), never content, so they can be counted by.
+    """
+
+    __slots__ = ("_missing", "_object", "_place")
+
+    def __init__(self, shown: object, place: str, missing: list[str]) -> None:
+        self._object: Mapping[str, object] = shown if isinstance(shown, dict) else _NOTHING
+        self._place = place
+        self._missing = missing
+
+    def __contains__(self, key: str) -> bool:
+        return self._object.get(key) is not None
+
+    def note(self, key: str) -> None:
+        """Count a field as missing."""
+        self._missing.append(f"{self._place}.{key}")
+
+    def required(self, key: str, value: T | None) -> T | None:
+        """The value, noted as missing when there is none."""
+        if value is None:
+            self.note(key)
+        return value
+
+    def child(self, key: str) -> "Reader":
+        """The object in a field; an empty one when there is none."""
+        value = self._object.get(key)
+        if value is not None and not isinstance(value, dict):
+            self.note(key)
+        return Reader(value, f"{self._place}.{key}", self._missing)
+
+    def children(self, key: str) -> "Iterator[Reader]":
+        """The objects of a list."""
+        value = self._object.get(key)
+        if not isinstance(value, list):
+            if value is not None:
+                self.note(key)
+            return
+        place = f"{self._place}.{key}"
+        for member in value:
+            if isinstance(member, dict):
+                yield Reader(member, place, self._missing)
+            else:
+                self.note(key)
+
+    def text(self, key: str) -> str | None:
+        """Free text, made storable and cut at a length no honest field reaches."""
+        value = self._object.get(key)
+        if isinstance(value, str):
+            if len(value) <= _MAX_TEXT and value.isprintable():
+                return value
+            return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value[:_MAX_TEXT])
+        if value is not None:
+            self.note(key)
+        return None
+
+    def word(self, key: str) -> str | None:
+        """An identifier or a word of an open set, verbatim: a mended one would be another one."""
+        value = self._object.get(key)
+        if isinstance(value, str) and 0 < len(value) <= _MAX_IDENTIFIER and value.isprintable():
+            return value
+        if value is not None:
+            self.note(key)
+        return None
+
+    def reference(self, key: str) -> str | None:
+        """The id of another object, which may stand there itself, expanded."""
+        if isinstance(self._object.get(key), dict):
+            return self.child(key).word("id")
+        return self.word(key)
+
+    def currency(self, key: str) -> str | None:
+        """A lower-case ISO 4217 code."""
+        value = self._object.get(key)
+        if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.islower():
+            return value
+        if value is not None:
+            self.note(key)
+        return None
+
+    def integer(self, key: str) -> int | None:
+        """A whole number that a 64-bit column holds; booleans are none."""
+        value = self._object.get(key)
+        if type(value) is int and -(2**63) <= value < 2**63:
+            return value
+        if value is not None:
+            self.note(key)
+        return None
+
+    def flag(self, key: str) -> bool | None:
+        """A truth value."""
+        value = self._object.get(key)
+        if value is None or isinstance(value, bool):
+            return value
+        self.note(key)
+        return None
+
+    def instant(self, key: str) -> datetime | None:
+        """A Unix timestamp in whole seconds."""
+        value = self._object.get(key)
+        if value is None:
+            return None
+        if type(value) is int and 0 <= value < _END_OF_TIME:
+            return datetime.fromtimestamp(value, UTC)
+        self.note(key)
+        return None
+
+    def period(self, start_key: str, end_key: str) -> Period | None:
+        """A span of time: both ends or nothing."""
+        start, end = self.instant(start_key), self.instant(end_key)
+        if start is None or end is None:
+            return None
+        if end < start:
+            self.note(end_key)
+            return None
+        return Period(start=start, end=end)
+
+    def customer(self) -> CustomerId | None:
+        """Whose object this is; customers that are accounts of their own are named by those."""
+        customer = self.reference("customer") or self.reference("customer_account")
+        return None if customer is None else CustomerId(customer)
+
+    def tenant(self, key: str) -> TenantId | None:
+        """One of our own tenant ids, as somebody wrote it into a field."""
+        value = self._object.get(key)
+        if isinstance(value, str) and 0 < len(value) <= _MAX_TENANT_ID and _CONTROL.search(value) is None:
+            return TenantId(value)
+        if value is not None:
+            self.note(key)
+        return None
+
+    def tenant_in_metadata(self) -> TenantId | None:
+        """The tenant that the metadata of this object names."""
+        return self.child("metadata").tenant("tenant_id")

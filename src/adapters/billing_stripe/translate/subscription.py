@@ -1,0 +1,128 @@
+"""Subscriptions. Up to 2025-02-24 the period is the subscription's, from 2025-03-31 on it is each item's."""
+
+from collections.abc import Sequence
+
+from billing_core.events import Translation
+from billing_core.model import (
+    CustomerId,
+    ItemId,
+    ItemSnapshot,
+    Period,
+    PriceId,
+    SubscriptionId,
+    SubscriptionSnapshot,
+)
+from billing_core.model.subscription import ENDED, UsageType
+from billing_stripe.translate.reading import Reader
+from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
+
+
+def subscription(seen: Reader) -> Translation:
+    """The subscription as the event shows it."""
+    return _translation(seen, seen.required("status", seen.word("status")))
+
+
+def deleted_subscription(seen: Reader) -> Translation:
+    """The end of a subscription: certain by the event's type, whatever status its object carries."""
+    status = seen.word("status")
+    return _translation(seen, status if status in ENDED else "canceled")
+
+
+def _translation(seen: Reader, status: str | None) -> Translation:
+    subscription_id = seen.required("id", seen.word("id"))
+    customer_id = seen.required("customer", seen.customer())
+    if subscription_id is None or status is None:
+        return Translation(ignored=UNREADABLE_OBJECT)
+    if customer_id is None:
+        return Translation(ignored=NO_CUSTOMER)
+    return Translation(
+        customer_id=customer_id,
+        tenant_hint=seen.tenant_in_metadata(),
+        snapshots=(_snapshot(seen, SubscriptionId(subscription_id), customer_id, status),),
+    )
+
+
+def _snapshot(
+    seen: Reader, subscription_id: SubscriptionId, customer_id: CustomerId, status: str
+) -> SubscriptionSnapshot:
+    rows = _item_rows(seen)
+    return SubscriptionSnapshot(
+        subscription_id=subscription_id,
+        customer_id=customer_id,
+        status=status,
+        items=_items(rows, seen),
+        currency=seen.required("currency", _currency(seen, rows)),
+        cancel_at_period_end=seen.required("cancel_at_period_end", seen.flag("cancel_at_period_end")) or False,
+        cancel_at=seen.instant("cancel_at"),
+        canceled_at=seen.instant("canceled_at"),
+        ended_at=seen.instant("ended_at"),
+        trial_ends_at=seen.instant("trial_end"),
+        collection_paused="pause_collection" in seen,
+        collection_method=seen.word("collection_method"),
+    )
+
+
+def _item_rows(seen: Reader) -> list[Reader]:
+    listed = seen.child("items")
+    if "data" not in listed:
+        seen.note("items")
+    if listed.flag("has_more"):
+        listed.note("has_more")
+    return list(listed.children("data"))
+
+
+def _items(rows: Sequence[Reader], owner: Reader) -> tuple[ItemSnapshot, ...]:
+    read = [item for row in rows if (item := _item(row, owner)) is not None]
+    return tuple(sorted(read, key=_by_id)) if len(read) > 1 else tuple(read)
+
+
+def _by_id(item: ItemSnapshot) -> str:
+    return item.item_id
+
+
+def _item(seen: Reader, owner: Reader) -> ItemSnapshot | None:
+    item_id = seen.required("id", seen.word("id"))
+    price = _price(seen)
+    price_id = seen.required("price", price.word("id"))
+    if item_id is None or price_id is None:
+        return None
+    usage_type = _usage_type(price)
+    return ItemSnapshot(
+        item_id=ItemId(item_id),
+        price_id=PriceId(price_id),
+        product_id=price.reference("product"),
+        lookup_key=price.word("lookup_key"),
+        usage_type=usage_type,
+        quantity=None if usage_type == "metered" else seen.integer("quantity"),
+        period=_period(seen, owner),
+    )
+
+
+def _price(item: Reader) -> Reader:
+    """What an item bills: a price since 2020-05, before that a plan, which later versions still show beside it."""
+    return item.child("price") if "price" in item else item.child("plan")
+
+
+def _usage_type(price: Reader) -> UsageType:
+    """A price says it in `recurring`, a plan by itself."""
+    place = price.child("recurring") if "recurring" in price else price
+    usage_type = place.word("usage_type")
+    if usage_type == "metered":
+        return "metered"
+    if usage_type not in (None, "licensed"):
+        place.note("usage_type")
+    return "licensed"
+
+
+def _period(item: Reader, owner: Reader) -> Period | None:
+    place = item if "current_period_end" in item else owner
+    period = place.period("current_period_start", "current_period_end")
+    return owner.required("current_period", period)
+
+
+def _currency(seen: Reader, rows: Sequence[Reader]) -> str | None:
+    """The subscription's own since 2022-08, else that of its prices, which all have the same."""
+    own = seen.currency("currency")
+    if own is not None:
+        return own
+    return next((currency for row in rows if (currency := _price(row).currency("currency")) is not None), None)
