@@ -1,0 +1,200 @@
+"""What the Redis bus does when its server is flushed, restarted, misconfigured, silent or gone."""
+
+import socket
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+
+from billing_app.embedded.binaries import find_valkey
+from billing_core.errors import ConfigurationError, EventBusUnavailableError
+from billing_core.model import TenantId
+from billing_core.testing.bus import ACME, GLOBEX, message, messages
+from billing_redis.bus import RedisEventBus
+
+pytestmark = pytest.mark.redis
+
+TIMEOUT = timedelta(seconds=5)
+
+
+class Valkey:
+    """A server of one test's own, which the test may flush, kill and start again. It keeps nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port: int = probe.getsockname()[1]
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def launch(self) -> None:
+        settings = {"port": str(self._port), "bind": "127.0.0.1", "save": "", "appendonly": "no"}
+        command = [str(find_valkey().server_program), *(part for k, v in settings.items() for part in (f"--{k}", v))]
+        self._process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.DEVNULL)
+
+    async def start(self) -> None:
+        self.launch()
+        retry = Retry(ConstantBackoff(0.05), 400)
+        async with Redis.from_url(self.url, retry=retry) as client:
+            await client.ping()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    async def call(self, *command: str) -> Any:
+        async with Redis.from_url(self.url, decode_responses=True) as client:
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
+    server = Valkey(tmp_path)
+    await server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def bus(valkey: Valkey) -> AsyncIterator[RedisEventBus]:
+    async with RedisEventBus.open(valkey.url, timeout=TIMEOUT) as opened:
+        yield opened
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Accepts connections, as the kernel does for a frozen process, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+
+
+async def test_a_flush_lets_the_log_start_anywhere_and_followers_go_on(valkey: Valkey, bus: RedisEventBus) -> None:
+    """An emptied server takes the publisher's next message, and a follower that was waiting hears it."""
+    follower = bus.follow()
+    await anext(follower)
+    await bus.append(messages(ACME, 1, 3))
+    assert list(await anext(follower)) == messages(ACME, 1, 3)
+    await valkey.call("FLUSHALL")
+    await valkey.call("SCRIPT", "FLUSH")
+    assert await bus.append(messages(ACME, 4, 5)) == {ACME: 5}
+    assert list(await anext(follower)) == messages(ACME, 4, 5)
+    await follower.aclose()
+
+
+async def test_a_restarted_server_is_used_again(valkey: Valkey, bus: RedisEventBus) -> None:
+    """While it is away every call says so; a follower ends with that error; afterwards all work without a new bus."""
+    await bus.append(messages(ACME, 1, 3))
+    follower = bus.follow()
+    await anext(follower)
+    valkey.kill()
+    with pytest.raises(EventBusUnavailableError):
+        await anext(follower)
+    with pytest.raises(EventBusUnavailableError):
+        await bus.append(messages(ACME, 4, 4))
+    with pytest.raises(EventBusUnavailableError):
+        await bus.read(ACME, after=0, limit=1)
+    with pytest.raises(EventBusUnavailableError):
+        await bus.ping()
+    await valkey.start()
+    again = bus.follow()
+    await anext(again)
+    assert await bus.append(messages(ACME, 4, 5)) == {ACME: 5}
+    assert list(await anext(again)) == messages(ACME, 4, 5)
+    await again.aclose()
+
+
+async def test_a_server_that_never_answers_is_given_up(silent_server: str) -> None:
+    """No call waits without an end."""
+    async with RedisEventBus.open(silent_server, timeout=timedelta(milliseconds=100)) as bus:
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: bus.append(messages(ACME, 1, 1)),
+            lambda: bus.read(ACME, after=0, limit=1),
+            bus.ping,
+            bus.check,
+            lambda: anext(bus.follow()),
+        ]
+        for call in calls:
+            with pytest.raises(EventBusUnavailableError):
+                await call()
+
+
+async def test_a_password_never_shows_in_an_error(valkey: Valkey) -> None:
+    """Not in the text, and not in the texts of its causes."""
+    url = valkey.url.replace("redis://", "redis://:hunter2hunter2@")
+    async with RedisEventBus.open(url, timeout=TIMEOUT) as bus:
+        with pytest.raises(EventBusUnavailableError) as caught:
+            await bus.ping()
+    cause: BaseException | None = caught.value
+    while cause is not None:
+        assert "hunter2" not in repr(cause)
+        cause = cause.__cause__ or cause.__context__
+
+
+async def test_a_server_that_may_evict_is_refused(valkey: Valkey, bus: RedisEventBus) -> None:
+    """Eviction drops whole streams in silence: the check names the setting and the way out."""
+    await bus.check()
+    await valkey.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    with pytest.raises(ConfigurationError, match="noeviction"):
+        await bus.check()
+
+
+async def test_a_full_server_takes_nothing_and_recovers(valkey: Valkey, bus: RedisEventBus) -> None:
+    """Out of memory is an error, not a loss: the same call succeeds when there is room."""
+    await bus.append(messages(ACME, 1, 1))
+    await valkey.call("CONFIG", "SET", "maxmemory", "1mb")
+    with pytest.raises(EventBusUnavailableError):
+        await bus.append(messages(ACME, 2, 3))
+    assert list(await bus.read(ACME, after=1, limit=10)) == []
+    await valkey.call("CONFIG", "SET", "maxmemory", "0")
+    assert await bus.append(messages(ACME, 2, 3)) == {ACME: 3}
+
+
+async def test_logs_and_live_streams_stay_short(valkey: Valkey) -> None:
+    """Both are trimmed, and a trimmed log still knows its last number."""
+    async with RedisEventBus.open(valkey.url, timeout=TIMEOUT, log_length=10, live_length=5, shards=1) as bus:
+        for start in range(1, 1001, 100):
+            await bus.append(messages(ACME, start, start + 99))
+        assert await bus.append(messages(ACME, 1, 1)) == {ACME: 1000}
+        assert len(await bus.read(ACME, after=0, limit=2000)) < 300
+    assert await valkey.call("XLEN", "billing:{0}:live") < 300
+
+
+async def test_a_log_and_its_live_stream_share_a_slot(valkey: Valkey, bus: RedisEventBus) -> None:
+    """In a cluster one script may touch the keys of one slot only; every shard follows that rule."""
+    await bus.append([message(TenantId(f"tenant-{number}"), 1) for number in range(64)])
+    keys = await valkey.call("KEYS", "billing:*")
+    tags = {key.split("}")[0] for key in keys}
+    assert len(keys) == 64 + len(tags)
+    assert len(tags) == 16
+
+
+async def test_an_entry_nobody_understands_is_passed_over(valkey: Valkey, bus: RedisEventBus) -> None:
+    """A stranger's entry neither ends a follower nor comes out as a message: the hole is filled from the history."""
+    follower = bus.follow()
+    await anext(follower)
+    await bus.append(messages(GLOBEX, 1, 1))
+    assert list(await anext(follower)) == messages(GLOBEX, 1, 1)
+    live, log = sorted(await valkey.call("KEYS", "billing:*"))
+    await valkey.call("XADD", live, "*", "hello", "world")
+    await valkey.call("XADD", log, "2-0", "hello", "world")
+    assert await bus.append(messages(GLOBEX, 3, 3)) == {GLOBEX: 3}
+    assert list(await anext(follower)) == messages(GLOBEX, 3, 3)
+    assert list(await bus.read(GLOBEX, after=0, limit=10)) == messages(GLOBEX, 1, 1)
+    await follower.aclose()
+
+
+async def test_two_namespaces_on_one_server_do_not_meet(valkey: Valkey, bus: RedisEventBus) -> None:
+    """Two deployments may share a server."""
+    async with RedisEventBus.open(valkey.url, timeout=TIMEOUT, namespace=uuid.uuid4().hex) as other:
+        await bus.append(messages(ACME, 1, 2))
+        assert list(await other.read(ACME, after=0, limit=10)) == []
