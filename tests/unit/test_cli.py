@@ -1,0 +1,123 @@
+"""The command line finds commands without importing them, and turns known errors into one message."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from billing_app import cli
+from billing_app.cli.lazy import LazyCommand, LazyGroup
+from billing_app.errors import OperatorError
+from billing_core.errors import BillingError
+
+HEAVY = (
+    "aiohttp",
+    "asyncpg",
+    "redis",
+    "stripe",
+    "rich",
+    "structlog",
+    "prometheus_client",
+    "dotenv",
+    "cattrs",
+    "asyncio",
+)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["billing", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def failing_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setitem(cli.cli.commands, "fails", fails)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`billing --help` stays instant: no driver, no SDK, no web framework, not even asyncio is loaded for it."""
+    program = (
+        "import sys\nfrom billing_app.cli import cli\n"
+        "cli(['--help'], standalone_mode=False)\n"
+        f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("loaded: []\n")
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_listed_command_can_be_imported_and_explains_itself(name: str) -> None:
+    """The table of commands points at things that exist, and `--help` works on each of them."""
+    result = CliRunner().invoke(cli.cli, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert f"billing {name}" in result.output or f"cli {name}" in result.output
+
+
+def test_help_lists_every_command_with_its_line() -> None:
+    """The lines come from the table."""
+    output = " ".join(CliRunner().invoke(cli.cli, ["--help"], terminal_width=200).output.split())
+    for name, command in cli.COMMANDS.items():
+        assert f"{name} {command.help}" in output
+
+
+def test_a_misspelt_command_is_corrected() -> None:
+    """Usage errors have exit status 2."""
+    result = CliRunner().invoke(cli.cli, ["embeded"])
+    assert result.exit_code == 2
+    assert "No such command 'embeded'. Did you mean 'embedded'?" in result.output
+
+
+def test_an_unknown_command_gets_no_far_fetched_advice() -> None:
+    """A suggestion that is not close would only confuse."""
+    result = CliRunner().invoke(cli.cli, ["xyzzy"])
+    assert result.exit_code == 2
+    assert "Did you mean" not in result.output
+
+
+def test_a_table_entry_that_is_no_command_is_a_clear_error() -> None:
+    """A wrong line in the table does not end in an attribute error deep inside click."""
+    group = LazyGroup("test", lazy={"wrong": LazyCommand("billing_app.cli:COMMANDS", "")})
+    with pytest.raises(TypeError, match=r"billing_app\.cli:COMMANDS is not a click command"):
+        group.get_command(click.Context(group), "wrong")
+
+
+def test_an_operator_error_is_one_message_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong configuration ends with exit status 2."""
+    failing_with(OperatorError("set DATABASE_URL"), monkeypatch)
+    assert run(monkeypatch, "fails") == 2
+    assert capsys.readouterr().err == "billing: set DATABASE_URL\n"
+
+
+def test_a_billing_error_shows_its_stable_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the domain refuses ends with exit status 1."""
+    failing_with(BillingError("no such tenant"), monkeypatch)
+    assert run(monkeypatch, "fails") == 1
+    assert capsys.readouterr().err == "billing: billing_error: no such tenant\n"
+
+
+def test_an_unknown_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours must not be dressed up as the operator's."""
+    failing_with(ZeroDivisionError(), monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["billing", "fails"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """There is one place that says the version."""
+    result = CliRunner().invoke(cli.cli, ["--version"])
+    assert result.output == f"billing, version {importlib.metadata.version('billing-core')}\n"
