@@ -15,12 +15,12 @@ from billing_core.events import Notice, ProviderEvent, Translation
 from billing_stripe.parsing import parse_json
 from billing_stripe.signature import THIN_EVENT
 from billing_stripe.translate import reasons
-from billing_stripe.translate.checkout import completed_checkout
-from billing_stripe.translate.customer import customer, deleted_customer
-from billing_stripe.translate.invoice import deleted_invoice, invoice, upcoming_invoice
+from billing_stripe.translate.checkout import read_completed_checkout
+from billing_stripe.translate.customer import read_customer, read_deleted_customer
+from billing_stripe.translate.invoice import read_deleted_invoice, read_invoice, read_upcoming_invoice
 from billing_stripe.translate.previous import overlay
 from billing_stripe.translate.reading import Reader
-from billing_stripe.translate.subscription import deleted_subscription, subscription
+from billing_stripe.translate.subscription import read_deleted_subscription, read_subscription
 
 __all__ = ["TRANSLATORS", "StripeTranslator", "Translator"]
 
@@ -35,16 +35,16 @@ class Translator:
     creation: bool = False
 
 
-_SUBSCRIPTION = Translator("subscription", subscription)
-_INVOICE = Translator("invoice", invoice)
-_CUSTOMER = Translator("customer", customer)
-_CHECKOUT = Translator("checkout.session", completed_checkout)
+_SUBSCRIPTION = Translator("subscription", read_subscription)
+_INVOICE = Translator("invoice", read_invoice)
+_CUSTOMER = Translator("customer", read_customer)
+_CHECKOUT = Translator("checkout.session", read_completed_checkout)
 
 TRANSLATORS: Mapping[str, Translator] = MappingProxyType(
     {
         "customer.subscription.created": attrs.evolve(_SUBSCRIPTION, creation=True),  # it begins, often incomplete
         "customer.subscription.updated": _SUBSCRIPTION,  # plan, seats, status, renewal, scheduled end
-        "customer.subscription.deleted": Translator("subscription", deleted_subscription),  # access ends
+        "customer.subscription.deleted": Translator("subscription", read_deleted_subscription),  # access ends
         "customer.subscription.paused": _SUBSCRIPTION,  # twin of an update
         "customer.subscription.resumed": _SUBSCRIPTION,  # twin of an update
         "customer.subscription.trial_will_end": attrs.evolve(_SUBSCRIPTION, notice=Notice.TRIAL_ENDING),
@@ -65,11 +65,11 @@ TRANSLATORS: Mapping[str, Translator] = MappingProxyType(
         "invoice.overpaid": _INVOICE,  # amounts paid
         "invoice.marked_uncollectible": _INVOICE,  # given up, may still be paid
         "invoice.voided": _INVOICE,  # not owed any more
-        "invoice.deleted": Translator("invoice", deleted_invoice),  # a draft that will not come back
-        "invoice.upcoming": Translator("invoice", upcoming_invoice, Notice.UPCOMING),  # a forecast, no invoice
+        "invoice.deleted": Translator("invoice", read_deleted_invoice),  # a draft that will not come back
+        "invoice.upcoming": Translator("invoice", read_upcoming_invoice, Notice.UPCOMING),  # a forecast, no invoice
         "customer.created": attrs.evolve(_CUSTOMER, creation=True),  # may carry its tenant from the start
         "customer.updated": _CUSTOMER,  # mail, name, delinquency, tenant
-        "customer.deleted": Translator("customer", deleted_customer),  # its subscriptions end by their own events
+        "customer.deleted": Translator("customer", read_deleted_customer),  # its subscriptions end by their own events
         "checkout.session.completed": _CHECKOUT,  # links a customer to its tenant
         "checkout.session.async_payment_succeeded": _CHECKOUT,  # the same link, for slow ways to pay
     }

@@ -5,7 +5,7 @@ from billing_stripe.translate.reading import Reader
 from billing_stripe.translate.reasons import NO_CUSTOMER
 
 
-def completed_checkout(seen: Reader) -> Translation:
+def read_completed_checkout(seen: Reader) -> Translation:
     """Whose customer somebody became. What they bought arrives with its own events.
 
     Metadata is set by the server that opens the session; `client_reference_id` can be set in a payment link's address

@@ -6,12 +6,12 @@ from billing_stripe.translate.reading import Reader
 from billing_stripe.translate.reasons import UNREADABLE_OBJECT
 
 
-def customer(seen: Reader) -> Translation:
+def read_customer(seen: Reader) -> Translation:
     """The customer as the event shows it."""
     return _translation(seen, deleted=seen.flag("deleted") or False)
 
 
-def deleted_customer(seen: Reader) -> Translation:
+def read_deleted_customer(seen: Reader) -> Translation:
     """The end of a customer; the object may be a mere stump with its id."""
     return _translation(seen, deleted=True)
 

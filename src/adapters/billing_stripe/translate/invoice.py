@@ -24,7 +24,7 @@ _LINK = re.compile(r"https://([a-z0-9.-]{1,253})(?:[/?#][!-~]{0,5000})?")
 """Nothing a browser could read as another host: no user, port, backslash or blank."""
 
 
-def invoice(seen: Reader) -> Translation:
+def read_invoice(seen: Reader) -> Translation:
     """The invoice as the event shows it."""
     invoice_id = seen.required("id", seen.word("id"))
     status = seen.required("status", seen.word("status"))
@@ -61,7 +61,7 @@ def invoice(seen: Reader) -> Translation:
     return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, rows), snapshots=(snapshot,))
 
 
-def deleted_invoice(seen: Reader) -> Translation:
+def read_deleted_invoice(seen: Reader) -> Translation:
     """The end of a draft. It may not say whose it was: then the customer is None, and the invoice itself knows."""
     invoice_id = seen.required("id", seen.word("id"))
     if invoice_id is None:
@@ -77,7 +77,7 @@ def deleted_invoice(seen: Reader) -> Translation:
     return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, _line_rows(seen)), snapshots=(snapshot,))
 
 
-def upcoming_invoice(seen: Reader) -> Translation:
+def read_upcoming_invoice(seen: Reader) -> Translation:
     """The announcement of an invoice that does not exist: it has no id, or one that nothing else will ever have."""
     customer_id = seen.required("customer", seen.customer())
     if customer_id is None:
@@ -135,7 +135,7 @@ def _hosted_invoice_url(seen: Reader) -> str | None:
 
 
 def _line_rows(seen: Reader) -> list[Reader]:
-    return list(seen.child("lines").children("data"))
+    return seen.child("lines").children("data")
 
 
 def _lines_complete(seen: Reader) -> bool:

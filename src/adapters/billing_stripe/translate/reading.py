@@ -1,7 +1,7 @@
 """Reading JSON that somebody else wrote: every value has the type asked for, or is absent and noted."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -28,15 +28,23 @@ class Reader:
     names of places in the provider's schema (`invoice.lines.period`), never content, so they can be counted by.
     """
 
-    __slots__ = ("_missing", "_object", "_place")
+    __slots__ = ("_key", "_missing", "_object", "_owner")
 
-    def __init__(self, shown: object, place: str, missing: list[str]) -> None:
-        self._object: Mapping[str, object] = shown if isinstance(shown, dict) else _NOTHING
-        self._place = place
+    def __init__(
+        self, shown: Mapping[str, object], key: str, missing: list[str], owner: "Reader | None" = None
+    ) -> None:
+        self._object = shown
+        self._key = key
         self._missing = missing
+        self._owner = owner
 
     def __contains__(self, key: str) -> bool:
         return self._object.get(key) is not None
+
+    @property
+    def _place(self) -> str:
+        """Composed when something is missing, so hardly ever."""
+        return self._key if self._owner is None else f"{self._owner._place}.{self._key}"
 
     def note(self, key: str) -> None:
         """Count a field as missing."""
@@ -51,23 +59,23 @@ class Reader:
     def child(self, key: str) -> "Reader":
         """The object in a field; an empty one when there is none."""
         value = self._object.get(key)
-        if value is not None and not isinstance(value, dict):
+        if isinstance(value, dict):
+            return Reader(value, key, self._missing, self)
+        if value is not None:
             self.note(key)
-        return Reader(value, f"{self._place}.{key}", self._missing)
+        return Reader(_NOTHING, key, self._missing, self)
 
-    def children(self, key: str) -> "Iterator[Reader]":
+    def children(self, key: str) -> "list[Reader]":
         """The objects of a list."""
         value = self._object.get(key)
         if not isinstance(value, list):
             if value is not None:
                 self.note(key)
-            return
-        place = f"{self._place}.{key}"
-        for member in value:
-            if isinstance(member, dict):
-                yield Reader(member, place, self._missing)
-            else:
-                self.note(key)
+            return []
+        members = [Reader(member, key, self._missing, self) for member in value if isinstance(member, dict)]
+        if len(members) < len(value):
+            self.note(key)
+        return members
 
     def text(self, key: str) -> str | None:
         """Free text, made storable and cut at a length no honest field reaches."""

@@ -17,12 +17,12 @@ from billing_stripe.translate.reading import Reader
 from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
 
 
-def subscription(seen: Reader) -> Translation:
+def read_subscription(seen: Reader) -> Translation:
     """The subscription as the event shows it."""
     return _translation(seen, seen.required("status", seen.word("status")))
 
 
-def deleted_subscription(seen: Reader) -> Translation:
+def read_deleted_subscription(seen: Reader) -> Translation:
     """The end of a subscription: certain by the event's type, whatever status its object carries."""
     status = seen.word("status")
     return _translation(seen, status if status in ENDED else "canceled")
@@ -68,7 +68,7 @@ def _item_rows(seen: Reader) -> list[Reader]:
         seen.note("items")
     if listed.flag("has_more"):
         listed.note("has_more")
-    return list(listed.children("data"))
+    return listed.children("data")
 
 
 def _items(rows: Sequence[Reader], owner: Reader) -> tuple[ItemSnapshot, ...]:
