@@ -1,0 +1,344 @@
+"""Webhooks per second, accepted and applied, beside what the machine allows in the same run.
+
+Client, server, Postgres and Valkey share this machine; Postgres runs with fsync and synchronous_commit on. Absolute
+figures drift with the machine, so the verdict is in ratios: each of ours to the limit of the same round, the median
+over the rounds. `python benchmarks/ingest.py --help` lists the options.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import attrs
+import load
+from billing_app.embedded import ServerUrls, embedded_servers
+from billing_app.free_port import free_port
+from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, sign
+
+HERE = Path(__file__).parent
+WEBHOOK_SECRET = "whsec_" + secrets.token_hex(16)
+TENANTS = 500
+EVENTS = {1: 1_500, 16: 8_000, 64: 16_000}
+"""How many events a measurement takes at each concurrency."""
+
+
+@attrs.frozen(kw_only=True)
+class Measured:
+    """One measurement: accepted per second, and, where events are applied, applied per second."""
+
+    accepted: load.Load
+    applied_per_second: float | None = None
+    rss_mb: float | None = None
+
+
+class Traffic:
+    """Signed subscription updates of about 3 kB, in an old and a new API shape, none twice."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._bodies = [_template(tenant, API_VERSIONS[tenant % len(API_VERSIONS)]) for tenant in range(TENANTS)]
+        self.body_size = len(self._bodies[0])
+
+    def requests(self, path: str, count: int) -> list[bytes]:
+        """That many requests to `path`, each with an event of its own."""
+        now = datetime.now(UTC)
+        return [load.request(path, body, sign(body, WEBHOOK_SECRET, now)) for body in self._take(count)]
+
+    def _take(self, count: int) -> Iterator[bytes]:
+        start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
+        for number in itertools.islice(self._numbers, count):
+            body = self._bodies[number % TENANTS]
+            body = body.replace(b"evt_0000000000", b"evt_%010d" % number)
+            quantity = b'"quantity": %d' % (number // TENANTS % 90 + 10)
+            yield body.replace(b'"created": 1000000001', b'"created": %d' % (start + number)).replace(
+                b'"quantity": 99', quantity
+            )
+
+
+def _template(tenant: int, api_version: str) -> bytes:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    subscription = facts.Subscription(
+        subscription_id=f"sub_bench{tenant:06d}",
+        customer_id=f"cus_bench{tenant:06d}",
+        status="active",
+        created_at=start,
+        items=(
+            facts.Item(
+                item_id=f"si_bench{tenant:06d}",
+                price=facts.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900),
+                period=facts.Span(start, start + timedelta(days=31)),
+                quantity=99,
+            ),
+        ),
+        metadata={"tenant_id": f"tenant-{tenant}"},
+    )
+    rendered = builders.subscription(subscription, api_version)
+    return encode(
+        event(
+            "customer.subscription.updated",
+            rendered,
+            created=datetime.fromtimestamp(1_000_000_001, UTC),
+            api_version=api_version,
+            event_id="evt_0000000000",
+            livemode=False,
+            previous_attributes={"quantity": 1},
+        )
+    )
+
+
+@asynccontextmanager
+async def limits_server(urls: ServerUrls) -> AsyncIterator[int]:
+    """The endpoints of limits.py in a process of their own."""
+    port = free_port()
+    environment = {"DATABASE_URL": urls.database_url.reveal(), "LIMITS_SECRET": WEBHOOK_SECRET}
+    async with _process(
+        [str(HERE / "limits.py"), "--port", str(port)], environment, f"http://127.0.0.1:{port}/applied"
+    ):
+        yield port
+
+
+@asynccontextmanager
+async def billing_server(urls: ServerUrls, *, worker: bool) -> AsyncIterator[tuple[int, int]]:
+    """`billing serve` as an operator runs it; gives its port and process id."""
+    assert urls.redis_url is not None
+    port = free_port()
+    environment = {
+        "DATABASE_URL": urls.database_url.reveal(),
+        "REDIS_URL": urls.redis_url.reveal(),
+        "ENABLE_BILLING": "true",
+        "ENABLE_BILLING_RETRY_WORKER": str(worker).lower(),
+        "STRIPE_SECRET_KEY": "sk_test_benchmark",
+        "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "BILLING_JWT_SECRET": secrets.token_hex(32),
+        "BILLING_PORT": str(port),
+        "BILLING_LOG_LEVEL": "warning",
+    }
+    command = ["-m", "billing_app", "serve"]
+    async with _process(command, environment, f"http://127.0.0.1:{port}/readyz") as pid:
+        yield port, pid
+
+
+@asynccontextmanager
+async def _process(command: list[str], environment: Mapping[str, str], ready_url: str) -> AsyncIterator[int]:
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, env={**os.environ, **environment})
+    try:
+        await _answers(ready_url, process)
+        yield process.pid
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _answers(url: str, process: asyncio.subprocess.Process) -> None:
+    async with aiohttp.ClientSession() as session:
+        for _ in range(200):
+            if process.returncode is not None:
+                raise RuntimeError(f"the server ended with status {process.returncode}")
+            try:
+                async with session.get(url) as response:
+                    if response.status == 200:
+                        return
+            except aiohttp.ClientConnectionError:
+                pass
+            await asyncio.sleep(0.1)
+    raise RuntimeError(f"{url} does not answer")
+
+
+async def measure_limit(urls: ServerUrls, traffic: Traffic, endpoint: str, connections: int) -> Measured:
+    """One endpoint of limits.py."""
+    requests = traffic.requests(f"/{endpoint}", EVENTS[connections])
+    async with limits_server(urls) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        started = time.perf_counter()
+        accepted = await load.post_all(port, requests, connections=connections)
+        if endpoint != "apply":
+            return Measured(accepted=accepted)
+
+        async def applied() -> int:
+            async with session.get("/applied") as response:
+                return int(await response.text())
+
+        seconds = await _until(applied, len(requests), started)
+    return Measured(accepted=accepted, applied_per_second=len(requests) / seconds)
+
+
+async def measure_billing(urls: ServerUrls, traffic: Traffic, connections: int, *, worker: bool) -> Measured:
+    """`billing serve`, with the worker inside or without any."""
+    requests = traffic.requests("/webhooks/stripe", EVENTS[connections])
+    database = await asyncpg.connect(urls.database_url.reveal())
+    before = await database.fetchval(_FINISHED)
+    try:
+        async with billing_server(urls, worker=worker) as (port, pid):
+            started = time.perf_counter()
+            accepted = await load.post_all(port, requests, connections=connections)
+            applied_per_second = None
+            if worker:
+                seconds = await _until(lambda: database.fetchval(_FINISHED), before + len(requests), started)
+                applied_per_second = len(requests) / seconds
+            rss_mb = _resident_mb(pid)
+        # What this measurement left undone must not be work for the next.
+        await database.execute("UPDATE stripe_event_dispatch SET status = 'ignored' WHERE status IN ('due', 'leased')")
+    finally:
+        await database.close()
+    return Measured(accepted=accepted, applied_per_second=applied_per_second, rss_mb=rss_mb)
+
+
+_FINISHED = "SELECT count(*) FROM stripe_event_dispatch WHERE status = 'applied'"
+
+
+async def _until(count: Callable[[], "asyncio._CoroutineLike[int]"], target: int, started: float) -> float:
+    deadline = time.perf_counter() + 120
+    while (reached := await count()) < target:
+        if time.perf_counter() > deadline:
+            raise RuntimeError(f"only {reached} of {target} events were applied")
+        await asyncio.sleep(0.02)
+    return time.perf_counter() - started
+
+
+def _resident_mb(pid: int) -> float | None:
+    """The highest resident set of a process so far, where the system tells."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return None
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
+async def measure(rounds: int, concurrencies: list[int]) -> dict[str, dict[int, list[Measured]]]:
+    """Every row at every concurrency, the rows interleaved so that drift of the machine meets all of them."""
+    traffic = Traffic()
+    results: dict[str, dict[int, list[Measured]]] = {}
+    with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:
+        Path(folder).chmod(0o711)
+        async with embedded_servers(Path(folder)) as urls:
+            await _migrate(urls)
+            for round_, connections in itertools.product(range(rounds), concurrencies):
+                for name, take in (
+                    ("read only", lambda: measure_limit(urls, traffic, "read", connections)),
+                    ("one INSERT each", lambda: measure_limit(urls, traffic, "insert", connections)),
+                    ("group commit", lambda: measure_limit(urls, traffic, "group", connections)),
+                    ("stored and applied", lambda: measure_limit(urls, traffic, "apply", connections)),
+                    ("billing, accepting", lambda: measure_billing(urls, traffic, connections, worker=False)),
+                    ("billing, applying", lambda: measure_billing(urls, traffic, connections, worker=True)),
+                ):
+                    print(f"round {round_ + 1}/{rounds}, {connections} connections: {name}", file=sys.stderr)
+                    results.setdefault(name, {}).setdefault(connections, []).append(await take())
+    return results
+
+
+async def _migrate(urls: ServerUrls) -> None:
+    environment = {"DATABASE_URL": urls.database_url.reveal()}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "billing_app", "migrate", env={**os.environ, **environment}, stdout=sys.stderr
+    )
+    if await process.wait() != 0:
+        raise RuntimeError("the migration failed")
+
+
+def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, object]:
+    """Medians over the rounds, and the ratios that decide."""
+
+    def median(name: str, connections: int, value: Callable[[Measured], float]) -> float:
+        return statistics.median(value(one) for one in results[name][connections])
+
+    def ratio(ours: str, limit: str, connections: int, value: Callable[[Measured], float]) -> float:
+        pairs = zip(results[ours][connections], results[limit][connections], strict=True)
+        return statistics.median(value(mine) / value(theirs) for mine, theirs in pairs)
+
+    def accepted(one: Measured) -> float:
+        return one.accepted.per_second
+
+    def applied(one: Measured) -> float:
+        assert one.applied_per_second is not None
+        return one.applied_per_second
+
+    rows = {
+        name: {
+            connections: {
+                "accepted_per_second": round(median(name, connections, accepted)),
+                "p50_ms": round(median(name, connections, lambda one: one.accepted.quantile(0.5)) * 1000, 2),
+                "p99_ms": round(median(name, connections, lambda one: one.accepted.quantile(0.99)) * 1000, 2),
+                "unexpected": sum(one.accepted.unexpected for one in runs),
+                **(
+                    {"applied_per_second": round(median(name, connections, applied))}
+                    if runs[0].applied_per_second is not None
+                    else {}
+                ),
+            }
+            for connections, runs in by_connections.items()
+        }
+        for name, by_connections in results.items()
+    }
+    highest = max(results["group commit"])
+    ours = [one for runs in results["billing, applying"].values() for one in runs]
+    verdict = {
+        f"accepted at {highest} / group commit": ratio("billing, accepting", "group commit", highest, accepted),
+        f"applied at {highest} / stored and applied": ratio(
+            "billing, applying", "stored and applied", highest, applied
+        ),
+        f"accepted at {min(EVENTS)} / one INSERT each": (
+            ratio("billing, accepting", "one INSERT each", min(EVENTS), accepted)
+            if min(EVENTS) in results["group commit"]
+            else None
+        ),
+        "p99 at 16 while applying (ms)": (
+            rows["billing, applying"][16]["p99_ms"] if 16 in results["group commit"] else None
+        ),
+        "highest resident set (MB)": max(one.rss_mb or 0 for one in ours),
+    }
+    return {"rows": rows, "verdict": {name: value and round(value, 2) for name, value in verdict.items()}}
+
+
+def show(summary: dict[str, object]) -> None:
+    """The summary as tables for the eye."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title="Webhooks per second (median), ~3 kB events")
+    for column in ("what", "connections", "accepted/s", "p50 ms", "p99 ms", "applied/s", "not 202"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for name, by_connections in summary["rows"].items():
+        for connections, row in by_connections.items():
+            table.add_row(
+                name,
+                str(connections),
+                f"{row['accepted_per_second']:,}",
+                str(row["p50_ms"]),
+                str(row["p99_ms"]),
+                f"{row['applied_per_second']:,}" if "applied_per_second" in row else "",
+                str(row["unexpected"]),
+            )
+    console.print(table)
+    for name, value in summary["verdict"].items():
+        console.print(f"{name}: {value}")
+
+
+async def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default 3)")
+    arguments.add_argument("--connections", type=int, nargs="+", choices=sorted(EVENTS), default=sorted(EVENTS))
+    arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
+    options = arguments.parse_args()
+    summary = summarize(await measure(options.rounds, options.connections))
+    if options.json:
+        print(json.dumps(summary, indent=2))
+    else:
+        show(summary)
+
+
+if __name__ == "__main__":
+    load.run(main())

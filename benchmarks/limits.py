@@ -1,0 +1,166 @@
+"""What the machine allows: the least a server can do, in steps, as endpoints of one small aiohttp application.
+
+`/read` only reads the body. `/insert` checks the signature and does one INSERT per request. `/group` checks it and
+shares commits between requests. `/apply` does that and, in the same process, upserts the subscription that the event
+shows, set-based, newer `created` wins. No domain, no numbering, no retries: the floor that the real thing is held to.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import hmac
+import os
+from datetime import UTC, datetime
+
+import asyncpg
+import load
+import orjson
+from aiohttp import web
+
+SCHEMA = """
+DROP TABLE IF EXISTS limit_events, limit_subscriptions;
+CREATE TABLE limit_events (
+    event_id text PRIMARY KEY, type text NOT NULL, body bytea NOT NULL, applied boolean NOT NULL DEFAULT false,
+    received_at timestamptz NOT NULL
+);
+ALTER TABLE limit_events ALTER COLUMN body SET STORAGE EXTERNAL;
+ALTER TABLE limit_events SET (toast_tuple_target = 8160);
+CREATE TABLE limit_subscriptions (
+    subscription_id text PRIMARY KEY, tenant_id text NOT NULL, customer_id text NOT NULL, status text NOT NULL,
+    plan text, quantity bigint, period_start timestamptz, period_end timestamptz, cancel_at_period_end boolean,
+    observed_at timestamptz NOT NULL
+);
+"""
+INSERT_ONE = "INSERT INTO limit_events VALUES ($1, $2, $3, false, $4) ON CONFLICT DO NOTHING"
+INSERT_MANY = """
+INSERT INTO limit_events
+SELECT id, type, body, false, at FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
+    AS e (id, type, body, at) ON CONFLICT DO NOTHING
+"""
+UPSERT = """
+WITH seen AS (
+    SELECT DISTINCT ON (subscription_id) * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+        $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::timestamptz[])
+        AS s (subscription_id, tenant_id, customer_id, status, plan, quantity, period_start, period_end, cancel, at)
+    ORDER BY subscription_id, at DESC
+), applied AS (UPDATE limit_events SET applied = true WHERE event_id = ANY($1))
+INSERT INTO limit_subscriptions SELECT * FROM seen ORDER BY subscription_id
+ON CONFLICT (subscription_id) DO UPDATE SET status = excluded.status, plan = excluded.plan,
+    quantity = excluded.quantity, period_start = excluded.period_start, period_end = excluded.period_end,
+    cancel_at_period_end = excluded.cancel_at_period_end, observed_at = excluded.observed_at
+WHERE limit_subscriptions.observed_at < excluded.observed_at
+"""
+
+
+class Limits:
+    """The endpoints and the two batch writers behind them."""
+
+    def __init__(self, pool: asyncpg.Pool, writer: asyncpg.Connection, applier: asyncpg.Connection) -> None:
+        self._pool = pool
+        self._writer = writer
+        self._applier = applier
+        self._secret = os.environ["LIMITS_SECRET"].encode()
+        self._queue: list[tuple[dict, bytes, asyncio.Future]] = []
+        self._queued = asyncio.Event()
+        self._to_apply: list[dict] = []
+        self._stored = asyncio.Event()
+
+    async def read(self, request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(status=202, text="{}", content_type="application/json")
+
+    async def insert(self, request: web.Request) -> web.Response:
+        event, body = await self._verified(request)
+        await self._pool.execute(INSERT_ONE, event["id"], event["type"], body, datetime.now(UTC))
+        return web.Response(status=202, text="{}", content_type="application/json")
+
+    async def group(self, request: web.Request) -> web.Response:
+        await self._store(request)
+        return web.Response(status=202, text="{}", content_type="application/json")
+
+    async def apply(self, request: web.Request) -> web.Response:
+        self._to_apply.append(await self._store(request))
+        self._stored.set()
+        return web.Response(status=202, text="{}", content_type="application/json")
+
+    async def applied(self, _: web.Request) -> web.Response:
+        return web.json_response(await self._pool.fetchval("SELECT count(*) FROM limit_events WHERE applied"))
+
+    async def _verified(self, request: web.Request) -> tuple[dict, bytes]:
+        body = await request.read()
+        parts = dict(part.split("=", 1) for part in request.headers["Stripe-Signature"].split(","))
+        digest = hmac.new(self._secret, parts["t"].encode() + b"." + body, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(digest, parts["v1"]):
+            raise web.HTTPBadRequest
+        return orjson.loads(body), body
+
+    async def _store(self, request: web.Request) -> dict:
+        event, body = await self._verified(request)
+        done = asyncio.get_running_loop().create_future()
+        self._queue.append((event, body, done))
+        self._queued.set()
+        await done
+        return event
+
+    async def write(self) -> None:
+        """Group commit: whatever queued up while the last commit ran goes into the next one."""
+        statement = await self._writer.prepare(INSERT_MANY)
+        while True:
+            await self._queued.wait()
+            self._queued.clear()
+            batch, self._queue = self._queue, []
+            batch.sort(key=lambda one: one[0]["id"])
+            ids, types, bodies = zip(*((event["id"], event["type"], body) for event, body, _ in batch), strict=True)
+            await statement.fetch(ids, types, bodies, [datetime.now(UTC)] * len(batch))
+            for _, _, done in batch:
+                done.set_result(None)
+
+    async def fold(self) -> None:
+        """Upsert what is stored, as many as there are."""
+        statement = await self._applier.prepare(UPSERT)
+        while True:
+            await self._stored.wait()
+            self._stored.clear()
+            batch, self._to_apply = self._to_apply, []
+            await statement.fetch([event["id"] for event in batch], *zip(*map(_row, batch), strict=True))
+
+
+def _row(event: dict) -> tuple:
+    seen = event["data"]["object"]
+    item = seen["items"]["data"][0]
+    start = item.get("current_period_start") or seen["current_period_start"]
+    end = item.get("current_period_end") or seen["current_period_end"]
+    return (
+        seen["id"],
+        seen["metadata"]["tenant_id"],
+        seen["customer"],
+        seen["status"],
+        item["price"]["id"],
+        item["quantity"],
+        datetime.fromtimestamp(start, UTC),
+        datetime.fromtimestamp(end, UTC),
+        seen["cancel_at_period_end"],
+        datetime.fromtimestamp(event["created"], UTC),
+    )
+
+
+async def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--port", type=int, required=True)
+    port = arguments.parse_args().port
+    url = os.environ["DATABASE_URL"]
+    async with asyncpg.create_pool(url, min_size=16, max_size=16) as pool:
+        await pool.execute(SCHEMA)
+        limits = Limits(pool, await asyncpg.connect(url), await asyncpg.connect(url))
+        app = web.Application()
+        for name in ("read", "insert", "group", "apply"):
+            app.router.add_post(f"/{name}", getattr(limits, name))
+        app.router.add_get("/applied", limits.applied)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await asyncio.gather(limits.write(), limits.fold())
+
+
+if __name__ == "__main__":
+    load.run(main())

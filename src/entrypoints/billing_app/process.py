@@ -1,0 +1,62 @@
+"""What every long-running process of ours does: the fast loop, quiet garbage collection, and an end by signal."""
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a process to its end, on uvloop where it is installed."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main)
+
+
+def _loop_factory() -> Any:
+    if sys.platform == "win32":
+        return None
+    try:
+        import uvloop  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def settle_garbage_collector() -> None:
+    """Call once everything is loaded: what lives for ever is never looked at again, and young objects less often.
+
+    With the default thresholds collections cost the 99th percentile of answers more than they cost throughput.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def termination() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets, for the running loop. A second signal is not held back."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    if sys.platform == "win32":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    else:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end)
+    return stop
+
+
+async def until(stop: asyncio.Event, failure: "asyncio.Future[Any]") -> None:
+    """Wait for the signal to end, or raise what ended a loop."""
+    stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([stopped, failure], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if failure.done():
+        failure.result()

@@ -1,0 +1,62 @@
+"""The loops that turn stored events into state and state into messages, and their orderly end."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import attrs
+
+from billing_core.dispatch import Dispatcher
+from billing_core.publishing import Publisher
+
+
+@attrs.frozen(kw_only=True)
+class Worker:
+    """A dispatcher and the publisher of what it commits."""
+
+    dispatcher: Dispatcher
+    publisher: Publisher
+
+    @asynccontextmanager
+    async def running(self, *, concurrency: int, patience: timedelta) -> AsyncIterator["asyncio.Future[None]"]:
+        """Run both loops for the length of the block; yields a future that fails should a loop end by an error.
+
+        Args:
+            concurrency: batches of due events that are worked on at a time.
+            patience: how long each loop may take to finish what it has in hand. Then it is cut off: the leases of its
+                events run out and somebody else takes them.
+        """
+        dispatching = asyncio.create_task(self.dispatcher.run(concurrency=concurrency), name="dispatcher")
+        publishing = asyncio.create_task(self.publisher.run(), name="publisher")
+        failure = _first_failure(dispatching, publishing)
+        try:
+            yield failure
+        finally:
+            self.dispatcher.stop()
+            await _finish(dispatching, patience)
+            # Only now: the last batch has handed its messages over.
+            self.publisher.stop()
+            await _finish(publishing, patience)
+            failure.cancel()
+
+
+def _first_failure(*tasks: "asyncio.Task[None]") -> "asyncio.Future[None]":
+    failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def watch(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None and not failure.done():
+            failure.set_exception(task.exception() or RuntimeError())
+
+    for task in tasks:
+        task.add_done_callback(watch)
+    return failure
+
+
+async def _finish(task: "asyncio.Task[None]", patience: timedelta) -> None:
+    await asyncio.wait([task], timeout=patience.total_seconds())
+    if not task.done():
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
