@@ -1,0 +1,79 @@
+"""Connections to Postgres on which no wait is endless."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import asyncpg
+import attrs
+
+from billing_postgres.errors import UNAVAILABLE, translated
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+@attrs.frozen(kw_only=True)
+class Database:
+    """Where the database is, and how long anything there may take."""
+
+    url: str = attrs.field(repr=False)
+    application_name: str = "billing"
+    connect_timeout: timedelta = timedelta(seconds=5)
+    acquire_timeout: timedelta = timedelta(seconds=2)
+    statement_timeout: timedelta = timedelta(seconds=5)
+    lock_timeout: timedelta = timedelta(seconds=4)
+    idle_in_transaction_timeout: timedelta = timedelta(seconds=10)
+    """Frees the row locks of a process that froze inside a transaction."""
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """A connection for one user who keeps it."""
+        with translated("connect"):
+            return await asyncpg.connect(**self._arguments())
+
+    async def open_pool(self, *, size: int, min_size: int = 0) -> "asyncpg.Pool[asyncpg.Record]":
+        """A pool of at most `size` connections.
+
+        What its users change in a session ends with their transaction, so a connection goes back without the reset
+        query: it would cost every short transaction another round trip.
+        """
+        with translated("connect"):
+            pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
+                **self._arguments(), min_size=min(min_size, size), max_size=size, reset=_leave_as_it_is
+            )
+            return pool
+
+    @asynccontextmanager
+    async def acquire(self, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Connection]:
+        """Borrow a connection; StoreUnavailableError when none comes free in time."""
+        with translated("acquire"):
+            connection = await pool.acquire(timeout=self.acquire_timeout.total_seconds())
+        try:
+            yield connection
+        finally:
+            # A connection that broke is thrown away by the pool; whoever used it knows already.
+            with suppress(*UNAVAILABLE):
+                await pool.release(connection)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "dsn": self.url,
+            "timeout": self.connect_timeout.total_seconds(),
+            # The server's own timeout answers first; this one is for a server that does not answer at all.
+            "command_timeout": self.statement_timeout.total_seconds() + 1,
+            "server_settings": {
+                "application_name": self.application_name,
+                "statement_timeout": _milliseconds(self.statement_timeout),
+                "lock_timeout": _milliseconds(self.lock_timeout),
+                "idle_in_transaction_session_timeout": _milliseconds(self.idle_in_transaction_timeout),
+                "jit": "off",  # compiling takes longer than any statement here
+            },
+        }
+
+
+def _milliseconds(span: timedelta) -> str:
+    return str(max(1, round(span / timedelta(milliseconds=1))))
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """The reset of a pool whose users leave nothing behind."""

@@ -1,0 +1,82 @@
+-- The inbox: provider events, their bodies and how far each has been processed.
+
+-- name: record_events
+-- Stores events with their bodies and dispatch rows, all in this one statement.
+-- Args: parallel arrays, ordered by key so that two flushes wait for each other in one direction only:
+--   $1 event id, $2 livemode, $3 account, $4 type, $5 api version, $6 created_at, $7 received_at, $8 secret slot,
+--   $9 body, $10 lease (interval; null: nobody claims it yet).
+-- Returns: number and key of those that are new.
+WITH seen AS MATERIALIZED (
+    SELECT *
+    FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
+                $8::smallint[], $9::bytea[], $10::interval[])
+        AS t (event_id, livemode, account, type, api_version, created_at, received_at, secret_slot, body, lease)
+), stored AS (
+    INSERT INTO stripe_events (event_id, livemode, account, type, api_version, created_at, received_at, secret_slot)
+    SELECT event_id, livemode, account, type, api_version, created_at, received_at, secret_slot FROM seen
+    ON CONFLICT (event_id, livemode, account) DO NOTHING
+    RETURNING id, event_id, livemode, account
+), bodies AS (
+    INSERT INTO stripe_event_bodies (event, body)
+    SELECT stored.id, seen.body FROM stored JOIN seen USING (event_id, livemode, account)
+), dispatch AS (
+    INSERT INTO stripe_event_dispatch (event, status, attempt, due_at)
+    SELECT stored.id,
+           CASE WHEN seen.lease IS NULL THEN 'due' ELSE 'leased' END,
+           CASE WHEN seen.lease IS NULL THEN 0 ELSE 1 END,
+           now() + coalesce(seen.lease, interval '0')
+    FROM stored JOIN seen USING (event_id, livemode, account)
+)
+SELECT id, event_id, livemode, account FROM stored;
+
+-- name: claim_events
+-- Claims what is due or whose lease ran out, passing over rows that somebody works on. An event whose body was pruned
+-- can never be processed again: it is buried on the spot and comes back without a body.
+-- Args: $1 limit, $2 lease (interval).
+-- Returns: the claimed events; `waited_since` gives their order.
+WITH due AS (
+    SELECT event, due_at
+    FROM stripe_event_dispatch
+    WHERE status IN ('due', 'leased') AND due_at <= now()
+    ORDER BY due_at
+    LIMIT $1
+    FOR NO KEY UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE stripe_event_dispatch AS d
+    SET status = CASE WHEN b.event IS NULL THEN 'dead' ELSE 'leased' END,
+        reason = CASE WHEN b.event IS NULL THEN 'body_pruned' ELSE d.reason END,
+        finished_at = CASE WHEN b.event IS NULL THEN now() END,
+        due_at = now() + $2::interval,
+        attempt = d.attempt + 1
+    FROM due LEFT JOIN stripe_event_bodies AS b ON b.event = due.event
+    WHERE d.event = due.event
+    RETURNING d.event, d.attempt, due.due_at AS waited_since, b.body
+)
+SELECT c.event, c.attempt, c.waited_since, c.body,
+       e.event_id, e.livemode, e.account, e.type, e.api_version, e.created_at, e.received_at, e.secret_slot
+FROM claimed AS c JOIN stripe_events AS e ON e.id = c.event;
+
+-- name: retry_event
+-- Args: $1 event, $2 attempt (the fence), $3 wait (interval), $4 reason, $5 error. Returns: the event, if still ours.
+UPDATE stripe_event_dispatch
+SET status = 'due', due_at = now() + $3::interval, reason = $4, error = $5, first_error = coalesce(first_error, $5)
+WHERE event = $1 AND attempt = $2 AND status = 'leased'
+RETURNING event;
+
+-- name: bury_event
+-- Args: $1 event, $2 attempt (the fence), $3 reason, $4 error. Returns: the event, if it was still ours.
+UPDATE stripe_event_dispatch
+SET status = 'dead', finished_at = now(), reason = $3, error = $4, first_error = coalesce(first_error, $4)
+WHERE event = $1 AND attempt = $2 AND status = 'leased'
+RETURNING event;
+
+-- name: release_events
+-- Args: $1 events, $2 attempts (the fence). Returns: nothing; the attempt is not counted.
+UPDATE stripe_event_dispatch AS d
+SET status = 'due', due_at = now(), attempt = d.attempt - 1
+FROM unnest($1::bigint[], $2::int[]) AS c (event, attempt)
+WHERE d.event = c.event AND d.attempt = c.attempt AND d.status = 'leased';
+
+-- name: announce_due
+-- Wakes the other processes. Empty payload: equal notices merge, and the table says what is due.
+NOTIFY billing_due;

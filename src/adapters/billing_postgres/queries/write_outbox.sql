@@ -1,0 +1,16 @@
+-- Messages that the bus has not confirmed yet.
+
+-- name: list_unpublished
+-- Args: $1 age (interval), $2 limit. The longest waiting first, which is by number within each tenant.
+SELECT o.committed_at, e.tenant_id, e.sequence, e.event_type, e.event_id, e.occurred_at, e.payload
+FROM billing_outbox AS o
+JOIN billing_events AS e USING (tenant_id, sequence)
+WHERE o.committed_at <= now() - $1::interval
+ORDER BY o.committed_at, o.tenant_id, o.sequence
+LIMIT $2;
+
+-- name: delete_published
+-- Args: parallel arrays: $1 tenant id, $2 number.
+DELETE FROM billing_outbox AS o
+USING unnest($1::text[], $2::bigint[]) AS done (tenant_id, sequence)
+WHERE o.tenant_id = done.tenant_id AND o.sequence = done.sequence;

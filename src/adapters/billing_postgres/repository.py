@@ -1,0 +1,136 @@
+"""What every tenant has, the history of how it came about, and what of it the bus has not confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Final, Literal
+
+import asyncpg
+
+from billing_core.events import BillingEvent
+from billing_core.model import SubscriptionInvoice, TenantId, TenantState, TenantSubscription, UsageRecord
+from billing_core.ports import OutboxEntry
+from billing_postgres import queries, rows
+from billing_postgres.errors import UNAVAILABLE, translated
+from billing_postgres.pool import Connection, Database
+from billing_postgres.transaction import PostgresTransaction
+
+_Isolation = Literal["read_committed", "repeatable_read"]
+_READ: Final = queries.load("read_state")
+_OUTBOX: Final = queries.load("write_outbox")
+
+
+class PostgresRepository:
+    """A `BillingRepository`. With `readers`, readers cannot take the connections that writers need."""
+
+    def __init__(
+        self,
+        database: Database,
+        pool: asyncpg.Pool[asyncpg.Record],
+        *,
+        readers: asyncpg.Pool[asyncpg.Record] | None = None,
+    ) -> None:
+        self._database = database
+        self._writers = pool
+        self._readers = readers or pool
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+        """A unit of work. Each statement sees what was committed before it: the locks keep that from changing."""
+        async with self._begun(self._writers, isolation="read_committed", readonly=False) as connection:
+            yield PostgresTransaction(connection)
+
+    async def state(self, tenant_id: TenantId) -> TenantState:
+        """A tenant's state and the number of its last message, read at one instant."""
+        async with self._snapshot() as connection:
+            with translated("state"):
+                sequence = await connection.fetchval(_READ["get_sequence"], tenant_id)
+                invoices = await connection.fetch(_READ["list_owed_invoices"], tenant_id)
+                usage = await connection.fetch(_READ["list_recent_usage"], tenant_id)
+            subscriptions = await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
+        return TenantState(
+            tenant_id=tenant_id,
+            sequence=sequence or 0,
+            subscriptions=tuple(subscriptions),
+            invoices=tuple(map(rows.invoice_from_row, invoices)),
+            usage=tuple(map(rows.usage_from_row, usage)),
+        )
+
+    async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
+        """All subscriptions, newest period first."""
+        async with self._snapshot() as connection:
+            return await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
+
+    async def invoices(self, tenant_id: TenantId, *, limit: int) -> Sequence[SubscriptionInvoice]:
+        """Invoices without deleted drafts, newest first."""
+        return list(map(rows.invoice_from_row, await self._read("list_invoices", tenant_id, limit)))
+
+    async def usage(self, tenant_id: TenantId, *, limit: int) -> Sequence[UsageRecord]:
+        """Billed usage, newest period first."""
+        return list(map(rows.usage_from_row, await self._read("list_usage", tenant_id, limit)))
+
+    async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages numbered above `after`, lowest first."""
+        return list(map(rows.message_from_row, await self._read("list_messages", tenant_id, after, limit)))
+
+    async def sequence(self, tenant_id: TenantId) -> int:
+        """The number of a tenant's last message."""
+        found = await self._read("get_sequence", tenant_id)
+        return found[0]["sequence"] if found else 0
+
+    async def _read(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        async with self._database.acquire(self._readers) as connection:
+            with translated(query):
+                return await connection.fetch(_READ[query], *arguments)
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Connection]:
+        """A connection that sees the database as it is now, whatever is committed meanwhile."""
+        async with self._begun(self._readers, isolation="repeatable_read", readonly=True) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _begun(
+        self, pool: asyncpg.Pool[asyncpg.Record], *, isolation: _Isolation, readonly: bool
+    ) -> AsyncIterator[Connection]:
+        """A connection inside a transaction: committed at the end of the block, rolled back on any exception."""
+        async with self._database.acquire(pool) as connection:
+            transaction = connection.transaction(isolation=isolation, readonly=readonly)
+            with translated("begin"):
+                await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                # What made us give up is the news; where the connection is gone, so is the transaction.
+                with suppress(*UNAVAILABLE):
+                    await transaction.rollback()
+                raise
+            with translated("commit"):
+                await transaction.commit()
+
+
+class PostgresOutbox:
+    """An `Outbox`."""
+
+    def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._database = database
+        self._pool = pool
+
+    async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
+        """Messages that have waited at least `older_than`, the longest waiting first."""
+        found = await self._fetch("list_unpublished", older_than, limit)
+        return [rows.outbox_entry_from_row(row) for row in found]
+
+    async def published(self, events: Collection[BillingEvent]) -> None:
+        """Take messages out."""
+        if events:
+            await self._fetch(
+                "delete_published", [event.tenant_id for event in events], [event.sequence for event in events]
+            )
+
+    async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        async with self._database.acquire(self._pool) as connection:
+            with translated(query):
+                return await connection.fetch(_OUTBOX[query], *arguments)

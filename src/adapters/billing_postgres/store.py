@@ -1,0 +1,213 @@
+"""The inbox: what the provider sent, byte for byte, and how far each event has been processed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final, Self
+
+import asyncpg
+
+from billing_core.errors import StoreUnavailableError
+from billing_core.events import Claim, ProviderEvent, Receipt, ReceiptStatus
+from billing_postgres import queries
+from billing_postgres.doorbell import Doorbell
+from billing_postgres.errors import UNAVAILABLE, translated
+from billing_postgres.group_commit import Flusher
+from billing_postgres.pool import Database
+from billing_postgres.rows import event_from_row, storable
+
+_QUERIES: Final = queries.load("write_inbox")
+
+Arrival = tuple[ProviderEvent, timedelta | None]
+"""An event to record, and the lease if it is claimed at once."""
+
+
+class PostgresEventStore:
+    """An `EventStore`. Time is the database's.
+
+    Concurrent records share commits: each of `flushes` connections writes what has queued up since the last commit as
+    one statement. `timeout` bounds the whole wait of a caller; the event may then be stored all the same.
+    Use it as an async context manager, or call `start` and `aclose`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        pool: asyncpg.Pool[asyncpg.Record],
+        *,
+        flushes: int = 2,
+        batch: int = 256,
+        queue_limit: int = 2048,
+        timeout: timedelta = timedelta(seconds=4),
+    ) -> None:
+        self._database = database
+        self._pool = pool
+        self._timeout = timeout.total_seconds()
+        self._doorbell = Doorbell(database)
+        self._writers = [_Writer(database, self._doorbell) for _ in range(flushes)]
+        self._flusher = Flusher[Arrival, Receipt](
+            [writer.write for writer in self._writers], batch=batch, queue_limit=queue_limit, abandoned=self._abandon
+        )
+        self._releases: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def start(self) -> None:
+        """Start listening for the other processes. The database may still be down: each call finds out for itself."""
+        self._doorbell.start()
+
+    async def aclose(self) -> None:
+        """Write what is queued, then close the connections of our own. The pool stays with its owner."""
+        await self._flusher.aclose()
+        if self._releases:
+            await asyncio.wait(self._releases)
+        await self._doorbell.aclose()
+        for writer in self._writers:
+            await writer.aclose()
+
+    async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
+        """Store an event in the next commit, claimed for the caller when `lease` is given."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._flusher.submit((event, lease))
+        except TimeoutError as exc:
+            raise StoreUnavailableError("record: no answer in time") from exc
+
+    async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
+        """Claim due events, oldest due first. One whose body was pruned is buried instead, as `body_pruned`."""
+        self._doorbell.mute()
+        rows = await self._fetch("claim_events", limit, lease)
+        rows.sort(key=lambda row: (row["waited_since"], row["event"]))
+        return [
+            Claim(dispatch_id=row["event"], attempt=row["attempt"], event=event_from_row(row))
+            for row in rows
+            if row["body"] is not None
+        ]
+
+    async def retry(self, claim: Claim, *, after: timedelta, reason: str, error: str) -> bool:
+        """Give a claim back, due again `after` from now."""
+        ours = await self._fetch(
+            "retry_event", claim.dispatch_id, claim.attempt, after, storable(reason), storable(error)
+        )
+        return bool(ours)
+
+    async def bury(self, claim: Claim, *, reason: str, error: str) -> bool:
+        """End a claim as dead."""
+        ours = await self._fetch("bury_event", claim.dispatch_id, claim.attempt, storable(reason), storable(error))
+        return bool(ours)
+
+    async def release(self, claims: Collection[Claim]) -> None:
+        """Give unprocessed claims back at once, uncounted, and tell the other processes."""
+        if claims:
+            await self._fetch(
+                "release_events", [claim.dispatch_id for claim in claims], [claim.attempt for claim in claims]
+            )
+            self._doorbell.ring()
+
+    async def wait(self, *, at_most: timedelta) -> None:
+        """Return when something was recorded or given back here or elsewhere since the last `claim`."""
+        await self._doorbell.wait(at_most=at_most)
+
+    def _abandon(self, receipt: Receipt) -> None:
+        """Nobody works on a claim whose caller has gone: give it back before its lease runs out."""
+        if receipt.claim is not None:
+            task = asyncio.get_running_loop().create_task(self._release_quietly(receipt.claim))
+            self._releases.add(task)
+            task.add_done_callback(self._releases.discard)
+
+    async def _release_quietly(self, claim: Claim) -> None:
+        try:
+            await self.release([claim])
+        except StoreUnavailableError:
+            return  # the lease runs out by itself
+
+    async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        async with self._database.acquire(self._pool) as connection:
+            with translated(query):
+                return await connection.fetch(_QUERIES[query], *arguments)
+
+
+class _Writer:
+    """One connection that is kept for recording, and the statement prepared on it."""
+
+    def __init__(self, database: Database, doorbell: Doorbell) -> None:
+        self._database = database
+        self._doorbell = doorbell
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._statement: asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record] | None = None
+
+    async def write(self, batch: Sequence[Arrival]) -> Sequence[Receipt]:
+        """Record a batch in one statement and one commit. After a failure the next batch gets a new connection."""
+        first_of_key: dict[tuple[str, bool, str], int] = {}
+        for position, (event, _) in enumerate(batch):
+            first_of_key.setdefault((event.key.event_id, event.key.livemode, event.key.account), position)
+        # Ordered by key: of two batches that share keys, one waits for the other, never both.
+        firsts = [batch[first_of_key[key]] for key in sorted(first_of_key)]
+        try:
+            with translated("record"):
+                rows = await (await self._prepared()).fetch(*_columns(firsts))
+        except BaseException:
+            self._drop()
+            raise
+        receipts = [Receipt(status=ReceiptStatus.DUPLICATE, event_id=event.event_id) for event, _ in batch]
+        anybody_waits = False
+        for number, event_id, livemode, account in rows:
+            position = first_of_key[event_id, livemode, account]
+            event, lease = batch[position]
+            claim = None if lease is None else Claim(dispatch_id=number, attempt=1, event=event)
+            anybody_waits = anybody_waits or claim is None
+            receipts[position] = Receipt(status=ReceiptStatus.ACCEPTED, event_id=event.event_id, claim=claim)
+        if anybody_waits:
+            self._doorbell.ring()
+        return receipts
+
+    async def aclose(self) -> None:
+        """Take leave of the database."""
+        if self._connection is not None:
+            with suppress(*UNAVAILABLE):
+                await self._connection.close(timeout=1)
+
+    def _drop(self) -> None:
+        """Forget the connection, whatever state it is in."""
+        if self._connection is not None:
+            self._connection.terminate()
+        self._connection = self._statement = None
+
+    async def _prepared(self) -> asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]:
+        if self._connection is None or self._statement is None or self._connection.is_closed():
+            self._drop()
+            self._connection = await self._database.connect()
+            self._statement = await self._connection.prepare(_QUERIES["record_events"])
+        return self._statement
+
+
+def _columns(arrivals: Sequence[Arrival]) -> tuple[Sequence[object], ...]:
+    """The arguments of `record_events`: one array per column."""
+    return tuple(
+        zip(
+            *[
+                (
+                    event.key.event_id,
+                    event.key.livemode,
+                    event.key.account,
+                    event.type,
+                    event.api_version,
+                    event.created_at,
+                    event.received_at,
+                    event.secret_slot,
+                    event.body,
+                    lease,
+                )
+                for event, lease in arrivals
+            ],
+            strict=True,
+        )
+    )

@@ -1,0 +1,153 @@
+"""One unit of work over tenants' state: a constant number of statements, however many events it folds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import asyncpg
+
+from billing_core.errors import TenantConflictError
+from billing_core.events import Claim, EventKey, Outcome, ProviderEvent
+from billing_core.model import (
+    CustomerId,
+    InvoiceId,
+    SubscriptionId,
+    SubscriptionInvoice,
+    TenantCustomer,
+    TenantId,
+    TenantSubscription,
+    UsageRecord,
+)
+from billing_core.numbering import numbers_by_tenant
+from billing_core.ports import Changes
+from billing_postgres import queries, rows
+from billing_postgres.errors import translated
+from billing_postgres.pool import Connection
+
+_QUERIES: Final[Mapping[str, str]] = MappingProxyType({**queries.load("write_state"), **queries.load("read_state")})
+
+
+class PostgresTransaction:
+    """A `BillingTransaction` on a connection that is inside a transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Those of the claims that are still ours."""
+        found = await self._fetch(
+            "hold_events", [claim.dispatch_id for claim in claims], [claim.attempt for claim in claims]
+        )
+        ours = {row["event"] for row in found}
+        return [claim for claim in claims if claim.dispatch_id in ours]
+
+    async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
+        """The known ones of these customers."""
+        return _by_id(await self._fetch("find_customers", list(ids)))
+
+    async def lock_customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
+        """These customers; unknown ones are created without a tenant."""
+        ascending = sorted(set(ids))
+        await self._fetch("create_customers", ascending)
+        return _by_id(await self._fetch("lock_customers", ascending))
+
+    async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+        """Each tenant's counter; unknown ones are created."""
+        ascending = sorted(set(ids))
+        await self._fetch("create_tenants", ascending)
+        return {row["tenant_id"]: row["sequence"] for row in await self._fetch("lock_tenants", ascending)}
+
+    async def subscriptions(
+        self, *, tenants: Collection[TenantId], ids: Collection[SubscriptionId]
+    ) -> Sequence[TenantSubscription]:
+        """All subscriptions of these tenants, and those with these ids."""
+        found = await self._fetch("find_subscriptions", list(tenants), list(ids))
+        if not found:
+            return []
+        items = rows.items_by_subscription(await self._fetch("find_items", [row[0] for row in found]))
+        return [rows.subscription_from_row(row, items.get(row[0], ())) for row in found]
+
+    async def invoices(
+        self, *, ids: Collection[InvoiceId] = (), subscriptions: Collection[SubscriptionId] = ()
+    ) -> Sequence[SubscriptionInvoice]:
+        """Invoices with these ids and of these subscriptions."""
+        return [
+            rows.invoice_from_row(row) for row in await self._fetch("find_invoices", list(ids), list(subscriptions))
+        ]
+
+    async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
+        """The stored ones of these events whose bodies are still kept."""
+        arguments = rows.columns([(key.event_id, key.livemode, key.account) for key in keys], 3)
+        return [rows.event_from_row(row) for row in await self._fetch("find_stored_events", *arguments)]
+
+    async def save(self, changes: Changes) -> None:
+        """Write the changes. TenantConflictError when an object belongs to another tenant: then all is rolled back."""
+        if changes.customers:
+            await self._save_customers(changes.customers)
+        if changes.subscriptions:
+            await self._save_subscriptions(changes.subscriptions)
+        if changes.invoices:
+            await self._save_invoices(changes.invoices)
+        if changes.usage:
+            await self._save_usage(changes.usage)
+        if changes.events:
+            await self._save_messages(changes)
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Write what became of held claims. An event parked on a customer that has a tenant by now is due again."""
+        arguments = rows.columns(map(rows.row_from_outcome, outcomes), 9)
+        settled = await self._fetch("settle_events", *arguments)
+        if len(settled) != len(outcomes):
+            raise ValueError("only held claims can be settled, and each once")
+
+    async def _save_customers(self, customers: Sequence[TenantCustomer]) -> None:
+        latest = {customer.customer_id: customer for customer in customers}
+        saved = await self._fetch("save_customers", *rows.columns(map(rows.row_from_customer, latest.values()), 9))
+        _demand_all(latest, saved)
+
+    async def _save_subscriptions(self, subscriptions: Sequence[TenantSubscription]) -> None:
+        latest = {each.snapshot.subscription_id: each for each in subscriptions}
+        arguments = rows.columns(map(rows.row_from_subscription, latest.values()), 21)
+        _demand_all(latest, await self._fetch("save_subscriptions", *arguments))
+        items = [row for each in latest.values() for row in rows.rows_from_items(each.snapshot)]
+        await self._fetch("save_items", list(latest), *rows.columns(items, 10))
+
+    async def _save_invoices(self, invoices: Sequence[SubscriptionInvoice]) -> None:
+        latest = {each.snapshot.invoice_id: each for each in invoices}
+        arguments = rows.columns(map(rows.row_from_invoice, latest.values()), 26)
+        _demand_all(latest, await self._fetch("save_invoices", *arguments))
+
+    async def _save_usage(self, usage: Mapping[InvoiceId, Sequence[UsageRecord]]) -> None:
+        records = [rows.row_from_usage(record) for of_invoice in usage.values() for record in of_invoice]
+        saved = await self._fetch("save_usage", list(usage), *rows.columns(records, 10))
+        if len(saved) != len(records):
+            _demand_all({row[0] for row in records}, saved)
+
+    async def _save_messages(self, changes: Changes) -> None:
+        runs = numbers_by_tenant(changes.events)
+        moved = await self._fetch(
+            "save_messages",
+            list(runs),
+            [run.start for run in runs.values()],
+            [run[-1] for run in runs.values()],
+            *rows.columns(map(rows.row_from_message, changes.events), 6),
+        )
+        if len(moved) != len(runs):
+            raise ValueError("messages must continue the counters of locked tenants")
+
+    async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        with translated(query):
+            return await self._connection.fetch(_QUERIES[query], *arguments)
+
+
+def _by_id(found: Iterable[asyncpg.Record]) -> dict[CustomerId, TenantCustomer]:
+    return {customer.customer_id: customer for customer in map(rows.customer_from_row, found)}
+
+
+def _demand_all(ids: Collection[Any], saved: Iterable[asyncpg.Record]) -> None:
+    """TenantConflictError for an object that was not saved, because its row belongs to another tenant."""
+    refused = set(ids) - {row[0] for row in saved}
+    if refused:
+        raise TenantConflictError(f"{min(refused)} belongs to another tenant")
