@@ -381,7 +381,7 @@ def new_metered_items(before: SubscriptionSnapshot | None, after: SubscriptionSn
 def _with_event(provenance: Provenance, event_id: EventId) -> Provenance:
     if event_id in provenance.event_ids:
         return provenance
-    return attrs.evolve(provenance, event_ids=(*provenance.event_ids, event_id))
+    return attrs.evolve(provenance, event_ids=tuple(sorted((*provenance.event_ids, event_id))))
 
 
 def _strongest(effects: Iterable[Effect]) -> Effect:

@@ -52,7 +52,7 @@ class Provenance:
     observed_at: datetime = attrs.field(validator=aware)
     """The provider's `created` of the deciding event: whole seconds."""
     event_ids: tuple[EventId, ...]
-    """Every event of this precedence known at that second, in order of arrival. Usually one."""
+    """Every event of this precedence known at that second, by their ids: never in order of arrival. Usually one."""
     ambiguous: bool = False
     """The tie could not be decided by what the events say: the choice is the same everywhere, but may be wrong."""
 
