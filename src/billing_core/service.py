@@ -137,6 +137,7 @@ class BillingService:
     async def _load(self, transaction: BillingTransaction, work: Sequence[Work], links: "_Links") -> Ledger:
         snapshots = [snapshot for one in work for snapshot in one.translation.snapshots]
         counters = await transaction.lock_tenants(links.tenants())
+        customers = await self._read_again(transaction, links.customers, snapshots)
         subscriptions = await transaction.subscriptions(
             tenants=counters.keys(),
             ids={seen.subscription_id for seen in snapshots if isinstance(seen, SubscriptionSnapshot)},
@@ -145,9 +146,9 @@ class BillingService:
             ids={seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)},
             subscriptions=_newly_metered(snapshots, subscriptions),
         )
-        evidence = await self._gather_evidence(transaction, work, links.customers, subscriptions, invoices)
+        evidence = await self._gather_evidence(transaction, work, customers, subscriptions, invoices)
         return Ledger(
-            customers=links.customers,
+            customers=customers,
             counters=counters,
             subscriptions=subscriptions,
             invoices=invoices,
@@ -155,6 +156,20 @@ class BillingService:
             policy=self._policy,
             now=self._clock.now(),
         )
+
+    async def _read_again(
+        self,
+        transaction: BillingTransaction,
+        customers: Mapping[CustomerId, TenantCustomer],
+        snapshots: Iterable[Snapshot],
+    ) -> Mapping[CustomerId, TenantCustomer]:
+        """The customers as they are now that nobody else can change them.
+
+        Those with a tenant were read before its lock was ours. Their link stands for ever, but somebody may have
+        written a newer snapshot of them meanwhile.
+        """
+        shown = {seen.customer_id for seen in snapshots if isinstance(seen, CustomerSnapshot)}
+        return {**customers, **await transaction.customers(shown)} if shown else customers
 
     async def _gather_evidence(
         self,
@@ -231,13 +246,18 @@ class _Evidence:
     def __init__(self, service: BillingService, events: Iterable[ProviderEvent]) -> None:
         self._service = service
         self._events = {event.event_id: event for event in events}
+        self._read: dict[tuple[EventId, str], Sighting[Snapshot] | None] = {}
 
     def sighting(self, event_id: EventId, snapshot: S) -> Sighting[S] | None:
         """What the event said of the snapshot's object."""
         event = self._events.get(event_id)
-        found = None if event is None else self._service.read_sighting(event, snapshot.object_id)
+        if event is None:
+            return None
+        key = event_id, snapshot.object_id
+        if key not in self._read:
+            self._read[key] = self._service.read_sighting(event, snapshot.object_id)
         # An id belongs to one kind of object, so what was found under it is of the kind asked for.
-        return cast("Sighting[S] | None", found)
+        return cast("Sighting[S] | None", self._read[key])
 
 
 def _rivals(known: tuple[Snapshot, Provenance] | None, seen: Snapshot, one: Work) -> set[EventKey]:
