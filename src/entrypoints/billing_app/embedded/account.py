@@ -60,16 +60,23 @@ def server_account(data_dir: Path) -> Account:
     """The account for the servers of an existing data directory."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
-    owner = data_dir.stat()
-    if owner.st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid)
+    owner = data_dir.stat().st_uid
     try:
-        nobody = pwd.getpwnam("nobody")
+        # A folder may belong to a number without a name, such as one mounted into a container; initdb refuses those.
+        named = pwd.getpwuid(owner) if owner != 0 and _has_name(owner) else pwd.getpwnam("nobody")
     except KeyError as exc:
         raise EmbeddedError(
             "PostgreSQL does not run as root, and this system has no user `nobody`. Run as an ordinary user."
         ) from exc
-    return Account(nobody.pw_uid, nobody.pw_gid)
+    return Account(named.pw_uid, named.pw_gid)
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def reachable_folder(data_dir: Path, account: Account) -> Path:

@@ -17,8 +17,9 @@ import attrs
 from billing_app.embedded import postgres, valkey
 from billing_app.embedded.errors import EmbeddedError, EmbeddedInUseError, EmbeddedStartError, EmbeddedUnavailableError
 from billing_app.embedded.home import Home, SupervisorRecord
-from billing_app.embedded.process import START_SECONDS, command_line, open_log, server_environment, tail
-from billing_app.embedded.servers import ALL_SERVERS, server_processes
+from billing_app.embedded.lock import ServerLock, command_line
+from billing_app.embedded.process import START_SECONDS, open_log, server_environment, tail
+from billing_app.embedded.servers import ALL_SERVERS, KINDS
 from billing_app.embedded.urls import ServerUrls, local_urls
 
 _STOP_SECONDS = 30.0
@@ -111,10 +112,15 @@ def stop_daemon(home: Home) -> bool:
     if holder is not None:
         if holder.owner is not None:
             raise EmbeddedInUseError(home.path, holder.owner)
-        os.kill(holder.pid, signal.SIGTERM)
+        try:
+            os.kill(holder.pid, signal.SIGTERM)
+        except PermissionError as exc:
+            raise EmbeddedError(
+                f"Process {holder.pid} runs the servers for another user, who has to stop them."
+            ) from exc
         _wait_until_released(home)
-    for process in server_processes(home, ALL_SERVERS):
-        process.stop_leftover()
+    for kind in KINDS:
+        ServerLock(home, kind).stop_leftover()
     return holder is not None
 
 

@@ -8,16 +8,18 @@ import signal
 import socket
 import struct
 import subprocess
-from pathlib import Path
 from urllib.parse import quote
 
-from billing_app.embedded.account import Account, reachable_installation
+from billing_app.embedded.account import Account, reachable_folder, reachable_installation
 from billing_app.embedded.binaries import Installation, postgres_major_version
 from billing_app.embedded.errors import EmbeddedError, EmbeddedStartError
 from billing_app.embedded.home import LOOPBACK, Endpoint, Home, write_private
+from billing_app.embedded.lock import ServerKind
 from billing_app.embedded.process import server_environment
 
 NAME = "postgres"
+KIND = ServerKind(name=NAME, programs=("postgres",), stop_signal=signal.SIGINT)
+"""SIGINT is the fast stop: it ends the sessions and writes a checkpoint."""
 _ROLE = _DATABASE = "billing"
 _FIRST_WITH_BUILTIN_LOCALE = 17
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -30,21 +32,18 @@ def postgres_url(endpoint: Endpoint) -> str:
 
 
 class PostgresServer:
-    name = NAME
-    stop_signal = signal.SIGINT  # "fast": ends sessions, writes a checkpoint
+    kind = KIND
 
-    def __init__(self, installation: Installation, home: Home, folder: Path, account: Account) -> None:
-        self.folder = folder / NAME
+    def __init__(self, installation: Installation, home: Home, account: Account) -> None:
+        self.folder = home.path / NAME
         self._home = home
         self._account = account
-        self._installation = reachable_installation(installation, account)
+        self._installation = installation
         self._endpoint: Endpoint | None = None
 
-    @property
-    def program(self) -> str:
-        return self._installation.server
-
     def prepare(self) -> None:
+        self.folder = reachable_folder(self._home.path, self._account) / NAME
+        self._installation = reachable_installation(self._installation, self._account)
         self._endpoint = self._home.free_endpoint(NAME)
         version_file = self.folder / "PG_VERSION"
         if not version_file.exists():

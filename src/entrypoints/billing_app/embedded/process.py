@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import signal
 import subprocess
@@ -16,31 +15,19 @@ from typing import BinaryIO, Protocol
 from billing_app.embedded.account import Account
 from billing_app.embedded.errors import EmbeddedStartError
 from billing_app.embedded.home import Home, hand_to_owner
+from billing_app.embedded.lock import STOP_SECONDS, ServerKind, ServerLock
 
 START_SECONDS = 60.0
 """Long, because recovery after a crash replays the log of everything since the last checkpoint."""
-_STOP_SECONDS = 10.0
-_LEFTOVER_GRACE_SECONDS = 0.5
 _LOG_LIMIT_BYTES = 8 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
-_PROC = Path("/proc")
 
 
 class Server(Protocol):
     """What is particular about Postgres or Valkey."""
 
     @property
-    def name(self) -> str: ...
-
-    @property
-    def program(self) -> str:
-        """File name of the server program, as a list of processes shows it."""
-        ...
-
-    @property
-    def stop_signal(self) -> signal.Signals:
-        """The signal for a clean and prompt stop."""
-        ...
+    def kind(self) -> ServerKind: ...
 
     @property
     def folder(self) -> Path:
@@ -59,18 +46,14 @@ class Server(Protocol):
 
 
 class ServerProcess:
-    """Runs one server as a child.
-
-    The child inherits an open, locked file. The lock is therefore held for exactly as long as any process of the server
-    lives, also after we have been killed, and a process id that has been given to somebody else cannot mislead us.
-    """
+    """Runs one server as a child, which inherits the lock of the server."""
 
     def __init__(self, server: Server, home: Home, account: Account) -> None:
         self.server = server
         self._home = home
         self._account = account
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock_path = home.lock_file(server.name)
+        self._lock = ServerLock(home, server.kind)
 
     @property
     def pid(self) -> int:
@@ -85,62 +68,28 @@ class ServerProcess:
 
         Raises: EmbeddedStartError.
         """
-        lock = self._take_lock()
+        lock = self._lock.take()
         try:
             self.server.prepare()
             self._process = self._spawn(lock)
         finally:
             os.close(lock)  # the child has its own copy by now, which keeps the lock
-        self._lock_path.write_text(f"{self._process.pid}\n", encoding="ascii")
+        self._lock.name_holder(self._process.pid)
         self._wait_until_ready(self._process, gave_up)
 
     def stop(self) -> None:
         if self._process is None or self._process.poll() is not None:
             return
-        self._process.send_signal(self.server.stop_signal)
+        self._process.send_signal(self.server.kind.stop_signal)
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
-    def stop_leftover(self) -> None:
-        """Stop what a supervisor that was killed may have left behind."""
-        os.close(self._take_lock())
-
-    def _take_lock(self) -> int:
-        """Lock the file of this server; ask a process that still holds it to stop, and insist after a while."""
-        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        hand_to_owner(self._lock_path)
-        escalation = [
-            (_LEFTOVER_GRACE_SECONDS, self.server.stop_signal),
-            (_LEFTOVER_GRACE_SECONDS + _STOP_SECONDS, signal.SIGKILL),
-        ]
-        began = time.monotonic()
-        while not _try_lock(lock):
-            waited = time.monotonic() - began
-            if escalation and waited > escalation[0][0]:
-                self._signal_leftover(escalation.pop(0)[1])
-            if waited > 2 * _STOP_SECONDS:
-                os.close(lock)
-                raise EmbeddedStartError(
-                    f"An earlier {self.server.name} in {self._home.path} does not end; stop it first."
-                )
-            time.sleep(0.02)
-        return lock
-
-    def _signal_leftover(self, number: signal.Signals) -> None:
-        """The lock says that the server lives; the name check covers a main process that died before its children."""
-        try:
-            pid = int(self._lock_path.read_text(encoding="ascii"))
-            if self.server.program in command_line(pid):
-                os.kill(pid, number)
-        except (ValueError, ProcessLookupError, PermissionError):
-            return  # nothing to signal; the wait for the lock goes on
-
     def _spawn(self, lock: int) -> subprocess.Popen[bytes]:
         command = self.server.command()
-        with open_log(self._home.log(self.server.name)) as log:
+        with open_log(self._home.log(self.server.kind.name)) as log:
             try:
                 return subprocess.Popen(  # noqa: S603 - our own command
                     command,
@@ -151,7 +100,7 @@ class ServerProcess:
                     env=server_environment(os.environ),
                     pass_fds=(lock,),
                     start_new_session=True,
-                    preexec_fn=_stop_with_parent(self.server.stop_signal),  # noqa: PLW1509 - one thread only, see there
+                    preexec_fn=_stop_with_parent(self.server.kind.stop_signal),  # noqa: PLW1509 - one thread only, see there
                     **self._account.popen_arguments(),
                 )
             except OSError as exc:
@@ -169,8 +118,8 @@ class ServerProcess:
             time.sleep(0.01)
 
     def _start_error(self, what: str) -> EmbeddedStartError:
-        log = self._home.log(self.server.name)
-        return EmbeddedStartError(f"{self.server.name} {what}. The end of {log}:\n{tail(log)}")
+        log = self._home.log(self.server.kind.name)
+        return EmbeddedStartError(f"{self.server.kind.name} {what}. The end of {log}:\n{tail(log)}")
 
 
 def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -194,27 +143,6 @@ def open_log(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     hand_to_owner(path)
     return open(descriptor, "ab", buffering=0)
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def command_line(pid: int) -> str:
-    """The command line of a process, empty when there is none or it may not be read."""
-    if (_PROC / "self").exists():
-        try:
-            return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            return ""
-    answer = subprocess.run(  # noqa: S603 - fixed command, numeric argument
-        ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return answer.stdout
 
 
 def _stop_with_parent(number: signal.Signals) -> Callable[[], None] | None:

