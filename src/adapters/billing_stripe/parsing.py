@@ -32,10 +32,15 @@ else:
     _parse_fast = orjson.loads
 
 
-def parse_json(body: bytes) -> object:
-    """The value of a JSON text in UTF-8; of a repeated key the last one counts. Raises ValueError, nothing else."""
+def parse_json(body: bytes, *, fast: Callable[[bytes], object] | None = _parse_fast) -> object:
+    """The value of a JSON text in UTF-8; of a repeated key the last one counts. Raises ValueError, nothing else.
+
+    Args:
+        body: the text.
+        fast: a parser that is asked first; None asks the standard library alone.
+    """
     try:
-        value = _parse(body)
+        value = _parse(body, fast)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
     if _brackets(body) > MAX_NESTING and _nests_deeper(value, MAX_NESTING):
@@ -43,10 +48,10 @@ def parse_json(body: bytes) -> object:
     return value
 
 
-def _parse(body: bytes) -> object:
-    if _parse_fast is not None:
+def _parse(body: bytes, fast: Callable[[bytes], object] | None) -> object:
+    if fast is not None:
         try:
-            return _parse_fast(body)
+            return fast(body)
         except ValueError:
             pass  # not a verdict yet
     return _parse_slowly(body)

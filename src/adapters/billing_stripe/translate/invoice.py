@@ -20,8 +20,9 @@ from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
 
 _NO_CURRENCY = "xxx"
 """ISO 4217's code for it: a deleted draft may be a mere stump with its id."""
-_LINK = re.compile(r"https://([a-z0-9.-]{1,253})(?:[/?#][!-~]{0,5000})?")
-"""Nothing a browser could read as another host: no user, port, backslash or blank."""
+_LINK = re.compile(r"https://([a-z0-9.-]{1,253})(?:[/?#][!-~]{0,2000})?")
+"""Nothing a browser could read as another host: no user, port, backslash or blank. Shorter than the longest text that
+is read, so a link that was cut does not pass for a whole one."""
 
 
 def read_invoice(seen: Reader) -> Translation:

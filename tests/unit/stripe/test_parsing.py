@@ -1,0 +1,82 @@
+"""One verdict and one value for every body, whichever JSON parser is installed."""
+
+import json
+import math
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from billing_stripe.parsing import MAX_NESTING, parse_json
+
+REFUSED = object()
+
+
+def verdict(body: bytes, **parser: None) -> object:
+    try:
+        return _comparable(parse_json(body, **parser))
+    except ValueError:
+        return REFUSED
+
+
+def _comparable(value: object) -> object:
+    """Integers beyond 64 bits are the one thing that may differ: `float` here, `int` there, a number that no reader
+    takes for an integer in both."""
+    if isinstance(value, dict):
+        return {key: _comparable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_comparable(inner) for inner in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) >= 2**63:
+        return "beyond"
+    return value
+
+
+TEXTS = st.text(st.characters())
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.integers(2**62, 2**66) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(body=VALUES.map(lambda value: json.dumps(value).encode()) | st.binary())
+@example(b'"\\ud800"')
+@example(b'"\xed\xa0\x80"')
+@example(b"\xef\xbb\xbf{}")
+@example(b'{"a": 1, "a": 2}')
+@example(b"1e400")
+@example(b"-0")
+@example(b"9" * 4000)
+@example(b"9" * 5000)
+@example(b"[" * 101 + b"]" * 101)
+@example(b"[" * 100 + b"]" * 100)
+@example(b'{"a":' * 1000 + b"1" + b"}" * 1000)
+@example(b'"' + b"[" * 2000 + b'"')
+def test_the_fast_parser_changes_no_verdict_and_no_value(body: bytes) -> None:
+    """orjson refuses more than JSON does and less than we do; neither shows."""
+    assert verdict(body) == verdict(body, fast=None)
+
+
+@pytest.mark.parametrize("depth", [1, MAX_NESTING])
+def test_nesting_up_to_the_limit_is_read(depth: int) -> None:
+    """Far more than any object of Stripe's has."""
+    assert parse_json(b"[" * depth + b"]" * depth) is not None
+
+
+@pytest.mark.parametrize("depth", [MAX_NESTING + 1, 900, 1_000_000])
+@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_deeper_nesting_is_refused(depth: int, brackets: tuple[bytes, bytes]) -> None:
+    """Before any recursion of ours meets it."""
+    opening, closing = brackets
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(opening * depth + b"1" + closing * depth)
+
+
+def test_many_brackets_side_by_side_are_not_deep() -> None:
+    """An invoice with hundreds of lines is wide."""
+    assert parse_json(b"[" + b",".join([b"[]"] * 500) + b"]") == [[]] * 500
+
+
+def test_a_number_beyond_a_double_is_infinite() -> None:
+    """Neither parser is asked to keep what no field of Stripe's holds."""
+    assert parse_json(b"1e400") == math.inf

@@ -1,0 +1,105 @@
+"""What events of customers and of checkout sessions say: above all, whose customer somebody is."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from billing_core.events import ProviderEvent, Translation
+from billing_core.model import CustomerId, CustomerSnapshot, TenantId
+from billing_stripe.testing import API_VERSIONS, builders, facts
+from billing_stripe.translate import StripeTranslator
+
+MakeEvent = Callable[..., ProviderEvent]
+Said = Callable[[str, dict[str, Any]], Translation]
+
+AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+CUS_1, ACME = CustomerId("cus_1"), TenantId("acme")
+CUSTOMER = facts.Customer(
+    customer_id=CUS_1,
+    created_at=AT,
+    email="zoe@example.com",
+    name="Zoë",
+    delinquent=True,
+    metadata={"tenant_id": "acme"},
+)
+SEEN = CustomerSnapshot(customer_id=CUS_1, email="zoe@example.com", name="Zoë", delinquent=True)
+SESSION = facts.CheckoutSession(session_id="cs_1", created_at=AT, customer_id=CUS_1, subscription_id="sub_1")
+
+
+@pytest.fixture
+def said(make_event: MakeEvent) -> Said:
+    def translate(type: str, object: dict[str, Any]) -> Translation:
+        return StripeTranslator().translate(make_event(type, object))
+
+    return translate
+
+
+@pytest.mark.parametrize("version", API_VERSIONS)
+@pytest.mark.parametrize(("type", "creation"), [("customer.created", True), ("customer.updated", False)])
+def test_a_customer_is_read(said: Said, version: str, type: str, creation: bool) -> None:
+    """Mail, name, delinquency and tenant, in every version."""
+    assert said(type, builders.customer(CUSTOMER, version)) == Translation(
+        customer_id=CUS_1, tenant_hint=ACME, snapshots=(SEEN,), creation=creation
+    )
+
+
+def test_mail_name_and_delinquency_may_be_unknown(said: Said) -> None:
+    """Nothing of that is missing: a customer may be a mere id."""
+    shown = {"id": "cus_1", "object": "customer", "email": None, "name": None, "delinquent": None}
+    assert said("customer.updated", shown) == Translation(
+        customer_id=CUS_1, snapshots=(CustomerSnapshot(customer_id=CUS_1),)
+    )
+
+
+@pytest.mark.parametrize("shown", [{"id": "cus_1", "object": "customer", "deleted": True}, {"id": "cus_1"}])
+def test_a_deleted_customer_may_be_a_mere_stump(said: Said, shown: dict[str, Any]) -> None:
+    """The event's type is the proof, and nothing is missing."""
+    gone = CustomerSnapshot(customer_id=CUS_1, deleted=True)
+    assert said("customer.deleted", shown) == Translation(customer_id=CUS_1, snapshots=(gone,))
+
+
+def test_a_stump_in_an_update_is_a_deleted_customer(said: Said) -> None:
+    """A fetched customer says it by itself."""
+    gone = CustomerSnapshot(customer_id=CUS_1, deleted=True)
+    assert said("customer.updated", {"id": "cus_1", "deleted": True}).snapshots == (gone,)
+
+
+def test_a_customer_without_an_id_is_ignored(said: Said) -> None:
+    """There is nobody to know."""
+    assert said("customer.updated", {"object": "customer"}).ignored == "unreadable_object"
+
+
+@pytest.mark.parametrize("version", API_VERSIONS)
+@pytest.mark.parametrize("type", ["checkout.session.completed", "checkout.session.async_payment_succeeded"])
+@pytest.mark.parametrize(
+    ("reference", "metadata", "hint"),
+    [
+        (None, {}, None),
+        ("acme", {}, "acme"),
+        (None, {"tenant_id": "acme"}, "acme"),
+        ("globex", {"tenant_id": "acme"}, "acme"),
+    ],
+)
+def test_a_checkout_links_its_customer(
+    said: Said, version: str, type: str, reference: str | None, metadata: dict[str, str], hint: str | None
+) -> None:
+    """The server's metadata speaks before the reference that a visitor can set in a link."""
+    session = facts.CheckoutSession(
+        session_id="cs_1",
+        created_at=AT,
+        customer_id=CUS_1,
+        subscription_id="sub_1",
+        client_reference_id=reference,
+        metadata=metadata,
+    )
+    assert said(type, builders.checkout_session(session, version)) == Translation(
+        customer_id=CUS_1, tenant_hint=None if hint is None else TenantId(hint)
+    )
+
+
+def test_a_guest_is_nobodys_customer(said: Said) -> None:
+    """A one-off payment need not make a customer."""
+    shown = builders.checkout_session(SESSION, API_VERSIONS[-1]) | {"customer": None}
+    assert said("checkout.session.completed", shown) == Translation(ignored="no_customer")

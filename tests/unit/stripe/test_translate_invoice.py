@@ -1,0 +1,410 @@
+"""What invoice events say, in every shape."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+
+from billing_core.events import Notice, ProviderEvent, Translation
+from billing_core.model import (
+    CustomerId,
+    InvoiceId,
+    InvoiceLine,
+    InvoiceSnapshot,
+    ItemId,
+    LineId,
+    Period,
+    PriceId,
+    SubscriptionId,
+    TenantId,
+)
+from billing_stripe.testing import API_VERSIONS, BASIL, builders, facts
+from billing_stripe.translate import StripeTranslator
+
+MakeEvent = Callable[..., ProviderEvent]
+Said = Callable[..., Translation]
+Json = dict[str, Any]
+
+AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+MONTH = Period(start=AT, end=AT + timedelta(days=31))
+LAST_MONTH = Period(start=AT - timedelta(days=28), end=AT)
+SHAPES = [(version, False) for version in API_VERSIONS] + [("2020-08-27", True), ("2024-06-20", True)]
+CUSTOMER, INVOICE, SUBSCRIPTION = CustomerId("cus_1"), InvoiceId("in_1"), SubscriptionId("sub_1")
+ACME = TenantId("acme")
+ACACIA, ENDIVE = "2025-02-24.acacia", API_VERSIONS[-1]
+
+SEEN = InvoiceSnapshot(
+    invoice_id=INVOICE,
+    customer_id=CUSTOMER,
+    status="paid",
+    currency="usd",
+    subscription_id=SUBSCRIPTION,
+    number="ACME-0007",
+    amount_due=9780,
+    amount_paid=9780,
+    amount_remaining=0,
+    total=9780,
+    tax=280,
+    billing_reason="subscription_cycle",
+    collection_method="charge_automatically",
+    hosted_invoice_url="https://invoice.stripe.com/i/acct_1ExampleAccount00/test_in_1",
+    period=LAST_MONTH,
+    paid_at=AT + timedelta(hours=2),
+    attempt_count=1,
+    lines=(
+        InvoiceLine(
+            line_id=LineId("il_1"),
+            amount=-200,
+            quantity=1,
+            price_id=PriceId("price_seats"),
+            proration=True,
+            description="Unused time on 1 × Team",
+            period=MONTH,
+        ),
+        InvoiceLine(
+            line_id=LineId("il_2"),
+            amount=200,
+            quantity=100,
+            price_id=PriceId("price_calls"),
+            subscription_item_id=ItemId("si_2"),
+            description="100 × Calls",
+            period=LAST_MONTH,
+        ),
+        InvoiceLine(
+            line_id=LineId("il_3"),
+            amount=9500,
+            quantity=5,
+            price_id=PriceId("price_seats"),
+            subscription_item_id=ItemId("si_1"),
+            description="5 × Team",
+            period=MONTH,
+        ),
+    ),
+)
+
+
+@pytest.fixture
+def said(make_event: MakeEvent) -> Said:
+    def translate(object: Json, type: str = "invoice.updated") -> Translation:
+        return StripeTranslator().translate(make_event(type, object))
+
+    return translate
+
+
+@pytest.fixture
+def shown(invoice: facts.Invoice) -> Json:
+    """The invoice as the newest version shows it, to be damaged."""
+    return builders.invoice(invoice, ENDIVE)
+
+
+@pytest.fixture
+def shown_before(invoice: facts.Invoice) -> Json:
+    """The invoice as the last version of the old shape shows it."""
+    return builders.invoice(invoice, ACACIA)
+
+
+def only(translation: Translation) -> InvoiceSnapshot:
+    (snapshot,) = translation.snapshots
+    assert isinstance(snapshot, InvoiceSnapshot)
+    return snapshot
+
+
+def without_usage_types(seen: InvoiceSnapshot) -> InvoiceSnapshot:
+    return attrs.evolve(seen, lines=tuple(attrs.evolve(line, usage_type=None) for line in seen.lines))
+
+
+@pytest.mark.parametrize(("version", "transitional"), SHAPES)
+def test_every_api_version_says_the_same(said: Said, invoice: facts.Invoice, version: str, transitional: bool) -> None:
+    """Subscription, tax, price, proration and metadata moved; the snapshot did not. Nothing is missing.
+
+    Only what a line bills by is known to older versions alone.
+    """
+    translation = said(builders.invoice(invoice, version, transitional=transitional))
+    assert (translation.customer_id, translation.tenant_hint, translation.missing) == ("cus_1", "acme", ())
+    assert without_usage_types(only(translation)) == SEEN
+    tells = transitional or version < BASIL
+    expected = ["licensed", "metered", "licensed"] if tells else [None, None, None]
+    assert [line.usage_type for line in only(translation).lines] == expected
+
+
+@pytest.mark.parametrize(
+    ("type", "creation", "notice"),
+    [
+        ("invoice.created", True, None),
+        ("invoice.updated", False, None),
+        ("invoice.finalized", False, None),
+        ("invoice.finalization_failed", False, None),
+        ("invoice.sent", False, None),
+        ("invoice.paid", False, None),
+        ("invoice.payment_succeeded", False, None),
+        ("invoice.payment_failed", False, None),
+        ("invoice.payment_action_required", False, Notice.ACTION_REQUIRED),
+        ("invoice.payment_attempt_required", False, None),
+        ("invoice.will_be_due", False, None),
+        ("invoice.overdue", False, Notice.OVERDUE),
+        ("invoice.overpaid", False, None),
+        ("invoice.marked_uncollectible", False, None),
+        ("invoice.voided", False, None),
+    ],
+)
+def test_every_event_of_an_invoice_shows_it(
+    said: Said, shown: Json, type: str, creation: bool, notice: Notice | None
+) -> None:
+    """Whatever happened to it; the type adds what only it knows."""
+    assert said(shown, type) == Translation(
+        customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,), creation=creation, notice=notice
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "expected"),
+    [
+        ({"status": "open"}, "status", "open"),
+        ({"status": "some_later_invention"}, "status", "some_later_invention"),
+        ({"amount_due": 2**40}, "amount_due", 2**40),
+        ({"total": -500}, "total", -500),
+        ({"currency": "idr"}, "currency", "idr"),
+        ({"number": None}, "number", None),
+        ({"due_date": 1772357400}, "due_at", AT),
+        ({"next_payment_attempt": 1772357400}, "next_payment_attempt_at", AT),
+        ({"attempt_count": 3}, "attempt_count", 3),
+        ({"billing_reason": "manual"}, "billing_reason", "manual"),
+        ({"collection_method": "send_invoice"}, "collection_method", "send_invoice"),
+        ({"hosted_invoice_url": None}, "hosted_invoice_url", None),
+        ({"status_transitions": {"paid_at": None}}, "paid_at", None),
+        ({"customer": {"id": "cus_9"}}, "customer_id", "cus_9"),
+        ({"parent": None}, "subscription_id", None),
+        ({"total_taxes": None}, "tax", 0),
+        ({"total_taxes": [{"amount": 3}, {"amount": 4}]}, "tax", 7),
+    ],
+)
+def test_a_field_is_read(said: Said, shown: Json, changed: Json, field: str, expected: object) -> None:
+    """One fact at a time, with nothing missing."""
+    translation = said(shown | changed)
+    assert getattr(only(translation), field) == expected
+    assert translation.missing == ()
+
+
+@pytest.mark.parametrize(
+    ("taxes", "expected"),
+    [
+        ({"total_taxes": [{"amount": 7}], "tax": 7, "total_tax_amounts": [{"amount": 7}]}, 7),
+        ({"total_taxes": None, "tax": 7, "total_tax_amounts": [{"amount": 7}]}, 7),
+        ({"total_taxes": None, "tax": None, "total_tax_amounts": [{"amount": 3}, {"amount": 4}]}, 7),
+        ({"total_taxes": None, "tax": None, "total_tax_amounts": None}, 0),
+    ],
+)
+def test_tax_is_read_at_one_place_only(said: Said, shown: Json, taxes: Json, expected: int) -> None:
+    """New and old stand side by side since March 2025, and say the same."""
+    assert only(said(shown | taxes)).tax == expected
+
+
+def test_an_expanded_subscription_is_its_id(said: Said, shown_before: Json) -> None:
+    """Expansions of fetched objects are read like plain ids."""
+    shown_before["subscription"] = {"id": "sub_1", "object": "subscription"}
+    assert only(said(shown_before)).subscription_id == "sub_1"
+
+
+def test_a_proration_names_no_item(said: Said, shown: Json, shown_before: Json) -> None:
+    """Older versions always do and newer ones rarely: left out, so that they agree."""
+    details = shown["lines"]["data"][2]["parent"]["subscription_item_details"]
+    shown["lines"]["data"][2]["parent"] = {
+        "invoice_item_details": {key: value for key, value in details.items() if key != "subscription_item"},
+        "type": "invoice_item_details",
+    }
+    assert only(said(shown)) == without_usage_types(only(said(shown_before))) == SEEN
+
+
+def test_a_line_without_a_price_is_an_amount(said: Said, shown: Json) -> None:
+    """A one-off item was never a price, and needs none."""
+    shown["lines"]["data"][0] |= {"pricing": None, "quantity": None}
+    translation = said(shown)
+    line = only(translation).lines[2]
+    assert (line.price_id, line.quantity, line.amount, translation.missing) == (None, None, 9500, ())
+
+
+def test_an_expanded_price_of_a_line_is_its_id(said: Said, shown: Json) -> None:
+    """Expandable since 2025-12-15."""
+    shown["lines"]["data"][0]["pricing"]["price_details"]["price"] = {"id": "price_seats", "object": "price"}
+    assert only(said(shown)) == SEEN
+
+
+@pytest.mark.parametrize(("has_more", "complete"), [(False, True), (True, False)])
+def test_a_first_page_of_lines_is_marked(said: Said, shown: Json, has_more: bool, complete: bool) -> None:
+    """An event shows ten lines at most."""
+    shown["lines"]["has_more"] = has_more
+    assert only(said(shown)).lines_complete is complete
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://invoice.stripe.com/i/acct_1/test_YWNjd?s=ap#x",
+        "https://pay.stripe.com/invoice/acct_1/x",
+        "https://stripe.com",
+    ],
+)
+def test_a_link_to_stripe_is_kept(said: Said, shown: Json, url: str) -> None:
+    """Wherever on Stripe's own hosts."""
+    assert only(said(shown | {"hosted_invoice_url": url})).hosted_invoice_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://invoice.stripe.com/i/1",
+        "HTTPS://invoice.stripe.com/i/1",
+        "javascript:alert(1)//https://stripe.com",
+        "//invoice.stripe.com/i/1",
+        "https://stripe.com.evil.example/i/1",
+        "https://evilstripe.com/i/1",
+        "https://evil.example/.stripe.com",
+        "https://evil.example\\.stripe.com/",
+        "https://evil.example?.stripe.com",
+        "https://evil.example#.stripe.com",
+        "https://user@stripe.com/i/1",
+        "https://invoice.stripe.com:8443/i/1",
+        "https://invoice.stripe.com/i/1\n",
+        "https://invoice.stripe.com/i/ü",
+        "https://invoice.stripe.com/" + "x" * 6000,
+        7,
+    ],
+)
+def test_a_link_to_anywhere_else_is_dropped_and_counted(said: Said, shown: Json, url: object) -> None:
+    """It would become a link in a tenant's browser."""
+    translation = said(shown | {"hosted_invoice_url": url})
+    assert only(translation).hosted_invoice_url is None
+    assert translation.missing == ("invoice.hosted_invoice_url",)
+
+
+@pytest.mark.parametrize(
+    ("path", "damage", "missing"),
+    [
+        (("amount_due",), None, "invoice.amount_due"),
+        (("amount_paid",), "9780", "invoice.amount_paid"),
+        (("amount_remaining",), 1.0, "invoice.amount_remaining"),
+        (("total",), 2**63, "invoice.total"),
+        (("attempt_count",), None, "invoice.attempt_count"),
+        (("due_date",), "soon", "invoice.due_date"),
+        (("period_end",), 1, "invoice.period_end"),
+        (("total_taxes",), [{"amount": None}], "invoice.total_taxes.amount"),
+        (("total_taxes",), [7], "invoice.total_taxes"),
+        (("parent",), "sub_1", "invoice.parent"),
+        (("lines",), None, "invoice.lines"),
+        (("lines", "data"), 7, "invoice.lines.data"),
+        (("lines", "data", 0), None, "invoice.lines.data"),
+        (("lines", "data", 0, "id"), "", "invoice.lines.data.id"),
+        (("lines", "data", 0, "amount"), None, "invoice.lines.data.amount"),
+        (("lines", "data", 0, "period", "end"), [], "invoice.lines.data.period.end"),
+        (("lines", "data", 0, "pricing"), 7, "invoice.lines.data.pricing"),
+    ],
+)
+def test_what_cannot_be_read_is_absent_and_named(
+    said: Said, shown: Json, path: tuple[str | int, ...], damage: object, missing: str
+) -> None:
+    """By its place in the schema, never by its content; the rest of the invoice counts all the same."""
+    *way, last = path
+    place: Any = shown
+    for step in way:
+        place = place[step]
+    place[last] = damage
+    translation = said(shown)
+    assert only(translation).number == "ACME-0007"
+    assert missing in translation.missing
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ({"id": None}, "unreadable_object"),
+        ({"status": None}, "unreadable_object"),
+        ({"currency": None}, "unreadable_object"),
+        ({"currency": "dollars"}, "unreadable_object"),
+        ({"customer": None}, "no_customer"),
+        ({"object": "invoice_payment"}, "unexpected_object"),
+    ],
+)
+def test_an_invoice_without_its_essentials_is_ignored(said: Said, shown: Json, damage: Json, reason: str) -> None:
+    """With a reason that can be counted."""
+    translation = said(shown | damage)
+    assert (translation.ignored, translation.snapshots) == (reason, ())
+
+
+def test_text_is_made_fit_for_storing(said: Said, shown: Json) -> None:
+    """No NUL, no half of a surrogate pair, no endless description; line breaks stay."""
+    lines = shown["lines"]["data"]
+    lines[0]["description"], lines[1]["description"] = "a\x00b\ud800c\nd", "x" * 100_000
+    texts = {line.line_id: line.description for line in only(said(shown)).lines}
+    assert texts == {"il_1": "Unused time on 1 × Team", "il_2": "x" * 5_000, "il_3": "a\ufffdb\ufffdc\nd"}
+
+
+# --- tenants ----------------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_shape_names_the_tenant_in_its_lines(said: Said, invoice: facts.Invoice) -> None:
+    """Before 2023-06 an invoice had no copy of its subscription's metadata."""
+    shown = builders.invoice(invoice, "2020-08-27")
+    assert "subscription_details" not in shown
+    assert said(shown).tenant_hint == "acme"
+
+
+def test_lines_that_name_two_tenants_name_none(said: Said, invoice: facts.Invoice) -> None:
+    """No guess is made between them."""
+    first, second, third = invoice.lines
+    rival = attrs.evolve(second, metadata={"tenant_id": "globex"})
+    shown = builders.invoice(attrs.evolve(invoice, lines=(first, rival, third)), "2020-08-27")
+    assert said(shown).tenant_hint is None
+
+
+def test_metadata_of_an_invoice_item_is_not_asked(said: Said, invoice: facts.Invoice) -> None:
+    """It is the item's own, not the subscription's."""
+    line = attrs.evolve(invoice.lines[2], metadata={"tenant_id": "globex"})
+    assert said(builders.invoice(attrs.evolve(invoice, lines=(line,)), "2020-08-27")).tenant_hint is None
+
+
+def test_an_invoices_own_metadata_is_not_asked(said: Said, shown: Json) -> None:
+    """Whatever somebody noted about one invoice does not say whose customer it is."""
+    shown |= {"metadata": {"tenant_id": "globex"}}
+    assert said(shown).tenant_hint == "acme"
+    assert said(shown | {"parent": None, "lines": {"data": []}}).tenant_hint is None
+
+
+# --- drafts that go, invoices that are none ---------------------------------------------------------------------
+
+
+def test_a_deleted_draft_may_be_a_mere_stump(said: Said) -> None:
+    """It says which invoice is gone, and not whose it was; nothing is missing."""
+    gone = InvoiceSnapshot(invoice_id=INVOICE, customer_id=None, status="deleted", currency="xxx")
+    assert said({"id": "in_1"}, "invoice.deleted") == Translation(snapshots=(gone,))
+
+
+def test_a_deleted_draft_that_is_shown_whole_names_its_customer(said: Said, shown: Json) -> None:
+    """What it would have cost is of no interest any more."""
+    translation = said(shown, "invoice.deleted")
+    gone = InvoiceSnapshot(
+        invoice_id=INVOICE, customer_id=CUSTOMER, status="deleted", currency="usd", subscription_id=SUBSCRIPTION
+    )
+    assert translation == Translation(customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(gone,))
+
+
+def test_a_deleted_draft_without_an_id_is_ignored(said: Said) -> None:
+    """There is nothing to say it about."""
+    assert said({"object": "invoice"}, "invoice.deleted").ignored == "unreadable_object"
+
+
+@pytest.mark.parametrize("identity", [{"id": None}, {"id": "upcoming_in_1"}, {}])
+def test_an_upcoming_invoice_is_an_announcement(said: Said, shown: Json, identity: Json) -> None:
+    """It never becomes a snapshot, with or without an id."""
+    shown.pop("id")
+    assert said(shown | identity, "invoice.upcoming") == Translation(
+        customer_id=CUSTOMER, tenant_hint=ACME, notice=Notice.UPCOMING
+    )
+
+
+def test_an_upcoming_invoice_of_nobody_is_ignored(said: Said, shown: Json) -> None:
+    """And then it announces nothing."""
+    translation = said(shown | {"customer": None}, "invoice.upcoming")
+    assert (translation.ignored, translation.notice) == ("no_customer", None)

@@ -1,0 +1,276 @@
+"""What subscription events say, in every shape."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+
+from billing_core.events import Notice, ProviderEvent, Translation
+from billing_core.model import (
+    CustomerId,
+    ItemId,
+    ItemSnapshot,
+    Period,
+    PriceId,
+    SubscriptionId,
+    SubscriptionSnapshot,
+    TenantId,
+    from_timestamp,
+)
+from billing_stripe.testing import API_VERSIONS, builders, facts
+from billing_stripe.translate import StripeTranslator
+
+MakeEvent = Callable[..., ProviderEvent]
+Json = dict[str, Any]
+
+AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+MONTH = Period(start=AT, end=AT + timedelta(days=31))
+SHAPES = [(version, False) for version in API_VERSIONS] + [("2020-08-27", True), ("2024-06-20", True)]
+ENDIVE = API_VERSIONS[-1]
+CUSTOMER, ACME = CustomerId("cus_1"), TenantId("acme")
+USAGE_TYPE = ("items", "data", 1, "price", "recurring", "usage_type")
+
+SEEN = SubscriptionSnapshot(
+    subscription_id=SubscriptionId("sub_1"),
+    customer_id=CUSTOMER,
+    status="active",
+    items=(
+        ItemSnapshot(
+            item_id=ItemId("si_1"),
+            price_id=PriceId("price_seats"),
+            product_id="prod_app",
+            lookup_key="team",
+            usage_type="licensed",
+            quantity=5,
+            period=MONTH,
+        ),
+        ItemSnapshot(
+            item_id=ItemId("si_2"),
+            price_id=PriceId("price_calls"),
+            product_id="prod_api",
+            usage_type="metered",
+            period=MONTH,
+        ),
+    ),
+    currency="usd",
+    cancel_at_period_end=False,
+    cancel_at=MONTH.end,
+    canceled_at=AT,
+    trial_ends_at=AT,
+    collection_paused=True,
+    collection_method="charge_automatically",
+)
+
+
+@pytest.fixture
+def said(make_event: MakeEvent) -> Callable[..., Translation]:
+    def translate(object: Json, type: str = "customer.subscription.updated") -> Translation:
+        return StripeTranslator().translate(make_event(type, object))
+
+    return translate
+
+
+Said = Callable[..., Translation]
+
+
+@pytest.fixture
+def shown(subscription: facts.Subscription) -> Json:
+    """The subscription as the newest version shows it, to be damaged."""
+    return builders.subscription(subscription, ENDIVE)
+
+
+def only(translation: Translation) -> SubscriptionSnapshot:
+    (snapshot,) = translation.snapshots
+    assert isinstance(snapshot, SubscriptionSnapshot)
+    return snapshot
+
+
+@pytest.mark.parametrize(("version", "transitional"), SHAPES)
+def test_every_api_version_says_the_same(
+    said: Said, subscription: facts.Subscription, version: str, transitional: bool
+) -> None:
+    """Item periods or a subscription's, prices with or without currency: one snapshot, with nothing missing."""
+    translation = said(builders.subscription(subscription, version, transitional=transitional))
+    assert translation == Translation(customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,))
+
+
+@pytest.mark.parametrize(
+    ("type", "creation", "notice"),
+    [
+        ("customer.subscription.created", True, None),
+        ("customer.subscription.updated", False, None),
+        ("customer.subscription.paused", False, None),
+        ("customer.subscription.resumed", False, None),
+        ("customer.subscription.pending_update_applied", False, None),
+        ("customer.subscription.pending_update_expired", False, None),
+        ("customer.subscription.trial_will_end", False, Notice.TRIAL_ENDING),
+    ],
+)
+def test_every_event_of_a_living_subscription_shows_it(
+    said: Said, shown: Json, type: str, creation: bool, notice: Notice | None
+) -> None:
+    """Twins and announcements carry the same snapshot; the type adds what only it knows."""
+    translation = said(shown, type)
+    assert translation == Translation(
+        customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,), creation=creation, notice=notice
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [("canceled", "canceled"), ("incomplete_expired", "incomplete_expired"), ("active", "canceled"), (7, "canceled")],
+)
+def test_a_deleted_subscription_has_ended_whatever_it_shows(
+    said: Said, shown: Json, status: object, expected: str
+) -> None:
+    """The event's type is the proof."""
+    assert only(said(shown | {"status": status}, "customer.subscription.deleted")).status == expected
+
+
+@pytest.mark.parametrize("status", ["active", "paused", "past_due", "some_later_invention"])
+def test_status_words_are_kept_verbatim(said: Said, shown: Json, status: str) -> None:
+    """Known or not."""
+    assert only(said(shown | {"status": status})).status == status
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "expected"),
+    [
+        ({"cancel_at_period_end": True}, "cancel_at_period_end", True),
+        ({"cancel_at": None}, "cancel_at", None),
+        ({"canceled_at": None}, "canceled_at", None),
+        ({"ended_at": 1772357400}, "ended_at", AT),
+        ({"trial_end": None}, "trial_ends_at", None),
+        ({"pause_collection": None}, "collection_paused", False),
+        ({"pause_collection": {"behavior": "void"}}, "collection_paused", True),
+        ({"collection_method": "send_invoice"}, "collection_method", "send_invoice"),
+        ({"currency": "jpy"}, "currency", "jpy"),
+        ({"customer": {"id": "cus_9", "object": "customer"}}, "customer_id", "cus_9"),
+        ({"customer": None, "customer_account": "acct_9"}, "customer_id", "acct_9"),
+    ],
+)
+def test_a_field_is_read(said: Said, shown: Json, changed: Json, field: str, expected: object) -> None:
+    """One fact at a time, with nothing missing."""
+    translation = said(shown | changed)
+    assert getattr(only(translation), field) == expected
+    assert translation.missing == ()
+
+
+def test_items_of_mixed_intervals_keep_their_own_periods(said: Said, shown: Json) -> None:
+    """The new place wins over a period of the subscription, and each item has its own."""
+    yearly = {"current_period_start": 1767225600, "current_period_end": 1798761600}
+    shown["items"]["data"][0] |= yearly
+    shown |= {"current_period_start": 1, "current_period_end": 2}
+    seats, calls = only(said(shown)).items
+    assert seats.period == MONTH
+    assert calls.period == Period(start=from_timestamp(1767225600), end=from_timestamp(1798761600))
+
+
+def test_a_plan_stands_in_for_a_price(said: Said, shown: Json) -> None:
+    """Before 2020-05 there were no prices; usage type and product are the plan's own."""
+    for item in shown["items"]["data"]:
+        del item["price"]
+    del shown["currency"]
+    expected = tuple(attrs.evolve(item, lookup_key=None) for item in SEEN.items)
+    assert only(said(shown)) == attrs.evolve(SEEN, items=expected)
+
+
+def test_the_price_wins_over_the_plan(said: Said, shown: Json) -> None:
+    """The plan is a legacy twin and may lag behind."""
+    shown["items"]["data"][1]["plan"] |= {"id": "price_old", "usage_type": "metered"}
+    assert only(said(shown)) == SEEN
+
+
+def test_a_metered_item_has_no_quantity(said: Said, shown: Json) -> None:
+    """Even if a payload claims one: usage is no setting."""
+    shown["items"]["data"][0]["quantity"] = 3
+    assert only(said(shown)) == SEEN
+
+
+def test_an_expanded_product_is_its_id(said: Said, shown: Json) -> None:
+    """An endpoint does not expand, a fetched object may."""
+    shown["items"]["data"][1]["price"]["product"] = {"id": "prod_app", "object": "product"}
+    assert only(said(shown)) == SEEN
+
+
+@pytest.mark.parametrize(
+    ("path", "damage", "missing"),
+    [
+        (("items",), None, "subscription.items"),
+        (("items", "data"), "none", "subscription.items.data"),
+        (("items", "has_more"), True, "subscription.items.has_more"),
+        (("items", "data", 0, "id"), 7, "subscription.items.data.id"),
+        (("items", "data", 0, "price"), {}, "subscription.items.data.price"),
+        (("items", "data", 0, "quantity"), 2**63, None),
+        (("items", "data", 1, "quantity"), 2**63, "subscription.items.data.quantity"),
+        (("items", "data", 1, "quantity"), True, "subscription.items.data.quantity"),
+        (("items", "data", 1, "quantity"), 5.0, "subscription.items.data.quantity"),
+        (("items", "data", 1, "current_period_end"), None, "subscription.current_period"),
+        (("items", "data", 1, "current_period_end"), 1, "subscription.items.data.current_period_end"),
+        (USAGE_TYPE, "new", "subscription.items.data.price.recurring.usage_type"),
+        (("items", "data", 1), "junk", "subscription.items.data"),
+        (("cancel_at",), "tomorrow", "subscription.cancel_at"),
+        (("cancel_at",), -1, "subscription.cancel_at"),
+        (("cancel_at",), 10**12, "subscription.cancel_at"),
+        (("cancel_at_period_end",), None, "subscription.cancel_at_period_end"),
+        (("cancel_at_period_end",), "no", "subscription.cancel_at_period_end"),
+        (("collection_method",), "x\x00", "subscription.collection_method"),
+        (("currency",), "USD", "subscription.currency"),
+        (("metadata",), [], "subscription.metadata"),
+        (("metadata", "tenant_id"), 7, "subscription.metadata.tenant_id"),
+    ],
+)
+def test_what_cannot_be_read_is_absent_and_named(
+    said: Said, shown: Json, path: tuple[str | int, ...], damage: object, missing: str | None
+) -> None:
+    """By its place in the schema, never by its content; the rest of the object counts all the same."""
+    *way, last = path
+    place: Any = shown
+    for step in way:
+        place = place[step]
+    place[last] = damage
+    translation = said(shown)
+    assert only(translation).status == "active"
+    assert (missing in translation.missing) if missing else translation.missing == ()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ({"id": None}, "unreadable_object"),
+        ({"id": "x" * 256}, "unreadable_object"),
+        ({"status": None}, "unreadable_object"),
+        ({"customer": None}, "no_customer"),
+        ({"customer": {"object": "customer"}}, "no_customer"),
+        ({"object": "invoice"}, "unexpected_object"),
+        ({"object": 7}, "unexpected_object"),
+    ],
+)
+def test_a_subscription_without_its_essentials_is_ignored(said: Said, shown: Json, damage: Json, reason: str) -> None:
+    """With a reason that can be counted."""
+    translation = said(shown | damage)
+    assert (translation.ignored, translation.snapshots) == (reason, ())
+
+
+@pytest.mark.parametrize("tenant", ["acme", "Acme & Söhne", "t" * 200, "00000000-0000-0000-0000-000000000000"])
+def test_a_tenant_in_metadata_is_a_hint(said: Said, shown: Json, tenant: str) -> None:
+    """Any text that is safe to show and store."""
+    translation = said(shown | {"metadata": {"tenant_id": tenant}})
+    assert (translation.tenant_hint, translation.missing) == (tenant, ())
+
+
+@pytest.mark.parametrize("tenant", ["", "t" * 201, "a\x00", "a\nb", "a\x7f", "a\x85", "\ud800"])
+def test_an_unusable_tenant_is_no_hint(said: Said, shown: Json, tenant: str) -> None:
+    """It is counted instead."""
+    translation = said(shown | {"metadata": {"tenant_id": tenant}})
+    assert translation.tenant_hint is None
+    assert translation.missing == ("subscription.metadata.tenant_id",)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"tenant": "acme"}, None])
+def test_metadata_without_a_tenant_says_nothing(said: Said, shown: Json, metadata: object) -> None:
+    """Most objects carry none; that is no fault."""
+    translation = said(shown | {"metadata": metadata})
+    assert (translation.tenant_hint, translation.missing) == (None, ())
