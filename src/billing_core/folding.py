@@ -117,10 +117,21 @@ class Ledger:
 
     # --- the batch ----------------------------------------------------------------------------------------------
 
-    def link(self, customer_id: CustomerId, tenant_id: TenantId) -> None:
-        """Give a customer without a tenant its tenant."""
-        self._customers[customer_id] = attrs.evolve(self._customers[customer_id], tenant_id=tenant_id)
-        self._changed_customers.add(customer_id)
+    def link_customers(self, batch: Iterable[Work]) -> Mapping[int, CustomerId]:
+        """Give customers without a tenant the one that the first event names which contradicts nothing we know.
+
+        Returns: the events whose word it was, by their dispatch ids, and the customers they linked.
+        """
+        founders: dict[int, CustomerId] = {}
+        for work in batch:
+            customer_id, hint = work.translation.customer_id, work.translation.tenant_hint
+            if customer_id is None or hint is None or self._customers[customer_id].tenant_id is not None:
+                continue
+            if self._contradiction(hint, work.translation) is None:
+                self._customers[customer_id] = attrs.evolve(self._customers[customer_id], tenant_id=hint)
+                self._changed_customers.add(customer_id)
+                founders[work.claim.dispatch_id] = customer_id
+        return founders
 
     def fold(self, work: Work, *, linked_here: bool = False) -> Outcome:
         """Fold one event; what contradicts our links is buried and leaves no trace.
@@ -134,7 +145,7 @@ class Ledger:
             return Outcome(claim=work.claim, disposition=Disposition.IGNORED, reason=translation.ignored)
         if translation.customer_id is None:
             return Outcome(claim=work.claim, disposition=Disposition.IGNORED, reason="no_customer")
-        tenant_id = self._customers[translation.customer_id].tenant_id
+        tenant_id = self._customers[translation.customer_id].tenant_id or translation.tenant_hint
         if tenant_id is None:
             return Outcome(
                 claim=work.claim,
@@ -142,10 +153,9 @@ class Ledger:
                 reason="unmapped_customer",
                 parked_on=translation.customer_id,
             )
-        try:
-            self._refuse_strangers(tenant_id, translation)
-        except FoldingError as error:
-            return buried(work.claim, error)
+        contradiction = self._contradiction(tenant_id, translation)
+        if contradiction is not None:
+            return buried(work.claim, contradiction)
         return self._apply(tenant_id, work, linked_here=linked_here)
 
     def changes(self) -> Changes:
@@ -160,17 +170,18 @@ class Ledger:
 
     # --- one event ----------------------------------------------------------------------------------------------
 
-    def _refuse_strangers(self, tenant_id: TenantId, translation: Translation) -> None:
-        """Metadata may create a link, never move one; an object never changes hands."""
+    def _contradiction(self, tenant_id: TenantId, translation: Translation) -> TenantConflictError | None:
+        """Why this cannot be said of the tenant: metadata moves no link, and an object never changes hands."""
         hint = translation.tenant_hint
         if hint is not None and hint != tenant_id:
-            raise TenantConflictError(
+            return TenantConflictError(
                 f"customer {translation.customer_id} is of {tenant_id!r}, the event names {hint!r}"
             )
         for snapshot in translation.snapshots:
             known = self._known(snapshot)
             if known is not None and known.tenant_id not in (None, tenant_id):
-                raise TenantConflictError(f"{snapshot.object_id} belongs to {known.tenant_id!r}, not to {tenant_id!r}")
+                return TenantConflictError(f"{snapshot.object_id} belongs to {known.tenant_id!r}, not to {tenant_id!r}")
+        return None
 
     def _apply(self, tenant_id: TenantId, work: Work, *, linked_here: bool) -> Outcome:
         folded = [self._fold_snapshot(tenant_id, snapshot, work) for snapshot in work.translation.snapshots]

@@ -88,17 +88,14 @@ class BillingService:
         async with self._repository.transaction() as transaction:
             held = {claim.dispatch_id for claim in await transaction.hold([claim for claim, _ in translated])}
             work = [one for one in batch.work if one.claim.dispatch_id in held]
-            links = await self._lock_customers(transaction, work)
-            ledger = await self._load(transaction, work, links)
-            for founder in links.founders.values():
-                ledger.link(*founder)
-            outcomes = [ledger.fold(one, linked_here=one.claim.dispatch_id in links.founders) for one in work]
+            customers = await self._lock_customers(transaction, work)
+            ledger = await self._load(transaction, work, customers)
+            founders = ledger.link_customers(work)
+            outcomes = [ledger.fold(one, linked_here=one.claim.dispatch_id in founders) for one in work]
             outcomes += [outcome for outcome in batch.settled if outcome.claim.dispatch_id in held]
             await transaction.save(ledger.changes())
             await transaction.settle(outcomes)
-        return Applied(
-            outcomes=outcomes, events=ledger.events, linked=[customer for customer, _ in links.founders.values()]
-        )
+        return Applied(outcomes=outcomes, events=ledger.events, linked=list(founders.values()))
 
     # --- before the transaction ---------------------------------------------------------------------------------
 
@@ -125,19 +122,23 @@ class BillingService:
 
     # --- loading, under locks -----------------------------------------------------------------------------------
 
-    async def _lock_customers(self, transaction: BillingTransaction, work: Sequence[Work]) -> "_Links":
+    async def _lock_customers(
+        self, transaction: BillingTransaction, work: Sequence[Work]
+    ) -> Mapping[CustomerId, TenantCustomer]:
         """Whose customers these are. One nobody has claimed yet is locked, so that no event parks past its link."""
         ids = {id_ for one in work if (id_ := one.translation.customer_id) is not None}
         known = dict(await transaction.customers(ids))
         unclaimed = [id_ for id_ in ids if id_ not in known or known[id_].tenant_id is None]
         if unclaimed:
             known.update(await transaction.lock_customers(unclaimed))
-        return _Links.of(known, work)
+        return known
 
-    async def _load(self, transaction: BillingTransaction, work: Sequence[Work], links: "_Links") -> Ledger:
+    async def _load(
+        self, transaction: BillingTransaction, work: Sequence[Work], customers: Mapping[CustomerId, TenantCustomer]
+    ) -> Ledger:
         snapshots = [snapshot for one in work for snapshot in one.translation.snapshots]
-        counters = await transaction.lock_tenants(links.tenants())
-        customers = await self._read_again(transaction, links.customers, snapshots)
+        counters = await transaction.lock_tenants(_tenants(customers, work))
+        customers = await self._read_again(transaction, customers, snapshots)
         subscriptions = await transaction.subscriptions(
             tenants=counters.keys(),
             ids={seen.subscription_id for seen in snapshots if isinstance(seen, SubscriptionSnapshot)},
@@ -215,31 +216,6 @@ class BillingService:
         return None
 
 
-@attrs.frozen(kw_only=True)
-class _Links:
-    """The customers of a batch, and the links that its own events make: dispatch id → (customer, tenant)."""
-
-    customers: Mapping[CustomerId, TenantCustomer]
-    founders: Mapping[int, tuple[CustomerId, TenantId]]
-
-    @classmethod
-    def of(cls, customers: Mapping[CustomerId, TenantCustomer], work: Iterable[Work]) -> "_Links":
-        """The first event that names a tenant for an unclaimed customer founds the link; later ones must agree."""
-        founders: dict[int, tuple[CustomerId, TenantId]] = {}
-        claimed = {id_ for id_, customer in customers.items() if customer.tenant_id is not None}
-        for one in work:
-            customer_id, tenant_id = one.translation.customer_id, one.translation.tenant_hint
-            if customer_id is not None and tenant_id is not None and customer_id not in claimed:
-                founders[one.claim.dispatch_id] = (customer_id, tenant_id)
-                claimed.add(customer_id)
-        return cls(customers=customers, founders=founders)
-
-    def tenants(self) -> set[TenantId]:
-        """Every tenant the batch may write to."""
-        known = {customer.tenant_id for customer in self.customers.values() if customer.tenant_id is not None}
-        return known | {tenant_id for _, tenant_id in self.founders.values()}
-
-
 class _Evidence:
     """Reads events again when a tie asks for them; each at most once per object."""
 
@@ -258,6 +234,16 @@ class _Evidence:
             self._read[key] = self._service.read_sighting(event, snapshot.object_id)
         # An id belongs to one kind of object, so what was found under it is of the kind asked for.
         return cast("Sighting[S] | None", self._read[key])
+
+
+def _tenants(customers: Mapping[CustomerId, TenantCustomer], work: Iterable[Work]) -> set[TenantId]:
+    """Every tenant the batch may write to: those of its customers, and those its events name for the others."""
+    tenants = {tenant_id for customer in customers.values() if (tenant_id := customer.tenant_id) is not None}
+    for one in work:
+        customer_id, hint = one.translation.customer_id, one.translation.tenant_hint
+        if customer_id is not None and hint is not None and customers[customer_id].tenant_id is None:
+            tenants.add(hint)
+    return tenants
 
 
 def _rivals(known: tuple[Snapshot, Provenance] | None, seen: Snapshot, one: Work) -> set[EventKey]:
