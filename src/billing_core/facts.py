@@ -46,9 +46,12 @@ def subscription_fact(before: SubscriptionSnapshot | None, after: SubscriptionSn
     """The most telling difference between two snapshots of a subscription; None when there is none."""
     if before == after:
         return None
-    name = f"Plan {after.plan_code}" if after.plan_code else "The subscription"
     fact = _subscription_fact(before, after)
-    return attrs.evolve(fact, summary=fact.summary.replace("{name}", name))
+    return attrs.evolve(fact, summary=fact.summary.replace("{name}", _name(after)))
+
+
+def _name(seen: SubscriptionSnapshot) -> str:
+    return f"Plan {seen.plan_code}" if seen.plan_code else "The subscription"
 
 
 def _subscription_fact(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> Fact:
@@ -104,6 +107,11 @@ def _subscription_status_fact(before: SubscriptionSnapshot, after: SubscriptionS
     if after.status == "active":
         return _SUBSCRIPTION_LEFT.get(before.status) or Fact(Type.SUBSCRIPTION_ACTIVATED, "{name} is active.")
     return Fact(Type.SUBSCRIPTION_UPDATED, f"{{name}} is {after.status}.")
+
+
+def rated_fact(seen: SubscriptionSnapshot) -> Fact:
+    """What is said when it becomes known that invoices have billed usage, and nothing else changed."""
+    return Fact(Type.SUBSCRIPTION_UPDATED, f"{_name(seen)} has billed usage that is known now.")
 
 
 def invoice_fact(before: InvoiceSnapshot | None, after: InvoiceSnapshot) -> Fact | None:

@@ -6,13 +6,21 @@ events in a batch changes which messages are made, never the state they end in.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
 from billing_core.errors import FoldingError, TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, Effect, Outcome, Snapshot, Translation
-from billing_core.facts import LINKED, Fact, customer_fact, invoice_fact, notice_fact, subscription_fact
+from billing_core.facts import (
+    LINKED,
+    Fact,
+    customer_fact,
+    invoice_fact,
+    notice_fact,
+    rated_fact,
+    subscription_fact,
+)
 from billing_core.model import (
     AccessPolicy,
     CustomerId,
@@ -20,8 +28,8 @@ from billing_core.model import (
     EventId,
     InvoiceId,
     InvoiceSnapshot,
-    ItemId,
     Order,
+    PriceId,
     Provenance,
     Sighting,
     SubscriptionId,
@@ -34,6 +42,7 @@ from billing_core.model import (
     billed_usage,
     compare,
     decide,
+    merge_metered_prices,
 )
 from billing_core.payloads import (
     SCHEMA_VERSION,
@@ -81,8 +90,14 @@ class _Folded:
     usage: tuple[UsageRecord, ...] = ()
 
 
-_CONFIRMED = _Folded(Effect.CONFIRMED)
-_STALE = _Folded(Effect.STALE)
+@attrs.frozen
+class _Standing(Generic[S]):
+    """An object once an event is counted in: its snapshot, what that rests on, and what became of the event."""
+
+    snapshot: S
+    provenance: Provenance
+    effect: Effect = Effect.CONFIRMED
+    """Of the event, should nothing have changed by it."""
 
 
 class Ledger:
@@ -214,77 +229,75 @@ class Ledger:
         known = self._subscriptions.get(seen.subscription_id)
         before = known.snapshot if known else None
         standing = self._judge(before, known.provenance if known else None, seen, work)
-        if standing is None:
-            return _STALE
-        after = TenantSubscription(tenant_id=tenant_id, snapshot=standing[0], provenance=standing[1])
+        metered_prices = known.metered_prices if known else {}
+        after = TenantSubscription(
+            tenant_id=tenant_id,
+            snapshot=standing.snapshot,
+            provenance=standing.provenance,
+            metered_prices=merge_metered_prices(metered_prices, seen.metered_prices),
+        )
         if after == known:
-            return _CONFIRMED
+            return _Folded(standing.effect)
         self._keep(after)
         self._changed_subscriptions.add(seen.subscription_id)
-        fact = subscription_fact(before, after.snapshot)
+        usage = self._rate_invoices_again(after, metered_prices)
+        fact = subscription_fact(before, after.snapshot) or (rated_fact(after.snapshot) if usage else None)
         if fact is None:
-            return _CONFIRMED
-        usage = self._rate_invoices_again(tenant_id, before, after.snapshot)
+            return _Folded(standing.effect)
         return _Folded(Effect.CHANGED, fact, subscription=after.snapshot, usage=usage)
 
     def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, work: Work) -> _Folded:
         known = self._invoices.get(seen.invoice_id)
         before = known.snapshot if known else None
         standing = self._judge(before, known.provenance if known else None, seen, work)
-        if standing is None:
-            return _STALE
-        after = SubscriptionInvoice(tenant_id=tenant_id, snapshot=standing[0], provenance=standing[1])
+        after = SubscriptionInvoice(tenant_id=tenant_id, snapshot=standing.snapshot, provenance=standing.provenance)
         if after == known:
-            return _CONFIRMED
+            return _Folded(standing.effect)
         self._invoices[seen.invoice_id] = after
         self._changed_invoices.add(seen.invoice_id)
         fact = invoice_fact(before, after.snapshot)
         if fact is None:
-            return _CONFIRMED
-        features = self._features(tenant_id)
-        usage = billed_usage(after, features)
-        if usage != (billed_usage(known, features) if known else ()):
+            return _Folded(standing.effect)
+        usage = self._billed_usage(after)
+        if usage != (self._billed_usage(known) if known else ()):
             self._usage[seen.invoice_id] = usage
         return _Folded(Effect.CHANGED, fact, invoice=after.snapshot, usage=usage)
 
     def _fold_customer(self, seen: CustomerSnapshot, work: Work) -> _Folded:
         known = self._customers[seen.customer_id]
         standing = self._judge(known.snapshot, known.provenance, seen, work)
-        if standing is None:
-            return _STALE
-        after = attrs.evolve(known, snapshot=standing[0], provenance=standing[1])
+        after = attrs.evolve(known, snapshot=standing.snapshot, provenance=standing.provenance)
         if after == known:
-            return _CONFIRMED
+            return _Folded(standing.effect)
         self._customers[seen.customer_id] = after
         self._changed_customers.add(seen.customer_id)
-        changed = after.snapshot != known.snapshot
-        return _Folded(Effect.CHANGED if changed else Effect.CONFIRMED, customer_fact(known.snapshot, standing[0]))
+        if after.snapshot == known.snapshot:
+            return _Folded(standing.effect)
+        return _Folded(Effect.CHANGED, customer_fact(known.snapshot, standing.snapshot))
 
-    def _judge(
-        self, known: S | None, provenance: Provenance | None, seen: S, work: Work
-    ) -> tuple[S, Provenance] | None:
-        """The object's snapshot once this event is counted in, and what it rests on; None for a stale event."""
+    def _judge(self, known: S | None, provenance: Provenance | None, seen: S, work: Work) -> "_Standing[S]":
+        """How the object stands once this event is counted in."""
         seen_at = work.claim.event.created_at
-        latest = seen, Provenance(observed_at=seen_at, event_ids=(work.event_id,))
+        latest = _Standing(seen, Provenance(observed_at=seen_at, event_ids=(work.event_id,)))
         if known is None or provenance is None:
             return latest
         match compare(known, provenance.observed_at, seen, seen_at):
             case Order.STALE:
-                return None
+                return _Standing(known, provenance, Effect.STALE)
             case Order.NEWER:
                 return latest
             case Order.TIE:
                 return self._break_tie(known, provenance, seen, work.event_id)
 
-    def _break_tie(self, known: S, provenance: Provenance, seen: S, event_id: EventId) -> tuple[S, Provenance]:
+    def _break_tie(self, known: S, provenance: Provenance, seen: S, event_id: EventId) -> "_Standing[S]":
         group = _with_event(provenance, event_id)
         if needs_no_evidence(known, provenance, seen):
-            return known, group
+            return _Standing(known, group)
         sightings = [
             self._evidence(member, seen) or Sighting(event_id=member, after=known) for member in group.event_ids
         ]
         decision = decide(sightings)
-        return decision.snapshot, attrs.evolve(group, ambiguous=decision.ambiguous)
+        return _Standing(decision.snapshot, attrs.evolve(group, ambiguous=decision.ambiguous))
 
     # --- consequences -------------------------------------------------------------------------------------------
 
@@ -335,28 +348,26 @@ class Ledger:
         return None, None
 
     def _rate_invoices_again(
-        self, tenant_id: TenantId, before: SubscriptionSnapshot | None, after: SubscriptionSnapshot
+        self, subscription: TenantSubscription, before: Mapping[PriceId, str]
     ) -> tuple[UsageRecord, ...]:
-        """Newly known metered items say which lines of earlier invoices were usage."""
-        if not new_metered_items(before, after):
+        """Newly known metered prices say which lines of earlier invoices were usage."""
+        if subscription.metered_prices == before:
             return ()
-        features = self._features(tenant_id)
         changed: list[UsageRecord] = []
         for invoice_id, invoice in self._invoices.items():
-            if invoice.tenant_id == tenant_id and invoice.snapshot.subscription_id == after.subscription_id:
-                usage = billed_usage(invoice, features)
-                if usage:
+            if _is_of(invoice, subscription):
+                usage = billed_usage(invoice, subscription.metered_prices)
+                if usage != billed_usage(invoice, before):
                     self._usage[invoice_id] = usage
                     changed.extend(usage)
         return tuple(changed)
 
-    def _features(self, tenant_id: TenantId) -> dict[ItemId, str]:
-        return {
-            item.item_id: item.feature_key or item.price_id
-            for id_ in self._of_tenant.get(tenant_id, ())
-            for item in self._subscriptions[id_].snapshot.items
-            if item.usage_type == "metered"
-        }
+    def _billed_usage(self, invoice: SubscriptionInvoice) -> tuple[UsageRecord, ...]:
+        id_ = invoice.snapshot.subscription_id
+        subscription = None if id_ is None else self._subscriptions.get(id_)
+        if subscription is None or not _is_of(invoice, subscription):
+            return billed_usage(invoice, {})
+        return billed_usage(invoice, subscription.metered_prices)
 
     def _keep(self, subscription: TenantSubscription) -> None:
         id_ = subscription.snapshot.subscription_id
@@ -383,10 +394,11 @@ def needs_no_evidence(known: Snapshot, provenance: Provenance, seen: Snapshot) -
     return seen == known and len(provenance.event_ids) == 1
 
 
-def new_metered_items(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> bool:
-    """Whether `after` has metered items that `before` did not."""
-    old = {item.item_id for item in before.items if item.usage_type == "metered"} if before else set()
-    return any(item.usage_type == "metered" and item.item_id not in old for item in after.items)
+def _is_of(invoice: SubscriptionInvoice, subscription: TenantSubscription) -> bool:
+    return (
+        invoice.snapshot.subscription_id == subscription.snapshot.subscription_id
+        and invoice.tenant_id == subscription.tenant_id
+    )
 
 
 def _with_event(provenance: Provenance, event_id: EventId) -> Provenance:

@@ -15,7 +15,7 @@ from billing_core.events import (
     Snapshot,
     Translation,
 )
-from billing_core.folding import Ledger, S, Work, buried, needs_no_evidence, new_metered_items
+from billing_core.folding import Ledger, S, Work, buried, needs_no_evidence
 from billing_core.model import (
     AccessPolicy,
     CustomerId,
@@ -33,6 +33,7 @@ from billing_core.model import (
     TenantId,
     TenantSubscription,
     compare,
+    merge_metered_prices,
 )
 from billing_core.ports import BillingRepository, BillingTransaction, Clock, EventTranslator
 
@@ -260,10 +261,12 @@ def _rivals(known: tuple[Snapshot, Provenance] | None, seen: Snapshot, one: Work
 
 
 def _newly_metered(snapshots: Iterable[Snapshot], subscriptions: Iterable[TenantSubscription]) -> set[SubscriptionId]:
-    """Subscriptions whose earlier invoices have to be rated again, now that their metered items are known."""
-    known = {subscription.snapshot.subscription_id: subscription.snapshot for subscription in subscriptions}
-    return {
-        seen.subscription_id
-        for seen in snapshots
-        if isinstance(seen, SubscriptionSnapshot) and new_metered_items(known.get(seen.subscription_id), seen)
-    }
+    """Subscriptions whose earlier invoices have to be rated again, now that their metered prices are known."""
+    known = {subscription.snapshot.subscription_id: subscription.metered_prices for subscription in subscriptions}
+    found = set()
+    for seen in snapshots:
+        if isinstance(seen, SubscriptionSnapshot) and seen.metered_prices:
+            metered_prices = known.get(seen.subscription_id, {})
+            if merge_metered_prices(metered_prices, seen.metered_prices) != metered_prices:
+                found.add(seen.subscription_id)
+    return found

@@ -17,7 +17,12 @@ from billing_core.model.money import Money
 from billing_core.model.ordering import Decision, Order, Provenance, Sighting, compare, decide
 from billing_core.model.plan import Plan, PlanCatalog
 from billing_core.model.state import TenantState
-from billing_core.model.subscription import ItemSnapshot, SubscriptionSnapshot, TenantSubscription
+from billing_core.model.subscription import (
+    ItemSnapshot,
+    SubscriptionSnapshot,
+    TenantSubscription,
+    merge_metered_prices,
+)
 from billing_core.model.time import Period, from_timestamp
 from billing_core.model.usage import UsageRecord, billed_usage
 
@@ -57,4 +62,5 @@ __all__ = [
     "compare",
     "decide",
     "from_timestamp",
+    "merge_metered_prices",
 ]

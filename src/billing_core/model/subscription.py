@@ -1,5 +1,6 @@
 """A tenant's subscription: what the provider last said of it, and for whom."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -86,6 +87,11 @@ class SubscriptionSnapshot:
         return not self.ended and not self.cancellation_scheduled
 
     @property
+    def metered_prices(self) -> Mapping[PriceId, str]:
+        """The metered prices among its items, each with the feature it bills."""
+        return {item.price_id: item.feature_key or item.price_id for item in self.items if item.usage_type == "metered"}
+
+    @property
     def current_period_start(self) -> datetime | None:
         """Latest start of the items. Source: Stripe's definition in the subscription list filters."""
         return max((item.period.start for item in self.items if item.period), default=None)
@@ -103,3 +109,19 @@ class TenantSubscription:
     tenant_id: TenantId
     snapshot: SubscriptionSnapshot
     provenance: Provenance
+    metered_prices: Mapping[PriceId, str] = attrs.field(factory=dict)
+    """Every metered price any of its events ever showed, with the feature it bills.
+
+    It only grows: an invoice bills the usage of items that are gone by the time it arrives.
+    """
+
+
+def merge_metered_prices(known: Mapping[PriceId, str], seen: Mapping[PriceId, str]) -> Mapping[PriceId, str]:
+    """Both taken together, the same whichever came first: of two features a name wins over the price's own id."""
+    if seen.items() <= known.items():
+        return known
+    merged = dict(known)
+    for price_id, feature_key in seen.items():
+        candidates = (merged.get(price_id, feature_key), feature_key)
+        merged[price_id] = min(candidates, key=lambda key: (key == price_id, key))
+    return merged

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from billing_core.model.identifiers import InvoiceId, ItemId, LineId, SubscriptionId, TenantId
-from billing_core.model.invoice import SubscriptionInvoice
+from billing_core.model.identifiers import InvoiceId, LineId, PriceId, SubscriptionId, TenantId
+from billing_core.model.invoice import InvoiceLine, SubscriptionInvoice
 from billing_core.model.time import Period
 
 
@@ -24,36 +24,39 @@ class UsageRecord:
     period: Period | None
 
 
-def billed_usage(invoice: SubscriptionInvoice, features: Mapping[ItemId, str]) -> tuple[UsageRecord, ...]:
+def billed_usage(invoice: SubscriptionInvoice, metered_prices: Mapping[PriceId, str]) -> tuple[UsageRecord, ...]:
     """Usage records of an invoice's metered lines; () while it is a draft, whose lines still change.
 
     Args:
         invoice: the invoice.
-        features: metered subscription items and their feature keys, for lines that do not say what they bill.
+        metered_prices: metered prices of its subscription and their features, for lines that do not say what they bill.
     """
     seen = invoice.snapshot
     if seen.status not in ("open", "paid", "uncollectible"):
         return ()
-    records = []
-    for line in seen.lines:
-        feature = line.feature_key if line.usage_type == "metered" else None
-        if feature is None and line.usage_type != "licensed" and line.subscription_item_id is not None:
-            feature = features.get(line.subscription_item_id)
-        if feature is None and line.usage_type == "metered":
-            feature = line.price_id
-        if feature is None or line.proration:
-            continue
-        records.append(
-            UsageRecord(
-                tenant_id=invoice.tenant_id,
-                invoice_id=seen.invoice_id,
-                line_id=line.line_id,
-                subscription_id=seen.subscription_id,
-                feature_key=feature,
-                quantity=line.quantity or 0,
-                amount=line.amount,
-                currency=seen.currency,
-                period=line.period,
-            )
+    return tuple(
+        UsageRecord(
+            tenant_id=invoice.tenant_id,
+            invoice_id=seen.invoice_id,
+            line_id=line.line_id,
+            subscription_id=seen.subscription_id,
+            feature_key=feature_key,
+            quantity=line.quantity or 0,
+            amount=line.amount,
+            currency=seen.currency,
+            period=line.period,
         )
-    return tuple(records)
+        for line in seen.lines
+        if not line.proration and (feature_key := _feature_key(line, metered_prices)) is not None
+    )
+
+
+def _feature_key(line: InvoiceLine, metered_prices: Mapping[PriceId, str]) -> str | None:
+    """The metered feature a line bills; None for other lines, and while nobody knows that it bills one."""
+    if line.usage_type == "licensed":
+        return None
+    if line.feature_key is not None:
+        return line.feature_key
+    if line.price_id is None:
+        return None
+    return metered_prices.get(line.price_id, line.price_id if line.usage_type == "metered" else None)
