@@ -199,11 +199,12 @@ class Ledger:
         return None
 
     def _apply(self, tenant_id: TenantId, work: Work, *, linked_here: bool) -> Outcome:
+        repeated = self._rests_on(work)
         folded = [self._fold_snapshot(tenant_id, snapshot, work) for snapshot in work.translation.snapshots]
         effect = _strongest(result.effect for result in folded)
         facts = [result.fact for result in folded if result.fact is not None]
         notice = work.translation.notice
-        if not facts and notice is not None and effect is not Effect.STALE:
+        if not facts and notice is not None and effect is not Effect.STALE and not repeated:
             facts = [notice_fact(notice)]
         if not facts and linked_here:
             facts = [LINKED]
@@ -215,6 +216,11 @@ class Ledger:
             tenant_id=tenant_id,
             sequence=sequence,
         )
+
+    def _rests_on(self, work: Work) -> bool:
+        """Whether this very event has been counted in before: a replay."""
+        known = [self._known(snapshot) for snapshot in work.translation.snapshots]
+        return any(held and held.provenance and work.event_id in held.provenance.event_ids for held in known)
 
     def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, work: Work) -> _Folded:
         match snapshot:
