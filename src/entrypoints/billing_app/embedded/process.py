@@ -100,7 +100,7 @@ class ServerProcess:
                     env=server_environment(os.environ),
                     pass_fds=(lock,),
                     start_new_session=True,
-                    preexec_fn=_stop_with_parent(self.server.kind.stop_signal),  # noqa: PLW1509 - one thread only, see there
+                    preexec_fn=stop_with_parent(self.server.kind.stop_signal),  # noqa: PLW1509 - one thread only, see there
                     **self._account.popen_arguments(),
                 )
             except OSError as exc:
@@ -145,7 +145,7 @@ def open_log(path: Path) -> BinaryIO:
     return open(descriptor, "ab", buffering=0)
 
 
-def _stop_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def stop_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     """A function for the child to call before exec: on Linux the kernel then sends `number` when the supervisor dies.
 
     The kernel means the thread that forked, so the supervisor starts servers from its only thread. Elsewhere a server
