@@ -1,7 +1,7 @@
 """One tenant's life as a customer: what it decides, what befalls it, and the events that follow.
 
-Sequences and groups of events within one second are Stripe's: a renewal drafts the invoice and moves the period at once,
-finalizes and charges an hour later; a failed charge marks the subscription past due in the same second.
+Sequences and groups of events within one second are Stripe's: a renewal drafts the invoice and moves the period at
+once, finalizes and charges an hour later; a failed charge marks the subscription past due in the same second.
 """
 
 from collections.abc import Iterator

@@ -7,10 +7,10 @@ from random import Random
 from typing import Any, Final
 
 import attrs
-from billing_stripe.testing import API_VERSIONS, BASIL, builders, encode, event, facts, make_id
 
 from billing_app.demo.account import Account, Happening, Profile, Subject
 from billing_app.demo.life import Life
+from billing_stripe.testing import API_VERSIONS, BASIL, builders, encode, event, facts, make_id
 
 OLD_VERSION: Final = "2024-06-20"
 NEW_VERSION: Final = API_VERSIONS[-1]
@@ -18,10 +18,12 @@ GENERATION: Final = timedelta(days=365)
 """How much time a generation of tenants lives through. Then others take over, so that nothing happens in the future."""
 _ARRIVALS: Final = timedelta(days=20)
 _FIRST_WORDS: Final = (
-    "amber blue coral dusty early fair grand humble iron jade keen lunar mellow north opal plain".split()
+    *("amber", "blue", "coral", "dusty", "early", "fair", "grand", "humble"),
+    *("iron", "jade", "keen", "lunar", "mellow", "north", "opal", "plain"),
 )
 _SECOND_WORDS: Final = (
-    "anvil beacon cedar delta ember falcon grove harbor island juniper kite ledger meadow nest".split()
+    *("anvil", "beacon", "cedar", "delta", "ember", "falcon", "grove"),
+    *("harbor", "island", "juniper", "kite", "ledger", "meadow", "nest"),
 )
 
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-from billing_stripe.testing import facts
 
 from billing_app.demo.account import Happening
 from billing_app.demo.catalogue import PLACES
+from billing_stripe.testing import facts
 
 Section = dict[str, Any]
 

@@ -1,0 +1,49 @@
+"""Secrets of one run, made for it and known to nobody else."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import attrs
+
+from billing_app.http.auth import issue_token
+from billing_app.http.sign_in import make_ticket
+from billing_app.secret import Secret
+from billing_app.settings import Settings
+from billing_core.model import TenantId
+
+_TOKEN_LIFE: Final = timedelta(hours=1)
+_TICKET_LIFE: Final = timedelta(minutes=15)
+_DEFAULTS: Final = Settings()
+
+
+def _secret(prefix: str = "") -> Secret:
+    return Secret(prefix + secrets.token_hex(32))
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """What the server and the player have to agree on."""
+
+    webhook: Secret = attrs.field(factory=lambda: _secret("whsec_"))
+    jwt: Secret = attrs.field(factory=_secret)
+    ticket: Secret = attrs.field(factory=_secret)
+    api_key: Secret = attrs.field(factory=lambda: _secret("sk_test_"))
+    """Has the form of a key for Stripe's test mode, so that the server knows which mode is its own."""
+
+    def token(self, tenant_id: str) -> str:
+        """A bearer token of one tenant."""
+        return issue_token(
+            secret=self.jwt,
+            audience=_DEFAULTS.jwt_audience,
+            issuer=_DEFAULTS.jwt_issuer,
+            tenant_id=TenantId(tenant_id),
+            role="viewer",
+            now=datetime.now(UTC),
+            ttl=_TOKEN_LIFE,
+        )
+
+    def sign_in_path(self, tenant_id: str) -> str:
+        """Path and query of a link that signs a browser in as one tenant, for some minutes."""
+        ticket = make_ticket(self.ticket, TenantId(tenant_id), expires_at=datetime.now(UTC) + _TICKET_LIFE)
+        return f"/demo/sign-in?ticket={ticket}"
