@@ -1,5 +1,6 @@
 """Every error of the billing loop: a stable code, and whether trying again can help."""
 
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -54,6 +55,43 @@ class EventBusUnavailableError(BillingError):
     """The bus did not take or give entries in time. The history in the repository is complete all the same."""
 
     code, retryable = "event_bus_unavailable", True
+
+
+# --- gateway ----------------------------------------------------------------------------------------------------
+
+
+class GatewayError(BillingError):
+    """The provider did not do what it was asked. The text names our operation, never what the provider wrote back."""
+
+    code = "gateway_error"
+
+
+class GatewayUnavailableError(GatewayError):
+    """The provider could not be reached, or kept failing until attempts or time ran out."""
+
+    code, retryable = "gateway_unavailable", True
+
+
+class GatewayRateLimitedError(GatewayError):
+    """The provider asks us to slow down, for longer than one call can wait. `retry_after` is what it asked for."""
+
+    code, retryable = "gateway_rate_limited", True
+
+    def __init__(self, *args: object, retry_after: timedelta | None = None) -> None:
+        super().__init__(*args)
+        self.retry_after = retry_after
+
+
+class GatewayUnauthorizedError(GatewayError):
+    """Our key is wrong, revoked, or may not do this. An operator mends the key or its permissions."""
+
+    code = "gateway_unauthorized"
+
+
+class GatewayRejectedError(GatewayError):
+    """The provider understood the request and refuses it: the same request will be refused again."""
+
+    code = "gateway_rejected"
 
 
 # --- folding ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import attrs
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent, Receipt, Translation
 from billing_core.model import (
     CustomerId,
+    EventId,
     InvoiceId,
     SubscriptionId,
     SubscriptionInvoice,
@@ -53,6 +54,47 @@ class EventTranslator(Protocol):
 
     def translate_previous(self, event: ProviderEvent) -> Translation | None:
         """What the object was before this event, where the event says so; None otherwise."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class FetchedEvent:
+    """What an event that names an object without showing it comes to once the provider was asked."""
+
+    snapshot_event_id: EventId | None
+    """The event that tells of the same fact and shows the object, where the provider makes both: they are one."""
+    translation: Translation | None
+    """The object as it is now, not as it was at the event; None when it does not exist any more."""
+
+
+class PaymentGateway(Protocol):
+    """Asks the provider how things stand now: where an event shows part of an object, or two cannot be ordered.
+
+    Every answer is None when the provider says that there is no such thing. A translation from here speaks of now, so
+    it never has `creation` or `notice`. Reading changes nothing, so any call may be repeated.
+
+    Raises: GatewayUnavailableError, GatewayRateLimitedError, GatewayUnauthorizedError, GatewayRejectedError. The
+    adapter has tried again already where that helps, and gives up after a time of its own.
+    """
+
+    async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
+        """The subscription with all of its items; an ended one too."""
+        ...
+
+    async def fetch_invoice(self, invoice_id: InvoiceId) -> Translation | None:
+        """The invoice with all of its lines, however many."""
+        ...
+
+    async def fetch_customer(self, customer_id: CustomerId) -> Translation | None:
+        """The customer; of a deleted one at least that it is deleted."""
+        ...
+
+    async def fetch_checkout_session(self, session_id: str) -> Translation | None:
+        """Whose customer somebody became in a checkout; ignored with a reason while nobody has completed it."""
+        ...
+
+    async def fetch_event(self, event_id: EventId) -> FetchedEvent | None:
+        """What an event that shows no object is about. Of snapshot events it knows nothing."""
         ...
 
 
