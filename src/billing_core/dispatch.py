@@ -145,20 +145,38 @@ class Dispatcher:
             try:
                 claims = await self._store.claim(limit=self._policy.batch, lease=self._policy.lease)
             except StoreUnavailableError:
-                claims = ()
+                await self._pause()
+                continue
             if claims:
                 await self.process(await self._without_company(claims))
             else:
                 await self._wait_for_due()
 
     async def _without_company(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """As many of the claims as may be tried together; the others go back uncounted."""
-        ordered = sorted(claims, key=lambda claim: claim.attempt)
-        together = [claim for index, claim in enumerate(ordered) if index < self._policy.companions(claim.attempt)]
-        if len(together) < len(ordered):
+        """As many of the claims as may be tried together; the others go back uncounted.
+
+        The one that has been due for longest is among them, whatever its attempt: fresh events that keep coming must
+        not put off for ever the one that has to be tried alone.
+        """
+        together: list[Claim] = []
+        apart: list[Claim] = []
+        most = self._policy.batch
+        for claim in claims:
+            limit = min(most, self._policy.companions(claim.attempt))
+            if len(together) < limit:
+                together.append(claim)
+                most = limit
+            else:
+                apart.append(claim)
+        if apart:
             with contextlib.suppress(StoreUnavailableError):
-                await self._store.release(ordered[len(together) :])
+                await self._store.release(apart)
         return together
+
+    async def _pause(self) -> None:
+        """Wait for a poll's time: a store that is away can neither be asked nor say when it is back."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), self._policy.poll.total_seconds())
 
     async def _wait_for_due(self) -> None:
         hints = [
@@ -188,14 +206,21 @@ class Dispatcher:
         """
         started = time.monotonic()
         result = _Processed()
-        while True:
+        groups = [claims] if claims else []
+        while groups:
             try:
-                result = await self._apply(claims)
-                break
+                done = await self._apply(groups[-1])
             except StoreUnavailableError:
                 if self._stopping.is_set() or time.monotonic() - started > self._policy.lease.total_seconds():
                     break
                 await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - spreads load
+                continue
+            group = groups.pop()
+            if done is None:
+                middle = len(group) // 2
+                groups += [group[middle:], group[:middle]]
+            else:
+                result = result.plus(done)
         if result.events:
             self._publish(result.events)
         if result.linked:
@@ -211,8 +236,8 @@ class Dispatcher:
         )
         return result.outcomes
 
-    async def _apply(self, claims: Sequence[Claim]) -> "_Processed":
-        """Apply a batch; one that fails is halved until the failing event stands alone."""
+    async def _apply(self, claims: Sequence[Claim]) -> "_Processed | None":
+        """Apply a group of events together. None if one of them failed: halved, it will stand alone in the end."""
         try:
             if len(claims) == 1 and claims[0].attempt > self._policy.max_attempts:
                 return await self._bury(claims[0], "bug", "No attempt ever came back: it may kill its process.")
@@ -221,10 +246,7 @@ class Dispatcher:
         except StoreUnavailableError:
             raise
         except Exception as error:
-            if len(claims) == 1:
-                return await self._fail(claims[0], error)
-        middle = len(claims) // 2
-        return (await self._apply(claims[:middle])).plus(await self._apply(claims[middle:]))
+            return await self._fail(claims[0], error) if len(claims) == 1 else None
 
     def _translate(self, claim: Claim) -> Translation:
         refused = self._scope.refuses(claim)
