@@ -1,0 +1,167 @@
+"""No content makes translation fail, and none gets through that a database or a browser would choke on."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from billing_core.events import ProviderEvent, Translation
+from billing_core.model import SubscriptionSnapshot
+from billing_stripe.testing import API_VERSIONS, builders, facts
+from billing_stripe.translate import TRANSLATORS, StripeTranslator
+
+MakeEvent = Callable[..., ProviderEvent]
+
+TRANSLATOR = StripeTranslator()
+VERSIONS = st.sampled_from(["2020-08-27", "2025-02-24.acacia", API_VERSIONS[-1]])
+AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+END_OF_TIME = datetime(3000, 1, 1, tzinfo=UTC)
+ODD_INTEGERS = st.sampled_from([-1, 0, 2**31, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**64, 10**40])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | ODD_INTEGERS | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "data", "object", "price", "metadata", "tenant_id", "x"]), inner)
+    ),
+    max_leaves=6,
+)
+with_fixtures = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value within a JSON value, itself included."""
+    yield path
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield from places(member, (*path, key))
+
+
+def damaged(value: Any, path: tuple[Any, ...], other: object) -> Any:
+    """The same JSON value with another one in one place."""
+    if not path:
+        return other
+    step, *rest = path
+    copy = list(value) if isinstance(value, list) else dict(value)
+    copy[step] = damaged(value[step], tuple(rest), other)
+    return copy
+
+
+def scalars(part: object) -> Iterator[object]:
+    """Every scalar in nested tuples."""
+    if isinstance(part, tuple):
+        for member in part:
+            yield from scalars(member)
+    else:
+        yield part
+
+
+def assert_fit_for_use(translation: Translation) -> None:
+    for value in scalars(attrs.astuple(translation, retain_collection_types=True)):
+        if isinstance(value, str):
+            assert "\x00" not in value
+            assert len(value.encode()) <= 20_000
+        elif isinstance(value, int):
+            assert -(2**63) <= value < 2**63
+        elif isinstance(value, datetime):
+            assert value < END_OF_TIME
+    for name in translation.missing:
+        assert name.replace(".", "").replace("_", "").isalnum()
+    if translation.ignored is not None:
+        assert (translation.snapshots, translation.notice) == ((), None)
+
+
+def rendered(type: str, version: str, subscription: facts.Subscription, invoice: facts.Invoice) -> dict[str, Any]:
+    match TRANSLATORS[type].object_kind:
+        case "subscription":
+            return builders.subscription(subscription, version)
+        case "invoice":
+            return builders.invoice(invoice, version)
+        case "customer":
+            return builders.customer(facts.Customer(customer_id="cus_1", created_at=AT), version)
+        case _:
+            session = facts.CheckoutSession(
+                session_id="cs_1", created_at=AT, customer_id="cus_1", subscription_id="sub_1"
+            )
+            return builders.checkout_session(session, version)
+
+
+@with_fixtures
+@given(data=st.data(), type=st.sampled_from(sorted(TRANSLATORS)), version=VERSIONS, other=ANYTHING)
+def test_any_value_in_any_place_is_survived(
+    make_event: MakeEvent,
+    subscription: facts.Subscription,
+    invoice: facts.Invoice,
+    data: st.DataObject,
+    type: str,
+    version: str,
+    other: object,
+) -> None:
+    """One field at a time holds arbitrary JSON: the object, its previous attributes, anything below."""
+    shown = rendered(type, version, subscription, invoice)
+    broken = damaged(shown, data.draw(st.sampled_from(list(places(shown)))), other)
+    body = json.dumps({"object": "event", "data": {"object": broken, "previous_attributes": data.draw(ANYTHING)}})
+    event = make_event(type, {}, body=body.encode())
+    assert_fit_for_use(TRANSLATOR.translate(event))
+    previous = TRANSLATOR.translate_previous(event)
+    if previous is not None:
+        assert_fit_for_use(previous)
+
+
+@with_fixtures
+@given(data=st.data(), version=VERSIONS, other=ANYTHING)
+def test_any_previous_value_is_survived(
+    make_event: MakeEvent, invoice: facts.Invoice, data: st.DataObject, version: str, other: object
+) -> None:
+    """What an update claims to have overwritten is as arbitrary as the rest."""
+    shown = builders.invoice(invoice, version)
+    previous = damaged(shown, data.draw(st.sampled_from(list(places(shown))[1:])), other)
+    translation = TRANSLATOR.translate_previous(make_event("invoice.updated", shown, previous=previous))
+    if translation is not None:
+        assert_fit_for_use(translation)
+
+
+def test_hundreds_of_items_are_read(make_event: MakeEvent, subscription: facts.Subscription) -> None:
+    """Far beyond what Stripe allows, in order of their ids."""
+    items = tuple(attrs.evolve(subscription.items[0], item_id=f"si_{n:03}") for n in range(300))
+    shown = builders.subscription(attrs.evolve(subscription, items=items[::-1]), API_VERSIONS[-1])
+    (seen,) = TRANSLATOR.translate(make_event("customer.subscription.updated", shown)).snapshots
+    assert isinstance(seen, SubscriptionSnapshot)
+    assert [item.item_id for item in seen.items] == [item.item_id for item in items]
+
+
+@pytest.mark.parametrize("type", ["payout.paid", "account.updated", "", "customer.subscription", "invoice.paid "])
+def test_a_type_that_is_not_in_the_table_is_ignored(make_event: MakeEvent, type: str) -> None:
+    """Stripe has hundreds, and adds more."""
+    assert TRANSLATOR.translate(make_event(type, {"object": "payout"})) == Translation(ignored="unhandled_type")
+
+
+@pytest.mark.parametrize(
+    "type", ["v1.billing.meter.no_meter_found", "v1.customer.subscription.updated", "invoice.paid"]
+)
+def test_a_thin_event_is_told_by_its_object(make_event: MakeEvent, type: str) -> None:
+    """It shows nothing that could be read, whatever it is called."""
+    body = b'{"object": "v2.core.event", "data": {"object": {"object": "invoice"}}}'
+    assert TRANSLATOR.translate(make_event(type, {}, body=body)) == Translation(ignored="thin")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "unreadable_body"),
+        (b"[]", "unreadable_body"),
+        (b"{}", "unreadable_object"),
+        (b'{"data": 7}', "unreadable_object"),
+        (b'{"data": {"object": []}}', "unreadable_object"),
+        (b'{"data": {"object": {}}}', "unreadable_object"),
+        (b'{"data": {"object": {"object": "subscription"}}}', "unexpected_object"),
+    ],
+)
+def test_a_body_that_shows_no_invoice_is_ignored(make_event: MakeEvent, body: bytes, reason: str) -> None:
+    """The type alone does not tell the object."""
+    translation = TRANSLATOR.translate(make_event("invoice.paid", {}, body=body))
+    assert (translation.ignored, translation.snapshots) == (reason, ())
