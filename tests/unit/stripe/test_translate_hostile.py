@@ -52,8 +52,8 @@ def damaged(value: Any, path: tuple[Any, ...], other: object) -> Any:
 
 
 def scalars(part: object) -> Iterator[object]:
-    """Every scalar in nested tuples."""
-    if isinstance(part, tuple):
+    """Every scalar in nested tuples and lists."""
+    if isinstance(part, (tuple, list)):
         for member in part:
             yield from scalars(member)
     else:
@@ -61,7 +61,7 @@ def scalars(part: object) -> Iterator[object]:
 
 
 def assert_fit_for_use(translation: Translation) -> None:
-    for value in scalars(attrs.astuple(translation, retain_collection_types=True)):
+    for value in scalars(attrs.astuple(translation)):
         if isinstance(value, str):
             assert "\x00" not in value
             assert len(value.encode()) <= 20_000
