@@ -11,6 +11,7 @@ from billing_app.cli.lazy import LazyCommand, LazyGroup
 from billing_app.errors import OperatorError
 
 COMMANDS: Mapping[str, LazyCommand] = {
+    "demo": LazyCommand("billing_app.cli.demo:demo", "Play believable Stripe traffic through a local server."),
     "embedded": LazyCommand(
         "billing_app.cli.embedded:embedded", "Start, stop and inspect the local Postgres and Valkey."
     ),
