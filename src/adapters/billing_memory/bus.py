@@ -54,6 +54,23 @@ class MemoryEventBus:
         self._logs.clear()
 
 
+class NullEventBus:
+    """EventBus where nobody listens: takes every message and keeps none. Bound while the stream is switched off."""
+
+    async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
+        """See EventBus."""
+        return {event.tenant_id: event.sequence for event in events}
+
+    async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+        """See EventBus: the log has nothing."""
+        return ()
+
+    async def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
+        """See EventBus: there is nothing to hear."""
+        yield ()
+        await asyncio.Event().wait()
+
+
 class _Follower:
     """What one follower has not read yet."""
 
@@ -73,3 +90,20 @@ class _Follower:
         if len(unread) > self._backlog:
             raise EventBusUnavailableError("follow: too far behind")
         return unread
+
+
+class DiscardingEventBus:
+    """Takes every message and keeps none: for a deployment that does not stream. The history is in the repository."""
+
+    async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
+        """See EventBus; what reaches furthest is what was just given."""
+        return {event.tenant_id: event.sequence for event in events}
+
+    async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+        """See EventBus; there is never anything."""
+        return ()
+
+    async def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
+        """See EventBus; listens for ever and hears nothing."""
+        yield ()
+        await asyncio.Event().wait()

@@ -1,1 +1,224 @@
-"""The composition root: the only module that names adapters."""
+"""The composition root: the only module that names adapters, and the only place where objects are put together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+import asyncpg
+from dependency_injector import containers, providers
+
+from billing_app.embedded import resolve_servers
+from billing_app.http.auth import JwtAuthenticator
+from billing_app.http.services import Probe, Services
+from billing_app.settings import PlanPrices, Settings
+from billing_app.worker import Worker
+from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.intake import Intake
+from billing_core.errors import ConfigurationError
+from billing_core.model import AccessPolicy, Plan, PlanCatalog, PriceId, TenantId
+from billing_core.ports import Clock
+from billing_core.publishing import Publisher, PublishPolicy
+from billing_core.service import BillingService
+from billing_memory.bus import NullEventBus
+from billing_memory.clock import SystemClock
+from billing_postgres.migrate import migrate, pending
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.store import PostgresEventStore
+from billing_redis.bus import RedisEventBus
+from billing_stripe.signature import StripeWebhookVerifier
+from billing_stripe.translate import StripeTranslator
+from billing_telemetry.metrics import Metrics
+
+
+def _intake(
+    settings: Settings, clock: Clock, store: PostgresEventStore, dispatcher: Dispatcher, metrics: Metrics
+) -> Intake | None:
+    """Nothing is taken in while billing is switched off; the secrets may be missing then."""
+    if not settings.enable_billing:
+        return None
+    secrets = [secret.reveal() for secret in settings.stripe_webhook_secrets]
+    return Intake(
+        verifier=StripeWebhookVerifier(secrets, tolerance=settings.stripe_webhook_tolerance, clock=clock),
+        store=store,
+        handoff=dispatcher if settings.enable_retry_worker else None,
+        observe=metrics.received,
+    )
+
+
+def _catalog(prices: Mapping[str, PlanPrices]) -> PlanCatalog:
+    return PlanCatalog(
+        tuple(
+            Plan(
+                plan_code=code,
+                base_prices=tuple(map(PriceId, plan.base)),
+                seat_prices=tuple(map(PriceId, plan.seat)),
+                metered_prices={feature: PriceId(price) for feature, price in plan.metered.items()},
+            )
+            for code, plan in prices.items()
+        )
+    )
+
+
+def _scope(settings: Settings) -> Scope:
+    return Scope(livemode=bool(settings.livemode), account=settings.stripe_account_id or "")
+
+
+def _dispatch_policy(settings: Settings) -> DispatchPolicy:
+    return DispatchPolicy(
+        batch=settings.dispatch_batch,
+        lease=settings.dispatch_lease,
+        max_attempts=settings.dispatch_max_attempts,
+        backoff_base=settings.dispatch_backoff_base,
+        backoff_cap=settings.dispatch_backoff_cap,
+        poll=settings.dispatch_poll,
+    )
+
+
+def _publish_policy(settings: Settings) -> PublishPolicy:
+    return PublishPolicy(batch=settings.publish_batch, poll=settings.publish_poll)
+
+
+class Container(containers.DeclarativeContainer):
+    """One process's objects. What has to be opened comes in ready; the rest is made here, without waiting."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    store = providers.Dependency(instance_of=PostgresEventStore)
+    repository = providers.Dependency(instance_of=PostgresRepository)
+    outbox = providers.Dependency(instance_of=PostgresOutbox)
+    bus = providers.Dependency()
+    """A RedisEventBus, or a NullEventBus where the stream is switched off."""
+    probes = providers.Dependency(instance_of=dict)
+
+    clock = providers.Singleton(SystemClock)
+    metrics = providers.Singleton(Metrics)
+    translator = providers.Singleton(StripeTranslator)
+    policy = providers.Singleton(AccessPolicy, past_due_grace=settings.provided.past_due_grace)
+    service = providers.Singleton(
+        BillingService,
+        repository=repository,
+        translator=translator,
+        catalog=providers.Singleton(_catalog, settings.provided.stripe_product_price_map),
+        policy=policy,
+        clock=clock,
+    )
+    publisher = providers.Singleton(
+        Publisher,
+        repository=repository,
+        outbox=outbox,
+        bus=bus,
+        policy=providers.Singleton(_publish_policy, settings),
+        observe=metrics.provided.published,
+    )
+    dispatcher = providers.Singleton(
+        Dispatcher,
+        store=store,
+        translator=translator,
+        service=service,
+        scope=providers.Singleton(_scope, settings),
+        policy=providers.Singleton(_dispatch_policy, settings),
+        publish=publisher.provided.offer,
+        observe=metrics.provided.processed,
+    )
+    worker = providers.Singleton(Worker, dispatcher=dispatcher, publisher=publisher)
+    intake = providers.Singleton(_intake, settings, clock, store, dispatcher, metrics)
+    services = providers.Singleton(
+        Services,
+        settings=settings,
+        intake=intake,
+        repository=repository,
+        bus=bus,
+        policy=policy,
+        clock=clock,
+        metrics=metrics,
+        authenticator=providers.Singleton(
+            JwtAuthenticator,
+            secrets=settings.provided.jwt_secrets,
+            audience=settings.provided.jwt_audience,
+            issuer=settings.provided.jwt_issuer,
+        ),
+        probes=probes,
+        demo_ticket_secret=settings.provided.demo_ticket_secret,
+    )
+
+
+@asynccontextmanager
+async def open_container(settings: Settings, *, application_name: str) -> AsyncIterator[Container]:
+    """Open what a process needs, in order, and close it in reverse.
+
+    Local servers are started for URLs that are not set, and their schema is brought up to date; that of a database of
+    the operator's has to be. Raises ConfigurationError and OperatorError, saying what to do.
+    """
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(settings))
+        await _prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        database = Database(
+            url=urls.database_url.reveal(),
+            application_name=application_name,
+            acquire_timeout=settings.db_acquire_timeout,
+            statement_timeout=settings.db_statement_timeout,
+            lock_timeout=settings.db_lock_timeout,
+        )
+        writers = await _open_pool(stack, database, settings.db_pool_size)
+        readers = await _open_pool(stack, database, settings.db_pool_size)
+        store = PostgresEventStore(
+            database,
+            writers,
+            flushes=settings.store_flushes,
+            batch=settings.store_batch,
+            queue_limit=settings.store_queue_limit,
+            timeout=settings.store_timeout,
+        )
+        repository = PostgresRepository(database, writers, readers=readers)
+        probes: dict[str, Probe] = {"database": lambda: _ask(repository)}
+        bus: RedisEventBus | NullEventBus = NullEventBus()
+        if settings.enable_stream and urls.redis_url is not None:
+            bus = await stack.enter_async_context(_redis_bus(settings, urls.redis_url.reveal()))
+            await bus.check()
+            probes["bus"] = bus.ping
+        container = Container(
+            settings=settings,
+            store=await stack.enter_async_context(store),
+            repository=repository,
+            outbox=PostgresOutbox(database, writers),
+            bus=bus,
+            probes=probes,
+        )
+        container.check_dependencies()
+        yield container
+
+
+async def _prepare_schema(database_url: str, *, ours: bool) -> None:
+    if ours:
+        await migrate(database_url)
+        return
+    names = [migration.name for migration in await pending(database_url)]
+    if names:
+        raise ConfigurationError(
+            f"the database lacks {len(names)} migrations ({names[0]} first): run `billing migrate`"
+        )
+
+
+async def _open_pool(stack: AsyncExitStack, database: Database, size: int) -> "asyncpg.Pool[asyncpg.Record]":
+    """A pool whose connections are closed politely at the end, or dropped when the server does not answer."""
+    pool = await database.open_pool(size=size)
+
+    async def close() -> None:
+        try:
+            async with asyncio.timeout(2):
+                await pool.close()
+        except (TimeoutError, OSError):
+            pool.terminate()
+
+    stack.push_async_callback(close)
+    return pool
+
+
+def _redis_bus(settings: Settings, url: str) -> AbstractAsyncContextManager[RedisEventBus]:
+    return RedisEventBus.open(
+        url, timeout=settings.redis_timeout, shards=settings.stream_shards, log_length=settings.stream_maxlen
+    )
+
+
+async def _ask(repository: PostgresRepository) -> None:
+    await repository.sequence(TenantId("readiness"))

@@ -11,6 +11,8 @@ from billing_app.cli.lazy import LazyCommand, LazyGroup
 from billing_app.errors import OperatorError
 
 COMMANDS: Mapping[str, LazyCommand] = {
+    "serve": LazyCommand("billing_app.cli.serve:serve", "Take webhooks, serve the API, the stream and the page."),
+    "worker": LazyCommand("billing_app.cli.serve:worker", "Process stored events without taking any in."),
     "demo": LazyCommand("billing_app.cli.demo:demo", "Play believable Stripe traffic through a local server."),
     "embedded": LazyCommand(
         "billing_app.cli.embedded:embedded", "Start, stop and inspect the local Postgres and Valkey."
@@ -34,11 +36,11 @@ def main() -> None:
     except OperatorError as exc:
         _end(str(exc), exc.exit_code)
     except Exception as exc:
-        from billing_core.errors import BillingError
+        from billing_core.errors import BillingError, ConfigurationError
 
         if not isinstance(exc, BillingError):
             raise
-        _end(f"{exc.code}: {exc}", 1)
+        _end(f"{exc.code}: {exc}", 2 if isinstance(exc, ConfigurationError) else 1)
 
 
 def _end(message: str, status: int) -> None:

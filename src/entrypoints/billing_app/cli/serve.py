@@ -1,0 +1,54 @@
+"""`billing serve` and `billing worker`."""
+
+from __future__ import annotations
+
+import attrs
+import click
+
+from billing_app.settings import Settings
+
+
+@click.command()
+@click.option("--host", help="Address to listen on. Default: BILLING_HOST, else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: BILLING_PORT, else 8080.")
+@click.option("--no-worker", is_flag=True, help="Leave processing to `billing worker`.")
+def serve(host: str | None, port: int | None, no_worker: bool) -> None:
+    """Take webhooks and serve the API, the stream and the activity page.
+
+    Without DATABASE_URL and REDIS_URL it starts a local Postgres and Valkey. SIGTERM ends it in an orderly way.
+    """
+    settings = Settings.load()
+    if host is not None:
+        settings = attrs.evolve(settings, host=host)
+    if port is not None:
+        settings = attrs.evolve(settings, port=port)
+    if no_worker:
+        settings = attrs.evolve(settings, enable_retry_worker=False)
+    _configure(settings)
+    from billing_app import process, server
+
+    process.run(server.serve(settings))
+
+
+@click.command()
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=1, show_default=True, help="Batches worked on at a time."
+)
+def worker(concurrency: int) -> None:
+    """Process stored events: those no server took over, and those that are due again.
+
+    Run as many as you like. SIGTERM ends it in an orderly way.
+    """
+    settings = Settings.load()
+    _configure(settings)
+    from billing_app import process, server
+
+    process.run(server.work(settings, concurrency=concurrency))
+
+
+def _configure(settings: Settings) -> None:
+    for warning in settings.warnings:
+        click.echo(f"billing: {warning}", err=True)
+    from billing_app.container import configure_logging
+
+    configure_logging(settings)
