@@ -15,14 +15,14 @@ from billing_core.events import Notice, ProviderEvent, Translation
 from billing_stripe.parsing import parse_json
 from billing_stripe.signature import THIN_EVENT
 from billing_stripe.translate import reasons
-from billing_stripe.translate.checkout import read_completed_checkout
+from billing_stripe.translate.checkout import read_checkout, read_completed_checkout
 from billing_stripe.translate.customer import read_customer, read_deleted_customer
 from billing_stripe.translate.invoice import read_deleted_invoice, read_invoice, read_upcoming_invoice
 from billing_stripe.translate.previous import overlay
 from billing_stripe.translate.reading import Reader
 from billing_stripe.translate.subscription import read_deleted_subscription, read_subscription
 
-__all__ = ["TRANSLATORS", "StripeTranslator", "Translator"]
+__all__ = ["TRANSLATORS", "StripeTranslator", "Translator", "translate_object"]
 
 
 @attrs.frozen
@@ -74,6 +74,20 @@ TRANSLATORS: Mapping[str, Translator] = MappingProxyType(
         "checkout.session.async_payment_succeeded": _CHECKOUT,  # the same link, for slow ways to pay
     }
 )
+
+
+_BY_KIND: Mapping[object, Translator] = MappingProxyType(
+    {
+        translator.object_kind: translator
+        for translator in (_SUBSCRIPTION, _INVOICE, _CUSTOMER, Translator("checkout.session", read_checkout))
+    }
+)
+
+
+def translate_object(shown: Mapping[str, object]) -> Translation:
+    """What an object says that the API showed on request: how it is, not what happened to it."""
+    translator = _BY_KIND.get(shown.get("object"))
+    return Translation(ignored=reasons.UNEXPECTED_OBJECT) if translator is None else _translate(translator, shown)
 
 
 class StripeTranslator:

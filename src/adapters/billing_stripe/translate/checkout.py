@@ -2,7 +2,7 @@
 
 from billing_core.events import Translation
 from billing_stripe.translate.reading import Reader
-from billing_stripe.translate.reasons import NO_CUSTOMER
+from billing_stripe.translate.reasons import NO_CUSTOMER, UNFINISHED_CHECKOUT
 
 
 def read_completed_checkout(seen: Reader) -> Translation:
@@ -16,3 +16,10 @@ def read_completed_checkout(seen: Reader) -> Translation:
         return Translation(ignored=NO_CUSTOMER)
     hint = seen.tenant_in_metadata() or seen.tenant("client_reference_id")
     return Translation(customer_id=customer_id, tenant_hint=hint)
+
+
+def read_checkout(seen: Reader) -> Translation:
+    """A session in whatever state: before it is completed nobody has become anybody's customer."""
+    if seen.word("status") != "complete":
+        return Translation(ignored=UNFINISHED_CHECKOUT)
+    return read_completed_checkout(seen)

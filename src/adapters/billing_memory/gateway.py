@@ -1,0 +1,56 @@
+"""A payment provider in process: it knows what a test tells it."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from billing_core.errors import GatewayError
+from billing_core.events import Translation
+from billing_core.model import CustomerId, EventId, InvoiceId, SubscriptionId
+from billing_core.ports import FetchedEvent
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class MemoryGateway:
+    """A `PaymentGateway` that answers from five mappings, which tests fill and empty as they like."""
+
+    def __init__(self) -> None:
+        self.subscriptions: dict[SubscriptionId, Translation] = {}
+        self.invoices: dict[InvoiceId, Translation] = {}
+        self.customers: dict[CustomerId, Translation] = {}
+        self.checkout_sessions: dict[str, Translation] = {}
+        self.events: dict[EventId, FetchedEvent] = {}
+        self.asked: list[str] = []
+        """The ids that were asked for, failed calls included."""
+        self._failures: list[GatewayError] = []
+
+    def fail(self, error: GatewayError, *, times: int = 1) -> None:
+        """Let the next calls fail; failures asked for before come first."""
+        self._failures += [error] * times
+
+    async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
+        """The subscription as it was put here."""
+        return self._answer(self.subscriptions, subscription_id)
+
+    async def fetch_invoice(self, invoice_id: InvoiceId) -> Translation | None:
+        """The invoice as it was put here."""
+        return self._answer(self.invoices, invoice_id)
+
+    async def fetch_customer(self, customer_id: CustomerId) -> Translation | None:
+        """The customer as it was put here."""
+        return self._answer(self.customers, customer_id)
+
+    async def fetch_checkout_session(self, session_id: str) -> Translation | None:
+        """The checkout session as it was put here."""
+        return self._answer(self.checkout_sessions, session_id)
+
+    async def fetch_event(self, event_id: EventId) -> FetchedEvent | None:
+        """The event as it was put here."""
+        return self._answer(self.events, event_id)
+
+    def _answer(self, known: Mapping[K, V], name: K) -> V | None:
+        self.asked.append(str(name))
+        if self._failures:
+            raise self._failures.pop(0)
+        return known.get(name)

@@ -1,0 +1,108 @@
+"""The payment gateway on Stripe: call, translate, map."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from billing_core.events import Translation
+from billing_core.model import CustomerId, EventId, InvoiceId, SubscriptionId
+from billing_core.ports import FetchedEvent
+from billing_stripe.client import ApiClient, Json
+from billing_stripe.translate import reasons, translate_object
+
+_PAGE: Final = 100
+"""The largest that Stripe gives."""
+
+
+class StripeGateway:
+    """A `PaymentGateway`. What it fetches has the shape of the API version that its client pins."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
+        """The subscription; items beyond those it shows are read page by page."""
+        shown = await self._get("fetch_subscription", "/v1/subscriptions", subscription_id)
+        if shown is None:
+            return None
+        whole = await self._completed(
+            "fetch_subscription_items", shown, "items", "/v1/subscription_items", {"subscription": subscription_id}
+        )
+        return _translated(whole)
+
+    async def fetch_invoice(self, invoice_id: InvoiceId) -> Translation | None:
+        """The invoice; lines beyond the ten it shows are read page by page."""
+        shown = await self._get("fetch_invoice", "/v1/invoices", invoice_id)
+        if shown is None:
+            return None
+        lines = f"/v1/invoices/{quote(invoice_id, safe='')}/lines"
+        return _translated(await self._completed("fetch_invoice_lines", shown, "lines", lines, {}))
+
+    async def fetch_customer(self, customer_id: CustomerId) -> Translation | None:
+        """The customer; of a deleted one Stripe shows a stump that says so."""
+        return _translated(await self._get("fetch_customer", "/v1/customers", customer_id))
+
+    async def fetch_checkout_session(self, session_id: str) -> Translation | None:
+        """The checkout session."""
+        return _translated(await self._get("fetch_checkout_session", "/v1/checkout/sessions", session_id))
+
+    async def fetch_event(self, event_id: EventId) -> FetchedEvent | None:
+        """A thin event and what its object is now."""
+        event = await self._get("fetch_event", "/v2/core/events", event_id)
+        if event is None:
+            return None
+        twin = event.get("snapshot_event")
+        return FetchedEvent(
+            snapshot_event_id=EventId(twin) if isinstance(twin, str) and twin else None,
+            translation=await self._fetch_related(event.get("related_object")),
+        )
+
+    async def _fetch_related(self, related: object) -> Translation | None:
+        """An object by its type and id. Never by the address that stands beside them: it would get our key."""
+        match related:
+            case {"type": "subscription", "id": str(name)}:
+                return await self.fetch_subscription(SubscriptionId(name))
+            case {"type": "invoice", "id": str(name)}:
+                return await self.fetch_invoice(InvoiceId(name))
+            case {"type": "customer", "id": str(name)}:
+                return await self.fetch_customer(CustomerId(name))
+            case {"type": "checkout.session", "id": str(name)}:
+                return await self.fetch_checkout_session(name)
+        return Translation(ignored=reasons.UNHANDLED_TYPE)
+
+    async def _get(self, operation: str, collection: str, name: str) -> Json | None:
+        """A member of a collection. Names that would lead elsewhere, as an empty one does, name nothing."""
+        if name in ("", ".", ".."):
+            return None
+        return await self._client.get(operation, f"{collection}/{quote(name, safe='')}")
+
+    async def _completed(self, operation: str, owner: Json, key: str, path: str, params: Json) -> Json | None:
+        """An object with the whole of the list of which it shows the beginning; None when it is gone meanwhile."""
+        listed = owner.get(key)
+        if not isinstance(listed, dict) or not listed.get("has_more"):
+            return owner
+        members = _by_id(listed)
+        has_more = True
+        while has_more and members:
+            cursor = {"limit": _PAGE, "starting_after": next(reversed(members))}
+            page = await self._client.get(operation, path, {**params, **cursor})
+            if page is None:
+                return None
+            added = _by_id(page)
+            if not added.keys() - members.keys():
+                break  # a list that says it goes on and does not is left incomplete, as it came
+            members |= added
+            has_more = bool(page.get("has_more"))
+        return {**owner, key: {**listed, "data": [*members.values()], "has_more": has_more}}
+
+
+def _by_id(listed: Mapping[str, Any]) -> dict[str, object]:
+    """The members of a list under their ids, in its order."""
+    data = listed.get("data")
+    if not isinstance(data, list):
+        return {}
+    return {member["id"]: member for member in data if isinstance(member, dict) and isinstance(member.get("id"), str)}
+
+
+def _translated(shown: Json | None) -> Translation | None:
+    return None if shown is None else translate_object(shown)
