@@ -1,0 +1,14 @@
+"""A small Stripe that runs in the test: it knows the facts it was given, and fails when told to.
+
+async with fake_stripe() as fake:
+    fake.put(facts.Customer(customer_id="cus_1", ...))
+    fake.fail("/v1/customers/*", faults.rate_limited(retry_after=1), times=2)
+    async with open_client(secret_key=fake.secret_key, api_version=..., base_url=fake.url) as client:
+        ...
+"""
+
+from billing_stripe.testing.fake import faults
+from billing_stripe.testing.fake.server import FakeStripe, Received, fake_stripe
+from billing_stripe.testing.fake.state import Fact, State
+
+__all__ = ["Fact", "FakeStripe", "Received", "State", "fake_stripe", "faults"]
