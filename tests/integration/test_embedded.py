@@ -379,6 +379,32 @@ class TestResolve:
 
 
 class TestMachines:
+    @pytest.mark.parametrize(
+        ("settings", "outcome"),
+        [
+            ("database_url=Secret('postgresql://a/b'), redis_url=Secret('redis://a')", "urls"),
+            ("", "EmbeddedUnavailableError docker compose"),
+        ],
+    )
+    def test_a_system_that_is_no_unix_needs_given_servers(self, settings: str, outcome: str, tmp_path: Path) -> None:
+        """There, nothing of the local servers is imported when both URLs are given; otherwise the error says so."""
+        program = f"""
+import asyncio, sys
+sys.modules["fcntl"] = sys.modules["pwd"] = None
+from billing_app.embedded import EmbeddedUnavailableError, resolve_servers
+from billing_app.settings import Secret, Settings
+async def main():
+    try:
+        async with resolve_servers(Settings({settings})):
+            print("urls")
+    except EmbeddedUnavailableError as exc:
+        print("EmbeddedUnavailableError", "docker compose" if "docker compose up" in str(exc) else exc)
+asyncio.run(main())
+"""
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert done.stdout == f"{outcome}\n"
+
     def test_no_server_runs_as_root(self, data_dir: Path, home: Home) -> None:
         """Postgres refuses to; under root both run as `nobody`, otherwise as the user who started them."""
         with embedded_servers_sync(data_dir):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import re
 import shutil
@@ -48,7 +47,6 @@ class Installation:
 
 def find_postgres() -> Installation:
     """Raises: EmbeddedUnavailableError, with what to do, when there is no Postgres on this machine."""
-    _refuse_windows()
     found = _postgres_from_wheel() or _postgres_from_system()
     if found is None:
         raise EmbeddedUnavailableError(f"No PostgreSQL was found. {_REMEDY.format(variable='DATABASE_URL')}")
@@ -57,7 +55,6 @@ def find_postgres() -> Installation:
 
 def find_valkey() -> Installation:
     """Raises: EmbeddedUnavailableError, with what to do, when there is neither Valkey nor Redis on this machine."""
-    _refuse_windows()
     found = _valkey_from_wheel() or _valkey_from_system()
     if found is None:
         raise EmbeddedUnavailableError(f"No Valkey or Redis was found. {_REMEDY.format(variable='REDIS_URL')}")
@@ -74,13 +71,6 @@ def postgres_major_version(installation: Installation) -> int:
             f"{command[0]} does not run here: {answer.stderr.strip() or answer.stdout.strip()}"
         )
     return int(version.group(1))
-
-
-def _refuse_windows() -> None:
-    if os.name == "nt":
-        raise EmbeddedUnavailableError(
-            "The local servers need Linux or macOS. Run `docker compose up -d` and set DATABASE_URL and REDIS_URL."
-        )
 
 
 def _package_folder(name: str) -> Path | None:

@@ -20,11 +20,13 @@ from billing_app.embedded.home import Home, SupervisorRecord
 from billing_app.embedded.lock import ServerLock, command_line
 from billing_app.embedded.process import START_SECONDS, open_log, server_environment, tail
 from billing_app.embedded.servers import ALL_SERVERS, KINDS
-from billing_app.embedded.urls import ServerUrls, local_urls
+from billing_app.embedded.urls import POSTGRES, VALKEY, ServerUrls
+from billing_app.secret import Secret
 
 _STOP_SECONDS = 30.0
 _RECORD_SECONDS = 5.0
 _SUPERVISOR = "billing_app.embedded.supervisor"
+_TO_URL = {POSTGRES: postgres.postgres_url, VALKEY: valkey.valkey_url}
 _ERRORS: dict[str, type[EmbeddedError]] = {
     error.__name__: error for error in (EmbeddedUnavailableError, EmbeddedStartError)
 }
@@ -128,7 +130,12 @@ def daemon_urls(home: Home) -> ServerUrls:
     """Where the servers are that `start_daemon` has started. Raises: EmbeddedError when they do not run."""
     if running_daemon(home) is None:
         raise EmbeddedError(f"Nothing runs in {home.path}; start it: billing embedded start")
-    return local_urls(home)
+    return ServerUrls(database_url=local_url(home, POSTGRES), redis_url=local_url(home, VALKEY))
+
+
+def local_url(home: Home, name: str) -> Secret:
+    """Raises: EmbeddedError when this server was never started here."""
+    return Secret(_TO_URL[name](home.endpoint(name)))
 
 
 def status(home: Home) -> Status:
@@ -169,7 +176,7 @@ def _holder(home: Home) -> SupervisorRecord | None:
 
 def _answers(home: Home, name: str) -> bool:
     endpoint = home.endpoint(name)
-    return postgres.answers(endpoint.port) if name == postgres.NAME else valkey.answers(endpoint)
+    return postgres.answers(endpoint.port) if name == POSTGRES else valkey.answers(endpoint)
 
 
 def _wait_until_released(home: Home) -> None:

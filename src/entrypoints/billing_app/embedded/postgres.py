@@ -16,9 +16,9 @@ from billing_app.embedded.errors import EmbeddedError, EmbeddedStartError
 from billing_app.embedded.home import LOOPBACK, Endpoint, Home, write_private
 from billing_app.embedded.lock import ServerKind
 from billing_app.embedded.process import server_environment
+from billing_app.embedded.urls import POSTGRES
 
-NAME = "postgres"
-KIND = ServerKind(name=NAME, programs=("postgres",), stop_signal=signal.SIGINT)
+KIND = ServerKind(name=POSTGRES, programs=("postgres",), stop_signal=signal.SIGINT)
 """SIGINT is the fast stop: it ends the sessions and writes a checkpoint."""
 _ROLE = _DATABASE = "billing"
 _FIRST_WITH_BUILTIN_LOCALE = 17
@@ -35,16 +35,16 @@ class PostgresServer:
     kind = KIND
 
     def __init__(self, installation: Installation, home: Home, account: Account) -> None:
-        self.folder = home.path / NAME
+        self.folder = home.path / POSTGRES
         self._home = home
         self._account = account
         self._installation = installation
         self._endpoint: Endpoint | None = None
 
     def prepare(self) -> None:
-        self.folder = reachable_folder(self._home.path, self._account) / NAME
+        self.folder = reachable_folder(self._home.path, self._account) / POSTGRES
         self._installation = reachable_installation(self._installation, self._account)
-        self._endpoint = self._home.free_endpoint(NAME)
+        self._endpoint = self._home.free_endpoint(POSTGRES)
         version_file = self.folder / "PG_VERSION"
         if not version_file.exists():
             self._create_cluster(self._endpoint)
@@ -76,13 +76,13 @@ class PostgresServer:
 
     def _in_use(self) -> Endpoint:
         if self._endpoint is None:
-            raise EmbeddedError(f"{NAME} has not been prepared")
+            raise EmbeddedError(f"{POSTGRES} has not been prepared")
         return self._endpoint
 
     def _create_cluster(self, endpoint: Endpoint) -> None:
         """Build in a folder of its own and rename it: a first start that is cut off leaves nothing half made."""
-        fresh = self.folder.with_name(f"{NAME}.new")
-        password_file = self.folder.with_name(f"{NAME}.password")
+        fresh = self.folder.with_name(f"{POSTGRES}.new")
+        password_file = self.folder.with_name(f"{POSTGRES}.password")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         write_private(password_file, endpoint.password)

@@ -9,6 +9,7 @@ from billing_app.embedded.account import server_account
 from billing_app.embedded.binaries import find_postgres, find_valkey
 from billing_app.embedded.home import Home
 from billing_app.embedded.process import Server, ServerProcess
+from billing_app.embedded.urls import POSTGRES, VALKEY
 
 KINDS = (postgres.KIND, valkey.KIND)
 ALL_SERVERS = tuple(kind.name for kind in KINDS)
@@ -17,8 +18,8 @@ ALL_SERVERS = tuple(kind.name for kind in KINDS)
 def server_processes(home: Home, names: Sequence[str]) -> list[ServerProcess]:
     account = server_account(home.path)
     servers: list[Server] = []
-    if postgres.NAME in names:
+    if POSTGRES in names:
         servers.append(postgres.PostgresServer(find_postgres(), home, account))
-    if valkey.NAME in names:
+    if VALKEY in names:
         servers.append(valkey.ValkeyServer(find_valkey(), home, account))
     return [ServerProcess(server, home, account) for server in servers]

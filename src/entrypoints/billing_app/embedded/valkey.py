@@ -11,9 +11,9 @@ from billing_app.embedded.binaries import Installation
 from billing_app.embedded.errors import EmbeddedError
 from billing_app.embedded.home import LOOPBACK, Endpoint, Home, write_private
 from billing_app.embedded.lock import ServerKind
+from billing_app.embedded.urls import VALKEY
 
-NAME = "valkey"
-KIND = ServerKind(name=NAME, programs=("valkey-server", "redis-server"), stop_signal=signal.SIGTERM)
+KIND = ServerKind(name=VALKEY, programs=("valkey-server", "redis-server"), stop_signal=signal.SIGTERM)
 _CONFIGURATION = "valkey.conf"
 
 
@@ -25,16 +25,16 @@ class ValkeyServer:
     kind = KIND
 
     def __init__(self, installation: Installation, home: Home, account: Account) -> None:
-        self.folder = home.path / NAME
+        self.folder = home.path / VALKEY
         self._home = home
         self._account = account
         self._installation = installation
         self._endpoint: Endpoint | None = None
 
     def prepare(self) -> None:
-        self.folder = reachable_folder(self._home.path, self._account) / NAME
+        self.folder = reachable_folder(self._home.path, self._account) / VALKEY
         self._installation = reachable_installation(self._installation, self._account)
-        self._endpoint = self._home.free_endpoint(NAME)
+        self._endpoint = self._home.free_endpoint(VALKEY)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._account.own(self.folder)
         # A file rather than arguments: every user of the machine can read the arguments of a process.
@@ -47,7 +47,7 @@ class ValkeyServer:
     def is_ready(self, pid: int) -> bool:
         """The password is random and ours alone: a server that takes it is the right one, whatever its process id."""
         if self._endpoint is None:
-            raise EmbeddedError(f"{NAME} has not been prepared")
+            raise EmbeddedError(f"{VALKEY} has not been prepared")
         return answers(self._endpoint)
 
 
