@@ -45,11 +45,14 @@ class PostgresEventStore:
     ) -> None:
         self._database = database
         self._pool = pool
-        self._timeout = timeout.total_seconds()
         self._doorbell = Doorbell(database)
         self._writers = [_Writer(database, self._doorbell) for _ in range(flushes)]
         self._flusher = Flusher[Arrival, Receipt](
-            [writer.write for writer in self._writers], batch=batch, queue_limit=queue_limit, abandoned=self._abandon
+            [writer.write for writer in self._writers],
+            batch=batch,
+            queue_limit=queue_limit,
+            timeout=timeout.total_seconds(),
+            abandoned=self._abandon,
         )
         self._releases: set[asyncio.Task[None]] = set()
 
@@ -75,11 +78,7 @@ class PostgresEventStore:
 
     async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
         """Store an event in the next commit, claimed for the caller when `lease` is given."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._flusher.submit((event, lease))
-        except TimeoutError as exc:
-            raise StoreUnavailableError("record: no answer in time") from exc
+        return await self._flusher.submit((event, lease))
 
     async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
         """Claim due events, oldest due first. One whose body was pruned is buried instead, as `body_pruned`."""
@@ -157,17 +156,10 @@ class _Writer:
         except BaseException:
             self._drop()
             raise
-        receipts = [Receipt(status=ReceiptStatus.DUPLICATE, event_id=event.event_id) for event, _ in batch]
-        anybody_waits = False
-        for number, event_id, livemode, account in rows:
-            position = first_of_key[event_id, livemode, account]
-            event, lease = batch[position]
-            claim = None if lease is None else Claim(dispatch_id=number, attempt=1, event=event)
-            anybody_waits = anybody_waits or claim is None
-            receipts[position] = Receipt(status=ReceiptStatus.ACCEPTED, event_id=event.event_id, claim=claim)
-        if anybody_waits:
+        new = {first_of_key[event_id, livemode, account]: number for number, event_id, livemode, account in rows}
+        if any(batch[position][1] is None for position in new):
             self._doorbell.ring()
-        return receipts
+        return [_receipt(arrival, new.get(position)) for position, arrival in enumerate(batch)]
 
     async def aclose(self) -> None:
         """Take leave of the database."""
@@ -187,6 +179,15 @@ class _Writer:
             self._connection = await self._database.connect()
             self._statement = await self._connection.prepare(_QUERIES["record_events"])
         return self._statement
+
+
+def _receipt(arrival: Arrival, number: int | None) -> Receipt:
+    """The answer for an event that was stored as `number` just now, or that was there before."""
+    event, lease = arrival
+    if number is None:
+        return Receipt(status=ReceiptStatus.DUPLICATE, event_id=event.key.event_id)
+    claim = None if lease is None else Claim(dispatch_id=number, attempt=1, event=event)
+    return Receipt(status=ReceiptStatus.ACCEPTED, event_id=event.key.event_id, claim=claim)
 
 
 def _columns(arrivals: Sequence[Arrival]) -> tuple[Sequence[object], ...]:
