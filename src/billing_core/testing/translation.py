@@ -16,8 +16,8 @@ from billing_core.ports import EventTranslator, WebhookVerifier
 
 _CLOCK_LEEWAY = timedelta(hours=1)
 
-over_one_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-"""Verifiers and translators keep nothing between calls, so all examples may share one."""
+over_one_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+"""Verifiers and translators keep nothing between calls, so all examples may share one. No verdict hangs on time."""
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

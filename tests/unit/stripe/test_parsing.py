@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from billing_stripe.parsing import MAX_NESTING, parse_json
@@ -39,6 +39,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(body=VALUES.map(lambda value: json.dumps(value).encode()) | st.binary())
 @example(b'"\\ud800"')
 @example(b'"\xed\xa0\x80"')

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import stripe
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing_core.errors import (
@@ -312,6 +312,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()), header=st.text(st.characters()))
 def test_whatever_is_sent_ends_as_an_event_or_a_webhook_error(body: bytes, header: str) -> None:
     """Signed or not, no input leaves by any other door."""
@@ -320,6 +321,7 @@ def test_whatever_is_sent_ends_as_an_event_or_a_webhook_error(body: bytes, heade
             verifier().verify(body, claim)
 
 
+@settings(deadline=None)
 @given(
     changed=st.dictionaries(st.sampled_from(sorted(ENVELOPE)) | st.just("account") | st.just("context"), JSON),
     thin=st.booleans(),

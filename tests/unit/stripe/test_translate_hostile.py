@@ -30,7 +30,7 @@ ANYTHING = st.recursive(
     ),
     max_leaves=6,
 )
-with_fixtures = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+with_fixtures = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
