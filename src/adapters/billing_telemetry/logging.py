@@ -1,0 +1,93 @@
+"""Logs: one line per outcome, JSON or console, without secrets. Only entrypoints call `configure`."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+REDACTED: Final = "[redacted]"
+
+_SECRET_KEY: Final = re.compile(r"secret|token|password|authorization|cookie|signature|credential|api_?key", re.I)
+_CONTENT_KEY: Final = re.compile(r"(?:.*_)?(?:payload|body)", re.I)
+"""What customers' data would be under: never logged, whatever it is."""
+
+_SECRET_SHAPES: Final = (
+    (re.compile(r"\b((?:sk|rk|pk)_(?:test|live)_)[A-Za-z0-9]+"), r"\1…"),  # keys of the Stripe API
+    (re.compile(r"\b(whsec_)[A-Za-z0-9+/=_-]+"), r"\1…"),  # signing secrets of its webhooks
+    (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "[token]"),  # JWTs
+    (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1…"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^:/?#\s@]*:)\S+@"), r"\1…@"),  # passwords in URLs, up to the last @
+)
+
+
+def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Processor: hide secrets by the name of their key and, in any text, by their shape; tracebacks are text too."""
+    return {key: _clean(key, value) for key, value in event.items()}
+
+
+def _clean(key: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if _SECRET_KEY.search(key) or _CONTENT_KEY.fullmatch(key):
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {str(name): _clean(str(name), each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean("", each) for each in value]
+    return hide_secrets(value if isinstance(value, str) else str(value))
+
+
+def hide_secrets(text: str) -> str:
+    """The text without anything that has the shape of a secret."""
+    for shape, replacement in _SECRET_SHAPES:
+        text = shape.sub(replacement, text)
+    return text
+
+
+def configure(*, level: str, format: str = "auto", stream: TextIO | None = None) -> None:
+    """Set up structlog, and the standard library's logging along with it: dependencies use that.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        format: `json`, `console`, or `auto`: console on a terminal.
+        stream: standard error unless given; standard output is for results.
+    """
+    out = sys.stderr if stream is None else stream
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,  # to text, before the text is searched for secrets
+        redact,
+    ]
+    colors = out.isatty()
+    console = format == "console" or (format == "auto" and colors)
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=colors) if console else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_without_record, *shared, renderer]))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(number, logging.WARNING))  # dependencies are heard when something is wrong
+
+
+def _without_record(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Take structlog's own bookkeeping out of a standard library record, and name who logged."""
+    record = event.pop("_record")
+    event.pop("_from_structlog", None)
+    event["logger"] = record.name
+    if record.exc_info:
+        event["exc_info"] = record.exc_info
+    return event

@@ -1,0 +1,259 @@
+"""Metrics keep their names and few label values; logs keep secrets to themselves."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from billing_core.dispatch import ProcessingReport
+from billing_core.errors import StoreUnavailableError
+from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
+from billing_core.model import EventId
+from billing_core.publishing import PublishingReport
+from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.store import MemoryEventStore
+from billing_telemetry.logging import REDACTED, configure, hide_secrets
+from billing_telemetry.metrics import Metrics
+from billing_telemetry.observed import ObservedEventStore
+
+FIXED_NAMES = {
+    "stripe_webhook_events_total": ("event_type", "result"),
+    "stripe_gateway_operations_total": ("operation", "plan_code", "result"),
+    "stripe_gateway_operation_duration_seconds": ("operation",),
+    "stripe_dispatch_retry_total": ("result",),
+    "stripe_billing_stream_events_total": ("source", "result"),
+    "stripe_billing_stream_backlog_seconds": (),
+}
+
+
+def provider_event(number: int = 1, event_type: str = "invoice.paid") -> ProviderEvent:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    key = EventKey(event_id=EventId(f"evt_{number}"), livemode=False)
+    return ProviderEvent(key=key, type=event_type, api_version=None, created_at=at, received_at=at, body=b"{}")
+
+
+def outcome(disposition: Disposition, *, attempt: int = 1, reason: str | None = None) -> Outcome:
+    claim = Claim(dispatch_id=1, attempt=attempt, event=provider_event())
+    return Outcome(claim=claim, disposition=disposition, reason=reason)
+
+
+class TestMetrics:
+    """Counting, and what it is called."""
+
+    def test_the_names_dashboards_rely_on_exist(self) -> None:
+        """Each fixed metric is in the output under its name, with its labels once it has counted."""
+        metrics = Metrics()
+        metrics.webhook_stored("invoice.paid", "accepted")
+        metrics.published(PublishingReport(published=1, refilled=0, failed=0))
+        metrics.processed(
+            ProcessingReport(
+                outcomes=[outcome(Disposition.APPLIED, attempt=2)], events=(), retried=0, lost=0, seconds=1
+            )
+        )
+        with metrics.gateway_call("cancel_subscription", "pro"):
+            pass
+        samples = {
+            sample.name: set(sample.labels) for family in metrics.registry.collect() for sample in family.samples
+        }
+        for name, labels in FIXED_NAMES.items():
+            shown = f"{name}_count" if name.endswith("_duration_seconds") else name
+            assert samples[shown] == set(labels)
+
+    def test_two_instances_do_not_meet(self) -> None:
+        """Nothing is registered process-wide, so a second container in one process works."""
+        first, second = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
+        first.webhook_refused("bad_signature")
+        labels = {"event_type": "unknown", "result": "bad_signature"}
+        assert first.registry.get_sample_value("stripe_webhook_events_total", labels) == 1
+        assert second.registry.get_sample_value("stripe_webhook_events_total", labels) is None
+
+    def test_a_strangers_event_types_are_one_series(self) -> None:
+        """Stripe's hundreds of types, and invented ones, cannot multiply series."""
+        metrics = Metrics()
+        for number in range(500):
+            metrics.webhook_stored(f"made.up.{number}", "accepted")
+        labels = {"event_type": "other", "result": "accepted"}
+        assert metrics.registry.get_sample_value("stripe_webhook_events_total", labels) == 500
+
+    def test_label_values_somebody_else_chooses_are_bounded(self) -> None:
+        """Plan codes and reasons get a series each up to a bound; the rest share one."""
+        metrics = Metrics()
+        for number in range(500):
+            with metrics.gateway_call("fetch", f"plan-{number}"):
+                pass
+        body, _ = metrics.render()
+        lines = [line for line in body.decode().splitlines() if line.startswith("stripe_gateway_operations_total{")]
+        assert len(lines) == 65
+        assert any('plan_code="other"' in line and line.endswith(" 436.0") for line in lines)
+
+    def test_a_failed_gateway_call_counts_under_its_code(self) -> None:
+        """The error goes on to the caller; its code is the result."""
+        metrics = Metrics()
+        with pytest.raises(StoreUnavailableError), metrics.gateway_call("fetch"):
+            raise StoreUnavailableError
+        labels = {"operation": "fetch", "plan_code": "", "result": "store_unavailable"}
+        assert metrics.registry.get_sample_value("stripe_gateway_operations_total", labels) == 1
+
+    def test_retries_are_told_from_first_attempts(self) -> None:
+        """Only attempts after the first count as retries, by how they ended."""
+        metrics = Metrics()
+        outcomes = [
+            outcome(Disposition.APPLIED),
+            outcome(Disposition.APPLIED, attempt=3),
+            outcome(Disposition.DEAD, attempt=12, reason="bug"),
+        ]
+        metrics.processed(ProcessingReport(outcomes=outcomes, events=(), retried=4, lost=2, seconds=0.01))
+        value = metrics.registry.get_sample_value
+        assert value("stripe_dispatch_retry_total", {"result": "applied"}) == 1
+        assert value("stripe_dispatch_retry_total", {"result": "dead"}) == 1
+        assert value("stripe_dispatch_retry_total", {"result": "rescheduled"}) == 4
+        assert value("stripe_dispatch_retry_total", {"result": "lost"}) == 2
+        assert value("stripe_dispatch_events_total", {"disposition": "applied", "reason": ""}) == 2
+        assert value("stripe_dispatch_batch_seconds_count") == 1
+
+    def test_a_reason_without_dead_events_goes_back_to_none(self) -> None:
+        """An alert on dead events must end when they are replayed."""
+        metrics = Metrics()
+        metrics.dead({"bug": 2, "unknown_price": 1})
+        metrics.dead({"bug": 1})
+        assert metrics.registry.get_sample_value("stripe_dispatch_dead_events", {"reason": "bug"}) == 1
+        assert metrics.registry.get_sample_value("stripe_dispatch_dead_events", {"reason": "unknown_price"}) == 0
+
+    def test_the_pool_is_asked_when_the_metrics_are_read(self) -> None:
+        """A gauge that nobody has to remember to set."""
+        metrics, busy = Metrics(), [3.0]
+        metrics.watch_pool(in_use=lambda: busy[0], limit=10)
+        assert metrics.registry.get_sample_value("billing_database_connections_in_use") == 3
+        busy[0] = 7
+        assert metrics.registry.get_sample_value("billing_database_connections_in_use") == 7
+        assert metrics.registry.get_sample_value("billing_database_connections_limit") == 10
+
+
+async def test_a_stored_webhook_is_counted_by_type_and_result() -> None:
+    """The wrapper counts what its inner store answers, and passes the rest on."""
+    metrics = Metrics()
+    inner = MemoryEventStore(MemoryDatabase(), ManualClock())
+    store = ObservedEventStore(inner, metrics)
+    await store.record(provider_event(1))
+    await store.record(provider_event(1))
+    value = metrics.registry.get_sample_value
+    for result in ("accepted", "duplicate"):
+        assert value("stripe_webhook_events_total", {"event_type": "invoice.paid", "result": result}) == 1
+    assert len(await store.claim(limit=10, lease=timedelta(seconds=1))) == 1
+
+
+async def test_a_webhook_that_could_not_be_stored_is_counted_too() -> None:
+    """The code of the error is the result; the error goes on."""
+
+    class AwayStore(MemoryEventStore):
+        async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
+            raise StoreUnavailableError
+
+    metrics = Metrics()
+    store = ObservedEventStore(AwayStore(MemoryDatabase(), ManualClock()), metrics)
+    with pytest.raises(StoreUnavailableError):
+        await store.record(provider_event())
+    labels = {"event_type": "invoice.paid", "result": "store_unavailable"}
+    assert metrics.registry.get_sample_value("stripe_webhook_events_total", labels) == 1
+
+
+STRIPE_KEY = "sk_live_51H" + "x" * 40
+WEBHOOK_SECRET = "whsec_" + "Ab9+/" * 6
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJ0ZW5hbnRfaWQiOiJhY21lIn0.c2lnbmF0dXJl-_"
+URL = "postgresql://app:pa55:w@rd@db.example:5432/billing"
+
+
+@pytest.fixture
+def logs() -> Iterator[io.StringIO]:
+    """What is written, as JSON lines; the process's own configuration comes back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure(level="info", format="json", stream=stream)
+    yield stream
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+class TestLogging:
+    """One line per entry, and no secret in any of them."""
+
+    def test_entries_are_json_lines_with_level_and_time(self, logs: io.StringIO) -> None:
+        """A line break in a value does not begin another line."""
+        structlog.get_logger().info("webhook.refused", reason="bad\nINFO forged")
+        (line,) = logs.getvalue().splitlines()
+        entry = json.loads(line)
+        assert entry["event"] == "webhook.refused"
+        assert entry["level"] == "info"
+        assert entry["reason"] == "bad\nINFO forged"
+        assert entry["timestamp"].endswith("Z")
+
+    def test_lower_levels_are_left_out(self, logs: io.StringIO) -> None:
+        """Debug lines cost nothing and say nothing unless asked for."""
+        structlog.get_logger().debug("noise")
+        assert logs.getvalue() == ""
+
+    @pytest.mark.parametrize(
+        "key",
+        ["token", "jwt_secret", "Authorization", "password", "Stripe-Signature", "api_key", "payload", "raw_body"],
+    )
+    def test_values_are_hidden_by_the_name_of_their_key(self, logs: io.StringIO, key: str) -> None:
+        """At every depth, and whatever the value is."""
+        structlog.get_logger().info("x", **{key: "harmless"}, nested={"list": [{key: b"bytes"}]})
+        entry = json.loads(logs.getvalue())
+        assert entry[key] == REDACTED
+        assert entry["nested"]["list"][0][key] == REDACTED
+
+    def test_numbers_under_such_keys_stay(self, logs: io.StringIO) -> None:
+        """Which secret matched is no secret."""
+        structlog.get_logger().info("x", secret_slot=1)
+        assert json.loads(logs.getvalue())["secret_slot"] == 1
+
+    @pytest.mark.parametrize("secret", [STRIPE_KEY, STRIPE_KEY.replace("sk", "rk"), WEBHOOK_SECRET, JWT, URL])
+    def test_secrets_are_hidden_by_their_shape_wherever_they_are(self, logs: io.StringIO, secret: str) -> None:
+        """In the message, in values, in objects, in exceptions and their causes."""
+
+        class Holder:
+            def __str__(self) -> str:
+                return f"holder of {secret}"
+
+        cause = ValueError(f"inner {secret}")
+        error = RuntimeError(f"outer {secret}")
+        error.__cause__ = cause
+        logger = structlog.get_logger()
+        logger.error(f"failed with {secret}", exc_info=error, detail=f"<{secret}>", holder=Holder(), many=[secret])
+        written = logs.getvalue()
+        assert secret not in written
+        assert "pa55" not in written
+        assert "RuntimeError: outer" in written
+        assert "ValueError: inner" in written
+        assert len(written.splitlines()) == 1
+
+    def test_what_dependencies_log_is_redacted_too(self, logs: io.StringIO) -> None:
+        """The standard library's records take the same way, exceptions included."""
+        error = OSError(f"cannot reach {URL}")
+        logging.getLogger("aiohttp.server").error("Error handling request with %s", STRIPE_KEY, exc_info=error)
+        entry = json.loads(logs.getvalue())
+        assert entry["logger"] == "aiohttp.server"
+        assert STRIPE_KEY not in logs.getvalue()
+        assert "pa55" not in logs.getvalue()
+        assert "cannot reach postgresql://app:…@db.example:5432/billing" in entry["exception"]
+
+    def test_context_is_part_of_every_line(self, logs: io.StringIO) -> None:
+        """What an entrypoint binds is on the lines of whatever it calls."""
+        with structlog.contextvars.bound_contextvars(event_id="evt_1"):
+            structlog.get_logger().info("x")
+        assert json.loads(logs.getvalue())["event_id"] == "evt_1"
+
+
+def test_ordinary_text_is_left_alone() -> None:
+    """Ids, prices and addresses without passwords stay readable."""
+    text = "sub_1 of cus_2 at https://example.com:8080/a?b=c, price_3, postgresql://db/billing, sk_test"
+    assert hide_secrets(text) == text
