@@ -297,6 +297,14 @@ class Settings:
         "How long a tenant keeps full access after a failed payment.",
         default_text="7",
     )
+    demo_ticket_secret: Secret | None = _setting(
+        _ACCESS,
+        "BILLING_DEMO_TICKET_SECRET",
+        parsers.secret(parsers.at_least_bytes(32)),
+        None,
+        "Set by `billing demo` alone: lets its short-lived links sign in to the activity page.",
+        secret=True,
+    )
     metrics_token: Secret | None = _setting(
         _ACCESS,
         "BILLING_METRICS_TOKEN",
@@ -412,7 +420,19 @@ class Settings:
         default_text="3000",
     )
     stream_buffer: int = _whole(
-        _STREAM, "BILLING_STREAM_BUFFER", 256, "Events that may wait for one slow client.", maximum=100_000
+        _STREAM,
+        "BILLING_STREAM_BUFFER",
+        256,
+        "Newest events of a tenant kept in memory while one of its clients is slow; older ones are read again.",
+        maximum=100_000,
+    )
+    stream_write_timeout: timedelta = _seconds(
+        _STREAM,
+        "BILLING_STREAM_WRITE_TIMEOUT_SECONDS",
+        5,
+        "Time that a client has to take in what is sent to it, before it is cut off.",
+        minimum=0.05,
+        maximum=300,
     )
     stream_max_connections: int = _whole(
         _STREAM, "BILLING_STREAM_MAX_CONNECTIONS", 5000, "Open streams per process.", maximum=1_000_000
