@@ -15,7 +15,7 @@ from rich.text import Text
 from billing_app.demo.figures import Figures
 
 _PLAIN_EVERY: Final = 5.0
-_LINK_LASTS: Final = 300.0
+_LINK_EVERY: Final = 600.0
 _KEPT_LINES: Final = 4
 _STATUS_STYLES: Final = {
     "active": "green",
@@ -82,7 +82,7 @@ class PlainScreen:
     def invite(self, invitation: Invitation) -> None:
         """See Screen."""
         self.say(f"live page of {invitation.tenant_id}: {invitation.link}")
-        self.say(f"its stream: {invitation.curl}")
+        self.say(f"stream of {invitation.tenant_id}: {invitation.curl}")
 
     def show(self, figures: Figures) -> None:
         """See Screen."""
@@ -101,13 +101,12 @@ class PlainScreen:
 class LiveScreen:
     """A panel that is redrawn in place; use as a context manager."""
 
-    def __init__(self) -> None:
-        self._console = Console()
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._lines: list[str] = []
         self._invitation: Invitation | None = None
-        self._link = Text()
-        self._link_made_at = 0.0
+        self._next_link_at = 0.0
 
     def __enter__(self) -> "LiveScreen":
         self._live.start()
@@ -123,9 +122,9 @@ class LiveScreen:
             self._console.print(Text(line, style="dim"))
 
     def invite(self, invitation: Invitation) -> None:
-        """See Screen. The command is printed above the panel, where it can be copied: no frame cuts it in pieces."""
+        """See Screen. It is printed above the panel, where it can be copied: no frame cuts it in pieces."""
         self._invitation = invitation
-        self._console.print(Text(invitation.curl), soft_wrap=True)
+        self._console.print(Text(f"stream of {invitation.tenant_id}: {invitation.curl}"), soft_wrap=True)
 
     def show(self, figures: Figures) -> None:
         """See Screen."""
@@ -135,15 +134,16 @@ class LiveScreen:
             *(Text(line, style="dim") for line in self._lines),
         ]
         panel = Panel(Group(*parts), title="billing demo", subtitle="Ctrl-C stops everything", border_style="cyan")
-        self._live.update(Group(panel, self._fresh_link()), refresh=True)
+        self._offer_link()
+        self._live.update(panel, refresh=True)
 
-    def _fresh_link(self) -> Text:
-        """The link to the live page; made anew before it runs out."""
+    def _offer_link(self) -> None:
+        """Print the link to the live page, and a new one before it runs out."""
         now = time.monotonic()
-        if self._invitation is not None and (not self._link or now - self._link_made_at > _LINK_LASTS):
-            self._link_made_at = now
-            self._link = Text(f"live page of {self._invitation.tenant_id}: {self._invitation.link}", overflow="fold")
-        return self._link
+        if self._invitation is not None and now >= self._next_link_at:
+            self._next_link_at = now + _LINK_EVERY
+            line = f"live page of {self._invitation.tenant_id}: {self._invitation.link}"
+            self._console.print(Text(line, style="bold"), soft_wrap=True)
 
     def _numbers(self, figures: Figures) -> Table:
         tally = figures.tally

@@ -140,7 +140,7 @@ async def open_site(data_dir: Path, *, port: int, credentials: Credentials, say:
     if chosen != port:
         say(f"port {port} is taken; using {chosen}")
     async with embedded_servers(data_dir) as urls:
-        environment = _environment(urls, credentials, chosen)
+        environment = environment_of(urls, credentials, chosen)
         await _migrate(environment, data_dir)
         server = Daemon("serve", environment=environment, folder=data_dir, say=say)
         worker = Daemon("worker", environment=environment, folder=data_dir, say=say)
@@ -181,7 +181,7 @@ def _billing(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "billing_app", *arguments]
 
 
-def _environment(urls: ServerUrls, credentials: Credentials, port: int) -> dict[str, str]:
+def environment_of(urls: ServerUrls, credentials: Credentials, port: int) -> dict[str, str]:
     """Settings of the demo only: what the user has set for a real deployment must not mix with them.
 
     Waits are short, so that a killed process costs seconds. The Stripe API is out of reach on purpose.
