@@ -1,10 +1,9 @@
 """Intake: from signed bytes to a durable row, and nothing else. Processing follows outside this call."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
-from billing_core.events import Claim, ProviderEvent, Receipt
+from billing_core.events import Claim, Receipt
 from billing_core.ports import EventStore, WebhookVerifier
 
 
@@ -23,19 +22,10 @@ class Handoff(Protocol):
 class Intake:
     """Takes webhooks in."""
 
-    def __init__(
-        self,
-        *,
-        verifier: WebhookVerifier,
-        store: EventStore,
-        handoff: Handoff | None = None,
-        observe: Callable[[ProviderEvent, Receipt], None] = lambda event, receipt: None,
-    ) -> None:
-        """Hand events to `handoff`, if there is one; tell `observe` of each event and what became of it."""
+    def __init__(self, *, verifier: WebhookVerifier, store: EventStore, handoff: Handoff | None = None) -> None:
         self._verifier = verifier
         self._store = store
         self._handoff = handoff
-        self._observe = observe
 
     async def receive(self, body: bytes, signature: str) -> Receipt:
         """Verify and durably store one provider webhook.
@@ -48,5 +38,4 @@ class Intake:
         receipt = await self._store.record(event, lease=lease)
         if self._handoff and receipt.claim:
             self._handoff.offer(receipt.claim)
-        self._observe(event, receipt)
         return receipt

@@ -13,10 +13,10 @@ from billing_app.http.services import Probe, Services
 from billing_app.settings import PlanPrices, Settings
 from billing_app.worker import Worker
 from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
-from billing_core.intake import Intake
 from billing_core.errors import ConfigurationError
+from billing_core.intake import Intake
 from billing_core.model import AccessPolicy, Plan, PlanCatalog, PriceId, TenantId
-from billing_core.ports import Clock
+from billing_core.ports import Clock, EventBus
 from billing_core.publishing import Publisher, PublishPolicy
 from billing_core.service import BillingService
 from billing_memory.bus import NullEventBus
@@ -28,7 +28,9 @@ from billing_postgres.store import PostgresEventStore
 from billing_redis.bus import RedisEventBus
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.translate import StripeTranslator
+from billing_telemetry import logging
 from billing_telemetry.metrics import Metrics
+from billing_telemetry.observed import ObservedEventStore
 
 
 def _intake(
@@ -40,9 +42,8 @@ def _intake(
     secrets = [secret.reveal() for secret in settings.stripe_webhook_secrets]
     return Intake(
         verifier=StripeWebhookVerifier(secrets, tolerance=settings.stripe_webhook_tolerance, clock=clock),
-        store=store,
+        store=ObservedEventStore(store, metrics),
         handoff=dispatcher if settings.enable_retry_worker else None,
-        observe=metrics.received,
     )
 
 
@@ -86,7 +87,7 @@ class Container(containers.DeclarativeContainer):
     store = providers.Dependency(instance_of=PostgresEventStore)
     repository = providers.Dependency(instance_of=PostgresRepository)
     outbox = providers.Dependency(instance_of=PostgresOutbox)
-    bus = providers.Dependency()
+    bus: providers.Dependency[EventBus] = providers.Dependency()
     """A RedisEventBus, or a NullEventBus where the stream is switched off."""
     probes = providers.Dependency(instance_of=dict)
 
@@ -140,6 +141,11 @@ class Container(containers.DeclarativeContainer):
         probes=probes,
         demo_ticket_secret=settings.provided.demo_ticket_secret,
     )
+
+
+def configure_logging(settings: Settings) -> None:
+    """Once per process, before anything is logged."""
+    logging.configure(level=settings.log_level, format=settings.log_format)
 
 
 @asynccontextmanager
