@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import asyncpg
+import attrs
 from dependency_injector import containers, providers
 
 from billing_app.embedded import resolve_servers
@@ -21,7 +22,7 @@ from billing_core.publishing import Publisher, PublishPolicy
 from billing_core.service import BillingService
 from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
-from billing_postgres.migrate import migrate, pending
+from billing_postgres.migrate import inspect, migrate, pending
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
 from billing_postgres.store import PostgresEventStore
@@ -192,6 +193,29 @@ async def open_container(settings: Settings, *, application_name: str) -> AsyncI
         )
         container.check_dependencies()
         yield container
+
+
+@attrs.frozen(kw_only=True)
+class SchemaReport:
+    """What was done to a schema, and how it stands; migrations by name."""
+
+    applied: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    ahead: tuple[str, ...] = ()
+    """Applied by newer code than this."""
+
+
+async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaReport:
+    """Migrate the configured database, or the local one; with `check` only say what is pending."""
+    async with resolve_servers(attrs.evolve(settings, enable_stream=False)) as urls:
+        database_url = urls.database_url.reveal()
+        applied = () if check else await migrate(database_url)
+        status = await inspect(database_url)
+    return SchemaReport(
+        applied=tuple(one.migration.name for one in applied),
+        pending=tuple(migration.name for migration in status.pending),
+        ahead=status.ahead,
+    )
 
 
 async def _prepare_schema(database_url: str, *, ours: bool) -> None:

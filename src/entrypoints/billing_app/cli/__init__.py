@@ -13,6 +13,7 @@ from billing_app.errors import OperatorError
 COMMANDS: Mapping[str, LazyCommand] = {
     "serve": LazyCommand("billing_app.cli.serve:serve", "Take webhooks, serve the API, the stream and the page."),
     "worker": LazyCommand("billing_app.cli.serve:worker", "Process stored events without taking any in."),
+    "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Bring the database's schema up to date."),
     "demo": LazyCommand("billing_app.cli.demo:demo", "Play believable Stripe traffic through a local server."),
     "embedded": LazyCommand(
         "billing_app.cli.embedded:embedded", "Start, stop and inspect the local Postgres and Valkey."
