@@ -109,4 +109,4 @@ def _hang_up(request: web.Request, *, abruptly: bool) -> None:
         # Lingering for no time makes the kernel send a reset in place of an orderly end.
         own = transport.get_extra_info("socket")
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+    transport.close()

@@ -1,0 +1,244 @@
+"""The gateway contract, bound to the gateway in memory and to Stripe's on a fake Stripe."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import pytest
+
+from billing_core.errors import (
+    GatewayError,
+    GatewayRateLimitedError,
+    GatewayRejectedError,
+    GatewayUnauthorizedError,
+    GatewayUnavailableError,
+)
+from billing_core.events import Snapshot, Translation
+from billing_core.model import CustomerSnapshot, EventId, InvoiceSnapshot, Period, SubscriptionSnapshot, TenantId
+from billing_core.ports import FetchedEvent, PaymentGateway
+from billing_core.testing.gateway import CUSTOMER, GatewayContract, Stage
+from billing_memory.gateway import MemoryGateway
+from billing_stripe.client import CallPolicy, open_client
+from billing_stripe.gateway import StripeGateway
+from billing_stripe.testing import API_VERSIONS, facts
+from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
+from billing_stripe.testing.thin import ThinEvent
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = CallPolicy(attempts=2, wait_initial=timedelta(milliseconds=1), longest_retry_after=timedelta(0))
+
+
+class MemoryStage:
+    """Tells the gateway itself."""
+
+    def __init__(self) -> None:
+        self._gateway = MemoryGateway()
+
+    @property
+    def gateway(self) -> PaymentGateway:
+        return self._gateway
+
+    def hold(self, snapshot: Snapshot, *, tenant_id: TenantId | None = None) -> None:
+        said = Translation(customer_id=snapshot.customer_id, tenant_hint=tenant_id, snapshots=(snapshot,))
+        match snapshot:
+            case SubscriptionSnapshot():
+                self._gateway.subscriptions[snapshot.subscription_id] = said
+            case InvoiceSnapshot():
+                self._gateway.invoices[snapshot.invoice_id] = said
+            case CustomerSnapshot():
+                self._gateway.customers[snapshot.customer_id] = said
+
+    def hold_checkout(self, session_id: str, *, tenant_id: TenantId, completed: bool) -> None:
+        said = Translation(customer_id=CUSTOMER.customer_id, tenant_hint=tenant_id)
+        self._gateway.checkout_sessions[session_id] = said if completed else Translation(ignored="unfinished")
+
+    def hold_event(self, event_id: EventId, *, about: Snapshot | None, snapshot_event_id: EventId | None) -> None:
+        said = Translation(ignored="unhandled") if about is None else self._known(about)
+        self._gateway.events[event_id] = FetchedEvent(snapshot_event_id=snapshot_event_id, translation=said)
+
+    def forget(self, snapshot: Snapshot) -> None:
+        gateway = self._gateway
+        match snapshot:
+            case SubscriptionSnapshot():
+                del gateway.subscriptions[snapshot.subscription_id]
+            case InvoiceSnapshot():
+                del gateway.invoices[snapshot.invoice_id]
+            case CustomerSnapshot():
+                del gateway.customers[snapshot.customer_id]
+        for event_id, event in gateway.events.items():
+            if event.translation is not None and snapshot in event.translation.snapshots:
+                gateway.events[event_id] = attrs.evolve(event, translation=None)
+
+    def fail(self, error: type[GatewayError]) -> None:
+        self._gateway.fail(error("ordered by the test"))
+
+    def _known(self, snapshot: Snapshot) -> Translation:
+        match snapshot:
+            case SubscriptionSnapshot():
+                return self._gateway.subscriptions[snapshot.subscription_id]
+            case InvoiceSnapshot():
+                return self._gateway.invoices[snapshot.invoice_id]
+            case CustomerSnapshot():
+                return self._gateway.customers[snapshot.customer_id]
+
+
+FAULTS: dict[type[GatewayError], faults.Answer] = {
+    GatewayUnavailableError: faults.server_error(),
+    GatewayRateLimitedError: faults.rate_limited(retry_after=1),
+    GatewayUnauthorizedError: faults.Answer(status=401, body=b'{"error": {"type": "invalid_request_error"}}'),
+    GatewayRejectedError: faults.Answer(status=400, body=b'{"error": {"type": "invalid_request_error"}}'),
+}
+
+
+class StripeStage:
+    """Turns snapshots into the facts that Stripe would show as such."""
+
+    def __init__(self, fake: FakeStripe, gateway: PaymentGateway) -> None:
+        self._fake = fake
+        self._gateway = gateway
+
+    @property
+    def gateway(self) -> PaymentGateway:
+        return self._gateway
+
+    def hold(self, snapshot: Snapshot, *, tenant_id: TenantId | None = None) -> None:
+        metadata = {} if tenant_id is None else {"tenant_id": str(tenant_id)}
+        match snapshot:
+            case SubscriptionSnapshot():
+                self._fake.put(_subscription(snapshot, metadata))
+            case InvoiceSnapshot():
+                self._fake.put(_invoice(snapshot, metadata))
+            case CustomerSnapshot():
+                self._fake.put(_customer(snapshot, metadata))
+
+    def hold_checkout(self, session_id: str, *, tenant_id: TenantId, completed: bool) -> None:
+        session = facts.CheckoutSession(
+            session_id=session_id,
+            created_at=LONG_AGO,
+            customer_id=CUSTOMER.customer_id,
+            subscription_id="sub_1" if completed else None,
+            client_reference_id=tenant_id,
+            status="complete" if completed else "open",
+            payment_status="paid" if completed else "unpaid",
+        )
+        self._fake.put(session)
+
+    def hold_event(self, event_id: EventId, *, about: Snapshot | None, snapshot_event_id: EventId | None) -> None:
+        kinds = {SubscriptionSnapshot: "subscription", InvoiceSnapshot: "invoice", CustomerSnapshot: "customer"}
+        event = ThinEvent(
+            event_id=event_id,
+            type="v1.something.happened",
+            created_at=LONG_AGO,
+            related_type="billing.meter" if about is None else kinds[type(about)],
+            related_id="mtr_1" if about is None else about.object_id,
+            snapshot_event_id=snapshot_event_id,
+        )
+        self._fake.put(event)
+
+    def forget(self, snapshot: Snapshot) -> None:
+        self._fake.remove(snapshot.object_id)
+
+    def fail(self, error: type[GatewayError]) -> None:
+        self._fake.fail("*", FAULTS[error], times=POLICY.attempts if error is GatewayUnavailableError else 1)
+
+
+def _customer(seen: CustomerSnapshot, metadata: dict[str, str]) -> facts.Customer:
+    return facts.Customer(
+        customer_id=seen.customer_id,
+        created_at=LONG_AGO,
+        email=seen.email or "",
+        name=seen.name or "",
+        delinquent=seen.delinquent,
+        deleted=seen.deleted,
+        metadata=metadata,
+    )
+
+
+def _subscription(seen: SubscriptionSnapshot, metadata: dict[str, str]) -> facts.Subscription:
+    assert seen.currency is not None
+    return facts.Subscription(
+        subscription_id=seen.subscription_id,
+        customer_id=seen.customer_id,
+        status=seen.status,
+        created_at=LONG_AGO,
+        cancel_at_period_end=seen.cancel_at_period_end,
+        canceled_at=seen.canceled_at,
+        ended_at=seen.ended_at,
+        metadata=metadata,
+        items=tuple(
+            facts.Item(
+                item_id=item.item_id,
+                price=facts.Price(
+                    price_id=item.price_id,
+                    product_id=item.product_id or "",
+                    unit_amount=1900,
+                    currency=seen.currency,
+                ),
+                period=_span(item.period),
+                quantity=item.quantity,
+            )
+            for item in seen.items
+        ),
+    )
+
+
+def _invoice(seen: InvoiceSnapshot, metadata: dict[str, str]) -> facts.Invoice:
+    return facts.Invoice(
+        invoice_id=seen.invoice_id,
+        customer_id=CUSTOMER.customer_id,
+        status=seen.status,
+        created_at=LONG_AGO,
+        period=_span(seen.period),
+        currency=seen.currency,
+        subscription_id=seen.subscription_id,
+        subscription_metadata=metadata,
+        number=seen.number,
+        attempt_count=seen.attempt_count,
+        lines=tuple(
+            facts.InvoiceLine(
+                line_id=line.line_id,
+                amount=line.amount,
+                price=facts.Price(price_id=str(line.price_id), product_id="prod_app", unit_amount=line.amount),
+                period=_span(line.period),
+                subscription_id=seen.subscription_id,
+                item_id=line.subscription_item_id,
+                description=str(line.description),
+            )
+            for line in seen.lines
+        ),
+    )
+
+
+def _span(period: Period | None) -> facts.Span:
+    assert period is not None
+    return facts.Span(period.start, period.end)
+
+
+class TestMemory(GatewayContract):
+    """In one process."""
+
+    @pytest.fixture
+    def stage(self) -> Stage:
+        return MemoryStage()
+
+
+class TestStripe(GatewayContract):
+    """Over HTTP, in the newest API version."""
+
+    api_version = API_VERSIONS[-1]
+
+    @pytest.fixture
+    async def stage(self) -> AsyncIterator[Stage]:
+        async with (
+            fake_stripe() as fake,
+            open_client(
+                secret_key=fake.secret_key, api_version=self.api_version, base_url=fake.url, policy=POLICY
+            ) as client,
+        ):
+            yield StripeStage(fake, StripeGateway(client))
+
+
+class TestStripeAtTheGreatDivide(TestStripe):
+    """In the first version of the present shapes."""
+
+    api_version = "2025-03-31.basil"
