@@ -1,0 +1,43 @@
+"""Events that say what a test wants them to: a provider without a payload format."""
+
+from datetime import datetime
+
+import attrs
+
+from billing_core.events import EventKey, ProviderEvent, Snapshot, Translation
+from billing_core.model import EventId
+
+
+class ScriptedProvider:
+    """Makes events and, as an `EventTranslator`, knows what each of them says. Others it does not handle."""
+
+    def __init__(self) -> None:
+        self._says: dict[EventKey, Translation] = {}
+        self._before: dict[EventKey, Translation] = {}
+
+    def event(
+        self,
+        event_id: str,
+        says: Translation,
+        *,
+        at: datetime,
+        before: Snapshot | None = None,
+        livemode: bool = True,
+        account: str = "",
+    ) -> ProviderEvent:
+        """An event made at `at` that `says` something, and of an update the snapshot it overwrote."""
+        key = EventKey(event_id=EventId(event_id), livemode=livemode, account=account)
+        self._says[key] = says
+        if before is not None:
+            self._before[key] = attrs.evolve(says, snapshots=(before,))
+        return ProviderEvent(
+            key=key, type="scripted", api_version=None, created_at=at, received_at=at, body=event_id.encode()
+        )
+
+    def translate(self, event: ProviderEvent) -> Translation:
+        """See EventTranslator."""
+        return self._says.get(event.key, Translation(ignored="unhandled_type"))
+
+    def translate_previous(self, event: ProviderEvent) -> Translation | None:
+        """See EventTranslator."""
+        return self._before.get(event.key)
