@@ -41,6 +41,7 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 FIGURES = Figures(
     tally=Tally(events=12, posted=15, accepted=12, duplicates=1, failed=2),
     played_until=NOW,
+    applied=11,
     messages=9,
     listeners=3,
     violations=0,
@@ -58,6 +59,7 @@ SUMMARY = Summary(
     accepted=100,
     duplicates=8,
     failed=2,
+    applied=100,
     messages=70,
     restarts=0,
     settle_seconds=0.5,
@@ -167,7 +169,8 @@ def test_plain_lines_tell_what_goes_on() -> None:
     assert lines[1].startswith("live page of acme: http://127.0.0.1:8080/demo/sign-in?ticket=")
     assert lines[2].startswith("stream of acme: curl -N -H 'Authorization: Bearer ")
     assert lines[3:] == [
-        "4 s: 12 events accepted, 1 duplicates, 2 sent again, 9 messages streamed; tenants: 2 active, 1 past_due"
+        "4 s: 12 events accepted, 11 applied, 1 duplicates, 2 sent again, "
+        "9 messages streamed; tenants: 2 active, 1 past_due"
     ]
 
 

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from billing_app.demo.delivery import Courier, Manners, Parcel, Tally, parcels
 from billing_app.demo.listener import Audience, Frame, FrameParser, Listener
-from billing_app.demo.run import gauge
+from billing_app.demo.run import Counted, value
 from billing_app.demo.scenario import PlayedEvent, Scenario
 from billing_app.secret import Secret
 from billing_memory.clock import SystemClock
@@ -206,7 +206,15 @@ def test_frames_are_read_as_the_standard_says() -> None:
     assert frames == [Frame(event="note", id="7", data="a\n b")]
 
 
-def test_a_gauge_is_found_on_the_metrics_page() -> None:
+def test_a_value_is_found_on_the_metrics_page() -> None:
     """With and without labels, and not in the middle of another name."""
-    page = '# HELP a_seconds x\nother_a_seconds 9.0\na_seconds 1.5\nb_seconds{kind="x"} 2e-3\n'
-    assert (gauge(page, "a_seconds"), gauge(page, "b_seconds"), gauge(page, "c")) == (1.5, 0.002, None)
+    page = '# HELP a_seconds x\nother_a_seconds 9.0\na_seconds 1.5\nb_total{kind="x"} 2e3\n'
+    assert value(page, "a_seconds") == 1.5
+    assert value(page, 'b_total{kind="x"}') == 2000
+    assert value(page, "seconds") is None
+
+
+def test_a_counter_goes_on_where_a_killed_process_left_it() -> None:
+    """A counter that starts again at zero is added to what was counted before; a blind moment changes nothing."""
+    counted = Counted()
+    assert [counted.update(shown) for shown in (5, 9, None, 2, 4)] == [5, 9, 9, 11, 13]

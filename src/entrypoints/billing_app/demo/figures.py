@@ -19,6 +19,8 @@ class Figures:
     tally: Tally
     played_until: datetime | None
     """How far the tenants' lives have been told."""
+    applied: int
+    """Events that the server has worked into the tenants' state."""
     messages: int
     """Seen by the stream clients, all tenants together."""
     listeners: int
@@ -44,6 +46,7 @@ class Summary:
     accepted: int
     duplicates: int
     failed: int
+    applied: int
     messages: int
     restarts: int
     settle_seconds: float
@@ -65,6 +68,7 @@ class Summary:
             "accepted": self.accepted,
             "duplicates": self.duplicates,
             "failed": self.failed,
+            "applied": self.applied,
             "messages": self.messages,
             "restarts": self.restarts,
             "seconds": round(self.seconds, 2),

@@ -28,6 +28,7 @@ from billing_app.errors import OperatorError
 _REFRESH_SECONDS: Final = 0.5
 _OLDEST_DUE: Final = "stripe_dispatch_oldest_due_seconds"
 _OLDEST_UNPUBLISHED: Final = "stripe_billing_stream_backlog_seconds"
+_APPLIED: Final = 'stripe_dispatch_events_total{disposition="applied",reason=""}'
 
 
 class SeedUsedError(OperatorError):
@@ -62,6 +63,7 @@ class Run:
         self._truth = Truth()
         self._tally = Tally()
         self._played_until: datetime | None = None
+        self._applied = Counted()
         self._began = asyncio.get_running_loop().time()
         self._reader = Reader(session=session, base_url=site.base_url, token=credentials.token)
         self._audience = Audience(
@@ -79,6 +81,7 @@ class Run:
             delivered = self._seconds()
             judge = Judge(truth=self._truth, reader=self._reader, audience=self._audience)
             found = await judge.wait_for_verdict()
+            await self._figures()
             return self._summary(found, delivered)
         finally:
             watching.cancel()
@@ -127,13 +130,14 @@ class Run:
         return Figures(
             tally=self._tally,
             played_until=self._played_until,
+            applied=self._applied.update(value(metrics, _APPLIED)),
             messages=self._audience.messages,
             listeners=len(self._audience.listeners),
             violations=len(self._audience.violations),
             statuses=self._audience.statuses(),
-            backlog_seconds=gauge(metrics, _OLDEST_DUE),
-            unpublished_seconds=gauge(metrics, _OLDEST_UNPUBLISHED),
-            restarts=self._site.server.restarts + self._site.worker.restarts,
+            backlog_seconds=value(metrics, _OLDEST_DUE),
+            unpublished_seconds=value(metrics, _OLDEST_UNPUBLISHED),
+            restarts=self._site.server.restarts,
             seconds=self._seconds(),
         )
 
@@ -163,8 +167,9 @@ class Run:
             accepted=self._tally.accepted,
             duplicates=self._tally.duplicates,
             failed=self._tally.failed,
+            applied=self._applied.total,
             messages=self._audience.messages,
-            restarts=self._site.server.restarts + self._site.worker.restarts,
+            restarts=self._site.server.restarts,
             settle_seconds=self._seconds() - delivered,
             seconds=self._seconds(),
             differences=found,
@@ -202,7 +207,26 @@ async def _play(options: Options, screen: Screen) -> Summary | None:
         return await one.play()
 
 
-def gauge(metrics: str, name: str) -> float | None:
-    """The value of a gauge on a Prometheus page; None if it is not there."""
-    found = re.search(rf"^{re.escape(name)}(?:\{{[^}}]*\}})? ([0-9.eE+-]+)$", metrics, re.MULTILINE)
+class Counted:
+    """The sum of a counter over the restarts of the process that counts: it starts again at zero then.
+
+    What was counted between the last look and the end of a process is missing.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._last = 0
+
+    def update(self, shown: float | None) -> int:
+        """Take what the counter shows now, None while it cannot be seen; the sum so far."""
+        if shown is not None:
+            now = int(shown)
+            self.total += now - self._last if now >= self._last else now
+            self._last = now
+        return self.total
+
+
+def value(metrics: str, series: str) -> float | None:
+    """The value of a series on a Prometheus page, None if it is not there: `name` or `name{label="…"}`."""
+    found = re.search(rf"^{re.escape(series)} ([0-9.eE+-]+)$", metrics, re.MULTILINE)
     return None if found is None else float(found.group(1))

@@ -93,8 +93,9 @@ class PlainScreen:
         tally = figures.tally
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(figures.statuses.items()))
         self.say(
-            f"{figures.seconds:.0f} s: {tally.accepted} events accepted, {tally.duplicates} duplicates, "
-            f"{tally.failed} sent again, {figures.messages} messages streamed; tenants: {statuses or 'none yet'}"
+            f"{figures.seconds:.0f} s: {tally.accepted} events accepted, {figures.applied} applied, "
+            f"{tally.duplicates} duplicates, {tally.failed} sent again, "
+            f"{figures.messages} messages streamed; tenants: {statuses or 'none yet'}"
         )
 
 
@@ -152,11 +153,11 @@ class LiveScreen:
         rate = tally.accepted / figures.seconds if figures.seconds else 0.0
         rows = (
             ("the tenants' calendar", told, "accepted events", f"{tally.accepted:,} ({rate:.0f}/s)"),
-            ("duplicates recognised", f"{tally.duplicates:,}", "sent again after a failure", f"{tally.failed:,}"),
+            ("applied events", f"{figures.applied:,}", "duplicates recognised", f"{tally.duplicates:,}"),
             (
                 "messages seen on streams",
                 f"{figures.messages:,} by {figures.listeners} clients",
-                "out of order or twice",
+                "of them out of order or twice",
                 f"{figures.violations:,}",
             ),
             (
@@ -165,6 +166,7 @@ class LiveScreen:
                 "oldest unpublished message",
                 _age(figures.unpublished_seconds),
             ),
+            ("sent again after a failure", f"{tally.failed:,}", "server restarts", f"{figures.restarts:,}"),
         )
         for row in rows:
             table.add_row(Text(row[0], style="dim"), row[1], Text(row[2], style="dim"), row[3])

@@ -1,4 +1,4 @@
-"""The system under play: local servers, `billing serve` and `billing worker`, run as a user would run them."""
+"""The system under play: local servers and `billing serve`, which works off what it takes in, run as a user would."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,6 @@ class Site:
 
     base_url: str
     server: "Daemon"
-    worker: "Daemon"
 
 
 class Daemon:
@@ -60,13 +59,12 @@ class Daemon:
         self.restarts = 0
 
     @asynccontextmanager
-    async def running(self, ready_url: str | None = None) -> AsyncIterator[None]:
+    async def running(self, ready_url: str) -> AsyncIterator[None]:
         """Run it for the length of the block. Raises DemoError when it does not come up."""
         await self._start()
         keeper: asyncio.Task[None] | None = None
         try:
-            if ready_url is not None:
-                await self._wait_until_ready(ready_url)
+            await self._wait_until_ready(ready_url)
             keeper = asyncio.create_task(self._keep(), name=f"keeper of {self._arguments[0]}")
             yield
         finally:
@@ -143,10 +141,9 @@ async def open_site(data_dir: Path, *, port: int, credentials: Credentials, say:
         environment = environment_of(urls, credentials, chosen)
         await _migrate(environment, data_dir)
         server = Daemon("serve", environment=environment, folder=data_dir, say=say)
-        worker = Daemon("worker", environment=environment, folder=data_dir, say=say)
         base_url = f"http://{HOST}:{chosen}"
-        async with server.running(f"{base_url}/readyz"), worker.running():
-            yield Site(base_url=base_url, server=server, worker=worker)
+        async with server.running(f"{base_url}/readyz"):
+            yield Site(base_url=base_url, server=server)
 
 
 def choose_port(wanted: int) -> int:
