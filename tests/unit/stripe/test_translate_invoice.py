@@ -201,6 +201,15 @@ def test_tax_is_read_at_one_place_only(said: Said, shown: Json, taxes: Json, exp
     assert only(said(shown | taxes)).tax == expected
 
 
+def test_the_new_places_win(said: Said, shown: Json) -> None:
+    """The old ones are a courtesy to old versions, and may lag behind or go."""
+    for line in shown["lines"]["data"]:
+        line |= {"price": {"id": "price_old"}, "plan": {"id": "price_old"}, "proration": not line["amount"] < 0}
+    old_places = {"subscription": "sub_old", "tax": 1, "subscription_details": {"metadata": {"tenant_id": "globex"}}}
+    translation = said(shown | old_places)
+    assert (only(translation), translation.tenant_hint) == (SEEN, "acme")
+
+
 def test_an_expanded_subscription_is_its_id(said: Said, shown_before: Json) -> None:
     """Expansions of fetched objects are read like plain ids."""
     shown_before["subscription"] = {"id": "sub_1", "object": "subscription"}
