@@ -1,0 +1,96 @@
+"""GET /api/v1/billing/tenants/{tenant_id}/…: what a tenant has, and the numbered history of how it came about."""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+from aiohttp import web
+
+from billing_app.http.auth import require_own_tenant
+from billing_app.http.responses import RefusalError, json_response, json_text_response
+from billing_app.http.services import SERVICES, Services
+from billing_core import payloads
+from billing_core.model import TenantId
+
+_WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,18}").fullmatch
+"""ASCII digits only, and no more than a 64-bit integer holds."""
+
+_DEFAULT_LIMIT: Final = 100
+_MAX_LIMIT: Final = 500
+
+TenantHandler = Callable[[web.Request, Services, TenantId], Awaitable[web.Response]]
+
+
+def routes() -> Iterable[web.RouteDef]:
+    """The read API, each route open to the tenant's own tokens only."""
+    base = "/api/v1/billing/tenants/{tenant_id}"
+    return [
+        web.get(f"{base}/state", _for_own_tenant(_state)),
+        web.get(f"{base}/subscriptions", _for_own_tenant(_subscriptions)),
+        web.get(f"{base}/invoices", _for_own_tenant(_invoices)),
+        web.get(f"{base}/usage", _for_own_tenant(_usage)),
+        web.get(f"{base}/events", _for_own_tenant(_events)),
+    ]
+
+
+def whole_number(request: web.Request, name: str, *, default: int) -> int:
+    """A query parameter that is a non-negative whole number. Raises RefusalError (400)."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not _WHOLE_NUMBER(text):
+        raise RefusalError(400, "bad_parameter", f"{name} must be a whole number.")
+    return int(text)
+
+
+def _for_own_tenant(handler: TenantHandler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        services = request.app[SERVICES]
+        principal = await services.authenticator.authenticate(request)
+        return await handler(request, services, require_own_tenant(request, principal))
+
+    return handle
+
+
+async def _state(_request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
+    state = await services.repository.state(tenant_id)
+    snapshots = (subscription.snapshot for subscription in state.subscriptions)
+    verdict = services.policy.judge(snapshots, services.clock.now())
+    return json_text_response(payloads.dumps(payloads.state_payload(state, verdict)))
+
+
+async def _subscriptions(_request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
+    found = await services.repository.subscriptions(tenant_id)
+    return _listing(tenant_id, "subscriptions", [payloads.subscription_section(each.snapshot) for each in found])
+
+
+async def _invoices(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
+    found = await services.repository.invoices(tenant_id, limit=_limit(request))
+    return _listing(tenant_id, "invoices", [payloads.invoice_section(each.snapshot) for each in found])
+
+
+async def _usage(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
+    found = await services.repository.usage(tenant_id, limit=_limit(request))
+    return _listing(tenant_id, "usage", payloads.usage_sections(found))
+
+
+async def _events(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
+    """A page of the history. `next_after` is what to ask for next; null at the end."""
+    after, limit = whole_number(request, "after", default=0), _limit(request)
+    events = await services.repository.events(tenant_id, after=after, limit=limit)
+    next_after = str(events[-1].sequence) if len(events) == limit else "null"
+    # The stored payloads are passed on as they are: every reader of a message gets the same bytes.
+    listed = ",".join(event.payload for event in events)
+    return json_text_response(f'{{"tenant_id":{json.dumps(tenant_id)},"next_after":{next_after},"events":[{listed}]}}')
+
+
+def _listing(tenant_id: TenantId, name: str, sections: Iterable[Any]) -> web.Response:
+    return json_response({"tenant_id": tenant_id, name: [payloads.to_wire(section) for section in sections]})
+
+
+def _limit(request: web.Request) -> int:
+    limit = whole_number(request, "limit", default=_DEFAULT_LIMIT)
+    if not 1 <= limit <= _MAX_LIMIT:
+        raise RefusalError(400, "bad_parameter", f"limit must be from 1 to {_MAX_LIMIT}.")
+    return limit

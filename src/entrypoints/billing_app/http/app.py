@@ -1,0 +1,96 @@
+"""The web application: which route leads where, and how failures are told."""
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from billing_app.http import api, health, pages, stream
+from billing_app.http.responses import RefusalError, error_response
+from billing_app.http.services import SERVICES, Services
+from billing_app.http.webhooks import WebhookReceiver
+from billing_core.errors import StoreUnavailableError
+from billing_core.intake import Intake
+
+log = structlog.get_logger()
+
+WEBHOOK_PATH: Final = "/webhooks/stripe"
+STREAM_PATH: Final = "/api/v1/billing/stream"
+
+
+def create_app(services: Services) -> web.Application:
+    """The application of one server process.
+
+    Serve it with `AppRunner(app, handler_cancellation=True, access_log_class=AccessLogger)`: a stream whose client has
+    left is then let go at once, and no query string is logged.
+    """
+    app = web.Application(middlewares=[_errors_as_json], client_max_size=services.settings.body_limit_bytes)
+    app[SERVICES] = services
+    app.router.add_routes(health.routes())
+    app.router.add_routes(pages.routes(services))
+    if services.intake is not None:
+        _add_billing(app, services, services.intake)
+    else:
+        refuse = _Refuse(404, "billing_disabled", "Billing is switched off: ENABLE_BILLING is false.")
+        app.router.add_route("*", WEBHOOK_PATH, refuse.answer)
+        app.router.add_route("*", "/api/v1/billing/{rest:.*}", refuse.answer)
+    return app
+
+
+def _add_billing(app: web.Application, services: Services, intake: Intake) -> None:
+    settings = services.settings
+    receiver = WebhookReceiver(
+        intake,
+        services.metrics,
+        body_limit=settings.body_limit_bytes,
+        read_timeout=settings.read_timeout,
+    )
+    app.router.add_post(WEBHOOK_PATH, receiver.receive)
+    app.router.add_routes(api.routes())
+    if settings.enable_stream and services.bus is not None:
+        stream.add_stream(app, services, services.bus, STREAM_PATH)
+    else:
+        reason = "The stream is switched off: ENABLE_BILLING_STREAM is false. Read …/events instead."
+        app.router.add_get(STREAM_PATH, _Refuse(404, "stream_disabled", reason).answer)
+
+    async def finish_webhooks(_app: web.Application) -> AsyncIterator[None]:
+        yield
+        await receiver.close()
+
+    app.cleanup_ctx.append(finish_webhooks)
+
+
+class _Refuse:
+    """A route that says why it is not there."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self._refusal = (status, code, message)
+
+    async def answer(self, _request: web.Request) -> web.Response:
+        return error_response(*self._refusal)
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except RefusalError as refusal:
+        return refusal.response()
+    except web.HTTPException as exc:
+        if exc.status < 400:
+            raise
+        phrase = HTTPStatus(exc.status).phrase
+        return error_response(exc.status, phrase.lower().replace(" ", "_"), f"{phrase}.", _kept(exc))
+    except StoreUnavailableError as exc:
+        log.warning("http.store_unavailable", path=request.rel_url.raw_path, error=str(exc))
+        return error_response(503, exc.code, "Try again in a moment.", {"Retry-After": "2"})
+    except Exception:
+        log.exception("http.failed", method=request.method, path=request.rel_url.raw_path)
+        return error_response(500, "internal_error", "Something went wrong here.")
+
+
+def _kept(exc: web.HTTPException) -> dict[str, str]:
+    return {name: exc.headers[name] for name in ("Allow",) if name in exc.headers}

@@ -1,0 +1,54 @@
+"""Server-sent events on the wire. Every frame is encoded once, whatever number of clients it goes to.
+
+Only our own numbers and words, and JSON that has no line breaks, ever stand behind a field name: nothing a provider or
+a tenant wrote can begin another field.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+import attrs
+
+from billing_core.events import BillingEvent
+
+
+@attrs.frozen
+class Frame:
+    """One event or comment, as plain bytes and as a chunk of a chunked HTTP/1.1 body."""
+
+    plain: bytes
+    chunk: bytes = attrs.field(init=False)
+    sequence: int = 0
+    """The number of the message it carries; 0 for a frame without one."""
+
+    @chunk.default
+    def _chunked(self) -> bytes:
+        return b"%x\r\n%s\r\n" % (len(self.plain), self.plain)
+
+
+KEEP_ALIVE: Final = Frame(b":\n\n")
+
+
+def message_frame(event: BillingEvent) -> Frame:
+    """A billing event: its number is the id to resume from. Its type is from a closed set of ours."""
+    text = f"id: {event.sequence}\nevent: {event.event_type}\ndata: {event.payload}\n\n"
+    return Frame(text.encode(), sequence=event.sequence)
+
+
+def opening_frame(cursor: int, retry: timedelta) -> Frame:
+    """The first frame: a client that loses the connection before its first event still resumes from here."""
+    return Frame(f"retry: {_milliseconds(retry)}\nid: {cursor}\n\n".encode())
+
+
+def reset_frame(sequence: int) -> Frame:
+    """The client has numbers that this history does not: it shall load the state again and go on from `sequence`."""
+    return Frame(f'id: {sequence}\nevent: reset\ndata: {{"sequence":{sequence}}}\n\n'.encode())
+
+
+def reconnect_frame(reason: str, retry: timedelta) -> Frame:
+    """The last frame of a stream that we end; the client shall connect again after `retry`."""
+    return Frame(f'retry: {_milliseconds(retry)}\nevent: reconnect\ndata: {{"reason":"{reason}"}}\n\n'.encode())
+
+
+def _milliseconds(span: timedelta) -> int:
+    return span // timedelta(milliseconds=1)

@@ -1,0 +1,55 @@
+"""/healthz, /readyz and /metrics: for the orchestrator and the operator."""
+
+import asyncio
+import hmac
+from collections.abc import Iterable
+from typing import Final
+
+from aiohttp import web
+
+from billing_app.http.responses import SAFE_HEADERS, RefusalError, json_response
+from billing_app.http.services import SERVICES, Probe
+from billing_core.errors import BillingError
+
+_PROBE_SECONDS: Final = 3.0
+
+
+def routes() -> Iterable[web.RouteDef]:
+    """The three of them, none of which asks for a tenant."""
+    return [web.get("/healthz", _healthz), web.get("/readyz", _readyz), web.get("/metrics", _metrics)]
+
+
+async def _healthz(_request: web.Request) -> web.Response:
+    """The process runs and its loop turns. Restarting it would not bring a database back, so none is asked."""
+    return json_response({"status": "ok"})
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    """Whether to send this process requests: everything it needs answers."""
+    probes = request.app[SERVICES].probes
+    answers = await asyncio.gather(*(_answer(probe) for probe in probes.values()))
+    checks = dict(zip(probes, answers, strict=True))
+    ready = all(answer == "ok" for answer in answers)
+    return json_response(
+        {"status": "ready" if ready else "unavailable", "checks": checks}, status=200 if ready else 503
+    )
+
+
+async def _answer(probe: Probe) -> str:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await probe()
+    except (BillingError, TimeoutError, OSError) as exc:
+        return exc.code if isinstance(exc, BillingError) else "timeout"
+    return "ok"
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    token = services.settings.metrics_token
+    if token is not None:
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+        if not hmac.compare_digest(given, b"Bearer " + token.reveal().encode()):
+            raise RefusalError(401, "unauthorized", "Send the metrics token.", {"WWW-Authenticate": "Bearer"})
+    body, content_type = services.metrics.render()
+    return web.Response(body=body, headers={**SAFE_HEADERS, "Content-Type": content_type})

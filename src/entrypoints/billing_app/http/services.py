@@ -1,0 +1,41 @@
+"""What the handlers work with, put together by the composition root."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import attrs
+from aiohttp import web
+
+from billing_app.http.auth import TenantAuthenticator
+from billing_app.http.metrics import HttpMetrics
+from billing_app.secret import Secret
+from billing_app.settings import Settings
+from billing_core.intake import Intake
+from billing_core.model import AccessPolicy
+from billing_core.ports import BillingRepository, Clock, EventBus
+
+Probe = Callable[[], Awaitable[None]]
+"""Returns when what it stands for can be used; raises BillingError when not."""
+
+
+@attrs.frozen(kw_only=True)
+class Services:
+    """Ready objects; their owner opens and closes them."""
+
+    settings: Settings
+    intake: Intake | None
+    """None while billing is switched off."""
+    repository: BillingRepository
+    bus: EventBus | None
+    """None when the stream is disabled."""
+    policy: AccessPolicy
+    clock: Clock
+    metrics: HttpMetrics
+    authenticator: TenantAuthenticator
+    probes: Mapping[str, Probe]
+    """What must answer before this process is ready, by the name shown in /readyz."""
+    demo_ticket_secret: Secret | None = None
+    """Set by the demo alone: makes /demo/sign-in exist."""
+
+
+SERVICES: Final = web.AppKey("services", Services)

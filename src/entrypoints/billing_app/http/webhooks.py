@@ -1,0 +1,105 @@
+"""POST /webhooks/stripe: signed bytes in, 202 once they are durable. The one route whose speed matters."""
+
+import asyncio
+import json
+import re
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from billing_app.http.metrics import HttpMetrics
+from billing_app.http.responses import SAFE_HEADERS, RefusalError, error_response
+from billing_core.errors import SignatureVerificationError, StoreUnavailableError, WebhookError
+from billing_core.events import Receipt
+from billing_core.intake import Intake
+
+log = structlog.get_logger()
+
+_HEADERS: Final = {**SAFE_HEADERS, "Content-Type": "application/json; charset=utf-8"}
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
+_RETRY_AFTER: Final = {"Retry-After": "2"}
+_BAD_WEBHOOK: Final = b'{"error":{"code":"bad_webhook","message":"The signature or the event is not valid."}}'
+"""One answer for whatever is wrong with signature or content: the endpoint tells a forger nothing."""
+
+
+class WebhookReceiver:
+    """Takes webhooks in over HTTP."""
+
+    def __init__(self, intake: Intake, metrics: HttpMetrics, *, body_limit: int, read_timeout: timedelta) -> None:
+        self._intake = intake
+        self._metrics = metrics
+        self._body_limit = body_limit
+        self._read_timeout = read_timeout.total_seconds()
+        self._in_hand: set[asyncio.Task[Receipt]] = set()
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Answer one webhook: 202 stored now or before, 4xx not like this, 503 try again."""
+        try:
+            body = await self._read(request)
+            receipt = await self._finished(body, _signature(request))
+        except RefusalError as refusal:
+            self._count(refusal.code)
+            response = refusal.response()
+            response.force_close()  # the rest of the body is not worth waiting for
+            return response
+        except WebhookError as exc:
+            self._count(exc.code)
+            return web.Response(status=400, body=_BAD_WEBHOOK, headers=_HEADERS)
+        except StoreUnavailableError as exc:
+            return error_response(503, exc.code, "Not stored. Send it again.", _RETRY_AFTER)
+        return _accepted(receipt)
+
+    async def close(self) -> None:
+        """Wait for webhooks whose sender went away before the answer."""
+        if self._in_hand:
+            await asyncio.wait(self._in_hand)
+
+    async def _read(self, request: web.Request) -> bytes:
+        # Before reading: the server would decompress in silence, and the signature is over the bytes as sent.
+        if "Content-Encoding" in request.headers:
+            raise RefusalError(415, "unsupported_encoding", "Send the body without Content-Encoding.")
+        if (request.content_length or 0) > self._body_limit:
+            raise RefusalError(413, "too_large", "The body is too large.")
+        try:
+            if request.content.is_eof():  # it came along with the headers, as nearly always
+                return await request.read()
+            async with asyncio.timeout(self._read_timeout):
+                return await request.read()
+        except TimeoutError:
+            raise RefusalError(408, "read_timeout", "The body did not arrive in time.") from None
+        except web.HTTPRequestEntityTooLarge:
+            raise RefusalError(413, "too_large", "The body is too large.") from None
+        except (web.RequestPayloadError, OSError):
+            raise RefusalError(400, "broken_body", "The body ended early or is not framed correctly.") from None
+
+    async def _finished(self, body: bytes, signature: str) -> Receipt:
+        """Receive to the end, also when the sender hangs up: half-way the event may be stored, claimed and not ours."""
+        task = asyncio.ensure_future(self._intake.receive(body, signature))
+        self._in_hand.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: "asyncio.Task[Receipt]") -> None:
+        self._in_hand.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody else may be left to look at it
+
+    def _count(self, reason: str) -> None:
+        self._metrics.webhook_refused(reason)
+        log.warning("webhook.refused", reason=reason)
+
+
+def _signature(request: web.Request) -> str:
+    """The one signature header. Of two, somebody in between could have added either."""
+    signatures = request.headers.getall("Stripe-Signature", ("",))
+    if len(signatures) > 1:
+        raise SignatureVerificationError("more than one signature header")
+    return signatures[0]
+
+
+def _accepted(receipt: Receipt) -> web.Response:
+    event_id = receipt.event_id if _PLAIN(receipt.event_id) else json.dumps(receipt.event_id)[1:-1]
+    body = f'{{"status": "{receipt.status.value}", "event_id": "{event_id}"}}'
+    return web.Response(status=202, body=body.encode(), headers=_HEADERS)

@@ -1,0 +1,185 @@
+"""A whole server on memory adapters and a real socket, and what the tests do to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+from aiohttp import web
+
+from billing_app.http.access_log import AccessLogger
+from billing_app.http.app import create_app
+from billing_app.http.auth import JwtAuthenticator, issue_token
+from billing_app.http.services import Services
+from billing_app.settings import Secret, Settings
+from billing_core.events import BillingEvent
+from billing_core.intake import Intake
+from billing_core.model import AccessPolicy, TenantId
+from billing_core.ports import Changes
+from billing_core.testing.bus import ACME, message
+from billing_memory.bus import MemoryEventBus
+from billing_memory.clock import SystemClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.repository import MemoryRepository
+from billing_memory.store import MemoryEventStore
+from billing_stripe.signature import StripeWebhookVerifier
+from billing_telemetry.metrics import Metrics
+
+WEBHOOK_SECRET = "whsec_" + "w" * 32
+JWT_SECRET = Secret("j" * 32)
+OLD_JWT_SECRET = Secret("o" * 32)
+
+SETTINGS = Settings(
+    enable_billing=True,
+    stripe_webhook_secrets=(Secret(WEBHOOK_SECRET),),
+    jwt_secrets=(JWT_SECRET, OLD_JWT_SECRET),
+)
+
+
+class World:
+    """The parts of one server, for a test to arrange and to look at."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.database = MemoryDatabase()
+        self.store = MemoryEventStore(self.database, self.clock)
+        self.repository = MemoryRepository(self.database, self.clock)
+        self.bus = MemoryEventBus()
+        self.metrics = Metrics()
+        self.services = Services(
+            settings=settings,
+            intake=Intake(
+                verifier=StripeWebhookVerifier(
+                    [WEBHOOK_SECRET], tolerance=settings.stripe_webhook_tolerance, clock=self.clock
+                ),
+                store=self.store,
+            )
+            if settings.enable_billing
+            else None,
+            repository=self.repository,
+            bus=self.bus,
+            policy=AccessPolicy(),
+            clock=self.clock,
+            metrics=self.metrics,
+            authenticator=JwtAuthenticator(
+                secrets=settings.jwt_secrets, audience=settings.jwt_audience, issuer=settings.jwt_issuer
+            ),
+            probes={},
+        )
+        self.url = ""
+        self.port = 0
+
+    def replace(self, **changes: Any) -> None:
+        """Put other services in, before the server starts."""
+        self.services = attrs.evolve(self.services, **changes)
+
+    @asynccontextmanager
+    async def serving(self, **runner_options: Any) -> "AsyncIterator[World]":
+        """Serve on a free port, as the real server does."""
+        options = {"handler_cancellation": True, "access_log_class": AccessLogger, "shutdown_timeout": 5.0}
+        runner = web.AppRunner(create_app(self.services), **{**options, **runner_options})
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    def token(self, tenant_id: TenantId = ACME, **changes: Any) -> str:
+        """A good token, but for the changes."""
+        claims: dict[str, Any] = {
+            "secret": JWT_SECRET,
+            "audience": "billing",
+            "issuer": "billing-core",
+            "tenant_id": tenant_id,
+            "role": "viewer",
+            "now": datetime.now(UTC),
+            "ttl": timedelta(hours=1),
+        }
+        return issue_token(**{**claims, **changes})
+
+    def bearer(self, tenant_id: TenantId = ACME, **changes: Any) -> dict[str, str]:
+        """The header that carries such a token."""
+        return {"Authorization": f"Bearer {self.token(tenant_id, **changes)}"}
+
+    async def commit(self, tenant_id: TenantId, count: int = 1) -> list[BillingEvent]:
+        """Write the tenant's next messages into the history, as a dispatch does; nothing is published."""
+        async with self.repository.transaction() as transaction:
+            last = (await transaction.lock_tenants([tenant_id]))[tenant_id]
+            events = [message(tenant_id, number) for number in range(last + 1, last + count + 1)]
+            await transaction.save(Changes(events=events))
+        return events
+
+    async def publish(self, tenant_id: TenantId, count: int = 1) -> list[BillingEvent]:
+        """Write the tenant's next messages and put them on the bus."""
+        events = await self.commit(tenant_id, count)
+        await self.bus.append(events)
+        return events
+
+    def sample(self, name: str, **labels: str) -> float:
+        """The value of a metric; 0 while it has not been counted."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0
+
+
+MakeWorld = Callable[..., World]
+Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+RawRequest = Callable[[World, bytes], Awaitable[bytes]]
+
+
+@pytest.fixture
+def make_world() -> MakeWorld:
+    """A server that is not started yet; keyword arguments change its settings."""
+
+    def make(**changes: Any) -> World:
+        return World(attrs.evolve(SETTINGS, **changes))
+
+    return make
+
+
+@pytest.fixture
+async def world(make_world: MakeWorld) -> AsyncIterator[World]:
+    """A running server with ordinary settings."""
+    async with make_world().serving() as running:
+        yield running
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that keeps no cookies and waits no longer than a test may."""
+    async with aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        yield session
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until the condition holds; a test's time limit ends what never does."""
+    while not condition():  # noqa: ASYNC110 - what is waited for sets no event of ours
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture(name="eventually")
+def eventually_fixture() -> Eventually:
+    return eventually
+
+
+@pytest.fixture
+def raw_request() -> RawRequest:
+    """Send bytes exactly as they are and return everything that comes back until the server closes."""
+
+    async def send(world: World, request: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(request)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    return send

@@ -1,0 +1,242 @@
+"""POST /webhooks/stripe: what is taken, what is refused and with which answer."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import aiohttp
+import attrs
+import pytest
+
+from billing_core.errors import StoreUnavailableError
+from billing_core.events import Receipt
+from billing_stripe.testing.events import sign
+
+PATH = "/webhooks/stripe"
+SECRET = "whsec_" + "w" * 32
+if TYPE_CHECKING:
+    from tests.unit.http.conftest import MakeWorld, RawRequest, World
+
+
+def body(number: int = 1, **extra: object) -> bytes:
+    envelope = {
+        "id": f"evt_{number}",
+        "object": "event",
+        "type": "customer.created",
+        "created": int(datetime.now(UTC).timestamp()),
+        "livemode": False,
+        "api_version": "2025-03-31.basil",
+        "data": {"object": {"id": "cus_1", "object": "customer"}},
+    }
+    return json.dumps({**envelope, **extra}).encode()
+
+
+def signed(content: bytes, at: datetime | None = None) -> dict[str, str]:
+    return {"Stripe-Signature": sign(content, SECRET, at or datetime.now(UTC))}
+
+
+async def test_a_signed_event_is_stored_and_accepted_once(world: World, http: aiohttp.ClientSession) -> None:
+    """The first delivery is accepted, every further one is a duplicate; both are answered 202."""
+    content = body()
+    for status in ("accepted", "duplicate", "duplicate"):
+        async with http.post(world.url + PATH, data=content, headers=signed(content)) as answer:
+            assert answer.status == 202
+            assert answer.content_type == "application/json"
+            assert await answer.json() == {"status": status, "event_id": "evt_1"}
+    (claim,) = await world.store.claim(limit=10, lease=timedelta(seconds=1))
+    assert claim.event.body == content
+
+
+async def test_a_chunked_body_is_taken_too(world: World, http: aiohttp.ClientSession) -> None:
+    """How a proxy frames the body does not matter: the bytes do."""
+    content = body(pad="x" * 100_000)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(content), 10_000):
+            yield content[start : start + 10_000]
+
+    async with http.post(world.url + PATH, data=pieces(), headers=signed(content)) as answer:
+        assert answer.status == 202
+
+
+BAD_SIGNATURES: dict[str, dict[str, str]] = {
+    "none": {},
+    "empty": {"Stripe-Signature": ""},
+    "garbage": {"Stripe-Signature": "hello"},
+    "wrong": {"Stripe-Signature": f"t={int(datetime.now(UTC).timestamp())},v1={'0' * 64}"},
+    "not ascii": {"Stripe-Signature": "t=1,v1=é"},
+    "scheme v0": {"Stripe-Signature": sign(body(), SECRET, datetime.now(UTC)).replace("v1=", "v0=")},
+    "of another body": signed(b"{}"),
+    "old": signed(body(), datetime.now(UTC) - timedelta(hours=1)),
+    "of the future": signed(body(), datetime.now(UTC) + timedelta(hours=1)),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SIGNATURES)
+async def test_a_bad_signature_gets_the_same_answer_whatever_is_wrong(
+    world: World, http: aiohttp.ClientSession, name: str
+) -> None:
+    """400, nothing stored, and nothing to learn from the body of the answer."""
+    async with http.post(world.url + PATH, data=body(), headers=BAD_SIGNATURES[name]) as answer:
+        assert answer.status == 400
+        assert await answer.json() == {
+            "error": {"code": "bad_webhook", "message": "The signature or the event is not valid."}
+        }
+    assert await world.store.claim(limit=10, lease=timedelta(seconds=1)) == []
+    reasons = {name: world.sample("stripe_webhook_events_total", event_type="unknown", result=name) for name in REASONS}
+    assert sum(reasons.values()) == 1
+
+
+REASONS = ("bad_signature", "stale_signature", "malformed_event")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"[" * 100_000, b'{"id":"x"}', b"\xff\xfe"])
+async def test_signed_garbage_gets_that_answer_too(world: World, http: aiohttp.ClientSession, content: bytes) -> None:
+    """It is signed, so somebody should look; the sender learns no more than a forger."""
+    async with http.post(world.url + PATH, data=content, headers=signed(content)) as answer:
+        assert answer.status == 400
+        assert (await answer.json())["error"]["code"] == "bad_webhook"
+    assert world.sample("stripe_webhook_events_total", event_type="unknown", result="malformed_event") == 1
+
+
+async def test_two_signature_headers_are_refused(world: World, raw_request: RawRequest) -> None:
+    """Either could have been added on the way."""
+    content = body()
+    header = f"Stripe-Signature: {signed(content)['Stripe-Signature']}\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(content)}\r\n"
+    assert (await raw_request(world, f"{head}{header}{header}\r\n".encode() + content)).startswith(b"HTTP/1.1 400 ")
+    assert (await raw_request(world, f"{head}{header}\r\n".encode() + content)).startswith(b"HTTP/1.1 202 ")
+
+
+async def test_a_compressed_body_is_refused_before_it_is_read(world: World, http: aiohttp.ClientSession) -> None:
+    """The signature is over the bytes as sent; what a decompressor makes of them is something else."""
+    content = gzip.compress(body())
+    for encoded in (content, b"no gzip at all"):
+        headers = {"Content-Encoding": "gzip", **signed(body())}
+        async with http.post(world.url + PATH, data=encoded, headers=headers) as answer:
+            assert answer.status == 415
+
+
+async def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(
+    world: World, raw_request: RawRequest
+) -> None:
+    """The announced length alone decides: not one byte of the body is waited for."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
+    answer = await raw_request(world, head.encode())
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"too_large"' in answer
+
+
+async def test_a_chunked_body_that_grows_too_large_is_cut_off(world: World, http: aiohttp.ClientSession) -> None:
+    """The limit holds without an announced length; up to it everything is taken."""
+    limit = world.settings.body_limit_bytes
+    for size, status in ((limit, 400), (limit + 1, 413)):
+
+        async def pieces(total: int = size) -> AsyncIterator[bytes]:
+            yield b"x" * total
+
+        async with http.post(world.url + PATH, data=pieces()) as answer:
+            assert answer.status == status
+
+
+async def test_a_body_that_stalls_is_given_up(make_world: MakeWorld, raw_request: RawRequest) -> None:
+    """408 and a closed connection: a sender that holds the line costs no more than that."""
+    async with make_world(read_timeout=timedelta(milliseconds=50)).serving(lingering_time=0.1) as world:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
+        answer = await raw_request(world, head.encode())
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert world.sample("stripe_webhook_events_total", event_type="unknown", result="read_timeout") == 1
+
+
+async def test_broken_framing_is_the_senders_fault(world: World, raw_request: RawRequest) -> None:
+    """A chunk that is none is answered 400, never 500."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await raw_request(world, f"{head}5\r\nabc\r\nzz\r\n\r\n".encode())
+    assert answer.split(maxsplit=2)[1] == b"400"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
+async def test_other_methods_are_refused(world: World, http: aiohttp.ClientSession, method: str) -> None:
+    """405, and which one is right."""
+    async with http.request(method, world.url + PATH) as answer:
+        assert answer.status == 405
+        assert answer.headers["Allow"] == "POST"
+
+
+async def test_a_path_that_is_nearly_right_is_not_redirected(world: World, http: aiohttp.ClientSession) -> None:
+    """Stripe takes a redirect for a failure, so there is none."""
+    for path in ("/webhooks/stripe/", "/webhooks", "//webhooks/stripe"):
+        async with http.post(world.url + path, data=b"x", allow_redirects=False) as answer:
+            assert answer.status == 404
+            assert (await answer.json())["error"]["code"] == "not_found"
+
+
+@attrs.frozen
+class FailingIntake:
+    """Raises what it is given."""
+
+    error: Exception
+
+    async def receive(self, body: bytes, signature: str) -> Receipt:
+        raise self.error
+
+
+async def test_what_cannot_be_stored_is_to_be_sent_again(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """503 with a Retry-After; the answer tells nothing of the database."""
+    world = make_world()
+    world.replace(intake=FailingIntake(StoreUnavailableError("connection to 10.0.0.1 refused")))
+    async with world.serving(), http.post(world.url + PATH, data=body(), headers=signed(body())) as answer:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "10.0.0.1" not in await answer.text()
+
+
+async def test_a_bug_is_a_500_without_details(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """What went wrong is in the log; the sender gets a code."""
+    world = make_world()
+    world.replace(intake=FailingIntake(RuntimeError("password=hunter2")))
+    async with world.serving(), http.post(world.url + PATH, data=body(), headers=signed(body())) as answer:
+        assert answer.status == 500
+        assert await answer.json() == {"error": {"code": "internal_error", "message": "Something went wrong here."}}
+
+
+async def test_a_sender_that_hangs_up_does_not_stop_the_storing(
+    make_world: MakeWorld,
+) -> None:
+    """Once the body is here the event is received to its end, and the server's end waits for that."""
+    world = make_world()
+    entered, release, finished = asyncio.Event(), asyncio.Event(), []
+
+    class SlowIntake:
+        async def receive(self, body: bytes, signature: str) -> Receipt:
+            entered.set()
+            await release.wait()
+            finished.append(body)
+            raise StoreUnavailableError
+
+    world.replace(intake=SlowIntake())
+    async with world.serving():
+        _, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        await entered.wait()
+        writer.transport.abort()
+        asyncio.get_running_loop().call_later(0.05, release.set)
+    assert finished == [b"{}"]
+
+
+async def test_billing_that_is_switched_off_says_so(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """Whoever set up the endpoint learns why nothing arrives."""
+    async with make_world(enable_billing=False).serving() as world:
+        for method, path in (
+            ("POST", PATH),
+            ("GET", "/api/v1/billing/tenants/acme/state"),
+            ("GET", "/api/v1/billing/stream"),
+        ):
+            async with http.request(method, world.url + path) as answer:
+                assert answer.status == 404
+                assert "ENABLE_BILLING" in (await answer.json())["error"]["message"]
