@@ -1,7 +1,8 @@
 """One way to Stripe's API: a bounded number of attempts within a bounded time, and errors in our terms.
 
 The SDK's own retries are off. They leave out 429 and `Retry-After`, and a connection that breaks in the middle of a
-body leaves the SDK as a raw aiohttp error. So there is one loop, here, around every request.
+body leaves the SDK as a raw aiohttp error. So there is one loop, here, around every request. (Below it, aiohttp sends a
+GET once more when the connection is lost before any answer, as HTTP allows; it has no switch for that.)
 """
 
 import asyncio
@@ -140,7 +141,7 @@ class ApiClient:
             raise _refused(operation, exc) from None
         except (aiohttp.ClientError, TimeoutError) as exc:  # the SDK reads the body outside of its own error handling
             raise _unreachable(operation, exc) from exc
-        except (AttributeError, TypeError):  # how the SDK takes an error body that is JSON, but none of Stripe's
+        except (AttributeError, TypeError, ValueError):  # how the SDK takes bodies that are not JSON of Stripe's making
             raise _nonsense(operation) from None
         if not isinstance(response.data, dict):
             raise _nonsense(operation)
