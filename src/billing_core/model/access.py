@@ -66,8 +66,9 @@ class AccessPolicy:
         start = seen.current_period_start
         if start is None:
             return AccessVerdict(state=AccessState.GRACE, reason=seen.status)
-        until = start + self.past_due_grace
-        if now < until:
+        over = start + self.past_due_grace
+        if now < over:
+            until = min(over, _scheduled_end(seen) or over)
             return AccessVerdict(state=AccessState.GRACE, reason=seen.status, until=until)
         return AccessVerdict(state=AccessState.READ_ONLY, reason=f"{seen.status}_grace_over")
 

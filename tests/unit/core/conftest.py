@@ -1,0 +1,205 @@
+"""A whole loop in memory, and snapshots to send through it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+
+from billing_core.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
+from billing_core.events import BillingEvent, Disposition, Outcome, ProviderEvent, Translation
+from billing_core.model import (
+    AccessPolicy,
+    CustomerId,
+    CustomerSnapshot,
+    InvoiceId,
+    InvoiceLine,
+    InvoiceSnapshot,
+    ItemId,
+    ItemSnapshot,
+    LineId,
+    Period,
+    PlanCatalog,
+    PriceId,
+    SubscriptionId,
+    SubscriptionSnapshot,
+    TenantId,
+    UsageRecord,
+)
+from billing_core.payloads import BillingEventPayload, loads
+from billing_core.ports import EventStore, EventTranslator
+from billing_core.service import BillingService
+from billing_core.testing.scripted import ScriptedProvider
+from billing_memory.clock import ManualClock
+from billing_memory.database import Dispatch, MemoryDatabase
+from billing_memory.repository import MemoryRepository
+from billing_memory.store import MemoryEventStore
+
+AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+MONTH = Period(start=AT, end=AT + timedelta(days=31))
+ACME, GLOBEX = TenantId("acme"), TenantId("globex")
+ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
+
+
+def item(item_id: str = "si_base", price_id: str = "price_pro", **fields: Any) -> ItemSnapshot:
+    """A licensed item of the running month, unless told otherwise."""
+    return ItemSnapshot(item_id=ItemId(item_id), price_id=PriceId(price_id), **{"period": MONTH, **fields})
+
+
+def metered(item_id: str = "si_calls", price_id: str = "price_calls", **fields: Any) -> ItemSnapshot:
+    """A metered item."""
+    return item(item_id, price_id, usage_type="metered", **fields)
+
+
+def subscription(subscription_id: str = "sub_1", status: str = "active", **fields: Any) -> SubscriptionSnapshot:
+    """A subscription of Alice's with one licensed item, unless told otherwise."""
+    known = {"customer_id": ALICE, "items": (item(quantity=1),), "currency": "usd", **fields}
+    return SubscriptionSnapshot(subscription_id=SubscriptionId(subscription_id), status=status, **known)
+
+
+def invoice(invoice_id: str = "in_1", status: str = "open", **fields: Any) -> InvoiceSnapshot:
+    """An invoice of Alice's for `sub_1` over $19.00, unless told otherwise."""
+    known = {
+        "customer_id": ALICE,
+        "subscription_id": SubscriptionId("sub_1"),
+        "currency": "usd",
+        "total": 1900,
+        "amount_remaining": 0 if status == "paid" else 1900,
+        "period": MONTH,
+        **fields,
+    }
+    return InvoiceSnapshot(invoice_id=InvoiceId(invoice_id), status=status, **known)
+
+
+def line(line_id: str = "il_1", price_id: str = "price_calls", **fields: Any) -> InvoiceLine:
+    """A line over 120 calls that leaves open whether its price is metered, unless told otherwise."""
+    known = {"amount": 240, "quantity": 120, "period": MONTH, **fields}
+    return InvoiceLine(line_id=LineId(line_id), price_id=PriceId(price_id), **known)
+
+
+def customer(customer_id: CustomerId = ALICE, **fields: Any) -> CustomerSnapshot:
+    """A customer."""
+    return CustomerSnapshot(customer_id=customer_id, **fields)
+
+
+@attrs.define
+class Loop:
+    """Store, dispatcher and repository on one database; time stands still until a test moves it."""
+
+    clock: ManualClock = attrs.field(factory=lambda: ManualClock(AT))
+    database: MemoryDatabase = attrs.field(factory=MemoryDatabase)
+    provider: ScriptedProvider = attrs.field(factory=ScriptedProvider)
+    scope: Scope = attrs.field(factory=lambda: Scope(livemode=True))
+    policy: DispatchPolicy = attrs.field(factory=DispatchPolicy)
+    plans: PlanCatalog = attrs.field(factory=PlanCatalog)
+    reports: list[ProcessingReport] = attrs.field(factory=list)
+    messages: list[BillingEvent] = attrs.field(factory=list)
+    translator: EventTranslator | None = None
+    """Reads events instead of the provider itself."""
+    store: EventStore | None = None
+    """Is asked instead of the database's own store."""
+    _made: int = 0
+
+    @property
+    def inbox(self) -> MemoryEventStore:
+        """The store of the database, whatever stands before it."""
+        return MemoryEventStore(self.database, self.clock)
+
+    @property
+    def repository(self) -> MemoryRepository:
+        """The state of the database."""
+        return MemoryRepository(self.database, self.clock)
+
+    def dispatcher(self) -> Dispatcher:
+        """A dispatcher as configured now."""
+        translator = self.translator or self.provider
+        service = BillingService(
+            repository=self.repository,
+            translator=translator,
+            catalog=self.plans,
+            policy=AccessPolicy(),
+            clock=self.clock,
+        )
+        return Dispatcher(
+            store=self.store or self.inbox,
+            translator=translator,
+            service=service,
+            scope=self.scope,
+            policy=self.policy,
+            publish=self.messages.extend,
+            observe=self.reports.append,
+        )
+
+    def says(
+        self,
+        *shown: SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot,
+        at: int = 0,
+        tenant: TenantId | None = ACME,
+        event_id: str | None = None,
+        customer_id: CustomerId | None = None,
+        before: SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot | None = None,
+        livemode: bool = True,
+        account: str = "",
+        **fields: Any,
+    ) -> ProviderEvent:
+        """An event `at` seconds after the beginning that shows some objects and names a tenant."""
+        self._made += 1
+        customer_id = customer_id or (shown[0].customer_id if shown else None)
+        translation = Translation(customer_id=customer_id, tenant_hint=tenant, snapshots=shown, **fields)
+        return self.provider.event(
+            event_id or f"evt_{self._made:03}",
+            translation,
+            at=AT + timedelta(seconds=at),
+            before=before,
+            livemode=livemode,
+            account=account,
+        )
+
+    async def arrive(self, *events: ProviderEvent) -> Sequence[Outcome]:
+        """Store events and process everything due in one batch."""
+        for event in events:
+            await self.inbox.record(event)
+        return await self.work()
+
+    async def work(self) -> Sequence[Outcome]:
+        """Process everything due in one batch."""
+        return await self.dispatcher().process(await self.inbox.claim(limit=1000, lease=timedelta(seconds=60)))
+
+    async def replay(self, event: ProviderEvent) -> Sequence[Outcome]:
+        """Process a stored event again, as an operator would."""
+        row = self.row(event)
+        due = attrs.evolve(row, disposition=Disposition.DUE, due_at=self.clock.now())
+        self.database.tables.dispatch[row.dispatch_id] = due
+        return await self.work()
+
+    def row(self, event: ProviderEvent) -> Dispatch:
+        """How far an event has been processed."""
+        return self.database.tables.dispatch[self.database.numbers[event.key]]
+
+    async def payloads(self, tenant_id: TenantId = ACME) -> list[BillingEventPayload]:
+        """Everything a tenant was told."""
+        history = await self.repository.events(tenant_id, after=0, limit=10_000)
+        return [loads(event.payload) for event in history]
+
+    async def told(self, tenant_id: TenantId = ACME) -> list[str]:
+        """The types of everything a tenant was told."""
+        return [payload.event_type for payload in await self.payloads(tenant_id)]
+
+    async def subscription(self, subscription_id: str = "sub_1") -> SubscriptionSnapshot:
+        """A subscription as it stands."""
+        return self.database.tables.subscriptions[SubscriptionId(subscription_id)].snapshot
+
+    async def invoice(self, invoice_id: str = "in_1") -> InvoiceSnapshot:
+        """An invoice as it stands."""
+        return self.database.tables.invoices[InvoiceId(invoice_id)].snapshot
+
+    async def usage(self, tenant_id: TenantId = ACME) -> Sequence[UsageRecord]:
+        """Everything billed by usage."""
+        return await self.repository.usage(tenant_id, limit=1000)
+
+
+@pytest.fixture
+def loop() -> Loop:
+    """A loop with an open catalog, in live mode."""
+    return Loop()

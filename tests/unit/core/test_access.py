@@ -1,0 +1,108 @@
+"""What a tenant may do, by its subscriptions alone."""
+
+from datetime import timedelta
+
+import pytest
+from tests.unit.core.conftest import AT, MONTH, item, subscription
+
+from billing_core.model import NO_SUBSCRIPTION, AccessPolicy, AccessState, AccessVerdict
+
+NOW = AT + timedelta(days=3)
+POLICY = AccessPolicy(past_due_grace=timedelta(days=7))
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("trialing", AccessState.FULL),
+        ("active", AccessState.FULL),
+        ("past_due", AccessState.GRACE),
+        ("unpaid", AccessState.READ_ONLY),
+        ("paused", AccessState.READ_ONLY),
+        ("incomplete", AccessState.BLOCKED),
+        ("incomplete_expired", AccessState.BLOCKED),
+        ("canceled", AccessState.BLOCKED),
+        ("a_word_of_tomorrow", AccessState.BLOCKED),
+    ],
+)
+def test_every_status_has_its_verdict(status: str, state: AccessState) -> None:
+    """The reason is the deciding status, verbatim."""
+    verdict = POLICY.judge([subscription(status=status)], NOW)
+    assert (verdict.state, verdict.reason) == (state, status)
+
+
+def test_nobody_without_a_subscription_gets_in() -> None:
+    """Nothing bought is a reason of its own."""
+    assert POLICY.judge([], NOW) == NO_SUBSCRIPTION
+
+
+@pytest.mark.parametrize(
+    ("after", "state", "reason"),
+    [
+        (timedelta(days=7) - timedelta(microseconds=1), AccessState.GRACE, "past_due"),
+        (timedelta(days=7), AccessState.READ_ONLY, "past_due_grace_over"),
+        (timedelta(days=300), AccessState.READ_ONLY, "past_due_grace_over"),
+    ],
+    ids=["last moment", "over", "long over"],
+)
+def test_grace_counts_from_the_start_of_the_unpaid_period(after: timedelta, state: AccessState, reason: str) -> None:
+    """Not from the arrival of an event, so that the verdict is the same on every machine."""
+    verdict = POLICY.judge([subscription(status="past_due")], AT + after)
+    assert (verdict.state, verdict.reason) == (state, reason)
+    assert verdict.until == (AT + timedelta(days=7) if state is AccessState.GRACE else None)
+
+
+def test_grace_without_a_period_has_no_end() -> None:
+    """Some payloads do not say when the period began; nobody is locked out for that."""
+    verdict = POLICY.judge([subscription(status="past_due", items=(item(period=None),))], NOW)
+    assert verdict == AccessVerdict(state=AccessState.GRACE, reason="past_due")
+
+
+def test_a_scheduled_end_says_until_when() -> None:
+    """By either way of scheduling it."""
+    at_period_end = subscription(cancel_at_period_end=True)
+    at_instant = subscription(cancel_at=AT + timedelta(days=5))
+    assert POLICY.judge([at_period_end], NOW).until == MONTH.end
+    assert POLICY.judge([at_instant], NOW).until == AT + timedelta(days=5)
+    assert POLICY.judge([subscription()], NOW).until is None
+
+
+def test_grace_ends_no_later_than_the_subscription() -> None:
+    """What is canceled sooner is over sooner."""
+    seen = subscription(status="past_due", cancel_at=AT + timedelta(days=4))
+    assert POLICY.judge([seen], NOW).until == AT + timedelta(days=4)
+
+
+def test_the_best_of_several_subscriptions_counts() -> None:
+    """Whoever has paid for one is not locked out for another."""
+    several = [
+        subscription("sub_1", "canceled"),
+        subscription("sub_2", "past_due"),
+        subscription("sub_3", "active"),
+        subscription("sub_4", "unpaid"),
+    ]
+    for rotation in range(4):
+        verdict = POLICY.judge(several[rotation:] + several[:rotation], NOW)
+        assert verdict == AccessVerdict(state=AccessState.FULL, reason="active")
+
+
+def test_of_equal_verdicts_the_longest_explains() -> None:
+    """An end that is scheduled matters only if nothing goes on beyond it."""
+    ending = subscription("sub_1", cancel_at_period_end=True)
+    going_on = subscription("sub_2", "trialing")
+    for order in ([ending, going_on], [going_on, ending]):
+        assert POLICY.judge(order, NOW) == AccessVerdict(state=AccessState.FULL, reason="trialing")
+
+
+def test_of_ended_subscriptions_the_latest_explains() -> None:
+    """The reason is what ended last, not what happened to be read first."""
+    first = subscription("sub_9", "incomplete_expired", ended_at=AT)
+    last = subscription("sub_1", "canceled", ended_at=AT + timedelta(days=1))
+    for order in ([first, last], [last, first]):
+        assert POLICY.judge(order, NOW).reason == "canceled"
+
+
+def test_the_table_of_states_is_a_setting() -> None:
+    """A business that gives no grace says so."""
+    strict = AccessPolicy(states={"active": AccessState.FULL})
+    assert strict.judge([subscription(status="past_due")], NOW).state is AccessState.BLOCKED
