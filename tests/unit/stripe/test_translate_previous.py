@@ -12,6 +12,7 @@ from billing_core.events import ProviderEvent
 from billing_core.model import SubscriptionSnapshot
 from billing_stripe.testing import API_VERSIONS, builders, facts
 from billing_stripe.translate import StripeTranslator
+from billing_stripe.translate.previous import overlay
 
 MakeEvent = Callable[..., ProviderEvent]
 Json = dict[str, Any]
@@ -145,3 +146,24 @@ def test_other_events_have_no_before(make_event: MakeEvent, subscription: facts.
 def test_a_body_that_is_no_event_has_no_before(make_event: MakeEvent, body: bytes) -> None:
     """Whatever lies in the store."""
     assert TRANSLATOR.translate_previous(make_event("invoice.updated", {}, body=body)) is None
+
+
+@pytest.mark.parametrize(
+    ("current", "previous", "before"),
+    [
+        ({"a": 1, "b": 2}, {"a": 0}, {"a": 0, "b": 2}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 0}}, {"a": {"b": 0, "c": 2}}),
+        ({"a": 1}, {"a": None}, {"a": None}),
+        ({}, {"a": 1}, {"a": 1}),
+        ({"a": None}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": {"b": 1}}, {"a": None}, {"a": None}),
+        ({"a": [1, 2, 3]}, {"a": [2]}, {"a": [2]}),
+        ({"a": [{"id": "x", "n": 1}, {"id": "y", "n": 2}]}, {"a": [{"id": "y"}]}, {"a": [{"id": "y", "n": 2}]}),
+        ({"a": [{"id": "x", "n": 1}]}, {"a": [{"id": "gone", "m": 0}]}, {"a": [{"id": "gone", "m": 0}]}),
+        ({"a": [{"n": 1, "m": 1}]}, {"a": [{"n": 0}, {"n": 2}]}, {"a": [{"n": 0, "m": 1}, {"n": 2}]}),
+        ({"a": [7, {"id": []}]}, {"a": [{"id": []}, "x"]}, {"a": [{"id": []}, "x"]}),
+    ],
+)
+def test_old_values_are_laid_over_the_new(current: Json, previous: Json, before: Json) -> None:
+    """Objects merge, lists are given whole, null was null; a member of a list keeps what is not said of it."""
+    assert overlay(current, previous) == before
