@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ from billing_memory.store import MemoryEventStore
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_telemetry.metrics import Metrics
 
+STREAM = "/api/v1/billing/stream"
 WEBHOOK_SECRET = "whsec_" + "w" * 32
 JWT_SECRET = Secret("j" * 32)
 OLD_JWT_SECRET = Secret("o" * 32)
@@ -183,3 +184,70 @@ def raw_request() -> RawRequest:
         return answer
 
     return send
+
+
+@attrs.frozen(kw_only=True)
+class Received:
+    """One frame as a client reads it. A comment has nothing but that."""
+
+    id: str | None = None
+    event: str | None = None
+    data: str | None = None
+    retry: str | None = None
+    comment: bool = False
+
+
+class Listener:
+    """One client of the stream, reading line by line."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def frame(self) -> Received | None:
+        """The next frame, comments included; None at the end of the stream."""
+        lines = []
+        while (line := (await self._response.content.readline()).decode()) not in ("\n", ""):
+            lines.append(line.rstrip("\n"))
+        if not lines:
+            return None
+        if lines[0].startswith(":"):
+            return Received(comment=True)
+        fields = dict(each.split(": ", 1) for each in lines)
+        assert fields.keys() <= {"id", "event", "data", "retry"}
+        return Received(
+            id=fields.get("id"), event=fields.get("event"), data=fields.get("data"), retry=fields.get("retry")
+        )
+
+    async def event(self) -> Received:
+        """The next frame that is no comment."""
+        while True:
+            frame = await self.frame()
+            assert frame is not None, "the stream has ended"
+            if not frame.comment:
+                return frame
+
+    async def numbers(self, count: int) -> list[int]:
+        """The numbers of the next messages."""
+        return [int((await self.event()).id or "") for _ in range(count)]
+
+
+Listen = Callable[..., AbstractAsyncContextManager[Listener]]
+
+
+@pytest.fixture
+def listen(http: aiohttp.ClientSession) -> Listen:
+    """Open a stream: `listen(world, tenant_id, last_event_id=…, after=…)`; the opening frame is still to be read."""
+
+    @asynccontextmanager
+    async def open_stream(
+        world: World, tenant_id: TenantId = ACME, *, last_event_id: object = None, after: object = None, **claims: Any
+    ) -> AsyncIterator[Listener]:
+        headers = world.bearer(tenant_id, **claims)
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = str(last_event_id)
+        query = {} if after is None else {"after": str(after)}
+        async with http.get(world.url + STREAM, headers=headers, params=query) as response:
+            assert response.status == 200, await response.text()
+            yield Listener(response)
+
+    return open_stream

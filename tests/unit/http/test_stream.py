@@ -1,0 +1,475 @@
+"""The stream: every message once and in order, whatever clients and the bus do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
+from billing_core.events import BillingEvent
+from billing_core.model import TenantId
+from billing_core.testing.bus import ACME, GLOBEX, message, messages
+from billing_memory.bus import MemoryEventBus
+from billing_memory.repository import MemoryRepository
+
+if TYPE_CHECKING:
+    from tests.unit.http.conftest import Eventually, Listen, MakeWorld, RawRequest, World
+
+STREAM = "/api/v1/billing/stream"
+SOON = timedelta(milliseconds=50)
+NEVER = timedelta(minutes=5)
+
+
+async def test_a_stream_opens_with_its_position(world: World, listen: Listen) -> None:
+    """Before the first event a client knows where it stands and when to come back."""
+    await world.commit(ACME, 3)
+    async with listen(world) as stream:
+        opening = await stream.event()
+        assert (opening.retry, opening.id, opening.event, opening.data) == ("3000", "3", None, None)
+
+
+async def test_the_answer_is_one_no_proxy_holds_back(world: World, http: aiohttp.ClientSession) -> None:
+    """Headers that keep caches and buffers out."""
+    async with http.get(world.url + STREAM, headers=world.bearer()) as answer:
+        assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Accel-Buffering"] == "no"
+        assert "Content-Encoding" not in answer.headers
+
+
+async def test_messages_arrive_as_they_were_written(world: World, listen: Listen) -> None:
+    """Number, type and payload, the payload character by character on one line."""
+    async with listen(world) as stream:
+        await stream.event()
+        (event,) = await world.publish(ACME)
+        received = await stream.event()
+        assert received.id == "1"
+        assert received.event == "subscription.updated"
+        assert received.data == event.payload
+
+
+async def test_line_breaks_of_other_scripts_do_not_end_a_field(world: World, listen: Listen) -> None:
+    """JSON leaves U+2028 and U+0085 as they are, and only CR and LF end a line of the stream."""
+    payload = json.dumps({"summary": "a\u2028b\u0085c\r\ndata: forged\n\nid: 99"}, ensure_ascii=False)
+    odd = message(ACME, 1, payload=payload)
+    async with listen(world) as stream:
+        await stream.event()
+        await world.commit(ACME)
+        await world.bus.append([odd])
+        assert (await stream.event()).data == payload
+
+
+async def test_a_client_that_comes_back_gets_what_it_missed_then_what_is_new(world: World, listen: Listen) -> None:
+    """No gap and no duplicate between history and live, over more than one page."""
+    await world.publish(ACME, 700)
+    async with listen(world, last_event_id=37) as stream:
+        assert (await stream.event()).id == "37"
+        assert await stream.numbers(600) == list(range(38, 638))
+        await world.publish(ACME, 5)
+        assert await stream.numbers(68) == list(range(638, 706))
+
+
+async def test_a_first_connection_starts_behind_the_state_it_was_shown(world: World, listen: Listen) -> None:
+    """`?after=` names the state's number; the browser's Last-Event-ID, which is later, goes before it."""
+    await world.publish(ACME, 9)
+    async with listen(world, after=4) as stream:
+        assert (await stream.event()).id == "4"
+        assert await stream.numbers(5) == [5, 6, 7, 8, 9]
+    async with listen(world, after=4, last_event_id=7) as stream:
+        assert (await stream.event()).id == "7"
+        assert await stream.numbers(2) == [8, 9]
+    async with listen(world, last_event_id=0) as stream:
+        assert (await stream.event()).id == "0"
+        assert await stream.numbers(9) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+HOSTILE_IDS = [
+    "$",
+    "+",
+    "-",
+    "-1",
+    "1-0",
+    "1 ",
+    "+1",
+    "1e3",
+    "0x10",
+    "٣",
+    "²",
+    "1;DROP TABLE",
+    "9" * 19,
+    "9" * 7000,
+    "",
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_IDS)
+async def test_an_id_that_is_none_is_refused(world: World, raw_request: RawRequest, hostile: str) -> None:
+    """Only digits are a position; whatever else somebody sends is answered 400 and reaches nothing."""
+    await world.publish(ACME, 3)
+    head = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {world.token()}\r\n"
+    answer = await raw_request(world, f"{head}Last-Event-ID: {hostile}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"bad_last_event_id"' in answer
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "", "1.5", "9" * 19])
+async def test_a_start_that_is_no_number_is_refused(world: World, http: aiohttp.ClientSession, after: str) -> None:
+    """The same goes for `?after=`."""
+    async with http.get(world.url + STREAM, headers=world.bearer(), params={"after": after}) as answer:
+        assert answer.status == 400
+
+
+@pytest.mark.parametrize("way", ["last_event_id", "after"])
+async def test_a_client_ahead_of_the_history_is_told_to_start_anew(world: World, listen: Listen, way: str) -> None:
+    """It never waits in silence for numbers that its tenant has not reached; what follows reaches it."""
+    await world.publish(ACME, 3)
+    async with listen(world, **{way: 999}) as stream:
+        assert (await stream.event()).id == "3"
+        reset = await stream.event()
+        assert (reset.event, reset.id, reset.data) == ("reset", "3", '{"sequence":3}')
+        await world.publish(ACME, 2)
+        assert await stream.numbers(2) == [4, 5]
+
+
+async def test_a_history_that_was_set_back_resets_open_streams(make_world: MakeWorld, listen: Listen) -> None:
+    """After a restored backup connected clients are told too, and get what is written from then on."""
+    async with make_world(stream_keepalive=SOON).serving() as world:
+        await world.publish(ACME, 5)
+        async with listen(world) as stream:
+            assert (await stream.event()).id == "5"
+            world.database.tables.counters[ACME] = 2
+            world.bus.clear()
+            reset = await stream.event()
+            assert (reset.event, reset.id) == ("reset", "2")
+            await world.publish(ACME, 2)
+            assert await stream.numbers(2) == [3, 4]
+
+
+async def test_tenants_hear_only_their_own(world: World, listen: Listen) -> None:
+    """Every byte a client gets belongs to its tenant, live and from the history."""
+    await world.publish(GLOBEX, 5)
+    async with listen(world, ACME, last_event_id=0) as acme, listen(world, GLOBEX, last_event_id=0) as globex:
+        await acme.event()
+        await globex.event()
+        for _ in range(20):
+            await world.publish(ACME, 2)
+            await world.publish(GLOBEX, 1)
+        for stream, tenant_id, count in ((acme, ACME, 40), (globex, GLOBEX, 25)):
+            for number in range(1, count + 1):
+                received = json.loads((await stream.event()).data or "")
+                assert received == {"tenant_id": tenant_id, "sequence": number}
+
+
+async def test_a_hole_on_the_bus_is_filled_from_the_history(make_world: MakeWorld, listen: Listen) -> None:
+    """The bus skips numbers; no client does. Nothing but the next message is needed to notice."""
+    async with make_world(stream_keepalive=NEVER).serving() as world, listen(world) as stream:
+        await stream.event()
+        await world.publish(ACME, 2)
+        assert await stream.numbers(2) == [1, 2]
+        await world.commit(ACME, 3)
+        world.bus.clear()
+        await world.publish(ACME, 1)
+        assert await stream.numbers(4) == [3, 4, 5, 6]
+
+
+async def test_a_last_message_the_bus_lost_is_found_by_looking(make_world: MakeWorld, listen: Listen) -> None:
+    """Nothing comes after it that would show the hole; the look that goes with the keep-alive finds it."""
+    async with make_world(stream_keepalive=SOON).serving() as world, listen(world) as stream:
+        await stream.event()
+        await world.commit(ACME, 2)
+        assert await stream.numbers(2) == [1, 2]
+        await world.publish(ACME, 1)
+        assert await stream.numbers(1) == [3]
+
+
+async def test_messages_that_come_twice_are_sent_once(world: World, listen: Listen) -> None:
+    """A bus that was emptied and filled again repeats itself."""
+    async with listen(world) as stream:
+        await stream.event()
+        events = await world.publish(ACME, 3)
+        world.bus.clear()
+        await world.bus.append(events)
+        await world.publish(ACME, 1)
+        assert await stream.numbers(4) == [1, 2, 3, 4]
+
+
+class FlakyBus(MemoryEventBus):
+    """A bus that can go away: its followers end, and calls fail, until it is back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = asyncio.Event()
+        self.follows = 0
+
+    async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+        if self.away.is_set():
+            raise EventBusUnavailableError("read")
+        return await super().read(tenant_id, after=after, limit=limit)
+
+    async def follow(self) -> AsyncIterator[Sequence[BillingEvent]]:  # type: ignore[override]
+        self.follows += 1
+        if self.away.is_set():
+            raise EventBusUnavailableError("follow")
+        inner = super().follow()
+        gone = asyncio.ensure_future(self.away.wait())
+        while True:
+            batch = asyncio.ensure_future(anext(inner))
+            await asyncio.wait([batch, gone], return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                batch.cancel()
+                await asyncio.gather(batch, return_exceptions=True)
+                raise EventBusUnavailableError("follow")
+            yield batch.result()
+
+
+async def test_without_the_bus_messages_come_from_the_history(
+    make_world: MakeWorld, listen: Listen, eventually: Eventually
+) -> None:
+    """Streams stay open while the bus is away, are served more slowly, and nothing is missing when it is back."""
+    bus = FlakyBus()
+    world = make_world(stream_keepalive=SOON)
+    world.bus = bus
+    world.replace(bus=bus)
+    async with world.serving(), listen(world, last_event_id=0) as stream:
+        await stream.event()
+        await world.publish(ACME, 2)
+        assert await stream.numbers(2) == [1, 2]
+        bus.away.set()
+        await world.commit(ACME, 3)
+        assert await stream.numbers(3) == [3, 4, 5]
+        async with listen(world, last_event_id=1) as newcomer:
+            assert (await newcomer.event()).id == "1"
+            assert await newcomer.numbers(4) == [2, 3, 4, 5]
+        assert world.sample("stripe_billing_stream_bus_lost_total") == 1
+        bus.away.clear()
+        follows = bus.follows
+        await eventually(lambda: bus.follows > follows)
+        bus.clear()
+        await world.publish(ACME, 2)
+        assert await stream.numbers(2) == [6, 7]
+
+
+async def test_a_repository_that_is_away_delays_and_loses_nothing(make_world: MakeWorld, listen: Listen) -> None:
+    """Catching up waits until the history can be read again; new connections are answered 503 meanwhile."""
+    world = make_world(stream_keepalive=SOON)
+
+    class FlakyRepository(MemoryRepository):
+        failures = 0
+
+        async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+            if self.failures:
+                self.failures -= 1
+                raise StoreUnavailableError
+            return await super().events(tenant_id, after=after, limit=limit)
+
+    repository = FlakyRepository(world.database, world.clock)
+    world.replace(repository=repository)
+    await world.commit(ACME, 4)
+    async with world.serving():
+        repository.failures = 2
+        async with listen(world, last_event_id=1) as stream:
+            assert (await stream.event()).id == "1"
+            assert await stream.numbers(3) == [2, 3, 4]
+            assert repository.failures == 0
+
+
+async def test_a_herd_of_clients_is_filled_by_few_reads(make_world: MakeWorld, listen: Listen) -> None:
+    """After a flush all clients of a tenant miss the same messages: they are read once, not once per client."""
+    world = make_world(stream_keepalive=NEVER)
+    reads: list[int] = []
+
+    class CountingRepository(MemoryRepository):
+        async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+            reads.append(after)
+            await asyncio.sleep(0.01)
+            return await super().events(tenant_id, after=after, limit=limit)
+
+    world.replace(repository=CountingRepository(world.database, world.clock))
+    await world.commit(ACME, 50)
+    async with world.serving():
+
+        async def client() -> list[int]:
+            async with listen(world, last_event_id=0) as stream:
+                await stream.event()
+                return await stream.numbers(50)
+
+        heard = await asyncio.gather(*(client() for _ in range(40)))
+    assert heard == [list(range(1, 51))] * 40
+    assert len(reads) < 5
+
+
+async def test_clients_that_connect_while_messages_flow_miss_none(world: World, listen: Listen) -> None:
+    """Whatever moment a client comes at, it gets every number from its own start on."""
+    total = 300
+
+    async def client(start: int) -> list[int]:
+        async with listen(world, last_event_id=start) as stream:
+            assert (await stream.event()).id == str(start)
+            return await stream.numbers(total - start)
+
+    async def publisher() -> None:
+        for _ in range(total // 3):
+            await world.publish(ACME, 3)
+            await asyncio.sleep(0)
+
+    clients, publishing = [], asyncio.ensure_future(publisher())
+    for _ in range(30):
+        start = await world.repository.sequence(ACME)
+        clients.append((start, asyncio.ensure_future(client(start))))
+        await asyncio.sleep(0)
+    await publishing
+    for start, listening in clients:
+        assert await listening == list(range(start + 1, total + 1))
+
+
+async def test_a_quiet_stream_gets_comments(make_world: MakeWorld, listen: Listen) -> None:
+    """They keep proxies from closing it, and show a client that has gone."""
+    async with make_world(stream_keepalive=SOON).serving() as world, listen(world) as stream:
+        await stream.event()
+        for _ in range(3):
+            frame = await stream.frame()
+            assert frame is not None
+            assert frame.comment
+
+
+async def test_a_client_that_does_not_read_is_cut_off_and_delays_nobody(
+    make_world: MakeWorld, listen: Listen, eventually: Eventually
+) -> None:
+    """A full socket gets no more than its deadline; others are served meanwhile, and memory stays bounded."""
+    settings = {"stream_write_timeout": timedelta(milliseconds=300), "stream_keepalive": NEVER, "stream_buffer": 4}
+    async with make_world(**settings).serving() as world, listen(world) as reading:
+        await reading.event()
+        _, stuck = await asyncio.open_connection("127.0.0.1", world.port, limit=1)
+        stuck.write(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {world.token()}\r\n\r\n".encode())
+        await eventually(lambda: world.sample("stripe_billing_stream_connections") == 2)
+        number = 0
+        while world.sample("stripe_billing_stream_ended_total", reason="stalled") == 0:
+            number += 1
+            await world.commit(ACME)
+            await world.bus.append([message(ACME, number, payload=json.dumps("x" * 500_000))])
+            assert (await reading.event()).id == str(number)
+        assert world.sample("stripe_billing_stream_connections") == 1
+        stuck.close()
+
+
+@pytest.mark.parametrize("cancellation", [True, False])
+async def test_a_client_that_vanished_frees_its_slot(
+    make_world: MakeWorld, listen: Listen, eventually: Eventually, cancellation: bool
+) -> None:
+    """At once where the server hears of it, with the next keep-alive in any case."""
+    keepalive = NEVER if cancellation else SOON
+    async with make_world(stream_keepalive=keepalive).serving(handler_cancellation=cancellation) as world:
+        async with listen(world) as stream:
+            await stream.event()
+            assert world.sample("stripe_billing_stream_connections") == 1
+        await eventually(lambda: world.sample("stripe_billing_stream_connections") == 0)
+        assert world.sample("stripe_billing_stream_ended_total", reason="client_left") == 1
+
+
+async def test_one_client_too_many_is_sent_away_until_a_slot_is_free(
+    make_world: MakeWorld, listen: Listen, http: aiohttp.ClientSession, eventually: Eventually
+) -> None:
+    """503 with a Retry-After; whoever is connected is not disturbed."""
+    async with make_world(stream_max_connections=2).serving() as world, listen(world) as first:
+        await first.event()
+        async with listen(world, GLOBEX) as second:
+            await second.event()
+            async with http.get(world.url + STREAM, headers=world.bearer()) as refused:
+                assert refused.status == 503
+                assert int(refused.headers["Retry-After"]) > 0
+                assert (await refused.json())["error"]["code"] == "too_many_streams"
+        await eventually(lambda: world.sample("stripe_billing_stream_connections") == 1)
+        async with listen(world) as third:
+            await third.event()
+            await world.publish(ACME)
+            assert await first.numbers(1) == await third.numbers(1) == [1]
+
+
+async def test_a_stream_ends_with_its_token(world: World, listen: Listen) -> None:
+    """Nobody reads on with a right that has run out."""
+    now = datetime.now(UTC)
+    async with listen(world, now=now, ttl=timedelta(seconds=2)) as stream:
+        await stream.event()
+        last = await stream.event()
+        assert (last.event, last.data) == ("reconnect", '{"reason":"token_expired"}')
+        assert await stream.frame() is None
+
+
+async def test_a_stream_has_a_longest_life(make_world: MakeWorld, listen: Listen) -> None:
+    """Then the client connects anew, which lets servers be replaced and load spread."""
+    async with make_world(stream_max_life=timedelta(seconds=0.2)).serving() as world, listen(world) as stream:
+        await stream.event()
+        last = await stream.event()
+        assert (last.event, last.data, last.retry) == ("reconnect", '{"reason":"max_life"}', "3000")
+        assert await stream.frame() is None
+
+
+async def test_a_server_that_stops_says_goodbye_to_every_stream(make_world: MakeWorld, listen: Listen) -> None:
+    """All streams end at once, telling their clients when to come back."""
+    async with make_world(stream_keepalive=NEVER).serving(shutdown_timeout=60) as world:
+        streams = [listen(world), listen(world, GLOBEX)]
+        opened = [await stream.__aenter__() for stream in streams]
+        for stream in opened:
+            await stream.event()
+    for stream in opened:
+        last = await stream.event()
+        assert (last.event, last.data, last.retry) == ("reconnect", '{"reason":"shutdown"}', "3000")
+        assert await stream.frame() is None
+    for manager in streams:
+        await manager.__aexit__(None, None, None)
+
+
+async def test_a_proxy_that_speaks_http_1_0_is_served(world: World, eventually: Eventually) -> None:
+    """nginx does by default; the frames then come without chunks."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    writer.write(f"GET {STREAM} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {world.token()}\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"chunked" not in head.lower()
+    assert await reader.readuntil(b"\n\n") == b"retry: 3000\nid: 0\n\n"
+    (event,) = await world.publish(ACME)
+    expected = f"id: 1\nevent: subscription.updated\ndata: {event.payload}\n\n"
+    assert await reader.readuntil(b"\n\n") == expected.encode()
+    writer.close()
+
+
+async def test_a_head_request_opens_no_stream(world: World, http: aiohttp.ClientSession) -> None:
+    """405 instead of a stream nobody reads."""
+    async with http.head(world.url + STREAM, headers=world.bearer()) as answer:
+        assert answer.status == 405
+
+
+async def test_a_stream_that_is_switched_off_says_so(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """404 naming the setting; the read API goes on."""
+    async with make_world(enable_stream=False).serving() as world:
+        async with http.get(world.url + STREAM, headers=world.bearer()) as answer:
+            assert answer.status == 404
+            assert "ENABLE_BILLING_STREAM" in (await answer.json())["error"]["message"]
+        async with http.get(world.url + "/api/v1/billing/tenants/acme/events", headers=world.bearer()) as answer:
+            assert answer.status == 200
+
+
+async def test_what_went_out_is_counted_by_where_it_came_from(
+    make_world: MakeWorld, listen: Listen, eventually: Eventually
+) -> None:
+    """An operator sees whether clients live on the bus, its log or the database."""
+    async with make_world(stream_keepalive=NEVER).serving() as world:
+        delivered = "stripe_billing_stream_events_total"
+        await world.commit(ACME, 2)
+        await world.bus.append(messages(ACME, 2, 2))
+        async with listen(world, last_event_id=0) as stream:
+            await stream.event()
+            await stream.numbers(2)
+            await world.publish(ACME, 1)
+            await stream.numbers(1)
+        assert world.sample(delivered, source="history", result="delivered") == 2
+        assert world.sample(delivered, source="live", result="delivered") == 1
+        async with listen(world, last_event_id=1) as stream:
+            await stream.event()
+            await stream.numbers(2)
+        assert world.sample(delivered, source="log", result="delivered") == 2
