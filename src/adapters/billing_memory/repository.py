@@ -194,7 +194,8 @@ class MemoryTransaction:
             self._save_customer(customer)
         _put_owned(self._tables.subscriptions, {each.snapshot.subscription_id: each for each in changes.subscriptions})
         _put_owned(self._tables.invoices, {each.snapshot.invoice_id: each for each in changes.invoices})
-        self._tables.usage.update({invoice_id: tuple(records) for invoice_id, records in changes.usage.items()})
+        for invoice_id, records in changes.usage.items():
+            self._save_usage(invoice_id, records)
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Write what became of held claims. An event parked on a customer that has a tenant by now is due again."""
@@ -221,6 +222,12 @@ class MemoryTransaction:
         self._tables.customers[customer.customer_id] = attrs.evolve(customer, tenant_id=customer.tenant_id or owner)
         if owner is None:
             self._unpark_if_linked(customer.customer_id)
+
+    def _save_usage(self, invoice_id: InvoiceId, records: Sequence[UsageRecord]) -> None:
+        owners = {record.tenant_id for record in [*self._tables.usage.get(invoice_id, ()), *records]}
+        if len(owners) > 1:
+            raise TenantConflictError(f"the usage of {invoice_id} belongs to another tenant")
+        self._tables.usage[invoice_id] = tuple(records)
 
     def _unpark_if_linked(self, customer_id: CustomerId) -> None:
         customer = self._tables.customers.get(customer_id)

@@ -127,13 +127,12 @@ class PostgresTransaction:
 
     async def _save_messages(self, changes: Changes) -> None:
         runs = numbers_by_tenant(changes.events)
-        moved = await self._fetch(
-            "save_messages",
-            list(runs),
-            [run.start for run in runs.values()],
-            [run[-1] for run in runs.values()],
-            *rows.columns(map(rows.row_from_message, changes.events), 6),
-        )
+        firsts, lasts = [run.start for run in runs.values()], [run[-1] for run in runs.values()]
+        columns = rows.columns(map(rows.row_from_message, changes.events), 6)
+        try:
+            moved = await self._fetch("save_messages", list(runs), firsts, lasts, *columns)
+        except asyncpg.UniqueViolationError:
+            moved = []
         if len(moved) != len(runs):
             raise ValueError("messages must continue the counters of locked tenants")
 

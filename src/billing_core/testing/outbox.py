@@ -1,0 +1,89 @@
+"""What every Outbox must do. Bind it by subclassing `OutboxContract`; see its fixtures."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from billing_core.events import BillingEvent
+from billing_core.ports import BillingRepository, Changes, Outbox
+from billing_core.testing.builders import ACME, GLOBEX, message, messages
+from billing_core.testing.store import TICK, Elapse
+
+NOW = timedelta(0)
+
+
+async def tell(repository: BillingRepository, events: Sequence[BillingEvent]) -> None:
+    """Commit messages."""
+    async with repository.transaction() as transaction:
+        await transaction.lock_tenants({event.tenant_id for event in events})
+        await transaction.save(Changes(events=events))
+
+
+class OutboxContract:
+    """What was committed waits here until it is confirmed, and nothing else does.
+
+    A binding gives three fixtures: `repository` and `outbox`, empty and on the same database, and `elapse`, which lets
+    a span of their time pass.
+    """
+
+    async def test_committed_messages_wait_until_they_are_published(
+        self, repository: BillingRepository, outbox: Outbox
+    ) -> None:
+        """They come back whole, the payload character by character, and leave when they are confirmed."""
+        sent = [message(ACME, 1, payload='{"summary":"Zoë’s \\"plan\\" \\u2028 💶", "a":[1, 2.50]}'), message(ACME, 2)]
+        await tell(repository, sent)
+        assert [entry.event for entry in await outbox.unpublished(older_than=NOW, limit=10)] == sent
+        await outbox.published(sent[:1])
+        assert [entry.event for entry in await outbox.unpublished(older_than=NOW, limit=10)] == sent[1:]
+
+    async def test_publishing_twice_is_harmless(self, repository: BillingRepository, outbox: Outbox) -> None:
+        """So is confirming nothing, or what was never there."""
+        sent = messages(ACME, 1, 3)
+        await tell(repository, sent)
+        for confirmed in (sent[:2], sent[:2], [], [message(GLOBEX, 7)]):
+            await outbox.published(confirmed)
+        assert [entry.event for entry in await outbox.unpublished(older_than=NOW, limit=10)] == sent[2:]
+
+    async def test_published_messages_stay_in_the_history(self, repository: BillingRepository, outbox: Outbox) -> None:
+        """The outbox is a to-do list, not the record."""
+        sent = messages(ACME, 1, 3)
+        await tell(repository, sent)
+        await outbox.published(sent)
+        assert await outbox.unpublished(older_than=NOW, limit=10) == []
+        assert await repository.events(ACME, after=0, limit=10) == sent
+
+    async def test_a_rolled_back_message_never_waits(self, repository: BillingRepository, outbox: Outbox) -> None:
+        """Nobody is told what did not happen."""
+        with pytest.raises(LookupError):  # noqa: PT012 - the block is what fails
+            async with repository.transaction() as transaction:
+                await transaction.lock_tenants([ACME])
+                await transaction.save(Changes(events=messages(ACME, 1, 3)))
+                raise LookupError
+        assert await outbox.unpublished(older_than=NOW, limit=10) == []
+
+    async def test_the_longest_waiting_come_first_and_each_tenants_in_order(
+        self, repository: BillingRepository, outbox: Outbox, elapse: Elapse
+    ) -> None:
+        """A page never holds a number without those before it."""
+        await tell(repository, [*messages(GLOBEX, 1, 2), *messages(ACME, 1, 2)])
+        await elapse(TICK)
+        await tell(repository, messages(ACME, 3, 12))
+        page = await outbox.unpublished(older_than=NOW, limit=7)
+        numbers = {
+            tenant: [entry.event.sequence for entry in page if entry.event.tenant_id == tenant]
+            for tenant in (ACME, GLOBEX)
+        }
+        assert numbers == {GLOBEX: [1, 2], ACME: [1, 2, 3, 4, 5]}
+
+    async def test_young_messages_are_left_to_whoever_committed_them(
+        self, repository: BillingRepository, outbox: Outbox, elapse: Elapse
+    ) -> None:
+        """A sweep can spare what is on its way already."""
+        await tell(repository, messages(ACME, 1, 1))
+        assert await outbox.unpublished(older_than=timedelta(minutes=1), limit=10) == []
+        await elapse(TICK)
+        (entry,) = await outbox.unpublished(older_than=TICK, limit=10)
+        await tell(repository, messages(GLOBEX, 1, 1))
+        (_, younger) = await outbox.unpublished(older_than=NOW, limit=10)
+        assert entry.committed_at < younger.committed_at

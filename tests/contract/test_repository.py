@@ -1,0 +1,76 @@
+"""The repository contract, bound to the memory repository and to Postgres."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from billing_core.ports import BillingRepository, EventStore
+from billing_core.testing.repository import BillingRepositoryContract
+from billing_core.testing.store import Elapse
+from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.repository import MemoryRepository
+from billing_memory.store import MemoryEventStore
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresRepository
+from billing_postgres.store import PostgresEventStore
+
+
+class TestMemory(BillingRepositoryContract):
+    """In one process, with a clock that is turned by hand."""
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock()
+
+    @pytest.fixture
+    def database(self) -> MemoryDatabase:
+        return MemoryDatabase()
+
+    @pytest.fixture
+    def repository(self, database: MemoryDatabase, clock: ManualClock) -> BillingRepository:
+        return MemoryRepository(database, clock)
+
+    @pytest.fixture
+    def store(self, database: MemoryDatabase, clock: ManualClock) -> EventStore:
+        return MemoryEventStore(database, clock)
+
+    @pytest.fixture
+    def elapse(self, clock: ManualClock) -> Elapse:
+        async def turn(span: timedelta) -> None:
+            clock.advance(span)
+
+        return turn
+
+
+@pytest.mark.postgres
+class TestPostgres(BillingRepositoryContract):
+    """On a real server, whose time has to be waited for."""
+
+    @pytest.fixture
+    def database(self, database_url: str) -> Database:
+        return Database(url=database_url)
+
+    @pytest.fixture
+    async def pool(self, database: Database) -> "AsyncIterator[asyncpg.Pool[asyncpg.Record]]":
+        async with await database.open_pool(size=5) as pool:
+            yield pool
+
+    @pytest.fixture
+    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> BillingRepository:
+        return PostgresRepository(database, pool)
+
+    @pytest.fixture
+    async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[EventStore]:
+        async with PostgresEventStore(database, pool) as store:
+            yield store
+
+    @pytest.fixture
+    def elapse(self) -> Elapse:
+        async def sleep(span: timedelta) -> None:
+            await asyncio.sleep(span.total_seconds())
+
+        return sleep
