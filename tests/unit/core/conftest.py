@@ -1,6 +1,7 @@
 """A whole loop in memory, and snapshots to send through it."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,7 +29,7 @@ from billing_core.model import (
     UsageRecord,
 )
 from billing_core.payloads import BillingEventPayload, loads
-from billing_core.ports import EventStore, EventTranslator
+from billing_core.ports import BillingRepository, EventStore, EventTranslator
 from billing_core.service import BillingService
 from billing_core.testing.scripted import ScriptedProvider
 from billing_memory.clock import ManualClock
@@ -99,6 +100,8 @@ class Loop:
     """Reads events instead of the provider itself."""
     store: EventStore | None = None
     """Is asked instead of the database's own store."""
+    written_to: BillingRepository | None = None
+    """Is written to instead of the database's own repository."""
     _made: int = 0
 
     @property
@@ -115,7 +118,7 @@ class Loop:
         """A dispatcher as configured now."""
         translator = self.translator or self.provider
         service = BillingService(
-            repository=self.repository,
+            repository=self.written_to or self.repository,
             translator=translator,
             catalog=self.plans,
             policy=AccessPolicy(),
@@ -197,6 +200,13 @@ class Loop:
     async def usage(self, tenant_id: TenantId = ACME) -> Sequence[UsageRecord]:
         """Everything billed by usage."""
         return await self.repository.usage(tenant_id, limit=1000)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Let other tasks run until something is so."""
+    async with asyncio.timeout(30):
+        while not done():
+            await asyncio.sleep(0.002)
 
 
 @pytest.fixture

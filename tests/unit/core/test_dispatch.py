@@ -1,0 +1,411 @@
+"""Processing claimed events: failures, retries, the end of attempts, lost leases, an absent store, and stopping."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import attrs
+import pytest
+from tests.unit.core.conftest import ACME, ALICE, AT, Loop, subscription, until
+
+from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.errors import BillingError, FoldingError, StoreUnavailableError
+from billing_core.events import Claim, Disposition, ProviderEvent, Translation
+from billing_core.ports import EventTranslator
+from billing_memory.repository import MemoryRepository, MemoryTransaction
+from billing_memory.store import MemoryEventStore
+
+MINUTE = timedelta(seconds=60)
+ACTIVE, PAST_DUE = subscription(), subscription(status="past_due")
+
+
+class GatewayDownError(BillingError):
+    """Something outside that may be back soon."""
+
+    code, retryable = "gateway_down", True
+
+
+@attrs.define
+class Poisoned:
+    """A translator that raises for some events, and remembers which it was asked for."""
+
+    provider: EventTranslator
+    poison: dict[str, Exception] = attrs.field(factory=dict)
+    asked: list[str] = attrs.field(factory=list)
+
+    def translate(self, event: ProviderEvent) -> Translation:
+        """Raise for poison."""
+        self.asked.append(event.event_id)
+        if event.event_id in self.poison:
+            raise self.poison[event.event_id]
+        return self.provider.translate(event)
+
+    def translate_previous(self, event: ProviderEvent) -> Translation | None:
+        """See EventTranslator."""
+        return self.provider.translate_previous(event)
+
+
+@attrs.define
+class Faltering:
+    """A repository whose transactions fail as long as `fails` says so, asked with the number of the transaction."""
+
+    repository: MemoryRepository
+    fails: Callable[[int], bool]
+    begun: int = 0
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[MemoryTransaction]:
+        """A unit of work, or none."""
+        self.begun += 1
+        if self.fails(self.begun):
+            raise StoreUnavailableError("transaction")
+        async with self.repository.transaction() as transaction:
+            yield transaction
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.repository, name)
+
+
+@pytest.fixture
+def poisoned(loop: Loop) -> Poisoned:
+    """The loop's translator, so far without poison."""
+    translator = Poisoned(loop.provider)
+    loop.translator = translator
+    return translator
+
+
+async def run_until(dispatcher: Dispatcher, done: Callable[[], bool]) -> None:
+    """Let a dispatcher run until something is so, then stop it."""
+    running = asyncio.create_task(dispatcher.run())
+    await until(done)
+    dispatcher.stop()
+    await running
+
+
+async def claimed(loop: Loop, *events: ProviderEvent) -> Sequence[Claim]:
+    """Store events and claim them all."""
+    for event in events:
+        await loop.inbox.record(event)
+    return await loop.inbox.claim(limit=1000, lease=MINUTE)
+
+
+def attempted(loop: Loop, event: ProviderEvent, attempts: int) -> None:
+    """Pretend that a stored event has been claimed that often and never came back."""
+    row = loop.row(event)
+    loop.database.tables.dispatch[row.dispatch_id] = attrs.evolve(row, attempt=attempts)
+
+
+class TestFailures:
+    """Events that cannot be applied."""
+
+    @pytest.mark.parametrize("place", range(7))
+    async def test_a_poison_event_harms_none_of_its_neighbours(
+        self, loop: Loop, poisoned: Poisoned, place: int
+    ) -> None:
+        """Wherever it stands in the batch, it is found by halving, and tried again later."""
+        events = [loop.says(subscription(f"sub_{number}"), at=number) for number in range(7)]
+        poisoned.poison[events[place].event_id] = RuntimeError("poison")
+        outcomes = await loop.arrive(*events)
+        assert len(outcomes) == 6
+        assert {loop.row(event).disposition for event in events if event is not events[place]} == {Disposition.APPLIED}
+        row = loop.row(events[place])
+        assert (row.disposition, row.reason, row.error) == (Disposition.DUE, "bug", "RuntimeError: poison")
+        (report,) = loop.reports
+        assert (len(report.outcomes), report.retried, report.lost) == (6, 1, 0)
+        assert sorted(message.sequence for message in loop.messages) == [1, 2, 3, 4, 5, 6]
+
+    async def test_all_events_may_be_poison(self, loop: Loop, poisoned: Poisoned) -> None:
+        """Nothing is applied, everything is retried, nothing is raised."""
+        events = [loop.says(subscription(f"sub_{number}")) for number in range(5)]
+        poisoned.poison.update({event.event_id: GatewayDownError("later") for event in events})
+        assert not await loop.arrive(*events)
+        assert {loop.row(event).reason for event in events} == {"gateway_down"}
+        assert loop.reports[0].retried == 5
+
+    async def test_attempts_end_in_a_visible_death(self, loop: Loop, poisoned: Poisoned) -> None:
+        """With the last error and the code as the reason; before that, each failure waits within the backoff."""
+        loop.policy = DispatchPolicy(max_attempts=3, backoff_base=timedelta(seconds=30), backoff_cap=MINUTE)
+        event = loop.says(ACTIVE)
+        poisoned.poison[event.event_id] = GatewayDownError("still down")
+        await loop.arrive(event)
+        for attempt in (1, 2):
+            row = loop.row(event)
+            assert (row.disposition, row.attempt) == (Disposition.DUE, attempt)
+            assert loop.clock.now() <= row.due_at <= loop.clock.now() + timedelta(seconds=30) * attempt
+            loop.clock.advance(MINUTE)
+            outcomes = await loop.work()
+        row = loop.row(event)
+        assert (row.disposition, row.attempt, row.reason) == (Disposition.DEAD, 3, "gateway_down")
+        assert row.error == "GatewayDownError: still down"
+        assert [(outcome.disposition, outcome.reason) for outcome in outcomes] == [(Disposition.DEAD, "gateway_down")]
+        loop.clock.advance(MINUTE)
+        assert not await loop.work()
+
+    async def test_an_event_that_recovers_is_applied(self, loop: Loop, poisoned: Poisoned) -> None:
+        """A later attempt succeeds: nothing of the failures remains but their number."""
+        event = loop.says(ACTIVE)
+        poisoned.poison[event.event_id] = GatewayDownError("down")
+        await loop.arrive(event)
+        poisoned.poison.clear()
+        loop.clock.advance(MINUTE)
+        await loop.work()
+        row = loop.row(event)
+        assert (row.disposition, row.attempt, row.reason, row.error) == (Disposition.APPLIED, 2, None, None)
+
+    async def test_what_no_retry_can_mend_is_dead_at_once(self, loop: Loop, poisoned: Poisoned) -> None:
+        """Errors say themselves whether trying again can help."""
+        event = loop.says(ACTIVE)
+        poisoned.poison[event.event_id] = FoldingError("never")
+        (outcome,) = await loop.arrive(event)
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "folding_error")
+        assert loop.row(event).attempt == 1
+
+    async def test_an_event_that_never_came_back_is_buried_untried(self, loop: Loop, poisoned: Poisoned) -> None:
+        """Attempts are counted in the claim: what kills its process runs out of them too."""
+        event = loop.says(ACTIVE)
+        await loop.inbox.record(event)
+        attempted(loop, event, loop.policy.max_attempts)
+        (outcome,) = await loop.work()
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "bug")
+        assert poisoned.asked == []
+
+
+class TestPolicy:
+    """How hard and how long."""
+
+    def test_companions_grow_fewer_until_an_event_is_alone(self) -> None:
+        """A batch that was taken down is not risked again and again."""
+        policy = DispatchPolicy(batch=256)
+        assert [policy.companions(attempt) for attempt in (1, 2, 3, 4, 5, 6, 500)] == [256, 64, 16, 4, 1, 1, 1]
+
+    @pytest.mark.parametrize(("attempt", "ceiling"), [(1, 30), (2, 60), (3, 120), (6, 600), (12, 600), (100_000, 600)])
+    def test_backoff_doubles_up_to_its_cap(self, attempt: int, ceiling: int) -> None:
+        """With full jitter: anything from nothing to the ceiling."""
+        waits = [DispatchPolicy().backoff(attempt) for _ in range(200)]
+        assert timedelta(0) <= min(waits) < max(waits) <= timedelta(seconds=ceiling)
+        assert max(waits) > timedelta(seconds=ceiling) / 2
+
+
+class TestScope:
+    """Whose events this deployment acts on."""
+
+    @pytest.mark.parametrize(
+        ("foreign", "reason"), [({"livemode": False}, "livemode"), ({"account": "acct_2"}, "account")]
+    )
+    async def test_events_of_another_deployment_are_ignored_unread(
+        self, loop: Loop, poisoned: Poisoned, foreign: dict[str, Any], reason: str
+    ) -> None:
+        """Stored, with the reason, and without an effect."""
+        (outcome,) = await loop.arrive(loop.says(ACTIVE, **foreign))
+        assert (outcome.disposition, outcome.reason) == (Disposition.IGNORED, reason)
+        assert poisoned.asked == []
+        assert loop.messages == []
+
+    @pytest.mark.parametrize(
+        ("scope", "event"),
+        [
+            (Scope(livemode=False), {"livemode": False}),
+            (Scope(livemode=True, account="acct_1"), {"account": "acct_1"}),
+            (Scope(livemode=True, account="acct_1"), {"account": ""}),
+        ],
+        ids=["test mode", "own account", "account not named"],
+    )
+    async def test_events_of_this_deployment_are_applied(self, loop: Loop, scope: Scope, event: dict[str, Any]) -> None:
+        """In its own mode, and of its own account whether named or not."""
+        loop.scope = scope
+        (outcome,) = await loop.arrive(loop.says(ACTIVE, **event))
+        assert outcome.disposition is Disposition.APPLIED
+
+
+class TestLeases:
+    """Claims that somebody else took over."""
+
+    async def test_a_lost_claim_is_left_to_its_new_holder(self, loop: Loop) -> None:
+        """It changes nothing and counts as lost; the new holder applies it once."""
+        event = loop.says(ACTIVE)
+        (slow,) = await claimed(loop, event)
+        loop.clock.advance(2 * MINUTE)
+        (quick,) = await claimed(loop)
+        assert not await loop.dispatcher().process([slow])
+        assert (loop.reports[0].lost, loop.messages) == (1, [])
+        await loop.dispatcher().process([quick])
+        assert not await loop.dispatcher().process([slow])
+        assert len(loop.messages) == 1
+
+    async def test_a_lost_claim_that_fails_changes_nothing_either(self, loop: Loop, poisoned: Poisoned) -> None:
+        """Its retry or burial is fenced as well."""
+        event = loop.says(ACTIVE)
+        (slow,) = await claimed(loop, event)
+        loop.clock.advance(2 * MINUTE)
+        await claimed(loop)
+        for error in (RuntimeError("retry"), FoldingError("bury")):
+            poisoned.poison[event.event_id] = error
+            assert not await loop.dispatcher().process([slow])
+            assert (loop.row(event).disposition, loop.row(event).attempt) == (Disposition.LEASED, 2)
+        assert [report.lost for report in loop.reports] == [1, 1]
+
+    async def test_the_others_of_a_batch_are_applied(self, loop: Loop) -> None:
+        """Only what was lost is left out."""
+        lost, kept = loop.says(ACTIVE), loop.says(subscription("sub_2"))
+        claims = await claimed(loop, lost, kept)
+        attempted(loop, lost, 2)
+        (outcome,) = await loop.dispatcher().process(claims)
+        assert outcome.claim.event == kept
+        assert loop.reports[0].lost == 1
+
+
+class TestStoreAway:
+    """A database that does not answer."""
+
+    def dispatcher(self, loop: Loop, fails: Callable[[int], bool]) -> Dispatcher:
+        """The loop's dispatcher, over a repository that fails."""
+        loop.written_to = Faltering(loop.repository, fails)
+        return loop.dispatcher()
+
+    async def test_a_batch_waits_for_the_store_to_come_back(self, loop: Loop) -> None:
+        """Its events cost no attempt."""
+        event = loop.says(ACTIVE)
+        claims = await claimed(loop, event)
+        (outcome,) = await self.dispatcher(loop, lambda nth: nth <= 2).process(claims)
+        assert outcome.disposition is Disposition.APPLIED
+        assert loop.row(event).attempt == 1
+
+    async def test_what_was_done_before_the_store_went_counts(self, loop: Loop, poisoned: Poisoned) -> None:
+        """A batch is halved, the store goes away between the halves: the first one is not forgotten."""
+        events = [loop.says(subscription(f"sub_{number}"), at=number) for number in range(4)]
+        poisoned.poison[events[3].event_id] = RuntimeError("poison")
+        claims = await claimed(loop, *events)
+        outcomes = await self.dispatcher(loop, lambda nth: nth == 2).process(claims)
+        assert [outcome.claim.event for outcome in outcomes] == events[:3]
+        (report,) = loop.reports
+        assert (report.retried, report.lost) == (1, 0)
+        assert [message.sequence for message in loop.messages] == [1, 2, 3]
+
+    @pytest.mark.parametrize("ended_by", ["stop", "lease"])
+    async def test_a_batch_is_given_up_in_the_end(self, loop: Loop, ended_by: str) -> None:
+        """When the process stops or the lease is over, somebody else will claim it."""
+        loop.policy = DispatchPolicy(lease=timedelta(0) if ended_by == "lease" else MINUTE)
+        event = loop.says(ACTIVE)
+        claims = await claimed(loop, event)
+        dispatcher = self.dispatcher(loop, lambda _: True)
+        if ended_by == "stop":
+            dispatcher.stop()
+        assert not await dispatcher.process(claims)
+        assert (loop.reports[0].lost, loop.row(event).disposition) == (1, Disposition.LEASED)
+
+    async def test_the_loop_outlives_a_store_that_is_away(self, loop: Loop) -> None:
+        """It asks again, once a poll."""
+        loop.policy = DispatchPolicy(poll=timedelta(milliseconds=1))
+        loop.store = store = AwayAtFirst(loop.inbox)
+        await loop.inbox.record(loop.says(ACTIVE))
+        await run_until(loop.dispatcher(), lambda: len(loop.messages) == 1)
+        assert store.asked > 3
+
+
+class AwayAtFirst:
+    """A store that cannot be asked for events the first few times."""
+
+    def __init__(self, store: MemoryEventStore) -> None:
+        self._store = store
+        self.asked = 0
+
+    async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
+        """Claim, if it is back."""
+        self.asked += 1
+        if self.asked <= 3:
+            raise StoreUnavailableError("claim")
+        return await self._store.claim(limit=limit, lease=lease)
+
+    async def wait(self, *, at_most: timedelta) -> None:
+        """See EventStore."""
+        if self.asked <= 3:
+            raise StoreUnavailableError("wait")
+        await self._store.wait(at_most=at_most)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class TestLoops:
+    """`run`: handed over, due, and stopped."""
+
+    async def test_due_events_are_found_and_new_ones_noticed(self, loop: Loop) -> None:
+        """Whether they were there before or come while it waits."""
+        loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
+        await loop.inbox.record(loop.says(ACTIVE))
+        dispatcher = loop.dispatcher()
+        running = asyncio.create_task(dispatcher.run(concurrency=2))
+        await until(lambda: len(loop.messages) == 1)
+        await loop.inbox.record(loop.says(PAST_DUE, at=1))
+        await until(lambda: len(loop.messages) == 2)
+        dispatcher.stop()
+        await running
+        assert await loop.told() == ["subscription.created", "subscription.past_due"]
+
+    async def test_what_waited_for_a_link_is_applied_right_after_it(self, loop: Loop) -> None:
+        """The link itself says that there is something due."""
+        loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
+        await loop.arrive(loop.says(ACTIVE, tenant=None))
+        await loop.inbox.record(loop.says(customer_id=ALICE))
+        await run_until(loop.dispatcher(), lambda: len(loop.messages) == 2)
+        assert await loop.told() == ["customer.linked", "subscription.created"]
+
+    async def test_events_handed_over_are_processed_without_asking_the_store(self, loop: Loop) -> None:
+        """The store is told at intake that they are taken."""
+        dispatcher = loop.dispatcher()
+        lease = dispatcher.lease()
+        assert lease == loop.policy.lease
+        receipt = await loop.inbox.record(loop.says(ACTIVE), lease=lease)
+        assert receipt.claim is not None
+        dispatcher.offer(receipt.claim)
+        await run_until(dispatcher, lambda: len(loop.messages) == 1)
+
+    async def test_no_more_is_taken_over_than_the_limit(self, loop: Loop) -> None:
+        """The rest is left for whoever has time."""
+        loop.policy = DispatchPolicy(handoff_limit=1)
+        dispatcher = loop.dispatcher()
+        (claim,) = await claimed(loop, loop.says(ACTIVE))
+        assert dispatcher.lease() == loop.policy.lease
+        dispatcher.offer(claim)
+        assert dispatcher.lease() is None
+
+    async def test_a_stopped_dispatcher_gives_back_what_it_has_not_begun(self, loop: Loop) -> None:
+        """At once and uncounted; it takes nothing more."""
+        event = loop.says(ACTIVE)
+        receipt = await loop.inbox.record(event, lease=MINUTE)
+        assert receipt.claim is not None
+        dispatcher = loop.dispatcher()
+        dispatcher.offer(receipt.claim)
+        dispatcher.stop()
+        assert dispatcher.lease() is None
+        await dispatcher.run()
+        row = loop.row(event)
+        assert (row.disposition, row.attempt, row.due_at) == (Disposition.DUE, 0, AT)
+
+    async def test_an_event_that_keeps_coming_back_is_tried_alone(self, loop: Loop) -> None:
+        """It is the longest due, so fresh ones do not push it aside; they go back uncounted and come next."""
+        suspect, fresh = loop.says(ACTIVE), [loop.says(subscription(f"sub_{n}"), at=1) for n in range(2, 6)]
+        await loop.inbox.record(suspect)
+        attempted(loop, suspect, 6)
+        loop.clock.advance(timedelta(seconds=1))
+        for event in fresh:
+            await loop.inbox.record(event)
+        await run_until(loop.dispatcher(), lambda: len(loop.messages) == 5)
+        batches = [[outcome.claim.event for outcome in report.outcomes] for report in loop.reports]
+        assert batches == [[suspect], fresh]
+        assert {loop.row(event).attempt for event in fresh} == {1}
+
+    async def test_an_event_that_keeps_coming_back_waits_its_turn(self, loop: Loop) -> None:
+        """Those that have been due for longer go first, together and without it."""
+        fresh, suspect = [loop.says(subscription(f"sub_{n}"), at=1) for n in range(2, 6)], loop.says(ACTIVE)
+        for event in fresh:
+            await loop.inbox.record(event)
+        loop.clock.advance(timedelta(seconds=1))
+        await loop.inbox.record(suspect)
+        attempted(loop, suspect, 6)
+        await run_until(loop.dispatcher(), lambda: len(loop.messages) == 5)
+        batches = [[outcome.claim.event for outcome in report.outcomes] for report in loop.reports]
+        assert batches == [fresh, [suspect]]
+        assert (await loop.repository.state(ACME)).sequence == 5

@@ -1,0 +1,195 @@
+"""What a change of state is called, and the sentence it is told in."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.core.conftest import AT, MONTH, customer, invoice, item, subscription
+
+from billing_core.events import BillingEventType, Notice
+from billing_core.facts import LINKED, customer_fact, invoice_fact, notice_fact, rated_fact, subscription_fact
+from billing_core.model import DELETED, Period
+
+NEXT_MONTH = Period(start=MONTH.end, end=MONTH.end + timedelta(days=30))
+
+
+def plan(status: str = "active", **fields: Any) -> Any:
+    """A subscription to the plan `pro`, as the catalog reads it."""
+    return subscription(status=status, **{"plan_code": "pro", "price_id": "price_pro", "seat_count": 3, **fields})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "event_type", "summary"),
+    [
+        (None, plan("trialing"), "subscription.created", "Plan pro started, trialing."),
+        (None, plan(plan_code=None), "subscription.created", "The subscription started, active."),
+        (None, plan("canceled"), "subscription.canceled", "Plan pro ended."),
+        (plan("incomplete"), plan(), "subscription.activated", "Plan pro is active."),
+        (plan("trialing"), plan(), "subscription.activated", "Plan pro is active."),
+        (plan(), plan("past_due"), "subscription.past_due", "Payment of Plan pro is past due."),
+        (plan("past_due"), plan("unpaid"), "subscription.unpaid", "Plan pro is unpaid: every payment attempt failed."),
+        (plan("past_due"), plan(), "subscription.recovered", "Plan pro is paid up again."),
+        (plan("unpaid"), plan(), "subscription.recovered", "Plan pro is paid up again."),
+        (plan(), plan("paused"), "subscription.paused", "Plan pro is paused."),
+        (plan("paused"), plan(), "subscription.resumed", "Plan pro is running again."),
+        (plan(), plan("canceled"), "subscription.canceled", "Plan pro ended."),
+        (
+            plan("incomplete"),
+            plan("incomplete_expired"),
+            "subscription.expired",
+            "Plan pro expired: its first payment was never made.",
+        ),
+        (plan(), plan("new_word"), "subscription.updated", "Plan pro is new_word."),
+        (plan(plan_code="starter"), plan(), "subscription.plan_changed", "Plan pro replaces starter."),
+        (plan(plan_code=None), plan(), "subscription.plan_changed", "Plan pro replaces the former plan."),
+        (plan(), plan(seat_count=5), "subscription.seats_changed", "Plan pro has 5 seats instead of 3."),
+        (
+            plan(),
+            plan(cancel_at_period_end=True),
+            "subscription.cancellation_scheduled",
+            "Plan pro will end on 2026-04-01.",
+        ),
+        (
+            plan(),
+            plan(cancel_at=AT + timedelta(days=9)),
+            "subscription.cancellation_scheduled",
+            "Plan pro will end on 2026-03-10.",
+        ),
+        (
+            plan(items=()),
+            plan(items=(), cancel_at_period_end=True),
+            "subscription.cancellation_scheduled",
+            "Plan pro will end.",
+        ),
+        (plan(cancel_at_period_end=True), plan(), "subscription.cancellation_withdrawn", "Plan pro will go on."),
+        (plan(), plan(collection_paused=True), "subscription.paused", "Plan pro goes on without collecting payment."),
+        (plan(collection_paused=True), plan(), "subscription.resumed", "Plan pro collects payment again."),
+        (
+            plan(),
+            plan(items=(item(quantity=1, period=NEXT_MONTH),)),
+            "subscription.renewed",
+            "Plan pro renewed until 2026-05-01.",
+        ),
+        (plan(), plan(collection_method="send_invoice"), "subscription.updated", "Plan pro was updated."),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value and " " not in value else "",
+)
+def test_a_subscription_s_change_has_a_name_and_a_sentence(
+    before: Any, after: Any, event_type: str, summary: str
+) -> None:
+    """The most telling difference wins; an unknown status is passed on verbatim."""
+    fact = subscription_fact(before, after)
+    assert fact is not None
+    assert (fact.event_type.value, fact.summary) == (event_type, summary)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "event_type", "summary"),
+    [
+        (None, invoice(status="draft"), "invoice.created", "An invoice is being prepared."),
+        (
+            invoice(status="draft"),
+            invoice(number="A-1"),
+            "invoice.finalized",
+            "Invoice A-1 over 19.00 USD is due.",
+        ),
+        (invoice(), invoice(status="paid", number="A-1"), "invoice.paid", "Invoice A-1 over 19.00 USD is paid."),
+        (
+            invoice(),
+            invoice(number="A-1", attempt_count=1, next_payment_attempt_at=AT),
+            "invoice.payment_failed",
+            "Payment of Invoice A-1 over 19.00 USD failed. The next attempt is on 2026-03-01.",
+        ),
+        (
+            invoice(attempt_count=1),
+            invoice(attempt_count=2),
+            "invoice.payment_failed",
+            "Payment of An invoice over 19.00 USD failed.",
+        ),
+        (
+            None,
+            invoice(attempt_count=1),
+            "invoice.payment_failed",
+            "Payment of An invoice over 19.00 USD failed.",
+        ),
+        (invoice(), invoice(status="void"), "invoice.voided", "An invoice was voided: nothing is owed."),
+        (invoice(), invoice(status="uncollectible"), "invoice.uncollectible", "An invoice was written off."),
+        (
+            invoice(status="draft"),
+            invoice(status=DELETED),
+            "invoice.deleted",
+            "An invoice was deleted before it was sent.",
+        ),
+        (invoice(), invoice(status="new_word"), "invoice.updated", "An invoice is new_word."),
+        (invoice(), invoice(due_at=AT), "invoice.updated", "An invoice was updated."),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value and " " not in value else "",
+)
+def test_an_invoice_s_change_has_a_name_and_a_sentence(before: Any, after: Any, event_type: str, summary: str) -> None:
+    """Amounts are written with their currency; a free first attempt is no failure."""
+    fact = invoice_fact(before, after)
+    assert fact is not None
+    assert (fact.event_type.value, fact.summary) == (event_type, summary)
+
+
+def test_an_attempt_that_leaves_nothing_to_pay_did_not_fail() -> None:
+    """The attempt that pays is counted too."""
+    fact = invoice_fact(invoice(), invoice(attempt_count=1, amount_remaining=0))
+    assert fact is not None
+    assert fact.event_type is BillingEventType.INVOICE_UPDATED
+
+
+def test_no_difference_is_no_fact() -> None:
+    """Silence is what an event without news deserves."""
+    assert subscription_fact(plan(), plan()) is None
+    assert invoice_fact(invoice(), invoice()) is None
+
+
+def test_of_a_customer_only_its_end_is_told() -> None:
+    """And once."""
+    assert customer_fact(None, customer(name="Alice")) is None
+    assert customer_fact(customer(), customer(name="Alice")) is None
+    assert customer_fact(customer(deleted=True), customer(deleted=True)) is None
+    for before in (None, customer()):
+        fact = customer_fact(before, customer(deleted=True))
+        assert fact is not None
+        assert fact.event_type is BillingEventType.CUSTOMER_DELETED
+
+
+@pytest.mark.parametrize("notice", list(Notice))
+def test_every_notice_has_its_sentence(notice: Notice) -> None:
+    """Under the type it stands for."""
+    fact = notice_fact(notice)
+    assert fact.event_type is notice.value
+    assert fact.summary.endswith(".")
+
+
+def test_braces_in_names_are_only_braces() -> None:
+    """Names and numbers are the provider's; they are no templates."""
+    fact = subscription_fact(None, plan(plan_code="{total} {name}"))
+    assert fact is not None
+    assert fact.summary == "Plan {total} {name} started, active."
+    fact = invoice_fact(None, invoice(status="new {total}", number="{name}"))
+    assert fact is not None
+    assert fact.event_type is BillingEventType.INVOICE_UPDATED
+
+
+def test_every_type_is_told_by_something() -> None:
+    """The closed set holds no word that nothing says."""
+    told = {fact.event_type for fact in (LINKED, *(notice_fact(notice) for notice in Notice), rated_fact(plan()))}
+    statuses = ("incomplete", "active", "past_due", "unpaid", "paused", "canceled", "incomplete_expired")
+    changes: tuple[dict[str, Any], ...] = (
+        {"plan_code": "max"},
+        {"seat_count": 9},
+        {"cancel_at_period_end": True},
+        {"collection_paused": True},
+        {"items": (item(quantity=1, period=NEXT_MONTH),)},
+        {"collection_method": "send_invoice"},
+    )
+    seen = [None, *(plan(status) for status in statuses), *(plan(**change) for change in changes)]
+    told |= {fact.event_type for a in seen for b in seen[1:] if (fact := subscription_fact(a, b)) is not None}
+    stages = [invoice(status=status) for status in ("draft", "open", "paid", "void", "uncollectible", DELETED)]
+    stages += [invoice(attempt_count=1), invoice(due_at=AT)]
+    told |= {fact.event_type for a in [None, *stages] for b in stages if (fact := invoice_fact(a, b)) is not None}
+    told.add(BillingEventType.CUSTOMER_DELETED)
+    assert told == set(BillingEventType)
