@@ -1,0 +1,210 @@
+"""Migrations on a real Postgres: each once, all or nothing, whoever starts them."""
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+import pytest
+from click.testing import CliRunner
+
+from billing_app.cli.migrate import migrate as migrate_command
+from billing_app.embedded import ServerUrls
+from billing_core.errors import StoreUnavailableError
+from billing_postgres import migrate as module
+from billing_postgres.migrate import MigrationError, inspect, migrate, packaged, pending, read_migrations
+
+pytestmark = pytest.mark.postgres
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+@pytest.fixture
+async def empty_url(servers: ServerUrls, admin: Connection) -> AsyncIterator[str]:
+    """The URL of a database without any table."""
+    name = f"billing_empty_{secrets.token_hex(6)}"
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    yield servers.database_url.reveal().rpartition("/")[0] + f"/{name}"
+    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def connection(empty_url: str) -> AsyncIterator[Connection]:
+    """A connection to that database."""
+    connection = await asyncpg.connect(empty_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands in for the packaged migrations."""
+    monkeypatch.setattr(module, "packaged", lambda: read_migrations(tmp_path))
+    return tmp_path
+
+
+def write(folder: Path, name: str, sql: str) -> None:
+    """Add or replace a migration."""
+    (folder / name).write_text(sql, encoding="utf-8")
+
+
+async def tables(connection: Connection) -> set[str]:
+    """The tables of a database."""
+    return {
+        row["tablename"]
+        for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    }
+
+
+async def test_an_empty_database_gets_everything_once(empty_url: str, connection: Connection) -> None:
+    """The first run applies all in order and says so, the second has nothing to do."""
+    names = [migration.name for migration in packaged()]
+    assert [migration.name for migration in await pending(empty_url)] == names
+    assert [applied.migration.name for applied in await migrate(empty_url)] == names
+    assert await migrate(empty_url) == []
+    assert await pending(empty_url) == ()
+    assert {"stripe_events", "tenant_subscriptions", "billing_events", "schema_migrations"} <= await tables(connection)
+    kept = await connection.fetch("SELECT name, ms >= 0 AS timed FROM schema_migrations ORDER BY version")
+    assert [(row["name"], row["timed"]) for row in kept] == [(name, True) for name in names]
+
+
+async def test_asking_what_is_pending_changes_nothing(empty_url: str, connection: Connection) -> None:
+    """Not even the table of what was applied is made."""
+    await inspect(empty_url)
+    assert await tables(connection) == set()
+
+
+async def test_ten_processes_at_once_apply_each_file_once(empty_url: str, connection: Connection) -> None:
+    """One does the work, the others wait and find it done."""
+    program = (
+        "import asyncio, sys; from billing_postgres.migrate import migrate; "
+        "print(len(asyncio.run(migrate(sys.stdin.read()))))"
+    )
+
+    async def run() -> int:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate(empty_url.encode())
+        assert process.returncode == 0
+        return int(out)
+
+    counts = await asyncio.gather(*(run() for _ in range(10)))
+    assert sorted(counts) == [0] * 9 + [len(packaged())]
+    assert await connection.fetchval("SELECT count(*) FROM schema_migrations") == len(packaged())
+
+
+async def test_a_failing_file_leaves_no_trace(empty_url: str, connection: Connection, folder: Path) -> None:
+    """What was applied before it stays, what comes after it is not tried, and the repaired file continues there."""
+    write(folder, "0001_pre_one.sql", "CREATE TABLE one (); INSERT INTO one DEFAULT VALUES;")
+    write(folder, "0002_pre_two.sql", "CREATE TABLE two (); SELECT * FROM nowhere;")
+    write(folder, "0003_post_three.sql", "CREATE TABLE three ();")
+    with pytest.raises(MigrationError, match=r"0002_pre_two\.sql: relation \"nowhere\" does not exist"):
+        await migrate(empty_url)
+    assert await tables(connection) == {"schema_migrations", "one"}
+    write(folder, "0002_pre_two.sql", "CREATE TABLE two ();")
+    assert [applied.migration.version for applied in await migrate(empty_url)] == [2, 3]
+
+
+async def test_functions_with_semicolons_pass_unchanged(empty_url: str, connection: Connection, folder: Path) -> None:
+    """A file is one text to the database: nobody cuts it up."""
+    write(
+        folder,
+        "0001_pre_function.sql",
+        "CREATE FUNCTION two() RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM 1; RETURN 2; END $$; SELECT two();",
+    )
+    await migrate(empty_url)
+    assert await connection.fetchval("SELECT two()") == 2
+
+
+async def test_an_edited_file_is_refused(empty_url: str, folder: Path) -> None:
+    """Neither a run nor a check passes over it, and the message says what to do."""
+    write(folder, "0001_pre_one.sql", "CREATE TABLE one ();")
+    await migrate(empty_url)
+    write(folder, "0001_pre_one.sql", "CREATE TABLE one (id int);")
+    for look in (migrate, pending):
+        with pytest.raises(MigrationError, match=r"0001_pre_one\.sql is not what was applied.*restore the file"):
+            await look(empty_url)
+
+
+async def test_line_ends_of_another_system_are_no_edit(empty_url: str, folder: Path) -> None:
+    """A checkout on Windows has the same migrations."""
+    write(folder, "0001_pre_one.sql", "CREATE TABLE one ();\n-- end\n")
+    await migrate(empty_url)
+    (folder / "0001_pre_one.sql").write_bytes(b"CREATE TABLE one ();\r\n-- end\r\n")
+    assert await migrate(empty_url) == []
+
+
+async def test_a_database_that_is_ahead_is_named_as_such(empty_url: str, folder: Path) -> None:
+    """Older code may run beside newer code: it has nothing to apply, and it can tell."""
+    write(folder, "0001_pre_one.sql", "CREATE TABLE one ();")
+    write(folder, "0002_pre_two.sql", "CREATE TABLE two ();")
+    await migrate(empty_url)
+    (folder / "0002_pre_two.sql").unlink()
+    status = await inspect(empty_url)
+    assert (status.pending, status.ahead) == ((), ("0002_pre_two",))
+    assert await migrate(empty_url) == []
+
+
+async def test_a_database_of_other_code_is_refused(empty_url: str, connection: Connection, folder: Path) -> None:
+    """One that has a later migration but not an earlier one was not made by this code's history."""
+    write(folder, "0001_pre_one.sql", "CREATE TABLE one ();")
+    write(folder, "0002_pre_two.sql", "CREATE TABLE two ();")
+    await migrate(empty_url)
+    await connection.execute("UPDATE schema_migrations SET version = 9, name = '0009_pre_other' WHERE version = 2")
+    with pytest.raises(MigrationError, match="has 0009 but not 0002_pre_two"):
+        await migrate(empty_url)
+
+
+async def test_a_busy_table_is_not_waited_for_without_end(empty_url: str, connection: Connection, folder: Path) -> None:
+    """Everybody else would queue behind the waiting migration."""
+    write(folder, "0001_pre_one.sql", "CREATE TABLE one ();")
+    await migrate(empty_url)
+    write(folder, "0002_pre_two.sql", "SET LOCAL lock_timeout = '50ms'; ALTER TABLE one ADD COLUMN id int;")
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE one IN ACCESS SHARE MODE")
+        with pytest.raises(MigrationError, match="a table is in use; nothing was changed"):
+            await migrate(empty_url)
+    assert len(await migrate(empty_url)) == 1
+
+
+async def test_an_unreachable_database_is_unavailable() -> None:
+    """The same error as everywhere, without the password of the URL in it."""
+    with pytest.raises(StoreUnavailableError) as caught:
+        await migrate("postgresql://somebody:secret@127.0.0.1:1/nowhere")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["0001_pre_one.sql", "0003_pre_three.sql"], r"0003_pre_three\.sql should have the number 0002"),
+        (["0001_pre_one.sql", "0001_pre_two.sql"], r"0001_pre_two\.sql should have the number 0002"),
+        (["0001_one.sql"], r"0001_one\.sql is not named like"),
+        (["0001_pre_one.sql", "notes.txt"], r"notes\.txt is not named like"),
+    ],
+)
+def test_a_folder_with_a_wrong_name_or_number_is_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    """Two branches that took the same number are noticed before anything is applied."""
+    for name in names:
+        write(tmp_path, name, "SELECT 1;")
+    with pytest.raises(MigrationError, match=message):
+        read_migrations(tmp_path)
+
+
+def test_the_command_checks_applies_and_reports(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--check` exits with 1 while something is pending and changes nothing; a run applies it; then it exits with 0."""
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    names = [migration.name for migration in packaged()]
+    runner = CliRunner()
+    results = [runner.invoke(migrate_command, [*flags, "--json"]) for flags in (["--check"], [], ["--check"])]
+    assert [result.exit_code for result in results] == [1, 0, 0]
+    assert [json.loads(result.output) for result in results] == [
+        {"applied": [], "pending": names, "ahead": []},
+        {"applied": names, "pending": [], "ahead": []},
+        {"applied": [], "pending": [], "ahead": []},
+    ]
