@@ -1,0 +1,36 @@
+// How amounts, instants and our words look to a person. Everything here returns plain text.
+
+// Stripe's minor units differ from Intl's for some currencies. Source: https://docs.stripe.com/currencies
+const DIGITS = {
+  bif: 0, clp: 0, djf: 0, gnf: 0, jpy: 0, kmf: 0, krw: 0, mga: 0, pyg: 0, rwf: 0, vnd: 0, vuv: 0, xaf: 0, xof: 0, xpf: 0,
+  bhd: 3, jod: 3, kwd: 3, omr: 3, tnd: 3,
+};
+
+/** 1999, "usd" → $19.99 in the reader's language; 1999, "jpy" → ¥1,999. */
+export function money(amount, currency) {
+  const digits = DIGITS[currency] ?? 2;
+  const value = amount / 10 ** digits;
+  try {
+    return new Intl.NumberFormat(undefined, {
+      style: "currency",
+      currency,
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits,
+    }).format(value);
+  } catch {
+    return `${value.toFixed(digits)} ${currency}`; // a code that Intl does not take
+  }
+}
+
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+export const day = (instant) => (instant ? DAY.format(new Date(instant)) : "–");
+export const moment = (instant) => (instant ? MOMENT.format(new Date(instant)) : "–");
+export const count = (number) => new Intl.NumberFormat().format(number);
+
+/** past_due → Past due */
+export function words(code) {
+  const text = String(code ?? "").replaceAll("_", " ").replaceAll(".", ": ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
