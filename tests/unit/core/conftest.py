@@ -205,7 +205,7 @@ class Loop:
 async def until(done: Callable[[], bool]) -> None:
     """Let other tasks run until something is so."""
     async with asyncio.timeout(30):
-        while not done():
+        while not done():  # noqa: ASYNC110 - what is waited for sets no event
             await asyncio.sleep(0.002)
 
 

@@ -298,34 +298,61 @@ class TestStoreAway:
     async def test_the_loop_outlives_a_store_that_is_away(self, loop: Loop) -> None:
         """It asks again, once a poll."""
         loop.policy = DispatchPolicy(poll=timedelta(milliseconds=1))
-        loop.store = store = AwayAtFirst(loop.inbox)
+        loop.store = store = AwayAtFirst(loop.inbox, times=3)
         await loop.inbox.record(loop.says(ACTIVE))
         await run_until(loop.dispatcher(), lambda: len(loop.messages) == 1)
         assert store.asked > 3
 
+    async def test_a_store_that_is_away_is_not_asked_in_haste(self, loop: Loop) -> None:
+        """Nothing wakes the loop before the poll is over but the wish to stop."""
+        loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
+        loop.store = store = AwayAtFirst(loop.inbox, times=1_000_000)
+        dispatcher = loop.dispatcher()
+        running = asyncio.create_task(dispatcher.run())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert store.asked == 1
+        dispatcher.stop()
+        await running
 
+
+@attrs.define
 class AwayAtFirst:
-    """A store that cannot be asked for events the first few times."""
+    """A store that can neither be asked for events nor say when to come back, the first few times."""
 
-    def __init__(self, store: MemoryEventStore) -> None:
-        self._store = store
-        self.asked = 0
+    store: MemoryEventStore
+    times: int
+    asked: int = 0
 
     async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
         """Claim, if it is back."""
         self.asked += 1
-        if self.asked <= 3:
+        if self.asked <= self.times:
             raise StoreUnavailableError("claim")
-        return await self._store.claim(limit=limit, lease=lease)
+        return await self.store.claim(limit=limit, lease=lease)
+
+    async def wait(self, *, at_most: timedelta) -> None:
+        """Wait, if it is back."""
+        if self.asked <= self.times:
+            raise StoreUnavailableError("wait")
+        await self.store.wait(at_most=at_most)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+@attrs.frozen
+class Deaf:
+    """A store that hears of nothing: it waits for as long as it may."""
+
+    store: MemoryEventStore
 
     async def wait(self, *, at_most: timedelta) -> None:
         """See EventStore."""
-        if self.asked <= 3:
-            raise StoreUnavailableError("wait")
-        await self._store.wait(at_most=at_most)
+        await asyncio.sleep(at_most.total_seconds())
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        return getattr(self.store, name)
 
 
 class TestLoops:
@@ -349,6 +376,7 @@ class TestLoops:
         loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
         await loop.arrive(loop.says(ACTIVE, tenant=None))
         await loop.inbox.record(loop.says(customer_id=ALICE))
+        loop.store = Deaf(loop.inbox)
         await run_until(loop.dispatcher(), lambda: len(loop.messages) == 2)
         assert await loop.told() == ["customer.linked", "subscription.created"]
 

@@ -183,7 +183,8 @@ async def test_what_failed_is_sent_when_the_bus_is_back(desk: Desk) -> None:
 async def test_messages_nobody_offered_are_found(desk: Desk) -> None:
     """Their process died between commit and publish. More than one batch of them are found without a pause."""
     await desk.commit(5)
-    publisher = desk.publisher(batch=2, poll=POLL)
+    desk.loop.clock.advance(timedelta(minutes=5))
+    publisher = desk.publisher(batch=2, poll=timedelta(minutes=5))
     running = asyncio.create_task(publisher.run())
     await until(lambda: not desk.loop.database.outbox)
     publisher.stop()
