@@ -20,8 +20,7 @@ from aiohttp import web
 SCHEMA = """
 DROP TABLE IF EXISTS limit_events, limit_subscriptions;
 CREATE TABLE limit_events (
-    event_id text PRIMARY KEY, type text NOT NULL, body bytea NOT NULL, applied boolean NOT NULL DEFAULT false,
-    received_at timestamptz NOT NULL
+    event_id text PRIMARY KEY, type text NOT NULL, body bytea NOT NULL, received_at timestamptz NOT NULL
 );
 ALTER TABLE limit_events ALTER COLUMN body SET STORAGE EXTERNAL;
 ALTER TABLE limit_events SET (toast_tuple_target = 8160);
@@ -31,19 +30,19 @@ CREATE TABLE limit_subscriptions (
     observed_at timestamptz NOT NULL
 );
 """
-INSERT_ONE = "INSERT INTO limit_events VALUES ($1, $2, $3, false, $4) ON CONFLICT DO NOTHING"
+INSERT_ONE = "INSERT INTO limit_events VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 INSERT_MANY = """
 INSERT INTO limit_events
-SELECT id, type, body, false, at FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
     AS e (id, type, body, at) ON CONFLICT DO NOTHING
 """
 UPSERT = """
 WITH seen AS (
-    SELECT DISTINCT ON (subscription_id) * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-        $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::timestamptz[])
+    SELECT DISTINCT ON (subscription_id) * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
+        $6::bigint[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::timestamptz[])
         AS s (subscription_id, tenant_id, customer_id, status, plan, quantity, period_start, period_end, cancel, at)
     ORDER BY subscription_id, at DESC
-), applied AS (UPDATE limit_events SET applied = true WHERE event_id = ANY($1))
+)
 INSERT INTO limit_subscriptions SELECT * FROM seen ORDER BY subscription_id
 ON CONFLICT (subscription_id) DO UPDATE SET status = excluded.status, plan = excluded.plan,
     quantity = excluded.quantity, period_start = excluded.period_start, period_end = excluded.period_end,
@@ -64,6 +63,7 @@ class Limits:
         self._queued = asyncio.Event()
         self._to_apply: list[dict] = []
         self._stored = asyncio.Event()
+        self._applied = 0
 
     async def read(self, request: web.Request) -> web.Response:
         await request.read()
@@ -79,12 +79,13 @@ class Limits:
         return web.Response(status=202, text="{}", content_type="application/json")
 
     async def apply(self, request: web.Request) -> web.Response:
-        self._to_apply.append(await self._store(request))
+        event = await self._store(request)
+        self._to_apply.append(event)
         self._stored.set()
         return web.Response(status=202, text="{}", content_type="application/json")
 
     async def applied(self, _: web.Request) -> web.Response:
-        return web.json_response(await self._pool.fetchval("SELECT count(*) FROM limit_events WHERE applied"))
+        return web.json_response(self._applied)
 
     async def _verified(self, request: web.Request) -> tuple[dict, bytes]:
         body = await request.read()
@@ -106,8 +107,9 @@ class Limits:
         """Group commit: whatever queued up while the last commit ran goes into the next one."""
         statement = await self._writer.prepare(INSERT_MANY)
         while True:
-            await self._queued.wait()
-            self._queued.clear()
+            while not self._queue:
+                self._queued.clear()
+                await self._queued.wait()
             batch, self._queue = self._queue, []
             batch.sort(key=lambda one: one[0]["id"])
             ids, types, bodies = zip(*((event["id"], event["type"], body) for event, body, _ in batch), strict=True)
@@ -119,10 +121,12 @@ class Limits:
         """Upsert what is stored, as many as there are."""
         statement = await self._applier.prepare(UPSERT)
         while True:
-            await self._stored.wait()
-            self._stored.clear()
+            while not self._to_apply:
+                self._stored.clear()
+                await self._stored.wait()
             batch, self._to_apply = self._to_apply, []
-            await statement.fetch([event["id"] for event in batch], *zip(*map(_row, batch), strict=True))
+            await statement.fetch(*zip(*map(_row, batch), strict=True))
+            self._applied += len(batch)
 
 
 def _row(event: dict) -> tuple:
