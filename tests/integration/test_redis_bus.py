@@ -16,7 +16,7 @@ from redis.backoff import ConstantBackoff
 from billing_app.embedded.binaries import find_valkey
 from billing_core.errors import ConfigurationError, EventBusUnavailableError
 from billing_core.model import TenantId
-from billing_core.testing.bus import ACME, GLOBEX, message, messages
+from billing_core.testing.builders import ACME, GLOBEX, message, messages
 from billing_redis.bus import RedisEventBus
 
 pytestmark = pytest.mark.redis

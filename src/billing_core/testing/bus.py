@@ -2,32 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from billing_core.events import BillingEvent
-from billing_core.model import EventId, TenantId
 from billing_core.ports import EventBus
-
-ACME = TenantId("acme")
-GLOBEX = TenantId("globex")
-_AT = datetime(2026, 11, 22, 10, 30, 0, 123456, tzinfo=UTC)
-
-
-def message(tenant_id: TenantId, sequence: int, *, payload: str | None = None) -> BillingEvent:
-    """A message as the service writes it; the payload names tenant and number unless given."""
-    return BillingEvent(
-        tenant_id=tenant_id,
-        sequence=sequence,
-        event_type="subscription.updated",
-        event_id=EventId(f"evt_{sequence}"),
-        occurred_at=_AT,
-        payload=f'{{"tenant_id":"{tenant_id}","sequence":{sequence}}}' if payload is None else payload,
-    )
-
-
-def messages(tenant_id: TenantId, first: int, last: int) -> list[BillingEvent]:
-    """Consecutive messages of one tenant, from `first` to `last` inclusive."""
-    return [message(tenant_id, sequence) for sequence in range(first, last + 1)]
+from billing_core.testing.builders import ACME, AT, GLOBEX, message, messages
 
 
 class EventBusContract:
@@ -36,7 +15,7 @@ class EventBusContract:
     async def test_messages_are_read_back_as_they_were_appended(self, event_bus: EventBus) -> None:
         """Every field survives, the payload character by character."""
         payload = '{"summary":"Zoë’s \\"plan\\" \\u2028 \u2028 💶 日本","nested":{"a":[1,2.50]}}'
-        sent = message(ACME, 1, payload=payload)
+        sent = message(ACME, 1, payload=payload, occurred_at=AT + timedelta(microseconds=123_456))
         assert await event_bus.append([sent]) == {ACME: 1}
         assert list(await event_bus.read(ACME, after=0, limit=10)) == [sent]
 

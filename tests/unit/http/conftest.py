@@ -20,7 +20,7 @@ from billing_core.events import BillingEvent
 from billing_core.intake import Intake
 from billing_core.model import AccessPolicy, TenantId
 from billing_core.ports import Changes
-from billing_core.testing.bus import ACME, message
+from billing_core.testing.builders import ACME, message
 from billing_memory.bus import MemoryEventBus
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase

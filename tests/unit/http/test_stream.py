@@ -14,7 +14,7 @@ import pytest
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
-from billing_core.testing.bus import ACME, GLOBEX, message, messages
+from billing_core.testing.builders import ACME, GLOBEX, message, messages
 from billing_memory.bus import MemoryEventBus
 from billing_memory.repository import MemoryRepository
 

@@ -1,0 +1,302 @@
+"""The read API, health and pages: shapes, limits and headers."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+from yarl import URL
+
+from billing_app.http.sign_in import make_ticket, read_ticket
+from billing_app.settings import Secret
+from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
+from billing_core.model import InvoiceId, TenantId, TenantState
+from billing_core.ports import Changes
+from billing_core.testing.builders import ACME, GLOBEX, invoice, item, month, subscription, usage
+from billing_memory.repository import MemoryRepository
+
+if TYPE_CHECKING:
+    from tests.unit.http.conftest import Eventually, MakeWorld, World
+
+BASE = "/api/v1/billing/tenants"
+TICKET_SECRET = Secret("t" * 32)
+
+
+async def give_acme_a_subscription(world: World) -> None:
+    """One active subscription with seats, one open invoice and what it billed."""
+    async with world.repository.transaction() as transaction:
+        await transaction.lock_tenants([ACME])
+        await transaction.save(
+            Changes(
+                subscriptions=[subscription(items=(item(period=month(1)),))],
+                invoices=[invoice()],
+                usage={InvoiceId("in_1"): [usage()]},
+            )
+        )
+
+
+async def test_the_state_tells_what_a_tenant_has_and_as_of_which_message(
+    world: World, http: aiohttp.ClientSession
+) -> None:
+    """Subscriptions with items, open invoices, usage, the access verdict, and where a stream goes on."""
+    await give_acme_a_subscription(world)
+    await world.commit(ACME, 2)
+    async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
+        assert answer.status == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        state = await answer.json()
+    assert list(state) == ["tenant_id", "sequence", "access", "subscriptions", "invoices", "usage"]
+    assert (state["tenant_id"], state["sequence"]) == ("acme", 2)
+    assert state["access"] == {"state": "full", "reason": "active", "until": None}
+    assert state["subscriptions"][0]["seat_count"] == 5
+    assert state["subscriptions"][0]["items"][0]["current_period_end"] == "2026-03-31T09:30:00Z"
+    assert state["invoices"][0]["amount_remaining"] == 1900
+    assert state["usage"][0]["quantity"] == 1000
+
+
+async def test_an_unknown_tenant_is_an_empty_one(world: World, http: aiohttp.ClientSession) -> None:
+    """Who has never paid has a state too: blocked, with nothing."""
+    async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
+        assert await answer.json() == {
+            "tenant_id": "acme",
+            "sequence": 0,
+            "access": {"state": "blocked", "reason": "no_subscription", "until": None},
+            "subscriptions": [],
+            "invoices": [],
+            "usage": [],
+        }
+
+
+@pytest.mark.parametrize("name", ["subscriptions", "invoices", "usage"])
+async def test_listings_hold_the_same_sections_as_the_state(
+    world: World, http: aiohttp.ClientSession, name: str
+) -> None:
+    """One shape per thing, wherever it is read."""
+    await give_acme_a_subscription(world)
+    async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
+        state = await answer.json()
+    async with http.get(f"{world.url}{BASE}/acme/{name}", headers=world.bearer()) as answer:
+        assert await answer.json() == {"tenant_id": "acme", name: state[name]}
+
+
+async def test_the_history_is_read_page_by_page(world: World, http: aiohttp.ClientSession) -> None:
+    """`next_after` leads from page to page and is null at the end; messages are the stored ones, byte for byte."""
+    events = await world.commit(ACME, 7)
+    await world.commit(GLOBEX, 3)
+    seen, after = [], 0
+    for size in (3, 3, 1):
+        async with http.get(f"{world.url}{BASE}/acme/events?after={after}&limit=3", headers=world.bearer()) as answer:
+            text = await answer.text()
+        page = json.loads(text)
+        assert len(page["events"]) == size
+        seen += page["events"]
+        after = page["next_after"]
+        assert all(events[event["sequence"] - 1].payload in text for event in page["events"])
+    assert [event["sequence"] for event in seen] == [1, 2, 3, 4, 5, 6, 7]
+    assert after is None
+
+
+async def test_a_tenants_name_cannot_break_the_answer(world: World, http: aiohttp.ClientSession) -> None:
+    """Names are data: quotes, slashes and other scripts come back as they are."""
+    tenant = TenantId('a"b\\c/ü é\u2028')
+    async with http.get(
+        f"{world.url}{BASE}/a%22b%5Cc%2F%C3%BC%20%C3%A9%E2%80%A8/events", headers=world.bearer(tenant)
+    ) as answer:
+        assert await answer.json() == {"tenant_id": tenant, "next_after": None, "events": []}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=501", "limit=x", "limit=-1", "limit=", "after=-1", "after=x", "after=1.5", "after=" + "9" * 19],
+)
+async def test_a_parameter_that_makes_no_sense_is_refused(
+    world: World, http: aiohttp.ClientSession, query: str
+) -> None:
+    """400 naming the parameter, rather than a guess."""
+    async with http.get(f"{world.url}{BASE}/acme/events?{query}", headers=world.bearer()) as answer:
+        assert answer.status == 400
+        assert query.split("=", maxsplit=1)[0] in (await answer.json())["error"]["message"]
+
+
+async def test_a_store_that_is_away_is_a_503(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """To be tried again, and without a word of what is behind it."""
+    world = make_world()
+
+    class AwayRepository(MemoryRepository):
+        async def state(self, tenant_id: TenantId) -> TenantState:
+            raise StoreUnavailableError("db.internal refused")
+
+    world.replace(repository=AwayRepository(world.database, world.clock))
+    async with world.serving(), http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
+        assert answer.status == 503
+        assert "Retry-After" in answer.headers
+        assert "db.internal" not in await answer.text()
+
+
+async def test_what_is_nowhere_is_a_404_in_json(world: World, http: aiohttp.ClientSession) -> None:
+    """Unknown paths, dot files and ways out of the assets among them."""
+    for path in ("/x", "/.env", "/assets/../../secret.py", "/assets/%2e%2e/secret.py", "/assets/", f"{BASE}/acme/x"):
+        async with http.get(URL(world.url + path, encoded=True), headers=world.bearer()) as answer:
+            assert answer.status == 404
+            assert (await answer.json())["error"]["code"] == "not_found"
+
+
+class TestHealth:
+    """For the orchestrator."""
+
+    async def test_a_running_process_is_healthy(self, world: World, http: aiohttp.ClientSession) -> None:
+        """Without asking anything else."""
+        async with http.get(world.url + "/healthz") as answer:
+            assert (answer.status, await answer.json()) == (200, {"status": "ok"})
+
+    async def test_it_is_ready_when_everything_answers(
+        self, make_world: MakeWorld, http: aiohttp.ClientSession
+    ) -> None:
+        """One thing away makes it unready, and is named; how it is away is not told."""
+        failing: list[str] = []
+
+        async def database() -> None:
+            if "database" in failing:
+                raise StoreUnavailableError("10.0.0.1")
+
+        async def bus() -> None:
+            if "bus" in failing:
+                raise EventBusUnavailableError("10.0.0.2")
+
+        world = make_world()
+        world.replace(probes={"database": database, "bus": bus})
+        async with world.serving():
+            async with http.get(world.url + "/readyz") as answer:
+                assert answer.status == 200
+                assert await answer.json() == {"status": "ready", "checks": {"database": "ok", "bus": "ok"}}
+            failing.append("bus")
+            async with http.get(world.url + "/readyz") as answer:
+                assert answer.status == 503
+                checks = {"database": "ok", "bus": "event_bus_unavailable"}
+                assert await answer.json() == {"status": "unavailable", "checks": checks}
+
+    async def test_metrics_are_open_without_a_token(self, world: World, http: aiohttp.ClientSession) -> None:
+        """In Prometheus' format."""
+        async with http.get(world.url + "/metrics") as answer:
+            assert answer.status == 200
+            assert "stripe_webhook_events_total" in await answer.text()
+
+    async def test_metrics_demand_their_token(self, make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+        """A tenant's token is none."""
+        async with make_world(metrics_token=Secret("m" * 16)).serving() as world:
+            for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer é"}, world.bearer()):
+                async with http.get(world.url + "/metrics", headers=header) as answer:
+                    assert answer.status == 401
+            async with http.get(world.url + "/metrics", headers={"Authorization": f"Bearer {'m' * 16}"}) as answer:
+                assert answer.status == 200
+
+
+class TestPages:
+    """The activity page and the demo's way into it."""
+
+    async def test_pages_allow_nothing_foreign_and_nothing_inline(
+        self, world: World, http: aiohttp.ClientSession
+    ) -> None:
+        """A strict policy, and documents that keep to it."""
+        async with http.get(world.url + "/activity") as answer:
+            assert answer.status == 200
+            assert answer.content_type == "text/html"
+            policy = answer.headers["Content-Security-Policy"]
+            document = await answer.text()
+        assert "default-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"<style|style=|\son[a-z]+=|<script(?![^>]*\ssrc=)|https?://(?!www\.w3)", document)
+        linked = re.findall(r'(?:src|href)="(/[^"]+)"', document)
+        assert linked
+        for path in linked:
+            async with http.get(world.url + path) as asset:
+                assert asset.status == 200
+                assert asset.headers["X-Content-Type-Options"] == "nosniff"
+
+    async def test_every_module_a_page_loads_is_served(self, world: World, http: aiohttp.ClientSession) -> None:
+        """As JavaScript, or the browser refuses it."""
+        async with http.get(world.url + "/assets/activity.js") as answer:
+            source = await answer.text()
+        imported = re.findall(r'from "\./([^"]+)"', source)
+        assert imported
+        for name in imported:
+            async with http.get(f"{world.url}/assets/{name}") as answer:
+                assert answer.status == 200
+                assert answer.content_type == "text/javascript"
+                assert "innerHTML" not in await answer.text()
+        assert "innerHTML" not in source
+
+    async def test_the_root_leads_to_the_page(self, world: World, http: aiohttp.ClientSession) -> None:
+        """Whoever opens the server's address sees something."""
+        async with http.get(world.url + "/") as answer:
+            assert answer.url.path == "/activity"
+
+    async def test_a_ticket_signs_in_without_a_token_in_any_address(
+        self, make_world: MakeWorld, http: aiohttp.ClientSession
+    ) -> None:
+        """The page carries a token that works, is not cached, and sends no referrer."""
+        world = make_world()
+        world.replace(demo_ticket_secret=TICKET_SECRET)
+        ticket = make_ticket(TICKET_SECRET, ACME, expires_at=datetime.now(UTC) + timedelta(minutes=5))
+        async with world.serving():
+            async with http.get(f"{world.url}/demo/sign-in?ticket={ticket}") as answer:
+                assert answer.status == 200
+                assert answer.headers["Cache-Control"] == "no-store"
+                assert answer.headers["Referrer-Policy"] == "no-referrer"
+                document = await answer.text()
+            token = re.findall(r'name="billing-token" content="([^"]+)"', document)[0]
+            async with http.get(
+                f"{world.url}{BASE}/acme/state", headers={"Authorization": f"Bearer {token}"}
+            ) as answer:
+                assert answer.status == 200
+
+    async def test_a_bad_ticket_signs_nobody_in(self, make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+        """Forged, changed, expired or none."""
+        good = make_ticket(TICKET_SECRET, ACME, expires_at=datetime.now(UTC) + timedelta(minutes=5))
+        bad = [
+            "",
+            "..",
+            "é",
+            good[:-1],
+            good.replace(".", "x.", 1),
+            make_ticket(Secret("x" * 32), ACME, expires_at=datetime.now(UTC) + timedelta(minutes=5)),
+            make_ticket(TICKET_SECRET, ACME, expires_at=datetime.now(UTC) - timedelta(seconds=1)),
+            "a" * 4000,
+        ]
+        world = make_world()
+        world.replace(demo_ticket_secret=TICKET_SECRET)
+        async with world.serving():
+            for ticket in bad:
+                async with http.get(f"{world.url}/demo/sign-in", params={"ticket": ticket}) as answer:
+                    assert answer.status == 403
+
+    async def test_outside_the_demo_there_is_no_such_page(self, world: World, http: aiohttp.ClientSession) -> None:
+        """The route does not exist."""
+        async with http.get(f"{world.url}/demo/sign-in?ticket=x") as answer:
+            assert answer.status == 404
+
+    def test_a_ticket_names_its_tenant_whatever_the_name(self) -> None:
+        """Any text survives the way through the link."""
+        later = datetime.now(UTC) + timedelta(minutes=5)
+        for tenant in ("acme", "a.b", "ü/é?&=", "x" * 200):
+            ticket = make_ticket(TICKET_SECRET, TenantId(tenant), expires_at=later)
+            assert re.fullmatch(r"[A-Za-z0-9_.-]+", ticket)
+            assert read_ticket(TICKET_SECRET, ticket, now=datetime.now(UTC)) == tenant
+
+
+async def test_no_query_string_is_ever_logged(
+    world: World, http: aiohttp.ClientSession, eventually: Eventually
+) -> None:
+    """It may hold a ticket; the path is logged as it was sent, so that it cannot forge a line."""
+    with capture_logs() as lines:
+        for path in ("/activity?ticket=hunter2", "/x%0aINFO%20forged?token=hunter2"):
+            async with http.get(URL(world.url + path, encoded=True)) as answer:
+                await answer.read()
+        await eventually(lambda: len(lines) >= 2)
+    assert [line["path"] for line in lines if line["event"] == "http.request"] == ["/activity", "/x%0aINFO%20forged"]
+    assert "hunter2" not in str(lines)
