@@ -5,13 +5,14 @@ left and what it overwrote, in whole seconds. The state and the messages are the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +57,9 @@ from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.repository import MemoryRepository
 from billing_memory.store import MemoryEventStore
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresRepository
+from billing_postgres.store import PostgresEventStore
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 MONTH = Period(start=START, end=START + timedelta(days=31))
@@ -517,3 +521,23 @@ def test_every_delivery_ends_where_the_provider_left_its_objects(
 ) -> None:
     """State, usage, messages and numbers are a function of the set of events alone."""
     asyncio.run(check(World(life, customers=customers), deliveries, memory_adapters))
+
+
+@pytest.mark.postgres
+@settings(max_examples=15, deadline=None)
+@given(customers=st.integers(1, 2), life=RANDOM, deliveries=st.tuples(RANDOM, RANDOM))
+async def test_every_delivery_to_postgres_ends_there_too(
+    create_database: Callable[[], Awaitable[str]], customers: int, life: Random, deliveries: tuple[Random, Random]
+) -> None:
+    """The same, on rows."""
+
+    @asynccontextmanager
+    async def postgres_adapters() -> AsyncIterator[Adapters]:
+        database = Database(url=await create_database())
+        async with (
+            await database.open_pool(size=2) as pool,
+            PostgresEventStore(database, pool) as store,
+        ):
+            yield Adapters(store=store, repository=PostgresRepository(database, pool), clock=ManualClock(START))
+
+    await check(World(life, customers=customers), deliveries, postgres_adapters)

@@ -218,6 +218,7 @@ def subscription_from_row(row: asyncpg.Record, items: Sequence[ItemSnapshot]) ->
         trial_ends_at,
         collection_paused,
         collection_method,
+        metered_prices,
         observed_at,
         event_ids,
         ambiguous,
@@ -242,6 +243,7 @@ def subscription_from_row(row: asyncpg.Record, items: Sequence[ItemSnapshot]) ->
             seat_count=seat_count,
         ),
         provenance=_provenance(observed_at, event_ids, ambiguous),
+        metered_prices=_loads(metered_prices),
     )
 
 
@@ -267,6 +269,7 @@ def row_from_subscription(subscription: TenantSubscription) -> Row:
         seen.collection_method,
         seen.current_period_start,
         seen.current_period_end,
+        _dumps(subscription.metered_prices),
         basis.observed_at,
         _SEPARATOR.join(basis.event_ids),
         basis.ambiguous,

@@ -109,7 +109,7 @@ class PostgresTransaction:
 
     async def _save_subscriptions(self, subscriptions: Sequence[TenantSubscription]) -> None:
         latest = {each.snapshot.subscription_id: each for each in subscriptions}
-        arguments = rows.columns(map(rows.row_from_subscription, latest.values()), 21)
+        arguments = rows.columns(map(rows.row_from_subscription, latest.values()), 22)
         _demand_all(latest, await self._fetch("save_subscriptions", *arguments))
         items = [row for each in latest.values() for row in rows.rows_from_items(each.snapshot)]
         await self._fetch("save_items", list(latest), *rows.columns(items, 10))

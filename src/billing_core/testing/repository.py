@@ -136,6 +136,7 @@ class BillingRepositoryContract:
             seat_count=None,
             collection_method=None,
         )
+        full = attrs.evolve(full, metered_prices={PriceId("price_gone"): HOSTILE, PriceId(HOSTILE): "api_calls"})
         await save(repository, Changes(subscriptions=[full, bare]))
         assert await repository.subscriptions(ACME) == [full, bare]
 

@@ -372,12 +372,19 @@ class TestLoops:
         assert await loop.told() == ["subscription.created", "subscription.past_due"]
 
     async def test_what_waited_for_a_link_is_applied_right_after_it(self, loop: Loop) -> None:
-        """The link itself says that there is something due."""
+        """The link itself says that there is something due, also when it was handed over and the store is silent."""
         loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
         await loop.arrive(loop.says(ACTIVE, tenant=None))
-        await loop.inbox.record(loop.says(customer_id=ALICE))
         loop.store = Deaf(loop.inbox)
-        await run_until(loop.dispatcher(), lambda: len(loop.messages) == 2)
+        dispatcher = loop.dispatcher()
+        running = asyncio.create_task(dispatcher.run())
+        await asyncio.sleep(0.01)  # until it waits
+        receipt = await loop.inbox.record(loop.says(customer_id=ALICE), lease=MINUTE)
+        assert receipt.claim is not None
+        dispatcher.offer(receipt.claim)
+        await until(lambda: len(loop.messages) == 2)
+        dispatcher.stop()
+        await running
         assert await loop.told() == ["customer.linked", "subscription.created"]
 
     async def test_events_handed_over_are_processed_without_asking_the_store(self, loop: Loop) -> None:

@@ -55,6 +55,7 @@ CREATE TABLE tenant_subscriptions (
     collection_method    text,
     current_period_start timestamptz,
     current_period_end   timestamptz,
+    metered_prices       jsonb NOT NULL DEFAULT '{}',  -- price → feature, of every metered item it ever had
     observed_at          timestamptz NOT NULL,
     event_ids            text[] NOT NULL,
     ambiguous            boolean NOT NULL DEFAULT false,

@@ -10,7 +10,7 @@ WHERE customer_id = ANY ($1::text[]);
 -- Args: $1 tenant ids, $2 subscription ids. Newest period first.
 SELECT subscription_id, tenant_id, customer_id, status, plan_code, price_id, seat_count, currency,
        cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused, collection_method,
-       observed_at, event_ids, ambiguous
+       metered_prices, observed_at, event_ids, ambiguous
 FROM tenant_subscriptions
 WHERE tenant_id = ANY ($1::text[]) OR subscription_id = ANY ($2::text[])
 ORDER BY current_period_end DESC NULLS LAST, subscription_id DESC;

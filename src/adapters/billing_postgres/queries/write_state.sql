@@ -83,22 +83,22 @@ SELECT saved.customer_id FROM saved LEFT JOIN wake ON true;
 -- Args: parallel arrays, one entry per subscription: $1 subscription id, $2 tenant id, $3 customer id, $4 status,
 --   $5 ended, $6 plan code, $7 price id, $8 seat count, $9 currency, $10 cancel_at_period_end, $11 cancel_at,
 --   $12 canceled_at, $13 ended_at, $14 trial_ends_at, $15 collection_paused, $16 collection_method, $17 period start,
---   $18 period end, $19 observed_at, $20 event ids (joined by U+001F), $21 ambiguous.
+--   $18 period end, $19 metered prices, $20 observed_at, $21 event ids (joined by U+001F), $22 ambiguous.
 -- Returns: the subscriptions saved; one that is missing belongs to another tenant.
 INSERT INTO tenant_subscriptions AS known
     (subscription_id, tenant_id, customer_id, status, ended, plan_code, price_id, seat_count, currency,
      cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused, collection_method,
-     current_period_start, current_period_end, observed_at, event_ids, ambiguous)
+     current_period_start, current_period_end, metered_prices, observed_at, event_ids, ambiguous)
 SELECT subscription_id, tenant_id, customer_id, status, ended, plan_code, price_id, seat_count, currency,
        cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused, collection_method,
-       period_start, period_end, observed_at, string_to_array(event_ids, E'\x1f'), ambiguous
+       period_start, period_end, metered_prices::jsonb, observed_at, string_to_array(event_ids, E'\x1f'), ambiguous
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[], $8::bigint[],
             $9::text[], $10::boolean[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
-            $14::timestamptz[], $15::boolean[], $16::text[], $17::timestamptz[], $18::timestamptz[],
-            $19::timestamptz[], $20::text[], $21::boolean[])
+            $14::timestamptz[], $15::boolean[], $16::text[], $17::timestamptz[], $18::timestamptz[], $19::text[],
+            $20::timestamptz[], $21::text[], $22::boolean[])
     AS t (subscription_id, tenant_id, customer_id, status, ended, plan_code, price_id, seat_count, currency,
           cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused,
-          collection_method, period_start, period_end, observed_at, event_ids, ambiguous)
+          collection_method, period_start, period_end, metered_prices, observed_at, event_ids, ambiguous)
 ON CONFLICT (subscription_id) DO UPDATE SET
     customer_id = excluded.customer_id,
     status = excluded.status,
@@ -116,6 +116,7 @@ ON CONFLICT (subscription_id) DO UPDATE SET
     collection_method = excluded.collection_method,
     current_period_start = excluded.current_period_start,
     current_period_end = excluded.current_period_end,
+    metered_prices = excluded.metered_prices,
     observed_at = excluded.observed_at,
     event_ids = excluded.event_ids,
     ambiguous = excluded.ambiguous,
