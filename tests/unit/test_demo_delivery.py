@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from billing_app.demo.delivery import Courier, Manners, Parcel, Tally, parcels
+from billing_app.demo.delivery import Courier, DeliveryError, Manners, Parcel, Tally, parcels
 from billing_app.demo.listener import Audience, Frame, FrameParser, Listener
 from billing_app.demo.run import Counted, value
 from billing_app.demo.scenario import PlayedEvent, Scenario
@@ -130,6 +130,16 @@ async def test_the_courier_waits_for_a_server_that_is_away(unused_tcp_port: int)
             await delivering
     assert tally.accepted == 3
     assert tally.failed > 0
+
+
+async def test_the_courier_gives_up_on_a_server_that_accepts_nothing(unused_tcp_port: int) -> None:
+    """A run against a server that never answers ends, and says so."""
+    url = f"http://127.0.0.1:{unused_tcp_port}/hook"
+    manners = Manners(duplicates=0, connections=2)
+    async with aiohttp.ClientSession() as session:
+        courier = Courier(session=session, url=url, secret=SECRET, manners=manners, tally=Tally(), patience=0.01)
+        with pytest.raises(DeliveryError, match="has not accepted anything"):
+            await courier.deliver(Parcel(event, event.api_version) for event in events(20))
 
 
 def frame(number: int, *, sequence: int | None = None, status: str | None = None) -> bytes:

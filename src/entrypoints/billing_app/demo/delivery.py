@@ -14,12 +14,21 @@ import aiohttp
 import attrs
 
 from billing_app.demo.scenario import PlayedEvent
+from billing_app.errors import OperatorError
 from billing_app.secret import Secret
 from billing_stripe.testing import sign
 
 _BACKOFF_BASE: Final = 0.1
 _BACKOFF_CAP: Final = 3.0
 _ATTEMPT_SECONDS: Final = 15.0
+PATIENCE: Final = 60.0
+"""Stripe goes on for three days; here somebody is waiting."""
+
+
+class DeliveryError(OperatorError):
+    """Nothing has been accepted for so long that going on makes no sense."""
+
+    exit_code = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -83,17 +92,34 @@ class Courier:
     """Posts parcels to the webhook endpoint; keeps at each until it is answered with a 2xx."""
 
     def __init__(
-        self, *, session: aiohttp.ClientSession, url: str, secret: Secret, manners: Manners, tally: Tally
+        self,
+        *,
+        session: aiohttp.ClientSession,
+        url: str,
+        secret: Secret,
+        manners: Manners,
+        tally: Tally,
+        patience: float = PATIENCE,
     ) -> None:
         self._session = session
         self._url = url
         self._secret = secret
         self._manners = manners
         self._tally = tally
+        self._patience = patience
+        self._accepted_at = 0.0
         self._jitter = Random()  # noqa: S311 - spreads retries, decides nothing
 
     async def deliver(self, source: Iterable[Parcel]) -> None:
-        """Deliver all parcels; returns when the last one is answered."""
+        """Deliver all parcels; returns when the last one is answered. Raises DeliveryError."""
+        self._accepted_at = asyncio.get_running_loop().time()
+        try:
+            await self._deliver_all(source)
+        except ExceptionGroup as failures:
+            # All connections give up for the same reason.
+            raise failures.exceptions[0] from None
+
+    async def _deliver_all(self, source: Iterable[Parcel]) -> None:
         queue: asyncio.Queue[Parcel | None] = asyncio.Queue(maxsize=self._manners.connections)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._manners.connections):
@@ -118,7 +144,10 @@ class Courier:
 
     async def _deliver_one(self, body: bytes) -> None:
         attempt = 0
+        loop = asyncio.get_running_loop()
         while not await self._post(body):
+            if loop.time() - self._accepted_at > self._patience:
+                raise DeliveryError(f"{self._url} has not accepted anything for {self._patience:.0f} s.")
             wait = min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt)
             attempt += 1
             await asyncio.sleep(wait * self._jitter.uniform(0.5, 1))
@@ -135,6 +164,7 @@ class Courier:
             async with self._session.post(self._url, data=body, headers=headers, timeout=timeout) as response:
                 if 200 <= response.status < 300:
                     self._count((await response.json())["status"])
+                    self._accepted_at = asyncio.get_running_loop().time()
                     return True
         except (aiohttp.ClientError, TimeoutError):
             pass  # the server is away or on its way out: counted below, and tried again

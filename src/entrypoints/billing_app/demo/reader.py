@@ -27,6 +27,10 @@ class Reader:
             usage=(await self._get(tenant_id, f"usage?limit={_LIMIT}"))["usage"],
         )
 
+    async def sequence(self, tenant_id: str) -> int:
+        """The number of the tenant's last message."""
+        return int((await self._get(tenant_id, "state"))["sequence"])
+
     async def history(self, tenant_id: str) -> list[int]:
         """The numbers of all messages in the history, as they come."""
         numbers: list[int] = []

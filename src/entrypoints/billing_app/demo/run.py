@@ -113,8 +113,8 @@ class Run:
             yield event
 
     async def _refuse_used_seed(self) -> None:
-        first = self._scenario.profiles(0)[0].tenant_id
-        if (await self._reader.observe(first)).state["sequence"] > 0:
+        tenants = (profile.tenant_id for profile in self._scenario.profiles(0))
+        if any(await asyncio.gather(*map(self._reader.sequence, tenants))):
             raise SeedUsedError(
                 f"{self._options.data_dir} already holds a run with seed {self._options.seed}. "
                 "Choose another --seed, or remove the folder."

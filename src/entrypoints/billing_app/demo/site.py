@@ -25,7 +25,6 @@ HOST: Final = "127.0.0.1"
 _READY_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 12.0
 _RESTART_PAUSE: Final = 0.3
-_CRASHES_IN_A_ROW: Final = 5
 _FOREIGN: Final = ("BILLING_", "STRIPE_", "ENABLE_BILLING", "DATABASE_URL", "REDIS_URL")
 _UNREACHABLE: Final = "http://127.0.0.1:9"
 
@@ -56,6 +55,7 @@ class Daemon:
         self._log = folder / "logs" / f"{arguments[0]}.log"
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
         self.restarts = 0
 
     @asynccontextmanager
@@ -68,11 +68,11 @@ class Daemon:
             keeper = asyncio.create_task(self._keep(), name=f"keeper of {self._arguments[0]}")
             yield
         finally:
+            self._stopping.set()
+            await self._stop()
             if keeper is not None:
-                keeper.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await keeper
-            await asyncio.shield(self._stop())
+                await keeper
+                await self._stop()  # the keeper may have been just about to start it again
 
     async def _start(self) -> None:
         with self._log.open("ab") as log:
@@ -101,13 +101,11 @@ class Daemon:
         raise self._failure("did not become ready")
 
     async def _keep(self) -> None:
-        """Start it again whenever it ends. A process that only ever crashes is left alone; the run then times out."""
-        loop = asyncio.get_running_loop()
-        crashes = 0
-        while self._process is not None and crashes < _CRASHES_IN_A_ROW:
-            began = loop.time()
+        """Start it again whenever it ends. What cannot be brought back is noticed by the courier, who gives up."""
+        while self._process is not None and not self._stopping.is_set():
             status = await self._process.wait()
-            crashes = crashes + 1 if loop.time() - began < 1 else 0
+            if self._stopping.is_set():
+                return
             self.restarts += 1
             self._say(f"billing {self._arguments[0]} ended with status {status}; starting it again")
             await asyncio.sleep(_RESTART_PAUSE)

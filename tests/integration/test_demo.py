@@ -1,0 +1,232 @@
+"""The demo from end to end: real servers, signatures and streams; and what happens when processes are killed."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from billing_app.free_port import free_port
+
+pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(240)]
+
+_ACCEPTED = re.compile(r'^stripe_webhook_events_total\{.*result="accepted".*\} (\S+)$', re.MULTILINE)
+
+
+class Demo:
+    """A running `billing demo`, and what it has said so far."""
+
+    def __init__(self, data_dir: Path, *options: str) -> None:
+        self.data_dir = data_dir
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "billing_app", "demo", "--data-dir", str(data_dir), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._outcome: tuple[int, str] | None = None
+        self.lines: list[str] = []
+        self._said = threading.Condition()
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
+
+    @property
+    def pid(self) -> int:
+        """The process of the demo itself."""
+        return self._process.pid
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first thing it says that matches; fails when it ends without saying so."""
+        with self._said:
+            while True:
+                for line in self.lines:
+                    if found := re.search(pattern, line):
+                        return found
+                if self._process.poll() is not None and not self._listener.is_alive():
+                    pytest.fail(f"the demo ended without saying {pattern}: {self.lines}")
+                self._said.wait(0.2)
+
+    def base_url(self) -> str:
+        """Where its server listens; known once it is ready."""
+        return self.wait_for(r"live page of \S+: (http://[^/]+)")[1]
+
+    def server_pid(self) -> int:
+        """The process that takes the webhooks."""
+        return int(self.wait_for(r"billing serve runs as process (\d+)")[1])
+
+    def wait_until_accepted(self, count: int) -> None:
+        """Return when the server has taken in so many events."""
+        while self._accepted() < count:
+            time.sleep(0.02)
+
+    def _accepted(self) -> float:
+        with urlopen(f"{self.base_url()}/metrics") as page:
+            return sum(float(value) for value in _ACCEPTED.findall(page.read().decode()))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the demo a signal."""
+        self._process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """Its exit status and what it printed on standard output."""
+        if self._outcome is None:
+            assert self._process.stdout is not None
+            with self._process.stdout as printed:
+                output = printed.read()
+            self._outcome = (self._process.wait(), output)
+            self._listener.join()
+        return self._outcome
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as said:
+            for line in said:
+                with self._said:
+                    self.lines.append(line.rstrip())
+                    self._said.notify_all()
+        with self._said:
+            self._said.notify_all()
+
+
+@contextmanager
+def running(data_dir: Path, *options: str) -> Iterator[Demo]:
+    """A demo on a free port that is gone at the end, whatever the test does."""
+    demo = Demo(data_dir, "--port", str(free_port()), *options)
+    try:
+        yield demo
+    finally:
+        demo.signal(signal.SIGTERM)
+        demo.end()
+
+
+def processes() -> dict[tuple[int, str], int]:
+    """Every process there is, by number and time of start, and its parent's number."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if status[0] != "Z":
+            found[int(entry.name), status[19]] = int(status[1])
+    return found
+
+
+def family_of(pid: int) -> set[tuple[int, str]]:
+    """A process and all its descendants."""
+    everybody = processes()
+    family = {process for process in everybody if process[0] == pid}
+    while (
+        more := {process for process, parent in everybody.items() if parent in {number for number, _ in family}}
+        - family
+    ):
+        family |= more
+    return family
+
+
+@pytest.mark.parametrize("options", [[], ["--shuffle", "--duplicates", "0.3"]], ids=["as Stripe delivers", "shuffled"])
+def test_every_tenant_ends_in_the_truth(tmp_path: Path, options: list[str]) -> None:
+    """All events arrive and are applied, and state, history and streams are what they must be."""
+    with running(tmp_path / "demo", "--events", "800", "--json", "--seed", "1", *options) as demo:
+        status, output = demo.end()
+    summary: dict[str, Any] = json.loads(output)
+    assert (status, summary["differences"], summary["first_differences"]) == (0, 0, [])
+    assert (summary["events"], summary["accepted"], summary["applied"]) == (800, 800, 800)
+    assert summary["duplicates"] == summary["posted"] - 800 > 0
+    assert summary["messages"] > 300
+
+
+@pytest.mark.faults
+def test_a_server_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
+    """SIGKILL while webhooks come in: it is started again, and in the end nothing is missing and nothing is double."""
+    with running(tmp_path / "demo", "--events", "1500", "--json", "--seed", "2") as demo:
+        demo.base_url()
+        demo.wait_until_accepted(300)
+        os.kill(demo.server_pid(), signal.SIGKILL)
+        status, output = demo.end()
+    summary = json.loads(output)
+    assert (status, summary["differences"], summary["first_differences"]) == (0, 0, [])
+    assert summary["restarts"] == 1
+    assert summary["accepted"] + summary["duplicates"] >= 1500
+
+
+@pytest.mark.faults
+def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
+    """An endless run stops cleanly on an interrupt: status 0, and every process it started is gone when it ends."""
+    with running(tmp_path / "demo", "--rate", "200") as demo:
+        demo.base_url()
+        demo.wait_until_accepted(50)
+        family = family_of(demo.pid)
+        assert len(family) >= 5  # the demo, the server, the supervisor, Postgres, Valkey
+        demo.signal(signal.SIGINT)
+        status, _ = demo.end()
+        assert status == 0
+        assert processes().keys() & family == set()
+
+
+@pytest.mark.faults
+def test_a_killed_demo_takes_everything_with_it(tmp_path: Path) -> None:
+    """Nothing outlives a demo that could not say goodbye, and the next one works in the same folder."""
+    data_dir = tmp_path / "demo"
+    with running(data_dir, "--rate", "200") as demo:
+        demo.base_url()
+        demo.wait_until_accepted(50)
+        family = family_of(demo.pid)
+        demo.signal(signal.SIGKILL)
+        demo.end()
+        while processes().keys() & family:  # the test's own time limit is the deadline
+            time.sleep(0.05)
+    with running(data_dir, "--events", "100", "--json") as demo:
+        status, _ = demo.end()
+    assert status == 0
+
+
+def test_a_second_demo_beside_a_running_one_says_so(tmp_path: Path) -> None:
+    """One folder is for one demo: the second ends at once with status 2 and names the first; the first goes on."""
+    data_dir = tmp_path / "demo"
+    with running(data_dir, "--rate", "50") as first:
+        first.base_url()
+        with running(data_dir) as second:
+            assert second.end()[0] == 2
+            second.wait_for(rf"in use by process {first.pid}")
+        first.wait_until_accepted(20)
+
+
+def test_a_taken_port_and_a_used_seed_are_told(tmp_path: Path) -> None:
+    """A port that somebody has is replaced and the new one named; a seed that the folder knows is refused."""
+    data_dir = tmp_path / "demo"
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = str(holder.getsockname()[1])
+        with running(data_dir, "--events", "60", "--json", "--seed", "s", "--port", taken) as first:
+            told = first.wait_for(rf"port {taken} is taken; using (\d+)")
+            assert first.base_url().endswith(f":{told[1]}")
+            assert first.end()[0] == 0
+    with running(data_dir, "--events", "60", "--json", "--seed", "s") as second:
+        assert second.end()[0] == 2
+        second.wait_for("already holds a run with seed s")
+
+
+def test_the_printed_link_and_curl_line_work(tmp_path: Path) -> None:
+    """What the demo prints can be used as it is: the link opens a page, the command's token opens the stream."""
+    with running(tmp_path / "demo", "--rate", "100") as demo:
+        link = demo.wait_for(r"live page of \S+: (http\S+)")[1]
+        with urlopen(link) as page:
+            assert page.status == 200
+        shown = demo.wait_for(r"-H 'Authorization: (Bearer \S+)' -H 'Last-Event-ID: 0' (http\S+)")
+        with urlopen(Request(shown[2], headers={"Authorization": shown[1], "Last-Event-ID": "0"})) as stream:
+            while not stream.readline().startswith(b"data: "):
+                pass
