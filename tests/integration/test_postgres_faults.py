@@ -1,0 +1,468 @@
+"""What happens when the database goes away, freezes, refuses or forgets to answer: an error in time, and recovery."""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import attrs
+import pytest
+
+from billing_app.embedded import embedded_servers_sync
+from billing_core.errors import StoreUnavailableError
+from billing_core.events import Disposition, Outcome, ReceiptStatus
+from billing_core.model import CustomerId
+from billing_core.ports import Changes
+from billing_core.testing.builders import ACME, message, provider_event
+from billing_postgres.migrate import migrate
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresRepository
+from billing_postgres.store import PostgresEventStore
+
+pytestmark = [pytest.mark.postgres, pytest.mark.faults]
+
+LONG = timedelta(minutes=5)
+SHORT = timedelta(milliseconds=300)
+PATIENCE = timedelta(seconds=20)
+CUSTOMER = CustomerId("cus_1")
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class Proxy:
+    """Stands between client and server, and fails on demand."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.cut_before: bytes | None = None
+        """Cut the connection instead of passing on a request that holds this."""
+        self.cut_after: bytes | None = None
+        """Pass on a request that holds this, and cut the connection before the answer."""
+        self._deaf = False
+
+    @property
+    def address(self) -> str:
+        """Where the proxy listens."""
+        assert self._server is not None
+        host, port = self._server.sockets[0].getsockname()
+        return f"{host}:{port}"
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Proxy"]:
+        """Listen for the length of the block."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        try:
+            yield self
+        finally:
+            self.thaw()
+            self._server.close()
+            self.cut()
+
+    def freeze(self) -> None:
+        """Pass nothing on, in either direction, until `thaw`."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Pass everything on again, what was held up first."""
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """Cut every connection there is."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _accept(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection(*self._target)
+        self._writers |= {to_client, to_server}
+        try:
+            await asyncio.gather(self._requests(client, to_server), self._answers(server, to_client))
+        except ConnectionError:
+            self.cut()
+        finally:
+            for writer in (to_client, to_server):
+                self._writers.discard(writer)
+                writer.close()
+
+    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            await self._flowing.wait()
+            if self.cut_before is not None and self.cut_before in data:
+                self.cut_before = None
+                raise ConnectionResetError
+            if self.cut_after is not None and self.cut_after in data:
+                self.cut_after = None
+                self._deaf = True
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            await self._flowing.wait()
+            if self._deaf:
+                self._deaf = False
+                raise ConnectionResetError
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def direct(database_url: str) -> AsyncIterator[Connection]:
+    """A connection that no fault of the test touches."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[Proxy]:
+    """A proxy in front of the test's database."""
+    url = urlsplit(database_url)
+    assert url.hostname is not None
+    async with Proxy(url.hostname, url.port or 5432).serving() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def database(database_url: str, proxy: Proxy) -> Database:
+    """The database behind the proxy, with more patience than a busy machine needs."""
+    url = urlsplit(database_url)
+    credentials, _, _ = url.netloc.rpartition("@")
+    return Database(
+        url=urlunsplit(url._replace(netloc=f"{credentials}@{proxy.address}")),
+        connect_timeout=PATIENCE,
+        acquire_timeout=PATIENCE,
+    )
+
+
+@pytest.fixture
+async def pool(database: Database) -> "AsyncIterator[asyncpg.Pool[asyncpg.Record]]":
+    """A small pool through the proxy."""
+    pool = await database.open_pool(size=2)
+    yield pool
+    pool.terminate()
+
+
+@pytest.fixture
+async def store(database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[PostgresEventStore]:
+    """A store through the proxy, with one connection for recording."""
+    async with PostgresEventStore(database, pool, timeout=PATIENCE, queue_limit=20, flushes=1) as store:
+        yield store
+
+
+def postmaster_of(data_dir: Path) -> int:
+    """The process id of the server whose data lies in this folder."""
+    return int(next(data_dir.rglob("postmaster.pid")).read_text().splitlines()[0])
+
+
+async def record_until_accepted(store: PostgresEventStore, event_id: str) -> ReceiptStatus:
+    """Deliver an event as the provider does: again, until it is taken."""
+    while True:
+        try:
+            return (await store.record(provider_event(event_id))).status
+        except StoreUnavailableError:
+            await asyncio.sleep(0.02)
+
+
+class TestRecording:
+    """The inbox says no in time, and never yes too early."""
+
+    async def test_cut_connections_fail_what_is_under_way_and_nothing_after(
+        self, store: PostgresEventStore, proxy: Proxy
+    ) -> None:
+        """The process needs no restart: the next record connects anew."""
+        await store.record(provider_event("evt_1"))
+        proxy.cut_before = b"evt_2"
+        with pytest.raises(StoreUnavailableError) as caught:
+            await store.record(provider_event("evt_2"))
+        assert caught.value.__cause__ is not None
+        assert await record_until_accepted(store, "evt_2") is ReceiptStatus.ACCEPTED
+
+    async def test_a_connection_that_was_cut_while_idle_is_replaced_unnoticed(
+        self, store: PostgresEventStore, direct: Connection
+    ) -> None:
+        """A failover at night costs the first webhook in the morning nothing."""
+        await store.record(provider_event("evt_1"))
+        await direct.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await asyncio.sleep(0.05)
+        assert (await store.record(provider_event("evt_2"))).status is ReceiptStatus.ACCEPTED
+
+    async def test_an_answer_that_is_lost_is_not_a_yes(self, store: PostgresEventStore, proxy: Proxy) -> None:
+        """The commit arrived, its answer did not: the caller hears no, and its repetition finds the event stored."""
+        await store.record(provider_event("evt_1"))
+        proxy.cut_after = b"evt_2"
+        with pytest.raises(StoreUnavailableError):
+            await store.record(provider_event("evt_2"))
+        assert await record_until_accepted(store, "evt_2") is ReceiptStatus.DUPLICATE
+
+    async def test_a_frozen_server_is_given_up_on_and_found_again(
+        self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]", proxy: Proxy
+    ) -> None:
+        """Callers get their answer within the timeout although the server gives none."""
+        async with PostgresEventStore(database, pool, timeout=SHORT, flushes=1) as store:
+            await record_until_accepted(store, "evt_0")
+            proxy.freeze()
+            results = await asyncio.gather(
+                *(store.record(provider_event(f"evt_{number}")) for number in range(1, 6)), return_exceptions=True
+            )
+            assert [type(result) for result in results] == [StoreUnavailableError] * 5
+            proxy.thaw()
+            for number in range(1, 6):
+                await record_until_accepted(store, f"evt_{number}")
+            claims = await store.claim(limit=10, lease=LONG)
+        assert sorted(claim.event.event_id for claim in claims) == [f"evt_{number}" for number in range(6)]
+
+    async def test_a_full_queue_refuses_at_once(self, store: PostgresEventStore, proxy: Proxy) -> None:
+        """Memory is bounded: what cannot be stored soon is the provider's to keep."""
+        await store.record(provider_event("evt_0"))
+        proxy.freeze()
+        tasks = [asyncio.create_task(store.record(provider_event(f"evt_{number}"))) for number in range(40)]
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailableError, match="queue is full"):
+            await store.record(provider_event("evt_late"))
+        proxy.thaw()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def test_a_claim_whose_caller_has_gone_is_given_back(self, store: PostgresEventStore, proxy: Proxy) -> None:
+        """The event is stored, nobody works on it: it must not wait for the lease to run out."""
+        await store.record(provider_event("evt_0"), lease=LONG)
+        proxy.freeze()
+        caller = asyncio.create_task(store.record(provider_event("evt_1"), lease=LONG))
+        await asyncio.sleep(0.05)
+        caller.cancel()
+        proxy.thaw()
+        async with asyncio.timeout(10):
+            while not (claims := await store.claim(limit=10, lease=LONG)):
+                await store.wait(at_most=SHORT)
+        assert [(claim.event.event_id, claim.attempt) for claim in claims] == [("evt_1", 1)]
+
+    async def test_an_event_that_the_database_refuses_fails_alone(self, store: PostgresEventStore) -> None:
+        """Whoever shares its commit is stored all the same."""
+        events = [provider_event(f"evt_{number}") for number in range(5)]
+        events[2] = attrs.evolve(events[2], type="no\x00text")
+        results = await asyncio.gather(*(store.record(event) for event in events), return_exceptions=True)
+        assert [isinstance(result, Exception) for result in results] == [False, False, True, False, False]
+        assert not isinstance(results[2], StoreUnavailableError)
+
+    async def test_a_read_only_server_is_unavailable(
+        self, store: PostgresEventStore, direct: Connection, proxy: Proxy
+    ) -> None:
+        """That is how a standby answers after a failover; once writing is possible again, so is recording."""
+        name = await direct.fetchval("SELECT current_database()")
+        await direct.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        proxy.cut()
+        with pytest.raises(StoreUnavailableError):
+            await store.record(provider_event("evt_1"))
+        await direct.execute("SET default_transaction_read_only = off")
+        await direct.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+        assert await record_until_accepted(store, "evt_1") is ReceiptStatus.ACCEPTED
+
+    async def test_closing_writes_what_is_queued_and_refuses_the_rest(
+        self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]", direct: Connection
+    ) -> None:
+        """An orderly end loses nothing that was promised."""
+        async with PostgresEventStore(database, pool) as store:
+            tasks = [asyncio.create_task(store.record(provider_event(f"evt_{number}"))) for number in range(50)]
+            await asyncio.sleep(0)
+        receipts = await asyncio.gather(*tasks)
+        assert {receipt.status for receipt in receipts} == {ReceiptStatus.ACCEPTED}
+        assert await direct.fetchval("SELECT count(*) FROM stripe_events") == 50
+        with pytest.raises(StoreUnavailableError, match="shutting down"):
+            await store.record(provider_event("evt_late"))
+
+
+class TestProcessing:
+    """A unit of work is whole or absent, and nobody can hold up the others for ever."""
+
+    @pytest.fixture
+    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> PostgresRepository:
+        return PostgresRepository(database, pool)
+
+    @pytest.mark.parametrize(("lost", "sequence"), [("request", 0), ("answer", 1)])
+    async def test_a_connection_lost_at_commit_leaves_the_outcome_to_the_next_look(
+        self, repository: PostgresRepository, proxy: Proxy, lost: str, sequence: int
+    ) -> None:
+        """The caller hears that the outcome is uncertain; the counter tells what it was."""
+        if lost == "request":
+            proxy.cut_before = b"COMMIT;"
+        else:
+            proxy.cut_after = b"COMMIT;"
+        with pytest.raises(StoreUnavailableError, match="commit"):  # noqa: PT012 - its end is what fails
+            async with repository.transaction() as transaction:
+                await transaction.lock_tenants([ACME])
+                await transaction.save(Changes(events=[message()]))
+        assert await repository.sequence(ACME) == sequence
+        assert len(await repository.events(ACME, after=0, limit=10)) == sequence
+
+    async def test_a_frozen_unit_of_work_loses_its_locks(self, database: Database, store: PostgresEventStore) -> None:
+        """Another one takes over; the frozen one, when it comes to, can write nothing."""
+        impatient = attrs.evolve(database, idle_in_transaction_timeout=SHORT)
+        frozen_pool, other_pool = await impatient.open_pool(size=1), await database.open_pool(size=1)
+        receipt = await store.record(provider_event(), lease=LONG)
+        assert receipt.claim is not None
+        done = Outcome(claim=receipt.claim, disposition=Disposition.APPLIED, tenant_id=ACME, sequence=1)
+        with pytest.raises(StoreUnavailableError):  # noqa: PT012 - the rest has to happen inside
+            async with PostgresRepository(impatient, frozen_pool).transaction() as frozen:
+                assert await frozen.hold([receipt.claim])
+                await frozen.lock_tenants([ACME])
+                async with PostgresRepository(database, other_pool).transaction() as other:
+                    assert await other.hold([receipt.claim])  # waits until the server has ended the frozen session
+                    await other.lock_tenants([ACME])
+                    await other.save(Changes(events=[message()]))
+                    await other.settle([done])
+                await frozen.save(Changes(events=[message()]))
+        assert await PostgresRepository(database, other_pool).sequence(ACME) == 1
+        for each in (frozen_pool, other_pool):
+            each.terminate()
+
+    async def test_a_pool_that_is_used_up_is_unavailable(
+        self, repository: PostgresRepository, database: Database, pool: "asyncpg.Pool[asyncpg.Record]"
+    ) -> None:
+        """Waiting for a connection has an end, and those that were taken come back."""
+        impatient = PostgresRepository(attrs.evolve(database, acquire_timeout=SHORT), pool)
+        async with repository.transaction(), repository.transaction():
+            with pytest.raises(StoreUnavailableError, match="acquire"):
+                await impatient.sequence(ACME)
+        assert await repository.sequence(ACME) == 0
+
+    async def test_a_failed_unit_of_work_leaves_its_connection_clean(
+        self, repository: PostgresRepository, database: Database
+    ) -> None:
+        """The next user of the connection starts from nothing, also when the block was cancelled in mid-statement."""
+
+        async def hang() -> None:
+            async with repository.transaction() as transaction:
+                await transaction.lock_tenants([ACME])
+                async with repository.transaction() as second:
+                    await second.lock_tenants([ACME])
+
+        task = asyncio.create_task(hang())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for _ in range(4):
+            async with repository.transaction() as transaction:
+                assert await transaction.lock_tenants([ACME]) == {ACME: 0}
+
+
+class TestWaking:
+    """Other processes hear of events soon, and of lost connections never."""
+
+    @pytest.fixture
+    async def elsewhere(self, database_url: str) -> AsyncIterator[PostgresEventStore]:
+        """The store of another process."""
+        database = Database(url=database_url)
+        pool = await database.open_pool(size=2)
+        async with PostgresEventStore(database, pool) as store:
+            yield store
+        await pool.close()
+
+    async def heard(self, listener: PostgresEventStore, speaker: PostgresEventStore, event_id: str) -> None:
+        """Record an event at `speaker` until `listener` has claimed it, with nothing but the bell to wait for."""
+        await speaker.record(provider_event(event_id))
+        async with asyncio.timeout(20):
+            while not await listener.claim(limit=10, lease=LONG):
+                await listener.wait(at_most=LONG)
+
+    async def test_an_event_wakes_the_other_process(
+        self, store: PostgresEventStore, elsewhere: PostgresEventStore
+    ) -> None:
+        """Without waiting for its poll."""
+        await self.heard(store, elsewhere, "evt_1")
+        await self.heard(elsewhere, store, "evt_2")
+
+    async def test_a_lost_listener_comes_back(
+        self, store: PostgresEventStore, elsewhere: PostgresEventStore, proxy: Proxy
+    ) -> None:
+        """And what was announced while it was away is looked for at once."""
+        await self.heard(store, elsewhere, "evt_1")
+        proxy.cut()
+        await self.heard(store, elsewhere, "evt_2")
+        await self.heard(elsewhere, store, "evt_3")
+
+    async def test_unparked_events_wake_everybody(
+        self,
+        store: PostgresEventStore,
+        elsewhere: PostgresEventStore,
+        database: Database,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        direct: Connection,
+    ) -> None:
+        """A link that is made in one process sets another to work."""
+        await elsewhere.record(provider_event())
+        (claim,) = await elsewhere.claim(limit=10, lease=LONG)
+        await direct.execute(
+            "UPDATE stripe_event_dispatch SET status = 'parked', parked_on = 'cus_1' WHERE event = $1",
+            claim.dispatch_id,
+        )
+        assert await store.claim(limit=10, lease=LONG) == []
+        async with PostgresRepository(database, pool).transaction() as transaction:
+            known = await transaction.lock_customers([CUSTOMER])
+            await transaction.lock_tenants([ACME])
+            await transaction.save(Changes(customers=[attrs.evolve(known[CUSTOMER], tenant_id=ACME)]))
+        async with asyncio.timeout(20):
+            while not await store.claim(limit=10, lease=LONG):
+                await store.wait(at_most=LONG)
+
+
+class TestServerKilled:
+    """The whole server, with SIGKILL."""
+
+    @pytest.fixture
+    def data_dir(self) -> Iterator[Path]:
+        """A folder that servers of any user can enter."""
+        folder = Path(tempfile.mkdtemp(prefix="billing-kill-"))
+        folder.chmod(0o711)
+        yield folder
+        shutil.rmtree(folder)
+
+    async def test_every_acknowledged_event_survives_and_service_resumes(self, data_dir: Path) -> None:
+        """Webhooks that arrive meanwhile get their no in time; the same process takes the next ones."""
+        with embedded_servers_sync(data_dir) as urls:
+            url = urls.database_url.reveal()
+            await migrate(url)
+            database = Database(url=url)
+            pool = await database.open_pool(size=2)
+            async with PostgresEventStore(database, pool, timeout=timedelta(seconds=1)) as store:
+                accepted: set[str] = set()
+                under_way, refused = asyncio.Event(), asyncio.Event()
+
+                async def deliver(worker: int) -> None:
+                    for number in range(10_000):
+                        event_id = f"evt_{worker}_{number}"
+                        try:
+                            await store.record(provider_event(event_id))
+                            accepted.add(event_id)
+                            if number == 20:
+                                under_way.set()
+                        except StoreUnavailableError:
+                            refused.set()
+                            return
+
+                deliveries = [asyncio.create_task(deliver(worker)) for worker in range(16)]
+                await under_way.wait()
+                os.kill(postmaster_of(data_dir), signal.SIGKILL)
+                await refused.wait()
+                await asyncio.gather(*deliveries)
+                async with asyncio.timeout(30):
+                    await record_until_accepted(store, "evt_after")
+                stored = {claim.event.event_id for claim in await store.claim(limit=100_000, lease=LONG)}
+                assert accepted | {"evt_after"} <= stored
+            await pool.close()

@@ -1,0 +1,169 @@
+"""The SQL: all of it named, all of it valid, all of it in one place, and a constant number of statements per batch."""
+
+import ast
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+import billing_postgres
+from billing_core.events import Disposition, Effect, Outcome
+from billing_core.model import CustomerId, InvoiceId, TenantId
+from billing_core.ports import Changes
+from billing_core.testing.builders import customer, invoice, message, provider_event, subscription, usage
+from billing_core.testing.store import LONG
+from billing_postgres import queries
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresRepository
+from billing_postgres.store import PostgresEventStore
+
+ADAPTER = Path(billing_postgres.__file__).parent
+SOURCES = [path for path in ADAPTER.parents[1].rglob("*.py") if "testing" not in path.parts]
+FILES = sorted(path.stem for path in (ADAPTER / "queries").glob("*.sql"))
+WRITERS = {
+    "write_inbox": {"store.py", "doorbell.py"},
+    "write_state": {"transaction.py"},
+    "write_outbox": {"repository.py"},
+    "migrate": {"migrate.py"},
+}
+"""Who may use a file of statements that write."""
+SQL = re.compile(
+    r"\b(INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|SELECT\s.+\sFROM|TRUNCATE\s+\w+|ALTER\s+TABLE|CREATE\s+TABLE)\b",
+    re.DOTALL,
+)
+
+
+def strings(path: Path) -> list[str]:
+    """Every string in a module, docstrings and comments left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    prose = {
+        id(statement.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        for statement in node.body
+        if isinstance(statement, ast.Expr)
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+    ]
+
+
+def test_nobody_else_speaks_sql() -> None:
+    """There is no second way to write a table: no module holds SQL, the queries are all there is."""
+    assert len(SOURCES) > 40
+    offenders = {path.name for path in SOURCES for text in strings(path) if SQL.search(text)}
+    assert offenders == set()
+
+
+def test_writing_queries_are_loaded_where_writing_is_allowed() -> None:
+    """The inbox by the store, the state by the unit of work, the outbox by its adapter, and by nobody else."""
+    users: dict[str, set[str]] = {name: set() for name in WRITERS}
+    for path in SOURCES:
+        for name in users.keys() & set(re.findall(r'load\("(\w+)"\)', path.read_text(encoding="utf-8"))):
+            users[name].add(path.name)
+    assert users == WRITERS
+
+
+def test_files_that_write_say_so() -> None:
+    """A reader's file holds no statement that changes or locks anything."""
+    readers = set(FILES) - set(WRITERS)
+    assert readers == {"read_state"}
+    text = "\n".join(queries.load("read_state").values())
+    assert re.search(r"\b(INSERT|UPDATE|DELETE|FOR NO KEY|NOTIFY)\b", text) is None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_statement_is_used(name: str) -> None:
+    """A query that nobody asks for is deleted."""
+    used = {text for path in SOURCES for text in strings(path)}
+    assert queries.load(name).keys() - used == set()
+
+
+@pytest.mark.postgres
+class TestStatements:
+    """Against the schema."""
+
+    @pytest.fixture
+    async def connection(self, database_url: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+        connection = await asyncpg.connect(database_url)
+        yield connection
+        await connection.close()
+
+    @pytest.mark.parametrize("name", [name for name in FILES if name != "migrate"])
+    async def test_every_statement_fits_the_schema(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", name: str
+    ) -> None:
+        """Also those that a test run may not reach; and each takes as many arguments as its comment numbers."""
+        for query, text in queries.load(name).items():
+            statement = await connection.prepare(text)
+            numbered = {int(number) for number in re.findall(r"\$(\d+)", text)}
+            assert len(statement.get_parameters()) == max(numbered, default=0), query
+
+    async def test_a_claim_whose_body_was_pruned_is_buried(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str
+    ) -> None:
+        """It can never be processed; the others of its batch are."""
+        database = Database(url=database_url)
+        async with await database.open_pool(size=2) as pool, PostgresEventStore(database, pool) as store:
+            for number in (1, 2):
+                await store.record(provider_event(f"evt_{number}"))
+            await connection.execute(
+                "DELETE FROM stripe_event_bodies WHERE event = (SELECT id FROM stripe_events WHERE event_id = 'evt_1')"
+            )
+            claims = await store.claim(limit=10, lease=LONG)
+            assert [claim.event.event_id for claim in claims] == ["evt_2"]
+        row = await connection.fetchrow(
+            "SELECT status, reason, finished_at IS NOT NULL AS finished FROM stripe_event_dispatch JOIN stripe_events"
+            " ON id = event WHERE event_id = 'evt_1'"
+        )
+        assert row is not None
+        assert tuple(row) == ("dead", "body_pruned", True)
+
+    async def test_a_batch_takes_the_same_statements_whatever_its_size(self, database_url: str) -> None:
+        """Round trips would be paid for by every event."""
+        database = Database(url=database_url)
+        async with await database.open_pool(size=1) as pool, PostgresEventStore(database, pool) as store:
+            repository = PostgresRepository(database, pool)
+            await self._statements(store, repository, pool, 2)  # a new connection learns its types first
+            counts = [await self._statements(store, repository, pool, size) for size in (1, 7, 60)]
+        assert counts == [15, 15, 15]
+
+    async def _statements(
+        self,
+        store: PostgresEventStore,
+        repository: PostgresRepository,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        size: int,
+    ) -> int:
+        """How many statements it takes to apply one event for each of `size` tenants."""
+        names = [f"{size}_{number}" for number in range(size)]
+        for name in names:
+            await store.record(provider_event(f"evt_{name}"))
+        claims = await store.claim(limit=size, lease=LONG)
+        seen: list[object] = []
+        async with pool.acquire() as connection:
+            connection.add_query_logger(seen.append)
+        async with repository.transaction() as transaction:
+            held = await transaction.hold(claims)
+            await transaction.lock_customers([CustomerId(f"cus_{name}") for name in names])
+            await transaction.lock_tenants([TenantId(name) for name in names])
+            await transaction.subscriptions(tenants=[TenantId(name) for name in names], ids=[])
+            await transaction.save(
+                Changes(
+                    customers=[customer(f"cus_{name}", TenantId(name)) for name in names],
+                    subscriptions=[subscription(f"sub_{name}", TenantId(name)) for name in names],
+                    invoices=[invoice(f"in_{name}", TenantId(name)) for name in names],
+                    usage={InvoiceId(f"in_{name}"): [usage(f"in_{name}", "il_1", TenantId(name))] for name in names},
+                    events=[message(TenantId(name), 1) for name in names],
+                )
+            )
+            await transaction.settle(
+                [Outcome(claim=claim, disposition=Disposition.APPLIED, effect=Effect.CHANGED) for claim in held]
+            )
+        async with pool.acquire() as connection:
+            connection.remove_query_logger(seen.append)
+        return len(seen)
