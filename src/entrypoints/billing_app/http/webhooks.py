@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from multidict import CIMultiDict
 
 from billing_app.http.metrics import HttpMetrics
 from billing_app.http.responses import SAFE_HEADERS, RefusalError, error_response
@@ -17,7 +18,8 @@ from billing_core.intake import Intake
 
 log = structlog.get_logger()
 
-_HEADERS: Final = {**SAFE_HEADERS, "Content-Type": "application/json; charset=utf-8"}
+_HEADERS: Final = CIMultiDict({**SAFE_HEADERS, "Content-Type": "application/json; charset=utf-8"})
+"""In the type a response keeps its headers in: copying that is cheap."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _RETRY_AFTER: Final = {"Retry-After": "2"}
 _BAD_WEBHOOK: Final = b'{"error":{"code":"bad_webhook","message":"The signature or the event is not valid."}}'
