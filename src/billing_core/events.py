@@ -124,10 +124,13 @@ class Translation:
     """What a provider event says, in our terms.
 
     Either `ignored` gives a reason from a closed set, or `customer_id` says whose event it is and `snapshots` what it
-    shows. `tenant_hint` is the tenant some metadata names: it may create a link, never move one.
+    shows. `tenant_hint` is the tenant some metadata names: it may create a link, never move one. An event that names no
+    customer is `about` objects, or shows the catalogue, which is nobody's.
     """
 
     customer_id: CustomerId | None = None
+    about: tuple[str, ...] = ()
+    """Ids of invoices, payments, charges or subscriptions: whose they are, the event is. Read where no customer is named."""
     tenant_hint: TenantId | None = None
     snapshots: tuple[Snapshot, ...] = ()
     creation: bool = False

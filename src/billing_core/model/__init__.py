@@ -2,6 +2,7 @@
 
 from billing_core.model.access import NO_SUBSCRIPTION, AccessPolicy, AccessState, AccessVerdict
 from billing_core.model.customer import CustomerSnapshot, TenantCustomer
+from billing_core.model.doubt import Doubt, DoubtKind
 from billing_core.model.identifiers import (
     CustomerId,
     EventId,
@@ -16,6 +17,23 @@ from billing_core.model.invoice import DELETED, InvoiceLine, InvoiceSnapshot, Su
 from billing_core.model.money import Money
 from billing_core.model.ordering import Decision, Order, Provenance, Sighting, compare, decide
 from billing_core.model.plan import Plan, PlanCatalog
+from billing_core.model.records import (
+    ADJUSTMENT_KINDS,
+    CATALOGUE_KINDS,
+    RECORD_KINDS,
+    CatalogueSnapshot,
+    ChargeSnapshot,
+    CreditNoteSnapshot,
+    DisputeSnapshot,
+    EntitlementsSnapshot,
+    PaymentSnapshot,
+    PriceSnapshot,
+    ProductSnapshot,
+    RecordSnapshot,
+    RefundSnapshot,
+    ScheduleSnapshot,
+    TenantRecord,
+)
 from billing_core.model.state import TenantState
 from billing_core.model.subscription import (
     ItemSnapshot,
@@ -27,14 +45,20 @@ from billing_core.model.time import Period, from_timestamp
 from billing_core.model.usage import UsageRecord, billed_usage
 
 __all__ = [
-    "NO_SUBSCRIPTION",
+    "ADJUSTMENT_KINDS",
     "AccessPolicy",
     "AccessState",
     "AccessVerdict",
+    "CATALOGUE_KINDS",
+    "CatalogueSnapshot",
+    "ChargeSnapshot",
+    "CreditNoteSnapshot",
     "CustomerId",
     "CustomerSnapshot",
     "DELETED",
     "Decision",
+    "DisputeSnapshot",
+    "EntitlementsSnapshot",
     "EventId",
     "InvoiceId",
     "InvoiceLine",
@@ -43,18 +67,27 @@ __all__ = [
     "ItemSnapshot",
     "LineId",
     "Money",
+    "NO_SUBSCRIPTION",
     "Order",
+    "PaymentSnapshot",
     "Period",
     "Plan",
     "PlanCatalog",
     "PriceId",
+    "PriceSnapshot",
+    "ProductSnapshot",
     "Provenance",
+    "RECORD_KINDS",
+    "RecordSnapshot",
+    "RefundSnapshot",
+    "ScheduleSnapshot",
     "Sighting",
     "SubscriptionId",
     "SubscriptionInvoice",
     "SubscriptionSnapshot",
     "TenantCustomer",
     "TenantId",
+    "TenantRecord",
     "TenantState",
     "TenantSubscription",
     "UsageRecord",
