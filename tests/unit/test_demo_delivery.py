@@ -179,8 +179,9 @@ class Stream:
             audience.invite("acme")
             audience.invite("acme")
             await self.exhausted.wait()
+            listener = audience.listeners["acme"]
             await audience.leave()
-        return audience.listeners["acme"]
+        return listener
 
 
 async def test_a_listener_resumes_where_it_was_cut_off(session: aiohttp.ClientSession) -> None:
@@ -189,6 +190,22 @@ async def test_a_listener_resumes_where_it_was_cut_off(session: aiohttp.ClientSe
     listener = await stream.heard_by_a_listener(session)
     assert stream.resumed_after == ["0", "2", "3", "3"]
     assert (listener.last, listener.violations, listener.status) == (3, [], "active")
+
+
+async def test_what_dismissed_listeners_heard_still_counts(session: aiohttp.ClientSession) -> None:
+    """Tenants of an earlier generation stop listening; their messages and complaints stay in the sum."""
+    stream = Stream(frame(1) + frame(3))
+    app = web.Application()
+    app.router.add_get("/stream", stream.serve)
+    async with TestServer(app) as server:
+        audience = Audience(session=session, url=str(server.make_url("/stream")), token=str)
+        audience.invite("acme")
+        await stream.exhausted.wait()
+        audience.dismiss()
+        assert (audience.listeners, audience.messages, len(audience.violations)) == ({}, 3, 1)
+        audience.invite("acme")
+        await audience.leave()
+    assert audience.messages == 3
 
 
 @pytest.mark.parametrize(

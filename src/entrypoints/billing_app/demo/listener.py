@@ -113,6 +113,9 @@ class Audience:
         self._url = url
         self._token = token
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._leaving: list[asyncio.Task[None]] = []
+        self._heard_by_leavers = 0
+        self._complaints_of_leavers: list[str] = []
         self.listeners: dict[str, Listener] = {}
 
     def invite(self, tenant_id: str) -> None:
@@ -125,21 +128,29 @@ class Audience:
         self.listeners[tenant_id] = listener
         self._tasks[tenant_id] = asyncio.create_task(listener.run(), name=f"listener {tenant_id}")
 
-    async def leave(self) -> None:
-        """Close all streams."""
+    def dismiss(self) -> None:
+        """Let everybody go who is here now; what they heard still counts."""
+        self._heard_by_leavers, self._complaints_of_leavers = self.messages, self.violations
         for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._leaving += self._tasks.values()
+        self._tasks, self.listeners = {}, {}
+
+    async def leave(self) -> None:
+        """Close all streams, and wait until they are closed."""
+        self.dismiss()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     @property
     def messages(self) -> int:
         """How many messages all tenants have seen."""
-        return sum(listener.last for listener in self.listeners.values())
+        return self._heard_by_leavers + sum(listener.last for listener in self.listeners.values())
 
     @property
     def violations(self) -> list[str]:
         """Everything that was not once and in order."""
-        return [violation for listener in self.listeners.values() for violation in listener.violations]
+        present = [violation for listener in self.listeners.values() for violation in listener.violations]
+        return self._complaints_of_leavers + present
 
     def statuses(self) -> Counter[str]:
         """How many tenants were last told that their subscription has which status."""

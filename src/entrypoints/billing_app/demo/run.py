@@ -73,7 +73,7 @@ class Run:
     async def play(self) -> Summary | None:
         """Play to the end and judge, or go on until cancelled."""
         await self._refuse_used_seed()
-        self._screen.invite(self._invitation())
+        self._screen.invite(self._invitation(0))
         self._began = asyncio.get_running_loop().time()
         watching = asyncio.create_task(self._watch(), name="watch")
         try:
@@ -105,12 +105,22 @@ class Run:
 
     def _noted(self, events: Iterable[PlayedEvent]) -> Iterator[PlayedEvent]:
         """The events, each noted as true before it is sent."""
+        generation = 0
         for event in events:
+            if self._options.events is None and event.generation > generation:
+                generation = event.generation
+                self._change_generation(generation)
             self._truth.observe(event.happening)
             self._audience.invite(event.happening.tenant_id)
             self._tally.events += 1
             self._played_until = event.happening.at
             yield event
+
+    def _change_generation(self, generation: int) -> None:
+        """Nobody will ask about the old tenants any more, and nothing more happens to them."""
+        self._audience.dismiss()
+        self._truth = Truth()
+        self._screen.invite(self._invitation(generation))
 
     async def _refuse_used_seed(self) -> None:
         tenants = (profile.tenant_id for profile in self._scenario.profiles(0))
@@ -149,8 +159,8 @@ class Run:
         except (aiohttp.ClientError, TimeoutError):
             return ""
 
-    def _invitation(self) -> Invitation:
-        tenant_id = self._scenario.profiles(0)[0].tenant_id
+    def _invitation(self, generation: int) -> Invitation:
+        tenant_id = self._scenario.profiles(generation)[0].tenant_id
         return Invitation(
             tenant_id=tenant_id,
             base_url=self._site.base_url,

@@ -32,6 +32,7 @@ class PlayedEvent:
     """One event with its id and the API version of the endpoint that it goes to."""
 
     event_id: str
+    generation: int
     happening: Happening
     api_version: str
 
@@ -87,6 +88,7 @@ class Scenario:
                 number += 1
                 yield PlayedEvent(
                     event_id=make_id("evt", self._seed, number),
+                    generation=generation,
                     happening=happening,
                     api_version=self._version(happening),
                 )

@@ -60,7 +60,7 @@ class Screen(Protocol):
         ...
 
     def invite(self, invitation: Invitation) -> None:
-        """Tell how to look in; called once, when the server is ready."""
+        """Tell how to look in: when the server is ready, and when other tenants take over."""
         ...
 
     def show(self, figures: Figures) -> None:
@@ -125,6 +125,8 @@ class LiveScreen:
     def invite(self, invitation: Invitation) -> None:
         """See Screen. It is printed above the panel, where it can be copied: no frame cuts it in pieces."""
         self._invitation = invitation
+        self._next_link_at = 0.0
+        self._lines = []
         self._console.print(Text(f"stream of {invitation.tenant_id}: {invitation.curl}"), soft_wrap=True)
 
     def show(self, figures: Figures) -> None:
