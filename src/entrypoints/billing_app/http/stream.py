@@ -67,11 +67,12 @@ class _StreamHandler:
         after = _resume_point(request)
         response = web.StreamResponse(headers=_HEADERS)
         sink = _SocketSink(request, response, write_timeout=self._services.settings.stream_write_timeout)
-        reason = "client_left"
+        reason = "refused"
         try:
             with self._hub.client(require_own_tenant(request, principal), sink) as client:
                 cursor, reset = await client.begin(after)
                 await sink.open()
+                reason = "client_left"
                 await sink.write(self._opening(cursor, reset=reset))
                 life = self._life(principal)
                 timer = asyncio.get_running_loop().call_later(life[0], client.end, life[1])
@@ -81,7 +82,6 @@ class _StreamHandler:
                     timer.cancel()
                 await sink.close(reconnect_frame(reason, self._services.settings.stream_retry))
         except HubFullError:
-            reason = "refused"
             retry_after = {"Retry-After": str(random.randint(1, 5))}  # noqa: S311 - spreads load
             raise RefusalError(503, "too_many_streams", "Try again in a moment.", retry_after) from None
         except ClientGoneError as gone:
