@@ -25,6 +25,8 @@ from billing_core.model import (
     AccessPolicy,
     CustomerId,
     CustomerSnapshot,
+    Doubt,
+    DoubtKind,
     EventId,
     InvoiceId,
     InvoiceSnapshot,
@@ -77,6 +79,34 @@ class Work:
     def event_id(self) -> EventId:
         """The provider event's id."""
         return self.claim.event.event_id
+
+    @property
+    def created_at(self) -> datetime:
+        """When the provider made the event."""
+        return self.claim.event.created_at
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """What the provider said when it was asked about an object in doubt, read in our terms."""
+
+    translation: Translation
+    basis: Provenance
+    """What the doubted state rests on; the answer rests on the same, and leaves no doubt."""
+
+    @property
+    def event_id(self) -> EventId:
+        """The last of the events that the state rests on."""
+        return self.basis.event_ids[-1]
+
+    @property
+    def created_at(self) -> datetime:
+        """When that event was made: what the provider says now is dated back, so that later events outrank it."""
+        return self.basis.observed_at
+
+
+Statement = Work | Finding
+"""Something the provider said."""
 
 
 @attrs.frozen
@@ -173,6 +203,21 @@ class Ledger:
             return buried(work.claim, contradiction)
         return self._apply(tenant_id, work, linked_here=linked_here)
 
+    def settle(self, tenant_id: TenantId, finding: Finding) -> None:
+        """Put what was found in place of what was doubted."""
+        for snapshot in finding.translation.snapshots:
+            folded = self._fold_snapshot(tenant_id, snapshot, finding)
+            if folded.fact is not None:
+                self._tell(tenant_id, finding, folded.fact, [folded])
+
+    def doubts(self) -> Sequence[Doubt]:
+        """What changed and may be wrong: the provider knows better."""
+        return [
+            *(doubt for id_ in sorted(self._changed_subscriptions) if (doubt := doubt_of(self._subscriptions[id_]))),
+            *(doubt for id_ in sorted(self._changed_invoices) if (doubt := doubt_of(self._invoices[id_]))),
+            *(doubt for id_ in sorted(self._changed_customers) if (doubt := doubt_of(self._customers[id_]))),
+        ]
+
     def changes(self) -> Changes:
         """Everything that has to be written."""
         return Changes(
@@ -222,7 +267,7 @@ class Ledger:
         known = [self._known(snapshot) for snapshot in work.translation.snapshots]
         return any(held and held.provenance and work.event_id in held.provenance.event_ids for held in known)
 
-    def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, work: Work) -> _Folded:
+    def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, work: Statement) -> _Folded:
         match snapshot:
             case SubscriptionSnapshot():
                 return self._fold_subscription(tenant_id, snapshot, work)
@@ -231,7 +276,7 @@ class Ledger:
             case CustomerSnapshot():
                 return self._fold_customer(snapshot, work)
 
-    def _fold_subscription(self, tenant_id: TenantId, seen: SubscriptionSnapshot, work: Work) -> _Folded:
+    def _fold_subscription(self, tenant_id: TenantId, seen: SubscriptionSnapshot, work: Statement) -> _Folded:
         known = self._subscriptions.get(seen.subscription_id)
         before = known.snapshot if known else None
         standing = self._judge(before, known.provenance if known else None, seen, work)
@@ -252,11 +297,13 @@ class Ledger:
             return _Folded(standing.effect)
         return _Folded(Effect.CHANGED, fact, subscription=after.snapshot, usage=usage)
 
-    def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, work: Work) -> _Folded:
+    def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, work: Statement) -> _Folded:
         known = self._invoices.get(seen.invoice_id)
         before = known.snapshot if known else None
         standing = self._judge(before, known.provenance if known else None, seen, work)
-        after = SubscriptionInvoice(tenant_id=tenant_id, snapshot=standing.snapshot, provenance=standing.provenance)
+        after = SubscriptionInvoice(
+            tenant_id=tenant_id, snapshot=standing.snapshot.completed_by(before), provenance=standing.provenance
+        )
         if after == known:
             return _Folded(standing.effect)
         self._invoices[seen.invoice_id] = after
@@ -269,7 +316,7 @@ class Ledger:
             self._usage[seen.invoice_id] = usage
         return _Folded(Effect.CHANGED, fact, invoice=after.snapshot, usage=usage)
 
-    def _fold_customer(self, seen: CustomerSnapshot, work: Work) -> _Folded:
+    def _fold_customer(self, seen: CustomerSnapshot, work: Statement) -> _Folded:
         known = self._customers[seen.customer_id]
         standing = self._judge(known.snapshot, known.provenance, seen, work)
         after = attrs.evolve(known, snapshot=standing.snapshot, provenance=standing.provenance)
@@ -281,9 +328,11 @@ class Ledger:
             return _Folded(standing.effect)
         return _Folded(Effect.CHANGED, customer_fact(known.snapshot, standing.snapshot))
 
-    def _judge(self, known: S | None, provenance: Provenance | None, seen: S, work: Work) -> "_Standing[S]":
+    def _judge(self, known: S | None, provenance: Provenance | None, seen: S, work: Statement) -> "_Standing[S]":
         """How the object stands once this event is counted in."""
-        seen_at = work.claim.event.created_at
+        seen_at = work.created_at
+        if isinstance(work, Finding):
+            return _Standing(seen, attrs.evolve(work.basis, ambiguous=False))
         latest = _Standing(seen, Provenance(observed_at=seen_at, event_ids=(work.event_id,)))
         if known is None or provenance is None:
             return latest
@@ -303,11 +352,13 @@ class Ledger:
             self._evidence(member, seen) or Sighting(event_id=member, after=known) for member in group.event_ids
         ]
         decision = decide(sightings)
+        if decision.ambiguous and group == provenance and not provenance.ambiguous:
+            return _Standing(known, provenance)  # the provider was asked since: a replay knows no better
         return _Standing(decision.snapshot, attrs.evolve(group, ambiguous=decision.ambiguous))
 
     # --- consequences -------------------------------------------------------------------------------------------
 
-    def _tell(self, tenant_id: TenantId, work: Work, fact: Fact, folded: Sequence[_Folded]) -> int:
+    def _tell(self, tenant_id: TenantId, work: Statement, fact: Fact, folded: Sequence[_Folded]) -> int:
         """Number a fact and encode it for the tenant."""
         sequence = self._counters[tenant_id] + 1
         self._counters[tenant_id] = sequence
@@ -323,7 +374,7 @@ class Ledger:
             tenant_id=tenant_id,
             event_type=fact.event_type.value,
             stripe_event_id=work.event_id,
-            occurred_at=work.claim.event.created_at,
+            occurred_at=work.created_at,
             summary=fact.summary,
             status=subject.status if subject else None,
             subscription=subscription_section(subscription) if subscription else None,
@@ -393,6 +444,22 @@ class Ledger:
 def buried(claim: Claim, error: FoldingError) -> Outcome:
     """The outcome of an event that an operator has to look at."""
     return Outcome(claim=claim, disposition=Disposition.DEAD, reason=error.code, error=str(error))
+
+
+def doubt_of(held: TenantSubscription | SubscriptionInvoice | TenantCustomer) -> Doubt | None:
+    """Why the provider should be asked about an object, if it should."""
+    seen, basis = held.snapshot, held.provenance
+    if seen is None or basis is None:
+        return None
+    match seen:
+        case SubscriptionSnapshot():
+            kind: DoubtKind = "subscription"
+        case InvoiceSnapshot():
+            kind = "invoice"
+        case CustomerSnapshot():
+            kind = "customer"
+    incomplete = isinstance(seen, InvoiceSnapshot) and not seen.lines_complete
+    return Doubt(kind=kind, object_id=seen.object_id, basis=basis) if basis.ambiguous or incomplete else None
 
 
 def needs_no_evidence(known: Snapshot, provenance: Provenance, seen: Snapshot) -> bool:

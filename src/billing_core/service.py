@@ -1,11 +1,12 @@
 """The single writer: every change of a tenant's billing goes through `BillingService`, whatever caused it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import cast
 
 import attrs
 
-from billing_core.errors import FoldingError
+from billing_core.errors import FoldingError, TenantConflictError
 from billing_core.events import (
     BillingEvent,
     Claim,
@@ -15,12 +16,14 @@ from billing_core.events import (
     Snapshot,
     Translation,
 )
-from billing_core.folding import Ledger, S, Work, buried, needs_no_evidence
+from billing_core.folding import Finding, Ledger, S, Work, buried, doubt_of, needs_no_evidence
 from billing_core.model import (
     AccessPolicy,
     CustomerId,
     CustomerSnapshot,
+    Doubt,
     EventId,
+    InvoiceId,
     InvoiceSnapshot,
     Order,
     PlanCatalog,
@@ -35,7 +38,7 @@ from billing_core.model import (
     compare,
     merge_metered_prices,
 )
-from billing_core.ports import BillingRepository, BillingTransaction, Clock, EventTranslator
+from billing_core.ports import BillingRepository, BillingTransaction, Changes, Clock, EventTranslator
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +51,29 @@ class Applied:
     """The new messages, each tenant's in order of their numbers."""
     linked: Sequence[CustomerId]
     """Customers that got a tenant: what waited for them is due now."""
+    doubts: Sequence[Doubt] = ()
+    """What changed and may be wrong: for whoever can ask the provider."""
+
+
+class Mending(Enum):
+    """What became of a doubt once the provider was asked."""
+
+    MENDED = "mended"
+    """The provider's word stands, whether it changed anything or not."""
+    OVERTAKEN = "overtaken"
+    """The object changed while the provider was asked: this doubt is settled, and there may be a new one."""
+    INCOMPLETE = "incomplete"
+    """The provider's word stands, but it was not whole either."""
+    UNKNOWN = "unknown"
+    """The provider does not show the object, or an earlier stage of its life: the doubt stays."""
+
+
+@attrs.frozen(kw_only=True)
+class Mended:
+    """The end of one attempt to settle a doubt, after its commit."""
+
+    result: Mending
+    events: Sequence[BillingEvent] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +122,44 @@ class BillingService:
             outcomes += [outcome for outcome in batch.settled if outcome.claim.dispatch_id in held]
             await transaction.save(ledger.changes())
             await transaction.settle(outcomes)
-        return Applied(outcomes=outcomes, events=ledger.events, linked=list(founders.values()))
+        return Applied(outcomes=outcomes, events=ledger.events, linked=list(founders.values()), doubts=ledger.doubts())
+
+    async def mend(self, doubt: Doubt, found: Translation) -> Mended:
+        """Put what the provider said when it was asked in place of what was doubted, unless that has changed since.
+
+        The state keeps the stamp of the events it rests on, so that later ones outrank it as before.
+        Raises: StoreUnavailableError; FoldingError when the object cannot be read in our terms: nothing is written then.
+        """
+        seen = self._find_in_our_terms(found, doubt.object_id)
+        if seen is None:
+            return Mended(result=Mending.UNKNOWN)
+        async with self._repository.transaction() as transaction:
+            held = await self._hold_doubted(transaction, doubt)
+            if held is None or doubt_of(held) != doubt or held.tenant_id is None or held.snapshot is None:
+                return Mended(result=Mending.OVERTAKEN)
+            if seen.precedence < held.snapshot.precedence:
+                return Mended(result=Mending.UNKNOWN)
+            ledger = await self._load_around(transaction, held.tenant_id, seen)
+            ledger.settle(
+                held.tenant_id, Finding(translation=attrs.evolve(found, snapshots=(seen,)), basis=doubt.basis)
+            )
+            await transaction.save(ledger.changes())
+        return Mended(result=Mending.INCOMPLETE if ledger.doubts() else Mending.MENDED, events=ledger.events)
+
+    async def link(self, customer_id: CustomerId, tenant_id: TenantId) -> bool:
+        """Say whose customer this is; what waited for it is due then. False when that was known already.
+
+        Raises: TenantConflictError when the customer is another tenant's; StoreUnavailableError.
+        """
+        async with self._repository.transaction() as transaction:
+            customer = (await transaction.lock_customers([customer_id]))[customer_id]
+            if customer.tenant_id == tenant_id:
+                return False
+            if customer.tenant_id is not None:
+                raise TenantConflictError(f"customer {customer_id} is of {customer.tenant_id!r}; a link is never moved")
+            await transaction.lock_tenants([tenant_id])
+            await transaction.save(Changes(customers=[attrs.evolve(customer, tenant_id=tenant_id)]))
+        return True
 
     # --- before the transaction ---------------------------------------------------------------------------------
 
@@ -159,6 +222,46 @@ class BillingService:
             now=self._clock.now(),
         )
 
+    async def _hold_doubted(
+        self, transaction: BillingTransaction, doubt: Doubt
+    ) -> TenantSubscription | SubscriptionInvoice | TenantCustomer | None:
+        """The object of a doubt once its tenant is locked; None when there is no such object of a tenant."""
+        held = await self._read_doubted(transaction, doubt)
+        if held is None or held.tenant_id is None:
+            return None
+        await transaction.lock_tenants([held.tenant_id])
+        return await self._read_doubted(transaction, doubt)
+
+    async def _read_doubted(
+        self, transaction: BillingTransaction, doubt: Doubt
+    ) -> TenantSubscription | SubscriptionInvoice | TenantCustomer | None:
+        match doubt.kind:
+            case "subscription":
+                subscriptions = await transaction.subscriptions(tenants=(), ids=[SubscriptionId(doubt.object_id)])
+                return next(iter(subscriptions), None)
+            case "invoice":
+                return next(iter(await transaction.invoices(ids=[InvoiceId(doubt.object_id)])), None)
+            case "customer":
+                return (await transaction.customers([CustomerId(doubt.object_id)])).get(CustomerId(doubt.object_id))
+
+    async def _load_around(self, transaction: BillingTransaction, tenant_id: TenantId, seen: Snapshot) -> Ledger:
+        """The state that a change of one object of a locked tenant concerns."""
+        customers = [seen.customer_id] if isinstance(seen, CustomerSnapshot) else []
+        subscriptions = await transaction.subscriptions(tenants=[tenant_id], ids=())
+        invoices = await transaction.invoices(
+            ids=[seen.invoice_id] if isinstance(seen, InvoiceSnapshot) else (),
+            subscriptions=_newly_metered([seen], subscriptions),
+        )
+        return Ledger(
+            customers=await transaction.customers(customers),
+            counters=await transaction.lock_tenants([tenant_id]),
+            subscriptions=subscriptions,
+            invoices=invoices,
+            evidence=_no_evidence,
+            policy=self._policy,
+            now=self._clock.now(),
+        )
+
     async def _read_again(
         self,
         transaction: BillingTransaction,
@@ -208,12 +311,15 @@ class BillingService:
         return Sighting(event_id=event.event_id, after=after, before=before, creation=translation.creation)
 
     def _find(self, translation: Translation, object_id: str) -> Snapshot | None:
+        try:
+            return self._find_in_our_terms(translation, object_id)
+        except FoldingError:
+            return None
+
+    def _find_in_our_terms(self, translation: Translation, object_id: str) -> Snapshot | None:
         for snapshot in translation.snapshots:
             if snapshot.object_id == object_id:
-                try:
-                    return self._in_our_terms(snapshot)
-                except FoldingError:
-                    return None
+                return self._in_our_terms(snapshot)
         return None
 
 
@@ -235,6 +341,11 @@ class _Evidence:
             self._read[key] = self._service.read_sighting(event, snapshot.object_id)
         # An id belongs to one kind of object, so what was found under it is of the kind asked for.
         return cast("Sighting[S] | None", self._read[key])
+
+
+def _no_evidence(event_id: EventId, snapshot: S) -> Sighting[S] | None:
+    """What the provider said last needs none."""
+    return None
 
 
 def _tenants(customers: Mapping[CustomerId, TenantCustomer], work: Iterable[Work]) -> set[TenantId]:

@@ -58,6 +58,8 @@ __all__ = [
     "DELETED",
     "Decision",
     "DisputeSnapshot",
+    "Doubt",
+    "DoubtKind",
     "EntitlementsSnapshot",
     "EventId",
     "InvoiceId",

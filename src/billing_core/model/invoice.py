@@ -81,6 +81,19 @@ class InvoiceSnapshot:
         """Whether the tenant still owes it."""
         return self.precedence in (1, 2) and self.amount_remaining > 0
 
+    def completed_by(self, known: "InvoiceSnapshot | None") -> "InvoiceSnapshot":
+        """This with the whole list of lines, where it shows a part of one that is known: lines of a final invoice stay.
+
+        A draft's lines still come and go, so those of an earlier look say nothing about now.
+        """
+        if self.lines_complete or known is None or not known.lines_complete:
+            return self
+        if min(self.precedence, known.precedence) == 0:
+            return self
+        if not {line.line_id for line in self.lines} <= {line.line_id for line in known.lines}:
+            return self
+        return attrs.evolve(self, lines=known.lines, lines_complete=True)
+
 
 @attrs.frozen(kw_only=True)
 class SubscriptionInvoice:
