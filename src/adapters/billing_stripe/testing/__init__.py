@@ -5,8 +5,20 @@ body = encode(event("customer.subscription.created", builders.subscription(subsc
 header = sign(body, "whsec_...", datetime.now(UTC))
 """
 
-from billing_stripe.testing import builders, facts
+from billing_stripe.testing import accounts, adjustments, builders, catalogue, facts
 from billing_stripe.testing.events import encode, event, make_id, sign
 from billing_stripe.testing.versions import API_VERSIONS, BASIL
 
-__all__ = ["API_VERSIONS", "BASIL", "builders", "encode", "event", "facts", "make_id", "sign"]
+__all__ = [
+    "API_VERSIONS",
+    "BASIL",
+    "accounts",
+    "adjustments",
+    "builders",
+    "catalogue",
+    "encode",
+    "event",
+    "facts",
+    "make_id",
+    "sign",
+]

@@ -23,7 +23,7 @@ def customer(fact: facts.Customer, api_version: str, *, transitional: bool = Fal
         "object": "customer",
         "address": None,
         "balance": 0,
-        "created": _seconds(fact.created_at),
+        "created": seconds(fact.created_at),
         "currency": fact.currency,
         **({"customer_account": None} if shape.customer_account else {}),
         "default_source": None,
@@ -59,13 +59,13 @@ def subscription(fact: facts.Subscription, api_version: str, *, transitional: bo
         "application": None,
         "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
-        "billing_cycle_anchor": _seconds(fact.created_at),
+        "billing_cycle_anchor": seconds(fact.created_at),
         "billing_thresholds": None,
         "cancel_at": _optional_seconds(fact.cancel_at),
         "cancel_at_period_end": fact.cancel_at_period_end,
         "canceled_at": _optional_seconds(fact.canceled_at),
         "collection_method": fact.collection_method,
-        "created": _seconds(fact.created_at),
+        "created": seconds(fact.created_at),
         "customer": fact.customer_id,
         "days_until_due": fact.days_until_due,
         "default_payment_method": _derived("pm", fact.customer_id),
@@ -88,12 +88,12 @@ def subscription(fact: facts.Subscription, api_version: str, *, transitional: bo
         "pending_setup_intent": None,
         "pending_update": None,
         "schedule": None,
-        "start_date": _seconds(fact.created_at),
+        "start_date": seconds(fact.created_at),
         "status": fact.status,
         "test_clock": None,
         "transfer_data": None,
-        "trial_end": None if fact.trial is None else _seconds(fact.trial.end),
-        "trial_start": None if fact.trial is None else _seconds(fact.trial.start),
+        "trial_end": None if fact.trial is None else seconds(fact.trial.end),
+        "trial_start": None if fact.trial is None else seconds(fact.trial.start),
     }
     rendered |= _discounts(fact, shape) | _single_item(fact, shape) | _newer_subscription_fields(fact, shape)
     return rendered
@@ -116,7 +116,7 @@ def invoice(fact: facts.Invoice, api_version: str, *, transitional: bool = False
         "auto_advance": fact.status in ("draft", "open"),
         "billing_reason": fact.billing_reason,
         "collection_method": fact.collection_method,
-        "created": _seconds(fact.created_at),
+        "created": seconds(fact.created_at),
         "currency": fact.currency,
         "customer": fact.customer_id,
         "customer_email": fact.customer_email,
@@ -136,8 +136,8 @@ def invoice(fact: facts.Invoice, api_version: str, *, transitional: bool = False
         "metadata": {},
         "next_payment_attempt": _optional_seconds(fact.next_payment_attempt_at),
         "number": fact.number,
-        "period_end": _seconds(fact.period.end),
-        "period_start": _seconds(fact.period.start),
+        "period_end": seconds(fact.period.end),
+        "period_start": seconds(fact.period.start),
         "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0,
         "receipt_number": None,
@@ -182,13 +182,13 @@ def checkout_session(fact: facts.CheckoutSession, api_version: str, *, transitio
         "billing_address_collection": None,
         "cancel_url": "https://app.example.com/billing",
         "client_reference_id": fact.client_reference_id,
-        "created": _seconds(fact.created_at),
+        "created": seconds(fact.created_at),
         "currency": fact.currency,
         "customer": fact.customer_id,
         **({"customer_account": None} if shape.customer_account else {}),
         "customer_details": {"email": fact.customer_email, "name": None, "phone": None, "tax_exempt": "none"},
         "customer_email": None,
-        "expires_at": _seconds(fact.created_at) + 86400,
+        "expires_at": seconds(fact.created_at) + 86400,
         "invoice": fact.invoice_id,
         "livemode": False,
         "locale": None,
@@ -215,13 +215,13 @@ def price(fact: facts.Price, api_version: str, *, transitional: bool = False) ->
     return {
         "id": fact.price_id,
         "object": "price",
-        "active": True,
+        "active": fact.active,
         "billing_scheme": "per_unit",
         "created": 1577836800,
         "currency": fact.currency,
         "livemode": False,
         "lookup_key": fact.lookup_key,
-        "metadata": {},
+        "metadata": {} if fact.plan_code is None else {"plan_code": fact.plan_code},
         "nickname": fact.nickname,
         "product": fact.product_id,
         "recurring": {
@@ -239,6 +239,11 @@ def price(fact: facts.Price, api_version: str, *, transitional: bool = False) ->
         "unit_amount": fact.unit_amount,
         "unit_amount_decimal": _decimal(fact),
     }
+
+
+def plan(fact: facts.Price, api_version: str, *, transitional: bool = False) -> Json:
+    """The `plan` object that is a price's legacy twin."""
+    return _plan(fact, Shape(api_version, transitional))
 
 
 def previous_attributes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Json:
@@ -263,7 +268,7 @@ def _item(fact: facts.Item, subscription_id: str, shape: Shape) -> Json:
         "id": fact.item_id,
         "object": "subscription_item",
         "billing_thresholds": None,
-        "created": _seconds(fact.period.start),
+        "created": seconds(fact.period.start),
         "metadata": {},
         "plan": _plan(fact.price, shape),
         "price": price(fact.price, shape.api_version, transitional=shape.transitional),
@@ -273,8 +278,8 @@ def _item(fact: facts.Item, subscription_id: str, shape: Shape) -> Json:
     if not fact.price.metered:
         rendered["quantity"] = fact.quantity
     if shape.basil:
-        rendered["current_period_end"] = _seconds(fact.period.end)
-        rendered["current_period_start"] = _seconds(fact.period.start)
+        rendered["current_period_end"] = seconds(fact.period.end)
+        rendered["current_period_start"] = seconds(fact.period.start)
     if shape.cancellation_details:
         rendered["discounts"] = []
     if shape.billing_schedules:
@@ -319,8 +324,8 @@ def _single_item(fact: facts.Subscription, shape: Shape) -> Json:
         if not item.price.metered:
             rendered["quantity"] = item.quantity
     if shape.before_basil and fact.items:
-        rendered["current_period_end"] = _seconds(fact.span.end)
-        rendered["current_period_start"] = _seconds(fact.span.start)
+        rendered["current_period_end"] = seconds(fact.span.end)
+        rendered["current_period_start"] = seconds(fact.span.start)
     return rendered
 
 
@@ -335,7 +340,7 @@ def _discounts(fact: facts.Subscription, shape: Shape) -> Json:
             **(source if shape.discount_source else {"coupon": coupon}),
             "customer": fact.customer_id,
             "end": None,
-            "start": _seconds(fact.created_at),
+            "start": seconds(fact.created_at),
             "subscription": fact.subscription_id,
         }
     rendered: Json = {"discount": discount} if shape.before_basil else {}
@@ -369,7 +374,7 @@ def _paused_details(paused_at: datetime) -> Json:
     return {
         "paused": {
             "subscription": {"type": "pause_requested"},
-            "transitioned_at": _seconds(paused_at),
+            "transitioned_at": seconds(paused_at),
             "type": "subscription",
         }
     }
@@ -432,7 +437,7 @@ def _line(fact: facts.InvoiceLine, owner: facts.Invoice, shape: Shape) -> Json:
         "invoice": owner.invoice_id,
         "livemode": False,
         "metadata": dict(fact.metadata),
-        "period": {"end": _seconds(fact.period.end), "start": _seconds(fact.period.start)},
+        "period": {"end": seconds(fact.period.end), "start": seconds(fact.period.start)},
         "quantity": fact.quantity,
     }
     if shape.before_basil:
@@ -530,7 +535,7 @@ def _short(identifier: str) -> str:
     return identifier.rpartition("_")[2][-8:].upper()
 
 
-def _seconds(instant: datetime) -> int:
+def seconds(instant: datetime) -> int:
     """Unix time. Raises ValueError for a naive datetime, which would be read in the machine's own zone."""
     if instant.tzinfo is None:
         raise ValueError(f"{instant!r} has no time zone")
@@ -538,4 +543,4 @@ def _seconds(instant: datetime) -> int:
 
 
 def _optional_seconds(instant: datetime | None) -> int | None:
-    return None if instant is None else _seconds(instant)
+    return None if instant is None else seconds(instant)

@@ -34,6 +34,9 @@ class Price:
     lookup_key: str | None = None
     nickname: str | None = None
     metered: bool = False
+    plan_code: str | None = None
+    """In the price's metadata."""
+    active: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -194,3 +197,132 @@ class CheckoutSession:
     customer_email: str = "billing@example.com"
     invoice_id: str | None = None
     metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class Product:
+    """What prices are for."""
+
+    product_id: str
+    name: str
+    active: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class InvoicePayment:
+    """A payment of an invoice. An object of its own since 2025-03-31."""
+
+    invoice_payment_id: str
+    invoice_id: str
+    payment_id: str
+    """A payment intent (`pi_…`), or a charge (`ch_…`) where there is none."""
+    amount_paid: int
+    created_at: datetime
+    currency: str = "usd"
+    status: str = "paid"
+
+
+@attrs.frozen(kw_only=True)
+class Charge:
+    """A charge of a payment. `amount_refunded` is everything refunded so far."""
+
+    charge_id: str
+    payment_id: str | None
+    customer_id: str | None
+    created_at: datetime
+    amount: int
+    amount_refunded: int = 0
+    currency: str = "usd"
+    disputed: bool = False
+    invoice_id: str | None = None
+    """Rendered before 2025-03-31 only."""
+
+
+@attrs.frozen(kw_only=True)
+class Refund:
+    """One refund of a charge."""
+
+    refund_id: str
+    payment_id: str | None
+    charge_id: str | None
+    created_at: datetime
+    amount: int
+    currency: str = "usd"
+    status: str = "succeeded"
+    reason: str | None = "requested_by_customer"
+    customer_id: str | None = None
+    """Rendered since mid-2026 only."""
+
+
+@attrs.frozen(kw_only=True)
+class Dispute:
+    """A dispute of a charge."""
+
+    dispute_id: str
+    payment_id: str | None
+    charge_id: str
+    created_at: datetime
+    amount: int
+    currency: str = "usd"
+    status: str = "needs_response"
+    reason: str = "fraudulent"
+
+
+@attrs.frozen(kw_only=True)
+class CreditNote:
+    """A correction of a finalized invoice, without tax."""
+
+    credit_note_id: str
+    invoice_id: str
+    customer_id: str
+    created_at: datetime
+    amount: int
+    currency: str = "usd"
+    status: str = "issued"
+    reason: str | None = "order_change"
+
+
+@attrs.frozen(kw_only=True)
+class Entitlements:
+    """The features that a customer has by now."""
+
+    customer_id: str
+    features: tuple[str, ...]
+    """Lookup keys."""
+    more_features: bool = False
+    """Whether Stripe has more than the event shows."""
+
+
+@attrs.frozen(kw_only=True)
+class SubscriptionSchedule:
+    """A plan for the phases of a subscription."""
+
+    schedule_id: str
+    customer_id: str
+    subscription_id: str
+    created_at: datetime
+    status: str = "active"
+    """A `released` one names its subscription elsewhere, as the one it let go."""
+
+
+@attrs.frozen(kw_only=True)
+class AlertTriggered:
+    """A customer's usage reached the threshold of an alert."""
+
+    alert_id: str
+    customer_id: str
+    created_at: datetime
+    meter_id: str
+    threshold: int
+    value: int
+
+
+@attrs.frozen(kw_only=True)
+class CreditGrant:
+    """Prepaid credit of a customer."""
+
+    credit_grant_id: str
+    customer_id: str
+    created_at: datetime
+    amount: int
+    currency: str = "usd"

@@ -59,6 +59,16 @@ class Shape:
         return self.before_basil and self._has("2023-06-29")
 
     @property
+    def charge_refunds(self) -> bool:
+        """`charge.refunds`, which later has to be asked for."""
+        return self._date < "2022-11-15"
+
+    @property
+    def dispute_eligibility(self) -> bool:
+        """`dispute.enhanced_eligibility_types` and `payment_method_details`."""
+        return self._has("2024-11-20")
+
+    @property
     def meters(self) -> bool:
         """`price.recurring.meter`."""
         return self._has("2024-04-10")
@@ -92,6 +102,11 @@ class Shape:
     def billing_schedules(self) -> bool:
         """`subscription.billing_schedules`, `billed_until` on items, `invoice.amount_paid_off_stripe`."""
         return self._date >= "2026-05-27"
+
+    @property
+    def refund_customer(self) -> bool:
+        """`refund.customer`, `customer_account` and `payment_method`."""
+        return self._has("2026-07-29")
 
     @property
     def endive(self) -> bool:
