@@ -12,10 +12,11 @@ import attrs
 from billing_core.model.customer import CustomerSnapshot
 from billing_core.model.identifiers import CustomerId, EventId, TenantId
 from billing_core.model.invoice import InvoiceSnapshot
+from billing_core.model.records import RecordSnapshot
 from billing_core.model.subscription import SubscriptionSnapshot
 from billing_core.model.time import aware
 
-Snapshot = SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot
+Snapshot = SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot | RecordSnapshot
 
 
 @attrs.frozen(kw_only=True)
@@ -106,6 +107,12 @@ class BillingEventType(Enum):
     INVOICE_UNCOLLECTIBLE = "invoice.uncollectible"
     INVOICE_DELETED = "invoice.deleted"
     INVOICE_UPDATED = "invoice.updated"
+    INVOICE_REFUNDED = "invoice.refunded"
+    INVOICE_DISPUTED = "invoice.disputed"
+    INVOICE_DISPUTE_CLOSED = "invoice.dispute_closed"
+    INVOICE_CREDITED = "invoice.credited"
+    ENTITLEMENTS_UPDATED = "entitlements.updated"
+    USAGE_THRESHOLD_REACHED = "usage.threshold_reached"
     CUSTOMER_LINKED = "customer.linked"
     CUSTOMER_DELETED = "customer.deleted"
 
@@ -117,6 +124,7 @@ class Notice(Enum):
     ACTION_REQUIRED = BillingEventType.INVOICE_PAYMENT_ACTION_REQUIRED
     OVERDUE = BillingEventType.INVOICE_OVERDUE
     UPCOMING = BillingEventType.INVOICE_UPCOMING
+    USAGE_THRESHOLD_REACHED = BillingEventType.USAGE_THRESHOLD_REACHED
 
 
 @attrs.frozen(kw_only=True)
@@ -130,7 +138,7 @@ class Translation:
 
     customer_id: CustomerId | None = None
     about: tuple[str, ...] = ()
-    """Ids of invoices, payments, charges or subscriptions: whose they are, the event is. Read where no customer is named."""
+    """Ids of invoices, payments, charges or subscriptions, where no customer is named: whose they are, the event is."""
     tenant_hint: TenantId | None = None
     snapshots: tuple[Snapshot, ...] = ()
     creation: bool = False
@@ -170,7 +178,10 @@ class Outcome:
     reason: str | None = None
     """Why it was ignored, parked or buried: from a closed set, it is a metric label."""
     error: str | None = None
-    parked_on: CustomerId | None = None
+    parked_on: str | None = None
+    """The customer, or the first of the objects, that has to get a tenant before the event can be applied."""
+    waits_for: tuple[str, ...] = ()
+    """Of an event that names no customer: every object any of which may be the first to tell whose it is."""
     tenant_id: TenantId | None = None
     sequence: int | None = None
     """The message this event caused, if any."""

@@ -149,6 +149,7 @@ _NOTICES: Mapping[Notice, str] = {
     Notice.ACTION_REQUIRED: "A payment needs the customer's confirmation.",
     Notice.OVERDUE: "An invoice is overdue.",
     Notice.UPCOMING: "An invoice will be made soon.",
+    Notice.USAGE_THRESHOLD_REACHED: "Usage reached a threshold that is watched.",
 }
 
 
