@@ -36,10 +36,16 @@ class Database:
 
         What its users change in a session ends with their transaction, so a connection goes back without the reset
         query: it would cost every short transaction another round trip.
+
+        Statements are planned each time they run. A plan is kept by default, and one that was made while a table was
+        small reads it from end to end until the next ANALYZE; for a statement that works on a whole batch, planning
+        costs little.
         """
+        arguments = self._arguments()
+        arguments["server_settings"]["plan_cache_mode"] = "force_custom_plan"
         with translated("connect"):
             pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
-                **self._arguments(), min_size=min(min_size, size), max_size=size, reset=_leave_as_it_is
+                **arguments, min_size=min(min_size, size), max_size=size, reset=_leave_as_it_is
             )
             return pool
 
