@@ -1,18 +1,26 @@
-"""Dispatch: claimed events become state. Webhooks, retries, replays and reconciliation all come through `process`."""
+"""Dispatch: claimed events become state. Webhooks, retries, replays and reconciliation all come through `process`.
+
+Most events say what they are about. One that only names its object takes a call to the provider: the loops hand it to a
+task of its own, so that a slow provider delays no other event.
+"""
 
 import asyncio
 import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
 
 import attrs
 
 from billing_core.errors import BillingError, StoreUnavailableError
-from billing_core.events import BillingEvent, Claim, Disposition, Outcome, Translation
+from billing_core.events import THIN, BillingEvent, Claim, Disposition, Outcome, Translation
+from billing_core.model import Doubt
 from billing_core.ports import EventStore, EventTranslator
+from billing_core.resolving import EventResolver
 from billing_core.service import BillingService
 
 
@@ -26,6 +34,8 @@ class DispatchPolicy:
     backoff_base: timedelta = timedelta(seconds=30)
     backoff_cap: timedelta = timedelta(minutes=10)
     poll: timedelta = timedelta(seconds=1)
+    lookups: int = 8
+    """Events that the provider is asked about at a time."""
     handoff_limit: int = 2048
     """Events a process takes over right at intake; beyond it they are left for whoever has time."""
 
@@ -69,6 +79,13 @@ class ProcessingReport:
     seconds: float
 
 
+_NOTHING_FOUND: Final[Mapping[int, Translation]] = MappingProxyType({})
+
+
+def _nobody_mends(_doubts: Sequence[Doubt]) -> None:
+    """Marks stay until a newer event ends them."""
+
+
 class Dispatcher:
     """Processes events: those handed over at intake, and those the store says are due.
 
@@ -85,7 +102,22 @@ class Dispatcher:
         policy: DispatchPolicy,
         publish: Callable[[Sequence[BillingEvent]], None],
         observe: Callable[[ProcessingReport], None],
+        resolver: EventResolver | None = None,
+        mend: Callable[[Sequence[Doubt]], None] = _nobody_mends,
     ) -> None:
+        """Tie everything together.
+
+        Args:
+            store: where events come from and go back to.
+            translator: reads them.
+            service: applies them.
+            scope: which of them are ours.
+            policy: how hard to try.
+            publish: is handed new messages after their commit.
+            observe: is told of every batch.
+            resolver: asks what events are about that do not show it; without one they are parked.
+            mend: is handed what may be wrong, after its commit.
+        """
         self._store = store
         self._translator = translator
         self._service = service
@@ -93,6 +125,9 @@ class Dispatcher:
         self._policy = policy
         self._publish = publish
         self._observe = observe
+        self._resolver = resolver
+        self._mend = mend
+        self._lookups = asyncio.Semaphore(policy.lookups)
         self._handed: deque[Claim] = deque()
         self._handed_over = asyncio.Event()
         self._due = asyncio.Event()
@@ -119,9 +154,9 @@ class Dispatcher:
             concurrency: how many batches of due events are worked on at a time, beside the handed-over ones.
         """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._run_handed())
+            tasks.create_task(self._run_handed(tasks))
             for _ in range(concurrency):
-                tasks.create_task(self._run_due())
+                tasks.create_task(self._run_due(tasks))
         await self._give_back()
 
     def stop(self) -> None:
@@ -130,16 +165,16 @@ class Dispatcher:
         self._handed_over.set()
         self._due.set()
 
-    async def _run_handed(self) -> None:
+    async def _run_handed(self, tasks: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
             if not self._handed:
                 self._handed_over.clear()
                 await self._handed_over.wait()
                 continue
             count = min(len(self._handed), self._policy.batch)
-            await self.process([self._handed.popleft() for _ in range(count)])
+            await self._process_beside(tasks, [self._handed.popleft() for _ in range(count)])
 
-    async def _run_due(self) -> None:
+    async def _run_due(self, tasks: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
             self._due.clear()
             try:
@@ -148,9 +183,15 @@ class Dispatcher:
                 await self._pause()
                 continue
             if claims:
-                await self.process(await self._without_company(claims))
+                await self._process_beside(tasks, await self._without_company(claims))
             else:
                 await self._wait_for_due()
+
+    async def _process_beside(self, tasks: asyncio.TaskGroup, claims: Sequence[Claim]) -> None:
+        """Process what can be read; what has to be asked for goes on beside the loop."""
+        done = await self._work_off(claims)
+        for claim in done.unread:
+            tasks.create_task(self._look_up(claim))
 
     async def _without_company(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """As many of the claims as may be tried together; the others go back uncounted.
@@ -169,8 +210,7 @@ class Dispatcher:
             else:
                 apart.append(claim)
         if apart:
-            with contextlib.suppress(StoreUnavailableError):
-                await self._store.release(apart)
+            await self._hand_back(apart)
         return together
 
     async def _pause(self) -> None:
@@ -191,10 +231,14 @@ class Dispatcher:
             await asyncio.gather(*hints, return_exceptions=True)
 
     async def _give_back(self) -> None:
-        """Return what was handed over and not begun; should the store be gone too, the leases will run out."""
-        with contextlib.suppress(StoreUnavailableError):
-            await self._store.release(self._handed)
+        """Return what was handed over and not begun."""
+        await self._hand_back(self._handed)
         self._handed.clear()
+
+    async def _hand_back(self, claims: Collection[Claim]) -> None:
+        """Return claims uncounted; should the store be gone, their leases will run out."""
+        with contextlib.suppress(StoreUnavailableError):
+            await self._store.release(claims)
 
     # --- processing ---------------------------------------------------------------------------------------------
 
@@ -204,12 +248,50 @@ class Dispatcher:
         While the store is away the batch is tried again until its lease has run out: nothing is lost by giving up,
         somebody claims the events then.
         """
+        done = await self._work_off(claims)
+        looked_up = await asyncio.gather(*map(self._look_up, done.unread))
+        return [*done.outcomes, *(outcome for outcomes in looked_up for outcome in outcomes)]
+
+    async def _look_up(self, claim: Claim) -> Sequence[Outcome]:
+        """Ask the provider what an event is about, then apply it by itself."""
+        if self._resolver is None or not await self._may_ask():
+            await self._hand_back([claim])
+            return ()
+        started = time.monotonic()
+        try:
+            translation = await self._resolver.resolve(claim.event)
+        except Exception as error:
+            with contextlib.suppress(StoreUnavailableError):  # then its lease runs out, and somebody asks again
+                result = await self._fail(claim, error)
+                self._conclude(result, asked=1, started=started)
+                return result.outcomes
+            return ()
+        finally:
+            self._lookups.release()
+        return (await self._work_off([claim], {claim.dispatch_id: translation})).outcomes
+
+    async def _may_ask(self) -> bool:
+        """Wait for a turn, but not for so long that the lease would run out before the answer is there."""
+        try:
+            async with asyncio.timeout(self._policy.lease.total_seconds() / 4):
+                await self._lookups.acquire()
+        except TimeoutError:
+            return False
+        if self._stopping.is_set():
+            self._lookups.release()
+            return False
+        return True
+
+    async def _work_off(
+        self, claims: Sequence[Claim], found: Mapping[int, Translation] = _NOTHING_FOUND
+    ) -> "_Processed":
+        """Apply what can be read; `found` says what the provider told of some, by their dispatch ids."""
         started = time.monotonic()
         result = _Processed()
         groups = [claims] if claims else []
         while groups:
             try:
-                done = await self._apply(groups[-1])
+                done = await self._apply(groups[-1], found)
             except StoreUnavailableError:
                 if self._stopping.is_set() or time.monotonic() - started > self._policy.lease.total_seconds():
                     break
@@ -221,28 +303,47 @@ class Dispatcher:
                 groups += [group[middle:], group[:middle]]
             else:
                 result = result.plus(done)
+        self._conclude(result, asked=len(claims) - len(result.unread), started=started)
+        return result
+
+    def _conclude(self, result: "_Processed", *, asked: int, started: float) -> None:
+        """Pass on what was committed, and report on as many claims as were `asked` for."""
         if result.events:
             self._publish(result.events)
+        if result.doubts:
+            self._mend(result.doubts)
         if result.linked:
             self._due.set()
+        if asked == 0 and result.unread:
+            return
         self._observe(
             ProcessingReport(
                 outcomes=result.outcomes,
                 events=result.events,
                 retried=result.retried,
-                lost=len(claims) - len(result.outcomes) - result.retried,
+                lost=asked - len(result.outcomes) - result.retried,
                 seconds=time.monotonic() - started,
             )
         )
-        return result.outcomes
 
-    async def _apply(self, claims: Sequence[Claim]) -> "_Processed | None":
+    async def _apply(self, claims: Sequence[Claim], found: Mapping[int, Translation]) -> "_Processed | None":
         """Apply a group of events together. None if one of them failed: halved, it will stand alone in the end."""
         try:
             if len(claims) == 1 and claims[0].attempt > self._policy.max_attempts:
                 return await self._bury(claims[0], "bug", "No attempt ever came back: it may kill its process.")
-            applied = await self._service.apply([(claim, self._translate(claim)) for claim in claims])
-            return _Processed(outcomes=applied.outcomes, events=applied.events, linked=bool(applied.linked))
+            read = [(claim, found.get(claim.dispatch_id) or self._translate(claim)) for claim in claims]
+            unread = [claim for claim, translation in read if self._has_to_ask(translation)]
+            readable = [one for one in read if not self._has_to_ask(one[1])]
+            if not readable:
+                return _Processed(unread=unread)
+            applied = await self._service.apply(readable)
+            return _Processed(
+                outcomes=applied.outcomes,
+                events=applied.events,
+                linked=bool(applied.linked),
+                doubts=applied.doubts,
+                unread=unread,
+            )
         except StoreUnavailableError:
             raise
         except Exception as error:
@@ -251,6 +352,9 @@ class Dispatcher:
     def _translate(self, claim: Claim) -> Translation:
         refused = self._scope.refuses(claim)
         return Translation(ignored=refused) if refused else self._translator.translate(claim.event)
+
+    def _has_to_ask(self, translation: Translation) -> bool:
+        return self._resolver is not None and translation.ignored == THIN
 
     async def _fail(self, claim: Claim, error: Exception) -> "_Processed":
         """One event cannot be applied: later, if that can help and attempts are left; else it is dead.
@@ -279,6 +383,9 @@ class _Processed:
     events: Sequence[BillingEvent] = ()
     retried: int = 0
     linked: bool = False
+    doubts: Sequence[Doubt] = ()
+    unread: Sequence[Claim] = ()
+    """What the provider has to be asked about first; still claimed."""
 
     def plus(self, other: "_Processed") -> "_Processed":
         return _Processed(
@@ -286,4 +393,6 @@ class _Processed:
             events=[*self.events, *other.events],
             retried=self.retried + other.retried,
             linked=self.linked or other.linked,
+            doubts=[*self.doubts, *other.doubts],
+            unread=[*self.unread, *other.unread],
         )

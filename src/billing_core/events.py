@@ -6,6 +6,7 @@ the numbered fact that follows from it.
 
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 import attrs
 
@@ -125,6 +126,10 @@ class Notice(Enum):
     OVERDUE = BillingEventType.INVOICE_OVERDUE
     UPCOMING = BillingEventType.INVOICE_UPCOMING
     USAGE_THRESHOLD_REACHED = BillingEventType.USAGE_THRESHOLD_REACHED
+
+
+THIN: Final = "thin"
+"""Why an event that names its object without showing it is not read: the provider has to be asked."""
 
 
 @attrs.frozen(kw_only=True)

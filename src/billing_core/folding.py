@@ -6,12 +6,13 @@ events in a batch changes which messages are made, never the state they end in.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Final, Generic, Protocol, TypeVar
 
 import attrs
 
 from billing_core.errors import FoldingError, TenantConflictError
-from billing_core.events import BillingEvent, Claim, Disposition, Effect, Outcome, Snapshot, Translation
+from billing_core.events import THIN, BillingEvent, Claim, Disposition, Effect, Outcome, Snapshot, Translation
 from billing_core.facts import (
     LINKED,
     Fact,
@@ -19,10 +20,13 @@ from billing_core.facts import (
     invoice_fact,
     notice_fact,
     rated_fact,
+    record_fact,
     subscription_fact,
 )
 from billing_core.model import (
+    DELETED,
     AccessPolicy,
+    CatalogueSnapshot,
     CustomerId,
     CustomerSnapshot,
     Doubt,
@@ -33,18 +37,22 @@ from billing_core.model import (
     Order,
     PriceId,
     Provenance,
+    RecordSnapshot,
     Sighting,
     SubscriptionId,
     SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantCustomer,
     TenantId,
+    TenantRecord,
     TenantSubscription,
     UsageRecord,
     billed_usage,
     compare,
     decide,
+    invoice_of,
     merge_metered_prices,
+    payment_object_id,
 )
 from billing_core.payloads import (
     SCHEMA_VERSION,
@@ -57,7 +65,12 @@ from billing_core.payloads import (
 )
 from billing_core.ports import Changes
 
-S = TypeVar("S", SubscriptionSnapshot, InvoiceSnapshot, CustomerSnapshot)
+S = TypeVar("S", SubscriptionSnapshot, InvoiceSnapshot, CustomerSnapshot, RecordSnapshot)
+Tracked = TenantSubscription | SubscriptionInvoice | TenantCustomer | TenantRecord
+"""An object of which events tell, and what its state rests on."""
+
+
+_NOBODY: Final[Mapping[str, TenantId]] = MappingProxyType({})
 
 
 class Evidence(Protocol):
@@ -143,11 +156,15 @@ class Ledger:
         evidence: Evidence,
         policy: AccessPolicy,
         now: datetime,
+        records: Iterable[TenantRecord] = (),
+        owners: Mapping[str, TenantId] = _NOBODY,
     ) -> None:
         self._customers = dict(customers)
         self._counters = dict(counters)
         self._subscriptions: dict[SubscriptionId, TenantSubscription] = {}
         self._invoices = {invoice.snapshot.invoice_id: invoice for invoice in invoices}
+        self._records = {record.snapshot.object_id: record for record in records}
+        self._owners = dict(owners)
         self._of_tenant: dict[TenantId, set[SubscriptionId]] = {}
         self._evidence = evidence
         self._policy = policy
@@ -155,6 +172,7 @@ class Ledger:
         self._changed_customers: set[CustomerId] = set()
         self._changed_subscriptions: set[SubscriptionId] = set()
         self._changed_invoices: set[InvoiceId] = set()
+        self._changed_records: set[str] = set()
         self._usage: dict[InvoiceId, tuple[UsageRecord, ...]] = {}
         self.events: list[BillingEvent] = []
         for subscription in subscriptions:
@@ -186,10 +204,12 @@ class Ledger:
             linked_here: this event is the one its customer's link was made from.
         """
         translation = work.translation
+        if translation.ignored == THIN:
+            return Outcome(claim=work.claim, disposition=Disposition.PARKED, reason=THIN)
         if translation.ignored is not None:
             return Outcome(claim=work.claim, disposition=Disposition.IGNORED, reason=translation.ignored)
         if translation.customer_id is None:
-            return Outcome(claim=work.claim, disposition=Disposition.IGNORED, reason="no_customer")
+            return self._fold_without_customer(work)
         tenant_id = self._customers[translation.customer_id].tenant_id or translation.tenant_hint
         if tenant_id is None:
             return Outcome(
@@ -198,10 +218,7 @@ class Ledger:
                 reason="unmapped_customer",
                 parked_on=translation.customer_id,
             )
-        contradiction = self._contradiction(tenant_id, translation)
-        if contradiction is not None:
-            return buried(work.claim, contradiction)
-        return self._apply(tenant_id, work, linked_here=linked_here)
+        return self._fold_for(tenant_id, work, linked_here=linked_here)
 
     def settle(self, tenant_id: TenantId, finding: Finding) -> None:
         """Put what was found in place of what was doubted."""
@@ -225,17 +242,61 @@ class Ledger:
             subscriptions=[self._subscriptions[id_] for id_ in sorted(self._changed_subscriptions)],
             invoices=[self._invoices[id_] for id_ in sorted(self._changed_invoices)],
             usage=self._usage,
+            records=[self._records[id_] for id_ in sorted(self._changed_records)],
             events=self.events,
         )
 
     # --- one event ----------------------------------------------------------------------------------------------
+
+    def _fold_without_customer(self, work: Work) -> Outcome:
+        """An event that names objects in place of their customer, or shows the catalogue, which is nobody's."""
+        about = work.translation.about
+        if not about:
+            return self._fold_catalogue(work)
+        owners = {id_: owner for id_ in about if (owner := self._owner(id_)) is not None}
+        if not owners:
+            return Outcome(
+                claim=work.claim,
+                disposition=Disposition.PARKED,
+                reason="unmapped_object",
+                parked_on=about[0],
+                waits_for=about,
+            )
+        if len(set(owners.values())) > 1:
+            return buried(work.claim, TenantConflictError(f"{', '.join(owners)} belong to different tenants"))
+        return self._fold_for(next(iter(owners.values())), work)
+
+    def _fold_catalogue(self, work: Work) -> Outcome:
+        shown = [seen for seen in work.translation.snapshots if isinstance(seen, CatalogueSnapshot)]
+        if not shown:
+            return Outcome(claim=work.claim, disposition=Disposition.IGNORED, reason="no_customer")
+        effect = _strongest(self._fold_record(None, seen, work).effect for seen in shown)
+        return Outcome(claim=work.claim, disposition=Disposition.APPLIED, effect=effect)
+
+    def _owner(self, id_: str) -> TenantId | None:
+        """Whose object this is, as stored or as folded here; nobody's whose tenant is not locked."""
+        if id_ in self._owners:
+            return self._owners[id_]
+        held = (
+            self._subscriptions.get(SubscriptionId(id_))
+            or self._invoices.get(InvoiceId(id_))
+            or self._records.get(id_)
+            or self._records.get(payment_object_id(id_))
+        )
+        return held.tenant_id if held is not None and held.tenant_id in self._counters else None
+
+    def _fold_for(self, tenant_id: TenantId, work: Work, *, linked_here: bool = False) -> Outcome:
+        contradiction = self._contradiction(tenant_id, work.translation)
+        if contradiction is not None:
+            return buried(work.claim, contradiction)
+        return self._apply(tenant_id, work, linked_here=linked_here)
 
     def _contradiction(self, tenant_id: TenantId, translation: Translation) -> TenantConflictError | None:
         """Why this cannot be said of the tenant: metadata moves no link, and an object never changes hands."""
         hint = translation.tenant_hint
         if hint is not None and hint != tenant_id:
             return TenantConflictError(
-                f"customer {translation.customer_id} is of {tenant_id!r}, the event names {hint!r}"
+                f"{translation.customer_id or translation.about[0]} is of {tenant_id!r}, the event names {hint!r}"
             )
         for snapshot in translation.snapshots:
             known = self._known(snapshot)
@@ -275,6 +336,8 @@ class Ledger:
                 return self._fold_invoice(tenant_id, snapshot, work)
             case CustomerSnapshot():
                 return self._fold_customer(snapshot, work)
+            case _:
+                return self._fold_record(tenant_id, snapshot, work)
 
     def _fold_subscription(self, tenant_id: TenantId, seen: SubscriptionSnapshot, work: Statement) -> _Folded:
         known = self._subscriptions.get(seen.subscription_id)
@@ -327,6 +390,23 @@ class Ledger:
         if after.snapshot == known.snapshot:
             return _Folded(standing.effect)
         return _Folded(Effect.CHANGED, customer_fact(known.snapshot, standing.snapshot))
+
+    def _fold_record(self, tenant_id: TenantId | None, seen: RecordSnapshot, work: Statement) -> _Folded:
+        known = self._records.get(seen.object_id)
+        before = known.snapshot if known else None
+        standing = self._judge(before, known.provenance if known else None, seen, work)
+        after = TenantRecord(
+            tenant_id=None if isinstance(seen, CatalogueSnapshot) else tenant_id,
+            snapshot=standing.snapshot,
+            provenance=standing.provenance,
+        )
+        if after == known:
+            return _Folded(standing.effect)
+        self._records[seen.object_id] = after
+        self._changed_records.add(seen.object_id)
+        if after.snapshot == before:
+            return _Folded(standing.effect)
+        return _Folded(Effect.CHANGED, record_fact(before, after.snapshot), invoice=self._invoice_of(after))
 
     def _judge(self, known: S | None, provenance: Provenance | None, seen: S, work: Statement) -> "_Standing[S]":
         """How the object stands once this event is counted in."""
@@ -426,12 +506,22 @@ class Ledger:
             return billed_usage(invoice, {})
         return billed_usage(invoice, subscription.metered_prices)
 
+    def _invoice_of(self, record: TenantRecord) -> InvoiceSnapshot | None:
+        """Our present view of the invoice that a record concerns."""
+        invoice_id = invoice_of(record.snapshot, self._find_record)
+        invoice = None if invoice_id is None else self._invoices.get(invoice_id)
+        return None if invoice is None or invoice.tenant_id != record.tenant_id else invoice.snapshot
+
+    def _find_record(self, object_id: str) -> RecordSnapshot | None:
+        held = self._records.get(object_id)
+        return None if held is None else held.snapshot
+
     def _keep(self, subscription: TenantSubscription) -> None:
         id_ = subscription.snapshot.subscription_id
         self._subscriptions[id_] = subscription
         self._of_tenant.setdefault(subscription.tenant_id, set()).add(id_)
 
-    def _known(self, snapshot: Snapshot) -> TenantSubscription | SubscriptionInvoice | TenantCustomer | None:
+    def _known(self, snapshot: Snapshot) -> Tracked | None:
         match snapshot:
             case SubscriptionSnapshot():
                 return self._subscriptions.get(snapshot.subscription_id)
@@ -439,6 +529,8 @@ class Ledger:
                 return self._invoices.get(snapshot.invoice_id)
             case CustomerSnapshot():
                 return self._customers.get(snapshot.customer_id)
+            case _:
+                return self._records.get(snapshot.object_id)
 
 
 def buried(claim: Claim, error: FoldingError) -> Outcome:
@@ -458,7 +550,7 @@ def doubt_of(held: TenantSubscription | SubscriptionInvoice | TenantCustomer) ->
             kind = "invoice"
         case CustomerSnapshot():
             kind = "customer"
-    incomplete = isinstance(seen, InvoiceSnapshot) and not seen.lines_complete
+    incomplete = isinstance(seen, InvoiceSnapshot) and not seen.lines_complete and seen.status != DELETED
     return Doubt(kind=kind, object_id=seen.object_id, basis=basis) if basis.ambiguous or incomplete else None
 
 

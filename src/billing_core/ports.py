@@ -13,12 +13,15 @@ import attrs
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent, Receipt, Translation
 from billing_core.model import (
     CustomerId,
+    Doubt,
+    DuplicateSubscriptions,
     EventId,
     InvoiceId,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
     TenantId,
+    TenantRecord,
     TenantState,
     TenantSubscription,
     UsageRecord,
@@ -49,7 +52,10 @@ class EventTranslator(Protocol):
     """Knows the provider's payloads, in every API version it ever had. Pure: same event, same translation."""
 
     def translate(self, event: ProviderEvent) -> Translation:
-        """What the event says. Never raises for what a payload holds: unreadable fields are absent and listed."""
+        """What the event says. Never raises for what a payload holds: unreadable fields are absent and listed.
+
+        An event that names its object without showing it is ignored as `THIN`: somebody has to ask what it is about.
+        """
         ...
 
     def translate_previous(self, event: ProviderEvent) -> Translation | None:
@@ -129,6 +135,17 @@ class EventStore(Protocol):
         """Give unprocessed claims back at once, uncounted: for an orderly shutdown. Lost ones are left alone."""
         ...
 
+    async def unpark(self) -> int:
+        """Make due what is parked on a customer or an object that has a tenant by now; how many events that were.
+
+        A unit of work does so for what it saves itself. What is parked while another one saves it is found here.
+        """
+        ...
+
+    async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
+        """Those of the keys that are stored, however far their events have been processed."""
+        ...
+
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when events may have become due, at the latest after `at_most`. A hint: it may return early."""
         ...
@@ -143,6 +160,7 @@ class Changes:
     invoices: Sequence[SubscriptionInvoice] = ()
     usage: Mapping[InvoiceId, Sequence[UsageRecord]] = attrs.field(factory=dict)
     """The whole billed usage of each invoice named."""
+    records: Sequence[TenantRecord] = ()
     events: Sequence[BillingEvent] = ()
     """Numbered upwards from each tenant's counter, without a gap."""
 
@@ -150,7 +168,8 @@ class Changes:
 class BillingTransaction(Protocol):
     """One unit of work. Everything it writes becomes visible together at its end, or not at all.
 
-    Call `hold`, then `lock_customers`, then `lock_tenants`, then read: one order for everybody, so nobody deadlocks.
+    Call `hold`, then `lock_customers`, then `lock_tenants`, then `lock_catalogue`, then read: one order for everybody,
+    so nobody deadlocks.
     """
 
     async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
@@ -167,6 +186,21 @@ class BillingTransaction(Protocol):
 
     async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
         """Each tenant's counter: its highest message number. Unknown ones start at 0. Locked until the end."""
+        ...
+
+    async def lock_catalogue(self) -> None:
+        """Keep prices and products, which no tenant's lock covers, to this unit of work until the end."""
+        ...
+
+    async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
+        """Whose subscriptions, invoices and records these are; ids of unknown objects are left out.
+
+        May be asked before the tenants are locked: an object never changes hands.
+        """
+        ...
+
+    async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
+        """The records with these object ids, whoever has them."""
         ...
 
     async def subscriptions(
@@ -186,12 +220,25 @@ class BillingTransaction(Protocol):
         ...
 
     async def save(self, changes: Changes) -> None:
-        """Write the changes and move the counters. Events of customers that got a tenant leave the car park."""
+        """Write the changes and move the counters.
+
+        Events of customers that got a tenant, and of objects that are saved, leave the car park.
+        Raises TenantConflictError when an object belongs to another tenant: nothing is written then.
+        """
         ...
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write what became of held claims."""
+        """Write what became of held claims. An event whose tenant became known meanwhile is due, not parked."""
         ...
+
+
+@attrs.frozen(kw_only=True)
+class CustomerLink:
+    """Whose customer somebody is, and how many events wait to know."""
+
+    customer_id: CustomerId
+    tenant_id: TenantId | None
+    waiting: int
 
 
 class BillingRepository(Protocol):
@@ -220,8 +267,28 @@ class BillingRepository(Protocol):
         """Billed usage, newest period first."""
         ...
 
+    async def records(self, tenant_id: TenantId, *, kinds: Collection[str] = (), limit: int) -> Sequence[TenantRecord]:
+        """Records of these kinds, of all kinds when none is named: latest observed first, then by descending id."""
+        ...
+
+    async def catalogue(self) -> Sequence[TenantRecord]:
+        """Prices and products, deleted ones too, by ascending id."""
+        ...
+
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """Messages numbered strictly above `after`, lowest first, without a gap."""
+        ...
+
+    async def doubtful(self, *, after: str, limit: int) -> Sequence[Doubt]:
+        """Objects marked as ambiguous, and invoices that lack lines; those with ids above `after`, by id."""
+        ...
+
+    async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
+        """What `billing_core.model.duplicate_subscriptions` finds among all subscriptions."""
+        ...
+
+    async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
+        """Customers with a tenant, or those without one; ids above `after`, by id."""
         ...
 
     async def sequence(self, tenant_id: TenantId) -> int:

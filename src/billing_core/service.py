@@ -16,9 +16,10 @@ from billing_core.events import (
     Snapshot,
     Translation,
 )
-from billing_core.folding import Finding, Ledger, S, Work, buried, doubt_of, needs_no_evidence
+from billing_core.folding import Finding, Ledger, S, Tracked, Work, buried, doubt_of, needs_no_evidence
 from billing_core.model import (
     AccessPolicy,
+    CatalogueSnapshot,
     CustomerId,
     CustomerSnapshot,
     Doubt,
@@ -28,14 +29,18 @@ from billing_core.model import (
     Order,
     PlanCatalog,
     Provenance,
+    RecordSnapshot,
     Sighting,
     SubscriptionId,
     SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantCustomer,
     TenantId,
+    TenantRecord,
     TenantSubscription,
     compare,
+    invoice_of,
+    leads_to,
     merge_metered_prices,
 )
 from billing_core.ports import BillingRepository, BillingTransaction, Changes, Clock, EventTranslator
@@ -128,7 +133,7 @@ class BillingService:
         """Put what the provider said when it was asked in place of what was doubted, unless that has changed since.
 
         The state keeps the stamp of the events it rests on, so that later ones outrank it as before.
-        Raises: StoreUnavailableError; FoldingError when the object cannot be read in our terms: nothing is written then.
+        Raises: StoreUnavailableError; FoldingError when the object cannot be read in our terms. Nothing is written.
         """
         seen = self._find_in_our_terms(found, doubt.object_id)
         if seen is None:
@@ -181,7 +186,7 @@ class BillingService:
                 return self._catalog.read_subscription(snapshot)
             case InvoiceSnapshot():
                 return self._catalog.read_invoice(snapshot)
-            case CustomerSnapshot():
+            case _:
                 return snapshot
 
     # --- loading, under locks -----------------------------------------------------------------------------------
@@ -201,18 +206,23 @@ class BillingService:
         self, transaction: BillingTransaction, work: Sequence[Work], customers: Mapping[CustomerId, TenantCustomer]
     ) -> Ledger:
         snapshots = [snapshot for one in work for snapshot in one.translation.snapshots]
-        counters = await transaction.lock_tenants(_tenants(customers, work))
+        owners = await self._find_owners(transaction, work)
+        counters = await transaction.lock_tenants(_tenants(customers, work) | set(owners.values()))
+        records = await self._load_records(transaction, snapshots)
         customers = await self._read_again(transaction, customers, snapshots)
         subscriptions = await transaction.subscriptions(
             tenants=counters.keys(),
             ids={seen.subscription_id for seen in snapshots if isinstance(seen, SubscriptionSnapshot)},
         )
         invoices = await transaction.invoices(
-            ids={seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)},
+            ids={seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)} | records.invoices,
             subscriptions=_newly_metered(snapshots, subscriptions),
         )
-        evidence = await self._gather_evidence(transaction, work, customers, subscriptions, invoices)
+        tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
+        evidence = await self._gather_evidence(transaction, work, tracked)
         return Ledger(
+            records=records.known,
+            owners=owners,
             customers=customers,
             counters=counters,
             subscriptions=subscriptions,
@@ -262,6 +272,27 @@ class BillingService:
             now=self._clock.now(),
         )
 
+    async def _find_owners(self, transaction: BillingTransaction, work: Sequence[Work]) -> Mapping[str, TenantId]:
+        """Whose the objects are that events name in place of a customer."""
+        named = {id_ for one in work if one.translation.customer_id is None for id_ in one.translation.about}
+        return await transaction.owners(named) if named else {}
+
+    async def _load_records(self, transaction: BillingTransaction, snapshots: Sequence[Snapshot]) -> "_Records":
+        """The records that events show, and those that lead from them to the invoices they concern: usually none."""
+        shown = {seen.object_id: seen for seen in snapshots if isinstance(seen, RecordSnapshot)}
+        if not shown:
+            return _Records()
+        if any(isinstance(seen, CatalogueSnapshot) for seen in shown.values()):
+            await transaction.lock_catalogue()
+        asked = {*shown, *(id_ for seen in shown.values() for id_ in leads_to(seen))}
+        known = [*await transaction.records(asked)]
+        further = {id_ for record in known for id_ in leads_to(record.snapshot)} - asked
+        if further:
+            known += await transaction.records(further)
+        found = {**{record.snapshot.object_id: record.snapshot for record in known}, **shown}
+        invoices = {invoice_of(seen, found.get) for seen in found.values()}
+        return _Records(known=known, invoices=frozenset(id_ for id_ in invoices if id_ is not None))
+
     async def _read_again(
         self,
         transaction: BillingTransaction,
@@ -280,14 +311,10 @@ class BillingService:
         self,
         transaction: BillingTransaction,
         work: Sequence[Work],
-        customers: Mapping[CustomerId, TenantCustomer],
-        subscriptions: Sequence[TenantSubscription],
-        invoices: Sequence[SubscriptionInvoice],
+        tracked: Iterable[Tracked],
     ) -> "_Evidence":
         """The events that share a second with one of the batch, read back from the store: usually none."""
         known: dict[str, tuple[Snapshot, Provenance]] = {}
-        tracked: list[TenantSubscription | SubscriptionInvoice | TenantCustomer]
-        tracked = [*subscriptions, *invoices, *customers.values()]
         for held in tracked:
             if held.snapshot is not None and held.provenance is not None:
                 known[held.snapshot.object_id] = (held.snapshot, held.provenance)
@@ -321,6 +348,14 @@ class BillingService:
             if snapshot.object_id == object_id:
                 return self._in_our_terms(snapshot)
         return None
+
+
+@attrs.frozen(kw_only=True)
+class _Records:
+    """The records that a batch concerns, and the invoices they concern."""
+
+    known: Sequence[TenantRecord] = ()
+    invoices: frozenset[InvoiceId] = frozenset()
 
 
 class _Evidence:

@@ -1,5 +1,6 @@
 """Tenants' state, history and outbox in process."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,21 +10,27 @@ import attrs
 
 from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, EventKey, Outcome, ProviderEvent
+from billing_core.folding import doubt_of
 from billing_core.model import (
+    CATALOGUE_KINDS,
     DELETED,
     CustomerId,
+    Doubt,
+    DuplicateSubscriptions,
     InvoiceId,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
     TenantId,
+    TenantRecord,
     TenantState,
     TenantSubscription,
     UsageRecord,
+    duplicate_subscriptions,
 )
 from billing_core.model.time import end_of
 from billing_core.numbering import numbers_by_tenant
-from billing_core.ports import Changes, Clock, OutboxEntry
+from billing_core.ports import Changes, Clock, CustomerLink, OutboxEntry
 from billing_memory.database import MemoryDatabase, Tables
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -73,10 +80,50 @@ class MemoryRepository:
         """Billed usage, newest period first."""
         return self._usage(tenant_id)[:limit]
 
+    async def records(self, tenant_id: TenantId, *, kinds: Collection[str] = (), limit: int) -> Sequence[TenantRecord]:
+        """Records of these kinds, latest first."""
+        mine = [
+            found
+            for found in self._database.tables.records.values()
+            if found.tenant_id == tenant_id and (not kinds or found.snapshot.kind in kinds)
+        ]
+        mine.sort(key=lambda found: (found.provenance.observed_at, found.snapshot.object_id), reverse=True)
+        return mine[:limit]
+
+    async def catalogue(self) -> Sequence[TenantRecord]:
+        """Prices and products by id."""
+        records = self._database.tables.records
+        return [records[id_] for id_ in sorted(records) if records[id_].snapshot.kind in CATALOGUE_KINDS]
+
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """Messages numbered above `after`, lowest first."""
         last = min(self._database.tables.counters.get(tenant_id, 0), after + limit)
         return [self._database.tables.messages[tenant_id, number] for number in range(after + 1, last + 1)]
+
+    async def doubtful(self, *, after: str, limit: int) -> Sequence[Doubt]:
+        """Objects whose state may be wrong, by id."""
+        tables = self._database.tables
+        held: list[TenantSubscription | SubscriptionInvoice | TenantCustomer]
+        held = [*tables.subscriptions.values(), *tables.invoices.values(), *tables.customers.values()]
+        found = [doubt for each in held if (doubt := doubt_of(each)) is not None and doubt.object_id > after]
+        return sorted(found, key=lambda doubt: doubt.object_id)[:limit]
+
+    async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
+        """Tenants with several live subscriptions of one plan."""
+        return duplicate_subscriptions(self._database.tables.subscriptions.values())
+
+    async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
+        """Customers with or without a tenant, by id."""
+        parked = Counter(
+            row.outcome.parked_on
+            for row in self._database.tables.dispatch.values()
+            if row.disposition is Disposition.PARKED and row.outcome
+        )
+        return [
+            CustomerLink(customer_id=each.customer_id, tenant_id=each.tenant_id, waiting=parked[each.customer_id])
+            for _, each in sorted(self._database.tables.customers.items())
+            if (each.tenant_id is not None) == linked and each.customer_id > after
+        ][:limit]
 
     async def sequence(self, tenant_id: TenantId) -> int:
         """The number of a tenant's last message."""
@@ -120,7 +167,7 @@ def _of_latest_periods(newest_first: Iterable[UsageRecord]) -> Iterable[UsageRec
 
 
 Key = TypeVar("Key")
-Owned = TypeVar("Owned", TenantSubscription, SubscriptionInvoice)
+Owned = TypeVar("Owned", TenantSubscription, SubscriptionInvoice, TenantRecord)
 
 
 class MemoryTransaction:
@@ -158,6 +205,17 @@ class MemoryTransaction:
         """Each tenant's counter."""
         return {tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids}
 
+    async def lock_catalogue(self) -> None:
+        """Nothing to do: there is one unit of work at a time."""
+
+    async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
+        """Whose subscriptions, invoices and records these are."""
+        return self._tables.owners(ids)
+
+    async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
+        """The records with these object ids."""
+        return [self._tables.records[id_] for id_ in sorted(set(ids)) if id_ in self._tables.records]
+
     async def subscriptions(
         self, *, tenants: Collection[TenantId], ids: Collection[SubscriptionId]
     ) -> Sequence[TenantSubscription]:
@@ -184,7 +242,7 @@ class MemoryTransaction:
         return [self._tables.dispatch[numbers[key]].event for key in keys if key in numbers]
 
     async def save(self, changes: Changes) -> None:
-        """Write the changes, move the counters, and let events of newly linked customers leave the car park."""
+        """Write the changes, move the counters, and let the events that waited for them leave the car park."""
         runs = numbers_by_tenant(changes.events)
         if any(self._tables.counters.get(tenant_id) != run.start - 1 for tenant_id, run in runs.items()):
             raise ValueError("messages must continue the counters of locked tenants")
@@ -192,13 +250,22 @@ class MemoryTransaction:
         self._tables.messages.update({(event.tenant_id, event.sequence): event for event in changes.events})
         for customer in changes.customers:
             self._save_customer(customer)
+        saved = [
+            *(each.snapshot.object_id for each in changes.subscriptions),
+            *(each.snapshot.object_id for each in changes.invoices),
+            *(each.named_as for each in changes.records),
+        ]
+        arrived = set(saved) - self._tables.owners(saved).keys()
         _put_owned(self._tables.subscriptions, {each.snapshot.subscription_id: each for each in changes.subscriptions})
         _put_owned(self._tables.invoices, {each.snapshot.invoice_id: each for each in changes.invoices})
+        _put_owned(self._tables.records, {each.snapshot.object_id: each for each in changes.records})
         for invoice_id, records in changes.usage.items():
             self._save_usage(invoice_id, records)
+        if arrived:
+            self._tables.unpark(self._now, on=arrived)
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write what became of held claims. An event parked on a customer that has a tenant by now is due again."""
+        """Write what became of held claims. An event that is parked on what has a tenant by now is due again."""
         for outcome in outcomes:
             row = self._tables.dispatch[outcome.claim.dispatch_id]
             if row.dispatch_id not in self._database.held or not row.held_by(outcome.claim):
@@ -212,7 +279,7 @@ class MemoryTransaction:
                 outcome=outcome,
             )
             if outcome.disposition is Disposition.PARKED and outcome.parked_on is not None:
-                self._unpark_if_linked(outcome.parked_on)
+                self._tables.unpark(self._now, on={outcome.parked_on, *outcome.waits_for})
 
     def _save_customer(self, customer: TenantCustomer) -> None:
         known = self._tables.customers.get(customer.customer_id)
@@ -221,25 +288,13 @@ class MemoryTransaction:
             raise TenantConflictError(f"{customer.customer_id} is linked to another tenant")
         self._tables.customers[customer.customer_id] = attrs.evolve(customer, tenant_id=customer.tenant_id or owner)
         if owner is None:
-            self._unpark_if_linked(customer.customer_id)
+            self._tables.unpark(self._now, on={customer.customer_id})
 
     def _save_usage(self, invoice_id: InvoiceId, records: Sequence[UsageRecord]) -> None:
         owners = {record.tenant_id for record in [*self._tables.usage.get(invoice_id, ()), *records]}
         if len(owners) > 1:
             raise TenantConflictError(f"the usage of {invoice_id} belongs to another tenant")
         self._tables.usage[invoice_id] = tuple(records)
-
-    def _unpark_if_linked(self, customer_id: CustomerId) -> None:
-        customer = self._tables.customers.get(customer_id)
-        if customer is None or customer.tenant_id is None:
-            return
-        parked = [
-            row
-            for row in self._tables.dispatch.values()
-            if row.disposition is Disposition.PARKED and row.outcome and row.outcome.parked_on == customer_id
-        ]
-        for row in parked:
-            self._tables.dispatch[row.dispatch_id] = attrs.evolve(row, disposition=Disposition.DUE, due_at=self._now)
 
 
 def _put_owned(table: MutableMapping[Key, Owned], rows: Mapping[Key, Owned]) -> None:

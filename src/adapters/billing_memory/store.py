@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import attrs
 
-from billing_core.events import Claim, Disposition, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.events import Claim, Disposition, EventKey, ProviderEvent, Receipt, ReceiptStatus
 from billing_core.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
 
@@ -77,6 +77,18 @@ class MemoryEventStore:
                 row = self._database.tables.dispatch[claim.dispatch_id]
                 if row.held_by(claim):
                     self._put(attrs.evolve(row, disposition=Disposition.DUE, due_at=now, attempt=row.attempt - 1))
+
+    async def unpark(self) -> int:
+        """Make due what is parked on something that has a tenant by now."""
+        async with self._database.writing:
+            count = self._database.tables.unpark(self._clock.now())
+        if count:
+            self._database.due.set()
+        return count
+
+    async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
+        """Those of the keys that are stored."""
+        return [key for key in keys if key in self._database.numbers]
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when something was stored, given back or unparked since the last `claim`."""

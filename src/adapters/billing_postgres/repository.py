@@ -10,8 +10,16 @@ from typing import Final, Literal
 import asyncpg
 
 from billing_core.events import BillingEvent
-from billing_core.model import SubscriptionInvoice, TenantId, TenantState, TenantSubscription, UsageRecord
-from billing_core.ports import OutboxEntry
+from billing_core.model import (
+    Doubt,
+    DuplicateSubscriptions,
+    SubscriptionInvoice,
+    TenantId,
+    TenantState,
+    TenantSubscription,
+    UsageRecord,
+)
+from billing_core.ports import CustomerLink, OutboxEntry
 from billing_postgres import queries, rows
 from billing_postgres.errors import UNAVAILABLE, translated
 from billing_postgres.pool import Connection, Database
@@ -19,6 +27,7 @@ from billing_postgres.transaction import PostgresTransaction
 
 _Isolation = Literal["read_committed", "repeatable_read"]
 _READ: Final = queries.load("read_state")
+_UPKEEP: Final = queries.load("read_upkeep")
 _OUTBOX: Final = queries.load("write_outbox")
 
 
@@ -75,6 +84,24 @@ class PostgresRepository:
         """Messages numbered above `after`, lowest first."""
         return list(map(rows.message_from_row, await self._read("list_messages", tenant_id, after, limit)))
 
+    async def doubtful(self, *, after: str, limit: int) -> Sequence[Doubt]:
+        """Objects whose state may be wrong, by id."""
+        return list(map(rows.doubt_from_row, await self._look("list_doubtful", after, limit)))
+
+    async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
+        """Tenants with several live subscriptions of one plan."""
+        return [
+            DuplicateSubscriptions(tenant_id=tenant_id, plan_code=plan_code, subscription_ids=tuple(subscription_ids))
+            for tenant_id, plan_code, subscription_ids in await self._look("list_duplicate_subscriptions")
+        ]
+
+    async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
+        """Customers with or without a tenant, by id."""
+        return [
+            CustomerLink(customer_id=customer_id, tenant_id=tenant_id, waiting=waiting)
+            for customer_id, tenant_id, waiting in await self._look("list_customers", linked, after, limit)
+        ]
+
     async def sequence(self, tenant_id: TenantId) -> int:
         """The number of a tenant's last message."""
         found = await self._read("get_sequence", tenant_id)
@@ -84,6 +111,12 @@ class PostgresRepository:
         async with self._database.acquire(self._readers) as connection:
             with translated(query):
                 return await connection.fetch(_READ[query], *arguments)
+
+    async def _look(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Across all tenants."""
+        async with self._database.acquire(self._readers) as connection:
+            with translated(query):
+                return await connection.fetch(_UPKEEP[query], *arguments)
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:

@@ -12,6 +12,7 @@ import asyncpg
 from billing_core.events import BillingEvent, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     CustomerSnapshot,
+    Doubt,
     InvoiceLine,
     InvoiceSnapshot,
     ItemSnapshot,
@@ -130,6 +131,15 @@ def row_from_outcome(outcome: Outcome) -> Row:
         outcome.tenant_id,
         outcome.sequence,
     )
+
+
+# --- doubts -----------------------------------------------------------------------------------------------------
+
+
+def doubt_from_row(row: asyncpg.Record) -> Doubt:
+    """An object whose state may be wrong."""
+    kind, object_id, observed_at, event_ids, ambiguous = row
+    return Doubt(kind=kind, object_id=object_id, basis=_provenance(observed_at, event_ids, ambiguous))
 
 
 # --- customers --------------------------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from typing import Final, Self
 import asyncpg
 
 from billing_core.errors import StoreUnavailableError
-from billing_core.events import Claim, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.events import Claim, EventKey, ProviderEvent, Receipt, ReceiptStatus
 from billing_postgres import queries
 from billing_postgres.doorbell import Doorbell
 from billing_postgres.errors import UNAVAILABLE, translated
 from billing_postgres.group_commit import Flusher
 from billing_postgres.pool import Database
-from billing_postgres.rows import event_from_row, storable
+from billing_postgres.rows import columns, event_from_row, storable
 
 _QUERIES: Final = queries.load("write_inbox")
 
@@ -110,6 +110,12 @@ class PostgresEventStore:
                 "release_events", [claim.dispatch_id for claim in claims], [claim.attempt for claim in claims]
             )
             self._doorbell.ring()
+
+    async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
+        """Those of the keys that are stored."""
+        arguments = columns([(key.event_id, key.livemode, key.account) for key in keys], 3)
+        found = {tuple(row) for row in await self._fetch("known_events", *arguments)}
+        return [key for key in keys if (key.event_id, key.livemode, key.account) in found]
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when something was recorded or given back here or elsewhere since the last `claim`."""

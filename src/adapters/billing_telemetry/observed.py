@@ -18,6 +18,7 @@ class ObservedEventStore:
         self.retry = inner.retry
         self.bury = inner.bury
         self.release = inner.release
+        self.known = inner.known
         self.wait = inner.wait
 
     async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:

@@ -13,6 +13,7 @@ from billing_core.model.identifiers import (
     SubscriptionId,
     TenantId,
 )
+from billing_core.model.invariants import DuplicateSubscriptions, duplicate_subscriptions
 from billing_core.model.invoice import DELETED, InvoiceLine, InvoiceSnapshot, SubscriptionInvoice
 from billing_core.model.money import Money
 from billing_core.model.ordering import Decision, Order, Provenance, Sighting, compare, decide
@@ -33,6 +34,9 @@ from billing_core.model.records import (
     RefundSnapshot,
     ScheduleSnapshot,
     TenantRecord,
+    invoice_of,
+    leads_to,
+    payment_object_id,
 )
 from billing_core.model.state import TenantState
 from billing_core.model.subscription import (
@@ -60,6 +64,7 @@ __all__ = [
     "DisputeSnapshot",
     "Doubt",
     "DoubtKind",
+    "DuplicateSubscriptions",
     "EntitlementsSnapshot",
     "EventId",
     "InvoiceId",
@@ -96,6 +101,10 @@ __all__ = [
     "billed_usage",
     "compare",
     "decide",
+    "duplicate_subscriptions",
     "from_timestamp",
+    "invoice_of",
+    "leads_to",
     "merge_metered_prices",
+    "payment_object_id",
 ]

@@ -77,6 +77,12 @@ SET status = 'due', due_at = now(), attempt = d.attempt - 1
 FROM unnest($1::bigint[], $2::int[]) AS c (event, attempt)
 WHERE d.event = c.event AND d.attempt = c.attempt AND d.status = 'leased';
 
+-- name: known_events
+-- Args: parallel arrays: $1 event id, $2 livemode, $3 account. Returns: those that are stored.
+SELECT event_id, livemode, account
+FROM stripe_events JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS k (event_id, livemode, account)
+    USING (event_id, livemode, account);
+
 -- name: announce_due
 -- Wakes the other processes. Empty payload: equal notices merge, and the table says what is due.
 NOTIFY billing_due;

@@ -1,0 +1,36 @@
+"""What should hold for every tenant and is not enforced, since the provider is the authority: checked and reported."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from billing_core.model.identifiers import SubscriptionId, TenantId
+from billing_core.model.subscription import TenantSubscription
+
+
+@attrs.frozen(kw_only=True)
+class DuplicateSubscriptions:
+    """A tenant that pays for one plan more than once."""
+
+    tenant_id: TenantId
+    plan_code: str
+    subscription_ids: tuple[SubscriptionId, ...]
+    """By id; at least two."""
+
+
+def duplicate_subscriptions(subscriptions: Iterable[TenantSubscription]) -> Sequence[DuplicateSubscriptions]:
+    """Tenants with several live subscriptions of one plan, by tenant and plan.
+
+    One whose first payment is still open is not live yet: people who try again leave such behind for a day.
+    """
+    live: defaultdict[tuple[TenantId, str], list[SubscriptionId]] = defaultdict(list)
+    for subscription in subscriptions:
+        seen = subscription.snapshot
+        if seen.plan_code is not None and not seen.ended and seen.status != "incomplete":
+            live[subscription.tenant_id, seen.plan_code].append(seen.subscription_id)
+    return [
+        DuplicateSubscriptions(tenant_id=tenant_id, plan_code=plan_code, subscription_ids=tuple(sorted(ids)))
+        for (tenant_id, plan_code), ids in sorted(live.items())
+        if len(ids) > 1
+    ]
