@@ -5,7 +5,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: ## install the locked dependencies and the project into .venv
@@ -51,6 +51,15 @@ test-stripe: setup ## run the tests that have stripe in their name or path
 lint: setup ## check style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+.PHONY: lint-stripe-fixtures
+lint-stripe-fixtures: setup ## check the Stripe events that the tests read
+	@$(BIN)/python -m billing_stripe.testing.fixtures lint
+
+.PHONY: stripe-fixtures
+stripe-fixtures: setup ## write the Stripe events that the tests read, and the page that lists their types
+	@$(BIN)/python -m billing_stripe.testing.fixtures write
+	@$(BIN)/python -m billing_stripe.events_reference
 
 .PHONY: types
 types: setup ## check types

@@ -37,10 +37,11 @@ def install_locked(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
+    """Check style, formatting and the fixtures."""
     install_locked(session)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("python", "-m", "billing_stripe.testing.fixtures", "lint")
 
 
 @nox.session
