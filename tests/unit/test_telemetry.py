@@ -10,11 +10,14 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from billing_core.auditing import AuditReport
 from billing_core.dispatch import ProcessingReport
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
-from billing_core.model import EventId
+from billing_core.mending import MendingReport
+from billing_core.model import Doubt, DuplicateSubscriptions, EventId, SubscriptionId
 from billing_core.publishing import PublishingReport
+from billing_core.testing.builders import ACME, provenance
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.store import MemoryEventStore
@@ -56,8 +59,7 @@ class TestMetrics:
                 outcomes=[outcome(Disposition.APPLIED, attempt=2)], events=(), retried=0, lost=0, seconds=1
             )
         )
-        with metrics.gateway_call("cancel_subscription", "pro"):
-            pass
+        metrics.gateway_called("cancel_subscription", "ok", 0.1, plan_code="pro")
         samples = {
             sample.name: set(sample.labels) for family in metrics.registry.collect() for sample in family.samples
         }
@@ -85,20 +87,49 @@ class TestMetrics:
         """Plan codes and reasons get a series each up to a bound; the rest share one."""
         metrics = Metrics()
         for number in range(500):
-            with metrics.gateway_call("fetch", f"plan-{number}"):
-                pass
+            metrics.gateway_called("fetch", "ok", 0.1, plan_code=f"plan-{number}")
         body, _ = metrics.render()
         lines = [line for line in body.decode().splitlines() if line.startswith("stripe_gateway_operations_total{")]
         assert len(lines) == 65
         assert any('plan_code="other"' in line and line.endswith(" 436.0") for line in lines)
 
-    def test_a_failed_gateway_call_counts_under_its_code(self) -> None:
-        """The error goes on to the caller; its code is the result."""
+    def test_a_gateway_call_is_counted_and_timed(self) -> None:
+        """By its operation and how it ended."""
         metrics = Metrics()
-        with pytest.raises(StoreUnavailableError), metrics.gateway_call("fetch"):
-            raise StoreUnavailableError
-        labels = {"operation": "fetch", "plan_code": "", "result": "store_unavailable"}
-        assert metrics.registry.get_sample_value("stripe_gateway_operations_total", labels) == 1
+        metrics.gateway_called("fetch", "gateway_unavailable", 40.0)
+        value = metrics.registry.get_sample_value
+        labels = {"operation": "fetch", "plan_code": "", "result": "gateway_unavailable"}
+        assert value("stripe_gateway_operations_total", labels) == 1
+        assert value("stripe_gateway_operation_duration_seconds_sum", {"operation": "fetch"}) == 40.0
+
+    def test_settled_doubts_are_counted_by_kind_and_result(self) -> None:
+        """What could not be mended counts under the code of its error."""
+        metrics = Metrics()
+        doubt = Doubt(kind="invoice", object_id="in_1", basis=provenance())
+        metrics.mended(MendingReport(doubt=doubt, result="mended", seconds=0.1))
+        metrics.mended(MendingReport(doubt=doubt, result="gateway_unavailable", error="away", seconds=40.0))
+        value = metrics.registry.get_sample_value
+        for result in ("mended", "gateway_unavailable"):
+            assert value("stripe_mended_objects_total", {"kind": "invoice", "result": result}) == 1
+
+    def test_duplicate_subscriptions_are_shown_until_they_are_gone(self) -> None:
+        """The gauge says what the last audit found."""
+        metrics = Metrics()
+        duplicate = DuplicateSubscriptions(
+            tenant_id=ACME, plan_code="pro", subscription_ids=(SubscriptionId("sub_1"), SubscriptionId("sub_2"))
+        )
+        for found in ((duplicate,), ()):
+            metrics.audited(AuditReport(duplicates=found))
+            assert metrics.registry.get_sample_value("billing_duplicate_subscriptions") == len(found)
+
+    @pytest.mark.parametrize("reason", ["livemode", "account"])
+    def test_events_of_another_mode_or_account_are_counted(self, reason: str) -> None:
+        """A webhook that was set up in the wrong place shows as a rising count, not as silence."""
+        metrics = Metrics()
+        ignored = outcome(Disposition.IGNORED, reason=reason)
+        metrics.processed(ProcessingReport(outcomes=[ignored], events=(), retried=0, lost=0, seconds=1))
+        labels = {"disposition": "ignored", "reason": reason}
+        assert metrics.registry.get_sample_value("stripe_dispatch_events_total", labels) == 1
 
     def test_retries_are_told_from_first_attempts(self) -> None:
         """Only attempts after the first count as retries, by how they ended."""

@@ -5,14 +5,14 @@ labelled one costs several times what counting does.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Generic, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from billing_core.auditing import AuditReport
 from billing_core.dispatch import ProcessingReport
-from billing_core.errors import BillingError
+from billing_core.mending import MendingReport
 from billing_core.publishing import PublishingReport
 
 STRIPE_EVENT_TYPES: Final = frozenset(
@@ -151,6 +151,15 @@ class Metrics:
         )
         self._plan_code = _Bounded(room=_MOST_LABEL_VALUES)
 
+        self._mended = _Labelled(
+            counter(
+                "stripe_mended_objects_total", "Objects in doubt that the provider was asked about.", "kind", "result"
+            )
+        )
+        self._duplicates = gauge(
+            "billing_duplicate_subscriptions", "Tenants with several live subscriptions of one plan, once per plan."
+        )
+
         self._pool_in_use = gauge("billing_database_connections_in_use", "Database connections in use.")
         self._pool_size = gauge("billing_database_connections_limit", "Database connections this process may open.")
 
@@ -235,22 +244,18 @@ class Metrics:
 
     # --- gateway and pool -------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def gateway_call(self, operation: str, plan_code: str = "") -> Iterator[None]:
-        """Count and time the block as one call to the provider; its result is `ok` or the code of the error."""
-        started = time.monotonic()
-        result = "ok"
-        try:
-            yield
-        except BillingError as exc:
-            result = exc.code
-            raise
-        except BaseException:
-            result = "failed"
-            raise
-        finally:
-            self._gateway_seconds(operation).observe(time.monotonic() - started)
-            self._gateway_calls(operation, self._plan_code(plan_code) if plan_code else "", result).inc()
+    def gateway_called(self, operation: str, result: str, seconds: float, *, plan_code: str = "") -> None:
+        """A call to the provider is over: `ok`, `missing`, `canceled`, or the code of the error."""
+        self._gateway_seconds(operation).observe(seconds)
+        self._gateway_calls(operation, self._plan_code(plan_code) if plan_code else "", result).inc()
+
+    def mended(self, report: MendingReport) -> None:
+        """Count one attempt to settle a doubt; for `Mender(observe=…)`."""
+        self._mended(report.doubt.kind, report.result).inc()
+
+    def audited(self, report: AuditReport) -> None:
+        """Show what an audit found; for `Auditor(observe=…)`."""
+        self._duplicates.set(len(report.duplicates))
 
     def watch_pool(self, *, in_use: Callable[[], float], limit: int) -> None:
         """Ask `in_use` for the number of busy database connections whenever the metrics are read."""

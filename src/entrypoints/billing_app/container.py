@@ -1,11 +1,15 @@
 """The composition root: the only module that names adapters, and the only place where objects are put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Final
 
 import asyncpg
 import attrs
+import stamina.instrumentation
+import structlog
 from dependency_injector import containers, providers
 
 from billing_app.embedded import resolve_servers
@@ -13,12 +17,15 @@ from billing_app.http.auth import JwtAuthenticator
 from billing_app.http.services import Probe, Services
 from billing_app.settings import PlanPrices, Settings
 from billing_app.worker import Worker
+from billing_core.auditing import Auditor, AuditReport
 from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.errors import ConfigurationError
 from billing_core.intake import Intake
-from billing_core.model import AccessPolicy, Plan, PlanCatalog, PriceId, TenantId
-from billing_core.ports import Clock, EventBus
+from billing_core.mending import Mender, MendingPolicy, MendingReport
+from billing_core.model import AccessPolicy, Doubt, Plan, PlanCatalog, PriceId, TenantId
+from billing_core.ports import Clock, EventBus, PaymentGateway
 from billing_core.publishing import Publisher, PublishPolicy
+from billing_core.resolving import EventResolver
 from billing_core.service import BillingService
 from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
@@ -27,11 +34,19 @@ from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
 from billing_postgres.store import PostgresEventStore
 from billing_redis.bus import RedisEventBus
+from billing_stripe.client import open_client
+from billing_stripe.gateway import StripeGateway
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.translate import StripeTranslator
 from billing_telemetry import logging
 from billing_telemetry.metrics import Metrics
 from billing_telemetry.observed import ObservedEventStore
+
+log = structlog.get_logger()
+
+_AUDIT_EVERY: Final = timedelta(minutes=1)
+_SHOWN: Final = 5
+"""Of many findings of one kind, how many are logged."""
 
 
 def _intake(
@@ -81,6 +96,68 @@ def _publish_policy(settings: Settings) -> PublishPolicy:
     return PublishPolicy(batch=settings.publish_batch, poll=settings.publish_poll)
 
 
+def _resolver(fetching: "Fetching", store: PostgresEventStore) -> EventResolver | None:
+    return None if fetching.gateway is None else EventResolver(gateway=fetching.gateway, store=store)
+
+
+def _mender(
+    fetching: "Fetching",
+    service: BillingService,
+    repository: PostgresRepository,
+    publisher: Publisher,
+    metrics: Metrics,
+) -> Mender | None:
+    if fetching.gateway is None:
+        return None
+    return Mender(
+        gateway=fetching.gateway,
+        service=service,
+        repository=repository,
+        policy=MendingPolicy(),
+        publish=publisher.offer,
+        observe=lambda report: _note_mending(report, metrics),
+    )
+
+
+def _note_mending(report: MendingReport, metrics: Metrics) -> None:
+    metrics.mended(report)
+    say = log.info if report.error is None else log.warning
+    say(
+        "object.asked_for",
+        kind=report.doubt.kind,
+        object_id=report.doubt.object_id,
+        result=report.result,
+        error=report.error,
+        seconds=round(report.seconds, 3),
+    )
+
+
+def _mend(mender: Mender | None) -> Callable[[Sequence[Doubt]], None]:
+    return _leave_the_marks if mender is None else mender.offer
+
+
+def _leave_the_marks(_doubts: Sequence[Doubt]) -> None:
+    """Nobody can be asked; a newer event ends what an older one left open."""
+
+
+def _auditor(repository: PostgresRepository, metrics: Metrics) -> Auditor:
+    return Auditor(repository=repository, every=_AUDIT_EVERY, observe=lambda report: _note_audit(report, metrics))
+
+
+def _note_audit(report: AuditReport, metrics: Metrics) -> None:
+    metrics.audited(report)
+    if report.duplicates:
+        shown = [f"{each.tenant_id}: {', '.join(each.subscription_ids)}" for each in report.duplicates[:_SHOWN]]
+        log.warning("audit.duplicate_subscriptions", count=len(report.duplicates), first=shown)
+
+
+@attrs.frozen(kw_only=True)
+class Fetching:
+    """The way to ask the provider, where there is one."""
+
+    gateway: PaymentGateway | None = None
+
+
 class Container(containers.DeclarativeContainer):
     """One process's objects. What has to be opened comes in ready; the rest is made here, without waiting."""
 
@@ -91,9 +168,10 @@ class Container(containers.DeclarativeContainer):
     bus: providers.Dependency[EventBus] = providers.Dependency()
     """A RedisEventBus, or a NullEventBus where the stream is switched off."""
     probes = providers.Dependency(instance_of=dict)
+    metrics = providers.Dependency(instance_of=Metrics)
+    fetching = providers.Dependency(instance_of=Fetching)
 
     clock = providers.Singleton(SystemClock)
-    metrics = providers.Singleton(Metrics)
     translator = providers.Singleton(StripeTranslator)
     policy = providers.Singleton(AccessPolicy, past_due_grace=settings.provided.past_due_grace)
     service = providers.Singleton(
@@ -112,6 +190,7 @@ class Container(containers.DeclarativeContainer):
         policy=providers.Singleton(_publish_policy, settings),
         observe=metrics.provided.published,
     )
+    mender = providers.Singleton(_mender, fetching, service, repository, publisher, metrics)
     dispatcher = providers.Singleton(
         Dispatcher,
         store=store,
@@ -121,8 +200,11 @@ class Container(containers.DeclarativeContainer):
         policy=providers.Singleton(_dispatch_policy, settings),
         publish=publisher.provided.offer,
         observe=metrics.provided.processed,
+        resolver=providers.Singleton(_resolver, fetching, store),
+        mend=providers.Singleton(_mend, mender),
     )
-    worker = providers.Singleton(Worker, dispatcher=dispatcher, publisher=publisher)
+    auditor = providers.Singleton(_auditor, repository, metrics)
+    worker = providers.Singleton(Worker, dispatcher=dispatcher, publisher=publisher, auditor=auditor, mender=mender)
     intake = providers.Singleton(_intake, settings, clock, store, dispatcher, metrics)
     services = providers.Singleton(
         Services,
@@ -183,6 +265,7 @@ async def open_container(settings: Settings, *, application_name: str) -> AsyncI
             bus = await stack.enter_async_context(_redis_bus(settings, urls.redis_url.reveal()))
             await bus.check()
             probes["bus"] = bus.ping
+        metrics = Metrics()
         container = Container(
             settings=settings,
             store=await stack.enter_async_context(store),
@@ -190,6 +273,8 @@ async def open_container(settings: Settings, *, application_name: str) -> AsyncI
             outbox=PostgresOutbox(database, writers),
             bus=bus,
             probes=probes,
+            metrics=metrics,
+            fetching=Fetching(gateway=await _open_gateway(stack, settings, metrics)),
         )
         container.check_dependencies()
         yield container
@@ -216,6 +301,41 @@ async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaR
         pending=tuple(migration.name for migration in status.pending),
         ahead=status.ahead,
     )
+
+
+async def _open_gateway(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> StripeGateway | None:
+    """The way to Stripe; None without a key, and where it is switched off."""
+    if settings.stripe_secret_key is None or not (settings.enable_billing and settings.stripe_fetch):
+        return None
+    # The client reports its attempts to our metrics; stamina's own hooks would log each of them beside.
+    stamina.instrumentation.set_on_retry_hooks([])
+    client = await stack.enter_async_context(
+        open_client(
+            secret_key=settings.stripe_secret_key.reveal(),
+            api_version=settings.stripe_api_version,
+            base_url=settings.stripe_api_base,
+            observe=lambda call: metrics.gateway_called(call.operation, call.result, call.seconds),
+        )
+    )
+    return StripeGateway(client)
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService, PostgresRepository]]:
+    """The service and its repository alone, for commands that look something up or put it right."""
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
+        await _prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        database = Database(url=urls.database_url.reveal(), application_name="billing-cli")
+        repository = PostgresRepository(database, await _open_pool(stack, database, 2))
+        service = BillingService(
+            repository=repository,
+            translator=StripeTranslator(),
+            catalog=_catalog(settings.stripe_product_price_map),
+            policy=AccessPolicy(past_due_grace=settings.past_due_grace),
+            clock=SystemClock(),
+        )
+        yield service, repository
 
 
 async def _prepare_schema(database_url: str, *, ours: bool) -> None:

@@ -221,6 +221,14 @@ class Settings:
         minimum=1,
         maximum=3600,
     )
+    stripe_fetch: bool = _setting(
+        _STRIPE,
+        "STRIPE_FETCH",
+        parsers.FLAG,
+        True,
+        "Ask Stripe where events leave something open: ties within a second, long invoices, events without an object. "
+        "When off, such state stays marked and such events wait.",
+    )
     stripe_api_base: str | None = _setting(
         _STRIPE,
         "STRIPE_API_BASE",

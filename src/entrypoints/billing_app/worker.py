@@ -8,20 +8,25 @@ from datetime import timedelta
 
 import attrs
 
+from billing_core.auditing import Auditor
 from billing_core.dispatch import Dispatcher
+from billing_core.mending import Mender
 from billing_core.publishing import Publisher
 
 
 @attrs.frozen(kw_only=True)
 class Worker:
-    """A dispatcher and the publisher of what it commits."""
+    """A dispatcher, the publisher of what it commits, and those who look after what is committed."""
 
     dispatcher: Dispatcher
     publisher: Publisher
+    auditor: Auditor
+    mender: Mender | None
+    """None where the provider cannot be asked."""
 
     @asynccontextmanager
     async def running(self, *, concurrency: int, patience: timedelta) -> AsyncIterator["asyncio.Future[None]"]:
-        """Run both loops for the length of the block; yields a future that fails should a loop end by an error.
+        """Run all loops for the length of the block; yields a future that fails should a loop end by an error.
 
         Args:
             concurrency: batches of due events that are worked on at a time.
@@ -30,12 +35,23 @@ class Worker:
         """
         dispatching = asyncio.create_task(self.dispatcher.run(concurrency=concurrency), name="dispatcher")
         publishing = asyncio.create_task(self.publisher.run(), name="publisher")
-        failure = _first_failure(dispatching, publishing)
+        looking_after = {
+            asyncio.create_task(carer.run(), name=type(carer).__name__.lower()): carer
+            for carer in (self.auditor, self.mender)
+            if carer is not None
+        }
+        failure = _first_failure(dispatching, publishing, *looking_after)
         try:
             yield failure
         finally:
             self.dispatcher.stop()
+            for carer in looking_after.values():
+                carer.stop()
             await _finish(dispatching, patience)
+            for task in looking_after:
+                # What the provider has not answered by now is asked for again by whoever sweeps next.
+                task.cancel()
+                await _finish(task, patience)
             # Only now: the last batch has handed its messages over.
             self.publisher.stop()
             await _finish(publishing, patience)

@@ -179,7 +179,7 @@ def _billing(*arguments: str) -> list[str]:
 def environment_of(urls: ServerUrls, credentials: Credentials, port: int) -> dict[str, str]:
     """Settings of the demo only: what the user has set for a real deployment must not mix with them.
 
-    Waits are short, so that a killed process costs seconds. The Stripe API is out of reach on purpose.
+    Waits are short, so that a killed process costs seconds. The Stripe API is out of reach on purpose, and not asked.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     return {
@@ -191,6 +191,7 @@ def environment_of(urls: ServerUrls, credentials: Credentials, port: int) -> dic
         "STRIPE_WEBHOOK_SECRET": credentials.webhook.reveal(),
         "STRIPE_PRODUCT_PRICE_MAP": price_map(),
         "STRIPE_API_BASE": _UNREACHABLE,
+        "STRIPE_FETCH": "false",
         "BILLING_JWT_SECRET": credentials.jwt.reveal(),
         "BILLING_DEMO_TICKET_SECRET": credentials.ticket.reveal(),
         "BILLING_HOST": HOST,
