@@ -17,11 +17,19 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from billing_app.demo.folder import removed_afterwards
 from billing_app.free_port import free_port
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(240)]
 
 _ACCEPTED = re.compile(r'^stripe_webhook_events_total\{.*result="accepted".*\} (\S+)$', re.MULTILINE)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """A folder for one test's demos that leaves nothing behind, wherever the servers keep their files."""
+    with removed_afterwards(tmp_path / "demo", unless=False):
+        yield tmp_path / "demo"
 
 
 class Demo:
@@ -89,6 +97,15 @@ class Demo:
             self._listener.join()
         return self._outcome
 
+    def summary(self) -> dict[str, Any]:
+        """What it reports at the end of a run that went well or found differences; fails when there is no report."""
+        status, output = self.end()
+        if status not in (0, 1) or not output:
+            pytest.fail(f"the demo ended with status {status}: {self.lines}")
+        found: dict[str, Any] = json.loads(output)
+        assert (status == 0) == (found["differences"] == 0)
+        return found
+
     def _listen(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as said:
@@ -137,35 +154,33 @@ def family_of(pid: int) -> set[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("options", [[], ["--shuffle", "--duplicates", "0.3"]], ids=["as Stripe delivers", "shuffled"])
-def test_every_tenant_ends_in_the_truth(tmp_path: Path, options: list[str]) -> None:
+def test_every_tenant_ends_in_the_truth(data_dir: Path, options: list[str]) -> None:
     """All events arrive and are applied, and state, history and streams are what they must be."""
-    with running(tmp_path / "demo", "--events", "800", "--json", "--seed", "1", *options) as demo:
-        status, output = demo.end()
-    summary: dict[str, Any] = json.loads(output)
-    assert (status, summary["differences"], summary["first_differences"]) == (0, 0, [])
+    with running(data_dir, "--events", "800", "--json", "--seed", "1", *options) as demo:
+        summary = demo.summary()
+    assert (summary["differences"], summary["first_differences"]) == (0, [])
     assert (summary["events"], summary["accepted"], summary["applied"]) == (800, 800, 800)
     assert summary["duplicates"] == summary["posted"] - 800 > 0
     assert summary["messages"] > 300
 
 
 @pytest.mark.faults
-def test_a_server_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
+def test_a_server_killed_in_the_middle_costs_nothing(data_dir: Path) -> None:
     """SIGKILL while webhooks come in: it is started again, and in the end nothing is missing and nothing is double."""
-    with running(tmp_path / "demo", "--events", "1500", "--json", "--seed", "2") as demo:
+    with running(data_dir, "--events", "1500", "--json", "--seed", "2") as demo:
         demo.base_url()
         demo.wait_until_accepted(300)
         os.kill(demo.server_pid(), signal.SIGKILL)
-        status, output = demo.end()
-    summary = json.loads(output)
-    assert (status, summary["differences"], summary["first_differences"]) == (0, 0, [])
+        summary = demo.summary()
+    assert (summary["differences"], summary["first_differences"]) == (0, [])
     assert summary["restarts"] == 1
     assert summary["accepted"] + summary["duplicates"] >= 1500
 
 
 @pytest.mark.faults
-def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_no_process(data_dir: Path) -> None:
     """An endless run stops cleanly on an interrupt: status 0, and every process it started is gone when it ends."""
-    with running(tmp_path / "demo", "--rate", "200") as demo:
+    with running(data_dir, "--rate", "200") as demo:
         demo.base_url()
         demo.wait_until_accepted(50)
         family = family_of(demo.pid)
@@ -177,9 +192,8 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_a_killed_demo_takes_everything_with_it(tmp_path: Path) -> None:
+def test_a_killed_demo_takes_everything_with_it(data_dir: Path) -> None:
     """Nothing outlives a demo that could not say goodbye, and the next one works in the same folder."""
-    data_dir = tmp_path / "demo"
     with running(data_dir, "--rate", "200") as demo:
         demo.base_url()
         demo.wait_until_accepted(50)
@@ -193,9 +207,8 @@ def test_a_killed_demo_takes_everything_with_it(tmp_path: Path) -> None:
     assert status == 0
 
 
-def test_a_second_demo_beside_a_running_one_says_so(tmp_path: Path) -> None:
+def test_a_second_demo_beside_a_running_one_says_so(data_dir: Path) -> None:
     """One folder is for one demo: the second ends at once with status 2 and names the first; the first goes on."""
-    data_dir = tmp_path / "demo"
     with running(data_dir, "--rate", "50") as first:
         first.base_url()
         with running(data_dir) as second:
@@ -204,9 +217,8 @@ def test_a_second_demo_beside_a_running_one_says_so(tmp_path: Path) -> None:
         first.wait_until_accepted(20)
 
 
-def test_a_taken_port_and_a_used_seed_are_told(tmp_path: Path) -> None:
+def test_a_taken_port_and_a_used_seed_are_told(data_dir: Path) -> None:
     """A port that somebody has is replaced and the new one named; a seed that the folder knows is refused."""
-    data_dir = tmp_path / "demo"
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -220,9 +232,9 @@ def test_a_taken_port_and_a_used_seed_are_told(tmp_path: Path) -> None:
         second.wait_for("already holds a run with seed s")
 
 
-def test_the_printed_link_and_curl_line_work(tmp_path: Path) -> None:
+def test_the_printed_link_and_curl_line_work(data_dir: Path) -> None:
     """What the demo prints can be used as it is: the link opens a page, the command's token opens the stream."""
-    with running(tmp_path / "demo", "--rate", "100") as demo:
+    with running(data_dir, "--rate", "100") as demo:
         link = demo.wait_for(r"live page of \S+: (http\S+)")[1]
         with urlopen(link) as page:
             assert page.status == 200
