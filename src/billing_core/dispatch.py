@@ -34,6 +34,8 @@ class DispatchPolicy:
     backoff_base: timedelta = timedelta(seconds=30)
     backoff_cap: timedelta = timedelta(minutes=10)
     poll: timedelta = timedelta(seconds=1)
+    car_park_poll: timedelta = timedelta(seconds=10)
+    """How often to look for parked events that need not wait any more; nearly all leave without being looked for."""
     lookups: int = 8
     """Events that the provider is asked about at a time."""
     handoff_limit: int = 2048
@@ -155,6 +157,7 @@ class Dispatcher:
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_handed(tasks))
+            tasks.create_task(self._watch_car_park())
             for _ in range(concurrency):
                 tasks.create_task(self._run_due(tasks))
         await self._give_back()
@@ -212,6 +215,15 @@ class Dispatcher:
         if apart:
             await self._hand_back(apart)
         return together
+
+    async def _watch_car_park(self) -> None:
+        """Now and then look for events that were parked while what they wait for was being saved."""
+        while not self._stopping.is_set():
+            with contextlib.suppress(StoreUnavailableError):
+                if await self._store.unpark():
+                    self._due.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._policy.car_park_poll.total_seconds())
 
     async def _pause(self) -> None:
         """Wait for a poll's time: a store that is away can neither be asked nor say when it is back."""

@@ -6,7 +6,18 @@ import attrs
 
 from billing_core.events import BillingEventType as Type
 from billing_core.events import Notice
-from billing_core.model import CustomerSnapshot, InvoiceSnapshot, Money, SubscriptionSnapshot
+from billing_core.model import (
+    ChargeSnapshot,
+    CreditNoteSnapshot,
+    CustomerSnapshot,
+    DisputeSnapshot,
+    EntitlementsSnapshot,
+    InvoiceSnapshot,
+    Money,
+    RecordSnapshot,
+    RefundSnapshot,
+    SubscriptionSnapshot,
+)
 
 
 @attrs.frozen
@@ -140,6 +151,65 @@ def customer_fact(before: CustomerSnapshot | None, after: CustomerSnapshot) -> F
     if after.deleted and not (before and before.deleted):
         return Fact(Type.CUSTOMER_DELETED, "The billing account was deleted at the payment provider.")
     return None
+
+
+def record_fact(before: RecordSnapshot | None, after: RecordSnapshot) -> Fact | None:
+    """What the tenant should hear of a record's change; None where it learns nothing new.
+
+    A refund is told once, by its charge: the refund's own events say the same, except when it falls through.
+    """
+    match after:
+        case ChargeSnapshot():
+            return _charge_fact(before if isinstance(before, ChargeSnapshot) else None, after)
+        case RefundSnapshot():
+            return _refund_fact(before if isinstance(before, RefundSnapshot) else None, after)
+        case DisputeSnapshot():
+            return _dispute_fact(before if isinstance(before, DisputeSnapshot) else None, after)
+        case CreditNoteSnapshot():
+            return _credit_note_fact(before if isinstance(before, CreditNoteSnapshot) else None, after)
+        case EntitlementsSnapshot():
+            known = before.features if isinstance(before, EntitlementsSnapshot) else ()
+            return None if known == after.features else Fact(Type.ENTITLEMENTS_UPDATED, _features(after))
+        case _:
+            return None
+
+
+def _charge_fact(before: ChargeSnapshot | None, after: ChargeSnapshot) -> Fact | None:
+    if after.amount_refunded <= (before.amount_refunded if before else 0):
+        return None
+    given, paid = _amount(after.amount_refunded, after.currency), _amount(after.amount, after.currency)
+    return Fact(Type.INVOICE_REFUNDED, f"{given} of {paid} was refunded.")
+
+
+def _refund_fact(before: RefundSnapshot | None, after: RefundSnapshot) -> Fact | None:
+    if not after.fell_through or (before is not None and before.fell_through):
+        return None
+    return Fact(Type.INVOICE_REFUNDED, f"The refund of {_amount(after.amount, after.currency)} did not go through.")
+
+
+def _dispute_fact(before: DisputeSnapshot | None, after: DisputeSnapshot) -> Fact | None:
+    amount = _amount(after.amount, after.currency)
+    if after.closed and (before is None or before.status != after.status):
+        return Fact(Type.INVOICE_DISPUTE_CLOSED, f"The dispute over {amount} was closed: {after.status}.")
+    return Fact(Type.INVOICE_DISPUTED, f"A payment of {amount} is disputed.") if before is None else None
+
+
+def _credit_note_fact(before: CreditNoteSnapshot | None, after: CreditNoteSnapshot) -> Fact | None:
+    amount = _amount(after.amount, after.currency)
+    if after.voided:
+        told = before is not None and before.voided
+        return None if told else Fact(Type.INVOICE_CREDITED, f"The credit note over {amount} was voided.")
+    if before is not None and before.amount == after.amount:
+        return None
+    return Fact(Type.INVOICE_CREDITED, f"{amount} was credited.")
+
+
+def _features(seen: EntitlementsSnapshot) -> str:
+    return f"Included features: {', '.join(seen.features)}." if seen.features else "No features are included any more."
+
+
+def _amount(amount: int, currency: str) -> str:
+    return str(Money(amount=amount, currency=currency))
 
 
 LINKED = Fact(Type.CUSTOMER_LINKED, "The billing account was connected.")

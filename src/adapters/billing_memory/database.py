@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import ChainMap
-from collections.abc import MutableMapping
+from collections.abc import Collection, Iterable, MutableMapping
 from datetime import datetime
 
 import attrs
@@ -15,8 +15,10 @@ from billing_core.model import (
     SubscriptionInvoice,
     TenantCustomer,
     TenantId,
+    TenantRecord,
     TenantSubscription,
     UsageRecord,
+    payment_object_id,
 )
 
 
@@ -61,6 +63,7 @@ class Tables:
     subscriptions: MutableMapping[SubscriptionId, TenantSubscription] = attrs.field(factory=dict)
     invoices: MutableMapping[InvoiceId, SubscriptionInvoice] = attrs.field(factory=dict)
     usage: MutableMapping[InvoiceId, tuple[UsageRecord, ...]] = attrs.field(factory=dict)
+    records: MutableMapping[str, TenantRecord] = attrs.field(factory=dict)
     messages: MutableMapping[MessageKey, BillingEvent] = attrs.field(factory=dict)
 
     def over(self, stored: "Tables") -> "Tables":
@@ -72,6 +75,7 @@ class Tables:
             subscriptions=ChainMap(self.subscriptions, stored.subscriptions),
             invoices=ChainMap(self.invoices, stored.invoices),
             usage=ChainMap(self.usage, stored.usage),
+            records=ChainMap(self.records, stored.records),
             messages=ChainMap(self.messages, stored.messages),
         )
 
@@ -83,7 +87,41 @@ class Tables:
         self.subscriptions.update(written.subscriptions)
         self.invoices.update(written.invoices)
         self.usage.update(written.usage)
+        self.records.update(written.records)
         self.messages.update(written.messages)
+
+    def owners(self, ids: Iterable[str]) -> dict[str, TenantId]:
+        """Whose subscriptions, invoices and records these are."""
+        found: dict[str, TenantId] = {}
+        for id_ in ids:
+            known = (
+                self.subscriptions.get(SubscriptionId(id_))
+                or self.invoices.get(InvoiceId(id_))
+                or self.records.get(id_)
+                or self.records.get(payment_object_id(id_))
+            )
+            if known is not None and known.tenant_id is not None:
+                found[id_] = known.tenant_id
+        return found
+
+    def unpark(self, now: datetime, *, on: Collection[str] | None = None) -> int:
+        """Make due what is parked on something that has a tenant, `on` any of these ids; how many events that were."""
+        ready = [
+            row
+            for row in self.dispatch.values()
+            if row.disposition is Disposition.PARKED and row.outcome is not None and self._tenant_known(row.outcome, on)
+        ]
+        for row in ready:
+            self.dispatch[row.dispatch_id] = attrs.evolve(row, disposition=Disposition.DUE, due_at=now)
+        return len(ready)
+
+    def _tenant_known(self, parked: Outcome, on: Collection[str] | None) -> bool:
+        if parked.waits_for:
+            return bool(self.owners(id_ for id_ in parked.waits_for if on is None or id_ in on))
+        if parked.parked_on is None or (on is not None and parked.parked_on not in on):
+            return False
+        customer = self.customers.get(CustomerId(parked.parked_on))
+        return customer is not None and customer.tenant_id is not None
 
 
 class MemoryDatabase:

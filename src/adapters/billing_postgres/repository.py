@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final, Literal
 
 import asyncpg
@@ -15,6 +16,7 @@ from billing_core.model import (
     DuplicateSubscriptions,
     SubscriptionInvoice,
     TenantId,
+    TenantRecord,
     TenantState,
     TenantSubscription,
     UsageRecord,
@@ -26,7 +28,7 @@ from billing_postgres.pool import Connection, Database
 from billing_postgres.transaction import PostgresTransaction
 
 _Isolation = Literal["read_committed", "repeatable_read"]
-_READ: Final = queries.load("read_state")
+_READ: Final = MappingProxyType({**queries.load("read_state"), **queries.load("records")})
 _UPKEEP: Final = queries.load("read_upkeep")
 _OUTBOX: Final = queries.load("write_outbox")
 
@@ -79,6 +81,14 @@ class PostgresRepository:
     async def usage(self, tenant_id: TenantId, *, limit: int) -> Sequence[UsageRecord]:
         """Billed usage, newest period first."""
         return list(map(rows.usage_from_row, await self._read("list_usage", tenant_id, limit)))
+
+    async def records(self, tenant_id: TenantId, *, kinds: Collection[str] = (), limit: int) -> Sequence[TenantRecord]:
+        """Records of these kinds, latest first."""
+        return list(map(rows.record_from_row, await self._read("list_records", tenant_id, list(kinds), limit)))
+
+    async def catalogue(self) -> Sequence[TenantRecord]:
+        """Prices and products by id."""
+        return list(map(rows.record_from_row, await self._read("list_catalogue")))
 
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """Messages numbered above `after`, lowest first."""

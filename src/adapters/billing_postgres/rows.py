@@ -21,11 +21,13 @@ from billing_core.model import (
     SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantCustomer,
+    TenantRecord,
     TenantSubscription,
     UsageRecord,
 )
 from billing_core.model.time import end_of, start_of
 from billing_core.ports import OutboxEntry
+from billing_core.records import record_from_json, record_to_json
 
 try:  # the `speed` extra
     import orjson
@@ -462,4 +464,34 @@ def row_from_usage(record: UsageRecord) -> Row:
         record.currency,
         start_of(record.period),
         end_of(record.period),
+    )
+
+
+# --- records ----------------------------------------------------------------------------------------------------
+
+
+def record_from_row(row: asyncpg.Record) -> TenantRecord:
+    """A fact beside subscription and invoice."""
+    kind, tenant_id, data, observed_at, event_ids, ambiguous = row
+    return TenantRecord(
+        tenant_id=tenant_id,
+        snapshot=record_from_json(kind, data),
+        provenance=_provenance(observed_at, event_ids, ambiguous),
+    )
+
+
+def row_from_record(record: TenantRecord) -> Row:
+    """The arguments of `save_records` for one record."""
+    seen, basis = record.snapshot, record.provenance
+    return (
+        seen.object_id,
+        record.named_as,
+        seen.kind,
+        record.tenant_id,
+        getattr(seen, "invoice_id", None),
+        getattr(seen, "payment_id", None),
+        record_to_json(seen),
+        basis.observed_at,
+        _SEPARATOR.join(basis.event_ids),
+        basis.ambiguous,
     )

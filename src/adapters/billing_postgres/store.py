@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final, Self
 
 import asyncpg
@@ -19,7 +20,7 @@ from billing_postgres.group_commit import Flusher
 from billing_postgres.pool import Database
 from billing_postgres.rows import columns, event_from_row, storable
 
-_QUERIES: Final = queries.load("write_inbox")
+_QUERIES: Final = MappingProxyType({**queries.load("write_inbox"), **queries.load("records")})
 
 Arrival = tuple[ProviderEvent, timedelta | None]
 """An event to record, and the lease if it is claimed at once."""
@@ -116,6 +117,10 @@ class PostgresEventStore:
         arguments = columns([(key.event_id, key.livemode, key.account) for key in keys], 3)
         found = {tuple(row) for row in await self._fetch("known_events", *arguments)}
         return [key for key in keys if (key.event_id, key.livemode, key.account) in found]
+
+    async def unpark(self) -> int:
+        """Make due what is parked on something that has a tenant by now, and tell the other processes."""
+        return len(await self._fetch("unpark_events"))
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when something was recorded or given back here or elsewhere since the last `claim`."""

@@ -17,6 +17,7 @@ from billing_core.model import (
     SubscriptionInvoice,
     TenantCustomer,
     TenantId,
+    TenantRecord,
     TenantSubscription,
     UsageRecord,
 )
@@ -26,7 +27,9 @@ from billing_postgres import queries, rows
 from billing_postgres.errors import translated
 from billing_postgres.pool import Connection
 
-_QUERIES: Final[Mapping[str, str]] = MappingProxyType({**queries.load("write_state"), **queries.load("read_state")})
+_QUERIES: Final[Mapping[str, str]] = MappingProxyType(
+    {**queries.load("write_state"), **queries.load("read_state"), **queries.load("records")}
+)
 
 
 class PostgresTransaction:
@@ -77,6 +80,18 @@ class PostgresTransaction:
             rows.invoice_from_row(row) for row in await self._fetch("find_invoices", list(ids), list(subscriptions))
         ]
 
+    async def lock_catalogue(self) -> None:
+        """Keep prices and products to this unit of work until the end."""
+        await self._fetch("lock_catalogue")
+
+    async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
+        """Whose subscriptions, invoices and records these are."""
+        return {row["object_id"]: row["tenant_id"] for row in await self._fetch("find_owners", list(ids))}
+
+    async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
+        """The records with these object ids."""
+        return [rows.record_from_row(row) for row in await self._fetch("find_records", list(ids))]
+
     async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
         """The stored ones of these events whose bodies are still kept."""
         arguments = rows.columns([(key.event_id, key.livemode, key.account) for key in keys], 3)
@@ -92,6 +107,8 @@ class PostgresTransaction:
             await self._save_invoices(changes.invoices)
         if changes.usage:
             await self._save_usage(changes.usage)
+        if changes.records:
+            await self._save_records(changes.records)
         if changes.events:
             await self._save_messages(changes)
 
@@ -101,6 +118,9 @@ class PostgresTransaction:
         settled = await self._fetch("settle_events", *arguments)
         if len(settled) != len(outcomes):
             raise ValueError("only held claims can be settled, and each once")
+        waits = [(outcome.claim.dispatch_id, id_) for outcome in outcomes for id_ in outcome.waits_for]
+        if waits:
+            await self._fetch("wait_for_objects", *rows.columns(waits, 2))
 
     async def _save_customers(self, customers: Sequence[TenantCustomer]) -> None:
         latest = {customer.customer_id: customer for customer in customers}
@@ -124,6 +144,11 @@ class PostgresTransaction:
         saved = await self._fetch("save_usage", list(usage), *rows.columns(records, 10))
         if len(saved) != len(records):
             _demand_all({row[0] for row in records}, saved)
+
+    async def _save_records(self, records: Sequence[TenantRecord]) -> None:
+        latest = {each.snapshot.object_id: each for each in records}
+        saved = await self._fetch("save_records", *rows.columns(map(rows.row_from_record, latest.values()), 10))
+        _demand_all(latest, saved)
 
     async def _save_messages(self, changes: Changes) -> None:
         runs = numbers_by_tenant(changes.events)

@@ -18,6 +18,7 @@ class ObservedEventStore:
         self.retry = inner.retry
         self.bury = inner.bury
         self.release = inner.release
+        self.unpark = inner.unpark
         self.known = inner.known
         self.wait = inner.wait
 

@@ -5,7 +5,7 @@ and absolute: what an event says replaces what was known, nothing is ever added 
 is given back of it afterwards.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final, get_args
 
@@ -13,6 +13,11 @@ import attrs
 
 from billing_core.model.identifiers import CustomerId, InvoiceId, PriceId, SubscriptionId, TenantId
 from billing_core.model.ordering import Provenance
+
+
+def payment_object_id(payment_id: str) -> str:
+    """What a payment that the provider calls `payment_id` is kept under."""
+    return f"payment:{payment_id}"
 
 
 @attrs.frozen(kw_only=True)
@@ -30,8 +35,8 @@ class PaymentSnapshot:
 
     @property
     def object_id(self) -> str:
-        """The provider's id of the object: prefixed by kind, so unique over all kinds."""
-        return self.payment_id
+        """An id of our own: a payment may be named by its charge, which is an object beside it."""
+        return payment_object_id(self.payment_id)
 
     @property
     def precedence(self) -> int:
@@ -265,8 +270,8 @@ class PriceSnapshot:
 
     @property
     def object_id(self) -> str:
-        """The provider's id of the object: prefixed by kind, so unique over all kinds."""
-        return self.price_id
+        """An id of our own: merchants choose ids of prices and products themselves, one may be like another."""
+        return f"price:{self.price_id}"
 
     @property
     def precedence(self) -> int:
@@ -292,8 +297,8 @@ class ProductSnapshot:
 
     @property
     def object_id(self) -> str:
-        """The provider's id of the object: chosen by whoever made it."""
-        return self.product_id
+        """An id of our own: merchants choose ids of prices and products themselves, one may be like another."""
+        return f"product:{self.product_id}"
 
     @property
     def precedence(self) -> int:
@@ -334,3 +339,38 @@ class TenantRecord:
     tenant_id: TenantId | None
     snapshot: RecordSnapshot
     provenance: Provenance
+
+    @property
+    def named_as(self) -> str:
+        """The id by which other objects' events name it."""
+        seen = self.snapshot
+        return seen.payment_id if isinstance(seen, PaymentSnapshot) else seen.object_id
+
+
+def leads_to(snapshot: RecordSnapshot) -> tuple[str, ...]:
+    """Object ids of the records that may say which invoice this one concerns."""
+    match snapshot:
+        case ChargeSnapshot() | RefundSnapshot() | DisputeSnapshot():
+            named = [id_ for id_ in (snapshot.payment_id, snapshot.charge_id) if id_ is not None]
+            charges = () if snapshot.charge_id is None else (snapshot.charge_id,)
+            return (*map(payment_object_id, named), *charges)
+        case _:
+            return ()
+
+
+def invoice_of(snapshot: RecordSnapshot, find: Callable[[str], RecordSnapshot | None]) -> InvoiceId | None:
+    """The invoice a record concerns, if the record itself or what it leads to names one.
+
+    Args:
+        snapshot: the record.
+        find: looks up what is known under an object id.
+    """
+    match snapshot:
+        case PaymentSnapshot() | CreditNoteSnapshot():
+            return snapshot.invoice_id
+        case ChargeSnapshot() if snapshot.invoice_id is not None:
+            return snapshot.invoice_id
+    linked = [found for id_ in leads_to(snapshot) if (found := find(id_)) is not None]
+    linked += [found for each in linked for id_ in leads_to(each) if (found := find(id_)) is not None]
+    named = (each.invoice_id for each in linked if isinstance(each, PaymentSnapshot | ChargeSnapshot))
+    return next((invoice_id for invoice_id in named if invoice_id is not None), None)

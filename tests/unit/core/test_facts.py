@@ -7,8 +7,31 @@ import pytest
 from tests.unit.core.conftest import AT, MONTH, customer, invoice, item, subscription
 
 from billing_core.events import BillingEventType, Notice
-from billing_core.facts import LINKED, customer_fact, invoice_fact, notice_fact, rated_fact, subscription_fact
-from billing_core.model import DELETED, Period
+from billing_core.facts import (
+    LINKED,
+    customer_fact,
+    invoice_fact,
+    notice_fact,
+    rated_fact,
+    record_fact,
+    subscription_fact,
+)
+from billing_core.model import (
+    DELETED,
+    ChargeSnapshot,
+    CreditNoteSnapshot,
+    CustomerId,
+    DisputeSnapshot,
+    EntitlementsSnapshot,
+    InvoiceId,
+    PaymentSnapshot,
+    Period,
+    PriceId,
+    PriceSnapshot,
+    RecordSnapshot,
+    RefundSnapshot,
+    ScheduleSnapshot,
+)
 
 NEXT_MONTH = Period(start=MONTH.end, end=MONTH.end + timedelta(days=30))
 
@@ -156,6 +179,88 @@ def test_of_a_customer_only_its_end_is_told() -> None:
         assert fact.event_type is BillingEventType.CUSTOMER_DELETED
 
 
+def charge(amount_refunded: int = 0) -> ChargeSnapshot:
+    """A charge of $19.00 of which something was given back."""
+    return ChargeSnapshot(charge_id="ch_1", amount=1900, amount_refunded=amount_refunded, currency="usd")
+
+
+def refund(status: str) -> RefundSnapshot:
+    """A refund of $5.00."""
+    return RefundSnapshot(refund_id="re_1", amount=500, currency="usd", status=status)
+
+
+def dispute(status: str) -> DisputeSnapshot:
+    """A dispute over $19.00."""
+    return DisputeSnapshot(dispute_id="dp_1", amount=1900, currency="usd", status=status)
+
+
+def credit_note(status: str = "issued", amount: int = 700) -> CreditNoteSnapshot:
+    """A credit note over $7.00, unless told otherwise."""
+    return CreditNoteSnapshot(
+        credit_note_id="cn_1", invoice_id=InvoiceId("in_1"), amount=amount, currency="usd", status=status
+    )
+
+
+def entitlements(*features: str) -> EntitlementsSnapshot:
+    """What Alice may use."""
+    return EntitlementsSnapshot(customer_id=CustomerId("cus_alice"), features=features)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "event_type", "summary"),
+    [
+        (None, charge(500), "invoice.refunded", "5.00 USD of 19.00 USD was refunded."),
+        (charge(500), charge(1900), "invoice.refunded", "19.00 USD of 19.00 USD was refunded."),
+        (refund("pending"), refund("failed"), "invoice.refunded", "The refund of 5.00 USD did not go through."),
+        (None, dispute("needs_response"), "invoice.disputed", "A payment of 19.00 USD is disputed."),
+        (None, dispute("won"), "invoice.dispute_closed", "The dispute over 19.00 USD was closed: won."),
+        (
+            dispute("under_review"),
+            dispute("lost"),
+            "invoice.dispute_closed",
+            "The dispute over 19.00 USD was closed: lost.",
+        ),
+        (None, credit_note(), "invoice.credited", "7.00 USD was credited."),
+        (credit_note(), credit_note(amount=900), "invoice.credited", "9.00 USD was credited."),
+        (credit_note(), credit_note("void"), "invoice.credited", "The credit note over 7.00 USD was voided."),
+        (None, entitlements("sso", "api"), "entitlements.updated", "Included features: api, sso."),
+        (entitlements("sso"), entitlements(), "entitlements.updated", "No features are included any more."),
+    ],
+)
+def test_a_record_s_change_has_one_name(
+    before: RecordSnapshot | None, after: RecordSnapshot, event_type: str, summary: str
+) -> None:
+    """Amounts are those of the record itself, whatever was known before."""
+    fact = record_fact(before, after)
+    assert fact is not None
+    assert (fact.event_type.value, fact.summary) == (event_type, summary)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, charge()),
+        (charge(500), charge(400)),
+        (None, refund("succeeded")),
+        (refund("failed"), refund("canceled")),
+        (dispute("needs_response"), dispute("under_review")),
+        (credit_note("void"), credit_note("void", amount=900)),
+        (None, entitlements()),
+        (
+            None,
+            PaymentSnapshot(
+                payment_id="pi_1", invoice_id=InvoiceId("in_1"), amount_paid=1900, currency="usd", status="paid"
+            ),
+        ),
+        (None, ScheduleSnapshot(schedule_id="sub_sched_1", status="active")),
+        (None, PriceSnapshot(price_id=PriceId("price_pro"))),
+    ],
+)
+def test_what_a_tenant_learns_nothing_from_is_not_told(before: RecordSnapshot | None, after: RecordSnapshot) -> None:
+    """A refund is told by its charge, a payment by its invoice, a coming change by the subscription it changes."""
+    assert record_fact(before, after) is None
+
+
 @pytest.mark.parametrize("notice", list(Notice))
 def test_every_notice_has_its_sentence(notice: Notice) -> None:
     """Under the type it stands for."""
@@ -192,4 +297,6 @@ def test_every_type_is_told_by_something() -> None:
     stages += [invoice(attempt_count=1), invoice(due_at=AT)]
     told |= {fact.event_type for a in [None, *stages] for b in stages if (fact := invoice_fact(a, b)) is not None}
     told.add(BillingEventType.CUSTOMER_DELETED)
+    records = (charge(500), dispute("needs_response"), dispute("lost"), credit_note(), entitlements("sso"))
+    told |= {fact.event_type for record in records if (fact := record_fact(None, record)) is not None}
     assert told == set(BillingEventType)

@@ -80,49 +80,65 @@ WITH seen AS (
 SELECT saved.customer_id FROM saved LEFT JOIN wake ON true;
 
 -- name: save_subscriptions
+-- What waited for one of them leaves the car park.
 -- Args: parallel arrays, one entry per subscription: $1 subscription id, $2 tenant id, $3 customer id, $4 status,
 --   $5 ended, $6 plan code, $7 price id, $8 seat count, $9 currency, $10 cancel_at_period_end, $11 cancel_at,
 --   $12 canceled_at, $13 ended_at, $14 trial_ends_at, $15 collection_paused, $16 collection_method, $17 period start,
 --   $18 period end, $19 metered prices, $20 observed_at, $21 event ids (joined by U+001F), $22 ambiguous.
 -- Returns: the subscriptions saved; one that is missing belongs to another tenant.
-INSERT INTO tenant_subscriptions AS known
-    (subscription_id, tenant_id, customer_id, status, ended, plan_code, price_id, seat_count, currency,
-     cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused, collection_method,
-     current_period_start, current_period_end, metered_prices, observed_at, event_ids, ambiguous)
-SELECT subscription_id, tenant_id, customer_id, status, ended, plan_code, price_id, seat_count, currency,
-       cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused, collection_method,
-       period_start, period_end, metered_prices::jsonb, observed_at, string_to_array(event_ids, E'\x1f'), ambiguous
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[], $8::bigint[],
-            $9::text[], $10::boolean[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
-            $14::timestamptz[], $15::boolean[], $16::text[], $17::timestamptz[], $18::timestamptz[], $19::text[],
-            $20::timestamptz[], $21::text[], $22::boolean[])
-    AS t (subscription_id, tenant_id, customer_id, status, ended, plan_code, price_id, seat_count, currency,
-          cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused,
-          collection_method, period_start, period_end, metered_prices, observed_at, event_ids, ambiguous)
-ON CONFLICT (subscription_id) DO UPDATE SET
-    customer_id = excluded.customer_id,
-    status = excluded.status,
-    ended = excluded.ended,
-    plan_code = excluded.plan_code,
-    price_id = excluded.price_id,
-    seat_count = excluded.seat_count,
-    currency = excluded.currency,
-    cancel_at_period_end = excluded.cancel_at_period_end,
-    cancel_at = excluded.cancel_at,
-    canceled_at = excluded.canceled_at,
-    ended_at = excluded.ended_at,
-    trial_ends_at = excluded.trial_ends_at,
-    collection_paused = excluded.collection_paused,
-    collection_method = excluded.collection_method,
-    current_period_start = excluded.current_period_start,
-    current_period_end = excluded.current_period_end,
-    metered_prices = excluded.metered_prices,
-    observed_at = excluded.observed_at,
-    event_ids = excluded.event_ids,
-    ambiguous = excluded.ambiguous,
-    updated_at = now()
-WHERE known.tenant_id = excluded.tenant_id
-RETURNING subscription_id;
+WITH saved AS (
+    INSERT INTO tenant_subscriptions AS known
+        (subscription_id, tenant_id, customer_id, status, ended, plan_code, price_id, seat_count, currency,
+         cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused, collection_method,
+         current_period_start, current_period_end, metered_prices, observed_at, event_ids, ambiguous)
+    SELECT subscription_id, tenant_id, customer_id, status, ended, plan_code, price_id, seat_count, currency,
+           cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused, collection_method,
+           period_start, period_end, metered_prices::jsonb, observed_at, string_to_array(event_ids, E'\x1f'), ambiguous
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[], $8::bigint[],
+                $9::text[], $10::boolean[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
+                $14::timestamptz[], $15::boolean[], $16::text[], $17::timestamptz[], $18::timestamptz[], $19::text[],
+                $20::timestamptz[], $21::text[], $22::boolean[])
+        AS t (subscription_id, tenant_id, customer_id, status, ended, plan_code, price_id, seat_count, currency,
+              cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_ends_at, collection_paused,
+              collection_method, period_start, period_end, metered_prices, observed_at, event_ids, ambiguous)
+    ON CONFLICT (subscription_id) DO UPDATE SET
+        customer_id = excluded.customer_id,
+        status = excluded.status,
+        ended = excluded.ended,
+        plan_code = excluded.plan_code,
+        price_id = excluded.price_id,
+        seat_count = excluded.seat_count,
+        currency = excluded.currency,
+        cancel_at_period_end = excluded.cancel_at_period_end,
+        cancel_at = excluded.cancel_at,
+        canceled_at = excluded.canceled_at,
+        ended_at = excluded.ended_at,
+        trial_ends_at = excluded.trial_ends_at,
+        collection_paused = excluded.collection_paused,
+        collection_method = excluded.collection_method,
+        current_period_start = excluded.current_period_start,
+        current_period_end = excluded.current_period_end,
+        metered_prices = excluded.metered_prices,
+        observed_at = excluded.observed_at,
+        event_ids = excluded.event_ids,
+        ambiguous = excluded.ambiguous,
+        updated_at = now()
+    WHERE known.tenant_id = excluded.tenant_id
+    RETURNING subscription_id
+), ready AS (
+    SELECT DISTINCT w.event FROM stripe_event_waits AS w JOIN saved ON w.object_id = saved.subscription_id
+), gone AS (
+    DELETE FROM stripe_event_waits AS w USING ready WHERE w.event = ready.event
+), unparked AS (
+    UPDATE stripe_event_dispatch AS d
+    SET status = 'due', due_at = now()
+    FROM ready
+    WHERE d.event = ready.event AND d.status = 'parked'
+    RETURNING d.event
+), wake AS (
+    SELECT pg_notify('billing_due', '') FROM unparked LIMIT 1
+)
+SELECT saved.subscription_id FROM saved LEFT JOIN wake ON true;
 
 -- name: save_items
 -- Replaces the items of subscriptions that were just saved; rows that stay the same are not touched.
@@ -157,56 +173,72 @@ ON CONFLICT (subscription_id, item_id) DO UPDATE SET
 WHERE known IS DISTINCT FROM excluded;
 
 -- name: save_invoices
+-- What waited for one of them leaves the car park.
 -- Args: parallel arrays: $1 invoice id, $2 tenant id, $3 subscription id, $4 customer id, $5 number, $6 status,
 --   $7 currency, $8 amount_due, $9 amount_paid, $10 amount_remaining, $11 total, $12 tax, $13 billing_reason,
 --   $14 collection_method, $15 hosted_invoice_url, $16 period start, $17 period end, $18 due_at, $19 paid_at,
 --   $20 attempt_count, $21 next_payment_attempt_at, $22 lines (JSON), $23 lines_complete, $24 observed_at,
 --   $25 event ids (joined by U+001F), $26 ambiguous.
 -- Returns: the invoices saved; one that is missing belongs to another tenant.
-INSERT INTO subscription_invoices AS known
-    (invoice_id, tenant_id, subscription_id, customer_id, number, status, currency, amount_due, amount_paid,
-     amount_remaining, total, tax, billing_reason, collection_method, hosted_invoice_url, period_start, period_end,
-     due_at, paid_at, attempt_count, next_payment_attempt_at, lines, lines_complete, observed_at, event_ids, ambiguous)
-SELECT invoice_id, tenant_id, subscription_id, customer_id, number, status, currency, amount_due, amount_paid,
-       amount_remaining, total, tax, billing_reason, collection_method, hosted_invoice_url, period_start, period_end,
-       due_at, paid_at, attempt_count, next_payment_attempt_at, lines::jsonb, lines_complete, observed_at,
-       string_to_array(event_ids, E'\x1f'), ambiguous
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-            $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
-            $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::bigint[],
-            $21::timestamptz[], $22::text[], $23::boolean[], $24::timestamptz[], $25::text[], $26::boolean[])
-    AS t (invoice_id, tenant_id, subscription_id, customer_id, number, status, currency, amount_due, amount_paid,
-          amount_remaining, total, tax, billing_reason, collection_method, hosted_invoice_url, period_start,
-          period_end, due_at, paid_at, attempt_count, next_payment_attempt_at, lines, lines_complete, observed_at,
-          event_ids, ambiguous)
-ON CONFLICT (invoice_id) DO UPDATE SET
-    subscription_id = excluded.subscription_id,
-    customer_id = excluded.customer_id,
-    number = excluded.number,
-    status = excluded.status,
-    currency = excluded.currency,
-    amount_due = excluded.amount_due,
-    amount_paid = excluded.amount_paid,
-    amount_remaining = excluded.amount_remaining,
-    total = excluded.total,
-    tax = excluded.tax,
-    billing_reason = excluded.billing_reason,
-    collection_method = excluded.collection_method,
-    hosted_invoice_url = excluded.hosted_invoice_url,
-    period_start = excluded.period_start,
-    period_end = excluded.period_end,
-    due_at = excluded.due_at,
-    paid_at = excluded.paid_at,
-    attempt_count = excluded.attempt_count,
-    next_payment_attempt_at = excluded.next_payment_attempt_at,
-    lines = excluded.lines,
-    lines_complete = excluded.lines_complete,
-    observed_at = excluded.observed_at,
-    event_ids = excluded.event_ids,
-    ambiguous = excluded.ambiguous,
-    updated_at = now()
-WHERE known.tenant_id = excluded.tenant_id
-RETURNING invoice_id;
+WITH saved AS (
+    INSERT INTO subscription_invoices AS known
+        (invoice_id, tenant_id, subscription_id, customer_id, number, status, currency, amount_due, amount_paid,
+         amount_remaining, total, tax, billing_reason, collection_method, hosted_invoice_url, period_start, period_end,
+         due_at, paid_at, attempt_count, next_payment_attempt_at, lines, lines_complete, observed_at, event_ids, ambiguous)
+    SELECT invoice_id, tenant_id, subscription_id, customer_id, number, status, currency, amount_due, amount_paid,
+           amount_remaining, total, tax, billing_reason, collection_method, hosted_invoice_url, period_start, period_end,
+           due_at, paid_at, attempt_count, next_payment_attempt_at, lines::jsonb, lines_complete, observed_at,
+           string_to_array(event_ids, E'\x1f'), ambiguous
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+                $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
+                $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::bigint[],
+                $21::timestamptz[], $22::text[], $23::boolean[], $24::timestamptz[], $25::text[], $26::boolean[])
+        AS t (invoice_id, tenant_id, subscription_id, customer_id, number, status, currency, amount_due, amount_paid,
+              amount_remaining, total, tax, billing_reason, collection_method, hosted_invoice_url, period_start,
+              period_end, due_at, paid_at, attempt_count, next_payment_attempt_at, lines, lines_complete, observed_at,
+              event_ids, ambiguous)
+    ON CONFLICT (invoice_id) DO UPDATE SET
+        subscription_id = excluded.subscription_id,
+        customer_id = excluded.customer_id,
+        number = excluded.number,
+        status = excluded.status,
+        currency = excluded.currency,
+        amount_due = excluded.amount_due,
+        amount_paid = excluded.amount_paid,
+        amount_remaining = excluded.amount_remaining,
+        total = excluded.total,
+        tax = excluded.tax,
+        billing_reason = excluded.billing_reason,
+        collection_method = excluded.collection_method,
+        hosted_invoice_url = excluded.hosted_invoice_url,
+        period_start = excluded.period_start,
+        period_end = excluded.period_end,
+        due_at = excluded.due_at,
+        paid_at = excluded.paid_at,
+        attempt_count = excluded.attempt_count,
+        next_payment_attempt_at = excluded.next_payment_attempt_at,
+        lines = excluded.lines,
+        lines_complete = excluded.lines_complete,
+        observed_at = excluded.observed_at,
+        event_ids = excluded.event_ids,
+        ambiguous = excluded.ambiguous,
+        updated_at = now()
+    WHERE known.tenant_id = excluded.tenant_id
+    RETURNING invoice_id
+), ready AS (
+    SELECT DISTINCT w.event FROM stripe_event_waits AS w JOIN saved ON w.object_id = saved.invoice_id
+), gone AS (
+    DELETE FROM stripe_event_waits AS w USING ready WHERE w.event = ready.event
+), unparked AS (
+    UPDATE stripe_event_dispatch AS d
+    SET status = 'due', due_at = now()
+    FROM ready
+    WHERE d.event = ready.event AND d.status = 'parked'
+    RETURNING d.event
+), wake AS (
+    SELECT pg_notify('billing_due', '') FROM unparked LIMIT 1
+)
+SELECT saved.invoice_id FROM saved LEFT JOIN wake ON true;
 
 -- name: save_usage
 -- Replaces the billed usage of invoices.
