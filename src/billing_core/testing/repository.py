@@ -701,11 +701,11 @@ class BillingRepositoryContract:
 
         async def lock(shift: int) -> int:
             async with repository.transaction() as transaction:
-                ids = [CustomerId(f"cus_{(number + shift) % 5}") for number in range(5)]
+                ids = [CustomerId(f"cus_{(number + 20 * shift) % 200}") for number in range(200)]
                 found = await transaction.lock_customers(ids)
                 counters = await transaction.lock_tenants([TenantId(each) for each in ids])
                 assert set(found) == set(ids)
                 assert set(counters.values()) == {0}
                 return len(found)
 
-        assert await asyncio.gather(*(lock(shift) for shift in range(10))) == [5] * 10
+        assert await asyncio.gather(*(lock(shift) for shift in range(10))) == [200] * 10

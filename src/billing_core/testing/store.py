@@ -108,9 +108,14 @@ class EventStoreContract:
         for number in range(4):
             await store.record(provider_event(f"evt_{number}"))
             await elapse(TICK)
+        claims = await store.claim(limit=4, lease=LONG)
+        assert [claim.event.event_id for claim in claims] == ["evt_0", "evt_1", "evt_2", "evt_3"]
+        for wait, claim in zip((4, 1, 3, 2), claims, strict=True):
+            await store.retry(claim, after=wait * LEASE / 4, reason="unexpected", error="boom")
+        await elapse(LEASE)
         first = await store.claim(limit=3, lease=LONG)
         second = await store.claim(limit=3, lease=LONG)
-        assert [claim.event.event_id for claim in [*first, *second]] == [f"evt_{number}" for number in range(4)]
+        assert [claim.event.event_id for claim in [*first, *second]] == ["evt_1", "evt_3", "evt_2", "evt_0"]
 
     async def test_a_retry_is_due_when_its_wait_is_over(self, store: EventStore, elapse: Elapse) -> None:
         """Not a moment before; and it is the next attempt."""
