@@ -6,7 +6,7 @@ the numbered fact that follows from it.
 
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -44,6 +44,8 @@ class ProviderEvent:
     """The raw bytes whose signature was verified."""
     secret_slot: int = 0
     """Index of the webhook secret that matched: shows when an old secret can be retired."""
+    content: Any = attrs.field(default=None, eq=False, repr=False)
+    """The body as parsed at intake, while it is in the memory of the process that took it in; None elsewhere."""
 
     @property
     def event_id(self) -> EventId:

@@ -3,7 +3,7 @@
 Adapters satisfy a port by shape. All methods may be called concurrently.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -335,7 +335,7 @@ class EventBus(Protocol):
         """Messages of the log numbered strictly above `after`, lowest first; () when the log does not have them."""
         ...
 
-    def follow(self) -> AsyncIterator[Sequence[BillingEvent]]:
+    def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
         """Messages of all tenants as they are appended. Ends never; raises EventBusUnavailableError.
 
         The first batch is empty: it comes when the follower listens, and from then on it misses nothing.

@@ -108,6 +108,7 @@ def _read_envelope(body: bytes, received_at: datetime, slot: int) -> ProviderEve
         received_at=received_at,
         body=body,
         secret_slot=slot,
+        content=envelope,
     )
 
 

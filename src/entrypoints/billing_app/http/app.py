@@ -1,6 +1,5 @@
 """The web application: which route leads where, and how failures are told."""
 
-from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
 
@@ -55,12 +54,6 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     else:
         reason = "The stream is switched off: ENABLE_BILLING_STREAM is false. Read …/events instead."
         app.router.add_get(STREAM_PATH, _Refuse(404, "stream_disabled", reason).answer)
-
-    async def finish_webhooks(_app: web.Application) -> AsyncIterator[None]:
-        yield
-        await receiver.close()
-
-    app.cleanup_ctx.append(finish_webhooks)
 
 
 class _Refuse:

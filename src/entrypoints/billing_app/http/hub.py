@@ -98,6 +98,8 @@ class StreamHub:
         self._channels: dict[TenantId, _Channel] = {}
         self._clients: dict[int, StreamClient] = {}
         self._bus_answers = False
+        self._occupied = asyncio.Event()
+        """Whether there is any client: without one, nobody has to hear the bus."""
         self._look_now = asyncio.Event()
         self._closed = False
 
@@ -111,6 +113,7 @@ class StreamHub:
         channel = self._channels.setdefault(tenant_id, _Channel(tenant_id, self._policy.recent))
         client = StreamClient(self, channel, sink)
         self._clients[id(client)] = channel.clients[id(client)] = client
+        self._occupied.set()
         self._metrics.streams_open(len(self._clients))
         try:
             yield client
@@ -118,6 +121,8 @@ class StreamHub:
             del self._clients[id(client)], channel.clients[id(client)]
             if not channel.clients:
                 del self._channels[tenant_id]
+            if not self._clients:
+                self._occupied.clear()
             self._metrics.streams_open(len(self._clients))
 
     def close(self) -> None:
@@ -138,13 +143,19 @@ class StreamHub:
     async def _follow(self) -> None:
         attempt = 0
         while True:
+            await self._occupied.wait()
             try:
-                async for events in self._bus.follow():
-                    if not self._bus_answers:  # listening again: what was said in between has to be looked up
-                        self._bus_answers, attempt = True, 0
-                        self._look_now.set()
-                    for event in events:
-                        self._deliver(event)
+                async with contextlib.aclosing(self._bus.follow()) as batches:
+                    async for events in batches:
+                        if not self._bus_answers:  # listening again: what was said in between has to be looked up
+                            self._bus_answers, attempt = True, 0
+                            self._look_now.set()
+                        for event in events:
+                            self._deliver(event)
+                        if not self._clients:
+                            break
+                self._bus_answers = False
+                continue
             except EventBusUnavailableError as exc:
                 if self._bus_answers or attempt == 0:
                     log.warning("stream.bus_lost", error=str(exc))

@@ -34,13 +34,13 @@ class WebhookReceiver:
         self._metrics = metrics
         self._body_limit = body_limit
         self._read_timeout = read_timeout.total_seconds()
-        self._in_hand: set[asyncio.Task[Receipt]] = set()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer one webhook: 202 stored now or before, 4xx not like this, 503 try again."""
         try:
             body = await self._read(request)
-            receipt = await self._finished(body, _signature(request))
+            # Cancelled when the sender hangs up: nobody was promised anything then, and the store copes with it.
+            receipt = await self._intake.receive(body, _signature(request))
         except RefusalError as refusal:
             self._count(refusal.code)
             response = refusal.response()
@@ -52,11 +52,6 @@ class WebhookReceiver:
         except StoreUnavailableError as exc:
             return error_response(503, exc.code, "Not stored. Send it again.", _RETRY_AFTER)
         return _accepted(receipt)
-
-    async def close(self) -> None:
-        """Wait for webhooks whose sender went away before the answer."""
-        if self._in_hand:
-            await asyncio.wait(self._in_hand)
 
     async def _read(self, request: web.Request) -> bytes:
         # Before reading: the server would decompress in silence, and the signature is over the bytes as sent.
@@ -75,18 +70,6 @@ class WebhookReceiver:
             raise RefusalError(413, "too_large", "The body is too large.") from None
         except (web.RequestPayloadError, OSError):
             raise RefusalError(400, "broken_body", "The body ended early or is not framed correctly.") from None
-
-    async def _finished(self, body: bytes, signature: str) -> Receipt:
-        """Receive to the end, also when the sender hangs up: half-way the event may be stored, claimed and not ours."""
-        task = asyncio.ensure_future(self._intake.receive(body, signature))
-        self._in_hand.add(task)
-        task.add_done_callback(self._done)
-        return await asyncio.shield(task)
-
-    def _done(self, task: "asyncio.Task[Receipt]") -> None:
-        self._in_hand.discard(task)
-        if not task.cancelled():
-            task.exception()  # nobody else may be left to look at it
 
     def _count(self, reason: str) -> None:
         self._metrics.webhook_refused(reason)
