@@ -121,6 +121,7 @@ async def billing_server(urls: ServerUrls, *, worker: bool) -> AsyncIterator[tup
         "ENABLE_BILLING": "true",
         "ENABLE_BILLING_RETRY_WORKER": str(worker).lower(),
         "STRIPE_SECRET_KEY": "sk_test_benchmark",
+        "STRIPE_FETCH": "false",
         "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "BILLING_JWT_SECRET": secrets.token_hex(32),
         "BILLING_PORT": str(port),

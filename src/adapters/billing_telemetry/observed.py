@@ -21,6 +21,7 @@ class ObservedEventStore:
         self.unpark = inner.unpark
         self.known = inner.known
         self.wait = inner.wait
+        self.backlog = inner.backlog
 
     async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
         """See EventStore."""

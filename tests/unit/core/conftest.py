@@ -10,10 +10,12 @@ import pytest
 
 from billing_core.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
 from billing_core.events import BillingEvent, Disposition, Outcome, ProviderEvent, Translation
+from billing_core.mending import Mender, MendingPolicy, MendingReport
 from billing_core.model import (
     AccessPolicy,
     CustomerId,
     CustomerSnapshot,
+    Doubt,
     InvoiceId,
     InvoiceLine,
     InvoiceSnapshot,
@@ -30,10 +32,12 @@ from billing_core.model import (
 )
 from billing_core.payloads import BillingEventPayload, loads
 from billing_core.ports import BillingRepository, EventStore, EventTranslator
+from billing_core.resolving import EventResolver
 from billing_core.service import BillingService
 from billing_core.testing.scripted import ScriptedProvider
 from billing_memory.clock import ManualClock
 from billing_memory.database import Dispatch, MemoryDatabase
+from billing_memory.gateway import MemoryGateway
 from billing_memory.repository import MemoryRepository
 from billing_memory.store import MemoryEventStore
 
@@ -102,6 +106,10 @@ class Loop:
     """Is asked instead of the database's own store."""
     written_to: BillingRepository | None = None
     """Is written to instead of the database's own repository."""
+    gateway: MemoryGateway | None = None
+    """Is asked what events are about that do not show it, and about doubts."""
+    doubts: list[Doubt] = attrs.field(factory=list)
+    mendings: list[MendingReport] = attrs.field(factory=list)
     _made: int = 0
 
     @property
@@ -114,24 +122,49 @@ class Loop:
         """The state of the database."""
         return MemoryRepository(self.database, self.clock)
 
-    def dispatcher(self) -> Dispatcher:
-        """A dispatcher as configured now."""
-        translator = self.translator or self.provider
-        service = BillingService(
+    def service(self) -> BillingService:
+        """A service as configured now."""
+        return BillingService(
             repository=self.written_to or self.repository,
-            translator=translator,
+            translator=self.translator or self.provider,
             catalog=self.plans,
             policy=AccessPolicy(),
             clock=self.clock,
         )
+
+    def mender(self, **policy: Any) -> Mender:
+        """A mender that asks the gateway."""
+        assert self.gateway is not None
+        return Mender(
+            gateway=self.gateway,
+            service=self.service(),
+            repository=self.repository,
+            policy=MendingPolicy(**policy),
+            publish=self.messages.extend,
+            observe=self.mendings.append,
+        )
+
+    async def mend(self) -> list[str]:
+        """Settle the doubts so far, one after the other. Returns how each ended."""
+        mender, doubts = self.mender(), list(self.doubts)
+        self.doubts.clear()
+        for doubt in doubts:
+            await mender.mend(doubt)
+        return [report.result for report in self.mendings[len(self.mendings) - len(doubts) :]]
+
+    def dispatcher(self) -> Dispatcher:
+        """A dispatcher as configured now."""
+        store = self.store or self.inbox
         return Dispatcher(
-            store=self.store or self.inbox,
-            translator=translator,
-            service=service,
+            store=store,
+            translator=self.translator or self.provider,
+            service=self.service(),
             scope=self.scope,
             policy=self.policy,
             publish=self.messages.extend,
             observe=self.reports.append,
+            resolver=None if self.gateway is None else EventResolver(gateway=self.gateway, store=store),
+            mend=self.doubts.extend,
         )
 
     def says(

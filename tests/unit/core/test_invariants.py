@@ -1,0 +1,71 @@
+"""One live subscription per tenant and plan: not enforced, but seen."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tests.unit.core.conftest import until
+
+from billing_core.auditing import Auditor, AuditReport
+from billing_core.errors import StoreUnavailableError
+from billing_core.model import DuplicateSubscriptions, SubscriptionId, TenantSubscription, duplicate_subscriptions
+from billing_core.testing.builders import ACME, GLOBEX, subscription
+from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.repository import MemoryRepository
+
+TWO = DuplicateSubscriptions(
+    tenant_id=ACME, plan_code="pro", subscription_ids=(SubscriptionId("sub_1"), SubscriptionId("sub_2"))
+)
+
+
+def found(*subscriptions: TenantSubscription) -> list[DuplicateSubscriptions]:
+    """What is found, whatever the order."""
+    assert duplicate_subscriptions(subscriptions) == duplicate_subscriptions(reversed(subscriptions))
+    return list(duplicate_subscriptions(subscriptions))
+
+
+class TestDuplicates:
+    """Tenants that pay for one plan more than once."""
+
+    def test_two_live_subscriptions_of_a_plan_are_found(self) -> None:
+        """A trial and one that is past due are live too."""
+        assert found(subscription("sub_2", status="trialing"), subscription("sub_1", status="past_due")) == [TWO]
+
+    def test_plans_and_tenants_are_told_apart(self) -> None:
+        """Several plans, or one plan of several tenants, are all right."""
+        assert (
+            found(subscription("sub_1"), subscription("sub_2", plan_code="addon"), subscription("sub_3", GLOBEX)) == []
+        )
+
+    def test_what_is_not_live_does_not_count(self) -> None:
+        """What has ended, what has never begun, and what is no known plan."""
+        others = [subscription("sub_2", status=status) for status in ("canceled", "incomplete_expired", "incomplete")]
+        assert found(subscription("sub_1"), *others, subscription("sub_3", plan_code=None)) == []
+        assert found(subscription("sub_1", plan_code=None), subscription("sub_2", plan_code=None)) == []
+
+
+class Faltering(MemoryRepository):
+    """A repository that is away the first time it is looked through."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryDatabase(), ManualClock())
+        self.asked = 0
+
+    async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
+        """See BillingRepository."""
+        self.asked += 1
+        if self.asked == 1:
+            raise StoreUnavailableError("away")
+        return [TWO]
+
+
+async def test_audits_go_on_after_the_store_was_away() -> None:
+    """It says nothing then, and tells again what it finds the next time."""
+    reports: list[AuditReport] = []
+    auditor = Auditor(repository=Faltering(), every=timedelta(milliseconds=1), observe=reports.append)
+    running = asyncio.create_task(auditor.run())
+    await until(lambda: len(reports) == 2)
+    auditor.stop()
+    await running
+    assert reports == [AuditReport(duplicates=[TWO])] * 2
