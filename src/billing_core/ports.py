@@ -104,6 +104,18 @@ class PaymentGateway(Protocol):
         ...
 
 
+@attrs.frozen(kw_only=True)
+class Backlog:
+    """What waits in the inbox."""
+
+    oldest_due: timedelta = timedelta(0)
+    """How long the longest waiting event has been due, or claimed by somebody whose lease ran out."""
+    due: int = 0
+    parked: int = 0
+    dead: Mapping[str, int] = attrs.field(factory=dict)
+    """Dead events by reason."""
+
+
 class EventStore(Protocol):
     """The inbox: provider events and how far each has been processed."""
 
@@ -140,6 +152,10 @@ class EventStore(Protocol):
 
         A unit of work does so for what it saves itself. What is parked while another one saves it is found here.
         """
+        ...
+
+    async def backlog(self) -> Backlog:
+        """What waits right now; for gauges, so at the cost of what waits and not of what was ever stored."""
         ...
 
     async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
@@ -313,6 +329,10 @@ class Outbox(Protocol):
 
     async def published(self, events: Collection[BillingEvent]) -> None:
         """Take messages out. Saying it twice is harmless."""
+        ...
+
+    async def oldest(self) -> timedelta:
+        """How long the longest waiting message has waited; nothing when none waits."""
         ...
 
 

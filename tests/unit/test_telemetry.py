@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import structlog
@@ -16,8 +17,10 @@ from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
 from billing_core.mending import MendingReport
 from billing_core.model import Doubt, DuplicateSubscriptions, EventId, SubscriptionId
+from billing_core.ports import Backlog
 from billing_core.publishing import PublishingReport
 from billing_core.testing.builders import ACME, provenance
+from billing_core.watching import WatchReport
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.store import MemoryEventStore
@@ -44,6 +47,11 @@ def provider_event(number: int = 1, event_type: str = "invoice.paid") -> Provide
 def outcome(disposition: Disposition, *, attempt: int = 1, reason: str | None = None) -> Outcome:
     claim = Claim(dispatch_id=1, attempt=attempt, event=provider_event())
     return Outcome(claim=claim, disposition=disposition, reason=reason)
+
+
+def watched(**backlog: Any) -> WatchReport:
+    """A report of that backlog, with a message that has waited for 1.5 s."""
+    return WatchReport(backlog=Backlog(**backlog), oldest_unpublished=timedelta(seconds=1.5))
 
 
 class TestMetrics:
@@ -151,10 +159,19 @@ class TestMetrics:
     def test_a_reason_without_dead_events_goes_back_to_none(self) -> None:
         """An alert on dead events must end when they are replayed."""
         metrics = Metrics()
-        metrics.dead({"bug": 2, "unknown_price": 1})
-        metrics.dead({"bug": 1})
+        metrics.watched(watched(dead={"bug": 2, "unknown_price": 1}))
+        metrics.watched(watched(dead={"bug": 1}))
         assert metrics.registry.get_sample_value("stripe_dispatch_dead_events", {"reason": "bug"}) == 1
         assert metrics.registry.get_sample_value("stripe_dispatch_dead_events", {"reason": "unknown_price"}) == 0
+
+    def test_what_waits_is_shown_in_seconds_and_counts(self) -> None:
+        """The gauges that alerts rest on."""
+        metrics = Metrics()
+        metrics.watched(watched(oldest_due=timedelta(seconds=7), due=3, parked=2))
+        value = metrics.registry.get_sample_value
+        assert value("stripe_dispatch_oldest_due_seconds") == 7
+        assert (value("stripe_dispatch_due_events"), value("stripe_dispatch_parked_events")) == (3, 2)
+        assert value("stripe_billing_stream_backlog_seconds") == 1.5
 
     def test_the_pool_is_asked_when_the_metrics_are_read(self) -> None:
         """A gauge that nobody has to remember to set."""

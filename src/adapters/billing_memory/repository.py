@@ -323,3 +323,8 @@ class MemoryOutbox:
         """Take messages out."""
         for event in events:
             self._database.outbox.pop((event.tenant_id, event.sequence), None)
+
+    async def oldest(self) -> timedelta:
+        """How long the longest waiting message has waited."""
+        now = self._clock.now()
+        return max((now - at for at in self._database.outbox.values()), default=timedelta(0))

@@ -1,13 +1,14 @@
 """The inbox in process."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import attrs
 
 from billing_core.events import Claim, Disposition, EventKey, ProviderEvent, Receipt, ReceiptStatus
-from billing_core.ports import Clock
+from billing_core.ports import Backlog, Clock
 from billing_memory.database import Dispatch, MemoryDatabase
 
 
@@ -89,6 +90,15 @@ class MemoryEventStore:
     async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
         """Those of the keys that are stored."""
         return [key for key in keys if key in self._database.numbers]
+
+    async def backlog(self) -> Backlog:
+        """What waits right now."""
+        now = self._clock.now()
+        rows = self._database.tables.dispatch.values()
+        due = [now - row.due_at for row in rows if row.claimable(now)]
+        dead = Counter(row.reason or "" for row in rows if row.disposition is Disposition.DEAD)
+        parked = sum(row.disposition is Disposition.PARKED for row in rows)
+        return Backlog(oldest_due=max(due, default=timedelta(0)), due=len(due), parked=parked, dead=dead)
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when something was stored, given back or unparked since the last `claim`."""

@@ -173,6 +173,12 @@ class PostgresOutbox:
                 "delete_published", [event.tenant_id for event in events], [event.sequence for event in events]
             )
 
+    async def oldest(self) -> timedelta:
+        """How long the longest waiting message has waited."""
+        (row,) = await self._fetch("find_oldest_unpublished")
+        waited: timedelta = row["waited"]
+        return waited
+
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         async with self._database.acquire(self._pool) as connection:
             with translated(query):

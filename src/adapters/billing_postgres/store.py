@@ -13,6 +13,7 @@ import asyncpg
 
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, EventKey, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.ports import Backlog
 from billing_postgres import queries
 from billing_postgres.doorbell import Doorbell
 from billing_postgres.errors import UNAVAILABLE, translated
@@ -121,6 +122,17 @@ class PostgresEventStore:
     async def unpark(self) -> int:
         """Make due what is parked on something that has a tenant by now, and tell the other processes."""
         return len(await self._fetch("unpark_events"))
+
+    async def backlog(self) -> Backlog:
+        """What waits right now."""
+        (row,) = await self._fetch("count_backlog")
+        dead = await self._fetch("count_dead")
+        return Backlog(
+            oldest_due=row["oldest_due"],
+            due=row["due"],
+            parked=row["parked"],
+            dead={row["reason"]: row["dead"] for row in dead},
+        )
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when something was recorded or given back here or elsewhere since the last `claim`."""

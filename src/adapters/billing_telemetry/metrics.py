@@ -5,7 +5,7 @@ labelled one costs several times what counting does.
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Final, Generic, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -14,6 +14,7 @@ from billing_core.auditing import AuditReport
 from billing_core.dispatch import ProcessingReport
 from billing_core.mending import MendingReport
 from billing_core.publishing import PublishingReport
+from billing_core.watching import WatchReport
 
 STRIPE_EVENT_TYPES: Final = frozenset(
     {
@@ -51,7 +52,6 @@ STRIPE_EVENT_TYPES: Final = frozenset(
 _MOST_LABEL_VALUES: Final = 64
 """Values of a label that somebody else chooses, such as plan codes, before the rest counts as `other`."""
 
-_BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
@@ -101,9 +101,6 @@ class Metrics:
         self._last_stored = gauge(
             "stripe_webhook_last_stored_timestamp_seconds", "When the last webhook was stored, in Unix time."
         )
-        self._store_batches = histogram(
-            "stripe_store_batch_events", "Webhooks that shared one commit.", buckets=_BATCH_SIZES
-        )
 
         self._dispatched = _Labelled(
             counter("stripe_dispatch_events_total", "Processed events by how they ended.", "disposition", "reason")
@@ -118,6 +115,8 @@ class Metrics:
         self._oldest_due = gauge(
             "stripe_dispatch_oldest_due_seconds", "How long the oldest event that is due has been due."
         )
+        self._due = gauge("stripe_dispatch_due_events", "Events that are due.")
+        self._parked = gauge("stripe_dispatch_parked_events", "Events that wait for a tenant or an object.")
         self._dead = _Labelled(gauge("stripe_dispatch_dead_events", "Dead events, waiting for an operator.", "reason"))
         self._dead_reasons: set[str] = set()
 
@@ -175,10 +174,6 @@ class Metrics:
         """A webhook was refused before its type could be known."""
         self._webhooks("unknown", reason).inc()
 
-    def stored_batch(self, size: int) -> None:
-        """One commit made this many webhooks durable."""
-        self._store_batches.observe(size)
-
     # --- dispatch ---------------------------------------------------------------------------------------------------
 
     def processed(self, report: ProcessingReport) -> None:
@@ -196,14 +191,14 @@ class Metrics:
         if report.events:
             self._stream_events("dispatch", "numbered").inc(len(report.events))
 
-    def oldest_due(self, seconds: float) -> None:
-        """How long the oldest due event has waited; 0 when none is due."""
-        self._oldest_due.set(seconds)
-
-    def dead(self, by_reason: Mapping[str, int]) -> None:
-        """How many events are dead, by reason; reasons that are gone count as none."""
+    def watched(self, report: WatchReport) -> None:
+        """Show what waits; for `Watcher(observe=…)`. Reasons nobody is dead for any more count as none."""
+        self._oldest_due.set(report.backlog.oldest_due.total_seconds())
+        self._due.set(report.backlog.due)
+        self._parked.set(report.backlog.parked)
+        self._backlog.set(report.oldest_unpublished.total_seconds())
         counts = dict.fromkeys(self._dead_reasons, 0)
-        for reason, count in by_reason.items():
+        for reason, count in report.backlog.dead.items():
             label = self._reason(reason)
             counts[label] = counts.get(label, 0) + count
         for label, count in counts.items():
@@ -221,10 +216,6 @@ class Metrics:
         ):
             if count:
                 self._stream_events("publisher", result).inc(count)
-
-    def oldest_unpublished(self, seconds: float) -> None:
-        """How long the oldest message has waited for the bus; 0 when none waits."""
-        self._backlog.set(seconds)
 
     def streams_open(self, count: int) -> None:
         """How many streams are open."""

@@ -87,3 +87,14 @@ class OutboxContract:
         await tell(repository, messages(GLOBEX, 1, 1))
         (_, younger) = await outbox.unpublished(older_than=NOW, limit=10)
         assert entry.committed_at < younger.committed_at
+
+    async def test_the_oldest_message_gives_the_age_of_the_backlog(
+        self, repository: BillingRepository, outbox: Outbox, elapse: Elapse
+    ) -> None:
+        """The gauge falls back to nothing once the bus has everything."""
+        assert await outbox.oldest() == NOW
+        await tell(repository, messages(ACME, 1, 2))
+        await elapse(TICK)
+        assert await outbox.oldest() >= TICK
+        await outbox.published(messages(ACME, 1, 2))
+        assert await outbox.oldest() == NOW

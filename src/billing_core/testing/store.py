@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from billing_core.events import ReceiptStatus
-from billing_core.ports import EventStore
+from billing_core.ports import Backlog, EventStore
 from billing_core.testing.builders import provider_event
 
 Elapse = Callable[[timedelta], Awaitable[None]]
@@ -94,6 +94,22 @@ class EventStoreContract:
         await elapse(LEASE)
         (second,) = await store.claim(limit=10, lease=LEASE)
         assert (first.attempt, second.attempt) == (1, 2)
+
+    async def test_the_backlog_tells_what_waits(self, store: EventStore, elapse: Elapse) -> None:
+        """What is claimed in time or done is no backlog; the dead are counted by reason."""
+        assert await store.backlog() == Backlog()
+        await store.record(provider_event("evt_1"))
+        await store.record(provider_event("evt_2"))
+        (first,) = await store.claim(limit=1, lease=LONG)
+        await store.bury(first, reason="bug", error="ValueError")
+        await elapse(LEASE)
+        backlog = await store.backlog()
+        assert (backlog.due, backlog.parked, dict(backlog.dead)) == (1, 0, {"bug": 1})
+        assert backlog.oldest_due >= LEASE
+        await store.claim(limit=1, lease=LEASE)
+        assert (await store.backlog()).due == 0
+        await elapse(LEASE)
+        assert (await store.backlog()).due == 1
 
     async def test_concurrent_claims_share_the_work(self, store: EventStore) -> None:
         """No event goes to two of them, and none is left over."""

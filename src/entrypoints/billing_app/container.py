@@ -27,6 +27,7 @@ from billing_core.ports import Clock, EventBus, PaymentGateway
 from billing_core.publishing import Publisher, PublishPolicy
 from billing_core.resolving import EventResolver
 from billing_core.service import BillingService
+from billing_core.watching import Watcher
 from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
 from billing_postgres.migrate import inspect, migrate, pending
@@ -45,6 +46,7 @@ from billing_telemetry.observed import ObservedEventStore
 log = structlog.get_logger()
 
 _AUDIT_EVERY: Final = timedelta(minutes=1)
+_WATCH_EVERY = timedelta(seconds=5)
 _SHOWN: Final = 5
 """Of many findings of one kind, how many are logged."""
 
@@ -204,7 +206,12 @@ class Container(containers.DeclarativeContainer):
         mend=providers.Singleton(_mend, mender),
     )
     auditor = providers.Singleton(_auditor, repository, metrics)
-    worker = providers.Singleton(Worker, dispatcher=dispatcher, publisher=publisher, auditor=auditor, mender=mender)
+    watcher = providers.Singleton(
+        Watcher, store=store, outbox=outbox, every=_WATCH_EVERY, observe=metrics.provided.watched
+    )
+    worker = providers.Singleton(
+        Worker, dispatcher=dispatcher, publisher=publisher, watcher=watcher, auditor=auditor, mender=mender
+    )
     intake = providers.Singleton(_intake, settings, clock, store, dispatcher, metrics)
     services = providers.Singleton(
         Services,
@@ -266,6 +273,7 @@ async def open_container(settings: Settings, *, application_name: str) -> AsyncI
             await bus.check()
             probes["bus"] = bus.ping
         metrics = Metrics()
+        metrics.watch_pool(in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.db_pool_size)
         container = Container(
             settings=settings,
             store=await stack.enter_async_context(store),

@@ -12,6 +12,7 @@ from billing_core.auditing import Auditor
 from billing_core.dispatch import Dispatcher
 from billing_core.mending import Mender
 from billing_core.publishing import Publisher
+from billing_core.watching import Watcher
 
 
 @attrs.frozen(kw_only=True)
@@ -20,6 +21,7 @@ class Worker:
 
     dispatcher: Dispatcher
     publisher: Publisher
+    watcher: Watcher
     auditor: Auditor
     mender: Mender | None
     """None where the provider cannot be asked."""
@@ -37,7 +39,7 @@ class Worker:
         publishing = asyncio.create_task(self.publisher.run(), name="publisher")
         looking_after = {
             asyncio.create_task(carer.run(), name=type(carer).__name__.lower()): carer
-            for carer in (self.auditor, self.mender)
+            for carer in (self.watcher, self.auditor, self.mender)
             if carer is not None
         }
         failure = _first_failure(dispatching, publishing, *looking_after)

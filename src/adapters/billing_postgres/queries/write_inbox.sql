@@ -83,6 +83,21 @@ SELECT event_id, livemode, account
 FROM stripe_events JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS k (event_id, livemode, account)
     USING (event_id, livemode, account);
 
+-- name: count_backlog
+-- Returns: one row. Every part of it goes by an index that holds nothing that is done.
+SELECT coalesce(now() - min(due_at) FILTER (WHERE due_at <= now()), interval '0') AS oldest_due,
+       count(*) FILTER (WHERE due_at <= now()) AS due,
+       (SELECT count(*) FROM stripe_event_dispatch WHERE status = 'parked') AS parked
+FROM stripe_event_dispatch
+WHERE status IN ('due', 'leased');
+
+-- name: count_dead
+-- Returns: reason and number of the dead events.
+SELECT coalesce(reason, '') AS reason, count(*) AS dead
+FROM stripe_event_dispatch
+WHERE status = 'dead'
+GROUP BY 1;
+
 -- name: announce_due
 -- Wakes the other processes. Empty payload: equal notices merge, and the table says what is due.
 NOTIFY billing_due;

@@ -9,6 +9,10 @@ WHERE o.committed_at <= now() - $1::interval
 ORDER BY o.committed_at, o.tenant_id, o.sequence
 LIMIT $2;
 
+-- name: find_oldest_unpublished
+-- Returns: one row, how long the longest waiting message has waited. The table holds nothing but what waits.
+SELECT coalesce(now() - min(committed_at), interval '0') AS waited FROM billing_outbox;
+
 -- name: delete_published
 -- Args: parallel arrays: $1 tenant id, $2 number.
 DELETE FROM billing_outbox AS o
