@@ -128,6 +128,6 @@ class EventTranslatorContract:
     @given(body=st.binary() | _JSON.map(lambda value: json.dumps(value).encode()))
     def test_no_body_makes_it_raise(self, translator: EventTranslator, update: ProviderEvent, body: bytes) -> None:
         """What lies in the store may be anything; what cannot be read is ignored with a reason."""
-        broken = attrs.evolve(update, body=body)
+        broken = attrs.evolve(update, body=body, content=None)
         assert translator.translate(broken).ignored is not None
         assert translator.translate_previous(broken) is None

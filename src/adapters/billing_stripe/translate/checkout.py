@@ -6,7 +6,7 @@ from billing_stripe.translate.reasons import NO_CUSTOMER, UNFINISHED_CHECKOUT
 
 
 def read_completed_checkout(seen: Reader) -> Translation:
-    """Whose customer somebody became. What they bought arrives with its own events.
+    """Whose customer somebody became. What they bought arrives with its own events, and so does whether they paid.
 
     Metadata is set by the server that opens the session; `client_reference_id` can be set in a payment link's address
     by whoever follows it, so it speaks only where metadata is silent.
@@ -18,8 +18,11 @@ def read_completed_checkout(seen: Reader) -> Translation:
     return Translation(customer_id=customer_id, tenant_hint=hint)
 
 
+def read_failed_checkout(_: Reader) -> Translation:
+    """Nothing came of the session: no state here waits for one."""
+    return Translation(ignored=UNFINISHED_CHECKOUT)
+
+
 def read_checkout(seen: Reader) -> Translation:
     """A session in whatever state: before it is completed nobody has become anybody's customer."""
-    if seen.word("status") != "complete":
-        return Translation(ignored=UNFINISHED_CHECKOUT)
-    return read_completed_checkout(seen)
+    return read_completed_checkout(seen) if seen.word("status") == "complete" else read_failed_checkout(seen)

@@ -2,6 +2,8 @@
 
 import re
 
+import attrs
+
 from billing_core.events import Translation
 from billing_core.model import (
     DELETED,
@@ -14,7 +16,7 @@ from billing_core.model import (
     SubscriptionId,
     TenantId,
 )
-from billing_core.model.subscription import UsageType
+from billing_stripe.translate.payment import payment_in_invoice
 from billing_stripe.translate.reading import Reader
 from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
 
@@ -43,10 +45,10 @@ def read_invoice(seen: Reader) -> Translation:
         currency=currency,
         subscription_id=_subscription_id(seen),
         number=seen.text("number"),
-        amount_due=_amount(seen, "amount_due"),
-        amount_paid=_amount(seen, "amount_paid"),
-        amount_remaining=_amount(seen, "amount_remaining"),
-        total=_amount(seen, "total"),
+        amount_due=seen.amount("amount_due"),
+        amount_paid=seen.amount("amount_paid"),
+        amount_remaining=seen.amount("amount_remaining"),
+        total=seen.amount("total"),
         tax=_tax(seen),
         billing_reason=seen.word("billing_reason"),
         collection_method=seen.word("collection_method"),
@@ -62,8 +64,19 @@ def read_invoice(seen: Reader) -> Translation:
     return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, rows), snapshots=(snapshot,))
 
 
+def read_paid_invoice(seen: Reader) -> Translation:
+    """The invoice, and the payment that settled it, where it says so itself."""
+    translation = read_invoice(seen)
+    for snapshot in translation.snapshots:
+        if isinstance(snapshot, InvoiceSnapshot) and snapshot.status == "paid":
+            payment = payment_in_invoice(seen, snapshot.invoice_id, snapshot.currency)
+            if payment is not None:
+                return attrs.evolve(translation, snapshots=(snapshot, payment))
+    return translation
+
+
 def read_deleted_invoice(seen: Reader) -> Translation:
-    """The end of a draft. It may not say whose it was: then the customer is None, and the invoice itself knows."""
+    """The end of a draft. It may be a mere stump with its id: then whoever has the invoice is meant."""
     invoice_id = seen.required("id", seen.word("id"))
     if invoice_id is None:
         return Translation(ignored=UNREADABLE_OBJECT)
@@ -75,7 +88,12 @@ def read_deleted_invoice(seen: Reader) -> Translation:
         currency=seen.currency("currency") or _NO_CURRENCY,
         subscription_id=_subscription_id(seen),
     )
-    return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, _line_rows(seen)), snapshots=(snapshot,))
+    return Translation(
+        customer_id=customer_id,
+        about=(invoice_id,) if customer_id is None else (),
+        tenant_hint=_tenant_hint(seen, _line_rows(seen)),
+        snapshots=(snapshot,),
+    )
 
 
 def read_upcoming_invoice(seen: Reader) -> Translation:
@@ -84,10 +102,6 @@ def read_upcoming_invoice(seen: Reader) -> Translation:
     if customer_id is None:
         return Translation(ignored=NO_CUSTOMER)
     return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, _line_rows(seen)))
-
-
-def _amount(seen: Reader, key: str) -> int:
-    return seen.required(key, seen.integer(key)) or 0
 
 
 def _subscription_id(seen: Reader) -> SubscriptionId | None:
@@ -119,7 +133,7 @@ def _tax(seen: Reader) -> int:
 
 
 def _sum_of_amounts(seen: Reader, key: str) -> int:
-    return sum(_amount(part, "amount") for part in seen.children(key))
+    return sum(part.amount("amount") for part in seen.children(key))
 
 
 def _hosted_invoice_url(seen: Reader) -> str | None:
@@ -158,6 +172,10 @@ def _by_id(line: InvoiceLine) -> str:
 
 
 def _line(seen: Reader) -> InvoiceLine | None:
+    """One line, without its usage type: newer versions do not say it, and one invoice is to read the same in all.
+
+    Which prices are metered, the subscription's items and the catalogue tell in every version.
+    """
     line_id = seen.required("id", seen.word("id"))
     if line_id is None:
         return None
@@ -165,11 +183,10 @@ def _line(seen: Reader) -> InvoiceLine | None:
     proration = origin.flag("proration") or False
     return InvoiceLine(
         line_id=LineId(line_id),
-        amount=_amount(seen, "amount"),
+        amount=seen.amount("amount"),
         quantity=seen.integer("quantity"),
         price_id=_price_id(seen),
         subscription_item_id=None if proration else _subscription_item_id(origin),
-        usage_type=_usage_type(seen),
         proration=proration,
         description=seen.text("description"),
         period=seen.child("period").period("start", "end"),
@@ -201,14 +218,3 @@ def _price_id(line: Reader) -> PriceId | None:
     new_place = line.child("pricing").child("price_details")
     value = new_place.reference("price") or line.reference("price") or line.reference("plan")
     return None if value is None else PriceId(value)
-
-
-def _usage_type(line: Reader) -> UsageType | None:
-    """Said by the price or the plan itself; newer versions name the price by its id alone, so they do not tell."""
-    if "price" in line:
-        usage_type = line.child("price").child("recurring").word("usage_type")
-    else:
-        usage_type = line.child("plan").word("usage_type")
-    if usage_type == "metered":
-        return "metered"
-    return "licensed" if usage_type == "licensed" else None

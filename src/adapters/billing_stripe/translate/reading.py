@@ -121,6 +121,10 @@ class Reader:
             self.note(key)
         return None
 
+    def amount(self, key: str) -> int:
+        """An amount in the minor unit that the object always has: noted where it is missing, and nothing then."""
+        return self.required(key, self.integer(key)) or 0
+
     def flag(self, key: str) -> bool | None:
         """A truth value."""
         value = self._object.get(key)

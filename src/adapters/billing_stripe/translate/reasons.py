@@ -3,7 +3,7 @@
 from typing import Final
 
 UNHANDLED_TYPE: Final = "unhandled_type"
-"""An event type that says nothing about subscriptions, invoices or customers."""
+"""An event type that says nothing about what a tenant has, owes or may use."""
 THIN: Final = "thin"
 """An event that names an object without showing it."""
 UNEXPECTED_OBJECT: Final = "unexpected_object"
@@ -15,4 +15,6 @@ NO_CUSTOMER: Final = "no_customer"
 UNREADABLE_BODY: Final = "unreadable_body"
 """The stored bytes are no event."""
 UNFINISHED_CHECKOUT: Final = "unfinished_checkout"
-"""A checkout session that nobody has completed."""
+"""A checkout session that nobody has completed, or whose payment failed after that."""
+PRICE_TWIN: Final = "price_twin"
+"""A plan: the price with the same id has an event of its own, which says more."""

@@ -28,6 +28,17 @@ def read_deleted_subscription(seen: Reader) -> Translation:
     return _translation(seen, status if status in ENDED else "canceled")
 
 
+def usage_type_of(price: Reader) -> UsageType:
+    """A price says it in `recurring`, a plan by itself."""
+    place = price.child("recurring") if "recurring" in price else price
+    usage_type = place.word("usage_type")
+    if usage_type == "metered":
+        return "metered"
+    if usage_type not in (None, "licensed"):
+        place.note("usage_type")
+    return "licensed"
+
+
 def _translation(seen: Reader, status: str | None) -> Translation:
     subscription_id = seen.required("id", seen.word("id"))
     customer_id = seen.required("customer", seen.customer())
@@ -86,7 +97,7 @@ def _item(seen: Reader, owner: Reader) -> ItemSnapshot | None:
     price_id = seen.required("price", price.word("id"))
     if item_id is None or price_id is None:
         return None
-    usage_type = _usage_type(price)
+    usage_type = usage_type_of(price)
     return ItemSnapshot(
         item_id=ItemId(item_id),
         price_id=PriceId(price_id),
@@ -101,17 +112,6 @@ def _item(seen: Reader, owner: Reader) -> ItemSnapshot | None:
 def _price(item: Reader) -> Reader:
     """What an item bills: a price since 2020-05, before that a plan, which later versions still show beside it."""
     return item.child("price") if "price" in item else item.child("plan")
-
-
-def _usage_type(price: Reader) -> UsageType:
-    """A price says it in `recurring`, a plan by itself."""
-    place = price.child("recurring") if "recurring" in price else price
-    usage_type = place.word("usage_type")
-    if usage_type == "metered":
-        return "metered"
-    if usage_type not in (None, "licensed"):
-        place.note("usage_type")
-    return "licensed"
 
 
 def _period(item: Reader, owner: Reader) -> Period | None:

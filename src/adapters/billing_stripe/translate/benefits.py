@@ -1,0 +1,47 @@
+"""What a customer may use, and what is planned for it: entitlements, schedules, alerts, credit."""
+
+from billing_core.events import Translation
+from billing_core.model import EntitlementsSnapshot, ScheduleSnapshot, SubscriptionId
+from billing_stripe.translate.reading import Reader
+from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
+
+
+def read_entitlements(seen: Reader) -> Translation:
+    """All features that a customer has now, in place of those it had. The object is a list and has no id."""
+    customer_id = seen.required("customer", seen.customer())
+    if customer_id is None:
+        return Translation(ignored=NO_CUSTOMER)
+    listed = seen.child("entitlements")
+    if "data" not in listed:
+        seen.note("entitlements")
+    features = {key for row in listed.children("data") if (key := row.required("lookup_key", row.word("lookup_key")))}
+    snapshot = EntitlementsSnapshot(
+        customer_id=customer_id,
+        features=tuple(sorted(features)),
+        complete="data" in listed and not listed.flag("has_more"),
+    )
+    return Translation(customer_id=customer_id, snapshots=(snapshot,))
+
+
+def read_schedule(seen: Reader) -> Translation:
+    """A plan for a subscription. What comes of it arrives with the subscription's own events."""
+    schedule_id = seen.required("id", seen.word("id"))
+    status = seen.required("status", seen.word("status"))
+    customer_id = seen.required("customer", seen.customer())
+    if schedule_id is None or status is None:
+        return Translation(ignored=UNREADABLE_OBJECT)
+    if customer_id is None:
+        return Translation(ignored=NO_CUSTOMER)
+    subscription_id = seen.reference("subscription") or seen.reference("released_subscription")
+    snapshot = ScheduleSnapshot(
+        schedule_id=schedule_id,
+        subscription_id=None if subscription_id is None else SubscriptionId(subscription_id),
+        status=status,
+    )
+    return Translation(customer_id=customer_id, snapshots=(snapshot,))
+
+
+def read_customers_own(seen: Reader) -> Translation:
+    """Whose the object is, and nothing else of it."""
+    customer_id = seen.required("customer", seen.customer())
+    return Translation(ignored=NO_CUSTOMER) if customer_id is None else Translation(customer_id=customer_id)

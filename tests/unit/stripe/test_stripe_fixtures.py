@@ -1,0 +1,162 @@
+"""The events in tests/fixtures/stripe: they are what a webhook could be, and every version says the same of a fact."""
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+
+from billing_core.events import EventKey, ProviderEvent, Snapshot, Translation
+from billing_core.model import EventId, PaymentSnapshot, PriceSnapshot
+from billing_stripe import events_reference
+from billing_stripe.testing import fixtures
+from billing_stripe.testing.samples import AT, SAMPLES
+from billing_stripe.translate import HANDLED_TYPES, TRANSLATORS, StripeTranslator
+
+REPOSITORY = Path(__file__).parents[3]
+FOLDER = REPOSITORY / fixtures.FOLDER
+NAMING_THE_PAYMENT = ("invoice.paid", "invoice.payment_succeeded", "charge.refunded")
+
+
+def translated(path: Path) -> Translation:
+    body = path.read_bytes()
+    event = ProviderEvent(
+        key=EventKey(event_id=EventId("evt_1"), livemode=False),
+        type=path.stem,
+        api_version=path.parent.name,
+        created_at=AT,
+        received_at=AT,
+        body=body,
+    )
+    return StripeTranslator().translate(event)
+
+
+def facts_of(translation: Translation) -> tuple[Snapshot, ...]:
+    """What is shown in every version.
+
+    That an invoice or a charge names the payment of an invoice is over since 2025-03-31: it has an event of its own
+    then. Meters came in 2024.
+    """
+    kept = [seen for seen in translation.snapshots if not isinstance(seen, PaymentSnapshot)] or translation.snapshots
+    return tuple(attrs.evolve(seen, meter_id=None) if isinstance(seen, PriceSnapshot) else seen for seen in kept)
+
+
+def versions_of(type: str) -> list[Path]:
+    return [path for version in fixtures.FIXTURE_VERSIONS if (path := FOLDER / version / f"{type}.json").exists()]
+
+
+def test_the_fixtures_are_in_order() -> None:
+    """When this fails on drift, run `make stripe-fixtures`."""
+    assert fixtures.lint(FOLDER) == []
+
+
+def test_every_understood_type_has_a_sample() -> None:
+    """A new row in the table comes with its event."""
+    assert SAMPLES.keys() == TRANSLATORS.keys()
+
+
+@pytest.mark.parametrize("type", sorted(TRANSLATORS))
+def test_every_version_says_the_same(type: str) -> None:
+    """In each version of its file, the same is read from the same fact, and nothing is missing."""
+    said = [translated(path) for path in versions_of(type)]
+    assert len(said) == (3 if type == "invoice_payment.paid" else len(fixtures.FIXTURE_VERSIONS))
+    last = said[-1]
+    for one in said:
+        assert facts_of(one) == facts_of(last)
+        assert (one.tenant_hint, one.creation, one.notice, one.ignored) == (
+            last.tenant_hint,
+            last.creation,
+            last.notice,
+            last.ignored,
+        )
+        assert one.missing == ()
+
+
+@pytest.mark.parametrize("type", sorted(TRANSLATORS))
+def test_every_event_belongs_to_somebody(type: str) -> None:
+    """To a customer, or to whoever has what it is about; the catalogue and what is ignored belong to nobody."""
+    for said in (translated(path) for path in versions_of(type)):
+        nobodys = type.startswith(("price.", "product.")) or said.ignored is not None
+        assert (said.customer_id is None and said.about == ()) is nobodys
+
+
+@pytest.mark.parametrize("type", NAMING_THE_PAYMENT)
+def test_the_payment_of_an_invoice_is_the_same_wherever_it_is_named(type: str) -> None:
+    """Older versions name it in the invoice or the charge, newer ones in an event of its own."""
+    (named_apart,) = translated(FOLDER / "2026-10-28.endive" / "invoice_payment.paid.json").snapshots
+    for version in ("2020-08-27", "2022-11-15", "2024-06-20"):
+        assert named_apart in translated(FOLDER / version / f"{type}.json").snapshots
+
+
+def test_types_worth_subscribing_to_do_something() -> None:
+    """Plans are understood only to be left alone."""
+    assert set(HANDLED_TYPES) == TRANSLATORS.keys() - {"plan.created", "plan.updated", "plan.deleted"}
+
+
+def test_the_page_about_events_is_up_to_date() -> None:
+    """When this fails, run `make stripe-fixtures`."""
+    assert (REPOSITORY / events_reference.DOCUMENT).read_text(encoding="utf-8") == events_reference.render()
+
+
+class TestLint:
+    """What the linting finds."""
+
+    @pytest.mark.parametrize(
+        ("old", "new", "fault"),
+        [
+            ('"id": "evt_', '"id": "', "is no event: the event has no usable id"),
+            ('"type": "customer.updated"', '"type": "customer.created"', "is a customer.created"),
+            ('"api_version": "2020-08-27"', '"api_version": "2022-11-15"', "is of version 2022-11-15"),
+            (
+                '"phone": null',
+                '"phone": null, "customer_account": null',
+                "customer.customer_account is not of this version",
+            ),
+            ('"phone": null', '"phone": "+1 555 0100"', "phone is personal"),
+            ("billing@example.com", "jane@gmail.com", "email has an address outside example.com"),
+            ("Example Ltd", "Jane Roe", "name is not one of the made-up names"),
+            ('"description": null', '"description": "sk_' + 'live_abc"', "description holds a key"),
+            (
+                '"description": null',
+                '"description": "4242 4242 4242 4242"',
+                "description could be the number of a card",
+            ),
+            (
+                '"description": null',
+                '"description": "https://evil.test/x"',
+                "description leads elsewhere than to example.com or stripe.com",
+            ),
+        ],
+    )
+    def test_it_finds_what_does_not_belong(self, old: str, new: str, fault: str) -> None:
+        """One fault, named."""
+        path = Path("2020-08-27", "customer.updated.json")
+        text = (FOLDER / path).read_text(encoding="utf-8")
+        assert old in text
+        assert set(fixtures.faults_of(path, text.replace(old, new).encode())) == {fault}
+
+    def test_it_finds_missing_stray_and_changed_files(self, tmp_path: Path) -> None:
+        """Writing puts them right."""
+        fixtures.write(tmp_path)
+        moved, changed = (Path("2020-08-27", f"customer.{name}.json") for name in ("updated", "created"))
+        (tmp_path / moved).rename(tmp_path / moved.with_name("customer.invented.json"))
+        (tmp_path / changed).write_bytes((tmp_path / changed).read_bytes() + b"\n")
+        assert fixtures.lint(tmp_path) == [
+            f"{moved}: is missing",
+            f"{changed}: is not what the samples make of it; write the fixtures again",
+            "2020-08-27/customer.invented.json: is not what the samples make of it; write the fixtures again",
+            "2020-08-27/customer.invented.json: is a customer.updated",
+        ]
+        fixtures.write(tmp_path)
+        assert fixtures.lint(tmp_path) == []
+
+    def test_the_command_says_what_it_takes(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """And fails without an order."""
+        assert fixtures.main([]) == 2
+        assert "write | lint" in capsys.readouterr().err
+
+
+def test_files_hold_events_in_stripes_layout() -> None:
+    """Two spaces of indent, as webhooks come."""
+    body = (FOLDER / "2026-10-28.endive" / "invoice.paid.json").read_text(encoding="utf-8")
+    assert body == json.dumps(json.loads(body), indent=2, ensure_ascii=False) + "\n"
