@@ -1,4 +1,4 @@
-"""The repository contract, bound to the memory repository and to Postgres."""
+"""The repository contracts, bound to the memory repository and to Postgres."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from billing_core.ports import BillingRepository, EventStore
+from billing_core.testing.records import RecordsContract
 from billing_core.testing.repository import BillingRepositoryContract
 from billing_core.testing.store import Elapse
 from billing_memory.clock import ManualClock
@@ -19,7 +20,7 @@ from billing_postgres.repository import PostgresRepository
 from billing_postgres.store import PostgresEventStore
 
 
-class TestMemory(BillingRepositoryContract):
+class InMemory:
     """In one process, with a clock that is turned by hand."""
 
     @pytest.fixture
@@ -46,8 +47,7 @@ class TestMemory(BillingRepositoryContract):
         return turn
 
 
-@pytest.mark.postgres
-class TestPostgres(BillingRepositoryContract):
+class OnPostgres:
     """On a real server, whose time has to be waited for."""
 
     @pytest.fixture
@@ -74,3 +74,21 @@ class TestPostgres(BillingRepositoryContract):
             await asyncio.sleep(span.total_seconds())
 
         return sleep
+
+
+class TestMemory(InMemory, BillingRepositoryContract):
+    """State, numbers and the car park."""
+
+
+class TestMemoryRecords(InMemory, RecordsContract):
+    """Facts beside subscription and invoice."""
+
+
+@pytest.mark.postgres
+class TestPostgres(OnPostgres, BillingRepositoryContract):
+    """State, numbers and the car park."""
+
+
+@pytest.mark.postgres
+class TestPostgresRecords(OnPostgres, RecordsContract):
+    """Facts beside subscription and invoice."""
