@@ -49,6 +49,18 @@ class EventStoreContract:
         assert [receipt.status for receipt in receipts] == [ReceiptStatus.ACCEPTED] * 4
         assert {claim.event.key for claim in await store.claim(limit=10, lease=LONG)} == {e.key for e in events}
 
+    async def test_stored_keys_are_known(self, store: EventStore) -> None:
+        """Whether they wait, are worked on or are over; account and mode tell keys apart, and order does not matter."""
+        events = [provider_event(f"evt_{number}", account=account) for number in range(3) for account in ("", "acct_1")]
+        for event in events[:5]:
+            await store.record(event)
+        claims = await store.claim(limit=2, lease=LONG)
+        await store.bury(claims[0], reason="unexpected", error="broken")
+        stored = {event.key for event in events[:5]}
+        assert set(await store.known([event.key for event in reversed(events)])) == stored
+        assert not await store.known([provider_event("evt_1", livemode=True).key])
+        assert not await store.known([])
+
     async def test_of_concurrent_records_of_one_key_one_is_accepted(self, store: EventStore) -> None:
         """Whether they share a commit or not, exactly one of them is the first."""
         events = [provider_event(f"evt_{number % 5}") for number in range(100)]
