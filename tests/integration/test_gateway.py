@@ -130,7 +130,7 @@ async def test_whatever_version_is_pinned_the_facts_are_the_same(fake: FakeStrip
                     await gateway.fetch_customer(CustomerId("cus_1")),
                     await gateway.fetch_subscription(SubscriptionId("sub_1")),
                     await gateway.fetch_checkout_session("cs_1"),
-                    await gateway.fetch_invoice(InvoiceId("in_1")),
+                    only(await gateway.fetch_invoice(InvoiceId("in_1"))),
                 )
             )
     assert all(one == seen[-1] for one in seen)
