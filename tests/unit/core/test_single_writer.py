@@ -1,0 +1,27 @@
+"""BillingService is the only writer of tenants' state: nobody else begins a unit of work or saves into one."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import billing_core
+
+SOURCES = [path for path in Path(billing_core.__file__).parents[1].rglob("*.py") if "testing" not in path.parts]
+WRITING_CALLS = {"transaction", "save", "settle", "lock_tenants", "lock_customers"}
+"""What a unit of work is begun with and written through; see `billing_core.ports.BillingTransaction`."""
+ADAPTERS_OWN = {"billing_postgres", "billing_memory"}
+"""They implement these methods, and begin the database's own transactions under the same name."""
+
+
+def calls(path: Path) -> Iterator[str]:
+    """The writing methods that a module calls on something."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITING_CALLS:
+            yield node.func.attr
+
+
+def test_only_the_service_writes_state() -> None:
+    """There is one way from an event to a tenant's rows, whoever brings the event."""
+    writers = {path.name: set(calls(path)) for path in SOURCES if not ADAPTERS_OWN & set(path.parts)}
+    assert {name for name, used in writers.items() if used & {"transaction", "save", "lock_tenants"}} == {"service.py"}
+    assert {"transaction", "save", "settle", "lock_tenants", "lock_customers"} <= writers["service.py"]
