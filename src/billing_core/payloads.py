@@ -14,8 +14,13 @@ from cattrs import Converter
 
 from billing_core.model import (
     AccessVerdict,
+    ChargeSnapshot,
+    CreditNoteSnapshot,
+    DisputeSnapshot,
     InvoiceSnapshot,
+    RefundSnapshot,
     SubscriptionSnapshot,
+    TenantRecord,
     TenantState,
     UsageRecord,
 )
@@ -98,6 +103,29 @@ class UsageSection:
     period_end: datetime | None
     invoice_id: str
     line_id: str
+
+
+@attrs.frozen(kw_only=True)
+class AdjustmentSection:
+    """A refund, dispute or credit note, or how much of a charge was given back. What does not apply is null."""
+
+    kind: str
+    """`refund`, `dispute`, `credit_note` or `charge`."""
+    adjustment_id: str
+    status: str | None = None
+    """The provider's word; a charge has none."""
+    amount: int
+    """Of a charge: what was paid."""
+    amount_refunded: int | None = None
+    """Of a charge: all that was given back of it so far."""
+    currency: str
+    reason: str | None = None
+    disputed: bool = False
+    invoice_id: str | None = None
+    payment_id: str | None = None
+    charge_id: str | None = None
+    observed_at: datetime
+    """When the provider said so."""
 
 
 @attrs.frozen(kw_only=True)
@@ -221,6 +249,51 @@ def usage_sections(records: Iterable[UsageRecord]) -> tuple[UsageSection, ...]:
     return tuple(usage_section(record) for record in records)
 
 
+def adjustment_section(record: TenantRecord) -> AdjustmentSection:
+    """The wire form of a record of one of the `ADJUSTMENT_KINDS`. TypeError for another one."""
+    seen, observed_at = record.snapshot, record.provenance.observed_at
+    match seen:
+        case ChargeSnapshot():
+            return AdjustmentSection(
+                kind=seen.kind,
+                adjustment_id=seen.charge_id,
+                amount=seen.amount,
+                amount_refunded=seen.amount_refunded,
+                currency=seen.currency,
+                disputed=seen.disputed,
+                invoice_id=seen.invoice_id,
+                payment_id=seen.payment_id,
+                charge_id=seen.charge_id,
+                observed_at=observed_at,
+            )
+        case RefundSnapshot() | DisputeSnapshot():
+            return AdjustmentSection(
+                kind=seen.kind,
+                adjustment_id=seen.object_id,
+                status=seen.status,
+                amount=seen.amount,
+                currency=seen.currency,
+                reason=seen.reason,
+                disputed=isinstance(seen, DisputeSnapshot),
+                payment_id=seen.payment_id,
+                charge_id=seen.charge_id,
+                observed_at=observed_at,
+            )
+        case CreditNoteSnapshot():
+            return AdjustmentSection(
+                kind=seen.kind,
+                adjustment_id=seen.credit_note_id,
+                status=seen.status,
+                amount=seen.amount,
+                currency=seen.currency,
+                reason=seen.reason,
+                invoice_id=seen.invoice_id,
+                observed_at=observed_at,
+            )
+        case _:
+            raise TypeError(f"a {seen.kind} is no adjustment")
+
+
 def access_section(verdict: AccessVerdict) -> AccessSection:
     """The wire form of an access verdict."""
     return AccessSection(state=verdict.state.value, reason=verdict.reason, until=verdict.until)
@@ -266,6 +339,7 @@ _SECTIONS = _fields_of(
     SubscriptionSection,
     InvoiceSection,
     UsageSection,
+    AdjustmentSection,
     AccessSection,
     BillingEventPayload,
     StatePayload,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import aiohttp
+import attrs
 import pytest
 from structlog.testing import capture_logs
 from yarl import URL
@@ -15,9 +16,20 @@ from yarl import URL
 from billing_app.http.sign_in import make_ticket, read_ticket
 from billing_app.settings import Secret
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
-from billing_core.model import InvoiceId, TenantId, TenantState
+from billing_core.model import (
+    ChargeSnapshot,
+    CreditNoteSnapshot,
+    DisputeSnapshot,
+    InvoiceId,
+    RecordSnapshot,
+    RefundSnapshot,
+    ScheduleSnapshot,
+    TenantId,
+    TenantRecord,
+    TenantState,
+)
 from billing_core.ports import Changes
-from billing_core.testing.builders import ACME, GLOBEX, invoice, item, month, subscription, usage
+from billing_core.testing.builders import ACME, AT, GLOBEX, invoice, item, month, provenance, subscription, usage
 from billing_memory.repository import MemoryRepository
 
 if TYPE_CHECKING:
@@ -82,6 +94,83 @@ async def test_listings_hold_the_same_sections_as_the_state(
         state = await answer.json()
     async with http.get(f"{world.url}{BASE}/acme/{name}", headers=world.bearer()) as answer:
         assert await answer.json() == {"tenant_id": "acme", name: state[name]}
+
+
+async def test_adjustments_come_latest_first_and_without_what_gives_nothing_back(
+    world: World, http: aiohttp.ClientSession
+) -> None:
+    """Refunds, disputes, credit notes and what became of charges, of this tenant alone."""
+    charge = ChargeSnapshot(
+        charge_id="ch_1", payment_id="pi_1", amount=1900, amount_refunded=500, currency="usd", disputed=True
+    )
+    refund = RefundSnapshot(
+        refund_id="re_1", charge_id="ch_1", amount=500, currency="usd", status="succeeded", reason="duplicate"
+    )
+    dispute = DisputeSnapshot(dispute_id="dp_1", payment_id="pi_1", amount=1900, currency="usd", status="won")
+    credit_note = CreditNoteSnapshot(
+        credit_note_id="cn_1", invoice_id=InvoiceId("in_1"), amount=500, currency="usd", status="issued"
+    )
+    schedule = ScheduleSnapshot(schedule_id="sub_sched_1", status="active")
+    shown: list[RecordSnapshot] = [schedule, refund, charge, credit_note, dispute]
+    records = [
+        TenantRecord(tenant_id=ACME, snapshot=seen, provenance=provenance(observed_at=AT - timedelta(seconds=position)))
+        for position, seen in enumerate(shown)
+    ]
+    foreign = attrs.evolve(records[1], tenant_id=GLOBEX, snapshot=attrs.evolve(refund, refund_id="re_2"))
+    async with world.repository.transaction() as transaction:
+        await transaction.lock_tenants([ACME, GLOBEX])
+        await transaction.save(Changes(records=[*records, foreign]))
+    async with http.get(f"{world.url}{BASE}/acme/adjustments?limit=3", headers=world.bearer()) as answer:
+        assert await answer.json() == {
+            "tenant_id": "acme",
+            "adjustments": [
+                {
+                    "kind": "refund",
+                    "adjustment_id": "re_1",
+                    "status": "succeeded",
+                    "amount": 500,
+                    "amount_refunded": None,
+                    "currency": "usd",
+                    "reason": "duplicate",
+                    "disputed": False,
+                    "invoice_id": None,
+                    "payment_id": None,
+                    "charge_id": "ch_1",
+                    "observed_at": "2026-03-01T09:29:59Z",
+                },
+                {
+                    "kind": "charge",
+                    "adjustment_id": "ch_1",
+                    "status": None,
+                    "amount": 1900,
+                    "amount_refunded": 500,
+                    "currency": "usd",
+                    "reason": None,
+                    "disputed": True,
+                    "invoice_id": None,
+                    "payment_id": "pi_1",
+                    "charge_id": "ch_1",
+                    "observed_at": "2026-03-01T09:29:58Z",
+                },
+                {
+                    "kind": "credit_note",
+                    "adjustment_id": "cn_1",
+                    "status": "issued",
+                    "amount": 500,
+                    "amount_refunded": None,
+                    "currency": "usd",
+                    "reason": None,
+                    "disputed": False,
+                    "invoice_id": "in_1",
+                    "payment_id": None,
+                    "charge_id": None,
+                    "observed_at": "2026-03-01T09:29:57Z",
+                },
+            ],
+        }
+    async with http.get(f"{world.url}{BASE}/acme/adjustments", headers=world.bearer()) as answer:
+        listed = (await answer.json())["adjustments"]
+    assert [each["kind"] for each in listed] == ["refund", "charge", "credit_note", "dispute"]
 
 
 async def test_the_history_is_read_page_by_page(world: World, http: aiohttp.ClientSession) -> None:

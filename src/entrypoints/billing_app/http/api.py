@@ -11,7 +11,7 @@ from billing_app.http.auth import require_own_tenant
 from billing_app.http.responses import RefusalError, json_response, json_text_response
 from billing_app.http.services import SERVICES, Services
 from billing_core import payloads
-from billing_core.model import TenantId
+from billing_core.model import ADJUSTMENT_KINDS, TenantId
 
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,18}").fullmatch
 """ASCII digits only, and no more than a 64-bit integer holds."""
@@ -30,6 +30,7 @@ def routes() -> Iterable[web.RouteDef]:
         web.get(f"{base}/subscriptions", _for_own_tenant(_subscriptions)),
         web.get(f"{base}/invoices", _for_own_tenant(_invoices)),
         web.get(f"{base}/usage", _for_own_tenant(_usage)),
+        web.get(f"{base}/adjustments", _for_own_tenant(_adjustments)),
         web.get(f"{base}/events", _for_own_tenant(_events)),
     ]
 
@@ -73,6 +74,12 @@ async def _invoices(request: web.Request, services: Services, tenant_id: TenantI
 async def _usage(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
     found = await services.repository.usage(tenant_id, limit=_limit(request))
     return _listing(tenant_id, "usage", payloads.usage_sections(found))
+
+
+async def _adjustments(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
+    """What was given back, or may have to be: a paid invoice stays paid whatever stands here."""
+    found = await services.repository.records(tenant_id, kinds=ADJUSTMENT_KINDS, limit=_limit(request))
+    return _listing(tenant_id, "adjustments", map(payloads.adjustment_section, found))
 
 
 async def _events(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
