@@ -43,7 +43,7 @@ def parse_json(body: bytes, *, fast: Callable[[bytes], object] | None = _parse_f
         value = _parse(body, fast)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
-    if _brackets(body) > MAX_NESTING and _nests_deeper(value, MAX_NESTING):
+    if _nests_deeper(value, MAX_NESTING, containers=_brackets(body)):
         raise ValueError("nested too deeply")
     return value
 
@@ -62,12 +62,24 @@ def _brackets(body: bytes) -> int:
     return 2 * len(body) - len(body.replace(b"{", b"")) - len(body.replace(b"[", b""))
 
 
-def _nests_deeper(value: object, limit: int) -> bool:
-    """Whether containers nest more than `limit` levels: level by level, since recursion is what this guards against."""
+def _nests_deeper(value: object, limit: int, *, containers: int) -> bool:
+    """Whether containers nest more than `limit` levels: level by level, since recursion is what this guards against.
+
+    Args:
+        value: what was parsed.
+        limit: the levels that are allowed.
+        containers: how many there are, at most. Those that are left are as deep as they can be when each holds the
+            next one, so few of an ordinary body's are looked at.
+    """
     level = [value]
-    for _ in range(limit + 1):
-        containers = [node for node in level if isinstance(node, (dict, list))]
-        if not containers:
+    depth = 0
+    while depth + containers > limit:
+        nodes = [node for node in level if isinstance(node, (dict, list))]
+        if not nodes:
             return False
-        level = [child for node in containers for child in (node.values() if isinstance(node, dict) else node)]
-    return True
+        depth += 1
+        if depth > limit:
+            return True
+        containers -= len(nodes)
+        level = [child for node in nodes for child in (node.values() if isinstance(node, dict) else node)]
+    return False

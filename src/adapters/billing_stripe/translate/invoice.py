@@ -37,13 +37,15 @@ def read_invoice(seen: Reader) -> Translation:
         return Translation(ignored=UNREADABLE_OBJECT)
     if customer_id is None:
         return Translation(ignored=NO_CUSTOMER)
-    rows = _line_rows(seen)
+    origin = _origin_of_invoice(seen)
+    listed = seen.child("lines")
+    rows = listed.children("data")
     snapshot = InvoiceSnapshot(
         invoice_id=InvoiceId(invoice_id),
         customer_id=customer_id,
         status=status,
         currency=currency,
-        subscription_id=_subscription_id(seen),
+        subscription_id=_subscription_id(seen, origin),
         number=seen.text("number"),
         amount_due=seen.amount("amount_due"),
         amount_paid=seen.amount("amount_paid"),
@@ -59,9 +61,9 @@ def read_invoice(seen: Reader) -> Translation:
         attempt_count=seen.required("attempt_count", seen.integer("attempt_count")) or 0,
         next_payment_attempt_at=seen.instant("next_payment_attempt"),
         lines=_lines(rows),
-        lines_complete=_lines_complete(seen),
+        lines_complete=_lines_complete(seen, listed),
     )
-    return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, rows), snapshots=(snapshot,))
+    return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, origin, rows), snapshots=(snapshot,))
 
 
 def read_paid_invoice(seen: Reader) -> Translation:
@@ -81,17 +83,18 @@ def read_deleted_invoice(seen: Reader) -> Translation:
     if invoice_id is None:
         return Translation(ignored=UNREADABLE_OBJECT)
     customer_id = seen.customer()
+    origin = _origin_of_invoice(seen)
     snapshot = InvoiceSnapshot(
         invoice_id=InvoiceId(invoice_id),
         customer_id=customer_id,
         status=DELETED,
         currency=seen.currency("currency") or _NO_CURRENCY,
-        subscription_id=_subscription_id(seen),
+        subscription_id=_subscription_id(seen, origin),
     )
     return Translation(
         customer_id=customer_id,
         about=(invoice_id,) if customer_id is None else (),
-        tenant_hint=_tenant_hint(seen, _line_rows(seen)),
+        tenant_hint=_tenant_hint(seen, origin, seen.child("lines").children("data")),
         snapshots=(snapshot,),
     )
 
@@ -101,22 +104,26 @@ def read_upcoming_invoice(seen: Reader) -> Translation:
     customer_id = seen.required("customer", seen.customer())
     if customer_id is None:
         return Translation(ignored=NO_CUSTOMER)
-    return Translation(customer_id=customer_id, tenant_hint=_tenant_hint(seen, _line_rows(seen)))
+    hint = _tenant_hint(seen, _origin_of_invoice(seen), seen.child("lines").children("data"))
+    return Translation(customer_id=customer_id, tenant_hint=hint)
 
 
-def _subscription_id(seen: Reader) -> SubscriptionId | None:
-    new_place = seen.child("parent").child("subscription_details")
-    value = new_place.reference("subscription") or seen.reference("subscription")
+def _origin_of_invoice(seen: Reader) -> Reader:
+    """The new place of what an invoice says of its subscription; empty in older versions."""
+    return seen.child("parent").child("subscription_details")
+
+
+def _subscription_id(seen: Reader, origin: Reader) -> SubscriptionId | None:
+    value = origin.reference("subscription") or seen.reference("subscription")
     return None if value is None else SubscriptionId(value)
 
 
-def _tenant_hint(seen: Reader, lines: list[Reader]) -> TenantId | None:
+def _tenant_hint(seen: Reader, origin: Reader, lines: list[Reader]) -> TenantId | None:
     """The tenant in the subscription's metadata, which older versions show apart from its id, the oldest in the lines.
 
     An invoice's own metadata is not asked: it is whatever somebody noted about that one invoice.
     """
-    new_place = seen.child("parent").child("subscription_details")
-    hint = new_place.tenant_in_metadata() or seen.child("subscription_details").tenant_in_metadata()
+    hint = origin.tenant_in_metadata() or seen.child("subscription_details").tenant_in_metadata()
     if hint is not None:
         return hint
     hints = {line.tenant_in_metadata() for line in lines if _bills_subscription(line)} - {None}
@@ -149,13 +156,8 @@ def _hosted_invoice_url(seen: Reader) -> str | None:
     return None
 
 
-def _line_rows(seen: Reader) -> list[Reader]:
-    return seen.child("lines").children("data")
-
-
-def _lines_complete(seen: Reader) -> bool:
+def _lines_complete(seen: Reader, listed: Reader) -> bool:
     """Whether the payload shows all lines; it holds the first ten."""
-    listed = seen.child("lines")
     if "data" not in listed:
         seen.note("lines")
         return False
