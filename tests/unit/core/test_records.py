@@ -1,0 +1,292 @@
+"""What events of payments, refunds, disputes, credit notes, entitlements and the catalogue come to."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import permutations
+
+import attrs
+import pytest
+from tests.unit.core.conftest import ACME, ALICE, AT, BOB, GLOBEX, Loop, customer, invoice, subscription, until
+
+from billing_core.dispatch import DispatchPolicy
+from billing_core.events import Disposition, Effect, Outcome, ProviderEvent, Translation
+from billing_core.model import (
+    ChargeSnapshot,
+    CreditNoteSnapshot,
+    CustomerId,
+    DisputeSnapshot,
+    EntitlementsSnapshot,
+    InvoiceId,
+    PaymentSnapshot,
+    PriceId,
+    PriceSnapshot,
+    ProductSnapshot,
+    Provenance,
+    RecordSnapshot,
+    RefundSnapshot,
+    SubscriptionInvoice,
+    TenantId,
+    TenantRecord,
+    invoice_of,
+)
+from billing_core.records import record_from_json, record_to_json
+
+IN_1 = InvoiceId("in_1")
+PAID = invoice(status="paid", amount_paid=1900)
+PAYMENT = PaymentSnapshot(payment_id="pi_1", invoice_id=IN_1, amount_paid=1900, currency="usd", status="paid")
+CHARGE = ChargeSnapshot(charge_id="ch_1", payment_id="pi_1", amount=1900, amount_refunded=500, currency="usd")
+REFUND = RefundSnapshot(refund_id="re_1", charge_id="ch_1", amount=500, currency="usd", status="succeeded")
+DISPUTE = DisputeSnapshot(
+    dispute_id="dp_1", payment_id="pi_1", charge_id="ch_1", amount=1900, currency="usd", status="needs_response"
+)
+CREDIT_NOTE = CreditNoteSnapshot(credit_note_id="cn_1", invoice_id=IN_1, amount=700, currency="usd", status="issued")
+PRICE = PriceSnapshot(price_id=PriceId("price_pro"), plan_code="pro", unit_amount_decimal="0.05")
+
+
+def tells(
+    loop: Loop,
+    *shown: RecordSnapshot,
+    about: Sequence[str] = (),
+    customer_id: CustomerId | None = None,
+    at: int = 0,
+    before: RecordSnapshot | None = None,
+) -> ProviderEvent:
+    """An event `at` seconds after the beginning that names a customer, or the objects it is about."""
+    names = "-".join([*(seen.object_id for seen in shown), *about, customer_id or "nobody", str(at)])
+    status = "-".join(getattr(seen, "status", "") for seen in shown)
+    says = Translation(customer_id=customer_id, about=tuple(about), snapshots=shown)
+    return loop.provider.event(f"evt_{names}_{status}", says, at=AT + timedelta(seconds=at), before=before)
+
+
+def known(loop: Loop, object_id: str) -> RecordSnapshot:
+    """A record as it stands."""
+    return loop.database.tables.records[object_id].snapshot
+
+
+class TestMoneyThatGoesBack:
+    """Recorded beside the invoice, which stays what it is."""
+
+    async def test_a_refund_is_told_with_the_invoice_it_concerns(self, loop: Loop) -> None:
+        """From charge to payment to invoice; a paid invoice stays paid."""
+        await loop.arrive(loop.says(PAID))
+        await loop.arrive(tells(loop, PAYMENT, about=["in_1"], at=1))
+        (outcome,) = await loop.arrive(tells(loop, CHARGE, customer_id=ALICE, at=2))
+        assert (outcome.disposition, outcome.effect) == (Disposition.APPLIED, Effect.CHANGED)
+        told = (await loop.payloads())[-1]
+        assert (told.event_type, told.summary) == ("invoice.refunded", "5.00 USD of 19.00 USD was refunded.")
+        assert told.invoice is not None
+        assert (told.invoice.invoice_id, told.invoice.status, told.status) == ("in_1", "paid", "paid")
+        assert await loop.invoice() == PAID
+
+    async def test_a_refund_of_several_events_is_told_once(self, loop: Loop) -> None:
+        """The refund's own events repeat what the charge's said."""
+        await loop.arrive(loop.says(PAID), tells(loop, PAYMENT, about=["in_1"], at=1))
+        await loop.arrive(tells(loop, CHARGE, customer_id=ALICE, at=2), tells(loop, REFUND, about=["ch_1"], at=2))
+        assert await loop.told() == ["invoice.paid", "invoice.refunded"]
+        assert known(loop, "re_1") == REFUND
+
+    async def test_a_refund_that_falls_through_is_told(self, loop: Loop) -> None:
+        """Also when it had succeeded; what succeeded at the same time cannot bring it back."""
+        failed = attrs.evolve(REFUND, status="failed")
+        await loop.arrive(loop.says(PAID), tells(loop, CHARGE, customer_id=ALICE, at=1))
+        await loop.arrive(tells(loop, REFUND, about=["ch_1"], at=1), tells(loop, failed, about=["ch_1"], at=2))
+        (stale,) = await loop.arrive(tells(loop, REFUND, about=["ch_1"], at=9))
+        assert stale.effect is Effect.STALE
+        assert known(loop, "re_1") == failed
+        assert (await loop.told())[-1] == "invoice.refunded"
+        assert (await loop.payloads())[-1].summary == "The refund of 5.00 USD did not go through."
+
+    async def test_refunded_amounts_are_not_added_up(self, loop: Loop) -> None:
+        """Each event tells the whole; a late one changes nothing."""
+        more = attrs.evolve(CHARGE, amount_refunded=1200)
+        await loop.arrive(loop.says(PAID), tells(loop, more, customer_id=ALICE, at=5))
+        (late,) = await loop.arrive(tells(loop, CHARGE, customer_id=ALICE, at=2))
+        assert late.effect is Effect.STALE
+        assert known(loop, "ch_1") == more
+
+    async def test_a_dispute_is_told_when_it_begins_and_when_it_ends(self, loop: Loop) -> None:
+        """What happens in between is kept; a closed one is not argued again."""
+        await loop.arrive(loop.says(PAID), tells(loop, PAYMENT, about=["in_1"], at=1))
+        for at, status in enumerate(("needs_response", "under_review", "won", "under_review"), start=2):
+            await loop.arrive(tells(loop, attrs.evolve(DISPUTE, status=status), about=["pi_1"], at=at))
+        assert await loop.told() == ["invoice.paid", "invoice.disputed", "invoice.dispute_closed"]
+        closed = (await loop.payloads())[-1]
+        assert closed.summary == "The dispute over 19.00 USD was closed: won."
+        assert closed.invoice is not None
+        assert closed.invoice.status == "paid"
+
+    async def test_an_appeal_follows_the_first_end(self, loop: Loop) -> None:
+        """And may end otherwise."""
+        await loop.arrive(loop.says(PAID), tells(loop, PAYMENT, about=["in_1"], at=1))
+        for at, status in enumerate(("lost", "appeal_under_review", "won"), start=2):
+            await loop.arrive(tells(loop, attrs.evolve(DISPUTE, status=status), about=["pi_1"], at=at))
+        assert known(loop, "dp_1") == attrs.evolve(DISPUTE, status="won")
+
+    async def test_a_credit_note_is_told_and_so_is_its_end(self, loop: Loop) -> None:
+        """It names its invoice itself."""
+        void = attrs.evolve(CREDIT_NOTE, status="void")
+        await loop.arrive(loop.says(PAID), tells(loop, CREDIT_NOTE, customer_id=ALICE, at=1))
+        await loop.arrive(tells(loop, void, customer_id=ALICE, at=2))
+        assert await loop.told() == ["invoice.paid", "invoice.credited", "invoice.credited"]
+        assert all(payload.invoice is not None for payload in await loop.payloads())
+        assert known(loop, "cn_1") == void
+
+    async def test_what_happens_within_a_second_is_walked_through(self, loop: Loop) -> None:
+        """Updates of one second tell which came last, in whatever order they arrive."""
+        first, second, third = (attrs.evolve(DISPUTE, status=status) for status in ("a", "b", "c"))
+        await loop.arrive(loop.says(PAID), tells(loop, PAYMENT, about=["in_1"]))
+        await loop.arrive(tells(loop, third, about=["pi_1"], at=1, before=second))
+        await loop.arrive(tells(loop, second, about=["pi_1"], at=1, before=first))
+        assert known(loop, "dp_1") == third
+        assert not loop.database.tables.records["dp_1"].provenance.ambiguous
+
+    async def test_an_invoice_of_another_tenant_is_not_shown(self, loop: Loop) -> None:
+        """A payment that claims one is kept without it."""
+        await loop.arrive(loop.says(invoice(customer_id=BOB), tenant=GLOBEX), loop.says(customer_id=ALICE, tenant=ACME))
+        foreign = attrs.evolve(CHARGE, invoice_id=IN_1)
+        await loop.arrive(tells(loop, foreign, customer_id=ALICE, at=1))
+        told = (await loop.payloads())[-1]
+        assert (told.event_type, told.invoice) == ("invoice.refunded", None)
+
+
+class TestWhoseItIs:
+    """An event that names no customer belongs to whoever has the objects it names."""
+
+    async def test_an_event_about_nothing_we_know_waits(self, loop: Loop) -> None:
+        """Parked on all of the objects, without a trace."""
+        (outcome,) = await loop.arrive(tells(loop, DISPUTE, about=["pi_1", "ch_1"]))
+        assert (outcome.disposition, outcome.reason) == (Disposition.PARKED, "unmapped_object")
+        assert (outcome.parked_on, outcome.waits_for) == ("pi_1", ("pi_1", "ch_1"))
+        assert loop.database.tables.records == {}
+
+    @pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
+    @pytest.mark.parametrize("batches", ["one by one", "together"])
+    async def test_what_waited_is_applied_when_its_object_comes(
+        self, loop: Loop, order: tuple[int, ...], batches: str
+    ) -> None:
+        """Link, invoice, payment and dispute in whatever order, inside one batch or over several."""
+        told = [
+            loop.says(customer_id=ALICE),
+            loop.says(PAID, tenant=None, at=1),
+            tells(loop, PAYMENT, about=["in_1"], at=1),
+            tells(loop, DISPUTE, about=["ch_1", "pi_1"], at=2),
+        ]
+        events = [told[index] for index in order]
+        for batch in [events] if batches == "together" else [[event] for event in events]:
+            await loop.arrive(*batch)
+        while await loop.work():
+            pass
+        assert {loop.row(event).disposition for event in events} == {Disposition.APPLIED}
+        records = await loop.repository.records(ACME, limit=10)
+        assert [each.snapshot for each in records] == [DISPUTE, PAYMENT]
+
+    async def test_a_draft_is_deleted_by_its_id_alone(self, loop: Loop) -> None:
+        """The event names the invoice and nothing else."""
+        await loop.arrive(loop.says(invoice(status="draft")))
+        says = Translation(about=("in_1",), snapshots=(invoice(status="deleted", customer_id=None),))
+        (outcome,) = await loop.arrive(loop.provider.event("evt_deleted", says, at=AT + timedelta(seconds=9)))
+        assert (outcome.disposition, outcome.tenant_id) == (Disposition.APPLIED, ACME)
+        assert (await loop.told())[-1] == "invoice.deleted"
+
+    async def test_objects_of_two_tenants_make_a_conflict(self, loop: Loop) -> None:
+        """Somebody has to look at it; nobody's state changes."""
+        await loop.arrive(loop.says(PAID), loop.says(subscription(customer_id=BOB), tenant=GLOBEX, customer_id=BOB))
+        (outcome,) = await loop.arrive(tells(loop, DISPUTE, about=["in_1", "sub_1"], at=1))
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "tenant_conflict")
+        assert loop.database.tables.records == {}
+
+    async def test_a_record_never_changes_hands(self, loop: Loop) -> None:
+        """Whatever customer another event names with it."""
+        await loop.arrive(loop.says(customer(ALICE)), loop.says(customer(BOB), tenant=GLOBEX))
+        await loop.arrive(tells(loop, CHARGE, customer_id=ALICE))
+        (outcome,) = await loop.arrive(tells(loop, attrs.evolve(CHARGE, disputed=True), customer_id=BOB, at=5))
+        assert outcome.reason == "tenant_conflict"
+        assert known(loop, "ch_1") == CHARGE
+
+    async def test_an_event_of_nobody_about_nothing_is_ignored(self, loop: Loop) -> None:
+        """It cannot wait for anything."""
+        (outcome,) = await loop.arrive(tells(loop, DISPUTE))
+        assert (outcome.disposition, outcome.reason) == (Disposition.IGNORED, "no_customer")
+
+    async def test_the_dispatcher_looks_for_what_parked_meanwhile(self, loop: Loop) -> None:
+        """An object that was saved while its event was being parked frees it all the same."""
+        event = tells(loop, PAYMENT, about=["in_1"])
+        await loop.arrive(event)
+        loop.database.tables.counters[ACME] = 0
+        loop.database.tables.invoices[IN_1] = SubscriptionInvoice(
+            tenant_id=ACME, snapshot=PAID, provenance=Provenance(observed_at=AT, event_ids=())
+        )
+        loop.policy = DispatchPolicy(poll=timedelta(milliseconds=10), car_park_poll=timedelta(milliseconds=10))
+        dispatcher = loop.dispatcher()
+        running = asyncio.create_task(dispatcher.run())
+        await until(lambda: loop.row(event).disposition is Disposition.APPLIED)
+        dispatcher.stop()
+        await running
+
+
+class TestCatalogue:
+    """Prices and products are nobody's."""
+
+    async def test_prices_and_products_are_kept_without_a_message(self, loop: Loop) -> None:
+        """For all tenants alike; the outcome names none."""
+        product = ProductSnapshot(product_id="prod_1", name="Pro")
+        outcomes: Sequence[Outcome] = await loop.arrive(tells(loop, PRICE), tells(loop, product))
+        assert [(end.disposition, end.effect, end.tenant_id, end.sequence) for end in outcomes] == [
+            (Disposition.APPLIED, Effect.CHANGED, None, None)
+        ] * 2
+        assert [each.snapshot for each in await loop.repository.catalogue()] == [PRICE, product]
+        assert loop.messages == []
+
+    async def test_a_deleted_price_stays_deleted(self, loop: Loop) -> None:
+        """An update that arrives after the end is stale."""
+        deleted = attrs.evolve(PRICE, active=False, deleted=True)
+        await loop.arrive(tells(loop, deleted, at=1))
+        (late,) = await loop.arrive(tells(loop, PRICE, at=5))
+        assert late.effect is Effect.STALE
+        assert known(loop, "price:price_pro") == deleted
+
+
+class TestEntitlements:
+    """The whole list each time."""
+
+    async def test_the_list_is_replaced(self, loop: Loop) -> None:
+        """In any order of its features; the same list again is no news."""
+        await loop.arrive(loop.says(customer_id=ALICE))
+        for at, features in enumerate((("sso", "api"), ("api", "sso"), ("api",)), start=1):
+            await loop.arrive(
+                tells(loop, EntitlementsSnapshot(customer_id=ALICE, features=features), customer_id=ALICE, at=at)
+            )
+        assert [each.summary for each in await loop.payloads()][1:] == [
+            "Included features: api, sso.",
+            "Included features: api.",
+        ]
+
+
+class TestValues:
+    """Records as such."""
+
+    def test_a_record_of_a_later_version_can_be_read(self) -> None:
+        """Fields that this one does not know are left out, those it misses have their default."""
+        text = record_to_json(PRICE)[:-1] + ',"invented":{"a":1}}'
+        assert record_from_json("price", text) == PRICE
+        assert record_from_json("product", '{"product_id":"prod_1"}') == ProductSnapshot(product_id="prod_1")
+        with pytest.raises(KeyError):
+            record_from_json("invented", text)
+
+    def test_links_in_a_circle_lead_nowhere(self) -> None:
+        """Whatever ids a payload puts into its references."""
+        one = attrs.evolve(CHARGE, charge_id="ch_1", payment_id="ch_2")
+        other = attrs.evolve(CHARGE, charge_id="ch_2", payment_id="ch_1")
+        found: dict[str, RecordSnapshot] = {"ch_1": one, "ch_2": other}
+        assert invoice_of(one, found.get) is None
+        assert invoice_of(attrs.evolve(REFUND, charge_id="ch_1"), found.get) is None
+
+    def test_a_payment_is_named_by_the_provider_s_id(self) -> None:
+        """Others by the id they are kept under."""
+        basis = Provenance(observed_at=AT, event_ids=())
+        named = [
+            TenantRecord(tenant_id=TenantId("acme"), snapshot=seen, provenance=basis).named_as
+            for seen in (PAYMENT, CHARGE)
+        ]
+        assert named == ["pi_1", "ch_1"]
