@@ -54,7 +54,7 @@ class Translator:
 
 _BY_CHANGE = "`subscription.*`, by what changed"
 _DIFFERENT = "`invoice.*`, by what changed"
-_REFUND = "`invoice.refunded`"
+_REFUND = "`invoice.refunded`, when it falls through; what was given back, the charge tells"
 _TWIN = "Nothing: the price with the same id has an event of its own, which says more."
 
 
@@ -74,7 +74,7 @@ def _checkout(does: str, tells: str = "", *, read: Read = read_failed_checkout) 
     return Translator("checkout.session", read, does, tells)
 
 
-def _dispute(does: str, tells: str = "`invoice.disputed`") -> Translator:
+def _dispute(does: str, tells: str = "`invoice.disputed`, once") -> Translator:
     return Translator("dispute", read_dispute, does, tells)
 
 
@@ -167,7 +167,10 @@ _PAYMENTS = {
         "It keeps which payment settled which invoice: refunds and disputes name the payment only.",
     ),
     "charge.refunded": Translator(
-        "charge", read_charge, "How much of the charge was given back by now, all refunds together.", _REFUND
+        "charge",
+        read_charge,
+        "How much of the charge was given back by now, all refunds together.",
+        "`invoice.refunded`",
     ),
     "charge.refund.updated": Translator("refund", read_refund, "Older name of `refund.updated`.", _REFUND),
     "refund.created": Translator("refund", read_refund, "Money goes back; the invoice stays paid.", _REFUND),
@@ -176,12 +179,12 @@ _PAYMENTS = {
     "charge.dispute.created": _dispute("The payer's bank takes the payment back; the invoice stays paid."),
     "charge.dispute.updated": _dispute("Evidence or status changed."),
     "charge.dispute.funds_withdrawn": _dispute("The money is withheld."),
-    "charge.dispute.funds_reinstated": _dispute("The money came back."),
-    "charge.dispute.closed": _dispute("It was won or lost.", "`invoice.dispute_closed`"),
+    "charge.dispute.funds_reinstated": _dispute("The money came back.", "`invoice.dispute_closed`, once"),
+    "charge.dispute.closed": _dispute("It was won or lost.", "`invoice.dispute_closed`, once"),
     "credit_note.created": Translator(
         "credit_note", read_credit_note, "The invoice was lowered afterwards.", "`invoice.credited`"
     ),
-    "credit_note.updated": Translator("credit_note", read_credit_note, "Memo or reason changed.", "`invoice.credited`"),
+    "credit_note.updated": Translator("credit_note", read_credit_note, "Memo or reason changed."),
     "credit_note.voided": Translator(
         "credit_note", read_credit_note, "The correction does not count any more.", "`invoice.credited`"
     ),

@@ -1,0 +1,338 @@
+"""What events beside subscriptions and invoices say: payments and what corrects them, benefits, the catalogue."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from billing_core.events import BillingEventType, Notice, ProviderEvent, Translation
+from billing_core.model import (
+    ChargeSnapshot,
+    CreditNoteSnapshot,
+    CustomerId,
+    DisputeSnapshot,
+    EntitlementsSnapshot,
+    InvoiceId,
+    PaymentSnapshot,
+    PriceId,
+    PriceSnapshot,
+    ProductSnapshot,
+    RefundSnapshot,
+    ScheduleSnapshot,
+    SubscriptionId,
+)
+from billing_stripe.testing import API_VERSIONS, BASIL, accounts, adjustments, builders, catalogue, facts
+from billing_stripe.testing.samples import AT
+from billing_stripe.translate import TRANSLATORS, StripeTranslator, translate_object
+
+MakeEvent = Callable[..., ProviderEvent]
+Said = Callable[[str, dict[str, Any]], Translation]
+OLD, NEW = API_VERSIONS[0], API_VERSIONS[-1]
+BEFORE_BASIL = [version for version in API_VERSIONS if version < BASIL]
+CUS_1, IN_1, SUB_1 = CustomerId("cus_1"), InvoiceId("in_1"), SubscriptionId("sub_1")
+
+CHARGE = facts.Charge(
+    charge_id="ch_1",
+    payment_id="pi_1",
+    customer_id=CUS_1,
+    created_at=AT,
+    amount=1900,
+    amount_refunded=700,
+    invoice_id=IN_1,
+)
+PAYMENT = PaymentSnapshot(payment_id="pi_1", invoice_id=IN_1, amount_paid=1900, currency="usd", status="paid")
+REFUND = facts.Refund(
+    refund_id="re_1", payment_id="pi_1", charge_id="ch_1", created_at=AT, amount=700, customer_id=CUS_1
+)
+GIVEN_BACK = RefundSnapshot(
+    refund_id="re_1",
+    payment_id="pi_1",
+    charge_id="ch_1",
+    amount=700,
+    currency="usd",
+    status="succeeded",
+    reason="requested_by_customer",
+)
+DISPUTE = facts.Dispute(dispute_id="dp_1", payment_id="pi_1", charge_id="ch_1", created_at=AT, amount=1900)
+
+
+@pytest.fixture
+def said(make_event: MakeEvent) -> Said:
+    def translate(type: str, object: dict[str, Any]) -> Translation:
+        return StripeTranslator().translate(make_event(type, object))
+
+    return translate
+
+
+class TestPayments:
+    """Which payment settled which invoice."""
+
+    @pytest.mark.parametrize("payment_id", ["pi_1", "ch_1"])
+    def test_the_payment_of_an_invoice_is_the_invoices(self, said: Said, payment_id: str) -> None:
+        """It names no customer: whoever has the invoice is meant."""
+        shown = adjustments.invoice_payment(
+            facts.InvoicePayment(
+                invoice_payment_id="inpay_1",
+                invoice_id=IN_1,
+                payment_id=payment_id,
+                amount_paid=1900,
+                created_at=AT,
+            ),
+            NEW,
+        )
+        assert said("invoice_payment.paid", shown) == Translation(
+            about=("in_1",), snapshots=(attrs.evolve(PAYMENT, payment_id=payment_id),)
+        )
+
+    @pytest.mark.parametrize("part", ["payment", "invoice", "status", "currency"])
+    def test_a_payment_that_leads_nowhere_is_ignored(self, said: Said, part: str) -> None:
+        """What is missing is named."""
+        shown = {
+            "object": "invoice_payment",
+            "payment": {"type": "payment_intent", "payment_intent": "pi_1"},
+            "invoice": "in_1",
+            "status": "paid",
+            "currency": "usd",
+            "amount_paid": 1,
+        }
+        translation = said("invoice_payment.paid", shown | {part: None})
+        assert translation == Translation(ignored="unreadable_object", missing=(f"invoice_payment.{part}",))
+
+    @pytest.mark.parametrize("type", ["invoice.paid", "invoice.payment_succeeded"])
+    @pytest.mark.parametrize("version", BEFORE_BASIL)
+    def test_an_old_invoice_names_its_payment_itself(
+        self, said: Said, invoice: facts.Invoice, type: str, version: str
+    ) -> None:
+        """The same link that later has an event of its own."""
+        shown = builders.invoice(invoice, version)
+        _, payment = said(type, shown).snapshots
+        assert payment == attrs.evolve(PAYMENT, amount_paid=9780)
+        _, by_charge = said(type, shown | {"payment_intent": None}).snapshots
+        assert by_charge == attrs.evolve(PAYMENT, payment_id="ch_1", amount_paid=9780)
+
+    def test_an_invoice_paid_otherwise_names_none(self, said: Said, invoice: facts.Invoice) -> None:
+        """By cash, by credit, or before anything was paid."""
+        shown = builders.invoice(invoice, OLD)
+        assert len(said("invoice.paid", shown | {"payment_intent": None, "charge": None}).snapshots) == 1
+        assert len(said("invoice.paid", shown | {"status": "open"}).snapshots) == 1
+
+
+class TestWhatIsGivenBack:
+    """Charges, refunds, disputes and credit notes."""
+
+    @pytest.mark.parametrize("version", API_VERSIONS)
+    def test_a_charge_says_what_was_given_back_of_it(self, said: Said, version: str) -> None:
+        """All together; and in older versions, which invoice it paid."""
+        charge = ChargeSnapshot(charge_id="ch_1", payment_id="pi_1", amount=1900, amount_refunded=700, currency="usd")
+        translation = said("charge.refunded", adjustments.charge(CHARGE, version))
+        shown = (PAYMENT, charge) if version < BASIL else (charge,)
+        assert translation == Translation(customer_id=CUS_1, snapshots=shown)
+
+    def test_a_guests_charge_is_nobodys(self, said: Said) -> None:
+        """A tenant is a customer."""
+        shown = adjustments.charge(attrs.evolve(CHARGE, customer_id=None), NEW)
+        assert said("charge.refunded", shown).ignored == "no_customer"
+
+    @pytest.mark.parametrize("type", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"])
+    def test_a_refund_is_of_whoever_paid(self, said: Said, type: str) -> None:
+        """Newer versions name the customer, older ones the payment and the charge."""
+        assert said(type, adjustments.refund(REFUND, NEW)) == Translation(customer_id=CUS_1, snapshots=(GIVEN_BACK,))
+        assert said(type, adjustments.refund(REFUND, BASIL)) == Translation(
+            about=("pi_1", "ch_1"), snapshots=(GIVEN_BACK,)
+        )
+
+    def test_a_refund_may_name_the_charge_alone(self, said: Said) -> None:
+        """As those of charges without a payment intent."""
+        shown = adjustments.refund(attrs.evolve(REFUND, payment_id=None), OLD)
+        assert said("refund.created", shown).about == ("ch_1",)
+        assert said("refund.created", shown | {"charge": None}).ignored == "no_customer"
+
+    def test_expanded_references_are_read_as_ids(self, said: Said) -> None:
+        """An object may stand where its id does."""
+        shown = adjustments.refund(REFUND, BASIL) | {"charge": {"id": "ch_1"}, "payment_intent": {"id": "pi_1"}}
+        assert said("refund.created", shown).snapshots == (GIVEN_BACK,)
+
+    @pytest.mark.parametrize("status", ["needs_response", "won", "lost", "prevented", "of_tomorrow"])
+    @pytest.mark.parametrize("version", API_VERSIONS)
+    def test_a_dispute_is_of_whoever_paid(self, said: Said, version: str, status: str) -> None:
+        """Its status is kept verbatim."""
+        shown = adjustments.dispute(attrs.evolve(DISPUTE, status=status), version)
+        assert said("charge.dispute.updated", shown) == Translation(
+            about=("pi_1", "ch_1"),
+            snapshots=(
+                DisputeSnapshot(
+                    dispute_id="dp_1",
+                    payment_id="pi_1",
+                    charge_id="ch_1",
+                    amount=1900,
+                    currency="usd",
+                    status=status,
+                    reason="fraudulent",
+                ),
+            ),
+        )
+
+    @pytest.mark.parametrize("version", API_VERSIONS)
+    def test_a_credit_note_lowers_its_invoice(self, said: Said, version: str) -> None:
+        """It names customer and invoice in every version."""
+        fact = facts.CreditNote(credit_note_id="cn_1", invoice_id=IN_1, customer_id=CUS_1, created_at=AT, amount=500)
+        note = CreditNoteSnapshot(
+            credit_note_id="cn_1", invoice_id=IN_1, amount=500, currency="usd", status="issued", reason="order_change"
+        )
+        shown = adjustments.credit_note(fact, version)
+        assert said("credit_note.created", shown) == Translation(customer_id=CUS_1, snapshots=(note,))
+        assert said("credit_note.created", shown | {"customer": None}) == Translation(
+            about=("in_1",), snapshots=(note,)
+        )
+
+    @pytest.mark.parametrize(
+        ("type", "shown"),
+        [
+            ("charge.refunded", {"object": "charge", "customer": "cus_1", "currency": "usd"}),
+            ("refund.created", {"object": "refund", "id": "re_1", "currency": "usd", "charge": "ch_1"}),
+            ("charge.dispute.created", {"object": "dispute", "id": "dp_1", "status": "lost", "charge": "ch_1"}),
+            ("credit_note.created", {"object": "credit_note", "id": "cn_1", "status": "issued", "currency": "usd"}),
+        ],
+    )
+    def test_what_lacks_its_core_is_ignored(self, said: Said, type: str, shown: dict[str, Any]) -> None:
+        """Its id, its status, its currency or its invoice."""
+        assert said(type, shown).ignored == "unreadable_object"
+
+
+class TestBenefits:
+    """Entitlements, schedules, alerts and credit."""
+
+    def test_entitlements_are_the_whole_set(self, said: Said) -> None:
+        """Sorted, so that equal sets are equal."""
+        shown = accounts.entitlement_summary(facts.Entitlements(customer_id=CUS_1, features=("sso", "audit_log")))
+        features = EntitlementsSnapshot(customer_id=CUS_1, features=("audit_log", "sso"))
+        expected = Translation(customer_id=CUS_1, snapshots=(features,))
+        assert said("entitlements.active_entitlement_summary.updated", shown) == expected
+        assert translate_object(shown) == expected
+
+    def test_a_page_of_entitlements_is_incomplete(self, said: Said) -> None:
+        """As is a list that is not there, which is counted as missing besides."""
+        shown = accounts.entitlement_summary(
+            facts.Entitlements(customer_id=CUS_1, features=("sso",), more_features=True)
+        )
+        type_ = "entitlements.active_entitlement_summary.updated"
+        page = EntitlementsSnapshot(customer_id=CUS_1, features=("sso",), complete=False)
+        assert said(type_, shown).snapshots == (page,)
+        without = said(type_, shown | {"entitlements": None})
+        assert without.snapshots == (attrs.evolve(page, features=()),)
+        assert without.missing == ("entitlements.active_entitlement_summary.entitlements",)
+        assert said(type_, shown | {"customer": None}).ignored == "no_customer"
+
+    @pytest.mark.parametrize("status", ["not_started", "active", "released"])
+    @pytest.mark.parametrize("version", API_VERSIONS)
+    def test_a_schedule_knows_its_subscription(self, said: Said, version: str, status: str) -> None:
+        """One that was released names it in another place."""
+        fact = facts.SubscriptionSchedule(
+            schedule_id="sub_sched_1", customer_id=CUS_1, subscription_id=SUB_1, created_at=AT, status=status
+        )
+        assert said("subscription_schedule.updated", accounts.subscription_schedule(fact, version)) == Translation(
+            customer_id=CUS_1,
+            snapshots=(ScheduleSnapshot(schedule_id="sub_sched_1", subscription_id=SUB_1, status=status),),
+        )
+
+    def test_a_schedule_without_core_or_customer_is_ignored(self, said: Said) -> None:
+        """A customer alone would be nobody's plan."""
+        assert said("subscription_schedule.updated", {"customer": "cus_1"}).ignored == "unreadable_object"
+        assert said("subscription_schedule.updated", {"id": "x", "status": "active"}).ignored == "no_customer"
+
+    def test_an_alert_is_a_notice(self, said: Said) -> None:
+        """It has no id and changes nothing."""
+        fact = facts.AlertTriggered(
+            alert_id="alrt_1", customer_id=CUS_1, created_at=AT, meter_id="mtr_1", threshold=10, value=11
+        )
+        shown = accounts.alert_triggered(fact)
+        assert said("billing.alert.triggered", shown) == Translation(
+            customer_id=CUS_1, notice=Notice.USAGE_THRESHOLD_REACHED
+        )
+        assert said("billing.alert.triggered", shown | {"customer": None}).ignored == "no_customer"
+
+    @pytest.mark.parametrize("version", API_VERSIONS)
+    def test_credit_is_somebodys(self, said: Said, version: str) -> None:
+        """Nothing else of it is read."""
+        fact = facts.CreditGrant(credit_grant_id="credgr_1", customer_id=CUS_1, created_at=AT, amount=100)
+        shown = accounts.credit_grant(fact, version)
+        assert said("billing.credit_grant.created", shown) == Translation(customer_id=CUS_1)
+
+
+class TestCatalogue:
+    """Prices, products, plans."""
+
+    PRICE = facts.Price(
+        price_id="price_1",
+        product_id="prod_1",
+        unit_amount=None,
+        unit_amount_decimal="0.000381",
+        lookup_key="calls",
+        metered=True,
+        plan_code="team",
+    )
+    SEEN = PriceSnapshot(
+        price_id=PriceId("price_1"),
+        product_id="prod_1",
+        lookup_key="calls",
+        plan_code="team",
+        usage_type="metered",
+        meter_id="mtr_1",
+        currency="usd",
+        unit_amount=None,
+        unit_amount_decimal="0.000381",
+    )
+
+    @pytest.mark.parametrize(("type", "creation"), [("price.created", True), ("price.updated", False)])
+    def test_a_price_is_read_to_its_last_digit(self, said: Said, type: str, creation: bool) -> None:
+        """Amounts below the minor unit stay text; nobody owns a price."""
+        expected = Translation(snapshots=(self.SEEN,), creation=creation)
+        assert said(type, builders.price(self.PRICE, NEW)) == expected
+
+    def test_deleted_means_deleted(self, said: Said) -> None:
+        """By the event's type, or by the object's own word."""
+        shown = builders.price(self.PRICE, NEW)
+        gone = (attrs.evolve(self.SEEN, deleted=True),)
+        assert said("price.deleted", shown).snapshots == gone
+        assert said("price.updated", shown | {"deleted": True}).snapshots == gone
+        product = catalogue.product(facts.Product(product_id="prod_1", name="Team"), NEW)
+        seen = ProductSnapshot(product_id="prod_1", name="Team")
+        assert said("product.updated", product).snapshots == (seen,)
+        assert said("product.deleted", product).snapshots == (attrs.evolve(seen, deleted=True),)
+
+    def test_a_one_off_price_is_licensed(self, said: Said) -> None:
+        """It has no recurrence that could say more."""
+        (seen,) = said("price.created", builders.price(self.PRICE, NEW) | {"recurring": None}).snapshots
+        assert isinstance(seen, PriceSnapshot)
+        assert (seen.usage_type, seen.meter_id) == ("licensed", None)
+
+    @pytest.mark.parametrize("type", ["price.created", "product.created"])
+    def test_what_has_no_id_is_ignored(self, said: Said, type: str) -> None:
+        """There is nothing to know it by."""
+        assert said(type, {"active": True}).ignored == "unreadable_object"
+
+    @pytest.mark.parametrize("version", API_VERSIONS)
+    def test_a_plan_is_left_to_its_price(self, said: Said, version: str) -> None:
+        """Both have events, and the price says more."""
+        assert said("plan.updated", builders.plan(self.PRICE, version)).ignored == "price_twin"
+
+
+@pytest.mark.parametrize("type", ["checkout.session.expired", "checkout.session.async_payment_failed"])
+@pytest.mark.parametrize("version", API_VERSIONS)
+def test_a_checkout_that_failed_links_nobody(said: Said, version: str, type: str) -> None:
+    """Even when it names customer and tenant."""
+    session = facts.CheckoutSession(
+        session_id="cs_1", created_at=AT, customer_id=CUS_1, subscription_id=None, client_reference_id="acme"
+    )
+    assert said(type, builders.checkout_session(session, version)) == Translation(ignored="unfinished_checkout")
+
+
+def test_every_message_can_be_found_in_the_table() -> None:
+    """The page names no message that does not exist, and leaves none out."""
+    words = {word for row in TRANSLATORS.values() for word in row.tells.split("`")[1::2]}
+    kinds = {word.removesuffix("*") for word in words if word.endswith(".*")}
+    named = {word for word in words if not word.endswith(".*")}
+    types = {type_.value for type_ in BillingEventType}
+    assert named <= types
+    assert {type_ for type_ in types - named if not type_.startswith(tuple(kinds))} == set()
