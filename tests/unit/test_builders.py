@@ -9,7 +9,19 @@ import attrs
 import pytest
 import stripe
 
-from billing_stripe.testing import API_VERSIONS, BASIL, builders, encode, event, facts, make_id, sign
+from billing_stripe.testing import (
+    API_VERSIONS,
+    BASIL,
+    adjustments,
+    builders,
+    encode,
+    event,
+    facts,
+    make_id,
+    sign,
+)
+from billing_stripe.testing.fields import misplaced_fields
+from billing_stripe.testing.samples import SAMPLES, sample_event
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MONTH = facts.Span(START, START + timedelta(days=31))
@@ -177,6 +189,46 @@ def test_the_newest_shape_has_only_fields_that_the_sdk_knows() -> None:
     ]
     for thing, resource, undocumented in rendered:
         assert thing.keys() - undocumented <= resource.__annotations__.keys()
+
+
+@pytest.mark.parametrize(
+    ("type", "resource"),
+    [
+        ("invoice_payment.paid", stripe.InvoicePayment),
+        ("charge.refunded", stripe.Charge),
+        ("refund.failed", stripe.Refund),
+        ("charge.dispute.created", stripe.Dispute),
+        ("credit_note.voided", stripe.CreditNote),
+        ("entitlements.active_entitlement_summary.updated", stripe.entitlements.ActiveEntitlementSummary),
+        ("subscription_schedule.released", stripe.SubscriptionSchedule),
+        ("billing.alert.triggered", stripe.billing.AlertTriggered),
+        ("billing.credit_grant.created", stripe.billing.CreditGrant),
+        ("price.created", stripe.Price),
+        ("plan.created", stripe.Plan),
+        ("product.created", stripe.Product),
+    ],
+)
+def test_the_other_objects_have_only_fields_that_the_sdk_knows(type: str, resource: type) -> None:
+    """In the newest version, for the SDK knows that one."""
+    sample = sample_event(type, API_VERSIONS[-1])
+    assert sample is not None
+    assert sample["data"]["object"].keys() <= resource.__annotations__.keys()
+
+
+@pytest.mark.parametrize("version", API_VERSIONS)
+def test_no_object_has_a_field_of_another_time(version: str) -> None:
+    """The samples of a version hold what it has."""
+    events = [sample_event(type_, version) for type_ in SAMPLES]
+    assert [field for sample in events for field in misplaced_fields(sample, version)] == []
+
+
+def test_versions_without_invoice_payments_make_none() -> None:
+    """Before 2025-03-31 there were none."""
+    payment = facts.InvoicePayment(
+        invoice_payment_id="inpay_1", invoice_id="in_1", payment_id="pi_1", amount_paid=1, created_at=START
+    )
+    with pytest.raises(ValueError, match="has no invoice payments"):
+        adjustments.invoice_payment(payment, OLD[0])
 
 
 @pytest.mark.parametrize("version", API_VERSIONS)
