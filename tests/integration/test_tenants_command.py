@@ -1,0 +1,79 @@
+"""`billing tenants`: whose customers are whose, from the command line."""
+
+import asyncio
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from billing_app import cli
+from billing_core.model import CustomerId, TenantId
+from billing_core.ports import BillingRepository
+from billing_core.testing.repository import park
+from billing_core.testing.store import LONG
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresRepository
+from billing_postgres.store import PostgresEventStore
+
+pytestmark = pytest.mark.postgres
+
+
+async def billing(database_url: str, *arguments: str) -> Result:
+    """Run the command in a thread, for it has an event loop of its own."""
+    environment = {"DATABASE_URL": database_url, "ENABLE_BILLING": ""}
+    runner = CliRunner()
+    return await asyncio.to_thread(runner.invoke, cli.cli, ["tenants", *arguments], env=environment)
+
+
+async def test_a_parked_customer_is_listed_linked_and_gone_from_the_list(database_url: str) -> None:
+    """What waited for the link is due at once."""
+    database = Database(url=database_url)
+    async with await database.open_pool(size=3) as pool, PostgresEventStore(database, pool) as store:
+        repository: BillingRepository = PostgresRepository(database, pool)
+        async with repository.transaction() as transaction:
+            await transaction.lock_customers([CustomerId("cus_1")])
+        for number in range(3):
+            await park(store, repository, f"evt_{number}")
+
+        listed = await billing(database_url, "list", "--unlinked", "--json")
+        assert json.loads(listed.stdout) == {
+            "customers": [{"customer_id": "cus_1", "tenant_id": None, "waiting_events": 3}]
+        }
+        assert "cus_1  no tenant, 3 events wait" in (await billing(database_url, "list", "--unlinked")).stdout
+
+        linked = await billing(database_url, "link", "cus_1", "acme", "--json")
+        assert json.loads(linked.stdout) == {"customer_id": "cus_1", "tenant_id": "acme", "made": True}
+        assert len(await store.claim(limit=10, lease=LONG)) == 3
+        assert "Every known customer has a tenant." in (await billing(database_url, "list", "--unlinked")).stdout
+        assert "cus_1  acme" in (await billing(database_url, "list")).stdout
+        (link,) = await repository.customers(linked=True, after="", limit=10)
+        assert link.tenant_id == TenantId("acme")
+
+
+async def test_a_link_is_made_once_and_never_moved(database_url: str) -> None:
+    """Doing it again is harmless; for another tenant it is refused, and nothing changes."""
+    assert "Linked cus_1 to acme." in (await billing(database_url, "link", "cus_1", "acme")).stdout
+    assert "already" in (await billing(database_url, "link", "cus_1", "acme")).stdout
+    refused = await billing(database_url, "link", "cus_1", "globex")
+    assert getattr(refused.exception, "code", None) == "tenant_conflict"
+    assert "cus_1  acme" in (await billing(database_url, "list")).stdout
+
+
+async def test_a_long_list_is_read_in_pages(database_url: str) -> None:
+    """The end of a full page says how to go on."""
+    assert "No customer is linked" in (await billing(database_url, "list")).stdout
+    for number in range(3):
+        await billing(database_url, "link", f"cus_{number}", "acme")
+    page = await billing(database_url, "list", "--limit", "2")
+    assert page.stdout.splitlines() == ["cus_0  acme", "cus_1  acme"]
+    assert "--after cus_1" in page.stderr
+    rest = await billing(database_url, "list", "--limit", "2", "--after", "cus_1")
+    assert (rest.stdout.splitlines(), rest.stderr) == (["cus_2  acme"], "")
+
+
+@pytest.mark.parametrize("arguments", [("", "acme"), ("cus_1", " acme"), ("cus_1", "ac\nme")])
+async def test_ids_that_cannot_be_meant_are_refused(database_url: str, arguments: tuple[str, str]) -> None:
+    """A typing error must not make a link that can never be moved."""
+    result = await billing(database_url, "link", *arguments)
+    assert result.exit_code == 2
+    assert "an id is not empty" in result.output
