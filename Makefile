@@ -31,14 +31,6 @@ dev-up: setup ## start the local Postgres and Valkey
 dev-down: setup ## stop the local Postgres and Valkey
 	@$(BIN)/billing embedded stop $(ARGS)
 
-.PHONY: stripe-setup
-stripe-setup: setup ## prepare a Stripe account: products, prices, webhook endpoint
-	@$(BIN)/billing stripe setup $(ARGS)
-
-.PHONY: stripe-replay
-stripe-replay: setup ## process stored events again (ARGS="--help" lists the choices)
-	@$(BIN)/billing events replay $(ARGS)
-
 .PHONY: test
 test: setup ## run every test (ARGS="-k webhook")
 	@$(BIN)/python -m pytest $(ARGS)

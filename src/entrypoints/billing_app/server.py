@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import structlog
 from aiohttp import web
 
 from billing_app.container import Container, open_container
 from billing_app.http.access_log import AccessLogger
-from billing_app.http.app import create_app
+from billing_app.http.app import create_app, create_probes
 from billing_app.process import settle_garbage_collector, termination, until
 from billing_app.settings import Settings
 from billing_core.errors import ConfigurationError
@@ -43,9 +44,22 @@ async def work(settings: Settings, *, concurrency: int) -> None:
     async with open_container(settings, application_name="billing-worker") as container:
         patience = settings.shutdown_timeout
         async with container.worker().running(concurrency=concurrency, patience=patience) as failure:
-            log.info("worker.started", concurrency=concurrency)
-            await _run(stop, failure)
+            async with _watched(settings, container) as url:
+                log.info("worker.started", concurrency=concurrency, url=url)
+                await _run(stop, failure)
         log.info("worker.stopped")
+
+
+@asynccontextmanager
+async def _watched(settings: Settings, container: Container) -> AsyncIterator[str | None]:
+    """Health and metrics of a worker, where it is to show them."""
+    if settings.worker_port is None:
+        yield None
+        return
+    async with _listening(
+        attrs.evolve(settings, port=settings.worker_port), create_probes(container.services())
+    ) as url:
+        yield url
 
 
 async def _run(stop: asyncio.Event, failure: "asyncio.Future[None] | None") -> None:
@@ -78,7 +92,7 @@ async def _listening(settings: Settings, app: web.Application) -> AsyncIterator[
         except OSError as exc:
             raise ConfigurationError(
                 f"cannot listen on {settings.host}:{settings.port} ({exc.strerror}): "
-                "set BILLING_PORT to a free port, or to 0 to have one picked"
+                "set BILLING_PORT, or BILLING_WORKER_PORT of a worker, to a free port"
             ) from exc
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"

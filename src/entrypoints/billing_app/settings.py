@@ -110,6 +110,10 @@ def _whole(section: str, env: str, default: int, help: str, *, minimum: int = 1,
     return _setting(section, env, parsers.whole_number(minimum, maximum), default, help)
 
 
+def _whole_or_none(section: str, env: str, help: str, *, example: str, maximum: int) -> Any:
+    return _setting(section, env, parsers.whole_number(1, maximum), None, help, example=example)
+
+
 def _as_written(default: object) -> str:
     if default is None or default == ():
         return ""
@@ -267,6 +271,13 @@ class Settings:
     host: str = _setting(_SERVER, "BILLING_HOST", parsers.TEXT, "127.0.0.1", "Address the HTTP server listens on.")
     port: int = _whole(
         _SERVER, "BILLING_PORT", 8080, "Port of the HTTP server; 0 picks a free one.", minimum=0, maximum=65535
+    )
+    worker_port: int | None = _whole_or_none(
+        _SERVER,
+        "BILLING_WORKER_PORT",
+        "Port on which `billing worker` shows /metrics, /healthz and /readyz; without it it listens on none.",
+        example="9090",
+        maximum=65535,
     )
     shutdown_timeout: timedelta = _seconds(
         _SERVER,

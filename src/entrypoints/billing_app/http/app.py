@@ -39,6 +39,14 @@ def create_app(services: Services) -> web.Application:
     return app
 
 
+def create_probes(services: Services) -> web.Application:
+    """Health and metrics alone, for a process that serves nothing else."""
+    app = web.Application(middlewares=[_errors_as_json])
+    app[SERVICES] = services
+    app.router.add_routes(health.routes())
+    return app
+
+
 def _add_billing(app: web.Application, services: Services, intake: Intake) -> None:
     settings = services.settings
     receiver = WebhookReceiver(

@@ -12,6 +12,8 @@ from billing_app.http.services import SERVICES, Probe
 from billing_core.errors import BillingError
 
 _PROBE_SECONDS: Final = 3.0
+_ADVISORY: Final = frozenset({"bus"})
+"""What is shown but does not decide: without Redis webhooks are still stored, and streams served from the history."""
 
 
 def routes() -> Iterable[web.RouteDef]:
@@ -25,11 +27,11 @@ async def _healthz(_request: web.Request) -> web.Response:
 
 
 async def _readyz(request: web.Request) -> web.Response:
-    """Whether to send this process requests: everything it needs answers."""
+    """Whether to send this process requests: everything it cannot do without answers."""
     probes = request.app[SERVICES].probes
     answers = await asyncio.gather(*(_answer(probe) for probe in probes.values()))
     checks = dict(zip(probes, answers, strict=True))
-    ready = all(answer == "ok" for answer in answers)
+    ready = all(answer == "ok" for name, answer in checks.items() if name not in _ADVISORY)
     return json_response(
         {"status": "ready" if ready else "unavailable", "checks": checks}, status=200 if ready else 503
     )
