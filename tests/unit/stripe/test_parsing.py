@@ -78,6 +78,16 @@ def test_many_brackets_side_by_side_are_not_deep() -> None:
     assert parse_json(b"[" + b",".join([b"[]"] * 500) + b"]") == [[]] * 500
 
 
+@pytest.mark.parametrize("siblings", [0, 1, 50, 500])
+def test_the_deepest_part_counts_wherever_it_stands(siblings: int) -> None:
+    """Shallow neighbours neither hide it nor add to it."""
+    shallow = b"[]," * siblings
+    within = MAX_NESTING - 1
+    assert parse_json(b"[" + shallow + b"[" * within + b"]" * within + b"]")
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(b"[" + shallow + b"[" * MAX_NESTING + b"]" * MAX_NESTING + b"]")
+
+
 def test_a_number_beyond_a_double_is_infinite() -> None:
     """Neither parser is asked to keep what no field of Stripe's holds."""
     assert parse_json(b"1e400") == math.inf

@@ -410,3 +410,10 @@ def test_an_upcoming_invoice_of_nobody_is_ignored(said: Said, shown: Json) -> No
     """And then it announces nothing."""
     translation = said(shown | {"customer": None}, "invoice.upcoming")
     assert (translation.ignored, translation.notice) == ("no_customer", None)
+
+
+def test_taxes_that_no_column_holds_are_none(said: Said, shown: Json) -> None:
+    """Each may be storable where their sum is not."""
+    taxes = [{"amount": 2**63 - 1}, {"amount": 1}]
+    translation = said(shown | {"total_taxes": taxes})
+    assert (only(translation).tax, translation.missing) == (0, ("invoice.total_taxes",))

@@ -17,7 +17,7 @@ from billing_core.model import (
     TenantId,
 )
 from billing_stripe.translate.payment import payment_in_invoice
-from billing_stripe.translate.reading import Reader
+from billing_stripe.translate.reading import Reader, fits
 from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
 
 _NO_CURRENCY = "xxx"
@@ -140,7 +140,11 @@ def _tax(seen: Reader) -> int:
 
 
 def _sum_of_amounts(seen: Reader, key: str) -> int:
-    return sum(part.amount("amount") for part in seen.children(key))
+    total = sum(part.amount("amount") for part in seen.children(key))
+    if fits(total):
+        return total
+    seen.note(key)
+    return 0
 
 
 def _hosted_invoice_url(seen: Reader) -> str | None:

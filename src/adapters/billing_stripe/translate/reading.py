@@ -16,9 +16,15 @@ _MAX_IDENTIFIER = 255
 _MAX_TENANT_ID = 200
 _END_OF_TIME = 32_503_680_000
 """The year 3000: room for any date Stripe means, and for adding days to it."""
+_LEAST, _MOST = -(2**63), 2**63 - 1
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """A Postgres text holds neither NUL nor half a surrogate pair."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def fits(number: int) -> bool:
+    """Whether a 64-bit column holds a number."""
+    return _LEAST <= number <= _MOST
 
 
 class Reader:
@@ -115,7 +121,7 @@ class Reader:
     def integer(self, key: str) -> int | None:
         """A whole number that a 64-bit column holds; booleans are none."""
         value = self._object.get(key)
-        if type(value) is int and -(2**63) <= value < 2**63:
+        if type(value) is int and fits(value):
             return value
         if value is not None:
             self.note(key)
