@@ -2,7 +2,8 @@
 
 `/read` only reads the body. `/insert` checks the signature and does one INSERT per request. `/group` checks it and
 shares commits between requests. `/apply` does that and, in the same process, upserts the subscription that the event
-shows, set-based, newer `created` wins. No domain, no numbering, no retries: the floor that the real thing is held to.
+shows and notes which events are done, set-based, newer `created` wins. No domain, no numbering, no messages, no
+retries: the floor that the real thing is held to.
 """
 
 import argparse
@@ -18,12 +19,13 @@ import orjson
 from aiohttp import web
 
 SCHEMA = """
-DROP TABLE IF EXISTS limit_events, limit_subscriptions;
+DROP TABLE IF EXISTS limit_events, limit_applied, limit_subscriptions;
 CREATE TABLE limit_events (
     event_id text PRIMARY KEY, type text NOT NULL, body bytea NOT NULL, received_at timestamptz NOT NULL
 );
 ALTER TABLE limit_events ALTER COLUMN body SET STORAGE EXTERNAL;
 ALTER TABLE limit_events SET (toast_tuple_target = 8160);
+CREATE TABLE limit_applied (event_id text PRIMARY KEY);
 CREATE TABLE limit_subscriptions (
     subscription_id text PRIMARY KEY, tenant_id text NOT NULL, customer_id text NOT NULL, status text NOT NULL,
     plan text, quantity bigint, period_start timestamptz, period_end timestamptz, cancel_at_period_end boolean,
@@ -42,7 +44,7 @@ WITH seen AS (
         $6::bigint[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::timestamptz[])
         AS s (subscription_id, tenant_id, customer_id, status, plan, quantity, period_start, period_end, cancel, at)
     ORDER BY subscription_id, at DESC
-)
+), applied AS (INSERT INTO limit_applied SELECT * FROM unnest($11::text[]))
 INSERT INTO limit_subscriptions SELECT * FROM seen ORDER BY subscription_id
 ON CONFLICT (subscription_id) DO UPDATE SET status = excluded.status, plan = excluded.plan,
     quantity = excluded.quantity, period_start = excluded.period_start, period_end = excluded.period_end,
@@ -125,7 +127,7 @@ class Limits:
                 self._stored.clear()
                 await self._stored.wait()
             batch, self._to_apply = self._to_apply, []
-            await statement.fetch(*zip(*map(_row, batch), strict=True))
+            await statement.fetch(*zip(*map(_row, batch), strict=True), [event["id"] for event in batch])
             self._applied += len(batch)
 
 
