@@ -1,7 +1,8 @@
 """Whatever the order, the number and the batches in which events arrive, tenants end where the provider left them.
 
-Lives of customers, subscriptions and invoices are simulated step by step; every step tells, like the provider, what it
-left and what it overwrote, in whole seconds. The state and the messages are then compared with the simulated objects.
+Lives of customers, subscriptions, invoices, refunds, disputes and prices are simulated step by step; every step tells,
+like the provider, what it left and what it overwrote, in whole seconds. The state and the messages are then compared
+with the simulated objects.
 """
 
 import asyncio
@@ -18,25 +19,34 @@ from hypothesis import strategies as st
 
 from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Snapshot, Translation
+from billing_core.folding import Tracked
 from billing_core.model import (
     DELETED,
     AccessPolicy,
+    ChargeSnapshot,
+    CreditNoteSnapshot,
     CustomerId,
     CustomerSnapshot,
+    DisputeSnapshot,
     InvoiceId,
     InvoiceLine,
     InvoiceSnapshot,
     ItemId,
     ItemSnapshot,
     LineId,
+    PaymentSnapshot,
     Period,
     PlanCatalog,
     PriceId,
+    PriceSnapshot,
+    RecordSnapshot,
+    RefundSnapshot,
     SubscriptionId,
     SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantCustomer,
     TenantId,
+    TenantRecord,
     TenantSubscription,
     UsageRecord,
 )
@@ -99,6 +109,8 @@ class Step:
     after: Snapshot
     before: Snapshot | None = None
     creation: bool = False
+    about: tuple[str, ...] = ()
+    """Objects that the event names in place of the customer."""
 
 
 @attrs.define(kw_only=True)
@@ -106,7 +118,14 @@ class Life:
     """An object, and all its steps with their times."""
 
     tenant_id: TenantId | None
+    nobodys: bool = False
+    """Whether it is of the catalogue."""
     steps: list[tuple[datetime, Step]] = attrs.field(factory=list)
+
+    @property
+    def kept(self) -> bool:
+        """Whether it can be known whose it is."""
+        return self.nobodys or self.tenant_id is not None
 
     @property
     def truth(self) -> Snapshot:
@@ -140,6 +159,7 @@ class World:
         """The metered prices that each subscription ever had."""
         for number in range(customers):
             self._live(number)
+        self._sell()
         self._make_noise()
 
     def usage(self) -> set[UsageRecord]:
@@ -171,10 +191,11 @@ class World:
         for nth in range(self._random.randint(1, 2)):
             subscription_id = SubscriptionId(f"sub_{number}_{nth}")
             lives.append(self._subscription(customer_id, subscription_id))
-            lives += [
-                self._invoice(customer_id, subscription_id, InvoiceId(f"in_{number}_{nth}_{each}"))
-                for each in range(self._random.randint(0, 2))
-            ]
+            for each in range(self._random.randint(0, 2)):
+                name = f"{number}_{nth}_{each}"
+                lives.append(self._invoice(customer_id, subscription_id, InvoiceId(f"in_{name}")))
+                if self._random.random() < 0.4:
+                    lives += self._adjustments(name)
         steps: list[tuple[datetime, Step]] = []
         while lives:
             life = self._random.choice(lives)
@@ -185,25 +206,40 @@ class World:
             self._now += timedelta(seconds=self._random.choice((0, 0, 0, 1, 40)))
             steps.append((self._now, step))
             if step.before is not None and self._random.random() < 0.3:
-                steps.append((self._now, Step(step.after)))  # the twin of an update: payment_failed, paused, paid …
+                # The twin of an update: payment_failed, paused, paid …
+                steps.append((self._now, Step(step.after, about=step.about)))
         self._tell(customer_id, self._random.choice([*TENANTS, None]), steps)
 
     def _tell(
         self, customer_id: CustomerId, tenant_id: TenantId | None, steps: Sequence[tuple[datetime, Step]]
     ) -> None:
         """Make an event of every step. Some name the tenant; if none does, nobody will ever know it."""
-        naming = [tenant_id is not None and self._random.random() < 0.3 for _ in steps]
+        naming = [tenant_id is not None and not step.about and self._random.random() < 0.3 for _, step in steps]
         owner = tenant_id if any(naming) else None
         for (at, step), names in zip(steps, naming, strict=True):
             life = self.lives.setdefault(step.after.object_id, Life(tenant_id=owner))
             life.steps.append((at, step))
             says = Translation(
-                customer_id=customer_id,
-                tenant_hint=owner if names else None,
+                customer_id=None if step.about else customer_id,
+                about=step.about,
+                tenant_hint=owner if names and not step.about else None,
                 snapshots=(step.after,),
                 creation=step.creation,
             )
             self.events.append(self.provider.event(self._event_id(), says, at=at, before=step.before))
+
+    def _sell(self) -> None:
+        """Change prices, which concern no tenant."""
+        for number in range(self._random.randint(0, 2)):
+            before, seen = None, PriceSnapshot(price_id=PriceId(f"price_{number}"))
+            life = self.lives.setdefault(seen.object_id, Life(tenant_id=None, nobodys=True))
+            for amount in range(self._random.randint(1, 3)):
+                self._now += timedelta(seconds=self._random.choice((0, 1)))
+                step = Step(seen, before, creation=before is None)
+                life.steps.append((self._now, step))
+                says = Translation(snapshots=(seen,), creation=step.creation)
+                self.events.append(self.provider.event(self._event_id(), says, at=self._now, before=before))
+                before, seen = seen, attrs.evolve(seen, unit_amount=amount)
 
     def _make_noise(self) -> None:
         """Events that are not meant for us: of the test mode, and of types we do not handle."""
@@ -290,6 +326,47 @@ class World:
                 return
             before, seen = seen, attrs.evolve(seen, **change)
             yield Step(seen, before)
+
+    def _adjustments(self, name: str) -> Iterable[Iterator[Step]]:
+        """What happens to the payment of an invoice: some events name the customer, others what they are about.
+
+        A payment is about its invoice, a refund about the payment and its charge: a chain that arrives in any order.
+        Where nobody tells of the payment, all that waits for it has to be freed by the charge.
+        """
+        invoice_id, payment_id, charge_id = InvoiceId(f"in_{name}"), f"pi_{name}", f"ch_{name}"
+        payment = PaymentSnapshot(
+            payment_id=payment_id, invoice_id=invoice_id, amount_paid=100, currency="usd", status="paid"
+        )
+        charge = ChargeSnapshot(
+            charge_id=charge_id, payment_id=payment_id, amount=100, amount_refunded=0, currency="usd"
+        )
+        refund = RefundSnapshot(
+            refund_id=f"re_{name}", payment_id=payment_id, amount=40, currency="usd", status="pending"
+        )
+        dispute = DisputeSnapshot(
+            dispute_id=f"dp_{name}", charge_id=charge_id, amount=100, currency="usd", status="needs_response"
+        )
+        credit_note = CreditNoteSnapshot(
+            credit_note_id=f"cn_{name}", invoice_id=invoice_id, amount=40, currency="usd", status="issued"
+        )
+        paid = self._random.random() < 0.7
+        either = self._random.choice(((payment_id, charge_id), (charge_id, payment_id), (charge_id,)))
+        refunded: list[Mapping[str, Any]] = [{"amount_refunded": 40}, {"amount_refunded": 100}, {"disputed": True}]
+        argued = [{"status": status} for status in ("under_review", "needs_response", "won")]
+        if paid:
+            yield self._record(payment, [], about=(invoice_id,))
+        yield self._record(charge, refunded, about=())
+        yield self._record(refund, [{"status": "succeeded"}, {"status": "failed"}], about=either)
+        yield self._record(dispute, argued, about=(payment_id, charge_id))
+        yield self._record(credit_note, [{"status": "void"}], about=())
+
+    def _record(
+        self, seen: RecordSnapshot, changes: Sequence[Mapping[str, Any]], *, about: tuple[str, ...]
+    ) -> Iterator[Step]:
+        yield Step(seen, creation=True, about=about)
+        for change in changes[: self._random.randint(0, len(changes))]:
+            before, seen = seen, attrs.evolve(seen, **change)
+            yield Step(seen, before, about=about)
 
 
 _OPEN = {"status": "open", "number": "A-1", "amount_remaining": 100}
@@ -380,6 +457,7 @@ class Delivery:
             await self._dispatcher.process(claims)
         while claims := await self._claim():
             await self._dispatcher.process(claims)
+        assert await self._adapters.store.unpark() == 0
         return self._outcomes
 
     async def _work(self) -> None:
@@ -403,6 +481,7 @@ class Rows:
     subscriptions: Mapping[str, TenantSubscription]
     invoices: Mapping[str, SubscriptionInvoice]
     customers: Mapping[str, TenantCustomer]
+    records: Mapping[str, TenantRecord]
     usage: frozenset[UsageRecord]
 
     @classmethod
@@ -414,23 +493,26 @@ class Rows:
             ids = world.lives.keys()
             invoices = await transaction.invoices(ids={InvoiceId(id_) for id_ in ids})
             customers = await transaction.customers({CustomerId(id_) for id_ in ids})
+            records = await transaction.records(ids)
         return cls(
             subscriptions={row.snapshot.object_id: row for row in subscriptions},
             invoices={row.snapshot.object_id: row for row in invoices},
             customers={str(id_): row for id_, row in customers.items()},
+            records={row.snapshot.object_id: row for row in records},
             usage=frozenset(usage),
         )
 
-    def of(self, object_id: str) -> TenantSubscription | SubscriptionInvoice | TenantCustomer | None:
+    def of(self, object_id: str) -> Tracked | None:
         """The row of one object."""
-        return self.subscriptions.get(object_id) or self.invoices.get(object_id) or self.customers.get(object_id)
+        subscription, invoice = self.subscriptions.get(object_id), self.invoices.get(object_id)
+        return subscription or invoice or self.customers.get(object_id) or self.records.get(object_id)
 
 
 def assert_true_to_life(rows: Rows, world: World) -> None:
     """Every object is as the provider left it; where no event can tell, it is marked, and one of those in question."""
     for object_id, life in world.lives.items():
         row = rows.of(object_id)
-        if life.tenant_id is None:
+        if not life.kept:
             assert row is None or row == TenantCustomer(customer_id=CustomerId(object_id))
             continue
         assert row is not None
@@ -449,7 +531,7 @@ def assert_ended(outcomes: Mapping[EventKey, Outcome], world: World) -> None:
     """Every event has come to the end it should, none is left over."""
     for event in world.ignored:
         assert outcomes[event.key].disposition is Disposition.IGNORED
-    linked = {object_id: life.tenant_id is not None for object_id, life in world.lives.items()}
+    linked = {object_id: life.kept for object_id, life in world.lives.items()}
     for event in world.events:
         (shown,) = world.provider.translate(event).snapshots
         expected = Disposition.APPLIED if linked[shown.object_id] else Disposition.PARKED
