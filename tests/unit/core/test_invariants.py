@@ -65,7 +65,7 @@ async def test_audits_go_on_after_the_store_was_away() -> None:
     reports: list[AuditReport] = []
     auditor = Auditor(repository=Faltering(), every=timedelta(milliseconds=1), observe=reports.append)
     running = asyncio.create_task(auditor.run())
-    await until(lambda: len(reports) == 2)
+    await until(lambda: len(reports) >= 2)
     auditor.stop()
     await running
-    assert reports == [AuditReport(duplicates=[TWO])] * 2
+    assert reports == [AuditReport(duplicates=[TWO])] * len(reports)
