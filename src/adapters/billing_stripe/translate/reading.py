@@ -121,7 +121,7 @@ class Reader:
     def integer(self, key: str) -> int | None:
         """A whole number that a 64-bit column holds; booleans are none."""
         value = self._object.get(key)
-        if type(value) is int and fits(value):
+        if type(value) is int and _LEAST <= value <= _MOST:
             return value
         if value is not None:
             self.note(key)
@@ -129,7 +129,11 @@ class Reader:
 
     def amount(self, key: str) -> int:
         """An amount in the minor unit that the object always has: noted where it is missing, and nothing then."""
-        return self.required(key, self.integer(key)) or 0
+        value = self._object.get(key)
+        if type(value) is int and _LEAST <= value <= _MOST:
+            return value
+        self.note(key)
+        return 0
 
     def flag(self, key: str) -> bool | None:
         """A truth value."""
