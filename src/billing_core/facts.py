@@ -58,7 +58,7 @@ def subscription_fact(before: SubscriptionSnapshot | None, after: SubscriptionSn
     if before == after:
         return None
     fact = _subscription_fact(before, after)
-    return attrs.evolve(fact, summary=fact.summary.replace("{name}", _name(after)))
+    return Fact(fact.event_type, fact.summary.replace("{name}", _name(after)))
 
 
 def _name(seen: SubscriptionSnapshot) -> str:
@@ -132,7 +132,7 @@ def invoice_fact(before: InvoiceSnapshot | None, after: InvoiceSnapshot) -> Fact
     fact = _invoice_fact(before, after)
     name = f"Invoice {after.number}" if after.number else "An invoice"
     total = str(Money(amount=after.total, currency=after.currency))
-    return attrs.evolve(fact, summary=fact.summary.replace("{name}", name).replace("{total}", total))
+    return Fact(fact.event_type, fact.summary.replace("{name}", name).replace("{total}", total))
 
 
 def _invoice_fact(before: InvoiceSnapshot | None, after: InvoiceSnapshot) -> Fact:

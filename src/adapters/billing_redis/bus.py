@@ -120,26 +120,39 @@ class RedisEventBus:
             )
 
     async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
-        """See EventBus: one script call per tenant, all of them in one round trip."""
-        runs = _by_tenant(events)
+        """See EventBus: one script call per shard, all of them in one round trip."""
+        shards = self._by_shard(events)
         async with self._answered("append"):
-            heads = await self._append(runs)
-            if any(isinstance(head, NoScriptError) for head in heads):  # a new server, or its scripts were flushed
+            replies = await self._append(shards)
+            if any(isinstance(reply, NoScriptError) for reply in replies):  # a new server, or its scripts were flushed
                 await self._client.script_load(_APPEND)
-                heads = await self._append(runs)
-            for head in heads:
-                if isinstance(head, Exception):
-                    raise head
-        return dict(zip(runs, heads, strict=True))
+                replies = await self._append(shards)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        return {
+            tenant_id: head
+            for runs, heads in zip(shards.values(), replies, strict=True)
+            for tenant_id, head in zip(runs, heads, strict=True)
+        }
 
-    async def _append(self, runs: Mapping[TenantId, Sequence[BillingEvent]]) -> list[Any]:
+    async def _append(self, shards: Mapping[str, Mapping[TenantId, Sequence[BillingEvent]]]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
-        for tenant_id, run in runs.items():
-            arguments: list[str | int] = [self._log_length, self._live_length, tenant_id]
-            for event in run:
-                arguments += _encoded(event)
-            pipeline.evalsha(_APPEND_SHA, 2, self._log(tenant_id), self._live(tenant_id), *arguments)
+        for shard, runs in shards.items():
+            arguments: list[str | int] = [self._log_length, self._live_length]
+            for tenant_id, run in runs.items():
+                arguments += (tenant_id, len(run))
+                for event in run:
+                    arguments += _encoded(event)
+            logs = [f"{shard}:tenant:{tenant_id}" for tenant_id in runs]
+            pipeline.evalsha(_APPEND_SHA, len(logs) + 1, f"{shard}:live", *logs, *arguments)
         return await pipeline.execute(raise_on_error=False)
+
+    def _by_shard(self, events: Sequence[BillingEvent]) -> Mapping[str, Mapping[TenantId, Sequence[BillingEvent]]]:
+        shards: dict[str, dict[TenantId, list[BillingEvent]]] = {}
+        for event in events:
+            shards.setdefault(self._shard(event.tenant_id), {}).setdefault(event.tenant_id, []).append(event)
+        return shards
 
     async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """See EventBus."""
@@ -190,9 +203,6 @@ class RedisEventBus:
     def _log(self, tenant_id: TenantId) -> str:
         return f"{self._shard(tenant_id)}:tenant:{tenant_id}"
 
-    def _live(self, tenant_id: TenantId) -> str:
-        return f"{self._shard(tenant_id)}:live"
-
     @asynccontextmanager
     async def _answered(self, operation: str, *, within: timedelta | None = None) -> AsyncIterator[None]:
         """Bound a whole call, whatever number of replies it takes, and translate what goes wrong.
@@ -216,13 +226,6 @@ def _connection_options(timeout: timedelta, *, retries: int) -> dict[str, Any]:
         "decode_responses": True,
         "protocol": 2,  # one shape of replies in every version of the driver
     }
-
-
-def _by_tenant(events: Sequence[BillingEvent]) -> Mapping[TenantId, Sequence[BillingEvent]]:
-    runs: dict[TenantId, list[BillingEvent]] = {}
-    for event in events:
-        runs.setdefault(event.tenant_id, []).append(event)
-    return runs
 
 
 def _encoded(event: BillingEvent) -> Sequence[str | int]:
