@@ -155,6 +155,19 @@ class Translation:
     missing: tuple[str, ...] = ()
     """Fields that belong to the object in every version and could not be read: counted, never an error."""
 
+    def showing(self, snapshots: tuple[Snapshot, ...]) -> "Translation":
+        """The same with these snapshots. Spelt out: `attrs.evolve` would look the fields up for each event."""
+        return Translation(
+            customer_id=self.customer_id,
+            about=self.about,
+            tenant_hint=self.tenant_hint,
+            snapshots=snapshots,
+            creation=self.creation,
+            notice=self.notice,
+            ignored=self.ignored,
+            missing=self.missing,
+        )
+
 
 class Disposition(Enum):
     """How a stored event stands."""

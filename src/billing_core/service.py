@@ -172,11 +172,11 @@ class BillingService:
         work, settled = [], []
         for claim, translation in translated:
             try:
-                snapshots = tuple(self._in_our_terms(snapshot) for snapshot in translation.snapshots)
+                snapshots = tuple([self._in_our_terms(snapshot) for snapshot in translation.snapshots])
             except FoldingError as error:
                 settled.append(buried(claim, error))
             else:
-                work.append(Work(claim=claim, translation=attrs.evolve(translation, snapshots=snapshots)))
+                work.append(Work(claim=claim, translation=translation.showing(snapshots)))
         work.sort(key=lambda one: (one.claim.event.created_at, one.claim.dispatch_id))
         return _Batch(work=work, settled=settled)
 

@@ -126,12 +126,12 @@ def _account(envelope: Mapping[str, object]) -> str:
 def _created_at(envelope: Mapping[str, object], *, latest: datetime) -> datetime:
     """The provider's stamp, at most `latest`: one from the far future would outrank every later truth."""
     created = envelope.get("created")
-    latest = latest.replace(microsecond=0)
     if isinstance(created, str) and envelope.get("object") == THIN_EVENT:
-        return min(_instant_from_iso(created), latest)
+        return min(_instant_from_iso(created), latest.replace(microsecond=0))
     if type(created) is not int or not 0 <= created <= _MAX_CREATED:
         raise MalformedEventError("the event has no usable creation time")
-    return datetime.fromtimestamp(created, UTC) if created < latest.timestamp() else latest
+    instant = datetime.fromtimestamp(created, UTC)
+    return instant if instant < latest else latest.replace(microsecond=0)
 
 
 def _instant_from_iso(text: str) -> datetime:
