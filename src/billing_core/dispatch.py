@@ -84,10 +84,6 @@ class ProcessingReport:
 _NOTHING_FOUND: Final[Mapping[int, Translation]] = MappingProxyType({})
 
 
-def _nobody_mends(_doubts: Sequence[Doubt]) -> None:
-    """Marks stay until a newer event ends them."""
-
-
 class Dispatcher:
     """Processes events: those handed over at intake, and those the store says are due.
 
@@ -105,7 +101,7 @@ class Dispatcher:
         publish: Callable[[Sequence[BillingEvent]], None],
         observe: Callable[[ProcessingReport], None],
         resolver: EventResolver | None = None,
-        mend: Callable[[Sequence[Doubt]], None] = _nobody_mends,
+        mend: Callable[[Sequence[Doubt]], None] | None = None,
     ) -> None:
         """Tie everything together.
 
@@ -118,7 +114,7 @@ class Dispatcher:
             publish: is handed new messages after their commit.
             observe: is told of every batch.
             resolver: asks what events are about that do not show it; without one they are parked.
-            mend: is handed what may be wrong, after its commit.
+            mend: is handed what may be wrong, after its commit; without one the marks stay until a newer event.
         """
         self._store = store
         self._translator = translator
@@ -322,7 +318,7 @@ class Dispatcher:
         """Pass on what was committed, and report on as many claims as were `asked` for."""
         if result.events:
             self._publish(result.events)
-        if result.doubts:
+        if result.doubts and self._mend is not None:
             self._mend(result.doubts)
         if result.linked:
             self._due.set()

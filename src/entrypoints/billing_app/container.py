@@ -134,12 +134,8 @@ def _note_mending(report: MendingReport, metrics: Metrics) -> None:
     )
 
 
-def _mend(mender: Mender | None) -> Callable[[Sequence[Doubt]], None]:
-    return _leave_the_marks if mender is None else mender.offer
-
-
-def _leave_the_marks(_doubts: Sequence[Doubt]) -> None:
-    """Nobody can be asked; a newer event ends what an older one left open."""
+def _mend(mender: Mender | None) -> Callable[[Sequence[Doubt]], None] | None:
+    return None if mender is None else mender.offer
 
 
 def _auditor(repository: PostgresRepository, metrics: Metrics) -> Auditor:
