@@ -27,6 +27,7 @@ _MAX_SIGNATURES = 8
 """Stripe sends one signature per active secret, so two at most; the limit bounds what a forger can make us compare."""
 _MAX_TIMESTAMP_DIGITS = 12
 _MAX_CREATED = 2**63 - 1
+_END_OF_TIME = 253_402_300_800  # the year 10000: datetime cannot say it
 _CREATED_LEEWAY = timedelta(hours=1)
 _EVENT_ID = re.compile(r"evt_[A-Za-z0-9_]{1,251}")
 _LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,120}")
@@ -130,6 +131,8 @@ def _created_at(envelope: Mapping[str, object], *, latest: datetime) -> datetime
         return min(_instant_from_iso(created), latest.replace(microsecond=0))
     if type(created) is not int or not 0 <= created <= _MAX_CREATED:
         raise MalformedEventError("the event has no usable creation time")
+    if created >= _END_OF_TIME:
+        return latest.replace(microsecond=0)
     instant = datetime.fromtimestamp(created, UTC)
     return instant if instant < latest else latest.replace(microsecond=0)
 
