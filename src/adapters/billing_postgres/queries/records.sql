@@ -75,13 +75,14 @@ SELECT saved.object_id FROM saved LEFT JOIN wake ON true;
 
 -- name: wait_for_objects
 -- Notes what events that were just parked wait for. Where such an object is known by now, the event is due again:
--- nobody would come to fetch it.
+-- nobody would come to fetch it. LATERAL: a join with the view would read all records.
 -- Args: parallel arrays: $1 event, $2 id of an object it names.
 -- Returns: the events that are due.
 WITH seen AS (
     SELECT * FROM unnest($1::bigint[], $2::text[]) AS t (event, object_id)
 ), ready AS (
-    SELECT DISTINCT seen.event FROM seen JOIN billing_objects AS o USING (object_id)
+    SELECT DISTINCT seen.event
+    FROM seen, LATERAL (SELECT FROM billing_objects AS o WHERE o.object_id = seen.object_id LIMIT 1) AS object
 ), noted AS (
     INSERT INTO stripe_event_waits (event, object_id)
     SELECT event, object_id FROM seen WHERE event NOT IN (SELECT event FROM ready)
