@@ -67,7 +67,7 @@ class Flusher(Generic[Item, Result]):
         if len(self._queue) >= self._queue_limit:
             raise StoreUnavailableError("record: the queue is full")
         loop = asyncio.get_running_loop()
-        entry = _Entry[Item, Result](item, loop.create_future(), loop.time() + self._timeout)
+        entry: _Entry[Item, Result] = _Entry(item, loop.create_future(), loop.time() + self._timeout)
         self._queue.append(entry)
         if self._alarm is None:
             self._alarm = loop.call_at(entry.deadline, self._expire)
