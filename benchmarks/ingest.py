@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -159,7 +160,7 @@ async def _answers(url: str, process: asyncio.subprocess.Process) -> None:
     raise RuntimeError(f"{url} does not answer")
 
 
-async def measure_limit(urls: ServerUrls, traffic: Traffic, endpoint: str, connections: int) -> Measured:
+async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *, endpoint: str) -> Measured:
     """One endpoint of limits.py."""
     requests = traffic.requests(f"/{endpoint}", EVENTS[connections])
     async with limits_server(urls) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
@@ -221,6 +222,16 @@ def _resident_mb(pid: int) -> float | None:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
+_ROWS: Mapping[str, Callable[[ServerUrls, Traffic, int], "asyncio._CoroutineLike[Measured]"]] = {
+    "read only": partial(measure_limit, endpoint="read"),
+    "one INSERT each": partial(measure_limit, endpoint="insert"),
+    "group commit": partial(measure_limit, endpoint="group"),
+    "stored and applied": partial(measure_limit, endpoint="apply"),
+    "billing, accepting": partial(measure_billing, worker=False),
+    "billing, applying": partial(measure_billing, worker=True),
+}
+
+
 async def measure(rounds: int, concurrencies: list[int]) -> dict[str, dict[int, list[Measured]]]:
     """Every row at every concurrency, the rows interleaved so that drift of the machine meets all of them."""
     traffic = Traffic()
@@ -230,16 +241,10 @@ async def measure(rounds: int, concurrencies: list[int]) -> dict[str, dict[int, 
         async with embedded_servers(Path(folder)) as urls:
             await _migrate(urls)
             for round_, connections in itertools.product(range(rounds), concurrencies):
-                for name, take in (
-                    ("read only", lambda: measure_limit(urls, traffic, "read", connections)),
-                    ("one INSERT each", lambda: measure_limit(urls, traffic, "insert", connections)),
-                    ("group commit", lambda: measure_limit(urls, traffic, "group", connections)),
-                    ("stored and applied", lambda: measure_limit(urls, traffic, "apply", connections)),
-                    ("billing, accepting", lambda: measure_billing(urls, traffic, connections, worker=False)),
-                    ("billing, applying", lambda: measure_billing(urls, traffic, connections, worker=True)),
-                ):
+                for name, take in _ROWS.items():
                     print(f"round {round_ + 1}/{rounds}, {connections} connections: {name}", file=sys.stderr)
-                    results.setdefault(name, {}).setdefault(connections, []).append(await take())
+                    taken = await take(urls, traffic, connections)
+                    results.setdefault(name, {}).setdefault(connections, []).append(taken)
     return results
 
 

@@ -43,10 +43,12 @@ async def work(settings: Settings, *, concurrency: int) -> None:
     stop = termination()
     async with open_container(settings, application_name="billing-worker") as container:
         patience = settings.shutdown_timeout
-        async with container.worker().running(concurrency=concurrency, patience=patience) as failure:
-            async with _watched(settings, container) as url:
-                log.info("worker.started", concurrency=concurrency, url=url)
-                await _run(stop, failure)
+        async with (
+            container.worker().running(concurrency=concurrency, patience=patience) as failure,
+            _watched(settings, container) as url,
+        ):
+            log.info("worker.started", concurrency=concurrency, url=url)
+            await _run(stop, failure)
         log.info("worker.stopped")
 
 
