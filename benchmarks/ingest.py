@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ import aiohttp
 import asyncpg
 import attrs
 import load
+
 from billing_app.embedded import ServerUrls, embedded_servers
 from billing_app.free_port import free_port
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, sign
@@ -232,13 +233,20 @@ _ROWS: Mapping[str, Callable[[ServerUrls, Traffic, int], "asyncio._CoroutineLike
 }
 
 
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for the servers' data; they may run as another user."""
+    with tempfile.TemporaryDirectory(prefix="billing-bench-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
 async def measure(rounds: int, concurrencies: list[int]) -> dict[str, dict[int, list[Measured]]]:
     """Every row at every concurrency, the rows interleaved so that drift of the machine meets all of them."""
     traffic = Traffic()
     results: dict[str, dict[int, list[Measured]]] = {}
-    with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:
-        Path(folder).chmod(0o711)
-        async with embedded_servers(Path(folder)) as urls:
+    with _folder() as folder:
+        async with embedded_servers(folder) as urls:
             await _migrate(urls)
             for round_, connections in itertools.product(range(rounds), concurrencies):
                 for name, take in _ROWS.items():
