@@ -1,9 +1,10 @@
 """What the machine allows: the least a server can do, in steps, as endpoints of one small aiohttp application.
 
 `/read` only reads the body. `/insert` checks the signature and does one INSERT per request. `/group` checks it and
-shares commits between requests. `/apply` does that and, in the same process, upserts the subscription that the event
-shows and notes which events are done, set-based, newer `created` wins. No domain, no numbering, no messages, no
-retries: the floor that the real thing is held to.
+shares commits between requests. `/apply` does that and, in the same process, writes what has to be written of an event
+with one set-based statement per batch: the subscription and its item (newer `created` wins), the tenant's counter, a
+numbered message of the size of ours, and which events are done. No translation between API versions, no plans, no
+access, no diff, no ties, no links, no locks, no retries, no bus: the floor that the real thing is held to.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import orjson
 from aiohttp import web
 
 SCHEMA = """
-DROP TABLE IF EXISTS limit_events, limit_applied, limit_subscriptions;
+DROP TABLE IF EXISTS limit_events, limit_applied, limit_subscriptions, limit_items, limit_tenants, limit_messages;
 CREATE TABLE limit_events (
     event_id text PRIMARY KEY, type text NOT NULL, body bytea NOT NULL, received_at timestamptz NOT NULL
 );
@@ -31,6 +32,15 @@ CREATE TABLE limit_subscriptions (
     plan text, quantity bigint, period_start timestamptz, period_end timestamptz, cancel_at_period_end boolean,
     observed_at timestamptz NOT NULL
 );
+CREATE TABLE limit_items (
+    item_id text PRIMARY KEY, subscription_id text NOT NULL, price_id text NOT NULL, quantity bigint,
+    period_start timestamptz, period_end timestamptz
+);
+CREATE TABLE limit_tenants (tenant_id text PRIMARY KEY, sequence bigint NOT NULL);
+CREATE TABLE limit_messages (
+    tenant_id text NOT NULL, sequence bigint NOT NULL, event_id text NOT NULL, payload json NOT NULL,
+    PRIMARY KEY (tenant_id, sequence)
+);
 """
 INSERT_ONE = "INSERT INTO limit_events VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 INSERT_MANY = """
@@ -40,12 +50,28 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
 """
 UPSERT = """
 WITH seen AS (
-    SELECT DISTINCT ON (subscription_id) * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-        $6::bigint[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::timestamptz[])
-        AS s (subscription_id, tenant_id, customer_id, status, plan, quantity, period_start, period_end, cancel, at)
-    ORDER BY subscription_id, at DESC
-), applied AS (INSERT INTO limit_applied SELECT * FROM unnest($11::text[]))
-INSERT INTO limit_subscriptions SELECT * FROM seen ORDER BY subscription_id
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::timestamptz[],
+        $8::timestamptz[], $9::boolean[], $10::timestamptz[], $11::text[], $12::text[], $13::bigint[], $14::text[])
+        AS s (subscription_id, tenant_id, customer_id, status, plan, quantity, period_start, period_end, cancel, at,
+              item_id, event_id, sequence, payload)
+), latest AS (
+    SELECT DISTINCT ON (subscription_id) * FROM seen ORDER BY subscription_id, at DESC
+), applied AS (
+    INSERT INTO limit_applied SELECT event_id FROM seen
+), told AS (
+    INSERT INTO limit_messages SELECT tenant_id, sequence, event_id, payload::json FROM seen
+), counted AS (
+    INSERT INTO limit_tenants SELECT tenant_id, max(sequence) FROM seen GROUP BY 1 ORDER BY 1
+    ON CONFLICT (tenant_id) DO UPDATE SET sequence = excluded.sequence
+), items AS (
+    INSERT INTO limit_items
+    SELECT item_id, subscription_id, plan, quantity, period_start, period_end FROM latest ORDER BY item_id
+    ON CONFLICT (item_id) DO UPDATE SET price_id = excluded.price_id, quantity = excluded.quantity,
+        period_start = excluded.period_start, period_end = excluded.period_end
+)
+INSERT INTO limit_subscriptions
+SELECT subscription_id, tenant_id, customer_id, status, plan, quantity, period_start, period_end, cancel, at
+FROM latest ORDER BY subscription_id
 ON CONFLICT (subscription_id) DO UPDATE SET status = excluded.status, plan = excluded.plan,
     quantity = excluded.quantity, period_start = excluded.period_start, period_end = excluded.period_end,
     cancel_at_period_end = excluded.cancel_at_period_end, observed_at = excluded.observed_at
@@ -66,6 +92,7 @@ class Limits:
         self._to_apply: list[dict] = []
         self._stored = asyncio.Event()
         self._applied = 0
+        self._counters: dict[str, int] = {}
 
     async def read(self, request: web.Request) -> web.Response:
         await request.read()
@@ -105,6 +132,12 @@ class Limits:
         await done
         return event
 
+    def _count(self, event: dict) -> int:
+        """The number of the event's message among its tenant's."""
+        tenant_id = event["data"]["object"]["metadata"]["tenant_id"]
+        self._counters[tenant_id] = number = self._counters.get(tenant_id, 0) + 1
+        return number
+
     async def write(self) -> None:
         """Group commit: whatever queued up while the last commit ran goes into the next one."""
         statement = await self._writer.prepare(INSERT_MANY)
@@ -127,27 +160,67 @@ class Limits:
                 self._stored.clear()
                 await self._stored.wait()
             batch, self._to_apply = self._to_apply, []
-            await statement.fetch(*zip(*map(_row, batch), strict=True), [event["id"] for event in batch])
+            await statement.fetch(*zip(*(_row(event, self._count(event)) for event in batch), strict=True))
             self._applied += len(batch)
 
 
-def _row(event: dict) -> tuple:
+def _row(event: dict, number: int) -> tuple:
     seen = event["data"]["object"]
     item = seen["items"]["data"][0]
     start = item.get("current_period_start") or seen["current_period_start"]
     end = item.get("current_period_end") or seen["current_period_end"]
+    tenant_id, price_id, quantity = seen["metadata"]["tenant_id"], item["price"]["id"], item["quantity"]
+    payload = {
+        "schema_version": 1,
+        "sequence": number,
+        "tenant_id": tenant_id,
+        "event_type": "subscription.updated",
+        "stripe_event_id": event["id"],
+        "occurred_at": event["created"],
+        "summary": "The subscription was updated.",
+        "status": seen["status"],
+        "subscription": {key: seen.get(key) for key in _TOLD},
+        "item": {"item_id": item["id"], "price_id": price_id, "quantity": quantity, "start": start, "end": end},
+        "invoice": None,
+        "usage": [],
+        "access": {"state": "full", "reason": seen["status"], "until": None},
+    }
     return (
         seen["id"],
-        seen["metadata"]["tenant_id"],
+        tenant_id,
         seen["customer"],
         seen["status"],
-        item["price"]["id"],
-        item["quantity"],
+        price_id,
+        quantity,
         datetime.fromtimestamp(start, UTC),
         datetime.fromtimestamp(end, UTC),
         seen["cancel_at_period_end"],
         datetime.fromtimestamp(event["created"], UTC),
+        item["id"],
+        event["id"],
+        number,
+        orjson.dumps(payload).decode(),
     )
+
+
+_TOLD = (
+    "id",
+    "customer",
+    "status",
+    "currency",
+    "cancel_at_period_end",
+    "cancel_at",
+    "canceled_at",
+    "ended_at",
+    "trial_end",
+    "trial_start",
+    "collection_method",
+    "current_period_start",
+    "current_period_end",
+    "latest_invoice",
+    "pause_collection",
+    "start_date",
+)
 
 
 async def main() -> None:
