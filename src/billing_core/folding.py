@@ -4,7 +4,7 @@
 events in a batch changes which messages are made, never the state they end in.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Generic, Protocol, TypeVar
@@ -158,6 +158,7 @@ class Ledger:
         now: datetime,
         records: Iterable[TenantRecord] = (),
         owners: Mapping[str, TenantId] = _NOBODY,
+        told: Collection[tuple[TenantId, EventId]] = (),
     ) -> None:
         self._customers = dict(customers)
         self._counters = dict(counters)
@@ -165,6 +166,7 @@ class Ledger:
         self._invoices = {invoice.snapshot.invoice_id: invoice for invoice in invoices}
         self._records = {record.snapshot.object_id: record for record in records}
         self._owners = dict(owners)
+        self._told = told
         self._of_tenant: dict[TenantId, set[SubscriptionId]] = {}
         self._evidence = evidence
         self._policy = policy
@@ -305,7 +307,7 @@ class Ledger:
         return None
 
     def _apply(self, tenant_id: TenantId, work: Work, *, linked_here: bool) -> Outcome:
-        repeated = self._rests_on(work)
+        repeated = self._rests_on(work) or (tenant_id, work.event_id) in self._told
         folded = [self._fold_snapshot(tenant_id, snapshot, work) for snapshot in work.translation.snapshots]
         effect = _strongest(result.effect for result in folded)
         facts = [result.fact for result in folded if result.fact is not None]

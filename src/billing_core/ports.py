@@ -235,6 +235,10 @@ class BillingTransaction(Protocol):
         """The stored events with these keys whose bodies are still kept."""
         ...
 
+    async def told(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
+        """Which of these provider events a tenant has a message of."""
+        ...
+
     async def save(self, changes: Changes) -> None:
         """Write the changes and move the counters.
 

@@ -220,7 +220,9 @@ class BillingService:
         )
         tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
         evidence = await self._gather_evidence(transaction, work, tracked)
+        bare = {one.event_id for one in work if one.translation.notice is not None and not one.translation.snapshots}
         return Ledger(
+            told=await transaction.told(bare) if bare else (),  # no snapshot of theirs says that they were counted in
             records=records.known,
             owners=owners,
             customers=customers,

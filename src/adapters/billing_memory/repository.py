@@ -17,6 +17,7 @@ from billing_core.model import (
     CustomerId,
     Doubt,
     DuplicateSubscriptions,
+    EventId,
     InvoiceId,
     SubscriptionId,
     SubscriptionInvoice,
@@ -240,6 +241,11 @@ class MemoryTransaction:
         """The stored ones of these events."""
         numbers = self._database.numbers
         return [self._tables.dispatch[numbers[key]].event for key in keys if key in numbers]
+
+    async def told(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
+        """Which of these provider events a tenant has a message of."""
+        messages = self._tables.messages.values()
+        return {(message.tenant_id, message.event_id) for message in messages if message.event_id in ids}
 
     async def save(self, changes: Changes) -> None:
         """Write the changes, move the counters, and let the events that waited for them leave the car park."""

@@ -12,6 +12,7 @@ from billing_core.errors import TenantConflictError
 from billing_core.events import Claim, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     CustomerId,
+    EventId,
     InvoiceId,
     SubscriptionId,
     SubscriptionInvoice,
@@ -96,6 +97,10 @@ class PostgresTransaction:
         """The stored ones of these events whose bodies are still kept."""
         arguments = rows.columns([(key.event_id, key.livemode, key.account) for key in keys], 3)
         return [rows.event_from_row(row) for row in await self._fetch("find_stored_events", *arguments)]
+
+    async def told(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
+        """Which of these provider events a tenant has a message of."""
+        return [(row["tenant_id"], row["event_id"]) for row in await self._fetch("find_told_events", list(ids))]
 
     async def save(self, changes: Changes) -> None:
         """Write the changes. TenantConflictError when an object belongs to another tenant: then all is rolled back."""

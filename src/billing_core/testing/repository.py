@@ -12,6 +12,7 @@ from billing_core.events import Claim, Disposition, Effect, Outcome
 from billing_core.model import (
     DELETED,
     CustomerId,
+    EventId,
     InvoiceId,
     ItemId,
     PriceId,
@@ -190,6 +191,15 @@ class BillingRepositoryContract:
         sent = message(payload='{"b": 1,  "a":"\\u2028 💶 Zo\\u00eb", "n": 1.50, "a": 2}', event_type=HOSTILE)
         await save(repository, Changes(events=[sent]))
         assert await repository.events(ACME, after=0, limit=10) == [sent]
+
+    async def test_what_was_told_is_found_by_the_event_it_follows_from(self, repository: BillingRepository) -> None:
+        """Of several tenants at once; an event that nobody was told of is left out."""
+        mine, theirs = message(event_id="evt_1"), message(tenant_id=GLOBEX, event_id="evt_2")
+        await save(repository, Changes(events=[mine, theirs]), tenants=(ACME, GLOBEX))
+        async with repository.transaction() as transaction:
+            found = await transaction.told([EventId("evt_1"), EventId("evt_2"), EventId("evt_3")])
+            assert sorted(found) == [(ACME, "evt_1"), (GLOBEX, "evt_2")]
+            assert list(await transaction.told([EventId("evt_2")])) == [(GLOBEX, "evt_2")]
 
     async def test_a_customer_survives_in_every_field(self, repository: BillingRepository) -> None:
         """With and without a snapshot of its own, linked or not."""

@@ -456,6 +456,7 @@ class TestReplay:
             loop.says(PAST_DUE, at=1, notice=Notice.ACTION_REQUIRED),
             loop.says(invoice(), at=1),
             loop.says(customer(name="Alice")),
+            loop.says(customer_id=ALICE, at=1, notice=Notice.UPCOMING),
         ]
         await loop.arrive(*events)
         tables = loop.database.tables
