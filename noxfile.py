@@ -77,7 +77,7 @@ def lock(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the tests that need no server."""
     install_locked(session)
-    session.run("pytest", "tests/unit", *session.posargs)
+    session.run("pytest", "tests/unit", "tests/property", *session.posargs)
 
 
 @nox.session(python=PYTHONS)
