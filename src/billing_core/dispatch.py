@@ -79,6 +79,8 @@ class ProcessingReport:
     lost: int
     """Claims whose lease ran out before they were done."""
     seconds: float
+    unreadable: Sequence[str] = ()
+    """Places in the provider's schema that could not be read, once for each event that lacked them."""
 
 
 _NOTHING_FOUND: Final[Mapping[int, Translation]] = MappingProxyType({})
@@ -331,6 +333,7 @@ class Dispatcher:
                 retried=result.retried,
                 lost=asked - len(result.outcomes) - result.retried,
                 seconds=time.monotonic() - started,
+                unreadable=result.unreadable,
             )
         )
 
@@ -351,6 +354,7 @@ class Dispatcher:
                 linked=bool(applied.linked),
                 doubts=applied.doubts,
                 unread=unread,
+                unreadable=[place for _, translation in readable for place in translation.missing],
             )
         except StoreUnavailableError:
             raise
@@ -394,6 +398,7 @@ class _Processed:
     doubts: Sequence[Doubt] = ()
     unread: Sequence[Claim] = ()
     """What the provider has to be asked about first; still claimed."""
+    unreadable: Sequence[str] = ()
 
     def plus(self, other: "_Processed") -> "_Processed":
         return _Processed(
@@ -403,4 +408,5 @@ class _Processed:
             linked=self.linked or other.linked,
             doubts=[*self.doubts, *other.doubts],
             unread=[*self.unread, *other.unread],
+            unreadable=[*self.unreadable, *other.unreadable],
         )

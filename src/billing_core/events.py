@@ -152,6 +152,8 @@ class Translation:
     """The event says that its object was made just then: any other event of the object came later."""
     notice: Notice | None = None
     ignored: str | None = None
+    detail: str | None = None
+    """Of an ignored event: what operators have to know all the same. It is logged and kept with the event."""
     missing: tuple[str, ...] = ()
     """Fields that belong to the object in every version and could not be read: counted, never an error."""
 
@@ -165,6 +167,7 @@ class Translation:
             creation=self.creation,
             notice=self.notice,
             ignored=self.ignored,
+            detail=self.detail,
             missing=self.missing,
         )
 
@@ -198,6 +201,7 @@ class Outcome:
     reason: str | None = None
     """Why it was ignored, parked or buried: from a closed set, it is a metric label."""
     error: str | None = None
+    """What operators should read: why it is dead, or what an ignored event reports to them."""
     parked_on: str | None = None
     """The customer, or the first of the objects, that has to get a tenant before the event can be applied."""
     waits_for: tuple[str, ...] = ()

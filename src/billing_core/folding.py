@@ -209,7 +209,12 @@ class Ledger:
         if translation.ignored == THIN:
             return Outcome(claim=work.claim, disposition=Disposition.PARKED, reason=THIN)
         if translation.ignored is not None:
-            return Outcome(claim=work.claim, disposition=Disposition.IGNORED, reason=translation.ignored)
+            return Outcome(
+                claim=work.claim,
+                disposition=Disposition.IGNORED,
+                reason=translation.ignored,
+                error=translation.detail,
+            )
         if translation.customer_id is None:
             return self._fold_without_customer(work)
         tenant_id = self._customers[translation.customer_id].tenant_id or translation.tenant_hint

@@ -275,6 +275,42 @@ class TestThinEvents:
             assert await site.status() == "past_due"
             assert site.counted("stripe_dispatch_retry_total", result="rescheduled") == 1
 
+    @pytest.mark.parametrize(
+        ("type", "related_type", "of_meter"),
+        [
+            ("v1.billing.meter.error_report_triggered", "billing.meter", " of mtr_1"),
+            ("v1.billing.meter.no_meter_found", None, ""),
+        ],
+    )
+    async def test_refused_usage_is_brought_before_operators(
+        self, fake: FakeStripe, site: Site, type: str, related_type: str | None, of_meter: str
+    ) -> None:
+        """How much was not counted and why is logged and kept; the samples, which may hold anything, are not."""
+        sample = {"error_message": "no customer jane@example.com", "request": {"identifier": "call-1"}}
+        code = {"code": "meter_event_customer_not_found", "error_count": 8, "sample_errors": [sample]}
+        late = {"code": "timestamp_too_far_in_past", "error_count": 4, "sample_errors": []}
+        thin = ThinEvent(
+            event_id="evt_meter",
+            type=type,
+            created_at=NOW,
+            related_type=related_type,
+            related_id="mtr_1",
+            data={"reason": {"error_count": 12, "error_types": [code, late]}},
+        )
+        fake.put(thin)
+        with capture_logs() as logs:
+            await site.post(notification(thin))
+            await until(lambda: _equals(site.dispatched("evt_meter"), ("ignored", "meter_errors")))
+            counted = {"disposition": "ignored", "reason": "meter_errors"}
+            await until(lambda: _is(site.counted("stripe_dispatch_events_total", **counted)))
+        said = (
+            f"12 meter events{of_meter} were not counted: "
+            "meter_event_customer_not_found (8), timestamp_too_far_in_past (4)"
+        )
+        assert [line["error"] for line in logs if line["event"] == "event.needs_attention"] == [said]
+        assert await site.connection.fetchval("SELECT error FROM stripe_event_dispatch") == said
+        assert "jane@example.com" not in str(logs)
+
 
 async def test_where_asking_is_switched_off_everything_else_works(fake: FakeStripe, open_site: Open) -> None:
     """Ties stay marked, long invoices incomplete, thin events parked; and Stripe hears nothing of us."""
@@ -304,6 +340,22 @@ async def test_events_of_another_mode_or_account_are_ignored_and_counted(
         await until(lambda: _equals(site.dispatched("evt_a"), ("ignored", reason)))
         assert await site.status() is None
         assert site.counted("stripe_dispatch_events_total", disposition="ignored", reason=reason) == 1
+
+
+async def test_an_event_that_would_move_a_link_is_dead_and_logged(open_site: Open) -> None:
+    """Whoever operates this reads who claims whose customer; neither tenant changes."""
+    async with open_site(stripe_fetch=False) as site:
+        await site.post(said(SUBSCRIPTION, "evt_a"))
+        await until(lambda: _equals(site.dispatched("evt_a"), ("applied", None)))
+        with capture_logs() as logs:
+            await site.post(said(attrs.evolve(SUBSCRIPTION, metadata={"tenant_id": "globex"}), "evt_b"))
+            await until(lambda: _equals(site.dispatched("evt_b"), ("dead", "tenant_conflict")))
+            dead = {"disposition": "dead", "reason": "tenant_conflict"}
+            await until(lambda: _is(site.counted("stripe_dispatch_events_total", **dead)))
+        (line,) = [line for line in logs if line["event"] == "event.needs_attention"]
+        assert (line["event_id"], line["reason"], line["log_level"]) == ("evt_b", "tenant_conflict", "warning")
+        repository = site.container.repository()
+        assert (await repository.sequence(ACME), await repository.sequence(TenantId("globex"))) == (1, 0)
 
 
 async def test_duplicate_subscriptions_are_counted_and_logged_once_per_audit(open_site: Open) -> None:

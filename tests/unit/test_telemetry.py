@@ -139,6 +139,15 @@ class TestMetrics:
         labels = {"disposition": "ignored", "reason": reason}
         assert metrics.registry.get_sample_value("stripe_dispatch_events_total", labels) == 1
 
+    def test_fields_that_could_not_be_read_are_counted(self) -> None:
+        """A new shape of the provider's shows as a rising count, by its place in the schema."""
+        metrics = Metrics()
+        places = ["invoice.period", "invoice.period", "invoice.total"]
+        metrics.processed(ProcessingReport(outcomes=(), events=(), retried=0, lost=0, seconds=1, unreadable=places))
+        value = metrics.registry.get_sample_value
+        assert value("stripe_unreadable_fields_total", {"field": "invoice.period"}) == 2
+        assert value("stripe_unreadable_fields_total", {"field": "invoice.total"}) == 1
+
     def test_retries_are_told_from_first_attempts(self) -> None:
         """Only attempts after the first count as retries, by how they ended."""
         metrics = Metrics()

@@ -25,7 +25,13 @@ What each event type does here and which messages the tenant may get from it. Ev
   whoever has the payment, the charge or the invoice. An event that nobody can be found for waits until somebody is.
 - The catalogue belongs to nobody and tells nothing.
 - An event that cannot be read is ignored with a reason, never refused: `unreadable_object`, `unexpected_object`,
-  `no_customer`. Single fields that cannot be read are absent, and counted.
+  `no_customer`. Single fields that cannot be read are absent, and counted in `stripe_unreadable_fields_total`.
+- Thin events (`v2.core.event`) name an object without showing it. With an API key the subscription, invoice, customer
+  or checkout session is fetched and applied, unless the snapshot event of the same fact is stored: `snapshot_twin`.
+  Without a key they are parked as `thin`.
+- Refused usage is reported in thin events only, `v1.billing.meter.error_report_triggered` and
+  `v1.billing.meter.no_meter_found`. They are fetched and end ignored as `meter_errors`, with how many meter events were
+  not counted and why as their error, which is also logged as `event.needs_attention`.
 """
 
 

@@ -9,6 +9,7 @@ from billing_core.model import CustomerId, EventId, InvoiceId, SubscriptionId
 from billing_core.ports import FetchedEvent
 from billing_stripe.client import ApiClient, Json
 from billing_stripe.translate import reasons, translate_object
+from billing_stripe.translate.meters import METER_REPORTS, read_meter_report
 
 _PAGE: Final = 100
 """The largest that Stripe gives."""
@@ -51,6 +52,8 @@ class StripeGateway:
         event = await self._get("fetch_event", "/v2/core/events", event_id)
         if event is None:
             return None
+        if event.get("type") in METER_REPORTS:
+            return FetchedEvent(snapshot_event_id=None, translation=read_meter_report(event))
         twin = event.get("snapshot_event")
         return FetchedEvent(
             snapshot_event_id=EventId(twin) if isinstance(twin, str) and twin else None,

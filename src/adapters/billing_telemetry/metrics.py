@@ -18,6 +18,8 @@ from billing_core.watching import WatchReport
 
 STRIPE_EVENT_TYPES: Final = frozenset(
     {
+        "charge.dispute.closed",
+        "charge.dispute.created",
         "checkout.session.completed",
         "customer.created",
         "customer.deleted",
@@ -38,6 +40,7 @@ STRIPE_EVENT_TYPES: Final = frozenset(
         "invoice.overdue",
         "invoice.paid",
         "invoice.payment_action_required",
+        "invoice.payment_attempt_required",
         "invoice.payment_failed",
         "invoice.payment_succeeded",
         "invoice.sent",
@@ -45,6 +48,9 @@ STRIPE_EVENT_TYPES: Final = frozenset(
         "invoice.updated",
         "invoice.voided",
         "invoice.will_be_due",
+        "refund.failed",
+        "v1.billing.meter.error_report_triggered",
+        "v1.billing.meter.no_meter_found",
     }
 )
 """The types that are worth a time series each; all others count as `other`."""
@@ -106,6 +112,12 @@ class Metrics:
             counter("stripe_dispatch_events_total", "Processed events by how they ended.", "disposition", "reason")
         )
         self._reason = _Bounded(room=_MOST_LABEL_VALUES)
+        self._unreadable = _Labelled(
+            counter(
+                "stripe_unreadable_fields_total", "Fields of events that could not be read, so are absent.", "field"
+            )
+        )
+        self._field = _Bounded(room=_MOST_LABEL_VALUES)
         self._retries = _Labelled(
             counter("stripe_dispatch_retry_total", "Repeated attempts at events, and attempts to come.", "result")
         )
@@ -188,6 +200,8 @@ class Metrics:
             self._retries("rescheduled").inc(report.retried)
         if report.lost:
             self._retries("lost").inc(report.lost)
+        for place in report.unreadable:
+            self._unreadable(self._field(place)).inc()
         if report.events:
             self._stream_events("dispatch", "numbered").inc(len(report.events))
 

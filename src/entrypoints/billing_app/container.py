@@ -18,7 +18,7 @@ from billing_app.http.services import Probe, Services
 from billing_app.settings import PlanPrices, Settings
 from billing_app.worker import Worker
 from billing_core.auditing import Auditor, AuditReport
-from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
 from billing_core.errors import ConfigurationError
 from billing_core.intake import Intake
 from billing_core.mending import Mender, MendingPolicy, MendingReport
@@ -96,6 +96,25 @@ def _dispatch_policy(settings: Settings) -> DispatchPolicy:
 
 def _publish_policy(settings: Settings) -> PublishPolicy:
     return PublishPolicy(batch=settings.publish_batch, poll=settings.publish_poll)
+
+
+def _note_processing(report: ProcessingReport, metrics: Metrics) -> None:
+    metrics.processed(report)
+    for outcome in report.outcomes:
+        if outcome.error is not None:
+            event = outcome.claim.event
+            log.warning(
+                "event.needs_attention",
+                event_id=event.event_id,
+                event_type=event.type,
+                disposition=outcome.disposition.value,
+                reason=outcome.reason,
+                error=outcome.error,
+            )
+
+
+def _observe_processing(metrics: Metrics) -> Callable[[ProcessingReport], None]:
+    return lambda report: _note_processing(report, metrics)
 
 
 def _resolver(fetching: "Fetching", store: PostgresEventStore) -> EventResolver | None:
@@ -197,7 +216,7 @@ class Container(containers.DeclarativeContainer):
         scope=providers.Singleton(_scope, settings),
         policy=providers.Singleton(_dispatch_policy, settings),
         publish=publisher.provided.offer,
-        observe=metrics.provided.processed,
+        observe=providers.Singleton(_observe_processing, metrics),
         resolver=providers.Singleton(_resolver, fetching, store),
         mend=providers.Singleton(_mend, mender),
     )

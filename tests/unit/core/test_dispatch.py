@@ -97,6 +97,15 @@ def attempted(loop: Loop, event: ProviderEvent, attempts: int) -> None:
     loop.database.tables.dispatch[row.dispatch_id] = attrs.evolve(row, attempt=attempts)
 
 
+async def test_fields_that_could_not_be_read_are_reported(loop: Loop) -> None:
+    """Once for each event that lacked them, whatever became of it; the event is applied with the others absent."""
+    odd = loop.says(ACTIVE, missing=("a.b", "a.c"))
+    await loop.arrive(odd, loop.says(missing=("a.b",), tenant=None, ignored="no_customer"))
+    (report,) = loop.reports
+    assert sorted(report.unreadable) == ["a.b", "a.b", "a.c"]
+    assert loop.row(odd).disposition is Disposition.APPLIED
+
+
 class TestFailures:
     """Events that cannot be applied."""
 

@@ -1,5 +1,6 @@
 """Thin events: they name an object without showing it, and look the same in every API version."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,8 @@ class ThinEvent:
     snapshot_event_id: str | None = None
     """The event of the older generation that tells of the same fact."""
     livemode: bool = False
+    data: Mapping[str, Any] | None = None
+    """What the few types say that are about no object, or about more than it shows; told on request only."""
 
 
 def notification(fact: ThinEvent) -> dict[str, Any]:
@@ -44,7 +47,8 @@ def notification(fact: ThinEvent) -> dict[str, Any]:
 
 def thin_event(fact: ThinEvent) -> dict[str, Any]:
     """What Stripe answers when asked for the event."""
-    return {**notification(fact), "changes": None, "snapshot_event": fact.snapshot_event_id}
+    told = {} if fact.data is None else {"data": dict(fact.data)}
+    return {**notification(fact), "changes": None, "snapshot_event": fact.snapshot_event_id, **told}
 
 
 def _related(fact: ThinEvent) -> dict[str, str] | None:
