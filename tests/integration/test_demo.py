@@ -213,7 +213,7 @@ def test_a_second_demo_beside_a_running_one_says_so(data_dir: Path) -> None:
         first.base_url()
         with running(data_dir) as second:
             assert second.end()[0] == 2
-            second.wait_for(rf"in use by process {first.pid}")
+            second.wait_for(rf"in use by process {first.pid}, probably another demo\..*--data-dir")
         first.wait_until_accepted(20)
 
 

@@ -192,7 +192,7 @@ class Run:
 async def run(options: Options, screen: Screen, stop: asyncio.Event) -> Summary | None:
     """Play until the end, or until `stop` is set: then there is nothing to report. Everything is stopped either way.
 
-    Raises: EmbeddedInUseError and other OperatorErrors.
+    Raises: FolderInUseError and other OperatorErrors.
     """
     playing = asyncio.create_task(_play(options, screen), name="demo")
     stopping = asyncio.create_task(stop.wait())

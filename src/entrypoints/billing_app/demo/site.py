@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ import attrs
 
 from billing_app.demo.catalogue import price_map
 from billing_app.demo.credentials import Credentials
-from billing_app.embedded import ServerUrls, embedded_servers
+from billing_app.embedded import EmbeddedInUseError, ServerUrls, embedded_servers
 from billing_app.embedded.process import stop_with_parent, tail
 from billing_app.errors import OperatorError
 from billing_app.free_port import free_port
@@ -35,6 +35,16 @@ class DemoError(OperatorError):
     """The demo cannot go on; the message says why."""
 
     exit_code = 1
+
+
+class FolderInUseError(OperatorError):
+    """Somebody else has the data folder, most likely another demo."""
+
+    def __init__(self, data_dir: Path, pid: int) -> None:
+        super().__init__(
+            f"{data_dir} is in use by process {pid}, probably another demo. End that one first (Ctrl-C), "
+            "or play this one beside it in a folder of its own: billing demo --data-dir FOLDER"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -130,12 +140,16 @@ class Daemon:
 async def open_site(data_dir: Path, *, port: int, credentials: Credentials, say: Say) -> AsyncIterator[Site]:
     """Start everything, and stop everything at the end of the block.
 
-    Raises: EmbeddedInUseError when another demo uses the folder; other EmbeddedErrors; DemoError.
+    Raises: FolderInUseError when another demo uses the folder; EmbeddedErrors; DemoError.
     """
     chosen = choose_port(port)
     if chosen != port:
         say(f"port {port} is taken; using {chosen}")
-    async with embedded_servers(data_dir) as urls:
+    async with AsyncExitStack() as stack:
+        try:
+            urls = await stack.enter_async_context(embedded_servers(data_dir))
+        except EmbeddedInUseError as exc:
+            raise FolderInUseError(exc.data_dir, exc.pid) from exc
         environment = environment_of(urls, credentials, chosen)
         await _migrate(environment, data_dir)
         server = Daemon("serve", environment=environment, folder=data_dir, say=say)
