@@ -181,7 +181,9 @@ def test_the_live_panel_shows_figures_statuses_and_the_link() -> None:
         screen.invite(invitation(Credentials()))
         screen.say("billing serve runs as process 1")
         screen.show(FIGURES)
+        screen.say("stopping")  # with nobody left to draw the panel again
     text = out.getvalue()
+    assert "stopping" in text
     for shown in ("12 (3/s)", "9 by 3 clients", "1.2 s", "unknown", "past_due", "22 November 2026", "as process 1"):
         assert shown in text
     link = next(line for line in text.splitlines() if "live page of acme" in line)

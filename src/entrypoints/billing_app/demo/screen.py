@@ -106,6 +106,7 @@ class LiveScreen:
         self._console = console or Console()
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._lines: list[str] = []
+        self._figures: Figures | None = None
         self._invitation: Invitation | None = None
         self._next_link_at = 0.0
 
@@ -121,6 +122,8 @@ class LiveScreen:
         self._lines = [*self._lines, line][-_KEPT_LINES:]
         if self._invitation is None:
             self._console.print(Text(line, style="dim"))
+        elif self._figures is not None:
+            self.show(self._figures)  # nobody may draw again, as when all is being stopped
 
     def invite(self, invitation: Invitation) -> None:
         """See Screen. It is printed above the panel, where it can be copied: no frame cuts it in pieces."""
@@ -131,6 +134,7 @@ class LiveScreen:
 
     def show(self, figures: Figures) -> None:
         """See Screen."""
+        self._figures = figures
         parts: list[RenderableType] = [
             self._numbers(figures),
             self._statuses(figures),
