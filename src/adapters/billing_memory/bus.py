@@ -90,20 +90,3 @@ class _Follower:
         if len(unread) > self._backlog:
             raise EventBusUnavailableError("follow: too far behind")
         return unread
-
-
-class DiscardingEventBus:
-    """Takes every message and keeps none: for a deployment that does not stream. The history is in the repository."""
-
-    async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
-        """See EventBus; what reaches furthest is what was just given."""
-        return {event.tenant_id: event.sequence for event in events}
-
-    async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
-        """See EventBus; there is never anything."""
-        return ()
-
-    async def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
-        """See EventBus; listens for ever and hears nothing."""
-        yield ()
-        await asyncio.Event().wait()

@@ -54,10 +54,6 @@ class Attached:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    @property
-    def supervisor_pid(self) -> int:
-        return self._process.pid
-
     def release(self) -> None:
         """Stop the servers and wait for them."""
         if self._process.stdin is not None:
