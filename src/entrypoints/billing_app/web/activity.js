@@ -87,6 +87,10 @@ const CONNECTION = {
 };
 
 function showStatus(status, error) {
+  if (error?.code === "stream_disabled") {
+    badge("idle", "not live: the stream is off");
+    return;
+  }
   if (status === "refused") {
     signOut(error.status === 401 ? "Your session has ended. Sign in again." : error.message);
     return;
