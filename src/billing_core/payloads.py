@@ -168,6 +168,8 @@ class StatePayload:
     subscriptions: tuple[SubscriptionSection, ...]
     invoices: tuple[InvoiceSection, ...]
     usage: tuple[UsageSection, ...]
+    features: tuple[str, ...] = ()
+    """Lookup keys of the features it is entitled to, sorted; none where the provider manages no entitlements."""
 
 
 def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
@@ -308,6 +310,7 @@ def state_payload(state: TenantState, access: AccessVerdict) -> StatePayload:
         subscriptions=tuple(subscription_section(subscription.snapshot) for subscription in state.subscriptions),
         invoices=tuple(invoice_section(invoice.snapshot) for invoice in state.invoices),
         usage=usage_sections(state.usage),
+        features=state.features,
     )
 
 

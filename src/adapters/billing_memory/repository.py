@@ -17,6 +17,7 @@ from billing_core.model import (
     CustomerId,
     Doubt,
     DuplicateSubscriptions,
+    EntitlementsSnapshot,
     EventId,
     InvoiceId,
     SubscriptionId,
@@ -67,6 +68,7 @@ class MemoryRepository:
             subscriptions=tuple(self._subscriptions(tenant_id)),
             invoices=tuple(reversed(owed)),
             usage=tuple(_of_latest_periods(self._usage(tenant_id))),
+            features=tuple(sorted(self._features(tenant_id))),
         )
 
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
@@ -129,6 +131,14 @@ class MemoryRepository:
     async def sequence(self, tenant_id: TenantId) -> int:
         """The number of a tenant's last message."""
         return self._database.tables.counters.get(tenant_id, 0)
+
+    def _features(self, tenant_id: TenantId) -> set[str]:
+        entitled = [
+            record.snapshot.features
+            for record in self._database.tables.records.values()
+            if record.tenant_id == tenant_id and isinstance(record.snapshot, EntitlementsSnapshot)
+        ]
+        return set().union(*entitled)
 
     def _subscriptions(self, tenant_id: TenantId) -> list[TenantSubscription]:
         mine = [found for found in self._database.tables.subscriptions.values() if found.tenant_id == tenant_id]

@@ -60,6 +60,7 @@ class PostgresRepository:
                 sequence = await connection.fetchval(_READ["get_sequence"], tenant_id)
                 invoices = await connection.fetch(_READ["list_owed_invoices"], tenant_id)
                 usage = await connection.fetch(_READ["list_recent_usage"], tenant_id)
+                features = await connection.fetch(_READ["list_features"], tenant_id)
             subscriptions = await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
         return TenantState(
             tenant_id=tenant_id,
@@ -67,6 +68,7 @@ class PostgresRepository:
             subscriptions=tuple(subscriptions),
             invoices=tuple(map(rows.invoice_from_row, invoices)),
             usage=tuple(map(rows.usage_from_row, usage)),
+            features=tuple(row["feature"] for row in features),
         )
 
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:

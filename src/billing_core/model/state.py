@@ -19,3 +19,5 @@ class TenantState:
     """Those the tenant still owes, oldest first."""
     usage: tuple[UsageRecord, ...]
     """Billed usage of the running and the last period."""
+    features: tuple[str, ...] = ()
+    """Lookup keys of all features that the provider says any of its customers is entitled to, sorted."""

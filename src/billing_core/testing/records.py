@@ -160,6 +160,16 @@ class RecordsContract:
         await save(repository, record(attrs.evolve(CHARGE, amount_refunded=3)), later)
         assert await repository.records(ACME, limit=10) == [later]
 
+    async def test_state_holds_the_features_of_all_customers(self, repository: BillingRepository) -> None:
+        """Each once, sorted by code point whatever the locale; nobody else's, and none that were lost."""
+        seen = EntitlementsSnapshot(customer_id=CustomerId("cus_1"), features=("gone",))
+        other = attrs.evolve(seen, customer_id=CustomerId("cus_2"), features=("a", "é", "Z"))
+        await save(repository, record(seen), record(other), record(PAYMENT))
+        await save(repository, record(attrs.evolve(seen, features=("a", "B")), at=1))
+        await save(repository, record(attrs.evolve(seen, customer_id=CustomerId("cus_3"), features=("x",)), GLOBEX))
+        assert (await repository.state(ACME)).features == ("B", "Z", "a", "é")
+        assert (await repository.state(TenantId("initech"))).features == ()
+
     async def test_records_come_latest_first(self, repository: BillingRepository) -> None:
         """Of the kinds asked for and within the limit; equal ones by id, so that pages are stable."""
         refunds = [

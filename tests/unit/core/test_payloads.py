@@ -68,6 +68,7 @@ STATES = section(
     invoices=st.lists(INVOICES, max_size=2).map(tuple),
     usage=USAGE,
     access=section(AccessSection),
+    features=st.lists(TEXT, max_size=2).map(tuple),
 )
 
 

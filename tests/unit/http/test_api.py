@@ -62,7 +62,7 @@ async def test_the_state_tells_what_a_tenant_has_and_as_of_which_message(
         assert answer.status == 200
         assert answer.headers["Cache-Control"] == "no-store"
         state = await answer.json()
-    assert list(state) == ["tenant_id", "sequence", "access", "subscriptions", "invoices", "usage"]
+    assert list(state) == ["tenant_id", "sequence", "access", "subscriptions", "invoices", "usage", "features"]
     assert (state["tenant_id"], state["sequence"]) == ("acme", 2)
     assert state["access"] == {"state": "full", "reason": "active", "until": None}
     assert state["subscriptions"][0]["seat_count"] == 5
@@ -81,6 +81,7 @@ async def test_an_unknown_tenant_is_an_empty_one(world: World, http: aiohttp.Cli
             "subscriptions": [],
             "invoices": [],
             "usage": [],
+            "features": [],
         }
 
 

@@ -23,6 +23,13 @@ WHERE tenant_id = $1 AND ($2::text[] = '{}' OR kind = ANY ($2::text[]))
 ORDER BY observed_at DESC, object_id DESC
 LIMIT $3;
 
+-- name: list_features
+-- Args: $1 tenant id. Every feature that any of its customers is entitled to, once, in the order of its bytes.
+SELECT DISTINCT feature COLLATE "C" AS feature
+FROM billing_records, jsonb_array_elements_text(data -> 'features') AS feature
+WHERE tenant_id = $1 AND kind = 'entitlements'
+ORDER BY 1;
+
 -- name: list_catalogue
 -- Prices and products by id.
 SELECT kind, tenant_id, data, observed_at, event_ids, ambiguous

@@ -194,7 +194,7 @@ _BENEFITS = {
     "entitlements.active_entitlement_summary.updated": Translator(
         "entitlements.active_entitlement_summary",
         read_entitlements,
-        "The customer's features are replaced as a whole.",
+        "The customer's features are replaced as a whole; `features` of `/state` shows them.",
         "`entitlements.updated`",
     ),
     "subscription_schedule.created": attrs.evolve(_schedule("Changes are planned."), creation=True),
