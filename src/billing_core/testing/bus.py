@@ -10,7 +10,10 @@ from billing_core.testing.builders import ACME, AT, GLOBEX, message, messages
 
 
 class EventBusContract:
-    """Numbers without gaps, repeated calls without effect, followers that miss nothing once they listen."""
+    """Numbers without gaps, repeated calls without effect, followers that miss nothing once they listen.
+
+    A binding gives one fixture: `event_bus`, empty.
+    """
 
     async def test_messages_are_read_back_as_they_were_appended(self, event_bus: EventBus) -> None:
         """Every field survives, the payload character by character."""
