@@ -31,6 +31,7 @@ from billing_core.model import (
     CustomerSnapshot,
     Doubt,
     DoubtKind,
+    EntitlementsSnapshot,
     EventId,
     InvoiceId,
     InvoiceSnapshot,
@@ -240,6 +241,7 @@ class Ledger:
             *(doubt for id_ in sorted(self._changed_subscriptions) if (doubt := doubt_of(self._subscriptions[id_]))),
             *(doubt for id_ in sorted(self._changed_invoices) if (doubt := doubt_of(self._invoices[id_]))),
             *(doubt for id_ in sorted(self._changed_customers) if (doubt := doubt_of(self._customers[id_]))),
+            *(doubt for id_ in sorted(self._changed_records) if (doubt := doubt_of(self._records[id_]))),
         ]
 
     def changes(self) -> Changes:
@@ -545,19 +547,23 @@ def buried(claim: Claim, error: FoldingError) -> Outcome:
     return Outcome(claim=claim, disposition=Disposition.DEAD, reason=error.code, error=str(error))
 
 
-def doubt_of(held: TenantSubscription | SubscriptionInvoice | TenantCustomer) -> Doubt | None:
-    """Why the provider should be asked about an object, if it should."""
+def doubt_of(held: Tracked) -> Doubt | None:
+    """Why the provider should be asked about an object, if it should. It is not asked about most records."""
     seen, basis = held.snapshot, held.provenance
     if seen is None or basis is None:
         return None
+    incomplete = False
     match seen:
         case SubscriptionSnapshot():
             kind: DoubtKind = "subscription"
         case InvoiceSnapshot():
-            kind = "invoice"
+            kind, incomplete = "invoice", not seen.lines_complete and seen.status != DELETED
         case CustomerSnapshot():
             kind = "customer"
-    incomplete = isinstance(seen, InvoiceSnapshot) and not seen.lines_complete and seen.status != DELETED
+        case EntitlementsSnapshot():
+            kind, incomplete = "entitlements", not seen.complete
+        case _:
+            return None
     return Doubt(kind=kind, object_id=seen.object_id, basis=basis) if basis.ambiguous or incomplete else None
 
 

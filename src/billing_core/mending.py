@@ -11,7 +11,7 @@ import attrs
 
 from billing_core.errors import BillingError, StoreUnavailableError
 from billing_core.events import BillingEvent, Translation
-from billing_core.model import CustomerId, Doubt, DoubtKind, InvoiceId, SubscriptionId
+from billing_core.model import CustomerId, Doubt, DoubtKind, InvoiceId, SubscriptionId, entitled_customer
 from billing_core.ports import BillingRepository, PaymentGateway
 from billing_core.service import BillingService, Mended, Mending
 
@@ -119,6 +119,8 @@ class Mender:
                 return await self._gateway.fetch_invoice(InvoiceId(object_id))
             case "customer":
                 return await self._gateway.fetch_customer(CustomerId(object_id))
+            case "entitlements":
+                return await self._gateway.fetch_entitlements(entitled_customer(object_id))
 
     # --- loops --------------------------------------------------------------------------------------------------
 

@@ -95,6 +95,10 @@ class PaymentGateway(Protocol):
         """The customer; of a deleted one at least that it is deleted."""
         ...
 
+    async def fetch_entitlements(self, customer_id: CustomerId) -> Translation | None:
+        """All features that the customer has, however many."""
+        ...
+
     async def fetch_checkout_session(self, session_id: str) -> Translation | None:
         """Whose customer somebody became in a checkout; ignored with a reason while nobody has completed it."""
         ...
@@ -300,7 +304,7 @@ class BillingRepository(Protocol):
         ...
 
     async def doubtful(self, *, after: str, limit: int) -> Sequence[Doubt]:
-        """Objects marked as ambiguous, and invoices that lack lines; those with ids above `after`, by id."""
+        """Objects marked as ambiguous, and those that lack lines or features; those with ids above `after`, by id."""
         ...
 
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:

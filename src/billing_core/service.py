@@ -32,7 +32,6 @@ from billing_core.model import (
     RecordSnapshot,
     Sighting,
     SubscriptionId,
-    SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantCustomer,
     TenantId,
@@ -234,9 +233,7 @@ class BillingService:
             now=self._clock.now(),
         )
 
-    async def _hold_doubted(
-        self, transaction: BillingTransaction, doubt: Doubt
-    ) -> TenantSubscription | SubscriptionInvoice | TenantCustomer | None:
+    async def _hold_doubted(self, transaction: BillingTransaction, doubt: Doubt) -> Tracked | None:
         """The object of a doubt once its tenant is locked; None when there is no such object of a tenant."""
         held = await self._read_doubted(transaction, doubt)
         if held is None or held.tenant_id is None:
@@ -244,9 +241,7 @@ class BillingService:
         await transaction.lock_tenants([held.tenant_id])
         return await self._read_doubted(transaction, doubt)
 
-    async def _read_doubted(
-        self, transaction: BillingTransaction, doubt: Doubt
-    ) -> TenantSubscription | SubscriptionInvoice | TenantCustomer | None:
+    async def _read_doubted(self, transaction: BillingTransaction, doubt: Doubt) -> Tracked | None:
         match doubt.kind:
             case "subscription":
                 subscriptions = await transaction.subscriptions(tenants=(), ids=[SubscriptionId(doubt.object_id)])
@@ -255,6 +250,8 @@ class BillingService:
                 return next(iter(await transaction.invoices(ids=[InvoiceId(doubt.object_id)])), None)
             case "customer":
                 return (await transaction.customers([CustomerId(doubt.object_id)])).get(CustomerId(doubt.object_id))
+            case "entitlements":
+                return next(iter(await transaction.records([doubt.object_id])), None)
 
     async def _load_around(self, transaction: BillingTransaction, tenant_id: TenantId, seen: Snapshot) -> Ledger:
         """The state that a change of one object of a locked tenant concerns."""
@@ -265,6 +262,7 @@ class BillingService:
             subscriptions=_newly_metered([seen], subscriptions),
         )
         return Ledger(
+            records=await transaction.records([seen.object_id]) if isinstance(seen, RecordSnapshot) else (),
             customers=await transaction.customers(customers),
             counters=await transaction.lock_tenants([tenant_id]),
             subscriptions=subscriptions,

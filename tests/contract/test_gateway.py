@@ -14,7 +14,15 @@ from billing_core.errors import (
     GatewayUnavailableError,
 )
 from billing_core.events import Snapshot, Translation
-from billing_core.model import CustomerSnapshot, EventId, InvoiceSnapshot, Period, SubscriptionSnapshot, TenantId
+from billing_core.model import (
+    CustomerSnapshot,
+    EntitlementsSnapshot,
+    EventId,
+    InvoiceSnapshot,
+    Period,
+    SubscriptionSnapshot,
+    TenantId,
+)
 from billing_core.ports import FetchedEvent, PaymentGateway
 from billing_core.testing.gateway import CUSTOMER, GatewayContract, Stage
 from billing_memory.gateway import MemoryGateway
@@ -47,6 +55,8 @@ class MemoryStage:
                 self._gateway.invoices[snapshot.invoice_id] = said
             case CustomerSnapshot():
                 self._gateway.customers[snapshot.customer_id] = said
+            case EntitlementsSnapshot():
+                self._gateway.entitlements[snapshot.customer_id] = said
 
     def hold_checkout(self, session_id: str, *, tenant_id: TenantId, completed: bool) -> None:
         said = Translation(customer_id=CUSTOMER.customer_id, tenant_hint=tenant_id)
@@ -110,6 +120,8 @@ class StripeStage:
                 self._fake.put(_invoice(snapshot, metadata))
             case CustomerSnapshot():
                 self._fake.put(_customer(snapshot, metadata))
+            case EntitlementsSnapshot():
+                self._fake.put(facts.Entitlements(customer_id=snapshot.customer_id, features=snapshot.features))
 
     def hold_checkout(self, session_id: str, *, tenant_id: TenantId, completed: bool) -> None:
         session = facts.CheckoutSession(

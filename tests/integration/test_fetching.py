@@ -16,7 +16,7 @@ from billing_app.secret import Secret
 from billing_app.settings import Settings
 from billing_core.model import TenantId
 from billing_stripe.client import CallPolicy
-from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, sign
+from billing_stripe.testing import API_VERSIONS, accounts, builders, encode, event, facts, sign
 from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
 from billing_stripe.testing.thin import ThinEvent, notification
 
@@ -241,6 +241,22 @@ async def test_a_long_invoice_gets_all_of_its_lines_and_usage(fake: FakeStripe, 
     await until(lambda: _equals(site.dispatched("evt_c"), ("applied", None)))
     assert len(await repository.usage(ACME, limit=100)) == 25
     assert len(paths(fake)) == asked
+
+
+async def test_a_long_list_of_features_is_completed(fake: FakeStripe, site: Site) -> None:
+    """An event shows the first of them; the tenant has all in the end."""
+    features = tuple(f"feature_{number:03}" for number in range(120))
+    fake.put(facts.Entitlements(customer_id="cus_1", features=features))
+    await site.post(said(SUBSCRIPTION, "evt_a"))
+    shown = accounts.entitlement_summary(
+        facts.Entitlements(customer_id="cus_1", features=features[:10], more_features=True)
+    )
+    type = "entitlements.active_entitlement_summary.updated"
+    await site.post(event(type, shown, created=NOW, api_version=ENDIVE, event_id="evt_b"))
+    repository = site.container.repository()
+    await until(lambda: _not(site.marked()) if paths(fake) else _is(False))
+    assert (await repository.state(ACME)).features == features
+    assert set(paths(fake)) == {"/v1/entitlements/active_entitlements"}
 
 
 class TestThinEvents:

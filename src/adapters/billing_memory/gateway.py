@@ -13,12 +13,13 @@ V = TypeVar("V")
 
 
 class MemoryGateway:
-    """A `PaymentGateway` that answers from five mappings, which tests fill and empty as they like."""
+    """A `PaymentGateway` that answers from six mappings, which tests fill and empty as they like."""
 
     def __init__(self) -> None:
         self.subscriptions: dict[SubscriptionId, Translation] = {}
         self.invoices: dict[InvoiceId, Translation] = {}
         self.customers: dict[CustomerId, Translation] = {}
+        self.entitlements: dict[CustomerId, Translation] = {}
         self.checkout_sessions: dict[str, Translation] = {}
         self.events: dict[EventId, FetchedEvent] = {}
         self.asked: list[str] = []
@@ -40,6 +41,10 @@ class MemoryGateway:
     async def fetch_customer(self, customer_id: CustomerId) -> Translation | None:
         """The customer as it was put here."""
         return self._answer(self.customers, customer_id)
+
+    async def fetch_entitlements(self, customer_id: CustomerId) -> Translation | None:
+        """The customer's features as they were put here."""
+        return self._answer(self.entitlements, customer_id)
 
     async def fetch_checkout_session(self, session_id: str) -> Translation | None:
         """The checkout session as it was put here."""

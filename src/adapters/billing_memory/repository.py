@@ -10,7 +10,7 @@ import attrs
 
 from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, EventKey, Outcome, ProviderEvent
-from billing_core.folding import doubt_of
+from billing_core.folding import Tracked, doubt_of
 from billing_core.model import (
     CATALOGUE_KINDS,
     DELETED,
@@ -106,8 +106,8 @@ class MemoryRepository:
     async def doubtful(self, *, after: str, limit: int) -> Sequence[Doubt]:
         """Objects whose state may be wrong, by id."""
         tables = self._database.tables
-        held: list[TenantSubscription | SubscriptionInvoice | TenantCustomer]
-        held = [*tables.subscriptions.values(), *tables.invoices.values(), *tables.customers.values()]
+        held: list[Tracked] = [*tables.subscriptions.values(), *tables.invoices.values()]
+        held += [*tables.customers.values(), *tables.records.values()]
         found = [doubt for each in held if (doubt := doubt_of(each)) is not None and doubt.object_id > after]
         return sorted(found, key=lambda doubt: doubt.object_id)[:limit]
 

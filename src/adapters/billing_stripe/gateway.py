@@ -43,6 +43,19 @@ class StripeGateway:
         """The customer; of a deleted one Stripe shows a stump that says so."""
         return _translated(await self._get("fetch_customer", "/v1/customers", customer_id))
 
+    async def fetch_entitlements(self, customer_id: CustomerId) -> Translation | None:
+        """The customer's features, page by page, as the summary that events show."""
+        operation, path, of_customer = (
+            "fetch_entitlements",
+            "/v1/entitlements/active_entitlements",
+            {"customer": customer_id},
+        )
+        listed = await self._client.get(operation, path, {**of_customer, "limit": _PAGE}) if customer_id else None
+        if listed is None:
+            return None
+        summary = {"object": "entitlements.active_entitlement_summary", "entitlements": listed, **of_customer}
+        return _translated(await self._completed(operation, summary, "entitlements", path, of_customer))
+
     async def fetch_checkout_session(self, session_id: str) -> Translation | None:
         """The checkout session."""
         return _translated(await self._get("fetch_checkout_session", "/v1/checkout/sessions", session_id))

@@ -6,7 +6,7 @@ import attrs
 
 from billing_core.model.ordering import Provenance
 
-DoubtKind = Literal["subscription", "invoice", "customer"]
+DoubtKind = Literal["subscription", "invoice", "customer", "entitlements"]
 """The kinds of objects that can be asked for again."""
 
 

@@ -188,6 +188,14 @@ class CreditNoteSnapshot:
         return self.status == "void"
 
 
+_ENTITLEMENTS_OF: Final = "entitlements:"
+
+
+def entitled_customer(object_id: str) -> CustomerId:
+    """Whose entitlements are kept under this object id."""
+    return CustomerId(object_id.removeprefix(_ENTITLEMENTS_OF))
+
+
 def _sorted(features: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(features)))
 
@@ -207,7 +215,7 @@ class EntitlementsSnapshot:
     @property
     def object_id(self) -> str:
         """An id of our own."""
-        return f"entitlements:{self.customer_id}"
+        return f"{_ENTITLEMENTS_OF}{self.customer_id}"
 
     @property
     def precedence(self) -> int:

@@ -17,6 +17,7 @@ from billing_core.events import Snapshot, Translation
 from billing_core.model import (
     CustomerId,
     CustomerSnapshot,
+    EntitlementsSnapshot,
     EventId,
     InvoiceId,
     InvoiceLine,
@@ -122,7 +123,10 @@ class Stage(Protocol):
 
 
 class GatewayContract:
-    """How things stand now, whole; nothing for what does not exist; errors that say whether to come back."""
+    """How things stand now, whole; nothing for what does not exist; errors that say whether to come back.
+
+    A binding gives one fixture: `stage`, a gateway and the provider behind it.
+    """
 
     async def test_a_subscription_is_fetched_with_all_its_items(self, stage: Stage) -> None:
         """Also when the provider shows only the first of them."""
@@ -169,6 +173,16 @@ class GatewayContract:
         fetched = await stage.gateway.fetch_customer(CUSTOMER.customer_id)
         assert fetched == Translation(customer_id=CUSTOMER.customer_id, snapshots=(deleted,))
 
+    async def test_entitlements_are_fetched_with_all_features(self, stage: Stage) -> None:
+        """However many; the provider has one list of them per customer, which may be empty."""
+        stage.hold(CUSTOMER)
+        for count in (0, 1, 100, 101, 250):
+            features = tuple(f"feature_{number:03}" for number in range(count))
+            entitled = EntitlementsSnapshot(customer_id=CUSTOMER.customer_id, features=features)
+            stage.hold(entitled)
+            fetched = await stage.gateway.fetch_entitlements(CUSTOMER.customer_id)
+            assert fetched == Translation(customer_id=CUSTOMER.customer_id, snapshots=(entitled,))
+
     async def test_a_completed_checkout_links_customer_and_tenant(self, stage: Stage) -> None:
         """It says whose customer somebody became."""
         stage.hold_checkout("cs_1", tenant_id=ACME, completed=True)
@@ -192,6 +206,7 @@ class GatewayContract:
             assert await stage.gateway.fetch_subscription(SubscriptionId(name)) is None
             assert await stage.gateway.fetch_invoice(InvoiceId(name)) is None
             assert await stage.gateway.fetch_customer(CustomerId(name)) is None
+            assert await stage.gateway.fetch_entitlements(CustomerId(name)) is None
             assert await stage.gateway.fetch_checkout_session(name) is None
             assert await stage.gateway.fetch_event(EventId(name)) is None
 

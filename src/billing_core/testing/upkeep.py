@@ -11,10 +11,15 @@ from billing_core.model import (
     AccessPolicy,
     CustomerId,
     DuplicateSubscriptions,
+    EntitlementsSnapshot,
     PlanCatalog,
+    Provenance,
+    RecordSnapshot,
+    RefundSnapshot,
     SubscriptionId,
     SubscriptionSnapshot,
     TenantId,
+    TenantRecord,
 )
 from billing_core.ports import BillingRepository, Changes, Clock, CustomerLink, EventStore
 from billing_core.service import BillingService, Mending
@@ -62,11 +67,19 @@ class UpkeepContract:
                 invoice("in_4", status="deleted", lines_complete=False),
                 invoice("in_5", status="deleted", basis=UNSURE),
             ],
+            records=[
+                _entitled("cus_1"),
+                _entitled("cus_2", complete=False),
+                _entitled("cus_3", GLOBEX, basis=UNSURE),
+                _record(RefundSnapshot(refund_id="re_1", amount=1, currency="usd", status="pending"), basis=UNSURE),
+            ],
         )
         await save(repository, changes, tenants=BOTH)
         found = await repository.doubtful(after="", limit=100)
         assert [(doubt.kind, doubt.object_id, doubt.basis) for doubt in found] == [
             ("customer", "cus_2", UNSURE),
+            ("entitlements", "entitlements:cus_2", provenance()),
+            ("entitlements", "entitlements:cus_3", UNSURE),
             ("invoice", "in_2", UNSURE),
             ("invoice", "in_3", provenance()),
             ("invoice", "in_5", UNSURE),
@@ -97,6 +110,19 @@ class UpkeepContract:
         assert (held.snapshot.status, held.provenance) == ("past_due", attrs.evolve(UNSURE, ambiguous=False))
         assert await repository.doubtful(after="", limit=10) == []
         assert list(await repository.events(ACME, after=0, limit=10)) == list(mended.events)
+
+    async def test_a_list_of_features_that_lacks_some_is_completed(
+        self, repository: BillingRepository, service: BillingService
+    ) -> None:
+        """What the provider names in the end takes its place."""
+        await save(repository, Changes(customers=[customer()], records=[_entitled("cus_1", complete=False)]))
+        (doubt,) = await repository.doubtful(after="", limit=10)
+        whole = EntitlementsSnapshot(customer_id=CustomerId("cus_1"), features=("api", "sso"))
+        mended = await service.mend(doubt, Translation(customer_id=whole.customer_id, snapshots=(whole,)))
+        assert mended.result is Mending.MENDED
+        assert [event.event_type for event in mended.events] == ["entitlements.updated"]
+        assert (await repository.state(ACME)).features == ("api", "sso")
+        assert await repository.doubtful(after="", limit=10) == []
 
     async def test_a_doubt_that_was_settled_meanwhile_changes_nothing(
         self, repository: BillingRepository, service: BillingService
@@ -188,3 +214,15 @@ def _ids(*ids: str) -> tuple[SubscriptionId, ...]:
 async def _links(repository: BillingRepository, *, linked: bool) -> list[tuple[str, str | None, int]]:
     found = await repository.customers(linked=linked, after="", limit=10)
     return [(link.customer_id, link.tenant_id, link.waiting) for link in found]
+
+
+def _entitled(
+    customer_id: str, tenant_id: TenantId = ACME, *, complete: bool = True, basis: Provenance | None = None
+) -> TenantRecord:
+    """What a customer may use: the first page of it, unless it is complete."""
+    seen = EntitlementsSnapshot(customer_id=CustomerId(customer_id), features=("api",), complete=complete)
+    return _record(seen, tenant_id, basis=basis)
+
+
+def _record(seen: RecordSnapshot, tenant_id: TenantId = ACME, *, basis: Provenance | None = None) -> TenantRecord:
+    return TenantRecord(tenant_id=tenant_id, snapshot=seen, provenance=basis or provenance())

@@ -21,6 +21,12 @@ FROM (
      WHERE ambiguous AND customer_id > $1
      ORDER BY customer_id
      LIMIT $2)
+    UNION ALL
+    (SELECT kind, object_id, observed_at, event_ids, ambiguous
+     FROM billing_records
+     WHERE kind = 'entitlements' AND (ambiguous OR data ->> 'complete' = 'false') AND object_id > $1
+     ORDER BY object_id
+     LIMIT $2)
 ) AS doubtful
 ORDER BY object_id COLLATE "C"
 LIMIT $2;

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from billing_stripe.testing import builders, facts
+from billing_stripe.testing import accounts, builders, facts
 from billing_stripe.testing.fake.answers import Json, beginning, missing, not_found, page
 from billing_stripe.testing.fake.state import State
 from billing_stripe.testing.thin import ThinEvent, thin_event
@@ -74,6 +74,16 @@ def invoice_payments(call: Call, state: State) -> Json:
     return page(matching, call.query, "/v1/invoice_payments", "invoice_payment")
 
 
+def active_entitlements(call: Call, state: State) -> Json:
+    """GET /v1/entitlements/active_entitlements?customer="""
+    customer_id = call.query.get("customer", "")
+    fact = state.find(facts.Entitlements, f"entitlements:{customer_id}")
+    if fact is None and state.find(facts.Customer, customer_id) is None:
+        raise missing("customer", customer_id)
+    members = [] if fact is None else accounts.entitlement_summary(fact)["entitlements"]["data"]
+    return page(members, call.query, "/v1/entitlements/active_entitlements", "active entitlement")
+
+
 def checkout_session(call: Call, state: State) -> Json:
     """GET /v1/checkout/sessions/:id"""
     fact = state.find(facts.CheckoutSession, call.id)
@@ -105,6 +115,7 @@ GET: dict[str, Handler] = {
     "/v1/invoices/{id}": invoice,
     "/v1/invoices/{id}/lines": invoice_lines,
     "/v1/invoice_payments": invoice_payments,
+    "/v1/entitlements/active_entitlements": active_entitlements,
     "/v1/checkout/sessions/{id}": checkout_session,
     "/v1/events/{id}": event,
     "/v2/core/events/{id}": core_event,

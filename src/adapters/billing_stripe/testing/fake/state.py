@@ -6,9 +6,11 @@ from typing import Any, TypeVar
 from billing_stripe.testing import facts
 from billing_stripe.testing.thin import ThinEvent
 
-Fact = facts.Customer | facts.Subscription | facts.Invoice | facts.CheckoutSession | ThinEvent
+Fact = facts.Customer | facts.Subscription | facts.Invoice | facts.CheckoutSession | facts.Entitlements | ThinEvent
 
-F = TypeVar("F", facts.Customer, facts.Subscription, facts.Invoice, facts.CheckoutSession, ThinEvent)
+F = TypeVar(
+    "F", facts.Customer, facts.Subscription, facts.Invoice, facts.CheckoutSession, facts.Entitlements, ThinEvent
+)
 
 
 class State:
@@ -53,6 +55,8 @@ def _id(fact: Fact) -> str:
             return fact.subscription_id
         case facts.CheckoutSession():
             return fact.session_id
+        case facts.Entitlements():
+            return f"entitlements:{fact.customer_id}"
         case ThinEvent():
             return fact.event_id
         case facts.Invoice():
