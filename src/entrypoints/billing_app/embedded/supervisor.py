@@ -80,11 +80,12 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping:
+            # Before every wait: while one server is started, the news of another's death is read along with the rest.
+            if dead := [process for process in self._processes if process.has_died]:
+                self._restart(dead)
+                continue
             for key, _ in self._selector.select():
                 self._take_note(key.fileobj)
-            dead = [process for process in self._processes if process.has_died]
-            if dead and not self._stopping:
-                self._restart(dead)
 
     def _take_note(self, source: object) -> None:
         if source is self._wake:
