@@ -18,6 +18,8 @@ from billing_app.embedded import ServerUrls, embedded_servers_sync
 from billing_app.secret import Secret
 from billing_postgres.migrate import migrate
 
+pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contract shows what it compared
+
 REDIS_DATABASE = 15
 """The tests empty it, so they keep away from the one that a development server uses."""
 
