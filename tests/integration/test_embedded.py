@@ -330,6 +330,7 @@ class TestOwned:
                 done = billing(command, data_dir=data_dir)
                 assert (done.returncode, done.stdout) == (2, "")
                 assert f"in use by process {owner.pid}" in done.stderr
+                assert "`billing embedded start`" in done.stderr
             assert f"end with process {owner.pid}" in billing("status", data_dir=data_dir).stdout
 
     async def test_servers_that_run_anyway_are_shared_and_left_running(self, data_dir: Path) -> None:

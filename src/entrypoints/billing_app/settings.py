@@ -230,8 +230,8 @@ class Settings:
         "STRIPE_FETCH",
         parsers.FLAG,
         True,
-        "Ask Stripe where events leave something open: ties within a second, long invoices, events without an object. "
-        "When off, such state stays marked and such events wait.",
+        "Ask Stripe where events leave something open: ties within a second, long invoices and lists of features, "
+        "events without an object. When off, such state stays marked and such events wait.",
     )
     stripe_api_base: str | None = _setting(
         _STRIPE,

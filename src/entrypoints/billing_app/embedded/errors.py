@@ -27,5 +27,6 @@ class EmbeddedInUseError(EmbeddedError):
         self.pid = pid
         super().__init__(
             f"{data_dir} is in use by process {pid}. "
-            "Stop that one first, or choose another folder with BILLING_DATA_DIR."
+            "Stop that one first, or choose another folder with BILLING_DATA_DIR. "
+            "Several commands at a time share what `billing embedded start` runs."
         )
