@@ -40,6 +40,8 @@ class DispatchPolicy:
     """Events that the provider is asked about at a time."""
     handoff_limit: int = 2048
     """Events a process takes over right at intake; beyond it they are left for whoever has time."""
+    parsed_limit: int = 768
+    """How many of those keep their parsed body: it takes five times the memory of the bytes."""
 
     def backoff(self, attempt: int) -> timedelta:
         """How long to wait after the given failed attempt: full jitter under a doubling, capped ceiling."""
@@ -142,6 +144,8 @@ class Dispatcher:
 
     def offer(self, claim: Claim) -> None:
         """See `billing_core.intake.Handoff`."""
+        if len(self._handed) >= self._policy.parsed_limit:
+            claim = attrs.evolve(claim, event=attrs.evolve(claim.event, content=None))
         self._handed.append(claim)
         self._handed_over.set()
 
