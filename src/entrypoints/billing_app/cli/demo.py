@@ -54,9 +54,10 @@ def demo(
 ) -> None:
     """Play believable Stripe traffic through a local server.
 
-    Starts a local Postgres and Valkey, the server and a worker; lets tenants live through trials, payments, renewals,
-    upgrades, failures, pauses and cancellations; and delivers the events as Stripe does: signed, late, twice. Without
-    --events it goes on until Ctrl-C. With --events it ends by comparing every tenant with what must be true.
+    Starts a local Postgres and Valkey, and a server that processes events too; lets tenants live through trials,
+    payments, renewals, upgrades, failures, pauses and cancellations; and delivers the events as Stripe does: signed,
+    late, twice. Without --events it goes on until Ctrl-C. With --events it ends by comparing every tenant with what
+    must be true.
 
     Exit status: 0 all is well, 1 there are differences, 2 it could not run, for example beside another demo.
     """
