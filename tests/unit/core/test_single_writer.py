@@ -22,6 +22,7 @@ def calls(path: Path) -> Iterator[str]:
 
 def test_only_the_service_writes_state() -> None:
     """There is one way from an event to a tenant's rows, whoever brings the event."""
-    writers = {path.name: set(calls(path)) for path in SOURCES if not ADAPTERS_OWN & set(path.parts)}
-    assert {name for name, used in writers.items() if used & {"transaction", "save", "lock_tenants"}} == {"service.py"}
-    assert {"transaction", "save", "settle", "lock_tenants", "lock_customers"} <= writers["service.py"]
+    writers = {"/".join(path.parts[-2:]): set(calls(path)) for path in SOURCES if not ADAPTERS_OWN & set(path.parts)}
+    service = "billing_core/service.py"
+    assert {name for name, used in writers.items() if used & {"transaction", "save", "lock_tenants"}} == {service}
+    assert {"transaction", "save", "settle", "lock_tenants", "lock_customers"} <= writers[service]
