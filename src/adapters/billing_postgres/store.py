@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 import asyncpg
 
@@ -157,32 +157,47 @@ class PostgresEventStore:
                 return await connection.fetch(_QUERIES[query], *arguments)
 
 
+_Statement: TypeAlias = "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]"
+
+
 class _Writer:
-    """One connection that is kept for recording, and the statement prepared on it."""
+    """One connection that is kept for recording, and the statements prepared on it."""
 
     def __init__(self, database: Database, doorbell: Doorbell) -> None:
         self._database = database
         self._doorbell = doorbell
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
-        self._statement: asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record] | None = None
+        self._statements: dict[str, _Statement] = {}
 
     async def write(self, batch: Sequence[Arrival]) -> Sequence[Receipt]:
         """Record a batch in one statement and one commit. After a failure the next batch gets a new connection."""
+        if len(batch) == 1:
+            return [await self._write_one(*batch[0])]
         first_of_key: dict[tuple[str, bool, str], int] = {}
         for position, (event, _) in enumerate(batch):
             first_of_key.setdefault((event.key.event_id, event.key.livemode, event.key.account), position)
         # Ordered by key: of two batches that share keys, one waits for the other, never both.
         firsts = [batch[first_of_key[key]] for key in sorted(first_of_key)]
-        try:
-            with translated("record"):
-                rows = await (await self._prepared()).fetch(*_columns(firsts))
-        except BaseException:
-            self._drop()
-            raise
+        rows = await self._record("record_events", *_columns(firsts))
         new = {first_of_key[event_id, livemode, account]: number for number, event_id, livemode, account in rows}
         if any(batch[position][1] is None for position in new):
             self._doorbell.ring()
         return [_receipt(arrival, new.get(position)) for position, arrival in enumerate(batch)]
+
+    async def _write_one(self, event: ProviderEvent, lease: timedelta | None) -> Receipt:
+        """Record an event that came alone: the same in a statement that takes values, which is quicker than arrays."""
+        rows = await self._record("record_event", *_values(event, lease))
+        if rows and lease is None:
+            self._doorbell.ring()
+        return _receipt((event, lease), rows[0]["id"] if rows else None)
+
+    async def _record(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        try:
+            with translated("record"):
+                return await (await self._prepared(query)).fetch(*arguments)
+        except BaseException:
+            self._drop()
+            raise
 
     async def aclose(self) -> None:
         """Take leave of the database."""
@@ -194,14 +209,16 @@ class _Writer:
         """Forget the connection, whatever state it is in."""
         if self._connection is not None:
             self._connection.terminate()
-        self._connection = self._statement = None
+        self._connection = None
+        self._statements = {}
 
-    async def _prepared(self) -> asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]:
-        if self._connection is None or self._statement is None or self._connection.is_closed():
+    async def _prepared(self, query: str) -> _Statement:
+        if self._connection is None or self._connection.is_closed():
             self._drop()
             self._connection = await self._database.connect()
-            self._statement = await self._connection.prepare(_QUERIES["record_events"])
-        return self._statement
+        if query not in self._statements:
+            self._statements[query] = await self._connection.prepare(_QUERIES[query])
+        return self._statements[query]
 
 
 def _receipt(arrival: Arrival, number: int | None) -> Receipt:
@@ -215,23 +232,20 @@ def _receipt(arrival: Arrival, number: int | None) -> Receipt:
 
 def _columns(arrivals: Sequence[Arrival]) -> tuple[Sequence[object], ...]:
     """The arguments of `record_events`: one array per column."""
-    return tuple(
-        zip(
-            *[
-                (
-                    event.key.event_id,
-                    event.key.livemode,
-                    event.key.account,
-                    event.type,
-                    event.api_version,
-                    event.created_at,
-                    event.received_at,
-                    event.secret_slot,
-                    event.body,
-                    lease,
-                )
-                for event, lease in arrivals
-            ],
-            strict=True,
-        )
+    return tuple(zip(*[_values(event, lease) for event, lease in arrivals], strict=True))
+
+
+def _values(event: ProviderEvent, lease: timedelta | None) -> tuple[object, ...]:
+    """The arguments of `record_event`."""
+    return (
+        event.key.event_id,
+        event.key.livemode,
+        event.key.account,
+        event.type,
+        event.api_version,
+        event.created_at,
+        event.received_at,
+        event.secret_slot,
+        event.body,
+        lease,
     )

@@ -167,13 +167,6 @@ class Settings:
         True,
         "Process stored events and retry failed ones in the server process; `billing worker` does so in any case.",
     )
-    enable_stream_replay: bool = _setting(
-        _SWITCHES,
-        "ENABLE_BILLING_STREAM_REPLAY",
-        parsers.FLAG,
-        True,
-        "Fill the stream from the history in Postgres when Redis comes up empty.",
-    )
 
     stripe_secret_key: Secret | None = _setting(
         _STRIPE,

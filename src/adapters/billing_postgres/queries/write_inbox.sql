@@ -29,6 +29,26 @@ WITH seen AS MATERIALIZED (
 )
 SELECT id, event_id, livemode, account FROM stored;
 
+-- name: record_event
+-- The same for an event that comes alone. Args: as for record_events, each a value instead of an array.
+-- Returns: its number, if it is new.
+WITH stored AS (
+    INSERT INTO stripe_events (event_id, livemode, account, type, api_version, created_at, received_at, secret_slot)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (event_id, livemode, account) DO NOTHING
+    RETURNING id
+), bodies AS (
+    INSERT INTO stripe_event_bodies (event, body) SELECT id, $9::bytea FROM stored
+), dispatch AS (
+    INSERT INTO stripe_event_dispatch (event, status, attempt, due_at)
+    SELECT id,
+           CASE WHEN $10::interval IS NULL THEN 'due' ELSE 'leased' END,
+           CASE WHEN $10::interval IS NULL THEN 0 ELSE 1 END,
+           now() + coalesce($10::interval, interval '0')
+    FROM stored
+)
+SELECT id FROM stored;
+
 -- name: claim_events
 -- Claims what is due or whose lease ran out, passing over rows that somebody works on. An event whose body was pruned
 -- can never be processed again: it is buried on the spot and comes back without a body.
