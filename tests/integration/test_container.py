@@ -1,0 +1,59 @@
+"""The composition root: what a type checker cannot see of a container, namely that every provider can be built."""
+
+import pytest
+
+from billing_app.container import Container, open_container
+from billing_app.http.services import Services
+from billing_app.secret import Secret
+from billing_app.settings import Settings
+from billing_app.worker import Worker
+from billing_core.intake import Intake
+from billing_memory.bus import NullEventBus
+from billing_redis.bus import RedisEventBus
+
+pytestmark = [pytest.mark.postgres, pytest.mark.redis]
+
+
+def settings(database_url: str, redis_url: str, *, billing: bool = True, stream: bool = True) -> Settings:
+    """Settings of a deployment that asks Stripe nothing."""
+    return Settings(
+        database_url=Secret(database_url),
+        redis_url=Secret(redis_url),
+        enable_billing=billing,
+        enable_stream=stream,
+        stripe_fetch=False,
+        stripe_secret_key=Secret("sk_test_container"),
+        stripe_webhook_secrets=(Secret("whsec_container"),),
+        jwt_secrets=(Secret("container-tests-only-0123456789abcdef"),),
+    )
+
+
+def built(container: Container) -> dict[str, object]:
+    """What every provider makes, by name."""
+    return {name: provider() for name, provider in container.providers.items()}
+
+
+async def test_every_provider_can_be_built(database_url: str, redis_url: str) -> None:
+    """A wrong argument or a missing dependency shows here and not at three in the morning."""
+    async with open_container(settings(database_url, redis_url), application_name="test") as container:
+        made = built(container)
+    assert isinstance(made["bus"], RedisEventBus)
+    assert isinstance(made["services"], Services)
+    assert isinstance(made["worker"], Worker)
+    assert isinstance(made["intake"], Intake)
+
+
+async def test_without_the_stream_nobody_is_told_and_nothing_asks_for_redis(database_url: str, redis_url: str) -> None:
+    """The null bus takes every message, so the outbox stays empty."""
+    given = settings(database_url, redis_url, stream=False)
+    async with open_container(given, application_name="test") as container:
+        made = built(container)
+        assert isinstance(made["bus"], NullEventBus)
+        assert list(container.probes()) == ["database"]
+
+
+async def test_billing_that_is_switched_off_takes_nothing_in(database_url: str, redis_url: str) -> None:
+    """Everything else is there, so that health and metrics can be shown."""
+    given = settings(database_url, redis_url, billing=False)
+    async with open_container(given, application_name="test") as container:
+        assert built(container)["intake"] is None
