@@ -22,6 +22,7 @@ from billing_core.model import Doubt
 from billing_core.ports import EventStore, EventTranslator
 from billing_core.resolving import EventResolver
 from billing_core.service import BillingService
+from billing_core.turns import in_turns
 
 
 @attrs.frozen(kw_only=True)
@@ -346,7 +347,7 @@ class Dispatcher:
         try:
             if len(claims) == 1 and claims[0].attempt > self._policy.max_attempts:
                 return await self._bury(claims[0], "bug", "No attempt ever came back: it may kill its process.")
-            read = [(claim, found.get(claim.dispatch_id) or self._translate(claim)) for claim in claims]
+            read = [(claim, found.get(claim.dispatch_id) or self._translate(claim)) async for claim in in_turns(claims)]
             unread = [claim for claim, translation in read if self._has_to_ask(translation)]
             readable = [one for one in read if not self._has_to_ask(one[1])]
             if not readable:

@@ -43,6 +43,7 @@ from billing_core.model import (
     merge_metered_prices,
 )
 from billing_core.ports import BillingRepository, BillingTransaction, Changes, Clock, EventTranslator
+from billing_core.turns import in_turns
 
 
 @attrs.frozen(kw_only=True)
@@ -115,14 +116,14 @@ class BillingService:
         Raises: StoreUnavailableError, TenantConflictError when an object turned out to be another tenant's while
         saving. Nothing is written then.
         """
-        batch = self._read(translated)
+        batch = await self._read(translated)
         async with self._repository.transaction() as transaction:
             held = {claim.dispatch_id for claim in await transaction.hold([claim for claim, _ in translated])}
             work = [one for one in batch.work if one.claim.dispatch_id in held]
             customers = await self._lock_customers(transaction, work)
             ledger = await self._load(transaction, work, customers)
             founders = ledger.link_customers(work)
-            outcomes = [ledger.fold(one, linked_here=one.claim.dispatch_id in founders) for one in work]
+            outcomes = [ledger.fold(one, linked_here=one.claim.dispatch_id in founders) async for one in in_turns(work)]
             outcomes += [outcome for outcome in batch.settled if outcome.claim.dispatch_id in held]
             await transaction.save(ledger.changes())
             await transaction.settle(outcomes)
@@ -167,9 +168,9 @@ class BillingService:
 
     # --- before the transaction ---------------------------------------------------------------------------------
 
-    def _read(self, translated: Sequence[tuple[Claim, Translation]]) -> _Batch:
+    async def _read(self, translated: Sequence[tuple[Claim, Translation]]) -> _Batch:
         work, settled = [], []
-        for claim, translation in translated:
+        async for claim, translation in in_turns(translated):
             try:
                 snapshots = tuple([self._in_our_terms(snapshot) for snapshot in translation.snapshots])
             except FoldingError as error:
