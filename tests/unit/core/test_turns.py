@@ -19,7 +19,7 @@ async def test_others_get_a_turn_while_a_batch_is_worked_on() -> None:
     done += [item async for item in in_turns(range(10))]
     assert served_at == []
     async for item in in_turns(range(10, 100)):
-        done.append(item)  # noqa: PERF401 - the other one watches it grow
+        done.append(item)
     await waiting
     assert done == list(range(100))
     assert len(served_at) >= 5
