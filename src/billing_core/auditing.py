@@ -1,15 +1,14 @@
 """Auditing: what should hold for every tenant and is not enforced is looked at now and then, and reported."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import attrs
 
-from billing_core.errors import StoreUnavailableError
 from billing_core.model import DuplicateSubscriptions
 from billing_core.ports import BillingRepository
+from billing_core.rounds import go_rounds
 
 
 @attrs.frozen(kw_only=True)
@@ -32,11 +31,7 @@ class Auditor:
 
     async def run(self) -> None:
         """Audit until stopped; while the store is away there is nothing to say."""
-        while not self._stopping.is_set():
-            with contextlib.suppress(StoreUnavailableError):
-                self._observe(await self.audit())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._every.total_seconds())
+        await go_rounds(self._report, every=self._every, stopping=self._stopping)
 
     def stop(self) -> None:
         """Ask `run` to end."""
@@ -45,3 +40,6 @@ class Auditor:
     async def audit(self) -> AuditReport:
         """Look once."""
         return AuditReport(duplicates=await self._repository.duplicate_subscriptions())
+
+    async def _report(self) -> None:
+        self._observe(await self.audit())

@@ -1,14 +1,13 @@
 """Watching: how much waits, looked up every few seconds for whoever draws curves and rings bells."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 
 import attrs
 
-from billing_core.errors import StoreUnavailableError
 from billing_core.ports import Backlog, EventStore, Outbox
+from billing_core.rounds import go_rounds
 
 
 @attrs.frozen(kw_only=True)
@@ -33,11 +32,7 @@ class Watcher:
 
     async def run(self) -> None:
         """Look until stopped; while the store is away there is nothing to say."""
-        while not self._stopping.is_set():
-            with contextlib.suppress(StoreUnavailableError):
-                self._observe(await self.watch())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._every.total_seconds())
+        await go_rounds(self._report, every=self._every, stopping=self._stopping)
 
     def stop(self) -> None:
         """Ask `run` to end."""
@@ -46,3 +41,6 @@ class Watcher:
     async def watch(self) -> WatchReport:
         """Look once."""
         return WatchReport(backlog=await self._store.backlog(), oldest_unpublished=await self._outbox.oldest())
+
+    async def _report(self) -> None:
+        self._observe(await self.watch())
