@@ -41,7 +41,7 @@ class ProviderEvent:
     """The provider's stamp in whole seconds, clamped to at most one hour after receipt."""
     received_at: datetime = attrs.field(validator=aware)
     body: bytes = attrs.field(repr=False)
-    """The raw bytes whose signature was verified."""
+    """The raw bytes whose signature was verified; b"" once they were let go: the store has them."""
     secret_slot: int = 0
     """Index of the webhook secret that matched: shows when an old secret can be retired."""
     content: Any = attrs.field(default=None, eq=False, repr=False)
@@ -51,6 +51,18 @@ class ProviderEvent:
     def event_id(self) -> EventId:
         """The provider's id of this event."""
         return self.key.event_id
+
+    def without_body(self) -> "ProviderEvent":
+        """The envelope alone, for when the event has been read. Spelt out, as `Translation.showing` is."""
+        return ProviderEvent(
+            key=self.key,
+            type=self.type,
+            api_version=self.api_version,
+            created_at=self.created_at,
+            received_at=self.received_at,
+            body=b"",
+            secret_slot=self.secret_slot,
+        )
 
 
 class ReceiptStatus(Enum):
@@ -69,6 +81,10 @@ class Claim:
     attempt: int
     """Counted when claimed, so that an event that kills its worker runs out of attempts too. Also the fence."""
     event: ProviderEvent
+
+    def without_body(self) -> "Claim":
+        """The same right to an event that has been read."""
+        return Claim(dispatch_id=self.dispatch_id, attempt=self.attempt, event=self.event.without_body())
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,7 @@
 """The single writer: every change of a tenant's billing goes through `BillingService`, whatever caused it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from typing import cast
 
@@ -319,11 +320,12 @@ class BillingService:
         for held in tracked:
             if held.snapshot is not None and held.provenance is not None:
                 known[held.snapshot.object_id] = (held.snapshot, held.provenance)
-        wanted: set[EventKey] = set()
+        wanted = _rivals_in(work)
         for one in work:
             for seen in one.translation.snapshots:
-                wanted |= _rivals(known.get(seen.object_id), seen, one)
-        in_batch = {one.claim.event.key: one.claim.event for one in work}
+                if rivals := _rivals(known.get(seen.object_id), seen, one):
+                    wanted |= {one.claim.event.key, *rivals}
+        in_batch = {one.claim.event.key: one.claim.event for one in work if one.claim.event.body}
         missing = wanted - in_batch.keys()
         stored = await transaction.stored_events(missing) if missing else ()
         return _Evidence(self, [*in_batch.values(), *stored])
@@ -392,6 +394,16 @@ def _tenants(customers: Mapping[CustomerId, TenantCustomer], work: Iterable[Work
         if customer_id is not None and hint is not None and customers[customer_id].tenant_id is None:
             tenants.add(hint)
     return tenants
+
+
+def _rivals_in(batch: Iterable[Work]) -> set[EventKey]:
+    """Keys of the events in a batch that show one object in one second."""
+    moments: dict[tuple[str, datetime], list[EventKey]] = {}
+    for one in batch:
+        event = one.claim.event
+        for seen in one.translation.snapshots:
+            moments.setdefault((seen.object_id, event.created_at), []).append(event.key)
+    return {key for keys in moments.values() if len(keys) > 1 for key in keys}
 
 
 def _rivals(known: tuple[Snapshot, Provenance] | None, seen: Snapshot, one: Work) -> set[EventKey]:

@@ -438,7 +438,8 @@ class Delivery:
             observe=lambda report: self._outcomes.update({end.claim.event.key: end for end in report.outcomes}),
         )
         self._outcomes: dict[EventKey, Outcome] = {}
-        self._held: list[Sequence[Claim]] = []
+        self._held: list[tuple[Sequence[Claim], Mapping[int, Translation]]] = []
+        """Claimed batches, and what has been read of them already."""
 
     async def run(self) -> Mapping[EventKey, Outcome]:
         """Deliver everything and go on until nothing is due. Returns how each event ended."""
@@ -446,15 +447,15 @@ class Delivery:
         arrivals = [*self._events, *repeated]
         self._random.shuffle(arrivals)
         for event in arrivals:
-            handed_over = timedelta(0) if self._random.random() < 0.2 else None
+            handed_over = timedelta(0) if self._random.random() < 0.4 else None
             receipt = await self._adapters.store.record(event, lease=handed_over)
             if receipt.claim:
-                self._held.append([receipt.claim])
+                self._hand_over(receipt.claim)
             if self._random.random() < 0.4:
                 await self._work()
         self._unreliable.broken.clear()
-        for claims in self._held:
-            await self._dispatcher.process(claims)
+        for claims, found in self._held:
+            await self._dispatcher.process(claims, found)
         while claims := await self._claim():
             await self._dispatcher.process(claims)
         assert await self._adapters.store.unpark() == 0
@@ -462,9 +463,19 @@ class Delivery:
 
     async def _work(self) -> None:
         """Claim a batch; process it now, or much later when others have had it, or what was claimed before."""
-        self._held.append(await self._claim())
+        self._held.append((await self._claim(), {}))
         if self._random.random() < 0.8:
-            await self._dispatcher.process(self._held.pop(self._random.randrange(len(self._held))))
+            await self._dispatcher.process(*self._held.pop(self._random.randrange(len(self._held))))
+
+    def _hand_over(self, claim: Claim) -> None:
+        """Keep what the event says in place of its body, alone or beside what was handed over just before."""
+        claim, translation = self._dispatcher.read_ahead(claim)
+        claims: Sequence[Claim] = [claim]
+        found: Mapping[int, Translation] = {} if translation is None else {claim.dispatch_id: translation}
+        if self._held and self._held[-1][1] and self._random.random() < 0.7:
+            before, known = self._held.pop()
+            claims, found = [*before, *claims], {**known, **found}
+        self._held.append((claims, found))
 
     async def _claim(self) -> Sequence[Claim]:
         """Claim with a lease that is over at once: whoever comes next may take the events away."""

@@ -56,6 +56,8 @@ class Flusher(Generic[Item, Result]):
         self._starting = False
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Kept from the first use on: asking for it takes a system call each time."""
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue an item. The result comes once its batch is committed; StoreUnavailableError if it takes too long.
@@ -66,7 +68,9 @@ class Flusher(Generic[Item, Result]):
             raise StoreUnavailableError("record: shutting down")
         if len(self._queue) >= self._queue_limit:
             raise StoreUnavailableError("record: the queue is full")
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         entry: _Entry[Item, Result] = _Entry(item, loop.create_future(), loop.time() + self._timeout)
         self._queue.append(entry)
         if self._alarm is None:

@@ -26,10 +26,12 @@ class Database:
     idle_in_transaction_timeout: timedelta = timedelta(seconds=10)
     """Frees the row locks of a process that froze inside a transaction."""
 
-    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """A connection for one user who keeps it."""
+    async def connect(self, **server_settings: str) -> "asyncpg.Connection[asyncpg.Record]":
+        """A connection for one user who keeps it, with further settings of its session."""
+        arguments = self._arguments()
+        arguments["server_settings"] |= server_settings
         with translated("connect"):
-            return await asyncpg.connect(**self._arguments())
+            return await asyncpg.connect(**arguments)
 
     async def open_pool(self, *, size: int, min_size: int = 0) -> "asyncpg.Pool[asyncpg.Record]":
         """A pool of at most `size` connections.

@@ -215,7 +215,8 @@ class _Writer:
     async def _prepared(self, query: str) -> _Statement:
         if self._connection is None or self._connection.is_closed():
             self._drop()
-            self._connection = await self._database.connect()
+            # Nothing in the plans of these statements depends on what the tables hold, so each is planned once.
+            self._connection = await self._database.connect(plan_cache_mode="force_generic_plan")
         if query not in self._statements:
             self._statements[query] = await self._connection.prepare(_QUERIES[query])
         return self._statements[query]

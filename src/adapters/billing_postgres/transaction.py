@@ -38,6 +38,8 @@ class PostgresTransaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._existing: set[TenantId] = set()
+        """Tenants that customers were found to have: they need not be created."""
 
     async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Those of the claims that are still ours."""
@@ -49,7 +51,9 @@ class PostgresTransaction:
 
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """The known ones of these customers."""
-        return _by_id(await self._fetch("find_customers", list(ids)))
+        found = _by_id(await self._fetch("find_customers", list(ids)))
+        self._existing.update(each.tenant_id for each in found.values() if each.tenant_id is not None)
+        return found
 
     async def lock_customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """These customers; unknown ones are created without a tenant."""
@@ -60,7 +64,8 @@ class PostgresTransaction:
     async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
         """Each tenant's counter; unknown ones are created."""
         ascending = sorted(set(ids))
-        await self._fetch("create_tenants", ascending)
+        if new := [id_ for id_ in ascending if id_ not in self._existing]:
+            await self._fetch("create_tenants", new)
         return {row["tenant_id"]: row["sequence"] for row in await self._fetch("lock_tenants", ascending)}
 
     async def subscriptions(
@@ -77,6 +82,8 @@ class PostgresTransaction:
         self, *, ids: Collection[InvoiceId] = (), subscriptions: Collection[SubscriptionId] = ()
     ) -> Sequence[SubscriptionInvoice]:
         """Invoices with these ids and of these subscriptions."""
+        if not ids and not subscriptions:
+            return []
         return [
             rows.invoice_from_row(row) for row in await self._fetch("find_invoices", list(ids), list(subscriptions))
         ]

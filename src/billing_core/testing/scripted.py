@@ -35,7 +35,9 @@ class ScriptedProvider:
         )
 
     def translate(self, event: ProviderEvent) -> Translation:
-        """See EventTranslator."""
+        """See EventTranslator. Raises ValueError for an event that was asked to be read when its body was gone."""
+        if not event.body:
+            raise ValueError(f"{event.event_id} has no body to read")
         return self._says.get(event.key, Translation(ignored="unhandled_type"))
 
     def translate_previous(self, event: ProviderEvent) -> Translation | None:

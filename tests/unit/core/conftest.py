@@ -202,6 +202,16 @@ class Loop:
         """Process everything due in one batch."""
         return await self.dispatcher().process(await self.inbox.claim(limit=1000, lease=timedelta(seconds=60)))
 
+    async def hand_over(self, *events: ProviderEvent) -> Sequence[Outcome]:
+        """Store events and process them in one batch as a server does: by what was read of them at intake."""
+        dispatcher, handed = self.dispatcher(), []
+        for event in events:
+            receipt = await self.inbox.record(event, lease=timedelta(minutes=1))
+            assert receipt.claim is not None
+            handed.append(dispatcher.read_ahead(receipt.claim))
+        found = {claim.dispatch_id: read for claim, read in handed if read is not None}
+        return await dispatcher.process([claim for claim, _ in handed], found)
+
     async def replay(self, event: ProviderEvent) -> Sequence[Outcome]:
         """Process a stored event again, as an operator would."""
         row = self.row(event)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from itertools import permutations
+from itertools import islice, permutations
 from typing import Any
 
 import attrs
@@ -136,14 +136,16 @@ class TestTies:
         ]
 
     @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
-    @pytest.mark.parametrize("batches", ["one by one", "together"])
+    @pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2), (3,)], ids=str)
+    @pytest.mark.parametrize("way", ["from the store", "from intake"])
     async def test_a_burst_ends_in_its_true_end(
-        self, loop: Loop, burst: list[ProviderEvent], order: tuple[int, ...], batches: str
+        self, loop: Loop, burst: list[ProviderEvent], order: tuple[int, ...], sizes: tuple[int, ...], way: str
     ) -> None:
-        """Whether the others are in the same batch or have to be read back from the store."""
-        events = [burst[index] for index in order]
-        for batch in [events] if batches == "together" else [[event] for event in events]:
-            await loop.arrive(*batch)
+        """Whether the others are in the same batch or have to be read back, and whether bodies are at hand or not."""
+        events = iter([burst[index] for index in order])
+        for size in sizes:
+            batch = list(islice(events, size))
+            await (loop.hand_over(*batch) if way == "from intake" else loop.arrive(*batch))
         assert await loop.subscription() == read(PAUSED)
         (row,) = loop.database.tables.subscriptions.values()
         assert (row.provenance.observed_at, row.provenance.event_ids) == (AT, ("evt_1", "evt_5", "evt_9"))
