@@ -81,10 +81,17 @@ class Claim:
     attempt: int
     """Counted when claimed, so that an event that kills its worker runs out of attempts too. Also the fence."""
     event: ProviderEvent
+    applied: bool = False
+    """Whether it was applied before and is replayed now: what it announced has been heard."""
 
     def without_body(self) -> "Claim":
         """The same right to an event that has been read."""
-        return Claim(dispatch_id=self.dispatch_id, attempt=self.attempt, event=self.event.without_body())
+        return Claim(
+            dispatch_id=self.dispatch_id,
+            attempt=self.attempt,
+            event=self.event.without_body(),
+            applied=self.applied,
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -11,6 +11,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import attrs
 
+from billing_core.differences import ObjectChange, changed_object, object_id
 from billing_core.errors import FoldingError, TenantConflictError
 from billing_core.events import THIN, BillingEvent, Claim, Disposition, Effect, Outcome, Snapshot, Translation
 from billing_core.facts import (
@@ -47,6 +48,7 @@ from billing_core.model import (
     TenantId,
     TenantRecord,
     TenantSubscription,
+    Tracked,
     UsageRecord,
     billed_usage,
     compare,
@@ -67,9 +69,6 @@ from billing_core.payloads import (
 from billing_core.ports import Changes
 
 S = TypeVar("S", SubscriptionSnapshot, InvoiceSnapshot, CustomerSnapshot, RecordSnapshot)
-Tracked = TenantSubscription | SubscriptionInvoice | TenantCustomer | TenantRecord
-"""An object of which events tell, and what its state rests on."""
-
 
 _NOBODY: Final[Mapping[str, TenantId]] = MappingProxyType({})
 
@@ -160,6 +159,7 @@ class Ledger:
         records: Iterable[TenantRecord] = (),
         owners: Mapping[str, TenantId] = _NOBODY,
         told: Collection[tuple[TenantId, EventId]] = (),
+        tells: bool = True,
     ) -> None:
         self._customers = dict(customers)
         self._counters = dict(counters)
@@ -172,6 +172,7 @@ class Ledger:
         self._evidence = evidence
         self._policy = policy
         self._now = now
+        self._tells = tells
         self._changed_customers: set[CustomerId] = set()
         self._changed_subscriptions: set[SubscriptionId] = set()
         self._changed_invoices: set[InvoiceId] = set()
@@ -180,6 +181,7 @@ class Ledger:
         self.events: list[BillingEvent] = []
         for subscription in subscriptions:
             self._keep(subscription)
+        self._loaded = self._everything()
 
     # --- the batch ----------------------------------------------------------------------------------------------
 
@@ -255,6 +257,27 @@ class Ledger:
             events=self.events,
         )
 
+    def differences(self) -> Sequence[ObjectChange]:
+        """What the changes come to, object by object and field by field."""
+        now = self._everything()
+        changed = [
+            *self._changed_customers,
+            *self._changed_subscriptions,
+            *self._changed_invoices,
+            *self._changed_records,
+        ]
+        return [change for id_ in sorted(changed) if (change := changed_object(self._loaded.get(id_), now[id_]))]
+
+    def _everything(self) -> dict[str, Tracked]:
+        """Every object of the ledger by its id, which is unique over all kinds."""
+        held: list[Tracked] = [
+            *self._customers.values(),
+            *self._subscriptions.values(),
+            *self._invoices.values(),
+            *self._records.values(),
+        ]
+        return {object_id(one): one for one in held}
+
     # --- one event ----------------------------------------------------------------------------------------------
 
     def _fold_without_customer(self, work: Work) -> Outcome:
@@ -314,7 +337,7 @@ class Ledger:
         return None
 
     def _apply(self, tenant_id: TenantId, work: Work, *, linked_here: bool) -> Outcome:
-        repeated = self._rests_on(work) or (tenant_id, work.event_id) in self._told
+        repeated = work.claim.applied or self._rests_on(work) or (tenant_id, work.event_id) in self._told
         folded = [self._fold_snapshot(tenant_id, snapshot, work) for snapshot in work.translation.snapshots]
         effect = _strongest(result.effect for result in folded)
         facts = [result.fact for result in folded if result.fact is not None]
@@ -323,7 +346,7 @@ class Ledger:
             facts = [notice_fact(notice)]
         if not facts and linked_here:
             facts = [LINKED]
-        sequence = self._tell(tenant_id, work, facts[0], folded) if facts else None
+        sequence = self._tell(tenant_id, work, facts[0], folded) if facts and self._tells else None
         return Outcome(
             claim=work.claim,
             disposition=Disposition.APPLIED,
@@ -425,6 +448,8 @@ class Ledger:
         latest = _Standing(seen, Provenance(observed_at=seen_at, event_ids=(work.event_id,)))
         if known is None or provenance is None:
             return latest
+        if work.event_id in provenance.event_ids:
+            return self._count_in_again(known, provenance, latest, work.event_id)
         match compare(known, provenance.observed_at, seen, seen_at):
             case Order.STALE:
                 return _Standing(known, provenance, Effect.STALE)
@@ -441,9 +466,29 @@ class Ledger:
             self._evidence(member, seen) or Sighting(event_id=member, after=known) for member in group.event_ids
         ]
         decision = decide(sightings)
-        if decision.ambiguous and group == provenance and not provenance.ambiguous:
-            return _Standing(known, provenance)  # the provider was asked since: a replay knows no better
         return _Standing(decision.snapshot, attrs.evolve(group, ambiguous=decision.ambiguous))
+
+    def _count_in_again(
+        self, known: S, provenance: Provenance, latest: "_Standing[S]", event_id: EventId
+    ) -> "_Standing[S]":
+        """How an object stands that rests on this very event: as the events say, whatever happened to its row.
+
+        Its stage of life is part of what may have been damaged, so nothing is compared. What the provider was asked
+        about stands: a replay knows no better, for the events were ambiguous or showed a part only.
+        """
+        group = attrs.evolve(provenance, observed_at=latest.provenance.observed_at)
+        if needs_no_evidence(known, provenance, latest.snapshot):
+            return _Standing(known, group)
+        decision = decide([self._sighting(member, event_id, known, latest.snapshot) for member in group.event_ids])
+        unsure = decision.ambiguous or is_incomplete(decision.snapshot)
+        if unsure and not (provenance.ambiguous or is_incomplete(known)):
+            return _Standing(known, provenance)
+        return _Standing(decision.snapshot, attrs.evolve(group, ambiguous=decision.ambiguous))
+
+    def _sighting(self, member: EventId, event_id: EventId, known: S, seen: S) -> Sighting[S]:
+        """What a member of a tie group says; what is held, where its body is not kept or it shows no object."""
+        found = self._evidence(member, seen)
+        return found or Sighting(event_id=member, after=seen if member == event_id else known)
 
     # --- consequences -------------------------------------------------------------------------------------------
 
@@ -552,19 +597,30 @@ def doubt_of(held: Tracked) -> Doubt | None:
     seen, basis = held.snapshot, held.provenance
     if seen is None or basis is None:
         return None
-    incomplete = False
     match seen:
         case SubscriptionSnapshot():
             kind: DoubtKind = "subscription"
         case InvoiceSnapshot():
-            kind, incomplete = "invoice", not seen.lines_complete and seen.status != DELETED
+            kind = "invoice"
         case CustomerSnapshot():
             kind = "customer"
         case EntitlementsSnapshot():
-            kind, incomplete = "entitlements", not seen.complete
+            kind = "entitlements"
         case _:
             return None
-    return Doubt(kind=kind, object_id=seen.object_id, basis=basis) if basis.ambiguous or incomplete else None
+    doubtful = basis.ambiguous or is_incomplete(seen)
+    return Doubt(kind=kind, object_id=seen.object_id, basis=basis) if doubtful else None
+
+
+def is_incomplete(seen: Snapshot) -> bool:
+    """Whether a snapshot shows a part of its object, so that the provider has to be asked for the rest."""
+    match seen:
+        case InvoiceSnapshot():
+            return not seen.lines_complete and seen.status != DELETED
+        case EntitlementsSnapshot():
+            return not seen.complete
+        case _:
+            return False
 
 
 def needs_no_evidence(known: Snapshot, provenance: Provenance, seen: Snapshot) -> bool:

@@ -196,6 +196,14 @@ class BillingTransaction(Protocol):
         """Those of the claims that are still ours, locked until the end: the fence against a lost lease."""
         ...
 
+    async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Those of the claims whose events nobody works on, ours until the end, whatever became of the events.
+
+        In place of `hold`, for a unit of work that is taken back. Each claim has the attempt its event had when it was
+        read; an event that somebody claimed since is left out, and so is one that somebody holds.
+        """
+        ...
+
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """The known ones of these customers."""
         ...

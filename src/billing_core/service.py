@@ -1,5 +1,6 @@
 """The single writer: every change of a tenant's billing goes through `BillingService`, whatever caused it."""
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
@@ -7,6 +8,7 @@ from typing import cast
 
 import attrs
 
+from billing_core.differences import ObjectChange
 from billing_core.errors import FoldingError, TenantConflictError
 from billing_core.events import (
     BillingEvent,
@@ -17,7 +19,7 @@ from billing_core.events import (
     Snapshot,
     Translation,
 )
-from billing_core.folding import Finding, Ledger, S, Tracked, Work, buried, doubt_of, needs_no_evidence
+from billing_core.folding import Finding, Ledger, S, Work, buried, doubt_of, needs_no_evidence
 from billing_core.model import (
     AccessPolicy,
     CatalogueSnapshot,
@@ -38,6 +40,7 @@ from billing_core.model import (
     TenantId,
     TenantRecord,
     TenantSubscription,
+    Tracked,
     compare,
     invoice_of,
     leads_to,
@@ -59,6 +62,17 @@ class Applied:
     """Customers that got a tenant: what waited for them is due now."""
     doubts: Sequence[Doubt] = ()
     """What changed and may be wrong: for whoever can ask the provider."""
+
+
+@attrs.frozen(kw_only=True)
+class Rehearsal:
+    """What applying a batch would do. Nothing of it has happened."""
+
+    outcomes: Sequence[Outcome]
+    """One for each event that nobody works on right now."""
+    events: Sequence[BillingEvent]
+    """The messages it would make, with the numbers they would get as things stand."""
+    differences: Sequence[ObjectChange]
 
 
 class Mending(Enum):
@@ -90,6 +104,19 @@ class _Batch:
     settled: Sequence[Outcome]
 
 
+@attrs.frozen(kw_only=True)
+class _Folded:
+    """A folded batch, before its commit."""
+
+    ledger: Ledger
+    outcomes: Sequence[Outcome]
+    linked: Sequence[CustomerId]
+
+
+class _TakeBackError(Exception):
+    """Ends a rehearsal: what was written is rolled back."""
+
+
 class BillingService:
     """Folds provider events into the state of tenants and numbers what follows for each of them.
 
@@ -104,12 +131,24 @@ class BillingService:
         catalog: PlanCatalog,
         policy: AccessPolicy,
         clock: Clock,
+        tells: bool = True,
     ) -> None:
+        """Tie everything together.
+
+        Args:
+            repository: holds the state.
+            translator: reads events again where a tie asks for it.
+            catalog: which prices make which plan.
+            policy: who has access.
+            clock: tells when access is judged.
+            tells: whether tenants get messages of what changes. Without it state is written and no number is used.
+        """
         self._repository = repository
         self._translator = translator
         self._catalog = catalog
         self._policy = policy
         self._clock = clock
+        self._tells = tells
 
     async def apply(self, translated: Sequence[tuple[Claim, Translation]]) -> Applied:
         """Apply claimed events. Those whose lease was lost meanwhile are left to their new holder.
@@ -119,16 +158,40 @@ class BillingService:
         """
         batch = await self._read(translated)
         async with self._repository.transaction() as transaction:
-            held = {claim.dispatch_id for claim in await transaction.hold([claim for claim, _ in translated])}
-            work = [one for one in batch.work if one.claim.dispatch_id in held]
-            customers = await self._lock_customers(transaction, work)
-            ledger = await self._load(transaction, work, customers)
-            founders = ledger.link_customers(work)
-            outcomes = [ledger.fold(one, linked_here=one.claim.dispatch_id in founders) async for one in in_turns(work)]
-            outcomes += [outcome for outcome in batch.settled if outcome.claim.dispatch_id in held]
-            await transaction.save(ledger.changes())
-            await transaction.settle(outcomes)
-        return Applied(outcomes=outcomes, events=ledger.events, linked=list(founders.values()), doubts=ledger.doubts())
+            held = await transaction.hold([claim for claim, _ in translated])
+            folded = await self._fold(transaction, batch, held)
+        ledger = folded.ledger
+        return Applied(outcomes=folded.outcomes, events=ledger.events, linked=folded.linked, doubts=ledger.doubts())
+
+    async def rehearse(self, translated: Sequence[tuple[Claim, Translation]]) -> Rehearsal:
+        """Do what `apply` does to stored events, whatever became of them, and take it all back.
+
+        The claims need not be held: events that nobody works on are taken for as long as it lasts.
+        Raises: as `apply`.
+        """
+        batch = await self._read(translated)
+        rehearsal = Rehearsal(outcomes=(), events=(), differences=())
+        with contextlib.suppress(_TakeBackError):
+            async with self._repository.transaction() as transaction:
+                taken = await transaction.take([claim for claim, _ in translated])
+                folded = await self._fold(transaction, batch, taken)
+                ledger = folded.ledger
+                rehearsal = Rehearsal(outcomes=folded.outcomes, events=ledger.events, differences=ledger.differences())
+                raise _TakeBackError
+        return rehearsal
+
+    async def _fold(self, transaction: BillingTransaction, batch: "_Batch", held: Sequence[Claim]) -> "_Folded":
+        """Fold those events of a batch that are held, and save what follows."""
+        ours = {claim.dispatch_id for claim in held}
+        work = [one for one in batch.work if one.claim.dispatch_id in ours]
+        customers = await self._lock_customers(transaction, work)
+        ledger = await self._load(transaction, work, customers)
+        founders = ledger.link_customers(work)
+        outcomes = [ledger.fold(one, linked_here=one.claim.dispatch_id in founders) async for one in in_turns(work)]
+        outcomes += [outcome for outcome in batch.settled if outcome.claim.dispatch_id in ours]
+        await transaction.save(ledger.changes())
+        await transaction.settle(outcomes)
+        return _Folded(ledger=ledger, outcomes=outcomes, linked=list(founders.values()))
 
     async def mend(self, doubt: Doubt, found: Translation) -> Mended:
         """Put what the provider said when it was asked in place of what was doubted, unless that has changed since.
@@ -179,7 +242,9 @@ class BillingService:
             else:
                 work.append(Work(claim=claim, translation=translation.showing(snapshots)))
         work.sort(key=lambda one: (one.claim.event.created_at, one.claim.dispatch_id))
-        return _Batch(work=work, settled=settled)
+        # Of what was applied before, the last word first: should a row be wrong, one message puts it right.
+        again = [one for one in reversed(work) if one.claim.applied]
+        return _Batch(work=[*again, *(one for one in work if not one.claim.applied)], settled=settled)
 
     def _in_our_terms(self, snapshot: Snapshot) -> Snapshot:
         match snapshot:
@@ -233,6 +298,7 @@ class BillingService:
             evidence=evidence.sighting,
             policy=self._policy,
             now=self._clock.now(),
+            tells=self._tells,
         )
 
     async def _hold_doubted(self, transaction: BillingTransaction, doubt: Doubt) -> Tracked | None:
@@ -272,6 +338,7 @@ class BillingService:
             evidence=_no_evidence,
             policy=self._policy,
             now=self._clock.now(),
+            tells=self._tells,
         )
 
     async def _find_owners(self, transaction: BillingTransaction, work: Sequence[Work]) -> Mapping[str, TenantId]:
@@ -412,7 +479,8 @@ def _rivals(known: tuple[Snapshot, Provenance] | None, seen: Snapshot, one: Work
         return set()
     snapshot, provenance = known
     event = one.claim.event
-    if compare(snapshot, provenance.observed_at, seen, event.created_at) is not Order.TIE:
+    again = event.event_id in provenance.event_ids
+    if not again and compare(snapshot, provenance.observed_at, seen, event.created_at) is not Order.TIE:
         return set()
     if needs_no_evidence(snapshot, provenance, seen):
         return set()

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Snapshot, Translation
-from billing_core.folding import Tracked
 from billing_core.model import (
     DELETED,
     AccessPolicy,
@@ -48,6 +47,7 @@ from billing_core.model import (
     TenantId,
     TenantRecord,
     TenantSubscription,
+    Tracked,
     UsageRecord,
 )
 from billing_core.payloads import (

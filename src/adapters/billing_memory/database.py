@@ -45,6 +45,11 @@ class Dispatch:
         """Whether it waits for somebody to process it, or was given up by whoever did."""
         return self.disposition in (Disposition.DUE, Disposition.LEASED) and self.due_at <= now
 
+    def free_for(self, claim: Claim, now: datetime) -> bool:
+        """Whether nobody works on the event, nor has done so since `claim` was read."""
+        worked_on = self.disposition is Disposition.LEASED and self.due_at > now
+        return not worked_on and self.attempt == claim.attempt
+
     def held_by(self, claim: Claim) -> bool:
         """Whether `claim` is the current one: the fence against a lost lease."""
         return self.disposition is Disposition.LEASED and self.attempt == claim.attempt

@@ -10,7 +10,7 @@ import attrs
 
 from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, EventKey, Outcome, ProviderEvent
-from billing_core.folding import Tracked, doubt_of
+from billing_core.folding import doubt_of
 from billing_core.model import (
     CATALOGUE_KINDS,
     DELETED,
@@ -27,6 +27,7 @@ from billing_core.model import (
     TenantRecord,
     TenantState,
     TenantSubscription,
+    Tracked,
     UsageRecord,
     duplicate_subscriptions,
 )
@@ -201,6 +202,15 @@ class MemoryTransaction:
         ours = [claim for claim in claims if self._tables.dispatch[claim.dispatch_id].held_by(claim)]
         self._database.held.update(claim.dispatch_id for claim in ours)
         return ours
+
+    async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Those of the claims whose events nobody works on."""
+        free = [claim for claim in claims if self._tables.dispatch[claim.dispatch_id].free_for(claim, self._now)]
+        for claim in free:
+            row = self._tables.dispatch[claim.dispatch_id]
+            self._tables.dispatch[claim.dispatch_id] = attrs.evolve(row, disposition=Disposition.LEASED)
+        self._database.held.update(claim.dispatch_id for claim in free)
+        return free
 
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """The known ones of these customers."""

@@ -49,6 +49,14 @@ class PostgresTransaction:
         ours = {row["event"] for row in found}
         return [claim for claim in claims if claim.dispatch_id in ours]
 
+    async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Those of the claims whose events nobody works on."""
+        taken = await self._fetch(
+            "take_events", [claim.dispatch_id for claim in claims], [claim.attempt for claim in claims]
+        )
+        ours = {row["event"] for row in taken}
+        return [claim for claim in claims if claim.dispatch_id in ours]
+
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """The known ones of these customers."""
         found = _by_id(await self._fetch("find_customers", list(ids)))

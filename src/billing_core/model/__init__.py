@@ -39,7 +39,7 @@ from billing_core.model.records import (
     leads_to,
     payment_object_id,
 )
-from billing_core.model.state import TenantState
+from billing_core.model.state import TenantState, Tracked
 from billing_core.model.subscription import (
     ItemSnapshot,
     SubscriptionSnapshot,
@@ -98,6 +98,7 @@ __all__ = [
     "TenantRecord",
     "TenantState",
     "TenantSubscription",
+    "Tracked",
     "UsageRecord",
     "billed_usage",
     "compare",

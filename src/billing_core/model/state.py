@@ -2,10 +2,15 @@
 
 import attrs
 
+from billing_core.model.customer import TenantCustomer
 from billing_core.model.identifiers import TenantId
 from billing_core.model.invoice import SubscriptionInvoice
+from billing_core.model.records import TenantRecord
 from billing_core.model.subscription import TenantSubscription
 from billing_core.model.usage import UsageRecord
+
+Tracked = TenantSubscription | SubscriptionInvoice | TenantCustomer | TenantRecord
+"""An object of which events tell, and what its state rests on."""
 
 
 @attrs.frozen(kw_only=True)

@@ -611,6 +611,22 @@ class BillingRepositoryContract:
         assert sorted(await asyncio.gather(apply(), apply(), apply())) == [False, False, True]
         assert await repository.sequence(ACME) == 1
 
+    async def test_taking_gets_whatever_nobody_works_on(self, repository: BillingRepository, store: EventStore) -> None:
+        """An event that is over can be settled again in the unit of work; rolled back, it is as it was."""
+        over, worked_on = await _claimed(store, "evt_1"), await _claimed(store, "evt_2")
+        await store.bury(over, reason="bug", error="boom")
+        stale = attrs.evolve(over, attempt=over.attempt - 1)
+        with pytest.raises(ZeroDivisionError):
+            async with repository.transaction() as transaction:
+                assert await transaction.take([stale]) == []
+                assert await transaction.take([over, worked_on]) == [over]
+                await transaction.settle([parked(over)])
+                raise ZeroDivisionError
+        backlog = await store.backlog()
+        assert (backlog.parked, dict(backlog.dead)) == (0, {"bug": 1})
+        async with repository.transaction() as transaction:
+            assert await transaction.hold([over, worked_on]) == [worked_on]
+
     # --- the car park -------------------------------------------------------------------------------------------
 
     async def test_parked_events_wait_for_their_customers_tenant(

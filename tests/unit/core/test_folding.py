@@ -468,6 +468,33 @@ class TestReplay:
             assert outcome.sequence is None
         assert [tables.subscriptions, tables.invoices, tables.customers, tables.messages] == before
 
+    @pytest.mark.parametrize("damage", [subscription(status="canceled"), PAST_DUE, subscription(seat_count=99)])
+    async def test_a_damaged_row_is_put_right_by_the_event_it_rests_on(
+        self, loop: Loop, damage: SubscriptionSnapshot
+    ) -> None:
+        """Whatever the row says, an ended life included; the tenant hears of it once."""
+        events = [loop.says(PAUSED), loop.says(ACTIVE, at=1)]
+        await loop.arrive(*events)
+        rows = loop.database.tables.subscriptions
+        whole = rows[SubscriptionId("sub_1")]
+        rows[SubscriptionId("sub_1")] = attrs.evolve(whole, snapshot=damage)
+        await loop.replay(events[0])
+        assert await loop.subscription() == damage
+        for event in (events[1], events[1], events[0]):
+            await loop.replay(event)
+        assert rows[SubscriptionId("sub_1")] == whole
+        assert len(await loop.told()) == 3
+
+    async def test_a_damaged_row_of_a_tie_is_put_right_by_any_of_its_events(self, loop: Loop) -> None:
+        """All of them are read again."""
+        events = [loop.says(PAST_DUE, at=5, before=ACTIVE), loop.says(ACTIVE, at=5, before=PAST_DUE), loop.says(ACTIVE)]
+        await loop.arrive(*events)
+        rows = loop.database.tables.subscriptions
+        whole = rows[SubscriptionId("sub_1")]
+        rows[SubscriptionId("sub_1")] = attrs.evolve(whole, snapshot=subscription(status="canceled"))
+        await loop.replay(events[0])
+        assert rows[SubscriptionId("sub_1")] == whole
+
     async def test_a_replay_after_the_price_map_changed_tells_the_difference_once(self, loop: Loop) -> None:
         """The same event, read anew."""
         event = loop.says(ACTIVE)

@@ -10,6 +10,19 @@ WHERE d.attempt = c.attempt AND d.status = 'leased'
 ORDER BY d.event
 FOR NO KEY UPDATE OF d;
 
+-- name: take_events
+-- For a unit of work that is rolled back. Args: $1 events, $2 attempts they had when they were read.
+-- Returns: those that nobody works on, leased and locked until the end.
+WITH free AS (
+    SELECT d.event
+    FROM stripe_event_dispatch AS d
+    JOIN unnest($1::bigint[], $2::int[]) AS c (event, attempt) ON d.event = c.event
+    WHERE d.attempt = c.attempt AND NOT (d.status = 'leased' AND d.due_at > now())
+    ORDER BY d.event
+    FOR NO KEY UPDATE OF d SKIP LOCKED
+)
+UPDATE stripe_event_dispatch AS d SET status = 'leased' FROM free WHERE d.event = free.event RETURNING d.event;
+
 -- name: create_customers
 -- Args: $1 customer ids, ascending. Known ones are left as they are; not in one statement with the lock, which would
 -- not see what a concurrent transaction created meanwhile.

@@ -1,0 +1,104 @@
+"""What a change comes to for people: objects, their fields, and the values before and after."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+
+import attrs
+
+from billing_core.model import (
+    SubscriptionInvoice,
+    TenantCustomer,
+    TenantId,
+    TenantRecord,
+    TenantSubscription,
+    Tracked,
+)
+
+
+@attrs.frozen(kw_only=True)
+class FieldChange:
+    """One field of a value and what it was before, both as JSON takes them; None where there was or is nothing."""
+
+    field: str
+    before: object
+    after: object
+
+
+@attrs.frozen(kw_only=True)
+class ObjectChange:
+    """One object and what of it changed. A new object has all that is known of it changed."""
+
+    kind: str
+    object_id: str
+    tenant_id: TenantId | None
+    fields: tuple[FieldChange, ...]
+
+
+def changed_object(before: Tracked | None, after: Tracked) -> ObjectChange | None:
+    """What changed of an object, the events it rests on included; None if nothing did."""
+    fields = [*_changed_links(before, after), *changed_fields(before and before.snapshot, after.snapshot)]
+    basis = before.provenance if before else None
+    fields += changed_fields(basis, after.provenance)
+    if not fields:
+        return None
+    return ObjectChange(kind=_kind(after), object_id=object_id(after), tenant_id=after.tenant_id, fields=tuple(fields))
+
+
+def changed_fields(before: object | None, after: object | None) -> tuple[FieldChange, ...]:
+    """The fields in which two attrs values of one class differ; None counts as a value of which nothing is known."""
+    if before == after:
+        return ()
+    old, new = _fields(before), _fields(after)
+    return tuple(
+        FieldChange(field=name, before=old.get(name), after=new.get(name))
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    )
+
+
+def _changed_links(before: Tracked | None, after: Tracked) -> tuple[FieldChange, ...]:
+    known = before.tenant_id if before else None
+    if known == after.tenant_id:
+        return ()
+    return (FieldChange(field="tenant_id", before=known, after=after.tenant_id),)
+
+
+def _fields(value: object | None) -> Mapping[str, object]:
+    plain = _plain(value)
+    return plain if isinstance(plain, dict) else {}
+
+
+def _plain(value: object) -> object:
+    """A value as JSON takes it."""
+    kind = type(value)
+    if attrs.has(kind):
+        return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(kind)}
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Enum():
+            return value.value
+        case Mapping():
+            return {str(key): _plain(each) for key, each in value.items()}
+        case tuple() | list() | frozenset():
+            return [_plain(each) for each in value]
+        case _:
+            return value
+
+
+def _kind(held: Tracked) -> str:
+    match held:
+        case TenantSubscription():
+            return "subscription"
+        case SubscriptionInvoice():
+            return "invoice"
+        case TenantCustomer():
+            return "customer"
+        case TenantRecord():
+            return held.snapshot.kind
+
+
+def object_id(held: Tracked) -> str:
+    """The id of an object, whether a snapshot of it is known or not."""
+    return held.customer_id if isinstance(held, TenantCustomer) else held.snapshot.object_id
