@@ -16,7 +16,7 @@ from typing import Final
 
 import attrs
 
-from billing_core.errors import BillingError, StoreUnavailableError
+from billing_core.errors import BillingError, StoreUnavailableError, dead_reason
 from billing_core.events import THIN, BillingEvent, Claim, Disposition, Outcome, Translation
 from billing_core.model import Doubt
 from billing_core.ports import EventStore, EventTranslator
@@ -222,7 +222,7 @@ class Dispatcher:
         apart: list[Claim] = []
         most = self._policy.batch
         for claim in claims:
-            limit = min(most, self._policy.companions(claim.attempt))
+            limit = min(most, self._policy.companions(claim.tries))
             if len(together) < limit:
                 together.append(claim)
                 most = limit
@@ -364,7 +364,7 @@ class Dispatcher:
     async def _apply(self, claims: Sequence[Claim], found: Mapping[int, Translation]) -> "_Processed | None":
         """Apply a group of events together. None if one of them failed: halved, it will stand alone in the end."""
         try:
-            if len(claims) == 1 and claims[0].attempt > self._policy.max_attempts:
+            if len(claims) == 1 and claims[0].tries > self._policy.max_attempts:
                 return await self._bury(claims[0], "bug", "No attempt ever came back: it may kill its process.")
             read = [(claim, found.get(claim.dispatch_id) or self._translate(claim)) async for claim in in_turns(claims)]
             unread = [claim for claim, translation in read if self._has_to_ask(translation)]
@@ -397,12 +397,12 @@ class Dispatcher:
 
         An error that is not ours is a bug, and tried again all the same: the next deployment may have fixed it.
         """
-        code, retryable = (error.code, error.retryable) if isinstance(error, BillingError) else ("bug", True)
-        text = f"{type(error).__name__}: {error}"
-        if not retryable or claim.attempt >= self._policy.max_attempts:
-            return await self._bury(claim, code, text)
-        after = self._policy.backoff(claim.attempt)
-        kept = await self._store.retry(claim, after=after, reason=code, error=text)
+        retryable = error.retryable if isinstance(error, BillingError) else True
+        reason, text = dead_reason(error), f"{type(error).__name__}: {error}"
+        if not retryable or claim.tries >= self._policy.max_attempts:
+            return await self._bury(claim, reason, text)
+        after = self._policy.backoff(claim.tries)
+        kept = await self._store.retry(claim, after=after, reason=reason, error=text)
         return _Processed(retried=int(kept))
 
     async def _bury(self, claim: Claim, reason: str, error: str) -> "_Processed":

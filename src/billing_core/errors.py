@@ -1,7 +1,7 @@
 """Every error of the billing loop: a stable code, and whether trying again can help."""
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class BillingError(Exception):
@@ -119,3 +119,29 @@ class ConfigurationError(BillingError):
     """The process cannot start as configured. The text names the setting and what to do."""
 
     code = "configuration_error"
+
+
+# --- dead letters -----------------------------------------------------------------------------------------------
+
+DEAD_REASONS: Final = frozenset(
+    {
+        "transient",  # what should have passed did not, in any attempt
+        "permanent",  # will be so again: the provider refuses, the key lacks a right, the body is gone
+        "unmapped_customer",
+        "tenant_conflict",
+        "unknown_price",
+        "unsupported",
+        "livemode",
+        "bug",  # ours: an error nobody foresaw, or a process that died of the event each time
+    }
+)
+"""Why an event can be dead. A closed set: it is a metric label, what runbooks are filed under and replays ask for."""
+
+
+def dead_reason(error: Exception) -> str:
+    """The reason to bury an event by that failed with this."""
+    if not isinstance(error, BillingError):
+        return "bug"
+    if error.code in DEAD_REASONS:
+        return error.code
+    return "transient" if error.retryable else "permanent"

@@ -83,6 +83,13 @@ class Claim:
     event: ProviderEvent
     applied: bool = False
     """Whether it was applied before and is replayed now: what it announced has been heard."""
+    forgiven: int = 0
+    """Attempts before the last replay: they do not count any more."""
+
+    @property
+    def tries(self) -> int:
+        """The attempts that count, this one included."""
+        return self.attempt - self.forgiven
 
     def without_body(self) -> "Claim":
         """The same right to an event that has been read."""
@@ -91,6 +98,7 @@ class Claim:
             attempt=self.attempt,
             event=self.event.without_body(),
             applied=self.applied,
+            forgiven=self.forgiven,
         )
 
 
@@ -230,6 +238,7 @@ class Outcome:
     waits_for: tuple[str, ...] = ()
     """Of an event that names no customer: every object any of which may be the first to tell whose it is."""
     tenant_id: TenantId | None = None
+    customer_id: CustomerId | None = None
     sequence: int | None = None
     """The message this event caused, if any."""
 

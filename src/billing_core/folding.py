@@ -12,7 +12,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import attrs
 
 from billing_core.differences import ObjectChange, changed_object, object_id
-from billing_core.errors import FoldingError, TenantConflictError
+from billing_core.errors import FoldingError, TenantConflictError, dead_reason
 from billing_core.events import THIN, BillingEvent, Claim, Disposition, Effect, Outcome, Snapshot, Translation
 from billing_core.facts import (
     LINKED,
@@ -227,6 +227,7 @@ class Ledger:
                 disposition=Disposition.PARKED,
                 reason="unmapped_customer",
                 parked_on=translation.customer_id,
+                customer_id=translation.customer_id,
             )
         return self._fold_for(tenant_id, work, linked_here=linked_here)
 
@@ -320,7 +321,8 @@ class Ledger:
     def _fold_for(self, tenant_id: TenantId, work: Work, *, linked_here: bool = False) -> Outcome:
         contradiction = self._contradiction(tenant_id, work.translation)
         if contradiction is not None:
-            return buried(work.claim, contradiction)
+            owner = None if work.translation.customer_id is None else tenant_id
+            return buried(work.claim, contradiction, customer_id=work.translation.customer_id, tenant_id=owner)
         return self._apply(tenant_id, work, linked_here=linked_here)
 
     def _contradiction(self, tenant_id: TenantId, translation: Translation) -> TenantConflictError | None:
@@ -352,6 +354,7 @@ class Ledger:
             disposition=Disposition.APPLIED,
             effect=Effect.CHANGED if facts else effect,
             tenant_id=tenant_id,
+            customer_id=work.translation.customer_id,
             sequence=sequence,
         )
 
@@ -587,9 +590,25 @@ class Ledger:
                 return self._records.get(snapshot.object_id)
 
 
-def buried(claim: Claim, error: FoldingError) -> Outcome:
-    """The outcome of an event that an operator has to look at."""
-    return Outcome(claim=claim, disposition=Disposition.DEAD, reason=error.code, error=str(error))
+def buried(
+    claim: Claim, error: FoldingError, *, customer_id: CustomerId | None = None, tenant_id: TenantId | None = None
+) -> Outcome:
+    """The outcome of an event that an operator has to look at.
+
+    Args:
+        claim: the event.
+        error: what is wrong with it.
+        customer_id: the customer it names.
+        tenant_id: whose customer that is: nothing of the tenant changes, but its history shows the event.
+    """
+    return Outcome(
+        claim=claim,
+        disposition=Disposition.DEAD,
+        reason=dead_reason(error),
+        error=str(error),
+        customer_id=customer_id,
+        tenant_id=tenant_id,
+    )
 
 
 def doubt_of(held: Tracked) -> Doubt | None:

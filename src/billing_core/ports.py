@@ -11,6 +11,7 @@ from typing import Protocol
 import attrs
 
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent, Receipt, Translation
+from billing_core.inspection import Audit, EventFilter, FailedAttempt, Pruned, StoredEvent
 from billing_core.model import (
     CustomerId,
     Doubt,
@@ -168,6 +169,69 @@ class EventStore(Protocol):
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when events may have become due, at the latest after `at_most`. A hint: it may return early."""
+        ...
+
+
+class EventMaintenance(Protocol):
+    """What operators do to stored events."""
+
+    async def reclaim(self, dispatch_ids: Collection[int], *, lease: timedelta) -> Sequence[Claim]:
+        """Claim these events whatever became of them, with fresh attempts: for a replay.
+
+        Left out are those that somebody works on, and those whose bodies are gone. What an event did when it was
+        applied stays known should it do nothing now.
+        """
+        ...
+
+    async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
+        """End these events as ignored; which ones that were. Applied ones, and those somebody works on, stay."""
+        ...
+
+    async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
+        """Let go the bodies of up to `limit` events received longer ago, numbered above `after`, lowest first.
+
+        Only of applied and ignored ones. Key, type, hash and outcome stay, so that duplicates are recognised for ever.
+        """
+        ...
+
+
+class EventLog(Protocol):
+    """The inbox as operators see it: every event that was ever stored, whatever became of it. Only reads."""
+
+    async def find(self, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
+        """Events that a filter means, latest received first; with `before` those whose number is below it."""
+        ...
+
+    async def select(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
+        """The numbers of the events that a filter means, by the provider's clock: the order they happened in."""
+        ...
+
+    async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
+        """The attempts at an event that failed, first one first."""
+        ...
+
+    async def body(self, dispatch_id: int) -> bytes | None:
+        """The raw bytes as received; None once they were pruned."""
+        ...
+
+    async def messages(self, event_id: EventId) -> Sequence[BillingEvent]:
+        """Everything that tenants were told because of a provider event."""
+        ...
+
+
+class AuditLog(Protocol):
+    """What operators did to stored events. An entry is never changed once it is finished."""
+
+    async def begin(self, action: str, *, actor: str, reason: str | None, filter: Mapping[str, object]) -> int:
+        """Note durably that something begins; the entry's number."""
+        ...
+
+    async def finish(self, audit_id: int, result: Mapping[str, object]) -> None:
+        """Note what it came to."""
+        ...
+
+    async def latest(self, *, limit: int) -> Sequence[Audit]:
+        """Entries, latest first."""
         ...
 
 

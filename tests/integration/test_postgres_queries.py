@@ -27,6 +27,7 @@ WRITERS = {
     "write_state": {"transaction.py"},
     "write_outbox": {"repository.py"},
     "records": {"transaction.py", "store.py", "repository.py"},
+    "write_audits": {"event_log.py"},
     "migrate": {"migrate.py"},
 }
 """Who may use a file of statements that write."""
@@ -61,7 +62,7 @@ def test_nobody_else_speaks_sql() -> None:
 
 
 def test_writing_queries_are_loaded_where_writing_is_allowed() -> None:
-    """The inbox by the store, the state by the unit of work, the outbox by its adapter, and nothing by anybody else."""
+    """The inbox by the store, the state by the unit of work, outbox and audits by adapters, all else by nobody."""
     users: dict[str, set[str]] = {name: set() for name in WRITERS}
     for path in SOURCES:
         for name in users.keys() & set(re.findall(r'load\("(\w+)"\)', path.read_text(encoding="utf-8"))):
@@ -122,7 +123,7 @@ class TestStatements:
             " ON id = event WHERE event_id = 'evt_1'"
         )
         assert row is not None
-        assert tuple(row) == ("dead", "body_pruned", True)
+        assert tuple(row) == ("dead", "permanent", True)
 
     async def test_a_batch_takes_the_same_statements_whatever_its_size(self, database_url: str) -> None:
         """Round trips would be paid for by every event."""

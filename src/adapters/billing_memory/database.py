@@ -7,7 +7,8 @@ from datetime import datetime
 
 import attrs
 
-from billing_core.events import BillingEvent, Claim, Disposition, EventKey, Outcome, ProviderEvent
+from billing_core.events import BillingEvent, Claim, Disposition, Effect, EventKey, Outcome, ProviderEvent
+from billing_core.inspection import Audit, FailedAttempt
 from billing_core.model import (
     CustomerId,
     InvoiceId,
@@ -32,14 +33,44 @@ class Dispatch:
     due_at: datetime
     """While leased: when the lease runs out."""
     attempt: int = 0
+    forgiven: int = 0
     reason: str | None = None
     error: str | None = None
     outcome: Outcome | None = None
+    finished_at: datetime | None = None
+    failures: tuple[FailedAttempt, ...] = ()
+    duplicates: int = 0
+    last_duplicate_at: datetime | None = None
 
     @property
     def claim(self) -> Claim:
         """The right to process the event in its current attempt."""
-        return Claim(dispatch_id=self.dispatch_id, attempt=self.attempt, event=self.event)
+        return Claim(dispatch_id=self.dispatch_id, attempt=self.attempt, event=self.event, forgiven=self.forgiven)
+
+    def failed(self, *, at: datetime, reason: str, error: str | None) -> "Dispatch":
+        """The same with its current attempt among those that failed."""
+        failure = FailedAttempt(attempt=self.attempt, failed_at=at, reason=reason, error=error)
+        return attrs.evolve(self, reason=reason, error=error, failures=(*self.failures, failure))
+
+    def settled(self, outcome: Outcome, *, at: datetime) -> "Dispatch":
+        """The same with what became of its claim. Applied again without a new effect, it keeps the first one."""
+        before = self.outcome
+        if before is not None and outcome.disposition is Disposition.APPLIED and outcome.effect is not Effect.CHANGED:
+            outcome = attrs.evolve(outcome, effect=before.effect or outcome.effect)
+        if before is not None and outcome.sequence is None:
+            outcome = attrs.evolve(outcome, sequence=before.sequence)
+        row = self
+        if outcome.disposition is Disposition.DEAD:
+            row = self.failed(at=at, reason=outcome.reason or "", error=outcome.error)
+        return attrs.evolve(
+            row,
+            disposition=outcome.disposition,
+            due_at=at,
+            reason=outcome.reason,
+            error=outcome.error,
+            outcome=outcome,
+            finished_at=None if outcome.disposition is Disposition.PARKED else at,
+        )
 
     def claimable(self, now: datetime) -> bool:
         """Whether it waits for somebody to process it, or was given up by whoever did."""
@@ -135,6 +166,7 @@ class MemoryDatabase:
     def __init__(self) -> None:
         self.tables = Tables()
         self.numbers: dict[EventKey, int] = {}
+        self.audits: list[Audit] = []
         self.outbox: dict[MessageKey, datetime] = {}
         """Unconfirmed messages and when they were committed."""
         self.held: set[int] = set()

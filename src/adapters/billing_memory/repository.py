@@ -296,14 +296,7 @@ class MemoryTransaction:
             row = self._tables.dispatch[outcome.claim.dispatch_id]
             if row.dispatch_id not in self._database.held or not row.held_by(outcome.claim):
                 raise ValueError("only held claims can be settled, and each once")
-            self._tables.dispatch[row.dispatch_id] = attrs.evolve(
-                row,
-                disposition=outcome.disposition,
-                due_at=self._now,
-                reason=outcome.reason,
-                error=outcome.error,
-                outcome=outcome,
-            )
+            self._tables.dispatch[row.dispatch_id] = row.settled(outcome, at=self._now)
             if outcome.disposition is Disposition.PARKED and outcome.parked_on is not None:
                 self._tables.unpark(self._now, on={outcome.parked_on, *outcome.waits_for})
 

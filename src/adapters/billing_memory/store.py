@@ -3,11 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
 from billing_core.events import Claim, Disposition, EventKey, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.inspection import Pruned
 from billing_core.ports import Backlog, Clock
 from billing_memory.database import Dispatch, MemoryDatabase
 
@@ -23,6 +24,10 @@ class MemoryEventStore:
         """Store an event, claimed for the caller when `lease` is given."""
         numbers = self._database.numbers
         if event.key in numbers:
+            row = self._database.tables.dispatch[numbers[event.key]]
+            self._database.tables.dispatch[row.dispatch_id] = attrs.evolve(
+                row, duplicates=row.duplicates + 1, last_duplicate_at=self._clock.now()
+            )
             return Receipt(status=ReceiptStatus.DUPLICATE, event_id=event.event_id)
         number = numbers[event.key] = len(numbers) + 1
         now = self._clock.now()
@@ -44,12 +49,7 @@ class MemoryEventStore:
         rows = self._database.tables.dispatch
         waiting = [row for row in rows.values() if row.claimable(now) and row.dispatch_id not in self._database.held]
         waiting.sort(key=lambda row: (row.due_at, row.dispatch_id))
-        claims = []
-        for row in waiting[:limit]:
-            leased = attrs.evolve(row, disposition=Disposition.LEASED, due_at=now + lease, attempt=row.attempt + 1)
-            rows[row.dispatch_id] = leased
-            claims.append(leased.claim)
-        return claims
+        return [self._lease(row, now + lease) for row in waiting[:limit]]
 
     async def retry(self, claim: Claim, *, after: timedelta, reason: str, error: str) -> bool:
         """Give a claim back, due again `after` from now."""
@@ -57,8 +57,9 @@ class MemoryEventStore:
             row = self._database.tables.dispatch[claim.dispatch_id]
             if not row.held_by(claim):
                 return False
-            due_at = self._clock.now() + after
-            self._put(attrs.evolve(row, disposition=Disposition.DUE, due_at=due_at, reason=reason, error=error))
+            now = self._clock.now()
+            row = row.failed(at=now, reason=reason, error=error)
+            self._put(attrs.evolve(row, disposition=Disposition.DUE, due_at=now + after))
             return True
 
     async def bury(self, claim: Claim, *, reason: str, error: str) -> bool:
@@ -67,7 +68,9 @@ class MemoryEventStore:
             row = self._database.tables.dispatch[claim.dispatch_id]
             if not row.held_by(claim):
                 return False
-            self._put(attrs.evolve(row, disposition=Disposition.DEAD, reason=reason, error=error))
+            now = self._clock.now()
+            row = row.failed(at=now, reason=reason, error=error)
+            self._put(attrs.evolve(row, disposition=Disposition.DEAD, finished_at=now))
             return True
 
     async def release(self, claims: Collection[Claim]) -> None:
@@ -86,6 +89,39 @@ class MemoryEventStore:
         if count:
             self._database.due.set()
         return count
+
+    async def reclaim(self, dispatch_ids: Collection[int], *, lease: timedelta) -> Sequence[Claim]:
+        """Claim these events whatever became of them, in the order they happened."""
+        now = self._clock.now()
+        rows = [row for row in self._at_rest(dispatch_ids, now) if row.event.body]
+        rows.sort(key=lambda row: (row.event.created_at, row.dispatch_id))
+        return [self._lease(attrs.evolve(row, forgiven=row.attempt), now + lease) for row in rows]
+
+    async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
+        """End these events as ignored."""
+        async with self._database.writing:
+            now = self._clock.now()
+            ended = (Disposition.APPLIED, Disposition.IGNORED)
+            rows = [row for row in self._at_rest(dispatch_ids, now) if row.disposition not in ended]
+            for row in rows:
+                ignored = attrs.evolve(row, disposition=Disposition.IGNORED, reason=reason, finished_at=now)
+                self._database.tables.dispatch[row.dispatch_id] = ignored
+            return [row.dispatch_id for row in rows]
+
+    async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
+        """Let go the bodies of old events that came to a good end."""
+        async with self._database.writing:
+            latest = self._clock.now() - older_than
+            old = [
+                row
+                for number, row in sorted(self._database.tables.dispatch.items())
+                if number > after and row.event.body and row.event.received_at < latest
+                if row.disposition in (Disposition.APPLIED, Disposition.IGNORED)
+            ][:limit]
+            for row in old:
+                bare = attrs.evolve(row, event=row.event.without_body())
+                self._database.tables.dispatch[row.dispatch_id] = bare
+            return Pruned(bodies=len(old), reached=old[-1].dispatch_id if old else None)
 
     async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
         """Those of the keys that are stored."""
@@ -107,6 +143,21 @@ class MemoryEventStore:
                 await self._database.due.wait()
         except TimeoutError:
             return
+
+    def _at_rest(self, dispatch_ids: Collection[int], now: datetime) -> list[Dispatch]:
+        """Those of the events that nobody works on."""
+        found = [row for id_ in sorted(set(dispatch_ids)) if (row := self._database.tables.dispatch.get(id_))]
+        return [
+            row
+            for row in found
+            if (row.disposition is not Disposition.LEASED or row.due_at <= now)
+            and row.dispatch_id not in self._database.held
+        ]
+
+    def _lease(self, row: Dispatch, until: datetime) -> Claim:
+        leased = attrs.evolve(row, disposition=Disposition.LEASED, due_at=until, attempt=row.attempt + 1)
+        self._database.tables.dispatch[row.dispatch_id] = leased
+        return leased.claim
 
     def _put(self, row: Dispatch) -> None:
         self._database.tables.dispatch[row.dispatch_id] = row

@@ -131,6 +131,7 @@ def row_from_outcome(outcome: Outcome) -> Row:
         storable(outcome.error),
         outcome.parked_on,
         outcome.tenant_id,
+        outcome.customer_id,
         outcome.sequence,
     )
 

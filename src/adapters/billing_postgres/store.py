@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType
@@ -13,6 +14,7 @@ import asyncpg
 
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, EventKey, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.inspection import Pruned
 from billing_core.ports import Backlog
 from billing_postgres import queries
 from billing_postgres.doorbell import Doorbell
@@ -56,7 +58,10 @@ class PostgresEventStore:
             timeout=timeout.total_seconds(),
             abandoned=self._abandon,
         )
-        self._releases: set[asyncio.Task[None]] = set()
+        self._repeated: Counter[EventKey] = Counter()
+        """Duplicates that are not noted yet."""
+        self._counting = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -72,26 +77,28 @@ class PostgresEventStore:
     async def aclose(self) -> None:
         """Write what is queued, then close the connections of our own. The pool stays with its owner."""
         await self._flusher.aclose()
-        if self._releases:
-            await asyncio.wait(self._releases)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self._doorbell.aclose()
         for writer in self._writers:
             await writer.aclose()
 
     async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
         """Store an event in the next commit, claimed for the caller when `lease` is given."""
-        return await self._flusher.submit((event, lease))
+        receipt = await self._flusher.submit((event, lease))
+        if receipt.status is ReceiptStatus.DUPLICATE:
+            self._repeated[event.key] += 1
+            if not self._counting:
+                self._counting = True
+                self._background(self._count_duplicates())
+        return receipt
 
     async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
-        """Claim due events, oldest due first. One whose body was pruned is buried instead, as `body_pruned`."""
+        """Claim due events, oldest due first. One whose body was pruned is buried instead."""
         self._doorbell.mute()
         rows = await self._fetch("claim_events", limit, lease)
         rows.sort(key=lambda row: (row["waited_since"], row["event"]))
-        return [
-            Claim(dispatch_id=row["event"], attempt=row["attempt"], event=event_from_row(row))
-            for row in rows
-            if row["body"] is not None
-        ]
+        return [_claim(row) for row in rows if row["body"] is not None]
 
     async def retry(self, claim: Claim, *, after: timedelta, reason: str, error: str) -> bool:
         """Give a claim back, due again `after` from now."""
@@ -112,6 +119,19 @@ class PostgresEventStore:
                 "release_events", [claim.dispatch_id for claim in claims], [claim.attempt for claim in claims]
             )
             self._doorbell.ring()
+
+    async def reclaim(self, dispatch_ids: Collection[int], *, lease: timedelta) -> Sequence[Claim]:
+        """Claim these events whatever became of them, in the order they happened."""
+        return [_claim(row) for row in await self._fetch("reclaim_events", list(dispatch_ids), lease)]
+
+    async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
+        """End these events as ignored."""
+        return [row["event"] for row in await self._fetch("ignore_events", list(dispatch_ids), storable(reason))]
+
+    async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
+        """Let go the bodies of old events that came to a good end."""
+        (row,) = await self._fetch("prune_bodies", older_than, after, limit)
+        return Pruned(bodies=row["bodies"], reached=row["reached"])
 
     async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
         """Those of the keys that are stored."""
@@ -141,9 +161,21 @@ class PostgresEventStore:
     def _abandon(self, receipt: Receipt) -> None:
         """Nobody works on a claim whose caller has gone: give it back before its lease runs out."""
         if receipt.claim is not None:
-            task = asyncio.get_running_loop().create_task(self._release_quietly(receipt.claim))
-            self._releases.add(task)
-            task.add_done_callback(self._releases.discard)
+            self._background(self._release_quietly(receipt.claim))
+
+    def _background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _count_duplicates(self) -> None:
+        """Note what came again. Nobody waits for it, and it is a trace only: what is lost with the store is lost."""
+        while self._repeated:
+            repeated, self._repeated = self._repeated, Counter()
+            rows = sorted((key.event_id, key.livemode, key.account, times) for key, times in repeated.items())
+            with suppress(StoreUnavailableError):
+                await self._fetch("count_duplicates", *columns(rows, 4))
+        self._counting = False
 
     async def _release_quietly(self, claim: Claim) -> None:
         try:
@@ -220,6 +252,10 @@ class _Writer:
         if query not in self._statements:
             self._statements[query] = await self._connection.prepare(_QUERIES[query])
         return self._statements[query]
+
+
+def _claim(row: asyncpg.Record) -> Claim:
+    return Claim(dispatch_id=row["event"], attempt=row["attempt"], event=event_from_row(row), forgiven=row["forgiven"])
 
 
 def _receipt(arrival: Arrival, number: int | None) -> Receipt:

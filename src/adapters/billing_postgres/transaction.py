@@ -134,7 +134,7 @@ class PostgresTransaction:
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Write what became of held claims. An event parked on a customer that has a tenant by now is due again."""
-        arguments = rows.columns(map(rows.row_from_outcome, outcomes), 9)
+        arguments = rows.columns(map(rows.row_from_outcome, outcomes), 10)
         settled = await self._fetch("settle_events", *arguments)
         if len(settled) != len(outcomes):
             raise ValueError("only held claims can be settled, and each once")

@@ -130,7 +130,7 @@ class TestFailures:
         events = [loop.says(subscription(f"sub_{number}")) for number in range(5)]
         poisoned.poison.update({event.event_id: GatewayDownError("later") for event in events})
         assert not await loop.arrive(*events)
-        assert {loop.row(event).reason for event in events} == {"gateway_down"}
+        assert {loop.row(event).reason for event in events} == {"transient"}
         assert loop.reports[0].retried == 5
 
     async def test_attempts_end_in_a_visible_death(self, loop: Loop, poisoned: Poisoned) -> None:
@@ -146,9 +146,9 @@ class TestFailures:
             loop.clock.advance(MINUTE)
             outcomes = await loop.work()
         row = loop.row(event)
-        assert (row.disposition, row.attempt, row.reason) == (Disposition.DEAD, 3, "gateway_down")
+        assert (row.disposition, row.attempt, row.reason) == (Disposition.DEAD, 3, "transient")
         assert row.error == "GatewayDownError: still down"
-        assert [(outcome.disposition, outcome.reason) for outcome in outcomes] == [(Disposition.DEAD, "gateway_down")]
+        assert [(outcome.disposition, outcome.reason) for outcome in outcomes] == [(Disposition.DEAD, "transient")]
         loop.clock.advance(MINUTE)
         assert not await loop.work()
 
@@ -168,7 +168,7 @@ class TestFailures:
         event = loop.says(ACTIVE)
         poisoned.poison[event.event_id] = FoldingError("never")
         (outcome,) = await loop.arrive(event)
-        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "folding_error")
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "permanent")
         assert loop.row(event).attempt == 1
 
     async def test_an_event_that_never_came_back_is_buried_untried(self, loop: Loop, poisoned: Poisoned) -> None:

@@ -156,7 +156,7 @@ class TestWithoutAnAnswer:
         await loop.arrive(event, neighbour)
         row = loop.row(event)
         assert loop.row(neighbour).disposition is Disposition.APPLIED
-        assert (row.disposition, row.attempt, row.reason) == (Disposition.DUE, 1, "gateway_unavailable")
+        assert (row.disposition, row.attempt, row.reason) == (Disposition.DUE, 1, "transient")
         assert [(len(report.outcomes), report.retried, report.lost) for report in loop.reports] == [
             (1, 0, 0),
             (0, 1, 0),
@@ -170,7 +170,7 @@ class TestWithoutAnAnswer:
         event = thin(loop)
         gateway.fail(GatewayRejectedError("no"))
         (outcome,) = await loop.arrive(event)
-        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "gateway_rejected")
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "permanent")
 
     async def test_a_slow_provider_delays_no_other_event(self, loop: Loop) -> None:
         """While it thinks, other events are processed, and the event is not claimed again."""

@@ -64,31 +64,111 @@ WITH due AS (
 ), claimed AS (
     UPDATE stripe_event_dispatch AS d
     SET status = CASE WHEN b.event IS NULL THEN 'dead' ELSE 'leased' END,
-        reason = CASE WHEN b.event IS NULL THEN 'body_pruned' ELSE d.reason END,
+        reason = CASE WHEN b.event IS NULL THEN 'permanent' ELSE d.reason END,
+        error = CASE WHEN b.event IS NULL THEN 'Its body was pruned before it was processed.' ELSE d.error END,
         finished_at = CASE WHEN b.event IS NULL THEN now() END,
         due_at = now() + $2::interval,
         attempt = d.attempt + 1
     FROM due LEFT JOIN stripe_event_bodies AS b ON b.event = due.event
     WHERE d.event = due.event
-    RETURNING d.event, d.attempt, due.due_at AS waited_since, b.body
+    RETURNING d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, due.due_at AS waited_since, b.body
 )
-SELECT c.event, c.attempt, c.waited_since, c.body,
+SELECT c.event, c.attempt, c.forgiven, c.applied, c.waited_since, c.body,
        e.event_id, e.livemode, e.account, e.type, e.api_version, e.created_at, e.received_at, e.secret_slot
 FROM claimed AS c JOIN stripe_events AS e ON e.id = c.event;
 
 -- name: retry_event
 -- Args: $1 event, $2 attempt (the fence), $3 wait (interval), $4 reason, $5 error. Returns: the event, if still ours.
-UPDATE stripe_event_dispatch
-SET status = 'due', due_at = now() + $3::interval, reason = $4, error = $5, first_error = coalesce(first_error, $5)
-WHERE event = $1 AND attempt = $2 AND status = 'leased'
-RETURNING event;
+WITH kept AS (
+    UPDATE stripe_event_dispatch
+    SET status = 'due', due_at = now() + $3::interval, reason = $4, error = $5, first_error = coalesce(first_error, $5)
+    WHERE event = $1 AND attempt = $2 AND status = 'leased'
+    RETURNING event, attempt, reason, error
+), noted AS (
+    INSERT INTO stripe_event_attempts (event, attempt, reason, error) SELECT event, attempt, reason, error FROM kept
+)
+SELECT event FROM kept;
 
 -- name: bury_event
 -- Args: $1 event, $2 attempt (the fence), $3 reason, $4 error. Returns: the event, if it was still ours.
-UPDATE stripe_event_dispatch
-SET status = 'dead', finished_at = now(), reason = $3, error = $4, first_error = coalesce(first_error, $4)
-WHERE event = $1 AND attempt = $2 AND status = 'leased'
-RETURNING event;
+WITH kept AS (
+    UPDATE stripe_event_dispatch
+    SET status = 'dead', finished_at = now(), reason = $3, error = $4, first_error = coalesce(first_error, $4)
+    WHERE event = $1 AND attempt = $2 AND status = 'leased'
+    RETURNING event, attempt, reason, error
+), noted AS (
+    INSERT INTO stripe_event_attempts (event, attempt, reason, error) SELECT event, attempt, reason, error FROM kept
+)
+SELECT event FROM kept;
+
+-- name: count_duplicates
+-- Notes that stored events came again.
+-- Args: parallel arrays: $1 event id, $2 livemode, $3 account, $4 how often.
+UPDATE stripe_events AS e
+SET duplicates = e.duplicates + t.times, last_duplicate_at = now()
+FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[]) AS t (event_id, livemode, account, times)
+WHERE e.event_id = t.event_id AND e.livemode = t.livemode AND e.account = t.account;
+
+-- name: reclaim_events
+-- Claims events whatever became of them, passing over those that somebody works on or whose bodies are gone.
+-- Args: $1 events, $2 lease (interval).
+WITH wanted AS (
+    SELECT d.event
+    FROM stripe_event_dispatch AS d
+    WHERE d.event = ANY ($1::bigint[]) AND (d.status <> 'leased' OR d.due_at <= now())
+      AND EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = d.event)
+    ORDER BY d.event
+    FOR NO KEY UPDATE OF d SKIP LOCKED
+), claimed AS (
+    UPDATE stripe_event_dispatch AS d
+    SET status = 'leased', due_at = now() + $2::interval, attempt = d.attempt + 1, forgiven = d.attempt
+    FROM wanted
+    WHERE d.event = wanted.event
+    RETURNING d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied
+)
+SELECT c.event, c.attempt, c.forgiven, c.applied, b.body,
+       e.event_id, e.livemode, e.account, e.type, e.api_version, e.created_at, e.received_at, e.secret_slot
+FROM claimed AS c
+JOIN stripe_events AS e ON e.id = c.event
+JOIN stripe_event_bodies AS b ON b.event = c.event
+ORDER BY e.created_at, c.event;
+
+-- name: ignore_events
+-- Args: $1 events, $2 reason. Returns: those that were ended.
+WITH wanted AS (
+    SELECT d.event
+    FROM stripe_event_dispatch AS d
+    WHERE d.event = ANY ($1::bigint[])
+      AND (d.status IN ('due', 'parked', 'dead') OR d.status = 'leased' AND d.due_at <= now())
+    ORDER BY d.event
+    FOR NO KEY UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM stripe_event_waits AS w USING wanted WHERE w.event = wanted.event
+)
+UPDATE stripe_event_dispatch AS d
+SET status = 'ignored', finished_at = now(), reason = $2
+FROM wanted
+WHERE d.event = wanted.event
+RETURNING d.event;
+
+-- name: prune_bodies
+-- Lets go the bodies of old events that came to a good end, a bounded number at a time.
+-- Args: $1 age (interval), $2 number to go on behind, $3 most bodies. Returns: how many, and the last one.
+WITH old AS (
+    SELECT b.event, b.body
+    FROM stripe_event_bodies AS b
+    JOIN stripe_events AS e ON e.id = b.event
+    JOIN stripe_event_dispatch AS d ON d.event = b.event
+    WHERE b.event > $2 AND e.received_at < now() - $1::interval AND d.status IN ('applied', 'ignored')
+    ORDER BY b.event
+    LIMIT $3
+    FOR UPDATE OF b SKIP LOCKED
+), hashed AS (
+    UPDATE stripe_events AS e SET body_sha256 = sha256(old.body) FROM old WHERE e.id = old.event
+), gone AS (
+    DELETE FROM stripe_event_bodies AS b USING old WHERE b.event = old.event
+)
+SELECT count(*) AS bodies, max(event) AS reached FROM old;
 
 -- name: release_events
 -- Args: $1 events, $2 attempts (the fence). Returns: nothing; the attempt is not counted.

@@ -309,28 +309,36 @@ WHERE known.tenant_id = run.tenant_id AND known.sequence = run.first - 1
 RETURNING known.tenant_id;
 
 -- name: settle_events
--- An event is not parked on a customer that has a tenant by now: nobody would come to fetch it.
+-- An event is not parked on a customer that has a tenant by now: nobody would come to fetch it. One that is applied
+-- again and does nothing new keeps what it did the first time.
 -- Args: parallel arrays: $1 event, $2 attempt (the fence), $3 status, $4 effect, $5 reason, $6 error, $7 parked_on,
---   $8 tenant id, $9 message number.
+--   $8 tenant id, $9 customer id, $10 message number.
 -- Returns: the events settled.
-UPDATE stripe_event_dispatch AS d
-SET status = CASE WHEN c.linked THEN 'due' ELSE c.status END,
-    due_at = now(),
-    effect = c.effect,
-    reason = c.reason,
-    error = c.error,
-    first_error = coalesce(d.first_error, c.error),
-    parked_on = c.parked_on,
-    tenant_id = c.tenant_id,
-    sequence = c.sequence,
-    finished_at = CASE WHEN c.status <> 'parked' THEN now() END
-FROM (
-    SELECT t.*, t.status = 'parked' AND EXISTS (
-        SELECT FROM billing_customers AS b WHERE b.customer_id = t.parked_on AND b.tenant_id IS NOT NULL
-    ) AS linked
-    FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                $9::bigint[])
-        AS t (event, attempt, status, effect, reason, error, parked_on, tenant_id, sequence)
-) AS c
-WHERE d.event = c.event AND d.attempt = c.attempt AND d.status = 'leased'
-RETURNING d.event;
+WITH settled AS (
+    UPDATE stripe_event_dispatch AS d
+    SET status = CASE WHEN c.linked THEN 'due' ELSE c.status END,
+        due_at = now(),
+        effect = CASE WHEN c.status = 'applied' AND c.effect <> 'changed' THEN coalesce(d.effect, c.effect) ELSE c.effect END,
+        reason = c.reason,
+        error = c.error,
+        first_error = coalesce(d.first_error, c.error),
+        parked_on = c.parked_on,
+        tenant_id = c.tenant_id,
+        customer_id = c.customer_id,
+        sequence = coalesce(c.sequence, d.sequence),
+        finished_at = CASE WHEN c.status <> 'parked' THEN now() END
+    FROM (
+        SELECT t.*, t.status = 'parked' AND EXISTS (
+            SELECT FROM billing_customers AS b WHERE b.customer_id = t.parked_on AND b.tenant_id IS NOT NULL
+        ) AS linked
+        FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                    $9::text[], $10::bigint[])
+            AS t (event, attempt, status, effect, reason, error, parked_on, tenant_id, customer_id, sequence)
+    ) AS c
+    WHERE d.event = c.event AND d.attempt = c.attempt AND d.status = 'leased'
+    RETURNING d.event, d.attempt, d.status, d.reason, d.error
+), noted AS (
+    INSERT INTO stripe_event_attempts (event, attempt, reason, error)
+    SELECT event, attempt, reason, error FROM settled WHERE status = 'dead'
+)
+SELECT event FROM settled;

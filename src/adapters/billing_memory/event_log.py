@@ -1,0 +1,111 @@
+"""The inbox as operators see it, in process."""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from billing_core.events import BillingEvent
+from billing_core.inspection import Audit, EventFilter, FailedAttempt, StoredEvent
+from billing_core.model import EventId
+from billing_core.ports import Clock
+from billing_memory.database import Dispatch, MemoryDatabase
+
+_OF_OUTCOME = ("effect", "customer_id", "parked_on", "tenant_id", "sequence")
+
+
+class MemoryEventLog:
+    """An `EventLog` and an `AuditLog`."""
+
+    def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def find(self, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
+        """Events that a filter means, latest received first."""
+        found = [row for row in self._meant(wanted) if before is None or row.dispatch_id < before]
+        return [_event(row) for row in sorted(found, key=lambda row: -row.dispatch_id)[:limit]]
+
+    async def select(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
+        """The numbers of the events that a filter means, in the order they happened."""
+        found = sorted(self._meant(wanted), key=lambda row: (row.event.created_at, row.dispatch_id))
+        return [row.dispatch_id for row in found][:limit]
+
+    async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
+        """The attempts at an event that failed."""
+        return self._database.tables.dispatch[dispatch_id].failures
+
+    async def body(self, dispatch_id: int) -> bytes | None:
+        """The raw bytes as received."""
+        return self._database.tables.dispatch[dispatch_id].event.body or None
+
+    async def messages(self, event_id: EventId) -> Sequence[BillingEvent]:
+        """Everything that tenants were told because of a provider event."""
+        messages = self._database.tables.messages
+        return [messages[key] for key in sorted(messages) if messages[key].event_id == event_id]
+
+    async def begin(self, action: str, *, actor: str, reason: str | None, filter: Mapping[str, object]) -> int:
+        """Note that something begins."""
+        number = len(self._database.audits) + 1
+        begun = Audit(
+            audit_id=number,
+            action=action,
+            actor=actor,
+            reason=reason,
+            filter=dict(filter),
+            started_at=self._clock.now(),
+        )
+        self._database.audits.append(begun)
+        return number
+
+    async def finish(self, audit_id: int, result: Mapping[str, object]) -> None:
+        """Note what it came to."""
+        audit = self._database.audits[audit_id - 1]
+        if audit.finished_at is None:
+            finished = attrs.evolve(audit, finished_at=self._clock.now(), result=dict(result))
+            self._database.audits[audit_id - 1] = finished
+
+    async def latest(self, *, limit: int) -> Sequence[Audit]:
+        """Entries, latest first."""
+        return self._database.audits[::-1][:limit]
+
+    def _meant(self, wanted: EventFilter) -> Sequence[Dispatch]:
+        return [row for row in self._database.tables.dispatch.values() if _is_meant(row, wanted)]
+
+
+def _is_meant(row: Dispatch, wanted: EventFilter) -> bool:
+    outcome = row.outcome
+    tenant_id, customer_id = (None, None) if outcome is None else (outcome.tenant_id, outcome.customer_id)
+    return (
+        (not wanted.ids or row.event.event_id in wanted.ids)
+        and wanted.matches_type(row.event.type)
+        and wanted.tenant_id in (None, tenant_id)
+        and wanted.customer_id in (None, customer_id)
+        and (not wanted.statuses or row.disposition in wanted.statuses)
+        and (not wanted.reasons or row.reason in wanted.reasons)
+        and (wanted.since is None or row.event.received_at >= wanted.since)
+        and (wanted.until is None or row.event.received_at < wanted.until)
+    )
+
+
+def _event(row: Dispatch) -> StoredEvent:
+    outcome = row.outcome
+    known = {} if outcome is None else {name: getattr(outcome, name) for name in _OF_OUTCOME}
+    return StoredEvent(
+        dispatch_id=row.dispatch_id,
+        key=row.event.key,
+        type=row.event.type,
+        api_version=row.event.api_version,
+        created_at=row.event.created_at,
+        received_at=row.event.received_at,
+        secret_slot=row.event.secret_slot,
+        status=row.disposition,
+        attempt=row.attempt,
+        due_at=row.due_at,
+        reason=row.reason,
+        error=row.error,
+        finished_at=row.finished_at,
+        duplicates=row.duplicates,
+        last_duplicate_at=row.last_duplicate_at,
+        body_kept=bool(row.event.body),
+        **known,
+    )

@@ -1,0 +1,63 @@
+-- The inbox as operators see it. Conditions that are null hold of every event; statements are planned each time they run,
+-- so those are gone before the planner chooses its indexes.
+
+-- name: find_events
+-- Args: $1 event ids, $2 types (LIKE patterns), $3 tenant, $4 customer, $5 statuses, $6 reasons, $7 since, $8 until,
+--   $9 number to stay below, $10 limit. Latest received first.
+SELECT e.id, e.event_id, e.livemode, e.account, e.type, e.api_version, e.created_at, e.received_at, e.secret_slot,
+       d.status, d.attempt, d.due_at, d.effect, d.reason, d.error, d.customer_id, d.parked_on, d.tenant_id, d.sequence,
+       d.finished_at, e.duplicates, e.last_duplicate_at,
+       EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = e.id) AS body_kept
+FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
+WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
+  AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
+  AND ($3::text IS NULL OR d.tenant_id = $3)
+  AND ($4::text IS NULL
+       OR d.tenant_id = (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $4) AND d.customer_id = $4
+       OR d.status = 'parked' AND d.parked_on = $4)
+  AND ($5::text[] IS NULL OR d.status = ANY ($5))
+  AND ($6::text[] IS NULL OR d.reason = ANY ($6))
+  AND ($7::timestamptz IS NULL OR e.received_at >= $7)
+  AND ($8::timestamptz IS NULL OR e.received_at < $8)
+  AND ($9::bigint IS NULL OR e.id < $9)
+ORDER BY e.id DESC
+LIMIT $10;
+
+-- name: select_events
+-- Args: as of find_events, without the number to stay below: $9 limit (null: all). In the order they happened.
+SELECT e.id
+FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
+WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
+  AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
+  AND ($3::text IS NULL OR d.tenant_id = $3)
+  AND ($4::text IS NULL
+       OR d.tenant_id = (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $4) AND d.customer_id = $4
+       OR d.status = 'parked' AND d.parked_on = $4)
+  AND ($5::text[] IS NULL OR d.status = ANY ($5))
+  AND ($6::text[] IS NULL OR d.reason = ANY ($6))
+  AND ($7::timestamptz IS NULL OR e.received_at >= $7)
+  AND ($8::timestamptz IS NULL OR e.received_at < $8)
+ORDER BY e.created_at, e.id
+LIMIT $9;
+
+-- name: list_attempts
+-- Args: $1 event.
+SELECT attempt, failed_at, reason, error FROM stripe_event_attempts WHERE event = $1 ORDER BY attempt;
+
+-- name: get_body
+-- Args: $1 event.
+SELECT body FROM stripe_event_bodies WHERE event = $1;
+
+-- name: list_caused_messages
+-- Args: $1 event id.
+SELECT tenant_id, sequence, event_type, event_id, occurred_at, payload
+FROM billing_events
+WHERE event_id = $1
+ORDER BY tenant_id, sequence;
+
+-- name: list_audits
+-- Args: $1 limit. Latest first.
+SELECT audit_id, action, actor, reason, filter, started_at, finished_at, result
+FROM billing_audits
+ORDER BY audit_id DESC
+LIMIT $1;

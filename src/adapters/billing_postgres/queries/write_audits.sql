@@ -1,0 +1,9 @@
+-- What operators did to stored events.
+
+-- name: begin_audit
+-- Args: $1 action, $2 actor, $3 reason, $4 filter (JSON). Returns: the entry's number.
+INSERT INTO billing_audits (action, actor, reason, filter) VALUES ($1, $2, $3, $4::text::jsonb) RETURNING audit_id;
+
+-- name: finish_audit
+-- Args: $1 entry, $2 result (JSON).
+UPDATE billing_audits SET finished_at = now(), result = $2::text::jsonb WHERE audit_id = $1 AND finished_at IS NULL;
