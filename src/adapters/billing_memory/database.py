@@ -45,7 +45,13 @@ class Dispatch:
     @property
     def claim(self) -> Claim:
         """The right to process the event in its current attempt."""
-        return Claim(dispatch_id=self.dispatch_id, attempt=self.attempt, event=self.event, forgiven=self.forgiven)
+        return Claim(
+            dispatch_id=self.dispatch_id,
+            attempt=self.attempt,
+            event=self.event,
+            forgiven=self.forgiven,
+            applied=self.outcome is not None and self.outcome.effect is not None,
+        )
 
     def failed(self, *, at: datetime, reason: str, error: str | None) -> "Dispatch":
         """The same with its current attempt among those that failed."""

@@ -255,7 +255,13 @@ class _Writer:
 
 
 def _claim(row: asyncpg.Record) -> Claim:
-    return Claim(dispatch_id=row["event"], attempt=row["attempt"], event=event_from_row(row), forgiven=row["forgiven"])
+    return Claim(
+        dispatch_id=row["event"],
+        attempt=row["attempt"],
+        event=event_from_row(row),
+        forgiven=row["forgiven"],
+        applied=row["applied"],
+    )
 
 
 def _receipt(arrival: Arrival, number: int | None) -> Receipt:

@@ -171,9 +171,9 @@ class EventLogContract:
         dead = await _claimed(store, provider_event("evt_2"))
         await store.bury(dead, reason="bug", error="boom")
         claims = await store.reclaim([applied.dispatch_id, dead.dispatch_id, 10**9], lease=LONG)
-        assert [(claim.dispatch_id, claim.attempt, claim.tries) for claim in claims] == [
-            (dead.dispatch_id, 2, 1),
-            (applied.dispatch_id, 2, 1),
+        assert [(claim.dispatch_id, claim.attempt, claim.tries, claim.applied) for claim in claims] == [
+            (dead.dispatch_id, 2, 1, False),
+            (applied.dispatch_id, 2, 1, True),
         ]
         assert not await store.bury(dead, reason="bug", error="late")
         assert await store.reclaim([applied.dispatch_id], lease=LONG) == []
