@@ -21,7 +21,7 @@ from billing_core.events import THIN, BillingEvent, Claim, Disposition, Outcome,
 from billing_core.model import Doubt
 from billing_core.ports import EventStore, EventTranslator
 from billing_core.resolving import EventResolver
-from billing_core.service import BillingService
+from billing_core.service import BillingService, Rehearsal
 from billing_core.turns import in_turns
 
 
@@ -285,6 +285,19 @@ class Dispatcher:
         done = await self._work_off(claims, found)
         looked_up = await asyncio.gather(*map(self._look_up, done.unread))
         return [*done.outcomes, *(outcome for outcomes in looked_up for outcome in outcomes)]
+
+    async def rehearse(self, claims: Sequence[Claim]) -> Rehearsal:
+        """What processing stored events would do; nothing of it happens, but the provider may be asked.
+
+        The claims need not be held. Raises: whatever an event of them fails by.
+        """
+        read = [(claim, self._translate(claim)) async for claim in in_turns(claims)]
+        if self._resolver is not None:
+            read = [
+                (claim, await self._resolver.resolve(claim.event) if translation.ignored == THIN else translation)
+                for claim, translation in read
+            ]
+        return await self._service.rehearse(read)
 
     async def _look_up(self, claim: Claim) -> Sequence[Outcome]:
         """Ask the provider what an event is about, then apply it by itself."""

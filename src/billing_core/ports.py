@@ -183,6 +183,13 @@ class EventMaintenance(Protocol):
         """
         ...
 
+    async def read(self, dispatch_ids: Collection[int]) -> Sequence[Claim]:
+        """What `reclaim` would give, without claiming: for a rehearsal. The attempt is the one the event has now.
+
+        Events that somebody works on are among them, those whose bodies are gone are not.
+        """
+        ...
+
     async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
         """End these events as ignored; which ones that were. Applied ones, and those somebody works on, stay."""
         ...

@@ -124,6 +124,10 @@ class PostgresEventStore:
         """Claim these events whatever became of them, in the order they happened."""
         return [_claim(row) for row in await self._fetch("reclaim_events", list(dispatch_ids), lease)]
 
+    async def read(self, dispatch_ids: Collection[int]) -> Sequence[Claim]:
+        """These events as they stand, in the order they happened."""
+        return [_claim(row) for row in await self._fetch("read_events", list(dispatch_ids))]
+
     async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
         """End these events as ignored."""
         return [row["event"] for row in await self._fetch("ignore_events", list(dispatch_ids), storable(reason))]

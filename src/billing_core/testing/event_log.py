@@ -170,6 +170,11 @@ class EventLogContract:
         )
         dead = await _claimed(store, provider_event("evt_2"))
         await store.bury(dead, reason="bug", error="boom")
+        unclaimed = await store.read([applied.dispatch_id, dead.dispatch_id, 10**9])
+        assert [(each.dispatch_id, each.attempt, each.applied) for each in unclaimed] == [
+            (dead.dispatch_id, 1, False),
+            (applied.dispatch_id, 1, True),
+        ]
         claims = await store.reclaim([applied.dispatch_id, dead.dispatch_id, 10**9], lease=LONG)
         assert [(claim.dispatch_id, claim.attempt, claim.tries, claim.applied) for claim in claims] == [
             (dead.dispatch_id, 2, 1, False),
@@ -185,6 +190,7 @@ class EventLogContract:
         assert receipt.claim is not None
         number = receipt.claim.dispatch_id
         assert await store.reclaim([number], lease=LONG) == []
+        assert [each.dispatch_id for each in await store.read([number])] == [number]
         assert await store.ignore([number], reason="by_operator") == []
         await elapse(2 * LEASE)
         (claim,) = await store.reclaim([number], lease=LONG)
@@ -248,6 +254,7 @@ class EventLogContract:
         assert again.status.value == "duplicate"
         pruned = await log.select(EventFilter(ids=(EventId("evt_0"),)))
         assert await store.reclaim(pruned, lease=LONG) == []
+        assert await store.read(pruned) == []
         assert await log.body(pruned[0]) is None
 
     async def test_young_bodies_stay(self, store: Store, repository: BillingRepository) -> None:

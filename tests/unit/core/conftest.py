@@ -110,6 +110,7 @@ class Loop:
     """Is asked what events are about that do not show it, and about doubts."""
     doubts: list[Doubt] = attrs.field(factory=list)
     mendings: list[MendingReport] = attrs.field(factory=list)
+    tells: bool = True
     _made: int = 0
 
     @property
@@ -130,6 +131,7 @@ class Loop:
             catalog=self.plans,
             policy=AccessPolicy(),
             clock=self.clock,
+            tells=self.tells,
         )
 
     def mender(self, **policy: Any) -> Mender:

@@ -133,6 +133,16 @@ JOIN stripe_events AS e ON e.id = c.event
 JOIN stripe_event_bodies AS b ON b.event = c.event
 ORDER BY e.created_at, c.event;
 
+-- name: read_events
+-- What reclaim_events would give, without claiming: the attempt is the one each event has. Args: $1 events.
+SELECT d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, b.body,
+       e.event_id, e.livemode, e.account, e.type, e.api_version, e.created_at, e.received_at, e.secret_slot
+FROM stripe_event_dispatch AS d
+JOIN stripe_events AS e ON e.id = d.event
+JOIN stripe_event_bodies AS b ON b.event = d.event
+WHERE d.event = ANY ($1::bigint[])
+ORDER BY e.created_at, d.event;
+
 -- name: ignore_events
 -- Args: $1 events, $2 reason. Returns: those that were ended.
 WITH wanted AS (
