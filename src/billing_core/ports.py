@@ -194,6 +194,10 @@ class EventMaintenance(Protocol):
         """End these events as ignored; which ones that were. Applied ones, and those somebody works on, stay."""
         ...
 
+    async def prunable(self, *, older_than: timedelta) -> int:
+        """How many bodies `prune` would let go in all."""
+        ...
+
     async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
         """Let go the bodies of up to `limit` events received longer ago, numbered above `after`, lowest first.
 

@@ -114,16 +114,14 @@ class MemoryEventStore:
                 self._database.tables.dispatch[row.dispatch_id] = ignored
             return [row.dispatch_id for row in rows]
 
+    async def prunable(self, *, older_than: timedelta) -> int:
+        """How many bodies there are to let go."""
+        return len(self._prunable(older_than))
+
     async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
         """Let go the bodies of old events that came to a good end."""
         async with self._database.writing:
-            latest = self._clock.now() - older_than
-            old = [
-                row
-                for number, row in sorted(self._database.tables.dispatch.items())
-                if number > after and row.event.body and row.event.received_at < latest
-                if row.disposition in (Disposition.APPLIED, Disposition.IGNORED)
-            ][:limit]
+            old = [row for row in self._prunable(older_than) if row.dispatch_id > after][:limit]
             for row in old:
                 bare = attrs.evolve(row, event=row.event.without_body())
                 self._database.tables.dispatch[row.dispatch_id] = bare
@@ -149,6 +147,15 @@ class MemoryEventStore:
                 await self._database.due.wait()
         except TimeoutError:
             return
+
+    def _prunable(self, older_than: timedelta) -> list[Dispatch]:
+        latest = self._clock.now() - older_than
+        return [
+            row
+            for _, row in sorted(self._database.tables.dispatch.items())
+            if row.event.body and row.event.received_at < latest
+            if row.disposition in (Disposition.APPLIED, Disposition.IGNORED)
+        ]
 
     def _at_rest(self, dispatch_ids: Collection[int], now: datetime) -> list[Dispatch]:
         """Those of the events that nobody works on."""

@@ -132,6 +132,12 @@ class PostgresEventStore:
         """End these events as ignored."""
         return [row["event"] for row in await self._fetch("ignore_events", list(dispatch_ids), storable(reason))]
 
+    async def prunable(self, *, older_than: timedelta) -> int:
+        """How many bodies there are to let go."""
+        (row,) = await self._fetch("count_prunable", older_than)
+        count: int = row["bodies"]
+        return count
+
     async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
         """Let go the bodies of old events that came to a good end."""
         (row,) = await self._fetch("prune_bodies", older_than, after, limit)

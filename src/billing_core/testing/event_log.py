@@ -243,6 +243,7 @@ class EventLogContract:
         await store.bury(dead, reason="bug", error="boom")
         await store.record(provider_event("evt_due"))
         age = timedelta(microseconds=1)
+        assert await store.prunable(older_than=age) == 3
         first = await store.prune(older_than=age, after=0, limit=2)
         assert first.reached is not None
         second = await store.prune(older_than=age, after=first.reached, limit=2)

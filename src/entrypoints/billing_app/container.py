@@ -30,6 +30,7 @@ from billing_core.service import BillingService
 from billing_core.watching import Watcher
 from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
+from billing_postgres.event_log import PostgresEventLog
 from billing_postgres.migrate import inspect, migrate, pending
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
@@ -47,6 +48,7 @@ log = structlog.get_logger()
 
 _AUDIT_EVERY: Final = timedelta(minutes=1)
 _WATCH_EVERY = timedelta(seconds=5)
+_PATIENCE_OF_OPERATORS: Final = timedelta(minutes=2)
 _SHOWN: Final = 5
 """Of many findings of one kind, how many are logged."""
 
@@ -359,6 +361,32 @@ async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService
             clock=SystemClock(),
         )
         yield service, repository
+
+
+@attrs.frozen(kw_only=True)
+class Operations:
+    """What commands about stored events work with."""
+
+    store: PostgresEventStore
+    log: PostgresEventLog
+    repository: PostgresRepository
+
+
+@asynccontextmanager
+async def open_operations(settings: Settings) -> AsyncIterator[Operations]:
+    """The inbox for an operator: statements may take their time, and nothing is processed."""
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
+        await _prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        database = Database(
+            url=urls.database_url.reveal(), application_name="billing-cli", statement_timeout=_PATIENCE_OF_OPERATORS
+        )
+        pool = await _open_pool(stack, database, 4)
+        yield Operations(
+            store=await stack.enter_async_context(PostgresEventStore(database, pool)),
+            log=PostgresEventLog(database, pool),
+            repository=PostgresRepository(database, pool),
+        )
 
 
 async def _prepare_schema(database_url: str, *, ours: bool) -> None:

@@ -387,6 +387,14 @@ class Settings:
         minimum=0,
         maximum=86400,
     )
+    body_retention: timedelta = _setting(
+        _DISPATCH,
+        "BILLING_BODY_RETENTION_DAYS",
+        parsers.duration("days", 1, 36500),
+        timedelta(days=90),
+        "Age from which `billing events prune` lets go the bodies of applied and ignored events.",
+        default_text="90",
+    )
     dispatch_poll: timedelta = _seconds(
         _DISPATCH,
         "BILLING_DISPATCH_POLL_SECONDS",

@@ -161,6 +161,14 @@ FROM wanted
 WHERE d.event = wanted.event
 RETURNING d.event;
 
+-- name: count_prunable
+-- Args: $1 age (interval).
+SELECT count(*) AS bodies
+FROM stripe_event_bodies AS b
+JOIN stripe_events AS e ON e.id = b.event
+JOIN stripe_event_dispatch AS d ON d.event = b.event
+WHERE e.received_at < now() - $1::interval AND d.status IN ('applied', 'ignored');
+
 -- name: prune_bodies
 -- Lets go the bodies of old events that came to a good end, a bounded number at a time.
 -- Args: $1 age (interval), $2 number to go on behind, $3 most bodies. Returns: how many, and the last one.

@@ -1,0 +1,108 @@
+"""The conditions that every command about stored events takes, and the way out when nothing meets them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from billing_core.inspection import EventFilter
+
+NOTHING_MATCHED: Final = 3
+"""The exit status of a command whose conditions no event meets."""
+
+_STATUSES: Final = ("due", "leased", "applied", "ignored", "parked", "dead")
+_SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_span(text: str) -> timedelta | None:
+    """A span such as `90s`, `15m`, `2h`, `3d` or `1w`; None when it is none."""
+    found = _SPAN.fullmatch(text.strip())
+    return None if found is None else timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def parse_moment(text: str, now: datetime) -> datetime | None:
+    """A moment as somebody types it: a span before `now`, or ISO 8601, in UTC unless it says otherwise."""
+    try:
+        if (span := parse_span(text)) is not None:
+            return now - span
+        instant = datetime.fromisoformat(text.strip())
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
+    moment = None if text is None else parse_moment(text, datetime.now(UTC))
+    if text is not None and moment is None:
+        raise click.BadParameter(f"{text!r} is neither a span before now (30m, 2h, 3d) nor a date (2026-03-01T12:00)")
+    return moment
+
+
+def span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
+    """Callback of an option that takes a span of time."""
+    found = None if text is None else parse_span(text)
+    if text is not None and found is None:
+        raise click.BadParameter(f"{text!r} is no span of time; it is a number and s, m, h, d or w (90d)")
+    return found
+
+
+def event_filter(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the conditions to a command, which gets them as `wanted`, an EventFilter."""
+
+    @click.option("--id", "ids", multiple=True, metavar="EVT", help="Stripe's id of an event; may be repeated.")
+    @click.option("--type", "types", multiple=True, metavar="GLOB", help="Type, such as invoice.*; may be repeated.")
+    @click.option("--tenant", help="Events of this tenant.")
+    @click.option("--customer", metavar="CUS", help="Events of this customer, also those that wait for its tenant.")
+    @click.option("--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="May be repeated.")
+    @click.option("--reason", "reasons", multiple=True, help="Why it is ignored, parked, dead or retried; as above.")
+    @click.option("--since", callback=_moment, help="Received since then: 30m, 2h, 3d or 2026-03-01T12:00 (UTC).")
+    @click.option("--until", callback=_moment, help="Received before then.")
+    @functools.wraps(command)
+    def with_filter(
+        *,
+        ids: tuple[str, ...],
+        types: tuple[str, ...],
+        tenant: str | None,
+        customer: str | None,
+        statuses: tuple[str, ...],
+        reasons: tuple[str, ...],
+        since: datetime | None,
+        until: datetime | None,
+        **others: Any,
+    ) -> Any:
+        from billing_core.events import Disposition
+        from billing_core.inspection import EventFilter
+        from billing_core.model import CustomerId, EventId, TenantId
+
+        wanted = EventFilter(
+            ids=tuple(map(EventId, ids)),
+            types=types,
+            tenant_id=None if tenant is None else TenantId(tenant),
+            customer_id=None if customer is None else CustomerId(customer),
+            statuses=tuple(map(Disposition, statuses)),
+            reasons=reasons,
+            since=since,
+            until=until,
+        )
+        return command(wanted=wanted, **others)
+
+    return with_filter
+
+
+def demand_condition(wanted: EventFilter) -> None:
+    """Refuse to act on everything because somebody forgot to say on what."""
+    if not wanted.describe():
+        raise click.UsageError("Say which events are meant: --id, --type, --tenant, --status, --since … (see --help).")
+
+
+def nothing_matched() -> NoReturn:
+    """End a command whose conditions no event meets."""
+    click.echo("No stored event matches.", err=True)
+    raise click.exceptions.Exit(NOTHING_MATCHED)

@@ -1,0 +1,63 @@
+"""`billing events ignore`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
+from billing_app.cli.terminal import confirm, operator
+from billing_app.settings import Settings
+
+if TYPE_CHECKING:
+    from billing_core.inspection import EventFilter
+
+REASON: Final = "by_operator"
+_BATCH: Final = 500
+
+
+@click.command()
+@event_filter
+@click.option("--why", required=True, help="Why they will never be applied; kept with who did it.")
+@click.option("--by", default=operator, show_default="the user of this system", help="Who does it.")
+@click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def ignore(wanted: EventFilter, why: str, by: str, yes: bool, as_json: bool) -> None:
+    """End events that will never be applied: dead, parked and due ones. A replay brings them back.
+
+    Applied events stay as they are, and so do those that a worker has in hand; the exit status is then 1.
+    """
+    demand_condition(wanted)
+    matched, ignored = asyncio.run(_ignore(Settings.load(), wanted, why=why, by=by, yes=yes))
+    if matched == 0:
+        nothing_matched()
+    left = matched - ignored
+    if as_json:
+        click.echo(json.dumps({"matched": matched, "ignored": ignored, "left": left}))
+    else:
+        click.echo(f"Ignored {ignored} of {matched} events.")
+        if left:
+            click.echo(f"{left} stay as they are: applied or ignored already, or a worker has them.", err=True)
+    if left:
+        raise click.exceptions.Exit(1)
+
+
+async def _ignore(settings: Settings, wanted: EventFilter, *, why: str, by: str, yes: bool) -> tuple[int, int]:
+    """How many events the filter meant, and how many of them were ended."""
+    from billing_app.container import open_operations
+
+    async with open_operations(settings) as operations:
+        numbers = await operations.log.select(wanted)
+        if not numbers:
+            return 0, 0
+        if len(numbers) > 1:
+            confirm(f"Ignore up to {len(numbers)} events?", yes=yes)
+        audit = await operations.log.begin("ignore", actor=by, reason=why, filter=wanted.describe())
+        ignored = 0
+        for start in range(0, len(numbers), _BATCH):
+            ignored += len(await operations.store.ignore(numbers[start : start + _BATCH], reason=REASON))
+        await operations.log.finish(audit, {"matched": len(numbers), "ignored": ignored})
+    return len(numbers), ignored

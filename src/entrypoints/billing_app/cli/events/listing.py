@@ -1,0 +1,62 @@
+"""`billing events list`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from billing_app.cli.events.filters import event_filter, nothing_matched
+from billing_app.cli.events.rendering import event_to_json, standing
+from billing_app.cli.terminal import moment, plain
+from billing_app.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from billing_core.inspection import EventFilter, StoredEvent
+
+
+@click.command(name="list")
+@event_filter
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most this many.")
+@click.option("--before", type=click.IntRange(1), help="Go on below this number, which the last page ended with.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_(wanted: EventFilter, limit: int, before: int | None, as_json: bool) -> None:
+    """List stored events that meet all conditions, latest received first."""
+    found = asyncio.run(_find(Settings.load(), wanted, before=before, limit=limit))
+    more = found[-1].dispatch_id if len(found) == limit else None
+    if as_json:
+        click.echo(json.dumps({"events": [event_to_json(event) for event in found], "before": more}))
+    elif found:
+        _print(found)
+    if not found:
+        nothing_matched()
+    if more is not None and not as_json:
+        click.echo(f"There may be more: go on with --before {more}", err=True)
+
+
+async def _find(settings: Settings, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
+    from billing_app.container import open_operations
+
+    async with open_operations(settings) as operations:
+        return await operations.log.find(wanted, before=before, limit=limit)
+
+
+def _print(found: Sequence[StoredEvent]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("received", no_wrap=True)
+    table.add_column("event", overflow="fold")
+    table.add_column("type", overflow="fold")
+    table.add_column("tenant", overflow="fold")
+    table.add_column("how it stands", overflow="fold")
+    for event in found:
+        cells = (moment(event.received_at), event.key.event_id, event.type, event.tenant_id or "–", standing(event))
+        table.add_row(*(Text(plain(cell)) for cell in cells))
+    Console().print(table)

@@ -1,0 +1,59 @@
+"""`billing events prune`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Final
+
+import click
+
+from billing_app.cli.events.filters import span
+from billing_app.cli.terminal import operator, progress
+from billing_app.settings import Settings
+
+_BATCH: Final = 1000
+
+
+@click.command()
+@click.option(
+    "--older-than", callback=span, help="Age of the bodies, such as 90d. Default: BILLING_BODY_RETENTION_DAYS."
+)
+@click.option("--dry-run", is_flag=True, help="Say how many bodies would go.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def prune(older_than: timedelta | None, dry_run: bool, as_json: bool) -> None:
+    """Let go the bodies of old events that were applied or ignored.
+
+    What is kept for ever: id, type, hash of the body and outcome, so that duplicates are recognised and the history is
+    whole. Bodies of dead, parked and due events stay, however old. Pruned events cannot be replayed.
+    """
+    settings = Settings.load()
+    age = settings.body_retention if older_than is None else older_than
+    pruned = asyncio.run(_prune(settings, age, dry_run=dry_run, quiet=as_json))
+    if as_json:
+        click.echo(json.dumps({"bodies": pruned, "older_than_seconds": age.total_seconds(), "dry_run": dry_run}))
+    else:
+        click.echo(f"{pruned} bodies {'would be' if dry_run else 'were'} let go.")
+
+
+async def _prune(settings: Settings, age: timedelta, *, dry_run: bool, quiet: bool) -> int:
+    from billing_app.container import open_operations
+
+    async with open_operations(settings) as operations:
+        total = await operations.store.prunable(older_than=age)
+        if dry_run or total == 0:
+            return total
+        audit = await operations.log.begin(
+            "prune", actor=operator(), reason=None, filter={"older_than_seconds": age.total_seconds()}
+        )
+        pruned, after = 0, 0
+        with progress("Pruning", total, quiet=quiet) as advance:
+            while True:
+                step = await operations.store.prune(older_than=age, after=after, limit=_BATCH)
+                if step.reached is None:
+                    break
+                pruned, after = pruned + step.bodies, step.reached
+                advance(step.bodies)
+        await operations.log.finish(audit, {"bodies": pruned})
+    return pruned

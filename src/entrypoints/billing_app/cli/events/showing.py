@@ -1,0 +1,152 @@
+"""`billing events show`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from billing_app.cli.events.filters import nothing_matched
+from billing_app.cli.events.rendering import attempt_to_json, event_to_json, standing
+from billing_app.cli.terminal import moment, plain
+from billing_app.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from billing_core.events import BillingEvent
+    from billing_core.inspection import FailedAttempt, StoredEvent
+    from billing_core.ports import BillingRepository
+
+_LOOK_BACK = 200
+"""Messages before one that are searched for what its object was before."""
+
+
+@attrs.frozen(kw_only=True)
+class _Found:
+    """An event with everything around it."""
+
+    event: StoredEvent
+    attempts: Sequence[FailedAttempt]
+    messages: Sequence[tuple[BillingEvent, Mapping[str, tuple[Any, Any]]]]
+    """What tenants were told, with the fields that changed: before and after."""
+    body: bytes | None
+
+
+@click.command()
+@click.argument("event_id", metavar="EVT")
+@click.option("--raw", is_flag=True, help="Print the body alone, byte by byte as it was received.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(event_id: str, raw: bool, as_json: bool) -> None:
+    """Show an event: envelope, attempts with their errors, and the changes and messages it caused.
+
+    One id can stand for several events, of different accounts or modes; all are shown.
+    """
+    if raw and as_json:
+        raise click.UsageError("--raw prints bytes and --json prints JSON: choose one.")
+    found = asyncio.run(_find(Settings.load(), event_id))
+    if not found:
+        nothing_matched()
+    if raw:
+        _print_body(found)
+    elif as_json:
+        click.echo(json.dumps({"events": [_to_json(one) for one in found]}))
+    else:
+        for one in found:
+            _print(one)
+
+
+async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
+    from billing_app.container import open_operations
+    from billing_core.inspection import EventFilter
+    from billing_core.model import EventId
+
+    async with open_operations(settings) as operations:
+        log = operations.log
+        return [
+            _Found(
+                event=event,
+                attempts=await log.attempts(event.dispatch_id),
+                messages=[
+                    (message, await _changes(operations.repository, message))
+                    for message in await log.messages(event.key.event_id)
+                    if message.tenant_id == event.tenant_id
+                ],
+                body=await log.body(event.dispatch_id),
+            )
+            for event in await log.find(EventFilter(ids=(EventId(event_id),)), before=None, limit=100)
+        ]
+
+
+async def _changes(repository: BillingRepository, message: BillingEvent) -> Mapping[str, tuple[Any, Any]]:
+    """The fields of a message's object that differ from what its tenant was told of the object before."""
+    first = max(0, message.sequence - 1 - _LOOK_BACK)
+    earlier = await repository.events(message.tenant_id, after=first, limit=message.sequence - 1 - first)
+    told = json.loads(message.payload)
+    for section, key in (("subscription", "subscription_id"), ("invoice", "invoice_id")):
+        after = told.get(section)
+        if after is None:
+            continue
+        known = (json.loads(each.payload).get(section) for each in reversed(earlier))
+        before: Mapping[str, Any] = next((each for each in known if each and each[key] == after[key]), {})
+        return {name: (before.get(name), after[name]) for name in after if before.get(name) != after[name]}
+    return {}
+
+
+def _to_json(found: _Found) -> dict[str, Any]:
+    return {
+        **event_to_json(found.event),
+        "failed_attempts": [attempt_to_json(attempt) for attempt in found.attempts],
+        "messages": [
+            {
+                "tenant_id": message.tenant_id,
+                "sequence": message.sequence,
+                "event_type": message.event_type,
+                "changes": {name: {"before": before, "after": after} for name, (before, after) in changes.items()},
+            }
+            for message, changes in found.messages
+        ],
+    }
+
+
+def _print_body(found: Sequence[_Found]) -> None:
+    if len(found) > 1:
+        raise click.UsageError("Several events have this id (accounts or modes): their bodies cannot be told apart.")
+    body = found[0].body
+    if body is None:
+        raise click.ClickException("The body of this event was pruned; see `billing events prune`.")
+    sys.stdout.buffer.write(body)
+
+
+def _print(found: _Found) -> None:
+    event = found.event
+    lines = [
+        ("event", f"{event.key.event_id} ({event.type})"),
+        ("made", moment(event.created_at)),
+        ("received", f"{moment(event.received_at)}, signed with secret {event.secret_slot}"),
+        ("mode", ("live" if event.key.livemode else "test") + (f", {event.key.account}" if event.key.account else "")),
+        ("API version", event.api_version or "none given"),
+        ("stands", standing(event)),
+        ("tenant", event.tenant_id or "none"),
+        ("customer", event.customer_id or "none"),
+        ("attempts", str(event.attempt)),
+        ("body", "kept; --raw prints it" if event.body_kept else "pruned"),
+    ]
+    if event.duplicates:
+        lines.append(("came again", f"{event.duplicates} times, last {moment(event.last_duplicate_at)}"))
+    if event.error:
+        lines.append(("error", event.error))
+    for name, value in lines:
+        click.echo(f"{name:<12} {plain(value)}")
+    for attempt in found.attempts:
+        text = f"{attempt.reason}: {attempt.error or ''}"
+        click.echo(f"{'failed':<12} {moment(attempt.failed_at)} attempt {attempt.attempt}, {plain(text)}")
+    for message, changes in found.messages:
+        click.echo(f"{'told':<12} message {message.sequence} of {plain(message.tenant_id)}: {message.event_type}")
+        for name, (before, after) in changes.items():
+            click.echo(f"{'':<12}   {name}: {plain(json.dumps(before))} → {plain(json.dumps(after))}")
+    click.echo("")
