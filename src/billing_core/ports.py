@@ -11,6 +11,7 @@ from typing import Protocol
 import attrs
 
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent, Receipt, Translation
+from billing_core.explaining import TenantHistory
 from billing_core.inspection import Audit, EventFilter, FailedAttempt, Pruned, StoredEvent
 from billing_core.model import (
     CustomerId,
@@ -227,6 +228,20 @@ class EventLog(Protocol):
 
     async def messages(self, event_id: EventId) -> Sequence[BillingEvent]:
         """Everything that tenants were told because of a provider event."""
+        ...
+
+
+class Historian(Protocol):
+    """What happened to a tenant. Only reads."""
+
+    async def history(
+        self, tenant_id: TenantId, *, since: datetime | None, until: datetime | None, limit: int
+    ) -> TenantHistory | None:
+        """A tenant's state and the latest `limit` events received in `[since, until)`, read at one instant.
+
+        Its events are those that were found to be its own, and those parked on its customers; the messages are those
+        they caused, and enough of the earlier ones to say what changed. None when nothing is known of such a tenant.
+        """
         ...
 
 

@@ -23,7 +23,7 @@ class MemoryEventLog:
     async def find(self, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
         """Events that a filter means, latest received first."""
         found = [row for row in self._meant(wanted) if before is None or row.dispatch_id < before]
-        return [_event(row) for row in sorted(found, key=lambda row: -row.dispatch_id)[:limit]]
+        return [stored_event(row) for row in sorted(found, key=lambda row: -row.dispatch_id)[:limit]]
 
     async def select(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
         """The numbers of the events that a filter means, in the order they happened."""
@@ -87,7 +87,8 @@ def _is_meant(row: Dispatch, wanted: EventFilter) -> bool:
     )
 
 
-def _event(row: Dispatch) -> StoredEvent:
+def stored_event(row: Dispatch) -> StoredEvent:
+    """One event of the inbox as operators see it."""
     outcome = row.outcome
     known = {} if outcome is None else {name: getattr(outcome, name) for name in _OF_OUTCOME}
     return StoredEvent(

@@ -30,7 +30,9 @@ class PostgresEventLog:
 
     async def find(self, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
         """Events that a filter means, latest received first."""
-        return [_event(row) for row in await self._fetch("find_events", *_conditions(wanted), before, limit)]
+        return [
+            stored_event_from_row(row) for row in await self._fetch("find_events", *_conditions(wanted), before, limit)
+        ]
 
     async def select(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
         """The numbers of the events that a filter means, in the order they happened."""
@@ -98,7 +100,8 @@ def _like(glob: str) -> str | None:
     return storable(plain.replace("*", "%").replace("?", "_"))
 
 
-def _event(row: asyncpg.Record) -> StoredEvent:
+def stored_event_from_row(row: asyncpg.Record) -> StoredEvent:
+    """One event of the inbox as operators see it."""
     return StoredEvent(
         dispatch_id=row["id"],
         key=EventKey(event_id=row["event_id"], livemode=row["livemode"], account=row["account"]),

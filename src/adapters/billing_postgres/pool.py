@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import asyncpg
 import attrs
 
 from billing_postgres.errors import UNAVAILABLE, translated
 
+Isolation = Literal["read_committed", "repeatable_read"]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
@@ -62,6 +63,25 @@ class Database:
             # A connection that broke is thrown away by the pool; whoever used it knows already.
             with suppress(*UNAVAILABLE):
                 await pool.release(connection)
+
+    @asynccontextmanager
+    async def begun(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", *, isolation: Isolation, readonly: bool
+    ) -> AsyncIterator[Connection]:
+        """A connection inside a transaction: committed at the end of the block, rolled back on any exception."""
+        async with self.acquire(pool) as connection:
+            transaction = connection.transaction(isolation=isolation, readonly=readonly)
+            with translated("begin"):
+                await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                # What made us give up is the news; where the connection is gone, so is the transaction.
+                with suppress(*UNAVAILABLE):
+                    await transaction.rollback()
+                raise
+            with translated("commit"):
+                await transaction.commit()
 
     def _arguments(self) -> dict[str, Any]:
         return {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 import asyncpg
 
@@ -23,14 +23,31 @@ from billing_core.model import (
 )
 from billing_core.ports import CustomerLink, OutboxEntry
 from billing_postgres import queries, rows
-from billing_postgres.errors import UNAVAILABLE, translated
+from billing_postgres.errors import translated
 from billing_postgres.pool import Connection, Database
 from billing_postgres.transaction import PostgresTransaction
 
-_Isolation = Literal["read_committed", "repeatable_read"]
 _READ: Final = MappingProxyType({**queries.load("read_state"), **queries.load("records")})
 _UPKEEP: Final = queries.load("read_upkeep")
 _OUTBOX: Final = queries.load("write_outbox")
+
+
+async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState:
+    """A tenant's state, at one instant if the connection is in a transaction that sees only one."""
+    with translated("state"):
+        sequence = await connection.fetchval(_READ["get_sequence"], tenant_id)
+        invoices = await connection.fetch(_READ["list_owed_invoices"], tenant_id)
+        usage = await connection.fetch(_READ["list_recent_usage"], tenant_id)
+        features = await connection.fetch(_READ["list_features"], tenant_id)
+    subscriptions = await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
+    return TenantState(
+        tenant_id=tenant_id,
+        sequence=sequence or 0,
+        subscriptions=tuple(subscriptions),
+        invoices=tuple(map(rows.invoice_from_row, invoices)),
+        usage=tuple(map(rows.usage_from_row, usage)),
+        features=tuple(row["feature"] for row in features),
+    )
 
 
 class PostgresRepository:
@@ -50,26 +67,13 @@ class PostgresRepository:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
         """A unit of work. Each statement sees what was committed before it: the locks keep that from changing."""
-        async with self._begun(self._writers, isolation="read_committed", readonly=False) as connection:
+        async with self._database.begun(self._writers, isolation="read_committed", readonly=False) as connection:
             yield PostgresTransaction(connection)
 
     async def state(self, tenant_id: TenantId) -> TenantState:
         """A tenant's state and the number of its last message, read at one instant."""
         async with self._snapshot() as connection:
-            with translated("state"):
-                sequence = await connection.fetchval(_READ["get_sequence"], tenant_id)
-                invoices = await connection.fetch(_READ["list_owed_invoices"], tenant_id)
-                usage = await connection.fetch(_READ["list_recent_usage"], tenant_id)
-                features = await connection.fetch(_READ["list_features"], tenant_id)
-            subscriptions = await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
-        return TenantState(
-            tenant_id=tenant_id,
-            sequence=sequence or 0,
-            subscriptions=tuple(subscriptions),
-            invoices=tuple(map(rows.invoice_from_row, invoices)),
-            usage=tuple(map(rows.usage_from_row, usage)),
-            features=tuple(row["feature"] for row in features),
-        )
+            return await read_state(connection, tenant_id)
 
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
         """All subscriptions, newest period first."""
@@ -133,27 +137,8 @@ class PostgresRepository:
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:
         """A connection that sees the database as it is now, whatever is committed meanwhile."""
-        async with self._begun(self._readers, isolation="repeatable_read", readonly=True) as connection:
+        async with self._database.begun(self._readers, isolation="repeatable_read", readonly=True) as connection:
             yield connection
-
-    @asynccontextmanager
-    async def _begun(
-        self, pool: asyncpg.Pool[asyncpg.Record], *, isolation: _Isolation, readonly: bool
-    ) -> AsyncIterator[Connection]:
-        """A connection inside a transaction: committed at the end of the block, rolled back on any exception."""
-        async with self._database.acquire(pool) as connection:
-            transaction = connection.transaction(isolation=isolation, readonly=readonly)
-            with translated("begin"):
-                await transaction.start()
-            try:
-                yield connection
-            except BaseException:
-                # What made us give up is the news; where the connection is gone, so is the transaction.
-                with suppress(*UNAVAILABLE):
-                    await transaction.rollback()
-                raise
-            with translated("commit"):
-                await transaction.commit()
 
 
 class PostgresOutbox:

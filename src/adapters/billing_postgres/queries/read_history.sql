@@ -1,0 +1,54 @@
+-- How a tenant came to be in its state: what `billing explain` reads, all in one snapshot.
+
+-- name: find_tenant
+-- Args: $1 tenant. Returns: it, if it is known.
+SELECT tenant_id FROM billing_tenants WHERE tenant_id = $1;
+
+-- name: list_tenant_customers
+-- Args: $1 tenant.
+SELECT customer_id, tenant_id, email, name, delinquent, deleted, observed_at, event_ids, ambiguous
+FROM billing_customers
+WHERE tenant_id = $1
+ORDER BY customer_id;
+
+-- name: list_tenant_events
+-- Events that were found to be the tenant's, and those that are parked on one of its customers.
+-- Args: $1 tenant, $2 received since (null: ever), $3 received before (null: now), $4 limit. Latest received first.
+WITH mine AS (
+    (SELECT event FROM stripe_event_dispatch WHERE tenant_id = $1)
+    UNION
+    (SELECT d.event
+     FROM billing_customers AS c JOIN stripe_event_dispatch AS d ON d.parked_on = c.customer_id AND d.status = 'parked'
+     WHERE c.tenant_id = $1)
+)
+SELECT e.id, e.event_id, e.livemode, e.account, e.type, e.api_version, e.created_at, e.received_at, e.secret_slot,
+       d.status, d.attempt, d.due_at, d.effect, d.reason, d.error, d.customer_id, d.parked_on, d.tenant_id, d.sequence,
+       d.finished_at, e.duplicates, e.last_duplicate_at,
+       EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = e.id) AS body_kept
+FROM mine JOIN stripe_events AS e ON e.id = mine.event JOIN stripe_event_dispatch AS d ON d.event = e.id
+WHERE ($2::timestamptz IS NULL OR e.received_at >= $2) AND ($3::timestamptz IS NULL OR e.received_at < $3)
+ORDER BY e.id DESC
+LIMIT $4;
+
+-- name: list_failed_attempts
+-- Args: $1 events.
+SELECT event, attempt, failed_at, reason, error
+FROM stripe_event_attempts
+WHERE event = ANY ($1::bigint[])
+ORDER BY event, attempt;
+
+-- name: list_explaining_messages
+-- The messages that events caused, and those around and before them that say what these changed: as many as are asked
+-- for before the first one, and ten times as many in all.
+-- Args: $1 tenant, $2 provider event ids, $3 how many before.
+WITH caused AS (
+    SELECT min(sequence) AS first, max(sequence) AS last
+    FROM billing_events
+    WHERE tenant_id = $1 AND event_id = ANY ($2::text[])
+)
+SELECT m.tenant_id, m.sequence, m.event_type, m.event_id, m.occurred_at, m.payload
+FROM caused, billing_events AS m
+WHERE m.tenant_id = $1
+  AND (m.sequence BETWEEN greatest(caused.first - $3, caused.last - 10 * $3) AND caused.last
+       OR m.event_id = ANY ($2::text[]))
+ORDER BY m.sequence;
