@@ -13,6 +13,7 @@ import attrs
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent, Receipt, Translation
 from billing_core.explaining import TenantHistory
 from billing_core.inspection import Audit, EventFilter, FailedAttempt, Pruned, StoredEvent
+from billing_core.invariants import Violation
 from billing_core.model import (
     CustomerId,
     Doubt,
@@ -258,6 +259,18 @@ class AuditLog(Protocol):
 
     async def latest(self, *, limit: int) -> Sequence[Audit]:
         """Entries, latest first."""
+        ...
+
+
+class InvariantLog(Protocol):
+    """Looks for rows of which a `billing_core.invariants.Invariant` does not hold. Only reads."""
+
+    async def sample(self) -> Sequence[Violation]:
+        """Look at what waits, the newest events and some tenants, others each time; bounded, however much is stored."""
+        ...
+
+    async def everything(self) -> Sequence[Violation]:
+        """Look at every row."""
         ...
 
 

@@ -11,7 +11,9 @@ from typing import Final, Generic, TypeVar
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from billing_core.auditing import AuditReport
+from billing_core.checking import CheckReport
 from billing_core.dispatch import ProcessingReport
+from billing_core.invariants import Invariant
 from billing_core.mending import MendingReport
 from billing_core.publishing import PublishingReport
 from billing_core.watching import WatchReport
@@ -171,6 +173,10 @@ class Metrics:
             "billing_duplicate_subscriptions", "Tenants with several live subscriptions of one plan, once per plan."
         )
 
+        self._violations = _Labelled(
+            gauge("billing_invariant_violations", "Rows of which something does not hold that must.", "invariant")
+        )
+
         self._pool_in_use = gauge("billing_database_connections_in_use", "Database connections in use.")
         self._pool_size = gauge("billing_database_connections_limit", "Database connections this process may open.")
 
@@ -261,6 +267,12 @@ class Metrics:
     def audited(self, report: AuditReport) -> None:
         """Show what an audit found; for `Auditor(observe=…)`."""
         self._duplicates.set(len(report.duplicates))
+
+    def checked(self, report: CheckReport) -> None:
+        """Show what a check found, also of what holds; for `Checker(observe=…)`."""
+        counts = {violation.invariant: violation.count for violation in report.violations}
+        for invariant in Invariant:
+            self._violations(invariant.value).set(counts.get(invariant, 0))
 
     def watch_pool(self, *, in_use: Callable[[], float], limit: int) -> None:
         """Ask `in_use` for the number of busy database connections whenever the metrics are read."""

@@ -18,6 +18,7 @@ from billing_app.http.services import Probe, Services
 from billing_app.settings import PlanPrices, Settings
 from billing_app.worker import Worker
 from billing_core.auditing import Auditor, AuditReport
+from billing_core.checking import Checker, CheckReport
 from billing_core.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
 from billing_core.errors import ConfigurationError
 from billing_core.intake import Intake
@@ -31,6 +32,7 @@ from billing_core.watching import Watcher
 from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
 from billing_postgres.event_log import PostgresEventLog
+from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.migrate import inspect, migrate, pending
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
@@ -47,6 +49,7 @@ from billing_telemetry.observed import ObservedEventStore
 log = structlog.get_logger()
 
 _AUDIT_EVERY: Final = timedelta(minutes=1)
+_CHECK_EVERY: Final = timedelta(minutes=1)
 _WATCH_EVERY = timedelta(seconds=5)
 _PATIENCE_OF_OPERATORS: Final = timedelta(minutes=2)
 _SHOWN: Final = 5
@@ -170,6 +173,22 @@ def _note_audit(report: AuditReport, metrics: Metrics) -> None:
         log.warning("audit.duplicate_subscriptions", count=len(report.duplicates), first=shown)
 
 
+def _checker(invariants: PostgresInvariantLog, metrics: Metrics) -> Checker:
+    return Checker(log=invariants, every=_CHECK_EVERY, observe=lambda report: _note_check(report, metrics))
+
+
+def _note_check(report: CheckReport, metrics: Metrics) -> None:
+    metrics.checked(report)
+    for violation in report.violations:
+        log.error(
+            "invariant.violated",
+            invariant=violation.invariant.value,
+            meaning=violation.invariant.meaning,
+            count=violation.count,
+            examples=violation.examples,
+        )
+
+
 @attrs.frozen(kw_only=True)
 class Fetching:
     """The way to ask the provider, where there is one."""
@@ -184,6 +203,7 @@ class Container(containers.DeclarativeContainer):
     store = providers.Dependency(instance_of=PostgresEventStore)
     repository = providers.Dependency(instance_of=PostgresRepository)
     outbox = providers.Dependency(instance_of=PostgresOutbox)
+    invariants = providers.Dependency(instance_of=PostgresInvariantLog)
     bus: providers.Dependency[EventBus] = providers.Dependency()
     """A RedisEventBus, or a NullEventBus where the stream is switched off."""
     probes = providers.Dependency(instance_of=dict)
@@ -223,11 +243,18 @@ class Container(containers.DeclarativeContainer):
         mend=providers.Singleton(_mend, mender),
     )
     auditor = providers.Singleton(_auditor, repository, metrics)
+    checker = providers.Singleton(_checker, invariants, metrics)
     watcher = providers.Singleton(
         Watcher, store=store, outbox=outbox, every=_WATCH_EVERY, observe=metrics.provided.watched
     )
     worker = providers.Singleton(
-        Worker, dispatcher=dispatcher, publisher=publisher, watcher=watcher, auditor=auditor, mender=mender
+        Worker,
+        dispatcher=dispatcher,
+        publisher=publisher,
+        watcher=watcher,
+        auditor=auditor,
+        checker=checker,
+        mender=mender,
     )
     intake = providers.Singleton(_intake, settings, clock, store, dispatcher, metrics)
     services = providers.Singleton(
@@ -296,6 +323,7 @@ async def open_container(settings: Settings, *, application_name: str) -> AsyncI
             store=await stack.enter_async_context(store),
             repository=repository,
             outbox=PostgresOutbox(database, writers),
+            invariants=PostgresInvariantLog(database, readers),
             bus=bus,
             probes=probes,
             metrics=metrics,

@@ -9,6 +9,7 @@ from datetime import timedelta
 import attrs
 
 from billing_core.auditing import Auditor
+from billing_core.checking import Checker
 from billing_core.dispatch import Dispatcher
 from billing_core.mending import Mender
 from billing_core.publishing import Publisher
@@ -23,6 +24,7 @@ class Worker:
     publisher: Publisher
     watcher: Watcher
     auditor: Auditor
+    checker: Checker
     mender: Mender | None
     """None where the provider cannot be asked."""
 
@@ -39,7 +41,7 @@ class Worker:
         publishing = asyncio.create_task(self.publisher.run(), name="publisher")
         looking_after = {
             asyncio.create_task(carer.run(), name=type(carer).__name__.lower()): carer
-            for carer in (self.watcher, self.auditor, self.mender)
+            for carer in (self.watcher, self.auditor, self.checker, self.mender)
             if carer is not None
         }
         failure = _first_failure(dispatching, publishing, *looking_after)

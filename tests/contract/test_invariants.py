@@ -1,0 +1,153 @@
+"""The invariant log contract, bound to the memory adapters and to Postgres."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import ClassVar
+
+import asyncpg
+import attrs
+import pytest
+
+from billing_core.events import Disposition
+from billing_core.invariants import Invariant
+from billing_core.model import CustomerId
+from billing_core.ports import BillingRepository, EventStore, InvariantLog
+from billing_core.testing.builders import ACME, AT, customer
+from billing_core.testing.invariants import InvariantLogContract, Plant
+from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.invariants import MemoryInvariantLog
+from billing_memory.repository import MemoryRepository
+from billing_memory.store import MemoryEventStore
+from billing_postgres.invariants import PostgresInvariantLog
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresRepository
+from billing_postgres.store import PostgresEventStore
+
+HOUR = timedelta(hours=1)
+
+
+class TestMemory(InvariantLogContract):
+    """In one process, whose tables are damaged by hand."""
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock(AT)
+
+    @pytest.fixture
+    def database(self) -> MemoryDatabase:
+        return MemoryDatabase()
+
+    @pytest.fixture
+    def store(self, database: MemoryDatabase, clock: ManualClock) -> EventStore:
+        return MemoryEventStore(database, clock)
+
+    @pytest.fixture
+    def repository(self, database: MemoryDatabase, clock: ManualClock) -> BillingRepository:
+        return MemoryRepository(database, clock)
+
+    @pytest.fixture
+    def log(self, database: MemoryDatabase, clock: ManualClock) -> InvariantLog:
+        return MemoryInvariantLog(database, clock)
+
+    @pytest.fixture
+    def plant(self, database: MemoryDatabase) -> Plant:
+        tables = database.tables
+
+        async def damage(invariant: Invariant) -> str:
+            match invariant:
+                case Invariant.COUNTER:
+                    tables.counters[ACME] = 4
+                    return ACME
+                case Invariant.GAPLESS:
+                    del tables.messages[ACME, 2]
+                    database.outbox.pop((ACME, 2))
+                    return ACME
+                case Invariant.OUTCOME:
+                    tables.dispatch[2] = attrs.evolve(tables.dispatch[2], reason=None)
+                    return "evt_2"
+                case Invariant.MESSAGE:
+                    row = tables.dispatch[1]
+                    assert row.outcome is not None
+                    tables.dispatch[1] = attrs.evolve(row, outcome=attrs.evolve(row.outcome, sequence=2))
+                    return "evt_1"
+                case Invariant.LEASE:
+                    tables.dispatch[4] = attrs.evolve(tables.dispatch[4], due_at=AT - HOUR)
+                    return "evt_4"
+                case Invariant.PUBLISHED:
+                    database.outbox[ACME, 1] = AT - HOUR
+                    return "acme#1"
+                case Invariant.OUTBOX:
+                    database.outbox[ACME, 7] = AT
+                    return "acme#7"
+                case Invariant.PARKED:
+                    known = customer("cus_1", ACME)
+                    tables.customers[CustomerId("cus_1")] = known
+                    tables.dispatch[3] = attrs.evolve(tables.dispatch[3], due_at=AT - HOUR)
+                    assert tables.dispatch[3].disposition is Disposition.PARKED
+                    return "evt_3"
+
+        return damage
+
+
+@pytest.mark.postgres
+class TestPostgres(InvariantLogContract):
+    """On a real server, damaged by SQL."""
+
+    DAMAGE: ClassVar = {
+        Invariant.COUNTER: ("acme", "UPDATE billing_tenants SET sequence = 4 WHERE tenant_id = 'acme'"),
+        Invariant.GAPLESS: (
+            "acme",
+            "WITH gone AS (DELETE FROM billing_outbox WHERE tenant_id = 'acme' AND sequence = 2)"
+            " DELETE FROM billing_events WHERE tenant_id = 'acme' AND sequence = 2",
+        ),
+        Invariant.OUTCOME: ("evt_2", "UPDATE stripe_event_dispatch SET reason = NULL WHERE status = 'dead'"),
+        Invariant.MESSAGE: ("evt_1", "UPDATE stripe_event_dispatch SET sequence = 2 WHERE status = 'applied'"),
+        Invariant.LEASE: (
+            "evt_4",
+            "UPDATE stripe_event_dispatch SET due_at = now() - interval '1 hour' WHERE status = 'leased'",
+        ),
+        Invariant.PUBLISHED: (
+            "acme#1",
+            "UPDATE billing_outbox SET committed_at = now() - interval '1 hour'"
+            " WHERE tenant_id = 'acme' AND sequence = 1",
+        ),
+        Invariant.OUTBOX: ("acme#7", "INSERT INTO billing_outbox VALUES ('acme', 7, now())"),
+        Invariant.PARKED: (
+            "evt_3",
+            "WITH linked AS (UPDATE billing_customers SET tenant_id = 'acme', linked_at = now() - interval '1 hour'"
+            " WHERE customer_id = 'cus_1')"
+            " UPDATE stripe_event_dispatch SET due_at = now() - interval '1 hour' WHERE status = 'parked'",
+        ),
+    }
+
+    @pytest.fixture
+    def database(self, database_url: str) -> Database:
+        return Database(url=database_url)
+
+    @pytest.fixture
+    async def pool(self, database: Database) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+        async with await database.open_pool(size=5) as pool:
+            yield pool
+
+    @pytest.fixture
+    async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[EventStore]:
+        async with PostgresEventStore(database, pool) as store:
+            yield store
+
+    @pytest.fixture
+    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> BillingRepository:
+        return PostgresRepository(database, pool)
+
+    @pytest.fixture
+    def log(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> InvariantLog:
+        return PostgresInvariantLog(database, pool)
+
+    @pytest.fixture
+    def plant(self, pool: "asyncpg.Pool[asyncpg.Record]") -> Plant:
+        async def damage(invariant: Invariant) -> str:
+            example, statement = self.DAMAGE[invariant]
+            assert await pool.execute(statement) in ("UPDATE 1", "DELETE 1", "INSERT 0 1")
+            return example
+
+        return damage
