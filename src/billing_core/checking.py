@@ -19,7 +19,7 @@ class CheckReport:
 
 
 class Checker:
-    """Checks every so often until stopped: everything that waits, the newest events, and some tenants more each time."""
+    """Checks every so often until stopped: all that waits, the newest events, and some tenants more each time."""
 
     def __init__(self, *, log: InvariantLog, every: timedelta, observe: Callable[[CheckReport], None]) -> None:
         self._log = log

@@ -398,6 +398,8 @@ class Operations:
     store: PostgresEventStore
     log: PostgresEventLog
     repository: PostgresRepository
+    outbox: PostgresOutbox
+    invariants: PostgresInvariantLog
 
 
 @asynccontextmanager
@@ -414,7 +416,17 @@ async def open_operations(settings: Settings) -> AsyncIterator[Operations]:
             store=await stack.enter_async_context(PostgresEventStore(database, pool)),
             log=PostgresEventLog(database, pool),
             repository=PostgresRepository(database, pool),
+            outbox=PostgresOutbox(database, pool),
+            invariants=PostgresInvariantLog(database, pool),
         )
+
+
+async def check_bus(settings: Settings) -> None:
+    """Return when the bus can be used as configured. Raises ConfigurationError, EventBusUnavailableError."""
+    async with resolve_servers(settings) as urls:
+        if urls.redis_url is not None:
+            async with _redis_bus(settings, urls.redis_url.reveal()) as bus:
+                await bus.check()
 
 
 async def _prepare_schema(database_url: str, *, ours: bool) -> None:

@@ -15,6 +15,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "worker": LazyCommand("billing_app.cli.serve:worker", "Process stored events without taking any in."),
     "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Bring the database's schema up to date."),
     "tenants": LazyCommand("billing_app.cli.tenants:tenants", "Show and make links between customers and tenants."),
+    "doctor": LazyCommand(
+        "billing_app.cli.doctor:doctor", "Look at everything that billing needs, and say what to do."
+    ),
     "events": LazyCommand("billing_app.cli.events:events", "Find, explain, replay, end and prune stored events."),
     "token": LazyCommand("billing_app.cli.token:token", "Print a token for the API and the stream of one tenant."),
     "demo": LazyCommand("billing_app.cli.demo:demo", "Play believable Stripe traffic through a local server."),
