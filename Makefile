@@ -23,6 +23,10 @@ serve: setup ## run the HTTP server (ARGS="--port 8080")
 worker: setup ## run a dispatch worker
 	@$(BIN)/billing worker $(ARGS)
 
+.PHONY: stripe-replay
+stripe-replay: setup ## process stored events once more (ARGS="--tenant acme --dry-run")
+	@$(BIN)/billing events replay $(ARGS)
+
 .PHONY: dev-up
 dev-up: setup ## start the local Postgres and Valkey
 	@$(BIN)/billing embedded start $(ARGS)

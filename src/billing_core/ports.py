@@ -257,8 +257,8 @@ class AuditLog(Protocol):
         """Note what it came to."""
         ...
 
-    async def latest(self, *, limit: int) -> Sequence[Audit]:
-        """Entries, latest first."""
+    async def latest(self, *, limit: int, action: str | None = None) -> Sequence[Audit]:
+        """Entries, latest first; of one action only where it is named."""
         ...
 
 

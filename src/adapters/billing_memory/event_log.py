@@ -64,9 +64,9 @@ class MemoryEventLog:
             finished = attrs.evolve(audit, finished_at=self._clock.now(), result=dict(result))
             self._database.audits[audit_id - 1] = finished
 
-    async def latest(self, *, limit: int) -> Sequence[Audit]:
+    async def latest(self, *, limit: int, action: str | None = None) -> Sequence[Audit]:
         """Entries, latest first."""
-        return self._database.audits[::-1][:limit]
+        return [each for each in reversed(self._database.audits) if action in (None, each.action)][:limit]
 
     def _meant(self, wanted: EventFilter) -> Sequence[Dispatch]:
         return [row for row in self._database.tables.dispatch.values() if _is_meant(row, wanted)]

@@ -61,11 +61,11 @@ class PostgresEventLog:
         """Note what it came to."""
         await self._fetch("finish_audit", audit_id, _json(result))
 
-    async def latest(self, *, limit: int) -> Sequence[Audit]:
+    async def latest(self, *, limit: int, action: str | None = None) -> Sequence[Audit]:
         """Entries, latest first."""
         return [
             Audit(**{**row, "filter": json.loads(row["filter"]), "result": row["result"] and json.loads(row["result"])})
-            for row in await self._fetch("list_audits", limit)
+            for row in await self._fetch("list_audits", limit, action)
         ]
 
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:

@@ -274,6 +274,7 @@ class EventLogContract:
         last, first = await log.latest(limit=5)
         assert (last.audit_id, last.action, last.actor[:3], last.result) == (done, "ignore", "bob", {"ignored": 3})
         assert last.finished_at is not None
+        assert [each.audit_id for each in await log.latest(limit=5, action="replay")] == [cut]
         assert (first.audit_id, first.actor, first.filter) == (cut, "ann", {"type": ["invoice.*"]})
         assert (first.finished_at, first.result) == (None, None)
 

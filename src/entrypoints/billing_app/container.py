@@ -1,6 +1,7 @@
 """The composition root: the only module that names adapters, and the only place where objects are put together."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -16,22 +17,24 @@ from billing_app.embedded import resolve_servers
 from billing_app.http.auth import JwtAuthenticator
 from billing_app.http.services import Probe, Services
 from billing_app.settings import PlanPrices, Settings
-from billing_app.worker import Worker
+from billing_app.worker import Worker, publishing
 from billing_core.auditing import Auditor, AuditReport
 from billing_core.checking import Checker, CheckReport
 from billing_core.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
-from billing_core.errors import ConfigurationError
+from billing_core.errors import ConfigurationError, EventBusUnavailableError
 from billing_core.intake import Intake
 from billing_core.mending import Mender, MendingPolicy, MendingReport
 from billing_core.model import AccessPolicy, Doubt, Plan, PlanCatalog, PriceId, TenantId
 from billing_core.ports import Clock, EventBus, PaymentGateway
 from billing_core.publishing import Publisher, PublishPolicy
+from billing_core.replaying import Replayer
 from billing_core.resolving import EventResolver
 from billing_core.service import BillingService
 from billing_core.watching import Watcher
 from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
 from billing_postgres.event_log import PostgresEventLog
+from billing_postgres.historian import PostgresHistorian
 from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.migrate import inspect, migrate, pending
 from billing_postgres.pool import Database
@@ -199,11 +202,14 @@ class Fetching:
 class Container(containers.DeclarativeContainer):
     """One process's objects. What has to be opened comes in ready; the rest is made here, without waiting."""
 
+    tells = providers.Dependency(instance_of=bool, default=True)
+    """Whether tenants get messages of what changes."""
     settings = providers.Dependency(instance_of=Settings)
     store = providers.Dependency(instance_of=PostgresEventStore)
     repository = providers.Dependency(instance_of=PostgresRepository)
     outbox = providers.Dependency(instance_of=PostgresOutbox)
     invariants = providers.Dependency(instance_of=PostgresInvariantLog)
+    event_log = providers.Dependency(instance_of=PostgresEventLog)
     bus: providers.Dependency[EventBus] = providers.Dependency()
     """A RedisEventBus, or a NullEventBus where the stream is switched off."""
     probes = providers.Dependency(instance_of=dict)
@@ -220,6 +226,7 @@ class Container(containers.DeclarativeContainer):
         catalog=providers.Singleton(_catalog, settings.provided.stripe_product_price_map),
         policy=policy,
         clock=clock,
+        tells=tells,
     )
     publisher = providers.Singleton(
         Publisher,
@@ -230,17 +237,21 @@ class Container(containers.DeclarativeContainer):
         observe=metrics.provided.published,
     )
     mender = providers.Singleton(_mender, fetching, service, repository, publisher, metrics)
+    dispatch_policy = providers.Singleton(_dispatch_policy, settings)
     dispatcher = providers.Singleton(
         Dispatcher,
         store=store,
         translator=translator,
         service=service,
         scope=providers.Singleton(_scope, settings),
-        policy=providers.Singleton(_dispatch_policy, settings),
+        policy=dispatch_policy,
         publish=publisher.provided.offer,
         observe=providers.Singleton(_observe_processing, metrics),
         resolver=providers.Singleton(_resolver, fetching, store),
         mend=providers.Singleton(_mend, mender),
+    )
+    replayer = providers.Singleton(
+        Replayer, log=event_log, maintenance=store, audits=event_log, dispatcher=dispatcher, policy=dispatch_policy
     )
     auditor = providers.Singleton(_auditor, repository, metrics)
     checker = providers.Singleton(_checker, invariants, metrics)
@@ -283,11 +294,19 @@ def configure_logging(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_container(settings: Settings, *, application_name: str) -> AsyncIterator[Container]:
+async def open_container(
+    settings: Settings, *, application_name: str, tells: bool = True, needs_bus: bool = True
+) -> AsyncIterator[Container]:
     """Open what a process needs, in order, and close it in reverse.
 
     Local servers are started for URLs that are not set, and their schema is brought up to date; that of a database of
     the operator's has to be. Raises ConfigurationError and OperatorError, saying what to do.
+
+    Args:
+        settings: what is configured.
+        application_name: what the database calls the process.
+        tells: whether tenants get messages of what changes.
+        needs_bus: whether a bus that is away is an error; messages wait in the outbox for it otherwise.
     """
     async with AsyncExitStack() as stack:
         urls = await stack.enter_async_context(resolve_servers(settings))
@@ -314,12 +333,15 @@ async def open_container(settings: Settings, *, application_name: str) -> AsyncI
         bus: RedisEventBus | NullEventBus = NullEventBus()
         if settings.enable_stream and urls.redis_url is not None:
             bus = await stack.enter_async_context(_redis_bus(settings, urls.redis_url.reveal()))
-            await bus.check()
+            with contextlib.suppress(*() if needs_bus else (EventBusUnavailableError,)):
+                await bus.check()
             probes["bus"] = bus.ping
         metrics = Metrics()
         metrics.watch_pool(in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.db_pool_size)
         container = Container(
             settings=settings,
+            tells=tells,
+            event_log=PostgresEventLog(database, readers),
             store=await stack.enter_async_context(store),
             repository=repository,
             outbox=PostgresOutbox(database, writers),
@@ -389,6 +411,43 @@ async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService
             clock=SystemClock(),
         )
         yield service, repository
+
+
+@asynccontextmanager
+async def open_replayer(settings: Settings, *, tells: bool, publishes: bool) -> AsyncIterator[Replayer]:
+    """What replays stored events, beside whatever else runs.
+
+    Args:
+        settings: what is configured.
+        tells: whether tenants get messages of what changes.
+        publishes: whether messages are sent to the bus from here; those that are left in the outbox at the end are
+            sent by any server or worker.
+    """
+    if settings.livemode is None:
+        raise ConfigurationError(
+            "STRIPE_SECRET_KEY is not set, and it tells whether events of live or of test mode are ours: "
+            "replay with the settings that the workers have"
+        )
+    patient = attrs.evolve(settings, db_statement_timeout=_PATIENCE_OF_OPERATORS)
+    async with open_container(patient, application_name="billing-replay", tells=tells, needs_bus=False) as container:
+        if not publishes:
+            yield container.replayer()
+            return
+        async with publishing(container.publisher(), patience=settings.shutdown_timeout):
+            yield container.replayer()
+
+
+@asynccontextmanager
+async def open_historian(settings: Settings) -> AsyncIterator[tuple[PostgresHistorian, AccessPolicy]]:
+    """What tells how tenants came to be in their state, and judges it."""
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
+        await _prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        database = Database(
+            url=urls.database_url.reveal(), application_name="billing-cli", statement_timeout=_PATIENCE_OF_OPERATORS
+        )
+        pool = await _open_pool(stack, database, 1)
+        yield PostgresHistorian(database, pool), AccessPolicy(past_due_grace=settings.past_due_grace)
 
 
 @attrs.frozen(kw_only=True)

@@ -62,6 +62,17 @@ class Worker:
             failure.cancel()
 
 
+@asynccontextmanager
+async def publishing(publisher: Publisher, *, patience: timedelta) -> AsyncIterator[None]:
+    """Publish what is committed inside the block. What cannot be sent by its end stays in the outbox."""
+    task = asyncio.create_task(publisher.run(), name="publisher")
+    try:
+        yield
+    finally:
+        publisher.stop()
+        await _finish(task, patience)
+
+
 def _first_failure(*tasks: "asyncio.Task[None]") -> "asyncio.Future[None]":
     failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -56,8 +56,9 @@ WHERE event_id = $1
 ORDER BY tenant_id, sequence;
 
 -- name: list_audits
--- Args: $1 limit. Latest first.
+-- Args: $1 limit, $2 action (null: all). Latest first.
 SELECT audit_id, action, actor, reason, filter, started_at, finished_at, result
 FROM billing_audits
+WHERE $2::text IS NULL OR action = $2
 ORDER BY audit_id DESC
 LIMIT $1;

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "billing_app.cli.doctor:doctor", "Look at everything that billing needs, and say what to do."
     ),
     "events": LazyCommand("billing_app.cli.events:events", "Find, explain, replay, end and prune stored events."),
+    "explain": LazyCommand("billing_app.cli.explain:explain", "Tell why a tenant is in the state it is in."),
     "token": LazyCommand("billing_app.cli.token:token", "Print a token for the API and the stream of one tenant."),
     "demo": LazyCommand("billing_app.cli.demo:demo", "Play believable Stripe traffic through a local server."),
     "embedded": LazyCommand(

@@ -11,6 +11,8 @@ from billing_app.cli.lazy import LazyCommand, LazyGroup
 _COMMANDS: Mapping[str, LazyCommand] = {
     "list": LazyCommand("billing_app.cli.events.listing:list_", "List stored events, latest first."),
     "show": LazyCommand("billing_app.cli.events.showing:show", "Show everything that is known of an event."),
+    "replay": LazyCommand("billing_app.cli.events.replaying:replay", "Process stored events once more."),
+    "replays": LazyCommand("billing_app.cli.events.replays:replays", "List what was replayed, by whom and why."),
     "ignore": LazyCommand("billing_app.cli.events.ignoring:ignore", "End events that will never be applied."),
     "prune": LazyCommand("billing_app.cli.events.pruning:prune", "Let go the bodies of old events."),
 }

@@ -38,7 +38,8 @@ def parse_moment(text: str, now: datetime) -> datetime | None:
         return None
 
 
-def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
+def moment_option(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
+    """Callback of an option that takes a moment."""
     moment = None if text is None else parse_moment(text, datetime.now(UTC))
     if text is not None and moment is None:
         raise click.BadParameter(f"{text!r} is neither a span before now (30m, 2h, 3d) nor a date (2026-03-01T12:00)")
@@ -62,8 +63,8 @@ def event_filter(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--customer", metavar="CUS", help="Events of this customer, also those that wait for its tenant.")
     @click.option("--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="May be repeated.")
     @click.option("--reason", "reasons", multiple=True, help="Why it is ignored, parked, dead or retried; as above.")
-    @click.option("--since", callback=_moment, help="Received since then: 30m, 2h, 3d or 2026-03-01T12:00 (UTC).")
-    @click.option("--until", callback=_moment, help="Received before then.")
+    @click.option("--since", callback=moment_option, help="Received since then: 30m, 2h, 3d or 2026-03-01T12:00 (UTC).")
+    @click.option("--until", callback=moment_option, help="Received before then.")
     @functools.wraps(command)
     def with_filter(
         *,

@@ -1,0 +1,70 @@
+"""`billing events replays`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from billing_app.cli.events.filters import NOTHING_MATCHED
+from billing_app.cli.events.rendering import instant
+from billing_app.cli.terminal import moment, plain
+from billing_app.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from billing_core.inspection import Audit
+
+_BESIDE_COUNTS = ("matched", "interrupted")
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Show at most this many.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def replays(limit: int, as_json: bool) -> None:
+    """List what was replayed, latest first: who, what, why, and with which result.
+
+    A replay without a result is still running, or its process was killed.
+    """
+    found = asyncio.run(_find(Settings.load(), limit))
+    if as_json:
+        click.echo(json.dumps({"replays": [_to_json(audit) for audit in found]}))
+    for audit in [] if as_json else found:
+        why = f", because: {plain(audit.reason)}" if audit.reason else ""
+        click.echo(f"{moment(audit.started_at)}  {plain(audit.actor)}{why}")
+        click.echo(f"  {plain(json.dumps(audit.filter, ensure_ascii=False))}")
+        click.echo(f"  {_result(audit)}")
+    if not found:
+        click.echo("Nothing was ever replayed.", err=True)
+        raise click.exceptions.Exit(NOTHING_MATCHED)
+
+
+async def _find(settings: Settings, limit: int) -> Sequence[Audit]:
+    from billing_app.container import open_operations
+    from billing_core.replaying import ACTION
+
+    async with open_operations(settings) as operations:
+        return await operations.log.latest(limit=limit, action=ACTION)
+
+
+def _to_json(audit: Audit) -> dict[str, object]:
+    return {
+        "id": audit.audit_id,
+        "by": audit.actor,
+        "why": audit.reason,
+        "filter": audit.filter,
+        "started_at": instant(audit.started_at),
+        "finished_at": instant(audit.finished_at),
+        "result": audit.result,
+    }
+
+
+def _result(audit: Audit) -> str:
+    if audit.result is None:
+        return "unfinished: still running, or its process was killed"
+    counts = [f"{count} {name}" for name, count in audit.result.items() if count and name not in _BESIDE_COUNTS]
+    stopped = ", stopped early" if audit.result.get("interrupted") else ""
+    return f"{audit.result.get('matched')} matched: {', '.join(counts) or 'none done'}{stopped}"

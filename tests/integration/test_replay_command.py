@@ -1,0 +1,336 @@
+"""`billing events replay` and `billing explain`, as an operator runs them beside everything else that runs."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import attrs
+import pytest
+
+from billing_app.container import Container, open_container
+from billing_app.free_port import free_port
+from billing_app.settings import Settings
+from billing_core.events import EventKey, ProviderEvent
+from billing_core.inspection import EventFilter
+from billing_core.model import EventId, TenantId
+from billing_core.replaying import ReplayRequest
+from billing_stripe.testing import builders, encode, event, facts
+
+VERSION = "2026-10-28.endive"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HOSTILE = "\x1b[31macme\r\n[bold]"
+
+pytestmark = [pytest.mark.postgres, pytest.mark.redis]
+
+
+@attrs.frozen(kw_only=True)
+class Ran:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+
+@attrs.frozen(kw_only=True)
+class Deployment:
+    """Settings, and a database to look into."""
+
+    environment: Mapping[str, str]
+    connection: "asyncpg.Connection[asyncpg.Record]"
+
+    async def start(self, *arguments: str, **changed: str) -> asyncio.subprocess.Process:
+        """Start a command."""
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "billing_app", *arguments),
+            env={**self.environment, **changed},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+        )
+
+    async def billing(self, *arguments: str, **changed: str) -> Ran:
+        """Run a command to its end."""
+        process = await self.start(*arguments, **changed)
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return Ran(status=process.returncode, out=out.decode(), err=err.decode())
+
+    async def replay(self, *arguments: str, **changed: str) -> Ran:
+        """Replay events of the tenant."""
+        return await self.billing("events", "replay", "--tenant", "acme", *arguments, **changed)
+
+    @asynccontextmanager
+    async def container(self, **changed: Any) -> AsyncIterator[Container]:
+        """Its parts, in this process."""
+        settings = attrs.evolve(Settings.load(self.environment), **changed)
+        async with open_container(settings, application_name="test") as container:
+            yield container
+
+    async def live_through(self, events: Sequence[ProviderEvent]) -> None:
+        """Take events in and process them."""
+        async with self.container() as container:
+            for one in events:
+                await container.store().record(one)
+            while claims := await container.store().claim(limit=100, lease=timedelta(minutes=1)):
+                await container.dispatcher().process(claims)
+
+    async def rows(self, *tables: str) -> Mapping[str, str]:
+        """A digest of all rows of each of our tables, or of these."""
+        found = await self.connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migrations'"
+        )
+        names = tables or [row["tablename"] for row in found]
+        digest = "SELECT coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {} AS t"
+        return {name: await self.connection.fetchval(digest.format(name)) for name in names}
+
+    async def damage(self) -> None:
+        """Do to the tenant's subscription what an operator might by hand."""
+        await self.connection.execute("UPDATE tenant_subscriptions SET status = 'canceled', ended = true")
+
+    async def numbers(self) -> Sequence[int]:
+        """The numbers of all messages of the tenant."""
+        rows = await self.connection.fetch("SELECT sequence FROM billing_events ORDER BY sequence")
+        return [row["sequence"] for row in rows]
+
+
+@pytest.fixture
+async def deployment(database_url: str, redis_url: str) -> AsyncIterator[Deployment]:
+    """A deployment whose workers poll quickly and whose leases are short."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BILLING_", "STRIPE_"))}
+    environment = inherited | {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "STRIPE_SECRET_KEY": "sk_test_integration",
+        "STRIPE_PRODUCT_PRICE_MAP": "pro=price_pro",
+        "STRIPE_FETCH": "false",
+        "BILLING_DISPATCH_POLL_SECONDS": "0.2",
+        "BILLING_DISPATCH_LEASE_SECONDS": "1",
+        "BILLING_PORT": str(free_port()),
+    }
+    connection = await asyncpg.connect(database_url)
+    try:
+        yield Deployment(environment=environment, connection=connection)
+    finally:
+        await connection.close()
+
+
+def step(number: int, *, seats: int | None = None, status: str = "active", tenant: str = "acme") -> ProviderEvent:
+    """The n-th event of one subscription."""
+    price = facts.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
+    item = facts.Item(
+        item_id="si_1", price=price, period=facts.Span(START, START + timedelta(days=31)), quantity=seats or number
+    )
+    subscription = facts.Subscription(
+        subscription_id="sub_1",
+        customer_id="cus_1",
+        status=status,
+        created_at=START,
+        items=(item,),
+        metadata={"tenant_id": tenant},
+    )
+    created = START + timedelta(minutes=number)
+    shown = builders.subscription(subscription, VERSION)
+    event_type, event_id = "customer.subscription.updated", f"evt_{number}"
+    return ProviderEvent(
+        key=EventKey(event_id=EventId(event_id), livemode=False),
+        type=event_type,
+        api_version=VERSION,
+        created_at=created,
+        received_at=created,
+        body=encode(event(event_type, shown, created=created, api_version=VERSION, event_id=event_id)),
+    )
+
+
+async def until(connection: "asyncpg.Connection[asyncpg.Record]", query: str) -> None:
+    """Wait for the database to answer yes."""
+    async with asyncio.timeout(30):
+        while not await connection.fetchval(query):  # noqa: ASYNC110 - another process brings it about
+            await asyncio.sleep(0.02)
+
+
+LIFE = [step(1, status="trialing"), step(2), step(3), step(4, seats=3), step(5, status="past_due")]
+
+
+async def test_replaying_what_was_applied_changes_nothing(deployment: Deployment) -> None:
+    """Not a row of state, no message, no number; it is counted, and who did it is on record."""
+    await deployment.live_through(LIFE)
+    state = ("tenant_subscriptions", "subscription_items", "billing_customers", "billing_tenants", "billing_events")
+    before = await deployment.rows(*state)
+    ran = await deployment.replay("--yes", "--json", "--by", "ann", "--why", "ticket 7")
+    assert (ran.status, ran.json["matched"], ran.json["confirmed"] + ran.json["stale"]) == (0, 5, 5)
+    assert ran.json["messages"] == 0
+    assert await deployment.rows(*state) == before
+    listed = await deployment.billing("events", "replays", "--json")
+    (noted,) = listed.json["replays"]
+    assert (noted["by"], noted["why"], noted["filter"]["tenant"]) == ("ann", "ticket 7", "acme")
+    assert noted["result"]["matched"] == 5
+    assert noted["finished_at"] is not None
+    assert "ann, because: ticket 7" in (await deployment.billing("events", "replays")).out
+
+
+async def test_a_damaged_row_is_shown_by_a_dry_run_and_put_right_by_a_replay(deployment: Deployment) -> None:
+    """The dry run leaves every table as it was; the replay tells the tenant once, through the bus."""
+    await deployment.live_through(LIFE)
+    whole = await deployment.rows("subscription_items")
+    told = await deployment.numbers()
+    await deployment.damage()
+    before = await deployment.rows()
+    ran = await deployment.replay("--dry-run", "--json")
+    (difference,) = ran.json["differences"]
+    assert (ran.status, difference["object_id"]) == (0, "sub_1")
+    assert difference["fields"]["status"] == {"before": "canceled", "after": "past_due"}
+    assert [message["sequence"] for message in ran.json["would_tell"]] == [len(told) + 1]
+    shown = await deployment.replay("--dry-run")
+    assert 'status: "canceled" → "past_due"' in shown.out
+    assert "Nothing of this has happened:" in shown.out
+    assert await deployment.rows() == before
+
+    ran = await deployment.replay("--yes")
+    assert (ran.status, await deployment.numbers()) == (0, [*told, len(told) + 1])
+    assert "1 messages to tenants" in " ".join(ran.out.split())
+    assert await deployment.connection.fetchval("SELECT status FROM tenant_subscriptions") == "past_due"
+    assert await deployment.rows("subscription_items") == whole
+    assert await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox") == 0
+    async with deployment.container() as container:
+        sent = await container.bus().read(TenantId("acme"), after=0, limit=100)
+    assert sent[-1].sequence == len(told) + 1
+
+
+async def test_nobody_is_told_where_that_is_asked_for(deployment: Deployment) -> None:
+    """State is right and no number was used."""
+    await deployment.live_through(LIFE)
+    told = await deployment.numbers()
+    await deployment.damage()
+    ran = await deployment.replay("--yes", "--no-publish", "--json")
+    assert (ran.status, ran.json["changed"], ran.json["messages"]) == (0, 1, 0)
+    assert await deployment.numbers() == told
+    assert await deployment.connection.fetchval("SELECT sequence FROM billing_tenants") == len(told)
+    assert await deployment.connection.fetchval("SELECT status FROM tenant_subscriptions") == "past_due"
+
+
+async def test_without_a_bus_messages_wait_in_the_outbox(deployment: Deployment) -> None:
+    """The replay succeeds all the same."""
+    await deployment.live_through(LIFE)
+    await deployment.damage()
+    waiting = await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox")
+    ran = await deployment.replay("--yes", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert ran.status == 0, ran.err
+    assert await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox") == waiting + 1
+
+
+async def test_the_ways_out(deployment: Deployment) -> None:
+    """Each with its exit status and a sentence that says what to do."""
+    await deployment.live_through(LIFE)
+    nothing = await deployment.billing("events", "replay", "--tenant", "nobody")
+    assert (nothing.status, nothing.err.strip()) == (3, "No stored event matches.")
+    unasked = await deployment.replay()
+    assert unasked.status == 2
+    assert "Replay 5 events? Nobody can be asked here: repeat the command with --yes." in unasked.err
+    everything = await deployment.billing("events", "replay")
+    assert everything.status == 2
+    unknown_mode = await deployment.replay("--yes", STRIPE_SECRET_KEY="")
+    assert unknown_mode.status == 2
+    assert "STRIPE_SECRET_KEY is not set" in unknown_mode.err
+    await deployment.connection.execute("DELETE FROM stripe_event_bodies WHERE event = 1")
+    pruned = await deployment.replay("--yes", "--json")
+    assert (pruned.status, pruned.json["pruned"]) == (1, 1)
+
+
+async def test_replays_and_workers_at_once_share_the_work(deployment: Deployment) -> None:
+    """Nothing is applied twice, no number is missing, and the state is what the events say."""
+    events = [step(number) for number in range(1, 61)]
+    await deployment.live_through(events[:30])
+    await deployment.damage()
+    request = ReplayRequest(wanted=EventFilter(), actor="test")
+
+    async def replay() -> None:
+        async with deployment.container(dispatch_batch=7) as container:
+            replayer = container.replayer()
+            for _ in range(3):
+                numbers = await replayer.find(request.wanted)
+                await replayer.replay(request, numbers, observe=lambda _: None)
+
+    async with deployment.container() as container:
+        working = asyncio.create_task(container.dispatcher().run(concurrency=2))
+        replaying = asyncio.gather(replay(), replay())
+        for one in events[30:]:
+            await container.store().record(one)
+        await replaying
+        await until(deployment.connection, "SELECT count(*) = 0 FROM stripe_event_dispatch WHERE status <> 'applied'")
+        container.dispatcher().stop()
+        await working
+    numbers = await deployment.numbers()
+    assert numbers == list(range(1, len(numbers) + 1))
+    found = await deployment.connection.fetchrow("SELECT status, event_ids, ended FROM tenant_subscriptions")
+    assert found is not None
+    assert tuple(found) == ("active", ["evt_60"], False)
+
+
+async def test_a_killed_replay_loses_nothing(deployment: Deployment) -> None:
+    """What it had in hand is due once its lease is over, any worker ends it, and the audit shows no end."""
+    events = [step(number) for number in range(1, 41)]
+    await deployment.live_through(events)
+    # The tenant's row is locked, so that the replay is killed in the middle of a batch it has claimed.
+    transaction = deployment.connection.transaction()
+    await transaction.start()
+    await deployment.connection.execute("SELECT FROM billing_tenants FOR UPDATE")
+    process = await deployment.start("events", "replay", "--tenant", "acme", "--yes")
+    looking = await asyncpg.connect(deployment.environment["DATABASE_URL"])
+    await until(looking, "SELECT count(*) = 40 FROM stripe_event_dispatch WHERE status = 'leased'")
+    process.send_signal(signal.SIGKILL)
+    await process.communicate()
+    await transaction.rollback()
+    told = await deployment.numbers()
+    async with deployment.container() as container:
+        working = asyncio.create_task(container.dispatcher().run())
+        await until(looking, "SELECT count(*) = 0 FROM stripe_event_dispatch WHERE status <> 'applied'")
+        container.dispatcher().stop()
+        await working
+    await looking.close()
+    assert await deployment.numbers() == told
+    (noted,) = (await deployment.billing("events", "replays", "--json")).json["replays"]
+    assert (noted["finished_at"], noted["result"]) == (None, None)
+    assert "unfinished" in (await deployment.billing("events", "replays")).out
+
+
+async def test_a_tenants_state_is_explained(deployment: Deployment) -> None:
+    """The verdict, and one timeline of what came, what was decided and what changed."""
+    await deployment.live_through([*LIFE, step(6, tenant="globex")])
+    async with deployment.container() as container:
+        await container.store().record(LIFE[0])
+    ran = await deployment.billing("explain", "acme")
+    assert ran.status == 0, ran.err
+    assert "acme: access read_only, because: past_due_grace_over" in ran.out
+    for expected in (
+        "applied: changed the state",
+        "seat_count 3 → 5",
+        "status active → past_due",
+        "access from then on",
+    ):
+        assert expected in ran.out
+    assert "dead: tenant_conflict" in ran.out
+    found = (await deployment.billing("explain", "acme", "--json", "--limit", "2")).json
+    assert (found["access"]["state"], found["earlier_events"]) == ("read_only", True)
+    assert [entry["event_id"] for entry in found["timeline"]] == ["evt_5", "evt_6"]
+    assert found["timeline"][0]["messages"][0]["changes"]["status"] == {"before": "active", "after": "past_due"}
+
+
+async def test_an_unknown_tenant_is_said_to_be_unknown(deployment: Deployment) -> None:
+    """With an exit status of its own; what was typed does nothing to the terminal."""
+    ran = await deployment.billing("explain", HOSTILE)
+    assert (ran.status, "\x1b" in ran.err, "Nothing is known" in ran.err) == (3, False, True)
