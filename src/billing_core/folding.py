@@ -468,8 +468,7 @@ class Ledger:
         sightings = [
             self._evidence(member, seen) or Sighting(event_id=member, after=known) for member in group.event_ids
         ]
-        decision = decide(sightings)
-        return _Standing(decision.snapshot, attrs.evolve(group, ambiguous=decision.ambiguous))
+        return _decided(group, sightings)
 
     def _count_in_again(
         self, known: S, provenance: Provenance, latest: "_Standing[S]", event_id: EventId
@@ -482,11 +481,12 @@ class Ledger:
         group = attrs.evolve(provenance, observed_at=latest.provenance.observed_at)
         if needs_no_evidence(known, provenance, latest.snapshot):
             return _Standing(known, group)
-        decision = decide([self._sighting(member, event_id, known, latest.snapshot) for member in group.event_ids])
-        unsure = decision.ambiguous or is_incomplete(decision.snapshot)
+        members = [self._sighting(member, event_id, known, latest.snapshot) for member in group.event_ids]
+        standing = _decided(group, members)
+        unsure = standing.provenance.ambiguous or is_incomplete(standing.snapshot)
         if unsure and not (provenance.ambiguous or is_incomplete(known)):
             return _Standing(known, provenance)
-        return _Standing(decision.snapshot, attrs.evolve(group, ambiguous=decision.ambiguous))
+        return standing
 
     def _sighting(self, member: EventId, event_id: EventId, known: S, seen: S) -> Sighting[S]:
         """What a member of a tie group says; what is held, where its body is not kept or it shows no object."""
@@ -658,6 +658,18 @@ def _with_event(provenance: Provenance, event_id: EventId) -> Provenance:
     if event_id in provenance.event_ids:
         return provenance
     return attrs.evolve(provenance, event_ids=tuple(sorted((*provenance.event_ids, event_id))))
+
+
+def _decided(group: Provenance, members: Sequence[Sighting[S]]) -> "_Standing[S]":
+    """How an object stands that rests on a group of events.
+
+    Only those of the highest stage of life count: beside them others are there if the row was damaged when they came.
+    """
+    stage = max(member.after.precedence for member in members)
+    leading = [member for member in members if member.after.precedence == stage]
+    decision = decide(leading)
+    event_ids = tuple(member.event_id for member in leading)
+    return _Standing(decision.snapshot, attrs.evolve(group, event_ids=event_ids, ambiguous=decision.ambiguous))
 
 
 def _strongest(effects: Iterable[Effect]) -> Effect:

@@ -242,9 +242,11 @@ class BillingService:
             else:
                 work.append(Work(claim=claim, translation=translation.showing(snapshots)))
         work.sort(key=lambda one: (one.claim.event.created_at, one.claim.dispatch_id))
-        # Of what was applied before, the last word first: should a row be wrong, one message puts it right.
-        again = [one for one in reversed(work) if one.claim.applied]
-        return _Batch(work=[*again, *(one for one in work if not one.claim.applied)], settled=settled)
+        # Of what was applied before, the last word first: should a row be wrong, one message puts it right. Events that
+        # name no customer follow in their order: each may need the object that an earlier one shows.
+        again = [one for one in reversed(work) if one.claim.applied and one.translation.customer_id is not None]
+        last_words = {one.claim.dispatch_id for one in again}
+        return _Batch(work=[*again, *(one for one in work if one.claim.dispatch_id not in last_words)], settled=settled)
 
     def _in_our_terms(self, snapshot: Snapshot) -> Snapshot:
         match snapshot:
