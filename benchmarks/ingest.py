@@ -57,9 +57,10 @@ class Traffic:
     def requests(self, path: str, count: int) -> list[bytes]:
         """That many requests to `path`, each with an event of its own."""
         now = datetime.now(UTC)
-        return [load.request(path, body, sign(body, WEBHOOK_SECRET, now)) for body in self._take(count)]
+        return [load.request(path, body, sign(body, WEBHOOK_SECRET, now)) for body in self.bodies(count)]
 
-    def _take(self, count: int) -> Iterator[bytes]:
+    def bodies(self, count: int) -> Iterator[bytes]:
+        """That many events of their own, as they are sent."""
         start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
         for number in itertools.islice(self._numbers, count):
             body = self._bodies[number % TENANTS]
