@@ -125,6 +125,12 @@ def rated_fact(seen: SubscriptionSnapshot) -> Fact:
     return Fact(Type.SUBSCRIPTION_UPDATED, f"{_name(seen)} has billed usage that is known now.")
 
 
+def usage_fact(seen: InvoiceSnapshot) -> Fact:
+    """What is said when the billed usage of an invoice was not what its lines say, and nothing else changed."""
+    name = f"Invoice {seen.number}" if seen.number else "an invoice"
+    return Fact(Type.INVOICE_UPDATED, f"The billed usage of {name} was put right.")
+
+
 def invoice_fact(before: InvoiceSnapshot | None, after: InvoiceSnapshot) -> Fact | None:
     """The most telling difference between two snapshots of an invoice; None when there is none."""
     if before == after:

@@ -23,6 +23,7 @@ from billing_core.facts import (
     rated_fact,
     record_fact,
     subscription_fact,
+    usage_fact,
 )
 from billing_core.model import (
     DELETED,
@@ -70,6 +71,7 @@ from billing_core.ports import Changes
 
 S = TypeVar("S", SubscriptionSnapshot, InvoiceSnapshot, CustomerSnapshot, RecordSnapshot)
 
+_NO_USAGE: Final[Mapping[InvoiceId, Sequence[UsageRecord]]] = MappingProxyType({})
 _NOBODY: Final[Mapping[str, TenantId]] = MappingProxyType({})
 
 
@@ -159,6 +161,7 @@ class Ledger:
         records: Iterable[TenantRecord] = (),
         owners: Mapping[str, TenantId] = _NOBODY,
         told: Collection[tuple[TenantId, EventId]] = (),
+        usage: Mapping[InvoiceId, Sequence[UsageRecord]] = _NO_USAGE,
         tells: bool = True,
     ) -> None:
         self._customers = dict(customers)
@@ -172,6 +175,8 @@ class Ledger:
         self._evidence = evidence
         self._policy = policy
         self._now = now
+        self._stored_usage: dict[InvoiceId, Sequence[UsageRecord]] = dict(usage)
+        """Of invoices that replayed events show: it is compared with what their lines say."""
         self._tells = tells
         self._changed_customers: set[CustomerId] = set()
         self._changed_subscriptions: set[SubscriptionId] = set()
@@ -403,7 +408,7 @@ class Ledger:
             tenant_id=tenant_id, snapshot=standing.snapshot.completed_by(before), provenance=standing.provenance
         )
         if after == known:
-            return _Folded(standing.effect)
+            return self._check_usage(after, work) or _Folded(standing.effect)
         self._invoices[seen.invoice_id] = after
         self._changed_invoices.add(seen.invoice_id)
         fact = invoice_fact(before, after.snapshot)
@@ -413,6 +418,17 @@ class Ledger:
         if usage != (self._billed_usage(known) if known else ()):
             self._usage[seen.invoice_id] = usage
         return _Folded(Effect.CHANGED, fact, invoice=after.snapshot, usage=usage)
+
+    def _check_usage(self, invoice: SubscriptionInvoice, work: Statement) -> _Folded | None:
+        """Put right the stored usage of an invoice that rests on a replayed event; None if nothing is wrong with it."""
+        seen = invoice.snapshot
+        if seen.invoice_id not in self._stored_usage or work.event_id not in invoice.provenance.event_ids:
+            return None
+        usage = self._billed_usage(invoice)
+        if set(usage) == set(self._stored_usage[seen.invoice_id]):
+            return None
+        self._stored_usage[seen.invoice_id] = self._usage[seen.invoice_id] = usage
+        return _Folded(Effect.CHANGED, usage_fact(seen), invoice=seen, usage=usage)
 
     def _fold_customer(self, seen: CustomerSnapshot, work: Statement) -> _Folded:
         known = self._customers[seen.customer_id]

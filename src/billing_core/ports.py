@@ -346,6 +346,10 @@ class BillingTransaction(Protocol):
         """The invoices with these ids and those of these subscriptions, whoever has them."""
         ...
 
+    async def usage(self, ids: Collection[InvoiceId]) -> Mapping[InvoiceId, Sequence[UsageRecord]]:
+        """The billed usage that is stored of each of these invoices, in no particular order; of some there is none."""
+        ...
+
     async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
         """The stored events with these keys whose bodies are still kept."""
         ...

@@ -288,6 +288,13 @@ class BillingService:
         )
         tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
         evidence = await self._gather_evidence(transaction, work, tracked)
+        replayed = {
+            seen.invoice_id
+            for one in work
+            if one.claim.applied
+            for seen in one.translation.snapshots
+            if isinstance(seen, InvoiceSnapshot)
+        }
         bare = {one.event_id for one in work if one.translation.notice is not None and not one.translation.snapshots}
         return Ledger(
             told=await transaction.told(bare) if bare else (),  # no snapshot of theirs says that they were counted in
@@ -298,6 +305,7 @@ class BillingService:
             subscriptions=subscriptions,
             invoices=invoices,
             evidence=evidence.sighting,
+            usage=await transaction.usage(replayed) if replayed else {},
             policy=self._policy,
             now=self._clock.now(),
             tells=self._tells,

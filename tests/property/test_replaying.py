@@ -138,6 +138,8 @@ def damage(database: MemoryDatabase, random: Random) -> int:
         if random.random() < 0.4:
             del tables.invoices[invoice_id]
             tables.usage.pop(invoice_id, None)
+        elif random.random() < 0.2:
+            tables.usage.pop(invoice_id, None)
         elif random.random() < 0.5:
             nonsense = attrs.evolve(invoice.snapshot, status=random.choice(["draft", "void", "?"]), total=-1)
             tables.invoices[invoice_id] = attrs.evolve(invoice, snapshot=nonsense)

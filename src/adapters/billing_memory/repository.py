@@ -257,6 +257,10 @@ class MemoryTransaction:
             if found.snapshot.invoice_id in ids or found.snapshot.subscription_id in subscriptions
         ]
 
+    async def usage(self, ids: Collection[InvoiceId]) -> Mapping[InvoiceId, Sequence[UsageRecord]]:
+        """The billed usage that is stored of each of these invoices."""
+        return {invoice_id: self._tables.usage.get(invoice_id, ()) for invoice_id in ids}
+
     async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
         """The stored ones of these events."""
         numbers = self._database.numbers

@@ -108,6 +108,13 @@ class PostgresTransaction:
         """The records with these object ids."""
         return [rows.record_from_row(row) for row in await self._fetch("find_records", list(ids))]
 
+    async def usage(self, ids: Collection[InvoiceId]) -> Mapping[InvoiceId, Sequence[UsageRecord]]:
+        """The billed usage that is stored of each of these invoices."""
+        found: dict[InvoiceId, list[UsageRecord]] = {invoice_id: [] for invoice_id in ids}
+        for row in await self._fetch("find_usage", list(found)):
+            found[row["invoice_id"]].append(rows.usage_from_row(row))
+        return found
+
     async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
         """The stored ones of these events whose bodies are still kept."""
         arguments = rows.columns([(key.event_id, key.livemode, key.account) for key in keys], 3)

@@ -268,6 +268,9 @@ class BillingRepositoryContract:
         changed = usage("in_1", "il_2", quantity=7)
         await save(repository, Changes(usage={INVOICE: [changed]}))
         assert await repository.usage(ACME, limit=10) == [kept, changed]
+        async with repository.transaction() as transaction:
+            stored = await transaction.usage({INVOICE, InvoiceId("in_9")})
+            assert {id_: list(found) for id_, found in stored.items()} == {INVOICE: [changed], "in_9": []}
         await save(repository, Changes(usage={INVOICE: []}))
         assert await repository.usage(ACME, limit=10) == [kept]
 

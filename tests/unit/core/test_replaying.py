@@ -87,10 +87,13 @@ class TestReplay:
         await loop.arrive(loop.says(subscription(items=(metered,))), loop.says(invoice(lines=(line(),)), at=1))
         usage = await loop.usage()
         assert usage
-        loop.database.tables.usage.clear()
-        loop.database.tables.invoices.pop(InvoiceId("in_1"))
-        assert (await replay(loop)).messages == 1
-        assert await loop.usage() == usage
+        for damaged in ({InvoiceId("in_1")}, set()):
+            loop.database.tables.usage.clear()
+            for invoice_id in damaged:
+                loop.database.tables.invoices.pop(invoice_id)
+            assert (await replay(loop)).messages == 1
+            assert await loop.usage() == usage
+            assert (await replay(loop)).messages == 0
 
     async def test_a_dead_event_gets_fresh_attempts_but_not_for_ever(self, loop: Loop) -> None:
         """Each replay forgives what went before; what still fails is dead again."""

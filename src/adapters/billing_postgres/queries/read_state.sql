@@ -31,6 +31,13 @@ SELECT invoice_id, tenant_id, subscription_id, customer_id, number, status, curr
 FROM subscription_invoices
 WHERE invoice_id = ANY ($1::text[]) OR subscription_id = ANY ($2::text[]);
 
+-- name: find_usage
+-- Args: $1 invoice ids.
+SELECT invoice_id, line_id, tenant_id, subscription_id, feature_key, quantity, amount, currency, period_start,
+       period_end
+FROM subscription_usage
+WHERE invoice_id = ANY ($1::text[]);
+
 -- name: find_stored_events
 -- Args: parallel arrays: $1 event id, $2 livemode, $3 account. Events whose body was pruned are left out.
 SELECT e.event_id, e.livemode, e.account, e.type, e.api_version, e.created_at, e.received_at, e.secret_slot, b.body
