@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -19,6 +20,7 @@ from billing_postgres.rows import message_from_row, storable
 
 _QUERIES: Final = MappingProxyType({**queries.load("read_events"), **queries.load("write_audits")})
 _ALL: Final = None
+_PAGE: Final = 10_000
 
 
 class PostgresEventLog:
@@ -35,8 +37,14 @@ class PostgresEventLog:
         ]
 
     async def select(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
-        """The numbers of the events that a filter means, in the order they happened."""
-        return [row["id"] for row in await self._fetch("select_events", *_conditions(wanted), limit)]
+        """The numbers of the events that a filter means, in the order they happened: eight bytes for each."""
+        numbers = array("q")
+        async with self._database.begun(self._pool, isolation="repeatable_read", readonly=True) as connection:
+            with translated("select_events"):
+                cursor = await connection.cursor(_QUERIES["select_events"], *_conditions(wanted), limit)
+                while page := await cursor.fetch(_PAGE):
+                    numbers.extend(row["id"] for row in page)
+        return numbers
 
     async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
         """The attempts at an event that failed."""
