@@ -1,5 +1,6 @@
 """A Valkey of one test's own, for tests that flush, kill or misconfigure it."""
 
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -41,6 +42,15 @@ class Valkey:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def freeze(self) -> None:
+        """Let it answer nothing until `thaw`; connections stay open."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     async def call(self, *command: str) -> Any:
         async with Redis.from_url(self.url, decode_responses=True) as client:

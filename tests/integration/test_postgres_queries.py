@@ -29,6 +29,7 @@ WRITERS = {
     "records": {"transaction.py", "store.py", "repository.py"},
     "write_audits": {"event_log.py"},
     "migrate": {"migrate.py"},
+    "session": {"pool.py"},
 }
 """Who may use a file of statements that write."""
 SQL = re.compile(

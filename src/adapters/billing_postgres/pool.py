@@ -3,12 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import asyncpg
 import attrs
 
+from billing_postgres import queries
 from billing_postgres.errors import UNAVAILABLE, translated
+
+_LIMIT_TRANSACTIONS: Final = queries.load("session")["limit_transactions"]
 
 Isolation = Literal["read_committed", "repeatable_read"]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -25,14 +28,18 @@ class Database:
     statement_timeout: timedelta = timedelta(seconds=5)
     lock_timeout: timedelta = timedelta(seconds=4)
     idle_in_transaction_timeout: timedelta = timedelta(seconds=10)
-    """Frees the row locks of a process that froze inside a transaction."""
+    """Frees the row locks of a process that froze between two statements of a transaction."""
+    transaction_timeout: timedelta = timedelta(seconds=30)
+    """Frees those of one that froze in the middle of a statement's messages, which no other limit covers."""
 
     async def connect(self, **server_settings: str) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection for one user who keeps it, with further settings of its session."""
         arguments = self._arguments()
         arguments["server_settings"] |= server_settings
         with translated("connect"):
-            return await asyncpg.connect(**arguments)
+            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(**arguments)
+            await self._limit_transactions(connection)
+            return connection
 
     async def open_pool(self, *, size: int, min_size: int = 0) -> "asyncpg.Pool[asyncpg.Record]":
         """A pool of at most `size` connections.
@@ -48,7 +55,11 @@ class Database:
         arguments["server_settings"]["plan_cache_mode"] = "force_custom_plan"
         with translated("connect"):
             pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
-                **arguments, min_size=min(min_size, size), max_size=size, reset=_leave_as_it_is
+                **arguments,
+                min_size=min(min_size, size),
+                max_size=size,
+                init=self._limit_transactions,
+                reset=_leave_as_it_is,
             )
             return pool
 
@@ -82,6 +93,11 @@ class Database:
                 raise
             with translated("commit"):
                 await transaction.commit()
+
+    async def _limit_transactions(self, connection: Connection) -> None:
+        """Servers before 17 do not know this limit, and would refuse a connection that asks for it."""
+        if connection.get_server_version() >= (17,):
+            await connection.fetchval(_LIMIT_TRANSACTIONS, _milliseconds(self.transaction_timeout))
 
     def _arguments(self) -> dict[str, Any]:
         return {

@@ -317,6 +317,7 @@ async def open_container(
             acquire_timeout=settings.db_acquire_timeout,
             statement_timeout=settings.db_statement_timeout,
             lock_timeout=settings.db_lock_timeout,
+            transaction_timeout=settings.db_transaction_timeout,
         )
         writers = await _open_pool(stack, database, settings.db_pool_size)
         readers = await _open_pool(stack, database, settings.db_pool_size)
@@ -468,7 +469,10 @@ async def open_operations(settings: Settings) -> AsyncIterator[Operations]:
         urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
         await _prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
         database = Database(
-            url=urls.database_url.reveal(), application_name="billing-cli", statement_timeout=_PATIENCE_OF_OPERATORS
+            url=urls.database_url.reveal(),
+            application_name="billing-cli",
+            statement_timeout=_PATIENCE_OF_OPERATORS,
+            transaction_timeout=_PATIENCE_OF_OPERATORS,
         )
         pool = await _open_pool(stack, database, 4)
         yield Operations(

@@ -492,6 +492,14 @@ class Settings:
     db_lock_timeout: timedelta = _seconds(
         _DATABASE, "BILLING_DB_LOCK_TIMEOUT_SECONDS", 4, "Longest wait for a row lock.", minimum=0.05, maximum=3600
     )
+    db_transaction_timeout: timedelta = _seconds(
+        _DATABASE,
+        "BILLING_DB_TRANSACTION_TIMEOUT_SECONDS",
+        30,
+        "Longest transaction (Postgres 17 and later): frees the rows that a frozen process holds.",
+        minimum=0.1,
+        maximum=3600,
+    )
     redis_timeout: timedelta = _seconds(
         _DATABASE,
         "BILLING_REDIS_TIMEOUT_SECONDS",
