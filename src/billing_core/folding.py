@@ -214,6 +214,9 @@ class Ledger:
             linked_here: this event is the one its customer's link was made from.
         """
         translation = work.translation
+        if translation.ignored is not None and work.claim.applied:
+            # It was applied when it said something: the provider forgets, and settings differ. That stays on record.
+            return Outcome(claim=work.claim, disposition=Disposition.APPLIED, effect=Effect.CONFIRMED)
         if translation.ignored == THIN:
             return Outcome(claim=work.claim, disposition=Disposition.PARKED, reason=THIN)
         if translation.ignored is not None:

@@ -63,8 +63,13 @@ class Dispatch:
         before = self.outcome
         if before is not None and outcome.disposition is Disposition.APPLIED and outcome.effect is not Effect.CHANGED:
             outcome = attrs.evolve(outcome, effect=before.effect or outcome.effect)
-        if before is not None and outcome.sequence is None:
-            outcome = attrs.evolve(outcome, sequence=before.sequence)
+        if before is not None:
+            outcome = attrs.evolve(
+                outcome,
+                sequence=before.sequence if outcome.sequence is None else outcome.sequence,
+                tenant_id=outcome.tenant_id or before.tenant_id,
+                customer_id=outcome.customer_id or before.customer_id,
+            )
         row = self
         if outcome.disposition is Disposition.DEAD:
             row = self.failed(at=at, reason=outcome.reason or "", error=outcome.error)

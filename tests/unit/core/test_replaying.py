@@ -5,13 +5,16 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.unit.core.conftest import ACME, ALICE, Loop, customer, invoice, item, line, subscription
+from tests.unit.core.conftest import ACME, ALICE, AT, Loop, customer, invoice, item, line, subscription
 
-from billing_core.events import Claim, Disposition, Notice, Outcome, ProviderEvent
+from billing_core.dispatch import Scope
+from billing_core.events import THIN, Claim, Disposition, Effect, Notice, Outcome, ProviderEvent, Translation
 from billing_core.inspection import EventFilter
 from billing_core.model import InvoiceId, Plan, PlanCatalog, PriceId, SubscriptionId
+from billing_core.ports import FetchedEvent
 from billing_core.replaying import Replayer, ReplayReport, ReplayRequest
 from billing_memory.event_log import MemoryEventLog
+from billing_memory.gateway import MemoryGateway
 
 ACTIVE, PAST_DUE, CANCELED = (subscription(status=status) for status in ("active", "past_due", "canceled"))
 SUB = SubscriptionId("sub_1")
@@ -127,6 +130,27 @@ class TestReplay:
         report = await replay(loop)
         assert (report.pruned, report.failed) == (1, True)
         assert loop.row(event).disposition is Disposition.APPLIED
+
+    async def test_what_cannot_be_read_any_more_stays_applied(self, loop: Loop) -> None:
+        """The provider has forgotten a thin event, cannot be asked, or the settings are of another mode."""
+        loop.gateway = MemoryGateway()
+        thin = loop.provider.event("evt_thin", Translation(ignored=THIN), at=AT)
+        shown = Translation(customer_id=ALICE, tenant_hint=ACME, snapshots=(ACTIVE,))
+        loop.gateway.events[thin.event_id] = FetchedEvent(snapshot_event_id=None, translation=shown)
+        await loop.arrive(thin)
+        before = tables(loop)
+        it = replayer(loop)
+        assert (await it.rehearse(await it.find(EventFilter()))).report.confirmed == 1
+        loop.gateway.events.clear()
+        assert (await replay(loop)).confirmed == 1
+        loop.gateway = None
+        assert (await replay(loop)).confirmed == 1
+        loop.scope = Scope(livemode=False)
+        assert (await replay(loop)).confirmed == 1
+        assert tables(loop) == before
+        outcome = loop.row(thin).outcome
+        assert outcome is not None
+        assert (outcome.effect, outcome.tenant_id) == (Effect.CHANGED, ACME)
 
     async def test_without_publishing_state_is_written_and_nobody_hears(self, loop: Loop) -> None:
         """No number is used: the next message has the next one."""

@@ -323,8 +323,8 @@ WITH settled AS (
         error = c.error,
         first_error = coalesce(d.first_error, c.error),
         parked_on = c.parked_on,
-        tenant_id = c.tenant_id,
-        customer_id = c.customer_id,
+        tenant_id = coalesce(c.tenant_id, d.tenant_id),
+        customer_id = coalesce(c.customer_id, d.customer_id),
         sequence = coalesce(c.sequence, d.sequence),
         finished_at = CASE WHEN c.status <> 'parked' THEN now() END
     FROM (
