@@ -308,6 +308,23 @@ async def test_a_killed_replay_loses_nothing(deployment: Deployment) -> None:
     assert "unfinished" in (await deployment.billing("events", "replays")).out
 
 
+async def test_an_interrupted_replay_ends_after_its_batch(deployment: Deployment) -> None:
+    """Its audit says how far it came; nothing is left claimed."""
+    await deployment.live_through([step(number) for number in range(1, 21)])
+    process = await deployment.start("events", "replay", "--tenant", "acme", "--rate", "5", "--yes", "--json")
+    await until(deployment.connection, "SELECT count(*) > 0 FROM stripe_event_dispatch WHERE attempt > 1")
+    process.send_signal(signal.SIGINT)
+    out, _ = await process.communicate()
+    report = json.loads(out)
+    assert (process.returncode, report["interrupted"]) == (1, True)
+    assert 0 < report["confirmed"] + report["stale"] < report["matched"] == 20
+    assert (
+        await deployment.connection.fetchval("SELECT count(*) FROM stripe_event_dispatch WHERE status = 'leased'") == 0
+    )
+    (noted,) = (await deployment.billing("events", "replays", "--json")).json["replays"]
+    assert noted["result"]["interrupted"]
+
+
 async def test_a_tenants_state_is_explained(deployment: Deployment) -> None:
     """The verdict, and one timeline of what came, what was decided and what changed."""
     await deployment.live_through([*LIFE, step(6, tenant="globex")])
