@@ -36,8 +36,12 @@ dev-down: setup ## stop the local Postgres and Valkey
 	@$(BIN)/billing embedded stop $(ARGS)
 
 .PHONY: test
-test: setup ## run every test (ARGS="-k webhook")
+test: setup ## run every test that needs no browser (ARGS="-k webhook")
 	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: e2e
+e2e: setup ## run the tests of the page in a real browser (ARGS="--screenshots docs/billing/images")
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 .PHONY: test-stripe
 test-stripe: setup ## run the tests that have stripe in their name or path

@@ -95,6 +95,13 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session
+def e2e(session: nox.Session) -> None:
+    """Run the tests of the page in a real browser; `-- --screenshots docs/billing/images` takes the pictures anew."""
+    install_locked(session)
+    session.run("pytest", "tests/e2e", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist and from it the wheel, then try the wheel alone and with its extras in an empty environment."""
     session.install("build")

@@ -2,16 +2,19 @@
 //
 // Whatever a customer or Stripe wrote reaches the page through textContent only.
 
-import { BillingStream, failure } from "./billing-stream.js";
-import { count, day, moment, money, words } from "./format.js";
+import { BillingStream } from "./billing-stream.js";
+import { showAccess, showInvoices, showSubscriptions, showUsage } from "./cards.js";
+import { $, say } from "./dom.js";
+import { Feed } from "./feed.js";
 
 const TOKEN = "billing-token";
-const MOST_IN_FEED = 200;
-const MOST_INVOICES = 12;
+const PAGE = 50;
 
-const $ = (id) => document.getElementById(id);
-let stream = null;
+const feed = new Feed();
 const state = { subscriptions: new Map(), invoices: new Map(), usage: new Map() };
+let stream = null;
+let base = ""; // of the tenant's addresses
+let pending = 0; // the next frame draws
 
 // --- signing in ------------------------------------------------------------------------------------------------------
 
@@ -27,16 +30,18 @@ function tenantOf(token) {
 
 function signIn(token) {
   const tenant = tenantOf(token);
-  if (tenant === null) return signOut("That is not a token.");
+  if (tenant === null) return signOut("That is not a token. It has three parts with dots between them.");
   sessionStorage.setItem(TOKEN, token);
-  $("tenant").textContent = tenant;
+  for (const id of ["tenant", "start-tenant", "link-tenant"]) $(id).textContent = tenant;
+  $("webhook-address").textContent = `${location.host}/webhooks/stripe`;
   $("signed-out").hidden = true;
   $("signed-in").hidden = false;
   $("sign-out").hidden = false;
+  base = `/api/v1/billing/tenants/${encodeURIComponent(tenant)}`;
   stream = new BillingStream({
     url: "/api/v1/billing/stream",
-    token: () => sessionStorage.getItem(TOKEN),
-    load: () => load(tenant),
+    token,
+    load,
     onState: showState,
     onEvent: showEvent,
     onStatus: showStatus,
@@ -49,240 +54,112 @@ function signOut(reason = "") {
   stream = null;
   sessionStorage.removeItem(TOKEN);
   $("tenant").textContent = "";
-  $("sign-in-reason").textContent = reason;
   $("signed-out").hidden = false;
   $("signed-in").hidden = true;
   $("sign-out").hidden = true;
+  say($("sign-in-reason"), reason);
   badge("idle", "not signed in");
 }
 
 // --- loading ---------------------------------------------------------------------------------------------------------
 
-async function get(tenant, path) {
-  const response = await fetch(`/api/v1/billing/tenants/${encodeURIComponent(tenant)}/${path}`, {
-    headers: { Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` },
-    cache: "no-store",
-  });
-  if (!response.ok) throw await failure(response);
-  return response.json();
+/** The state, and around it what only fills the page: settled invoices, earlier usage and the last messages. */
+async function load(get) {
+  const current = await get(`${base}/state`);
+  const [{ invoices }, { usage }, history] = await Promise.all([
+    get(`${base}/invoices?limit=50`),
+    get(`${base}/usage?limit=200`),
+    page(get, current.sequence),
+  ]);
+  return { ...current, settled: invoices, billed: usage, history };
 }
 
-/** The state, and around it what only fills the page: settled invoices and the last messages. */
-async function load(tenant) {
-  const current = await get(tenant, "state");
-  const from = Math.max(0, current.sequence - 50);
-  const [invoices, history] = await Promise.all([
-    get(tenant, `invoices?limit=${MOST_INVOICES}`),
-    get(tenant, `events?after=${from}&limit=50`),
-  ]);
-  return { ...current, recent: invoices.invoices, history: history.events };
+/** The last messages up to a number. */
+async function page(get, last) {
+  const { events } = await get(`${base}/events?after=${Math.max(0, last - PAGE)}&limit=${PAGE}`);
+  return events.filter((message) => message.sequence <= last);
+}
+
+async function showEarlier() {
+  $("earlier").disabled = true;
+  try {
+    feed.extend(await page((url) => stream.get(url), feed.oldest - 1));
+  } catch {
+    // The badge says how the connection is; the button is there to be pressed again.
+  } finally {
+    $("earlier").disabled = false;
+  }
 }
 
 // --- showing ---------------------------------------------------------------------------------------------------------
 
 const CONNECTION = {
   loading: ["wait", "catching up"],
+  connecting: ["wait", "catching up"],
+  "catching-up": ["wait", "catching up"],
   live: ["live", "live"],
   reconnecting: ["wait", "reconnecting"],
+  offline: ["wait", "offline, reconnecting"],
 };
 
 function showStatus(status, error) {
-  if (error?.code === "stream_disabled") {
-    badge("idle", "not live: the stream is off");
-    return;
-  }
-  if (status === "refused") {
-    signOut(error.status === 401 ? "Your session has ended. Sign in again." : error.message);
-    return;
-  }
-  badge(...CONNECTION[status]);
+  if (status !== "refused") badge(...CONNECTION[status]);
+  else if (error.code === "stream_disabled") badge("idle", "not live: the stream is off");
+  else signOut(error.status === 401 ? "Your session has ended. Sign in with a new token." : error.message);
 }
 
 function badge(kind, text) {
-  const element = $("connection");
-  if (element.textContent !== text) element.textContent = text;
-  element.dataset.state = kind;
+  say($("connection"), text);
+  $("connection").dataset.state = kind;
 }
 
 function showState(loaded) {
   state.subscriptions = new Map(loaded.subscriptions.map((each) => [each.subscription_id, each]));
   // Both say the same of an invoice; the state was read first, and the stream brings what is newer.
-  state.invoices = new Map([...loaded.recent, ...loaded.invoices].map((each) => [each.invoice_id, each]));
-  state.usage = new Map(loaded.usage.map((each) => [each.line_id, each]));
-  showAccess(loaded.access);
-  showSections();
-  $("feed").replaceChildren();
-  for (const event of loaded.history) {
-    if (event.sequence <= loaded.sequence) addToFeed(event, false);
-  }
+  state.invoices = new Map([...loaded.settled, ...loaded.invoices].map((each) => [each.invoice_id, each]));
+  state.usage = new Map([...loaded.billed, ...loaded.usage].map((each) => [each.line_id, each]));
+  state.access = loaded.access;
+  state.sequence = loaded.sequence;
+  feed.reset(loaded.history);
+  draw();
 }
 
-function showEvent(event) {
-  if (event.subscription) state.subscriptions.set(event.subscription.subscription_id, event.subscription);
-  if (event.invoice?.status === "deleted") state.invoices.delete(event.invoice.invoice_id);
-  else if (event.invoice) state.invoices.set(event.invoice.invoice_id, event.invoice);
-  for (const record of event.usage) state.usage.set(record.line_id, record);
-  showAccess(event.access);
-  showSections();
-  addToFeed(event, true);
+function showEvent(message) {
+  const { subscription, invoice } = message;
+  if (subscription) state.subscriptions.set(subscription.subscription_id, subscription);
+  if (invoice?.status === "deleted") state.invoices.delete(invoice.invoice_id);
+  else if (invoice) state.invoices.set(invoice.invoice_id, invoice);
+  for (const [line, record] of state.usage) if (record.invoice_id === invoice?.invoice_id) state.usage.delete(line);
+  for (const record of message.usage) state.usage.set(record.line_id, record);
+  state.access = message.access;
+  state.sequence = message.sequence;
+  feed.add(message);
+  if (!pending) pending = requestAnimationFrame(draw); // a burst is drawn once
 }
 
-function showAccess(access) {
-  $("access").dataset.state = access.state;
-  $("access-state").textContent = words(access.state);
-  const until = access.until ? ` until ${day(access.until)}` : "";
-  $("access-reason").textContent = `${words(access.reason)}${until}`;
-}
-
-function showSections() {
-  showSubscriptions();
-  showInvoices();
-  showUsage();
-}
-
-function showSubscriptions() {
-  const ended = (each) => Number(each.status === "canceled" || each.status === "incomplete_expired");
-  const all = [...state.subscriptions.values()].sort(
-    (a, b) => ended(a) - ended(b) || (b.current_period_end ?? "").localeCompare(a.current_period_end ?? ""),
-  );
-  $("no-subscription").hidden = all.length > 0;
-  $("subscriptions").replaceChildren(...all.map(subscriptionCard));
-}
-
-function subscriptionCard(each) {
-  const facts = [
-    ["Seats", each.seat_count === null ? "–" : count(each.seat_count)],
-    ["Period", `${day(each.current_period_start)} – ${day(each.current_period_end)}`],
-    [...renewal(each)],
-  ];
-  if (each.status === "trialing") facts.push(["Trial ends", day(each.trial_ends_at)]);
-  if (each.collection_paused) facts.push(["Collection", "Paused"]);
-  const list = element("dl", "facts");
-  for (const [name, value] of facts) list.append(element("div", "", element("dt", "", name), element("dd", "", value)));
-  const title = element("h3", "", element("span", "", each.plan_code ?? each.price_id ?? "Plan unknown"));
-  title.append(pill(each.status));
-  return element("article", "subscription", title, list);
-}
-
-function renewal(each) {
-  if (each.ended_at) return ["Ended", day(each.ended_at)];
-  if (each.cancel_at) return ["Ends", day(each.cancel_at)];
-  if (each.cancel_at_period_end) return ["Ends", day(each.current_period_end)];
-  return ["Renews", each.auto_renew ? day(each.current_period_end) : "No"];
-}
-
-function showInvoices() {
-  const newest = (each) => each.period_end ?? each.paid_at ?? each.due_at ?? "";
-  const all = [...state.invoices.values()].sort((a, b) => newest(b).localeCompare(newest(a)));
-  $("no-invoices").hidden = all.length > 0;
-  $("invoice-table").hidden = all.length === 0;
-  $("invoices").replaceChildren(...all.slice(0, MOST_INVOICES).map(invoiceRow));
-}
-
-function invoiceRow(each) {
-  const name = each.number ?? each.invoice_id;
-  const url = stripeUrl(each.hosted_invoice_url);
-  const first = element("td", "");
-  if (url) {
-    const link = element("a", "", name);
-    link.href = url;
-    link.target = "_blank";
-    link.rel = "noopener noreferrer";
-    first.append(link);
-  } else {
-    first.textContent = name;
-  }
-  return element(
-    "tr",
-    "",
-    first,
-    element("td", "", pill(each.status)),
-    element("td", "", day(each.paid_at ?? each.due_at ?? each.next_payment_attempt_at ?? each.period_end)),
-    element("td", "number", money(each.total, each.currency)),
-    element("td", "number", money(each.amount_remaining, each.currency)),
-  );
-}
-
-/** Only Stripe's own pages are linked, and only over https. */
-function stripeUrl(text) {
-  try {
-    const url = new URL(text);
-    const stripe = url.hostname === "stripe.com" || url.hostname.endsWith(".stripe.com");
-    return url.protocol === "https:" && stripe ? url.href : null;
-  } catch {
-    return null;
-  }
-}
-
-/** The newest period of each feature, the biggest amount as the full width. */
-function showUsage() {
-  const newest = new Map();
-  for (const record of state.usage.values()) {
-    const known = newest.get(record.feature_key);
-    if (!known || (record.period_end ?? "") > (known.period_end ?? "")) newest.set(record.feature_key, record);
-  }
-  const all = [...newest.values()].sort((a, b) => a.feature_key.localeCompare(b.feature_key));
-  const most = Math.max(1, ...all.map((record) => record.quantity));
-  $("no-usage").hidden = all.length > 0;
-  $("usage").replaceChildren(
-    ...all.map((record) => {
-      const meter = element("meter", "");
-      meter.max = most;
-      meter.value = record.quantity;
-      meter.setAttribute("aria-label", `${record.feature_key}: ${count(record.quantity)}`);
-      const line = element(
-        "p",
-        "",
-        element("strong", "", record.feature_key),
-        element("span", "quiet", `${count(record.quantity)} · ${money(record.amount, record.currency)}`),
-      );
-      return element("li", "", line, meter, element("p", "quiet", `until ${day(record.period_end)}`));
-    }),
-  );
-}
-
-function addToFeed(event, fresh) {
-  const time = element("time", "quiet", moment(event.occurred_at));
-  time.dateTime = event.occurred_at;
-  const line = element(
-    "p",
-    "",
-    element("span", "sequence", `#${event.sequence}`),
-    element("strong", "", words(event.event_type)),
-    time,
-  );
-  const item = element("li", fresh ? "fresh" : "", line, element("p", "", event.summary));
-  const feed = $("feed");
-  feed.prepend(item);
-  while (feed.childElementCount > MOST_IN_FEED) feed.lastElementChild.remove();
-  $("no-events").hidden = true;
-}
-
-// --- building --------------------------------------------------------------------------------------------------------
-
-const GOOD = ["active", "trialing", "paid"];
-const BAD = ["past_due", "unpaid", "uncollectible", "canceled", "incomplete_expired", "void"];
-
-function pill(status) {
-  const made = element("span", "pill", words(status));
-  made.dataset.tone = GOOD.includes(status) ? "good" : BAD.includes(status) ? "bad" : "neutral";
-  return made;
-}
-
-/** An element with children; strings become text, never markup. */
-function element(name, className, ...children) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  made.append(...children);
-  return made;
+function draw() {
+  cancelAnimationFrame(pending);
+  pending = 0;
+  const empty = state.sequence === 0 && state.subscriptions.size === 0;
+  $("start").hidden = !empty;
+  for (const id of ["subscriptions-card", "invoices-card", "usage-card"]) $(id).hidden = empty;
+  showAccess(state.access);
+  showSubscriptions(state.subscriptions.values());
+  showInvoices(state.invoices.values());
+  showUsage(state.usage.values());
 }
 
 $("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
   signIn($("token").value.trim());
   $("token").value = "";
+  $(stream ? "signed-in" : "token").focus();
 });
-$("sign-out").addEventListener("click", () => signOut());
+$("sign-out").addEventListener("click", () => {
+  signOut();
+  $("token").focus();
+});
+$("earlier").addEventListener("click", showEarlier);
 
 const kept = sessionStorage.getItem(TOKEN);
 if (kept) signIn(kept);

@@ -23,11 +23,28 @@ export function money(amount, currency) {
 }
 
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const SHORT_DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const COUNT = new Intl.NumberFormat();
 
 export const day = (instant) => (instant ? DAY.format(new Date(instant)) : "–");
 export const moment = (instant) => (instant ? MOMENT.format(new Date(instant)) : "–");
-export const count = (number) => new Intl.NumberFormat().format(number);
+export const count = (number) => COUNT.format(number);
+
+/** The time of today, the day and time of another day. */
+export function lately(instant) {
+  const given = new Date(instant);
+  const today = given.toDateString() === new Date().toDateString();
+  return today ? CLOCK.format(given) : MOMENT.format(given);
+}
+
+/** From one day to another, the year said once. */
+export function span(start, end) {
+  if (!start || !end) return day(start ?? end);
+  const sameYear = new Date(start).getFullYear() === new Date(end).getFullYear();
+  return `${(sameYear ? SHORT_DAY : DAY).format(new Date(start))} – ${day(end)}`;
+}
 
 /** past_due → Past due */
 export function words(code) {

@@ -1,0 +1,207 @@
+// The cards of the Billing Activity page: access, subscriptions, invoices and usage, from the sections of the state.
+
+import { $, element, say, theirs } from "./dom.js";
+import { count, day, money, span, words } from "./format.js";
+
+const MOST_INVOICES = 12;
+const MOST_PERIODS = 6;
+const GOOD = ["active", "trialing", "paid"];
+const BAD = ["past_due", "unpaid", "uncollectible", "canceled", "incomplete_expired", "void"];
+const OVER = ["canceled", "incomplete_expired"];
+
+export function pill(status) {
+  const made = element("span", "pill", words(status));
+  made.dataset.tone = GOOD.includes(status) ? "good" : BAD.includes(status) ? "bad" : "neutral";
+  return made;
+}
+
+// --- access ----------------------------------------------------------------------------------------------------------
+
+const ACCESS = { full: "Full access", grace: "Grace period", read_only: "Read only", blocked: "No access" };
+
+export function showAccess(access) {
+  $("access").dataset.state = access.state;
+  say($("access-state"), ACCESS[access.state] ?? words(access.state));
+  const until = access.until ? ` That holds until ${day(access.until)}.` : "";
+  say($("access-reason"), `${because(access.reason)}${until}`);
+}
+
+function because(reason) {
+  if (reason === "no_subscription") return "This tenant has no subscription.";
+  const over = /^(.+)_grace_over$/.exec(reason);
+  if (over) return `The subscription is ${said(over[1])}, and the days of grace are over.`;
+  return `The subscription is ${said(reason)}.`;
+}
+
+const said = (status) => words(status).toLowerCase();
+
+// --- subscriptions ---------------------------------------------------------------------------------------------------
+
+/** Those that last first, then the latest. */
+export function showSubscriptions(subscriptions) {
+  const began = (each) => each.current_period_start ?? "";
+  const all = [...subscriptions].sort(
+    (a, b) => OVER.includes(a.status) - OVER.includes(b.status) || began(b).localeCompare(began(a)),
+  );
+  $("no-subscription").hidden = all.length > 0;
+  say($("subscriptions-title"), all.length > 1 ? `Subscriptions (${count(all.length)})` : "Subscription");
+  $("subscriptions").replaceChildren(...all.map(subscriptionCard));
+}
+
+function subscriptionCard(each) {
+  const title = element("h3", "", theirs(each.plan_code ?? each.price_id ?? "Plan unknown", "long"), pill(each.status));
+  const facts = [["Seats", each.seat_count === null ? "–" : count(each.seat_count)]];
+  facts.push(renewal(each));
+  if (each.status === "trialing") facts.push(["Trial ends", day(each.trial_ends_at)]);
+  if (each.canceled_at && !each.ended_at) facts.push(["Cancellation asked for", day(each.canceled_at)]);
+  if (each.collection_paused) facts.push(["Collection", "Paused"]);
+  const list = element("dl", "facts");
+  for (const [name, value] of facts) list.append(element("div", "", element("dt", "", name), element("dd", "", value)));
+  const card = element("article", "subscription", title, list);
+  const points = timeline(each);
+  if (points.length > 1) card.append(...drawn(points));
+  return card;
+}
+
+function renewal(each) {
+  if (each.ended_at) return ["Ended", day(each.ended_at)];
+  if (each.cancel_at) return ["Ends", day(each.cancel_at)];
+  if (each.cancel_at_period_end) return ["Ends", day(each.current_period_end)];
+  return ["Renews", each.auto_renew ? day(each.current_period_end) : "No"];
+}
+
+/** What happens when, in order: [kind, words, instant]. */
+function timeline(each) {
+  const [name] = renewal(each);
+  const points = [["start", "Period began", each.current_period_start]];
+  if (each.trial_ends_at && each.status === "trialing") points.push(["trial", "Trial ends", each.trial_ends_at]);
+  if (each.ended_at) points.push(["end", "Ended", each.ended_at]);
+  else {
+    if (each.cancel_at) points.push(["end", "Ends", each.cancel_at]);
+    const last = name === "Renews" ? ["renewal", each.auto_renew ? "Renews" : "Period ends"] : ["end", "Ends"];
+    if (!each.cancel_at) points.push([...last, each.current_period_end]);
+    points.push(["now", "Today", new Date().toISOString()]);
+  }
+  return points
+    .filter(([, , instant]) => instant)
+    .map(([kind, text, instant]) => ({ kind, text, instant, at: Date.parse(instant) }))
+    .sort((a, b) => a.at - b.at);
+}
+
+/** A line with its points where they are in time, for the eye; and the same as a list. */
+function drawn(points) {
+  const first = points[0].at;
+  const length = Math.max(1, points.at(-1).at - first);
+  const share = (point) => `${((point.at - first) / length) * 100}%`;
+  const line = element("div", "line");
+  line.setAttribute("aria-hidden", "true");
+  const passed = element("span", "passed");
+  passed.style.width = share(points.find((point) => point.kind === "now") ?? points.at(-1));
+  line.append(passed);
+  for (const point of points) {
+    const dot = element("span", "dot");
+    dot.dataset.kind = point.kind;
+    dot.style.left = share(point);
+    line.append(dot);
+  }
+  const list = element("ol", "points");
+  for (const point of points) {
+    const time = element("time", "", day(point.instant));
+    time.dateTime = point.instant;
+    const item = element("li", "", element("span", "quiet", point.text), " ", time);
+    item.dataset.kind = point.kind;
+    list.append(item);
+  }
+  return [line, list];
+}
+
+// --- invoices --------------------------------------------------------------------------------------------------------
+
+export function showInvoices(invoices) {
+  const newest = (each) => each.period_end ?? each.paid_at ?? each.due_at ?? "";
+  const all = [...invoices].sort((a, b) => newest(b).localeCompare(newest(a)));
+  $("no-invoices").hidden = all.length > 0;
+  $("invoice-table").hidden = all.length === 0;
+  $("invoices").replaceChildren(...all.slice(0, MOST_INVOICES).map(invoiceRow));
+}
+
+function invoiceRow(each) {
+  const name = theirs(each.number ?? each.invoice_id, "long");
+  const total = element("td", "number", money(each.total, each.currency));
+  if (each.amount_remaining > 0 && each.amount_remaining !== each.total) {
+    total.append(element("span", "below", `${money(each.amount_remaining, each.currency)} to pay`));
+  }
+  return element(
+    "tr",
+    "",
+    element("th", "", linked(name, each.hosted_invoice_url), element("span", "below", dated(each))),
+    element("td", "", pill(each.status)),
+    total,
+  );
+}
+
+function dated(each) {
+  if (each.paid_at) return `Paid ${day(each.paid_at)}`;
+  if (each.next_payment_attempt_at) return `Next attempt ${day(each.next_payment_attempt_at)}`;
+  if (each.due_at) return `Due ${day(each.due_at)}`;
+  return span(each.period_start, each.period_end);
+}
+
+/** Only Stripe's own pages are linked, and only over https. */
+function linked(content, address) {
+  const url = URL.canParse?.(address) ? new URL(address) : null;
+  const stripe = url !== null && (url.hostname === "stripe.com" || url.hostname.endsWith(".stripe.com"));
+  if (!stripe || url.protocol !== "https:" || url.username !== "" || url.port !== "") return content;
+  const link = element("a", "", content);
+  link.href = url.href;
+  link.target = "_blank";
+  link.rel = "noopener noreferrer";
+  return link;
+}
+
+// --- usage -----------------------------------------------------------------------------------------------------------
+
+/** One group per feature, in it one bar per period; the fullest period of a feature fills the width. */
+export function showUsage(records) {
+  const features = new Map();
+  for (const record of records) {
+    const periods = features.get(record.feature_key) ?? new Map();
+    const key = `${record.period_start} ${record.period_end} ${record.currency}`;
+    const known = periods.get(key) ?? { ...record, quantity: 0, amount: 0 };
+    known.quantity += record.quantity;
+    known.amount += record.amount;
+    features.set(record.feature_key, periods.set(key, known));
+  }
+  const all = [...features].sort(([a], [b]) => a.localeCompare(b));
+  $("no-usage").hidden = all.length > 0;
+  $("usage").replaceChildren(...all.map(([feature, periods]) => featureGroup(feature, [...periods.values()])));
+}
+
+function featureGroup(feature, periods) {
+  const ended = (period) => period.period_end ?? "";
+  const newest = periods.sort((a, b) => ended(b).localeCompare(ended(a))).slice(0, MOST_PERIODS);
+  const most = Math.max(1, ...newest.map((period) => period.quantity));
+  const rows = newest.map((period) => {
+    const bar = element("span", "fill");
+    bar.style.width = `${Math.max(0, (period.quantity / most) * 100)}%`;
+    const track = element("span", "track", bar);
+    track.setAttribute("aria-hidden", "true");
+    return element(
+      "li",
+      "",
+      element("span", "period", span(period.period_start, period.period_end), progress(period)),
+      element("span", "quantity", count(period.quantity)),
+      track,
+      element("span", "quiet amount", money(period.amount, period.currency)),
+    );
+  });
+  return element("li", "", element("h3", "", theirs(feature, "long")), element("ul", "periods", ...rows));
+}
+
+/** How far a period is that has not ended. */
+function progress({ period_start, period_end }) {
+  const [start, end, now] = [Date.parse(period_start), Date.parse(period_end), Date.now()];
+  if (!(start <= now && now < end)) return "";
+  const days = (milliseconds) => Math.ceil(milliseconds / 86_400_000);
+  return element("span", "below", `day ${count(days(now - start))} of ${count(days(end - start))}`);
+}

@@ -1,0 +1,121 @@
+"""The Billing Activity page shows every change, once and in order, whatever fails between Stripe and the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import expect
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Account, Site, Visit, Visiting
+
+pytestmark = [pytest.mark.postgres, pytest.mark.redis]
+
+
+async def feed_is_history(visit: Visit, account: Account, count: int) -> None:
+    """The feed shows the numbers 1 to `count`, newest first, and the server's history has the same."""
+    await visit.shows(count)
+    assert await visit.numbers() == list(range(count, 0, -1))
+    assert [message["sequence"] for message in await account.history()] == list(range(1, count + 1))
+    told = await visit.page.locator("#feed > li > p:last-child").all_text_contents()
+    assert told == [message["summary"] for message in reversed(await account.history())]
+
+
+async def test_a_change_is_on_the_screen_soon_after_its_webhook(
+    site: Site, visit: Visiting, seconds_to_screen: list[float]
+) -> None:
+    """Every change reaches an open page by itself; how long that took is told at the end of the run."""
+    account = site.account("soon")
+    await account.subscribe(seats=1)
+    opened = await visit(account)
+    await opened.shows(1)
+    for seats in range(2, 12):
+        began = time.time()
+        await account.subscribe(seats=seats)
+        seconds_to_screen.append(await opened.shows(seats) - began)
+        await expect(opened.page.locator(".facts dd").first).to_have_text(str(seats))
+    await feed_is_history(opened, account, 11)
+
+
+async def test_the_page_outlives_a_killed_server(site: Site, visit: Visiting) -> None:
+    """SIGKILL and a new start: the page comes back by itself and has every message once."""
+    account = site.account("restart")
+    await account.subscribe(seats=1)
+    opened = await visit(account)
+    opened.connection_may_be_lost = True
+    for seats in range(2, 6):
+        await account.subscribe(seats=seats)
+    site.kill_server()
+    await expect(opened.page.locator("#connection")).to_contain_text("reconnecting")
+    site.start_server()
+    await site.ready()
+    for seats in range(6, 9):
+        await account.subscribe(seats=seats)
+    await opened.live()
+    await account.subscribe(seats=9)
+    await feed_is_history(opened, account, 9)
+
+
+async def test_the_page_does_not_need_redis_to_go_on(site: Site, visit: Visiting) -> None:
+    """Messages come while Redis is gone, and after it came back empty."""
+    account = site.account("redis")
+    await account.subscribe(seats=1)
+    opened = await visit(account)
+    await opened.shows(1)
+    site.kill_valkey()
+    try:
+        for seats in range(2, 5):
+            await account.subscribe(seats=seats)
+        await feed_is_history(opened, account, 4)
+    finally:
+        site.start_valkey()
+    for seats in range(5, 8):
+        await account.subscribe(seats=seats)
+    await feed_is_history(opened, account, 7)
+    await site.ready()
+
+
+async def test_what_happened_while_the_browser_was_offline_is_made_up_for(site: Site, visit: Visiting) -> None:
+    """Offline is said; back online the page catches up at once, without a gap and without a repetition."""
+    account = site.account("offline")
+    await account.subscribe(seats=1)
+    opened = await visit(account)
+    opened.connection_may_be_lost = True
+    for round_ in range(2):
+        first = 2 + round_ * 4
+        await opened.context.set_offline(True)
+        await expect(opened.page.locator("#connection")).to_contain_text("offline")
+        for seats in range(first, first + 3):
+            await account.subscribe(seats=seats)
+        await opened.context.set_offline(False)
+        await opened.shows(first + 2)
+        await opened.live()
+        await account.subscribe(seats=first + 3)
+        await feed_is_history(opened, account, first + 3)
+
+
+async def test_a_burst_is_shown_whole_and_told_once(site: Site, visit: Visiting) -> None:
+    """Many changes at once are rows each, but a screen reader hears one sentence."""
+    account = site.account("burst")
+    await account.subscribe(seats=1)
+    opened = await visit(account)
+    said: list[str] = []
+
+    def heard(text: str) -> None:
+        said.append(text)
+
+    await opened.page.expose_function("heard", heard)
+    await opened.page.evaluate(
+        """() => new MutationObserver(() => heard(document.getElementById("news").textContent))
+             .observe(document.getElementById("news"), { childList: true, characterData: true, subtree: true })"""
+    )
+    for start in range(2, 102, 20):
+        await asyncio.gather(*(account.subscribe(seats=seats) for seats in range(start, start + 20)))
+    await expect(opened.page.locator(".facts dd").first).to_have_text("101")
+    # Of changes at once, those that others overtook make no message.
+    await feed_is_history(opened, account, len(await account.history()))
+    await expect(opened.page.locator("#news")).not_to_be_empty()
+    assert len(said) < 10

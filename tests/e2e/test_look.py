@@ -1,0 +1,139 @@
+"""How the page looks, and for whom it works: light and dark, wide and narrow, by eye, by ear and by keyboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, expect
+
+from billing_stripe.testing import facts
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Account, Site, Visiting
+
+pytestmark = [pytest.mark.postgres, pytest.mark.redis]
+
+WIDE = {"width": 1280, "height": 1080}
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="session")
+async def acme(site: Site) -> Account:
+    """A tenant with a bit of everything."""
+    account = site.account("acme")
+    seats = account.price("pro")
+    calls, storage = account.metered = (
+        account.price("api_calls", metered=True),
+        account.price("storage_gb", metered=True),
+    )
+    length = account.period.end - account.period.start
+    await account.subscribe(seats=5, status="trialing", trial=account.period)
+    for back, seats_then, calls_then, stored in ((4, 5, 8_200, 40), (3, 5, 12_400, 55), (2, 8, 9_850, 71)):
+        past = facts.Span(account.period.start - back * length, account.period.end - back * length)
+        amounts = [(seats, seats_then, seats_then * 1900), (calls, calls_then, calls_then // 10)]
+        amounts.append((storage, stored, stored * 25))
+        await account.bill(f"ACME-00{5 - back}", amounts=amounts, period=past)
+    await account.subscribe(seats=8)
+    last = facts.Span(account.period.start - length, account.period.start)
+    await account.bill(
+        "ACME-004", amounts=[(seats, 8, 15_200), (calls, 15_310, 1531), (storage, 84, 2100)], period=last
+    )
+    await account.subscribe(seats=8, status="past_due")
+    await account.bill(
+        "ACME-005",
+        amounts=[(seats, 12, 22_800), (calls, 6_120, 612)],
+        status="open",
+        next_payment_attempt_at=account.period.start + length / 2,
+        attempt_count=1,
+    )
+    await account.subscribe(seats=12)
+    return account
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("light", {"viewport": WIDE, "color_scheme": "light"}),
+        ("dark", {"viewport": WIDE, "color_scheme": "dark"}),
+        ("phone", {"viewport": PHONE, "color_scheme": "light", "has_touch": True, "device_scale_factor": 2}),
+        ("phone-dark", {"viewport": PHONE, "color_scheme": "dark", "has_touch": True}),
+    ],
+)
+async def test_the_page_is_accessible_and_fits(
+    acme: Account, visit: Visiting, pytestconfig: pytest.Config, name: str, options: dict[str, Any]
+) -> None:
+    """axe finds nothing serious in either scheme and width, and nothing has to be scrolled sideways."""
+    page = (await visit(acme, **options)).page
+    await expect(page.locator("#feed > li").first).to_be_visible()
+    assert await serious_violations(page) == []
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await take_picture(page, pytestconfig, name)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_an_empty_page_says_what_to_do(
+    site: Site, visit: Visiting, pytestconfig: pytest.Config, scheme: str
+) -> None:
+    """Before anything has happened, the page names the three steps; they go away with the first event."""
+    account = site.account(f"empty-{scheme}")
+    page = (await visit(account, viewport=WIDE, color_scheme=scheme)).page
+    await expect(page.get_by_role("heading", name="Nothing has been billed yet")).to_be_visible()
+    await expect(page.locator("#start")).to_contain_text(f"billing tenants link cus_… {account.tenant_id}")
+    assert await serious_violations(page) == []
+    if scheme == "light":
+        await take_picture(page, pytestconfig, "empty")
+    await account.subscribe(seats=3)
+    await expect(page.get_by_role("heading", name="Nothing has been billed yet")).to_be_hidden()
+    await expect(page.get_by_role("heading", name="pro")).to_be_visible()
+
+
+async def test_everything_can_be_done_by_keyboard(acme: Account, visit: Visiting) -> None:
+    """Sign in, reach every control and sign out, without a pointer; what has the focus is visible."""
+    visitor = await visit()
+    page = visitor.page
+    assert await serious_violations(page) == []
+    await page.get_by_label("Token").focus()
+    await page.keyboard.insert_text("not a token")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("not a token")
+    await expect(page.get_by_label("Token")).to_be_focused()
+    await page.keyboard.insert_text(acme.token)
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await visitor.live()
+    await expect(page.locator("#signed-in")).to_be_focused()
+    reached = []
+    for _ in range(30):
+        await page.keyboard.press("Tab")
+        name = await page.evaluate("document.activeElement.textContent.trim().slice(0, 20)")
+        if await page.evaluate("document.activeElement === document.body"):
+            break
+        assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", name
+        reached.append(name)
+    assert reached[:5] == [f"ACME-00{number}" for number in (5, 4, 3, 2, 1)]
+    assert reached[5].startswith("#9")  # the feed, which scrolls
+    await page.get_by_role("button", name="Sign out").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_label("Token")).to_be_focused()
+    assert await page.evaluate("sessionStorage.length") == 0
+
+
+async def serious_violations(page: Page) -> list[str]:
+    """What axe calls serious or critical, each with where it is."""
+    results = (await Axe().run(page)).response["violations"]
+    return [
+        f"{found['id']}: {[node['target'] for node in found['nodes']]}"
+        for found in results
+        if found["impact"] in ("serious", "critical")
+    ]
+
+
+async def take_picture(page: Page, config: pytest.Config, name: str) -> None:
+    """Write a picture when the run was asked for pictures. Playwright makes the folder."""
+    folder: Path | None = config.getoption("--screenshots")
+    if folder is not None:
+        await page.screenshot(path=folder / f"activity-{name}.png", animations="disabled")
