@@ -126,8 +126,9 @@ def _print(explanation: Explanation) -> None:
 def _print_entry(entry: Entry) -> None:
     event = entry.event
     click.echo(f"{moment(event.received_at)}  {plain(event.type)}  {plain(event.key.event_id)}")
+    click.echo(f"    made {moment(event.created_at)}")
     if event.duplicates:
-        click.echo(f"    came again {event.duplicates} times, last {moment(event.last_duplicate_at)}: duplicates")
+        click.echo(f"    duplicates: came {event.duplicates} more times, last {moment(event.last_duplicate_at)}")
     for attempt in entry.attempts:
         error = plain(attempt.error or "")
         click.echo(f"    {moment(attempt.failed_at)} attempt {attempt.attempt} failed, {attempt.reason}: {error}")
