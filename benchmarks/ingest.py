@@ -179,13 +179,21 @@ async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *,
     return Measured(accepted=accepted, applied_per_second=len(requests) / seconds)
 
 
-async def measure_billing(urls: ServerUrls, traffic: Traffic, connections: int, *, worker: bool) -> Measured:
-    """`billing serve`, with the worker inside or without any."""
+async def measure_billing(
+    urls: ServerUrls, traffic: Traffic, connections: int, *, worker: bool, fresh: bool = True
+) -> Measured:
+    """`billing serve`, with the worker inside or without any; on an inbox that is empty, or as it is."""
     requests = traffic.requests("/webhooks/stripe", EVENTS[connections])
     database = await asyncpg.connect(urls.database_url.reveal())
     try:
-        # What another measurement left undone is no work for this one, and every one starts with the same tables.
-        await database.execute("TRUNCATE stripe_events, stripe_event_bodies, stripe_event_dispatch")
+        # What another measurement left undone is no work for this one.
+        if fresh:  # and every one starts with the same tables
+            await database.execute("TRUNCATE stripe_events, stripe_event_bodies, stripe_event_dispatch")
+        else:
+            await database.execute(
+                "UPDATE stripe_event_dispatch SET status = 'ignored', reason = 'benchmark', finished_at = now()"
+                " WHERE status IN ('due', 'leased')"
+            )
         async with billing_server(urls, worker=worker) as (port, pid):
             started = time.perf_counter()
             accepted = await load.post_all(port, requests, connections=connections)

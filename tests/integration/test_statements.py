@@ -1,0 +1,87 @@
+"""What a backlog costs the database: statements per batch, not per event."""
+
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.events import Disposition
+from billing_core.model import AccessPolicy, PlanCatalog
+from billing_core.service import BillingService
+from billing_core.testing.builders import provider_event
+from billing_memory.clock import SystemClock
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresRepository
+from billing_postgres.store import PostgresEventStore
+from billing_stripe.testing import builders, encode, event, facts
+from billing_stripe.translate import StripeTranslator
+
+pytestmark = pytest.mark.postgres
+
+EVENTS, TENANTS = 1_000, 40
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def body(number: int) -> bytes:
+    """A change of seats of one of the tenants' subscriptions."""
+    tenant = number % TENANTS
+    price = facts.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900)
+    period = facts.Span(START, START + timedelta(days=31))
+    subscription = facts.Subscription(
+        subscription_id=f"sub_{tenant}",
+        customer_id=f"cus_{tenant}",
+        status="active",
+        created_at=START,
+        items=(facts.Item(item_id=f"si_{tenant}", price=price, period=period, quantity=number + 1),),
+        metadata={"tenant_id": f"tenant-{tenant}"},
+    )
+    made = START + timedelta(seconds=number)
+    shown = builders.subscription(subscription, "2026-10-28.endive")
+    return encode(
+        event("customer.subscription.updated", shown, created=made, api_version="2026-10-28.endive", event_id="evt_x")
+    )
+
+
+async def test_a_thousand_due_events_cost_tens_of_statements(database_url: str) -> None:
+    """Claimed, read, folded and written together: about a dozen statements for each batch."""
+    statements: list[str] = []
+    database = Database(url=database_url)
+    async with (
+        await database.open_pool(size=1, min_size=1) as pool,
+        PostgresEventStore(database, pool) as store,
+    ):
+        for number in range(EVENTS):
+            made = START + timedelta(seconds=number)
+            await store.record(provider_event(f"evt_{number}", body=body(number), created_at=made))
+        async with pool.acquire() as connection:
+            connection.add_query_logger(lambda record: statements.append(record.query))
+        clock, translator = SystemClock(), StripeTranslator()
+        service = BillingService(
+            repository=PostgresRepository(database, pool),
+            translator=translator,
+            catalog=PlanCatalog(),
+            policy=AccessPolicy(),
+            clock=clock,
+        )
+        dispatcher = Dispatcher(
+            store=store,
+            translator=translator,
+            service=service,
+            scope=Scope(livemode=False),
+            policy=DispatchPolicy(),
+            publish=lambda _: None,
+            observe=lambda _: None,
+        )
+        applied = 0
+        while claims := await store.claim(limit=DispatchPolicy().batch, lease=timedelta(minutes=1)):
+            outcomes = await dispatcher.process(claims)
+            applied += sum(outcome.disposition is Disposition.APPLIED for outcome in outcomes)
+        told = await _count_messages(pool)
+    assert (applied, told) == (EVENTS, EVENTS)
+    assert EVENTS // DispatchPolicy().batch < len(statements) < 100
+
+
+async def _count_messages(pool: "asyncpg.Pool[asyncpg.Record]") -> int:
+    count: int = await pool.fetchval("SELECT count(*) FROM billing_events")
+    return count
