@@ -58,7 +58,7 @@ async def acme(site: Site) -> Account:
     [
         ("light", {"viewport": WIDE, "color_scheme": "light"}),
         ("dark", {"viewport": WIDE, "color_scheme": "dark"}),
-        ("phone", {"viewport": PHONE, "color_scheme": "light", "has_touch": True, "device_scale_factor": 2}),
+        ("phone", {"viewport": PHONE, "color_scheme": "light", "has_touch": True, "device_scale_factor": 1.5}),
         ("phone-dark", {"viewport": PHONE, "color_scheme": "dark", "has_touch": True}),
     ],
 )
@@ -70,7 +70,8 @@ async def test_the_page_is_accessible_and_fits(
     await expect(page.locator("#feed > li").first).to_be_visible()
     assert await serious_violations(page) == []
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    await take_picture(page, pytestconfig, name)
+    if name != "phone-dark":
+        await take_picture(page, pytestconfig, name)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

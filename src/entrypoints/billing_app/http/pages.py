@@ -25,11 +25,17 @@ _PAGE_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-_TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_TYPES: Final = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".ts": "text/plain",  # to be read by people and compilers; browsers run no TypeScript
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+}
 _PAGES: Final = {"/activity": "activity.html"}
 _ASSETS: Final = (
     *("activity.js", "activity.css", "billing-stream.js", "cards.js", "dom.js", "feed.js", "format.js"),
-    *("sign-in.js", "icon.svg"),
+    *("sign-in.js", "icon.svg", "billing-stream.d.ts"),
 )
 _DEMO_TOKEN_LIFE: Final = timedelta(hours=1)
 

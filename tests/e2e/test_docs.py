@@ -1,0 +1,64 @@
+"""The example for frontends does what docs/billing/frontend.md says, as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import Browser, Route, expect
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Site
+
+pytestmark = [pytest.mark.postgres, pytest.mark.redis]
+
+PAGE = (Path(__file__).parents[2] / "docs/billing/frontend.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return str(found)
+
+
+async def test_the_example_follows_a_tenant(site: Site, browser: Browser) -> None:
+    """State first, then what happens; a token that is refused is made anew by the application's backend."""
+    account = site.account("example")
+    await account.subscribe(seats=1, status="past_due")
+    context = await browser.new_context()
+    page = await context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    asked: list[str] = []
+
+    async def backend(route: Route) -> None:
+        """What the application around the example does."""
+        asked.append(route.request.url.partition("/billing-session")[2])
+        stale = len(asked) > 1 and asked[-1] != "?fresh"
+        await route.fulfill(json={"tenant": account.tenant_id, "token": "stale" if stale else account.token})
+
+    await context.route("**/billing-session*", backend)
+    await context.route("**/example.js", lambda route: route.fulfill(body=block("js"), content_type="text/javascript"))
+    await context.route("**/example", lambda route: route.fulfill(body=block("html"), content_type="text/html"))
+    await page.goto(f"{site.base_url}/example")
+    await expect(page.locator("#connection")).to_have_text("live")
+    await expect(page.locator("#access")).to_have_text("read_only")
+    await account.subscribe(seats=1)
+    await expect(page.locator("#access")).to_have_text("full")
+    await expect(page.locator("#changes li")).to_have_text((await account.history())[-1]["summary"])
+    assert asked[:3] == ["", "", "?fresh"]
+    assert faults == []
+    await context.close()
+
+
+async def test_the_client_and_its_types_can_be_fetched(site: Site, browser: Browser) -> None:
+    """The two addresses of the page's first command."""
+    paths = re.findall(r"http://127\.0\.0\.1:8080(/assets/\S+)", PAGE)
+    assert len(paths) == 2
+    context = await browser.new_context()
+    for path in paths:
+        answer = await context.request.get(f"{site.base_url}{path}")
+        assert answer.ok
+        assert "BillingStream" in await answer.text()
+    await context.close()
