@@ -37,3 +37,4 @@ async def fill(database: "asyncpg.Connection[asyncpg.Record]", *, until: int, bo
             await database.execute(FILL_DISPATCH, last, timeout=600)
         stored += step
     await database.execute("VACUUM ANALYZE", timeout=600)
+    await database.execute("CHECKPOINT", timeout=600)

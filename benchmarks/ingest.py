@@ -2,7 +2,9 @@
 
 Client, server, Postgres and Valkey share this machine; Postgres runs with fsync and synchronous_commit on. Absolute
 figures drift with the machine, so the verdict is in ratios: each of ours to the limit of the same round, the median
-over the rounds. `python benchmarks/ingest.py --help` lists the options.
+over the rounds. BENCH_PYTHON names the interpreter of the server on trial: one without development tools, of which the
+container's library loads some megabytes where it finds them, shows the memory that a deployment takes.
+`python benchmarks/ingest.py --help` lists the options.
 """
 
 import argparse
@@ -108,7 +110,7 @@ async def limits_server(urls: ServerUrls) -> AsyncIterator[int]:
     port = free_port()
     environment = {"DATABASE_URL": urls.database_url.reveal(), "LIMITS_SECRET": WEBHOOK_SECRET}
     async with _process(
-        [str(HERE / "limits.py"), "--port", str(port)], environment, f"http://127.0.0.1:{port}/applied"
+        [sys.executable, str(HERE / "limits.py"), "--port", str(port)], environment, f"http://127.0.0.1:{port}/applied"
     ):
         yield port
 
@@ -130,14 +132,14 @@ async def billing_server(urls: ServerUrls, *, worker: bool) -> AsyncIterator[tup
         "BILLING_PORT": str(port),
         "BILLING_LOG_LEVEL": "warning",
     }
-    command = ["-m", "billing_app", "serve"]
+    command = [os.environ.get("BENCH_PYTHON", sys.executable), "-m", "billing_app", "serve"]
     async with _process(command, environment, f"http://127.0.0.1:{port}/readyz") as pid:
         yield port, pid
 
 
 @asynccontextmanager
 async def _process(command: list[str], environment: Mapping[str, str], ready_url: str) -> AsyncIterator[int]:
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, env={**os.environ, **environment})
+    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
     try:
         await _answers(ready_url, process)
         yield process.pid
