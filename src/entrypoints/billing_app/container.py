@@ -176,6 +176,11 @@ def _note_audit(report: AuditReport, metrics: Metrics) -> None:
         log.warning("audit.duplicate_subscriptions", count=len(report.duplicates), first=shown)
 
 
+def _followed(bus: EventBus) -> EventBus | None:
+    """What streams hear messages from; None where only the repository has them."""
+    return None if isinstance(bus, NullEventBus) else bus
+
+
 def _checker(invariants: PostgresInvariantLog, metrics: Metrics) -> Checker:
     return Checker(log=invariants, every=_CHECK_EVERY, observe=lambda report: _note_check(report, metrics))
 
@@ -273,7 +278,7 @@ class Container(containers.DeclarativeContainer):
         settings=settings,
         intake=intake,
         repository=repository,
-        bus=bus,
+        bus=providers.Singleton(_followed, bus),
         policy=policy,
         clock=clock,
         metrics=metrics,
@@ -334,7 +339,8 @@ async def open_container(
         bus: RedisEventBus | NullEventBus = NullEventBus()
         if settings.enable_stream and urls.redis_url is not None:
             bus = await stack.enter_async_context(_redis_bus(settings, urls.redis_url.reveal()))
-            with contextlib.suppress(*() if needs_bus else (EventBusUnavailableError,)):
+            tolerated = () if needs_bus and settings.stream_fallback == "none" else (EventBusUnavailableError,)
+            with contextlib.suppress(*tolerated):
                 await bus.check()
             probes["bus"] = bus.ping
         metrics = Metrics()

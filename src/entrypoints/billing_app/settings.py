@@ -415,6 +415,13 @@ class Settings:
     publish_batch: int = _whole(
         _STREAM, "BILLING_PUBLISH_BATCH", 500, "Events handed to Redis at a time.", maximum=10_000
     )
+    stream_fallback: str = _setting(
+        _STREAM,
+        "BILLING_STREAM_FALLBACK",
+        parsers.one_of("none", "postgres"),
+        "none",
+        "postgres serves streams from the database, seconds late, where there is no Redis or it is away at the start.",
+    )
     stream_keepalive: timedelta = _seconds(
         _STREAM,
         "BILLING_STREAM_KEEPALIVE_SECONDS",

@@ -236,16 +236,23 @@ Listen = Callable[..., AbstractAsyncContextManager[Listener]]
 
 @pytest.fixture
 def listen(http: aiohttp.ClientSession) -> Listen:
-    """Open a stream: `listen(world, tenant_id, last_event_id=…, after=…)`; the opening frame is still to be read."""
+    """Open a stream: `listen(world, tenant_id, last_event_id=…, after=…, types=…)`; its opening frame is yet to be read."""
 
     @asynccontextmanager
     async def open_stream(
-        world: World, tenant_id: TenantId = ACME, *, last_event_id: object = None, after: object = None, **claims: Any
+        world: World,
+        tenant_id: TenantId = ACME,
+        *,
+        last_event_id: object = None,
+        after: object = None,
+        types: str | None = None,
+        **claims: Any,
     ) -> AsyncIterator[Listener]:
         headers = world.bearer(tenant_id, **claims)
         if last_event_id is not None:
             headers["Last-Event-ID"] = str(last_event_id)
-        query = {} if after is None else {"after": str(after)}
+        given = {"after": after, "types": types}
+        query = {name: str(value) for name, value in given.items() if value is not None}
         async with http.get(world.url + STREAM, headers=headers, params=query) as response:
             assert response.status == 200, await response.text()
             yield Listener(response)

@@ -14,6 +14,7 @@ import pytest
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
+from billing_core.ports import Changes
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
 from billing_memory.bus import MemoryEventBus
 from billing_memory.repository import MemoryRepository
@@ -472,3 +473,51 @@ async def test_what_went_out_is_counted_by_where_it_came_from(
             await stream.event()
             await stream.numbers(2)
         assert world.sample(delivered, source="log", result="delivered") == 2
+
+
+class TestTypes:
+    """`?types=`: some types of events, the numbers of all."""
+
+    async def test_only_wanted_types_arrive(self, world: World, listen: Listen) -> None:
+        """In between only the number moves on, live and from the history alike, so that resuming skips nothing."""
+        kinds = ["invoice.paid", "subscription.updated", "invoice.voided", "subscription.canceled"]
+        stored = [message(ACME, number, event_type=kind) for number, kind in enumerate(kinds, start=1)]
+        async with world.repository.transaction() as transaction:
+            await transaction.lock_tenants([ACME])
+            await transaction.save(Changes(events=stored))
+        async with listen(world, types="invoice.*", after=0) as stream:
+            frames = [await stream.event() for _ in range(5)]
+        seen = [(frame.id, frame.event) for frame in frames]
+        assert seen == [("0", None), ("1", "invoice.paid"), ("2", None), ("3", "invoice.voided"), ("4", None)]
+
+    async def test_live_messages_are_sorted_out_too(self, world: World, listen: Listen) -> None:
+        """Whoever listens without a filter gets all of them from the same frames."""
+        async with listen(world, types="invoice.paid,subscription.canceled") as some, listen(world) as everything:
+            await some.event()
+            await everything.event()
+            await world.publish(ACME)
+            skipped, whole = await some.event(), await everything.event()
+            assert (skipped.id, skipped.event, skipped.data) == ("1", None, None)
+            assert (whole.id, whole.event) == ("1", "subscription.updated")
+
+    @pytest.mark.parametrize("types", ["", "invoice.pad", "invoice.*,nothing.*", "[i]*", "*,", "*\r\nid: 9", "i" * 99])
+    async def test_names_that_mean_nothing_are_refused(
+        self, world: World, http: aiohttp.ClientSession, types: str
+    ) -> None:
+        """With the names there are: a typing error must not look like silence."""
+        async with http.get(world.url + STREAM, params={"types": types}, headers=world.bearer()) as answer:
+            assert answer.status == 400
+            assert "invoice.paid" in (await answer.json())["error"]["message"]
+
+
+async def test_without_a_bus_messages_come_from_the_repository(make_world: MakeWorld, listen: Listen) -> None:
+    """Some seconds late, in order and without a gap, also while a client listens."""
+    world = make_world(stream_keepalive=SOON)
+    world.replace(bus=None)
+    async with world.serving():
+        await world.commit(ACME, 2)
+        async with listen(world, after=0) as stream:
+            frames = [await stream.event() for _ in range(3)]
+            await world.commit(ACME, 1)
+            frames.append(await stream.event())
+    assert [frame.id for frame in frames] == ["0", "1", "2", "3"]

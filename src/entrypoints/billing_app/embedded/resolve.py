@@ -41,12 +41,12 @@ class _Running:
 async def resolve_servers(settings: Settings) -> AsyncIterator[ServerUrls]:
     """The given servers; for a URL that is missing, a local server that lives as long as the context.
 
-    Redis is needed by the stream only: with the stream switched off no local one is started.
+    Redis is needed by the stream only: with the stream switched off, or served from Postgres, no local one is started.
 
     Raises: the errors of `embedded_servers`, when a server has to be started.
     """
     given = {POSTGRES: settings.database_url, VALKEY: settings.redis_url}
-    needed = (POSTGRES, VALKEY) if settings.enable_stream else (POSTGRES,)
+    needed = (POSTGRES, VALKEY) if settings.enable_stream and settings.stream_fallback == "none" else (POSTGRES,)
     async with _running(settings.data_dir, *(name for name in needed if given[name] is None)) as local:
         yield ServerUrls(
             database_url=settings.database_url or local[POSTGRES],

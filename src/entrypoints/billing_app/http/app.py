@@ -57,8 +57,8 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     )
     app.router.add_post(WEBHOOK_PATH, receiver.receive)
     app.router.add_routes(api.routes())
-    if settings.enable_stream and services.bus is not None:
-        stream.add_stream(app, services, services.bus, STREAM_PATH)
+    if settings.enable_stream:
+        stream.add_stream(app, services, STREAM_PATH)
     else:
         reason = "The stream is switched off: ENABLE_BILLING_STREAM is false. Read …/events instead."
         app.router.add_get(STREAM_PATH, _Refuse(404, "stream_disabled", reason).answer)

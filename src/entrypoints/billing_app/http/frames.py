@@ -20,6 +20,8 @@ class Frame:
     chunk: bytes = attrs.field(init=False)
     sequence: int = 0
     """The number of the message it carries; 0 for a frame without one."""
+    event_type: str = ""
+    """The type of that message."""
 
     @chunk.default
     def _chunked(self) -> bytes:
@@ -32,7 +34,12 @@ KEEP_ALIVE: Final = Frame(b":\n\n")
 def message_frame(event: BillingEvent) -> Frame:
     """A billing event: its number is the id to resume from. Its type is from a closed set of ours."""
     text = f"id: {event.sequence}\nevent: {event.event_type}\ndata: {event.payload}\n\n"
-    return Frame(text.encode(), sequence=event.sequence)
+    return Frame(text.encode(), sequence=event.sequence, event_type=event.event_type)
+
+
+def position_frame(sequence: int) -> Frame:
+    """In place of a message that a client did not ask for: no event, but the id to resume from moves on."""
+    return Frame(f"id: {sequence}\n\n".encode(), sequence=sequence)
 
 
 def opening_frame(cursor: int, retry: timedelta) -> Frame:

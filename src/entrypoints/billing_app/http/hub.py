@@ -13,6 +13,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Final, Protocol
 
@@ -89,8 +90,9 @@ class StreamHub:
     """Connects clients to the bus. `run` must be running for anything but catching up to happen."""
 
     def __init__(
-        self, *, bus: EventBus, repository: BillingRepository, metrics: HttpMetrics, policy: HubPolicy
+        self, *, bus: EventBus | None, repository: BillingRepository, metrics: HttpMetrics, policy: HubPolicy
     ) -> None:
+        """Without a bus all messages come from the repository, which is asked every other second."""
         self._bus = bus
         self._repository = repository
         self._metrics = metrics
@@ -137,15 +139,17 @@ class StreamHub:
     async def run(self) -> None:
         """Follow the bus, keep connections alive and look for lost messages, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for loop in (self._follow, self._keep_alive, self._look):
+            for loop in (self._keep_alive, self._look):
                 tasks.create_task(_restarted(loop))
+            if self._bus is not None:
+                tasks.create_task(_restarted(partial(self._follow, self._bus)))
 
-    async def _follow(self) -> None:
+    async def _follow(self, bus: EventBus) -> None:
         attempt = 0
         while True:
             await self._occupied.wait()
             try:
-                async with contextlib.aclosing(self._bus.follow()) as batches:
+                async with contextlib.aclosing(bus.follow()) as batches:
                     async for events in batches:
                         if not self._bus_answers:  # listening again: what was said in between has to be looked up
                             self._bus_answers, attempt = True, 0
@@ -224,7 +228,7 @@ class StreamHub:
         return frames
 
     async def _read(self, tenant_id: TenantId, cursor: int) -> tuple[Sequence[Frame], str]:
-        if self._bus_answers:
+        if self._bus is not None and self._bus_answers:
             with contextlib.suppress(EventBusUnavailableError):
                 events = await self._bus.read(tenant_id, after=cursor, limit=_PAGE)
                 if events and events[0].sequence == cursor + 1:
@@ -388,5 +392,5 @@ async def _restarted(loop: Callable[[], Awaitable[None]]) -> None:
         try:
             await loop()
         except Exception:
-            log.exception("stream.loop_failed", loop=loop.__name__)
+            log.exception("stream.loop_failed", loop=repr(loop))
         await asyncio.sleep(1)

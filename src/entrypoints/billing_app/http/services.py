@@ -27,7 +27,7 @@ class Services:
     """None while billing is switched off."""
     repository: BillingRepository
     bus: EventBus | None
-    """None when the stream is disabled."""
+    """None when streams are served from the repository alone."""
     policy: AccessPolicy
     clock: Clock
     metrics: HttpMetrics

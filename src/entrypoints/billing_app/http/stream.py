@@ -17,7 +17,7 @@ from billing_app.http.frames import Frame, opening_frame, reconnect_frame, reset
 from billing_app.http.hub import ClientGoneError, HubFullError, HubPolicy, StreamHub
 from billing_app.http.responses import SAFE_HEADERS, RefusalError
 from billing_app.http.services import Services
-from billing_core.ports import EventBus
+from billing_app.http.type_filter import FilteredSink, wanted_types
 
 _HEADERS: Final = {
     **SAFE_HEADERS,
@@ -29,7 +29,7 @@ _CONGESTED: Final = 64 * 1024
 """Unsent bytes in a socket's buffer above which a client is not sent to directly any more."""
 
 
-def add_stream(app: web.Application, services: Services, bus: EventBus, path: str) -> None:
+def add_stream(app: web.Application, services: Services, path: str) -> None:
     """Serve the stream at `path`, with a hub that lives as long as the application."""
     settings = services.settings
     policy = HubPolicy(
@@ -37,7 +37,7 @@ def add_stream(app: web.Application, services: Services, bus: EventBus, path: st
         recent=settings.stream_buffer,
         max_clients=settings.stream_max_connections,
     )
-    hub = StreamHub(bus=bus, repository=services.repository, metrics=services.metrics, policy=policy)
+    hub = StreamHub(bus=services.bus, repository=services.repository, metrics=services.metrics, policy=policy)
 
     async def run_hub(_app: web.Application) -> AsyncIterator[None]:
         running = asyncio.create_task(hub.run(), name="stream-hub")
@@ -65,11 +65,13 @@ class _StreamHandler:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         principal = await self._services.authenticator.authenticate(request)
         after = _resume_point(request)
+        wanted = wanted_types(request.query.get("types"))
         response = web.StreamResponse(headers=_HEADERS)
         sink = _SocketSink(request, response, write_timeout=self._services.settings.stream_write_timeout)
         reason = "refused"
         try:
-            with self._hub.client(require_own_tenant(request, principal), sink) as client:
+            shown = sink if wanted is None else FilteredSink(sink, wanted)
+            with self._hub.client(require_own_tenant(request, principal), shown) as client:
                 cursor, reset = await client.begin(after)
                 await sink.open()
                 reason = "client_left"

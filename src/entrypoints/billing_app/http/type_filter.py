@@ -1,0 +1,68 @@
+"""`?types=`: a stream of some types of events only, whose ids and resumption are those of the whole stream."""
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Final
+
+import attrs
+
+from billing_app.http.frames import Frame, position_frame
+from billing_app.http.hub import Sink
+from billing_app.http.responses import RefusalError
+from billing_core.events import BillingEventType
+
+_TYPES: Final = tuple(sorted(each.value for each in BillingEventType))
+_GLOB: Final = re.compile(r"[a-z_.*?]{1,64}").fullmatch
+_MOST: Final = 64
+
+
+def wanted_types(text: str | None) -> frozenset[str] | None:
+    """The types that a comma list of globs means; None when all are wanted. Raises RefusalError (400)."""
+    if text is None:
+        return None
+    globs = [each.strip() for each in text.split(",")]
+    if len(globs) > _MOST:
+        raise RefusalError(400, "bad_parameter", f"types takes at most {_MOST} names.")
+    wanted: set[str] = set()
+    for glob in globs:
+        found = {each for each in _TYPES if fnmatchcase(each, glob)} if _GLOB(glob) else set()
+        if not found:
+            known = ", ".join(_TYPES)
+            raise RefusalError(400, "bad_parameter", f"types: one of the names means no type. There are: {known}.")
+        wanted |= found
+    return frozenset(wanted)
+
+
+@attrs.frozen
+class FilteredSink:
+    """A Sink that passes on wanted messages; of the others only the number, so that a client resumes behind them."""
+
+    sink: Sink
+    wanted: frozenset[str]
+
+    def send(self, frame: Frame) -> bool:
+        """See Sink."""
+        return self.sink.send(self._shown(frame))
+
+    async def write(self, frames: Sequence[Frame]) -> None:
+        """See Sink. Of a run of unwanted messages the last number says it all."""
+        shown: list[Frame] = []
+        for frame in map(self._shown, frames):
+            if shown and not frame.event_type and frame.sequence and not shown[-1].event_type and shown[-1].sequence:
+                shown[-1] = frame
+            else:
+                shown.append(frame)
+        await self.sink.write(shown)
+
+    def abort(self) -> None:
+        """See Sink."""
+        self.sink.abort()
+
+    @property
+    def gone(self) -> bool:
+        """See Sink."""
+        return self.sink.gone
+
+    def _shown(self, frame: Frame) -> Frame:
+        return frame if not frame.event_type or frame.event_type in self.wanted else position_frame(frame.sequence)
