@@ -236,7 +236,7 @@ Listen = Callable[..., AbstractAsyncContextManager[Listener]]
 
 @pytest.fixture
 def listen(http: aiohttp.ClientSession) -> Listen:
-    """Open a stream: `listen(world, tenant_id, last_event_id=…, after=…, types=…)`; its opening frame is yet to be read."""
+    """Open a stream: `listen(world, tenant_id, last_event_id=…, after=…, types=…)`; the opening frame comes first."""
 
     @asynccontextmanager
     async def open_stream(
