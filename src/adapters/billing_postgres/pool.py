@@ -38,7 +38,11 @@ class Database:
         arguments["server_settings"] |= server_settings
         with translated("connect"):
             connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(**arguments)
-            await self._limit_transactions(connection)
+            try:
+                await self._limit_transactions(connection)
+            except BaseException:
+                connection.terminate()
+                raise
             return connection
 
     async def open_pool(self, *, size: int, min_size: int = 0) -> "asyncpg.Pool[asyncpg.Record]":

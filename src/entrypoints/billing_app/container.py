@@ -482,7 +482,7 @@ async def open_operations(settings: Settings) -> AsyncIterator[Operations]:
         )
         pool = await _open_pool(stack, database, 4)
         yield Operations(
-            store=await stack.enter_async_context(PostgresEventStore(database, pool)),
+            store=PostgresEventStore(database, pool),  # nobody waits for events here, so it need not listen
             log=PostgresEventLog(database, pool),
             repository=PostgresRepository(database, pool),
             outbox=PostgresOutbox(database, pool),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,7 +16,11 @@ from billing_app.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+
     from billing_core.inspection import EventFilter, StoredEvent
+
+_ROOM_FOR_A_TABLE: Final = 140
 
 
 @click.command(name="list")
@@ -46,17 +50,28 @@ async def _find(settings: Settings, wanted: EventFilter, *, before: int | None, 
 
 
 def _print(found: Sequence[StoredEvent]) -> None:
+    """A table where there is room for one; else two lines each, so that no id is broken."""
     from rich.console import Console
+
+    console = Console()
+    if console.width >= _ROOM_FOR_A_TABLE:
+        _print_table(console, found)
+        return
+    for event in found:
+        click.echo(f"{moment(event.received_at)}  {event.key.event_id}  {plain(event.type)}")
+        click.echo(f"    {plain(event.tenant_id or 'no tenant')}, {plain(standing(event))}")
+
+
+def _print_table(console: Console, found: Sequence[StoredEvent]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("received", no_wrap=True)
-    table.add_column("event", overflow="fold")
-    table.add_column("type", overflow="fold")
-    table.add_column("tenant", overflow="fold")
-    table.add_column("how it stands", overflow="fold")
+    for column in ("received", "event"):
+        table.add_column(column, no_wrap=True)
+    for column in ("type", "tenant", "how it stands"):
+        table.add_column(column, overflow="fold")
     for event in found:
         cells = (moment(event.received_at), event.key.event_id, event.type, event.tenant_id or "–", standing(event))
         table.add_row(*(Text(plain(cell)) for cell in cells))
-    Console().print(table)
+    console.print(table)
