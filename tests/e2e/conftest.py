@@ -20,23 +20,25 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, async_playwright
 
 from billing_app.embedded.binaries import find_valkey
 from billing_app.free_port import free_port
 from billing_app.http.auth import issue_token
+from billing_app.http.sign_in import make_ticket
 from billing_app.secret import Secret
 from billing_core.model import TenantId
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, make_id, sign
 
 WEBHOOK_SECRET: Final = "whsec_" + "e" * 32
+TICKET_SECRET: Final = Secret("t" * 32)
 JWT_SECRET: Final = Secret("e2e-tests-only-0123456789abcdef-0123")
 VERSION: Final = API_VERSIONS[-1]
 LAUNCH_ARGUMENTS: Final = (
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 )
-LOST_CONNECTION: Final = re.compile(r"net::ERR_|the server responded with a status of 503")
+LOST_CONNECTION: Final = re.compile(r"net::ERR_|the server responded with a status of")
 
 to_screen: list[float] = []
 """Seconds from sending a webhook until the page showed what it changed, of every change that was measured."""
@@ -81,6 +83,7 @@ class Site:
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STRIPE_FETCH": "false",
             "BILLING_JWT_SECRET": JWT_SECRET.reveal(),
+            "BILLING_DEMO_TICKET_SECRET": TICKET_SECRET.reveal(),
             "BILLING_PORT": self.base_url.rsplit(":", 1)[1],
             "BILLING_DISPATCH_LEASE_SECONDS": "1",
             "BILLING_STREAM_KEEPALIVE_SECONDS": "1",
@@ -159,6 +162,12 @@ class Account:
         self._events = 0
 
     @property
+    def sign_in_link(self) -> str:
+        """What the demo prints."""
+        ticket = make_ticket(TICKET_SECRET, TenantId(self.tenant_id), expires_at=datetime.now(UTC) + timedelta(hours=1))
+        return f"{self._base_url}/demo/sign-in?ticket={ticket}"
+
+    @property
     def token(self) -> str:
         return issue_token(
             secret=JWT_SECRET,
@@ -170,13 +179,11 @@ class Account:
             ttl=timedelta(hours=1),
         )
 
-    def price(self, lookup_key: str, **more: Any) -> facts.Price:
-        key = make_id("price", self.tenant_id, lookup_key)
+    def price(self, lookup_key: str, *, metered: bool = False) -> facts.Price:
+        """A price of this tenant's own; its lookup key names the plan, or the feature when it is metered."""
+        price_id = make_id("price", self.tenant_id, lookup_key)
         return facts.Price(
-            price_id=key,
-            product_id="prod_e2e",
-            lookup_key=lookup_key,
-            **{"unit_amount": 1900, "currency": "usd"} | more,
+            price_id=price_id, product_id="prod_e2e", unit_amount=1900, lookup_key=lookup_key, metered=metered
         )
 
     async def subscribe(self, *, seats: int, plan: str = "pro", status: str = "active", **more: Any) -> None:
@@ -222,7 +229,9 @@ class Account:
             )
             for place, (price, quantity, amount) in enumerate(amounts)
         )
-        paid = {"amount_paid": sum(line.amount for line in lines), "paid_at": span.end} if status == "paid" else {}
+        paid: dict[str, Any] = {}
+        if status == "paid":
+            paid = {"amount_paid": sum(line.amount for line in lines), "paid_at": span.end}
         invoice = facts.Invoice(
             invoice_id=invoice_id,
             customer_id=self.customer_id,
@@ -240,15 +249,16 @@ class Account:
         happened = "invoice.paid" if status == "paid" else "invoice.finalized"
         await self._send(happened, builders.invoice(invoice, VERSION))
 
-    async def history(self) -> Sequence[Any]:
-        """The numbered messages that the server has of this tenant."""
+    async def history(self, *, at_least: int = 0) -> Sequence[Any]:
+        """The numbered messages that the server has of this tenant, once there are so many."""
         url = f"{self._base_url}/api/v1/billing/tenants/{self.tenant_id}/events?limit=500"
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(url, headers={"Authorization": f"Bearer {self.token}"}) as response,
-        ):
-            events: Sequence[Any] = (await response.json())["events"]
-            return events
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session:
+            while True:
+                async with session.get(url) as response:
+                    events: Sequence[Any] = (await response.json())["events"]
+                if len(events) >= at_least:
+                    return events
+                await asyncio.sleep(0.02)
 
     async def _send(self, type: str, rendered: Any) -> None:
         self._events += 1
@@ -344,6 +354,7 @@ class Visit:
 
 
 Visiting = Callable[..., Awaitable[Visit]]
+Answer = Callable[[Route], Awaitable[None]]
 
 _WATCH_POLICY: Final = """
 addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective}`));
@@ -352,19 +363,25 @@ addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${
 
 @pytest.fixture
 async def visit(browser: Browser, site: Site) -> AsyncIterator[Visiting]:
-    """Opens the page, signed in when an account is given; fails the test at its end if a page complained."""
+    """Opens the page, signed in when an account is given; fails the test at its end if a page complained.
+
+    With `stream` given, that answers instead of the server's stream, and nobody waits for the page to be live.
+    """
     visits: list[Visit] = []
     async with AsyncExitStack() as stack:
 
-        async def open_page(account: Account | None = None, **options: Any) -> Visit:
+        async def open_page(account: Account | None = None, *, stream: Answer | None = None, **options: Any) -> Visit:
             context = await stack.enter_async_context(_context(browser, locale="en-GB", **options))
             await context.add_init_script(_WATCH_POLICY)
             if account is not None:
                 await context.add_init_script(f'sessionStorage.setItem("billing-token", "{account.token}")')
+            if stream is not None:
+                await context.route("**/api/v1/billing/stream?*", stream)
             opened = Visit(context, await context.new_page())
+            opened.connection_may_be_lost = stream is not None
             visits.append(opened)
             await opened.page.goto(f"{site.base_url}/activity")
-            if account is not None:
+            if account is not None and stream is None:
                 await opened.live()
             return opened
 

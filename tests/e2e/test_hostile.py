@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import expect
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Site, Visiting
@@ -103,10 +102,3 @@ async def test_amounts_are_in_their_currency(visit: Visiting, amount: int, curre
     opened = await visit()
     call = 'async ([amount, currency]) => (await import("/assets/format.js")).money(amount, currency)'
     assert await opened.page.evaluate(call, [amount, currency]) == shown
-
-
-async def test_a_link_for_signing_in_that_nobody_made_opens_nothing(site: Site, visit: Visiting) -> None:
-    """Without a token the page asks for one, and reads nothing."""
-    page = (await visit()).page
-    await expect(page.get_by_role("heading", name="See a tenant’s billing as it happens")).to_be_visible()
-    await expect(page.locator("#connection")).to_have_text("not signed in")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,26 +31,27 @@ async def acme(site: Site) -> Account:
         account.price("storage_gb", metered=True),
     )
     length = account.period.end - account.period.start
-    await account.subscribe(seats=5, status="trialing", trial=account.period)
-    for back, seats_then, calls_then, stored in ((4, 5, 8_200, 40), (3, 5, 12_400, 55), (2, 8, 9_850, 71)):
-        past = facts.Span(account.period.start - back * length, account.period.end - back * length)
-        amounts = [(seats, seats_then, seats_then * 1900), (calls, calls_then, calls_then // 10)]
-        amounts.append((storage, stored, stored * 25))
-        await account.bill(f"ACME-00{5 - back}", amounts=amounts, period=past)
-    await account.subscribe(seats=8)
-    last = facts.Span(account.period.start - length, account.period.start)
-    await account.bill(
-        "ACME-004", amounts=[(seats, 8, 15_200), (calls, 15_310, 1531), (storage, 84, 2100)], period=last
+
+    def bill(number: str, seat_count: int, call_count: int, stored: int, *, back: int, **more: Any) -> Awaitable[None]:
+        span = facts.Span(account.period.start - back * length, account.period.end - back * length)
+        amounts = [(seats, seat_count, seat_count * 1900), (calls, call_count, call_count // 10)]
+        return account.bill(number, amounts=[*amounts, (storage, stored, stored * 25)], period=span, **more)
+
+    attempt = account.period.start + length / 2
+    story = (
+        account.subscribe(seats=5, status="trialing", trial=account.period),
+        bill("ACME-001", 5, 8_200, 40, back=4),
+        bill("ACME-002", 5, 12_400, 55, back=3),
+        bill("ACME-003", 8, 9_850, 71, back=2),
+        account.subscribe(seats=8),
+        bill("ACME-004", 8, 15_310, 84, back=1),
+        account.subscribe(seats=8, status="past_due"),
+        bill("ACME-005", 12, 6_120, 90, back=0, status="open", next_payment_attempt_at=attempt, attempt_count=1),
+        account.subscribe(seats=12),
     )
-    await account.subscribe(seats=8, status="past_due")
-    await account.bill(
-        "ACME-005",
-        amounts=[(seats, 12, 22_800), (calls, 6_120, 612)],
-        status="open",
-        next_payment_attempt_at=account.period.start + length / 2,
-        attempt_count=1,
-    )
-    await account.subscribe(seats=12)
+    for number, step in enumerate(story, start=1):
+        await step
+        await account.history(at_least=number)  # what comes at once may overtake each other
     return account
 
 

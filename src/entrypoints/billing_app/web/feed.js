@@ -6,6 +6,8 @@ import { count, lately, moment, words } from "./format.js";
 const MOST = 500;
 const QUIET = 1500; // how long nothing must come before the news is told, so that a burst is told as one
 const LONGEST_WAIT = 6000;
+const GOOD = /\.(created|activated|renewed|recovered|resumed|paid|cancellation_withdrawn)$/;
+const BAD = /\.(past_due|unpaid|canceled|expired|payment_failed|overdue|uncollectible|disputed|deleted)$/;
 
 export class Feed {
   #list = $("feed");
@@ -64,6 +66,8 @@ export class Feed {
   }
 }
 
+const tone = (type) => (GOOD.test(type) ? "good" : BAD.test(type) ? "bad" : "neutral");
+
 function entry(message, fresh) {
   const time = element("time", "quiet", lately(message.occurred_at));
   time.dateTime = message.occurred_at;
@@ -77,6 +81,6 @@ function entry(message, fresh) {
   );
   const item = element("li", fresh ? "fresh" : "", head, element("p", "", theirs(message.summary, "long")));
   item.dataset.sequence = message.sequence;
-  item.dataset.topic = message.event_type.split(".")[0];
+  item.dataset.tone = tone(message.event_type);
   return item;
 }
