@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Visiting
+    from tests.e2e.conftest import Site, Visiting
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 
@@ -297,6 +297,44 @@ async def test_it_says_how_it_stands(visit: Visiting) -> None:
         *("loading", "connecting", "catching-up", "reconnecting"),
         *("connecting", "reconnecting", "connecting", "catching-up", "live"),
     ]
+
+
+FOLLOW = """
+async ({ base, token }) => {
+  const { BillingStream } = await import("/assets/billing-stream.js");
+  const seen = window.seen = { states: [], events: [] };
+  const unknown = [{ sequence: 10000 }];
+  window.stream = new BillingStream({
+    url: "/api/v1/billing/stream", token, types: ["invoice.*"],
+    load: (get) => unknown.pop() ?? get(`${base}/state`),
+    onState: ({ sequence }) => seen.states.push(sequence),
+    onEvent: ({ event_type, sequence }) => seen.events.push([event_type, sequence]),
+  });
+  window.until = (done) => new Promise((resolve) => {
+    const watching = setInterval(() => { if (done()) { clearInterval(watching); resolve(); } }, 20);
+  });
+  window.stream.start();
+}
+"""
+
+
+async def test_a_real_server_resets_and_filters(site: Site, visit: Visiting) -> None:
+    """A place that the history does not have leads to the state; what is filtered out moves the place too."""
+    account = site.account("filtered")
+    await account.subscribe(seats=1)
+    await account.history(at_least=1)
+    page = (await visit()).page
+    base = f"/api/v1/billing/tenants/{account.tenant_id}"
+    await page.evaluate(FOLLOW, {"base": base, "token": account.token})
+    await page.evaluate("until(() => stream.status === 'live')")
+    await account.bill("F-1", amounts=[(account.price("pro"), 1, 1900)])
+    await account.history(at_least=2)
+    await account.subscribe(seats=2)
+    await account.history(at_least=3)
+    await page.evaluate("until(() => stream.cursor === 3)")
+    await page.evaluate("stream.stop()")
+    assert await page.evaluate("seen.states") == [10000, 1]
+    assert await page.evaluate("seen.events") == [["invoice.paid", 2]]
 
 
 FRAMES = """
