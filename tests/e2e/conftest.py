@@ -366,15 +366,20 @@ async def visit(browser: Browser, site: Site) -> AsyncIterator[Visiting]:
     """Opens the page, signed in when an account is given; fails the test at its end if a page complained.
 
     With `stream` given, that answers instead of the server's stream, and nobody waits for the page to be live.
+    With `clock`, the test may let time pass in the page.
     """
     visits: list[Visit] = []
     async with AsyncExitStack() as stack:
 
-        async def open_page(account: Account | None = None, *, stream: Answer | None = None, **options: Any) -> Visit:
+        async def open_page(
+            account: Account | None = None, *, stream: Answer | None = None, clock: bool = False, **options: Any
+        ) -> Visit:
             context = await stack.enter_async_context(_context(browser, locale="en-GB", **options))
             await context.add_init_script(_WATCH_POLICY)
             if account is not None:
                 await context.add_init_script(f'sessionStorage.setItem("billing-token", "{account.token}")')
+            if clock:
+                await context.clock.install()
             if stream is not None:
                 await context.route("**/api/v1/billing/stream?*", stream)
             opened = Visit(context, await context.new_page())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Account, Site, Visit, Visiting
@@ -102,6 +104,27 @@ async def test_what_happened_while_the_browser_was_offline_is_made_up_for(site: 
         await opened.live()
         await account.subscribe(seats=first + 3)
         await feed_is_history(opened, account, seats=first + 3)
+
+
+async def test_access_that_ends_by_itself_is_asked_for_again(site: Site, visit: Visiting) -> None:
+    """No message tells of the end of the days of grace; the page asks when they are over, a day later at the latest."""
+    account = site.account("grace")
+    account.period = attrs.evolve(account.period, start=datetime.now(UTC) - timedelta(days=6, hours=12))
+    await account.subscribe(seats=1, status="past_due")
+    opened = await visit(account, clock=True)
+    page = opened.page
+    await expect(page.locator("#access-state")).to_have_text("Grace period")
+
+    async def later(route: Route) -> None:
+        state = await (await route.fetch()).json()
+        await route.fulfill(
+            json=state | {"access": {"state": "read_only", "reason": "past_due_grace_over", "until": None}}
+        )
+
+    await page.route("**/state", later)
+    await page.clock.fast_forward("13:00:00")
+    await expect(page.locator("#access-state")).to_have_text("Read only")
+    await expect(page.locator("#access-reason")).to_contain_text("the days of grace are over")
 
 
 async def test_a_burst_is_shown_whole_and_told_in_few_sentences(site: Site, visit: Visiting) -> None:

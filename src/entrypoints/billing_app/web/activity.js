@@ -9,12 +9,15 @@ import { Feed } from "./feed.js";
 
 const TOKEN = "billing-token";
 const PAGE = 50;
+const MINUTE = 60_000;
+const DAY = 86_400_000;
 
 const feed = new Feed();
 const state = { subscriptions: new Map(), invoices: new Map(), usage: new Map() };
 let stream = null;
 let base = ""; // of the tenant's addresses
 let pending = 0; // the next frame draws
+let ending; // when the verdict on access has to be asked for again
 
 // --- signing in ------------------------------------------------------------------------------------------------------
 
@@ -50,6 +53,9 @@ function signIn(token) {
 }
 
 function signOut(reason = "") {
+  clearTimeout(ending);
+  cancelAnimationFrame(pending);
+  pending = 0;
   stream?.stop();
   stream = null;
   sessionStorage.removeItem(TOKEN);
@@ -78,6 +84,20 @@ async function load(get) {
 async function page(get, last) {
   const { events } = await get(`${base}/events?after=${Math.max(0, last - PAGE)}&limit=${PAGE}`);
   return events.filter((message) => message.sequence <= last);
+}
+
+/** Access that ends on a day ends without a message: ask again then. A day at most is waited, for clocks differ. */
+function expectEnd() {
+  clearTimeout(ending);
+  if (!state.access.until) return;
+  const wait = Math.min(DAY, Math.max(MINUTE, Date.parse(state.access.until) - Date.now()));
+  const asked = stream;
+  ending = setTimeout(async () => {
+    const current = await asked.get(`${base}/state`).catch(() => null); // the badge says how the connection is
+    if (asked !== stream) return;
+    if (current?.sequence === state.sequence) state.access = current.access;
+    draw();
+  }, wait);
 }
 
 async function showEarlier() {
@@ -147,6 +167,7 @@ function draw() {
   showSubscriptions(state.subscriptions.values());
   showInvoices(state.invoices.values());
   showUsage(state.usage.values());
+  expectEnd();
 }
 
 $("sign-in").addEventListener("submit", (event) => {

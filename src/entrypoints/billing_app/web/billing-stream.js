@@ -88,12 +88,12 @@ export class BillingStream {
     while (!stopped.aborted) {
       let failed;
       const lifeline = new Lifeline(stopped, this.#options.silence);
+      this.#failures += 1; // until it has been live
       try {
         // Whatever hangs, in our code or in the caller's, is left behind when the lifeline is cut.
         await Promise.race([this.#attempt(lifeline), lifeline.end]);
       } catch (error) {
         failed = error;
-        this.#failures += 1;
       } finally {
         lifeline.cut();
       }
