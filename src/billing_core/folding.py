@@ -7,7 +7,7 @@ events in a batch changes which messages are made, never the state they end in.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
 import attrs
 
@@ -25,23 +25,18 @@ from billing_core.facts import (
     subscription_fact,
     usage_fact,
 )
+from billing_core.judging import Evidence, Finding, Statement, Work, doubt_of, judge
 from billing_core.model import (
-    DELETED,
     AccessPolicy,
     CatalogueSnapshot,
     CustomerId,
     CustomerSnapshot,
     Doubt,
-    DoubtKind,
-    EntitlementsSnapshot,
     EventId,
     InvoiceId,
     InvoiceSnapshot,
-    Order,
     PriceId,
-    Provenance,
     RecordSnapshot,
-    Sighting,
     SubscriptionId,
     SubscriptionInvoice,
     SubscriptionSnapshot,
@@ -52,8 +47,6 @@ from billing_core.model import (
     Tracked,
     UsageRecord,
     billed_usage,
-    compare,
-    decide,
     invoice_of,
     merge_metered_prices,
     payment_object_id,
@@ -69,59 +62,8 @@ from billing_core.payloads import (
 )
 from billing_core.ports import Changes
 
-S = TypeVar("S", SubscriptionSnapshot, InvoiceSnapshot, CustomerSnapshot, RecordSnapshot)
-
 _NO_USAGE: Final[Mapping[InvoiceId, Sequence[UsageRecord]]] = MappingProxyType({})
 _NOBODY: Final[Mapping[str, TenantId]] = MappingProxyType({})
-
-
-class Evidence(Protocol):
-    """Looks up what another event said of the object of a snapshot."""
-
-    def __call__(self, event_id: EventId, snapshot: S) -> Sighting[S] | None:
-        """What the event said; None when its body is not kept any more."""
-        ...
-
-
-@attrs.frozen(kw_only=True)
-class Work:
-    """One claimed event and what it says, read in our terms."""
-
-    claim: Claim
-    translation: Translation
-
-    @property
-    def event_id(self) -> EventId:
-        """The provider event's id."""
-        return self.claim.event.event_id
-
-    @property
-    def created_at(self) -> datetime:
-        """When the provider made the event."""
-        return self.claim.event.created_at
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """What the provider said when it was asked about an object in doubt, read in our terms."""
-
-    translation: Translation
-    basis: Provenance
-    """What the doubted state rests on; the answer rests on the same, and leaves no doubt."""
-
-    @property
-    def event_id(self) -> EventId:
-        """The last of the events that the state rests on."""
-        return self.basis.event_ids[-1]
-
-    @property
-    def created_at(self) -> datetime:
-        """When that event was made: what the provider says now is dated back, so that later events outrank it."""
-        return self.basis.observed_at
-
-
-Statement = Work | Finding
-"""Something the provider said."""
 
 
 @attrs.frozen
@@ -133,16 +75,6 @@ class _Folded:
     subscription: SubscriptionSnapshot | None = None
     invoice: InvoiceSnapshot | None = None
     usage: tuple[UsageRecord, ...] = ()
-
-
-@attrs.frozen
-class _Standing(Generic[S]):
-    """An object once an event is counted in: its snapshot, what that rests on, and what became of the event."""
-
-    snapshot: S
-    provenance: Provenance
-    effect: Effect = Effect.CONFIRMED
-    """Of the event, should nothing have changed by it."""
 
 
 class Ledger:
@@ -385,7 +317,7 @@ class Ledger:
     def _fold_subscription(self, tenant_id: TenantId, seen: SubscriptionSnapshot, work: Statement) -> _Folded:
         known = self._subscriptions.get(seen.subscription_id)
         before = known.snapshot if known else None
-        standing = self._judge(before, known.provenance if known else None, seen, work)
+        standing = judge(before, known.provenance if known else None, seen, work, self._evidence)
         metered_prices = known.metered_prices if known else {}
         after = TenantSubscription(
             tenant_id=tenant_id,
@@ -406,7 +338,7 @@ class Ledger:
     def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, work: Statement) -> _Folded:
         known = self._invoices.get(seen.invoice_id)
         before = known.snapshot if known else None
-        standing = self._judge(before, known.provenance if known else None, seen, work)
+        standing = judge(before, known.provenance if known else None, seen, work, self._evidence)
         after = SubscriptionInvoice(
             tenant_id=tenant_id, snapshot=standing.snapshot.completed_by(before), provenance=standing.provenance
         )
@@ -435,7 +367,7 @@ class Ledger:
 
     def _fold_customer(self, seen: CustomerSnapshot, work: Statement) -> _Folded:
         known = self._customers[seen.customer_id]
-        standing = self._judge(known.snapshot, known.provenance, seen, work)
+        standing = judge(known.snapshot, known.provenance, seen, work, self._evidence)
         after = attrs.evolve(known, snapshot=standing.snapshot, provenance=standing.provenance)
         if after == known:
             return _Folded(standing.effect)
@@ -448,7 +380,7 @@ class Ledger:
     def _fold_record(self, tenant_id: TenantId | None, seen: RecordSnapshot, work: Statement) -> _Folded:
         known = self._records.get(seen.object_id)
         before = known.snapshot if known else None
-        standing = self._judge(before, known.provenance if known else None, seen, work)
+        standing = judge(before, known.provenance if known else None, seen, work, self._evidence)
         after = TenantRecord(
             tenant_id=None if isinstance(seen, CatalogueSnapshot) else tenant_id,
             snapshot=standing.snapshot,
@@ -461,56 +393,6 @@ class Ledger:
         if after.snapshot == before:
             return _Folded(standing.effect)
         return _Folded(Effect.CHANGED, record_fact(before, after.snapshot), invoice=self._invoice_of(after))
-
-    def _judge(self, known: S | None, provenance: Provenance | None, seen: S, work: Statement) -> "_Standing[S]":
-        """How the object stands once this event is counted in."""
-        seen_at = work.created_at
-        if isinstance(work, Finding):
-            return _Standing(seen, attrs.evolve(work.basis, ambiguous=False))
-        latest = _Standing(seen, Provenance(observed_at=seen_at, event_ids=(work.event_id,)))
-        if known is None or provenance is None:
-            return latest
-        if work.event_id in provenance.event_ids:
-            return self._count_in_again(known, provenance, latest, work.event_id)
-        match compare(known, provenance.observed_at, seen, seen_at):
-            case Order.STALE:
-                return _Standing(known, provenance, Effect.STALE)
-            case Order.NEWER:
-                return latest
-            case Order.TIE:
-                return self._break_tie(known, provenance, seen, work.event_id)
-
-    def _break_tie(self, known: S, provenance: Provenance, seen: S, event_id: EventId) -> "_Standing[S]":
-        group = _with_event(provenance, event_id)
-        if needs_no_evidence(known, provenance, seen):
-            return _Standing(known, group)
-        sightings = [
-            self._evidence(member, seen) or Sighting(event_id=member, after=known) for member in group.event_ids
-        ]
-        return _decided(group, sightings)
-
-    def _count_in_again(
-        self, known: S, provenance: Provenance, latest: "_Standing[S]", event_id: EventId
-    ) -> "_Standing[S]":
-        """How an object stands that rests on this very event: as the events say, whatever happened to its row.
-
-        Its stage of life is part of what may have been damaged, so nothing is compared. What the provider was asked
-        about stands: a replay knows no better, for the events were ambiguous or showed a part only.
-        """
-        group = attrs.evolve(provenance, observed_at=latest.provenance.observed_at)
-        if needs_no_evidence(known, provenance, latest.snapshot):
-            return _Standing(known, group)
-        members = [self._sighting(member, event_id, known, latest.snapshot) for member in group.event_ids]
-        standing = _decided(group, members)
-        unsure = standing.provenance.ambiguous or is_incomplete(standing.snapshot)
-        if unsure and not (provenance.ambiguous or is_incomplete(known)):
-            return _Standing(known, provenance)
-        return standing
-
-    def _sighting(self, member: EventId, event_id: EventId, known: S, seen: S) -> Sighting[S]:
-        """What a member of a tie group says; what is held, where its body is not kept or it shows no object."""
-        found = self._evidence(member, seen)
-        return found or Sighting(event_id=member, after=seen if member == event_id else known)
 
     # --- consequences -------------------------------------------------------------------------------------------
 
@@ -630,65 +512,11 @@ def buried(
     )
 
 
-def doubt_of(held: Tracked) -> Doubt | None:
-    """Why the provider should be asked about an object, if it should. It is not asked about most records."""
-    seen, basis = held.snapshot, held.provenance
-    if seen is None or basis is None:
-        return None
-    match seen:
-        case SubscriptionSnapshot():
-            kind: DoubtKind = "subscription"
-        case InvoiceSnapshot():
-            kind = "invoice"
-        case CustomerSnapshot():
-            kind = "customer"
-        case EntitlementsSnapshot():
-            kind = "entitlements"
-        case _:
-            return None
-    doubtful = basis.ambiguous or is_incomplete(seen)
-    return Doubt(kind=kind, object_id=seen.object_id, basis=basis) if doubtful else None
-
-
-def is_incomplete(seen: Snapshot) -> bool:
-    """Whether a snapshot shows a part of its object, so that the provider has to be asked for the rest."""
-    match seen:
-        case InvoiceSnapshot():
-            return not seen.lines_complete and seen.status != DELETED
-        case EntitlementsSnapshot():
-            return not seen.complete
-        case _:
-            return False
-
-
-def needs_no_evidence(known: Snapshot, provenance: Provenance, seen: Snapshot) -> bool:
-    """Whether a tie is none: the only other event of that second says the same."""
-    return seen == known and len(provenance.event_ids) == 1
-
-
 def _is_of(invoice: SubscriptionInvoice, subscription: TenantSubscription) -> bool:
     return (
         invoice.snapshot.subscription_id == subscription.snapshot.subscription_id
         and invoice.tenant_id == subscription.tenant_id
     )
-
-
-def _with_event(provenance: Provenance, event_id: EventId) -> Provenance:
-    if event_id in provenance.event_ids:
-        return provenance
-    return attrs.evolve(provenance, event_ids=tuple(sorted((*provenance.event_ids, event_id))))
-
-
-def _decided(group: Provenance, members: Sequence[Sighting[S]]) -> "_Standing[S]":
-    """How an object stands that rests on a group of events.
-
-    Only those of the highest stage of life count: beside them others are there if the row was damaged when they came.
-    """
-    stage = max(member.after.precedence for member in members)
-    leading = [member for member in members if member.after.precedence == stage]
-    decision = decide(leading)
-    event_ids = tuple(member.event_id for member in leading)
-    return _Standing(decision.snapshot, attrs.evolve(group, event_ids=event_ids, ambiguous=decision.ambiguous))
 
 
 def _strongest(effects: Iterable[Effect]) -> Effect:

@@ -19,7 +19,8 @@ from billing_core.events import (
     Snapshot,
     Translation,
 )
-from billing_core.folding import Finding, Ledger, S, Work, buried, doubt_of, needs_no_evidence
+from billing_core.folding import Ledger, buried
+from billing_core.judging import Finding, S, Work, doubt_of, needs_no_evidence
 from billing_core.model import (
     AccessPolicy,
     CatalogueSnapshot,

@@ -10,7 +10,7 @@ import attrs
 
 from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, EventKey, Outcome, ProviderEvent
-from billing_core.folding import doubt_of
+from billing_core.judging import doubt_of
 from billing_core.model import (
     CATALOGUE_KINDS,
     DELETED,
