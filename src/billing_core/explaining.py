@@ -102,7 +102,7 @@ class Explanation:
 def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> Explanation:
     """Put a tenant's history together: each event with its decision, its messages and the verdict after each."""
     caused: dict[EventId, list[Transition]] = {}
-    for event_id, transition in _transitions(history.messages):
+    for event_id, transition in transitions(history.messages):
         caused.setdefault(event_id, []).append(transition)
     timeline = [
         Entry(
@@ -122,7 +122,7 @@ def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> E
     )
 
 
-def _transitions(messages: Sequence[BillingEvent]) -> Iterable[tuple[EventId, Transition]]:
+def transitions(messages: Sequence[BillingEvent]) -> Iterable[tuple[EventId, Transition]]:
     """What each message changed. A hole between two messages leaves open what the later one changed."""
     known: dict[str, Section] = {}
     expected = 0

@@ -12,9 +12,10 @@ from click.testing import CliRunner, Result
 from billing_app import cli
 from billing_app.cli.events.filters import parse_moment
 from billing_core.events import Disposition, Effect, Outcome, ProviderEvent
-from billing_core.model import CustomerId, EventId
+from billing_core.model import AccessPolicy, CustomerId, EventId
+from billing_core.payloads import SCHEMA_VERSION, BillingEventPayload, access_section, dumps, subscription_section
 from billing_core.ports import Changes
-from billing_core.testing.builders import ACME, customer, message, provider_event
+from billing_core.testing.builders import ACME, AT, customer, item, message, provider_event, subscription
 from billing_core.testing.repository import park
 from billing_core.testing.store import LONG
 from billing_postgres.event_log import PostgresEventLog
@@ -25,6 +26,27 @@ from billing_postgres.store import PostgresEventStore
 pytestmark = pytest.mark.postgres
 
 HOSTILE = "\x1b[31m[bold]red[/bold]\r\nforged \u202egnp"
+
+
+def payload(sequence: int, *, seats: int) -> str:
+    """A message about a subscription with so many seats."""
+    shown = subscription("sub_1", items=(item(quantity=seats),)).snapshot
+    return dumps(
+        BillingEventPayload(
+            schema_version=SCHEMA_VERSION,
+            sequence=sequence,
+            tenant_id=ACME,
+            event_type="subscription.seats_changed",
+            stripe_event_id=EventId(f"evt_{sequence}"),
+            occurred_at=AT,
+            summary="The seats changed.",
+            status=shown.status,
+            subscription=subscription_section(shown),
+            invoice=None,
+            usage=(),
+            access=access_section(AccessPolicy().judge([shown], AT)),
+        )
+    )
 
 
 class Desk:
@@ -69,7 +91,7 @@ class Desk:
                 ACME,
                 number,
                 event_id=EventId(event_id),
-                payload=json.dumps({"subscription": {"subscription_id": "sub_1", "seat_count": number}}),
+                payload=payload(number, seats=number),
             )
             for number in sequences
         ]
@@ -163,10 +185,11 @@ async def test_an_event_shows_what_it_did(desk: Desk) -> None:
         "acme",
     )
     (told,) = shown["messages"]
-    assert (told["sequence"], told["changes"]) == (2, {"seat_count": {"before": 1, "after": 2}})
+    assert (told["sequence"], told["event_type"]) == (2, "subscription.seats_changed")
+    assert told["changes"].keys() == {"items"}
     text = (await desk.billing("show", "evt_2")).stdout
-    assert "message 2 of acme" in text
-    assert "seat_count: 1 → 2" in text
+    assert "message 2: subscription.seats_changed, The seats changed." in text
+    assert "items: [" in text
 
 
 async def test_failed_attempts_are_shown_and_nothing_acts_on_the_terminal(desk: Desk) -> None:

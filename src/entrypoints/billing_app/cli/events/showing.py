@@ -16,14 +16,12 @@ from billing_app.cli.terminal import moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from billing_core.events import BillingEvent
+    from billing_core.explaining import Transition
     from billing_core.inspection import FailedAttempt, StoredEvent
     from billing_core.ports import BillingRepository
-
-_LOOK_BACK = 200
-"""Messages before one that are searched for what its object was before."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,8 +30,8 @@ class _Found:
 
     event: StoredEvent
     attempts: Sequence[FailedAttempt]
-    messages: Sequence[tuple[BillingEvent, Mapping[str, tuple[Any, Any]]]]
-    """What tenants were told, with the fields that changed: before and after."""
+    transitions: Sequence[Transition]
+    """What its tenant was told because of it."""
     body: bytes | None
 
 
@@ -71,8 +69,8 @@ async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
             _Found(
                 event=event,
                 attempts=await log.attempts(event.dispatch_id),
-                messages=[
-                    (message, await _changes(operations.repository, message))
+                transitions=[
+                    await _transition(operations.repository, message)
                     for message in await log.messages(event.key.event_id)
                     if message.tenant_id == event.tenant_id
                 ],
@@ -82,19 +80,14 @@ async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
         ]
 
 
-async def _changes(repository: BillingRepository, message: BillingEvent) -> Mapping[str, tuple[Any, Any]]:
-    """The fields of a message's object that differ from what its tenant was told of the object before."""
-    first = max(0, message.sequence - 1 - _LOOK_BACK)
-    earlier = await repository.events(message.tenant_id, after=first, limit=message.sequence - 1 - first)
-    told = json.loads(message.payload)
-    for section, key in (("subscription", "subscription_id"), ("invoice", "invoice_id")):
-        after = told.get(section)
-        if after is None:
-            continue
-        known = (json.loads(each.payload).get(section) for each in reversed(earlier))
-        before: Mapping[str, Any] = next((each for each in known if each and each[key] == after[key]), {})
-        return {name: (before.get(name), after[name]) for name in after if before.get(name) != after[name]}
-    return {}
+async def _transition(repository: BillingRepository, message: BillingEvent) -> Transition:
+    """What a message says changed, against what its tenant was told before."""
+    from billing_core.explaining import MESSAGES_BEFORE, transitions
+
+    first = max(0, message.sequence - 1 - MESSAGES_BEFORE)
+    told = await repository.events(message.tenant_id, after=first, limit=message.sequence - first)
+    *_, (_, transition) = transitions(told)
+    return transition
 
 
 def _to_json(found: _Found) -> dict[str, Any]:
@@ -103,12 +96,12 @@ def _to_json(found: _Found) -> dict[str, Any]:
         "failed_attempts": [attempt_to_json(attempt) for attempt in found.attempts],
         "messages": [
             {
-                "tenant_id": message.tenant_id,
-                "sequence": message.sequence,
-                "event_type": message.event_type,
-                "changes": {name: {"before": before, "after": after} for name, (before, after) in changes.items()},
+                "sequence": told.sequence,
+                "event_type": told.event_type,
+                "summary": told.summary,
+                "changes": {each.field: {"before": each.before, "after": each.after} for each in told.changes},
             }
-            for message, changes in found.messages
+            for told in found.transitions
         ],
     }
 
@@ -145,8 +138,9 @@ def _print(found: _Found) -> None:
     for attempt in found.attempts:
         text = f"{attempt.reason}: {attempt.error or ''}"
         click.echo(f"{'failed':<12} {moment(attempt.failed_at)} attempt {attempt.attempt}, {plain(text)}")
-    for message, changes in found.messages:
-        click.echo(f"{'told':<12} message {message.sequence} of {plain(message.tenant_id)}: {message.event_type}")
-        for name, (before, after) in changes.items():
-            click.echo(f"{'':<12}   {name}: {plain(json.dumps(before))} → {plain(json.dumps(after))}")
+    for told in found.transitions:
+        click.echo(f"{'told':<12} message {told.sequence}: {told.event_type}, {plain(told.summary)}")
+        for each in told.changes:
+            change = f"{json.dumps(each.before, default=str)} → {json.dumps(each.after, default=str)}"
+            click.echo(f"{'':<12}   {each.field}: {plain(change)}")
     click.echo("")
