@@ -7,7 +7,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from billing_app.http import api, health, pages, stream
+from billing_app.http import api, health, pages, schemas, stream
 from billing_app.http.responses import RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
 from billing_app.http.webhooks import WebhookReceiver
@@ -30,6 +30,7 @@ def create_app(services: Services) -> web.Application:
     app[SERVICES] = services
     app.router.add_routes(health.routes())
     app.router.add_routes(pages.routes(services))
+    app.router.add_routes(schemas.routes())
     if services.intake is not None:
         _add_billing(app, services, services.intake)
     else:

@@ -1,0 +1,107 @@
+// The messages of the billing stream and the answer of `/state`, version 1. Written from the classes that are sent;
+// `python -m billing_app.payload_schema` writes it again.
+//
+// Instants are ISO 8601 in UTC. Amounts are whole numbers in the minor unit of their currency. Words such as `status`
+// are Stripe's own and open: expect ones that are not known yet, and ignore fields that are not listed here.
+
+/** One change of a tenant's billing. Sections that the event does not concern are null or empty. */
+export interface BillingEventPayload {
+  schema_version: number;
+  sequence: number;
+  tenant_id: string;
+  event_type: string;
+  stripe_event_id: string;
+  occurred_at: string;
+  summary: string;
+  status: string | null;
+  subscription: SubscriptionSection | null;
+  invoice: InvoiceSection | null;
+  usage: UsageSection[];
+  access: AccessSection;
+}
+
+/** Everything a tenant has, as of message `sequence`: start a stream with `after` set to it. */
+export interface StatePayload {
+  tenant_id: string;
+  sequence: number;
+  access: AccessSection;
+  subscriptions: SubscriptionSection[];
+  invoices: InvoiceSection[];
+  usage: UsageSection[];
+  features: string[];
+}
+
+/** A whole subscription. `status` is the provider's word, verbatim; `access` tells what it means. */
+export interface SubscriptionSection {
+  subscription_id: string;
+  customer_id: string;
+  status: string;
+  plan_code: string | null;
+  price_id: string | null;
+  seat_count: number | null;
+  auto_renew: boolean;
+  cancel_at_period_end: boolean;
+  current_period_start: string | null;
+  current_period_end: string | null;
+  trial_ends_at: string | null;
+  cancel_at: string | null;
+  canceled_at: string | null;
+  ended_at: string | null;
+  collection_paused: boolean;
+  currency: string | null;
+  items: ItemSection[];
+}
+
+/** A whole invoice, without its lines. */
+export interface InvoiceSection {
+  invoice_id: string;
+  subscription_id: string | null;
+  customer_id: string | null;
+  number: string | null;
+  status: string;
+  amount_due: number;
+  amount_paid: number;
+  amount_remaining: number;
+  total: number;
+  tax: number;
+  currency: string;
+  billing_reason: string | null;
+  collection_method: string | null;
+  hosted_invoice_url: string | null;
+  period_start: string | null;
+  period_end: string | null;
+  due_at: string | null;
+  paid_at: string | null;
+  attempt_count: number;
+  next_payment_attempt_at: string | null;
+}
+
+/** What one invoice line billed for a metered feature. */
+export interface UsageSection {
+  feature_key: string;
+  quantity: number;
+  amount: number;
+  currency: string;
+  period_start: string | null;
+  period_end: string | null;
+  invoice_id: string;
+  line_id: string;
+}
+
+/** What the tenant may do: `full`, `grace`, `read_only` or `blocked`; why; and until when, if that is decided. */
+export interface AccessSection {
+  state: string;
+  reason: string;
+  until: string | null;
+}
+
+/** One price the subscription bills. `quantity` is null for metered items. */
+export interface ItemSection {
+  item_id: string;
+  price_id: string;
+  quantity: number | null;
+  usage_type: string;
+  feature_key: string | null;
+  current_period_start: string | null;
+  current_period_end: string | null;
+}

@@ -1,0 +1,130 @@
+"""The wire schema: made from the classes that are sent, and true of everything that is sent."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from jsonschema import Draft202012Validator, FormatChecker
+
+from billing_app import payload_schema
+from billing_app.demo.scenario import Scenario
+from billing_app.http.schemas import routes
+from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.events import BillingEvent
+from billing_core.model import AccessPolicy, PlanCatalog
+from billing_core.payloads import dumps, state_payload
+from billing_core.service import BillingService
+from billing_memory.clock import ManualClock, SystemClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.repository import MemoryRepository
+from billing_memory.store import MemoryEventStore
+from billing_stripe.signature import StripeWebhookVerifier
+from billing_stripe.testing import sign
+from billing_stripe.translate import StripeTranslator
+
+FOLDER = Path(__file__).parents[2] / payload_schema.FOLDER
+SECRET = "whsec_schema"
+
+
+def validator(definition: str) -> Draft202012Validator:
+    """Checks values against one of the schema's definitions, dates included."""
+    schema = {**payload_schema.schema(), "$ref": f"#/$defs/{definition}"}
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema, format_checker=FormatChecker())
+
+
+async def lived(events: int) -> tuple[MemoryRepository, Sequence[BillingEvent]]:
+    """The first events of some tenants' lives, folded; the messages they caused."""
+    database, clock, messages = MemoryDatabase(), ManualClock(SystemClock().now()), list[BillingEvent]()
+    store, repository, translator = (
+        MemoryEventStore(database, clock),
+        MemoryRepository(database, clock),
+        StripeTranslator(),
+    )
+    dispatcher = Dispatcher(
+        store=store,
+        translator=translator,
+        service=BillingService(
+            repository=repository, translator=translator, catalog=PlanCatalog(), policy=AccessPolicy(), clock=clock
+        ),
+        scope=Scope(livemode=False),
+        policy=DispatchPolicy(),
+        publish=messages.extend,
+        observe=lambda _: None,
+    )
+    verifier = StripeWebhookVerifier([SECRET], tolerance=timedelta(minutes=5), clock=clock)
+    for event in islice(Scenario(seed="schema", tenants=12).events(), events):
+        body = event.body(event.api_version)
+        await store.record(verifier.verify(body, sign(body, SECRET, clock.now())))
+    while claims := await store.claim(limit=100, lease=timedelta(minutes=1)):
+        await dispatcher.process(claims)
+    return repository, messages
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        (payload_schema.SCHEMA_FILE, json.dumps(payload_schema.schema(), indent=2) + "\n"),
+        (payload_schema.TYPES_FILE, payload_schema.typescript()),
+    ],
+)
+def test_the_files_in_the_repository_describe_what_is_sent(file: str, expected: str) -> None:
+    """When this fails, run `python -m billing_app.payload_schema`, and see that the change is a compatible one."""
+    assert (FOLDER / file).read_text(encoding="utf-8") == expected
+
+
+async def test_every_message_and_state_is_as_the_schema_says() -> None:
+    """Of some hundred events of a year in the life of tenants, in old and new API versions."""
+    repository, messages = await lived(600)
+    payloads = [json.loads(message.payload) for message in messages]
+    assert len({payload["event_type"] for payload in payloads}) > 10
+    for payload in payloads:
+        validator_of_messages.validate(payload)
+    for tenant_id in {message.tenant_id for message in messages}:
+        state = await repository.state(tenant_id)
+        verdict = AccessPolicy().judge([each.snapshot for each in state.subscriptions], datetime.now(UTC))
+        validator("StatePayload").validate(json.loads(dumps(state_payload(state, verdict))))
+
+
+validator_of_messages = validator("BillingEventPayload")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"sequence": "7"},
+        {"occurred_at": 0},
+        {"usage": None},
+        {"access": {"state": "full"}},
+        {"subscription": {"status": "active"}},
+    ],
+    ids=lambda damage: next(iter(damage)),
+)
+async def test_what_is_not_a_message_is_refused(damage: dict[str, Any]) -> None:
+    """The schema says more than that it is JSON; fields that are not known yet are allowed."""
+    _, messages = await lived(20)
+    payload = json.loads(messages[0].payload)
+    assert validator_of_messages.is_valid({**payload, "a_field_of_2031": True})
+    assert not validator_of_messages.is_valid({**payload, **damage})
+
+
+async def test_the_schema_is_served() -> None:
+    """To anybody: it is nobody's data."""
+    app = web.Application()
+    app.router.add_routes(routes())
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}{payload_schema.PATH}"
+    try:
+        async with ClientSession() as session, session.get(url) as answer:
+            assert answer.content_type == "application/schema+json"
+            assert json.loads(await answer.text()) == payload_schema.schema()
+    finally:
+        await runner.cleanup()
