@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, async_playwright, expect
 
 from billing_app.embedded.binaries import find_valkey
 from billing_app.free_port import free_port
@@ -39,6 +39,8 @@ LAUNCH_ARGUMENTS: Final = (
     *("--disable-component-update", "--disable-sync"),
 )
 LOST_CONNECTION: Final = re.compile(r"net::ERR_|the server responded with a status of")
+
+expect.set_options(timeout=20_000)  # what is expected comes at once, but not on a machine that has much else to do
 
 to_screen: list[float] = []
 """Seconds from sending a webhook until the page showed what it changed, of every change that was measured."""

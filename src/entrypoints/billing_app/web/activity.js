@@ -115,7 +115,6 @@ async function showEarlier() {
 
 const CONNECTION = {
   loading: ["wait", "catching up"],
-  connecting: ["wait", "catching up"],
   "catching-up": ["wait", "catching up"],
   live: ["live", "live"],
   reconnecting: ["wait", "reconnecting"],
@@ -123,6 +122,7 @@ const CONNECTION = {
 };
 
 function showStatus(status, error) {
+  if (status === "connecting") return; // every try would say so; what the badge says is still true
   if (status !== "refused") badge(...CONNECTION[status]);
   else if (error.code === "stream_disabled") badge("idle", "not live: the stream is off");
   else signOut(error.status === 401 ? "Your session has ended. Sign in with a new token." : error.message);
