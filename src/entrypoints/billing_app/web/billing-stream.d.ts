@@ -1,4 +1,4 @@
-// What billing-stream.js offers. The payloads are generic: docs/billing/schema has their types.
+// What billing-stream.js offers. State and messages are generic: docs/billing/schema has the types of ours.
 
 /** `connecting` and `catching-up` pass by themselves; `refused` and `stopped` stay until `start`. */
 export type StreamStatus =
