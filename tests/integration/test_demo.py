@@ -161,7 +161,7 @@ def test_every_tenant_ends_in_the_truth(data_dir: Path, options: list[str]) -> N
     assert (summary["differences"], summary["first_differences"]) == (0, [])
     assert (summary["events"], summary["accepted"], summary["applied"]) == (800, 800, 800)
     assert summary["duplicates"] == summary["posted"] - 800 > 0
-    assert summary["messages"] > 300
+    assert summary["messages"] > 200  # about 300; what comes behind something newer is stale, and how much is chance
 
 
 @pytest.mark.faults
