@@ -235,11 +235,14 @@ async def test_many_are_ended_only_on_demand(desk: Desk) -> None:
     """Where nobody can be asked, the command says what to add; without any condition it refuses."""
     await desk.dead("evt_1")
     await desk.dead("evt_2")
+    one = await desk.json("ignore", "--status", "dead", "--why", "a test", "--limit", "1")
+    assert one == {"matched": 1, "ignored": 1, "left": 0}
+    await desk.dead("evt_3")
     refused = await desk.billing("ignore", "--status", "dead", "--why", "a test")
     assert "--yes" in str(refused.exception)
     everything = await desk.billing("ignore", "--why", "a test", "--yes")
     assert "Say which events" in str(everything.exception)
-    assert await desk.ids("--status", "dead") == ["evt_2", "evt_1"]
+    assert await desk.ids("--status", "dead") == ["evt_3", "evt_2"]
 
 
 async def test_old_bodies_are_pruned_and_duplicates_still_recognised(desk: Desk) -> None:

@@ -21,17 +21,18 @@ _BATCH: Final = 500
 
 @click.command()
 @event_filter
+@click.option("--limit", type=click.IntRange(1), help="At most so many events, the earliest ones.")
 @click.option("--why", required=True, help="Why they will never be applied; kept with who did it.")
 @click.option("--by", default=operator, show_default="the user of this system", help="Who does it.")
 @click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def ignore(wanted: EventFilter, why: str, by: str, yes: bool, as_json: bool) -> None:
+def ignore(wanted: EventFilter, limit: int | None, why: str, by: str, yes: bool, as_json: bool) -> None:
     """End events that will never be applied: dead, parked and due ones. A replay brings them back.
 
     Applied events stay as they are, and so do those that a worker has in hand; the exit status is then 1.
     """
     demand_condition(wanted)
-    matched, ignored = asyncio.run(_ignore(Settings.load(), wanted, why=why, by=by, yes=yes))
+    matched, ignored = asyncio.run(_ignore(Settings.load(), wanted, limit=limit, why=why, by=by, yes=yes))
     if matched == 0:
         nothing_matched()
     left = matched - ignored
@@ -45,12 +46,14 @@ def ignore(wanted: EventFilter, why: str, by: str, yes: bool, as_json: bool) -> 
         raise click.exceptions.Exit(1)
 
 
-async def _ignore(settings: Settings, wanted: EventFilter, *, why: str, by: str, yes: bool) -> tuple[int, int]:
+async def _ignore(
+    settings: Settings, wanted: EventFilter, *, limit: int | None, why: str, by: str, yes: bool
+) -> tuple[int, int]:
     """How many events the filter meant, and how many of them were ended."""
     from billing_app.container import open_operations
 
     async with open_operations(settings) as operations:
-        numbers = await operations.log.select(wanted)
+        numbers = await operations.log.select(wanted, limit=limit)
         if not numbers:
             return 0, 0
         if len(numbers) > 1:
