@@ -63,8 +63,13 @@ def event_filter(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--customer", metavar="CUS", help="Events of this customer, also those that wait for its tenant.")
     @click.option("--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="May be repeated.")
     @click.option("--reason", "reasons", multiple=True, help="Why it is ignored, parked, dead or retried; as above.")
-    @click.option("--since", callback=moment_option, help="Received since then: 30m, 2h, 3d or 2026-03-01T12:00 (UTC).")
-    @click.option("--until", callback=moment_option, help="Received before then.")
+    @click.option(
+        "--since",
+        metavar="WHEN",
+        callback=moment_option,
+        help="Received since then: 30m, 2h, 3d or 2026-03-01T12:00 (UTC).",
+    )
+    @click.option("--until", metavar="WHEN", callback=moment_option, help="Received before then.")
     @functools.wraps(command)
     def with_filter(
         *,

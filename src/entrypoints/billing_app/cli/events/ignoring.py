@@ -26,7 +26,7 @@ _BATCH: Final = 500
 @click.option("--by", default=operator, show_default="the user of this system", help="Who does it.")
 @click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def ignore(wanted: EventFilter, limit: int | None, why: str, by: str, yes: bool, as_json: bool) -> None:
+def ignore(*, wanted: EventFilter, limit: int | None, why: str, by: str, yes: bool, as_json: bool) -> None:
     """End events that will never be applied: dead, parked and due ones. A replay brings them back.
 
     Applied events stay as they are, and so do those that a worker has in hand; the exit status is then 1.
