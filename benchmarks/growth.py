@@ -65,10 +65,10 @@ async def measure(rounds: int, sizes: list[int], body_bytes: int) -> dict[int, G
                 await _fill(urls, size, body_bytes, grown)
                 for round_ in range(rounds):
                     print(f"{size:,} stored, round {round_ + 1}/{rounds}", file=sys.stderr)
-                    accepting = await measure_billing(urls, traffic, CONNECTIONS, worker=False, fresh=False)
+                    accepting = await measure_billing(urls, traffic, CONNECTIONS, worker="nowhere", fresh=False)
                     grown.accepted.append(accepting.accepted.per_second)
                     grown.p99.append(accepting.accepted.quantile(0.99))
-                    applying = await measure_billing(urls, traffic, CONNECTIONS, worker=True, fresh=False)
+                    applying = await measure_billing(urls, traffic, CONNECTIONS, worker="inside", fresh=False)
                     grown.applied.append(applying.applied_per_second or 0)
                 if size:
                     grown.pruned_per_second = await measure_prune(urls)

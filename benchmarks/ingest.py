@@ -18,10 +18,11 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import asyncpg
@@ -33,6 +34,8 @@ from billing_app.free_port import free_port
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, sign
 
 HERE = Path(__file__).parent
+Worker = Literal["nowhere", "inside", "beside"]
+"""Where events are applied: not at all, in the server's process, or in one of its own."""
 WEBHOOK_SECRET = "whsec_" + secrets.token_hex(16)
 TENANTS = 500
 EVENTS = {1: 1_500, 16: 8_000, 64: 16_000}
@@ -116,24 +119,31 @@ async def limits_server(urls: ServerUrls) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def billing_server(urls: ServerUrls, *, worker: bool) -> AsyncIterator[tuple[int, int]]:
-    """`billing serve` as an operator runs it; gives its port and process id."""
+async def billing_server(urls: ServerUrls, *, worker: Worker) -> AsyncIterator[tuple[int, int]]:
+    """`billing serve` as an operator runs it, with a `billing worker` beside it or none; its port and process id."""
     assert urls.redis_url is not None
-    port = free_port()
+    port, worker_port = free_port(), free_port()
     environment = {
         "DATABASE_URL": urls.database_url.reveal(),
         "REDIS_URL": urls.redis_url.reveal(),
         "ENABLE_BILLING": "true",
-        "ENABLE_BILLING_RETRY_WORKER": str(worker).lower(),
+        "ENABLE_BILLING_RETRY_WORKER": str(worker == "inside").lower(),
         "STRIPE_SECRET_KEY": "sk_test_benchmark",
         "STRIPE_FETCH": "false",
         "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "BILLING_JWT_SECRET": secrets.token_hex(32),
         "BILLING_PORT": str(port),
+        "BILLING_WORKER_PORT": str(worker_port),
         "BILLING_LOG_LEVEL": "warning",
     }
-    command = [os.environ.get("BENCH_PYTHON", sys.executable), "-m", "billing_app", "serve"]
-    async with _process(command, environment, f"http://127.0.0.1:{port}/readyz") as pid:
+    billing = [os.environ.get("BENCH_PYTHON", sys.executable), "-m", "billing_app"]
+    async with AsyncExitStack() as stack:
+        if worker == "beside":
+            beside = _process([*billing, "worker"], environment, f"http://127.0.0.1:{worker_port}/readyz")
+            await stack.enter_async_context(beside)
+        pid = await stack.enter_async_context(
+            _process([*billing, "serve"], environment, f"http://127.0.0.1:{port}/readyz")
+        )
         yield port, pid
 
 
@@ -182,9 +192,9 @@ async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *,
 
 
 async def measure_billing(
-    urls: ServerUrls, traffic: Traffic, connections: int, *, worker: bool, fresh: bool = True
+    urls: ServerUrls, traffic: Traffic, connections: int, *, worker: Worker, fresh: bool = True
 ) -> Measured:
-    """`billing serve`, with the worker inside or without any; on an inbox that is empty, or as it is."""
+    """`billing serve`, and where its worker runs; on an inbox that is empty, or as it is."""
     requests = traffic.requests("/webhooks/stripe", EVENTS[connections])
     database = await asyncpg.connect(urls.database_url.reveal())
     try:
@@ -200,7 +210,7 @@ async def measure_billing(
             started = time.perf_counter()
             accepted = await load.post_all(port, requests, connections=connections)
             applied_per_second = None
-            if worker:
+            if worker != "nowhere":
                 seconds = await _until(lambda: _finished(database, len(requests)), len(requests), started)
                 applied_per_second = len(requests) / seconds
             rss_mb = _resident_mb(pid)
@@ -239,8 +249,9 @@ _ROWS: Mapping[str, Callable[[ServerUrls, Traffic, int], "asyncio._CoroutineLike
     "one INSERT each": partial(measure_limit, endpoint="insert"),
     "group commit": partial(measure_limit, endpoint="group"),
     "stored and applied": partial(measure_limit, endpoint="apply"),
-    "billing, accepting": partial(measure_billing, worker=False),
-    "billing, applying": partial(measure_billing, worker=True),
+    "billing, accepting": partial(measure_billing, worker="nowhere"),
+    "billing, applying": partial(measure_billing, worker="inside"),
+    "billing, worker beside": partial(measure_billing, worker="beside"),
 }
 
 
@@ -322,9 +333,14 @@ def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, object
             if min(EVENTS) in results["group commit"]
             else None
         ),
-        "p99 at 16 while applying (ms)": (
-            rows["billing, applying"][16]["p99_ms"] if 16 in results["group commit"] else None
+        f"the same with a worker beside, at {highest}": ratio(
+            "billing, worker beside", "stored and applied", highest, applied
         ),
+        **{
+            f"p99 at 16, {name} (ms)": rows[name][16]["p99_ms"]
+            for name in ("billing, accepting", "billing, applying", "billing, worker beside")
+            if 16 in rows[name]
+        },
         "highest resident set (MB)": max(one.rss_mb or 0 for one in ours),
     }
     return {"rows": rows, "verdict": {name: value and round(value, 2) for name, value in verdict.items()}}

@@ -1,6 +1,5 @@
 """Auditing: what should hold for every tenant and is not enforced is looked at now and then, and reported."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -8,7 +7,7 @@ import attrs
 
 from billing_core.model import DuplicateSubscriptions
 from billing_core.ports import BillingRepository
-from billing_core.rounds import go_rounds
+from billing_core.rounds import Rounds
 
 
 @attrs.frozen(kw_only=True)
@@ -18,28 +17,15 @@ class AuditReport:
     duplicates: Sequence[DuplicateSubscriptions]
 
 
-class Auditor:
-    """Audits every so often until stopped."""
+class Auditor(Rounds[AuditReport]):
+    """Audits every so often."""
 
     def __init__(
         self, *, repository: BillingRepository, every: timedelta, observe: Callable[[AuditReport], None]
     ) -> None:
+        super().__init__(every=every, observe=observe)
         self._repository = repository
-        self._every = every
-        self._observe = observe
-        self._stopping = asyncio.Event()
 
-    async def run(self) -> None:
-        """Audit until stopped; while the store is away there is nothing to say."""
-        await go_rounds(self._report, every=self._every, stopping=self._stopping)
-
-    def stop(self) -> None:
-        """Ask `run` to end."""
-        self._stopping.set()
-
-    async def audit(self) -> AuditReport:
-        """Look once."""
+    async def look(self) -> AuditReport:
+        """Audit once."""
         return AuditReport(duplicates=await self._repository.duplicate_subscriptions())
-
-    async def _report(self) -> None:
-        self._observe(await self.audit())
