@@ -289,6 +289,15 @@ class Settings:
         "HS256 key of the API and stream tokens. The first signs, all verify, so that a key can be rotated.",
         secret=True,
     )
+    cors_origins: tuple[str, ...] = _setting(
+        _ACCESS,
+        "BILLING_CORS_ORIGINS",
+        parsers.comma_list(
+            parsers.matching(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", "an origin such as https://app.example.com")
+        ),
+        (),
+        "Origins whose pages may read the API and the stream; none but our own otherwise.",
+    )
     jwt_audience: str = _setting(_ACCESS, "BILLING_JWT_AUDIENCE", parsers.TEXT, "billing", "Demanded `aud` of a token.")
     jwt_issuer: str = _setting(
         _ACCESS, "BILLING_JWT_ISSUER", parsers.TEXT, "billing-core", "Demanded `iss` of a token."

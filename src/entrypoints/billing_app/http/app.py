@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from billing_app.http import api, health, pages, schemas, stream
+from billing_app.http.cors import allow_origins
 from billing_app.http.responses import RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
 from billing_app.http.webhooks import WebhookReceiver
@@ -28,6 +29,7 @@ def create_app(services: Services) -> web.Application:
     """
     app = web.Application(middlewares=[_errors_as_json], client_max_size=services.settings.body_limit_bytes)
     app[SERVICES] = services
+    allow_origins(app, services.settings.cors_origins)
     app.router.add_routes(health.routes())
     app.router.add_routes(pages.routes(services))
     app.router.add_routes(schemas.routes())

@@ -1,0 +1,46 @@
+"""Which other origins' pages may read the API and the stream: those on a list, by their exact names."""
+
+from collections.abc import Collection
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+_PREFIX: Final = "/api/v1/billing/"
+_PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, X-Tenant-Id",
+    "Access-Control-Max-Age": "600",
+}
+
+
+def allow_origins(app: web.Application, origins: Collection[str]) -> None:
+    """Tell browsers that pages of these origins may read what the API answers; all others are told nothing.
+
+    Tokens travel in a header that a page has to set itself, so cookies are never allowed, nor is any origin by `*`.
+    """
+    if not origins:
+        return
+
+    async def name_origin(request: web.Request, response: web.StreamResponse) -> None:
+        if not request.path.startswith(_PREFIX):
+            return
+        response.headers.add("Vary", "Origin")
+        origin = request.headers.get("Origin", "")
+        if origin in origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+
+    app.on_response_prepare.append(name_origin)
+    app.middlewares.append(_answer_preflight(frozenset(origins)))
+
+
+def _answer_preflight(origins: Collection[str]) -> Middleware:
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        if asks and request.path.startswith(_PREFIX) and request.headers.get("Origin") in origins:
+            return web.Response(status=204, headers=_PREFLIGHT)
+        return await handler(request)
+
+    return answer
