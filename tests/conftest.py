@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 import redis.asyncio
+from tests.valkey import ValkeyCluster
 
 from billing_app.embedded import ServerUrls, embedded_servers_sync
 from billing_app.secret import Secret
@@ -104,6 +105,15 @@ async def redis_url(servers: ServerUrls) -> str:
     await client.flushdb()
     await client.aclose()
     return url
+
+
+@pytest.fixture(scope="session")
+async def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The URL of a cluster of three masters on loopback; each test keeps to keys of its own."""
+    cluster = ValkeyCluster(tmp_path_factory.mktemp("cluster"))
+    await cluster.start()
+    yield cluster.url
+    cluster.kill()
 
 
 def database_url_for(servers: ServerUrls, name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 from cattrs import Converter
 
+from billing_core.epochs import FIRST_EPOCH, Epoch
 from billing_core.model import (
     AccessVerdict,
     ChargeSnapshot,
@@ -160,10 +161,12 @@ class BillingEventPayload:
 
 @attrs.frozen(kw_only=True)
 class StatePayload:
-    """Everything a tenant has, as of message `sequence`: start a stream with `after` set to it."""
+    """Everything a tenant has, as of message `sequence`: start a stream with `after` set to `position`."""
 
     tenant_id: str
     sequence: int
+    position: str
+    """The place of `sequence` in the stream, as the ids of its events are."""
     access: AccessSection
     subscriptions: tuple[SubscriptionSection, ...]
     invoices: tuple[InvoiceSection, ...]
@@ -301,11 +304,12 @@ def access_section(verdict: AccessVerdict) -> AccessSection:
     return AccessSection(state=verdict.state.value, reason=verdict.reason, until=verdict.until)
 
 
-def state_payload(state: TenantState, access: AccessVerdict) -> StatePayload:
-    """The wire form of a tenant's state."""
+def state_payload(state: TenantState, access: AccessVerdict, epoch: Epoch = FIRST_EPOCH) -> StatePayload:
+    """The wire form of a tenant's state, which was read in the given epoch."""
     return StatePayload(
         tenant_id=state.tenant_id,
         sequence=state.sequence,
+        position=epoch.position(state.sequence),
         access=access_section(access),
         subscriptions=tuple(subscription_section(subscription.snapshot) for subscription in state.subscriptions),
         invoices=tuple(invoice_section(invoice.snapshot) for invoice in state.invoices),

@@ -458,6 +458,10 @@ class Outbox(Protocol):
         """How long the longest waiting message has waited; nothing when none waits."""
         ...
 
+    async def history(self, *, after: tuple[TenantId, int], newest: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages that were taken out, by tenant and number, those behind `after`; of each tenant the `newest`."""
+        ...
+
 
 class EventBus(Protocol):
     """Per-tenant, contiguous log of messages, followed live by every server.
@@ -465,12 +469,16 @@ class EventBus(Protocol):
     A cache of the history in the repository: it may lose its tail or everything, it may neither reorder nor skip.
     """
 
-    async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
+    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
         """Append messages, ordered by number within each tenant, and say how far each tenant's log reaches now.
 
         A message that is there already is skipped, so a repeated call is safe. A message that would leave a hole is
         not taken, nor are its successors: the answer is then lower than the number asked for, and the caller sends
-        what is missing first. An empty log takes any first number. Raises EventBusUnavailableError.
+        what is missing first. An empty log takes any first number. Followers hear of what was taken, unless it is not
+        to be `announced`.
+
+        A tenant whose part of the bus does not answer is left out, and it is unknown what became of its messages.
+        Raises EventBusUnavailableError when that is so for all of them.
         """
         ...
 
@@ -481,6 +489,7 @@ class EventBus(Protocol):
     def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
         """Messages of all tenants as they are appended. Ends never; raises EventBusUnavailableError.
 
-        The first batch is empty: it comes when the follower listens, and from then on it misses nothing.
+        The first batch is empty: it comes when the follower listens, and from then on it misses nothing without a
+        word. Another empty batch says that something may have been missed, as when a part of the bus is away.
         """
         ...

@@ -100,29 +100,31 @@ class Publisher:
                 await asyncio.wait_for(self._stopping.wait(), self._policy.poll.total_seconds())
 
     async def _publish_or_leave(self, events: Sequence[BillingEvent]) -> bool:
-        """Publish; whatever fails stays in the outbox, where the next search finds it."""
+        """Publish, and say whether all of it; whatever fails stays in the outbox, where the next search finds it."""
         try:
-            await self.publish(events)
+            return await self.publish(events)
         except (EventBusUnavailableError, StoreUnavailableError):
             self._observe(PublishingReport(published=0, refilled=0, failed=len(events)))
             return False
-        return True
 
-    async def publish(self, events: Sequence[BillingEvent]) -> None:
+    async def publish(self, events: Sequence[BillingEvent]) -> bool:
         """Append messages of any tenants to the bus, filling what it lost, and take them out of the outbox.
 
+        Returns: whether it took all of them; those of a part of the bus that is away stay in the outbox.
         Raises: EventBusUnavailableError, StoreUnavailableError; repeating the call is safe.
         """
         ordered = sorted(set(events), key=lambda event: (event.tenant_id, event.sequence))
         last = {tenant_id: max(one.sequence for one in run) for tenant_id, run in _by_tenant(ordered)}
         heads = await self._bus.append(ordered)
         refilled = 0
-        for tenant_id, sequence in last.items():
-            head = heads.get(tenant_id, 0)
-            if head < sequence:
-                refilled += await self._fill(tenant_id, after=head, until=sequence)
-        await self._outbox.published(ordered)
-        self._observe(PublishingReport(published=len(ordered), refilled=refilled, failed=0))
+        for tenant_id, head in heads.items():
+            if head < last[tenant_id]:
+                refilled += await self._fill(tenant_id, after=head, until=last[tenant_id])
+        # What a part of the bus that is away may or may not have taken stays in the outbox.
+        taken = [event for event in ordered if event.tenant_id in heads]
+        await self._outbox.published(taken)
+        self._observe(PublishingReport(published=len(taken), refilled=refilled, failed=len(ordered) - len(taken)))
+        return len(taken) == len(ordered)
 
     async def _fill(self, tenant_id: TenantId, *, after: int, until: int) -> int:
         """Send the messages the bus misses between its head and a number, from the history."""
@@ -131,7 +133,7 @@ class Publisher:
             events = await self._repository.events(tenant_id, after=after, limit=self._policy.batch)
             if not events:
                 break
-            head = (await self._bus.append(events)).get(tenant_id, 0)
+            head = (await self._bus.append(events))[tenant_id]
             sent += len(events)
             after = max(head, events[-1].sequence)
         return sent

@@ -41,7 +41,7 @@ from billing_redis.bus import RedisEventBus
 from billing_stripe.testing import sign
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Valkey
+    from tests.valkey import Valkey
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.faults]
 

@@ -28,6 +28,8 @@ WRITERS = {
     "write_outbox": {"repository.py"},
     "records": {"transaction.py", "store.py", "repository.py"},
     "write_audits": {"event_log.py"},
+    "write_epochs": {"epochs.py"},
+    "write_tickets": {"tickets.py"},
     "migrate": {"migrate.py"},
     "session": {"pool.py"},
 }

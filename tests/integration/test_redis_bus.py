@@ -14,9 +14,10 @@ from billing_core.errors import ConfigurationError, EventBusUnavailableError
 from billing_core.model import TenantId
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
 from billing_redis.bus import RedisEventBus
+from billing_redis.nodes import RedisNodes
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Valkey
+    from tests.valkey import Valkey
 
 pytestmark = pytest.mark.redis
 
@@ -25,8 +26,8 @@ TIMEOUT = timedelta(seconds=5)
 
 @pytest.fixture
 async def bus(valkey: Valkey) -> AsyncIterator[RedisEventBus]:
-    async with RedisEventBus.open(valkey.url, timeout=TIMEOUT) as opened:
-        yield opened
+    async with RedisNodes.open(valkey.url, timeout=TIMEOUT) as nodes:
+        yield RedisEventBus(nodes)
 
 
 @pytest.fixture
@@ -73,7 +74,8 @@ async def test_a_restarted_server_is_used_again(valkey: Valkey, bus: RedisEventB
 
 async def test_a_server_that_never_answers_is_given_up(silent_server: str) -> None:
     """No call waits without an end."""
-    async with RedisEventBus.open(silent_server, timeout=timedelta(milliseconds=100)) as bus:
+    async with RedisNodes.open(silent_server, timeout=timedelta(milliseconds=100)) as nodes:
+        bus = RedisEventBus(nodes)
         calls: list[Callable[[], Awaitable[object]]] = [
             lambda: bus.append(messages(ACME, 1, 1)),
             lambda: bus.read(ACME, after=0, limit=1),
@@ -89,9 +91,9 @@ async def test_a_server_that_never_answers_is_given_up(silent_server: str) -> No
 async def test_a_password_never_shows_in_an_error(valkey: Valkey) -> None:
     """Not in the text, and not in the texts of its causes."""
     url = valkey.url.replace("redis://", "redis://:hunter2hunter2@")
-    async with RedisEventBus.open(url, timeout=TIMEOUT) as bus:
+    async with RedisNodes.open(url, timeout=TIMEOUT) as nodes:
         with pytest.raises(EventBusUnavailableError) as caught:
-            await bus.ping()
+            await RedisEventBus(nodes).ping()
     cause: BaseException | None = caught.value
     while cause is not None:
         assert "hunter2" not in repr(cause)
@@ -119,7 +121,8 @@ async def test_a_full_server_takes_nothing_and_recovers(valkey: Valkey, bus: Red
 
 async def test_logs_and_live_streams_stay_short(valkey: Valkey) -> None:
     """Both are trimmed, and a trimmed log still knows its last number."""
-    async with RedisEventBus.open(valkey.url, timeout=TIMEOUT, log_length=10, live_length=5, shards=1) as bus:
+    async with RedisNodes.open(valkey.url, timeout=TIMEOUT) as nodes:
+        bus = RedisEventBus(nodes, log_length=10, live_length=5, shards=1)
         for start in range(1, 1001, 100):
             await bus.append(messages(ACME, start, start + 99))
         assert await bus.append(messages(ACME, 1, 1)) == {ACME: 1000}
@@ -153,6 +156,7 @@ async def test_an_entry_nobody_understands_is_passed_over(valkey: Valkey, bus: R
 
 async def test_two_namespaces_on_one_server_do_not_meet(valkey: Valkey, bus: RedisEventBus) -> None:
     """Two deployments may share a server."""
-    async with RedisEventBus.open(valkey.url, timeout=TIMEOUT, namespace=uuid.uuid4().hex) as other:
+    async with RedisNodes.open(valkey.url, timeout=TIMEOUT) as nodes:
+        other = RedisEventBus(nodes, namespace=uuid.uuid4().hex)
         await bus.append(messages(ACME, 1, 2))
         assert list(await other.read(ACME, after=0, limit=10)) == []

@@ -20,10 +20,11 @@ export interface BillingEventPayload {
   access: AccessSection;
 }
 
-/** Everything a tenant has, as of message `sequence`: start a stream with `after` set to it. */
+/** Everything a tenant has, as of message `sequence`: start a stream with `after` set to `position`. */
 export interface StatePayload {
   tenant_id: string;
   sequence: number;
+  position: string;
   access: AccessSection;
   subscriptions: SubscriptionSection[];
   invoices: InvoiceSection[];

@@ -3,10 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import timedelta
 
 from billing_core.errors import EventBusUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
+from billing_core.refilling import Turn
 
 
 class MemoryEventBus:
@@ -18,8 +20,10 @@ class MemoryEventBus:
         self._follower_backlog = follower_backlog
         self._logs: dict[TenantId, deque[BillingEvent]] = {}
         self._followers: dict[int, _Follower] = {}
+        self._filler: str | None = None
+        self._filled = False
 
-    async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
+    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
         """See EventBus."""
         heads: dict[TenantId, int] = {}
         taken = []
@@ -29,7 +33,7 @@ class MemoryEventBus:
                 log.append(event)
                 taken.append(event)
             heads[event.tenant_id] = log[-1].sequence
-        if taken:
+        if taken and announced:
             for follower in self._followers.values():
                 follower.tell(taken)
         return heads
@@ -49,15 +53,27 @@ class MemoryEventBus:
         finally:
             del self._followers[id(follower)]
 
+    async def claim_refill(self, name: str, *, lease: timedelta) -> Turn:
+        """See Refillable. Whoever has the turn keeps it: processes that share this die together."""
+        if self._filled:
+            return Turn.DONE
+        self._filler = self._filler or name
+        return Turn.OURS if self._filler == name else Turn.OTHERS
+
+    async def finish_refill(self) -> None:
+        """See Refillable."""
+        self._filled = True
+
     def clear(self) -> None:
         """Forget every message, as a flushed server does. Followers stay."""
         self._logs.clear()
+        self._filler, self._filled = None, False
 
 
 class NullEventBus:
     """EventBus where nobody listens: takes every message and keeps none. Bound while the stream is switched off."""
 
-    async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
+    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
         """See EventBus."""
         return {event.tenant_id: event.sequence for event in events}
 

@@ -351,3 +351,15 @@ class MemoryOutbox:
         """How long the longest waiting message has waited."""
         now = self._clock.now()
         return max((now - at for at in self._database.outbox.values()), default=timedelta(0))
+
+    async def history(self, *, after: tuple[TenantId, int], newest: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages that were taken out, by tenant and number, those behind `after`; of each tenant the `newest`."""
+        tables = self._database.tables
+        found = [
+            (tenant_id, sequence)
+            for tenant_id, sequence in sorted(tables.messages)
+            if (tenant_id, sequence) > after
+            and sequence > tables.counters[tenant_id] - newest
+            and (tenant_id, sequence) not in self._database.outbox
+        ]
+        return [tables.messages[key] for key in found[:limit]]

@@ -166,6 +166,11 @@ class PostgresOutbox:
         waited: timedelta = row["waited"]
         return waited
 
+    async def history(self, *, after: tuple[TenantId, int], newest: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages that were taken out, by tenant and number, those behind `after`; of each tenant the `newest`."""
+        found = await self._fetch("list_published", *after, newest, limit)
+        return [rows.message_from_row(row) for row in found]
+
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         async with self._database.acquire(self._pool) as connection:
             with translated(query):

@@ -1,13 +1,13 @@
 -- Append consecutive messages of tenants of one shard to their logs and announce those that were taken.
 --
 -- KEYS[1] the shard's live stream; then the log of each tenant, entry ids <number>-0.
--- ARGV    log length, live length; then of each tenant: its id, how many messages, and of each message: number, type,
---         event id, instant, payload.
+-- ARGV    log length, live length (0: announce nothing), seconds that a log is kept after it was last written; then of
+--         each tenant: its id, how many messages, and of each message: number, type, event id, instant, payload.
 -- Returns for each tenant the number of the last message in its log, 0 when there is none.
 --
 -- The live stream's ids are the server's own (*): they keep growing across a flush, so a reader's position stays good.
 -- Nothing can be announced twice all the same: only a message that the log took just now is announced.
-local heads, at = {}, 3
+local heads, at, announced = {}, 4, ARGV[2] ~= '0'
 for tenant = 2, #KEYS do
   local log, name, count = KEYS[tenant], ARGV[at], tonumber(ARGV[at + 1])
   local head, empty = 0, true
@@ -27,14 +27,20 @@ for tenant = 2, #KEYS do
       local kind, event, instant, payload = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
       redis.call('XADD', log, 'MAXLEN', '~', ARGV[1], ARGV[i] .. '-0',
         'type', kind, 'event', event, 'at', instant, 'payload', payload)
-      redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
-        'tenant', name, 'number', ARGV[i], 'type', kind, 'event', event, 'at', instant, 'payload', payload)
+      if announced then
+        redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
+          'tenant', name, 'number', ARGV[i], 'type', kind, 'event', event, 'at', instant, 'payload', payload)
+      end
       head, empty = number, false
     elseif number > head then
       break
     end
   end
+  redis.call('EXPIRE', log, ARGV[3])
   at = at + 5 * count
   heads[tenant - 1] = head
+end
+if announced then
+  redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
 return heads

@@ -1,154 +1,129 @@
 """The event bus on Redis or Valkey Streams.
 
-Each tenant has a log, `billing:{<shard>}:tenant:<tenant>`, whose entry ids are the message numbers. Each shard has one
-live stream, `billing:{<shard>}:live`, which every server process follows: a read over a few fixed keys costs the same
-for ten tenants as for ten thousand. The hash tag keeps a log and its live stream on one node of a cluster, so that one
-script writes both.
+Each tenant has a log, `<namespace>:{<shard>}:tenant:<tenant>`, whose entry ids are the message numbers. Each shard has
+one live stream, `<namespace>:{<shard>}:live`, which every server process follows: a read over a few fixed keys costs
+the same for ten tenants as for ten thousand. The hash tag keeps a log and its live stream on one node of a cluster, so
+that one script writes both.
 """
 
 import asyncio
-import hashlib
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
-from importlib.resources import files
-from typing import Any, Final, cast
-
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from typing import Final, cast
 
 from billing_core.errors import ConfigurationError, EventBusUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import EventId, TenantId
+from billing_core.refilling import Turn
+from billing_redis.following import Entry, follow
+from billing_redis.nodes import Address, RedisNodes
+from billing_redis.scripts import Call, Script, call
 
-_APPEND: Final = files(__package__).joinpath("append.lua").read_text(encoding="utf-8")
-_APPEND_SHA: Final = hashlib.sha1(_APPEND.encode(), usedforsecurity=False).hexdigest()  # the name EVALSHA knows it by
+_APPEND: Final = Script("append")
+_CLAIM: Final = Script("claim")
+_DONE: Final = "done"
+_KEPT: Final = 30 * 86_400
+"""Seconds after which a stream that nobody writes to any more is let go: of tenants that left, and of old epochs."""
 
-_BLOCK: Final = timedelta(seconds=2)
-"""How long one blocking read waits. Short, so that a connection that died silently is noticed soon after."""
-
-_READ_COUNT: Final = 500
-"""Entries per live stream and read: bounds what one wake-up holds in memory."""
-
-Entry = tuple[str, Mapping[str, str]]
-"""What the driver makes of a stream entry; its own annotation covers every mode it has, so replies are cast to this."""
+Runs = Mapping[TenantId, Sequence[BillingEvent]]
+"""Messages by tenant."""
 
 
 class RedisEventBus:
-    """EventBus on Streams. Use `open`, which owns the connections."""
+    """EventBus on Streams."""
 
     def __init__(
         self,
-        client: Redis,
+        nodes: RedisNodes,
         *,
-        url: str,
-        timeout: timedelta,
-        shards: int,
-        log_length: int,
-        live_length: int,
-        namespace: str,
-    ) -> None:
-        self._client = client
-        self._url = url
-        self._timeout = timeout
-        self._log_length = log_length
-        self._live_length = live_length
-        self._shards = [f"{namespace}:{{{shard}}}" for shard in range(shards)]
-
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls,
-        url: str,
-        *,
-        timeout: timedelta,  # noqa: ASYNC109 - of each call, not of this one
         shards: int = 16,
         log_length: int = 10_000,
         live_length: int = 1_000,
-        connections: int = 8,
         namespace: str = "billing",
-    ) -> "AsyncIterator[RedisEventBus]":
-        """A bus with its own pool, closed at the end; connects when first used.
+    ) -> None:
+        """A bus that has nothing to open or close of its own.
 
         Args:
-            url: redis://, rediss:// or unix://; may hold a password.
-            timeout: longest wait for one call, and for a connection.
+            nodes: where the servers are.
             shards: number of live streams; the same in every process, or tenants go unheard until the next look.
             log_length: newest messages kept of each tenant, roughly.
             live_length: newest messages kept in each live stream, roughly: what a follower may fall behind.
-            connections: most connections for `append` and `read`; each `follow` has one more.
             namespace: first part of every key.
         """
-        # One retry only: it covers a pooled connection that the server closed, and the script makes it harmless.
-        pool = BlockingConnectionPool.from_url(
-            url, max_connections=connections, **_connection_options(timeout, retries=1)
-        )
-        client = Redis.from_pool(pool)
-        try:
-            yield cls(
-                client,
-                url=url,
-                timeout=timeout,
-                shards=shards,
-                log_length=log_length,
-                live_length=live_length,
-                namespace=namespace,
-            )
-        finally:
-            await client.aclose()
+        self._nodes = nodes
+        self._log_length = log_length
+        self._live_length = live_length
+        self._refill = f"{namespace}:refill"
+        self._shards = [f"{namespace}:{{{shard}}}" for shard in range(shards)]
 
     async def ping(self) -> None:
-        """Return when the server answers. Raises EventBusUnavailableError."""
-        async with self._answered("ping"):
-            await self._client.ping()
+        """Return when every node answers. Raises EventBusUnavailableError."""
+        async with self._nodes.answered("ping"):
+            await asyncio.gather(*[self._nodes.client(each).ping() for each in await self._nodes.addresses()])
 
     async def check(self) -> None:
         """Refuse a server that may evict keys: it would drop whole logs and live streams without an error.
 
         Raises: ConfigurationError, EventBusUnavailableError.
         """
-        async with self._answered("check"):
-            memory = await self._client.info("memory")
-        policy = memory.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction":
+        async with self._nodes.answered("check"):
+            addresses = await self._nodes.addresses()
+            memories = await asyncio.gather(*[self._nodes.client(each).info("memory") for each in addresses])
+        policies = {memory.get("maxmemory_policy", "noeviction") for memory in memories} - {"noeviction"}
+        if policies:
             raise ConfigurationError(
-                f"REDIS_URL: the server has maxmemory-policy {policy} and may evict the billing streams. "
+                f"REDIS_URL: the server has maxmemory-policy {min(policies)} and may evict the billing streams. "
                 "Set maxmemory-policy to noeviction, or give billing a server of its own."
             )
 
-    async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
-        """See EventBus: one script call per shard, all of them in one round trip."""
+    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+        """See EventBus: one script call per shard, one round trip to each node, all nodes at a time."""
         shards = self._by_shard(events)
-        async with self._answered("append"):
-            replies = await self._append(shards)
-            if any(isinstance(reply, NoScriptError) for reply in replies):  # a new server, or its scripts were flushed
-                await self._client.script_load(_APPEND)
-                replies = await self._append(shards)
-            for reply in replies:
+        if not shards:
+            return {}
+        async with self._nodes.answered("append"):
+            groups = await self._nodes.grouped(shards)
+        answers = await asyncio.gather(
+            *[
+                self._append_to(node, {shard: shards[shard] for shard in group}, announced=announced)
+                for node, group in groups.items()
+            ],
+            return_exceptions=True,
+        )
+        heads = [answer for answer in answers if not isinstance(answer, BaseException)]
+        for answer in answers:
+            if isinstance(answer, BaseException) and not (heads and isinstance(answer, EventBusUnavailableError)):
+                raise answer
+        return {tenant_id: head for each in heads for tenant_id, head in each.items()}
+
+    async def _append_to(self, node: Address, shards: Mapping[str, Runs], *, announced: bool) -> Mapping[TenantId, int]:
+        """Append at one node. What one shard's script says does not hold up the others'."""
+        heads: dict[TenantId, int] = {}
+        failure: Exception | None = None
+        calls = [self._append_call(shard, runs, announced=announced) for shard, runs in shards.items()]
+        async with self._nodes.answered("append"):
+            replies = await call(self._nodes.client(node), _APPEND, calls)
+            for runs, reply in zip(shards.values(), replies, strict=True):
                 if isinstance(reply, Exception):
-                    raise reply
-        return {
-            tenant_id: head
-            for runs, heads in zip(shards.values(), replies, strict=True)
-            for tenant_id, head in zip(runs, heads, strict=True)
-        }
+                    self._nodes.doubt(reply)
+                    failure = reply
+                else:
+                    heads |= zip(runs, reply, strict=True)
+            if failure is not None and not heads:
+                raise failure
+        return heads
 
-    async def _append(self, shards: Mapping[str, Mapping[TenantId, Sequence[BillingEvent]]]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for shard, runs in shards.items():
-            arguments: list[str | int] = [self._log_length, self._live_length]
-            for tenant_id, run in runs.items():
-                arguments += (tenant_id, len(run))
-                for event in run:
-                    arguments += _encoded(event)
-            logs = [f"{shard}:tenant:{tenant_id}" for tenant_id in runs]
-            pipeline.evalsha(_APPEND_SHA, len(logs) + 1, f"{shard}:live", *logs, *arguments)
-        return await pipeline.execute(raise_on_error=False)
+    def _append_call(self, shard: str, runs: Runs, *, announced: bool) -> Call:
+        arguments: list[str | int] = [self._log_length, self._live_length if announced else 0, _KEPT]
+        for tenant_id, run in runs.items():
+            arguments += (tenant_id, len(run))
+            for event in run:
+                arguments += _encoded(event)
+        return Call([f"{shard}:live", *(f"{shard}:tenant:{tenant_id}" for tenant_id in runs)], arguments)
 
-    def _by_shard(self, events: Sequence[BillingEvent]) -> Mapping[str, Mapping[TenantId, Sequence[BillingEvent]]]:
+    def _by_shard(self, events: Sequence[BillingEvent]) -> Mapping[str, Runs]:
         shards: dict[str, dict[TenantId, list[BillingEvent]]] = {}
         for event in events:
             shards.setdefault(self._shard(event.tenant_id), {}).setdefault(event.tenant_id, []).append(event)
@@ -156,9 +131,11 @@ class RedisEventBus:
 
     async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """See EventBus."""
-        async with self._answered("read"):
+        log = f"{self._shard(tenant_id)}:tenant:{tenant_id}"
+        async with self._nodes.answered("read"):
+            client = self._nodes.client(await self._nodes.address(log))
             # The next whole id rather than an exclusive bound, which servers before 6.2 do not have.
-            entries = await self._client.xrange(self._log(tenant_id), min=f"{after + 1}-0", max="+", count=limit)
+            entries = await client.xrange(log, min=f"{after + 1}-0", max="+", count=limit)
         events = []
         for entry_id, fields in cast("Sequence[Entry]", entries):
             event = _event(tenant_id, entry_id.partition("-")[0], fields)
@@ -168,64 +145,33 @@ class RedisEventBus:
         return events
 
     async def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
-        """See EventBus: all live streams through one dedicated connection."""
-        options = _connection_options(self._timeout, retries=0)
-        client = Redis.from_url(self._url, single_connection_client=True, **options)
-        try:
-            async with self._answered("follow"):
-                positions = await self._tails(client)
-            yield ()
-            while True:
-                # The wait must outlast the block, or every quiet spell looks like a dead server.
-                async with self._answered("follow", within=_BLOCK + self._timeout):
-                    reply = await client.xread(positions, count=_READ_COUNT, block=_BLOCK // timedelta(milliseconds=1))
-                streams = cast("Sequence[tuple[str, Sequence[Entry]]]", reply)
-                for key, entries in streams:
-                    positions[key] = entries[-1][0]
-                events = [event for _, entries in streams for event in map(_live_event, entries) if event is not None]
-                if events:
+        """See EventBus."""
+        live = [f"{shard}:live" for shard in self._shards]
+        async with aclosing(follow(self._nodes, live)) as batches:
+            async for entries in batches:
+                events = [event for event in map(_live_event, entries) if event is not None]
+                if events or not entries:
                     yield events
-        finally:
-            await client.aclose()
 
-    async def _tails(self, client: Redis) -> dict[Any, Any]:
-        """Where each live stream ends, as concrete ids: `$` would skip what arrives between two reads."""
-        keys = [f"{shard}:live" for shard in self._shards]
-        pipeline = client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.xrevrange(key, count=1)
-        newest = await pipeline.execute()
-        return {key: entries[0][0] if entries else "0-0" for key, entries in zip(keys, newest, strict=True)}
+    async def claim_refill(self, name: str, *, lease: timedelta) -> Turn:
+        """See Refillable."""
+        async with self._nodes.answered("claim_refill"):
+            client = self._nodes.client(await self._nodes.address(self._refill))
+            claim = Call([self._refill], (name, lease // timedelta(milliseconds=1)))
+            (holder,) = await call(client, _CLAIM, [claim])
+            if isinstance(holder, Exception):
+                raise holder
+        if holder == name:
+            return Turn.OURS
+        return Turn.DONE if holder == _DONE else Turn.OTHERS
+
+    async def finish_refill(self) -> None:
+        """See Refillable."""
+        async with self._nodes.answered("finish_refill"):
+            await self._nodes.client(await self._nodes.address(self._refill)).set(self._refill, _DONE, ex=_KEPT)
 
     def _shard(self, tenant_id: TenantId) -> str:
         return self._shards[zlib.crc32(tenant_id.encode()) % len(self._shards)]
-
-    def _log(self, tenant_id: TenantId) -> str:
-        return f"{self._shard(tenant_id)}:tenant:{tenant_id}"
-
-    @asynccontextmanager
-    async def _answered(self, operation: str, *, within: timedelta | None = None) -> AsyncIterator[None]:
-        """Bound a whole call, whatever number of replies it takes, and translate what goes wrong.
-
-        The text names the kind of failure only: the driver's own may hold addresses.
-        """
-        try:
-            async with asyncio.timeout((within or self._timeout).total_seconds()):
-                yield
-        except (RedisError, OSError, TimeoutError) as exc:
-            raise EventBusUnavailableError(f"{operation}: {type(exc).__name__}") from exc
-
-
-def _connection_options(timeout: timedelta, *, retries: int) -> dict[str, Any]:
-    return {
-        # Whole calls are bounded in `_answered`. The driver's own timeout would wrap each write in `wait_for`, which
-        # in Python 3.11 can lose a cancellation: a follower would then live on after its server has stopped.
-        "socket_timeout": None,
-        "socket_connect_timeout": timeout.total_seconds(),
-        "retry": Retry(NoBackoff(), retries),
-        "decode_responses": True,
-        "protocol": 2,  # one shape of replies in every version of the driver
-    }
 
 
 def _encoded(event: BillingEvent) -> Sequence[str | int]:

@@ -149,6 +149,9 @@ class Metrics:
         self._ended_streams = _Labelled(
             counter("stripe_billing_stream_ended_total", "Streams that ended or were refused.", "reason")
         )
+        self._admissions = _Labelled(
+            counter("stripe_billing_stream_admissions_total", "What tenants' quotas said to new streams.", "result")
+        )
         self._bus_losses = counter("stripe_billing_stream_bus_lost_total", "Times the bus stopped answering.")
 
         self._gateway_calls = _Labelled(
@@ -248,6 +251,10 @@ class Metrics:
     def stream_delivered(self, source: str, count: int) -> None:
         """Messages went out to clients, from the bus (`live`), its log or the history."""
         self._stream_events(source, "delivered").inc(count)
+
+    def stream_admitted(self, result: str) -> None:
+        """See HttpMetrics."""
+        self._admissions(result).inc()
 
     def stream_bus_lost(self) -> None:
         """The bus stopped answering."""

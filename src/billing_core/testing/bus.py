@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from billing_core.events import BillingEvent
 from billing_core.ports import EventBus
+from billing_core.refilling import Refillable, Turn
 from billing_core.testing.builders import ACME, AT, GLOBEX, message, messages
 
 
@@ -107,6 +108,16 @@ class EventBusContract:
         assert await _hear(follower, 3) == messages(ACME, 1, 3)
         await _close(follower)
 
+    async def test_what_is_not_announced_is_in_the_log_alone(self, event_bus: EventBus) -> None:
+        """History that is filled in is no news."""
+        follower = event_bus.follow()
+        await anext(follower)
+        assert await event_bus.append(messages(ACME, 1, 3), announced=False) == {ACME: 3}
+        await event_bus.append(messages(ACME, 3, 4))
+        assert await _hear(follower, 1) == messages(ACME, 4, 4)
+        assert list(await event_bus.read(ACME, after=0, limit=10)) == messages(ACME, 1, 4)
+        await _close(follower)
+
     async def test_every_follower_hears_everything(self, event_bus: EventBus) -> None:
         """Followers are independent: each server process has one."""
         followers = [event_bus.follow() for _ in range(3)]
@@ -134,6 +145,18 @@ class EventBusContract:
         await event_bus.append(messages(ACME, 1, 2))
         assert await _hear(staying, 2) == messages(ACME, 1, 2)
         await _close(staying)
+
+
+class RefillableContract:
+    """One of many fills the bus, once. A binding gives one fixture: `event_bus`, empty."""
+
+    async def test_the_turn_is_one_s_until_it_is_done(self, event_bus: Refillable) -> None:
+        """Whoever has it keeps it by claiming again; then it is nobody's."""
+        lease = timedelta(minutes=1)
+        turns = [await event_bus.claim_refill(name, lease=lease) for name in ("a", "b", "a")]
+        assert turns == [Turn.OURS, Turn.OTHERS, Turn.OURS]
+        await event_bus.finish_refill()
+        assert [await event_bus.claim_refill(name, lease=lease) for name in ("a", "b")] == [Turn.DONE, Turn.DONE]
 
 
 async def _hear(follower: AsyncIterator[Sequence[BillingEvent]], count: int) -> list[BillingEvent]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from billing_core.events import BillingEvent
+from billing_core.model import TenantId
 from billing_core.ports import BillingRepository, Changes, Outbox
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
 from billing_core.testing.store import TICK, Elapse
@@ -52,6 +53,20 @@ class OutboxContract:
         await outbox.published(sent)
         assert await outbox.unpublished(older_than=NOW, limit=10) == []
         assert await repository.events(ACME, after=0, limit=10) == sent
+
+    async def test_the_history_is_what_does_not_wait_any_more(
+        self, repository: BillingRepository, outbox: Outbox
+    ) -> None:
+        """Tenant by tenant in pages; of each tenant the newest, whatever of them still waits."""
+        acme, globex = messages(ACME, 1, 9), messages(GLOBEX, 1, 2)
+        await tell(repository, [*acme, *globex])
+        assert await outbox.history(after=(TenantId(""), 0), newest=10, limit=10) == []
+        await outbox.published([*acme[:7], *globex])
+        assert await outbox.history(after=(TenantId(""), 0), newest=10, limit=20) == [*acme[:7], *globex]
+        assert await outbox.history(after=(TenantId(""), 0), newest=4, limit=20) == [*acme[5:7], *globex]
+        assert await outbox.history(after=(TenantId(""), 0), newest=10, limit=3) == acme[:3]
+        assert await outbox.history(after=(ACME, 3), newest=10, limit=5) == [*acme[3:7], *globex[:1]]
+        assert await outbox.history(after=(GLOBEX, 2), newest=10, limit=5) == []
 
     async def test_a_rolled_back_message_never_waits(self, repository: BillingRepository, outbox: Outbox) -> None:
         """Nobody is told what did not happen."""

@@ -53,10 +53,11 @@ def termination() -> asyncio.Event:
     return stop
 
 
-async def until(stop: asyncio.Event, failure: "asyncio.Future[Any]") -> None:
-    """Wait for the signal to end, or raise what ended a loop."""
-    stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
-    await asyncio.wait([stopped, failure], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
+async def until(*ends: asyncio.Event, failure: "asyncio.Future[Any]") -> None:
+    """Wait for one of the events, or raise what ended a loop."""
+    waiting = [asyncio.ensure_future(end.wait()) for end in ends]
+    await asyncio.wait([*waiting, failure], return_when=asyncio.FIRST_COMPLETED)
+    for each in waiting:
+        each.cancel()
     if failure.done():
         failure.result()

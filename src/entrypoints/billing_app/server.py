@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -14,10 +15,12 @@ from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
 from billing_app.process import settle_garbage_collector, termination, until
 from billing_app.settings import Settings
+from billing_core.epochs import Epoch, EpochWatch
 from billing_core.errors import ConfigurationError
 
 log = structlog.get_logger()
 
+_EPOCH_EVERY = timedelta(seconds=5)
 _HEADER_TIMEOUT = 10.0
 """Seconds an idle connection may stay; the server's own default is an hour."""
 
@@ -25,15 +28,21 @@ _HEADER_TIMEOUT = 10.0
 async def serve(settings: Settings) -> None:
     """Take webhooks, serve the API and the stream, and, unless switched off, process events; until SIGTERM."""
     stop = termination()
-    async with open_container(settings, application_name="billing-serve") as container:
+    while not stop.is_set():
+        await _serve_one_epoch(settings, stop)
+    log.info("server.stopped")
+
+
+async def _serve_one_epoch(settings: Settings, stop: asyncio.Event) -> None:
+    async with (
+        open_container(settings, application_name="billing-serve") as container,
         # In this order, so that the end comes in the other: no new webhooks, then what was taken in is processed.
-        async with (
-            _loops(settings, container) as failure,
-            _listening(settings, create_app(container.services())) as url,
-        ):
-            log.info("server.started", url=url, billing=settings.enable_billing, worker=failure is not None)
-            await _run(stop, failure)
-        log.info("server.stopped")
+        _loops(settings, container) as failure,
+        _listening(settings, create_app(container.services())) as url,
+        _epoch_end(container) as over,
+    ):
+        log.info("server.started", url=url, billing=settings.enable_billing, worker=failure is not None)
+        await _run(stop, over, failure)
 
 
 async def work(settings: Settings, *, concurrency: int) -> None:
@@ -41,15 +50,43 @@ async def work(settings: Settings, *, concurrency: int) -> None:
     if not settings.enable_billing:
         raise ConfigurationError("ENABLE_BILLING is false: there is nothing to process")
     stop = termination()
-    async with open_container(settings, application_name="billing-worker") as container:
-        patience = settings.shutdown_timeout
-        async with (
-            container.worker().running(concurrency=concurrency, patience=patience) as failure,
-            _watched(settings, container) as url,
-        ):
-            log.info("worker.started", concurrency=concurrency, url=url)
-            await _run(stop, failure)
-        log.info("worker.stopped")
+    while not stop.is_set():
+        await _work_one_epoch(settings, stop, concurrency)
+    log.info("worker.stopped")
+
+
+async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: int) -> None:
+    async with (
+        open_container(settings, application_name="billing-worker") as container,
+        container.worker().running(concurrency=concurrency, patience=settings.shutdown_timeout) as failure,
+        _watched(settings, container) as url,
+        _epoch_end(container) as over,
+    ):
+        log.info("worker.started", concurrency=concurrency, url=url)
+        await _run(stop, over, failure)
+
+
+@asynccontextmanager
+async def _epoch_end(container: Container) -> AsyncIterator[asyncio.Event]:
+    """An event that is set when the database has begun another epoch.
+
+    Everything that a process holds in memory is of the history before: it closes all of it and opens it anew.
+    """
+    over = asyncio.Event()
+    ours = container.epoch()
+
+    def look(epoch: Epoch) -> None:
+        if epoch != ours and not over.is_set():
+            log.warning("epoch.changed", number=epoch.number, before=ours.number)
+            over.set()
+
+    watch = EpochWatch(log=container.epochs(), every=_EPOCH_EVERY, observe=look)
+    watching = asyncio.create_task(watch.run(), name="epoch-watch")
+    try:
+        yield over
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
 
 
 @asynccontextmanager
@@ -64,9 +101,9 @@ async def _watched(settings: Settings, container: Container) -> AsyncIterator[st
         yield url
 
 
-async def _run(stop: asyncio.Event, failure: "asyncio.Future[None] | None") -> None:
+async def _run(stop: asyncio.Event, over: asyncio.Event, failure: "asyncio.Future[None] | None") -> None:
     settle_garbage_collector()
-    await until(stop, failure or asyncio.get_running_loop().create_future())
+    await until(stop, over, failure=failure or asyncio.get_running_loop().create_future())
 
 
 @asynccontextmanager

@@ -160,6 +160,14 @@ class Settings:
         True,
         "Serve the event stream. When off, events are still numbered and kept, and Redis is not needed.",
     )
+    enable_stream_replay: bool = _setting(
+        _SWITCHES,
+        "ENABLE_BILLING_STREAM_REPLAY",
+        parsers.FLAG,
+        False,
+        "Fill an empty Redis with each tenant's newest events when a process starts; without it they are read from "
+        "Postgres until new ones come. Any number of processes fill it once.",
+    )
     enable_retry_worker: bool = _setting(
         _SWITCHES,
         "ENABLE_BILLING_RETRY_WORKER",
@@ -472,6 +480,38 @@ class Settings:
     )
     stream_max_connections: int = _whole(
         _STREAM, "BILLING_STREAM_MAX_CONNECTIONS", 5000, "Open streams per process.", maximum=1_000_000
+    )
+    stream_rate_limit: int = _whole(
+        _STREAM,
+        "BILLING_STREAM_RATE_LIMIT_PER_MINUTE",
+        300,
+        "Streams that a tenant may open per minute, at all servers together; more are answered 429. 0: any number.",
+        minimum=0,
+        maximum=1_000_000,
+    )
+    stream_concurrent_limit: int = _whole(
+        _STREAM,
+        "BILLING_STREAM_CONCURRENT_LIMIT",
+        100,
+        "Streams that a tenant may have open at all servers together; more are answered 429. 0: any number.",
+        minimum=0,
+        maximum=1_000_000,
+    )
+    stream_lease: timedelta = _seconds(
+        _STREAM,
+        "BILLING_STREAM_LEASE_SECONDS",
+        45,
+        "Time after which the streams of a server that died count as ended; living ones are renewed every third of it.",
+        minimum=0.3,
+        maximum=3600,
+    )
+    stream_ticket_ttl: timedelta = _seconds(
+        _STREAM,
+        "BILLING_STREAM_TICKET_SECONDS",
+        30,
+        "Time within which a ticket for one stream has to be used.",
+        minimum=1,
+        maximum=30,
     )
     stream_maxlen: int = _whole(
         _STREAM,

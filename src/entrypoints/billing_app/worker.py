@@ -13,6 +13,7 @@ from billing_core.checking import Checker
 from billing_core.dispatch import Dispatcher
 from billing_core.mending import Mender
 from billing_core.publishing import Publisher
+from billing_core.refilling import Refiller
 from billing_core.watching import Watcher
 
 
@@ -27,6 +28,8 @@ class Worker:
     checker: Checker
     mender: Mender | None
     """None where the provider cannot be asked."""
+    refiller: Refiller | None
+    """None where the bus is not to be filled when a process starts."""
 
     @asynccontextmanager
     async def running(self, *, concurrency: int, patience: timedelta) -> AsyncIterator["asyncio.Future[None]"]:
@@ -44,10 +47,12 @@ class Worker:
             for carer in (self.watcher, self.auditor, self.checker, self.mender)
             if carer is not None
         }
-        failure = _first_failure(dispatching, publishing, *looking_after)
+        refilling = asyncio.create_task(_refill(self.refiller), name="refiller")
+        failure = _first_failure(dispatching, publishing, refilling, *looking_after)
         try:
             yield failure
         finally:
+            refilling.cancel()
             self.dispatcher.stop()
             for carer in looking_after.values():
                 carer.stop()
@@ -71,6 +76,11 @@ async def publishing(publisher: Publisher, *, patience: timedelta) -> AsyncItera
     finally:
         publisher.stop()
         await _finish(task, patience)
+
+
+async def _refill(refiller: Refiller | None) -> None:
+    if refiller is not None:
+        await refiller.run()
 
 
 def _first_failure(*tasks: "asyncio.Task[None]") -> "asyncio.Future[None]":

@@ -26,14 +26,18 @@ class Bus:
 
     log: MemoryEventBus = attrs.field(factory=MemoryEventBus)
     away: bool = False
+    cut_off: set[TenantId] = attrs.field(factory=set)
+    """Tenants whose part of it is away."""
     sent: list[Sequence[BillingEvent]] = attrs.field(factory=list)
 
-    async def append(self, events: Sequence[BillingEvent]) -> Mapping[TenantId, int]:
+    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
         """Append, unless it is away."""
         if self.away:
             raise EventBusUnavailableError("append")
         self.sent.append(events)
-        return await self.log.append(events)
+        return await self.log.append(
+            [event for event in events if event.tenant_id not in self.cut_off], announced=announced
+        )
 
     async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """See EventBus."""
@@ -163,6 +167,19 @@ async def test_a_bus_that_is_away_leaves_messages_in_the_outbox(desk: Desk) -> N
     with pytest.raises(EventBusUnavailableError):
         await desk.publisher().publish(events)
     assert await desk.waiting() == [1, 2]
+
+
+async def test_a_part_of_the_bus_that_is_away_keeps_its_own_messages_waiting(desk: Desk) -> None:
+    """The other tenants' messages are published; of these nothing is refilled from a beginning nobody knows."""
+    events = [*await desk.commit(2), *await desk.commit(1, tenant=GLOBEX)]
+    desk.bus.cut_off = {ACME}
+    assert not await desk.publisher().publish(events)
+    assert (await desk.bus.numbers(), await desk.bus.numbers(GLOBEX)) == ([], [1])
+    assert await desk.waiting() == [1, 2]
+    assert desk.reports == [PublishingReport(published=1, refilled=0, failed=2)]
+    desk.bus.cut_off = set()
+    assert await desk.publisher().publish(events)
+    assert (await desk.bus.numbers(), await desk.waiting()) == ([1, 2], [])
 
 
 async def test_what_failed_is_sent_when_the_bus_is_back(desk: Desk) -> None:

@@ -16,11 +16,13 @@ from billing_app.http.app import create_app
 from billing_app.http.auth import JwtAuthenticator, issue_token
 from billing_app.http.services import Services
 from billing_app.settings import Secret, Settings
+from billing_core.admission import QuotaPolicy
 from billing_core.events import BillingEvent
 from billing_core.intake import Intake
 from billing_core.model import AccessPolicy, TenantId
 from billing_core.ports import Changes
 from billing_core.testing.builders import ACME, message
+from billing_memory.admission import MemoryStreamQuota, MemoryStreamTickets
 from billing_memory.bus import MemoryEventBus
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
@@ -69,6 +71,15 @@ class World:
             metrics=self.metrics,
             authenticator=JwtAuthenticator(
                 secrets=settings.jwt_secrets, audience=settings.jwt_audience, issuer=settings.jwt_issuer
+            ),
+            tickets=MemoryStreamTickets(self.clock),
+            quota=MemoryStreamQuota(
+                self.clock,
+                QuotaPolicy(
+                    rate_per_minute=settings.stream_rate_limit,
+                    concurrent=settings.stream_concurrent_limit,
+                    lease=settings.stream_lease,
+                ),
             ),
             probes={},
         )

@@ -62,7 +62,8 @@ async def test_the_state_tells_what_a_tenant_has_and_as_of_which_message(
         assert answer.status == 200
         assert answer.headers["Cache-Control"] == "no-store"
         state = await answer.json()
-    assert list(state) == ["tenant_id", "sequence", "access", "subscriptions", "invoices", "usage", "features"]
+    assert " ".join(state) == "tenant_id sequence position access subscriptions invoices usage features"
+    assert (state["sequence"], state["position"]) == (2, "2")
     assert (state["tenant_id"], state["sequence"]) == ("acme", 2)
     assert state["access"] == {"state": "full", "reason": "active", "until": None}
     assert state["subscriptions"][0]["seat_count"] == 5
@@ -77,6 +78,7 @@ async def test_an_unknown_tenant_is_an_empty_one(world: World, http: aiohttp.Cli
         assert await answer.json() == {
             "tenant_id": "acme",
             "sequence": 0,
+            "position": "0",
             "access": {"state": "blocked", "reason": "no_subscription", "until": None},
             "subscriptions": [],
             "invoices": [],

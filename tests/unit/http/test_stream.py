@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from billing_core.epochs import Epoch
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
@@ -521,3 +522,54 @@ async def test_without_a_bus_messages_come_from_the_repository(make_world: MakeW
             await world.commit(ACME, 1)
             frames.append(await stream.event())
     assert [frame.id for frame in frames] == ["0", "1", "2", "3"]
+
+
+SECOND = Epoch(number=2, token="k3f9x2ab")
+
+
+async def test_in_a_later_epoch_a_place_names_it(make_world: MakeWorld, listen: Listen) -> None:
+    """In every frame that carries one, with and without messages; a client resumes by it, and by the state's."""
+    world = make_world()
+    world.replace(epoch=SECOND)
+    async with world.serving():
+        await world.publish(ACME, 3)
+        async with listen(world, last_event_id="1-k3f9x2ab", types="invoice.*") as stream:
+            assert (await stream.event()).id == "1-k3f9x2ab"
+            assert (await stream.event()).id == "3-k3f9x2ab"
+        async with listen(world, after="1-k3f9x2ab") as stream:
+            await stream.event()
+            assert [(await stream.event()).id for _ in range(2)] == ["2-k3f9x2ab", "3-k3f9x2ab"]
+
+
+@pytest.mark.parametrize("place", ["2", "2-otherone", "900"])
+async def test_a_place_in_another_history_is_answered_with_a_reset(
+    make_world: MakeWorld, listen: Listen, place: str
+) -> None:
+    """Though there is a message of that number here, it is not the one the client has seen."""
+    world = make_world()
+    world.replace(epoch=SECOND)
+    async with world.serving():
+        await world.publish(ACME, 3)
+        for number, how in enumerate(("last_event_id", "after"), start=3):
+            async with listen(world, **{how: place}) as stream:
+                assert (await stream.event()).id == f"{number}-k3f9x2ab"
+                reset = await stream.event()
+                assert (reset.id, reset.event) == (f"{number}-k3f9x2ab", "reset")
+                assert reset.data == f'{{"sequence":{number}}}'
+                await world.publish(ACME)
+                assert (await stream.event()).id == f"{number + 1}-k3f9x2ab"
+
+
+async def test_the_first_epoch_knows_no_other(world: World, listen: Listen) -> None:
+    """A place that names one is of a history that was undone."""
+    await world.publish(ACME, 3)
+    async with listen(world, last_event_id="2-k3f9x2ab") as stream:
+        assert (await stream.event()).id == "3"
+        assert (await stream.event()).event == "reset"
+
+
+async def test_a_place_that_is_none_is_refused(world: World, http: aiohttp.ClientSession) -> None:
+    """In the query as in the header."""
+    for place in ("x", "-1", "1-", "1-0", "1 OR 1=1", "9" * 19):
+        async with http.get(world.url + STREAM, params={"after": place}, headers=world.bearer()) as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (400, "bad_parameter")

@@ -18,3 +18,23 @@ SELECT coalesce(now() - min(committed_at), interval '0') AS waited FROM billing_
 DELETE FROM billing_outbox AS o
 USING unnest($1::text[], $2::bigint[]) AS done (tenant_id, sequence)
 WHERE o.tenant_id = done.tenant_id AND o.sequence = done.sequence;
+
+-- name: list_published
+-- Args: $1 tenant and $2 number to begin behind, $3 how many of each tenant's newest, $4 limit. Tenant by tenant, so that
+-- a page costs what it holds.
+SELECT e.tenant_id, e.sequence, e.event_type, e.event_id, e.occurred_at, e.payload
+FROM billing_tenants AS t
+CROSS JOIN LATERAL (
+    SELECT m.*
+    FROM billing_events AS m
+    WHERE m.tenant_id = t.tenant_id
+        AND m.sequence > greatest(t.sequence - $3, CASE WHEN t.tenant_id = $1 THEN $2::bigint ELSE 0 END)
+        AND NOT EXISTS (
+            SELECT FROM billing_outbox AS o WHERE o.tenant_id = m.tenant_id AND o.sequence = m.sequence
+        )
+    ORDER BY m.sequence
+    LIMIT $4
+) AS e
+WHERE t.tenant_id >= $1
+ORDER BY t.tenant_id, e.sequence
+LIMIT $4;

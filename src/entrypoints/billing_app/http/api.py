@@ -58,7 +58,7 @@ async def _state(_request: web.Request, services: Services, tenant_id: TenantId)
     state = await services.repository.state(tenant_id)
     snapshots = (subscription.snapshot for subscription in state.subscriptions)
     verdict = services.policy.judge(snapshots, services.clock.now())
-    return json_text_response(payloads.dumps(payloads.state_payload(state, verdict)))
+    return json_text_response(payloads.dumps(payloads.state_payload(state, verdict, services.epoch)))
 
 
 async def _subscriptions(_request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:

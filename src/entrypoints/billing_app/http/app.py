@@ -64,7 +64,9 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
         stream.add_stream(app, services, STREAM_PATH)
     else:
         reason = "The stream is switched off: ENABLE_BILLING_STREAM is false. Read …/events instead."
-        app.router.add_get(STREAM_PATH, _Refuse(404, "stream_disabled", reason).answer)
+        refuse = _Refuse(404, "stream_disabled", reason)
+        app.router.add_get(STREAM_PATH, refuse.answer)
+        app.router.add_post(f"{STREAM_PATH}/tickets", refuse.answer)
 
 
 class _Refuse:

@@ -4,29 +4,18 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
-import attrs
 import jwt
 from aiohttp import web
 
 from billing_app.http.responses import RefusalError
 from billing_app.secret import Secret
+from billing_core.admission import Principal
 from billing_core.model import TenantId
-from billing_core.model.time import aware
 
 ALGORITHM: Final = "HS256"
 READER_ROLES: Final = ("owner", "admin", "viewer")
 _CLAIMS: Final = ("exp", "iss", "aud", "tenant_id")
 _MAX_TENANT_ID: Final = 255
-
-
-@attrs.frozen(kw_only=True)
-class Principal:
-    """Who asks, as a valid token says it."""
-
-    tenant_id: TenantId
-    role: str
-    expires_at: datetime = attrs.field(validator=aware)
-    """When the token stops being valid; an open stream ends then."""
 
 
 class TenantAuthenticator(Protocol):

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from billing_core.epochs import Epoch
 from billing_core.events import BillingEvent
 
 
@@ -22,6 +23,8 @@ class Frame:
     """The number of the message it carries; 0 for a frame without one."""
     event_type: str = ""
     """The type of that message."""
+    position: str = ""
+    """Its place in the tenant's stream, as clients resume from it."""
 
     @chunk.default
     def _chunked(self) -> bytes:
@@ -31,25 +34,26 @@ class Frame:
 KEEP_ALIVE: Final = Frame(b":\n\n")
 
 
-def message_frame(event: BillingEvent) -> Frame:
-    """A billing event: its number is the id to resume from. Its type is from a closed set of ours."""
-    text = f"id: {event.sequence}\nevent: {event.event_type}\ndata: {event.payload}\n\n"
-    return Frame(text.encode(), sequence=event.sequence, event_type=event.event_type)
+def message_frame(event: BillingEvent, epoch: Epoch) -> Frame:
+    """A billing event: its place is the id to resume from. Its type is from a closed set of ours."""
+    position = epoch.position(event.sequence)
+    text = f"id: {position}\nevent: {event.event_type}\ndata: {event.payload}\n\n"
+    return Frame(text.encode(), sequence=event.sequence, event_type=event.event_type, position=position)
 
 
-def position_frame(sequence: int) -> Frame:
+def without_message(frame: Frame) -> Frame:
     """In place of a message that a client did not ask for: no event, but the id to resume from moves on."""
-    return Frame(f"id: {sequence}\n\n".encode(), sequence=sequence)
+    return Frame(f"id: {frame.position}\n\n".encode(), sequence=frame.sequence, position=frame.position)
 
 
-def opening_frame(cursor: int, retry: timedelta) -> Frame:
+def opening_frame(position: str, retry: timedelta) -> Frame:
     """The first frame: a client that loses the connection before its first event still resumes from here."""
-    return Frame(f"retry: {_milliseconds(retry)}\nid: {cursor}\n\n".encode())
+    return Frame(f"retry: {_milliseconds(retry)}\nid: {position}\n\n".encode())
 
 
-def reset_frame(sequence: int) -> Frame:
+def reset_frame(sequence: int, position: str) -> Frame:
     """The client has numbers that this history does not: it shall load the state again and go on from `sequence`."""
-    return Frame(f'id: {sequence}\nevent: reset\ndata: {{"sequence":{sequence}}}\n\n'.encode())
+    return Frame(f'id: {position}\nevent: reset\ndata: {{"sequence":{sequence}}}\n\n'.encode())
 
 
 def reconnect_frame(reason: str, retry: timedelta) -> Frame:

@@ -22,6 +22,7 @@ import structlog
 
 from billing_app.http.frames import KEEP_ALIVE, Frame, message_frame, reset_frame
 from billing_app.http.metrics import HttpMetrics
+from billing_core.epochs import Epoch
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
@@ -90,9 +91,16 @@ class StreamHub:
     """Connects clients to the bus. `run` must be running for anything but catching up to happen."""
 
     def __init__(
-        self, *, bus: EventBus | None, repository: BillingRepository, metrics: HttpMetrics, policy: HubPolicy
+        self,
+        *,
+        bus: EventBus | None,
+        repository: BillingRepository,
+        metrics: HttpMetrics,
+        policy: HubPolicy,
+        epoch: Epoch,
     ) -> None:
         """Without a bus all messages come from the repository, which is asked every other second."""
+        self.epoch = epoch
         self._bus = bus
         self._repository = repository
         self._metrics = metrics
@@ -151,7 +159,7 @@ class StreamHub:
             try:
                 async with contextlib.aclosing(bus.follow()) as batches:
                     async for events in batches:
-                        if not self._bus_answers:  # listening again: what was said in between has to be looked up
+                        if not events:  # listening again, or to a part only: what was missed has to be looked up
                             self._bus_answers, attempt = True, 0
                             self._look_now.set()
                         for event in events:
@@ -173,7 +181,7 @@ class StreamHub:
     def _deliver(self, event: BillingEvent) -> None:
         channel = self._channels.get(event.tenant_id)
         if channel is not None:
-            sent = channel.deliver(message_frame(event))
+            sent = channel.deliver(message_frame(event, self.epoch))
             if sent:
                 self._metrics.stream_delivered("live", sent)
 
@@ -232,12 +240,12 @@ class StreamHub:
             with contextlib.suppress(EventBusUnavailableError):
                 events = await self._bus.read(tenant_id, after=cursor, limit=_PAGE)
                 if events and events[0].sequence == cursor + 1:
-                    return [message_frame(event) for event in events], "log"
+                    return [message_frame(event, self.epoch) for event in events], "log"
         try:
             events = await self._repository.events(tenant_id, after=cursor, limit=_PAGE)
         except StoreUnavailableError:
             return (), "history"
-        return [message_frame(event) for event in events], "history"
+        return [message_frame(event, self.epoch) for event in events], "history"
 
 
 class _Channel:
@@ -319,7 +327,7 @@ class StreamClient:
         while self._end is None:
             if self._cursor > self._channel.head:
                 self._cursor = self._channel.head
-                await self._write([reset_frame(self._cursor)])
+                await self._write([reset_frame(self._cursor, self._hub.epoch.position(self._cursor))])
             elif self._cursor == self._channel.head:
                 self._live = True
                 await self._wake.wait()

@@ -22,6 +22,10 @@ class HttpMetrics(Protocol):
         """Messages went out to clients: `live` from the bus as they came, `log` or `history` to catch up."""
         ...
 
+    def stream_admitted(self, result: str) -> None:
+        """A tenant's quota was asked: `admitted`, the limit that was reached, or `unavailable` and let in."""
+        ...
+
     def stream_bus_lost(self) -> None:
         """The bus stopped answering; streams go on, served from the history."""
         ...

@@ -10,6 +10,8 @@ from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.metrics import HttpMetrics
 from billing_app.secret import Secret
 from billing_app.settings import Settings
+from billing_core.admission import StreamQuota, StreamTickets
+from billing_core.epochs import FIRST_EPOCH, Epoch
 from billing_core.intake import Intake
 from billing_core.model import AccessPolicy
 from billing_core.ports import BillingRepository, Clock, EventBus
@@ -32,8 +34,12 @@ class Services:
     clock: Clock
     metrics: HttpMetrics
     authenticator: TenantAuthenticator
+    tickets: StreamTickets
+    quota: StreamQuota
     probes: Mapping[str, Probe]
     """What must answer before this process is ready, by the name shown in /readyz."""
+    epoch: Epoch = FIRST_EPOCH
+    """The history that this process lives in."""
     demo_ticket_secret: Secret | None = None
     """Set by the demo alone: makes /demo/sign-in exist."""
 

@@ -2,80 +2,97 @@
 
 import asyncio
 import random
-import re
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
+import attrs
 from aiohttp import HttpVersion11, web
 
-from billing_app.http.api import whole_number
-from billing_app.http.auth import Principal, require_own_tenant
+from billing_app.http import tickets
+from billing_app.http.auth import require_own_tenant
 from billing_app.http.frames import Frame, opening_frame, reconnect_frame, reset_frame
 from billing_app.http.hub import ClientGoneError, HubFullError, HubPolicy, StreamHub
 from billing_app.http.responses import SAFE_HEADERS, RefusalError
 from billing_app.http.services import Services
+from billing_app.http.turnstile import Turnstile
 from billing_app.http.type_filter import FilteredSink, wanted_types
+from billing_core.admission import Principal
+from billing_core.epochs import Epoch
 
 _HEADERS: Final = {
     **SAFE_HEADERS,
     "Content-Type": "text/event-stream; charset=utf-8",
     "X-Accel-Buffering": "no",  # nginx would hold events back until its buffer is full
 }
-_LAST_EVENT_ID: Final = re.compile(r"[0-9]{1,18}").fullmatch
+_BAD_ID: Final = ("bad_last_event_id", "Last-Event-ID must be the id of an event of this stream.")
+_BAD_AFTER: Final = ("bad_parameter", "after must be the position of a state, or the id of an event of this stream.")
 _CONGESTED: Final = 64 * 1024
 """Unsent bytes in a socket's buffer above which a client is not sent to directly any more."""
 
 
 def add_stream(app: web.Application, services: Services, path: str) -> None:
-    """Serve the stream at `path`, with a hub that lives as long as the application."""
+    """Serve the stream at `path` and its tickets below, with a hub that lives as long as the application."""
     settings = services.settings
     policy = HubPolicy(
         keepalive=settings.stream_keepalive,
         recent=settings.stream_buffer,
         max_clients=settings.stream_max_connections,
     )
-    hub = StreamHub(bus=services.bus, repository=services.repository, metrics=services.metrics, policy=policy)
-
-    async def run_hub(_app: web.Application) -> AsyncIterator[None]:
-        running = asyncio.create_task(hub.run(), name="stream-hub")
-        yield
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+    hub = StreamHub(
+        bus=services.bus,
+        repository=services.repository,
+        metrics=services.metrics,
+        policy=policy,
+        epoch=services.epoch,
+    )
+    turnstile = Turnstile(services.quota, services.metrics, lease=settings.stream_lease)
 
     async def close_hub(_app: web.Application) -> None:
         hub.close()
 
-    app.cleanup_ctx.append(run_hub)
+    for loop in (turnstile.run, hub.run):
+        app.cleanup_ctx.append(partial(_running, loop))
     app.on_shutdown.append(close_hub)
     # No HEAD: it would open a stream.
-    app.router.add_get(path, _StreamHandler(services, hub).serve, allow_head=False)
+    app.router.add_get(path, _StreamHandler(services, hub, turnstile).serve, allow_head=False)
+    app.router.add_post(f"{path}/tickets", tickets.issue)
+
+
+async def _running(loop: Callable[[], Awaitable[None]], _app: web.Application) -> AsyncIterator[None]:
+    running = asyncio.ensure_future(loop())
+    yield
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
 
 
 class _StreamHandler:
     """Serves one client at a time, each in its own call."""
 
-    def __init__(self, services: Services, hub: StreamHub) -> None:
+    def __init__(self, services: Services, hub: StreamHub, turnstile: Turnstile) -> None:
         self._services = services
         self._hub = hub
+        self._turnstile = turnstile
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        principal = await self._services.authenticator.authenticate(request)
-        after = _resume_point(request)
+        principal = await tickets.admit(request, self._services.authenticator, self._services.tickets)
+        tenant_id = require_own_tenant(request, principal)
+        start = _start(request, self._services.epoch)
         wanted = wanted_types(request.query.get("types"))
         response = web.StreamResponse(headers=_HEADERS)
         sink = _SocketSink(request, response, write_timeout=self._services.settings.stream_write_timeout)
         reason = "refused"
         try:
             shown = sink if wanted is None else FilteredSink(sink, wanted)
-            with self._hub.client(require_own_tenant(request, principal), shown) as client:
-                cursor, reset = await client.begin(after)
+            with await self._turnstile.enter(tenant_id), self._hub.client(tenant_id, shown) as client:
+                cursor, ahead = await client.begin(start.after)
                 await sink.open()
                 reason = "client_left"
-                await sink.write(self._opening(cursor, reset=reset))
+                await sink.write(self._opening(cursor, reset=ahead or start.elsewhere))
                 life = self._life(principal)
                 timer = asyncio.get_running_loop().call_later(life[0], client.end, life[1])
                 try:
@@ -93,8 +110,9 @@ class _StreamHandler:
         return response
 
     def _opening(self, cursor: int, *, reset: bool) -> Sequence[Frame]:
-        opening = opening_frame(cursor, self._services.settings.stream_retry)
-        return [opening, reset_frame(cursor)] if reset else [opening]
+        position = self._services.epoch.position(cursor)
+        opening = opening_frame(position, self._services.settings.stream_retry)
+        return [opening, reset_frame(cursor, position)] if reset else [opening]
 
     def _life(self, principal: Principal) -> tuple[float, str]:
         """How many seconds the stream may live, and why no longer. Jitter keeps clients from coming back together."""
@@ -103,15 +121,27 @@ class _StreamHandler:
         return (token, "token_expired") if token < most else (most, "max_life")
 
 
-def _resume_point(request: web.Request) -> int | None:
-    """The number behind which to begin: of the last event the client has, else of the state it was shown."""
-    given = request.headers.get("Last-Event-ID")
+@attrs.frozen
+class _Start:
+    """Where a client wants to begin: behind number `after`, or with what comes from now on."""
+
+    after: int | None = None
+    elsewhere: bool = False
+    """Whether it named a place in another history."""
+
+
+def _start(request: web.Request, epoch: Epoch) -> _Start:
+    """The place of the last event a client has, else that of the state it was shown. Raises RefusalError (400)."""
+    given, refusal = request.headers.get("Last-Event-ID"), _BAD_ID
     if given is None:
-        after = whole_number(request, "after", default=-1)
-        return None if after < 0 else after
-    if not _LAST_EVENT_ID(given):
-        raise RefusalError(400, "bad_last_event_id", "Last-Event-ID must be the id of an event of this stream.")
-    return int(given)
+        given, refusal = request.query.get("after"), _BAD_AFTER
+    if given is None:
+        return _Start()
+    try:
+        after = epoch.sequence(given)
+    except ValueError:
+        raise RefusalError(400, *refusal) from None
+    return _Start(after, elsewhere=after is None)
 
 
 class _SocketSink:

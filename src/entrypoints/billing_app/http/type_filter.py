@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from billing_app.http.frames import Frame, position_frame
+from billing_app.http.frames import Frame, without_message
 from billing_app.http.hub import Sink
 from billing_app.http.responses import RefusalError
 from billing_core.events import BillingEventType
@@ -65,4 +65,4 @@ class FilteredSink:
         return self.sink.gone
 
     def _shown(self, frame: Frame) -> Frame:
-        return frame if not frame.event_type or frame.event_type in self.wanted else position_frame(frame.sequence)
+        return frame if not frame.event_type or frame.event_type in self.wanted else without_message(frame)

@@ -19,7 +19,7 @@ export interface BillingStreamOptions<State extends { sequence: number }, Messag
   url: string;
   /** A bearer token, or how to get one. Asked with `refresh` when the server refused the one before. */
   token: string | ((ask: { refresh: boolean }) => string | Promise<string>);
-  /** Reads the state whose `sequence` the stream goes on from. Called at first, and after a `reset`. */
+  /** Reads the state whose `position` (else whose `sequence`) the stream goes on from. Called at first, and after a `reset`. */
   load: (get: Get) => State | Promise<State>;
   /** Event types to get, such as `invoice.*`. All of them by default. */
   types?: readonly string[];

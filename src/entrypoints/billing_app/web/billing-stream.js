@@ -3,7 +3,7 @@
 //   const stream = new BillingStream({
 //     url: "/api/v1/billing/stream",
 //     token: ({ refresh }) => session.token({ refresh }),                  // or just a string
-//     load: (get) => get("/api/v1/billing/tenants/acme/state"),            // its `sequence` is where the stream begins
+//     load: (get) => get("/api/v1/billing/tenants/acme/state"),            // its `position` is where the stream begins
 //     onState, onEvent, onStatus,
 //   });
 //   stream.start();
@@ -34,7 +34,8 @@ export class RefusedError extends Error {
 export class BillingStream {
   #options;
   #cursor = null; // the number of the last message that was handed over
-  #lastId = null; // what the server calls that place; kept as it came
+  #begin = null; // where the state stands, as the server calls that place
+  #lastId = null; // where we are, as the server calls it; kept as it came
   #retry = FIRST_RETRY;
   #failures = 0;
   #status = "stopped";
@@ -126,6 +127,7 @@ export class BillingStream {
     if (lifeline.signal.aborted) return;
     lifeline.renew();
     this.#cursor = state.sequence;
+    this.#begin = state.position ?? String(state.sequence);
     this.#call(this.#options.onState, state);
   }
 
@@ -171,7 +173,7 @@ export class BillingStream {
   #address() {
     const { url, types } = this.#options;
     const query = new URLSearchParams();
-    if (this.#lastId === null) query.set("after", String(this.#cursor));
+    if (this.#lastId === null) query.set("after", this.#begin);
     if (types.length > 0) query.set("types", types.join(","));
     const text = query.toString();
     return text === "" ? url : `${url}${url.includes("?") ? "&" : "?"}${text}`;
@@ -183,7 +185,7 @@ export class BillingStream {
     if (frame.event === "reset") this.#forget();
     if (frame.event === "reset" || frame.event === "reconnect") return false;
     if (frame.data === null) {
-      this.#move(frame.id, Number(frame.id ?? this.#cursor));
+      this.#move(frame.id, Number.parseInt(frame.id ?? this.#cursor, 10)); // a place begins with its number
       return true;
     }
     const message = JSON.parse(frame.data);
@@ -206,6 +208,7 @@ export class BillingStream {
 
   #forget() {
     this.#cursor = null;
+    this.#begin = null;
     this.#lastId = null;
   }
 

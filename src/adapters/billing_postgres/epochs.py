@@ -1,0 +1,67 @@
+"""The epochs of a database, and how it shows that it was put back."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from typing import Final
+
+import asyncpg
+
+from billing_core.epochs import Epoch
+from billing_postgres import queries
+from billing_postgres.errors import translated
+from billing_postgres.pool import Connection, Database
+
+_QUERIES: Final = queries.load("write_epochs")
+_LETTERS: Final = string.ascii_lowercase + string.digits
+_UNKNOWN: Final = ""
+"""The place of a database that does not let us see it; there only an operator begins epochs."""
+
+
+class PostgresEpochLog:
+    """An `EpochLog`.
+
+    A restored dump has other tables, another server another identifier, and a replica that took over another timeline:
+    these are seen. A disk that was put back as it was at an earlier moment is not: that needs `begin`.
+    """
+
+    def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._database = database
+        self._pool = pool
+
+    async def enter(self) -> Epoch:
+        """See EpochLog."""
+        async with self._database.acquire(self._pool) as connection:
+            with translated("enter_epoch"):
+                place = await _place(connection)
+                last = await connection.fetchrow(_QUERIES["find_epoch"])
+                if last is None:
+                    last = await _begin(connection, 1, place, "the first")
+                elif last["place"] != place and _UNKNOWN not in (last["place"], place):
+                    last = await _begin(connection, last["number"] + 1, place, "restored or failed over")
+        return Epoch(number=last["number"], token=last["token"])
+
+    async def begin(self, reason: str) -> Epoch:
+        """See EpochLog."""
+        async with self._database.acquire(self._pool) as connection:
+            with translated("begin_epoch"):
+                last = await connection.fetchrow(_QUERIES["find_epoch"])
+                number = 1 if last is None else last["number"] + 1
+                last = await _begin(connection, number, await _place(connection), reason)
+        return Epoch(number=last["number"], token=last["token"])
+
+
+async def _begin(connection: Connection, number: int, place: str, reason: str) -> asyncpg.Record:
+    token = secrets.choice(string.ascii_lowercase) + "".join(secrets.choice(_LETTERS) for _ in range(7))
+    await connection.execute(_QUERIES["begin_epoch"], number, token, place, reason)
+    begun = await connection.fetchrow(_QUERIES["find_epoch"])
+    assert begun is not None  # epochs are never taken back
+    return begun
+
+
+async def _place(connection: Connection) -> str:
+    try:
+        return str(await connection.fetchval(_QUERIES["find_place"]))
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFunctionError):
+        return _UNKNOWN

@@ -1,0 +1,162 @@
+"""What commands open: no more than each of them needs."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+import attrs
+
+from billing_app.container.process import open_container
+from billing_app.container.resources import open_pool, prepare_schema
+from billing_app.container.wiring import catalog
+from billing_app.embedded import resolve_servers
+from billing_app.settings import Settings
+from billing_app.worker import publishing
+from billing_core.errors import ConfigurationError
+from billing_core.model import AccessPolicy
+from billing_core.replaying import Replayer
+from billing_core.service import BillingService
+from billing_memory.clock import SystemClock
+from billing_postgres.epochs import PostgresEpochLog
+from billing_postgres.event_log import PostgresEventLog
+from billing_postgres.historian import PostgresHistorian
+from billing_postgres.invariants import PostgresInvariantLog
+from billing_postgres.migrate import inspect, migrate
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.store import PostgresEventStore
+from billing_redis.bus import RedisEventBus
+from billing_redis.nodes import RedisNodes
+from billing_stripe.translate import StripeTranslator
+
+_PATIENCE_OF_OPERATORS: Final = timedelta(minutes=2)
+
+
+@attrs.frozen(kw_only=True)
+class SchemaReport:
+    """What was done to a schema, and how it stands; migrations by name."""
+
+    applied: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    ahead: tuple[str, ...] = ()
+    """Applied by newer code than this."""
+
+
+async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaReport:
+    """Migrate the configured database, or the local one; with `check` only say what is pending."""
+    async with resolve_servers(attrs.evolve(settings, enable_stream=False)) as urls:
+        database_url = urls.database_url.reveal()
+        applied = () if check else await migrate(database_url)
+        status = await inspect(database_url)
+    return SchemaReport(
+        applied=tuple(one.migration.name for one in applied),
+        pending=tuple(migration.name for migration in status.pending),
+        ahead=status.ahead,
+    )
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService, PostgresRepository]]:
+    """The service and its repository alone, for commands that look something up or put it right."""
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
+        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        database = Database(url=urls.database_url.reveal(), application_name="billing-cli")
+        repository = PostgresRepository(database, await open_pool(stack, database, 2))
+        service = BillingService(
+            repository=repository,
+            translator=StripeTranslator(),
+            catalog=catalog(settings.stripe_product_price_map),
+            policy=AccessPolicy(past_due_grace=settings.past_due_grace),
+            clock=SystemClock(),
+        )
+        yield service, repository
+
+
+@asynccontextmanager
+async def open_replayer(settings: Settings, *, tells: bool, publishes: bool) -> AsyncIterator[Replayer]:
+    """What replays stored events, beside whatever else runs.
+
+    Args:
+        settings: what is configured.
+        tells: whether tenants get messages of what changes.
+        publishes: whether messages are sent to the bus from here; those that are left in the outbox at the end are
+            sent by any server or worker.
+    """
+    if settings.livemode is None:
+        raise ConfigurationError(
+            "STRIPE_SECRET_KEY is not set, and it tells whether events of live or of test mode are ours: "
+            "replay with the settings that the workers have"
+        )
+    patient = attrs.evolve(settings, db_statement_timeout=_PATIENCE_OF_OPERATORS)
+    async with open_container(patient, application_name="billing-replay", tells=tells, needs_bus=False) as container:
+        if not publishes:
+            yield container.replayer()
+            return
+        async with publishing(container.publisher(), patience=settings.shutdown_timeout):
+            yield container.replayer()
+
+
+@asynccontextmanager
+async def open_historian(settings: Settings) -> AsyncIterator[tuple[PostgresHistorian, AccessPolicy]]:
+    """What tells how tenants came to be in their state, and judges it."""
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
+        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        database = Database(
+            url=urls.database_url.reveal(), application_name="billing-cli", statement_timeout=_PATIENCE_OF_OPERATORS
+        )
+        pool = await open_pool(stack, database, 1)
+        yield PostgresHistorian(database, pool), AccessPolicy(past_due_grace=settings.past_due_grace)
+
+
+@attrs.frozen(kw_only=True)
+class Operations:
+    """What commands about stored events work with."""
+
+    store: PostgresEventStore
+    log: PostgresEventLog
+    repository: PostgresRepository
+    outbox: PostgresOutbox
+    invariants: PostgresInvariantLog
+
+
+@asynccontextmanager
+async def open_operations(settings: Settings) -> AsyncIterator[Operations]:
+    """The inbox for an operator: statements may take their time, and nothing is processed."""
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
+        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        database = Database(
+            url=urls.database_url.reveal(),
+            application_name="billing-cli",
+            statement_timeout=_PATIENCE_OF_OPERATORS,
+            transaction_timeout=_PATIENCE_OF_OPERATORS,
+        )
+        pool = await open_pool(stack, database, 4)
+        yield Operations(
+            store=PostgresEventStore(database, pool),  # nobody waits for events here, so it need not listen
+            log=PostgresEventLog(database, pool),
+            repository=PostgresRepository(database, pool),
+            outbox=PostgresOutbox(database, pool),
+            invariants=PostgresInvariantLog(database, pool),
+        )
+
+
+@asynccontextmanager
+async def open_epochs(settings: Settings) -> AsyncIterator[PostgresEpochLog]:
+    """The epochs of the configured database."""
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
+        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        database = Database(url=urls.database_url.reveal(), application_name="billing-cli")
+        yield PostgresEpochLog(database, await open_pool(stack, database, 1))
+
+
+async def check_bus(settings: Settings) -> None:
+    """Return when the bus can be used as configured. Raises ConfigurationError, EventBusUnavailableError."""
+    async with resolve_servers(settings) as urls:
+        if urls.redis_url is not None:
+            async with RedisNodes.open(urls.redis_url.reveal(), timeout=settings.redis_timeout) as nodes:
+                await RedisEventBus(nodes).check()

@@ -1,0 +1,158 @@
+"""What a server or a worker opens, and closes at its end."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import attrs
+import stamina.instrumentation
+
+from billing_app.container.resources import open_pool, prepare_schema
+from billing_app.container.wiring import Container, Fetching
+from billing_app.embedded import resolve_servers
+from billing_app.secret import Secret
+from billing_app.settings import Settings
+from billing_core.admission import QuotaPolicy
+from billing_core.epochs import Epoch
+from billing_core.errors import EventBusUnavailableError
+from billing_core.model import TenantId
+from billing_memory.admission import MemoryStreamQuota
+from billing_memory.bus import NullEventBus
+from billing_memory.clock import SystemClock
+from billing_postgres.epochs import PostgresEpochLog
+from billing_postgres.event_log import PostgresEventLog
+from billing_postgres.invariants import PostgresInvariantLog
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.store import PostgresEventStore
+from billing_postgres.tickets import PostgresStreamTickets
+from billing_redis.bus import RedisEventBus
+from billing_redis.nodes import RedisNodes
+from billing_redis.quota import RedisStreamQuota
+from billing_stripe.client import open_client
+from billing_stripe.gateway import StripeGateway
+from billing_telemetry import logging
+from billing_telemetry.metrics import Metrics
+
+
+def configure_logging(settings: Settings) -> None:
+    """Once per process, before anything is logged."""
+    logging.configure(level=settings.log_level, format=settings.log_format)
+
+
+@asynccontextmanager
+async def open_container(
+    settings: Settings, *, application_name: str, tells: bool = True, needs_bus: bool = True
+) -> AsyncIterator[Container]:
+    """Open what a process needs, in order, and close it in reverse.
+
+    Local servers are started for URLs that are not set, and their schema is brought up to date; that of a database of
+    the operator's has to be. Raises ConfigurationError and OperatorError, saying what to do.
+
+    Args:
+        settings: what is configured.
+        application_name: what the database calls the process.
+        tells: whether tenants get messages of what changes.
+        needs_bus: whether a bus that is away is an error; messages wait in the outbox for it otherwise.
+    """
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(settings))
+        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        database = Database(
+            url=urls.database_url.reveal(),
+            application_name=application_name,
+            acquire_timeout=settings.db_acquire_timeout,
+            statement_timeout=settings.db_statement_timeout,
+            lock_timeout=settings.db_lock_timeout,
+            transaction_timeout=settings.db_transaction_timeout,
+        )
+        writers = await open_pool(stack, database, settings.db_pool_size)
+        readers = await open_pool(stack, database, settings.db_pool_size)
+        store = PostgresEventStore(
+            database,
+            writers,
+            flushes=settings.store_flushes,
+            batch=settings.store_batch,
+            queue_limit=settings.store_queue_limit,
+            timeout=settings.store_timeout,
+        )
+        repository = PostgresRepository(database, writers, readers=readers)
+        epochs = PostgresEpochLog(database, writers)
+        epoch = await epochs.enter()
+        redis = await _open_redis(stack, settings, urls.redis_url, epoch, needed=needs_bus)
+        metrics = Metrics()
+        metrics.watch_pool(in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.db_pool_size)
+        container = Container(
+            settings=settings,
+            tells=tells,
+            event_log=PostgresEventLog(database, readers),
+            store=await stack.enter_async_context(store),
+            repository=repository,
+            outbox=PostgresOutbox(database, writers),
+            invariants=PostgresInvariantLog(database, readers),
+            epochs=epochs,
+            epoch=epoch,
+            tickets=PostgresStreamTickets(database, writers),
+            bus=NullEventBus() if redis is None else redis.bus,
+            quota=MemoryStreamQuota(SystemClock(), _quota_policy(settings)) if redis is None else redis.quota,
+            probes={
+                "database": lambda: _ask(repository),
+                **({} if redis is None else {"bus": redis.bus.ping}),
+            },
+            metrics=metrics,
+            fetching=Fetching(gateway=await _open_gateway(stack, settings, metrics)),
+        )
+        container.check_dependencies()
+        yield container
+
+
+@attrs.frozen(kw_only=True)
+class _Redis:
+    """What is kept on Redis."""
+
+    bus: RedisEventBus
+    quota: RedisStreamQuota
+
+
+async def _open_redis(
+    stack: AsyncExitStack, settings: Settings, url: Secret | None, epoch: Epoch, *, needed: bool
+) -> _Redis | None:
+    """What is kept on Redis under the name of an epoch; None where streams do without."""
+    if not settings.enable_stream or url is None:
+        return None
+    nodes = await stack.enter_async_context(RedisNodes.open(url.reveal(), timeout=settings.redis_timeout))
+    namespace = f"billing:{epoch.token}"
+    bus = RedisEventBus(nodes, shards=settings.stream_shards, log_length=settings.stream_maxlen, namespace=namespace)
+    tolerated = () if needed and settings.stream_fallback == "none" else (EventBusUnavailableError,)
+    with contextlib.suppress(*tolerated):
+        await bus.check()
+    return _Redis(bus=bus, quota=RedisStreamQuota(nodes, _quota_policy(settings), namespace=namespace))
+
+
+def _quota_policy(settings: Settings) -> QuotaPolicy:
+    return QuotaPolicy(
+        rate_per_minute=settings.stream_rate_limit,
+        concurrent=settings.stream_concurrent_limit,
+        lease=settings.stream_lease,
+    )
+
+
+async def _open_gateway(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> StripeGateway | None:
+    """The way to Stripe; None without a key, and where it is switched off."""
+    if settings.stripe_secret_key is None or not (settings.enable_billing and settings.stripe_fetch):
+        return None
+    # The client reports its attempts to our metrics; stamina's own hooks would log each of them beside.
+    stamina.instrumentation.set_on_retry_hooks([])
+    client = await stack.enter_async_context(
+        open_client(
+            secret_key=settings.stripe_secret_key.reveal(),
+            api_version=settings.stripe_api_version,
+            base_url=settings.stripe_api_base,
+            observe=lambda call: metrics.gateway_called(call.operation, call.result, call.seconds),
+        )
+    )
+    return StripeGateway(client)
+
+
+async def _ask(repository: PostgresRepository) -> None:
+    await repository.sequence(TenantId("readiness"))

@@ -1,0 +1,307 @@
+"""The objects of one process, put together from what was opened for it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+import attrs
+import structlog
+from dependency_injector import containers, providers
+
+from billing_app.http.auth import JwtAuthenticator
+from billing_app.http.services import Services
+from billing_app.settings import PlanPrices, Settings
+from billing_app.worker import Worker
+from billing_core.admission import StreamQuota
+from billing_core.auditing import Auditor, AuditReport
+from billing_core.checking import Checker, CheckReport
+from billing_core.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
+from billing_core.epochs import Epoch
+from billing_core.intake import Intake
+from billing_core.mending import Mender, MendingPolicy, MendingReport
+from billing_core.model import AccessPolicy, Doubt, Plan, PlanCatalog, PriceId
+from billing_core.ports import Clock, EventBus, PaymentGateway
+from billing_core.publishing import Publisher, PublishPolicy
+from billing_core.refilling import Refiller, RefillPolicy, RefillReport, Turn
+from billing_core.replaying import Replayer
+from billing_core.resolving import EventResolver
+from billing_core.service import BillingService
+from billing_core.watching import Watcher
+from billing_memory.bus import NullEventBus
+from billing_memory.clock import SystemClock
+from billing_postgres.epochs import PostgresEpochLog
+from billing_postgres.event_log import PostgresEventLog
+from billing_postgres.invariants import PostgresInvariantLog
+from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.store import PostgresEventStore
+from billing_postgres.tickets import PostgresStreamTickets
+from billing_redis.bus import RedisEventBus
+from billing_stripe.signature import StripeWebhookVerifier
+from billing_stripe.translate import StripeTranslator
+from billing_telemetry.metrics import Metrics
+from billing_telemetry.observed import ObservedEventStore
+
+log = structlog.get_logger()
+
+_AUDIT_EVERY: Final = timedelta(minutes=1)
+_CHECK_EVERY: Final = timedelta(minutes=1)
+_WATCH_EVERY = timedelta(seconds=5)
+_SHOWN: Final = 5
+"""Of many findings of one kind, how many are logged."""
+
+
+def _intake(
+    settings: Settings, clock: Clock, store: PostgresEventStore, dispatcher: Dispatcher, metrics: Metrics
+) -> Intake | None:
+    """Nothing is taken in while billing is switched off; the secrets may be missing then."""
+    if not settings.enable_billing:
+        return None
+    secrets = [secret.reveal() for secret in settings.stripe_webhook_secrets]
+    return Intake(
+        verifier=StripeWebhookVerifier(secrets, tolerance=settings.stripe_webhook_tolerance, clock=clock),
+        store=ObservedEventStore(store, metrics),
+        handoff=dispatcher if settings.enable_retry_worker else None,
+    )
+
+
+def catalog(prices: Mapping[str, PlanPrices]) -> PlanCatalog:
+    """The configured plans."""
+    return PlanCatalog(
+        tuple(
+            Plan(
+                plan_code=code,
+                base_prices=tuple(map(PriceId, plan.base)),
+                seat_prices=tuple(map(PriceId, plan.seat)),
+                metered_prices={feature: PriceId(price) for feature, price in plan.metered.items()},
+            )
+            for code, plan in prices.items()
+        )
+    )
+
+
+def _scope(settings: Settings) -> Scope:
+    return Scope(livemode=bool(settings.livemode), account=settings.stripe_account_id or "")
+
+
+def _dispatch_policy(settings: Settings) -> DispatchPolicy:
+    return DispatchPolicy(
+        batch=settings.dispatch_batch,
+        lease=settings.dispatch_lease,
+        max_attempts=settings.dispatch_max_attempts,
+        backoff_base=settings.dispatch_backoff_base,
+        backoff_cap=settings.dispatch_backoff_cap,
+        poll=settings.dispatch_poll,
+    )
+
+
+def _publish_policy(settings: Settings) -> PublishPolicy:
+    return PublishPolicy(batch=settings.publish_batch, poll=settings.publish_poll)
+
+
+def _note_processing(report: ProcessingReport, metrics: Metrics) -> None:
+    metrics.processed(report)
+    for outcome in report.outcomes:
+        if outcome.error is not None:
+            event = outcome.claim.event
+            log.warning(
+                "event.needs_attention",
+                event_id=event.event_id,
+                event_type=event.type,
+                disposition=outcome.disposition.value,
+                reason=outcome.reason,
+                error=outcome.error,
+            )
+
+
+def _observe_processing(metrics: Metrics) -> Callable[[ProcessingReport], None]:
+    return lambda report: _note_processing(report, metrics)
+
+
+def _resolver(fetching: "Fetching", store: PostgresEventStore) -> EventResolver | None:
+    return None if fetching.gateway is None else EventResolver(gateway=fetching.gateway, store=store)
+
+
+def _mender(
+    fetching: "Fetching",
+    service: BillingService,
+    repository: PostgresRepository,
+    publisher: Publisher,
+    metrics: Metrics,
+) -> Mender | None:
+    if fetching.gateway is None:
+        return None
+    return Mender(
+        gateway=fetching.gateway,
+        service=service,
+        repository=repository,
+        policy=MendingPolicy(),
+        publish=publisher.offer,
+        observe=lambda report: _note_mending(report, metrics),
+    )
+
+
+def _note_mending(report: MendingReport, metrics: Metrics) -> None:
+    metrics.mended(report)
+    say = log.info if report.error is None else log.warning
+    say(
+        "object.asked_for",
+        kind=report.doubt.kind,
+        object_id=report.doubt.object_id,
+        result=report.result,
+        error=report.error,
+        seconds=round(report.seconds, 3),
+    )
+
+
+def _mend(mender: Mender | None) -> Callable[[Sequence[Doubt]], None] | None:
+    return None if mender is None else mender.offer
+
+
+def _auditor(repository: PostgresRepository, metrics: Metrics) -> Auditor:
+    return Auditor(repository=repository, every=_AUDIT_EVERY, observe=lambda report: _note_audit(report, metrics))
+
+
+def _note_audit(report: AuditReport, metrics: Metrics) -> None:
+    metrics.audited(report)
+    if report.duplicates:
+        shown = [f"{each.tenant_id}: {', '.join(each.subscription_ids)}" for each in report.duplicates[:_SHOWN]]
+        log.warning("audit.duplicate_subscriptions", count=len(report.duplicates), first=shown)
+
+
+def _refiller(settings: Settings, outbox: PostgresOutbox, bus: EventBus) -> Refiller | None:
+    if not settings.enable_stream_replay or not isinstance(bus, RedisEventBus):
+        return None
+    policy = RefillPolicy(newest=settings.stream_maxlen)
+    return Refiller(outbox=outbox, bus=bus, policy=policy, observe=_note_refill)
+
+
+def _note_refill(report: RefillReport) -> None:
+    log.info("stream.refilled", here=report.turn is Turn.OURS, tenants=report.tenants, messages=report.messages)
+
+
+def _followed(bus: EventBus) -> EventBus | None:
+    """What streams hear messages from; None where only the repository has them."""
+    return None if isinstance(bus, NullEventBus) else bus
+
+
+def _checker(invariants: PostgresInvariantLog, metrics: Metrics) -> Checker:
+    return Checker(log=invariants, every=_CHECK_EVERY, observe=lambda report: _note_check(report, metrics))
+
+
+def _note_check(report: CheckReport, metrics: Metrics) -> None:
+    metrics.checked(report)
+    for violation in report.violations:
+        log.error(
+            "invariant.violated",
+            invariant=violation.invariant.value,
+            meaning=violation.invariant.meaning,
+            count=violation.count,
+            examples=violation.examples,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Fetching:
+    """The way to ask the provider, where there is one."""
+
+    gateway: PaymentGateway | None = None
+
+
+class Container(containers.DeclarativeContainer):
+    """One process's objects. What has to be opened comes in ready; the rest is made here, without waiting."""
+
+    tells = providers.Dependency(instance_of=bool, default=True)
+    """Whether tenants get messages of what changes."""
+    settings = providers.Dependency(instance_of=Settings)
+    store = providers.Dependency(instance_of=PostgresEventStore)
+    repository = providers.Dependency(instance_of=PostgresRepository)
+    outbox = providers.Dependency(instance_of=PostgresOutbox)
+    invariants = providers.Dependency(instance_of=PostgresInvariantLog)
+    event_log = providers.Dependency(instance_of=PostgresEventLog)
+    epochs = providers.Dependency(instance_of=PostgresEpochLog)
+    epoch = providers.Dependency(instance_of=Epoch)
+    """The one that this process lives in."""
+    tickets = providers.Dependency(instance_of=PostgresStreamTickets)
+    quota: providers.Dependency[StreamQuota] = providers.Dependency()
+    """A RedisStreamQuota, or a MemoryStreamQuota where there is no Redis."""
+    bus: providers.Dependency[EventBus] = providers.Dependency()
+    """A RedisEventBus, or a NullEventBus where the stream is switched off."""
+    probes = providers.Dependency(instance_of=dict)
+    metrics = providers.Dependency(instance_of=Metrics)
+    fetching = providers.Dependency(instance_of=Fetching)
+
+    clock = providers.Singleton(SystemClock)
+    translator = providers.Singleton(StripeTranslator)
+    policy = providers.Singleton(AccessPolicy, past_due_grace=settings.provided.past_due_grace)
+    service = providers.Singleton(
+        BillingService,
+        repository=repository,
+        translator=translator,
+        catalog=providers.Singleton(catalog, settings.provided.stripe_product_price_map),
+        policy=policy,
+        clock=clock,
+        tells=tells,
+    )
+    publisher = providers.Singleton(
+        Publisher,
+        repository=repository,
+        outbox=outbox,
+        bus=bus,
+        policy=providers.Singleton(_publish_policy, settings),
+        observe=metrics.provided.published,
+    )
+    mender = providers.Singleton(_mender, fetching, service, repository, publisher, metrics)
+    dispatch_policy = providers.Singleton(_dispatch_policy, settings)
+    dispatcher = providers.Singleton(
+        Dispatcher,
+        store=store,
+        translator=translator,
+        service=service,
+        scope=providers.Singleton(_scope, settings),
+        policy=dispatch_policy,
+        publish=publisher.provided.offer,
+        observe=providers.Singleton(_observe_processing, metrics),
+        resolver=providers.Singleton(_resolver, fetching, store),
+        mend=providers.Singleton(_mend, mender),
+    )
+    replayer = providers.Singleton(
+        Replayer, log=event_log, maintenance=store, audits=event_log, dispatcher=dispatcher, policy=dispatch_policy
+    )
+    auditor = providers.Singleton(_auditor, repository, metrics)
+    checker = providers.Singleton(_checker, invariants, metrics)
+    watcher = providers.Singleton(
+        Watcher, store=store, outbox=outbox, every=_WATCH_EVERY, observe=metrics.provided.watched
+    )
+    refiller = providers.Singleton(_refiller, settings, outbox, bus)
+    worker = providers.Singleton(
+        Worker,
+        dispatcher=dispatcher,
+        publisher=publisher,
+        watcher=watcher,
+        auditor=auditor,
+        checker=checker,
+        mender=mender,
+        refiller=refiller,
+    )
+    intake = providers.Singleton(_intake, settings, clock, store, dispatcher, metrics)
+    services = providers.Singleton(
+        Services,
+        settings=settings,
+        intake=intake,
+        repository=repository,
+        bus=providers.Singleton(_followed, bus),
+        policy=policy,
+        clock=clock,
+        metrics=metrics,
+        authenticator=providers.Singleton(
+            JwtAuthenticator,
+            secrets=settings.provided.jwt_secrets,
+            audience=settings.provided.jwt_audience,
+            issuer=settings.provided.jwt_issuer,
+        ),
+        tickets=tickets,
+        quota=quota,
+        epoch=epoch,
+        probes=probes,
+        demo_ticket_secret=settings.provided.demo_ticket_secret,
+    )

@@ -1,0 +1,55 @@
+"""POST /api/v1/billing/stream/tickets: for a browser's EventSource, which can send no Authorization header.
+
+A token in an address ends up in histories and in the logs of whatever stands between. A ticket does so as well, but it
+opens one stream, once, within seconds, and is worth nothing afterwards.
+"""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+
+from billing_app.http.auth import TenantAuthenticator, require_own_tenant
+from billing_app.http.responses import RefusalError, json_response
+from billing_app.http.services import SERVICES
+from billing_core.admission import Principal, StreamTickets
+from billing_core.payloads import to_wire
+
+PARAMETER: Final = "ticket"
+_TOKEN_PARAMETERS: Final = frozenset({"access_token", "token", "jwt", "authorization", "bearer"})
+_LONGEST: Final = 128
+
+
+async def issue(request: web.Request) -> web.Response:
+    """A ticket for whoever the token stands for. It ends no later than the token does."""
+    services = request.app[SERVICES]
+    principal = await services.authenticator.authenticate(request)
+    require_own_tenant(request, principal)
+    now = services.clock.now()
+    ttl = min(services.settings.stream_ticket_ttl, principal.expires_at - now)
+    ticket = secrets.token_urlsafe(32)
+    await services.tickets.put(_digest(ticket), principal, ttl=max(ttl, timedelta(0)))
+    return json_response({"ticket": ticket, "expires_at": to_wire(now + ttl)}, status=201)
+
+
+async def admit(request: web.Request, authenticator: TenantAuthenticator, tickets: StreamTickets) -> Principal:
+    """Whom a request stands for, by its ticket or by its token. Raises RefusalError, StoreUnavailableError."""
+    if not _TOKEN_PARAMETERS.isdisjoint(name.lower() for name in request.query):
+        message = "A token does not belong in an address. Send Authorization: Bearer <token>, or ask for a ticket."
+        raise RefusalError(400, "token_in_address", message)
+    given = request.query.getall(PARAMETER, [])
+    if not given:
+        return await authenticator.authenticate(request)
+    if len(given) > 1 or "Authorization" in request.headers:
+        raise RefusalError(400, "bad_parameter", "Send one ticket, or a token and no ticket.")
+    principal = await tickets.take(_digest(given[0])) if len(given[0]) <= _LONGEST else None
+    if principal is None:
+        message = "The ticket is unknown, too old or used. Each opens one stream: ask for another."
+        raise RefusalError(401, "bad_ticket", message, {"WWW-Authenticate": "Bearer"})
+    return principal
+
+
+def _digest(ticket: str) -> bytes:
+    return hashlib.sha256(ticket.encode(errors="replace")).digest()

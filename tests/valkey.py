@@ -1,0 +1,113 @@
+"""Valkey servers of the tests' own, which a test may flush, kill, freeze and start again."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+
+from billing_app.embedded.binaries import find_valkey
+
+SLOTS = 16384
+
+
+class Valkey:
+    """One server. It keeps nothing on disk."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.port = _free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> None:
+        settings = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no", **self._settings}
+        command = [str(find_valkey().server_program), *(part for k, v in settings.items() for part in (f"--{k}", v))]
+        self._process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.DEVNULL)
+
+    async def start(self) -> None:
+        self.launch()
+        retry = Retry(ConstantBackoff(0.05), 400)
+        async with Redis.from_url(self.url, retry=retry) as client:
+            await client.ping()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Let it answer nothing until `thaw`; connections stay open."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    async def call(self, *command: str) -> Any:
+        async with Redis.from_url(self.url, decode_responses=True) as client:
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+class ValkeyCluster:
+    """Masters without replicas: what one of them has is away while it is."""
+
+    def __init__(self, folder: Path, *, masters: int = 3) -> None:
+        self.nodes: Sequence[Valkey] = [
+            Valkey(
+                folder,
+                **{
+                    "cluster-enabled": "yes",
+                    "cluster-config-file": f"nodes-{number}.conf",
+                    "cluster-port": str(_free_port()),
+                    "cluster-node-timeout": "1000",
+                    # As operators of such a cluster would have it: one master less, and the others go on.
+                    "cluster-require-full-coverage": "no",
+                },
+            )
+            for number in range(masters)
+        ]
+        self.url = self.nodes[0].url
+
+    async def start(self) -> None:
+        for node in self.nodes:
+            await node.start()
+        share = -(-SLOTS // len(self.nodes))
+        for number, node in enumerate(self.nodes):
+            last = min(share * (number + 1), SLOTS) - 1
+            await node.call("CLUSTER", "ADDSLOTSRANGE", str(share * number), str(last))
+        for node in self.nodes[1:]:
+            bus_port = node._settings["cluster-port"]
+            await self.nodes[0].call("CLUSTER", "MEET", "127.0.0.1", str(node.port), bus_port)
+        await self.whole()
+
+    async def whole(self) -> None:
+        """Return when every node knows of all the others and sees all slots served."""
+        for node in self.nodes:
+            while not await self._complete(node):  # noqa: ASYNC110 - nodes gossip, and tell nobody when they are done
+                await asyncio.sleep(0.05)
+
+    async def _complete(self, node: Valkey) -> bool:
+        state = await node.call("CLUSTER", "INFO")
+        fields = state if isinstance(state, dict) else dict(line.split(":", 1) for line in state.split("\r\n") if line)
+        return bool(fields["cluster_state"] == "ok" and int(fields["cluster_slots_ok"]) == SLOTS)
+
+    def kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
