@@ -1,6 +1,6 @@
 """Who may open a stream, and how many of them: what stands between a request and a tenant's messages."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
@@ -78,4 +78,28 @@ class StreamQuota(Protocol):
 
     async def leave(self, leases: Leases) -> None:
         """Free places. Streams of a server that died free theirs when their leases run out."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Revocation:
+    """Proofs that are not to be taken any more although they have not expired."""
+
+    subject: Literal["token", "tenant"]
+    """What `name` names: one token by its id, or a tenant, of whom everything issued so far is meant."""
+    name: str
+    revoked_at: datetime = attrs.field(validator=aware)
+    kept_until: datetime = attrs.field(validator=aware)
+    """When the last proof that it can concern has expired, and it is forgotten."""
+
+
+class Revocations(Protocol):
+    """What was revoked. Every method raises StoreUnavailableError."""
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Remember one; of two about the same subject the later instants hold."""
+        ...
+
+    async def current(self) -> Sequence[Revocation]:
+        """Those that are to be kept still, by subject and name."""
         ...

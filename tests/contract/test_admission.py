@@ -1,4 +1,4 @@
-"""The contracts of tickets and quotas, bound to the memory adapters, to Postgres and to Valkey."""
+"""The contracts of tickets, quotas and revocations, bound to the memory adapters, to Postgres and to Valkey."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from datetime import timedelta
 
 import pytest
 
-from billing_core.admission import StreamTickets
-from billing_core.testing.admission import MakeQuota, StreamQuotaContract, StreamTicketsContract
-from billing_memory.admission import MemoryStreamQuota, MemoryStreamTickets
+from billing_core.admission import Revocations, StreamTickets
+from billing_core.testing.admission import (
+    MakeQuota,
+    RevocationsContract,
+    StreamQuotaContract,
+    StreamTicketsContract,
+)
+from billing_memory.admission import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
 from billing_memory.clock import SystemClock
 from billing_postgres.pool import Database
+from billing_postgres.revocations import PostgresRevocations
 from billing_postgres.tickets import PostgresStreamTickets
 from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
@@ -37,6 +43,25 @@ class TestPostgresTickets(StreamTicketsContract):
         database = Database(url=database_url)
         async with await database.open_pool(size=4) as pool:
             yield PostgresStreamTickets(database, pool)
+
+
+class TestMemoryRevocations(RevocationsContract):
+    """In one process."""
+
+    @pytest.fixture
+    def revocations(self) -> Revocations:
+        return MemoryRevocations(SystemClock())
+
+
+@pytest.mark.postgres
+class TestPostgresRevocations(RevocationsContract):
+    """For all servers of a database."""
+
+    @pytest.fixture
+    async def revocations(self, database_url: str) -> AsyncIterator[Revocations]:
+        database = Database(url=database_url)
+        async with await database.open_pool(size=1) as pool:
+            yield PostgresRevocations(database, pool)
 
 
 class TestMemoryQuota(StreamQuotaContract):

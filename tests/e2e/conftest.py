@@ -24,8 +24,8 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from billing_app.embedded.binaries import find_valkey
 from billing_app.free_port import free_port
-from billing_app.http.auth import issue_token
 from billing_app.http.sign_in import make_ticket
+from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.secret import Secret
 from billing_core.model import TenantId
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, make_id, sign
@@ -173,8 +173,7 @@ class Account:
     def token(self) -> str:
         return issue_token(
             secret=JWT_SECRET,
-            audience="billing",
-            issuer="billing-core",
+            policy=TokenPolicy(audience="billing", issuer="billing-core"),
             tenant_id=TenantId(self.tenant_id),
             role="viewer",
             now=datetime.now(UTC),

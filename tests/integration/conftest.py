@@ -1,10 +1,17 @@
-"""A Valkey of one test's own, for tests that flush, kill or misconfigure it."""
+"""What several files share: the settings of a deployment, and a Valkey of one test's own to kill or misconfigure."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.integration.processes import environment_of
 from tests.valkey import Valkey, ValkeyCluster
+
+
+@pytest.fixture
+def environment(database_url: str, redis_url: str) -> dict[str, str]:
+    """Settings of a small deployment, for a test to change."""
+    return environment_of(database_url, redis_url)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import aiohttp
 from aiohttp import web
 
 from billing_app.http.app import create_app
-from billing_app.http.auth import JwtAuthenticator, issue_token
 from billing_app.http.services import Services
+from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier, issue_token
 from billing_app.settings import Secret, Settings
 from billing_core.admission import QuotaPolicy
 from billing_core.errors import EventBusUnavailableError
@@ -21,8 +21,9 @@ from billing_core.intake import Intake
 from billing_core.model import AccessPolicy, TenantId
 from billing_core.ports import Changes, EventBus
 from billing_core.publishing import Publisher, PublishPolicy
+from billing_core.revoking import RevocationList
 from billing_core.testing.builders import message
-from billing_memory.admission import MemoryStreamQuota, MemoryStreamTickets
+from billing_memory.admission import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.store import MemoryEventStore
@@ -41,6 +42,7 @@ SETTINGS = Settings(
     stream_max_life=timedelta(seconds=3),
     stream_retry=timedelta(milliseconds=20),
 )
+POLICY = TokenPolicy.of(SETTINGS)
 
 
 class Deployment:
@@ -100,7 +102,11 @@ async def serving(repository: PostgresRepository, bus: EventBus) -> AsyncIterato
         policy=AccessPolicy(),
         clock=clock,
         metrics=Metrics(),
-        authenticator=JwtAuthenticator(secrets=SETTINGS.jwt_secrets, audience="billing", issuer="billing-core"),
+        authenticator=JwtAuthenticator(
+            verifier=TokenVerifier(policy=POLICY, shared=SETTINGS.jwt_secrets, published=None),
+            policy=POLICY,
+            revoked=RevocationList(revocations=MemoryRevocations(clock), every=SETTINGS.token_recheck),
+        ),
         tickets=MemoryStreamTickets(clock),
         quota=MemoryStreamQuota(clock, QuotaPolicy(rate_per_minute=0, concurrent=0, lease=timedelta(minutes=1))),
         probes={},
@@ -125,8 +131,7 @@ class Client:
         self._urls = urls
         token = issue_token(
             secret=SETTINGS.jwt_secrets[0],
-            audience="billing",
-            issuer="billing-core",
+            policy=POLICY,
             tenant_id=tenant_id,
             role="viewer",
             now=datetime.now(UTC),

@@ -31,13 +31,14 @@ from billing_app.demo.scenario import PlayedEvent, Scenario
 from billing_app.demo.truth import Truth
 from billing_app.embedded import embedded_servers_sync
 from billing_app.free_port import free_port
-from billing_app.http.auth import issue_token
+from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.secret import Secret
 from billing_core.model import TenantId
 from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.migrate import migrate
 from billing_postgres.pool import Database
 from billing_redis.bus import RedisEventBus
+from billing_redis.nodes import RedisNodes
 from billing_stripe.testing import sign
 
 if TYPE_CHECKING:
@@ -163,7 +164,10 @@ class Deployment:
 
     async def _prove_bus(self, counters: Mapping[str, int]) -> None:
         """Each log ends with the tenant's last message, without a hole or a repetition; its beginning may be lost."""
-        async with RedisEventBus.open(self.valkey.url, timeout=timedelta(seconds=5)) as bus:
+        async with self.connection() as connection:
+            token = await connection.fetchval("SELECT token FROM billing_epochs ORDER BY number DESC LIMIT 1")
+        async with RedisNodes.open(self.valkey.url, timeout=timedelta(seconds=5)) as nodes:
+            bus = RedisEventBus(nodes, namespace=f"billing:{token}")
             for tenant_id, counter in counters.items():
                 numbers = [each.sequence for each in await bus.read(TenantId(tenant_id), after=0, limit=10_000)]
                 if numbers:
@@ -215,8 +219,7 @@ def token_of(tenant_id: str) -> str:
     """A token for the API of a tenant."""
     return issue_token(
         secret=Secret(JWT_SECRET),
-        audience="billing",
-        issuer="billing-core",
+        policy=TokenPolicy(audience="billing", issuer="billing-core"),
         tenant_id=TenantId(tenant_id),
         role="viewer",
         now=datetime.now(UTC),

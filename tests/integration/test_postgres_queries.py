@@ -30,6 +30,7 @@ WRITERS = {
     "write_audits": {"event_log.py"},
     "write_epochs": {"epochs.py"},
     "write_tickets": {"tickets.py"},
+    "write_revocations": {"revocations.py"},
     "migrate": {"migrate.py"},
     "session": {"pool.py"},
 }

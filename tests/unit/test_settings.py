@@ -147,6 +147,13 @@ class TestFaults:
             del environ[missing]
         assert faults(**environ).keys() == {missing}
 
+    @pytest.mark.parametrize("url", ["https://login.example.com/jwks.json", "http://127.0.0.1:9000/jwks.json"])
+    def test_published_keys_can_stand_in_for_a_shared_secret(self, url: str) -> None:
+        """One of the two is enough; http is for keys on the same machine."""
+        environ = {**COMPLETE, "BILLING_JWT_JWKS_URL": url}
+        del environ["BILLING_JWT_SECRET"]
+        assert load(**environ).jwt_jwks_url == url
+
     @pytest.mark.parametrize(
         ("variable", "value"),
         [
@@ -157,6 +164,12 @@ class TestFaults:
             ("STRIPE_SECRET_KEY", "sk_test_…"),
             ("BILLING_JWT_SECRET", "short"),
             ("BILLING_JWT_SECRET", f"{JWT_SECRET},short"),
+            ("BILLING_JWT_JWKS_URL", "http://login.example.com/jwks.json"),
+            ("BILLING_JWT_JWKS_URL", "http://127.0.0.1.example.com/jwks.json"),
+            ("BILLING_JWT_JWKS_URL", "https://user:password@login.example.com/jwks.json"),
+            ("BILLING_JWT_JWKS_URL", "login.example.com/jwks.json"),
+            ("BILLING_JWT_READER_ROLES", "owner,,viewer"),
+            ("BILLING_TOKEN_RECHECK_SECONDS", "30"),
             ("BILLING_METRICS_TOKEN", "short"),
             ("DATABASE_URL", "mysql://user:password@host/billing"),
             ("DATABASE_URL", "postgresql://"),

@@ -1,9 +1,12 @@
-"""Tickets and quotas inside one process."""
+"""Tickets, quotas and revocations inside one process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 
-from billing_core.admission import Leases, Principal, QuotaPolicy, QuotaRefusal
+import attrs
+
+from billing_core.admission import Leases, Principal, QuotaPolicy, QuotaRefusal, Revocation
 from billing_core.model import TenantId
 from billing_core.ports import Clock
 
@@ -66,3 +69,26 @@ class MemoryStreamQuota:
             left = {each: until for each, until in self._streams.pop(tenant_id, {}).items() if each not in names}
             if left:
                 self._streams[tenant_id] = left
+
+
+class MemoryRevocations:
+    """A `Revocations` of one process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[tuple[str, str], Revocation] = {}
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """See Revocations."""
+        key = (revocation.subject, revocation.name)
+        known = self._known.get(key, revocation)
+        self._known[key] = attrs.evolve(
+            revocation,
+            revoked_at=max(known.revoked_at, revocation.revoked_at),
+            kept_until=max(known.kept_until, revocation.kept_until),
+        )
+
+    async def current(self) -> Sequence[Revocation]:
+        """See Revocations."""
+        now = self._clock.now()
+        return [each for _, each in sorted(self._known.items(), key=itemgetter(0)) if each.kept_until > now]

@@ -1,13 +1,16 @@
-"""What every StreamTickets and StreamQuota must do. Bind by subclassing, with the fixtures that each class names."""
+"""What every StreamTickets, StreamQuota and Revocations must do.
+
+Bind by subclassing, with the fixtures that each class names.
+"""
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import attrs
 
-from billing_core.admission import Principal, QuotaPolicy, StreamQuota, StreamTickets
+from billing_core.admission import Principal, QuotaPolicy, Revocation, Revocations, StreamQuota, StreamTickets
 from billing_core.testing.builders import ACME, AT, GLOBEX
 
 MINUTE = timedelta(minutes=1)
@@ -119,3 +122,43 @@ class StreamQuotaContract:
         await quota.keep({})
         await quota.leave({})
         assert await quota.enter(ACME, "a") is None
+
+
+class RevocationsContract:
+    """What was revoked is known until it cannot matter any more. A binding gives one fixture: `revocations`, empty."""
+
+    async def test_what_was_revoked_is_known(self, revocations: Revocations) -> None:
+        """All of it, tokens and tenants apart, whatever they are called."""
+        now = datetime.now(UTC).replace(microsecond=1)
+        made = [
+            Revocation(subject="token", name="globex", revoked_at=now, kept_until=now + MINUTE),
+            Revocation(subject="tenant", name="globex", revoked_at=now, kept_until=now + 2 * MINUTE),
+            Revocation(subject="tenant", name="a'; --\u00e9", revoked_at=now, kept_until=now + MINUTE),
+        ]
+        assert await revocations.current() == []
+        for each in made:
+            await revocations.revoke(each)
+        assert await revocations.current() == [made[2], made[1], made[0]]
+
+    async def test_the_later_instants_hold(self, revocations: Revocations) -> None:
+        """Revoking again never takes anything back."""
+        now = datetime.now(UTC)
+        first = Revocation(subject="tenant", name="acme", revoked_at=now, kept_until=now + MINUTE)
+        await revocations.revoke(first)
+        await revocations.revoke(attrs.evolve(first, revoked_at=now - MINUTE, kept_until=now + 2 * MINUTE))
+        assert await revocations.current() == [attrs.evolve(first, kept_until=now + 2 * MINUTE)]
+        await revocations.revoke(attrs.evolve(first, revoked_at=now + MINUTE, kept_until=now))
+        assert await revocations.current() == [
+            attrs.evolve(first, revoked_at=now + MINUTE, kept_until=now + 2 * MINUTE)
+        ]
+
+    async def test_what_cannot_matter_any_more_is_forgotten(self, revocations: Revocations) -> None:
+        """And may be revoked again."""
+        now = datetime.now(UTC)
+        over = Revocation(subject="token", name="t1", revoked_at=now - MINUTE, kept_until=now - MINUTE)
+        await revocations.revoke(over)
+        await revocations.revoke(attrs.evolve(over, name="t2"))
+        assert await revocations.current() == []
+        again = attrs.evolve(over, kept_until=now + MINUTE)
+        await revocations.revoke(again)
+        assert await revocations.current() == [again]

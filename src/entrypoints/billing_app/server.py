@@ -1,7 +1,7 @@
 """`billing serve` and `billing worker`: the long-running processes, from start to orderly end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -38,6 +38,7 @@ async def _serve_one_epoch(settings: Settings, stop: asyncio.Event) -> None:
         open_container(settings, application_name="billing-serve") as container,
         # In this order, so that the end comes in the other: no new webhooks, then what was taken in is processed.
         _loops(settings, container) as failure,
+        _revocations(container),
         _listening(settings, create_app(container.services())) as url,
         _epoch_end(container) as over,
     ):
@@ -81,12 +82,28 @@ async def _epoch_end(container: Container) -> AsyncIterator[asyncio.Event]:
             over.set()
 
     watch = EpochWatch(log=container.epochs(), every=_EPOCH_EVERY, observe=look)
-    watching = asyncio.create_task(watch.run(), name="epoch-watch")
-    try:
+    async with _beside(watch.run()):
         yield over
+
+
+@asynccontextmanager
+async def _revocations(container: Container) -> AsyncIterator[None]:
+    """Inside the block this process knows which tokens were revoked."""
+    revoked = container.revoked()
+    await revoked.load()
+    async with _beside(revoked.run()):
+        yield
+
+
+@asynccontextmanager
+async def _beside(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Inside the block the loop runs."""
+    running = asyncio.create_task(loop)
+    try:
+        yield
     finally:
-        watching.cancel()
-        await asyncio.wait([watching])
+        running.cancel()
+        await asyncio.wait([running])
 
 
 @asynccontextmanager

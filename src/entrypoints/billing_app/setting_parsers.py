@@ -17,6 +17,7 @@ from billing_app.secret import Secret
 T = TypeVar("T")
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
 
@@ -88,6 +89,18 @@ def url(*schemes: str, example: str) -> Parser[str]:
         return text
 
     return Parser(f"a URL like {example}", parse)
+
+
+def _secure_url(text: str) -> str:
+    parts = urlsplit(url("http", "https", example="").parse(text))
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise UnusableValueError("http is for this machine alone; what is fetched from elsewhere needs https")
+    if parts.username is not None or parts.password is not None:
+        raise UnusableValueError("it must not hold a password")
+    return text
+
+
+SECURE_URL = Parser("a URL like https://login.example.com/.well-known/jwks.json", _secure_url)
 
 
 def secret(inner: Parser[str]) -> Parser[Secret]:

@@ -294,7 +294,7 @@ class Settings:
         "BILLING_JWT_SECRET",
         parsers.comma_list(parsers.secret(parsers.at_least_bytes(32))),
         (),
-        "HS256 key of the API and stream tokens. The first signs, all verify, so that a key can be rotated.",
+        "HS256 key of API and stream tokens. The first signs, all verify, so that a key can be rotated.",
         secret=True,
     )
     cors_origins: tuple[str, ...] = _setting(
@@ -306,9 +306,48 @@ class Settings:
         (),
         "Origins whose pages may read the API and the stream; none but our own otherwise.",
     )
+    jwt_jwks_url: str | None = _setting(
+        _ACCESS,
+        "BILLING_JWT_JWKS_URL",
+        parsers.SECURE_URL,
+        None,
+        "Where the issuer of tokens publishes its RS256 and ES256 keys; beside BILLING_JWT_SECRET or in its place.",
+        example="https://login.example.com/.well-known/jwks.json",
+    )
+    jwt_jwks_refresh: timedelta = _seconds(
+        _ACCESS,
+        "BILLING_JWT_JWKS_REFRESH_SECONDS",
+        300,
+        "Age from which published keys are asked for again; a key that is not known is asked for at once.",
+        minimum=10,
+        maximum=86400,
+    )
     jwt_audience: str = _setting(_ACCESS, "BILLING_JWT_AUDIENCE", parsers.TEXT, "billing", "Demanded `aud` of a token.")
     jwt_issuer: str = _setting(
         _ACCESS, "BILLING_JWT_ISSUER", parsers.TEXT, "billing-core", "Demanded `iss` of a token."
+    )
+    jwt_tenant_claim: str = _setting(
+        _ACCESS, "BILLING_JWT_TENANT_CLAIM", parsers.TEXT, "tenant_id", "Claim of a token that names the tenant."
+    )
+    jwt_role_claim: str = _setting(
+        _ACCESS, "BILLING_JWT_ROLE_CLAIM", parsers.TEXT, "role", "Claim of a token that names the role; none: viewer."
+    )
+    jwt_reader_roles: tuple[str, ...] = _setting(
+        _ACCESS,
+        "BILLING_JWT_READER_ROLES",
+        parsers.comma_list(parsers.TEXT),
+        ("owner", "admin", "viewer"),
+        "Roles that may read billing data.",
+        default_text="owner,admin,viewer",
+    )
+    token_recheck: timedelta = _seconds(
+        _ACCESS,
+        "BILLING_TOKEN_RECHECK_SECONDS",
+        15,
+        "How often a server learns what was revoked, and asks whether open streams may go on; both take effect within "
+        "twice this time.",
+        minimum=0.05,
+        maximum=25,
     )
     token_ttl: timedelta = _seconds(
         _ACCESS,
@@ -679,7 +718,6 @@ def _missing_for_billing(settings: Settings) -> Iterable[SettingsFault]:
     if not settings.stripe_webhook_secrets:
         remedy = "Copy the signing secret of the webhook endpoint (whsec_…) from the Stripe dashboard."
         yield SettingsFault("STRIPE_WEBHOOK_SECRET", why, remedy)
-    if not settings.jwt_secrets:
-        yield SettingsFault(
-            "BILLING_JWT_SECRET", why, "It guards the API and the stream; make one: openssl rand -hex 32."
-        )
+    if not settings.jwt_secrets and settings.jwt_jwks_url is None:
+        remedy = "It guards the API and the stream; make one: openssl rand -hex 32. Or set BILLING_JWT_JWKS_URL."
+        yield SettingsFault("BILLING_JWT_SECRET", why, remedy)

@@ -13,16 +13,17 @@ from aiohttp import web
 
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app
-from billing_app.http.auth import JwtAuthenticator, issue_token
 from billing_app.http.services import Services
+from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier, issue_token
 from billing_app.settings import Secret, Settings
 from billing_core.admission import QuotaPolicy
 from billing_core.events import BillingEvent
 from billing_core.intake import Intake
 from billing_core.model import AccessPolicy, TenantId
 from billing_core.ports import Changes
+from billing_core.revoking import RevocationList
 from billing_core.testing.builders import ACME, message
-from billing_memory.admission import MemoryStreamQuota, MemoryStreamTickets
+from billing_memory.admission import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
 from billing_memory.bus import MemoryEventBus
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
@@ -54,6 +55,9 @@ class World:
         self.repository = MemoryRepository(self.database, self.clock)
         self.bus = MemoryEventBus()
         self.metrics = Metrics()
+        self.policy = TokenPolicy.of(settings)
+        self.revocations = MemoryRevocations(self.clock)
+        self.revoked = RevocationList(revocations=self.revocations, every=settings.token_recheck)
         self.services = Services(
             settings=settings,
             intake=Intake(
@@ -70,7 +74,9 @@ class World:
             clock=self.clock,
             metrics=self.metrics,
             authenticator=JwtAuthenticator(
-                secrets=settings.jwt_secrets, audience=settings.jwt_audience, issuer=settings.jwt_issuer
+                verifier=TokenVerifier(policy=self.policy, shared=settings.jwt_secrets, published=None),
+                policy=self.policy,
+                revoked=self.revoked,
             ),
             tickets=MemoryStreamTickets(self.clock),
             quota=MemoryStreamQuota(
@@ -109,8 +115,7 @@ class World:
         """A good token, but for the changes."""
         claims: dict[str, Any] = {
             "secret": JWT_SECRET,
-            "audience": "billing",
-            "issuer": "billing-core",
+            "policy": self.policy,
             "tenant_id": tenant_id,
             "role": "viewer",
             "now": datetime.now(UTC),

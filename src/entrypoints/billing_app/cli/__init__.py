@@ -20,7 +20,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     ),
     "events": LazyCommand("billing_app.cli.events:events", "Find, explain, replay, end and prune stored events."),
     "explain": LazyCommand("billing_app.cli.explain:explain", "Tell why a tenant is in the state it is in."),
-    "token": LazyCommand("billing_app.cli.token:token", "Print a token for the API and the stream of one tenant."),
+    "token": LazyCommand(
+        "billing_app.cli.token:token", "Print a token for one tenant's API and stream, or revoke tokens."
+    ),
     "epoch": LazyCommand("billing_app.cli.epoch:epoch", "Show which history the database is in, or begin a new one."),
     "demo": LazyCommand("billing_app.cli.demo:demo", "Play believable Stripe traffic through a local server."),
     "embedded": LazyCommand(

@@ -1,16 +1,25 @@
-"""`billing token`: a token for the API and the stream."""
+"""`billing token`: a token for the API and the stream, and the end of one that got into the wrong hands."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from billing_app.settings import Settings
 
+if TYPE_CHECKING:
+    from billing_core.admission import Principal, Revocation
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=30)
+_LONGEST_TOKEN = 16 * 1024
 
 
 def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
@@ -24,36 +33,156 @@ def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tim
     return span
 
 
-@click.command()
-@click.option("--tenant", required=True, help="The tenant whose data the token opens.")
+@click.group(invoke_without_command=True)
+@click.option("--tenant", help="The tenant whose data the token opens.")
 @click.option("--ttl", callback=_span, help="How long it is valid, like 30m. Default: BILLING_TOKEN_TTL_SECONDS.")
-@click.option("--role", default="viewer", show_default=True, help="owner, admin or viewer; each may read.")
-def token(tenant: str, ttl: timedelta | None, role: str) -> None:
-    """Print a token for one tenant, signed with BILLING_JWT_SECRET.
+@click.option("--role", default="viewer", show_default=True, help="One of BILLING_JWT_READER_ROLES.")
+@click.pass_context
+def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: str) -> None:
+    """Print a token for one tenant, signed with BILLING_JWT_SECRET; or revoke tokens.
 
     \b
     curl -N -H "Authorization: Bearer $(billing token --tenant acme)" \\
          http://127.0.0.1:8080/api/v1/billing/stream
     """
     from billing_app.errors import OperatorError
-    from billing_app.http.auth import READER_ROLES, issue_token
+    from billing_app.http.tokens import TokenPolicy, issue_token
     from billing_core.model import TenantId
 
-    if role not in READER_ROLES:
-        raise click.BadParameter(f"{role!r} is not one of {', '.join(READER_ROLES)}", param_hint="--role")
+    if ctx.invoked_subcommand is not None:
+        return
+    if tenant is None:
+        raise click.UsageError("Missing option '--tenant'.")
     if not tenant or tenant != tenant.strip():
         raise click.BadParameter("a tenant id is not empty and has no blanks around it", param_hint="--tenant")
     settings = Settings.load()
+    policy = TokenPolicy.of(settings)
+    if role not in policy.reader_roles:
+        raise click.BadParameter(f"{role!r} is not one of {', '.join(policy.reader_roles)}", param_hint="--role")
     if not settings.jwt_secrets:
         raise OperatorError("BILLING_JWT_SECRET is not set. Make one: openssl rand -hex 32, and give it to the server.")
     click.echo(
         issue_token(
             secret=settings.jwt_secrets[0],
-            audience=settings.jwt_audience,
-            issuer=settings.jwt_issuer,
+            policy=policy,
             tenant_id=TenantId(tenant),
             role=role,
             now=datetime.now(UTC),
             ttl=ttl or settings.token_ttl,
         )
     )
+
+
+@token.command()
+@click.argument("source", required=False, type=click.Choice(["-"]))
+@click.option("--id", "token_id", help="The token with this id (its `jti`).")
+@click.option("--tenant", help="Every token of this tenant that was issued up to now.")
+@click.option(
+    "--keep",
+    callback=_span,
+    help="How long to remember it. Default: 30d, the longest life of a token of ours; with -, until it expires.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def revoke(source: str | None, token_id: str | None, tenant: str | None, keep: timedelta | None, as_json: bool) -> None:
+    """Have tokens refused from now on, and the streams they opened ended.
+
+    With `-` the token itself is read from standard input; a token does not belong on a command line, where others can
+    see it. Every server knows within BILLING_TOKEN_RECHECK_SECONDS, and open streams end within as long again.
+
+    \b
+    billing token revoke - < leaked-token
+    """
+    if sum(given is not None for given in (source, token_id, tenant)) != 1:
+        raise click.UsageError("Give one of --id, --tenant and -.")
+    if "" in (token_id, tenant):
+        raise click.UsageError("An id is not empty.")
+    settings = Settings.load()
+    proof = sys.stdin.read(_LONGEST_TOKEN).strip() if source is not None else None
+    revocation, recorded = asyncio.run(_revoke(settings, proof=proof, token_id=token_id, tenant=tenant, keep=keep))
+    if as_json:
+        click.echo(json.dumps({**_shown(revocation), "recorded": recorded}))
+    elif recorded:
+        seconds = settings.token_recheck.total_seconds()
+        click.echo(f"Revoked {_named(revocation)}. Every server knows within {seconds:g} seconds.")
+    else:
+        click.echo(f"Nothing to revoke: {_named(revocation)} expired at {revocation.kept_until:%Y-%m-%d %H:%M:%S} UTC.")
+
+
+@token.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def revoked(as_json: bool) -> None:
+    """List what is revoked."""
+    found = asyncio.run(_current(Settings.load()))
+    if as_json:
+        click.echo(json.dumps({"revocations": [_shown(each) for each in found]}))
+        return
+    for each in found:
+        click.echo(f"{each.revoked_at:%Y-%m-%d %H:%M:%S} UTC  kept until {each.kept_until:%Y-%m-%d}  {_named(each)}")
+    if not found:
+        click.echo("Nothing is revoked.")
+
+
+def _named(revocation: Revocation) -> str:
+    if revocation.subject == "token":
+        return f"token {revocation.name}"
+    return f"all tokens of {revocation.name} issued until {revocation.revoked_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _shown(revocation: Revocation) -> dict[str, str]:
+    return {
+        "subject": revocation.subject,
+        "name": revocation.name,
+        "revoked_at": revocation.revoked_at.isoformat(),
+        "kept_until": revocation.kept_until.isoformat(),
+    }
+
+
+async def _revoke(
+    settings: Settings, *, proof: str | None, token_id: str | None, tenant: str | None, keep: timedelta | None
+) -> tuple[Revocation, bool]:
+    """Revoke what is named, and tell whether that was worth recording."""
+    from billing_app.container import open_revocations
+    from billing_core.admission import Revocation
+
+    now = datetime.now(UTC)
+    kept_until = now + (keep or _LONGEST)
+    if proof is not None:
+        principal = await _read(settings, proof)
+        token_id = principal.token_id
+        kept_until = principal.expires_at if keep is None else kept_until
+    revocation = Revocation(
+        subject="tenant" if token_id is None else "token",
+        name=token_id or tenant or "",
+        revoked_at=now,
+        kept_until=kept_until,
+    )
+    if kept_until <= now:
+        return revocation, False
+    async with open_revocations(settings) as revocations:
+        await revocations.revoke(revocation)
+    return revocation, True
+
+
+async def _read(settings: Settings, proof: str) -> Principal:
+    """Whom a good token stands for, be it expired. Raises OperatorError."""
+    from billing_app.container import open_verifier
+    from billing_app.errors import OperatorError
+    from billing_app.http.responses import RefusalError
+    from billing_app.http.tokens import TokenPolicy, read_principal
+
+    try:
+        async with open_verifier(settings) as verifier:
+            principal = read_principal(await verifier.read(proof, expired=True), TokenPolicy.of(settings))
+    except RefusalError as refusal:
+        raise OperatorError(f"{refusal.message} Nothing was revoked.") from None
+    if principal.token_id is None:
+        remedy = f"billing token revoke --tenant {principal.tenant_id}"
+        raise OperatorError(f"This token has no id (`jti`). Revoke all of its tenant: {remedy}")
+    return principal
+
+
+async def _current(settings: Settings) -> Sequence[Revocation]:
+    from billing_app.container import open_revocations
+
+    async with open_revocations(settings) as revocations:
+        return await revocations.current()

@@ -12,9 +12,11 @@ from billing_app.container.commands import (
     open_historian,
     open_operations,
     open_replayer,
+    open_revocations,
     open_service,
 )
 from billing_app.container.process import configure_logging, open_container
+from billing_app.container.resources import open_verifier
 from billing_app.container.wiring import Container
 
 __all__ = [
@@ -29,5 +31,7 @@ __all__ = [
     "open_historian",
     "open_operations",
     "open_replayer",
+    "open_revocations",
     "open_service",
+    "open_verifier",
 ]

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
+import asyncpg
 import attrs
 
 from billing_app.container.process import open_container
@@ -25,12 +26,15 @@ from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.migrate import inspect, migrate
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.revocations import PostgresRevocations
 from billing_postgres.store import PostgresEventStore
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 from billing_stripe.translate import StripeTranslator
 
 _PATIENCE_OF_OPERATORS: Final = timedelta(minutes=2)
+
+_Opened = tuple[Database, "asyncpg.Pool[asyncpg.Record]"]
 
 
 @attrs.frozen(kw_only=True)
@@ -57,13 +61,20 @@ async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaR
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService, PostgresRepository]]:
-    """The service and its repository alone, for commands that look something up or put it right."""
+async def _open_database(settings: Settings, connections: int, **limits: timedelta) -> AsyncIterator[_Opened]:
+    """The configured database, or the local one, with its schema up to date, for one command."""
     async with AsyncExitStack() as stack:
         urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
         await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
-        database = Database(url=urls.database_url.reveal(), application_name="billing-cli")
-        repository = PostgresRepository(database, await open_pool(stack, database, 2))
+        database = Database(url=urls.database_url.reveal(), application_name="billing-cli", **limits)
+        yield database, await open_pool(stack, database, connections)
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService, PostgresRepository]]:
+    """The service and its repository alone, for commands that look something up or put it right."""
+    async with _open_database(settings, 2) as opened:
+        repository = PostgresRepository(*opened)
         service = BillingService(
             repository=repository,
             translator=StripeTranslator(),
@@ -101,14 +112,8 @@ async def open_replayer(settings: Settings, *, tells: bool, publishes: bool) -> 
 @asynccontextmanager
 async def open_historian(settings: Settings) -> AsyncIterator[tuple[PostgresHistorian, AccessPolicy]]:
     """What tells how tenants came to be in their state, and judges it."""
-    async with AsyncExitStack() as stack:
-        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
-        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
-        database = Database(
-            url=urls.database_url.reveal(), application_name="billing-cli", statement_timeout=_PATIENCE_OF_OPERATORS
-        )
-        pool = await open_pool(stack, database, 1)
-        yield PostgresHistorian(database, pool), AccessPolicy(past_due_grace=settings.past_due_grace)
+    async with _open_database(settings, 1, statement_timeout=_PATIENCE_OF_OPERATORS) as opened:
+        yield PostgresHistorian(*opened), AccessPolicy(past_due_grace=settings.past_due_grace)
 
 
 @attrs.frozen(kw_only=True)
@@ -125,33 +130,30 @@ class Operations:
 @asynccontextmanager
 async def open_operations(settings: Settings) -> AsyncIterator[Operations]:
     """The inbox for an operator: statements may take their time, and nothing is processed."""
-    async with AsyncExitStack() as stack:
-        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
-        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
-        database = Database(
-            url=urls.database_url.reveal(),
-            application_name="billing-cli",
-            statement_timeout=_PATIENCE_OF_OPERATORS,
-            transaction_timeout=_PATIENCE_OF_OPERATORS,
-        )
-        pool = await open_pool(stack, database, 4)
+    async with _open_database(
+        settings, 4, statement_timeout=_PATIENCE_OF_OPERATORS, transaction_timeout=_PATIENCE_OF_OPERATORS
+    ) as opened:
         yield Operations(
-            store=PostgresEventStore(database, pool),  # nobody waits for events here, so it need not listen
-            log=PostgresEventLog(database, pool),
-            repository=PostgresRepository(database, pool),
-            outbox=PostgresOutbox(database, pool),
-            invariants=PostgresInvariantLog(database, pool),
+            store=PostgresEventStore(*opened),  # nobody waits for events here, so it need not listen
+            log=PostgresEventLog(*opened),
+            repository=PostgresRepository(*opened),
+            outbox=PostgresOutbox(*opened),
+            invariants=PostgresInvariantLog(*opened),
         )
 
 
 @asynccontextmanager
 async def open_epochs(settings: Settings) -> AsyncIterator[PostgresEpochLog]:
     """The epochs of the configured database."""
-    async with AsyncExitStack() as stack:
-        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
-        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
-        database = Database(url=urls.database_url.reveal(), application_name="billing-cli")
-        yield PostgresEpochLog(database, await open_pool(stack, database, 1))
+    async with _open_database(settings, 1) as opened:
+        yield PostgresEpochLog(*opened)
+
+
+@asynccontextmanager
+async def open_revocations(settings: Settings) -> AsyncIterator[PostgresRevocations]:
+    """What was revoked, for all servers of the configured database."""
+    async with _open_database(settings, 1) as opened:
+        yield PostgresRevocations(*opened)
 
 
 async def check_bus(settings: Settings) -> None:

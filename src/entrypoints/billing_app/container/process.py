@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import attrs
 import stamina.instrumentation
 
-from billing_app.container.resources import open_pool, prepare_schema
+from billing_app.container.resources import open_pool, open_verifier, prepare_schema
 from billing_app.container.wiring import Container, Fetching
 from billing_app.embedded import resolve_servers
 from billing_app.secret import Secret
@@ -24,6 +24,7 @@ from billing_postgres.event_log import PostgresEventLog
 from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.revocations import PostgresRevocations
 from billing_postgres.store import PostgresEventStore
 from billing_postgres.tickets import PostgresStreamTickets
 from billing_redis.bus import RedisEventBus
@@ -93,6 +94,8 @@ async def open_container(
             epochs=epochs,
             epoch=epoch,
             tickets=PostgresStreamTickets(database, writers),
+            revocations=PostgresRevocations(database, writers),
+            verifier=await stack.enter_async_context(open_verifier(settings)),
             bus=NullEventBus() if redis is None else redis.bus,
             quota=MemoryStreamQuota(SystemClock(), _quota_policy(settings)) if redis is None else redis.quota,
             probes={

@@ -1,10 +1,14 @@
 """Pools, schemas and clients, opened the same way for whoever needs them."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 
+from billing_app.http.jwks import IssuerKeys
+from billing_app.http.tokens import TokenPolicy, TokenVerifier
+from billing_app.settings import Settings
 from billing_core.errors import ConfigurationError
 from billing_postgres.migrate import migrate, pending
 from billing_postgres.pool import Database
@@ -35,3 +39,14 @@ async def open_pool(stack: AsyncExitStack, database: Database, size: int) -> "as
 
     stack.push_async_callback(close)
     return pool
+
+
+@asynccontextmanager
+async def open_verifier(settings: Settings) -> AsyncIterator[TokenVerifier]:
+    """What reads tokens; nothing is asked of their issuer before one comes that it has signed."""
+    async with AsyncExitStack() as stack:
+        published = None
+        if settings.jwt_jwks_url is not None:
+            keys = IssuerKeys.open(settings.jwt_jwks_url, refresh=settings.jwt_jwks_refresh)
+            published = await stack.enter_async_context(keys)
+        yield TokenVerifier(policy=TokenPolicy.of(settings), shared=settings.jwt_secrets, published=published)

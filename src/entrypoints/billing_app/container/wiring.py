@@ -8,8 +8,8 @@ import attrs
 import structlog
 from dependency_injector import containers, providers
 
-from billing_app.http.auth import JwtAuthenticator
 from billing_app.http.services import Services
+from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier
 from billing_app.settings import PlanPrices, Settings
 from billing_app.worker import Worker
 from billing_core.admission import StreamQuota
@@ -25,6 +25,7 @@ from billing_core.publishing import Publisher, PublishPolicy
 from billing_core.refilling import Refiller, RefillPolicy, RefillReport, Turn
 from billing_core.replaying import Replayer
 from billing_core.resolving import EventResolver
+from billing_core.revoking import RevocationList
 from billing_core.service import BillingService
 from billing_core.watching import Watcher
 from billing_memory.bus import NullEventBus
@@ -33,6 +34,7 @@ from billing_postgres.epochs import PostgresEpochLog
 from billing_postgres.event_log import PostgresEventLog
 from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.revocations import PostgresRevocations
 from billing_postgres.store import PostgresEventStore
 from billing_postgres.tickets import PostgresStreamTickets
 from billing_redis.bus import RedisEventBus
@@ -222,6 +224,8 @@ class Container(containers.DeclarativeContainer):
     epoch = providers.Dependency(instance_of=Epoch)
     """The one that this process lives in."""
     tickets = providers.Dependency(instance_of=PostgresStreamTickets)
+    revocations = providers.Dependency(instance_of=PostgresRevocations)
+    verifier = providers.Dependency(instance_of=TokenVerifier)
     quota: providers.Dependency[StreamQuota] = providers.Dependency()
     """A RedisStreamQuota, or a MemoryStreamQuota where there is no Redis."""
     bus: providers.Dependency[EventBus] = providers.Dependency()
@@ -283,6 +287,7 @@ class Container(containers.DeclarativeContainer):
         mender=mender,
         refiller=refiller,
     )
+    revoked = providers.Singleton(RevocationList, revocations=revocations, every=settings.provided.token_recheck)
     intake = providers.Singleton(_intake, settings, clock, store, dispatcher, metrics)
     services = providers.Singleton(
         Services,
@@ -295,9 +300,9 @@ class Container(containers.DeclarativeContainer):
         metrics=metrics,
         authenticator=providers.Singleton(
             JwtAuthenticator,
-            secrets=settings.provided.jwt_secrets,
-            audience=settings.provided.jwt_audience,
-            issuer=settings.provided.jwt_issuer,
+            verifier=verifier,
+            policy=providers.Singleton(TokenPolicy.of, settings),
+            revoked=revoked,
         ),
         tickets=tickets,
         quota=quota,

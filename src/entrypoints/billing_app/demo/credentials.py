@@ -6,15 +6,15 @@ from typing import Final
 
 import attrs
 
-from billing_app.http.auth import issue_token
 from billing_app.http.sign_in import make_ticket
+from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.secret import Secret
 from billing_app.settings import Settings
 from billing_core.model import TenantId
 
 _TOKEN_LIFE: Final = timedelta(hours=1)
 _TICKET_LIFE: Final = timedelta(minutes=15)
-_DEFAULTS: Final = Settings()
+_POLICY: Final = TokenPolicy.of(Settings())
 
 
 def _secret(prefix: str = "") -> Secret:
@@ -35,8 +35,7 @@ class Credentials:
         """A bearer token of one tenant."""
         return issue_token(
             secret=self.jwt,
-            audience=_DEFAULTS.jwt_audience,
-            issuer=_DEFAULTS.jwt_issuer,
+            policy=_POLICY,
             tenant_id=TenantId(tenant_id),
             role="viewer",
             now=datetime.now(UTC),

@@ -9,10 +9,10 @@ from typing import Final
 
 from aiohttp import web
 
-from billing_app.http.auth import issue_token
 from billing_app.http.responses import SAFE_HEADERS, RefusalError
 from billing_app.http.services import SERVICES, Services
 from billing_app.http.sign_in import read_ticket
+from billing_app.http.tokens import TokenPolicy, issue_token
 
 _PAGE_HEADERS: Final = {
     **SAFE_HEADERS,
@@ -79,8 +79,7 @@ class _SignIn:
         settings = services.settings
         token = issue_token(
             secret=settings.jwt_secrets[0],
-            audience=settings.jwt_audience,
-            issuer=settings.jwt_issuer,
+            policy=TokenPolicy.of(settings),
             tenant_id=tenant_id,
             role="viewer",
             now=now,

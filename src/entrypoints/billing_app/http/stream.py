@@ -16,6 +16,7 @@ from billing_app.http import tickets
 from billing_app.http.auth import require_own_tenant
 from billing_app.http.frames import Frame, opening_frame, reconnect_frame, reset_frame
 from billing_app.http.hub import ClientGoneError, HubFullError, HubPolicy, StreamHub
+from billing_app.http.rechecking import Rechecker
 from billing_app.http.responses import SAFE_HEADERS, RefusalError
 from billing_app.http.services import Services
 from billing_app.http.turnstile import Turnstile
@@ -50,15 +51,16 @@ def add_stream(app: web.Application, services: Services, path: str) -> None:
         epoch=services.epoch,
     )
     turnstile = Turnstile(services.quota, services.metrics, lease=settings.stream_lease)
+    rechecker = Rechecker(services.authenticator, every=settings.token_recheck)
 
     async def close_hub(_app: web.Application) -> None:
         hub.close()
 
-    for loop in (turnstile.run, hub.run):
+    for loop in (rechecker.run, turnstile.run, hub.run):
         app.cleanup_ctx.append(partial(_running, loop))
     app.on_shutdown.append(close_hub)
     # No HEAD: it would open a stream.
-    app.router.add_get(path, _StreamHandler(services, hub, turnstile).serve, allow_head=False)
+    app.router.add_get(path, _StreamHandler(services, hub, turnstile, rechecker).serve, allow_head=False)
     app.router.add_post(f"{path}/tickets", tickets.issue)
 
 
@@ -73,10 +75,11 @@ async def _running(loop: Callable[[], Awaitable[None]], _app: web.Application) -
 class _StreamHandler:
     """Serves one client at a time, each in its own call."""
 
-    def __init__(self, services: Services, hub: StreamHub, turnstile: Turnstile) -> None:
+    def __init__(self, services: Services, hub: StreamHub, turnstile: Turnstile, rechecker: Rechecker) -> None:
         self._services = services
         self._hub = hub
         self._turnstile = turnstile
+        self._rechecker = rechecker
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         principal = await tickets.admit(request, self._services.authenticator, self._services.tickets)
@@ -96,7 +99,8 @@ class _StreamHandler:
                 life = self._life(principal)
                 timer = asyncio.get_running_loop().call_later(life[0], client.end, life[1])
                 try:
-                    reason = await client.run()
+                    with self._rechecker.watching(principal, client.end):
+                        reason = await client.run()
                 finally:
                     timer.cancel()
                 await sink.close(reconnect_frame(reason, self._services.settings.stream_retry))

@@ -45,7 +45,7 @@ async def admit(request: web.Request, authenticator: TenantAuthenticator, ticket
     if len(given) > 1 or "Authorization" in request.headers:
         raise RefusalError(400, "bad_parameter", "Send one ticket, or a token and no ticket.")
     principal = await tickets.take(_digest(given[0])) if len(given[0]) <= _LONGEST else None
-    if principal is None:
+    if principal is None or not await authenticator.still_valid(principal):
         message = "The ticket is unknown, too old or used. Each opens one stream: ask for another."
         raise RefusalError(401, "bad_ticket", message, {"WWW-Authenticate": "Bearer"})
     return principal

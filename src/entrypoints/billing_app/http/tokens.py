@@ -1,0 +1,186 @@
+"""Bearer tokens: JWTs signed with a secret that we share, or with a key that their issuer publishes."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+import attrs
+import jwt
+from aiohttp import web
+
+from billing_app.http.auth import unauthorized
+from billing_app.http.responses import RefusalError
+from billing_app.secret import Secret
+from billing_app.settings import Settings
+from billing_core.admission import Principal
+from billing_core.model import TenantId
+from billing_core.revoking import RevocationList
+
+SYMMETRIC: Final = "HS256"
+ASYMMETRIC: Final = ("RS256", "ES256")
+_REGISTERED: Final = ("exp", "iss", "aud")
+_MAX_TENANT_ID: Final = 255
+_MAX_TOKEN_ID: Final = 255
+_DEFAULT_ROLE: Final = "viewer"
+
+Claims = Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class TokenPolicy:
+    """What a token has to say."""
+
+    audience: str
+    issuer: str
+    tenant_claim: str = "tenant_id"
+    role_claim: str = "role"
+    reader_roles: Sequence[str] = ("owner", "admin", "viewer")
+    """Who may read; a token without a role is a viewer's."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "TokenPolicy":
+        """The one that is configured."""
+        return cls(
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+            tenant_claim=settings.jwt_tenant_claim,
+            role_claim=settings.jwt_role_claim,
+            reader_roles=settings.jwt_reader_roles,
+        )
+
+
+@attrs.frozen
+class VerificationKey:
+    """A key and the one algorithm that it is for."""
+
+    algorithm: str
+    material: Any = attrs.field(repr=False)
+
+
+class PublishedKeys(Protocol):
+    """Public keys of an issuer."""
+
+    async def find(self, key_id: str | None, algorithm: str) -> VerificationKey | None:
+        """The key of that name, if it is one for that algorithm. Raises RefusalError (503) while none are known."""
+        ...
+
+
+class TokenVerifier:
+    """Reads tokens whose signature holds. The algorithm a token names decides only which of our keys is tried."""
+
+    def __init__(self, *, policy: TokenPolicy, shared: Sequence[Secret], published: PublishedKeys | None) -> None:
+        """Accept every one of the `shared` secrets, so that one can be replaced without refusing anybody."""
+        self._policy = policy
+        self._shared = tuple(shared)
+        self._published = published
+
+    async def read(self, token: str, *, expired: bool = False) -> Claims:
+        """The claims of a token; with `expired` also of one that has expired. Raises RefusalError (401, 503)."""
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            raise _invalid() from None
+        for key in await self._keys(header):
+            try:
+                return self._decode(token, key, expired=expired)
+            except jwt.ExpiredSignatureError:
+                raise unauthorized("The token has expired.") from None
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
+                break
+        raise _invalid()
+
+    async def _keys(self, header: Mapping[str, Any]) -> Sequence[VerificationKey]:
+        """What may have signed it: never a key that the token itself brings along or points to."""
+        algorithm, key_id = header.get("alg"), header.get("kid")
+        if algorithm == SYMMETRIC:
+            return [VerificationKey(SYMMETRIC, secret.reveal()) for secret in self._shared]
+        if algorithm not in ASYMMETRIC or self._published is None:
+            return []
+        key = await self._published.find(key_id, algorithm)
+        return [] if key is None else [key]
+
+    def _decode(self, token: str, key: VerificationKey, *, expired: bool) -> Claims:
+        claims: Claims = jwt.decode(
+            token,
+            key.material,
+            algorithms=[key.algorithm],
+            audience=self._policy.audience,
+            issuer=self._policy.issuer,
+            # When it was issued decides nothing here, and a clock that is a second ahead must not matter.
+            options={"require": list(_REGISTERED), "verify_iat": False, "verify_exp": not expired},
+        )
+        return claims
+
+
+class JwtAuthenticator:
+    """A `TenantAuthenticator` for bearer tokens."""
+
+    def __init__(self, *, verifier: TokenVerifier, policy: TokenPolicy, revoked: RevocationList) -> None:
+        self._verifier = verifier
+        self._policy = policy
+        self._revoked = revoked
+
+    async def authenticate(self, request: web.Request) -> Principal:
+        """See TenantAuthenticator."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise unauthorized("Send a token: Authorization: Bearer <token>.", challenge="Bearer")
+        principal = read_principal(await self._verifier.read(token.strip()), self._policy)
+        if principal.role not in self._policy.reader_roles:
+            raise RefusalError(403, "forbidden_role", "The role of this token may not read billing data.")
+        if self._revoked.covers(principal):
+            raise unauthorized("The token was revoked.")
+        return principal
+
+    async def still_valid(self, principal: Principal) -> bool:
+        """See TenantAuthenticator."""
+        return not self._revoked.covers(principal)
+
+
+def read_principal(claims: Claims, policy: TokenPolicy) -> Principal:
+    """Who a token stands for. Raises RefusalError: 401 without a tenant, 403 for a role that is no text."""
+    tenant_id, role = claims.get(policy.tenant_claim), claims.get(policy.role_claim, _DEFAULT_ROLE)
+    token_id, issued_at = claims.get("jti"), claims.get("iat")
+    if not isinstance(tenant_id, str) or not 0 < len(tenant_id) <= _MAX_TENANT_ID:
+        raise unauthorized("The token names no tenant.")
+    if not isinstance(role, str):
+        raise RefusalError(403, "forbidden_role", "The role of this token is none.")
+    return Principal(
+        tenant_id=TenantId(tenant_id),
+        role=role,
+        expires_at=_instant(claims["exp"]),
+        token_id=token_id if isinstance(token_id, str) and len(token_id) <= _MAX_TOKEN_ID else None,
+        issued_at=_instant(issued_at) if isinstance(issued_at, int | float) else None,
+    )
+
+
+def issue_token(
+    *, secret: Secret, policy: TokenPolicy, tenant_id: TenantId, role: str, now: datetime, ttl: timedelta
+) -> str:
+    """A token that `JwtAuthenticator` accepts until `now + ttl`. Its `jti` is what it can be revoked by."""
+    claims = {
+        "iss": policy.issuer,
+        "aud": policy.audience,
+        "sub": f"tenant:{tenant_id}",
+        policy.tenant_claim: tenant_id,
+        policy.role_claim: role,
+        "jti": secrets.token_urlsafe(12),
+        "iat": now,
+        "exp": now + ttl,
+    }
+    return jwt.encode(claims, secret.reveal(), algorithm=SYMMETRIC)
+
+
+def _invalid() -> RefusalError:
+    # One text for everything: which part of a forged token was wrong is nobody's business.
+    return unauthorized("The token is not valid.")
+
+
+def _instant(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (OverflowError, ValueError, OSError):  # further away than a datetime reaches
+        return datetime.max.replace(tzinfo=UTC)

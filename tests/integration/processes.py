@@ -1,0 +1,157 @@
+"""Commands as an operator runs them: real processes, settings from the environment."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import asyncpg
+import attrs
+
+from billing_app.free_port import free_port
+from billing_app.http.tokens import TokenPolicy, issue_token
+from billing_app.secret import Secret
+from billing_core.model import TenantId
+from billing_stripe.testing import builders, encode, event, facts, sign
+
+VERSION = "2026-10-28.endive"
+WEBHOOK_SECRET = "whsec_integration_0123456789"
+JWT_SECRET = "integration-tests-only-0123456789abcdef"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def environment_of(database_url: str, redis_url: str) -> dict[str, str]:
+    """Settings of a small deployment; nothing else of the tester's environment that is ours."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BILLING_", "STRIPE_"))}
+    return inherited | {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "ENABLE_BILLING": "true",
+        "STRIPE_SECRET_KEY": "sk_test_integration",
+        "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "STRIPE_FETCH": "false",
+        "BILLING_JWT_SECRET": JWT_SECRET,
+        "BILLING_PORT": str(free_port()),
+        "BILLING_DISPATCH_POLL_SECONDS": "0.2",
+        "BILLING_DISPATCH_LEASE_SECONDS": "1",
+    }
+
+
+@asynccontextmanager
+async def running(
+    *arguments: str, environment: Mapping[str, str], ready: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command as a process that answers at `ready`; killed at the end if the test has not ended it."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "billing_app", *arguments, env=environment)
+    try:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+            while not await answers(session, ready):
+                assert process.returncode is None, "it ended instead of starting"
+                await asyncio.sleep(0.05)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def answers(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as response:
+            return response.status == 200
+    except aiohttp.ClientConnectionError:
+        return False
+
+
+@attrs.frozen
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    status: int
+    output: str
+    errors: str
+
+
+async def ended(*arguments: str, environment: Mapping[str, str], given: str = "") -> Ended:
+    """Run a command that ends by itself, with `given` as its standard input."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "billing_app", *arguments, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
+    )
+    async with asyncio.timeout(30):
+        output, errors = await process.communicate(given.encode())
+    assert process.returncode is not None
+    return Ended(process.returncode, output.decode(), errors.decode())
+
+
+def subscription_event(number: int, *, status: str = "active") -> bytes:
+    """The n-th event of one subscription of tenant acme."""
+    price = facts.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
+    item = facts.Item(
+        item_id="si_1", price=price, period=facts.Span(START, START + timedelta(days=31)), quantity=number
+    )
+    subscription = facts.Subscription(
+        subscription_id="sub_1",
+        customer_id="cus_1",
+        status=status,
+        created_at=START,
+        items=(item,),
+        metadata={"tenant_id": "acme"},
+    )
+    return encode(
+        event(
+            "customer.subscription.updated",
+            builders.subscription(subscription, VERSION),
+            created=START + timedelta(minutes=number),
+            api_version=VERSION,
+            event_id=f"evt_{number}",
+        )
+    )
+
+
+async def post(session: aiohttp.ClientSession, base: str, body: bytes) -> tuple[int, Any]:
+    headers = {"Stripe-Signature": sign(body, WEBHOOK_SECRET, datetime.now(UTC))}
+    async with session.post(f"{base}/webhooks/stripe", data=body, headers=headers) as response:
+        return response.status, await response.json()
+
+
+def token(tenant_id: str) -> str:
+    """A tenant's token, good for some minutes."""
+    return issue_token(
+        secret=Secret(JWT_SECRET),
+        policy=TokenPolicy(audience="billing", issuer="billing-core"),
+        tenant_id=TenantId(tenant_id),
+        role="viewer",
+        now=datetime.now(UTC),
+        ttl=timedelta(minutes=5),
+    )
+
+
+def bearer(proof: str) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"Authorization": f"Bearer {proof}"}
+
+
+async def state_at(session: aiohttp.ClientSession, base: str, sequence: int) -> Any:
+    """The state of tenant acme once it has that many messages."""
+    url, headers = f"{base}/api/v1/billing/tenants/acme/state", bearer(token("acme"))
+    async with asyncio.timeout(20):
+        while True:
+            async with session.get(url, headers=headers) as response:
+                state = await response.json()
+            if state["sequence"] >= sequence:
+                return state
+            await asyncio.sleep(0.05)
+
+
+async def nothing_waits(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Return once every stored event is applied."""
+    async with asyncio.timeout(30):
+        while True:
+            if not await connection.fetchval("SELECT count(*) FROM stripe_event_dispatch WHERE status <> 'applied'"):
+                return
+            await asyncio.sleep(0.1)

@@ -1,0 +1,170 @@
+"""What becomes of open streams when an operator acts: real servers, real commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+import redis.asyncio
+from tests.integration.processes import bearer, ended, post, running, state_at, subscription_event, token
+
+from billing_app.free_port import free_port
+
+STREAM = "/api/v1/billing/stream"
+
+pytestmark = [pytest.mark.postgres, pytest.mark.redis]
+
+
+@asynccontextmanager
+async def serving(environment: dict[str, str]) -> AsyncIterator[str]:
+    """A server; yields its address."""
+    base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
+    async with running("serve", environment=environment, ready=f"{base}/readyz"):
+        yield base
+
+
+class Stream:
+    """One open stream, frame by frame."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def next(self) -> dict[str, str] | None:
+        """The fields of the next frame that is no comment; None at the end."""
+        fields: dict[str, str] = {}
+        async with asyncio.timeout(30):
+            async for line in self._answer.content:
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                if name and not name.startswith(":"):
+                    fields[name] = value
+                elif not name and fields:
+                    return fields
+        return fields or None
+
+    async def rest(self) -> list[dict[str, str]]:
+        """All frames to the end."""
+        frames = []
+        while (frame := await self.next()) is not None:
+            frames.append(frame)
+        return frames
+
+
+@asynccontextmanager
+async def stream(
+    session: aiohttp.ClientSession, base: str, proof: str, last: str | None = None
+) -> AsyncIterator[Stream]:
+    headers = bearer(proof) | ({} if last is None else {"Last-Event-ID": last})
+    async with session.get(base + STREAM, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        yield Stream(answer)
+
+
+async def test_a_revoked_token_opens_nothing_and_what_it_opened_ends(environment: dict[str, str]) -> None:
+    """Of that token alone, within twice the time between two looks; the client is told why."""
+    environment["BILLING_TOKEN_RECHECK_SECONDS"] = "0.2"
+    leaked, good = token("acme"), token("acme")
+    async with serving(environment) as base, aiohttp.ClientSession() as session:
+        async with stream(session, base, leaked) as ending, stream(session, base, good) as staying:
+            end = await ended("token", "revoke", "-", "--json", environment=environment, given=leaked + "\n")
+            assert (end.status, end.errors) == (0, "")
+            recorded = json.loads(end.output)
+            assert (recorded["subject"], recorded["recorded"]) == ("token", True)
+            assert leaked not in end.output
+            *_, last = await ending.rest()
+            assert (last["event"], json.loads(last["data"])["reason"]) == ("reconnect", "revoked")
+            assert "retry" in (await staying.next() or {})
+            await post(session, base, subscription_event(1))
+            assert (await staying.next() or {})["id"] == "1"
+        async with session.get(base + STREAM, headers=bearer(leaked)) as answer:
+            assert answer.status == 401
+            assert "revoked" in (await answer.json())["error"]["message"]
+
+        async with stream(session, base, good) as ending, stream(session, base, token("globex")) as staying:
+            end = await ended("token", "revoke", "--tenant", "acme", environment=environment)
+            assert end.output.startswith("Revoked all tokens of acme issued until ")
+            assert (await ending.rest())[-1]["event"] == "reconnect"
+            assert "retry" in (await staying.next() or {})
+            listed = await ended("token", "revoked", "--json", environment=environment)
+            found = {(each["subject"], each["name"]) for each in json.loads(listed.output)["revocations"]}
+            assert found == {("token", recorded["name"]), ("tenant", "acme")}
+
+
+async def test_only_a_token_can_be_revoked_by_itself(environment: dict[str, str]) -> None:
+    """What nobody signed is refused with what to do, and nothing is written down."""
+    end = await ended("token", "revoke", "-", environment=environment, given="forged.to.ken")
+    assert (end.status, end.output) == (2, "")
+    assert "Nothing was revoked" in end.errors
+    for arguments in ([], ["--id", "a", "--tenant", "b"], ["--id", ""], ["--id", "a", "-"]):
+        assert (await ended("token", "revoke", *arguments, environment=environment)).status == 2
+    assert (await ended("token", "revoked", environment=environment)).output == "Nothing is revoked.\n"
+
+
+async def test_a_new_epoch_tells_every_client_to_load_its_state_again(environment: dict[str, str]) -> None:
+    """The server starts anew by itself; ids of before are known to be of before, and numbers go on."""
+    async with serving(environment) as base, aiohttp.ClientSession() as session:
+        async with stream(session, base, token("acme")) as open_stream:
+            await post(session, base, subscription_event(1))
+            assert [(await open_stream.next() or {}).get("id") for _ in range(2)] == ["0", "1"]
+            end = await ended("epoch", "--begin", "disk put back", "--json", environment=environment)
+            begun = json.loads(end.output)
+            assert (begun["number"], begun["begun"]) == (2, True)
+            assert (await open_stream.rest())[-1]["event"] == "reconnect"
+        state = await until_served(session, base)
+        assert (state["sequence"], state["position"]) == (1, f"1-{begun['token']}")
+        async with stream(session, base, token("acme"), last="1") as reset:
+            assert [(await reset.next() or {}).get("event") for _ in range(2)] == [None, "reset"]
+            await post(session, base, subscription_event(2))
+            assert (await reset.next() or {})["id"] == f"2-{begun['token']}"
+        async with stream(session, base, token("acme"), last=f"1-{begun['token']}") as resumed:
+            assert [(await resumed.next() or {})["id"] for _ in range(2)] == [
+                f"1-{begun['token']}",
+                f"2-{begun['token']}",
+            ]
+        shown = await ended("epoch", environment=environment)
+        assert shown.output == f"Epoch 2 ({begun['token']}).\n"
+
+
+async def until_served(session: aiohttp.ClientSession, base: str) -> Any:
+    """The state, once the server is back."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await state_at(session, base, 1)
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.05)
+
+
+async def filled(client: redis.asyncio.Redis, pattern: str, length: int) -> list[Any]:
+    """The logs, once the first of them has so many messages."""
+    async with asyncio.timeout(20):
+        while True:
+            keys: list[Any] = await client.keys(pattern)
+            if keys and await client.xlen(keys[0]) >= length:
+                return keys
+            await asyncio.sleep(0.05)
+
+
+async def test_an_empty_redis_is_filled_from_history_once(environment: dict[str, str]) -> None:
+    """By one of the servers that start, with each tenant's newest messages; streams are served from it again."""
+    environment["ENABLE_BILLING_STREAM_REPLAY"] = "true"
+    environment["BILLING_STREAM_MAXLEN"] = "3"
+    async with serving(environment) as base, aiohttp.ClientSession() as session:
+        for number in range(1, 6):
+            await post(session, base, subscription_event(number))
+            await state_at(session, base, number)
+    connection = await asyncpg.connect(environment["DATABASE_URL"])
+    epoch = await connection.fetchval("SELECT token FROM billing_epochs ORDER BY number DESC LIMIT 1")
+    await connection.close()
+    other = environment | {"BILLING_PORT": str(free_port())}
+    async with redis.asyncio.Redis.from_url(environment["REDIS_URL"]) as client:
+        await client.flushdb()
+        async with serving(environment), serving(other):
+            keys = await filled(client, f"billing:{epoch}:*:tenant:*", 3)
+            assert len(keys) == 1
+            assert [entry for entry, _ in await client.xrange(keys[0])] == [b"3-0", b"4-0", b"5-0"]
