@@ -57,9 +57,16 @@ lint-stripe-fixtures: setup ## check the Stripe events that the tests read
 	@$(BIN)/python -m billing_stripe.testing.fixtures lint
 
 .PHONY: stripe-fixtures
-stripe-fixtures: setup ## write the Stripe events that the tests read, and the page that lists their types
+stripe-fixtures: setup ## write the Stripe events that the tests read
 	@$(BIN)/python -m billing_stripe.testing.fixtures write
+
+.PHONY: docs
+docs: setup ## write the parts of the documentation that are made from the code
+	@$(BIN)/python -m billing_app.settings_reference
+	@$(BIN)/python -m billing_app.payload_schema
+	@$(BIN)/python -m billing_app.http.openapi
 	@$(BIN)/python -m billing_stripe.events_reference
+	@$(BIN)/python -m scripts.example_messages
 
 .PHONY: types
 types: setup ## check types

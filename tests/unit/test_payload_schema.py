@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 from jsonschema import Draft202012Validator, FormatChecker
+from scripts.example_messages import DOCUMENT, HEADING, examples, render
 
 from billing_app import payload_schema
 from billing_app.demo.scenario import Scenario
 from billing_app.http.schemas import routes
 from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
-from billing_core.events import BillingEvent
+from billing_core.events import BillingEvent, BillingEventType
 from billing_core.model import AccessPolicy, PlanCatalog
 from billing_core.payloads import dumps, state_payload
 from billing_core.service import BillingService
@@ -76,6 +77,16 @@ async def lived(events: int) -> tuple[MemoryRepository, Sequence[BillingEvent]]:
 def test_the_files_in_the_repository_describe_what_is_sent(file: str, expected: str) -> None:
     """When this fails, run `python -m billing_app.payload_schema`, and see that the change is a compatible one."""
     assert (FOLDER / file).read_text(encoding="utf-8") == expected
+
+
+async def test_the_document_shows_one_message_of_each_type() -> None:
+    """Those that the code makes now. When this fails, run `python -m scripts.example_messages`."""
+    found = await examples()
+    assert found.keys() == {each.value for each in BillingEventType}
+    for example in found.values():
+        validator_of_messages.validate(json.loads(example.message.payload))
+    _, heading, shown = (FOLDER.parents[2] / DOCUMENT).read_text(encoding="utf-8").partition(HEADING)
+    assert heading + shown == render(found)
 
 
 async def test_every_message_and_state_is_as_the_schema_says() -> None:

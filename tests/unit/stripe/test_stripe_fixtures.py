@@ -94,7 +94,7 @@ def test_types_worth_subscribing_to_do_something() -> None:
 
 
 def test_the_page_about_events_is_up_to_date() -> None:
-    """When this fails, run `make stripe-fixtures`."""
+    """When this fails, run `make docs`."""
     assert (REPOSITORY / events_reference.DOCUMENT).read_text(encoding="utf-8") == events_reference.render()
 
 

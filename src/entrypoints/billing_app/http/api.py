@@ -16,8 +16,8 @@ from billing_core.model import ADJUSTMENT_KINDS, TenantId
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,18}").fullmatch
 """ASCII digits only, and no more than a 64-bit integer holds."""
 
-_DEFAULT_LIMIT: Final = 100
-_MAX_LIMIT: Final = 500
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 500
 
 TenantHandler = Callable[[web.Request, Services, TenantId], Awaitable[web.Response]]
 
@@ -97,7 +97,7 @@ def _listing(tenant_id: TenantId, name: str, sections: Iterable[Any]) -> web.Res
 
 
 def _limit(request: web.Request) -> int:
-    limit = whole_number(request, "limit", default=_DEFAULT_LIMIT)
-    if not 1 <= limit <= _MAX_LIMIT:
-        raise RefusalError(400, "bad_parameter", f"limit must be from 1 to {_MAX_LIMIT}.")
+    limit = whole_number(request, "limit", default=DEFAULT_LIMIT)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise RefusalError(400, "bad_parameter", f"limit must be from 1 to {MAX_LIMIT}.")
     return limit

@@ -1,5 +1,6 @@
 """The web application: which route leads where, and how failures are told."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -9,7 +10,7 @@ from aiohttp.typedefs import Handler
 
 from billing_app.http import api, health, pages, schemas, stream
 from billing_app.http.cors import allow_origins
-from billing_app.http.responses import RefusalError, error_response
+from billing_app.http.responses import ErrorCode, RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
 from billing_app.http.webhooks import WebhookReceiver
 from billing_core.errors import StoreUnavailableError
@@ -19,6 +20,8 @@ log = structlog.get_logger()
 
 WEBHOOK_PATH: Final = "/webhooks/stripe"
 STREAM_PATH: Final = "/api/v1/billing/stream"
+_CODES: Final[Mapping[int, ErrorCode]] = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+"""Of what the framework refuses."""
 
 
 def create_app(services: Services) -> web.Application:
@@ -72,8 +75,8 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
 class _Refuse:
     """A route that says why it is not there."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        self._refusal = (status, code, message)
+    def __init__(self, status: int, code: ErrorCode, message: str) -> None:
+        self._refusal: tuple[int, ErrorCode, str] = (status, code, message)
 
     async def answer(self, _request: web.Request) -> web.Response:
         return error_response(*self._refusal)
@@ -88,11 +91,11 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        phrase = HTTPStatus(exc.status).phrase
-        return error_response(exc.status, phrase.lower().replace(" ", "_"), f"{phrase}.", _kept(exc))
+        code = _CODES.get(exc.status, "bad_request")
+        return error_response(exc.status, code, f"{HTTPStatus(exc.status).phrase}.", _kept(exc))
     except StoreUnavailableError as exc:
         log.warning("http.store_unavailable", path=request.rel_url.raw_path, error=str(exc))
-        return error_response(503, exc.code, "Try again in a moment.", {"Retry-After": "2"})
+        return error_response(503, "store_unavailable", "Try again in a moment.", {"Retry-After": "2"})
     except Exception:
         log.exception("http.failed", method=request.method, path=request.rel_url.raw_path)
         return error_response(500, "internal_error", "Something went wrong here.")

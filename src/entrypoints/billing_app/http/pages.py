@@ -33,7 +33,7 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 _PAGES: Final = {"/activity": "activity.html"}
-_ASSETS: Final = (
+ASSETS: Final = (
     *("activity.js", "activity.css", "billing-stream.js", "cards.js", "dom.js", "feed.js", "format.js"),
     *("sign-in.js", "icon.svg", "billing-stream.d.ts"),
 )
@@ -43,7 +43,7 @@ _DEMO_TOKEN_LIFE: Final = timedelta(hours=1)
 def routes(services: Services) -> Iterable[web.RouteDef]:
     """A closed list of files, each with a route of its own: no path can lead anywhere else."""
     yield web.get("/", _to_activity)
-    for path, name in {**_PAGES, **{f"/assets/{name}": name for name in _ASSETS}}.items():
+    for path, name in {**_PAGES, **{f"/assets/{name}": name for name in ASSETS}}.items():
         yield web.get(path, _StaticFile(name).serve)
     if services.demo_ticket_secret is not None:
         yield web.get("/demo/sign-in", _SignIn().serve)

@@ -2,9 +2,36 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiohttp import web
+
+ErrorCode = Literal[
+    "bad_last_event_id",
+    "bad_parameter",
+    "bad_request",
+    "bad_ticket",
+    "bad_webhook",
+    "billing_disabled",
+    "broken_body",
+    "forbidden_role",
+    "internal_error",
+    "issuer_unavailable",
+    "method_not_allowed",
+    "not_found",
+    "read_timeout",
+    "store_unavailable",
+    "stream_disabled",
+    "stream_rate_limited",
+    "token_in_address",
+    "too_large",
+    "too_many_streams",
+    "too_many_tenant_streams",
+    "unauthorized",
+    "unsupported_encoding",
+    "wrong_tenant",
+]
+"""Everything that a failure can be called. Programs depend on these words, so none is ever renamed."""
 
 SAFE_HEADERS: Final[Mapping[str, str]] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 """On everything we send: it is one tenant's data, and it is what its type says."""
@@ -15,7 +42,7 @@ _JSON_HEADERS: Final[Mapping[str, str]] = {**SAFE_HEADERS, "Content-Type": "appl
 class RefusalError(Exception):
     """A request that gets no more than an error. The texts are for the caller and hold nothing of the inside."""
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, status: int, code: ErrorCode, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(code)
         self.status = status
         self.code = code
@@ -40,6 +67,8 @@ def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] |
     return json_text_response(text, status=status, headers=headers)
 
 
-def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+def error_response(
+    status: int, code: ErrorCode, message: str, headers: Mapping[str, str] | None = None
+) -> web.Response:
     """A failure: `code` is for programs and stable, `message` for people."""
     return json_response({"error": {"code": code, "message": message}}, status=status, headers=headers)

@@ -1,25 +1,33 @@
-"""GET /schemas/…: the wire schema, for whoever reads the stream. It is nobody's data and may be cached by anybody."""
+"""GET /schemas/… and /openapi.json: what is sent and asked for here. It is nobody's data, and anybody may cache it."""
 
 import json
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from billing_app import payload_schema
+from billing_app.http import openapi
 
 _HEADERS: Final = {
-    "Content-Type": "application/schema+json; charset=utf-8",
     "Cache-Control": "public, max-age=3600",
     "X-Content-Type-Options": "nosniff",
 }
 
 
 def routes() -> Iterable[web.RouteDef]:
-    """One schema, of version 1."""
-    body = json.dumps(payload_schema.schema(), separators=(",", ":")).encode()
+    """The schema of messages, and the description of the whole HTTP surface."""
+    return [
+        _serving(payload_schema.PATH, payload_schema.schema(), "application/schema+json"),
+        _serving(openapi.PATH, openapi.document(), "application/json"),
+    ]
+
+
+def _serving(path: str, value: Any, content_type: str) -> web.RouteDef:
+    body = json.dumps(value, separators=(",", ":")).encode()
+    headers = {**_HEADERS, "Content-Type": f"{content_type}; charset=utf-8"}
 
     async def show(_request: web.Request) -> web.Response:
-        return web.Response(body=body, headers=_HEADERS)
+        return web.Response(body=body, headers=headers)
 
-    return [web.get(payload_schema.PATH, show)]
+    return web.get(path, show)

@@ -29,8 +29,8 @@ _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "X-Accel-Buffering": "no",  # nginx would hold events back until its buffer is full
 }
-_BAD_ID: Final = ("bad_last_event_id", "Last-Event-ID must be the id of an event of this stream.")
-_BAD_AFTER: Final = ("bad_parameter", "after must be the position of a state, or the id of an event of this stream.")
+_BAD_ID: Final = "Last-Event-ID must be the id of an event of this stream."
+_BAD_AFTER: Final = "after must be the position of a state, or the id of an event of this stream."
 _CONGESTED: Final = 64 * 1024
 """Unsent bytes in a socket's buffer above which a client is not sent to directly any more."""
 
@@ -136,15 +136,16 @@ class _Start:
 
 def _start(request: web.Request, epoch: Epoch) -> _Start:
     """The place of the last event a client has, else that of the state it was shown. Raises RefusalError (400)."""
-    given, refusal = request.headers.get("Last-Event-ID"), _BAD_ID
-    if given is None:
-        given, refusal = request.query.get("after"), _BAD_AFTER
+    last_id = request.headers.get("Last-Event-ID")
+    given = request.query.get("after") if last_id is None else last_id
     if given is None:
         return _Start()
     try:
         after = epoch.sequence(given)
     except ValueError:
-        raise RefusalError(400, *refusal) from None
+        if last_id is None:
+            raise RefusalError(400, "bad_parameter", _BAD_AFTER) from None
+        raise RefusalError(400, "bad_last_event_id", _BAD_ID) from None
     return _Start(after, elsewhere=after is None)
 
 

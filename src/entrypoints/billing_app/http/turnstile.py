@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from billing_app.http.metrics import HttpMetrics
-from billing_app.http.responses import RefusalError
+from billing_app.http.responses import ErrorCode, RefusalError
 from billing_core.admission import QuotaRefusal, StreamQuota
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
@@ -111,5 +111,5 @@ class Turnstile:
 
 def _refused(refusal: QuotaRefusal) -> RefusalError:
     seconds = max(1, math.ceil(refusal.retry_after.total_seconds()))
-    code = "stream_rate_limited" if refusal.limit == "rate" else "too_many_tenant_streams"
+    code: ErrorCode = "stream_rate_limited" if refusal.limit == "rate" else "too_many_tenant_streams"
     return RefusalError(429, code, _MESSAGES[refusal.limit], {"Retry-After": str(seconds)})

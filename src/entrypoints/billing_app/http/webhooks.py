@@ -49,8 +49,8 @@ class WebhookReceiver:
         except WebhookError as exc:
             self._count(exc.code)
             return web.Response(status=400, body=_BAD_WEBHOOK, headers=_HEADERS)
-        except StoreUnavailableError as exc:
-            return error_response(503, exc.code, "Not stored. Send it again.", _RETRY_AFTER)
+        except StoreUnavailableError:
+            return error_response(503, "store_unavailable", "Not stored. Send it again.", _RETRY_AFTER)
         return _accepted(receipt)
 
     async def _read(self, request: web.Request) -> bytes:

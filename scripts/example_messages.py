@@ -1,0 +1,198 @@
+"""The examples in docs/billing/event-schema.md, one message of each type: `python -m scripts.example_messages`.
+
+They are what a tenant is told while the story below goes through the real code, from Stripe's bytes on.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.events import BillingEvent, BillingEventType, ProviderEvent
+from billing_core.model import AccessPolicy, PlanCatalog
+from billing_core.service import BillingService
+from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.repository import MemoryRepository
+from billing_memory.store import MemoryEventStore
+from billing_stripe.signature import StripeWebhookVerifier
+from billing_stripe.testing import API_VERSIONS, accounts, adjustments, builders, encode, event, facts, make_id, sign
+from billing_stripe.testing import samples as known
+from billing_stripe.translate import StripeTranslator
+
+DOCUMENT: Final = Path("docs/billing/event-schema.md")
+HEADING: Final = "## One message of each type\n"
+"""Everything below it in the document is written by this program."""
+
+_VERSION: Final = API_VERSIONS[-1]
+_SECRET: Final = "whsec_of_no_endpoint"  # noqa: S105 - it signs what never leaves this module
+_DAY: Final = timedelta(days=1)
+_BETWEEN: Final = timedelta(hours=12)
+_BUSINESS: Final = attrs.evolve(
+    known.TEAM, price_id="price_1ExampleBusiness", unit_amount=9900, lookup_key="business_monthly", plan_code="business"
+)
+_RUNNING: Final = attrs.evolve(
+    known.SUBSCRIPTION,
+    items=(attrs.evolve(known.SUBSCRIPTION.items[0], quantity=5), known.SUBSCRIPTION.items[2]),
+)
+
+Told = tuple[str, dict[str, Any]]
+"""A Stripe event: its type and the object it shows."""
+
+
+@attrs.frozen(kw_only=True)
+class Example:
+    """A message, and which of Stripe's event types it came of."""
+
+    message: BillingEvent
+    stripe_type: str
+
+
+async def examples() -> Mapping[str, Example]:
+    """The first message of each type that the story leads to, by type."""
+    clock, database, messages = ManualClock(known.AT), MemoryDatabase(), list[BillingEvent]()
+    store, translator = MemoryEventStore(database, clock), StripeTranslator()
+    dispatcher = Dispatcher(
+        store=store,
+        translator=translator,
+        service=BillingService(
+            repository=MemoryRepository(database, clock),
+            translator=translator,
+            catalog=PlanCatalog(),
+            policy=AccessPolicy(),
+            clock=clock,
+        ),
+        scope=Scope(livemode=False),
+        policy=DispatchPolicy(),
+        publish=messages.extend,
+        observe=lambda _: None,
+    )
+    verifier = StripeWebhookVerifier([_SECRET], tolerance=timedelta(minutes=5), clock=clock)
+    found: dict[str, Example] = {}
+    for number, (stripe_type, shown) in enumerate(_story()):
+        clock.advance(_BETWEEN)
+        await store.record(_signed(verifier, stripe_type, shown, number, clock.now()))
+        while claims := await store.claim(limit=10, lease=timedelta(minutes=1)):
+            await dispatcher.process(claims)
+        for message in messages:
+            found.setdefault(message.event_type, Example(message=message, stripe_type=stripe_type))
+        messages.clear()
+    return found
+
+
+def _signed(
+    verifier: StripeWebhookVerifier, stripe_type: str, shown: dict[str, Any], number: int, at: datetime
+) -> ProviderEvent:
+    event_id = make_id("evt", "example", number)
+    body = encode(event(stripe_type, shown, created=at, api_version=_VERSION, event_id=event_id))
+    return verifier.verify(body, sign(body, _SECRET, at))
+
+
+def _story() -> Iterator[Told]:
+    """A trial, changes and trouble of a subscription, its invoices and what corrects them, and the end."""
+    yield "customer.created", builders.customer(known.CUSTOMER, _VERSION)
+    yield from _subscription_changes()
+    yield from _invoices()
+    yield from _corrections()
+    yield from _benefits()
+    yield from _the_end()
+
+
+def _subscription_changes() -> Iterator[Told]:
+    new = attrs.evolve(_RUNNING, status="trialing", trial=_RUNNING.span)
+    yield "customer.subscription.created", _subscription(new)
+    yield "customer.subscription.trial_will_end", _subscription(new)
+    team, calls = _RUNNING.items
+    running = attrs.evolve(new, status="active")
+    more_seats = attrs.evolve(running, items=(attrs.evolve(team, quantity=8), calls))
+    upgraded = attrs.evolve(running, items=(attrs.evolve(team, quantity=8, price=_BUSINESS), calls))
+    renewed = attrs.evolve(upgraded, items=tuple(map(_next_period, upgraded.items)))
+    for changed in (
+        *(running, more_seats, upgraded, renewed),
+        *(attrs.evolve(renewed, cancel_at_period_end=True), renewed),
+        *(attrs.evolve(renewed, status="past_due"), attrs.evolve(renewed, status="unpaid"), renewed),
+        *(attrs.evolve(renewed, status="paused"), renewed),
+        attrs.evolve(renewed, items=renewed.items[:1]),
+    ):
+        yield "customer.subscription.updated", _subscription(changed)
+
+
+def _invoices() -> Iterator[Told]:
+    yield "invoice.upcoming", _invoice(known.DRAFT, invoice_id=None, billing_reason="upcoming")
+    yield "invoice.created", _invoice(known.DRAFT)
+    yield "invoice.finalized", _invoice(known.OPEN)
+    yield "invoice.payment_failed", _invoice(known.FAILED)
+    yield "invoice.payment_action_required", _invoice(known.FAILED)
+    yield "invoice.updated", _invoice(known.FAILED, next_payment_attempt_at=known.AT + 5 * _DAY)
+    yield "invoice.paid", _invoice(known.PAID)
+    other = {"invoice_id": "in_1ExampleByMail", "number": "ACME-0008"}
+    yield "invoice.sent", _invoice(known.BY_MAIL, **other)
+    yield "invoice.overdue", _invoice(known.BY_MAIL, **other)
+    yield "invoice.marked_uncollectible", _invoice(known.BY_MAIL, **other, status="uncollectible")
+    yield "invoice.voided", _invoice(known.BY_MAIL, **other, status="void")
+    yield "invoice.deleted", _invoice(known.DRAFT, invoice_id="in_1ExampleDraft")
+
+
+def _corrections() -> Iterator[Told]:
+    yield "invoice_payment.paid", adjustments.invoice_payment(known.PAYMENT, _VERSION)
+    yield "charge.refunded", adjustments.charge(known.CHARGE, _VERSION)
+    yield "charge.dispute.created", adjustments.dispute(known.DISPUTE, _VERSION)
+    yield "charge.dispute.closed", adjustments.dispute(attrs.evolve(known.DISPUTE, status="won"), _VERSION)
+    yield "credit_note.created", adjustments.credit_note(known.CREDIT_NOTE, _VERSION)
+
+
+def _benefits() -> Iterator[Told]:
+    yield "entitlements.active_entitlement_summary.updated", accounts.entitlement_summary(known.ENTITLEMENTS)
+    yield "billing.alert.triggered", accounts.alert_triggered(known.ALERT)
+
+
+def _the_end() -> Iterator[Told]:
+    over = {"status": "canceled", "canceled_at": known.AT, "ended_at": known.AT}
+    yield "customer.subscription.deleted", _subscription(_RUNNING, **over)
+    never_paid = attrs.evolve(_RUNNING, subscription_id="sub_1ExampleNeverPaid", status="incomplete")
+    yield "customer.subscription.created", _subscription(never_paid)
+    yield "customer.subscription.updated", _subscription(never_paid, status="incomplete_expired", ended_at=known.AT)
+    yield "customer.deleted", builders.customer(known.CUSTOMER, _VERSION)
+
+
+def _next_period(item: facts.Item) -> facts.Item:
+    length = item.period.end - item.period.start
+    return attrs.evolve(item, period=facts.Span(item.period.end, item.period.end + length))
+
+
+def _subscription(fact: facts.Subscription, **changes: Any) -> dict[str, Any]:
+    return builders.subscription(attrs.evolve(fact, **changes), _VERSION)
+
+
+def _invoice(fact: facts.Invoice, **changes: Any) -> dict[str, Any]:
+    return builders.invoice(attrs.evolve(fact, **changes), _VERSION)
+
+
+def render(found: Mapping[str, Example]) -> str:
+    """The part of the document, in the order of the types' declaration."""
+    head = (
+        "Made by `python -m scripts.example_messages`: it tells a story in Stripe's events, and of what\n"
+        "the tenant gets these are the first messages of each type. Numbers that are missing belong to later ones.\n"
+    )
+    return "\n".join([HEADING, head, *(_rendered(type_.value, found[type_.value]) for type_ in BillingEventType)])
+
+
+def _rendered(type_: str, example: Example) -> str:
+    text = json.dumps(json.loads(example.message.payload), indent=2, ensure_ascii=False)
+    caption = f"<summary><code>{type_}</code>, here after Stripe's <code>{example.stripe_type}</code></summary>"
+    return f"<details>\n{caption}\n\n```json\n{text}\n```\n\n</details>\n"
+
+
+def main() -> None:
+    """Write the examples into the document anew."""
+    above, _, _ = DOCUMENT.read_text(encoding="utf-8").partition(HEADING)
+    DOCUMENT.write_text(above + render(asyncio.run(examples())), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The description of the HTTP surface: valid, complete, and the one in the repository."""
+
+import json
+from pathlib import Path
+
+from aiohttp import ClientSession
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from tests.unit.http.conftest import MakeWorld, World
+
+from billing_app.http import openapi
+from billing_app.http.app import create_app
+
+REPOSITORY = Path(__file__).parents[3]
+DOCUMENT = openapi.document()
+
+
+def test_the_file_in_the_repository_is_up_to_date() -> None:
+    """When this fails, run `make docs`, and see that the change is a compatible one."""
+    assert (REPOSITORY / openapi.FILE).read_text(encoding="utf-8") == openapi.rendered()
+
+
+def test_it_is_valid_openapi() -> None:
+    """By the specification's own schema, and all references lead somewhere."""
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_it_describes_every_route_and_no_other(make_world: MakeWorld) -> None:
+    """Of a server that has everything switched on; the demo's sign-in is not for others."""
+    described = {
+        (method.upper(), path) for path, methods in _paths_by_name().items() for method in methods if method != "head"
+    }
+    router = create_app(make_world().services).router
+    served = {(route.method, route.resource.canonical) for route in router.routes() if route.resource is not None}
+    assert {each for each in served if each[0] != "HEAD"} == described
+
+
+async def test_it_is_served(world: World, http: ClientSession) -> None:
+    """To anybody: it is nobody's data."""
+    async with http.get(world.url + openapi.PATH) as answer:
+        assert answer.content_type == "application/json"
+        assert json.loads(await answer.text()) == DOCUMENT
+
+
+def _paths_by_name() -> dict[str, dict[str, object]]:
+    """The described paths; one that stands for a closed list is given as all that it stands for."""
+    paths = dict(DOCUMENT["paths"])
+    assets = paths.pop("/assets/{name}")
+    names = assets["get"]["parameters"][0]["schema"]["enum"]
+    return {**paths, **{f"/assets/{name}": assets for name in names}}
