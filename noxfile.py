@@ -95,6 +95,13 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session
+def api(session: nox.Session) -> None:
+    """Check the OpenAPI document, and hold the server's answers to all kinds of requests against it."""
+    install_locked(session)
+    session.run("pytest", "tests/api", *session.posargs)
+
+
+@nox.session
 def e2e(session: nox.Session) -> None:
     """Run the tests of the page in a real browser; `-- --screenshots docs/billing/images` takes the pictures anew."""
     install_locked(session)

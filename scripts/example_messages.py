@@ -53,9 +53,9 @@ class Example:
     stripe_type: str
 
 
-async def examples() -> Mapping[str, Example]:
-    """The first message of each type that the story leads to, by type."""
-    clock, database, messages = ManualClock(known.AT), MemoryDatabase(), list[BillingEvent]()
+async def examples(database: MemoryDatabase) -> Mapping[str, Example]:
+    """The first message of each type that the story leads to, by type; what it leaves behind is in the database."""
+    clock, messages = ManualClock(known.AT), list[BillingEvent]()
     store, translator = MemoryEventStore(database, clock), StripeTranslator()
     dispatcher = Dispatcher(
         store=store,
@@ -191,7 +191,7 @@ def _rendered(type_: str, example: Example) -> str:
 def main() -> None:
     """Write the examples into the document anew."""
     above, _, _ = DOCUMENT.read_text(encoding="utf-8").partition(HEADING)
-    DOCUMENT.write_text(above + render(asyncio.run(examples())), encoding="utf-8")
+    DOCUMENT.write_text(above + render(asyncio.run(examples(MemoryDatabase()))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_the_files_in_the_repository_describe_what_is_sent(file: str, expected: 
 
 async def test_the_document_shows_one_message_of_each_type() -> None:
     """Those that the code makes now. When this fails, run `python -m scripts.example_messages`."""
-    found = await examples()
+    found = await examples(MemoryDatabase())
     assert found.keys() == {each.value for each in BillingEventType}
     for example in found.values():
         validator_of_messages.validate(json.loads(example.message.payload))

@@ -68,13 +68,14 @@ async def test_all_tokens_of_a_tenant_can_be_revoked(
         listen(world) as acme,
         listen(world, GLOBEX) as globex,
     ):
+        before = world.bearer()
         await revoke(world, "tenant", ACME)
         await acme.event()
         assert (await acme.event()).event == "reconnect"
         await world.publish(GLOBEX)
         await globex.event()
         assert await globex.numbers(1) == [1]
-        async with http.get(world.url + STATE, headers=world.bearer()) as answer:
+        async with http.get(world.url + STATE, headers=before) as answer:
             assert answer.status == 401
         later = world.clock.now() + timedelta(seconds=2)
         async with http.get(world.url + STATE, headers=world.bearer(now=later)) as answer:

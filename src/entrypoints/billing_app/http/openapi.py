@@ -24,6 +24,7 @@ _ROOTS: Final = (*payload_schema.ROOTS, AdjustmentSection)
 _TENANT: Final = "/api/v1/billing/tenants/{tenant_id}"
 _STREAM: Final = "/api/v1/billing/stream"
 _TEXT: Final = {"type": "string"}
+_NUMBER: Final = {"type": "integer", "minimum": 0}
 _POSITION: Final = {"type": "string", "pattern": "^[0-9]{1,18}(-[a-z][a-z0-9]{0,31})?$"}
 
 
@@ -181,7 +182,7 @@ def _operation(
         "tags": [tag],
         "summary": summary,
         "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in parameters],
-        "security": [{name: []} for name in security],
+        "security": [{name: []} for name in security],  # more than one: any of them
         **more,
         "responses": {
             **answers,
@@ -222,21 +223,28 @@ def _webhooks() -> _Json:
 
 def _stream() -> _Json:
     frames = (
-        "The first frame has `retry:` and the client's position as `id:`; each message's `id:` is where to resume "
-        "behind it, its `event:` one of the types below, its `data:` one line of JSON, a `BillingEventPayload`. "
-        "`event: reset` says to load `/state` again, `event: reconnect` that the stream ends now."
+        "The first frame has `retry:` and the client's position as `id:`. The `id:` of a message is where to resume "
+        "behind it. `reset` says to load `/state` again, `reconnect` that the stream ends now."
     )
-    names = [each.value for each in BillingEventType]
-    body = {"schema": {"type": "string", "contentMediaType": "text/event-stream"}}
+    message, reset, reconnect = _component("BillingEventPayload"), _object(sequence=_NUMBER), _object(reason=_TEXT)
+    data = {"contentMediaType": "application/json", "contentSchema": {"anyOf": [message, reset, reconnect]}}
+    body = {
+        "type": "object",
+        "properties": {
+            "id": _POSITION,
+            "event": {"type": "string", "enum": [*(each.value for each in BillingEventType), "reset", "reconnect"]},
+            "data": {"type": "string", **data},
+        },
+        "required": ["event", "data"],
+    }
     opened = _operation(
         "openStream",
         "stream",
         "A tenant's events as server-sent events, each once and in order, from where the client left off.",
-        {"200": {"description": frames, "content": {"text/event-stream": body}}},
+        {"200": {"description": frames, "content": {"text/event-stream": {"schema": body}}}},
         (400, 401, 403, 404, 429, 503),
         parameters=("stream_after", "last_event_id", "types", "own_tenant"),
         security=("bearer", "ticket"),
-        **{"x-event-types": [*names, "reset", "reconnect"]},
     )
     ticket = _operation(
         "issueStreamTicket",
@@ -323,27 +331,32 @@ def _operations() -> _Json:
                 "What Prometheus scrapes.",
                 {"200": counted},
                 (401,),
-                security=("metricsToken",),
             )
+            | {"security": [{"metricsToken": []}, {}]}  # none, where none is set
         },
     }
 
 
 def _pages() -> _Json:
-    def page(operation_id: str, summary: str, *media_types: str) -> _Json:
-        content = {media_type: {"schema": _TEXT} for media_type in media_types}
+    def page(operation_id: str, summary: str, content: _Json) -> _Json:
         return {"get": _operation(operation_id, "page", summary, {"200": {"description": summary, "content": content}})}
 
+    def text(*media_types: str) -> _Json:
+        return {media_type: {"schema": _TEXT} for media_type in media_types}
+
+    described = {"schema": {"type": "object"}}
     to_page = {"302": {"description": "Leads to /activity.", "headers": {"Location": {"schema": _TEXT}}}}
-    asset = page("readAsset", "A file of the page.", "text/javascript", "text/css", "image/svg+xml", "text/plain")
+    files = text("text/javascript", "text/css", "image/svg+xml", "text/plain")
+    file = {"200": {"description": "The file.", "content": files}}
+    asset = _operation("readAsset", "page", "A file of the page.", file, (404,))
     names = {"type": "string", "enum": list(ASSETS)}
-    asset["get"]["parameters"] = [_parameter("name", "path", "A closed list; nothing else is served.", names)]
+    asset["parameters"] = [_parameter("name", "path", "A closed list; nothing else is served.", names)]
     return {
         "/": {"get": _operation("openRoot", "page", "The way to the page.", to_page)},
-        "/activity": page("openActivity", "The activity page.", "text/html"),
-        "/assets/{name}": asset,
-        payload_schema.PATH: page("readSchema", "JSON Schema of the messages.", "application/schema+json"),
-        PATH: page("readOpenapi", "This document.", "application/json"),
+        "/activity": page("openActivity", "The activity page.", text("text/html")),
+        "/assets/{name}": {"get": asset},
+        payload_schema.PATH: page("readSchema", "JSON Schema of the messages.", {"application/schema+json": described}),
+        PATH: page("readOpenapi", "This document.", {"application/json": described}),
     }
 
 

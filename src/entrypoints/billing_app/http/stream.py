@@ -17,7 +17,7 @@ from billing_app.http.auth import require_own_tenant
 from billing_app.http.frames import Frame, opening_frame, reconnect_frame, reset_frame
 from billing_app.http.hub import ClientGoneError, HubFullError, HubPolicy, StreamHub
 from billing_app.http.rechecking import Rechecker
-from billing_app.http.responses import SAFE_HEADERS, RefusalError
+from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError
 from billing_app.http.services import Services
 from billing_app.http.turnstile import Turnstile
 from billing_app.http.type_filter import FilteredSink, wanted_types
@@ -136,16 +136,18 @@ class _Start:
 
 def _start(request: web.Request, epoch: Epoch) -> _Start:
     """The place of the last event a client has, else that of the state it was shown. Raises RefusalError (400)."""
-    last_id = request.headers.get("Last-Event-ID")
-    given = request.query.get("after") if last_id is None else last_id
+    last_id = _place(epoch, request.headers.get("Last-Event-ID"), "bad_last_event_id", _BAD_ID)
+    after = _place(epoch, request.query.get("after"), "bad_parameter", _BAD_AFTER)
+    return last_id or after or _Start()
+
+
+def _place(epoch: Epoch, given: str | None, code: ErrorCode, message: str) -> _Start | None:
     if given is None:
-        return _Start()
+        return None
     try:
         after = epoch.sequence(given)
     except ValueError:
-        if last_id is None:
-            raise RefusalError(400, "bad_parameter", _BAD_AFTER) from None
-        raise RefusalError(400, "bad_last_event_id", _BAD_ID) from None
+        raise RefusalError(400, code, message) from None
     return _Start(after, elsewhere=after is None)
 
 

@@ -1,0 +1,44 @@
+"""A server in a thread of its own, with a tenant that has lived: requests are made from the tests' thread."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from datetime import timedelta
+from typing import Any
+
+import attrs
+import pytest
+from scripts.example_messages import examples
+from tests.unit.http.conftest import SETTINGS, World
+
+
+class _Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """A server with a tenant of a year's history. Its streams end by themselves, and nobody opens too many."""
+    loop = _Loop()
+    world = World(
+        attrs.evolve(SETTINGS, stream_max_life=timedelta(seconds=0.02), stream_rate_limit=0, stream_concurrent_limit=0)
+    )
+    loop.run(examples(world.database))
+    serving = world.serving()
+    loop.run(serving.__aenter__())
+    yield world
+    loop.run(serving.__aexit__(None, None, None))
+    loop.close()
