@@ -19,8 +19,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 import limits
 import load
+from deployment import folder, migrate
 from filling import fill
-from ingest import _folder, _migrate
 from replay import measure_limit, store
 
 from billing_app.embedded import ServerUrls, embedded_servers
@@ -90,9 +90,9 @@ async def _count(database: "asyncpg.Connection[asyncpg.Record]", *statuses: str)
 async def measure(rounds: int, events: int, stored: list[int]) -> dict[int, dict[str, list[float]]]:
     """Everything at every size, smallest first."""
     results: dict[int, dict[str, list[float]]] = {}
-    with _folder() as folder:
-        async with embedded_servers(folder) as urls:
-            await _migrate(urls)
+    with folder() as data:
+        async with embedded_servers(data) as urls:
+            await migrate(urls)
             database = await asyncpg.connect(urls.database_url.reveal())
             await database.execute(limits.SCHEMA)
             for size in sorted(stored):

@@ -16,8 +16,9 @@ from datetime import timedelta
 import asyncpg
 import attrs
 import load
+from deployment import folder, migrate
 from filling import fill
-from ingest import EVENTS, Traffic, _folder, _migrate, measure_billing
+from ingest import EVENTS, Traffic, measure_billing
 
 from billing_app.embedded import ServerUrls, embedded_servers
 from billing_postgres.pool import Database
@@ -57,9 +58,9 @@ async def measure(rounds: int, sizes: list[int], body_bytes: int) -> dict[int, G
     """Every size, smallest first."""
     results: dict[int, Grown] = {}
     traffic = Traffic()
-    with _folder() as folder:
-        async with embedded_servers(folder) as urls:
-            await _migrate(urls)
+    with folder() as data:
+        async with embedded_servers(data) as urls:
+            await migrate(urls)
             for size in sorted(sizes):
                 grown = results[size] = Grown()
                 await _fill(urls, size, body_bytes, grown)

@@ -2,8 +2,7 @@
 
 Client, server, Postgres and Valkey share this machine; Postgres runs with fsync and synchronous_commit on. Absolute
 figures drift with the machine, so the verdict is in ratios: each of ours to the limit of the same round, the median
-over the rounds. BENCH_PYTHON names the interpreter of the server on trial: one without development tools, of which the
-container's library loads some megabytes where it finds them, shows the memory that a deployment takes.
+over the rounds.
 `python benchmarks/ingest.py --help` lists the options.
 """
 
@@ -11,32 +10,26 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
-import secrets
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import aiohttp
 import asyncpg
 import attrs
 import load
+from deployment import WEBHOOK_SECRET, Worker, billing_server, folder, migrate, process, resident_mb
 
 from billing_app.embedded import ServerUrls, embedded_servers
 from billing_app.free_port import free_port
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, sign
 
 HERE = Path(__file__).parent
-Worker = Literal["nowhere", "inside", "beside"]
-"""Where events are applied: not at all, in the server's process, or in one of its own."""
-WEBHOOK_SECRET = "whsec_" + secrets.token_hex(16)
 TENANTS = 500
 EVENTS = {1: 1_500, 16: 8_000, 64: 16_000}
 """How many events a measurement takes at each concurrency."""
@@ -112,66 +105,10 @@ async def limits_server(urls: ServerUrls) -> AsyncIterator[int]:
     """The endpoints of limits.py in a process of their own."""
     port = free_port()
     environment = {"DATABASE_URL": urls.database_url.reveal(), "LIMITS_SECRET": WEBHOOK_SECRET}
-    async with _process(
+    async with process(
         [sys.executable, str(HERE / "limits.py"), "--port", str(port)], environment, f"http://127.0.0.1:{port}/applied"
     ):
         yield port
-
-
-@asynccontextmanager
-async def billing_server(urls: ServerUrls, *, worker: Worker) -> AsyncIterator[tuple[int, int]]:
-    """`billing serve` as an operator runs it, with a `billing worker` beside it or none; its port and process id."""
-    assert urls.redis_url is not None
-    port, worker_port = free_port(), free_port()
-    environment = {
-        "DATABASE_URL": urls.database_url.reveal(),
-        "REDIS_URL": urls.redis_url.reveal(),
-        "ENABLE_BILLING": "true",
-        "ENABLE_BILLING_RETRY_WORKER": str(worker == "inside").lower(),
-        "STRIPE_SECRET_KEY": "sk_test_benchmark",
-        "STRIPE_FETCH": "false",
-        "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-        "BILLING_JWT_SECRET": secrets.token_hex(32),
-        "BILLING_PORT": str(port),
-        "BILLING_WORKER_PORT": str(worker_port),
-        "BILLING_LOG_LEVEL": "warning",
-    }
-    billing = [os.environ.get("BENCH_PYTHON", sys.executable), "-m", "billing_app"]
-    async with AsyncExitStack() as stack:
-        if worker == "beside":
-            beside = _process([*billing, "worker"], environment, f"http://127.0.0.1:{worker_port}/readyz")
-            await stack.enter_async_context(beside)
-        pid = await stack.enter_async_context(
-            _process([*billing, "serve"], environment, f"http://127.0.0.1:{port}/readyz")
-        )
-        yield port, pid
-
-
-@asynccontextmanager
-async def _process(command: list[str], environment: Mapping[str, str], ready_url: str) -> AsyncIterator[int]:
-    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
-    try:
-        await _answers(ready_url, process)
-        yield process.pid
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def _answers(url: str, process: asyncio.subprocess.Process) -> None:
-    async with aiohttp.ClientSession() as session:
-        for _ in range(200):
-            if process.returncode is not None:
-                raise RuntimeError(f"the server ended with status {process.returncode}")
-            try:
-                async with session.get(url) as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientConnectionError:
-                pass
-            await asyncio.sleep(0.1)
-    raise RuntimeError(f"{url} does not answer")
 
 
 async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *, endpoint: str) -> Measured:
@@ -213,7 +150,7 @@ async def measure_billing(
             if worker != "nowhere":
                 seconds = await _until(lambda: _finished(database, len(requests)), len(requests), started)
                 applied_per_second = len(requests) / seconds
-            rss_mb = _resident_mb(pid)
+            rss_mb = resident_mb(pid) if sys.platform == "linux" else None
     finally:
         await database.close()
     return Measured(accepted=accepted, applied_per_second=applied_per_second, rss_mb=rss_mb)
@@ -235,15 +172,6 @@ async def _until(count: Callable[[], "asyncio._CoroutineLike[int]"], target: int
     return time.perf_counter() - started
 
 
-def _resident_mb(pid: int) -> float | None:
-    """The highest resident set of a process so far, where the system tells."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    except FileNotFoundError:
-        return None
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-
-
 _ROWS: Mapping[str, Callable[[ServerUrls, Traffic, int], "asyncio._CoroutineLike[Measured]"]] = {
     "read only": partial(measure_limit, endpoint="read"),
     "one INSERT each": partial(measure_limit, endpoint="insert"),
@@ -255,36 +183,19 @@ _ROWS: Mapping[str, Callable[[ServerUrls, Traffic, int], "asyncio._CoroutineLike
 }
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for the servers' data; they may run as another user."""
-    with tempfile.TemporaryDirectory(prefix="billing-bench-") as name:
-        Path(name).chmod(0o711)
-        yield Path(name)
-
-
 async def measure(rounds: int, concurrencies: list[int]) -> dict[str, dict[int, list[Measured]]]:
     """Every row at every concurrency, the rows interleaved so that drift of the machine meets all of them."""
     traffic = Traffic()
     results: dict[str, dict[int, list[Measured]]] = {}
-    with _folder() as folder:
-        async with embedded_servers(folder) as urls:
-            await _migrate(urls)
+    with folder() as data:
+        async with embedded_servers(data) as urls:
+            await migrate(urls)
             for round_, connections in itertools.product(range(rounds), concurrencies):
                 for name, take in _ROWS.items():
                     print(f"round {round_ + 1}/{rounds}, {connections} connections: {name}", file=sys.stderr)
                     taken = await take(urls, traffic, connections)
                     results.setdefault(name, {}).setdefault(connections, []).append(taken)
     return results
-
-
-async def _migrate(urls: ServerUrls) -> None:
-    environment = {"DATABASE_URL": urls.database_url.reveal()}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "billing_app", "migrate", env={**os.environ, **environment}, stdout=sys.stderr
-    )
-    if await process.wait() != 0:
-        raise RuntimeError("the migration failed")
 
 
 def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, object]:

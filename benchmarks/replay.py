@@ -19,7 +19,8 @@ import asyncpg
 import limits
 import load
 import orjson
-from ingest import TENANTS, Traffic, _folder, _migrate
+from deployment import folder, migrate
+from ingest import TENANTS, Traffic
 
 from billing_app.container import open_replayer
 from billing_app.embedded import ServerUrls, embedded_servers
@@ -138,9 +139,9 @@ async def replay_part(part: int, parts: int) -> None:
 async def measure(rounds: int, events: int) -> dict[str, list[float]]:
     """Every row in every round, interleaved so that drift of the machine meets all of them."""
     results: dict[str, list[float]] = {}
-    with _folder() as folder:
-        async with embedded_servers(folder) as urls:
-            await _migrate(urls)
+    with folder() as data:
+        async with embedded_servers(data) as urls:
+            await migrate(urls)
             connection = await asyncpg.connect(urls.database_url.reveal())
             await connection.execute(limits.SCHEMA)
             await connection.close()
