@@ -434,6 +434,10 @@ class BillingRepository(Protocol):
         """The number of a tenant's last message; 0 when there is none."""
         ...
 
+    async def sequences(self, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+        """The numbers of many tenants' last messages, of those that have any."""
+        ...
+
 
 @attrs.frozen(kw_only=True)
 class OutboxEntry:

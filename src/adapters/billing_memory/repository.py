@@ -133,6 +133,11 @@ class MemoryRepository:
         """The number of a tenant's last message."""
         return self._database.tables.counters.get(tenant_id, 0)
 
+    async def sequences(self, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+        """See BillingRepository."""
+        counters = self._database.tables.counters
+        return {tenant_id: counters[tenant_id] for tenant_id in tenant_ids if tenant_id in counters}
+
     def _features(self, tenant_id: TenantId) -> set[str]:
         entitled = [
             record.snapshot.features

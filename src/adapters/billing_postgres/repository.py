@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import MappingProxyType
@@ -122,6 +122,11 @@ class PostgresRepository:
         """The number of a tenant's last message."""
         found = await self._read("get_sequence", tenant_id)
         return found[0]["sequence"] if found else 0
+
+    async def sequences(self, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+        """See BillingRepository."""
+        found = await self._read("get_sequences", list(tenant_ids))
+        return {row["tenant_id"]: row["sequence"] for row in found}
 
     async def _read(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         async with self._database.acquire(self._readers) as connection:

@@ -375,6 +375,7 @@ class BillingRepositoryContract:
         assert sum(isinstance(result, LookupError) for result in results) == 10
         assert sum(result is None for result in results) == 20
         assert await repository.sequence(ACME) == 40
+        assert await repository.sequences([ACME, TenantId("nobody")]) == {ACME: 40}
         assert await repository.events(ACME, after=0, limit=100) == messages(ACME, 1, 40)
 
     @pytest.mark.parametrize("first", [1, 3])

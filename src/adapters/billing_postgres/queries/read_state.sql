@@ -53,6 +53,10 @@ SELECT tenant_id, event_id FROM billing_events WHERE event_id = ANY ($1::text[])
 -- Args: $1 tenant id.
 SELECT sequence FROM billing_tenants WHERE tenant_id = $1;
 
+-- name: get_sequences
+-- Args: $1 tenant ids.
+SELECT tenant_id, sequence FROM billing_tenants WHERE tenant_id = ANY ($1::text[]);
+
 -- name: list_owed_invoices
 -- Args: $1 tenant id. What is final and not paid in full, oldest first.
 SELECT invoice_id, tenant_id, subscription_id, customer_id, number, status, currency, amount_due, amount_paid,

@@ -33,8 +33,11 @@ log = structlog.get_logger()
 _PAGE: Final = 200
 """Messages read at a time to catch up."""
 
-_LOOKS_AT_A_TIME: Final = 4
-"""Tenants compared with the repository at a time: the looks must not use up its connections."""
+_LOOKS_AT_A_TIME: Final = 500
+"""Tenants compared with the repository by one query."""
+
+_COMMENTS_AT_A_TIME: Final = 50
+"""Clients that get a comment before the loop turns: to send thousands at once would hold messages back."""
 
 _LOOK_WITHOUT_BUS: Final = timedelta(seconds=2)
 """How often the repository is asked for news while the bus is away."""
@@ -188,8 +191,11 @@ class StreamHub:
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(self._policy.keepalive.total_seconds())
-            for client in self._clients.values():
-                client.keep_alive()
+            clients = list(self._clients.values())
+            for start in range(0, len(clients), _COMMENTS_AT_A_TIME):
+                for client in clients[start : start + _COMMENTS_AT_A_TIME]:
+                    client.keep_alive()
+                await asyncio.sleep(0)
 
     async def _look(self) -> None:
         """Compare every tenant with the repository: a message that the bus lost is noticed by nothing else."""
@@ -201,19 +207,21 @@ class StreamHub:
             self._look_now.clear()
             channels = list(self._channels.values())
             for start in range(0, len(channels), _LOOKS_AT_A_TIME):
-                await asyncio.gather(*map(self._look_at, channels[start : start + _LOOKS_AT_A_TIME]))
+                await self._look_at(channels[start : start + _LOOKS_AT_A_TIME])
 
-    async def _look_at(self, channel: "_Channel") -> None:
-        known = channel.head
+    async def _look_at(self, channels: Sequence["_Channel"]) -> None:
+        known = [channel.head for channel in channels]
         try:
-            last = await self._repository.sequence(channel.tenant_id)
+            numbers = await self._repository.sequences([channel.tenant_id for channel in channels])
         except StoreUnavailableError:
             return
-        channel.page = ()
-        if last < known:  # the history was set back, by a restored backup say
-            channel.set_back(last)
-        else:
-            channel.reach(last)
+        for channel, head in zip(channels, known, strict=True):
+            last = numbers.get(channel.tenant_id, 0)
+            channel.page = ()
+            if last < head:  # the history was set back, by a restored backup say
+                channel.set_back(last)
+            else:
+                channel.reach(last)
 
     # --- catching up --------------------------------------------------------------------------------------------
 
