@@ -24,7 +24,7 @@ TenantHandler = Callable[[web.Request, Services, TenantId], Awaitable[web.Respon
 
 def routes() -> Iterable[web.RouteDef]:
     """The read API, each route open to the tenant's own tokens only."""
-    base = "/api/v1/billing/tenants/{tenant_id}"
+    base = "/api/v1/billing/tenants/{tenant_id:[^/]+}"  # aiohttp's own pattern would leave out braces
     return [
         web.get(f"{base}/state", _for_own_tenant(_state)),
         web.get(f"{base}/subscriptions", _for_own_tenant(_subscriptions)),

@@ -1,0 +1,295 @@
+"""Every byte a client ever receives belongs to its tenant, whatever the tenants are called and their texts say.
+
+Tenants with names made to be mistaken for each other write messages with texts made to look like frames. Meanwhile
+clients come by token and by ticket, read or do not, leave in the middle, resume, filter, and ask for what is not
+theirs; the bus forgets. Every message carries a mark of its tenant. All that came over each socket is kept.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from random import Random
+from urllib.parse import quote
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.unit.http.conftest import SETTINGS, STREAM, World
+
+from billing_core.events import BillingEvent, EventId
+from billing_core.model import TenantId
+from billing_core.payloads import AccessSection, BillingEventPayload, dumps
+from billing_core.ports import Changes
+from billing_postgres.pool import Database
+from billing_postgres.repository import PostgresRepository
+from billing_redis.bus import RedisEventBus
+from billing_redis.nodes import RedisNodes
+
+NAMES = ["acme", "acme ", "Acme", "acme:1", "acme}{1", "{acme}", "acme*", "*", "acme/../globex", "%61cme", "ácme", "0"]
+TEXTS = [
+    "\n\nevent: invoice.paid\ndata: {}\n\n",
+    "\r\n\r\nid: 1\r\ndata: forged",
+    "\u2028id: 99\u2029",
+    "\x00\x0b\x0c\x85: comment",
+    "0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    '"}],"summary":"',
+    "</script>",
+    "",
+]
+KINDS = ["subscription.updated", "invoice.paid"]
+READS = ["state", "subscriptions", "invoices", "usage", "adjustments", "events"]
+
+Open = Callable[[], AbstractAsyncContextManager[tuple[World, Callable[[], Awaitable[None]]]]]
+"""A world, and how to make its bus forget everything."""
+
+
+@attrs.define
+class Client:
+    """One connection of a tenant, with all bytes that came."""
+
+    tenant_id: TenantId
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    received: bytearray = attrs.field(factory=bytearray)
+
+    async def read(self) -> None:
+        """Keep what comes, until the connection ends."""
+        with suppress(ConnectionError):
+            while data := await self.reader.read(4096):
+                self.received += data
+
+    async def leave(self) -> None:
+        """Go without a goodbye."""
+        self.writer.transport.abort()
+        with suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    @property
+    def frames(self) -> list[dict[str, str]]:
+        """The whole frames so far, each as its fields; comments are empty."""
+        _, _, body = bytes(self.received).partition(b"\r\n\r\n")
+        whole, _, _ = body.rpartition(b"\n\n")
+        frames = whole.split(b"\n\n") if whole else []
+        return [dict(_field(line) for line in frame.split(b"\n") if line != b":") for frame in frames]
+
+    @property
+    def last_id(self) -> int:
+        """The last id that came; -1 before the first."""
+        return max((int(frame["id"]) for frame in self.frames if "id" in frame), default=-1)
+
+
+def _field(line: bytes) -> tuple[str, str]:
+    name, separator, value = line.partition(b": ")
+    assert separator, line
+    return name.decode(), value.decode()
+
+
+class Story:
+    """What happens to some tenants in one world."""
+
+    def __init__(self, world: World, forget: Callable[[], Awaitable[None]], tenants: list[TenantId], random: Random):
+        self._world = world
+        self._forget = forget
+        self._tenants = tenants
+        self._random = random
+        self._reading: list[tuple[Client, asyncio.Task[None]]] = []
+        self.marks = {
+            tenant_id: f"mark-{number}-{random.getrandbits(64):x}" for number, tenant_id in enumerate(tenants)
+        }
+        self.written: dict[TenantId, list[str]] = {tenant_id: [] for tenant_id in tenants}
+        """Those who read."""
+        self.clients: list[Client] = []
+        """All there ever were."""
+
+    async def run(self, steps: int) -> None:
+        """Let things happen, then let all who stayed read to the end."""
+        acts = [self._write, self._write, self._open, self._open, self._leave, self._forget, self._trespass, self._ask]
+        try:
+            for _ in range(steps):
+                await self._random.choice(acts)()
+                await asyncio.sleep(self._random.choice((0, 0, 0.001, 0.005)))
+            for client, _ in self._reading:
+                async with asyncio.timeout(20):
+                    while client.last_id < len(self.written[client.tenant_id]):  # noqa: ASYNC110 - what a socket has
+                        await asyncio.sleep(0.005)
+        finally:
+            for client in self.clients:
+                await client.leave()
+
+    async def _write(self) -> None:
+        tenant_id = self._random.choice(self._tenants)
+        written = self.written[tenant_id]
+        async with self._world.repository.transaction() as transaction:
+            first = (await transaction.lock_tenants([tenant_id]))[tenant_id] + 1
+            events = [self._event(tenant_id, number) for number in range(first, first + self._random.randint(1, 4))]
+            await transaction.save(Changes(events=events))
+        written += [event.payload for event in events]
+        if self._random.random() < 0.8:  # else the bus never hears of them
+            await self._world.bus.append(events)
+
+    def _event(self, tenant_id: TenantId, number: int) -> BillingEvent:
+        text = self._random.choice(TEXTS) + self.marks[tenant_id] + self._random.choice([*TEXTS, *self._tenants])
+        event_id, kind, now = f"evt_{text}_{number}", self._random.choice(KINDS), datetime.now(UTC)
+        payload = BillingEventPayload(
+            schema_version=1,
+            sequence=number,
+            tenant_id=tenant_id,
+            event_type=kind,
+            stripe_event_id=event_id,
+            occurred_at=now,
+            summary=text,
+            status=text,
+            subscription=None,
+            invoice=None,
+            usage=(),
+            access=AccessSection(state="full", reason=text, until=None),
+        )
+        return BillingEvent(
+            tenant_id=tenant_id,
+            sequence=number,
+            event_type=kind,
+            event_id=EventId(event_id.replace("\0", "")),
+            occurred_at=now,
+            payload=dumps(payload),
+        )
+
+    async def _open(self) -> None:
+        """Open a stream somewhere in the history, by token or by ticket; some clients never read."""
+        tenant_id = self._random.choice(self._tenants)
+        query = {"after": str(self._random.randint(0, len(self.written[tenant_id])))}
+        if self._random.random() < 0.3:
+            query["types"] = "invoice.*"
+        headers = self._world.bearer(tenant_id)
+        if self._random.random() < 0.3:
+            answer = await self._request("POST", f"{STREAM}/tickets", headers)
+            query["ticket"], headers = json.loads(answer.partition(b"\r\n\r\n")[2])["ticket"], {}
+        path = STREAM + "?" + "&".join(f"{name}={quote(value)}" for name, value in query.items())
+        client = await self._connect(tenant_id, "GET", path, headers)
+        self.clients.append(client)
+        if self._random.random() < 0.8:
+            self._reading.append((client, asyncio.create_task(client.read())))
+
+    async def _leave(self) -> None:
+        if self._reading:
+            client, reading = self._reading.pop(self._random.randrange(len(self._reading)))
+            reading.cancel()
+            await client.leave()
+
+    async def _trespass(self) -> None:
+        """Ask for another's data with one's own token: in the path, in the header."""
+        mine, theirs = self._random.sample(self._tenants, 2)
+        path = f"/api/v1/billing/tenants/{quote(theirs, safe='')}/{self._random.choice(READS)}"
+        answer = await self._request("GET", path, self._world.bearer(mine))
+        assert answer.startswith((b"HTTP/1.0 403 ", b"HTTP/1.1 403 ")), answer
+        if theirs.strip() != mine:  # HTTP takes spaces around the value away
+            headers = {**self._world.bearer(mine), "X-Tenant-Id": theirs}
+            answer += await self._request("GET", STREAM, headers)
+        self._assert_foreign_to(answer, but=None)
+
+    async def _ask(self) -> None:
+        tenant_id = self._random.choice(self._tenants)
+        path = f"/api/v1/billing/tenants/{quote(tenant_id, safe='')}/{self._random.choice(READS)}"
+        answer = await self._request("GET", path, self._world.bearer(tenant_id))
+        assert b" 200 " in answer[:15], answer
+        self._assert_foreign_to(answer, but=tenant_id)
+
+    async def _request(self, method: str, path: str, headers: dict[str, str]) -> bytes:
+        client = await self._connect(TenantId(""), method, path, headers)
+        async with asyncio.timeout(10):
+            await client.read()
+        await client.leave()
+        return bytes(client.received)
+
+    async def _connect(self, tenant_id: TenantId, method: str, path: str, headers: dict[str, str]) -> Client:
+        """In HTTP/1.0: what comes are the frames alone, without the chunks around them."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._world.port)
+        lines = [f"{method} {path} HTTP/1.0", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        writer.write("\r\n".join(lines).encode())
+        return Client(tenant_id, reader, writer)
+
+    def _assert_foreign_to(self, answer: bytes, *, but: TenantId | None) -> None:
+        assert not any(mark.encode() in answer for tenant_id, mark in self.marks.items() if tenant_id != but)
+
+    def assert_isolated(self) -> None:
+        """No client has a mark of another tenant, and each has its own messages only, as they were written."""
+        for client in self.clients:
+            self._assert_foreign_to(bytes(client.received), but=client.tenant_id)
+            self._assert_own(client)
+
+    def _assert_own(self, client: Client) -> None:
+        ids = [int(frame["id"]) for frame in client.frames if "id" in frame]
+        assert ids == sorted(ids)
+        for frame in client.frames:
+            if "data" in frame:
+                number = int(frame["id"])
+                assert frame["data"] == self.written[client.tenant_id][number - 1]
+                assert frame["event"] == json.loads(frame["data"])["event_type"]
+
+
+@asynccontextmanager
+async def in_memory() -> AsyncIterator[tuple[World, Callable[[], Awaitable[None]]]]:
+    """A server without servers behind it."""
+    world = _world()
+
+    async def forget() -> None:
+        world.bus._logs.clear()
+
+    async with world.serving(shutdown_timeout=0.1):
+        yield world, forget
+
+
+def _world() -> World:
+    return World(attrs.evolve(SETTINGS, stream_keepalive=timedelta(milliseconds=50), stream_rate_limit=0))
+
+
+async def check(open_world: Open, tenants: list[str], random: Random, steps: int) -> None:
+    """Tell a story, and look at every byte."""
+    async with open_world() as (world, forget):
+        story = Story(world, forget, [TenantId(each) for each in tenants], random)
+        await story.run(steps)
+        story.assert_isolated()
+
+
+RANDOM = st.randoms(use_true_random=True)
+SOME = st.lists(st.sampled_from(NAMES), min_size=2, max_size=6, unique=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tenants=SOME, random=RANDOM, steps=st.integers(5, 80))
+def test_every_byte_belongs_to_the_tenant_that_gets_it(tenants: list[str], random: Random, steps: int) -> None:
+    """In memory."""
+    asyncio.run(check(in_memory, tenants, random, steps))
+
+
+@pytest.mark.postgres
+@pytest.mark.redis
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tenants=SOME, random=RANDOM, steps=st.integers(20, 60))
+async def test_also_with_real_servers(
+    create_database: Callable[[], Awaitable[str]], redis_url: str, tenants: list[str], random: Random, steps: int
+) -> None:
+    """History, log and live streams are those of Postgres and Redis."""
+
+    @asynccontextmanager
+    async def on_servers() -> AsyncIterator[tuple[World, Callable[[], Awaitable[None]]]]:
+        database = Database(url=await create_database())
+        async with (
+            await database.open_pool(size=4) as pool,
+            RedisNodes.open(redis_url, timeout=timedelta(seconds=2)) as nodes,
+        ):
+            world = _world()
+            world.repository = PostgresRepository(database, pool)
+            world.bus = RedisEventBus(nodes, namespace=f"isolation:{random.getrandbits(32):x}")
+            world.replace(repository=world.repository, bus=world.bus)
+
+            async def forget() -> None:
+                (address,) = await nodes.addresses()
+                await nodes.client(address).flushdb()
+
+            async with world.serving(shutdown_timeout=0.1):
+                yield world, forget
+
+    await check(on_servers, tenants, random, steps)
