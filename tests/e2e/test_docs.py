@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.async_api import Browser, Route, expect
+
+from billing_core.events import BillingEventType
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Site
@@ -49,6 +52,37 @@ async def test_the_example_follows_a_tenant(site: Site, browser: Browser) -> Non
     await expect(page.locator("#changes li")).to_have_text((await account.history())[-1]["summary"])
     assert asked[:3] == ["", "", "?fresh"]
     assert faults == []
+    await context.close()
+
+
+async def test_the_example_with_eventsource_follows_a_tenant(site: Site, browser: Browser) -> None:
+    """It goes on by itself where it was, each time with a new ticket, when the server is killed."""
+    account = site.account("eventsource")
+    await account.subscribe(seats=1)
+    context = await browser.new_context()
+    page = await context.new_page()
+    types = json.dumps([each.value for each in BillingEventType])
+    script = f"""{block("javascript")}
+        const shown = [];
+        window.shown = shown;
+        follow({json.dumps(account.tenant_id)}, async () => {json.dumps(account.token)}, {types}, (each) => {{
+          shown.push(each.sequence);
+          document.body.textContent = shown.join(" ");
+        }});"""
+    await context.route("**/example.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+    html = '<!doctype html><body></body><script type="module" src="/example.js"></script>'
+    await context.route("**/example", lambda route: route.fulfill(body=html, content_type="text/html"))
+    await page.goto(f"{site.base_url}/example")
+    first = len(await account.history())
+    await expect(page.locator("body")).to_have_text(str(first))
+    await account.subscribe(seats=2)
+    await expect(page.locator("body")).to_have_text(f"{first} {first + 1}")
+    site.kill_server()
+    site.start_server()
+    await site.ready()
+    await account.subscribe(seats=3)
+    await account.subscribe(seats=4)
+    await expect(page.locator("body")).to_have_text(" ".join(str(first + number) for number in range(4)))
     await context.close()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,10 +43,10 @@ def environment_of(database_url: str, redis_url: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def running(
-    *arguments: str, environment: Mapping[str, str], ready: str
+    *arguments: str, environment: Mapping[str, str], ready: str, program: Sequence[str] = ("-m", "billing_app")
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command as a process that answers at `ready`; killed at the end if the test has not ended it."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "billing_app", *arguments, env=environment)
+    process = await asyncio.create_subprocess_exec(sys.executable, *program, *arguments, env=environment)
     try:
         async with aiohttp.ClientSession() as session, asyncio.timeout(30):
             while not await answers(session, ready):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -168,3 +170,29 @@ async def test_an_empty_redis_is_filled_from_history_once(environment: dict[str,
             keys = await filled(client, f"billing:{epoch}:*:tenant:*", 3)
             assert len(keys) == 1
             assert [entry for entry, _ in await client.xrange(keys[0])] == [b"3-0", b"4-0", b"5-0"]
+
+
+async def test_the_example_of_an_own_authenticator(environment: dict[str, str]) -> None:
+    """The program in docs/billing/streaming.md lets in by a session, and nobody by a token."""
+    document = (Path(__file__).parents[2] / "docs/billing/streaming.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    (session_id,) = re.findall(r'SESSIONS = {"(.+?)": "acme"}', example)
+    base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
+    async with (
+        running(environment=environment, ready=f"{base}/readyz", program=("-c", example)),
+        aiohttp.ClientSession() as session,
+    ):
+        assert (await post(session, base, subscription_event(1)))[0] == 202
+        signed_in = {"Cookie": f"session={session_id}"}
+        async with session.get(f"{base}{STREAM}?after=0", headers=signed_in) as answer:
+            opened = Stream(answer)
+            await opened.next()
+            assert json.loads((await opened.next() or {})["data"])["tenant_id"] == "acme"
+        state = f"{base}/api/v1/billing/tenants/%s/state"
+        for tenant_id, headers, status in (
+            ("acme", signed_in, 200),
+            ("globex", signed_in, 403),
+            ("acme", bearer(token("acme")), 401),
+        ):
+            async with session.get(state % tenant_id, headers=headers) as answer:
+                assert answer.status == status

@@ -13,6 +13,8 @@ from aiohttp import web
 from billing_app.container import Container, open_container
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
+from billing_app.http.auth import TenantAuthenticator
+from billing_app.http.services import Services
 from billing_app.process import settle_garbage_collector, termination, until
 from billing_app.settings import Settings
 from billing_core.epochs import Epoch, EpochWatch
@@ -25,21 +27,26 @@ _HEADER_TIMEOUT = 10.0
 """Seconds an idle connection may stay; the server's own default is an hour."""
 
 
-async def serve(settings: Settings) -> None:
-    """Take webhooks, serve the API and the stream, and, unless switched off, process events; until SIGTERM."""
+async def serve(settings: Settings, *, authenticator: TenantAuthenticator | None = None) -> None:
+    """Take webhooks, serve the API and the stream, and, unless switched off, process events; until SIGTERM.
+
+    Args:
+        settings: of this process.
+        authenticator: says who may read a tenant's data, in place of our own bearer tokens.
+    """
     stop = termination()
     while not stop.is_set():
-        await _serve_one_epoch(settings, stop)
+        await _serve_one_epoch(settings, stop, authenticator)
     log.info("server.stopped")
 
 
-async def _serve_one_epoch(settings: Settings, stop: asyncio.Event) -> None:
+async def _serve_one_epoch(settings: Settings, stop: asyncio.Event, authenticator: TenantAuthenticator | None) -> None:
     async with (
         open_container(settings, application_name="billing-serve") as container,
         # In this order, so that the end comes in the other: no new webhooks, then what was taken in is processed.
         _loops(settings, container) as failure,
         _revocations(container),
-        _listening(settings, create_app(container.services())) as url,
+        _listening(settings, create_app(_services(container, authenticator))) as url,
         _epoch_end(container) as over,
     ):
         log.info("server.started", url=url, billing=settings.enable_billing, worker=failure is not None)
@@ -65,6 +72,11 @@ async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: 
     ):
         log.info("worker.started", concurrency=concurrency, url=url)
         await _run(stop, over, failure)
+
+
+def _services(container: Container, authenticator: TenantAuthenticator | None) -> Services:
+    services = container.services()
+    return services if authenticator is None else attrs.evolve(services, authenticator=authenticator)
 
 
 @asynccontextmanager
