@@ -1,9 +1,11 @@
-"""The example in the README is a program that does what its last comment says."""
+"""The example in the README is a program that does what its last comment says, and no link leads nowhere."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -17,8 +19,21 @@ def test_the_example_prints_what_it_promises() -> None:
     assert (done.stdout.strip(), done.stderr) == (promised[1], "")
 
 
-def test_its_links_lead_somewhere() -> None:
-    """Every page of ours that it points to is there."""
-    targets = re.findall(r"\]\(([^)#:]+)\)", README.read_text(encoding="utf-8"))
-    assert targets
-    assert [target for target in targets if not (README.parent / target).exists()] == []
+PAGES = [README, *README.parent.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(README.parent)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every page of ours that is pointed to is there, and has the heading that is named."""
+    links = re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8"))
+    for target, heading in links:
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        if heading:
+            assert heading in _anchors(there), f"{target}#{heading}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
