@@ -29,7 +29,11 @@ from billing_core.turns import in_turns
 class DispatchPolicy:
     """How hard and how long we try."""
 
-    batch: int = 256
+    batch: int = 1024
+    """Events claimed at a time, with their bodies."""
+    handoff_batch: int = 2048
+    """Handed-over events processed at a time. As with commits at intake, what has queued up during the last batch makes
+    the next one: few when there is little to do, and when there is much, many that share each statement and row."""
     lease: timedelta = timedelta(seconds=60)
     max_attempts: int = 12
     backoff_base: timedelta = timedelta(seconds=30)
@@ -51,7 +55,7 @@ class DispatchPolicy:
         """How many events may share a batch with one that is at its n-th attempt.
 
         An event that kills its process takes the whole batch down, and every one of them has an attempt less. So the
-        oftener it came back, the fewer it is tried with; from the fifth time on it is alone.
+        oftener it came back, the fewer it is tried with; from the sixth time on it is alone.
         """
         return max(1, self.batch >> 2 * (attempt - 1))
 
@@ -186,7 +190,7 @@ class Dispatcher:
                 self._handed_over.clear()
                 await self._handed_over.wait()
                 continue
-            count = min(len(self._handed), self._policy.batch)
+            count = min(len(self._handed), self._policy.handoff_batch)
             handed = [self._handed.popleft() for _ in range(count)]
             found = {claim.dispatch_id: read for claim, read in handed if read is not None}
             await self._process_beside(tasks, [claim for claim, _ in handed], found)

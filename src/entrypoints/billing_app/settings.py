@@ -414,7 +414,7 @@ class Settings:
     store_flushes: int = _whole(_WEBHOOKS, "BILLING_STORE_FLUSHES", 2, "Commits in flight at a time.", maximum=32)
 
     dispatch_batch: int = _whole(
-        _DISPATCH, "BILLING_DISPATCH_BATCH", 256, "Events that a worker claims at a time.", maximum=10_000
+        _DISPATCH, "BILLING_DISPATCH_BATCH", 1024, "Events that a worker claims at a time.", maximum=10_000
     )
     dispatch_lease: timedelta = _seconds(
         _DISPATCH,
