@@ -300,8 +300,11 @@ class Ledger:
 
     def _rests_on(self, work: Work) -> bool:
         """Whether this very event has been counted in before: a replay."""
-        known = [self._known(snapshot) for snapshot in work.translation.snapshots]
-        return any(held and held.provenance and work.event_id in held.provenance.event_ids for held in known)
+        for snapshot in work.translation.snapshots:
+            held = self._known(snapshot)
+            if held is not None and held.provenance is not None and work.event_id in held.provenance.event_ids:
+                return True
+        return False
 
     def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, work: Statement) -> _Folded:
         match snapshot:

@@ -100,5 +100,6 @@ class SubscriptionInvoice:
     """An invoice of one tenant: the deciding snapshot and the events it rests on."""
 
     tenant_id: TenantId
-    snapshot: InvoiceSnapshot
     provenance: Provenance
+    """Before the snapshot: when two are compared, it is what differs first."""
+    snapshot: InvoiceSnapshot

@@ -134,8 +134,9 @@ class TenantSubscription:
     """A subscription of one tenant: the deciding snapshot and the events it rests on."""
 
     tenant_id: TenantId
-    snapshot: SubscriptionSnapshot
     provenance: Provenance
+    """Before the snapshot: when two are compared, it is what differs first."""
+    snapshot: SubscriptionSnapshot
     metered_prices: Mapping[PriceId, str] = attrs.field(factory=dict)
     """Every metered price any of its events ever showed, with the feature it bills.
 
