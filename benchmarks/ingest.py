@@ -236,7 +236,7 @@ def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, object
     ours = [one for runs in results["billing, applying"].values() for one in runs]
     verdict = {
         f"accepted at {highest} / group commit": ratio("billing, accepting", "group commit", highest, accepted),
-        f"applied at {highest} / stored and applied": ratio(
+        f"applied at {highest} / stored and applied, worker inside": ratio(
             "billing, applying", "stored and applied", highest, applied
         ),
         f"accepted at {min(EVENTS)} / one INSERT each": (
@@ -244,7 +244,7 @@ def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, object
             if min(EVENTS) in results["group commit"]
             else None
         ),
-        f"the same with a worker beside, at {highest}": ratio(
+        f"applied at {highest} / stored and applied, worker beside": ratio(
             "billing, worker beside", "stored and applied", highest, applied
         ),
         **{
