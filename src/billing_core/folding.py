@@ -243,7 +243,7 @@ class Ledger:
         shown = [seen for seen in work.translation.snapshots if isinstance(seen, CatalogueSnapshot)]
         if not shown:
             return Outcome(claim=work.claim, disposition=Disposition.IGNORED, reason="no_customer")
-        effect = _strongest([self._fold_record(None, seen, work).effect for seen in shown])
+        effect = _strongest(self._fold_record(None, seen, work).effect for seen in shown)
         return Outcome(claim=work.claim, disposition=Disposition.APPLIED, effect=effect)
 
     def _owner(self, id_: str) -> TenantId | None:
@@ -281,7 +281,7 @@ class Ledger:
     def _apply(self, tenant_id: TenantId, work: Work, *, linked_here: bool) -> Outcome:
         repeated = work.claim.applied or self._rests_on(work) or (tenant_id, work.event_id) in self._told
         folded = [self._fold_snapshot(tenant_id, snapshot, work) for snapshot in work.translation.snapshots]
-        effect = _strongest([result.effect for result in folded])
+        effect = _strongest(result.effect for result in folded)
         facts = [result.fact for result in folded if result.fact is not None]
         notice = work.translation.notice
         if not facts and notice is not None and effect is not Effect.STALE and not repeated:
@@ -300,11 +300,8 @@ class Ledger:
 
     def _rests_on(self, work: Work) -> bool:
         """Whether this very event has been counted in before: a replay."""
-        for snapshot in work.translation.snapshots:
-            held = self._known(snapshot)
-            if held is not None and held.provenance is not None and work.event_id in held.provenance.event_ids:
-                return True
-        return False
+        known = [self._known(snapshot) for snapshot in work.translation.snapshots]
+        return any(held and held.provenance and work.event_id in held.provenance.event_ids for held in known)
 
     def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, work: Statement) -> _Folded:
         match snapshot:
@@ -522,9 +519,9 @@ def _is_of(invoice: SubscriptionInvoice, subscription: TenantSubscription) -> bo
     )
 
 
-def _strongest(effects: Sequence[Effect]) -> Effect:
+def _strongest(effects: Iterable[Effect]) -> Effect:
     """Changed beats confirmed beats stale; nothing to fold confirms."""
-    for effect in (Effect.CHANGED, Effect.CONFIRMED, Effect.STALE):
-        if effect in effects:
-            return effect
-    return Effect.CONFIRMED
+    found = set(effects)
+    if Effect.CHANGED in found:
+        return Effect.CHANGED
+    return Effect.STALE if found == {Effect.STALE} else Effect.CONFIRMED

@@ -42,16 +42,15 @@ class Work:
 
     claim: Claim
     translation: Translation
-    event_id: EventId = attrs.field(init=False)
-    created_at: datetime = attrs.field(init=False)
-    """The event's own, at hand: folding asks for them time and again."""
 
-    @event_id.default
-    def _event_id(self) -> EventId:
-        return self.claim.event.key.event_id
+    @property
+    def event_id(self) -> EventId:
+        """The provider event's id."""
+        return self.claim.event.event_id
 
-    @created_at.default
-    def _created_at(self) -> datetime:
+    @property
+    def created_at(self) -> datetime:
+        """When the provider made the event."""
         return self.claim.event.created_at
 
 

@@ -53,9 +53,7 @@ class AccessPolicy:
     def judge(self, subscriptions: Iterable[SubscriptionSnapshot], now: datetime) -> AccessVerdict:
         """The best verdict any of the tenant's subscriptions gives at `now`."""
         verdicts = [(self._judge_one(seen, now), seen) for seen in subscriptions]
-        if len(verdicts) > 1:
-            return min(verdicts, key=_preference)[0]
-        return verdicts[0][0] if verdicts else NO_SUBSCRIPTION
+        return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
     def _judge_one(self, seen: SubscriptionSnapshot, now: datetime) -> AccessVerdict:
         state = self.states.get(seen.status, AccessState.BLOCKED)

@@ -100,6 +100,5 @@ class SubscriptionInvoice:
     """An invoice of one tenant: the deciding snapshot and the events it rests on."""
 
     tenant_id: TenantId
-    provenance: Provenance
-    """Before the snapshot: when two are compared, it is what differs first."""
     snapshot: InvoiceSnapshot
+    provenance: Provenance

@@ -51,11 +51,12 @@ class PlanCatalog:
 
     def read_subscription(self, snapshot: SubscriptionSnapshot) -> SubscriptionSnapshot:
         """Fill in plan code, deciding price, seat count and feature keys. Raises UnknownPriceError."""
-        items = tuple([self._read_item(item) for item in snapshot.items])
+        items = tuple(self._read_item(item) for item in snapshot.items)
         base = self._base_item(snapshot, items)
         seats = self._seat_item(items) or base
-        return snapshot.billing(
-            items,
+        return attrs.evolve(
+            snapshot,
+            items=items,
             plan_code=None if base is None else self._plan_code(base),
             price_id=None if base is None else base.price_id,
             seat_count=None if seats is None else seats.quantity,
@@ -85,8 +86,8 @@ class PlanCatalog:
 
     def _base_item(self, snapshot: SubscriptionSnapshot, items: tuple[ItemSnapshot, ...]) -> ItemSnapshot | None:
         """The item that names the plan: mapped base first, then any mapped one, then the first licensed by id."""
-        ordered = items if len(items) < 2 else sorted(items, key=_by_id)
-        for role in ("base", "seat", "metered") if self._places else ():
+        ordered = sorted(items, key=lambda item: item.item_id)
+        for role in ("base", "seat", "metered"):
             for item in ordered:
                 place = self._places.get(item.price_id)
                 if place is not None and place.role == role:
@@ -106,7 +107,3 @@ class PlanCatalog:
     def _plan_code(self, item: ItemSnapshot) -> str:
         place = self._places.get(item.price_id)
         return place.plan_code if place is not None else item.lookup_key or item.price_id
-
-
-def _by_id(item: ItemSnapshot) -> str:
-    return item.item_id

@@ -56,33 +56,6 @@ class SubscriptionSnapshot:
     seat_count: int | None = None
     """The last three are our reading of the items, filled in by the plan catalog."""
 
-    def billing(
-        self,
-        items: tuple[ItemSnapshot, ...],
-        *,
-        plan_code: str | None,
-        price_id: PriceId | None,
-        seat_count: int | None,
-    ) -> "SubscriptionSnapshot":
-        """The same in our terms. Spelt out: `attrs.evolve` would look the fields up for each event."""
-        return SubscriptionSnapshot(
-            subscription_id=self.subscription_id,
-            customer_id=self.customer_id,
-            status=self.status,
-            items=items,
-            currency=self.currency,
-            cancel_at_period_end=self.cancel_at_period_end,
-            cancel_at=self.cancel_at,
-            canceled_at=self.canceled_at,
-            ended_at=self.ended_at,
-            trial_ends_at=self.trial_ends_at,
-            collection_paused=self.collection_paused,
-            collection_method=self.collection_method,
-            plan_code=plan_code,
-            price_id=price_id,
-            seat_count=seat_count,
-        )
-
     @property
     def ended(self) -> bool:
         """Whether this subscription can never come back."""
@@ -134,9 +107,8 @@ class TenantSubscription:
     """A subscription of one tenant: the deciding snapshot and the events it rests on."""
 
     tenant_id: TenantId
-    provenance: Provenance
-    """Before the snapshot: when two are compared, it is what differs first."""
     snapshot: SubscriptionSnapshot
+    provenance: Provenance
     metered_prices: Mapping[PriceId, str] = attrs.field(factory=dict)
     """Every metered price any of its events ever showed, with the feature it bills.
 
