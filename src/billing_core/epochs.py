@@ -15,7 +15,10 @@ import attrs
 
 from billing_core.rounds import Rounds
 
-_POSITION: Final = re.compile(r"([0-9]{1,18})(?:-([a-z][a-z0-9]{0,31}))?").fullmatch
+POSITION: Final = "([0-9]{1,18})(?:-([a-z][a-z0-9]{0,31}))?"
+"""The form of a place in the stream, as a regular expression of the whole."""
+
+_POSITION: Final = re.compile(POSITION).fullmatch
 _TOKEN: Final = re.compile(r"[a-z][a-z0-9]{0,31}").fullmatch
 
 

@@ -11,7 +11,9 @@ from billing_app import payload_schema
 from billing_app.http.api import DEFAULT_LIMIT, MAX_LIMIT
 from billing_app.http.pages import ASSETS
 from billing_app.http.responses import ErrorCode
+from billing_app.http.type_filter import GLOB, MOST
 from billing_app.wire_schema import classes_of, schema_of
+from billing_core.epochs import POSITION
 from billing_core.events import BillingEventType, ReceiptStatus
 from billing_core.payloads import AdjustmentSection
 
@@ -25,7 +27,7 @@ _TENANT: Final = "/api/v1/billing/tenants/{tenant_id}"
 _STREAM: Final = "/api/v1/billing/stream"
 _TEXT: Final = {"type": "string"}
 _NUMBER: Final = {"type": "integer", "minimum": 0}
-_POSITION: Final = {"type": "string", "pattern": "^[0-9]{1,18}(-[a-z][a-z0-9]{0,31})?$"}
+_POSITION: Final = {"type": "string", "pattern": f"^{POSITION}$"}
 
 
 def document() -> _Json:
@@ -97,11 +99,15 @@ _HEADERS: Final = {
 }
 
 
+def _component(name: str) -> _Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
 def _refusal(description: str, *headers: str) -> _Json:
     return {
         "description": description,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+        "content": {"application/json": {"schema": _component("Error")}},
     }
 
 
@@ -155,9 +161,9 @@ _PARAMETERS: Final = {
             "Event types or globs, such as `invoice.*`. Ids and resuming stay those of the whole stream.",
             {
                 "type": "array",
-                "items": {"type": "string", "pattern": "^[a-z_.*?]{1,64}$"},
+                "items": {"type": "string", "pattern": f"^{GLOB}$"},
                 "minItems": 1,
-                "maxItems": 64,
+                "maxItems": MOST,
             },
         ),
         "style": "form",
@@ -201,10 +207,6 @@ def _object(**properties: _Json) -> _Json:
 
 def _listing(name: str, member: str) -> _Json:
     return _object(tenant_id=_TEXT, **{name: {"type": "array", "items": _component(member)}})
-
-
-def _component(name: str) -> _Json:
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _webhooks() -> _Json:

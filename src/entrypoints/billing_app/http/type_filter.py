@@ -13,8 +13,10 @@ from billing_app.http.responses import RefusalError
 from billing_core.events import BillingEventType
 
 _TYPES: Final = tuple(sorted(each.value for each in BillingEventType))
-_GLOB: Final = re.compile(r"[a-z_.*?]{1,64}").fullmatch
-_MOST: Final = 64
+GLOB: Final = "[a-z_.*?]{1,64}"
+MOST: Final = 64
+"""Globs in one request."""
+_is_glob: Final = re.compile(GLOB).fullmatch
 
 
 def wanted_types(text: str | None) -> frozenset[str] | None:
@@ -22,11 +24,11 @@ def wanted_types(text: str | None) -> frozenset[str] | None:
     if text is None:
         return None
     globs = [each.strip() for each in text.split(",")]
-    if len(globs) > _MOST:
-        raise RefusalError(400, "bad_parameter", f"types takes at most {_MOST} names.")
+    if len(globs) > MOST:
+        raise RefusalError(400, "bad_parameter", f"types takes at most {MOST} names.")
     wanted: set[str] = set()
     for glob in globs:
-        found = {each for each in _TYPES if fnmatchcase(each, glob)} if _GLOB(glob) else set()
+        found = {each for each in _TYPES if fnmatchcase(each, glob)} if _is_glob(glob) else set()
         if not found:
             known = ", ".join(_TYPES)
             raise RefusalError(400, "bad_parameter", f"types: one of the names means no type. There are: {known}.")
