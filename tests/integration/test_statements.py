@@ -20,6 +20,7 @@ from billing_stripe.translate import StripeTranslator
 pytestmark = pytest.mark.postgres
 
 EVENTS, TENANTS = 1_000, 40
+POLICY = DispatchPolicy(batch=256)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -69,17 +70,17 @@ async def test_a_thousand_due_events_cost_tens_of_statements(database_url: str) 
             translator=translator,
             service=service,
             scope=Scope(livemode=False),
-            policy=DispatchPolicy(),
+            policy=POLICY,
             publish=lambda _: None,
             observe=lambda _: None,
         )
         applied = 0
-        while claims := await store.claim(limit=DispatchPolicy().batch, lease=timedelta(minutes=1)):
+        while claims := await store.claim(limit=POLICY.batch, lease=timedelta(minutes=1)):
             outcomes = await dispatcher.process(claims)
             applied += sum(outcome.disposition is Disposition.APPLIED for outcome in outcomes)
         told = await _count_messages(pool)
     assert (applied, told) == (EVENTS, EVENTS)
-    assert EVENTS // DispatchPolicy().batch < len(statements) < 100
+    assert EVENTS // POLICY.batch < len(statements) < 100
 
 
 async def _count_messages(pool: "asyncpg.Pool[asyncpg.Record]") -> int:

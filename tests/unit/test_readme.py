@@ -19,18 +19,27 @@ def test_the_example_prints_what_it_promises() -> None:
     assert (done.stdout.strip(), done.stderr) == (promised[1], "")
 
 
+def test_the_readme_points_somewhere() -> None:
+    """So that the next test looks at something."""
+    assert _links(README)
+
+
 PAGES = [README, *README.parent.glob("docs/**/*.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(README.parent)))
 def test_links_lead_somewhere(page: Path) -> None:
     """Every page of ours that is pointed to is there, and has the heading that is named."""
-    links = re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8"))
-    for target, heading in links:
+    for target, heading in _links(page):
         there = page.parent / target if target else page
         assert there.exists(), target
         if heading:
             assert heading in _anchors(there), f"{target}#{heading}"
+
+
+def _links(page: Path) -> list[tuple[str, str]]:
+    """Page and heading of each link within the repository; either may be empty."""
+    return re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8"))
 
 
 def _anchors(page: Path) -> set[str]:
