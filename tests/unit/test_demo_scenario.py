@@ -1,12 +1,13 @@
 """The lives that the demo plays: believable, repeatable, and known in the end without folding anything."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice, pairwise
 from random import Random
 
 import attrs
 import pytest
+from scripts.memory_loop import MemoryLoop
 
 from billing_app.demo.account import month_later
 from billing_app.demo.catalogue import PLANS
@@ -14,22 +15,15 @@ from billing_app.demo.comparison import Observation, differences
 from billing_app.demo.delivery import Manners, parcels
 from billing_app.demo.scenario import GENERATION, NEW_VERSION, OLD_VERSION, PlayedEvent, Scenario
 from billing_app.demo.truth import Truth, subscription_section
-from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
-from billing_core.intake import Intake
+from billing_core.dispatch import ProcessingReport
 from billing_core.model import AccessPolicy, Plan, PlanCatalog, TenantId
 from billing_core.payloads import invoice_section, state_payload, to_wire, usage_section
 from billing_core.payloads import subscription_section as wire_subscription
-from billing_core.service import BillingService
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
-from billing_stripe.signature import StripeWebhookVerifier
-from billing_stripe.testing import facts, sign
-from billing_stripe.translate import StripeTranslator
+from billing_stripe.testing import facts
 
 TODAY = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
-SECRET = "whsec_unit"
 
 
 def play(count: int, *, seed: str = "1", tenants: int = 36) -> list[PlayedEvent]:
@@ -45,15 +39,10 @@ def truth_of(events: list[PlayedEvent]) -> Truth:
     return truth
 
 
-class Loop:
-    """Intake and dispatch on memory adapters."""
+class Loop(MemoryLoop):
+    """The loop with the demo's plans, and what the read API would show of it."""
 
     def __init__(self) -> None:
-        clock, database = SystemClock(), MemoryDatabase()
-        self._clock = clock
-        self._store = MemoryEventStore(database, clock)
-        self.repository = MemoryRepository(database, clock)
-        self.dispositions: Counter[str] = Counter()
         plans = tuple(
             Plan(
                 plan_code=plan.code,
@@ -63,39 +52,17 @@ class Loop:
             )
             for plan in PLANS
         )
-        translator = StripeTranslator()
-        service = BillingService(
-            repository=self.repository,
-            translator=translator,
-            catalog=PlanCatalog(plans),
-            policy=AccessPolicy(),
-            clock=clock,
-        )
-        self._dispatcher = Dispatcher(
-            store=self._store,
-            translator=translator,
-            service=service,
-            scope=Scope(livemode=False),
-            policy=DispatchPolicy(),
-            publish=lambda _: None,
-            observe=lambda report: self.dispositions.update(outcome.disposition.value for outcome in report.outcomes),
-        )
-        verifier = StripeWebhookVerifier([SECRET], tolerance=timedelta(minutes=5), clock=clock)
-        self._intake = Intake(verifier=verifier, store=self._store)
+        self.clock = SystemClock()
+        self.dispositions: Counter[str] = Counter()
+        super().__init__(MemoryDatabase(), self.clock, plans=PlanCatalog(plans), observe=self._count)
 
-    async def receive(self, body: bytes) -> None:
-        """Take one webhook in."""
-        await self._intake.receive(body, sign(body, SECRET, self._clock.now()))
-
-    async def process(self) -> None:
-        """Process whatever is due, and what becomes due by that."""
-        while claims := await self._store.claim(limit=50, lease=timedelta(minutes=1)):
-            await self._dispatcher.process(claims)
+    def _count(self, report: ProcessingReport) -> None:
+        self.dispositions.update(outcome.disposition.value for outcome in report.outcomes)
 
     async def observe(self, tenant_id: str) -> Observation:
         """What the read API would show."""
         tenant = TenantId(tenant_id)
-        verdict = AccessPolicy().judge((), self._clock.now())
+        verdict = AccessPolicy().judge((), self.clock.now())
         return Observation(
             state=to_wire(state_payload(await self.repository.state(tenant), verdict)),
             subscriptions=[

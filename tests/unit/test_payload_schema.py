@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,19 @@ import pytest
 from aiohttp import ClientSession, web
 from jsonschema import Draft202012Validator, FormatChecker
 from scripts.example_messages import DOCUMENT, HEADING, examples, render
+from scripts.memory_loop import MemoryLoop
 
 from billing_app import payload_schema
 from billing_app.demo.scenario import Scenario
 from billing_app.http.schemas import routes
-from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.events import BillingEvent, BillingEventType
-from billing_core.model import AccessPolicy, PlanCatalog
+from billing_core.model import AccessPolicy
 from billing_core.payloads import dumps, state_payload
-from billing_core.service import BillingService
 from billing_memory.clock import ManualClock, SystemClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
-from billing_stripe.signature import StripeWebhookVerifier
-from billing_stripe.testing import sign
-from billing_stripe.translate import StripeTranslator
 
 FOLDER = Path(__file__).parents[2] / payload_schema.FOLDER
-SECRET = "whsec_schema"
 
 
 def validator(definition: str) -> Draft202012Validator:
@@ -41,30 +35,11 @@ def validator(definition: str) -> Draft202012Validator:
 
 async def lived(events: int) -> tuple[MemoryRepository, Sequence[BillingEvent]]:
     """The first events of some tenants' lives, folded; the messages they caused."""
-    database, clock, messages = MemoryDatabase(), ManualClock(SystemClock().now()), list[BillingEvent]()
-    store, repository, translator = (
-        MemoryEventStore(database, clock),
-        MemoryRepository(database, clock),
-        StripeTranslator(),
-    )
-    dispatcher = Dispatcher(
-        store=store,
-        translator=translator,
-        service=BillingService(
-            repository=repository, translator=translator, catalog=PlanCatalog(), policy=AccessPolicy(), clock=clock
-        ),
-        scope=Scope(livemode=False),
-        policy=DispatchPolicy(),
-        publish=messages.extend,
-        observe=lambda _: None,
-    )
-    verifier = StripeWebhookVerifier([SECRET], tolerance=timedelta(minutes=5), clock=clock)
+    loop = MemoryLoop(MemoryDatabase(), ManualClock(SystemClock().now()))
     for event in islice(Scenario(seed="schema", tenants=12).events(), events):
-        body = event.body(event.api_version)
-        await store.record(verifier.verify(body, sign(body, SECRET, clock.now())))
-    while claims := await store.claim(limit=100, lease=timedelta(minutes=1)):
-        await dispatcher.process(claims)
-    return repository, messages
+        await loop.receive(event.body(event.api_version))
+    await loop.process()
+    return loop.repository, loop.messages
 
 
 @pytest.mark.parametrize(
