@@ -33,13 +33,28 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def settings_for(urls: ServerUrls) -> dict[str, str]:
+    """What every process of ours is told, beside what is its own."""
+    assert urls.redis_url is not None
+    return {
+        "DATABASE_URL": urls.database_url.reveal(),
+        "REDIS_URL": urls.redis_url.reveal(),
+        "ENABLE_BILLING": "true",
+        "STRIPE_SECRET_KEY": "sk_test_benchmark",
+        "STRIPE_FETCH": "false",
+        "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "BILLING_JWT_SECRET": JWT_SECRET,
+        "BILLING_LOG_LEVEL": "warning",
+    }
+
+
 async def migrate(urls: ServerUrls) -> None:
     """Bring the database to the newest schema."""
     environment = {"DATABASE_URL": urls.database_url.reveal()}
-    process = await asyncio.create_subprocess_exec(
+    migration = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "billing_app", "migrate", env={**os.environ, **environment}, stdout=sys.stderr
     )
-    if await process.wait() != 0:
+    if await migration.wait() != 0:
         raise RuntimeError("the migration failed")
 
 
@@ -48,20 +63,12 @@ async def billing_server(
     urls: ServerUrls, *, worker: Worker, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[tuple[int, int]]:
     """`billing serve` as an operator runs it, with a `billing worker` beside it or none; its port and process id."""
-    assert urls.redis_url is not None
     port, worker_port = free_port(), free_port()
     environment = {
-        "DATABASE_URL": urls.database_url.reveal(),
-        "REDIS_URL": urls.redis_url.reveal(),
-        "ENABLE_BILLING": "true",
+        **settings_for(urls),
         "ENABLE_BILLING_RETRY_WORKER": str(worker == "inside").lower(),
-        "STRIPE_SECRET_KEY": "sk_test_benchmark",
-        "STRIPE_FETCH": "false",
-        "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-        "BILLING_JWT_SECRET": JWT_SECRET,
         "BILLING_PORT": str(port),
         "BILLING_WORKER_PORT": str(worker_port),
-        "BILLING_LOG_LEVEL": "warning",
         **(settings or {}),
     }
     billing = [os.environ.get("BENCH_PYTHON", sys.executable), "-m", "billing_app"]

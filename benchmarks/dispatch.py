@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import limits
 import load
-from deployment import folder, migrate
+from deployment import folder, migrate, settings_for
 from filling import fill
 from replay import measure_limit, store
 
@@ -37,18 +37,7 @@ OLD_BODY_BYTES = 256
 @asynccontextmanager
 async def workers(urls: ServerUrls, count: int) -> AsyncIterator[None]:
     """`billing worker` as an operator runs it, that many times."""
-    assert urls.redis_url is not None
-    environment = {
-        **os.environ,
-        "DATABASE_URL": urls.database_url.reveal(),
-        "REDIS_URL": urls.redis_url.reveal(),
-        "ENABLE_BILLING": "true",
-        "STRIPE_SECRET_KEY": "sk_test_benchmark",
-        "STRIPE_FETCH": "false",
-        "STRIPE_WEBHOOK_SECRET": "whsec_benchmark",
-        "BILLING_JWT_SECRET": "benchmark-only-0123456789abcdef0123",
-        "BILLING_LOG_LEVEL": "error",
-    }
+    environment = {**os.environ, **settings_for(urls), "BILLING_LOG_LEVEL": "error"}
     command = (sys.executable, "-m", "billing_app", "worker", "--concurrency", "2")
     processes = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(count)]
     try:

@@ -2,7 +2,7 @@
 
 Client, server, Postgres and Valkey share this machine; Postgres runs with fsync and synchronous_commit on. Absolute
 figures drift with the machine, so the verdict is in ratios: each of ours to the limit of the same round, the median
-over the rounds.
+over the rounds. BENCH_PYTHON names the interpreter of the server on trial, see deployment.py.
 `python benchmarks/ingest.py --help` lists the options.
 """
 

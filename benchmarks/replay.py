@@ -19,12 +19,13 @@ import asyncpg
 import limits
 import load
 import orjson
-from deployment import folder, migrate
+from deployment import folder, migrate, settings_for
 from ingest import TENANTS, Traffic
 
 from billing_app.container import open_replayer
 from billing_app.embedded import ServerUrls, embedded_servers
 from billing_app.settings import Settings
+from billing_core.dispatch import DispatchPolicy
 from billing_core.events import EventKey, ProviderEvent
 from billing_core.inspection import EventFilter
 from billing_core.model import EventId
@@ -32,7 +33,8 @@ from billing_core.replaying import ReplayRequest
 from billing_postgres.pool import Database
 from billing_postgres.store import PostgresEventStore
 
-BATCH = 256
+BATCH = DispatchPolicy().batch
+"""The limit shares its statements among as many events as we do."""
 MAKE_DEAD = "UPDATE stripe_event_dispatch SET status = 'dead', effect = NULL, sequence = NULL, reason = 'bug'"
 FORGET = "TRUNCATE tenant_subscriptions, subscription_items, billing_outbox"
 FORGET_LIMIT = "TRUNCATE limit_applied, limit_subscriptions, limit_items, limit_tenants, limit_messages"
@@ -97,15 +99,7 @@ async def measure_replay(urls: ServerUrls, *, processes: int, changing: bool) ->
         await connection.execute("VACUUM ANALYZE")
     finally:
         await connection.close()
-    assert urls.redis_url is not None
-    environment = {
-        **os.environ,
-        "DATABASE_URL": urls.database_url.reveal(),
-        "REDIS_URL": urls.redis_url.reveal(),
-        "STRIPE_SECRET_KEY": "sk_test_benchmark",
-        "STRIPE_FETCH": "false",
-        "BILLING_LOG_LEVEL": "warning",
-    }
+    environment = {**os.environ, **settings_for(urls)}
     pipe = asyncio.subprocess.PIPE
     running = [
         await asyncio.create_subprocess_exec(
