@@ -50,7 +50,6 @@ class Proxy:
         """Cut the connection instead of passing on a request that holds this."""
         self.cut_after: bytes | None = None
         """Pass on a request that holds this, and cut the connection before the answer."""
-        self._deaf = False
 
     @property
     def address(self) -> str:
@@ -87,7 +86,8 @@ class Proxy:
         server, to_server = await asyncio.open_connection(*self._target)
         self._writers |= {to_client, to_server}
         try:
-            await asyncio.gather(self._requests(client, to_server), self._answers(server, to_client))
+            deaf = asyncio.Event()  # of this connection: an answer on another one is not the one to lose
+            await asyncio.gather(self._requests(client, to_server, deaf), self._answers(server, to_client, deaf))
         except ConnectionError:
             self.cut()
         finally:
@@ -95,7 +95,7 @@ class Proxy:
                 self._writers.discard(writer)
                 writer.close()
 
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, deaf: asyncio.Event) -> None:
         while data := await reader.read(1 << 16):
             await self._flowing.wait()
             if self.cut_before is not None and self.cut_before in data:
@@ -103,16 +103,15 @@ class Proxy:
                 raise ConnectionResetError
             if self.cut_after is not None and self.cut_after in data:
                 self.cut_after = None
-                self._deaf = True
+                deaf.set()
             writer.write(data)
             await writer.drain()
         writer.close()
 
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, deaf: asyncio.Event) -> None:
         while data := await reader.read(1 << 16):
             await self._flowing.wait()
-            if self._deaf:
-                self._deaf = False
+            if deaf.is_set():
                 raise ConnectionResetError
             writer.write(data)
             await writer.drain()
