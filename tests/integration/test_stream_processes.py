@@ -196,3 +196,13 @@ async def test_the_example_of_an_own_authenticator(environment: dict[str, str]) 
         ):
             async with session.get(state % tenant_id, headers=headers) as answer:
                 assert answer.status == status
+
+
+async def test_a_redis_that_is_away_at_the_start_is_an_error_that_says_what_to_do(environment: dict[str, str]) -> None:
+    """And shows nothing of the address, which may hold a password."""
+    away = environment | {"REDIS_URL": f"redis://:of-nobody@127.0.0.1:{free_port()}/0"}
+    found = await ended("serve", environment=away)
+    assert found.status == 1
+    assert "REDIS_URL does not answer" in found.errors
+    assert "BILLING_STREAM_FALLBACK=postgres" in found.errors
+    assert "of-nobody" not in found.errors + found.output

@@ -1,8 +1,8 @@
 """What a server or a worker opens, and closes at its end."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
 import attrs
 import stamina.instrumentation
@@ -117,18 +117,29 @@ class _Redis:
     quota: RedisStreamQuota
 
 
+_REDIS_IS_AWAY: Final = (
+    "Redis at REDIS_URL does not answer ({}). Start it, or correct REDIS_URL. BILLING_STREAM_FALLBACK=postgres serves "
+    "streams without it, seconds late; ENABLE_BILLING_STREAM=false serves none."
+)
+
+
 async def _open_redis(
     stack: AsyncExitStack, settings: Settings, url: Secret | None, epoch: Epoch, *, needed: bool
 ) -> _Redis | None:
-    """What is kept on Redis under the name of an epoch; None where streams do without."""
+    """What is kept on Redis under the name of an epoch; None where streams do without.
+
+    Raises EventBusUnavailableError where it does not answer and is needed.
+    """
     if not settings.enable_stream or url is None:
         return None
     nodes = await stack.enter_async_context(RedisNodes.open(url.reveal(), timeout=settings.redis_timeout))
     namespace = f"billing:{epoch.token}"
     bus = RedisEventBus(nodes, shards=settings.stream_shards, log_length=settings.stream_maxlen, namespace=namespace)
-    tolerated = () if needed and settings.stream_fallback == "none" else (EventBusUnavailableError,)
-    with contextlib.suppress(*tolerated):
+    try:
         await bus.check()
+    except EventBusUnavailableError as exc:
+        if needed and settings.stream_fallback == "none":
+            raise EventBusUnavailableError(_REDIS_IS_AWAY.format(exc)) from exc
     return _Redis(bus=bus, quota=RedisStreamQuota(nodes, _quota_policy(settings), namespace=namespace))
 
 
