@@ -27,7 +27,7 @@ from deployment import WEBHOOK_SECRET, Worker, billing_server, folder, migrate, 
 
 from billing_app.embedded import ServerUrls, embedded_servers
 from billing_app.free_port import free_port
-from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, sign
+from billing_stripe.testing import API_VERSIONS, builders, encode, event, objects, sign
 
 HERE = Path(__file__).parent
 TENANTS = 500
@@ -71,16 +71,16 @@ class Traffic:
 
 def _template(tenant: int, api_version: str) -> bytes:
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    subscription = facts.Subscription(
+    subscription = objects.Subscription(
         subscription_id=f"sub_bench{tenant:06d}",
         customer_id=f"cus_bench{tenant:06d}",
         status="active",
         created_at=start,
         items=(
-            facts.Item(
+            objects.Item(
                 item_id=f"si_bench{tenant:06d}",
-                price=facts.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900),
-                period=facts.Span(start, start + timedelta(days=31)),
+                price=objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900),
+                period=objects.Span(start, start + timedelta(days=31)),
                 quantity=99,
             ),
         ),

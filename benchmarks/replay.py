@@ -25,13 +25,13 @@ from ingest import TENANTS, Traffic
 from billing_app.container import open_replayer
 from billing_app.embedded import ServerUrls, embedded_servers
 from billing_app.settings import Settings
-from billing_core.dispatch import DispatchPolicy
 from billing_core.events import EventKey, ProviderEvent
-from billing_core.inspection import EventFilter
+from billing_core.inbox.dispatch import DispatchPolicy
+from billing_core.inbox.replay import ReplayRequest
+from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
-from billing_core.replaying import ReplayRequest
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
-from billing_postgres.store import PostgresEventStore
 
 BATCH = DispatchPolicy().batch
 """The limit shares its statements among as many events as we do."""
@@ -50,7 +50,7 @@ async def store(urls: ServerUrls, count: int) -> None:
     """Take events in, as many as are to be replayed each time."""
     database = Database(url=urls.database_url.reveal())
     now = datetime.now(UTC)
-    async with await database.open_pool(size=2) as pool, PostgresEventStore(database, pool) as inbox:
+    async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as inbox:
         events = []
         for body in Traffic().bodies(count):
             envelope = orjson.loads(body)
@@ -118,7 +118,7 @@ async def measure_replay(urls: ServerUrls, *, processes: int, changing: bool) ->
 
 async def replay_part(part: int, parts: int) -> None:
     """Be one of the processes: get ready, say so, wait for the start, replay, tell what came of it."""
-    async with open_replayer(Settings.load(), tells=True, publishes=True) as replayer:
+    async with open_replayer(Settings.load(), notify=True, publishes=True) as replayer:
         numbers = await replayer.find(EventFilter())
         mine = [number for place, number in enumerate(numbers) if place % TENANTS * parts // TENANTS == part]
         print("ready", flush=True)

@@ -34,8 +34,9 @@ from billing_app.free_port import free_port
 from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.settings import Secret, Settings
 from billing_core.events import BillingEvent
-from billing_core.ports import BillingRepository, Changes
-from billing_core.publishing import Publisher, PublishPolicy
+from billing_core.state.ports import Changes
+from billing_core.stream.publisher import Publisher, PublishPolicy
+from billing_core.testing.stores import Repository
 from billing_postgres.epochs import PostgresEpochLog
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
@@ -179,7 +180,7 @@ async def run_bare(port: int, redis_url: str) -> None:
 class Writer:
     """Commits messages and publishes them; notes when each commit had returned."""
 
-    def __init__(self, repository: BillingRepository, publish: Callable[[BillingEvent], Awaitable[None]]) -> None:
+    def __init__(self, repository: Repository, publish: Callable[[BillingEvent], Awaitable[None]]) -> None:
         self._repository = repository
         self._publish = publish
         self.committed: dict[str, dict[int, float]] = {}
@@ -233,7 +234,7 @@ async def writing(urls: ServerUrls, *, bare: bool) -> AsyncIterator[Writer]:
         async with RedisNodes.open(urls.redis_url.reveal(), timeout=timedelta(seconds=2)) as nodes:
             epoch = await PostgresEpochLog(database, pool).enter()
             publisher = Publisher(
-                repository=repository,
+                history=repository,
                 outbox=PostgresOutbox(database, pool),
                 bus=RedisEventBus(nodes, namespace=f"billing:{epoch.token}"),
                 policy=PublishPolicy(),

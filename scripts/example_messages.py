@@ -16,7 +16,7 @@ from scripts.memory_loop import MemoryLoop
 from billing_core.events import BillingEvent, BillingEventType
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_stripe.testing import API_VERSIONS, accounts, adjustments, builders, encode, event, facts, make_id
+from billing_stripe.testing import API_VERSIONS, accounts, adjustments, builders, encode, event, make_id, objects
 from billing_stripe.testing import samples as known
 
 DOCUMENT: Final = Path("docs/billing/event-schema.md")
@@ -133,16 +133,16 @@ def _the_end() -> Iterator[Told]:
     yield "customer.deleted", builders.customer(known.CUSTOMER, _VERSION)
 
 
-def _next_period(item: facts.Item) -> facts.Item:
+def _next_period(item: objects.Item) -> objects.Item:
     length = item.period.end - item.period.start
-    return attrs.evolve(item, period=facts.Span(item.period.end, item.period.end + length))
+    return attrs.evolve(item, period=objects.Span(item.period.end, item.period.end + length))
 
 
-def _subscription(fact: facts.Subscription, **changes: Any) -> dict[str, Any]:
+def _subscription(fact: objects.Subscription, **changes: Any) -> dict[str, Any]:
     return builders.subscription(attrs.evolve(fact, **changes), _VERSION)
 
 
-def _invoice(fact: facts.Invoice, **changes: Any) -> dict[str, Any]:
+def _invoice(fact: objects.Invoice, **changes: Any) -> dict[str, Any]:
     return builders.invoice(attrs.evolve(fact, **changes), _VERSION)
 
 

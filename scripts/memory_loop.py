@@ -4,15 +4,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from billing_core.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
 from billing_core.events import BillingEvent
-from billing_core.intake import Intake
+from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
+from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy, PlanCatalog
-from billing_core.ports import Clock
-from billing_core.service import BillingService
+from billing_core.state.ports import Clock
+from billing_core.state.service import BillingService
 from billing_memory.database import MemoryDatabase
+from billing_memory.inbox import MemoryEventInbox
 from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.testing import sign
 from billing_stripe.translate import StripeTranslator
@@ -36,20 +36,20 @@ class MemoryLoop:
         observe: Callable[[ProcessingReport], None] = _ignore,
     ) -> None:
         self._clock = clock
-        self._store = MemoryEventStore(database, clock)
+        self._store = MemoryEventInbox(database, clock)
         self.repository = MemoryRepository(database, clock)
         self.messages: list[BillingEvent] = []
         """Everything that was published so far."""
         translator = StripeTranslator()
         service = BillingService(
-            repository=self.repository,
+            unit_of_work=self.repository,
             translator=translator,
             catalog=plans or PlanCatalog(),
             policy=AccessPolicy(),
             clock=clock,
         )
         self._dispatcher = Dispatcher(
-            store=self._store,
+            queue=self._store,
             translator=translator,
             service=service,
             scope=Scope(livemode=False),
@@ -58,7 +58,7 @@ class MemoryLoop:
             observe=observe,
         )
         verifier = StripeWebhookVerifier([_SECRET], tolerance=timedelta(minutes=5), clock=clock)
-        self._intake = Intake(verifier=verifier, store=self._store)
+        self._intake = Intake(verifier=verifier, inbox=self._store)
 
     async def receive(self, body: bytes) -> None:
         """Take one webhook in, signed now."""

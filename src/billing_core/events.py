@@ -171,7 +171,7 @@ class Translation:
 
     Either `ignored` gives a reason from a closed set, or `customer_id` says whose event it is and `snapshots` what it
     shows. `tenant_hint` is the tenant some metadata names: it may create a link, never move one. An event that names no
-    customer is `about` objects, or shows the catalogue, which is nobody's.
+    customer is `about` objects, or shows the catalog, which is nobody's.
     """
 
     customer_id: CustomerId | None = None

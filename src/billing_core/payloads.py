@@ -12,7 +12,6 @@ from typing import Any, Final
 import attrs
 from cattrs import Converter
 
-from billing_core.epochs import FIRST_EPOCH, Epoch
 from billing_core.model import (
     AccessVerdict,
     ChargeSnapshot,
@@ -25,6 +24,7 @@ from billing_core.model import (
     TenantState,
     UsageRecord,
 )
+from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.model.time import end_of, start_of
 
 SCHEMA_VERSION: Final = 1

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from billing_core.epochs import EpochLog
+from billing_core.stream.ports import EpochLog
 from billing_core.testing.epochs import EpochLogContract
 from billing_memory.epochs import MemoryEpochLog
 from billing_postgres.epochs import PostgresEpochLog

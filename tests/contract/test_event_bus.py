@@ -7,46 +7,46 @@ from datetime import timedelta
 
 import pytest
 
-from billing_core.refilling import Refillable, Turn
-from billing_core.testing.bus import EventBusContract, RefillableContract
+from billing_core.stream.ports import BackfillableBus, BackfillTurn
+from billing_core.testing.bus import BackfillableBusContract, EventBusContract
 from billing_memory.bus import MemoryEventBus
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 
 
-class TestMemory(EventBusContract, RefillableContract):
+class TestMemory(EventBusContract, BackfillableBusContract):
     """In one process."""
 
     @pytest.fixture
-    def event_bus(self) -> Refillable:
+    def event_bus(self) -> BackfillableBus:
         return MemoryEventBus()
 
 
 @pytest.mark.redis
-class TestRedis(EventBusContract, RefillableContract):
+class TestRedis(EventBusContract, BackfillableBusContract):
     """On a real server; a namespace of its own keeps each test's keys apart."""
 
     @pytest.fixture
-    async def event_bus(self, redis_url: str) -> AsyncIterator[Refillable]:
+    async def event_bus(self, redis_url: str) -> AsyncIterator[BackfillableBus]:
         async with RedisNodes.open(redis_url, timeout=timedelta(seconds=5)) as nodes:
             yield RedisEventBus(nodes, namespace=f"test-{uuid.uuid4().hex}")
 
-    async def test_a_turn_that_is_not_kept_is_free(self, event_bus: Refillable) -> None:
+    async def test_a_turn_that_is_not_kept_is_free(self, event_bus: BackfillableBus) -> None:
         """A process that died while it filled the bus does not keep others from it."""
-        assert await event_bus.claim_refill("dead", lease=timedelta(milliseconds=50)) is Turn.OURS
-        turn = Turn.OTHERS
-        while turn is Turn.OTHERS:
+        assert await event_bus.claim_backfill("dead", lease=timedelta(milliseconds=50)) is BackfillTurn.OURS
+        turn = BackfillTurn.OTHERS
+        while turn is BackfillTurn.OTHERS:
             await asyncio.sleep(0.01)
-            turn = await event_bus.claim_refill("next", lease=timedelta(minutes=1))
-        assert turn is Turn.OURS
-        assert await event_bus.claim_refill("dead", lease=timedelta(minutes=1)) is Turn.OTHERS
+            turn = await event_bus.claim_backfill("next", lease=timedelta(minutes=1))
+        assert turn is BackfillTurn.OURS
+        assert await event_bus.claim_backfill("dead", lease=timedelta(minutes=1)) is BackfillTurn.OTHERS
 
 
 @pytest.mark.redis
-class TestCluster(EventBusContract, RefillableContract):
+class TestCluster(EventBusContract, BackfillableBusContract):
     """On three masters; one test's tenants are on different ones."""
 
     @pytest.fixture
-    async def event_bus(self, redis_cluster_url: str) -> AsyncIterator[Refillable]:
+    async def event_bus(self, redis_cluster_url: str) -> AsyncIterator[BackfillableBus]:
         async with RedisNodes.open(redis_cluster_url, timeout=timedelta(seconds=5)) as nodes:
             yield RedisEventBus(nodes, namespace=f"test-{uuid.uuid4().hex}")

@@ -7,18 +7,18 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from billing_core.ports import BillingRepository
 from billing_core.testing.event_log import EventLogContract, Log, Store
 from billing_core.testing.store import Elapse
+from billing_core.testing.stores import Repository
 from billing_memory.clock import ManualClock, SystemClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.event_log import MemoryEventLog
+from billing_memory.inbox import MemoryEventInbox
 from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
 from billing_postgres.event_log import PostgresEventLog
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
 
 
 class TestMemory(EventLogContract):
@@ -34,14 +34,14 @@ class TestMemory(EventLogContract):
 
     @pytest.fixture
     def store(self, database: MemoryDatabase, clock: ManualClock) -> Store:
-        return MemoryEventStore(database, clock)
+        return MemoryEventInbox(database, clock)
 
     @pytest.fixture
     def log(self, database: MemoryDatabase, clock: ManualClock) -> Log:
         return MemoryEventLog(database, clock)
 
     @pytest.fixture
-    def repository(self, database: MemoryDatabase, clock: ManualClock) -> BillingRepository:
+    def repository(self, database: MemoryDatabase, clock: ManualClock) -> Repository:
         return MemoryRepository(database, clock)
 
     @pytest.fixture
@@ -67,7 +67,7 @@ class TestPostgres(EventLogContract):
 
     @pytest.fixture
     async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Store]:
-        async with PostgresEventStore(database, pool) as store:
+        async with PostgresEventInbox(database, pool) as store:
             yield store
 
     @pytest.fixture
@@ -75,7 +75,7 @@ class TestPostgres(EventLogContract):
         return PostgresEventLog(database, pool)
 
     @pytest.fixture
-    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> BillingRepository:
+    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
         return PostgresRepository(database, pool)
 
     @pytest.fixture

@@ -14,6 +14,7 @@ from billing_core.errors import (
     GatewayUnavailableError,
 )
 from billing_core.events import Snapshot, Translation
+from billing_core.inbox.ports import FetchedEvent
 from billing_core.model import (
     CustomerSnapshot,
     EntitlementsSnapshot,
@@ -23,12 +24,12 @@ from billing_core.model import (
     SubscriptionSnapshot,
     TenantId,
 )
-from billing_core.ports import FetchedEvent, PaymentGateway
+from billing_core.state.ports import PaymentGateway
 from billing_core.testing.gateway import CUSTOMER, GatewayContract, Stage
 from billing_memory.gateway import MemoryGateway
 from billing_stripe.client import CallPolicy, open_client
 from billing_stripe.gateway import StripeGateway
-from billing_stripe.testing import API_VERSIONS, facts
+from billing_stripe.testing import API_VERSIONS, objects
 from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
 from billing_stripe.testing.thin import ThinEvent
 
@@ -121,10 +122,10 @@ class StripeStage:
             case CustomerSnapshot():
                 self._fake.put(_customer(snapshot, metadata))
             case EntitlementsSnapshot():
-                self._fake.put(facts.Entitlements(customer_id=snapshot.customer_id, features=snapshot.features))
+                self._fake.put(objects.Entitlements(customer_id=snapshot.customer_id, features=snapshot.features))
 
     def hold_checkout(self, session_id: str, *, tenant_id: TenantId, completed: bool) -> None:
-        session = facts.CheckoutSession(
+        session = objects.CheckoutSession(
             session_id=session_id,
             created_at=LONG_AGO,
             customer_id=CUSTOMER.customer_id,
@@ -154,8 +155,8 @@ class StripeStage:
         self._fake.fail("*", FAULTS[error], times=POLICY.attempts if error is GatewayUnavailableError else 1)
 
 
-def _customer(seen: CustomerSnapshot, metadata: dict[str, str]) -> facts.Customer:
-    return facts.Customer(
+def _customer(seen: CustomerSnapshot, metadata: dict[str, str]) -> objects.Customer:
+    return objects.Customer(
         customer_id=seen.customer_id,
         created_at=LONG_AGO,
         email=seen.email or "",
@@ -166,9 +167,9 @@ def _customer(seen: CustomerSnapshot, metadata: dict[str, str]) -> facts.Custome
     )
 
 
-def _subscription(seen: SubscriptionSnapshot, metadata: dict[str, str]) -> facts.Subscription:
+def _subscription(seen: SubscriptionSnapshot, metadata: dict[str, str]) -> objects.Subscription:
     assert seen.currency is not None
-    return facts.Subscription(
+    return objects.Subscription(
         subscription_id=seen.subscription_id,
         customer_id=seen.customer_id,
         status=seen.status,
@@ -178,9 +179,9 @@ def _subscription(seen: SubscriptionSnapshot, metadata: dict[str, str]) -> facts
         ended_at=seen.ended_at,
         metadata=metadata,
         items=tuple(
-            facts.Item(
+            objects.Item(
                 item_id=item.item_id,
-                price=facts.Price(
+                price=objects.Price(
                     price_id=item.price_id,
                     product_id=item.product_id or "",
                     unit_amount=1900,
@@ -194,8 +195,8 @@ def _subscription(seen: SubscriptionSnapshot, metadata: dict[str, str]) -> facts
     )
 
 
-def _invoice(seen: InvoiceSnapshot, metadata: dict[str, str]) -> facts.Invoice:
-    return facts.Invoice(
+def _invoice(seen: InvoiceSnapshot, metadata: dict[str, str]) -> objects.Invoice:
+    return objects.Invoice(
         invoice_id=seen.invoice_id,
         customer_id=CUSTOMER.customer_id,
         status=seen.status,
@@ -207,10 +208,10 @@ def _invoice(seen: InvoiceSnapshot, metadata: dict[str, str]) -> facts.Invoice:
         number=seen.number,
         attempt_count=seen.attempt_count,
         lines=tuple(
-            facts.InvoiceLine(
+            objects.InvoiceLine(
                 line_id=line.line_id,
                 amount=line.amount,
-                price=facts.Price(price_id=str(line.price_id), product_id="prod_app", unit_amount=line.amount),
+                price=objects.Price(price_id=str(line.price_id), product_id="prod_app", unit_amount=line.amount),
                 period=_span(line.period),
                 subscription_id=seen.subscription_id,
                 item_id=line.subscription_item_id,
@@ -221,9 +222,9 @@ def _invoice(seen: InvoiceSnapshot, metadata: dict[str, str]) -> facts.Invoice:
     )
 
 
-def _span(period: Period | None) -> facts.Span:
+def _span(period: Period | None) -> objects.Span:
     assert period is not None
-    return facts.Span(period.start, period.end)
+    return objects.Span(period.start, period.end)
 
 
 class TestMemory(GatewayContract):

@@ -9,20 +9,21 @@ import attrs
 import pytest
 
 from billing_core.events import Disposition
-from billing_core.invariants import Invariant
 from billing_core.model import CustomerId
-from billing_core.ports import BillingRepository, EventStore, InvariantLog
+from billing_core.oversight.invariants import Invariant
+from billing_core.oversight.ports import InvariantLog
 from billing_core.testing.builders import ACME, AT, customer
 from billing_core.testing.invariants import InvariantLogContract, Plant
+from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
+from billing_memory.inbox import MemoryEventInbox
 from billing_memory.invariants import MemoryInvariantLog
 from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
 
 HOUR = timedelta(hours=1)
 
@@ -39,11 +40,11 @@ class TestMemory(InvariantLogContract):
         return MemoryDatabase()
 
     @pytest.fixture
-    def store(self, database: MemoryDatabase, clock: ManualClock) -> EventStore:
-        return MemoryEventStore(database, clock)
+    def store(self, database: MemoryDatabase, clock: ManualClock) -> Inbox:
+        return MemoryEventInbox(database, clock)
 
     @pytest.fixture
-    def repository(self, database: MemoryDatabase, clock: ManualClock) -> BillingRepository:
+    def repository(self, database: MemoryDatabase, clock: ManualClock) -> Repository:
         return MemoryRepository(database, clock)
 
     @pytest.fixture
@@ -131,12 +132,12 @@ class TestPostgres(InvariantLogContract):
             yield pool
 
     @pytest.fixture
-    async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[EventStore]:
-        async with PostgresEventStore(database, pool) as store:
+    async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Inbox]:
+        async with PostgresEventInbox(database, pool) as store:
             yield store
 
     @pytest.fixture
-    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> BillingRepository:
+    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
         return PostgresRepository(database, pool)
 
     @pytest.fixture

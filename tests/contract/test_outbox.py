@@ -7,9 +7,10 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from billing_core.ports import BillingRepository, Outbox
+from billing_core.stream.ports import Outbox
 from billing_core.testing.outbox import OutboxContract
 from billing_core.testing.store import Elapse
+from billing_core.testing.stores import Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.repository import MemoryOutbox, MemoryRepository
@@ -29,7 +30,7 @@ class TestMemory(OutboxContract):
         return MemoryDatabase()
 
     @pytest.fixture
-    def repository(self, database: MemoryDatabase, clock: ManualClock) -> BillingRepository:
+    def repository(self, database: MemoryDatabase, clock: ManualClock) -> Repository:
         return MemoryRepository(database, clock)
 
     @pytest.fixture
@@ -58,7 +59,7 @@ class TestPostgres(OutboxContract):
             yield pool
 
     @pytest.fixture
-    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> BillingRepository:
+    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
         return PostgresRepository(database, pool)
 
     @pytest.fixture

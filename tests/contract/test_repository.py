@@ -7,17 +7,17 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from billing_core.ports import BillingRepository, EventStore
 from billing_core.testing.records import RecordsContract
 from billing_core.testing.repository import BillingRepositoryContract
 from billing_core.testing.store import Elapse
+from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
+from billing_memory.inbox import MemoryEventInbox
 from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
 
 
 class InMemory:
@@ -32,12 +32,12 @@ class InMemory:
         return MemoryDatabase()
 
     @pytest.fixture
-    def repository(self, database: MemoryDatabase, clock: ManualClock) -> BillingRepository:
+    def repository(self, database: MemoryDatabase, clock: ManualClock) -> Repository:
         return MemoryRepository(database, clock)
 
     @pytest.fixture
-    def store(self, database: MemoryDatabase, clock: ManualClock) -> EventStore:
-        return MemoryEventStore(database, clock)
+    def store(self, database: MemoryDatabase, clock: ManualClock) -> Inbox:
+        return MemoryEventInbox(database, clock)
 
     @pytest.fixture
     def elapse(self, clock: ManualClock) -> Elapse:
@@ -60,12 +60,12 @@ class OnPostgres:
             yield pool
 
     @pytest.fixture
-    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> BillingRepository:
+    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
         return PostgresRepository(database, pool)
 
     @pytest.fixture
-    async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[EventStore]:
-        async with PostgresEventStore(database, pool) as store:
+    async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Inbox]:
+        async with PostgresEventInbox(database, pool) as store:
             yield store
 
     @pytest.fixture

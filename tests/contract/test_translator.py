@@ -6,18 +6,19 @@ import attrs
 import pytest
 
 from billing_core.events import ProviderEvent
-from billing_core.ports import EventTranslator, WebhookVerifier
+from billing_core.inbox.ports import WebhookVerifier
+from billing_core.state.ports import EventTranslator
 from billing_core.testing.translation import Delivery, EventTranslatorContract, WebhookVerifierContract
 from billing_memory.clock import ManualClock
 from billing_stripe.signature import StripeWebhookVerifier
-from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, sign
+from billing_stripe.testing import API_VERSIONS, builders, encode, event, objects, sign
 from billing_stripe.translate import StripeTranslator
 
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 SECRET = "whsec_contract"
-PRICE = facts.Price(price_id="price_1", product_id="prod_1", unit_amount=1900)
-ITEM = facts.Item(item_id="si_1", price=PRICE, period=facts.Span(AT, AT + timedelta(days=31)))
-TRIAL = facts.Subscription(
+PRICE = objects.Price(price_id="price_1", product_id="prod_1", unit_amount=1900)
+ITEM = objects.Item(item_id="si_1", price=PRICE, period=objects.Span(AT, AT + timedelta(days=31)))
+TRIAL = objects.Subscription(
     subscription_id="sub_1", customer_id="cus_1", status="trialing", created_at=AT, items=(ITEM,)
 )
 

@@ -5,15 +5,16 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from billing_core.ports import BillingRepository, Clock, EventStore
+from billing_core.state.ports import Clock
+from billing_core.testing.stores import Inbox, Repository
 from billing_core.testing.upkeep import UpkeepContract
 from billing_memory.clock import ManualClock, SystemClock
 from billing_memory.database import MemoryDatabase
+from billing_memory.inbox import MemoryEventInbox
 from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
 
 
 class TestMemory(UpkeepContract):
@@ -28,12 +29,12 @@ class TestMemory(UpkeepContract):
         return MemoryDatabase()
 
     @pytest.fixture
-    def repository(self, database: MemoryDatabase, clock: Clock) -> BillingRepository:
+    def repository(self, database: MemoryDatabase, clock: Clock) -> Repository:
         return MemoryRepository(database, clock)
 
     @pytest.fixture
-    def store(self, database: MemoryDatabase, clock: Clock) -> EventStore:
-        return MemoryEventStore(database, clock)
+    def store(self, database: MemoryDatabase, clock: Clock) -> Inbox:
+        return MemoryEventInbox(database, clock)
 
 
 @pytest.mark.postgres
@@ -54,10 +55,10 @@ class TestPostgres(UpkeepContract):
             yield pool
 
     @pytest.fixture
-    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> BillingRepository:
+    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
         return PostgresRepository(database, pool)
 
     @pytest.fixture
-    async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[EventStore]:
-        async with PostgresEventStore(database, pool) as store:
+    async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Inbox]:
+        async with PostgresEventInbox(database, pool) as store:
             yield store

@@ -28,7 +28,7 @@ from billing_app.http.sign_in import make_ticket
 from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.secret import Secret
 from billing_core.model import TenantId
-from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts, make_id, sign
+from billing_stripe.testing import API_VERSIONS, builders, encode, event, make_id, objects, sign
 
 WEBHOOK_SECRET: Final = "whsec_" + "e" * 32
 TICKET_SECRET: Final = Secret("t" * 32)
@@ -157,8 +157,8 @@ class Account:
         self.tenant_id = tenant_id
         self.customer_id = make_id("cus", tenant_id)
         self.subscription_id = make_id("sub", tenant_id)
-        self.period = facts.Span(_days(-12), _days(18))
-        self.metered: tuple[facts.Price, ...] = ()
+        self.period = objects.Span(_days(-12), _days(18))
+        self.metered: tuple[objects.Price, ...] = ()
         """What its subscription bills by use, beside its seats."""
         self._base_url = base_url
         self._events = 0
@@ -180,10 +180,10 @@ class Account:
             ttl=timedelta(hours=1),
         )
 
-    def price(self, lookup_key: str, *, metered: bool = False) -> facts.Price:
+    def price(self, lookup_key: str, *, metered: bool = False) -> objects.Price:
         """A price of this tenant's own; its lookup key names the plan, or the feature when it is metered."""
         price_id = make_id("price", self.tenant_id, lookup_key)
-        return facts.Price(
+        return objects.Price(
             price_id=price_id, product_id="prod_e2e", unit_amount=1900, lookup_key=lookup_key, metered=metered
         )
 
@@ -191,10 +191,10 @@ class Account:
         """Have a subscription in this state from now on."""
         prices = [self.price(plan), *self.metered]
         items = [
-            facts.Item(item_id=f"si_{place}", price=price, period=self.period, quantity=seats)
+            objects.Item(item_id=f"si_{place}", price=price, period=self.period, quantity=seats)
             for place, price in enumerate(prices)
         ]
-        subscription = facts.Subscription(
+        subscription = objects.Subscription(
             subscription_id=self.subscription_id,
             customer_id=self.customer_id,
             status=status,
@@ -209,8 +209,8 @@ class Account:
         self,
         number: str,
         *,
-        amounts: Sequence[tuple[facts.Price, int, int]],
-        period: facts.Span | None = None,
+        amounts: Sequence[tuple[objects.Price, int, int]],
+        period: objects.Span | None = None,
         currency: str = "usd",
         status: str = "paid",
         **more: Any,
@@ -219,7 +219,7 @@ class Account:
         span = period or self.period
         invoice_id = make_id("in", self.tenant_id, number)
         lines = tuple(
-            facts.InvoiceLine(
+            objects.InvoiceLine(
                 line_id=make_id("il", invoice_id, place),
                 amount=amount,
                 price=price,
@@ -233,7 +233,7 @@ class Account:
         paid: dict[str, Any] = {}
         if status == "paid":
             paid = {"amount_paid": sum(line.amount for line in lines), "paid_at": span.end}
-        invoice = facts.Invoice(
+        invoice = objects.Invoice(
             invoice_id=invoice_id,
             customer_id=self.customer_id,
             status=status,

@@ -28,8 +28,8 @@ async def feed_is_history(visit: Visit, account: Account, *, seats: int) -> None
     assert history[-1]["subscription"]["seat_count"] == seats
     await visit.shows(len(history))
     assert await visit.numbers() == list(range(len(history), 0, -1))
-    told = await visit.page.locator("#feed > li > p:last-child").all_text_contents()
-    assert told == [message["summary"] for message in reversed(history)]
+    notified = await visit.page.locator("#feed > li > p:last-child").all_text_contents()
+    assert notified == [message["summary"] for message in reversed(history)]
 
 
 async def test_a_change_is_on_the_screen_soon_after_its_webhook(

@@ -48,8 +48,8 @@ async def test_a_hostile_string_stays_text(site: Site, visit: Visiting, name: st
         assert await page.locator("#invoices .theirs").text_content() == number
         assert number == text[: len(number)]  # translation keeps the first 5,000 characters
         assert await page.locator(".features h3").text_content() == history[-1]["usage"][0]["feature_key"]
-        told = await page.locator("#feed > li > p:last-child").all_text_contents()
-        assert told == [message["summary"] for message in reversed(history)]
+        notified = await page.locator("#feed > li > p:last-child").all_text_contents()
+        assert notified == [message["summary"] for message in reversed(history)]
         assert await page.locator("main :is(img, script, svg, b, iframe)").count() == 0
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert (

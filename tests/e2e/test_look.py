@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from billing_stripe.testing import facts
+from billing_stripe.testing import objects
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Account, Site, Visiting
@@ -33,7 +33,7 @@ async def acme(site: Site) -> Account:
     length = account.period.end - account.period.start
 
     def bill(number: str, seat_count: int, call_count: int, stored: int, *, back: int, **more: Any) -> Awaitable[None]:
-        span = facts.Span(account.period.start - back * length, account.period.end - back * length)
+        span = objects.Span(account.period.start - back * length, account.period.end - back * length)
         amounts = [(seats, seat_count, seat_count * 1900), (calls, call_count, call_count // 10)]
         return account.bill(number, amounts=[*amounts, (storage, stored, stored * 25)], period=span, **more)
 

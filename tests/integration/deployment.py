@@ -15,18 +15,19 @@ from billing_app.http.app import create_app
 from billing_app.http.services import Services
 from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier, issue_token
 from billing_app.settings import Secret, Settings
-from billing_core.admission import QuotaPolicy
 from billing_core.errors import EventBusUnavailableError
-from billing_core.intake import Intake
+from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy, TenantId
-from billing_core.ports import Changes, EventBus
-from billing_core.publishing import Publisher, PublishPolicy
-from billing_core.revoking import RevocationList
+from billing_core.state.ports import Changes
+from billing_core.stream.ports import EventBus
+from billing_core.stream.publisher import Publisher, PublishPolicy
+from billing_core.stream_access.ports import QuotaPolicy
+from billing_core.stream_access.revocation_list import RevocationList
 from billing_core.testing.builders import message
-from billing_memory.admission import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.store import MemoryEventStore
+from billing_memory.inbox import MemoryEventInbox
+from billing_memory.stream_access import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
 from billing_redis.bus import RedisEventBus
@@ -75,7 +76,7 @@ async def deployed(database_url: str, redis_url: str) -> AsyncIterator[Deploymen
         ]
         buses = [RedisEventBus(each) for each in nodes]
         publisher = Publisher(
-            repository=repository,
+            history=repository,
             outbox=PostgresOutbox(database, pool),
             bus=buses[0],
             policy=PublishPolicy(poll=timedelta(milliseconds=200)),
@@ -96,8 +97,9 @@ async def serving(repository: PostgresRepository, bus: EventBus) -> AsyncIterato
     verifier = StripeWebhookVerifier(["whsec_x"], tolerance=timedelta(minutes=5), clock=clock)
     services = Services(
         settings=SETTINGS,
-        intake=Intake(verifier=verifier, store=MemoryEventStore(MemoryDatabase(), clock)),
-        repository=repository,
+        intake=Intake(verifier=verifier, inbox=MemoryEventInbox(MemoryDatabase(), clock)),
+        reader=repository,
+        history=repository,
         bus=bus,
         policy=AccessPolicy(),
         clock=clock,

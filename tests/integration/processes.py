@@ -16,7 +16,7 @@ from billing_app.free_port import free_port
 from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.secret import Secret
 from billing_core.model import TenantId
-from billing_stripe.testing import builders, encode, event, facts, sign
+from billing_stripe.testing import builders, encode, event, objects, sign
 
 VERSION = "2026-10-28.endive"
 WEBHOOK_SECRET = "whsec_integration_0123456789"
@@ -90,11 +90,11 @@ async def ended(*arguments: str, environment: Mapping[str, str], given: str = ""
 
 def subscription_event(number: int, *, status: str = "active") -> bytes:
     """The n-th event of one subscription of tenant acme."""
-    price = facts.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
-    item = facts.Item(
-        item_id="si_1", price=price, period=facts.Span(START, START + timedelta(days=31)), quantity=number
+    price = objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
+    item = objects.Item(
+        item_id="si_1", price=price, period=objects.Span(START, START + timedelta(days=31)), quantity=number
     )
-    subscription = facts.Subscription(
+    subscription = objects.Subscription(
         subscription_id="sub_1",
         customer_id="cus_1",
         status=status,

@@ -7,7 +7,7 @@ from billing_app.http.services import Services
 from billing_app.secret import Secret
 from billing_app.settings import Settings
 from billing_app.worker import Worker
-from billing_core.intake import Intake
+from billing_core.inbox.intake import Intake
 from billing_memory.bus import NullEventBus
 from billing_redis.bus import RedisEventBus
 

@@ -224,8 +224,8 @@ def test_a_taken_port_and_a_used_seed_are_told(data_dir: Path) -> None:
         holder.listen()
         taken = str(holder.getsockname()[1])
         with running(data_dir, "--events", "60", "--json", "--seed", "s", "--port", taken) as first:
-            told = first.wait_for(rf"port {taken} is taken; using (\d+)")
-            assert first.base_url().endswith(f":{told[1]}")
+            notified = first.wait_for(rf"port {taken} is taken; using (\d+)")
+            assert first.base_url().endswith(f":{notified[1]}")
             assert first.end()[0] == 0
     with running(data_dir, "--events", "60", "--json", "--seed", "s") as second:
         assert second.end()[0] == 2

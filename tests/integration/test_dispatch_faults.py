@@ -24,7 +24,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from billing_app.demo.catalogue import price_map
+from billing_app.demo.catalog import price_map
 from billing_app.demo.comparison import differences
 from billing_app.demo.reader import Reader
 from billing_app.demo.scenario import PlayedEvent, Scenario

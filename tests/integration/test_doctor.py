@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from billing_app import cli
-from billing_core.checking import Checker, CheckReport
+from billing_core.oversight.monitors import InvariantMonitor, InvariantReport
 from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
 from billing_telemetry.metrics import Metrics
@@ -66,17 +66,19 @@ async def test_what_cannot_be_reached_is_named(database_url: str, redis_url: str
 
 async def test_the_gauge_shows_what_does_not_hold(database_url: str) -> None:
     """The worker's check finds it, also of a tenant that did nothing lately, and counts the others as sound."""
-    database, metrics, reports = Database(url=database_url), Metrics(), list[CheckReport]()
+    database, metrics, reports = Database(url=database_url), Metrics(), list[InvariantReport]()
     async with await database.open_pool(size=2) as pool:
         await pool.execute(DAMAGE)
 
-        def observe(report: CheckReport) -> None:
+        def observe(report: InvariantReport) -> None:
             metrics.checked(report)
             reports.append(report)
-            checker.stop()
+            invariant_monitor.stop()
 
-        checker = Checker(log=PostgresInvariantLog(database, pool), every=timedelta(hours=1), observe=observe)
-        await checker.run()
+        invariant_monitor = InvariantMonitor(
+            log=PostgresInvariantLog(database, pool), every=timedelta(hours=1), observe=observe
+        )
+        await invariant_monitor.run()
     values = {
         name: metrics.registry.get_sample_value("billing_invariant_violations", {"invariant": name})
         for name in ("gapless", "counter", "published")

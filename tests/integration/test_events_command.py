@@ -14,14 +14,14 @@ from billing_app.cli.events.filters import parse_moment
 from billing_core.events import Disposition, Effect, Outcome, ProviderEvent
 from billing_core.model import AccessPolicy, CustomerId, EventId
 from billing_core.payloads import SCHEMA_VERSION, BillingEventPayload, access_section, dumps, subscription_section
-from billing_core.ports import Changes
+from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, AT, customer, item, message, provider_event, subscription
 from billing_core.testing.repository import park
 from billing_core.testing.store import LONG
 from billing_postgres.event_log import PostgresEventLog
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
 
 pytestmark = pytest.mark.postgres
 
@@ -44,7 +44,7 @@ def payload(sequence: int, *, seats: int) -> str:
             subscription=subscription_section(shown),
             invoice=None,
             usage=(),
-            access=access_section(AccessPolicy().judge([shown], AT)),
+            access=access_section(AccessPolicy().evaluate([shown], AT)),
         )
     )
 
@@ -52,7 +52,7 @@ def payload(sequence: int, *, seats: int) -> str:
 class Desk:
     """A database, and the command line on it."""
 
-    def __init__(self, url: str, store: PostgresEventStore, repository: PostgresRepository) -> None:
+    def __init__(self, url: str, store: PostgresEventInbox, repository: PostgresRepository) -> None:
         self._url = url
         self.store = store
         self.repository = repository
@@ -86,7 +86,7 @@ class Desk:
         event = provider_event(event_id, **fields)
         receipt = await self.store.record(event, lease=LONG)
         assert receipt.claim is not None
-        told = [
+        notified = [
             message(
                 ACME,
                 number,
@@ -98,7 +98,7 @@ class Desk:
         outcome = Outcome(
             claim=receipt.claim,
             disposition=Disposition.APPLIED,
-            effect=Effect.CHANGED if told else Effect.CONFIRMED,
+            effect=Effect.CHANGED if notified else Effect.CONFIRMED,
             tenant_id=ACME,
             customer_id=CustomerId("cus_1"),
             sequence=sequences[-1] if sequences else None,
@@ -107,7 +107,7 @@ class Desk:
             await transaction.hold([receipt.claim])
             await transaction.lock_customers([CustomerId("cus_1")])
             await transaction.lock_tenants([ACME])
-            await transaction.save(Changes(customers=[customer("cus_1")], events=told))
+            await transaction.save(Changes(customers=[customer("cus_1")], events=notified))
             await transaction.settle([outcome])
         return event
 
@@ -115,7 +115,7 @@ class Desk:
 @pytest.fixture
 async def desk(database_url: str) -> AsyncIterator[Desk]:
     database = Database(url=database_url)
-    async with await database.open_pool(size=3) as pool, PostgresEventStore(database, pool) as store:
+    async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as store:
         yield Desk(database_url, store, PostgresRepository(database, pool))
 
 
@@ -184,9 +184,9 @@ async def test_an_event_shows_what_it_did(desk: Desk) -> None:
         2,
         "acme",
     )
-    (told,) = shown["messages"]
-    assert (told["sequence"], told["event_type"]) == (2, "subscription.seats_changed")
-    assert told["changes"].keys() == {"items"}
+    (notified,) = shown["messages"]
+    assert (notified["sequence"], notified["event_type"]) == (2, "subscription.seats_changed")
+    assert notified["changes"].keys() == {"items"}
     text = (await desk.billing("show", "evt_2")).stdout
     assert "message 2: subscription.seats_changed, The seats changed." in text
     assert "items: [" in text

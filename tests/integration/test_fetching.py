@@ -16,7 +16,7 @@ from billing_app.secret import Secret
 from billing_app.settings import Settings
 from billing_core.model import TenantId
 from billing_stripe.client import CallPolicy
-from billing_stripe.testing import API_VERSIONS, accounts, builders, encode, event, facts, sign
+from billing_stripe.testing import API_VERSIONS, accounts, builders, encode, event, objects, sign
 from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
 from billing_stripe.testing.thin import ThinEvent, notification
 
@@ -26,22 +26,22 @@ ENDIVE = API_VERSIONS[-1]
 WEBHOOK_SECRET = "whsec_fetching"
 ACME = TenantId("acme")
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-MONTH = facts.Span(NOW, NOW + timedelta(days=31))
-CALLS = facts.Price(price_id="price_calls", product_id="prod_calls", unit_amount=2, metered=True)
-SEATS = facts.Price(price_id="price_seats", product_id="prod_app", unit_amount=1900)
-SUBSCRIPTION = facts.Subscription(
+MONTH = objects.Span(NOW, NOW + timedelta(days=31))
+CALLS = objects.Price(price_id="price_calls", product_id="prod_calls", unit_amount=2, metered=True)
+SEATS = objects.Price(price_id="price_seats", product_id="prod_app", unit_amount=1900)
+SUBSCRIPTION = objects.Subscription(
     subscription_id="sub_1",
     customer_id="cus_1",
     status="active",
     created_at=NOW,
     metadata={"tenant_id": ACME},
     items=(
-        facts.Item(item_id="si_1", price=SEATS, period=MONTH, quantity=5),
-        facts.Item(item_id="si_2", price=CALLS, period=MONTH),
+        objects.Item(item_id="si_1", price=SEATS, period=MONTH, quantity=5),
+        objects.Item(item_id="si_2", price=CALLS, period=MONTH),
     ),
 )
 PAST_DUE = attrs.evolve(SUBSCRIPTION, status="past_due")
-INVOICE = facts.Invoice(
+INVOICE = objects.Invoice(
     invoice_id="in_1",
     customer_id="cus_1",
     status="open",
@@ -51,7 +51,7 @@ INVOICE = facts.Invoice(
     subscription_id="sub_1",
     subscription_metadata={"tenant_id": ACME},
     lines=tuple(
-        facts.InvoiceLine(
+        objects.InvoiceLine(
             line_id=f"il_{number:03}", amount=200, price=CALLS, period=MONTH, subscription_id="sub_1", item_id="si_2"
         )
         for number in range(25)
@@ -88,7 +88,7 @@ class Site:
 
     async def marked(self) -> bool:
         """Whether anything is in doubt."""
-        return bool(await self.container.repository().doubtful(after="", limit=1))
+        return bool(await self.container.repository().uncertain(after="", limit=1))
 
     async def dispatched(self, event_id: str) -> tuple[str, str | None]:
         """How an event ended, and why."""
@@ -160,7 +160,7 @@ async def until(done: Callable[[], Awaitable[object]]) -> None:
             await asyncio.sleep(0.02)
 
 
-def said(fact: facts.Subscription, event_id: str, at: datetime = NOW) -> dict[str, Any]:
+def said(fact: objects.Subscription, event_id: str, at: datetime = NOW) -> dict[str, Any]:
     """An update that does not say what it replaced."""
     shown = builders.subscription(fact, ENDIVE)
     return event("customer.subscription.updated", shown, created=at, api_version=ENDIVE, event_id=event_id)
@@ -179,13 +179,13 @@ def paths(fake: FakeStripe) -> list[str]:
 
 @pytest.mark.parametrize("truth", [SUBSCRIPTION, PAST_DUE])
 async def test_contradicting_events_of_one_second_end_in_the_truth(
-    fake: FakeStripe, site: Site, truth: facts.Subscription
+    fake: FakeStripe, site: Site, truth: objects.Subscription
 ) -> None:
     """Stripe is asked, and what it says stands."""
     fake.put(truth)
     await site.post(said(PAST_DUE, "evt_a"))
     await site.post(said(SUBSCRIPTION, "evt_b"))
-    await until(lambda: _is(site.counted("stripe_mended_objects_total", kind="subscription", result="mended") >= 1))
+    await until(lambda: _is(site.counted("stripe_mended_objects_total", kind="subscription", result="refetched") >= 1))
     await until(site.processed)
     await until(lambda: _not(site.marked()))
     assert await site.status() == truth.status
@@ -246,10 +246,10 @@ async def test_a_long_invoice_gets_all_of_its_lines_and_usage(fake: FakeStripe, 
 async def test_a_long_list_of_features_is_completed(fake: FakeStripe, site: Site) -> None:
     """An event shows the first of them; the tenant has all in the end."""
     features = tuple(f"feature_{number:03}" for number in range(120))
-    fake.put(facts.Entitlements(customer_id="cus_1", features=features))
+    fake.put(objects.Entitlements(customer_id="cus_1", features=features))
     await site.post(said(SUBSCRIPTION, "evt_a"))
     shown = accounts.entitlement_summary(
-        facts.Entitlements(customer_id="cus_1", features=features[:10], more_features=True)
+        objects.Entitlements(customer_id="cus_1", features=features[:10], more_features=True)
     )
     type = "entitlements.active_entitlement_summary.updated"
     await site.post(event(type, shown, created=NOW, api_version=ENDIVE, event_id="evt_b"))
@@ -337,8 +337,8 @@ async def test_where_asking_is_switched_off_everything_else_works(fake: FakeStri
         await site.post(billed("evt_c"))
         await site.post(notification(THIN))
         await until(site.processed)
-        found = await site.container.repository().doubtful(after="", limit=10)
-        assert [doubt.object_id for doubt in found] == ["in_1", "sub_1"]
+        found = await site.container.repository().uncertain(after="", limit=10)
+        assert [uncertainty.object_id for uncertainty in found] == ["in_1", "sub_1"]
         assert await site.dispatched("evt_thin") == ("parked", "thin")
         assert (await site.status(), fake.requests) == ("active", [])
 

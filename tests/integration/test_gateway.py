@@ -13,20 +13,20 @@ from billing_core.events import Snapshot, Translation
 from billing_core.model import CustomerId, EventId, InvoiceId, InvoiceSnapshot, SubscriptionId, TenantId
 from billing_stripe.client import ApiClient, CallPolicy, GatewayCall, open_client
 from billing_stripe.gateway import StripeGateway
-from billing_stripe.testing import API_VERSIONS, builders, encode, event, facts
+from billing_stripe.testing import API_VERSIONS, builders, encode, event, objects
 from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
 from billing_stripe.testing.thin import ThinEvent
 
 ENDIVE = API_VERSIONS[-1]
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-MONTH = facts.Span(NOW, NOW + timedelta(days=31))
-SEATS = facts.Price(price_id="price_seats", product_id="prod_app", unit_amount=1900, lookup_key="team")
+MONTH = objects.Span(NOW, NOW + timedelta(days=31))
+SEATS = objects.Price(price_id="price_seats", product_id="prod_app", unit_amount=1900, lookup_key="team")
 POLICY = CallPolicy(attempts=2, wait_initial=timedelta(milliseconds=1))
 
 
-def make_invoice(lines: int) -> facts.Invoice:
+def make_invoice(lines: int) -> objects.Invoice:
     """An open invoice of acme's."""
-    return facts.Invoice(
+    return objects.Invoice(
         invoice_id="in_1",
         customer_id="cus_1",
         status="open",
@@ -36,7 +36,7 @@ def make_invoice(lines: int) -> facts.Invoice:
         subscription_id="sub_1",
         subscription_metadata={"tenant_id": "acme"},
         lines=tuple(
-            facts.InvoiceLine(
+            objects.InvoiceLine(
                 line_id=f"il_{number:03}",
                 amount=100,
                 price=SEATS,
@@ -49,8 +49,8 @@ def make_invoice(lines: int) -> facts.Invoice:
     )
 
 
-CUSTOMER = facts.Customer(customer_id="cus_1", created_at=NOW, metadata={"tenant_id": "acme"})
-SUBSCRIPTION = facts.Subscription(
+CUSTOMER = objects.Customer(customer_id="cus_1", created_at=NOW, metadata={"tenant_id": "acme"})
+SUBSCRIPTION = objects.Subscription(
     subscription_id="sub_1",
     customer_id="cus_1",
     status="trialing",
@@ -59,9 +59,9 @@ SUBSCRIPTION = facts.Subscription(
     cancel_at=MONTH.end,
     pause_collection="void",
     metadata={"tenant_id": "acme"},
-    items=(facts.Item(item_id="si_1", price=SEATS, period=MONTH, quantity=5),),
+    items=(objects.Item(item_id="si_1", price=SEATS, period=MONTH, quantity=5),),
 )
-CHECKOUT = facts.CheckoutSession(
+CHECKOUT = objects.CheckoutSession(
     session_id="cs_1", created_at=NOW, customer_id="cus_1", subscription_id="sub_1", client_reference_id="acme"
 )
 

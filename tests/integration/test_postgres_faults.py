@@ -20,12 +20,12 @@ from billing_app.embedded import embedded_servers_sync
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Disposition, Outcome, ReceiptStatus
 from billing_core.model import CustomerId
-from billing_core.ports import Changes
+from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, message, provider_event
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.migrate import migrate
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
 
 pytestmark = [pytest.mark.postgres, pytest.mark.faults]
 
@@ -156,9 +156,9 @@ async def pool(database: Database) -> "AsyncIterator[asyncpg.Pool[asyncpg.Record
 
 
 @pytest.fixture
-async def store(database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[PostgresEventStore]:
+async def store(database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[PostgresEventInbox]:
     """A store through the proxy, with one connection for recording."""
-    async with PostgresEventStore(database, pool, timeout=PATIENCE, queue_limit=20, flushes=1) as store:
+    async with PostgresEventInbox(database, pool, timeout=PATIENCE, queue_limit=20, flushes=1) as store:
         yield store
 
 
@@ -167,7 +167,7 @@ def postmaster_of(data_dir: Path) -> int:
     return int(next(data_dir.rglob("postmaster.pid")).read_text().splitlines()[0])
 
 
-async def record_until_accepted(store: PostgresEventStore, event_id: str) -> ReceiptStatus:
+async def record_until_accepted(store: PostgresEventInbox, event_id: str) -> ReceiptStatus:
     """Deliver an event as the provider does: again, until it is taken."""
     while True:
         try:
@@ -180,7 +180,7 @@ class TestRecording:
     """The inbox says no in time, and never yes too early."""
 
     async def test_cut_connections_fail_what_is_under_way_and_nothing_after(
-        self, store: PostgresEventStore, proxy: Proxy
+        self, store: PostgresEventInbox, proxy: Proxy
     ) -> None:
         """The process needs no restart: the next record connects anew."""
         await store.record(provider_event("evt_1"))
@@ -191,7 +191,7 @@ class TestRecording:
         assert await record_until_accepted(store, "evt_2") is ReceiptStatus.ACCEPTED
 
     async def test_a_connection_that_was_cut_while_idle_is_replaced_unnoticed(
-        self, store: PostgresEventStore, direct: Connection
+        self, store: PostgresEventInbox, direct: Connection
     ) -> None:
         """A failover at night costs the first webhook in the morning nothing."""
         await store.record(provider_event("evt_1"))
@@ -202,7 +202,7 @@ class TestRecording:
         await asyncio.sleep(0.05)
         assert (await store.record(provider_event("evt_2"))).status is ReceiptStatus.ACCEPTED
 
-    async def test_an_answer_that_is_lost_is_not_a_yes(self, store: PostgresEventStore, proxy: Proxy) -> None:
+    async def test_an_answer_that_is_lost_is_not_a_yes(self, store: PostgresEventInbox, proxy: Proxy) -> None:
         """The commit arrived, its answer did not: the caller hears no, and its repetition finds the event stored."""
         await store.record(provider_event("evt_1"))
         proxy.cut_after = b"evt_2"
@@ -214,7 +214,7 @@ class TestRecording:
         self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]", proxy: Proxy
     ) -> None:
         """Callers get their answer within the timeout although the server gives none."""
-        async with PostgresEventStore(database, pool, timeout=SHORT, flushes=1) as store:
+        async with PostgresEventInbox(database, pool, timeout=SHORT, flushes=1) as store:
             await record_until_accepted(store, "evt_0")
             proxy.freeze()
             results = await asyncio.gather(
@@ -227,7 +227,7 @@ class TestRecording:
             claims = await store.claim(limit=10, lease=LONG)
         assert sorted(claim.event.event_id for claim in claims) == [f"evt_{number}" for number in range(6)]
 
-    async def test_a_full_queue_refuses_at_once(self, store: PostgresEventStore, proxy: Proxy) -> None:
+    async def test_a_full_queue_refuses_at_once(self, store: PostgresEventInbox, proxy: Proxy) -> None:
         """Memory is bounded: what cannot be stored soon is the provider's to keep."""
         await store.record(provider_event("evt_0"))
         proxy.freeze()
@@ -238,7 +238,7 @@ class TestRecording:
         proxy.thaw()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def test_a_claim_whose_caller_has_gone_is_given_back(self, store: PostgresEventStore, proxy: Proxy) -> None:
+    async def test_a_claim_whose_caller_has_gone_is_given_back(self, store: PostgresEventInbox, proxy: Proxy) -> None:
         """The event is stored, nobody works on it: it must not wait for the lease to run out."""
         await store.record(provider_event("evt_0"), lease=LONG)
         proxy.freeze()
@@ -251,7 +251,7 @@ class TestRecording:
                 await store.wait(at_most=SHORT)
         assert [(claim.event.event_id, claim.attempt) for claim in claims] == [("evt_1", 1)]
 
-    async def test_an_event_that_the_database_refuses_fails_alone(self, store: PostgresEventStore) -> None:
+    async def test_an_event_that_the_database_refuses_fails_alone(self, store: PostgresEventInbox) -> None:
         """Whoever shares its commit is stored all the same."""
         events = [provider_event(f"evt_{number}") for number in range(5)]
         events[2] = attrs.evolve(events[2], type="no\x00text")
@@ -260,7 +260,7 @@ class TestRecording:
         assert not isinstance(results[2], StoreUnavailableError)
 
     async def test_a_read_only_server_is_unavailable(
-        self, store: PostgresEventStore, direct: Connection, proxy: Proxy
+        self, store: PostgresEventInbox, direct: Connection, proxy: Proxy
     ) -> None:
         """That is how a standby answers after a failover; once writing is possible again, so is recording."""
         name = await direct.fetchval("SELECT current_database()")
@@ -276,7 +276,7 @@ class TestRecording:
         self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]", direct: Connection
     ) -> None:
         """An orderly end loses nothing that was promised."""
-        async with PostgresEventStore(database, pool) as store:
+        async with PostgresEventInbox(database, pool) as store:
             tasks = [asyncio.create_task(store.record(provider_event(f"evt_{number}"))) for number in range(50)]
             await asyncio.sleep(0)
         receipts = await asyncio.gather(*tasks)
@@ -309,7 +309,7 @@ class TestProcessing:
         assert await repository.sequence(ACME) == sequence
         assert len(await repository.events(ACME, after=0, limit=10)) == sequence
 
-    async def test_a_frozen_unit_of_work_loses_its_locks(self, database: Database, store: PostgresEventStore) -> None:
+    async def test_a_frozen_unit_of_work_loses_its_locks(self, database: Database, store: PostgresEventInbox) -> None:
         """Another one takes over; the frozen one, when it comes to, can write nothing."""
         impatient = attrs.evolve(database, idle_in_transaction_timeout=SHORT)
         frozen_pool, other_pool = await impatient.open_pool(size=1), await database.open_pool(size=1)
@@ -365,15 +365,15 @@ class TestWaking:
     """Other processes hear of events soon, and of lost connections never."""
 
     @pytest.fixture
-    async def elsewhere(self, database_url: str) -> AsyncIterator[PostgresEventStore]:
+    async def elsewhere(self, database_url: str) -> AsyncIterator[PostgresEventInbox]:
         """The store of another process."""
         database = Database(url=database_url)
         pool = await database.open_pool(size=2)
-        async with PostgresEventStore(database, pool) as store:
+        async with PostgresEventInbox(database, pool) as store:
             yield store
         await pool.close()
 
-    async def heard(self, listener: PostgresEventStore, speaker: PostgresEventStore, event_id: str) -> None:
+    async def heard(self, listener: PostgresEventInbox, speaker: PostgresEventInbox, event_id: str) -> None:
         """Record an event at `speaker` until `listener` has claimed it, with nothing but the bell to wait for."""
         await speaker.record(provider_event(event_id))
         async with asyncio.timeout(20):
@@ -381,14 +381,14 @@ class TestWaking:
                 await listener.wait(at_most=LONG)
 
     async def test_an_event_wakes_the_other_process(
-        self, store: PostgresEventStore, elsewhere: PostgresEventStore
+        self, store: PostgresEventInbox, elsewhere: PostgresEventInbox
     ) -> None:
         """Without waiting for its poll."""
         await self.heard(store, elsewhere, "evt_1")
         await self.heard(elsewhere, store, "evt_2")
 
     async def test_a_lost_listener_comes_back(
-        self, store: PostgresEventStore, elsewhere: PostgresEventStore, proxy: Proxy
+        self, store: PostgresEventInbox, elsewhere: PostgresEventInbox, proxy: Proxy
     ) -> None:
         """And what was announced while it was away is looked for at once."""
         await self.heard(store, elsewhere, "evt_1")
@@ -398,8 +398,8 @@ class TestWaking:
 
     async def test_unparked_events_wake_everybody(
         self,
-        store: PostgresEventStore,
-        elsewhere: PostgresEventStore,
+        store: PostgresEventInbox,
+        elsewhere: PostgresEventInbox,
         database: Database,
         pool: "asyncpg.Pool[asyncpg.Record]",
         direct: Connection,
@@ -439,7 +439,7 @@ class TestServerKilled:
             await migrate(url)
             database = Database(url=url)
             pool = await database.open_pool(size=2)
-            async with PostgresEventStore(database, pool, timeout=timedelta(seconds=1)) as store:
+            async with PostgresEventInbox(database, pool, timeout=timedelta(seconds=1)) as store:
                 accepted: set[str] = set()
                 under_way, refused = asyncio.Event(), asyncio.Event()
 

@@ -11,13 +11,13 @@ import pytest
 import billing_postgres
 from billing_core.events import Disposition, Effect, Outcome
 from billing_core.model import CustomerId, InvoiceId, TenantId
-from billing_core.ports import Changes
+from billing_core.state.ports import Changes
 from billing_core.testing.builders import customer, invoice, message, provider_event, subscription, usage
 from billing_core.testing.store import LONG
 from billing_postgres import queries
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
 
 ADAPTER = Path(billing_postgres.__file__).parent
 SOURCES = [path for path in ADAPTER.parents[1].rglob("*.py") if "testing" not in path.parts]
@@ -114,7 +114,7 @@ class TestStatements:
     ) -> None:
         """It can never be processed; the others of its batch are."""
         database = Database(url=database_url)
-        async with await database.open_pool(size=2) as pool, PostgresEventStore(database, pool) as store:
+        async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as store:
             for number in (1, 2):
                 await store.record(provider_event(f"evt_{number}"))
             await connection.execute(
@@ -132,7 +132,7 @@ class TestStatements:
     async def test_a_batch_takes_the_same_statements_whatever_its_size(self, database_url: str) -> None:
         """Round trips would be paid for by every event."""
         database = Database(url=database_url)
-        async with await database.open_pool(size=1) as pool, PostgresEventStore(database, pool) as store:
+        async with await database.open_pool(size=1) as pool, PostgresEventInbox(database, pool) as store:
             repository = PostgresRepository(database, pool)
             await self._statements(store, repository, pool, 2)  # a new connection learns its types first
             counts = [await self._statements(store, repository, pool, size) for size in (1, 7, 60)]
@@ -140,7 +140,7 @@ class TestStatements:
 
     async def _statements(
         self,
-        store: PostgresEventStore,
+        store: PostgresEventInbox,
         repository: PostgresRepository,
         pool: "asyncpg.Pool[asyncpg.Record]",
         size: int,

@@ -44,7 +44,7 @@ async def keys_of(node: Valkey) -> set[str]:
     return set(await node.call("KEYS", "billing:*"))
 
 
-def told(number: int) -> list[BillingEvent]:
+def notified(number: int) -> list[BillingEvent]:
     """Everybody's message of a number."""
     return [message(tenant_id, number) for tenant_id in MANY]
 
@@ -84,7 +84,7 @@ async def exhaust(follower: AsyncGenerator[Sequence[BillingEvent], None]) -> Non
 
 async def test_tenants_are_spread_over_all_masters(bus: RedisEventBus, valkey_cluster: ValkeyCluster) -> None:
     """One call reaches all of them, and each keeps logs of its own."""
-    assert await bus.append(told(1)) == dict.fromkeys(MANY, 1)
+    assert await bus.append(notified(1)) == dict.fromkeys(MANY, 1)
     kept = [await keys_of(node) for node in valkey_cluster.nodes]
     assert all(kept)
     assert sum(len(keys) for keys in kept) == len(MANY) + 16
@@ -97,11 +97,11 @@ async def test_one_master_less_silences_its_own_tenants_alone(
 ) -> None:
     """The others are appended to and heard. A follower says that it misses something, and goes on when all are back."""
     lost = valkey_cluster.nodes[1]
-    await bus.append(told(1))
+    await bus.append(notified(1))
     cut_off = {tenant for tenant in MANY if any(key.endswith(f":{tenant}") for key in await keys_of(lost))}
     async with following(bus) as ears:
         lost.kill()
-        heads = await bus.append(told(2))
+        heads = await bus.append(notified(2))
         assert heads == dict.fromkeys((tenant for tenant in MANY if tenant not in cut_off), 2)
         await eventually(lambda: ears.heard(2) == heads.keys())
         await eventually(lambda: ears.missed)
@@ -114,7 +114,7 @@ async def test_one_master_less_silences_its_own_tenants_alone(
         await lost.start()
         await valkey_cluster.whole()
         for number in count(3):  # what is said before the master's streams are followed again goes unheard
-            await bus.append(told(number))
+            await bus.append(notified(number))
             await asyncio.sleep(0.05)
             if ears.heard(number) == set(MANY):
                 break
@@ -128,14 +128,14 @@ async def test_a_follower_ends_when_every_master_is_away(bus: RedisEventBus, val
     with pytest.raises(EventBusUnavailableError):
         await exhaust(follower)
     with pytest.raises(EventBusUnavailableError):
-        await bus.append(told(1))
+        await bus.append(notified(1))
 
 
 async def test_a_shard_that_moves_to_another_master_is_found_there(
     bus: RedisEventBus, valkey_cluster: ValkeyCluster
 ) -> None:
     """Slots move while everything runs, as when a node is added."""
-    await bus.append(told(1))
+    await bus.append(notified(1))
     giver, taker = valkey_cluster.nodes[:2]
     live = next(key for key in await keys_of(giver) if key.endswith(":live"))
     slot = str(key_slot(live.encode()))
@@ -146,7 +146,7 @@ async def test_a_shard_that_moves_to_another_master_is_found_there(
         await node.call("CLUSTER", "SETSLOT", slot, "NODE", taker_id)
     heads: Mapping[TenantId, int] = {}
     while heads.keys() != set(MANY):
-        heads = await bus.append(told(2))
+        heads = await bus.append(notified(2))
     assert heads == dict.fromkeys(MANY, 2)
     assert live in await keys_of(taker)
     assert [each.sequence for each in await bus.read(min(moved), after=0, limit=9)] == [2]

@@ -18,10 +18,10 @@ from billing_app.container import Container, open_container
 from billing_app.free_port import free_port
 from billing_app.settings import Settings
 from billing_core.events import EventKey, ProviderEvent
-from billing_core.inspection import EventFilter
+from billing_core.inbox.replay import ReplayRequest
+from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId, TenantId
-from billing_core.replaying import ReplayRequest
-from billing_stripe.testing import builders, encode, event, facts
+from billing_stripe.testing import builders, encode, event, objects
 
 VERSION = "2026-10-28.endive"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -131,11 +131,11 @@ async def deployment(database_url: str, redis_url: str) -> AsyncIterator[Deploym
 
 def step(number: int, *, seats: int | None = None, status: str = "active", tenant: str = "acme") -> ProviderEvent:
     """The n-th event of one subscription."""
-    price = facts.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
-    item = facts.Item(
-        item_id="si_1", price=price, period=facts.Span(START, START + timedelta(days=31)), quantity=seats or number
+    price = objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
+    item = objects.Item(
+        item_id="si_1", price=price, period=objects.Span(START, START + timedelta(days=31)), quantity=seats or number
     )
-    subscription = facts.Subscription(
+    subscription = objects.Subscription(
         subscription_id="sub_1",
         customer_id="cus_1",
         status=status,
@@ -187,39 +187,39 @@ async def test_a_damaged_row_is_shown_by_a_dry_run_and_put_right_by_a_replay(dep
     """The dry run leaves every table as it was; the replay tells the tenant once, through the bus."""
     await deployment.live_through(LIFE)
     whole = await deployment.rows("subscription_items")
-    told = await deployment.numbers()
+    notified = await deployment.numbers()
     await deployment.damage()
     before = await deployment.rows()
     ran = await deployment.replay("--dry-run", "--json")
     (difference,) = ran.json["differences"]
     assert (ran.status, difference["object_id"]) == (0, "sub_1")
     assert difference["fields"]["status"] == {"before": "canceled", "after": "past_due"}
-    assert [message["sequence"] for message in ran.json["would_tell"]] == [len(told) + 1]
+    assert [message["sequence"] for message in ran.json["would_tell"]] == [len(notified) + 1]
     shown = await deployment.replay("--dry-run")
     assert 'status: "canceled" → "past_due"' in shown.out
     assert "Nothing of this has happened:" in shown.out
     assert await deployment.rows() == before
 
     ran = await deployment.replay("--yes")
-    assert (ran.status, await deployment.numbers()) == (0, [*told, len(told) + 1])
+    assert (ran.status, await deployment.numbers()) == (0, [*notified, len(notified) + 1])
     assert "1 messages to tenants" in " ".join(ran.out.split())
     assert await deployment.connection.fetchval("SELECT status FROM tenant_subscriptions") == "past_due"
     assert await deployment.rows("subscription_items") == whole
     assert await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox") == 0
     async with deployment.container() as container:
         sent = await container.bus().read(TenantId("acme"), after=0, limit=100)
-    assert sent[-1].sequence == len(told) + 1
+    assert sent[-1].sequence == len(notified) + 1
 
 
 async def test_nobody_is_told_where_that_is_asked_for(deployment: Deployment) -> None:
     """State is right and no number was used."""
     await deployment.live_through(LIFE)
-    told = await deployment.numbers()
+    notified = await deployment.numbers()
     await deployment.damage()
     ran = await deployment.replay("--yes", "--no-publish", "--json")
     assert (ran.status, ran.json["changed"], ran.json["messages"]) == (0, 1, 0)
-    assert await deployment.numbers() == told
-    assert await deployment.connection.fetchval("SELECT sequence FROM billing_tenants") == len(told)
+    assert await deployment.numbers() == notified
+    assert await deployment.connection.fetchval("SELECT sequence FROM billing_tenants") == len(notified)
     assert await deployment.connection.fetchval("SELECT status FROM tenant_subscriptions") == "past_due"
 
 
@@ -295,14 +295,14 @@ async def test_a_killed_replay_loses_nothing(deployment: Deployment) -> None:
     process.send_signal(signal.SIGKILL)
     await process.communicate()
     await transaction.rollback()
-    told = await deployment.numbers()
+    notified = await deployment.numbers()
     async with deployment.container() as container:
         working = asyncio.create_task(container.dispatcher().run())
         await until(looking, "SELECT count(*) = 0 FROM stripe_event_dispatch WHERE status <> 'applied'")
         container.dispatcher().stop()
         await working
     await looking.close()
-    assert await deployment.numbers() == told
+    assert await deployment.numbers() == notified
     (noted,) = (await deployment.billing("events", "replays", "--json")).json["replays"]
     assert (noted["finished_at"], noted["result"]) == (None, None)
     assert "unfinished" in (await deployment.billing("events", "replays")).out

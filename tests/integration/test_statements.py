@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.events import Disposition
+from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.model import AccessPolicy, PlanCatalog
-from billing_core.service import BillingService
+from billing_core.state.service import BillingService
 from billing_core.testing.builders import provider_event
 from billing_memory.clock import SystemClock
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
-from billing_stripe.testing import builders, encode, event, facts
+from billing_stripe.testing import builders, encode, event, objects
 from billing_stripe.translate import StripeTranslator
 
 pytestmark = pytest.mark.postgres
@@ -27,14 +27,14 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 def body(number: int) -> bytes:
     """A change of seats of one of the tenants' subscriptions."""
     tenant = number % TENANTS
-    price = facts.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900)
-    period = facts.Span(START, START + timedelta(days=31))
-    subscription = facts.Subscription(
+    price = objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900)
+    period = objects.Span(START, START + timedelta(days=31))
+    subscription = objects.Subscription(
         subscription_id=f"sub_{tenant}",
         customer_id=f"cus_{tenant}",
         status="active",
         created_at=START,
-        items=(facts.Item(item_id=f"si_{tenant}", price=price, period=period, quantity=number + 1),),
+        items=(objects.Item(item_id=f"si_{tenant}", price=price, period=period, quantity=number + 1),),
         metadata={"tenant_id": f"tenant-{tenant}"},
     )
     made = START + timedelta(seconds=number)
@@ -50,7 +50,7 @@ async def test_a_thousand_due_events_cost_tens_of_statements(database_url: str) 
     database = Database(url=database_url)
     async with (
         await database.open_pool(size=1, min_size=1) as pool,
-        PostgresEventStore(database, pool) as store,
+        PostgresEventInbox(database, pool) as store,
     ):
         for number in range(EVENTS):
             made = START + timedelta(seconds=number)
@@ -59,14 +59,14 @@ async def test_a_thousand_due_events_cost_tens_of_statements(database_url: str) 
             connection.add_query_logger(lambda record: statements.append(record.query))
         clock, translator = SystemClock(), StripeTranslator()
         service = BillingService(
-            repository=PostgresRepository(database, pool),
+            unit_of_work=PostgresRepository(database, pool),
             translator=translator,
             catalog=PlanCatalog(),
             policy=AccessPolicy(),
             clock=clock,
         )
         dispatcher = Dispatcher(
-            store=store,
+            queue=store,
             translator=translator,
             service=service,
             scope=Scope(livemode=False),
@@ -78,8 +78,8 @@ async def test_a_thousand_due_events_cost_tens_of_statements(database_url: str) 
         while claims := await store.claim(limit=POLICY.batch, lease=timedelta(minutes=1)):
             outcomes = await dispatcher.process(claims)
             applied += sum(outcome.disposition is Disposition.APPLIED for outcome in outcomes)
-        told = await _count_messages(pool)
-    assert (applied, told) == (EVENTS, EVENTS)
+        notified = await _count_messages(pool)
+    assert (applied, notified) == (EVENTS, EVENTS)
     assert EVENTS // POLICY.batch < len(statements) < 100
 
 

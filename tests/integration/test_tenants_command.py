@@ -8,12 +8,12 @@ from click.testing import CliRunner, Result
 
 from billing_app import cli
 from billing_core.model import CustomerId, TenantId
-from billing_core.ports import BillingRepository
 from billing_core.testing.repository import park
 from billing_core.testing.store import LONG
+from billing_core.testing.stores import Repository
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
 
 pytestmark = pytest.mark.postgres
 
@@ -28,8 +28,8 @@ async def billing(database_url: str, *arguments: str) -> Result:
 async def test_a_parked_customer_is_listed_linked_and_gone_from_the_list(database_url: str) -> None:
     """What waited for the link is due at once."""
     database = Database(url=database_url)
-    async with await database.open_pool(size=3) as pool, PostgresEventStore(database, pool) as store:
-        repository: BillingRepository = PostgresRepository(database, pool)
+    async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as store:
+        repository: Repository = PostgresRepository(database, pool)
         async with repository.transaction() as transaction:
             await transaction.lock_customers([CustomerId("cus_1")])
         for number in range(3):

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Snapshot, Translation
+from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.model import (
     DELETED,
     AccessPolicy,
@@ -60,16 +60,17 @@ from billing_core.payloads import (
     subscription_section,
     usage_section,
 )
-from billing_core.ports import BillingRepository, Clock, EventStore
-from billing_core.service import BillingService
+from billing_core.state.ports import Clock
+from billing_core.state.service import BillingService
 from billing_core.testing.scripted import ScriptedProvider
+from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
+from billing_memory.inbox import MemoryEventInbox
 from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
-from billing_postgres.store import PostgresEventStore
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 MONTH = Period(start=START, end=START + timedelta(days=31))
@@ -84,8 +85,8 @@ POLICY = DispatchPolicy(batch=16, backoff_base=timedelta(0), max_attempts=1_000)
 class Adapters:
     """Where a history is stored, empty at first."""
 
-    store: EventStore
-    repository: BillingRepository
+    store: Inbox
+    repository: Repository
     clock: Clock
 
 
@@ -96,7 +97,7 @@ OpenAdapters = Callable[[], AbstractAsyncContextManager[Adapters]]
 async def memory_adapters() -> AsyncIterator[Adapters]:
     """Everything in process."""
     database, clock = MemoryDatabase(), ManualClock(START)
-    yield Adapters(store=MemoryEventStore(database, clock), repository=MemoryRepository(database, clock), clock=clock)
+    yield Adapters(store=MemoryEventInbox(database, clock), repository=MemoryRepository(database, clock), clock=clock)
 
 
 # --- the lives ----------------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class Life:
 
     tenant_id: TenantId | None
     nobodys: bool = False
-    """Whether it is of the catalogue."""
+    """Whether it is of the catalog."""
     steps: list[tuple[datetime, Step]] = attrs.field(factory=list)
 
     @property
@@ -208,9 +209,9 @@ class World:
             if step.before is not None and self._random.random() < 0.3:
                 # The twin of an update: payment_failed, paused, paid …
                 steps.append((self._now, Step(step.after, about=step.about)))
-        self._tell(customer_id, self._random.choice([*TENANTS, None]), steps)
+        self._announce(customer_id, self._random.choice([*TENANTS, None]), steps)
 
-    def _tell(
+    def _announce(
         self, customer_id: CustomerId, tenant_id: TenantId | None, steps: Sequence[tuple[datetime, Step]]
     ) -> None:
         """Make an event of every step. Some name the tenant; if none does, nobody will ever know it."""
@@ -422,14 +423,14 @@ class Delivery:
         self._events = [*world.events, *world.ignored]
         self._unreliable = Unreliable(world.provider, {event.key for event in self._events if random.random() < 0.1})
         service = BillingService(
-            repository=adapters.repository,
+            unit_of_work=adapters.repository,
             translator=self._unreliable,
             catalog=PlanCatalog(),
             policy=AccessPolicy(),
             clock=adapters.clock,
         )
         self._dispatcher = Dispatcher(
-            store=adapters.store,
+            queue=adapters.store,
             translator=self._unreliable,
             service=service,
             scope=Scope(livemode=True),
@@ -496,7 +497,7 @@ class Rows:
     usage: frozenset[UsageRecord]
 
     @classmethod
-    async def read(cls, repository: BillingRepository, world: World) -> "Rows":
+    async def read(cls, repository: Repository, world: World) -> "Rows":
         """Read it back; deleted drafts by their ids, for the tenant does not see them."""
         subscriptions = [row for tenant in TENANTS for row in await repository.subscriptions(tenant)]
         usage = [row for tenant in TENANTS for row in await repository.usage(tenant, limit=1000)]
@@ -549,7 +550,7 @@ def assert_ended(outcomes: Mapping[EventKey, Outcome], world: World) -> None:
         assert outcomes[event.key].disposition is expected
 
 
-async def assert_told(repository: BillingRepository, clock: Clock, rows: Rows) -> None:
+async def assert_told(repository: Repository, clock: Clock, rows: Rows) -> None:
     """Each tenant's messages are numbered from 1 without a gap, and whoever reads them all knows the state."""
     for tenant_id in TENANTS:
         state = await repository.state(tenant_id)
@@ -567,16 +568,16 @@ async def assert_told(repository: BillingRepository, clock: Clock, rows: Rows) -
         }
         assert_usage_told(payloads, {row for row in rows.usage if row.tenant_id == tenant_id}, invoices)
         if payloads:
-            assert payloads[-1].access == access_section(AccessPolicy().judge(subscriptions, clock.now()))
+            assert payloads[-1].access == access_section(AccessPolicy().evaluate(subscriptions, clock.now()))
 
 
 def assert_usage_told(
     payloads: Sequence[BillingEventPayload], usage: Iterable[UsageRecord], invoices: Iterable[InvoiceSnapshot]
 ) -> None:
     """The last word on every line of an invoice that still counts is what is stored."""
-    told = {(section.invoice_id, section.line_id): section for payload in payloads for section in payload.usage}
+    notified = {(section.invoice_id, section.line_id): section for payload in payloads for section in payload.usage}
     counting = {seen.invoice_id for seen in invoices if seen.status in ("open", "paid", "uncollectible")}
-    last = {key: section for key, section in told.items() if key[0] in counting}
+    last = {key: section for key, section in notified.items() if key[0] in counting}
     assert last == {(row.invoice_id, row.line_id): usage_section(row) for row in usage}
 
 
@@ -629,7 +630,7 @@ async def test_every_delivery_to_postgres_ends_there_too(
         database = Database(url=await create_database())
         async with (
             await database.open_pool(size=2) as pool,
-            PostgresEventStore(database, pool) as store,
+            PostgresEventInbox(database, pool) as store,
         ):
             yield Adapters(store=store, repository=PostgresRepository(database, pool), clock=ManualClock(START))
 

@@ -22,7 +22,7 @@ from tests.unit.http.conftest import SETTINGS, STREAM, World
 from billing_core.events import BillingEvent, EventId
 from billing_core.model import TenantId
 from billing_core.payloads import AccessSection, BillingEventPayload, dumps
-from billing_core.ports import Changes
+from billing_core.state.ports import Changes
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresRepository
 from billing_redis.bus import RedisEventBus
@@ -283,7 +283,7 @@ async def test_also_with_real_servers(
             world = _world()
             world.repository = PostgresRepository(database, pool)
             world.bus = RedisEventBus(nodes, namespace=f"isolation:{random.getrandbits(32):x}")
-            world.replace(repository=world.repository, bus=world.bus)
+            world.replace(reader=world.repository, history=world.repository, bus=world.bus)
 
             async def forget() -> None:
                 (address,) = await nodes.addresses()

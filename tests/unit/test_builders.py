@@ -9,44 +9,34 @@ import attrs
 import pytest
 import stripe
 
-from billing_stripe.testing import (
-    API_VERSIONS,
-    BASIL,
-    adjustments,
-    builders,
-    encode,
-    event,
-    facts,
-    make_id,
-    sign,
-)
+from billing_stripe.testing import API_VERSIONS, BASIL, adjustments, builders, encode, event, make_id, objects, sign
 from billing_stripe.testing.fields import misplaced_fields
 from billing_stripe.testing.samples import SAMPLES, sample_event
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-MONTH = facts.Span(START, START + timedelta(days=31))
-SEAT = facts.Price(price_id="price_seat", product_id="prod_team", unit_amount=1200, lookup_key="team_seat")
-CALLS = facts.Price(
+MONTH = objects.Span(START, START + timedelta(days=31))
+SEAT = objects.Price(price_id="price_seat", product_id="prod_team", unit_amount=1200, lookup_key="team_seat")
+CALLS = objects.Price(
     price_id="price_calls", product_id="prod_api", unit_amount=None, unit_amount_decimal="0.02", metered=True
 )
-SUBSCRIPTION = facts.Subscription(
+SUBSCRIPTION = objects.Subscription(
     subscription_id="sub_1",
     customer_id="cus_1",
     status="active",
     created_at=START,
     items=(
-        facts.Item(item_id="si_seats", price=SEAT, period=MONTH, quantity=5),
-        facts.Item(item_id="si_calls", price=CALLS, period=MONTH),
+        objects.Item(item_id="si_seats", price=SEAT, period=MONTH, quantity=5),
+        objects.Item(item_id="si_calls", price=CALLS, period=MONTH),
     ),
     metadata={"tenant_id": "acme"},
     latest_invoice_id="in_1",
 )
-INVOICE = facts.Invoice(
+INVOICE = objects.Invoice(
     invoice_id="in_1",
     customer_id="cus_1",
     status="paid",
     created_at=START,
-    period=facts.Span(START, START),
+    period=objects.Span(START, START),
     subscription_id="sub_1",
     subscription_metadata={"tenant_id": "acme"},
     number="ACME-0001",
@@ -54,7 +44,7 @@ INVOICE = facts.Invoice(
     finalized_at=START,
     paid_at=START,
     lines=(
-        facts.InvoiceLine(
+        objects.InvoiceLine(
             line_id="il_1",
             amount=6000,
             tax=600,
@@ -67,7 +57,7 @@ INVOICE = facts.Invoice(
         ),
     ),
 )
-PRORATION = facts.InvoiceLine(
+PRORATION = objects.InvoiceLine(
     line_id="il_2",
     amount=-350,
     price=SEAT,
@@ -176,7 +166,7 @@ def test_the_newest_shape_has_only_fields_that_the_sdk_knows() -> None:
     version = API_VERSIONS[-1]
     subscription = builders.subscription(attrs.evolve(SUBSCRIPTION, coupon_id="co_1", paused_at=START), version)
     invoice = builders.invoice(attrs.evolve(INVOICE, lines=(*INVOICE.lines, PRORATION)), version)
-    session = facts.CheckoutSession(session_id="cs_1", created_at=START, customer_id="cus_1", subscription_id="sub_1")
+    session = objects.CheckoutSession(session_id="cs_1", created_at=START, customer_id="cus_1", subscription_id="sub_1")
     rendered: list[tuple[dict[str, Any], type, set[str]]] = [
         (subscription, stripe.Subscription, {"plan", "quantity"}),  # sent, though no longer documented
         (subscription["items"]["data"][0], stripe.SubscriptionItem, set()),
@@ -184,7 +174,7 @@ def test_the_newest_shape_has_only_fields_that_the_sdk_knows() -> None:
         (subscription["items"]["data"][0]["plan"], stripe.Plan, set()),
         (invoice, stripe.Invoice, set()),
         *((line, stripe.InvoiceLineItem, set()) for line in invoice["lines"]["data"]),
-        (builders.customer(facts.Customer(customer_id="cus_1", created_at=START), version), stripe.Customer, set()),
+        (builders.customer(objects.Customer(customer_id="cus_1", created_at=START), version), stripe.Customer, set()),
         (builders.checkout_session(session, version), stripe.checkout.Session, set()),
     ]
     for thing, resource, undocumented in rendered:
@@ -224,7 +214,7 @@ def test_no_object_has_a_field_of_another_time(version: str) -> None:
 
 def test_versions_without_invoice_payments_make_none() -> None:
     """Before 2025-03-31 there were none."""
-    payment = facts.InvoicePayment(
+    payment = objects.InvoicePayment(
         invoice_payment_id="inpay_1", invoice_id="in_1", payment_id="pi_1", amount_paid=1, created_at=START
     )
     with pytest.raises(ValueError, match="has no invoice payments"):
@@ -279,7 +269,7 @@ def test_previous_attributes_lead_back_to_the_object_before(version: str) -> Non
 
 def test_a_renewal_shows_in_the_place_of_the_period() -> None:
     """Before basil the subscription's own period changes, since then the items'."""
-    later = facts.Span(MONTH.end, MONTH.end + timedelta(days=30))
+    later = objects.Span(MONTH.end, MONTH.end + timedelta(days=30))
     items = tuple(attrs.evolve(item, period=later) for item in SUBSCRIPTION.items)
     renewed = attrs.evolve(SUBSCRIPTION, items=items)
 
@@ -294,7 +284,7 @@ def test_a_renewal_shows_in_the_place_of_the_period() -> None:
 def test_a_preview_has_no_id_and_a_deleted_customer_is_a_stump() -> None:
     """Objects that Stripe sends incomplete are incomplete here too."""
     assert "id" not in builders.invoice(attrs.evolve(INVOICE, invoice_id=None), BASIL)
-    gone = facts.Customer(customer_id="cus_1", created_at=START, deleted=True)
+    gone = objects.Customer(customer_id="cus_1", created_at=START, deleted=True)
     assert builders.customer(gone, BASIL) == {"id": "cus_1", "object": "customer", "deleted": True}
 
 
@@ -326,7 +316,7 @@ def test_the_signature_is_one_that_stripes_own_code_accepts() -> None:
 
 def test_a_body_is_laid_out_as_stripe_lays_it_out() -> None:
     """Two spaces of indent, text unescaped, and the event's mode on its object."""
-    customer = builders.customer(facts.Customer(customer_id="cus_1", created_at=START, name="Müller"), BASIL)
+    customer = builders.customer(objects.Customer(customer_id="cus_1", created_at=START, name="Müller"), BASIL)
     envelope = event(
         "customer.created",
         customer,

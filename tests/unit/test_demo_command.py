@@ -19,7 +19,7 @@ from rich.console import Console
 from billing_app.cli.demo import demo
 from billing_app.demo import site
 from billing_app.demo.account import Happening
-from billing_app.demo.catalogue import PLACES, PLANS, price_map
+from billing_app.demo.catalog import PLACES, PLANS, price_map
 from billing_app.demo.credentials import Credentials
 from billing_app.demo.delivery import Tally
 from billing_app.demo.figures import Figures, Summary
@@ -35,7 +35,7 @@ from billing_app.http.sign_in import read_ticket
 from billing_app.price_map import parse_price_map
 from billing_app.secret import Secret
 from billing_app.settings import Settings
-from billing_stripe.testing import facts
+from billing_stripe.testing import objects
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 FIGURES = Figures(
@@ -245,7 +245,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 async def verdict_on(api: Api, session: aiohttp.ClientSession) -> list[str]:
     """What the judge finds about a tenant that exists and has nothing yet."""
     truth = Truth()
-    customer = facts.Customer(customer_id="cus_1", created_at=NOW, metadata={"tenant_id": "acme"})
+    customer = objects.Customer(customer_id="cus_1", created_at=NOW, metadata={"tenant_id": "acme"})
     truth.observe(Happening(tenant_id="acme", type="customer.created", at=NOW, subject=customer))
     async with TestServer(api.application()) as server:
         base_url = str(server.make_url("")).rstrip("/")

@@ -10,18 +10,18 @@ import pytest
 from scripts.memory_loop import MemoryLoop
 
 from billing_app.demo.account import month_later
-from billing_app.demo.catalogue import PLANS
+from billing_app.demo.catalog import PLANS
 from billing_app.demo.comparison import Observation, differences
 from billing_app.demo.delivery import Manners, parcels
 from billing_app.demo.scenario import GENERATION, NEW_VERSION, OLD_VERSION, PlayedEvent, Scenario
 from billing_app.demo.truth import Truth, subscription_section
-from billing_core.dispatch import ProcessingReport
+from billing_core.inbox.dispatch import ProcessingReport
 from billing_core.model import AccessPolicy, Plan, PlanCatalog, TenantId
 from billing_core.payloads import invoice_section, state_payload, to_wire, usage_section
 from billing_core.payloads import subscription_section as wire_subscription
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_stripe.testing import facts
+from billing_stripe.testing import objects
 
 TODAY = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
 
@@ -62,7 +62,7 @@ class Loop(MemoryLoop):
     async def observe(self, tenant_id: str) -> Observation:
         """What the read API would show."""
         tenant = TenantId(tenant_id)
-        verdict = AccessPolicy().judge((), self.clock.now())
+        verdict = AccessPolicy().evaluate((), self.clock.now())
         return Observation(
             state=to_wire(state_payload(await self.repository.state(tenant), verdict)),
             subscriptions=[
@@ -111,7 +111,7 @@ async def test_a_lost_event_is_noticed() -> None:
     await loop.process()
     tenant_id = events[last_paid].happening.tenant_id
     found = differences(tenant_id, truth.expect(tenant_id), await loop.observe(tenant_id))
-    assert isinstance(paid, facts.Invoice)
+    assert isinstance(paid, objects.Invoice)
     assert any(f"{paid.invoice_id}: status is 'open', not 'paid'" in line for line in found)
 
 
@@ -147,9 +147,9 @@ def test_two_thousand_events_show_everything_that_happens_to_a_tenant() -> None:
         "invoice.upcoming",
     }
     subjects = [event.happening.subject for event in events]
-    statuses = {subject.status for subject in subjects if isinstance(subject, facts.Subscription)}
+    statuses = {subject.status for subject in subjects if isinstance(subject, objects.Subscription)}
     assert statuses >= {"trialing", "incomplete", "active", "past_due", "paused", "canceled"}
-    lines = [line for subject in subjects if isinstance(subject, facts.Invoice) for line in subject.lines]
+    lines = [line for subject in subjects if isinstance(subject, objects.Invoice) for line in subject.lines]
     assert any(line.price.metered and line.amount > 0 for line in lines)
     assert any(line.proration and line.amount < 0 for line in lines)
     assert {event.api_version for event in events} == {OLD_VERSION, NEW_VERSION}
@@ -187,9 +187,9 @@ def test_a_tenant_is_expected_only_once_something_names_it() -> None:
 def test_the_truth_is_the_last_that_happened() -> None:
     """Status and flags of the expectation follow the last happening of the subscription."""
     events = play(1500)
-    subscriptions = [event.happening for event in events if isinstance(event.happening.subject, facts.Subscription)]
+    subscriptions = [event.happening for event in events if isinstance(event.happening.subject, objects.Subscription)]
     last = subscriptions[-1]
-    assert isinstance(last.subject, facts.Subscription)
+    assert isinstance(last.subject, objects.Subscription)
     expected = truth_of(events).expect(last.tenant_id).subscriptions[last.subject.subscription_id]
     assert expected == subscription_section(last.subject)
     leaving = attrs.evolve(last.subject, status="active", cancel_at_period_end=True)

@@ -73,7 +73,7 @@ async def test_every_message_and_state_is_as_the_schema_says() -> None:
         validator_of_messages.validate(payload)
     for tenant_id in {message.tenant_id for message in messages}:
         state = await repository.state(tenant_id)
-        verdict = AccessPolicy().judge([each.snapshot for each in state.subscriptions], datetime.now(UTC))
+        verdict = AccessPolicy().evaluate([each.snapshot for each in state.subscriptions], datetime.now(UTC))
         validator("StatePayload").validate(json.loads(dumps(state_payload(state, verdict))))
 
 

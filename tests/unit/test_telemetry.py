@@ -11,22 +11,21 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from billing_core.auditing import AuditReport
-from billing_core.dispatch import ProcessingReport
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
-from billing_core.mending import MendingReport
-from billing_core.model import Doubt, DuplicateSubscriptions, EventId, SubscriptionId
-from billing_core.ports import Backlog
-from billing_core.publishing import PublishingReport
+from billing_core.inbox.dispatch import ProcessingReport
+from billing_core.model import DuplicateSubscriptions, EventId, SubscriptionId, Uncertainty
+from billing_core.oversight.monitors import BacklogReport, DuplicateReport
+from billing_core.oversight.ports import Backlog
+from billing_core.state.refetch import RefetchReport
+from billing_core.stream.publisher import PublishingReport
 from billing_core.testing.builders import ACME, provenance
-from billing_core.watching import WatchReport
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.store import MemoryEventStore
+from billing_memory.inbox import MemoryEventInbox
 from billing_telemetry.logging import REDACTED, configure, hide_secrets
 from billing_telemetry.metrics import Metrics
-from billing_telemetry.observed import ObservedEventStore
+from billing_telemetry.observed import ObservedEventInbox
 
 FIXED_NAMES = {
     "stripe_webhook_events_total": ("event_type", "result"),
@@ -49,9 +48,9 @@ def outcome(disposition: Disposition, *, attempt: int = 1, reason: str | None = 
     return Outcome(claim=claim, disposition=disposition, reason=reason)
 
 
-def watched(**backlog: Any) -> WatchReport:
+def watched(**backlog: Any) -> BacklogReport:
     """A report of that backlog, with a message that has waited for 1.5 s."""
-    return WatchReport(backlog=Backlog(**backlog), oldest_unpublished=timedelta(seconds=1.5))
+    return BacklogReport(backlog=Backlog(**backlog), oldest_unpublished=timedelta(seconds=1.5))
 
 
 class TestMetrics:
@@ -61,7 +60,7 @@ class TestMetrics:
         """Each fixed metric is in the output under its name, with its labels once it has counted."""
         metrics = Metrics()
         metrics.webhook_stored("invoice.paid", "accepted")
-        metrics.published(PublishingReport(published=1, refilled=0, failed=0))
+        metrics.published(PublishingReport(published=1, backfilled=0, failed=0))
         metrics.processed(
             ProcessingReport(
                 outcomes=[outcome(Disposition.APPLIED, attempt=2)], events=(), retried=0, lost=0, seconds=1
@@ -113,11 +112,13 @@ class TestMetrics:
     def test_settled_doubts_are_counted_by_kind_and_result(self) -> None:
         """What could not be mended counts under the code of its error."""
         metrics = Metrics()
-        doubt = Doubt(kind="invoice", object_id="in_1", basis=provenance())
-        metrics.mended(MendingReport(doubt=doubt, result="mended", seconds=0.1))
-        metrics.mended(MendingReport(doubt=doubt, result="gateway_unavailable", error="away", seconds=40.0))
+        uncertainty = Uncertainty(kind="invoice", object_id="in_1", basis=provenance())
+        metrics.refetched(RefetchReport(uncertainty=uncertainty, result="refetched", seconds=0.1))
+        metrics.refetched(
+            RefetchReport(uncertainty=uncertainty, result="gateway_unavailable", error="away", seconds=40.0)
+        )
         value = metrics.registry.get_sample_value
-        for result in ("mended", "gateway_unavailable"):
+        for result in ("refetched", "gateway_unavailable"):
             assert value("stripe_mended_objects_total", {"kind": "invoice", "result": result}) == 1
 
     def test_duplicate_subscriptions_are_shown_until_they_are_gone(self) -> None:
@@ -127,7 +128,7 @@ class TestMetrics:
             tenant_id=ACME, plan_code="pro", subscription_ids=(SubscriptionId("sub_1"), SubscriptionId("sub_2"))
         )
         for found in ((duplicate,), ()):
-            metrics.audited(AuditReport(duplicates=found))
+            metrics.audited(DuplicateReport(duplicates=found))
             assert metrics.registry.get_sample_value("billing_duplicate_subscriptions") == len(found)
 
     @pytest.mark.parametrize("reason", ["livemode", "account"])
@@ -193,27 +194,27 @@ class TestMetrics:
 
 
 async def test_a_stored_webhook_is_counted_by_type_and_result() -> None:
-    """The wrapper counts what its inner store answers, and passes the rest on."""
+    """The wrapper counts what its inner inbox answers."""
     metrics = Metrics()
-    inner = MemoryEventStore(MemoryDatabase(), ManualClock())
-    store = ObservedEventStore(inner, metrics)
+    inner = MemoryEventInbox(MemoryDatabase(), ManualClock())
+    store = ObservedEventInbox(inner, metrics)
     await store.record(provider_event(1))
     await store.record(provider_event(1))
     value = metrics.registry.get_sample_value
     for result in ("accepted", "duplicate"):
         assert value("stripe_webhook_events_total", {"event_type": "invoice.paid", "result": result}) == 1
-    assert len(await store.claim(limit=10, lease=timedelta(seconds=1))) == 1
+    assert len(await inner.claim(limit=10, lease=timedelta(seconds=1))) == 1
 
 
 async def test_a_webhook_that_could_not_be_stored_is_counted_too() -> None:
     """The code of the error is the result; the error goes on."""
 
-    class AwayStore(MemoryEventStore):
+    class AwayStore(MemoryEventInbox):
         async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
             raise StoreUnavailableError
 
     metrics = Metrics()
-    store = ObservedEventStore(AwayStore(MemoryDatabase(), ManualClock()), metrics)
+    store = ObservedEventInbox(AwayStore(MemoryDatabase(), ManualClock()), metrics)
     with pytest.raises(StoreUnavailableError):
         await store.record(provider_event())
     labels = {"event_type": "invoice.paid", "result": "store_unavailable"}

@@ -8,7 +8,7 @@ from datetime import timedelta
 from billing_core.errors import EventBusUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
-from billing_core.refilling import Turn
+from billing_core.stream.ports import BackfillTurn
 
 
 class MemoryEventBus:
@@ -53,15 +53,15 @@ class MemoryEventBus:
         finally:
             del self._followers[id(follower)]
 
-    async def claim_refill(self, name: str, *, lease: timedelta) -> Turn:
-        """See Refillable. Whoever has the turn keeps it: processes that share this die together."""
+    async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillTurn:
+        """See BackfillableBus. Whoever has the turn keeps it: processes that share this die together."""
         if self._filled:
-            return Turn.DONE
+            return BackfillTurn.DONE
         self._filler = self._filler or name
-        return Turn.OURS if self._filler == name else Turn.OTHERS
+        return BackfillTurn.OURS if self._filler == name else BackfillTurn.OTHERS
 
-    async def finish_refill(self) -> None:
-        """See Refillable."""
+    async def finish_backfill(self) -> None:
+        """See BackfillableBus."""
         self._filled = True
 
     def clear(self) -> None:

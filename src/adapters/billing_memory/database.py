@@ -8,7 +8,6 @@ from datetime import datetime
 import attrs
 
 from billing_core.events import BillingEvent, Claim, Disposition, Effect, EventKey, Outcome, ProviderEvent
-from billing_core.inspection import Audit, FailedAttempt
 from billing_core.model import (
     CustomerId,
     InvoiceId,
@@ -21,6 +20,7 @@ from billing_core.model import (
     UsageRecord,
     payment_object_id,
 )
+from billing_core.oversight.inspection import Audit, FailedAttempt
 
 
 @attrs.frozen(kw_only=True)

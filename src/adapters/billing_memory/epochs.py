@@ -1,6 +1,6 @@
 """The epochs of a database in memory, which nobody can restore."""
 
-from billing_core.epochs import Epoch
+from billing_core.model.epoch import Epoch
 
 
 class MemoryEpochLog:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from billing_core.events import BillingEvent
-from billing_core.inspection import Audit, EventFilter, FailedAttempt, StoredEvent
+from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
-from billing_core.ports import Clock
+from billing_core.oversight.inspection import Audit, FailedAttempt, StoredEvent
+from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
 
 _OF_OUTCOME = ("effect", "customer_id", "parked_on", "tenant_id", "sequence")

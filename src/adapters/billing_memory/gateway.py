@@ -5,8 +5,8 @@ from typing import TypeVar
 
 from billing_core.errors import GatewayError
 from billing_core.events import Translation
+from billing_core.inbox.ports import FetchedEvent
 from billing_core.model import CustomerId, EventId, InvoiceId, SubscriptionId
-from billing_core.ports import FetchedEvent
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from billing_core.events import Disposition
-from billing_core.invariants import LEASE_OVERDUE, PUBLISHING_OVERDUE, Invariant, Violation
 from billing_core.model import CustomerId
-from billing_core.ports import Clock
+from billing_core.oversight.invariants import LEASE_OVERDUE, PUBLISHING_OVERDUE, Invariant, Violation
+from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
 
 _EXAMPLES = 5
@@ -70,8 +70,8 @@ class MemoryInvariantLog:
         outcome = row.outcome
         if outcome is None or outcome.sequence is None or outcome.tenant_id is None:
             return True
-        told = self._database.tables.messages.get((outcome.tenant_id, outcome.sequence))
-        return told is not None and told.event_id == row.event.event_id
+        notified = self._database.tables.messages.get((outcome.tenant_id, outcome.sequence))
+        return notified is not None and notified.event_id == row.event.event_id
 
 
 def _says_what_became_of_it(row: Dispatch) -> bool:

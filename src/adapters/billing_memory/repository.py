@@ -10,12 +10,10 @@ import attrs
 
 from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, EventKey, Outcome, ProviderEvent
-from billing_core.judging import doubt_of
 from billing_core.model import (
-    CATALOGUE_KINDS,
+    CATALOG_KINDS,
     DELETED,
     CustomerId,
-    Doubt,
     DuplicateSubscriptions,
     EntitlementsSnapshot,
     EventId,
@@ -28,12 +26,16 @@ from billing_core.model import (
     TenantState,
     TenantSubscription,
     Tracked,
+    Uncertainty,
     UsageRecord,
     duplicate_subscriptions,
 )
 from billing_core.model.time import end_of
-from billing_core.numbering import numbers_by_tenant
-from billing_core.ports import Changes, Clock, CustomerLink, OutboxEntry
+from billing_core.oversight.ports import CustomerLink
+from billing_core.state.ports import Changes, Clock
+from billing_core.state.precedence import uncertainty_of
+from billing_core.stream.numbering import numbers_by_tenant
+from billing_core.stream.ports import OutboxEntry
 from billing_memory.database import MemoryDatabase, Tables
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -94,23 +96,27 @@ class MemoryRepository:
         mine.sort(key=lambda found: (found.provenance.observed_at, found.snapshot.object_id), reverse=True)
         return mine[:limit]
 
-    async def catalogue(self) -> Sequence[TenantRecord]:
+    async def catalog(self) -> Sequence[TenantRecord]:
         """Prices and products by id."""
         records = self._database.tables.records
-        return [records[id_] for id_ in sorted(records) if records[id_].snapshot.kind in CATALOGUE_KINDS]
+        return [records[id_] for id_ in sorted(records) if records[id_].snapshot.kind in CATALOG_KINDS]
 
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """Messages numbered above `after`, lowest first."""
         last = min(self._database.tables.counters.get(tenant_id, 0), after + limit)
         return [self._database.tables.messages[tenant_id, number] for number in range(after + 1, last + 1)]
 
-    async def doubtful(self, *, after: str, limit: int) -> Sequence[Doubt]:
+    async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
         """Objects whose state may be wrong, by id."""
         tables = self._database.tables
         held: list[Tracked] = [*tables.subscriptions.values(), *tables.invoices.values()]
         held += [*tables.customers.values(), *tables.records.values()]
-        found = [doubt for each in held if (doubt := doubt_of(each)) is not None and doubt.object_id > after]
-        return sorted(found, key=lambda doubt: doubt.object_id)[:limit]
+        found = [
+            uncertainty
+            for each in held
+            if (uncertainty := uncertainty_of(each)) is not None and uncertainty.object_id > after
+        ]
+        return sorted(found, key=lambda uncertainty: uncertainty.object_id)[:limit]
 
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
         """Tenants with several live subscriptions of one plan."""
@@ -231,7 +237,7 @@ class MemoryTransaction:
         """Each tenant's counter."""
         return {tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids}
 
-    async def lock_catalogue(self) -> None:
+    async def lock_catalog(self) -> None:
         """Nothing to do: there is one unit of work at a time."""
 
     async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
@@ -271,7 +277,7 @@ class MemoryTransaction:
         numbers = self._database.numbers
         return [self._tables.dispatch[numbers[key]].event for key in keys if key in numbers]
 
-    async def told(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
+    async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
         """Which of these provider events a tenant has a message of."""
         messages = self._tables.messages.values()
         return {(message.tenant_id, message.event_id) for message in messages if message.event_id in ids}

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from billing_core.epochs import Epoch
+from billing_core.model.epoch import Epoch
 from billing_postgres import queries
 from billing_postgres.errors import translated
 from billing_postgres.pool import Connection, Database

@@ -11,8 +11,9 @@ from typing import Final
 import asyncpg
 
 from billing_core.events import BillingEvent, Disposition, Effect, EventKey
-from billing_core.inspection import Audit, EventFilter, FailedAttempt, StoredEvent
+from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
+from billing_core.oversight.inspection import Audit, FailedAttempt, StoredEvent
 from billing_postgres import queries
 from billing_postgres.errors import translated
 from billing_postgres.pool import Database

@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from billing_core.invariants import LEASE_OVERDUE, PUBLISHING_OVERDUE, Invariant, Violation
+from billing_core.oversight.invariants import LEASE_OVERDUE, PUBLISHING_OVERDUE, Invariant, Violation
 from billing_postgres import queries
 from billing_postgres.errors import translated
 from billing_postgres.pool import Database

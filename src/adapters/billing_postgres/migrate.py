@@ -48,7 +48,7 @@ class Migration:
 
 
 @attrs.frozen(kw_only=True)
-class Applied:
+class AppliedMigration:
     """A migration that was applied just now."""
 
     migration: Migration
@@ -65,7 +65,7 @@ class SchemaStatus:
     """What newer code has applied: this code is the older one. It may run, additions do not harm it."""
 
 
-async def migrate(database_url: str) -> Sequence[Applied]:
+async def migrate(database_url: str) -> Sequence[AppliedMigration]:
     """Apply what is pending, each file in a transaction of its own; () when there is nothing to do.
 
     Any number of processes may call this at once: one works, the others wait and find it done.
@@ -142,7 +142,7 @@ async def _applied(connection: "asyncpg.Connection[asyncpg.Record]") -> Mapping[
     return {row["version"]: (row["name"], row["checksum"]) for row in rows}
 
 
-async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> Applied:
+async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> AppliedMigration:
     started = time.monotonic()
     try:
         async with connection.transaction():
@@ -160,7 +160,7 @@ async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Mi
         raise MigrationError(f"{migration.name}.sql: a table is in use; nothing was changed, run it again") from exc
     except (asyncpg.SyntaxOrAccessError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as exc:
         raise MigrationError(f"{migration.name}.sql: {exc}; nothing of it was applied") from exc
-    return Applied(migration=migration, took=took)
+    return AppliedMigration(migration=migration, took=took)
 
 
 @asynccontextmanager

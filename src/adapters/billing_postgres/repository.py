@@ -12,16 +12,17 @@ import asyncpg
 
 from billing_core.events import BillingEvent
 from billing_core.model import (
-    Doubt,
     DuplicateSubscriptions,
     SubscriptionInvoice,
     TenantId,
     TenantRecord,
     TenantState,
     TenantSubscription,
+    Uncertainty,
     UsageRecord,
 )
-from billing_core.ports import CustomerLink, OutboxEntry
+from billing_core.oversight.ports import CustomerLink
+from billing_core.stream.ports import OutboxEntry
 from billing_postgres import queries, rows
 from billing_postgres.errors import translated
 from billing_postgres.pool import Connection, Database
@@ -92,17 +93,17 @@ class PostgresRepository:
         """Records of these kinds, latest first."""
         return list(map(rows.record_from_row, await self._read("list_records", tenant_id, list(kinds), limit)))
 
-    async def catalogue(self) -> Sequence[TenantRecord]:
+    async def catalog(self) -> Sequence[TenantRecord]:
         """Prices and products by id."""
-        return list(map(rows.record_from_row, await self._read("list_catalogue")))
+        return list(map(rows.record_from_row, await self._read("list_catalog")))
 
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """Messages numbered above `after`, lowest first."""
         return list(map(rows.message_from_row, await self._read("list_messages", tenant_id, after, limit)))
 
-    async def doubtful(self, *, after: str, limit: int) -> Sequence[Doubt]:
+    async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
         """Objects whose state may be wrong, by id."""
-        return list(map(rows.doubt_from_row, await self._look("list_doubtful", after, limit)))
+        return list(map(rows.uncertainty_from_row, await self._look("list_uncertain", after, limit)))
 
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
         """Tenants with several live subscriptions of one plan."""

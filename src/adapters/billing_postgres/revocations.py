@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from billing_core.admission import Revocation
+from billing_core.stream_access.ports import Revocation
 from billing_postgres import queries
 from billing_postgres.errors import translated
 from billing_postgres.pool import Database

@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
+from billing_core.converters import record_from_json, record_to_json
 from billing_core.events import BillingEvent, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     CustomerSnapshot,
-    Doubt,
     InvoiceLine,
     InvoiceSnapshot,
     ItemSnapshot,
@@ -23,11 +23,11 @@ from billing_core.model import (
     TenantCustomer,
     TenantRecord,
     TenantSubscription,
+    Uncertainty,
     UsageRecord,
 )
 from billing_core.model.time import end_of, start_of
-from billing_core.ports import OutboxEntry
-from billing_core.records import record_from_json, record_to_json
+from billing_core.stream.ports import OutboxEntry
 
 try:  # the `speed` extra
     import orjson
@@ -139,10 +139,10 @@ def row_from_outcome(outcome: Outcome) -> Row:
 # --- doubts -----------------------------------------------------------------------------------------------------
 
 
-def doubt_from_row(row: asyncpg.Record) -> Doubt:
+def uncertainty_from_row(row: asyncpg.Record) -> Uncertainty:
     """An object whose state may be wrong."""
     kind, object_id, observed_at, event_ids, ambiguous = row
-    return Doubt(kind=kind, object_id=object_id, basis=_provenance(observed_at, event_ids, ambiguous))
+    return Uncertainty(kind=kind, object_id=object_id, basis=_provenance(observed_at, event_ids, ambiguous))
 
 
 # --- customers --------------------------------------------------------------------------------------------------

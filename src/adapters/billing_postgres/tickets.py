@@ -7,8 +7,8 @@ from typing import Final
 
 import asyncpg
 
-from billing_core.admission import Principal
 from billing_core.model import TenantId
+from billing_core.stream_access.ports import Principal
 from billing_postgres import queries
 from billing_postgres.errors import translated
 from billing_postgres.pool import Database

@@ -22,8 +22,8 @@ from billing_core.model import (
     TenantSubscription,
     UsageRecord,
 )
-from billing_core.numbering import numbers_by_tenant
-from billing_core.ports import Changes
+from billing_core.state.ports import Changes
+from billing_core.stream.numbering import numbers_by_tenant
 from billing_postgres import queries, rows
 from billing_postgres.errors import translated
 from billing_postgres.pool import Connection
@@ -96,9 +96,9 @@ class PostgresTransaction:
             rows.invoice_from_row(row) for row in await self._fetch("find_invoices", list(ids), list(subscriptions))
         ]
 
-    async def lock_catalogue(self) -> None:
+    async def lock_catalog(self) -> None:
         """Keep prices and products to this unit of work until the end."""
-        await self._fetch("lock_catalogue")
+        await self._fetch("lock_catalog")
 
     async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
         """Whose subscriptions, invoices and records these are."""
@@ -120,9 +120,9 @@ class PostgresTransaction:
         arguments = rows.columns([(key.event_id, key.livemode, key.account) for key in keys], 3)
         return [rows.event_from_row(row) for row in await self._fetch("find_stored_events", *arguments)]
 
-    async def told(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
+    async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
         """Which of these provider events a tenant has a message of."""
-        return [(row["tenant_id"], row["event_id"]) for row in await self._fetch("find_told_events", list(ids))]
+        return [(row["tenant_id"], row["event_id"]) for row in await self._fetch("find_notified_events", list(ids))]
 
     async def save(self, changes: Changes) -> None:
         """Write the changes. TenantConflictError when an object belongs to another tenant: then all is rolled back."""

@@ -16,7 +16,7 @@ from typing import Final, cast
 from billing_core.errors import ConfigurationError, EventBusUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import EventId, TenantId
-from billing_core.refilling import Turn
+from billing_core.stream.ports import BackfillTurn
 from billing_redis.following import Entry, follow
 from billing_redis.nodes import Address, RedisNodes
 from billing_redis.scripts import Call, Script, call
@@ -55,7 +55,7 @@ class RedisEventBus:
         self._nodes = nodes
         self._log_length = log_length
         self._live_length = live_length
-        self._refill = f"{namespace}:refill"
+        self._backfill = f"{namespace}:refill"
         self._shards = [f"{namespace}:{{{shard}}}" for shard in range(shards)]
 
     async def ping(self) -> None:
@@ -107,7 +107,7 @@ class RedisEventBus:
             replies = await call(self._nodes.client(node), _APPEND, calls)
             for runs, reply in zip(shards.values(), replies, strict=True):
                 if isinstance(reply, Exception):
-                    self._nodes.doubt(reply)
+                    self._nodes.uncertainty(reply)
                     failure = reply
                 else:
                     heads |= zip(runs, reply, strict=True)
@@ -153,22 +153,22 @@ class RedisEventBus:
                 if events or not entries:
                     yield events
 
-    async def claim_refill(self, name: str, *, lease: timedelta) -> Turn:
-        """See Refillable."""
-        async with self._nodes.answered("claim_refill"):
-            client = self._nodes.client(await self._nodes.address(self._refill))
-            claim = Call([self._refill], (name, lease // timedelta(milliseconds=1)))
+    async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillTurn:
+        """See BackfillableBus."""
+        async with self._nodes.answered("claim_backfill"):
+            client = self._nodes.client(await self._nodes.address(self._backfill))
+            claim = Call([self._backfill], (name, lease // timedelta(milliseconds=1)))
             (holder,) = await call(client, _CLAIM, [claim])
             if isinstance(holder, Exception):
                 raise holder
         if holder == name:
-            return Turn.OURS
-        return Turn.DONE if holder == _DONE else Turn.OTHERS
+            return BackfillTurn.OURS
+        return BackfillTurn.DONE if holder == _DONE else BackfillTurn.OTHERS
 
-    async def finish_refill(self) -> None:
-        """See Refillable."""
-        async with self._nodes.answered("finish_refill"):
-            await self._nodes.client(await self._nodes.address(self._refill)).set(self._refill, _DONE, ex=_KEPT)
+    async def finish_backfill(self) -> None:
+        """See BackfillableBus."""
+        async with self._nodes.answered("finish_backfill"):
+            await self._nodes.client(await self._nodes.address(self._backfill)).set(self._backfill, _DONE, ex=_KEPT)
 
     def _shard(self, tenant_id: TenantId) -> str:
         return self._shards[zlib.crc32(tenant_id.encode()) % len(self._shards)]

@@ -84,10 +84,10 @@ class RedisNodes:
             async with asyncio.timeout((within or self._timeout).total_seconds()):
                 yield
         except (RedisError, OSError, TimeoutError) as exc:
-            self.doubt(exc)
+            self.uncertainty(exc)
             raise EventBusUnavailableError(f"{operation}: {type(exc).__name__}") from exc
 
-    def doubt(self, exc: BaseException) -> None:
+    def uncertainty(self, exc: BaseException) -> None:
         """Learn of a failure: after one that a move or a failover may have caused, slots are looked up anew."""
         if isinstance(exc, (MovedError, AskError, ClusterDownError, OSError, TimeoutError)) or (
             isinstance(exc, RedisError) and "READONLY" in str(exc)

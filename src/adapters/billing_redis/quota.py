@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from billing_core.admission import Leases, QuotaPolicy, QuotaRefusal
 from billing_core.model import TenantId
+from billing_core.stream_access.ports import Leases, QuotaPolicy, QuotaRefusal
 from billing_redis.nodes import RedisNodes
 from billing_redis.scripts import Call, Script, call
 

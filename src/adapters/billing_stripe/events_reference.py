@@ -23,7 +23,7 @@ What each event type does here and which messages the tenant may get from it. Ev
   of two events about one fact only the first one tells.
 - Whose an event is, its customer's link to a tenant says. Refunds, disputes and payments that name no customer are of
   whoever has the payment, the charge or the invoice. An event that nobody can be found for waits until somebody is.
-- The catalogue belongs to nobody and tells nothing.
+- The catalog belongs to nobody and tells nothing.
 - An event that cannot be read is ignored with a reason, never refused: `unreadable_object`, `unexpected_object`,
   `no_customer`. Single fields that cannot be read are absent, and counted in `stripe_unreadable_fields_total`.
 - Thin events (`v2.core.event`) name an object without showing it. With an API key the subscription, invoice, customer
@@ -40,7 +40,7 @@ def render() -> str:
     blocks = [_HEAD]
     for title, rows in SECTIONS.items():
         blocks.append(f"\n## {title}\n\n| Event type | What it does | Messages |\n|---|---|---|\n")
-        blocks += [f"| `{type_}` | {row.does} | {row.tells or '–'} |\n" for type_, row in rows.items()]
+        blocks += [f"| `{type_}` | {row.does} | {row.notify or '–'} |\n" for type_, row in rows.items()]
     return "".join(blocks)
 
 

@@ -5,8 +5,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from billing_core.events import Translation
+from billing_core.inbox.ports import FetchedEvent
 from billing_core.model import CustomerId, EventId, InvoiceId, SubscriptionId
-from billing_core.ports import FetchedEvent
 from billing_stripe.client import ApiClient, Json
 from billing_stripe.translate import reasons, translate_object
 from billing_stripe.translate.meters import METER_REPORTS, read_meter_report

@@ -17,7 +17,7 @@ from billing_core.errors import (
 )
 from billing_core.events import EventKey, ProviderEvent
 from billing_core.model import EventId
-from billing_core.ports import Clock
+from billing_core.state.ports import Clock
 from billing_stripe.parsing import parse_json
 
 THIN_EVENT = "v2.core.event"

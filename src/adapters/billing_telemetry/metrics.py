@@ -10,13 +10,11 @@ from typing import Final, Generic, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from billing_core.auditing import AuditReport
-from billing_core.checking import CheckReport
-from billing_core.dispatch import ProcessingReport
-from billing_core.invariants import Invariant
-from billing_core.mending import MendingReport
-from billing_core.publishing import PublishingReport
-from billing_core.watching import WatchReport
+from billing_core.inbox.dispatch import ProcessingReport
+from billing_core.oversight.invariants import Invariant
+from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport
+from billing_core.state.refetch import RefetchReport
+from billing_core.stream.publisher import PublishingReport
 
 STRIPE_EVENT_TYPES: Final = frozenset(
     {
@@ -167,7 +165,7 @@ class Metrics:
         )
         self._plan_code = _Bounded(room=_MOST_LABEL_VALUES)
 
-        self._mended = _Labelled(
+        self._refetched = _Labelled(
             counter(
                 "stripe_mended_objects_total", "Objects in doubt that the provider was asked about.", "kind", "result"
             )
@@ -214,7 +212,7 @@ class Metrics:
         if report.events:
             self._stream_events("dispatch", "numbered").inc(len(report.events))
 
-    def watched(self, report: WatchReport) -> None:
+    def watched(self, report: BacklogReport) -> None:
         """Show what waits; for `Watcher(observe=…)`. Reasons nobody is dead for any more count as none."""
         self._oldest_due.set(report.backlog.oldest_due.total_seconds())
         self._due.set(report.backlog.due)
@@ -234,7 +232,7 @@ class Metrics:
         """Count one round of publishing; for `Publisher(observe=…)`."""
         for result, count in (
             ("published", report.published),
-            ("refilled", report.refilled),
+            ("backfilled", report.backfilled),
             ("failed", report.failed),
         ):
             if count:
@@ -267,15 +265,15 @@ class Metrics:
         self._gateway_seconds(operation).observe(seconds)
         self._gateway_calls(operation, self._plan_code(plan_code) if plan_code else "", result).inc()
 
-    def mended(self, report: MendingReport) -> None:
-        """Count one attempt to settle a doubt; for `Mender(observe=…)`."""
-        self._mended(report.doubt.kind, report.result).inc()
+    def refetched(self, report: RefetchReport) -> None:
+        """Count one attempt to settle a doubt; for `Refetcher(observe=…)`."""
+        self._refetched(report.uncertainty.kind, report.result).inc()
 
-    def audited(self, report: AuditReport) -> None:
+    def audited(self, report: DuplicateReport) -> None:
         """Show what an audit found; for `Auditor(observe=…)`."""
         self._duplicates.set(len(report.duplicates))
 
-    def checked(self, report: CheckReport) -> None:
+    def checked(self, report: InvariantReport) -> None:
         """Show what a check found, also of what holds; for `Checker(observe=…)`."""
         counts = {violation.invariant: violation.count for violation in report.violations}
         for invariant in Invariant:

@@ -4,27 +4,19 @@ from datetime import timedelta
 
 from billing_core.errors import BillingError
 from billing_core.events import ProviderEvent, Receipt
-from billing_core.ports import EventStore
+from billing_core.inbox.ports import EventInbox
 from billing_telemetry.metrics import Metrics
 
 
-class ObservedEventStore:
-    """An EventStore that counts webhooks by type and result; everything else is passed on."""
+class ObservedEventInbox:
+    """An EventInbox that counts webhooks by type and result."""
 
-    def __init__(self, inner: EventStore, metrics: Metrics) -> None:
+    def __init__(self, inner: EventInbox, metrics: Metrics) -> None:
         self._inner = inner
         self._metrics = metrics
-        self.claim = inner.claim
-        self.retry = inner.retry
-        self.bury = inner.bury
-        self.release = inner.release
-        self.unpark = inner.unpark
-        self.known = inner.known
-        self.wait = inner.wait
-        self.backlog = inner.backlog
 
     async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
-        """See EventStore."""
+        """See EventInbox."""
         try:
             receipt = await self._inner.record(event, lease=lease)
         except BillingError as exc:

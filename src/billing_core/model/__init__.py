@@ -2,7 +2,7 @@
 
 from billing_core.model.access import NO_SUBSCRIPTION, AccessPolicy, AccessState, AccessVerdict
 from billing_core.model.customer import CustomerSnapshot, TenantCustomer
-from billing_core.model.doubt import Doubt, DoubtKind
+from billing_core.model.duplicates import DuplicateSubscriptions, duplicate_subscriptions
 from billing_core.model.identifiers import (
     CustomerId,
     EventId,
@@ -13,16 +13,15 @@ from billing_core.model.identifiers import (
     SubscriptionId,
     TenantId,
 )
-from billing_core.model.invariants import DuplicateSubscriptions, duplicate_subscriptions
 from billing_core.model.invoice import DELETED, InvoiceLine, InvoiceSnapshot, SubscriptionInvoice
 from billing_core.model.money import Money
 from billing_core.model.ordering import Decision, Order, Provenance, Sighting, compare, decide
 from billing_core.model.plan import Plan, PlanCatalog
 from billing_core.model.records import (
     ADJUSTMENT_KINDS,
-    CATALOGUE_KINDS,
+    CATALOG_KINDS,
     RECORD_KINDS,
-    CatalogueSnapshot,
+    CatalogSnapshot,
     ChargeSnapshot,
     CreditNoteSnapshot,
     DisputeSnapshot,
@@ -47,6 +46,7 @@ from billing_core.model.subscription import (
     merge_metered_prices,
 )
 from billing_core.model.time import Period, from_timestamp
+from billing_core.model.uncertainty import Uncertainty, UncertaintyKind
 from billing_core.model.usage import UsageRecord, billed_usage
 
 __all__ = [
@@ -54,8 +54,8 @@ __all__ = [
     "AccessPolicy",
     "AccessState",
     "AccessVerdict",
-    "CATALOGUE_KINDS",
-    "CatalogueSnapshot",
+    "CATALOG_KINDS",
+    "CatalogSnapshot",
     "ChargeSnapshot",
     "CreditNoteSnapshot",
     "CustomerId",
@@ -63,8 +63,8 @@ __all__ = [
     "DELETED",
     "Decision",
     "DisputeSnapshot",
-    "Doubt",
-    "DoubtKind",
+    "Uncertainty",
+    "UncertaintyKind",
     "DuplicateSubscriptions",
     "EntitlementsSnapshot",
     "EventId",

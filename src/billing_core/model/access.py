@@ -50,7 +50,7 @@ class AccessPolicy:
     )
     """Statuses that are not listed, unknown ones among them, are blocked."""
 
-    def judge(self, subscriptions: Iterable[SubscriptionSnapshot], now: datetime) -> AccessVerdict:
+    def evaluate(self, subscriptions: Iterable[SubscriptionSnapshot], now: datetime) -> AccessVerdict:
         """The best verdict any of the tenant's subscriptions gives at `now`."""
         verdicts = [(self._judge_one(seen, now), seen) for seen in subscriptions]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION

@@ -258,7 +258,7 @@ class ScheduleSnapshot:
 
 @attrs.frozen(kw_only=True)
 class PriceSnapshot:
-    """A price of the provider's catalogue. It belongs to no tenant."""
+    """A price of the provider's catalog. It belongs to no tenant."""
 
     kind: ClassVar[str] = "price"
 
@@ -294,7 +294,7 @@ class PriceSnapshot:
 
 @attrs.frozen(kw_only=True)
 class ProductSnapshot:
-    """A product of the provider's catalogue. It belongs to no tenant."""
+    """A product of the provider's catalog. It belongs to no tenant."""
 
     kind: ClassVar[str] = "product"
 
@@ -319,7 +319,7 @@ class ProductSnapshot:
         return 0
 
 
-CatalogueSnapshot = PriceSnapshot | ProductSnapshot
+CatalogSnapshot = PriceSnapshot | ProductSnapshot
 """What belongs to no tenant."""
 RecordSnapshot = (
     PaymentSnapshot
@@ -335,14 +335,14 @@ RecordSnapshot = (
 RECORD_KINDS: Final[Mapping[str, type[RecordSnapshot]]] = MappingProxyType(
     {record.kind: record for record in get_args(RecordSnapshot)}
 )
-CATALOGUE_KINDS: Final = (PriceSnapshot.kind, ProductSnapshot.kind)
+CATALOG_KINDS: Final = (PriceSnapshot.kind, ProductSnapshot.kind)
 ADJUSTMENT_KINDS: Final = (RefundSnapshot.kind, DisputeSnapshot.kind, CreditNoteSnapshot.kind, ChargeSnapshot.kind)
 """What was given back, or may have to be."""
 
 
 @attrs.frozen(kw_only=True)
 class TenantRecord:
-    """A record of one tenant: the deciding snapshot and the events it rests on. The catalogue has no tenant."""
+    """A record of one tenant: the deciding snapshot and the events it rests on. The catalog has no tenant."""
 
     tenant_id: TenantId | None
     snapshot: RecordSnapshot

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 from billing_core.events import BillingEvent
-from billing_core.ports import EventBus
-from billing_core.refilling import Refillable, Turn
+from billing_core.stream.ports import BackfillableBus, BackfillTurn, EventBus
 from billing_core.testing.builders import ACME, AT, GLOBEX, message, messages
 
 
@@ -147,16 +146,19 @@ class EventBusContract:
         await _close(staying)
 
 
-class RefillableContract:
+class BackfillableBusContract:
     """One of many fills the bus, once. A binding gives one fixture: `event_bus`, empty."""
 
-    async def test_the_turn_is_one_s_until_it_is_done(self, event_bus: Refillable) -> None:
+    async def test_the_turn_is_one_s_until_it_is_done(self, event_bus: BackfillableBus) -> None:
         """Whoever has it keeps it by claiming again; then it is nobody's."""
         lease = timedelta(minutes=1)
-        turns = [await event_bus.claim_refill(name, lease=lease) for name in ("a", "b", "a")]
-        assert turns == [Turn.OURS, Turn.OTHERS, Turn.OURS]
-        await event_bus.finish_refill()
-        assert [await event_bus.claim_refill(name, lease=lease) for name in ("a", "b")] == [Turn.DONE, Turn.DONE]
+        turns = [await event_bus.claim_backfill(name, lease=lease) for name in ("a", "b", "a")]
+        assert turns == [BackfillTurn.OURS, BackfillTurn.OTHERS, BackfillTurn.OURS]
+        await event_bus.finish_backfill()
+        assert [await event_bus.claim_backfill(name, lease=lease) for name in ("a", "b")] == [
+            BackfillTurn.DONE,
+            BackfillTurn.DONE,
+        ]
 
 
 async def _hear(follower: AsyncIterator[Sequence[BillingEvent]], count: int) -> list[BillingEvent]:

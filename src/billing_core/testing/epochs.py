@@ -2,7 +2,7 @@
 
 import asyncio
 
-from billing_core.epochs import EpochLog
+from billing_core.stream.ports import EpochLog
 
 
 class EpochLogContract:

@@ -7,17 +7,20 @@ from typing import Protocol
 import pytest
 
 from billing_core.events import BillingEvent, Claim, Disposition, Effect, Outcome, ProviderEvent
-from billing_core.inspection import EventFilter, StoredEvent
+from billing_core.inbox.selection import EventFilter
 from billing_core.model import CustomerId, EventId, TenantId
-from billing_core.ports import AuditLog, BillingRepository, Changes, EventLog, EventMaintenance, EventStore
+from billing_core.oversight.inspection import StoredEvent
+from billing_core.oversight.ports import AuditLog, EventLog, InboxUpkeep
+from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, message, provider_event
 from billing_core.testing.store import LEASE, LONG, Elapse
+from billing_core.testing.stores import Inbox, Repository
 
 ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
 HOSTILE = "%_\\' OR 1=1; -- \ud800\x00"
 
 
-class Store(EventStore, EventMaintenance, Protocol):
+class Store(Inbox, InboxUpkeep, Protocol):
     """The inbox with what operators do to it."""
 
 
@@ -81,7 +84,7 @@ class EventLogContract:
         found = await log.find(EventFilter(types=(glob,)), before=None, limit=10)
         assert {each.type for each in found} == types
 
-    async def test_conditions_hold_together(self, store: Store, log: Log, repository: BillingRepository) -> None:
+    async def test_conditions_hold_together(self, store: Store, log: Log, repository: Repository) -> None:
         """Each one alone finds its events, two of them only what both mean, and hostile ones nothing."""
         await _link(repository, ALICE, ACME)
         await _link(repository, BOB, GLOBEX)
@@ -108,7 +111,7 @@ class EventLogContract:
             assert set(await log.select(wanted)) == {each.dispatch_id for each in found}
 
     async def test_a_parked_event_is_found_by_the_customer_it_waits_for(
-        self, store: Store, log: Log, repository: BillingRepository
+        self, store: Store, log: Log, repository: Repository
     ) -> None:
         """Although that has no tenant yet."""
         await _settle(store, repository, provider_event("evt_1"), Disposition.PARKED, whose=(ALICE, None))
@@ -128,7 +131,7 @@ class EventLogContract:
         assert [(each.error or "")[:5] for each in attempts] == ["first", "secon"]
 
     async def test_an_event_that_is_settled_as_dead_failed(
-        self, store: Store, log: Log, repository: BillingRepository
+        self, store: Store, log: Log, repository: Repository
     ) -> None:
         """What it contradicts is found out inside the unit of work."""
         claim = await _settle(store, repository, provider_event("evt_1"), Disposition.DEAD, whose=(ALICE, ACME))
@@ -148,20 +151,18 @@ class EventLogContract:
         assert counts["evt_1"].last_duplicate_at is not None
         assert counts["evt_2"].last_duplicate_at is None
 
-    async def test_what_an_event_caused_is_found(self, log: Log, repository: BillingRepository) -> None:
+    async def test_what_an_event_caused_is_found(self, log: Log, repository: Repository) -> None:
         """Every tenant's messages that rest on it."""
-        told: BillingEvent = message(ACME, 1, event_id=EventId("evt_1"))
+        notified: BillingEvent = message(ACME, 1, event_id=EventId("evt_1"))
         async with repository.transaction() as transaction:
-            await transaction.lock_tenants([told.tenant_id])
-            await transaction.save(Changes(events=[told]))
-        assert await log.messages(EventId("evt_1")) == [told]
+            await transaction.lock_tenants([notified.tenant_id])
+            await transaction.save(Changes(events=[notified]))
+        assert await log.messages(EventId("evt_1")) == [notified]
         assert await log.messages(EventId(HOSTILE.strip("\x00\ud800"))) == []
 
     # --- maintenance --------------------------------------------------------------------------------------------
 
-    async def test_any_event_at_rest_can_be_claimed_again(
-        self, store: Store, log: Log, repository: BillingRepository
-    ) -> None:
+    async def test_any_event_at_rest_can_be_claimed_again(self, store: Store, log: Log, repository: Repository) -> None:
         """With fresh attempts and a fence of its own, in the order things happened."""
         applied = await _settle(
             store,
@@ -199,7 +200,7 @@ class EventLogContract:
         assert (claim.event, claim.tries) == (event, 1)
 
     async def test_a_replay_that_does_nothing_new_keeps_what_the_event_did(
-        self, store: Store, log: Log, repository: BillingRepository
+        self, store: Store, log: Log, repository: Repository
     ) -> None:
         """The first effect and the message stay on record."""
         first = await _settle(
@@ -220,7 +221,7 @@ class EventLogContract:
         assert (found.tenant_id, found.customer_id) == (ACME, ALICE)
 
     async def test_only_what_is_not_applied_can_be_ignored(
-        self, store: Store, log: Log, repository: BillingRepository
+        self, store: Store, log: Log, repository: Repository
     ) -> None:
         """Dead, parked and due events end; nobody claims them any more."""
         applied = await _settle(store, repository, provider_event("evt_1"), Disposition.APPLIED, whose=(ALICE, ACME))
@@ -235,7 +236,7 @@ class EventLogContract:
         assert statuses["evt_2"] == statuses["evt_3"] == (Disposition.IGNORED, "by_operator")
 
     async def test_old_bodies_of_finished_events_are_let_go(
-        self, store: Store, log: Log, repository: BillingRepository
+        self, store: Store, log: Log, repository: Repository
     ) -> None:
         """A bounded number at a time, never those of dead, parked or due events; duplicates are still recognised."""
         for number in range(3):
@@ -259,7 +260,7 @@ class EventLogContract:
         assert await store.read(pruned) == []
         assert await log.body(pruned[0]) is None
 
-    async def test_young_bodies_stay(self, store: Store, repository: BillingRepository) -> None:
+    async def test_young_bodies_stay(self, store: Store, repository: Repository) -> None:
         """However finished their events are."""
         await _settle(store, repository, provider_event("evt_1"), Disposition.APPLIED, whose=(ALICE, ACME))
         assert (await store.prune(older_than=timedelta(days=365_000), after=0, limit=9)).bodies == 0
@@ -284,22 +285,22 @@ async def _all(log: EventLog) -> list[StoredEvent]:
     return list(await log.find(EventFilter(), before=None, limit=100))
 
 
-async def _link(repository: BillingRepository, customer_id: CustomerId, tenant_id: TenantId) -> None:
+async def _link(repository: Repository, customer_id: CustomerId, tenant_id: TenantId) -> None:
     async with repository.transaction() as transaction:
         await transaction.lock_customers([customer_id])
         await transaction.lock_tenants([tenant_id])
         await transaction.save(Changes(customers=[customer(customer_id, tenant_id)]))
 
 
-async def _claimed(store: EventStore, event: ProviderEvent) -> Claim:
+async def _claimed(store: Inbox, event: ProviderEvent) -> Claim:
     receipt = await store.record(event, lease=LONG)
     assert receipt.claim is not None
     return receipt.claim
 
 
 async def _settle(
-    store: EventStore,
-    repository: BillingRepository,
+    store: Inbox,
+    repository: Repository,
     event: ProviderEvent,
     disposition: Disposition,
     *,

@@ -1,4 +1,4 @@
-"""What every PaymentGateway must do. Bind it by subclassing `GatewayContract`, with a `stage` fixture."""
+"""What every Gateway must do. Bind it by subclassing `GatewayContract`, with a `stage` fixture."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ from billing_core.model import (
     SubscriptionSnapshot,
     TenantId,
 )
-from billing_core.ports import PaymentGateway
+from billing_core.testing.stores import Gateway
 
 ACME = TenantId("acme")
 _NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -97,7 +97,7 @@ class Stage(Protocol):
     """A gateway and the provider behind it, as far as the suite arranges it. Each test gets one that holds nothing."""
 
     @property
-    def gateway(self) -> PaymentGateway:
+    def gateway(self) -> Gateway:
         """The gateway on trial."""
         ...
 
@@ -274,7 +274,7 @@ class GatewayContract:
             assert await stage.gateway.fetch_customer(CUSTOMER.customer_id) is not None
 
 
-async def _error_of(gateway: PaymentGateway) -> GatewayError | None:
+async def _error_of(gateway: Gateway) -> GatewayError | None:
     try:
         await gateway.fetch_customer(CUSTOMER.customer_id)
     except GatewayError as error:

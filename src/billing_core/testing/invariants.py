@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from billing_core.events import Disposition, Effect, Outcome
-from billing_core.invariants import Invariant
 from billing_core.model import CustomerId, EventId
-from billing_core.ports import BillingRepository, Changes, EventStore, InvariantLog
+from billing_core.oversight.invariants import Invariant
+from billing_core.oversight.ports import InvariantLog
+from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, GLOBEX, customer, message, messages, provider_event
 from billing_core.testing.repository import park
 from billing_core.testing.store import LONG
+from billing_core.testing.stores import Inbox, Repository
 
 Plant = Callable[[Invariant], Awaitable[str]]
 """Damages the rows behind the adapters' back so that the invariant does not hold; returns the example to be named."""
@@ -24,16 +26,16 @@ class InvariantLogContract:
     """
 
     @pytest.fixture
-    async def sound(self, store: EventStore, repository: BillingRepository) -> None:
+    async def sound(self, store: Inbox, repository: Repository) -> None:
         """Two tenants with messages, and an event of every kind of end."""
         receipt = await store.record(provider_event("evt_1"), lease=LONG)
         assert receipt.claim is not None
-        told = [*messages(ACME, 1, 3), message(GLOBEX, 1, event_id=EventId("evt_9"))]
+        notified = [*messages(ACME, 1, 3), message(GLOBEX, 1, event_id=EventId("evt_9"))]
         async with repository.transaction() as transaction:
             assert await transaction.hold([receipt.claim])
             await transaction.lock_customers([CustomerId("cus_2")])
             await transaction.lock_tenants([ACME, GLOBEX])
-            await transaction.save(Changes(customers=[customer("cus_2")], events=told))
+            await transaction.save(Changes(customers=[customer("cus_2")], events=notified))
             outcome = Outcome(
                 claim=receipt.claim,
                 disposition=Disposition.APPLIED,

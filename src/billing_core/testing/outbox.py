@@ -7,14 +7,16 @@ import pytest
 
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
-from billing_core.ports import BillingRepository, Changes, Outbox
+from billing_core.state.ports import Changes
+from billing_core.stream.ports import Outbox
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
 from billing_core.testing.store import TICK, Elapse
+from billing_core.testing.stores import Repository
 
 NOW = timedelta(0)
 
 
-async def tell(repository: BillingRepository, events: Sequence[BillingEvent]) -> None:
+async def tell(repository: Repository, events: Sequence[BillingEvent]) -> None:
     """Commit messages."""
     async with repository.transaction() as transaction:
         await transaction.lock_tenants({event.tenant_id for event in events})
@@ -29,7 +31,7 @@ class OutboxContract:
     """
 
     async def test_committed_messages_wait_until_they_are_published(
-        self, repository: BillingRepository, outbox: Outbox
+        self, repository: Repository, outbox: Outbox
     ) -> None:
         """They come back whole, the payload character by character, and leave when they are confirmed."""
         sent = [message(ACME, 1, payload='{"summary":"Zoë’s \\"plan\\" \\u2028 💶", "a":[1, 2.50]}'), message(ACME, 2)]
@@ -38,7 +40,7 @@ class OutboxContract:
         await outbox.published(sent[:1])
         assert [entry.event for entry in await outbox.unpublished(older_than=NOW, limit=10)] == sent[1:]
 
-    async def test_publishing_twice_is_harmless(self, repository: BillingRepository, outbox: Outbox) -> None:
+    async def test_publishing_twice_is_harmless(self, repository: Repository, outbox: Outbox) -> None:
         """So is confirming nothing, or what was never there."""
         sent = messages(ACME, 1, 3)
         await tell(repository, sent)
@@ -46,7 +48,7 @@ class OutboxContract:
             await outbox.published(confirmed)
         assert [entry.event for entry in await outbox.unpublished(older_than=NOW, limit=10)] == sent[2:]
 
-    async def test_published_messages_stay_in_the_history(self, repository: BillingRepository, outbox: Outbox) -> None:
+    async def test_published_messages_stay_in_the_history(self, repository: Repository, outbox: Outbox) -> None:
         """The outbox is a to-do list, not the record."""
         sent = messages(ACME, 1, 3)
         await tell(repository, sent)
@@ -54,9 +56,7 @@ class OutboxContract:
         assert await outbox.unpublished(older_than=NOW, limit=10) == []
         assert await repository.events(ACME, after=0, limit=10) == sent
 
-    async def test_the_history_is_what_does_not_wait_any_more(
-        self, repository: BillingRepository, outbox: Outbox
-    ) -> None:
+    async def test_the_history_is_what_does_not_wait_any_more(self, repository: Repository, outbox: Outbox) -> None:
         """Tenant by tenant in pages; of each tenant the newest, whatever of them still waits."""
         acme, globex = messages(ACME, 1, 9), messages(GLOBEX, 1, 2)
         await tell(repository, [*acme, *globex])
@@ -68,7 +68,7 @@ class OutboxContract:
         assert await outbox.history(after=(ACME, 3), newest=10, limit=5) == [*acme[3:7], *globex[:1]]
         assert await outbox.history(after=(GLOBEX, 2), newest=10, limit=5) == []
 
-    async def test_a_rolled_back_message_never_waits(self, repository: BillingRepository, outbox: Outbox) -> None:
+    async def test_a_rolled_back_message_never_waits(self, repository: Repository, outbox: Outbox) -> None:
         """Nobody is told what did not happen."""
         with pytest.raises(LookupError):  # noqa: PT012 - the block is what fails
             async with repository.transaction() as transaction:
@@ -78,7 +78,7 @@ class OutboxContract:
         assert await outbox.unpublished(older_than=NOW, limit=10) == []
 
     async def test_the_longest_waiting_come_first_and_each_tenants_in_order(
-        self, repository: BillingRepository, outbox: Outbox, elapse: Elapse
+        self, repository: Repository, outbox: Outbox, elapse: Elapse
     ) -> None:
         """A page never holds a number without those before it."""
         await tell(repository, [*messages(GLOBEX, 1, 2), *messages(ACME, 1, 2)])
@@ -92,7 +92,7 @@ class OutboxContract:
         assert numbers == {GLOBEX: [1, 2], ACME: [1, 2, 3, 4, 5]}
 
     async def test_young_messages_are_left_to_whoever_committed_them(
-        self, repository: BillingRepository, outbox: Outbox, elapse: Elapse
+        self, repository: Repository, outbox: Outbox, elapse: Elapse
     ) -> None:
         """A sweep can spare what is on its way already."""
         await tell(repository, messages(ACME, 1, 1))
@@ -104,7 +104,7 @@ class OutboxContract:
         assert entry.committed_at < younger.committed_at
 
     async def test_the_oldest_message_gives_the_age_of_the_backlog(
-        self, repository: BillingRepository, outbox: Outbox, elapse: Elapse
+        self, repository: Repository, outbox: Outbox, elapse: Elapse
     ) -> None:
         """The gauge falls back to nothing once the bus has everything."""
         assert await outbox.oldest() == NOW

@@ -31,9 +31,10 @@ from billing_core.model import (
     TenantId,
     TenantRecord,
 )
-from billing_core.ports import BillingRepository, Changes, EventStore
+from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, invoice, provenance, provider_event, subscription
 from billing_core.testing.store import LONG
+from billing_core.testing.stores import Inbox, Repository
 
 HOSTILE = 'Zoë’s "reason" \'); DROP TABLE billing_records; -- \\ {a,b} NULL \u2028 日本 💶'
 LARGEST = 2**63 - 1
@@ -95,16 +96,16 @@ def record(snapshot: RecordSnapshot, tenant_id: TenantId | None = ACME, *, at: i
     return TenantRecord(tenant_id=tenant_id, snapshot=snapshot, provenance=basis)
 
 
-async def save(repository: BillingRepository, *records: TenantRecord) -> None:
+async def save(repository: Repository, *records: TenantRecord) -> None:
     """Write records as the service does."""
     async with repository.transaction() as transaction:
         await transaction.lock_tenants({each.tenant_id for each in records if each.tenant_id is not None})
-        await transaction.lock_catalogue()
+        await transaction.lock_catalog()
         await transaction.save(Changes(records=records))
 
 
 async def park(
-    store: EventStore, repository: BillingRepository, event_id: str, *waits_for: str, saving: Changes | None = None
+    store: Inbox, repository: Repository, event_id: str, *waits_for: str, saving: Changes | None = None
 ) -> None:
     """Record an event and park it on the objects it names, in a unit of work that saves something else."""
     receipt = await store.record(provider_event(event_id), lease=LONG)
@@ -124,7 +125,7 @@ async def park(
         await transaction.settle([parked])
 
 
-async def _due(store: EventStore) -> Sequence[str]:
+async def _due(store: Inbox) -> Sequence[str]:
     return sorted(claim.event.event_id for claim in await store.claim(limit=100, lease=LONG))
 
 
@@ -136,7 +137,7 @@ class RecordsContract:
 
     # --- what is written is what is read ------------------------------------------------------------------------
 
-    async def test_records_survive_in_every_field(self, repository: BillingRepository) -> None:
+    async def test_records_survive_in_every_field(self, repository: Repository) -> None:
         """Of every kind, with nothing and with everything filled in; a payment and a charge may share an id."""
         stored = [record(snapshot) for snapshot in EVERYTHING]
         assert {each.snapshot.kind for each in stored} == RECORD_KINDS.keys() - {"price", "product"}
@@ -144,23 +145,23 @@ class RecordsContract:
         stored.sort(key=lambda each: each.snapshot.object_id, reverse=True)
         assert await repository.records(ACME, limit=100) == stored
 
-    async def test_the_catalogue_belongs_to_nobody(self, repository: BillingRepository) -> None:
+    async def test_the_catalogue_belongs_to_nobody(self, repository: Repository) -> None:
         """Prices and products come by id; what merchants call alike is kept apart."""
         stored = [record(snapshot, None) for snapshot in CATALOGUE]
         await save(repository, *stored[::-1])
-        assert await repository.catalogue() == stored
+        assert await repository.catalog() == stored
         assert await repository.records(ACME, limit=100) == []
         async with repository.transaction() as transaction:
             assert await transaction.owners(["gold", "price:gold", "price_1"]) == {}
 
-    async def test_the_last_value_of_a_record_counts(self, repository: BillingRepository) -> None:
+    async def test_the_last_value_of_a_record_counts(self, repository: Repository) -> None:
         """Amounts are replaced, not added; also within one save."""
         later = record(attrs.evolve(CHARGE, amount_refunded=7), at=1)
         await save(repository, record(CHARGE))
         await save(repository, record(attrs.evolve(CHARGE, amount_refunded=3)), later)
         assert await repository.records(ACME, limit=10) == [later]
 
-    async def test_state_holds_the_features_of_all_customers(self, repository: BillingRepository) -> None:
+    async def test_state_holds_the_features_of_all_customers(self, repository: Repository) -> None:
         """Each once, sorted by code point whatever the locale; nobody else's, and none that were lost."""
         seen = EntitlementsSnapshot(customer_id=CustomerId("cus_1"), features=("gone",))
         other = attrs.evolve(seen, customer_id=CustomerId("cus_2"), features=("a", "é", "Z"))
@@ -170,7 +171,7 @@ class RecordsContract:
         assert (await repository.state(ACME)).features == ("B", "Z", "a", "é")
         assert (await repository.state(TenantId("initech"))).features == ()
 
-    async def test_records_come_latest_first(self, repository: BillingRepository) -> None:
+    async def test_records_come_latest_first(self, repository: Repository) -> None:
         """Of the kinds asked for and within the limit; equal ones by id, so that pages are stable."""
         refunds = [
             record(RefundSnapshot(refund_id=f"re_{number}", amount=1, currency="usd", status="pending"), at=at)
@@ -180,8 +181,8 @@ class RecordsContract:
         assert await repository.records(ACME, kinds=["refund"], limit=10) == refunds
         assert await repository.records(ACME, kinds=["refund", "charge"], limit=2) == [refunds[0], record(CHARGE, at=7)]
 
-    async def test_records_are_found_by_object_id(self, repository: BillingRepository) -> None:
-        """Whoever has them, the catalogue's too."""
+    async def test_records_are_found_by_object_id(self, repository: Repository) -> None:
+        """Whoever has them, the catalog's too."""
         stored = [record(CHARGE, GLOBEX), record(PAYMENT), record(CATALOGUE[0], None)]
         await save(repository, *stored)
         async with repository.transaction() as transaction:
@@ -191,7 +192,7 @@ class RecordsContract:
 
     # --- whose it is --------------------------------------------------------------------------------------------
 
-    async def test_owners_are_found_by_the_names_events_use(self, repository: BillingRepository) -> None:
+    async def test_owners_are_found_by_the_names_events_use(self, repository: Repository) -> None:
         """Subscriptions, invoices and records of all tenants; a payment by the provider's id."""
         async with repository.transaction() as transaction:
             await transaction.lock_tenants([ACME, GLOBEX])
@@ -210,16 +211,16 @@ class RecordsContract:
 
     @pytest.mark.parametrize("other", [GLOBEX, None])
     async def test_a_record_of_another_tenant_is_never_overwritten(
-        self, repository: BillingRepository, other: TenantId | None
+        self, repository: Repository, other: TenantId | None
     ) -> None:
-        """Nor taken to the catalogue."""
+        """Nor taken to the catalog."""
         await save(repository, record(CHARGE))
         with pytest.raises(TenantConflictError):
             await save(repository, record(attrs.evolve(CHARGE, amount_refunded=7), other))
         assert await repository.records(ACME, limit=10) == [record(CHARGE)]
         assert await repository.records(GLOBEX, limit=10) == []
 
-    async def test_an_exception_leaves_no_record(self, repository: BillingRepository, store: EventStore) -> None:
+    async def test_an_exception_leaves_no_record(self, repository: Repository, store: Inbox) -> None:
         """Nothing of a failed unit of work is kept, and nobody leaves the car park because of it."""
         await park(store, repository, "evt_1", "pi_1")
         with pytest.raises(LookupError):  # noqa: PT012 - the block is what fails
@@ -244,7 +245,7 @@ class RecordsContract:
         ids=["subscription", "invoice", "payment", "charge"],
     )
     async def test_an_object_frees_what_waits_for_it(
-        self, repository: BillingRepository, store: EventStore, name: str, arrival: Changes
+        self, repository: Repository, store: Inbox, name: str, arrival: Changes
     ) -> None:
         """Whichever of the objects an event names comes first; and nothing else."""
         await park(store, repository, "evt_first", name, "x_1")
@@ -256,22 +257,20 @@ class RecordsContract:
             await transaction.save(arrival)
         assert await _due(store) == ["evt_first", "evt_second"]
 
-    async def test_the_catalogue_frees_nobody(self, repository: BillingRepository, store: EventStore) -> None:
+    async def test_the_catalogue_frees_nobody(self, repository: Repository, store: Inbox) -> None:
         """It tells of no tenant."""
         await park(store, repository, "evt_1", "price:gold", "gold")
         await save(repository, *(record(snapshot, None) for snapshot in CATALOGUE))
         assert await store.unpark() == 0
         assert await _due(store) == []
 
-    async def test_an_event_does_not_park_on_a_known_object(
-        self, repository: BillingRepository, store: EventStore
-    ) -> None:
+    async def test_an_event_does_not_park_on_a_known_object(self, repository: Repository, store: Inbox) -> None:
         """Two events of a batch may be the one that waits and the one it waits for."""
         await park(store, repository, "evt_1", "x_1", "in_1", saving=Changes(invoices=[invoice()]))
         await park(store, repository, "evt_2", "in_1", "x_1")
         assert await _due(store) == ["evt_1", "evt_2"]
 
-    async def test_what_was_parked_can_be_parked_again(self, repository: BillingRepository, store: EventStore) -> None:
+    async def test_what_was_parked_can_be_parked_again(self, repository: Repository, store: Inbox) -> None:
         """A freed event may turn out to wait for something else."""
         await park(store, repository, "evt_1", "in_1")
         async with repository.transaction() as transaction:
@@ -292,9 +291,7 @@ class RecordsContract:
         await save(repository, record(PAYMENT))
         assert await _due(store) == ["evt_1"]
 
-    async def test_nothing_is_unparked_that_waits_rightly(
-        self, repository: BillingRepository, store: EventStore
-    ) -> None:
+    async def test_nothing_is_unparked_that_waits_rightly(self, repository: Repository, store: Inbox) -> None:
         """Nor anything that is not parked."""
         await park(store, repository, "evt_1", "in_9")
         await store.record(provider_event("evt_2"), lease=LONG)
@@ -305,9 +302,7 @@ class RecordsContract:
         assert await store.unpark() == 0
         assert await _due(store) == []
 
-    async def test_what_parks_while_its_object_is_saved_is_found(
-        self, repository: BillingRepository, store: EventStore
-    ) -> None:
+    async def test_what_parks_while_its_object_is_saved_is_found(self, repository: Repository, store: Inbox) -> None:
         """Of two units of work that do not see each other, the look afterwards does."""
         saved = asyncio.Event()
 
@@ -325,9 +320,7 @@ class RecordsContract:
         assert await store.unpark() == 0
         assert await _due(store) == ["evt_1"]
 
-    async def test_unparking_finds_customers_that_are_linked(
-        self, repository: BillingRepository, store: EventStore
-    ) -> None:
+    async def test_unparking_finds_customers_that_are_linked(self, repository: Repository, store: Inbox) -> None:
         """Should an event have slipped past its link, it does not wait for ever; the count is of events."""
         claims = []
         for number in range(2):

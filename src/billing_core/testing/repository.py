@@ -1,4 +1,4 @@
-"""What every BillingRepository must do. Bind it by subclassing `BillingRepositoryContract`; see its fixtures."""
+"""What every Repository must do. Bind it by subclassing `BillingRepositoryContract`; see its fixtures."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -22,7 +22,7 @@ from billing_core.model import (
     TenantId,
     TenantState,
 )
-from billing_core.ports import BillingRepository, BillingTransaction, Changes, EventStore
+from billing_core.state.ports import BillingTransaction, Changes
 from billing_core.testing.builders import (
     ACME,
     AT,
@@ -40,6 +40,7 @@ from billing_core.testing.builders import (
     usage,
 )
 from billing_core.testing.store import LEASE, LONG, Elapse
+from billing_core.testing.stores import Inbox, Repository
 
 CUSTOMER = CustomerId("cus_1")
 SUBSCRIPTION = SubscriptionId("sub_1")
@@ -48,7 +49,7 @@ HOSTILE = 'Zoë’s "plan" \'); DROP TABLE tenant_subscriptions; -- \\ \t\n {a,b
 LARGEST = 2**63 - 1
 
 
-async def save(repository: BillingRepository, changes: Changes, *, tenants: Collection[TenantId] = (ACME,)) -> None:
+async def save(repository: Repository, changes: Changes, *, tenants: Collection[TenantId] = (ACME,)) -> None:
     """Write changes as the service does: everything locked first, in the order of locks."""
     async with repository.transaction() as transaction:
         await transaction.lock_customers([each.customer_id for each in changes.customers])
@@ -56,7 +57,7 @@ async def save(repository: BillingRepository, changes: Changes, *, tenants: Coll
         await transaction.save(changes)
 
 
-async def park(store: EventStore, repository: BillingRepository, event_id: str, *, on: CustomerId = CUSTOMER) -> None:
+async def park(store: Inbox, repository: Repository, event_id: str, *, on: CustomerId = CUSTOMER) -> None:
     """Record an event and park it."""
     claim = await _claimed(store, event_id)
     async with repository.transaction() as transaction:
@@ -75,13 +76,13 @@ def applied(claim: Claim) -> Outcome:
     return Outcome(claim=claim, disposition=Disposition.APPLIED, effect=Effect.CHANGED, tenant_id=ACME, sequence=1)
 
 
-async def _claimed(store: EventStore, event_id: str, lease: timedelta = LONG) -> Claim:
+async def _claimed(store: Inbox, event_id: str, lease: timedelta = LONG) -> Claim:
     receipt = await store.record(provider_event(event_id), lease=lease)
     assert receipt.claim is not None
     return receipt.claim
 
 
-async def _due(store: EventStore) -> Sequence[str]:
+async def _due(store: Inbox) -> Sequence[str]:
     return sorted(claim.event.event_id for claim in await store.claim(limit=100, lease=LONG))
 
 
@@ -94,7 +95,7 @@ class BillingRepositoryContract:
 
     # --- what is written is what is read ------------------------------------------------------------------------
 
-    async def test_an_unknown_tenant_is_empty(self, repository: BillingRepository) -> None:
+    async def test_an_unknown_tenant_is_empty(self, repository: Repository) -> None:
         """Reading creates nothing and finds nothing."""
         assert await repository.state(ACME) == TenantState(
             tenant_id=ACME, sequence=0, subscriptions=(), invoices=(), usage=()
@@ -102,7 +103,7 @@ class BillingRepositoryContract:
         assert await repository.sequence(ACME) == 0
         assert await repository.events(ACME, after=0, limit=10) == []
 
-    async def test_a_subscription_survives_in_every_field(self, repository: BillingRepository) -> None:
+    async def test_a_subscription_survives_in_every_field(self, repository: Repository) -> None:
         """What is read back equals what was saved, with nothing and with everything filled in."""
         full = subscription(
             "sub_full",
@@ -142,7 +143,7 @@ class BillingRepositoryContract:
         await save(repository, Changes(subscriptions=[full, bare]))
         assert await repository.subscriptions(ACME) == [full, bare]
 
-    async def test_an_invoice_survives_in_every_field(self, repository: BillingRepository) -> None:
+    async def test_an_invoice_survives_in_every_field(self, repository: Repository) -> None:
         """Amounts up to 64 bits, credits below zero, lines in their order, text as it is."""
         full = invoice(
             "in_full",
@@ -180,29 +181,29 @@ class BillingRepositoryContract:
         await save(repository, Changes(invoices=[full, bare]))
         assert await repository.invoices(ACME, limit=10) == [full, bare]
 
-    async def test_usage_survives_in_every_field(self, repository: BillingRepository) -> None:
+    async def test_usage_survives_in_every_field(self, repository: Repository) -> None:
         """So do records without a subscription or a period."""
         full = usage("in_1", "il_1", feature_key=HOSTILE, quantity=LARGEST, amount=-LARGEST)
         bare = usage("in_1", "il_2", subscription_id=None, period=None)
         await save(repository, Changes(usage={INVOICE: [full, bare]}))
         assert await repository.usage(ACME, limit=10) == [full, bare]
 
-    async def test_a_message_survives_in_every_field(self, repository: BillingRepository) -> None:
+    async def test_a_message_survives_in_every_field(self, repository: Repository) -> None:
         """The payload goes to clients verbatim: spaces, escapes and key order included."""
         sent = message(payload='{"b": 1,  "a":"\\u2028 💶 Zo\\u00eb", "n": 1.50, "a": 2}', event_type=HOSTILE)
         await save(repository, Changes(events=[sent]))
         assert await repository.events(ACME, after=0, limit=10) == [sent]
 
-    async def test_what_was_told_is_found_by_the_event_it_follows_from(self, repository: BillingRepository) -> None:
+    async def test_what_was_told_is_found_by_the_event_it_follows_from(self, repository: Repository) -> None:
         """Of several tenants at once; an event that nobody was told of is left out."""
         mine, theirs = message(event_id="evt_1"), message(tenant_id=GLOBEX, event_id="evt_2")
         await save(repository, Changes(events=[mine, theirs]), tenants=(ACME, GLOBEX))
         async with repository.transaction() as transaction:
-            found = await transaction.told([EventId("evt_1"), EventId("evt_2"), EventId("evt_3")])
+            found = await transaction.notified([EventId("evt_1"), EventId("evt_2"), EventId("evt_3")])
             assert sorted(found) == [(ACME, "evt_1"), (GLOBEX, "evt_2")]
-            assert list(await transaction.told([EventId("evt_2")])) == [(GLOBEX, "evt_2")]
+            assert list(await transaction.notified([EventId("evt_2")])) == [(GLOBEX, "evt_2")]
 
-    async def test_a_customer_survives_in_every_field(self, repository: BillingRepository) -> None:
+    async def test_a_customer_survives_in_every_field(self, repository: Repository) -> None:
         """With and without a snapshot of its own, linked or not."""
         known = [
             customer("cus_1", ACME, email="a@b.example", name=HOSTILE, delinquent=True, deleted=True),
@@ -214,9 +215,7 @@ class BillingRepositoryContract:
             ids = [each.customer_id for each in known]
             assert await transaction.customers([*ids, CustomerId("cus_unknown")]) == dict(zip(ids, known, strict=True))
 
-    async def test_an_event_can_be_read_again_by_its_key(
-        self, repository: BillingRepository, store: EventStore
-    ) -> None:
+    async def test_an_event_can_be_read_again_by_its_key(self, repository: Repository, store: Inbox) -> None:
         """Deciding a tie takes all its members; an id of another account or mode is another event."""
         sent = [provider_event("evt_1"), provider_event("evt_1", account="acct_1"), provider_event("evt_2")]
         for event in sent:
@@ -229,7 +228,7 @@ class BillingRepositoryContract:
 
     # --- saving again -------------------------------------------------------------------------------------------
 
-    async def test_saving_twice_equals_saving_once(self, repository: BillingRepository) -> None:
+    async def test_saving_twice_equals_saving_once(self, repository: Repository) -> None:
         """Values are absolute: nothing is added up."""
         changes = Changes(
             customers=[customer()], subscriptions=[subscription()], invoices=[invoice()], usage={INVOICE: [usage()]}
@@ -239,12 +238,12 @@ class BillingRepositoryContract:
         await save(repository, changes)
         assert await repository.state(ACME) == once
 
-    async def test_the_last_value_of_an_object_counts(self, repository: BillingRepository) -> None:
+    async def test_the_last_value_of_an_object_counts(self, repository: Repository) -> None:
         """Also within one save."""
         await save(repository, Changes(subscriptions=[subscription(seat_count=1), subscription(seat_count=2)]))
         assert [each.snapshot.seat_count for each in await repository.subscriptions(ACME)] == [2]
 
-    async def test_items_are_replaced_as_a_whole(self, repository: BillingRepository) -> None:
+    async def test_items_are_replaced_as_a_whole(self, repository: Repository) -> None:
         """Those that are gone are gone, and other subscriptions keep theirs."""
         await save(
             repository,
@@ -258,7 +257,7 @@ class BillingRepositoryContract:
         await save(repository, Changes(subscriptions=[without]))
         assert without in await repository.subscriptions(ACME)
 
-    async def test_usage_is_replaced_per_invoice(self, repository: BillingRepository) -> None:
+    async def test_usage_is_replaced_per_invoice(self, repository: Repository) -> None:
         """An invoice that is voided takes its usage along, and no other invoice's."""
         kept = usage("in_2", "il_1")
         await save(
@@ -274,7 +273,7 @@ class BillingRepositoryContract:
         await save(repository, Changes(usage={INVOICE: []}))
         assert await repository.usage(ACME, limit=10) == [kept]
 
-    async def test_saving_nothing_is_harmless(self, repository: BillingRepository) -> None:
+    async def test_saving_nothing_is_harmless(self, repository: Repository) -> None:
         """So is asking for nothing."""
         async with repository.transaction() as transaction:
             assert await transaction.hold([]) == []
@@ -288,7 +287,7 @@ class BillingRepositoryContract:
 
     # --- all or nothing -----------------------------------------------------------------------------------------
 
-    async def test_an_exception_leaves_no_trace(self, repository: BillingRepository, store: EventStore) -> None:
+    async def test_an_exception_leaves_no_trace(self, repository: Repository, store: Inbox) -> None:
         """Nothing saved or settled inside a failed unit of work is visible afterwards, and its numbers are free."""
         claim = await _claimed(store, "evt_1", LONG)
         with pytest.raises(LookupError):  # noqa: PT012 - the block is what fails
@@ -315,7 +314,7 @@ class BillingRepositoryContract:
         async with repository.transaction() as transaction:
             assert await transaction.customers([CUSTOMER]) == {}
 
-    async def test_nothing_is_visible_before_the_end(self, repository: BillingRepository) -> None:
+    async def test_nothing_is_visible_before_the_end(self, repository: Repository) -> None:
         """Readers see the state before or the state after, never between."""
         async with repository.transaction() as transaction:
             await transaction.lock_tenants([ACME])
@@ -325,7 +324,7 @@ class BillingRepositoryContract:
         assert (await repository.state(ACME)).subscriptions == (subscription(),)
         assert await repository.sequence(ACME) == 1
 
-    async def test_a_unit_of_work_sees_what_it_wrote(self, repository: BillingRepository) -> None:
+    async def test_a_unit_of_work_sees_what_it_wrote(self, repository: Repository) -> None:
         """Folding goes on from there."""
         async with repository.transaction() as transaction:
             await transaction.lock_customers([CUSTOMER])
@@ -335,7 +334,7 @@ class BillingRepositoryContract:
             assert await transaction.customers([CUSTOMER]) == {CUSTOMER: customer()}
             assert await transaction.lock_tenants([ACME]) == {ACME: 1}
 
-    async def test_state_is_read_at_one_instant(self, repository: BillingRepository) -> None:
+    async def test_state_is_read_at_one_instant(self, repository: Repository) -> None:
         """While a writer is at work, the number a reader gets always belongs to the state it gets."""
 
         async def write() -> None:
@@ -360,7 +359,7 @@ class BillingRepositoryContract:
 
     # --- numbers ------------------------------------------------------------------------------------------------
 
-    async def test_numbers_are_gapless_under_concurrency(self, repository: BillingRepository) -> None:
+    async def test_numbers_are_gapless_under_concurrency(self, repository: Repository) -> None:
         """Units of work that fail in between leave no hole, those that succeed never share a number."""
 
         async def one(attempt: int) -> None:
@@ -379,20 +378,20 @@ class BillingRepositoryContract:
         assert await repository.events(ACME, after=0, limit=100) == messages(ACME, 1, 40)
 
     @pytest.mark.parametrize("first", [1, 3])
-    async def test_messages_must_continue_the_counter(self, repository: BillingRepository, first: int) -> None:
+    async def test_messages_must_continue_the_counter(self, repository: Repository, first: int) -> None:
         """A number that is taken or ahead is a bug in the caller, and nothing of it is kept."""
         await save(repository, Changes(events=[message(ACME, 1)]))
         with pytest.raises(ValueError, match="continue the counters"):
             await save(repository, Changes(events=messages(ACME, first, first + 1)))
         assert await repository.events(ACME, after=0, limit=10) == [message(ACME, 1)]
 
-    async def test_messages_must_not_leave_a_gap(self, repository: BillingRepository) -> None:
+    async def test_messages_must_not_leave_a_gap(self, repository: Repository) -> None:
         """Neither within one save."""
         with pytest.raises(ValueError, match="follows number 1"):
             await save(repository, Changes(events=[message(ACME, 1), message(ACME, 3)]))
         assert await repository.sequence(ACME) == 0
 
-    async def test_history_is_read_in_pages(self, repository: BillingRepository) -> None:
+    async def test_history_is_read_in_pages(self, repository: Repository) -> None:
         """Strictly above `after`, lowest first, at most `limit`."""
         await save(repository, Changes(events=messages(ACME, 1, 12)))
         assert await repository.events(ACME, after=9, limit=2) == messages(ACME, 10, 11)
@@ -402,7 +401,7 @@ class BillingRepositoryContract:
 
     # --- reading for the tenant ---------------------------------------------------------------------------------
 
-    async def test_state_holds_what_is_owed_oldest_first(self, repository: BillingRepository) -> None:
+    async def test_state_holds_what_is_owed_oldest_first(self, repository: Repository) -> None:
         """Drafts, paid, void and deleted invoices are not owed; unknown statuses are, while something remains."""
         owed = [
             invoice("in_3", period=month(1)),
@@ -413,7 +412,7 @@ class BillingRepositoryContract:
         await save(repository, Changes(invoices=[*others, *reversed(owed), invoice("in_zero", amount_remaining=0)]))
         assert list((await repository.state(ACME)).invoices) == owed
 
-    async def test_invoices_come_newest_first_without_deleted_drafts(self, repository: BillingRepository) -> None:
+    async def test_invoices_come_newest_first_without_deleted_drafts(self, repository: Repository) -> None:
         """Those without a period come last; equal ones by id, so that pages are stable."""
         stored = [
             invoice("in_1", period=month(3)),
@@ -425,7 +424,7 @@ class BillingRepositoryContract:
         assert await repository.invoices(ACME, limit=10) == stored
         assert await repository.invoices(ACME, limit=3) == stored[:3]
 
-    async def test_subscriptions_come_newest_period_first(self, repository: BillingRepository) -> None:
+    async def test_subscriptions_come_newest_period_first(self, repository: Repository) -> None:
         """Ended ones too, in the state as in the list."""
         stored = [
             subscription("sub_1", items=(item(period=month(3)),)),
@@ -437,7 +436,7 @@ class BillingRepositoryContract:
         assert await repository.subscriptions(ACME) == stored
         assert list((await repository.state(ACME)).subscriptions) == stored
 
-    async def test_state_holds_the_two_newest_periods_of_usage(self, repository: BillingRepository) -> None:
+    async def test_state_holds_the_two_newest_periods_of_usage(self, repository: Repository) -> None:
         """Counted for each feature of each subscription, so that slow ones are not crowded out by fast ones."""
         calls = [usage(f"in_{number}", "il_1", period=month(number)) for number in (1, 2, 3)]
         second_line = usage("in_2", "il_2", period=month(2))
@@ -454,7 +453,7 @@ class BillingRepositoryContract:
 
     # --- reading inside a unit of work --------------------------------------------------------------------------
 
-    async def test_subscriptions_are_found_by_tenant_and_by_id(self, repository: BillingRepository) -> None:
+    async def test_subscriptions_are_found_by_tenant_and_by_id(self, repository: Repository) -> None:
         """Ids are found whoever has them: that is how a foreign object is noticed."""
         mine, ended = subscription("sub_1"), subscription("sub_2", status="canceled")
         foreign = subscription("sub_3", GLOBEX)
@@ -470,7 +469,7 @@ class BillingRepositoryContract:
             assert await find(transaction, [ACME], ["sub_1", "sub_3", "sub_9"]) == {"sub_1", "sub_2", "sub_3"}
             assert await find(transaction, [], ["sub_2"]) == {"sub_2"}
 
-    async def test_invoices_are_found_by_id_and_by_subscription(self, repository: BillingRepository) -> None:
+    async def test_invoices_are_found_by_id_and_by_subscription(self, repository: Repository) -> None:
         """Tombstones too: they keep a late snapshot from bringing a draft back."""
         stored = [
             invoice("in_1", status=DELETED),
@@ -487,7 +486,7 @@ class BillingRepositoryContract:
             both = await transaction.invoices(ids=[INVOICE, InvoiceId("in_3")], subscriptions=[SUBSCRIPTION])
             assert by_id(both) == [stored[0], stored[2]]
 
-    async def test_locking_creates_what_is_unknown(self, repository: BillingRepository) -> None:
+    async def test_locking_creates_what_is_unknown(self, repository: Repository) -> None:
         """A customer starts without a tenant, a tenant with number 0; what is known stays as it is."""
         await save(repository, Changes(customers=[customer("cus_2")], events=[message()]))
         async with repository.transaction() as transaction:
@@ -499,7 +498,7 @@ class BillingRepositoryContract:
 
     # --- whose it is --------------------------------------------------------------------------------------------
 
-    async def test_tenants_never_see_each_other(self, repository: BillingRepository) -> None:
+    async def test_tenants_never_see_each_other(self, repository: Repository) -> None:
         """Every read answers for one tenant."""
         for tenant, suffix in ((ACME, "a"), (GLOBEX, "g")):
             await save(
@@ -527,9 +526,7 @@ class BillingRepositoryContract:
         assert await repository.events(ACME, after=0, limit=10) == [message(ACME, 1)]
 
     @pytest.mark.parametrize("what", ["subscription", "invoice", "usage", "customer"])
-    async def test_an_object_of_another_tenant_is_never_overwritten(
-        self, repository: BillingRepository, what: str
-    ) -> None:
+    async def test_an_object_of_another_tenant_is_never_overwritten(self, repository: Repository, what: str) -> None:
         """Whatever an event claims; and nothing else of that unit of work is kept either."""
 
         def changes(tenant: TenantId, seats: int) -> Changes:
@@ -550,7 +547,7 @@ class BillingRepositoryContract:
             customers = await transaction.customers([CUSTOMER])
         assert all(each.tenant_id == GLOBEX for each in customers.values())
 
-    async def test_a_link_survives_a_save_without_one(self, repository: BillingRepository) -> None:
+    async def test_a_link_survives_a_save_without_one(self, repository: Repository) -> None:
         """Whoever does not know the tenant cannot take the customer away from it."""
         await save(repository, Changes(customers=[customer("cus_1", ACME)]))
         await save(repository, Changes(customers=[customer("cus_1", None, name="Zoë")]))
@@ -560,7 +557,7 @@ class BillingRepositoryContract:
     # --- claims -------------------------------------------------------------------------------------------------
 
     async def test_held_claims_are_settled_with_the_changes(
-        self, repository: BillingRepository, store: EventStore, elapse: Elapse
+        self, repository: Repository, store: Inbox, elapse: Elapse
     ) -> None:
         """An applied event is done: no later claim, retry or delivery brings it back."""
         claim = await _claimed(store, "evt_1", LEASE)
@@ -573,9 +570,7 @@ class BillingRepositoryContract:
         assert await _due(store) == []
         assert not await store.retry(claim, after=timedelta(0), reason="unexpected", error="late")
 
-    async def test_holding_drops_lost_claims(
-        self, repository: BillingRepository, store: EventStore, elapse: Elapse
-    ) -> None:
+    async def test_holding_drops_lost_claims(self, repository: Repository, store: Inbox, elapse: Elapse) -> None:
         """What somebody else has taken over, given back or finished is not ours to settle."""
         lost, buried = [await _claimed(store, f"evt_{number}", LEASE) for number in range(2)]
         kept, released = [await _claimed(store, f"evt_{number}", LONG) for number in range(2, 4)]
@@ -589,7 +584,7 @@ class BillingRepositoryContract:
                 await transaction.settle([applied(kept), applied(lost)])
 
     async def test_a_claim_outlives_its_lease_while_it_is_held(
-        self, repository: BillingRepository, store: EventStore, elapse: Elapse
+        self, repository: Repository, store: Inbox, elapse: Elapse
     ) -> None:
         """Nobody takes over what is about to be committed."""
         claim = await _claimed(store, "evt_1", LEASE)
@@ -600,7 +595,7 @@ class BillingRepositoryContract:
             await transaction.settle([applied(claim)])
         assert await _due(store) == []
 
-    async def test_a_claim_held_twice_is_applied_once(self, repository: BillingRepository, store: EventStore) -> None:
+    async def test_a_claim_held_twice_is_applied_once(self, repository: Repository, store: Inbox) -> None:
         """Of two units of work with one claim, the second finds it gone."""
         claim = await _claimed(store, "evt_1", LONG)
 
@@ -616,7 +611,7 @@ class BillingRepositoryContract:
         assert sorted(await asyncio.gather(apply(), apply(), apply())) == [False, False, True]
         assert await repository.sequence(ACME) == 1
 
-    async def test_taking_gets_whatever_nobody_works_on(self, repository: BillingRepository, store: EventStore) -> None:
+    async def test_taking_gets_whatever_nobody_works_on(self, repository: Repository, store: Inbox) -> None:
         """An event that is over can be settled again in the unit of work; rolled back, it is as it was."""
         over, worked_on = await _claimed(store, "evt_1"), await _claimed(store, "evt_2")
         await store.bury(over, reason="bug", error="boom")
@@ -634,9 +629,7 @@ class BillingRepositoryContract:
 
     # --- the car park -------------------------------------------------------------------------------------------
 
-    async def test_parked_events_wait_for_their_customers_tenant(
-        self, repository: BillingRepository, store: EventStore
-    ) -> None:
+    async def test_parked_events_wait_for_their_customers_tenant(self, repository: Repository, store: Inbox) -> None:
         """The first link makes them due, and only those of that customer."""
         await park(store, repository, "evt_1")
         await park(store, repository, "evt_2")
@@ -647,7 +640,7 @@ class BillingRepositoryContract:
         await save(repository, Changes(customers=[customer("cus_1", ACME)]))
         assert await _due(store) == ["evt_1", "evt_2"]
 
-    async def test_a_link_that_fails_unparks_nothing(self, repository: BillingRepository, store: EventStore) -> None:
+    async def test_a_link_that_fails_unparks_nothing(self, repository: Repository, store: Inbox) -> None:
         """Leaving the car park is part of the unit of work."""
         await park(store, repository, "evt_1")
         with pytest.raises(LookupError):  # noqa: PT012 - the block is what fails
@@ -658,9 +651,7 @@ class BillingRepositoryContract:
                 raise LookupError
         assert await _due(store) == []
 
-    async def test_an_event_does_not_park_on_a_linked_customer(
-        self, repository: BillingRepository, store: EventStore
-    ) -> None:
+    async def test_an_event_does_not_park_on_a_linked_customer(self, repository: Repository, store: Inbox) -> None:
         """Two events of a batch may be the one that waits and the one it waits for."""
         claim = await _claimed(store, "evt_1", LONG)
         async with repository.transaction() as transaction:
@@ -673,7 +664,7 @@ class BillingRepositoryContract:
 
     @pytest.mark.parametrize("first", ["park", "link"])
     async def test_no_event_is_left_behind_by_a_link_made_meanwhile(
-        self, repository: BillingRepository, store: EventStore, first: str
+        self, repository: Repository, store: Inbox, first: str
     ) -> None:
         """Whichever of the two locks the customer first, the event ends up due."""
         claim = await _claimed(store, "evt_1", LONG)
@@ -706,9 +697,7 @@ class BillingRepositoryContract:
 
     # --- at the same time ---------------------------------------------------------------------------------------
 
-    async def test_overlapping_units_of_work_do_not_deadlock(
-        self, repository: BillingRepository, store: EventStore
-    ) -> None:
+    async def test_overlapping_units_of_work_do_not_deadlock(self, repository: Repository, store: Inbox) -> None:
         """Each names the same claims, customers and tenants in an order of its own."""
         names = [f"{number}" for number in range(6)]
         claims = [await _claimed(store, f"evt_{name}", LONG) for name in names]
@@ -725,9 +714,7 @@ class BillingRepositoryContract:
         await asyncio.gather(*(work(shift) for shift in [*range(6), *range(6)]))
         assert [await repository.sequence(TenantId(name)) for name in names] == [12] * 6
 
-    async def test_customers_and_tenants_can_be_created_by_everybody_at_once(
-        self, repository: BillingRepository
-    ) -> None:
+    async def test_customers_and_tenants_can_be_created_by_everybody_at_once(self, repository: Repository) -> None:
         """All get the same rows."""
 
         async def lock(shift: int) -> int:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from billing_core.errors import MalformedEventError, SignatureVerificationError, WebhookError
 from billing_core.events import ProviderEvent
-from billing_core.ports import EventTranslator, WebhookVerifier
+from billing_core.inbox.ports import WebhookVerifier
+from billing_core.state.ports import EventTranslator
 
 _CLOCK_LEEWAY = timedelta(hours=1)
 

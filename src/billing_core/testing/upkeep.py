@@ -1,4 +1,4 @@
-"""What a BillingRepository must find across tenants: for sweeps, audits and operators. Bind it by subclassing."""
+"""What a Repository must find across tenants: for sweeps, audits and operators. Bind it by subclassing."""
 
 import asyncio
 
@@ -21,12 +21,14 @@ from billing_core.model import (
     TenantId,
     TenantRecord,
 )
-from billing_core.ports import BillingRepository, Changes, Clock, CustomerLink, EventStore
-from billing_core.service import BillingService, Mending
+from billing_core.oversight.ports import CustomerLink
+from billing_core.state.ports import Changes, Clock
+from billing_core.state.service import BillingService, RefetchResult
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, invoice, line, provenance, subscription
 from billing_core.testing.repository import park, save
 from billing_core.testing.scripted import ScriptedProvider
 from billing_core.testing.store import LONG
+from billing_core.testing.stores import Inbox, Repository
 
 UNSURE = provenance("evt_1", "evt_2", ambiguous=True)
 BOTH = (ACME, GLOBEX)
@@ -39,10 +41,10 @@ class UpkeepContract:
     """
 
     @pytest.fixture
-    def service(self, repository: BillingRepository, clock: Clock) -> BillingService:
+    def service(self, repository: Repository, clock: Clock) -> BillingService:
         """The service over the repository on trial, with a catalog that is open."""
         return BillingService(
-            repository=repository,
+            unit_of_work=repository,
             translator=ScriptedProvider(),
             catalog=PlanCatalog(),
             policy=AccessPolicy(),
@@ -51,7 +53,7 @@ class UpkeepContract:
 
     # --- doubts -------------------------------------------------------------------------------------------------
 
-    async def test_everything_in_doubt_is_found(self, repository: BillingRepository) -> None:
+    async def test_everything_in_doubt_is_found(self, repository: Repository) -> None:
         """Of every tenant and kind, by id, with what it rests on; and nothing else."""
         changes = Changes(
             customers=[
@@ -75,8 +77,8 @@ class UpkeepContract:
             ],
         )
         await save(repository, changes, tenants=BOTH)
-        found = await repository.doubtful(after="", limit=100)
-        assert [(doubt.kind, doubt.object_id, doubt.basis) for doubt in found] == [
+        found = await repository.uncertain(after="", limit=100)
+        assert [(uncertainty.kind, uncertainty.object_id, uncertainty.basis) for uncertainty in found] == [
             ("customer", "cus_2", UNSURE),
             ("entitlements", "entitlements:cus_2", provenance()),
             ("entitlements", "entitlements:cus_3", UNSURE),
@@ -86,58 +88,60 @@ class UpkeepContract:
             ("subscription", "sub_2", UNSURE),
         ]
 
-    async def test_doubts_are_read_in_pages(self, repository: BillingRepository) -> None:
+    async def test_doubts_are_read_in_pages(self, repository: Repository) -> None:
         """Pages follow each other across the kinds, each bounded."""
         subscriptions = [subscription(f"sub_{number}", basis=UNSURE) for number in range(3)]
         invoices = [invoice(f"in_{number}", basis=UNSURE) for number in range(3)]
         await save(repository, Changes(subscriptions=subscriptions, invoices=invoices))
         seen: list[str] = []
-        while page := await repository.doubtful(after=seen[-1] if seen else "", limit=2):
+        while page := await repository.uncertain(after=seen[-1] if seen else "", limit=2):
             assert len(page) <= 2
-            seen += [doubt.object_id for doubt in page]
+            seen += [uncertainty.object_id for uncertainty in page]
         assert seen == ["in_0", "in_1", "in_2", "sub_0", "sub_1", "sub_2"]
 
     async def test_a_doubt_is_settled_by_the_providers_word(
-        self, repository: BillingRepository, service: BillingService
+        self, repository: Repository, service: BillingService
     ) -> None:
         """It is written under what the state rested on, told once, and not in doubt any more."""
         await save(repository, Changes(customers=[customer()], subscriptions=[subscription(basis=UNSURE)]))
-        (doubt,) = await repository.doubtful(after="", limit=10)
+        (uncertainty,) = await repository.uncertain(after="", limit=10)
         says = Translation(customer_id=CustomerId("cus_1"), snapshots=(_snapshot("past_due"),))
-        mended = await service.mend(doubt, says)
-        assert (mended.result, [event.sequence for event in mended.events]) == (Mending.MENDED, [1])
+        refetched = await service.apply_refetch(uncertainty, says)
+        assert (refetched.result, [event.sequence for event in refetched.events]) == (RefetchResult.REFETCHED, [1])
         (held,) = await repository.subscriptions(ACME)
         assert (held.snapshot.status, held.provenance) == ("past_due", attrs.evolve(UNSURE, ambiguous=False))
-        assert await repository.doubtful(after="", limit=10) == []
-        assert list(await repository.events(ACME, after=0, limit=10)) == list(mended.events)
+        assert await repository.uncertain(after="", limit=10) == []
+        assert list(await repository.events(ACME, after=0, limit=10)) == list(refetched.events)
 
     async def test_a_list_of_features_that_lacks_some_is_completed(
-        self, repository: BillingRepository, service: BillingService
+        self, repository: Repository, service: BillingService
     ) -> None:
         """What the provider names in the end takes its place."""
         await save(repository, Changes(customers=[customer()], records=[_entitled("cus_1", complete=False)]))
-        (doubt,) = await repository.doubtful(after="", limit=10)
+        (uncertainty,) = await repository.uncertain(after="", limit=10)
         whole = EntitlementsSnapshot(customer_id=CustomerId("cus_1"), features=("api", "sso"))
-        mended = await service.mend(doubt, Translation(customer_id=whole.customer_id, snapshots=(whole,)))
-        assert mended.result is Mending.MENDED
-        assert [event.event_type for event in mended.events] == ["entitlements.updated"]
+        refetched = await service.apply_refetch(
+            uncertainty, Translation(customer_id=whole.customer_id, snapshots=(whole,))
+        )
+        assert refetched.result is RefetchResult.REFETCHED
+        assert [event.event_type for event in refetched.events] == ["entitlements.updated"]
         assert (await repository.state(ACME)).features == ("api", "sso")
-        assert await repository.doubtful(after="", limit=10) == []
+        assert await repository.uncertain(after="", limit=10) == []
 
     async def test_a_doubt_that_was_settled_meanwhile_changes_nothing(
-        self, repository: BillingRepository, service: BillingService
+        self, repository: Repository, service: BillingService
     ) -> None:
         """Of several who ask at the same time, one writes."""
         await save(repository, Changes(customers=[customer()], subscriptions=[subscription(basis=UNSURE)]))
-        (doubt,) = await repository.doubtful(after="", limit=10)
+        (uncertainty,) = await repository.uncertain(after="", limit=10)
         says = Translation(customer_id=CustomerId("cus_1"), snapshots=(_snapshot("past_due"),))
-        ends = await asyncio.gather(*(service.mend(doubt, says) for _ in range(4)))
-        assert sorted(end.result.value for end in ends) == ["mended", "overtaken", "overtaken", "overtaken"]
+        ends = await asyncio.gather(*(service.apply_refetch(uncertainty, says) for _ in range(4)))
+        assert sorted(end.result.value for end in ends) == ["overtaken", "overtaken", "overtaken", "refetched"]
         assert await repository.sequence(ACME) == 1
 
     # --- duplicates ---------------------------------------------------------------------------------------------
 
-    async def test_duplicate_subscriptions_are_found(self, repository: BillingRepository) -> None:
+    async def test_duplicate_subscriptions_are_found(self, repository: Repository) -> None:
         """As the domain finds them, by tenant and plan."""
         subscriptions = [
             subscription("sub_2"),
@@ -160,7 +164,7 @@ class UpkeepContract:
     # --- links --------------------------------------------------------------------------------------------------
 
     async def test_a_link_by_hand_lets_waiting_events_go(
-        self, repository: BillingRepository, store: EventStore, service: BillingService
+        self, repository: Repository, store: Inbox, service: BillingService
     ) -> None:
         """Before it the customer is listed with what waits; after it, with its tenant."""
         for number in (1, 2):
@@ -173,7 +177,7 @@ class UpkeepContract:
         assert await _links(repository, linked=False) == [("cus_2", None, 0)]
         assert await _links(repository, linked=True) == [("cus_1", ACME, 0)]
 
-    async def test_customers_are_listed_in_pages(self, repository: BillingRepository) -> None:
+    async def test_customers_are_listed_in_pages(self, repository: Repository) -> None:
         """By id."""
         await save(repository, Changes(customers=[customer(f"cus_{number}") for number in range(5)]))
         first = await repository.customers(linked=True, after="", limit=2)
@@ -182,7 +186,7 @@ class UpkeepContract:
         assert first[0] == CustomerLink(customer_id=CustomerId("cus_0"), tenant_id=ACME, waiting=0)
 
     async def test_a_customer_nobody_has_heard_of_can_be_linked(
-        self, repository: BillingRepository, service: BillingService
+        self, repository: Repository, service: BillingService
     ) -> None:
         """Its events come later; doing it again changes nothing and says so."""
         assert await service.link(CustomerId("cus_new"), TenantId("initech"))
@@ -190,7 +194,7 @@ class UpkeepContract:
         assert await _links(repository, linked=True) == [("cus_new", "initech", 0)]
         assert await repository.sequence(TenantId("initech")) == 0
 
-    async def test_a_link_is_never_moved(self, repository: BillingRepository, service: BillingService) -> None:
+    async def test_a_link_is_never_moved(self, repository: Repository, service: BillingService) -> None:
         """By hand neither; of two people who link a customer at the same time, one is told."""
         ends = await asyncio.gather(
             *(service.link(CustomerId("cus_1"), tenant_id) for tenant_id in BOTH), return_exceptions=True
@@ -211,7 +215,7 @@ def _ids(*ids: str) -> tuple[SubscriptionId, ...]:
     return tuple(map(SubscriptionId, ids))
 
 
-async def _links(repository: BillingRepository, *, linked: bool) -> list[tuple[str, str | None, int]]:
+async def _links(repository: Repository, *, linked: bool) -> list[tuple[str, str | None, int]]:
     found = await repository.customers(linked=linked, after="", limit=10)
     return [(link.customer_id, link.tenant_id, link.waiting) for link in found]
 

@@ -11,8 +11,8 @@ from billing_app.container import Operations, bring_schema_up_to_date, check_bus
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 from billing_core.errors import BillingError
-from billing_core.invariants import Invariant
-from billing_core.ports import Backlog
+from billing_core.oversight.invariants import Invariant
+from billing_core.oversight.ports import Backlog
 
 _LATE: Final = timedelta(minutes=1)
 """How long an event or a message may wait before somebody should look."""

@@ -17,8 +17,9 @@ from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.services import Services
 from billing_app.process import settle_garbage_collector, termination, until
 from billing_app.settings import Settings
-from billing_core.epochs import Epoch, EpochWatch
 from billing_core.errors import ConfigurationError
+from billing_core.model.epoch import Epoch
+from billing_core.stream.epochs import EpochWatch
 
 log = structlog.get_logger()
 

@@ -8,13 +8,11 @@ from datetime import timedelta
 
 import attrs
 
-from billing_core.auditing import Auditor
-from billing_core.checking import Checker
-from billing_core.dispatch import Dispatcher
-from billing_core.mending import Mender
-from billing_core.publishing import Publisher
-from billing_core.refilling import Refiller
-from billing_core.watching import Watcher
+from billing_core.inbox.dispatch import Dispatcher
+from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor
+from billing_core.state.refetch import Refetcher
+from billing_core.stream.backfill import Backfiller
+from billing_core.stream.publisher import Publisher
 
 
 @attrs.frozen(kw_only=True)
@@ -23,12 +21,12 @@ class Worker:
 
     dispatcher: Dispatcher
     publisher: Publisher
-    watcher: Watcher
-    auditor: Auditor
-    checker: Checker
-    mender: Mender | None
+    backlog_monitor: BacklogMonitor
+    duplicate_monitor: DuplicateMonitor
+    invariant_monitor: InvariantMonitor
+    refetcher: Refetcher | None
     """None where the provider cannot be asked."""
-    refiller: Refiller | None
+    backfiller: Backfiller | None
     """None where the bus is not to be filled when a process starts."""
 
     @asynccontextmanager
@@ -44,15 +42,15 @@ class Worker:
         publishing = asyncio.create_task(self.publisher.run(), name="publisher")
         looking_after = {
             asyncio.create_task(carer.run(), name=type(carer).__name__.lower()): carer
-            for carer in (self.watcher, self.auditor, self.checker, self.mender)
+            for carer in (self.backlog_monitor, self.duplicate_monitor, self.invariant_monitor, self.refetcher)
             if carer is not None
         }
-        refilling = asyncio.create_task(_refill(self.refiller), name="refiller")
-        failure = _first_failure(dispatching, publishing, refilling, *looking_after)
+        backfill = asyncio.create_task(_backfill(self.backfiller), name="refiller")
+        failure = _first_failure(dispatching, publishing, backfill, *looking_after)
         try:
             yield failure
         finally:
-            refilling.cancel()
+            backfill.cancel()
             self.dispatcher.stop()
             for carer in looking_after.values():
                 carer.stop()
@@ -78,9 +76,9 @@ async def publishing(publisher: Publisher, *, patience: timedelta) -> AsyncItera
         await _finish(task, patience)
 
 
-async def _refill(refiller: Refiller | None) -> None:
-    if refiller is not None:
-        await refiller.run()
+async def _backfill(backfiller: Backfiller | None) -> None:
+    if backfiller is not None:
+        await backfiller.run()
 
 
 def _first_failure(*tasks: "asyncio.Task[None]") -> "asyncio.Future[None]":

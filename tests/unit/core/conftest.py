@@ -8,14 +8,13 @@ from typing import Any
 import attrs
 import pytest
 
-from billing_core.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
 from billing_core.events import BillingEvent, Disposition, Outcome, ProviderEvent, Translation
-from billing_core.mending import Mender, MendingPolicy, MendingReport
+from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
+from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import (
     AccessPolicy,
     CustomerId,
     CustomerSnapshot,
-    Doubt,
     InvoiceId,
     InvoiceLine,
     InvoiceSnapshot,
@@ -28,18 +27,20 @@ from billing_core.model import (
     SubscriptionId,
     SubscriptionSnapshot,
     TenantId,
+    Uncertainty,
     UsageRecord,
 )
 from billing_core.payloads import BillingEventPayload, loads
-from billing_core.ports import BillingRepository, EventStore, EventTranslator
-from billing_core.resolving import EventResolver
-from billing_core.service import BillingService
+from billing_core.state.ports import EventTranslator
+from billing_core.state.refetch import Refetcher, RefetchPolicy, RefetchReport
+from billing_core.state.service import BillingService
 from billing_core.testing.scripted import ScriptedProvider
+from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import Dispatch, MemoryDatabase
 from billing_memory.gateway import MemoryGateway
+from billing_memory.inbox import MemoryEventInbox
 from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
 
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 MONTH = Period(start=AT, end=AT + timedelta(days=31))
@@ -102,21 +103,21 @@ class Loop:
     messages: list[BillingEvent] = attrs.field(factory=list)
     translator: EventTranslator | None = None
     """Reads events instead of the provider itself."""
-    store: EventStore | None = None
+    store: Inbox | None = None
     """Is asked instead of the database's own store."""
-    written_to: BillingRepository | None = None
+    written_to: Repository | None = None
     """Is written to instead of the database's own repository."""
     gateway: MemoryGateway | None = None
     """Is asked what events are about that do not show it, and about doubts."""
-    doubts: list[Doubt] = attrs.field(factory=list)
-    mendings: list[MendingReport] = attrs.field(factory=list)
-    tells: bool = True
+    uncertainties: list[Uncertainty] = attrs.field(factory=list)
+    mendings: list[RefetchReport] = attrs.field(factory=list)
+    notify: bool = True
     _made: int = 0
 
     @property
-    def inbox(self) -> MemoryEventStore:
+    def inbox(self) -> MemoryEventInbox:
         """The store of the database, whatever stands before it."""
-        return MemoryEventStore(self.database, self.clock)
+        return MemoryEventInbox(self.database, self.clock)
 
     @property
     def repository(self) -> MemoryRepository:
@@ -126,47 +127,47 @@ class Loop:
     def service(self) -> BillingService:
         """A service as configured now."""
         return BillingService(
-            repository=self.written_to or self.repository,
+            unit_of_work=self.written_to or self.repository,
             translator=self.translator or self.provider,
             catalog=self.plans,
             policy=AccessPolicy(),
             clock=self.clock,
-            tells=self.tells,
+            notify=self.notify,
         )
 
-    def mender(self, **policy: Any) -> Mender:
+    def refetcher(self, **policy: Any) -> Refetcher:
         """A mender that asks the gateway."""
         assert self.gateway is not None
-        return Mender(
+        return Refetcher(
             gateway=self.gateway,
             service=self.service(),
-            repository=self.repository,
-            policy=MendingPolicy(**policy),
+            objects=self.repository,
+            policy=RefetchPolicy(**policy),
             publish=self.messages.extend,
             observe=self.mendings.append,
         )
 
-    async def mend(self) -> list[str]:
+    async def refetch(self) -> list[str]:
         """Settle the doubts so far, one after the other. Returns how each ended."""
-        mender, doubts = self.mender(), list(self.doubts)
-        self.doubts.clear()
-        for doubt in doubts:
-            await mender.mend(doubt)
-        return [report.result for report in self.mendings[len(self.mendings) - len(doubts) :]]
+        refetcher, uncertainties = self.refetcher(), list(self.uncertainties)
+        self.uncertainties.clear()
+        for uncertainty in uncertainties:
+            await refetcher.refetch(uncertainty)
+        return [report.result for report in self.mendings[len(self.mendings) - len(uncertainties) :]]
 
     def dispatcher(self) -> Dispatcher:
         """A dispatcher as configured now."""
         store = self.store or self.inbox
         return Dispatcher(
-            store=store,
+            queue=store,
             translator=self.translator or self.provider,
             service=self.service(),
             scope=self.scope,
             policy=self.policy,
             publish=self.messages.extend,
             observe=self.reports.append,
-            resolver=None if self.gateway is None else EventResolver(gateway=self.gateway, store=store),
-            mend=self.doubts.extend,
+            resolver=None if self.gateway is None else ThinEventResolver(gateway=self.gateway, events=store),
+            refetch=self.uncertainties.extend,
         )
 
     def says(
@@ -230,7 +231,7 @@ class Loop:
         history = await self.repository.events(tenant_id, after=0, limit=10_000)
         return [loads(event.payload) for event in history]
 
-    async def told(self, tenant_id: TenantId = ACME) -> list[str]:
+    async def notified(self, tenant_id: TenantId = ACME) -> list[str]:
         """The types of everything a tenant was told."""
         return [payload.event_type for payload in await self.payloads(tenant_id)]
 

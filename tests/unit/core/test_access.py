@@ -27,13 +27,13 @@ POLICY = AccessPolicy(past_due_grace=timedelta(days=7))
 )
 def test_every_status_has_its_verdict(status: str, state: AccessState) -> None:
     """The reason is the deciding status, verbatim."""
-    verdict = POLICY.judge([subscription(status=status)], NOW)
+    verdict = POLICY.evaluate([subscription(status=status)], NOW)
     assert (verdict.state, verdict.reason) == (state, status)
 
 
 def test_nobody_without_a_subscription_gets_in() -> None:
     """Nothing bought is a reason of its own."""
-    assert POLICY.judge([], NOW) == NO_SUBSCRIPTION
+    assert POLICY.evaluate([], NOW) == NO_SUBSCRIPTION
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_nobody_without_a_subscription_gets_in() -> None:
 )
 def test_grace_counts_from_the_start_of_the_unpaid_period(after: timedelta, state: AccessState, reason: str) -> None:
     """Not from the arrival of an event, so that the verdict is the same on every machine."""
-    verdict = POLICY.judge([subscription(status="past_due")], AT + after)
+    verdict = POLICY.evaluate([subscription(status="past_due")], AT + after)
     assert (verdict.state, verdict.reason) == (state, reason)
     assert verdict.until == (AT + timedelta(days=7) if state is AccessState.GRACE else None)
 
 
 def test_grace_without_a_period_has_no_end() -> None:
     """Some payloads do not say when the period began; nobody is locked out for that."""
-    verdict = POLICY.judge([subscription(status="past_due", items=(item(period=None),))], NOW)
+    verdict = POLICY.evaluate([subscription(status="past_due", items=(item(period=None),))], NOW)
     assert verdict == AccessVerdict(state=AccessState.GRACE, reason="past_due")
 
 
@@ -62,15 +62,15 @@ def test_a_scheduled_end_says_until_when() -> None:
     """By either way of scheduling it."""
     at_period_end = subscription(cancel_at_period_end=True)
     at_instant = subscription(cancel_at=AT + timedelta(days=5))
-    assert POLICY.judge([at_period_end], NOW).until == MONTH.end
-    assert POLICY.judge([at_instant], NOW).until == AT + timedelta(days=5)
-    assert POLICY.judge([subscription()], NOW).until is None
+    assert POLICY.evaluate([at_period_end], NOW).until == MONTH.end
+    assert POLICY.evaluate([at_instant], NOW).until == AT + timedelta(days=5)
+    assert POLICY.evaluate([subscription()], NOW).until is None
 
 
 def test_grace_ends_no_later_than_the_subscription() -> None:
     """What is canceled sooner is over sooner."""
     seen = subscription(status="past_due", cancel_at=AT + timedelta(days=4))
-    assert POLICY.judge([seen], NOW).until == AT + timedelta(days=4)
+    assert POLICY.evaluate([seen], NOW).until == AT + timedelta(days=4)
 
 
 def test_the_best_of_several_subscriptions_counts() -> None:
@@ -82,7 +82,7 @@ def test_the_best_of_several_subscriptions_counts() -> None:
         subscription("sub_4", "unpaid"),
     ]
     for rotation in range(4):
-        verdict = POLICY.judge(several[rotation:] + several[:rotation], NOW)
+        verdict = POLICY.evaluate(several[rotation:] + several[:rotation], NOW)
         assert verdict == AccessVerdict(state=AccessState.FULL, reason="active")
 
 
@@ -91,7 +91,7 @@ def test_of_equal_verdicts_the_longest_explains() -> None:
     ending = subscription("sub_1", cancel_at_period_end=True)
     going_on = subscription("sub_2", "trialing")
     for order in ([ending, going_on], [going_on, ending]):
-        assert POLICY.judge(order, NOW) == AccessVerdict(state=AccessState.FULL, reason="trialing")
+        assert POLICY.evaluate(order, NOW) == AccessVerdict(state=AccessState.FULL, reason="trialing")
 
 
 def test_of_ended_subscriptions_the_latest_explains() -> None:
@@ -99,10 +99,10 @@ def test_of_ended_subscriptions_the_latest_explains() -> None:
     first = subscription("sub_9", "incomplete_expired", ended_at=AT)
     last = subscription("sub_1", "canceled", ended_at=AT + timedelta(days=1))
     for order in ([first, last], [last, first]):
-        assert POLICY.judge(order, NOW).reason == "canceled"
+        assert POLICY.evaluate(order, NOW).reason == "canceled"
 
 
 def test_the_table_of_states_is_a_setting() -> None:
     """A business that gives no grace says so."""
     strict = AccessPolicy(states={"active": AccessState.FULL})
-    assert strict.judge([subscription(status="past_due")], NOW).state is AccessState.BLOCKED
+    assert strict.evaluate([subscription(status="past_due")], NOW).state is AccessState.BLOCKED

@@ -10,12 +10,12 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, Loop, subscription, until
 
-from billing_core.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.errors import BillingError, FoldingError, StoreUnavailableError
 from billing_core.events import Claim, Disposition, ProviderEvent, Translation
-from billing_core.ports import EventTranslator
+from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.state.ports import EventTranslator
+from billing_memory.inbox import MemoryEventInbox
 from billing_memory.repository import MemoryRepository, MemoryTransaction
-from billing_memory.store import MemoryEventStore
 
 MINUTE = timedelta(seconds=60)
 ACTIVE, PAST_DUE = subscription(), subscription(status="past_due")
@@ -329,7 +329,7 @@ class TestStoreAway:
 class AwayAtFirst:
     """A store that can neither be asked for events nor say when to come back, the first few times."""
 
-    store: MemoryEventStore
+    store: MemoryEventInbox
     times: int
     asked: int = 0
 
@@ -354,10 +354,10 @@ class AwayAtFirst:
 class Deaf:
     """A store that hears of nothing: it waits for as long as it may."""
 
-    store: MemoryEventStore
+    store: MemoryEventInbox
 
     async def wait(self, *, at_most: timedelta) -> None:
-        """See EventStore."""
+        """See Inbox."""
         await asyncio.sleep(at_most.total_seconds())
 
     def __getattr__(self, name: str) -> Any:
@@ -378,7 +378,7 @@ class TestLoops:
         await until(lambda: len(loop.messages) == 2)
         dispatcher.stop()
         await running
-        assert await loop.told() == ["subscription.created", "subscription.past_due"]
+        assert await loop.notified() == ["subscription.created", "subscription.past_due"]
 
     async def test_what_waited_for_a_link_is_applied_right_after_it(self, loop: Loop) -> None:
         """The link itself says that there is something due, also when it was handed over and the store is silent."""
@@ -394,7 +394,7 @@ class TestLoops:
         await until(lambda: len(loop.messages) == 2)
         dispatcher.stop()
         await running
-        assert await loop.told() == ["customer.linked", "subscription.created"]
+        assert await loop.notified() == ["customer.linked", "subscription.created"]
 
     async def test_events_handed_over_are_processed_without_asking_the_store(self, loop: Loop) -> None:
         """The store is told at intake that they are taken."""

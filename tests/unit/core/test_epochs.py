@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_core.epochs import FIRST_EPOCH, Epoch
+from billing_core.model.epoch import FIRST_EPOCH, Epoch
 
 tokens = st.from_regex(r"[a-z][a-z0-9]{0,31}", fullmatch=True)
 epochs = st.builds(Epoch, number=st.integers(1, 1000), token=tokens)

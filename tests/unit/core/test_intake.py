@@ -8,8 +8,8 @@ from tests.unit.core.conftest import Loop, subscription
 
 from billing_core.errors import MalformedEventError, SignatureVerificationError, StoreUnavailableError, WebhookError
 from billing_core.events import Claim, Disposition, ProviderEvent, Receipt, ReceiptStatus
-from billing_core.intake import Intake
-from billing_memory.store import MemoryEventStore
+from billing_core.inbox.intake import Intake
+from billing_memory.inbox import MemoryEventInbox
 
 LEASE = timedelta(seconds=60)
 
@@ -44,11 +44,11 @@ class Hand:
         self.taken.append(claim)
 
 
-class AbsentStore(MemoryEventStore):
+class AbsentStore(MemoryEventInbox):
     """A store that does not answer."""
 
     async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
-        """See EventStore."""
+        """See Inbox."""
         raise StoreUnavailableError("record")
 
 
@@ -60,7 +60,7 @@ def event(loop: Loop) -> ProviderEvent:
 
 async def test_a_webhook_is_stored_and_left_due(loop: Loop, event: ProviderEvent) -> None:
     """Without a dispatcher in the process, whoever has time processes it."""
-    receipt = await Intake(verifier=Verifier(event), store=loop.inbox).receive(event.body, "good")
+    receipt = await Intake(verifier=Verifier(event), inbox=loop.inbox).receive(event.body, "good")
     assert receipt == Receipt(status=ReceiptStatus.ACCEPTED, event_id=event.event_id)
     assert (loop.row(event).disposition, loop.row(event).attempt) == (Disposition.DUE, 0)
 
@@ -68,7 +68,7 @@ async def test_a_webhook_is_stored_and_left_due(loop: Loop, event: ProviderEvent
 async def test_a_dispatcher_at_hand_gets_the_claim(loop: Loop, event: ProviderEvent) -> None:
     """Nobody else may claim it while its lease lasts."""
     hand = Hand()
-    receipt = await Intake(verifier=Verifier(event), store=loop.inbox, handoff=hand).receive(event.body, "good")
+    receipt = await Intake(verifier=Verifier(event), inbox=loop.inbox, handoff=hand).receive(event.body, "good")
     assert hand.taken == [receipt.claim]
     assert (loop.row(event).disposition, loop.row(event).due_at) == (Disposition.LEASED, loop.clock.now() + LEASE)
     assert await loop.inbox.claim(limit=10, lease=LEASE) == []
@@ -77,7 +77,7 @@ async def test_a_dispatcher_at_hand_gets_the_claim(loop: Loop, event: ProviderEv
 async def test_a_dispatcher_that_is_busy_gets_nothing(loop: Loop, event: ProviderEvent) -> None:
     """The event is due for everybody at once."""
     hand = Hand(time=None)
-    await Intake(verifier=Verifier(event), store=loop.inbox, handoff=hand).receive(event.body, "good")
+    await Intake(verifier=Verifier(event), inbox=loop.inbox, handoff=hand).receive(event.body, "good")
     assert hand.taken == []
     assert loop.row(event).disposition is Disposition.DUE
 
@@ -85,7 +85,7 @@ async def test_a_dispatcher_that_is_busy_gets_nothing(loop: Loop, event: Provide
 async def test_a_duplicate_is_recognised_and_handed_to_nobody(loop: Loop, event: ProviderEvent) -> None:
     """The first delivery is being processed, or has been."""
     hand = Hand()
-    intake = Intake(verifier=Verifier(event), store=loop.inbox, handoff=hand)
+    intake = Intake(verifier=Verifier(event), inbox=loop.inbox, handoff=hand)
     await intake.receive(event.body, "good")
     assert (await intake.receive(event.body, "good")).status is ReceiptStatus.DUPLICATE
     assert len(hand.taken) == 1
@@ -95,7 +95,7 @@ async def test_a_duplicate_is_recognised_and_handed_to_nobody(loop: Loop, event:
 async def test_what_is_refused_is_not_stored(loop: Loop, event: ProviderEvent, refusal: WebhookError) -> None:
     """The refusal is raised as it is."""
     hand = Hand()
-    intake = Intake(verifier=Verifier(event, refusal), store=loop.inbox, handoff=hand)
+    intake = Intake(verifier=Verifier(event, refusal), inbox=loop.inbox, handoff=hand)
     with pytest.raises(type(refusal)):
         await intake.receive(event.body, "bad")
     assert (loop.database.tables.dispatch, hand.taken) == ({}, [])
@@ -104,7 +104,7 @@ async def test_what_is_refused_is_not_stored(loop: Loop, event: ProviderEvent, r
 async def test_what_cannot_be_stored_is_not_processed(loop: Loop, event: ProviderEvent) -> None:
     """The provider hears of it and delivers again."""
     hand = Hand()
-    intake = Intake(verifier=Verifier(event), store=AbsentStore(loop.database, loop.clock), handoff=hand)
+    intake = Intake(verifier=Verifier(event), inbox=AbsentStore(loop.database, loop.clock), handoff=hand)
     with pytest.raises(StoreUnavailableError):
         await intake.receive(event.body, "good")
     assert hand.taken == []

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from tests.unit.core.conftest import until
 
-from billing_core.auditing import Auditor, AuditReport
 from billing_core.errors import StoreUnavailableError
 from billing_core.model import DuplicateSubscriptions, SubscriptionId, TenantSubscription, duplicate_subscriptions
+from billing_core.oversight.monitors import DuplicateMonitor, DuplicateReport
 from billing_core.testing.builders import ACME, GLOBEX, subscription
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
@@ -53,7 +53,7 @@ class Faltering(MemoryRepository):
         self.asked = 0
 
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
-        """See BillingRepository."""
+        """See Repository."""
         self.asked += 1
         if self.asked == 1:
             raise StoreUnavailableError("away")
@@ -62,10 +62,10 @@ class Faltering(MemoryRepository):
 
 async def test_audits_go_on_after_the_store_was_away() -> None:
     """It says nothing then, and tells again what it finds the next time."""
-    reports: list[AuditReport] = []
-    auditor = Auditor(repository=Faltering(), every=timedelta(milliseconds=1), observe=reports.append)
-    running = asyncio.create_task(auditor.run())
+    reports: list[DuplicateReport] = []
+    duplicate_monitor = DuplicateMonitor(upkeep=Faltering(), every=timedelta(milliseconds=1), observe=reports.append)
+    running = asyncio.create_task(duplicate_monitor.run())
     await until(lambda: len(reports) >= 2)
-    auditor.stop()
+    duplicate_monitor.stop()
     await running
-    assert reports == [AuditReport(duplicates=[TWO])] * len(reports)
+    assert reports == [DuplicateReport(duplicates=[TWO])] * len(reports)

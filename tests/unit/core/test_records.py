@@ -1,4 +1,4 @@
-"""What events of payments, refunds, disputes, credit notes, entitlements and the catalogue come to."""
+"""What events of payments, refunds, disputes, credit notes, entitlements and the catalog come to."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, BOB, GLOBEX, Loop, customer, invoice, subscription, until
 
-from billing_core.dispatch import DispatchPolicy
+from billing_core.converters import record_from_json, record_to_json
 from billing_core.events import Disposition, Effect, Outcome, ProviderEvent, Translation
+from billing_core.inbox.dispatch import DispatchPolicy
 from billing_core.model import (
     ChargeSnapshot,
     CreditNoteSnapshot,
@@ -30,7 +31,6 @@ from billing_core.model import (
     TenantRecord,
     invoice_of,
 )
-from billing_core.records import record_from_json, record_to_json
 
 IN_1 = InvoiceId("in_1")
 PAID = invoice(status="paid", amount_paid=1900)
@@ -44,7 +44,7 @@ CREDIT_NOTE = CreditNoteSnapshot(credit_note_id="cn_1", invoice_id=IN_1, amount=
 PRICE = PriceSnapshot(price_id=PriceId("price_pro"), plan_code="pro", unit_amount_decimal="0.05")
 
 
-def tells(
+def notify(
     loop: Loop,
     *shown: RecordSnapshot,
     about: Sequence[str] = (),
@@ -70,47 +70,47 @@ class TestMoneyThatGoesBack:
     async def test_a_refund_is_told_with_the_invoice_it_concerns(self, loop: Loop) -> None:
         """From charge to payment to invoice; a paid invoice stays paid."""
         await loop.arrive(loop.says(PAID))
-        await loop.arrive(tells(loop, PAYMENT, about=["in_1"], at=1))
-        (outcome,) = await loop.arrive(tells(loop, CHARGE, customer_id=ALICE, at=2))
+        await loop.arrive(notify(loop, PAYMENT, about=["in_1"], at=1))
+        (outcome,) = await loop.arrive(notify(loop, CHARGE, customer_id=ALICE, at=2))
         assert (outcome.disposition, outcome.effect) == (Disposition.APPLIED, Effect.CHANGED)
-        told = (await loop.payloads())[-1]
-        assert (told.event_type, told.summary) == ("invoice.refunded", "5.00 USD of 19.00 USD was refunded.")
-        assert told.invoice is not None
-        assert (told.invoice.invoice_id, told.invoice.status, told.status) == ("in_1", "paid", "paid")
+        notified = (await loop.payloads())[-1]
+        assert (notified.event_type, notified.summary) == ("invoice.refunded", "5.00 USD of 19.00 USD was refunded.")
+        assert notified.invoice is not None
+        assert (notified.invoice.invoice_id, notified.invoice.status, notified.status) == ("in_1", "paid", "paid")
         assert await loop.invoice() == PAID
 
     async def test_a_refund_of_several_events_is_told_once(self, loop: Loop) -> None:
         """The refund's own events repeat what the charge's said."""
-        await loop.arrive(loop.says(PAID), tells(loop, PAYMENT, about=["in_1"], at=1))
-        await loop.arrive(tells(loop, CHARGE, customer_id=ALICE, at=2), tells(loop, REFUND, about=["ch_1"], at=2))
-        assert await loop.told() == ["invoice.paid", "invoice.refunded"]
+        await loop.arrive(loop.says(PAID), notify(loop, PAYMENT, about=["in_1"], at=1))
+        await loop.arrive(notify(loop, CHARGE, customer_id=ALICE, at=2), notify(loop, REFUND, about=["ch_1"], at=2))
+        assert await loop.notified() == ["invoice.paid", "invoice.refunded"]
         assert known(loop, "re_1") == REFUND
 
     async def test_a_refund_that_falls_through_is_told(self, loop: Loop) -> None:
         """Also when it had succeeded; what succeeded at the same time cannot bring it back."""
         failed = attrs.evolve(REFUND, status="failed")
-        await loop.arrive(loop.says(PAID), tells(loop, CHARGE, customer_id=ALICE, at=1))
-        await loop.arrive(tells(loop, REFUND, about=["ch_1"], at=1), tells(loop, failed, about=["ch_1"], at=2))
-        (stale,) = await loop.arrive(tells(loop, REFUND, about=["ch_1"], at=9))
+        await loop.arrive(loop.says(PAID), notify(loop, CHARGE, customer_id=ALICE, at=1))
+        await loop.arrive(notify(loop, REFUND, about=["ch_1"], at=1), notify(loop, failed, about=["ch_1"], at=2))
+        (stale,) = await loop.arrive(notify(loop, REFUND, about=["ch_1"], at=9))
         assert stale.effect is Effect.STALE
         assert known(loop, "re_1") == failed
-        assert (await loop.told())[-1] == "invoice.refunded"
+        assert (await loop.notified())[-1] == "invoice.refunded"
         assert (await loop.payloads())[-1].summary == "The refund of 5.00 USD did not go through."
 
     async def test_refunded_amounts_are_not_added_up(self, loop: Loop) -> None:
         """Each event tells the whole; a late one changes nothing."""
         more = attrs.evolve(CHARGE, amount_refunded=1200)
-        await loop.arrive(loop.says(PAID), tells(loop, more, customer_id=ALICE, at=5))
-        (late,) = await loop.arrive(tells(loop, CHARGE, customer_id=ALICE, at=2))
+        await loop.arrive(loop.says(PAID), notify(loop, more, customer_id=ALICE, at=5))
+        (late,) = await loop.arrive(notify(loop, CHARGE, customer_id=ALICE, at=2))
         assert late.effect is Effect.STALE
         assert known(loop, "ch_1") == more
 
     async def test_a_dispute_is_told_when_it_begins_and_when_it_ends(self, loop: Loop) -> None:
         """What happens in between is kept; a closed one is not argued again."""
-        await loop.arrive(loop.says(PAID), tells(loop, PAYMENT, about=["in_1"], at=1))
+        await loop.arrive(loop.says(PAID), notify(loop, PAYMENT, about=["in_1"], at=1))
         for at, status in enumerate(("needs_response", "under_review", "won", "under_review"), start=2):
-            await loop.arrive(tells(loop, attrs.evolve(DISPUTE, status=status), about=["pi_1"], at=at))
-        assert await loop.told() == ["invoice.paid", "invoice.disputed", "invoice.dispute_closed"]
+            await loop.arrive(notify(loop, attrs.evolve(DISPUTE, status=status), about=["pi_1"], at=at))
+        assert await loop.notified() == ["invoice.paid", "invoice.disputed", "invoice.dispute_closed"]
         closed = (await loop.payloads())[-1]
         assert closed.summary == "The dispute over 19.00 USD was closed: won."
         assert closed.invoice is not None
@@ -118,26 +118,26 @@ class TestMoneyThatGoesBack:
 
     async def test_an_appeal_follows_the_first_end(self, loop: Loop) -> None:
         """And may end otherwise."""
-        await loop.arrive(loop.says(PAID), tells(loop, PAYMENT, about=["in_1"], at=1))
+        await loop.arrive(loop.says(PAID), notify(loop, PAYMENT, about=["in_1"], at=1))
         for at, status in enumerate(("lost", "appeal_under_review", "won"), start=2):
-            await loop.arrive(tells(loop, attrs.evolve(DISPUTE, status=status), about=["pi_1"], at=at))
+            await loop.arrive(notify(loop, attrs.evolve(DISPUTE, status=status), about=["pi_1"], at=at))
         assert known(loop, "dp_1") == attrs.evolve(DISPUTE, status="won")
 
     async def test_a_credit_note_is_told_and_so_is_its_end(self, loop: Loop) -> None:
         """It names its invoice itself."""
         void = attrs.evolve(CREDIT_NOTE, status="void")
-        await loop.arrive(loop.says(PAID), tells(loop, CREDIT_NOTE, customer_id=ALICE, at=1))
-        await loop.arrive(tells(loop, void, customer_id=ALICE, at=2))
-        assert await loop.told() == ["invoice.paid", "invoice.credited", "invoice.credited"]
+        await loop.arrive(loop.says(PAID), notify(loop, CREDIT_NOTE, customer_id=ALICE, at=1))
+        await loop.arrive(notify(loop, void, customer_id=ALICE, at=2))
+        assert await loop.notified() == ["invoice.paid", "invoice.credited", "invoice.credited"]
         assert all(payload.invoice is not None for payload in await loop.payloads())
         assert known(loop, "cn_1") == void
 
     async def test_what_happens_within_a_second_is_walked_through(self, loop: Loop) -> None:
         """Updates of one second tell which came last, in whatever order they arrive."""
         first, second, third = (attrs.evolve(DISPUTE, status=status) for status in ("a", "b", "c"))
-        await loop.arrive(loop.says(PAID), tells(loop, PAYMENT, about=["in_1"]))
-        await loop.arrive(tells(loop, third, about=["pi_1"], at=1, before=second))
-        await loop.arrive(tells(loop, second, about=["pi_1"], at=1, before=first))
+        await loop.arrive(loop.says(PAID), notify(loop, PAYMENT, about=["in_1"]))
+        await loop.arrive(notify(loop, third, about=["pi_1"], at=1, before=second))
+        await loop.arrive(notify(loop, second, about=["pi_1"], at=1, before=first))
         assert known(loop, "dp_1") == third
         assert not loop.database.tables.records["dp_1"].provenance.ambiguous
 
@@ -145,9 +145,9 @@ class TestMoneyThatGoesBack:
         """A payment that claims one is kept without it."""
         await loop.arrive(loop.says(invoice(customer_id=BOB), tenant=GLOBEX), loop.says(customer_id=ALICE, tenant=ACME))
         foreign = attrs.evolve(CHARGE, invoice_id=IN_1)
-        await loop.arrive(tells(loop, foreign, customer_id=ALICE, at=1))
-        told = (await loop.payloads())[-1]
-        assert (told.event_type, told.invoice) == ("invoice.refunded", None)
+        await loop.arrive(notify(loop, foreign, customer_id=ALICE, at=1))
+        notified = (await loop.payloads())[-1]
+        assert (notified.event_type, notified.invoice) == ("invoice.refunded", None)
 
 
 class TestWhoseItIs:
@@ -155,7 +155,7 @@ class TestWhoseItIs:
 
     async def test_an_event_about_nothing_we_know_waits(self, loop: Loop) -> None:
         """Parked on all of the objects, without a trace."""
-        (outcome,) = await loop.arrive(tells(loop, DISPUTE, about=["pi_1", "ch_1"]))
+        (outcome,) = await loop.arrive(notify(loop, DISPUTE, about=["pi_1", "ch_1"]))
         assert (outcome.disposition, outcome.reason) == (Disposition.PARKED, "unmapped_object")
         assert (outcome.parked_on, outcome.waits_for) == ("pi_1", ("pi_1", "ch_1"))
         assert loop.database.tables.records == {}
@@ -166,13 +166,13 @@ class TestWhoseItIs:
         self, loop: Loop, order: tuple[int, ...], batches: str
     ) -> None:
         """Link, invoice, payment and dispute in whatever order, inside one batch or over several."""
-        told = [
+        notified = [
             loop.says(customer_id=ALICE),
             loop.says(PAID, tenant=None, at=1),
-            tells(loop, PAYMENT, about=["in_1"], at=1),
-            tells(loop, DISPUTE, about=["ch_1", "pi_1"], at=2),
+            notify(loop, PAYMENT, about=["in_1"], at=1),
+            notify(loop, DISPUTE, about=["ch_1", "pi_1"], at=2),
         ]
-        events = [told[index] for index in order]
+        events = [notified[index] for index in order]
         for batch in [events] if batches == "together" else [[event] for event in events]:
             await loop.arrive(*batch)
         while await loop.work():
@@ -187,37 +187,37 @@ class TestWhoseItIs:
         says = Translation(about=("in_1",), snapshots=(invoice(status="deleted", customer_id=None),))
         (outcome,) = await loop.arrive(loop.provider.event("evt_deleted", says, at=AT + timedelta(seconds=9)))
         assert (outcome.disposition, outcome.tenant_id) == (Disposition.APPLIED, ACME)
-        assert (await loop.told())[-1] == "invoice.deleted"
+        assert (await loop.notified())[-1] == "invoice.deleted"
 
     async def test_objects_of_two_tenants_make_a_conflict(self, loop: Loop) -> None:
         """Somebody has to look at it; nobody's state changes."""
         await loop.arrive(loop.says(PAID), loop.says(subscription(customer_id=BOB), tenant=GLOBEX, customer_id=BOB))
-        (outcome,) = await loop.arrive(tells(loop, DISPUTE, about=["in_1", "sub_1"], at=1))
+        (outcome,) = await loop.arrive(notify(loop, DISPUTE, about=["in_1", "sub_1"], at=1))
         assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "tenant_conflict")
         assert loop.database.tables.records == {}
 
     async def test_a_record_never_changes_hands(self, loop: Loop) -> None:
         """Whatever customer another event names with it."""
         await loop.arrive(loop.says(customer(ALICE)), loop.says(customer(BOB), tenant=GLOBEX))
-        await loop.arrive(tells(loop, CHARGE, customer_id=ALICE))
-        (outcome,) = await loop.arrive(tells(loop, attrs.evolve(CHARGE, disputed=True), customer_id=BOB, at=5))
+        await loop.arrive(notify(loop, CHARGE, customer_id=ALICE))
+        (outcome,) = await loop.arrive(notify(loop, attrs.evolve(CHARGE, disputed=True), customer_id=BOB, at=5))
         assert outcome.reason == "tenant_conflict"
         assert known(loop, "ch_1") == CHARGE
 
     async def test_an_event_of_nobody_about_nothing_is_ignored(self, loop: Loop) -> None:
         """It cannot wait for anything."""
-        (outcome,) = await loop.arrive(tells(loop, DISPUTE))
+        (outcome,) = await loop.arrive(notify(loop, DISPUTE))
         assert (outcome.disposition, outcome.reason) == (Disposition.IGNORED, "no_customer")
 
     async def test_the_dispatcher_looks_for_what_parked_meanwhile(self, loop: Loop) -> None:
         """An object that was saved while its event was being parked frees it all the same."""
-        event = tells(loop, PAYMENT, about=["in_1"])
+        event = notify(loop, PAYMENT, about=["in_1"])
         await loop.arrive(event)
         loop.database.tables.counters[ACME] = 0
         loop.database.tables.invoices[IN_1] = SubscriptionInvoice(
             tenant_id=ACME, snapshot=PAID, provenance=Provenance(observed_at=AT, event_ids=())
         )
-        loop.policy = DispatchPolicy(poll=timedelta(milliseconds=10), car_park_poll=timedelta(milliseconds=10))
+        loop.policy = DispatchPolicy(poll=timedelta(milliseconds=10), waiting_poll=timedelta(milliseconds=10))
         dispatcher = loop.dispatcher()
         running = asyncio.create_task(dispatcher.run())
         await until(lambda: loop.row(event).disposition is Disposition.APPLIED)
@@ -231,18 +231,18 @@ class TestCatalogue:
     async def test_prices_and_products_are_kept_without_a_message(self, loop: Loop) -> None:
         """For all tenants alike; the outcome names none."""
         product = ProductSnapshot(product_id="prod_1", name="Pro")
-        outcomes: Sequence[Outcome] = await loop.arrive(tells(loop, PRICE), tells(loop, product))
+        outcomes: Sequence[Outcome] = await loop.arrive(notify(loop, PRICE), notify(loop, product))
         assert [(end.disposition, end.effect, end.tenant_id, end.sequence) for end in outcomes] == [
             (Disposition.APPLIED, Effect.CHANGED, None, None)
         ] * 2
-        assert [each.snapshot for each in await loop.repository.catalogue()] == [PRICE, product]
+        assert [each.snapshot for each in await loop.repository.catalog()] == [PRICE, product]
         assert loop.messages == []
 
     async def test_a_deleted_price_stays_deleted(self, loop: Loop) -> None:
         """An update that arrives after the end is stale."""
         deleted = attrs.evolve(PRICE, active=False, deleted=True)
-        await loop.arrive(tells(loop, deleted, at=1))
-        (late,) = await loop.arrive(tells(loop, PRICE, at=5))
+        await loop.arrive(notify(loop, deleted, at=1))
+        (late,) = await loop.arrive(notify(loop, PRICE, at=5))
         assert late.effect is Effect.STALE
         assert known(loop, "price:price_pro") == deleted
 
@@ -255,7 +255,7 @@ class TestEntitlements:
         await loop.arrive(loop.says(customer_id=ALICE))
         for at, features in enumerate((("sso", "api"), ("api", "sso"), ("api",)), start=1):
             await loop.arrive(
-                tells(loop, EntitlementsSnapshot(customer_id=ALICE, features=features), customer_id=ALICE, at=at)
+                notify(loop, EntitlementsSnapshot(customer_id=ALICE, features=features), customer_id=ALICE, at=at)
             )
         assert [each.summary for each in await loop.payloads()][1:] == [
             "Included features: api, sso.",

@@ -8,7 +8,7 @@ import billing_core
 
 SOURCES = [path for path in Path(billing_core.__file__).parents[1].rglob("*.py") if "testing" not in path.parts]
 WRITING_CALLS = {"transaction", "save", "settle", "lock_tenants", "lock_customers"}
-"""What a unit of work is begun with and written through; see `billing_core.ports.BillingTransaction`."""
+"""What a unit of work is begun with and written through; see `billing_core.state.ports.BillingTransaction`."""
 ADAPTERS_OWN = {"billing_postgres", "billing_memory"}
 """They implement these methods, and begin the database's own transactions under the same name."""
 
@@ -23,6 +23,6 @@ def calls(path: Path) -> Iterator[str]:
 def test_only_the_service_writes_state() -> None:
     """There is one way from an event to a tenant's rows, whoever brings the event."""
     writers = {"/".join(path.parts[-2:]): set(calls(path)) for path in SOURCES if not ADAPTERS_OWN & set(path.parts)}
-    service = "billing_core/service.py"
+    service = "state/service.py"
     assert {name for name, used in writers.items() if used & {"transaction", "save", "lock_tenants"}} == {service}
     assert {"transaction", "save", "settle", "lock_tenants", "lock_customers"} <= writers[service]

@@ -16,19 +16,19 @@ from billing_app.http.app import create_app
 from billing_app.http.services import Services
 from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier, issue_token
 from billing_app.settings import Secret, Settings
-from billing_core.admission import QuotaPolicy
 from billing_core.events import BillingEvent
-from billing_core.intake import Intake
+from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy, TenantId
-from billing_core.ports import Changes
-from billing_core.revoking import RevocationList
+from billing_core.state.ports import Changes
+from billing_core.stream_access.ports import QuotaPolicy
+from billing_core.stream_access.revocation_list import RevocationList
 from billing_core.testing.builders import ACME, message
-from billing_memory.admission import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
 from billing_memory.bus import MemoryEventBus
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
+from billing_memory.inbox import MemoryEventInbox
 from billing_memory.repository import MemoryRepository
-from billing_memory.store import MemoryEventStore
+from billing_memory.stream_access import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_telemetry.metrics import Metrics
 
@@ -51,7 +51,7 @@ class World:
         self.settings = settings
         self.clock = SystemClock()
         self.database = MemoryDatabase()
-        self.store = MemoryEventStore(self.database, self.clock)
+        self.store = MemoryEventInbox(self.database, self.clock)
         self.repository = MemoryRepository(self.database, self.clock)
         self.bus = MemoryEventBus()
         self.metrics = Metrics()
@@ -64,11 +64,12 @@ class World:
                 verifier=StripeWebhookVerifier(
                     [WEBHOOK_SECRET], tolerance=settings.stripe_webhook_tolerance, clock=self.clock
                 ),
-                store=self.store,
+                inbox=self.store,
             )
             if settings.enable_billing
             else None,
-            repository=self.repository,
+            reader=self.repository,
+            history=self.repository,
             bus=self.bus,
             policy=AccessPolicy(),
             clock=self.clock,

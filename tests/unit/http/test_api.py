@@ -28,7 +28,7 @@ from billing_core.model import (
     TenantRecord,
     TenantState,
 )
-from billing_core.ports import Changes
+from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, AT, GLOBEX, invoice, item, month, provenance, subscription, usage
 from billing_memory.repository import MemoryRepository
 
@@ -223,7 +223,7 @@ async def test_a_store_that_is_away_is_a_503(make_world: MakeWorld, http: aiohtt
         async def state(self, tenant_id: TenantId) -> TenantState:
             raise StoreUnavailableError("db.internal refused")
 
-    world.replace(repository=AwayRepository(world.database, world.clock))
+    world.replace(reader=AwayRepository(world.database, world.clock))
     async with world.serving(), http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
         assert answer.status == 503
         assert "Retry-After" in answer.headers

@@ -39,5 +39,5 @@ def test_the_options_are_the_same() -> None:
 def test_every_status_is_declared() -> None:
     """A frontend that handles the declared ones handles all."""
     (union,) = re.findall(r"export type StreamStatus =(.*?);", TYPES, re.DOTALL)
-    told = set(re.findall(r'#tell\(\s*"([\w-]+)"', SOURCE)) | {"offline", "reconnecting", "stopped"}
-    assert set(re.findall(r'"([\w-]+)"', union)) == told
+    notified = set(re.findall(r'#tell\(\s*"([\w-]+)"', SOURCE)) | {"offline", "reconnecting", "stopped"}
+    assert set(re.findall(r'"([\w-]+)"', union)) == notified

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from billing_core.admission import Leases, QuotaRefusal, StreamQuota
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
+from billing_core.stream_access.ports import Leases, QuotaRefusal, StreamQuota
 from billing_core.testing.builders import ACME, GLOBEX
 
 if TYPE_CHECKING:

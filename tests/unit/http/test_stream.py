@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from billing_core.epochs import Epoch
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
-from billing_core.ports import Changes
+from billing_core.model.epoch import Epoch
+from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
 from billing_memory.bus import MemoryEventBus
 from billing_memory.repository import MemoryRepository
@@ -270,7 +270,7 @@ async def test_a_repository_that_is_away_delays_and_loses_nothing(make_world: Ma
             return await super().events(tenant_id, after=after, limit=limit)
 
     repository = FlakyRepository(world.database, world.clock)
-    world.replace(repository=repository)
+    world.replace(history=repository)
     await world.commit(ACME, 4)
     async with world.serving():
         repository.failures = 2
@@ -291,7 +291,7 @@ async def test_a_herd_of_clients_is_filled_by_few_reads(make_world: MakeWorld, l
             await asyncio.sleep(0.01)
             return await super().events(tenant_id, after=after, limit=limit)
 
-    world.replace(repository=CountingRepository(world.database, world.clock))
+    world.replace(history=CountingRepository(world.database, world.clock))
     await world.commit(ACME, 50)
     async with world.serving():
 

@@ -9,15 +9,15 @@ import pytest
 
 from billing_core.events import EventKey, ProviderEvent
 from billing_core.model import EventId
-from billing_stripe.testing import event, facts
+from billing_stripe.testing import event, objects
 
 MakeEvent = Callable[..., ProviderEvent]
 
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-MONTH = facts.Span(AT, AT + timedelta(days=31))
-LAST_MONTH = facts.Span(AT - timedelta(days=28), AT)
-SEATS = facts.Price(price_id="price_seats", product_id="prod_app", unit_amount=1900, lookup_key="team")
-CALLS = facts.Price(price_id="price_calls", product_id="prod_api", unit_amount=2, metered=True)
+MONTH = objects.Span(AT, AT + timedelta(days=31))
+LAST_MONTH = objects.Span(AT - timedelta(days=28), AT)
+SEATS = objects.Price(price_id="price_seats", product_id="prod_app", unit_amount=1900, lookup_key="team")
+CALLS = objects.Price(price_id="price_calls", product_id="prod_api", unit_amount=2, metered=True)
 
 
 @pytest.fixture
@@ -50,16 +50,16 @@ def make_event() -> MakeEvent:
 
 
 @pytest.fixture
-def subscription() -> facts.Subscription:
+def subscription() -> objects.Subscription:
     """A team of five with metered calls, its items not in order, cancelled for later."""
-    return facts.Subscription(
+    return objects.Subscription(
         subscription_id="sub_1",
         customer_id="cus_1",
         status="active",
         created_at=LAST_MONTH.start,
         items=(
-            facts.Item(item_id="si_2", price=CALLS, period=MONTH),
-            facts.Item(item_id="si_1", price=SEATS, period=MONTH, quantity=5),
+            objects.Item(item_id="si_2", price=CALLS, period=MONTH),
+            objects.Item(item_id="si_1", price=SEATS, period=MONTH, quantity=5),
         ),
         metadata={"tenant_id": "acme"},
         trial=LAST_MONTH,
@@ -70,9 +70,9 @@ def subscription() -> facts.Subscription:
 
 
 @pytest.fixture
-def invoice() -> facts.Invoice:
+def invoice() -> objects.Invoice:
     """A paid renewal: seats in advance with tax, calls in arrears, a credit for a seat that left."""
-    return facts.Invoice(
+    return objects.Invoice(
         invoice_id="in_1",
         customer_id="cus_1",
         status="paid",
@@ -86,7 +86,7 @@ def invoice() -> facts.Invoice:
         paid_at=AT + timedelta(hours=2),
         attempt_count=1,
         lines=(
-            facts.InvoiceLine(
+            objects.InvoiceLine(
                 line_id="il_3",
                 amount=9500,
                 price=SEATS,
@@ -98,7 +98,7 @@ def invoice() -> facts.Invoice:
                 tax=280,
                 metadata={"tenant_id": "acme"},
             ),
-            facts.InvoiceLine(
+            objects.InvoiceLine(
                 line_id="il_2",
                 amount=200,
                 price=CALLS,
@@ -109,7 +109,7 @@ def invoice() -> facts.Invoice:
                 description="100 × Calls",
                 metadata={"tenant_id": "acme"},
             ),
-            facts.InvoiceLine(
+            objects.InvoiceLine(
                 line_id="il_1",
                 amount=-200,
                 price=SEATS,

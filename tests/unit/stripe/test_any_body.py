@@ -12,7 +12,7 @@ from tests.unit.stripe.test_translate_hostile import ANYTHING, damaged, places
 
 from billing_core.errors import MalformedEventError
 from billing_core.events import Disposition, ReceiptStatus
-from billing_core.intake import Intake
+from billing_core.inbox.intake import Intake
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.testing import encode, fixtures, samples, sign
 from billing_stripe.translate import TRANSLATORS, StripeTranslator
@@ -58,7 +58,7 @@ async def assert_it_comes_to_an_end(*bodies: bytes) -> None:
     """Each on its own and after the others: what it says of objects may contradict what they said."""
     loop = Loop(translator=StripeTranslator())
     verifier = StripeWebhookVerifier((SECRET,), tolerance=timedelta(minutes=5), clock=loop.clock)
-    intake = Intake(verifier=verifier, store=loop.inbox)
+    intake = Intake(verifier=verifier, inbox=loop.inbox)
     for body in bodies:
         try:
             receipt = await intake.receive(body, sign(body, SECRET, AT))
@@ -107,7 +107,7 @@ async def test_every_fixture_is_applied_or_ignored_for_good_reason() -> None:
     for version in fixtures.FIXTURE_VERSIONS:
         loop = Loop(translator=StripeTranslator())
         verifier = StripeWebhookVerifier((SECRET,), tolerance=timedelta(minutes=5), clock=loop.clock)
-        intake = Intake(verifier=verifier, store=loop.inbox)
+        intake = Intake(verifier=verifier, inbox=loop.inbox)
         for path in sorted(Path(__file__).parents[3].joinpath(fixtures.FOLDER, version).iterdir()):
             body = path.read_bytes().replace(b'"livemode": false', b'"livemode": true')
             await intake.receive(body, sign(body, SECRET, AT))

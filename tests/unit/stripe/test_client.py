@@ -24,7 +24,7 @@ from billing_core.errors import (
     GatewayUnavailableError,
 )
 from billing_stripe.client import ApiClient, CallPolicy, GatewayCall, open_client
-from billing_stripe.testing import facts
+from billing_stripe.testing import objects
 from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
 
 KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
@@ -37,7 +37,7 @@ QUICK = CallPolicy(attempts=3, wait_initial=timedelta(milliseconds=1))
 async def fake() -> AsyncIterator[FakeStripe]:
     """A Stripe that knows one customer."""
     async with fake_stripe(secret_key=KEY) as running:
-        running.put(facts.Customer(customer_id="cus_1", created_at=datetime(2026, 1, 1, tzinfo=UTC)))
+        running.put(objects.Customer(customer_id="cus_1", created_at=datetime(2026, 1, 1, tzinfo=UTC)))
         yield running
 
 

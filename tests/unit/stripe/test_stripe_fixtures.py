@@ -74,7 +74,7 @@ def test_every_version_says_the_same(type: str) -> None:
 
 @pytest.mark.parametrize("type", sorted(TRANSLATORS))
 def test_every_event_belongs_to_somebody(type: str) -> None:
-    """To a customer, or to whoever has what it is about; the catalogue and what is ignored belong to nobody."""
+    """To a customer, or to whoever has what it is about; the catalog and what is ignored belong to nobody."""
     for said in (translated(path) for path in versions_of(type)):
         nobodys = type.startswith(("price.", "product.")) or said.ignored is not None
         assert (said.customer_id is None and said.about == ()) is nobodys

@@ -8,7 +8,7 @@ import pytest
 
 from billing_core.events import ProviderEvent, Translation
 from billing_core.model import CustomerId, CustomerSnapshot, TenantId
-from billing_stripe.testing import API_VERSIONS, builders, facts
+from billing_stripe.testing import API_VERSIONS, builders, objects
 from billing_stripe.translate import StripeTranslator
 
 MakeEvent = Callable[..., ProviderEvent]
@@ -16,7 +16,7 @@ Said = Callable[[str, dict[str, Any]], Translation]
 
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 CUS_1, ACME = CustomerId("cus_1"), TenantId("acme")
-CUSTOMER = facts.Customer(
+CUSTOMER = objects.Customer(
     customer_id=CUS_1,
     created_at=AT,
     email="zoe@example.com",
@@ -25,7 +25,7 @@ CUSTOMER = facts.Customer(
     metadata={"tenant_id": "acme"},
 )
 SEEN = CustomerSnapshot(customer_id=CUS_1, email="zoe@example.com", name="Zoë", delinquent=True)
-SESSION = facts.CheckoutSession(session_id="cs_1", created_at=AT, customer_id=CUS_1, subscription_id="sub_1")
+SESSION = objects.CheckoutSession(session_id="cs_1", created_at=AT, customer_id=CUS_1, subscription_id="sub_1")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_checkout_links_its_customer(
     said: Said, version: str, type: str, reference: str | None, metadata: dict[str, str], hint: str | None
 ) -> None:
     """The server's metadata speaks before the reference that a visitor can set in a link."""
-    session = facts.CheckoutSession(
+    session = objects.CheckoutSession(
         session_id="cs_1",
         created_at=AT,
         customer_id=CUS_1,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from billing_core.events import ProviderEvent, Translation
 from billing_core.model import SubscriptionSnapshot
-from billing_stripe.testing import API_VERSIONS, builders, facts
+from billing_stripe.testing import API_VERSIONS, builders, objects
 from billing_stripe.testing.samples import sample_event
 from billing_stripe.translate import TRANSLATORS, StripeTranslator
 
@@ -103,7 +103,7 @@ def test_any_value_in_any_place_is_survived(
 @with_fixtures
 @given(data=st.data(), version=VERSIONS, other=ANYTHING)
 def test_any_previous_value_is_survived(
-    make_event: MakeEvent, invoice: facts.Invoice, data: st.DataObject, version: str, other: object
+    make_event: MakeEvent, invoice: objects.Invoice, data: st.DataObject, version: str, other: object
 ) -> None:
     """What an update claims to have overwritten is as arbitrary as the rest."""
     shown = builders.invoice(invoice, version)
@@ -113,7 +113,7 @@ def test_any_previous_value_is_survived(
         assert_fit_for_use(translation)
 
 
-def test_hundreds_of_items_are_read(make_event: MakeEvent, subscription: facts.Subscription) -> None:
+def test_hundreds_of_items_are_read(make_event: MakeEvent, subscription: objects.Subscription) -> None:
     """Far beyond what Stripe allows, in order of their ids."""
     items = tuple(attrs.evolve(subscription.items[0], item_id=f"si_{n:03}") for n in range(300))
     shown = builders.subscription(attrs.evolve(subscription, items=items[::-1]), API_VERSIONS[-1])

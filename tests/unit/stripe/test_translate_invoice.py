@@ -20,7 +20,7 @@ from billing_core.model import (
     SubscriptionId,
     TenantId,
 )
-from billing_stripe.testing import API_VERSIONS, builders, facts
+from billing_stripe.testing import API_VERSIONS, builders, objects
 from billing_stripe.translate import StripeTranslator
 
 MakeEvent = Callable[..., ProviderEvent]
@@ -94,13 +94,13 @@ def said(make_event: MakeEvent) -> Said:
 
 
 @pytest.fixture
-def shown(invoice: facts.Invoice) -> Json:
+def shown(invoice: objects.Invoice) -> Json:
     """The invoice as the newest version shows it, to be damaged."""
     return builders.invoice(invoice, ENDIVE)
 
 
 @pytest.fixture
-def shown_before(invoice: facts.Invoice) -> Json:
+def shown_before(invoice: objects.Invoice) -> Json:
     """The invoice as the last version of the old shape shows it."""
     return builders.invoice(invoice, ACACIA)
 
@@ -112,7 +112,9 @@ def only(translation: Translation) -> InvoiceSnapshot:
 
 
 @pytest.mark.parametrize(("version", "transitional"), SHAPES)
-def test_every_api_version_says_the_same(said: Said, invoice: facts.Invoice, version: str, transitional: bool) -> None:
+def test_every_api_version_says_the_same(
+    said: Said, invoice: objects.Invoice, version: str, transitional: bool
+) -> None:
     """Subscription, tax, price, proration and metadata moved; the snapshot did not. Nothing is missing.
 
     That a line's price is metered is said in older versions alone, so it is not read from the line at all.
@@ -346,14 +348,14 @@ def test_text_is_made_fit_for_storing(said: Said, shown: Json) -> None:
 # --- tenants ----------------------------------------------------------------------------------------------------
 
 
-def test_the_oldest_shape_names_the_tenant_in_its_lines(said: Said, invoice: facts.Invoice) -> None:
+def test_the_oldest_shape_names_the_tenant_in_its_lines(said: Said, invoice: objects.Invoice) -> None:
     """Before 2023-06 an invoice had no copy of its subscription's metadata."""
     shown = builders.invoice(invoice, "2020-08-27")
     assert "subscription_details" not in shown
     assert said(shown).tenant_hint == "acme"
 
 
-def test_lines_that_name_two_tenants_name_none(said: Said, invoice: facts.Invoice) -> None:
+def test_lines_that_name_two_tenants_name_none(said: Said, invoice: objects.Invoice) -> None:
     """No guess is made between them."""
     first, second, third = invoice.lines
     rival = attrs.evolve(second, metadata={"tenant_id": "globex"})
@@ -361,7 +363,7 @@ def test_lines_that_name_two_tenants_name_none(said: Said, invoice: facts.Invoic
     assert said(shown).tenant_hint is None
 
 
-def test_metadata_of_an_invoice_item_is_not_asked(said: Said, invoice: facts.Invoice) -> None:
+def test_metadata_of_an_invoice_item_is_not_asked(said: Said, invoice: objects.Invoice) -> None:
     """It is the item's own, not the subscription's."""
     line = attrs.evolve(invoice.lines[2], metadata={"tenant_id": "globex"})
     assert said(builders.invoice(attrs.evolve(invoice, lines=(line,)), "2020-08-27")).tenant_hint is None

@@ -10,7 +10,7 @@ import pytest
 
 from billing_core.events import ProviderEvent
 from billing_core.model import SubscriptionSnapshot
-from billing_stripe.testing import API_VERSIONS, builders, facts
+from billing_stripe.testing import API_VERSIONS, builders, objects
 from billing_stripe.translate import StripeTranslator
 from billing_stripe.translate.previous import overlay
 
@@ -18,44 +18,44 @@ MakeEvent = Callable[..., ProviderEvent]
 Json = dict[str, Any]
 
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-NEXT_MONTH = facts.Span(AT + timedelta(days=31), AT + timedelta(days=61))
+NEXT_MONTH = objects.Span(AT + timedelta(days=31), AT + timedelta(days=61))
 SHAPES = [(version, False) for version in API_VERSIONS] + [("2020-08-27", True), ("2024-06-20", True)]
 ENDIVE = API_VERSIONS[-1]
 TRANSLATOR = StripeTranslator()
 
 
-def renewed(before: facts.Subscription) -> facts.Subscription:
+def renewed(before: objects.Subscription) -> objects.Subscription:
     return attrs.evolve(before, items=tuple(attrs.evolve(item, period=NEXT_MONTH) for item in before.items))
 
 
-def more_seats(before: facts.Subscription) -> facts.Subscription:
+def more_seats(before: objects.Subscription) -> objects.Subscription:
     metered, seats = before.items
     return attrs.evolve(before, items=(metered, attrs.evolve(seats, quantity=9)))
 
 
-def other_plan(before: facts.Subscription) -> facts.Subscription:
+def other_plan(before: objects.Subscription) -> objects.Subscription:
     metered, seats = before.items
     price = attrs.evolve(seats.price, price_id="price_pro", lookup_key="pro")
     return attrs.evolve(before, items=(metered, attrs.evolve(seats, price=price)))
 
 
-def item_removed(before: facts.Subscription) -> facts.Subscription:
+def item_removed(before: objects.Subscription) -> objects.Subscription:
     return attrs.evolve(before, items=before.items[1:])
 
 
-def item_added(before: facts.Subscription) -> facts.Subscription:
+def item_added(before: objects.Subscription) -> objects.Subscription:
     return attrs.evolve(before, items=(*before.items, attrs.evolve(before.items[1], item_id="si_3")))
 
 
-def items_swapped(before: facts.Subscription) -> facts.Subscription:
+def items_swapped(before: objects.Subscription) -> objects.Subscription:
     return attrs.evolve(before, items=before.items[::-1], status="past_due")
 
 
-def cancellation_withdrawn(before: facts.Subscription) -> facts.Subscription:
+def cancellation_withdrawn(before: objects.Subscription) -> objects.Subscription:
     return attrs.evolve(before, cancel_at=None, canceled_at=None, pause_collection=None)
 
 
-def trial_dropped(before: facts.Subscription) -> facts.Subscription:
+def trial_dropped(before: objects.Subscription) -> objects.Subscription:
     return attrs.evolve(before, trial=None, status="past_due", metadata={})
 
 
@@ -75,8 +75,8 @@ def trial_dropped(before: facts.Subscription) -> facts.Subscription:
 )
 def test_an_update_shows_the_subscription_before_it(
     make_event: MakeEvent,
-    subscription: facts.Subscription,
-    change: Callable[[facts.Subscription], facts.Subscription],
+    subscription: objects.Subscription,
+    change: Callable[[objects.Subscription], objects.Subscription],
     version: str,
     transitional: bool,
 ) -> None:
@@ -93,7 +93,7 @@ def test_an_update_shows_the_subscription_before_it(
 
 @pytest.mark.parametrize(("version", "transitional"), SHAPES)
 def test_an_update_shows_the_invoice_before_it(
-    make_event: MakeEvent, invoice: facts.Invoice, version: str, transitional: bool
+    make_event: MakeEvent, invoice: objects.Invoice, version: str, transitional: bool
 ) -> None:
     """Members of nested objects and whole lists of lines go back to what they were."""
     draft = attrs.evolve(
@@ -108,7 +108,7 @@ def test_an_update_shows_the_invoice_before_it(
 
 @pytest.mark.parametrize("identified", [True, False])
 def test_members_of_a_list_may_be_given_in_part(
-    make_event: MakeEvent, subscription: facts.Subscription, identified: bool
+    make_event: MakeEvent, subscription: objects.Subscription, identified: bool
 ) -> None:
     """By id, or by their place: what is not said did not change."""
     after = builders.subscription(subscription, ENDIVE)
@@ -126,7 +126,7 @@ def test_members_of_a_list_may_be_given_in_part(
 
 @pytest.mark.parametrize("previous", [None, {}, [], "x", {"id": 7}])
 def test_an_update_that_does_not_tell_has_no_before(
-    make_event: MakeEvent, subscription: facts.Subscription, previous: object
+    make_event: MakeEvent, subscription: objects.Subscription, previous: object
 ) -> None:
     """Nothing to overlay, or nothing readable left."""
     shown = builders.subscription(subscription, ENDIVE)
@@ -136,7 +136,7 @@ def test_an_update_that_does_not_tell_has_no_before(
 
 
 @pytest.mark.parametrize("type", ["customer.subscription.created", "invoice.paid", "price.updated"])
-def test_other_events_have_no_before(make_event: MakeEvent, subscription: facts.Subscription, type: str) -> None:
+def test_other_events_have_no_before(make_event: MakeEvent, subscription: objects.Subscription, type: str) -> None:
     """Only updates overwrite something, and only what is handled is read."""
     shown = builders.subscription(subscription, ENDIVE)
     assert TRANSLATOR.translate_previous(make_event(type, shown, previous={"status": "trialing"})) is None

@@ -1,4 +1,4 @@
-"""What events beside subscriptions and invoices say: payments and what corrects them, benefits, the catalogue."""
+"""What events beside subscriptions and invoices say: payments and what corrects them, benefits, the catalog."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ from billing_core.model import (
     ScheduleSnapshot,
     SubscriptionId,
 )
-from billing_stripe.testing import API_VERSIONS, BASIL, accounts, adjustments, builders, catalogue, facts
+from billing_stripe.testing import API_VERSIONS, BASIL, accounts, adjustments, builders, catalog, objects
 from billing_stripe.testing.samples import AT
 from billing_stripe.translate import TRANSLATORS, StripeTranslator, translate_object
 
@@ -32,7 +32,7 @@ OLD, NEW = API_VERSIONS[0], API_VERSIONS[-1]
 BEFORE_BASIL = [version for version in API_VERSIONS if version < BASIL]
 CUS_1, IN_1, SUB_1 = CustomerId("cus_1"), InvoiceId("in_1"), SubscriptionId("sub_1")
 
-CHARGE = facts.Charge(
+CHARGE = objects.Charge(
     charge_id="ch_1",
     payment_id="pi_1",
     customer_id=CUS_1,
@@ -42,7 +42,7 @@ CHARGE = facts.Charge(
     invoice_id=IN_1,
 )
 PAYMENT = PaymentSnapshot(payment_id="pi_1", invoice_id=IN_1, amount_paid=1900, currency="usd", status="paid")
-REFUND = facts.Refund(
+REFUND = objects.Refund(
     refund_id="re_1", payment_id="pi_1", charge_id="ch_1", created_at=AT, amount=700, customer_id=CUS_1
 )
 GIVEN_BACK = RefundSnapshot(
@@ -54,7 +54,7 @@ GIVEN_BACK = RefundSnapshot(
     status="succeeded",
     reason="requested_by_customer",
 )
-DISPUTE = facts.Dispute(dispute_id="dp_1", payment_id="pi_1", charge_id="ch_1", created_at=AT, amount=1900)
+DISPUTE = objects.Dispute(dispute_id="dp_1", payment_id="pi_1", charge_id="ch_1", created_at=AT, amount=1900)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ class TestPayments:
     def test_the_payment_of_an_invoice_is_the_invoices(self, said: Said, payment_id: str) -> None:
         """It names no customer: whoever has the invoice is meant."""
         shown = adjustments.invoice_payment(
-            facts.InvoicePayment(
+            objects.InvoicePayment(
                 invoice_payment_id="inpay_1",
                 invoice_id=IN_1,
                 payment_id=payment_id,
@@ -102,7 +102,7 @@ class TestPayments:
     @pytest.mark.parametrize("type", ["invoice.paid", "invoice.payment_succeeded"])
     @pytest.mark.parametrize("version", BEFORE_BASIL)
     def test_an_old_invoice_names_its_payment_itself(
-        self, said: Said, invoice: facts.Invoice, type: str, version: str
+        self, said: Said, invoice: objects.Invoice, type: str, version: str
     ) -> None:
         """The same link that later has an event of its own."""
         shown = builders.invoice(invoice, version)
@@ -111,7 +111,7 @@ class TestPayments:
         _, by_charge = said(type, shown | {"payment_intent": None}).snapshots
         assert by_charge == attrs.evolve(PAYMENT, payment_id="ch_1", amount_paid=9780)
 
-    def test_an_invoice_paid_otherwise_names_none(self, said: Said, invoice: facts.Invoice) -> None:
+    def test_an_invoice_paid_otherwise_names_none(self, said: Said, invoice: objects.Invoice) -> None:
         """By cash, by credit, or before anything was paid."""
         shown = builders.invoice(invoice, OLD)
         assert len(said("invoice.paid", shown | {"payment_intent": None, "charge": None}).snapshots) == 1
@@ -176,7 +176,7 @@ class TestWhatIsGivenBack:
     @pytest.mark.parametrize("version", API_VERSIONS)
     def test_a_credit_note_lowers_its_invoice(self, said: Said, version: str) -> None:
         """It names customer and invoice in every version."""
-        fact = facts.CreditNote(credit_note_id="cn_1", invoice_id=IN_1, customer_id=CUS_1, created_at=AT, amount=500)
+        fact = objects.CreditNote(credit_note_id="cn_1", invoice_id=IN_1, customer_id=CUS_1, created_at=AT, amount=500)
         note = CreditNoteSnapshot(
             credit_note_id="cn_1", invoice_id=IN_1, amount=500, currency="usd", status="issued", reason="order_change"
         )
@@ -205,7 +205,7 @@ class TestBenefits:
 
     def test_entitlements_are_the_whole_set(self, said: Said) -> None:
         """Sorted, so that equal sets are equal."""
-        shown = accounts.entitlement_summary(facts.Entitlements(customer_id=CUS_1, features=("sso", "audit_log")))
+        shown = accounts.entitlement_summary(objects.Entitlements(customer_id=CUS_1, features=("sso", "audit_log")))
         features = EntitlementsSnapshot(customer_id=CUS_1, features=("audit_log", "sso"))
         expected = Translation(customer_id=CUS_1, snapshots=(features,))
         assert said("entitlements.active_entitlement_summary.updated", shown) == expected
@@ -214,7 +214,7 @@ class TestBenefits:
     def test_a_page_of_entitlements_is_incomplete(self, said: Said) -> None:
         """As is a list that is not there, which is counted as missing besides."""
         shown = accounts.entitlement_summary(
-            facts.Entitlements(customer_id=CUS_1, features=("sso",), more_features=True)
+            objects.Entitlements(customer_id=CUS_1, features=("sso",), more_features=True)
         )
         type_ = "entitlements.active_entitlement_summary.updated"
         page = EntitlementsSnapshot(customer_id=CUS_1, features=("sso",), complete=False)
@@ -228,7 +228,7 @@ class TestBenefits:
     @pytest.mark.parametrize("version", API_VERSIONS)
     def test_a_schedule_knows_its_subscription(self, said: Said, version: str, status: str) -> None:
         """One that was released names it in another place."""
-        fact = facts.SubscriptionSchedule(
+        fact = objects.SubscriptionSchedule(
             schedule_id="sub_sched_1", customer_id=CUS_1, subscription_id=SUB_1, created_at=AT, status=status
         )
         assert said("subscription_schedule.updated", accounts.subscription_schedule(fact, version)) == Translation(
@@ -243,7 +243,7 @@ class TestBenefits:
 
     def test_an_alert_is_a_notice(self, said: Said) -> None:
         """It has no id and changes nothing."""
-        fact = facts.AlertTriggered(
+        fact = objects.AlertTriggered(
             alert_id="alrt_1", customer_id=CUS_1, created_at=AT, meter_id="mtr_1", threshold=10, value=11
         )
         shown = accounts.alert_triggered(fact)
@@ -255,7 +255,7 @@ class TestBenefits:
     @pytest.mark.parametrize("version", API_VERSIONS)
     def test_credit_is_somebodys(self, said: Said, version: str) -> None:
         """Nothing else of it is read."""
-        fact = facts.CreditGrant(credit_grant_id="credgr_1", customer_id=CUS_1, created_at=AT, amount=100)
+        fact = objects.CreditGrant(credit_grant_id="credgr_1", customer_id=CUS_1, created_at=AT, amount=100)
         shown = accounts.credit_grant(fact, version)
         assert said("billing.credit_grant.created", shown) == Translation(customer_id=CUS_1)
 
@@ -263,7 +263,7 @@ class TestBenefits:
 class TestCatalogue:
     """Prices, products, plans."""
 
-    PRICE = facts.Price(
+    PRICE = objects.Price(
         price_id="price_1",
         product_id="prod_1",
         unit_amount=None,
@@ -296,7 +296,7 @@ class TestCatalogue:
         gone = (attrs.evolve(self.SEEN, deleted=True),)
         assert said("price.deleted", shown).snapshots == gone
         assert said("price.updated", shown | {"deleted": True}).snapshots == gone
-        product = catalogue.product(facts.Product(product_id="prod_1", name="Team"), NEW)
+        product = catalog.product(objects.Product(product_id="prod_1", name="Team"), NEW)
         seen = ProductSnapshot(product_id="prod_1", name="Team")
         assert said("product.updated", product).snapshots == (seen,)
         assert said("product.deleted", product).snapshots == (attrs.evolve(seen, deleted=True),)
@@ -322,7 +322,7 @@ class TestCatalogue:
 @pytest.mark.parametrize("version", API_VERSIONS)
 def test_a_checkout_that_failed_links_nobody(said: Said, version: str, type: str) -> None:
     """Even when it names customer and tenant."""
-    session = facts.CheckoutSession(
+    session = objects.CheckoutSession(
         session_id="cs_1", created_at=AT, customer_id=CUS_1, subscription_id=None, client_reference_id="acme"
     )
     assert said(type, builders.checkout_session(session, version)) == Translation(ignored="unfinished_checkout")
@@ -330,7 +330,7 @@ def test_a_checkout_that_failed_links_nobody(said: Said, version: str, type: str
 
 def test_every_message_can_be_found_in_the_table() -> None:
     """The page names no message that does not exist, and leaves none out."""
-    words = {word for row in TRANSLATORS.values() for word in row.tells.split("`")[1::2]}
+    words = {word for row in TRANSLATORS.values() for word in row.notify.split("`")[1::2]}
     kinds = {word.removesuffix("*") for word in words if word.endswith(".*")}
     named = {word for word in words if not word.endswith(".*")}
     types = {type_.value for type_ in BillingEventType}

@@ -19,7 +19,7 @@ from billing_core.model import (
     TenantId,
     from_timestamp,
 )
-from billing_stripe.testing import API_VERSIONS, builders, facts
+from billing_stripe.testing import API_VERSIONS, builders, objects
 from billing_stripe.translate import StripeTranslator
 
 MakeEvent = Callable[..., ProviderEvent]
@@ -76,7 +76,7 @@ Said = Callable[..., Translation]
 
 
 @pytest.fixture
-def shown(subscription: facts.Subscription) -> Json:
+def shown(subscription: objects.Subscription) -> Json:
     """The subscription as the newest version shows it, to be damaged."""
     return builders.subscription(subscription, ENDIVE)
 
@@ -89,7 +89,7 @@ def only(translation: Translation) -> SubscriptionSnapshot:
 
 @pytest.mark.parametrize(("version", "transitional"), SHAPES)
 def test_every_api_version_says_the_same(
-    said: Said, subscription: facts.Subscription, version: str, transitional: bool
+    said: Said, subscription: objects.Subscription, version: str, transitional: bool
 ) -> None:
     """Item periods or a subscription's, prices with or without currency: one snapshot, with nothing missing."""
     translation = said(builders.subscription(subscription, version, transitional=transitional))

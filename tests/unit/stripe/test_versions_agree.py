@@ -17,10 +17,10 @@ from billing_stripe.testing import (
     accounts,
     adjustments,
     builders,
-    catalogue,
+    catalog,
     encode,
     event,
-    facts,
+    objects,
     sign,
 )
 from billing_stripe.translate import StripeTranslator
@@ -30,8 +30,8 @@ SECRET = "whsec_versions"
 SHAPES = [(version, False) for version in API_VERSIONS] + [("2020-08-27", True), ("2024-06-20", True)]
 Json = dict[str, Any]
 
-TEAM = facts.Price(price_id="price_team", product_id="prod_team", unit_amount=4900, lookup_key="team")
-CALLS = facts.Price(
+TEAM = objects.Price(price_id="price_team", product_id="prod_team", unit_amount=4900, lookup_key="team")
+CALLS = objects.Price(
     price_id="price_calls",
     product_id="prod_calls",
     unit_amount=None,
@@ -39,24 +39,24 @@ CALLS = facts.Price(
     lookup_key="api_calls",
     metered=True,
 )
-FIRST = facts.Span(AT, AT + timedelta(days=31))
-SECOND = facts.Span(FIRST.end, FIRST.end + timedelta(days=28))
-CUSTOMER = facts.Customer(customer_id="cus_1", created_at=AT)
-CHECKOUT = facts.CheckoutSession(
+FIRST = objects.Span(AT, AT + timedelta(days=31))
+SECOND = objects.Span(FIRST.end, FIRST.end + timedelta(days=28))
+CUSTOMER = objects.Customer(customer_id="cus_1", created_at=AT)
+CHECKOUT = objects.CheckoutSession(
     session_id="cs_1", created_at=AT, customer_id="cus_1", subscription_id="sub_1", client_reference_id="acme"
 )
 
 
-def subscription(period: facts.Span, *, seats: int = 1, status: str = "active", **more: Any) -> facts.Subscription:
+def subscription(period: objects.Span, *, seats: int = 1, status: str = "active", **more: Any) -> objects.Subscription:
     """The subscription in one of its periods."""
-    return facts.Subscription(
+    return objects.Subscription(
         subscription_id="sub_1",
         customer_id="cus_1",
         status=status,
         created_at=AT,
         items=(
-            facts.Item(item_id="si_team", price=TEAM, period=period, quantity=seats),
-            facts.Item(item_id="si_calls", price=CALLS, period=period),
+            objects.Item(item_id="si_team", price=TEAM, period=period, quantity=seats),
+            objects.Item(item_id="si_calls", price=CALLS, period=period),
         ),
         metadata={"tenant_id": "acme"},
         flexible_billing=True,
@@ -64,10 +64,10 @@ def subscription(period: facts.Span, *, seats: int = 1, status: str = "active", 
     )
 
 
-def renewal(at: datetime, **more: Any) -> facts.Invoice:
+def renewal(at: datetime, **more: Any) -> objects.Invoice:
     """The second period's invoice: the plan in advance with tax, calls in arrears, a credit for a seat that left."""
     own: Json = {"subscription_id": "sub_1", "metadata": {"tenant_id": "acme"}}
-    return facts.Invoice(
+    return objects.Invoice(
         invoice_id="in_2",
         customer_id="cus_1",
         created_at=at,
@@ -75,13 +75,13 @@ def renewal(at: datetime, **more: Any) -> facts.Invoice:
         subscription_id="sub_1",
         subscription_metadata={"tenant_id": "acme"},
         lines=(
-            facts.InvoiceLine(
+            objects.InvoiceLine(
                 line_id="il_1", amount=9800, tax=980, price=TEAM, period=SECOND, item_id="si_team", **own
             ),
-            facts.InvoiceLine(
+            objects.InvoiceLine(
                 line_id="il_2", amount=381, price=CALLS, period=FIRST, quantity=1_000_000, item_id="si_calls", **own
             ),
-            facts.InvoiceLine(
+            objects.InvoiceLine(
                 line_id="il_3", amount=-120, price=TEAM, period=FIRST, invoice_item_id="ii_1", proration=True, **own
             ),
         ),
@@ -116,7 +116,7 @@ def life() -> Iterator[Told]:
         finalized_at=paid,
         paid_at=paid,
     )
-    charge = facts.Charge(
+    charge = objects.Charge(
         charge_id="ch_2",
         payment_id="pi_2",
         customer_id="cus_1",
@@ -124,18 +124,20 @@ def life() -> Iterator[Told]:
         amount=draft.amount_due,
         invoice_id="in_2",
     )
-    refund = facts.Refund(
+    refund = objects.Refund(
         refund_id="re_1", payment_id="pi_2", charge_id="ch_2", created_at=paid, amount=500, customer_id="cus_1"
     )
-    dispute = facts.Dispute(dispute_id="dp_1", payment_id="pi_2", charge_id="ch_2", created_at=paid, amount=500)
-    note = facts.CreditNote(credit_note_id="cn_1", invoice_id="in_2", customer_id="cus_1", created_at=paid, amount=100)
-    schedule = facts.SubscriptionSchedule(
+    dispute = objects.Dispute(dispute_id="dp_1", payment_id="pi_2", charge_id="ch_2", created_at=paid, amount=500)
+    note = objects.CreditNote(
+        credit_note_id="cn_1", invoice_id="in_2", customer_id="cus_1", created_at=paid, amount=100
+    )
+    schedule = objects.SubscriptionSchedule(
         schedule_id="sub_sched_1", customer_id="cus_1", subscription_id="sub_1", created_at=paid
     )
-    alert = facts.AlertTriggered(
+    alert = objects.AlertTriggered(
         alert_id="alrt_1", customer_id="cus_1", created_at=paid, meter_id="mtr_1", threshold=10, value=11
     )
-    payment = facts.InvoicePayment(
+    payment = objects.InvoicePayment(
         invoice_payment_id="inpay_1",
         invoice_id="in_2",
         payment_id="pi_2",
@@ -143,7 +145,7 @@ def life() -> Iterator[Told]:
         created_at=paid,
     )
     steps: list[tuple[str, Callable[..., Json], Any, Any]] = [
-        ("product.created", _same(catalogue.product), facts.Product(product_id="prod_team", name="Team"), None),
+        ("product.created", _same(catalog.product), objects.Product(product_id="prod_team", name="Team"), None),
         ("price.created", builders.price, CALLS, None),
         ("customer.created", builders.customer, CUSTOMER, None),
         ("checkout.session.completed", builders.checkout_session, CHECKOUT, None),
@@ -178,7 +180,7 @@ def life() -> Iterator[Told]:
         yield Told(type_, AT + timedelta(minutes=number), show, fact, before)
 
 
-ENTITLED = facts.Entitlements(customer_id="cus_1", features=("sso", "audit_log"))
+ENTITLED = objects.Entitlements(customer_id="cus_1", features=("sso", "audit_log"))
 
 
 def _same(show: Callable[..., Json]) -> Callable[..., Json]:
@@ -191,16 +193,16 @@ def _same(show: Callable[..., Json]) -> Callable[..., Json]:
 
 
 def bodies(version: str, transitional: bool) -> Iterator[bytes]:
-    for number, told in enumerate(life()):
-        if told.type == "invoice_payment.paid" and version < BASIL:
+    for number, notified in enumerate(life()):
+        if notified.type == "invoice_payment.paid" and version < BASIL:
             continue
-        shown = told.show(told.fact, version, transitional=transitional)
-        before = None if told.before is None else told.show(told.before, version, transitional=transitional)
+        shown = notified.show(notified.fact, version, transitional=transitional)
+        before = None if notified.before is None else notified.show(notified.before, version, transitional=transitional)
         yield encode(
             event(
-                told.type,
+                notified.type,
                 shown,
-                created=told.at,
+                created=notified.at,
                 api_version=version,
                 event_id=f"evt_{number:02}",
                 livemode=True,

@@ -45,7 +45,7 @@ FROM unnest($1::text[], $2::boolean[], $3::text[]) AS k (event_id, livemode, acc
 JOIN stripe_events AS e USING (event_id, livemode, account)
 JOIN stripe_event_bodies AS b ON b.event = e.id;
 
--- name: find_told_events
+-- name: find_notified_events
 -- Args: $1 provider event ids. Returns: those that messages follow from, and whose messages these are.
 SELECT tenant_id, event_id FROM billing_events WHERE event_id = ANY ($1::text[]);
 

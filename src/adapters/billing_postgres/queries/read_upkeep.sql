@@ -1,6 +1,6 @@
 -- What is looked for across all tenants: by sweeps, audits and operators.
 
--- name: list_doubtful
+-- name: list_uncertain
 -- Args: $1 id to start after, $2 limit. By id, of whatever kind.
 SELECT kind, object_id, observed_at, event_ids, ambiguous
 FROM (

@@ -1,6 +1,6 @@
 -- Facts beside subscription and invoice, and the events that wait for an object to tell whose they are.
 
--- name: lock_catalogue
+-- name: lock_catalog
 -- Prices and products have no tenant whose row could be locked. Held until the end of the transaction.
 SELECT pg_advisory_xact_lock(hashtextextended('billing_catalogue', 0));
 
@@ -30,7 +30,7 @@ FROM billing_records, jsonb_array_elements_text(data -> 'features') AS feature
 WHERE tenant_id = $1 AND kind = 'entitlements'
 ORDER BY 1;
 
--- name: list_catalogue
+-- name: list_catalog
 -- Prices and products by id.
 SELECT kind, tenant_id, data, observed_at, event_ids, ambiguous
 FROM billing_records

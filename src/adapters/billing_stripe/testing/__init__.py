@@ -5,7 +5,7 @@ body = encode(event("customer.subscription.created", builders.subscription(subsc
 header = sign(body, "whsec_...", datetime.now(UTC))
 """
 
-from billing_stripe.testing import accounts, adjustments, builders, catalogue, facts
+from billing_stripe.testing import accounts, adjustments, builders, catalog, objects
 from billing_stripe.testing.events import encode, event, make_id, sign
 from billing_stripe.testing.versions import API_VERSIONS, BASIL
 
@@ -15,10 +15,10 @@ __all__ = [
     "accounts",
     "adjustments",
     "builders",
-    "catalogue",
+    "catalog",
     "encode",
     "event",
-    "facts",
+    "objects",
     "make_id",
     "sign",
 ]

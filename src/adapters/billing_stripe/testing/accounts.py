@@ -1,11 +1,11 @@
 """What a customer has beside subscriptions and invoices, rendered as Stripe's JSON objects."""
 
-from billing_stripe.testing import facts
+from billing_stripe.testing import objects
 from billing_stripe.testing.builders import Json, seconds
 from billing_stripe.testing.versions import Shape
 
 
-def entitlement_summary(fact: facts.Entitlements) -> Json:
+def entitlement_summary(fact: objects.Entitlements) -> Json:
     """An `entitlements.active_entitlement_summary` object: it has no id, and one shape."""
     return {
         "object": "entitlements.active_entitlement_summary",
@@ -29,7 +29,7 @@ def entitlement_summary(fact: facts.Entitlements) -> Json:
     }
 
 
-def subscription_schedule(fact: facts.SubscriptionSchedule, api_version: str, *, transitional: bool = False) -> Json:
+def subscription_schedule(fact: objects.SubscriptionSchedule, api_version: str, *, transitional: bool = False) -> Json:
     """A `subscription_schedule` object, without its phases."""
     shape = Shape(api_version, transitional)
     released = fact.status == "released"
@@ -62,7 +62,7 @@ def subscription_schedule(fact: facts.SubscriptionSchedule, api_version: str, *,
     return rendered
 
 
-def alert_triggered(fact: facts.AlertTriggered) -> Json:
+def alert_triggered(fact: objects.AlertTriggered) -> Json:
     """A `billing.alert_triggered` object: it has no id, and one shape."""
     return {
         "object": "billing.alert_triggered",
@@ -87,7 +87,7 @@ def alert_triggered(fact: facts.AlertTriggered) -> Json:
     }
 
 
-def credit_grant(fact: facts.CreditGrant, api_version: str, *, transitional: bool = False) -> Json:
+def credit_grant(fact: objects.CreditGrant, api_version: str, *, transitional: bool = False) -> Json:
     """A `billing.credit_grant` object."""
     rendered: Json = {
         "id": fact.credit_grant_id,

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from billing_stripe.testing import facts
+from billing_stripe.testing import objects
 from billing_stripe.testing.builders import Json, seconds
 from billing_stripe.testing.versions import Shape
 
 
-def invoice_payment(fact: facts.InvoicePayment, api_version: str) -> Json:
+def invoice_payment(fact: objects.InvoicePayment, api_version: str) -> Json:
     """An `invoice_payment` object. Raises ValueError for a version that has none."""
     if Shape(api_version).before_basil:
         raise ValueError(f"{api_version} has no invoice payments")
@@ -31,7 +31,7 @@ def invoice_payment(fact: facts.InvoicePayment, api_version: str) -> Json:
     }
 
 
-def charge(fact: facts.Charge, api_version: str, *, transitional: bool = False) -> Json:
+def charge(fact: objects.Charge, api_version: str, *, transitional: bool = False) -> Json:
     """A `charge` object that succeeded."""
     shape = Shape(api_version, transitional)
     rendered: Json = {
@@ -69,7 +69,7 @@ def charge(fact: facts.Charge, api_version: str, *, transitional: bool = False) 
     return rendered
 
 
-def refund(fact: facts.Refund, api_version: str, *, transitional: bool = False) -> Json:
+def refund(fact: objects.Refund, api_version: str, *, transitional: bool = False) -> Json:
     """A `refund` object."""
     rendered: Json = {
         "id": fact.refund_id,
@@ -94,7 +94,7 @@ def refund(fact: facts.Refund, api_version: str, *, transitional: bool = False) 
     return rendered
 
 
-def dispute(fact: facts.Dispute, api_version: str, *, transitional: bool = False) -> Json:
+def dispute(fact: objects.Dispute, api_version: str, *, transitional: bool = False) -> Json:
     """A `dispute` object, without the evidence."""
     rendered: Json = {
         "id": fact.dispute_id,
@@ -122,7 +122,7 @@ def dispute(fact: facts.Dispute, api_version: str, *, transitional: bool = False
     return rendered
 
 
-def credit_note(fact: facts.CreditNote, api_version: str, *, transitional: bool = False) -> Json:
+def credit_note(fact: objects.CreditNote, api_version: str, *, transitional: bool = False) -> Json:
     """A `credit_note` object that credits an unpaid or paid invoice as a whole amount."""
     shape = Shape(api_version, transitional)
     rendered: Json = {

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from billing_stripe.testing import facts
+from billing_stripe.testing import objects
 from billing_stripe.testing.versions import Shape
 
 Json = dict[str, Any]
@@ -13,7 +13,7 @@ _ACCOUNT = "acct_1ExampleAccount00"
 _TAX_RATE = "txr_1ExampleTaxRate00000000"
 
 
-def customer(fact: facts.Customer, api_version: str, *, transitional: bool = False) -> Json:
+def customer(fact: objects.Customer, api_version: str, *, transitional: bool = False) -> Json:
     """A `customer` object."""
     shape = Shape(api_version, transitional)
     if fact.deleted:
@@ -50,7 +50,7 @@ def customer(fact: facts.Customer, api_version: str, *, transitional: bool = Fal
     }
 
 
-def subscription(fact: facts.Subscription, api_version: str, *, transitional: bool = False) -> Json:
+def subscription(fact: objects.Subscription, api_version: str, *, transitional: bool = False) -> Json:
     """A `subscription` object with its items."""
     shape = Shape(api_version, transitional)
     rendered: Json = {
@@ -99,7 +99,7 @@ def subscription(fact: facts.Subscription, api_version: str, *, transitional: bo
     return rendered
 
 
-def invoice(fact: facts.Invoice, api_version: str, *, transitional: bool = False) -> Json:
+def invoice(fact: objects.Invoice, api_version: str, *, transitional: bool = False) -> Json:
     """An `invoice` object with its lines; a preview has no id."""
     shape = Shape(api_version, transitional)
     identity = {} if fact.invoice_id is None else {"id": fact.invoice_id}
@@ -169,7 +169,7 @@ def invoice(fact: facts.Invoice, api_version: str, *, transitional: bool = False
     return rendered
 
 
-def checkout_session(fact: facts.CheckoutSession, api_version: str, *, transitional: bool = False) -> Json:
+def checkout_session(fact: objects.CheckoutSession, api_version: str, *, transitional: bool = False) -> Json:
     """A `checkout.session` object in mode `subscription`."""
     shape = Shape(api_version, transitional)
     return {
@@ -209,7 +209,7 @@ def checkout_session(fact: facts.CheckoutSession, api_version: str, *, transitio
     }
 
 
-def price(fact: facts.Price, api_version: str, *, transitional: bool = False) -> Json:
+def price(fact: objects.Price, api_version: str, *, transitional: bool = False) -> Json:
     """A `price` object."""
     shape = Shape(api_version, transitional)
     return {
@@ -241,7 +241,7 @@ def price(fact: facts.Price, api_version: str, *, transitional: bool = False) ->
     }
 
 
-def plan(fact: facts.Price, api_version: str, *, transitional: bool = False) -> Json:
+def plan(fact: objects.Price, api_version: str, *, transitional: bool = False) -> Json:
     """The `plan` object that is a price's legacy twin."""
     return _plan(fact, Shape(api_version, transitional))
 
@@ -263,7 +263,7 @@ def previous_attributes(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
     return changed
 
 
-def _item(fact: facts.Item, subscription_id: str, shape: Shape) -> Json:
+def _item(fact: objects.Item, subscription_id: str, shape: Shape) -> Json:
     rendered: Json = {
         "id": fact.item_id,
         "object": "subscription_item",
@@ -289,7 +289,7 @@ def _item(fact: facts.Item, subscription_id: str, shape: Shape) -> Json:
     return rendered
 
 
-def _plan(fact: facts.Price, shape: Shape) -> Json:
+def _plan(fact: objects.Price, shape: Shape) -> Json:
     """The legacy twin of a price: every version still has it."""
     return {
         "id": fact.price_id,
@@ -312,7 +312,7 @@ def _plan(fact: facts.Price, shape: Shape) -> Json:
     }
 
 
-def _single_item(fact: facts.Subscription, shape: Shape) -> Json:
+def _single_item(fact: objects.Subscription, shape: Shape) -> Json:
     """Period, plan and quantity of the subscription itself.
 
     Plan and quantity are filled for a single item only. Later versions no longer document them, and send them still.
@@ -329,7 +329,7 @@ def _single_item(fact: facts.Subscription, shape: Shape) -> Json:
     return rendered
 
 
-def _discounts(fact: facts.Subscription, shape: Shape) -> Json:
+def _discounts(fact: objects.Subscription, shape: Shape) -> Json:
     discount: Json | None = None
     if fact.coupon_id is not None:
         coupon = {"id": fact.coupon_id, "object": "coupon", "duration": "forever", "percent_off": 20.0, "valid": True}
@@ -349,7 +349,7 @@ def _discounts(fact: facts.Subscription, shape: Shape) -> Json:
     return rendered
 
 
-def _newer_subscription_fields(fact: facts.Subscription, shape: Shape) -> Json:
+def _newer_subscription_fields(fact: objects.Subscription, shape: Shape) -> Json:
     rendered: Json = {}
     if shape.subscription_currency:
         rendered["currency"] = fact.currency
@@ -380,7 +380,7 @@ def _paused_details(paused_at: datetime) -> Json:
     }
 
 
-def _links(fact: facts.Invoice) -> Json:
+def _links(fact: objects.Invoice) -> Json:
     """Where to see the invoice: nowhere until it is finalized."""
     if fact.finalized_at is None or fact.invoice_id is None:
         return {"hosted_invoice_url": None, "invoice_pdf": None}
@@ -391,7 +391,7 @@ def _links(fact: facts.Invoice) -> Json:
     }
 
 
-def _invoice_before_basil(fact: facts.Invoice, shape: Shape) -> Json:
+def _invoice_before_basil(fact: objects.Invoice, shape: Shape) -> Json:
     paid = fact.status == "paid"
     charged = paid and fact.amount_paid > 0
     rendered: Json = {
@@ -410,7 +410,7 @@ def _invoice_before_basil(fact: facts.Invoice, shape: Shape) -> Json:
     return rendered
 
 
-def _invoice_since_basil(fact: facts.Invoice) -> Json:
+def _invoice_since_basil(fact: objects.Invoice) -> Json:
     parent: Json | None = None
     if fact.subscription_id is not None:
         parent = {
@@ -424,7 +424,7 @@ def _invoice_since_basil(fact: facts.Invoice) -> Json:
     return {"amount_overpaid": 0, "parent": parent, "total_taxes": _taxes(fact.tax, fact.subtotal)}
 
 
-def _line(fact: facts.InvoiceLine, owner: facts.Invoice, shape: Shape) -> Json:
+def _line(fact: objects.InvoiceLine, owner: objects.Invoice, shape: Shape) -> Json:
     rendered: Json = {
         "id": fact.line_id,
         "object": "line_item",
@@ -451,7 +451,7 @@ def _line(fact: facts.InvoiceLine, owner: facts.Invoice, shape: Shape) -> Json:
     return rendered
 
 
-def _line_before_basil(fact: facts.InvoiceLine, shape: Shape) -> Json:
+def _line_before_basil(fact: objects.InvoiceLine, shape: Shape) -> Json:
     rendered: Json = {
         "plan": _plan(fact.price, shape),
         "price": price(fact.price, shape.api_version, transitional=shape.transitional),
@@ -469,7 +469,7 @@ def _line_before_basil(fact: facts.InvoiceLine, shape: Shape) -> Json:
     return rendered
 
 
-def _line_since_basil(fact: facts.InvoiceLine) -> Json:
+def _line_since_basil(fact: objects.InvoiceLine) -> Json:
     details: Json = {
         "invoice_item": fact.invoice_item_id,
         "proration": fact.proration,
@@ -516,11 +516,11 @@ def _list(data: Iterable[Json], url: str, *, has_more: bool = False) -> Json:
     return {"object": "list", "data": members, "has_more": has_more, "total_count": len(members), "url": url}
 
 
-def _usage_type(fact: facts.Price) -> str:
+def _usage_type(fact: objects.Price) -> str:
     return "metered" if fact.metered else "licensed"
 
 
-def _decimal(fact: facts.Price) -> str | None:
+def _decimal(fact: objects.Price) -> str | None:
     if fact.unit_amount_decimal is not None:
         return fact.unit_amount_decimal
     return None if fact.unit_amount is None else str(fact.unit_amount)

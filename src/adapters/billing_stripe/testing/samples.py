@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import attrs
 
-from billing_stripe.testing import accounts, adjustments, builders, catalogue, facts
+from billing_stripe.testing import accounts, adjustments, builders, catalog, objects
 from billing_stripe.testing.builders import Json
 from billing_stripe.testing.events import event, make_id
 from billing_stripe.testing.versions import BASIL
 
 AT: Final = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
-_MONTH = facts.Span(AT, AT + timedelta(days=28))
-_LAST_MONTH = facts.Span(AT - timedelta(days=31), AT)
+_MONTH = objects.Span(AT, AT + timedelta(days=28))
+_LAST_MONTH = objects.Span(AT - timedelta(days=31), AT)
 _TENANT = {"tenant_id": "acme"}
 
 _CUSTOMER_ID = "cus_ExampleCustomer"
@@ -27,7 +27,7 @@ _CHARGE_ID = "ch_1ExampleInvoice"
 _INVOICE_ID = "in_1ExampleInvoice"
 _METER_ID = "mtr_1ExampleMeter"
 
-TEAM = facts.Price(
+TEAM = objects.Price(
     price_id="price_1ExampleTeam",
     product_id="prod_ExampleTeam",
     unit_amount=4900,
@@ -35,10 +35,10 @@ TEAM = facts.Price(
     nickname="Team",
     plan_code="team",
 )
-SEATS = facts.Price(
+SEATS = objects.Price(
     price_id="price_1ExampleSeat", product_id="prod_ExampleTeam", unit_amount=1200, lookup_key="team_seat"
 )
-CALLS = facts.Price(
+CALLS = objects.Price(
     price_id="price_1ExampleCalls",
     product_id="prod_ExampleCalls",
     unit_amount=None,
@@ -46,16 +46,16 @@ CALLS = facts.Price(
     lookup_key="api_calls",
     metered=True,
 )
-CUSTOMER = facts.Customer(customer_id=_CUSTOMER_ID, created_at=_LAST_MONTH.start, metadata=_TENANT)
-SUBSCRIPTION = facts.Subscription(
+CUSTOMER = objects.Customer(customer_id=_CUSTOMER_ID, created_at=_LAST_MONTH.start, metadata=_TENANT)
+SUBSCRIPTION = objects.Subscription(
     subscription_id=_SUBSCRIPTION_ID,
     customer_id=_CUSTOMER_ID,
     status="active",
     created_at=_LAST_MONTH.start,
     items=(
-        facts.Item(item_id="si_ExampleTeam", price=TEAM, period=_MONTH),
-        facts.Item(item_id="si_ExampleSeat", price=SEATS, period=_MONTH, quantity=5),
-        facts.Item(item_id="si_ExampleCalls", price=CALLS, period=_MONTH),
+        objects.Item(item_id="si_ExampleTeam", price=TEAM, period=_MONTH),
+        objects.Item(item_id="si_ExampleSeat", price=SEATS, period=_MONTH, quantity=5),
+        objects.Item(item_id="si_ExampleCalls", price=CALLS, period=_MONTH),
     ),
     metadata=_TENANT,
     latest_invoice_id=_INVOICE_ID,
@@ -63,8 +63,8 @@ SUBSCRIPTION = facts.Subscription(
 )
 
 
-def _line(number: int, amount: int, price: facts.Price, period: facts.Span, **more: Any) -> facts.InvoiceLine:
-    return facts.InvoiceLine(
+def _line(number: int, amount: int, price: objects.Price, period: objects.Span, **more: Any) -> objects.InvoiceLine:
+    return objects.InvoiceLine(
         line_id=f"il_1ExampleLine{number}",
         amount=amount,
         price=price,
@@ -75,7 +75,7 @@ def _line(number: int, amount: int, price: facts.Price, period: facts.Span, **mo
     )
 
 
-DRAFT = facts.Invoice(
+DRAFT = objects.Invoice(
     invoice_id=_INVOICE_ID,
     customer_id=_CUSTOMER_ID,
     status="draft",
@@ -98,7 +98,7 @@ PAID = attrs.evolve(
 )
 FAILED = attrs.evolve(OPEN, attempt_count=1, next_payment_attempt_at=AT + timedelta(days=3))
 BY_MAIL = attrs.evolve(OPEN, collection_method="send_invoice", due_at=AT + timedelta(days=14))
-CHECKOUT = facts.CheckoutSession(
+CHECKOUT = objects.CheckoutSession(
     session_id="cs_test_ExampleSession",
     created_at=_LAST_MONTH.start,
     customer_id=_CUSTOMER_ID,
@@ -106,7 +106,7 @@ CHECKOUT = facts.CheckoutSession(
     client_reference_id="acme",
     amount_total=4900,
 )
-CHARGE = facts.Charge(
+CHARGE = objects.Charge(
     charge_id=_CHARGE_ID,
     payment_id=_PAYMENT_ID,
     customer_id=_CUSTOMER_ID,
@@ -115,7 +115,7 @@ CHARGE = facts.Charge(
     amount_refunded=1000,
     invoice_id=_INVOICE_ID,
 )
-REFUND = facts.Refund(
+REFUND = objects.Refund(
     refund_id="re_1ExampleRefund",
     payment_id=_PAYMENT_ID,
     charge_id=_CHARGE_ID,
@@ -123,27 +123,27 @@ REFUND = facts.Refund(
     amount=1000,
     customer_id=_CUSTOMER_ID,
 )
-DISPUTE = facts.Dispute(
+DISPUTE = objects.Dispute(
     dispute_id="dp_1ExampleDispute", payment_id=_PAYMENT_ID, charge_id=_CHARGE_ID, created_at=AT, amount=PAID.total
 )
-CREDIT_NOTE = facts.CreditNote(
+CREDIT_NOTE = objects.CreditNote(
     credit_note_id="cn_1ExampleNote", invoice_id=_INVOICE_ID, customer_id=_CUSTOMER_ID, created_at=AT, amount=500
 )
-PAYMENT = facts.InvoicePayment(
+PAYMENT = objects.InvoicePayment(
     invoice_payment_id="inpay_1ExamplePayment",
     invoice_id=_INVOICE_ID,
     payment_id=_PAYMENT_ID,
     amount_paid=PAID.total,
     created_at=AT,
 )
-ENTITLEMENTS = facts.Entitlements(customer_id=_CUSTOMER_ID, features=("audit_log", "sso"))
-SCHEDULE = facts.SubscriptionSchedule(
+ENTITLEMENTS = objects.Entitlements(customer_id=_CUSTOMER_ID, features=("audit_log", "sso"))
+SCHEDULE = objects.SubscriptionSchedule(
     schedule_id="sub_sched_1ExampleSchedule",
     customer_id=_CUSTOMER_ID,
     subscription_id=_SUBSCRIPTION_ID,
     created_at=AT,
 )
-ALERT = facts.AlertTriggered(
+ALERT = objects.AlertTriggered(
     alert_id="alrt_1ExampleAlert",
     customer_id=_CUSTOMER_ID,
     created_at=AT,
@@ -151,10 +151,10 @@ ALERT = facts.AlertTriggered(
     threshold=1_000_000,
     value=1_000_381,
 )
-CREDIT = facts.CreditGrant(
+CREDIT = objects.CreditGrant(
     credit_grant_id="credgr_ExampleGrant", customer_id=_CUSTOMER_ID, created_at=AT, amount=10_000
 )
-PRODUCT = facts.Product(product_id="prod_ExampleTeam", name="Team")
+PRODUCT = objects.Product(product_id="prod_ExampleTeam", name="Team")
 
 Show = Callable[[str], Json]
 """Renders the object of an event in an API version."""
@@ -174,7 +174,7 @@ def _subscription(**changes: Any) -> Show:
     return lambda version: builders.subscription(attrs.evolve(SUBSCRIPTION, **changes), version)
 
 
-def _invoice(fact: facts.Invoice, **changes: Any) -> Show:
+def _invoice(fact: objects.Invoice, **changes: Any) -> Show:
     return lambda version: builders.invoice(attrs.evolve(fact, **changes), version)
 
 
@@ -215,7 +215,7 @@ def _price(**changes: Any) -> Show:
 
 
 def _product(**changes: Any) -> Show:
-    return lambda version: catalogue.product(attrs.evolve(PRODUCT, **changes), version)
+    return lambda version: catalog.product(attrs.evolve(PRODUCT, **changes), version)
 
 
 def _plan(**changes: Any) -> Show:

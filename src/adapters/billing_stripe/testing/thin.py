@@ -47,8 +47,8 @@ def notification(fact: ThinEvent) -> dict[str, Any]:
 
 def thin_event(fact: ThinEvent) -> dict[str, Any]:
     """What Stripe answers when asked for the event."""
-    told = {} if fact.data is None else {"data": dict(fact.data)}
-    return {**notification(fact), "changes": None, "snapshot_event": fact.snapshot_event_id, **told}
+    notified = {} if fact.data is None else {"data": dict(fact.data)}
+    return {**notification(fact), "changes": None, "snapshot_event": fact.snapshot_event_id, **notified}
 
 
 def _related(fact: ThinEvent) -> dict[str, str] | None:

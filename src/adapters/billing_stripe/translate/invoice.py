@@ -180,7 +180,7 @@ def _by_id(line: InvoiceLine) -> str:
 def _line(seen: Reader) -> InvoiceLine | None:
     """One line, without its usage type: newer versions do not say it, and one invoice is to read the same in all.
 
-    Which prices are metered, the subscription's items and the catalogue tell in every version.
+    Which prices are metered, the subscription's items and the catalog tell in every version.
     """
     line_id = seen.required("id", seen.word("id"))
     if line_id is None:

@@ -10,7 +10,7 @@ import attrs
 
 from billing_core.events import Notice, Translation
 from billing_stripe.translate.benefits import read_customers_own, read_entitlements, read_schedule
-from billing_stripe.translate.catalogue import (
+from billing_stripe.translate.catalog import (
     read_deleted_price,
     read_deleted_product,
     read_plan,
@@ -46,7 +46,7 @@ class Translator:
     read: Read
     does: str = ""
     """What such an event does here, in one sentence."""
-    tells: str = ""
+    notify: str = ""
     """Which messages may follow from it; none where this is empty."""
     notice: Notice | None = None
     creation: bool = False
@@ -58,24 +58,24 @@ _REFUND = "`invoice.refunded`, when it falls through; what was given back, the c
 _TWIN = "Nothing: the price with the same id has an event of its own, which says more."
 
 
-def _subscription(does: str, tells: str = _BY_CHANGE, *, read: Read = read_subscription) -> Translator:
-    return Translator("subscription", read, does, tells)
+def _subscription(does: str, notify: str = _BY_CHANGE, *, read: Read = read_subscription) -> Translator:
+    return Translator("subscription", read, does, notify)
 
 
-def _invoice(does: str, tells: str = _DIFFERENT, *, read: Read = read_invoice) -> Translator:
-    return Translator("invoice", read, does, tells)
+def _invoice(does: str, notify: str = _DIFFERENT, *, read: Read = read_invoice) -> Translator:
+    return Translator("invoice", read, does, notify)
 
 
-def _customer(does: str, tells: str = "", *, read: Read = read_customer) -> Translator:
-    return Translator("customer", read, does, tells or "`customer.linked`, when it names the tenant first")
+def _customer(does: str, notify: str = "", *, read: Read = read_customer) -> Translator:
+    return Translator("customer", read, does, notify or "`customer.linked`, when it names the tenant first")
 
 
-def _checkout(does: str, tells: str = "", *, read: Read = read_failed_checkout) -> Translator:
-    return Translator("checkout.session", read, does, tells)
+def _checkout(does: str, notify: str = "", *, read: Read = read_failed_checkout) -> Translator:
+    return Translator("checkout.session", read, does, notify)
 
 
-def _dispute(does: str, tells: str = "`invoice.disputed`, once") -> Translator:
-    return Translator("dispute", read_dispute, does, tells)
+def _dispute(does: str, notify: str = "`invoice.disputed`, once") -> Translator:
+    return Translator("dispute", read_dispute, does, notify)
 
 
 def _schedule(does: str) -> Translator:
@@ -220,10 +220,10 @@ _BENEFITS = {
 }
 
 _CATALOGUE = {
-    "price.created": Translator("price", read_price, "The catalogue learns a price.", creation=True),
+    "price.created": Translator("price", read_price, "The catalog learns a price.", creation=True),
     "price.updated": Translator("price", read_price, "The price is sold otherwise, or not any more."),
     "price.deleted": Translator("price", read_deleted_price, "The price never comes back."),
-    "product.created": Translator("product", read_product, "The catalogue learns a product.", creation=True),
+    "product.created": Translator("product", read_product, "The catalog learns a product.", creation=True),
     "product.updated": Translator("product", read_product, "The product is sold otherwise, or not any more."),
     "product.deleted": Translator("product", read_deleted_product, "The product never comes back."),
     "plan.created": Translator("plan", read_plan, _TWIN),
@@ -238,7 +238,7 @@ SECTIONS: Mapping[str, Mapping[str, Translator]] = MappingProxyType(
         "Customers and checkout": _CUSTOMERS,
         "Payments, refunds, disputes, credit notes": _PAYMENTS,
         "Entitlements, schedules, alerts, credit": _BENEFITS,
-        "Catalogue": _CATALOGUE,
+        "Catalog": _CATALOGUE,
     }
 )
 """The rows by what they are about, as they are shown to people."""

@@ -11,7 +11,7 @@ import click
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
-    from billing_core.epochs import Epoch
+    from billing_core.model.epoch import Epoch
 
 
 @click.command()

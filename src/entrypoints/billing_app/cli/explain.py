@@ -15,7 +15,7 @@ from billing_app.cli.terminal import moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
-    from billing_core.explaining import Entry, Explanation, Transition
+    from billing_core.oversight.explain import Entry, Explanation, Transition
 
 
 @click.command()
@@ -45,12 +45,12 @@ def explain(tenant: str, since: datetime | None, until: datetime | None, limit: 
 async def _explain(
     settings: Settings, tenant: str, *, since: datetime | None, until: datetime | None, limit: int
 ) -> Explanation | None:
-    from billing_app.container import open_historian
-    from billing_core.explaining import explain
+    from billing_app.container import open_timeline
     from billing_core.model import TenantId
+    from billing_core.oversight.explain import explain
 
-    async with open_historian(settings) as (historian, policy):
-        history = await historian.history(TenantId(tenant), since=since, until=until, limit=limit)
+    async with open_timeline(settings) as (timeline, policy):
+        history = await timeline.history(TenantId(tenant), since=since, until=until, limit=limit)
     return None if history is None else explain(history, policy=policy, now=datetime.now(UTC))
 
 
@@ -84,18 +84,18 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
         "failed_attempts": [attempt_to_json(attempt) for attempt in entry.attempts],
         "messages": [
             {
-                "sequence": told.sequence,
-                "event_type": told.event_type,
-                "summary": told.summary,
-                "object_id": told.object_id,
-                "changes": {each.field: {"before": each.before, "after": each.after} for each in told.changes},
+                "sequence": notified.sequence,
+                "event_type": notified.event_type,
+                "summary": notified.summary,
+                "object_id": notified.object_id,
+                "changes": {each.field: {"before": each.before, "after": each.after} for each in notified.changes},
                 "access": {
-                    "state": told.access.state,
-                    "reason": told.access.reason,
-                    "until": instant(told.access.until),
+                    "state": notified.access.state,
+                    "reason": notified.access.reason,
+                    "until": instant(notified.access.until),
                 },
             }
-            for told in entry.transitions
+            for notified in entry.transitions
         ],
     }
 
@@ -134,16 +134,16 @@ def _print_entry(entry: Entry) -> None:
         click.echo(f"    {moment(attempt.failed_at)} attempt {attempt.attempt} failed, {attempt.reason}: {error}")
     shown = any(attempt.error == event.error for attempt in entry.attempts)
     click.echo(f"    {plain(entry.decision)}" + (f" ({plain(event.error)})" if event.error and not shown else ""))
-    for told in entry.transitions:
-        _print_transition(told)
+    for notified in entry.transitions:
+        _print_transition(notified)
 
 
-def _print_transition(told: Transition) -> None:
-    click.echo(f"    message {told.sequence}: {told.event_type}, {plain(told.summary)}")
-    for each in told.changes:
+def _print_transition(notified: Transition) -> None:
+    click.echo(f"    message {notified.sequence}: {notified.event_type}, {plain(notified.summary)}")
+    for each in notified.changes:
         click.echo(f"      {each.field} {_value(each.before)} → {_value(each.after)}")
-    until = f", until {moment(told.access.until)}" if told.access.until else ""
-    click.echo(f"      access from then on: {plain(told.access.state)} ({plain(told.access.reason)}){until}")
+    until = f", until {moment(notified.access.until)}" if notified.access.until else ""
+    click.echo(f"      access from then on: {plain(notified.access.state)} ({plain(notified.access.reason)}){until}")
 
 
 def _value(value: object) -> str:

@@ -13,7 +13,7 @@ from billing_app.settings import Settings
 
 if TYPE_CHECKING:
     from billing_core.model import CustomerId, TenantId
-    from billing_core.ports import CustomerLink
+    from billing_core.oversight.ports import CustomerLink
 
 
 @click.group()

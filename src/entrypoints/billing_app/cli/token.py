@@ -15,7 +15,7 @@ import click
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
-    from billing_core.admission import Principal, Revocation
+    from billing_core.stream_access.ports import Principal, Revocation
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=30)
@@ -142,7 +142,7 @@ async def _revoke(
 ) -> tuple[Revocation, bool]:
     """Revoke what is named, and tell whether that was worth recording."""
     from billing_app.container import open_revocations
-    from billing_core.admission import Revocation
+    from billing_core.stream_access.ports import Revocation
 
     now = datetime.now(UTC)
     kept_until = now + (keep or _LONGEST)

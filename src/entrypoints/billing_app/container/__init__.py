@@ -9,11 +9,11 @@ from billing_app.container.commands import (
     bring_schema_up_to_date,
     check_bus,
     open_epochs,
-    open_historian,
     open_operations,
     open_replayer,
     open_revocations,
     open_service,
+    open_timeline,
 )
 from billing_app.container.process import configure_logging, open_container
 from billing_app.container.resources import open_verifier
@@ -28,7 +28,7 @@ __all__ = [
     "configure_logging",
     "open_container",
     "open_epochs",
-    "open_historian",
+    "open_timeline",
     "open_operations",
     "open_replayer",
     "open_revocations",

@@ -15,19 +15,19 @@ from billing_app.embedded import resolve_servers
 from billing_app.settings import Settings
 from billing_app.worker import publishing
 from billing_core.errors import ConfigurationError
+from billing_core.inbox.replay import Replayer
 from billing_core.model import AccessPolicy
-from billing_core.replaying import Replayer
-from billing_core.service import BillingService
+from billing_core.state.service import BillingService
 from billing_memory.clock import SystemClock
 from billing_postgres.epochs import PostgresEpochLog
 from billing_postgres.event_log import PostgresEventLog
-from billing_postgres.historian import PostgresHistorian
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.migrate import inspect, migrate
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
 from billing_postgres.revocations import PostgresRevocations
-from billing_postgres.store import PostgresEventStore
+from billing_postgres.timeline import PostgresTenantTimeline
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 from billing_stripe.translate import StripeTranslator
@@ -76,7 +76,7 @@ async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService
     async with _open_database(settings, 2) as opened:
         repository = PostgresRepository(*opened)
         service = BillingService(
-            repository=repository,
+            unit_of_work=repository,
             translator=StripeTranslator(),
             catalog=catalog(settings.stripe_product_price_map),
             policy=AccessPolicy(past_due_grace=settings.past_due_grace),
@@ -86,7 +86,7 @@ async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService
 
 
 @asynccontextmanager
-async def open_replayer(settings: Settings, *, tells: bool, publishes: bool) -> AsyncIterator[Replayer]:
+async def open_replayer(settings: Settings, *, notify: bool, publishes: bool) -> AsyncIterator[Replayer]:
     """What replays stored events, beside whatever else runs.
 
     Args:
@@ -101,7 +101,7 @@ async def open_replayer(settings: Settings, *, tells: bool, publishes: bool) -> 
             "replay with the settings that the workers have"
         )
     patient = attrs.evolve(settings, db_statement_timeout=_PATIENCE_OF_OPERATORS)
-    async with open_container(patient, application_name="billing-replay", tells=tells, needs_bus=False) as container:
+    async with open_container(patient, application_name="billing-replay", notify=notify, needs_bus=False) as container:
         if not publishes:
             yield container.replayer()
             return
@@ -110,17 +110,17 @@ async def open_replayer(settings: Settings, *, tells: bool, publishes: bool) -> 
 
 
 @asynccontextmanager
-async def open_historian(settings: Settings) -> AsyncIterator[tuple[PostgresHistorian, AccessPolicy]]:
+async def open_timeline(settings: Settings) -> AsyncIterator[tuple[PostgresTenantTimeline, AccessPolicy]]:
     """What tells how tenants came to be in their state, and judges it."""
     async with _open_database(settings, 1, statement_timeout=_PATIENCE_OF_OPERATORS) as opened:
-        yield PostgresHistorian(*opened), AccessPolicy(past_due_grace=settings.past_due_grace)
+        yield PostgresTenantTimeline(*opened), AccessPolicy(past_due_grace=settings.past_due_grace)
 
 
 @attrs.frozen(kw_only=True)
 class Operations:
     """What commands about stored events work with."""
 
-    store: PostgresEventStore
+    store: PostgresEventInbox
     log: PostgresEventLog
     repository: PostgresRepository
     outbox: PostgresOutbox
@@ -134,7 +134,7 @@ async def open_operations(settings: Settings) -> AsyncIterator[Operations]:
         settings, 4, statement_timeout=_PATIENCE_OF_OPERATORS, transaction_timeout=_PATIENCE_OF_OPERATORS
     ) as opened:
         yield Operations(
-            store=PostgresEventStore(*opened),  # nobody waits for events here, so it need not listen
+            store=PostgresEventInbox(*opened),  # nobody waits for events here, so it need not listen
             log=PostgresEventLog(*opened),
             repository=PostgresRepository(*opened),
             outbox=PostgresOutbox(*opened),

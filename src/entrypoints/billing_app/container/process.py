@@ -12,20 +12,20 @@ from billing_app.container.wiring import Container, Fetching
 from billing_app.embedded import resolve_servers
 from billing_app.secret import Secret
 from billing_app.settings import Settings
-from billing_core.admission import QuotaPolicy
-from billing_core.epochs import Epoch
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
-from billing_memory.admission import MemoryStreamQuota
+from billing_core.model.epoch import Epoch
+from billing_core.stream_access.ports import QuotaPolicy
 from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
+from billing_memory.stream_access import MemoryStreamQuota
 from billing_postgres.epochs import PostgresEpochLog
 from billing_postgres.event_log import PostgresEventLog
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
 from billing_postgres.revocations import PostgresRevocations
-from billing_postgres.store import PostgresEventStore
 from billing_postgres.tickets import PostgresStreamTickets
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
@@ -43,7 +43,7 @@ def configure_logging(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_container(
-    settings: Settings, *, application_name: str, tells: bool = True, needs_bus: bool = True
+    settings: Settings, *, application_name: str, notify: bool = True, needs_bus: bool = True
 ) -> AsyncIterator[Container]:
     """Open what a process needs, in order, and close it in reverse.
 
@@ -69,7 +69,7 @@ async def open_container(
         )
         writers = await open_pool(stack, database, settings.db_pool_size)
         readers = await open_pool(stack, database, settings.db_pool_size)
-        store = PostgresEventStore(
+        store = PostgresEventInbox(
             database,
             writers,
             flushes=settings.store_flushes,
@@ -85,7 +85,7 @@ async def open_container(
         metrics.watch_pool(in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.db_pool_size)
         container = Container(
             settings=settings,
-            tells=tells,
+            notify=notify,
             event_log=PostgresEventLog(database, readers),
             store=await stack.enter_async_context(store),
             repository=repository,

@@ -12,36 +12,42 @@ from billing_app.http.services import Services
 from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier
 from billing_app.settings import PlanPrices, Settings
 from billing_app.worker import Worker
-from billing_core.admission import StreamQuota
-from billing_core.auditing import Auditor, AuditReport
-from billing_core.checking import Checker, CheckReport
-from billing_core.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
-from billing_core.epochs import Epoch
-from billing_core.intake import Intake
-from billing_core.mending import Mender, MendingPolicy, MendingReport
-from billing_core.model import AccessPolicy, Doubt, Plan, PlanCatalog, PriceId
-from billing_core.ports import Clock, EventBus, PaymentGateway
-from billing_core.publishing import Publisher, PublishPolicy
-from billing_core.refilling import Refiller, RefillPolicy, RefillReport, Turn
-from billing_core.replaying import Replayer
-from billing_core.resolving import EventResolver
-from billing_core.revoking import RevocationList
-from billing_core.service import BillingService
-from billing_core.watching import Watcher
+from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
+from billing_core.inbox.intake import Intake
+from billing_core.inbox.replay import Replayer
+from billing_core.inbox.thin_events import ThinEventResolver
+from billing_core.model import AccessPolicy, Plan, PlanCatalog, PriceId, Uncertainty
+from billing_core.model.epoch import Epoch
+from billing_core.oversight.monitors import (
+    BacklogMonitor,
+    DuplicateMonitor,
+    DuplicateReport,
+    InvariantMonitor,
+    InvariantReport,
+)
+from billing_core.state.ports import Clock
+from billing_core.state.refetch import Refetcher, RefetchPolicy, RefetchReport
+from billing_core.state.service import BillingService
+from billing_core.stream.backfill import Backfiller, BackfillPolicy, BackfillReport
+from billing_core.stream.ports import BackfillTurn, EventBus
+from billing_core.stream.publisher import Publisher, PublishPolicy
+from billing_core.stream_access.ports import StreamQuota
+from billing_core.stream_access.revocation_list import RevocationList
 from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
 from billing_postgres.epochs import PostgresEpochLog
 from billing_postgres.event_log import PostgresEventLog
+from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.repository import PostgresOutbox, PostgresRepository
 from billing_postgres.revocations import PostgresRevocations
-from billing_postgres.store import PostgresEventStore
 from billing_postgres.tickets import PostgresStreamTickets
 from billing_redis.bus import RedisEventBus
+from billing_stripe.gateway import StripeGateway
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.translate import StripeTranslator
 from billing_telemetry.metrics import Metrics
-from billing_telemetry.observed import ObservedEventStore
+from billing_telemetry.observed import ObservedEventInbox
 
 log = structlog.get_logger()
 
@@ -53,7 +59,7 @@ _SHOWN: Final = 5
 
 
 def _intake(
-    settings: Settings, clock: Clock, store: PostgresEventStore, dispatcher: Dispatcher, metrics: Metrics
+    settings: Settings, clock: Clock, store: PostgresEventInbox, dispatcher: Dispatcher, metrics: Metrics
 ) -> Intake | None:
     """Nothing is taken in while billing is switched off; the secrets may be missing then."""
     if not settings.enable_billing:
@@ -61,7 +67,7 @@ def _intake(
     secrets = [secret.reveal() for secret in settings.stripe_webhook_secrets]
     return Intake(
         verifier=StripeWebhookVerifier(secrets, tolerance=settings.stripe_webhook_tolerance, clock=clock),
-        store=ObservedEventStore(store, metrics),
+        inbox=ObservedEventInbox(store, metrics),
         handoff=dispatcher if settings.enable_retry_worker else None,
     )
 
@@ -119,66 +125,66 @@ def _observe_processing(metrics: Metrics) -> Callable[[ProcessingReport], None]:
     return lambda report: _note_processing(report, metrics)
 
 
-def _resolver(fetching: "Fetching", store: PostgresEventStore) -> EventResolver | None:
-    return None if fetching.gateway is None else EventResolver(gateway=fetching.gateway, store=store)
+def _resolver(fetching: "Fetching", store: PostgresEventInbox) -> ThinEventResolver | None:
+    return None if fetching.gateway is None else ThinEventResolver(gateway=fetching.gateway, events=store)
 
 
-def _mender(
+def _refetcher(
     fetching: "Fetching",
     service: BillingService,
     repository: PostgresRepository,
     publisher: Publisher,
     metrics: Metrics,
-) -> Mender | None:
+) -> Refetcher | None:
     if fetching.gateway is None:
         return None
-    return Mender(
+    return Refetcher(
         gateway=fetching.gateway,
         service=service,
-        repository=repository,
-        policy=MendingPolicy(),
+        objects=repository,
+        policy=RefetchPolicy(),
         publish=publisher.offer,
-        observe=lambda report: _note_mending(report, metrics),
+        observe=lambda report: _note_refetch(report, metrics),
     )
 
 
-def _note_mending(report: MendingReport, metrics: Metrics) -> None:
-    metrics.mended(report)
+def _note_refetch(report: RefetchReport, metrics: Metrics) -> None:
+    metrics.refetched(report)
     say = log.info if report.error is None else log.warning
     say(
         "object.asked_for",
-        kind=report.doubt.kind,
-        object_id=report.doubt.object_id,
+        kind=report.uncertainty.kind,
+        object_id=report.uncertainty.object_id,
         result=report.result,
         error=report.error,
         seconds=round(report.seconds, 3),
     )
 
 
-def _mend(mender: Mender | None) -> Callable[[Sequence[Doubt]], None] | None:
-    return None if mender is None else mender.offer
+def _refetch(refetcher: Refetcher | None) -> Callable[[Sequence[Uncertainty]], None] | None:
+    return None if refetcher is None else refetcher.offer
 
 
-def _auditor(repository: PostgresRepository, metrics: Metrics) -> Auditor:
-    return Auditor(repository=repository, every=_AUDIT_EVERY, observe=lambda report: _note_audit(report, metrics))
+def _duplicate_monitor(repository: PostgresRepository, metrics: Metrics) -> DuplicateMonitor:
+    return DuplicateMonitor(upkeep=repository, every=_AUDIT_EVERY, observe=lambda report: _note_audit(report, metrics))
 
 
-def _note_audit(report: AuditReport, metrics: Metrics) -> None:
+def _note_audit(report: DuplicateReport, metrics: Metrics) -> None:
     metrics.audited(report)
     if report.duplicates:
         shown = [f"{each.tenant_id}: {', '.join(each.subscription_ids)}" for each in report.duplicates[:_SHOWN]]
         log.warning("audit.duplicate_subscriptions", count=len(report.duplicates), first=shown)
 
 
-def _refiller(settings: Settings, outbox: PostgresOutbox, bus: EventBus) -> Refiller | None:
+def _backfiller(settings: Settings, outbox: PostgresOutbox, bus: EventBus) -> Backfiller | None:
     if not settings.enable_stream_replay or not isinstance(bus, RedisEventBus):
         return None
-    policy = RefillPolicy(newest=settings.stream_maxlen)
-    return Refiller(outbox=outbox, bus=bus, policy=policy, observe=_note_refill)
+    policy = BackfillPolicy(newest=settings.stream_maxlen)
+    return Backfiller(outbox=outbox, bus=bus, policy=policy, observe=_note_backfill)
 
 
-def _note_refill(report: RefillReport) -> None:
-    log.info("stream.refilled", here=report.turn is Turn.OURS, tenants=report.tenants, messages=report.messages)
+def _note_backfill(report: BackfillReport) -> None:
+    log.info("stream.refilled", here=report.turn is BackfillTurn.OURS, tenants=report.tenants, messages=report.messages)
 
 
 def _followed(bus: EventBus) -> EventBus | None:
@@ -186,11 +192,11 @@ def _followed(bus: EventBus) -> EventBus | None:
     return None if isinstance(bus, NullEventBus) else bus
 
 
-def _checker(invariants: PostgresInvariantLog, metrics: Metrics) -> Checker:
-    return Checker(log=invariants, every=_CHECK_EVERY, observe=lambda report: _note_check(report, metrics))
+def _invariant_monitor(invariants: PostgresInvariantLog, metrics: Metrics) -> InvariantMonitor:
+    return InvariantMonitor(log=invariants, every=_CHECK_EVERY, observe=lambda report: _note_check(report, metrics))
 
 
-def _note_check(report: CheckReport, metrics: Metrics) -> None:
+def _note_check(report: InvariantReport, metrics: Metrics) -> None:
     metrics.checked(report)
     for violation in report.violations:
         log.error(
@@ -206,16 +212,16 @@ def _note_check(report: CheckReport, metrics: Metrics) -> None:
 class Fetching:
     """The way to ask the provider, where there is one."""
 
-    gateway: PaymentGateway | None = None
+    gateway: StripeGateway | None = None
 
 
 class Container(containers.DeclarativeContainer):
     """One process's objects. What has to be opened comes in ready; the rest is made here, without waiting."""
 
-    tells = providers.Dependency(instance_of=bool, default=True)
+    notify = providers.Dependency(instance_of=bool, default=True)
     """Whether tenants get messages of what changes."""
     settings = providers.Dependency(instance_of=Settings)
-    store = providers.Dependency(instance_of=PostgresEventStore)
+    store = providers.Dependency(instance_of=PostgresEventInbox)
     repository = providers.Dependency(instance_of=PostgresRepository)
     outbox = providers.Dependency(instance_of=PostgresOutbox)
     invariants = providers.Dependency(instance_of=PostgresInvariantLog)
@@ -239,26 +245,26 @@ class Container(containers.DeclarativeContainer):
     policy = providers.Singleton(AccessPolicy, past_due_grace=settings.provided.past_due_grace)
     service = providers.Singleton(
         BillingService,
-        repository=repository,
+        unit_of_work=repository,
         translator=translator,
         catalog=providers.Singleton(catalog, settings.provided.stripe_product_price_map),
         policy=policy,
         clock=clock,
-        tells=tells,
+        notify=notify,
     )
     publisher = providers.Singleton(
         Publisher,
-        repository=repository,
+        history=repository,
         outbox=outbox,
         bus=bus,
         policy=providers.Singleton(_publish_policy, settings),
         observe=metrics.provided.published,
     )
-    mender = providers.Singleton(_mender, fetching, service, repository, publisher, metrics)
+    refetcher = providers.Singleton(_refetcher, fetching, service, repository, publisher, metrics)
     dispatch_policy = providers.Singleton(_dispatch_policy, settings)
     dispatcher = providers.Singleton(
         Dispatcher,
-        store=store,
+        queue=store,
         translator=translator,
         service=service,
         scope=providers.Singleton(_scope, settings),
@@ -266,26 +272,26 @@ class Container(containers.DeclarativeContainer):
         publish=publisher.provided.offer,
         observe=providers.Singleton(_observe_processing, metrics),
         resolver=providers.Singleton(_resolver, fetching, store),
-        mend=providers.Singleton(_mend, mender),
+        refetch=providers.Singleton(_refetch, refetcher),
     )
     replayer = providers.Singleton(
-        Replayer, log=event_log, maintenance=store, audits=event_log, dispatcher=dispatcher, policy=dispatch_policy
+        Replayer, events=event_log, queue=store, audits=event_log, dispatcher=dispatcher, policy=dispatch_policy
     )
-    auditor = providers.Singleton(_auditor, repository, metrics)
-    checker = providers.Singleton(_checker, invariants, metrics)
-    watcher = providers.Singleton(
-        Watcher, store=store, outbox=outbox, every=_WATCH_EVERY, observe=metrics.provided.watched
+    duplicate_monitor = providers.Singleton(_duplicate_monitor, repository, metrics)
+    invariant_monitor = providers.Singleton(_invariant_monitor, invariants, metrics)
+    backlog_monitor = providers.Singleton(
+        BacklogMonitor, inbox=store, outbox=outbox, every=_WATCH_EVERY, observe=metrics.provided.watched
     )
-    refiller = providers.Singleton(_refiller, settings, outbox, bus)
+    backfiller = providers.Singleton(_backfiller, settings, outbox, bus)
     worker = providers.Singleton(
         Worker,
         dispatcher=dispatcher,
         publisher=publisher,
-        watcher=watcher,
-        auditor=auditor,
-        checker=checker,
-        mender=mender,
-        refiller=refiller,
+        backlog_monitor=backlog_monitor,
+        duplicate_monitor=duplicate_monitor,
+        invariant_monitor=invariant_monitor,
+        refetcher=refetcher,
+        backfiller=backfiller,
     )
     revoked = providers.Singleton(RevocationList, revocations=revocations, every=settings.provided.token_recheck)
     intake = providers.Singleton(_intake, settings, clock, store, dispatcher, metrics)
@@ -293,7 +299,8 @@ class Container(containers.DeclarativeContainer):
         Services,
         settings=settings,
         intake=intake,
-        repository=repository,
+        reader=repository,
+        history=repository,
         bus=providers.Singleton(_followed, bus),
         policy=policy,
         clock=clock,

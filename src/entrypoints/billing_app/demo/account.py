@@ -11,10 +11,10 @@ from itertools import count
 
 import attrs
 
-from billing_app.demo.catalogue import PLACES, DemoPlan
-from billing_stripe.testing import facts, make_id
+from billing_app.demo.catalog import PLACES, DemoPlan
+from billing_stripe.testing import make_id, objects
 
-Subject = facts.Customer | facts.Subscription | facts.Invoice | facts.CheckoutSession
+Subject = objects.Customer | objects.Subscription | objects.Invoice | objects.CheckoutSession
 
 
 @attrs.frozen(kw_only=True)
@@ -48,8 +48,8 @@ class Account:
         self._seed = seed
         self._numbers = count(1)
         self._invoice_numbers = count(1)
-        self._pending: list[facts.InvoiceLine] = []
-        self.customer = facts.Customer(
+        self._pending: list[objects.InvoiceLine] = []
+        self.customer = objects.Customer(
             customer_id=self._id("cus"),
             created_at=opened_at,
             email=f"billing+{profile.tenant_id}@example.com",
@@ -57,10 +57,10 @@ class Account:
             currency=profile.currency,
             metadata={} if profile.via_checkout else {"tenant_id": profile.tenant_id},
         )
-        self._subscription: facts.Subscription | None = None
+        self._subscription: objects.Subscription | None = None
 
     @property
-    def subscription(self) -> facts.Subscription:
+    def subscription(self) -> objects.Subscription:
         """The running subscription. Raises LookupError before the first one."""
         if self._subscription is None:
             raise LookupError(f"{self.profile.tenant_id} has not subscribed yet")
@@ -79,11 +79,11 @@ class Account:
         self, plan: DemoPlan, *, seats: int, at: datetime, status: str, trial: timedelta | None = None
     ) -> list[Happening]:
         """A new subscription, and the Checkout session it stems from if the tenant came that way."""
-        span = facts.Span(at, at + trial if trial else month_later(at, at))
+        span = objects.Span(at, at + trial if trial else month_later(at, at))
         metadata = {} if self.profile.via_checkout else {"tenant_id": self.profile.tenant_id}
         subscription_id = self._id("sub")
         self._pending.clear()
-        self._subscription = facts.Subscription(
+        self._subscription = objects.Subscription(
             subscription_id=subscription_id,
             customer_id=self.customer.customer_id,
             status=status,
@@ -94,7 +94,7 @@ class Account:
         )
         happenings = [self._happening("customer.subscription.created", at, self._subscription)]
         if self.profile.via_checkout:
-            session = facts.CheckoutSession(
+            session = objects.CheckoutSession(
                 session_id=self._id("cs_test"),
                 created_at=at,
                 customer_id=self.customer.customer_id,
@@ -107,7 +107,7 @@ class Account:
             happenings.append(self._happening("checkout.session.completed", at, session))
         return happenings
 
-    def update(self, changed: facts.Subscription, at: datetime) -> Happening:
+    def update(self, changed: objects.Subscription, at: datetime) -> Happening:
         """The subscription becomes `changed`."""
         before, self._subscription = self.subscription, changed
         return self._happening("customer.subscription.updated", at, changed, before)
@@ -124,10 +124,10 @@ class Account:
         )
         return self._happening("customer.subscription.deleted", at, self._subscription)
 
-    def change_items(self, items: Sequence[facts.Item], at: datetime) -> Happening:
+    def change_items(self, items: Sequence[objects.Item], at: datetime) -> Happening:
         """Other prices or quantities from now on; what they cost for the rest of the period is billed later."""
         old, new = _monthly_amount(self.subscription.items), _monthly_amount(items)
-        span = facts.Span(at, self.subscription.span.end)
+        span = objects.Span(at, self.subscription.span.end)
         whole = self.subscription.span
         share = (span.end - span.start) / (whole.end - whole.start)
         self._pending += [
@@ -136,22 +136,22 @@ class Account:
         ]
         return self.update(attrs.evolve(self.subscription, items=tuple(items)), at)
 
-    def switched(self, plan: DemoPlan, seats: int) -> tuple[facts.Item, ...]:
+    def switched(self, plan: DemoPlan, seats: int) -> tuple[objects.Item, ...]:
         """The running subscription's items on another plan: items that stay keep their ids."""
         ids = {PLACES[item.price.price_id].role: item.item_id for item in self.subscription.items}
         return self._items(plan, seats, self.subscription.span, ids)
 
-    def draft(self, at: datetime, *, reason: str, lines: Iterable[facts.InvoiceLine]) -> facts.Invoice:
+    def draft(self, at: datetime, *, reason: str, lines: Iterable[objects.InvoiceLine]) -> objects.Invoice:
         """A new invoice of these lines and all pending prorations, in draft; no event yet."""
         pending, self._pending = self._pending, []
         subscription = self.subscription
-        return facts.Invoice(
+        return objects.Invoice(
             invoice_id=self._id("in"),
             customer_id=self.customer.customer_id,
             status="draft",
             created_at=at,
             lines=(*lines, *pending),
-            period=facts.Span(at, at),
+            period=objects.Span(at, at),
             currency=self.profile.currency,
             subscription_id=subscription.subscription_id,
             subscription_metadata=subscription.metadata,
@@ -167,7 +167,7 @@ class Account:
         self._pending = pending
         return self._happening("invoice.upcoming", at, preview)
 
-    def advance_lines(self) -> list[facts.InvoiceLine]:
+    def advance_lines(self) -> list[objects.InvoiceLine]:
         """What the running period costs: base and seats, paid in advance."""
         return [
             self._line(item, item.quantity or 0, (item.price.unit_amount or 0) * (item.quantity or 0), item.period)
@@ -175,7 +175,7 @@ class Account:
             if not item.price.metered
         ]
 
-    def arrears_lines(self, used: dict[str, int], period: facts.Span) -> list[facts.InvoiceLine]:
+    def arrears_lines(self, used: dict[str, int], period: objects.Span) -> list[objects.InvoiceLine]:
         """What was used during the period that is over: item id → quantity."""
         return [
             self._line(item, used[item.item_id], (item.price.unit_amount or 0) * used[item.item_id], period)
@@ -183,16 +183,16 @@ class Account:
             if item.item_id in used
         ]
 
-    def trial_line(self) -> facts.InvoiceLine:
+    def trial_line(self) -> objects.InvoiceLine:
         """The free line of the invoice that a trial starts with."""
         item = self.subscription.items[0]
         return self._line(item, 1, 0, item.period)
 
-    def created(self, invoice: facts.Invoice) -> Happening:
+    def created(self, invoice: objects.Invoice) -> Happening:
         """`invoice.created`."""
         return self._happening("invoice.created", invoice.created_at, invoice)
 
-    def finalize(self, invoice: facts.Invoice, at: datetime) -> tuple[facts.Invoice, list[Happening]]:
+    def finalize(self, invoice: objects.Invoice, at: datetime) -> tuple[objects.Invoice, list[Happening]]:
         """The draft gets its number and is owed from now on."""
         tail = self.customer.customer_id[-6:].upper()
         opened = attrs.evolve(
@@ -200,7 +200,7 @@ class Account:
         )
         return opened, [self._happening("invoice.finalized", at, opened)]
 
-    def pay(self, invoice: facts.Invoice, at: datetime) -> tuple[facts.Invoice, list[Happening]]:
+    def pay(self, invoice: objects.Invoice, at: datetime) -> tuple[objects.Invoice, list[Happening]]:
         """The invoice is paid: three events tell of it."""
         paid = attrs.evolve(
             invoice,
@@ -217,8 +217,8 @@ class Account:
         ]
 
     def fail(
-        self, invoice: facts.Invoice, at: datetime, next_attempt_at: datetime | None
-    ) -> tuple[facts.Invoice, list[Happening]]:
+        self, invoice: objects.Invoice, at: datetime, next_attempt_at: datetime | None
+    ) -> tuple[objects.Invoice, list[Happening]]:
         """A payment attempt fails."""
         failed = attrs.evolve(invoice, attempt_count=invoice.attempt_count + 1, next_payment_attempt_at=next_attempt_at)
         return failed, [
@@ -226,31 +226,31 @@ class Account:
             self._happening("invoice.payment_failed", at, failed),
         ]
 
-    def void(self, invoice: facts.Invoice, at: datetime) -> list[Happening]:
+    def void(self, invoice: objects.Invoice, at: datetime) -> list[Happening]:
         """The invoice is not owed any more, as if it had never been."""
         voided = attrs.evolve(invoice, status="void", voided_at=at, next_payment_attempt_at=None)
         return [self._happening("invoice.voided", at, voided)]
 
-    def write_off(self, invoice: facts.Invoice, at: datetime) -> list[Happening]:
+    def write_off(self, invoice: objects.Invoice, at: datetime) -> list[Happening]:
         """Nobody expects the invoice to be paid."""
         lost = attrs.evolve(invoice, status="uncollectible", marked_uncollectible_at=at, next_payment_attempt_at=None)
         return [self._happening("invoice.marked_uncollectible", at, lost)]
 
     def _items(
-        self, plan: DemoPlan, seats: int, span: facts.Span, ids: dict[str, str] | None = None
-    ) -> tuple[facts.Item, ...]:
+        self, plan: DemoPlan, seats: int, span: objects.Span, ids: dict[str, str] | None = None
+    ) -> tuple[objects.Item, ...]:
         known = ids or {}
 
-        def item(role: str, price: facts.Price, quantity: int | None) -> facts.Item:
-            return facts.Item(item_id=known.get(role) or self._id("si"), price=price, period=span, quantity=quantity)
+        def item(role: str, price: objects.Price, quantity: int | None) -> objects.Item:
+            return objects.Item(item_id=known.get(role) or self._id("si"), price=price, period=span, quantity=quantity)
 
         items = [item("base", plan.base[self.profile.currency], 1)]
         if plan.seat is not None:
             items.append(item("seat", plan.seat, seats))
         return (*items, *(item(feature, price, None) for feature, price in plan.metered.items()))
 
-    def _line(self, item: facts.Item, quantity: int, amount: int, period: facts.Span) -> facts.InvoiceLine:
-        return facts.InvoiceLine(
+    def _line(self, item: objects.Item, quantity: int, amount: int, period: objects.Span) -> objects.InvoiceLine:
+        return objects.InvoiceLine(
             line_id=self._id("il"),
             amount=amount,
             quantity=quantity,
@@ -263,9 +263,9 @@ class Account:
             metadata=self.subscription.metadata,
         )
 
-    def _proration(self, amount: int, description: str, period: facts.Span) -> facts.InvoiceLine:
+    def _proration(self, amount: int, description: str, period: objects.Span) -> objects.InvoiceLine:
         base = self.subscription.items[0]
-        return facts.InvoiceLine(
+        return objects.InvoiceLine(
             line_id=self._id("il"),
             amount=amount,
             price=base.price,
@@ -295,5 +295,5 @@ def month_later(instant: datetime, anchor: datetime) -> datetime:
     return instant.replace(year=year, month=month + 1, day=day)
 
 
-def _monthly_amount(items: Iterable[facts.Item]) -> int:
+def _monthly_amount(items: Iterable[objects.Item]) -> int:
     return sum((item.price.unit_amount or 0) * (item.quantity or 0) for item in items if not item.price.metered)

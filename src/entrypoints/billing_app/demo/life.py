@@ -12,8 +12,8 @@ from typing import Final
 import attrs
 
 from billing_app.demo.account import Account, Happening, month_later
-from billing_app.demo.catalogue import BUSINESS, PLANS, STARTER, TEAM, DemoPlan
-from billing_stripe.testing import facts
+from billing_app.demo.catalog import BUSINESS, PLANS, STARTER, TEAM, DemoPlan
+from billing_stripe.testing import objects
 
 TRIAL: Final = timedelta(days=14)
 _DRAFT_LASTS: Final = timedelta(hours=1)
@@ -33,7 +33,7 @@ class Life:
         """Periods start on its day of the month; a resumption or the end of a trial sets a new one."""
         self._plan: DemoPlan = STARTER
         self._seats = 1
-        self._resting_invoice: facts.Invoice | None = None
+        self._resting_invoice: objects.Invoice | None = None
         """Owed still, while the subscription is unpaid."""
 
     def happenings(self) -> Iterator[Happening]:
@@ -183,7 +183,9 @@ class Life:
         """Status `paused`: the period ends now, and a new one starts and is billed on resumption."""
         account = self._account
         subscription = account.subscription
-        cut = tuple(attrs.evolve(item, period=facts.Span(item.period.start, self._now)) for item in subscription.items)
+        cut = tuple(
+            attrs.evolve(item, period=objects.Span(item.period.start, self._now)) for item in subscription.items
+        )
         yield account.update(attrs.evolve(subscription, status="paused", items=cut, paused_at=self._now), self._now)
         yield account.announce("customer.subscription.paused", self._now)
         self._pass(duration)
@@ -225,7 +227,7 @@ class Life:
         subscription = account.subscription
         over = subscription.span
         used = self._usage() if subscription.status in ("active", "past_due") else {}
-        span = facts.Span(self._now, month_later(self._now, self._anchor))
+        span = objects.Span(self._now, month_later(self._now, self._anchor))
         renewed = attrs.evolve(
             subscription,
             items=tuple(attrs.evolve(item, period=span) for item in subscription.items),
@@ -251,12 +253,12 @@ class Life:
         else:
             yield from self._fall_behind(invoice)
 
-    def _finalize_and_pay(self, draft: facts.Invoice) -> Iterator[Happening]:
+    def _finalize_and_pay(self, draft: objects.Invoice) -> Iterator[Happening]:
         opened, happenings = self._account.finalize(draft, self._now)
         yield from happenings
         yield from self._account.pay(opened, self._now)[1]
 
-    def _fall_behind(self, draft: facts.Invoice) -> Iterator[Happening]:
+    def _fall_behind(self, draft: objects.Invoice) -> Iterator[Happening]:
         """The charge fails and is tried again, until it succeeds or Stripe gives up."""
         account = self._account
         invoice, happenings = account.finalize(draft, self._now)
@@ -277,7 +279,7 @@ class Life:
             yield from happenings
         yield from self._give_up(invoice)
 
-    def _give_up(self, invoice: facts.Invoice) -> Iterator[Happening]:
+    def _give_up(self, invoice: objects.Invoice) -> Iterator[Happening]:
         if self._chance(0.5):
             self._resting_invoice = invoice
             yield self._become("unpaid")

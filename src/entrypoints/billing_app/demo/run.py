@@ -79,8 +79,8 @@ class Run:
         try:
             await self._deliver()
             delivered = self._seconds()
-            judge = Judge(truth=self._truth, reader=self._reader, audience=self._audience)
-            found = await judge.wait_for_verdict()
+            resolve = Judge(truth=self._truth, reader=self._reader, audience=self._audience)
+            found = await resolve.wait_for_verdict()
             await self._figures()
             return self._summary(found, delivered)
         finally:

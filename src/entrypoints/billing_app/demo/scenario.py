@@ -10,7 +10,7 @@ import attrs
 
 from billing_app.demo.account import Account, Happening, Profile, Subject
 from billing_app.demo.life import Life
-from billing_stripe.testing import API_VERSIONS, BASIL, builders, encode, event, facts, make_id
+from billing_stripe.testing import API_VERSIONS, BASIL, builders, encode, event, make_id, objects
 
 OLD_VERSION: Final = "2024-06-20"
 NEW_VERSION: Final = API_VERSIONS[-1]
@@ -132,11 +132,11 @@ def _name(number: int) -> str:
 
 def _render(subject: Subject, api_version: str) -> dict[str, Any]:
     match subject:
-        case facts.Customer():
+        case objects.Customer():
             return builders.customer(subject, api_version)
-        case facts.Subscription():
+        case objects.Subscription():
             return builders.subscription(subject, api_version)
-        case facts.Invoice():
+        case objects.Invoice():
             return builders.invoice(subject, api_version)
-        case facts.CheckoutSession():
+        case objects.CheckoutSession():
             return builders.checkout_session(subject, api_version)

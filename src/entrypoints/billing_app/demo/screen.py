@@ -155,10 +155,10 @@ class LiveScreen:
     def _numbers(self, figures: Figures) -> Table:
         tally = figures.tally
         table = Table.grid(padding=(0, 3))
-        told = "" if figures.played_until is None else f"{figures.played_until:%d %B %Y}"
+        notified = "" if figures.played_until is None else f"{figures.played_until:%d %B %Y}"
         rate = tally.accepted / figures.seconds if figures.seconds else 0.0
         rows = (
-            ("the tenants' calendar", told, "accepted events", f"{tally.accepted:,} ({rate:.0f}/s)"),
+            ("the tenants' calendar", notified, "accepted events", f"{tally.accepted:,} ({rate:.0f}/s)"),
             ("applied events", f"{figures.applied:,}", "duplicates recognised", f"{tally.duplicates:,}"),
             (
                 "messages seen on streams",

@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 import attrs
 
-from billing_app.demo.catalogue import price_map
+from billing_app.demo.catalog import price_map
 from billing_app.demo.credentials import Credentials
 from billing_app.embedded import EmbeddedInUseError, ServerUrls, embedded_servers
 from billing_app.embedded.process import stop_with_parent, tail

@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 
 from billing_app.demo.account import Happening
-from billing_app.demo.catalogue import PLACES
-from billing_stripe.testing import facts
+from billing_app.demo.catalog import PLACES
+from billing_stripe.testing import objects
 
 Section = dict[str, Any]
 
@@ -35,8 +35,8 @@ class Truth:
 
     def __init__(self) -> None:
         self._linked: set[str] = set()
-        self._subscriptions: dict[str, dict[str, facts.Subscription]] = {}
-        self._invoices: dict[str, dict[str, facts.Invoice]] = {}
+        self._subscriptions: dict[str, dict[str, objects.Subscription]] = {}
+        self._invoices: dict[str, dict[str, objects.Invoice]] = {}
 
     def observe(self, happening: Happening) -> None:
         """Take the next happening; they come in the order in which they happen."""
@@ -44,9 +44,9 @@ class Truth:
         if _names_tenant(subject):
             self._linked.add(tenant_id)
         match subject:
-            case facts.Subscription():
+            case objects.Subscription():
                 self._subscriptions.setdefault(tenant_id, {})[subject.subscription_id] = subject
-            case facts.Invoice(invoice_id=str() as invoice_id):
+            case objects.Invoice(invoice_id=str() as invoice_id):
                 self._invoices.setdefault(tenant_id, {})[invoice_id] = subject
             case _:
                 pass
@@ -73,7 +73,7 @@ class Truth:
         )
 
 
-def subscription_section(fact: facts.Subscription) -> Section:
+def subscription_section(fact: objects.Subscription) -> Section:
     """A subscription in the form of the HTTP API."""
     by_role = {PLACES[item.price.price_id].role: item for item in fact.items}
     base = by_role["base"]
@@ -100,7 +100,7 @@ def subscription_section(fact: facts.Subscription) -> Section:
     }
 
 
-def invoice_section(fact: facts.Invoice) -> Section:
+def invoice_section(fact: objects.Invoice) -> Section:
     """An invoice in the form of the HTTP API."""
     return {
         "invoice_id": fact.invoice_id,
@@ -125,7 +125,7 @@ def invoice_section(fact: facts.Invoice) -> Section:
     }
 
 
-def usage_sections(fact: facts.Invoice) -> Iterable[Section]:
+def usage_sections(fact: objects.Invoice) -> Iterable[Section]:
     """What an invoice billed for metered features: nothing while it is a draft, nothing any more once it is void."""
     if fact.status not in _OWED_OR_PAID:
         return
@@ -143,7 +143,7 @@ def usage_sections(fact: facts.Invoice) -> Iterable[Section]:
             }
 
 
-def _item_section(item: facts.Item) -> Section:
+def _item_section(item: objects.Item) -> Section:
     role = PLACES[item.price.price_id].role
     return {
         "item_id": item.item_id,
@@ -158,11 +158,11 @@ def _item_section(item: facts.Item) -> Section:
 
 def _names_tenant(subject: object) -> bool:
     match subject:
-        case facts.Customer() | facts.Subscription():
+        case objects.Customer() | objects.Subscription():
             return "tenant_id" in subject.metadata
-        case facts.Invoice():
+        case objects.Invoice():
             return "tenant_id" in subject.subscription_metadata
-        case facts.CheckoutSession():
+        case objects.CheckoutSession():
             return subject.client_reference_id is not None
         case _:
             return False

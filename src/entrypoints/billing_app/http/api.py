@@ -55,37 +55,37 @@ def _for_own_tenant(handler: TenantHandler) -> Callable[[web.Request], Awaitable
 
 
 async def _state(_request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
-    state = await services.repository.state(tenant_id)
+    state = await services.reader.state(tenant_id)
     snapshots = (subscription.snapshot for subscription in state.subscriptions)
-    verdict = services.policy.judge(snapshots, services.clock.now())
+    verdict = services.policy.evaluate(snapshots, services.clock.now())
     return json_text_response(payloads.dumps(payloads.state_payload(state, verdict, services.epoch)))
 
 
 async def _subscriptions(_request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
-    found = await services.repository.subscriptions(tenant_id)
+    found = await services.reader.subscriptions(tenant_id)
     return _listing(tenant_id, "subscriptions", [payloads.subscription_section(each.snapshot) for each in found])
 
 
 async def _invoices(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
-    found = await services.repository.invoices(tenant_id, limit=_limit(request))
+    found = await services.reader.invoices(tenant_id, limit=_limit(request))
     return _listing(tenant_id, "invoices", [payloads.invoice_section(each.snapshot) for each in found])
 
 
 async def _usage(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
-    found = await services.repository.usage(tenant_id, limit=_limit(request))
+    found = await services.reader.usage(tenant_id, limit=_limit(request))
     return _listing(tenant_id, "usage", payloads.usage_sections(found))
 
 
 async def _adjustments(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
     """What was given back, or may have to be: a paid invoice stays paid whatever stands here."""
-    found = await services.repository.records(tenant_id, kinds=ADJUSTMENT_KINDS, limit=_limit(request))
+    found = await services.reader.records(tenant_id, kinds=ADJUSTMENT_KINDS, limit=_limit(request))
     return _listing(tenant_id, "adjustments", map(payloads.adjustment_section, found))
 
 
 async def _events(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
     """A page of the history. `next_after` is what to ask for next; null at the end."""
     after, limit = whole_number(request, "after", default=0), _limit(request)
-    events = await services.repository.events(tenant_id, after=after, limit=limit)
+    events = await services.history.events(tenant_id, after=after, limit=limit)
     next_after = str(events[-1].sequence) if len(events) == limit else "null"
     # The stored payloads are passed on as they are: every reader of a message gets the same bytes.
     listed = ",".join(event.payload for event in events)

@@ -14,7 +14,7 @@ from billing_app.http.responses import ErrorCode, RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
 from billing_app.http.webhooks import WebhookReceiver
 from billing_core.errors import StoreUnavailableError
-from billing_core.intake import Intake
+from billing_core.inbox.intake import Intake
 
 log = structlog.get_logger()
 

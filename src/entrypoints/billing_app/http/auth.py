@@ -5,8 +5,8 @@ from typing import Protocol
 from aiohttp import web
 
 from billing_app.http.responses import RefusalError
-from billing_core.admission import Principal
 from billing_core.model import TenantId
+from billing_core.stream_access.ports import Principal
 
 
 class TenantAuthenticator(Protocol):

@@ -9,8 +9,8 @@ from typing import Final
 
 import attrs
 
-from billing_core.epochs import Epoch
 from billing_core.events import BillingEvent
+from billing_core.model.epoch import Epoch
 
 
 @attrs.frozen

@@ -22,11 +22,11 @@ import structlog
 
 from billing_app.http.frames import KEEP_ALIVE, Frame, message_frame, reset_frame
 from billing_app.http.metrics import HttpMetrics
-from billing_core.epochs import Epoch
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
-from billing_core.ports import BillingRepository, EventBus
+from billing_core.model.epoch import Epoch
+from billing_core.stream.ports import EventBus, MessageHistory
 
 log = structlog.get_logger()
 
@@ -97,7 +97,7 @@ class StreamHub:
         self,
         *,
         bus: EventBus | None,
-        repository: BillingRepository,
+        history: MessageHistory,
         metrics: HttpMetrics,
         policy: HubPolicy,
         epoch: Epoch,
@@ -105,7 +105,7 @@ class StreamHub:
         """Without a bus all messages come from the repository, which is asked every other second."""
         self.epoch = epoch
         self._bus = bus
-        self._repository = repository
+        self._history = history
         self._metrics = metrics
         self._policy = policy
         self._channels: dict[TenantId, _Channel] = {}
@@ -212,7 +212,7 @@ class StreamHub:
     async def _look_at(self, channels: Sequence["_Channel"]) -> None:
         known = [channel.head for channel in channels]
         try:
-            numbers = await self._repository.sequences([channel.tenant_id for channel in channels])
+            numbers = await self._history.sequences([channel.tenant_id for channel in channels])
         except StoreUnavailableError:
             return
         for channel, head in zip(channels, known, strict=True):
@@ -227,7 +227,7 @@ class StreamHub:
 
     async def last_number(self, channel: "_Channel") -> int:
         """The number of a tenant's last message. Raises StoreUnavailableError."""
-        channel.reach(await self._repository.sequence(channel.tenant_id))
+        channel.reach(await self._history.sequence(channel.tenant_id))
         return channel.head
 
     async def frames_after(self, channel: "_Channel", cursor: int) -> Sequence[Frame]:
@@ -250,7 +250,7 @@ class StreamHub:
                 if events and events[0].sequence == cursor + 1:
                     return [message_frame(event, self.epoch) for event in events], "log"
         try:
-            events = await self._repository.events(tenant_id, after=cursor, limit=_PAGE)
+            events = await self._history.events(tenant_id, after=cursor, limit=_PAGE)
         except StoreUnavailableError:
             return (), "history"
         return [message_frame(event, self.epoch) for event in events], "history"

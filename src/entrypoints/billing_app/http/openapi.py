@@ -13,8 +13,8 @@ from billing_app.http.pages import ASSETS
 from billing_app.http.responses import ErrorCode
 from billing_app.http.type_filter import GLOB, MOST
 from billing_app.wire_schema import classes_of, schema_of
-from billing_core.epochs import POSITION
 from billing_core.events import BillingEventType, ReceiptStatus
+from billing_core.model.epoch import POSITION
 from billing_core.payloads import AdjustmentSection
 
 PATH: Final = "/openapi.json"

@@ -10,11 +10,12 @@ from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.metrics import HttpMetrics
 from billing_app.secret import Secret
 from billing_app.settings import Settings
-from billing_core.admission import StreamQuota, StreamTickets
-from billing_core.epochs import FIRST_EPOCH, Epoch
-from billing_core.intake import Intake
+from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy
-from billing_core.ports import BillingRepository, Clock, EventBus
+from billing_core.model.epoch import FIRST_EPOCH, Epoch
+from billing_core.state.ports import Clock, TenantReader
+from billing_core.stream.ports import EventBus, MessageHistory
+from billing_core.stream_access.ports import StreamQuota, StreamTickets
 
 Probe = Callable[[], Awaitable[None]]
 """Returns when what it stands for can be used; raises BillingError when not."""
@@ -27,9 +28,10 @@ class Services:
     settings: Settings
     intake: Intake | None
     """None while billing is switched off."""
-    repository: BillingRepository
+    reader: TenantReader
+    history: MessageHistory
     bus: EventBus | None
-    """None when streams are served from the repository alone."""
+    """None when streams are served from the history alone."""
     policy: AccessPolicy
     clock: Clock
     metrics: HttpMetrics

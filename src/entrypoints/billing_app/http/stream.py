@@ -16,13 +16,13 @@ from billing_app.http import tickets
 from billing_app.http.auth import require_own_tenant
 from billing_app.http.frames import Frame, opening_frame, reconnect_frame, reset_frame
 from billing_app.http.hub import ClientGoneError, HubFullError, HubPolicy, StreamHub
-from billing_app.http.rechecking import Rechecker
 from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError
+from billing_app.http.revalidation import Revalidator
 from billing_app.http.services import Services
-from billing_app.http.turnstile import Turnstile
+from billing_app.http.stream_quota import StreamSlots
 from billing_app.http.type_filter import FilteredSink, wanted_types
-from billing_core.admission import Principal
-from billing_core.epochs import Epoch
+from billing_core.model.epoch import Epoch
+from billing_core.stream_access.ports import Principal
 
 _HEADERS: Final = {
     **SAFE_HEADERS,
@@ -45,22 +45,22 @@ def add_stream(app: web.Application, services: Services, path: str) -> None:
     )
     hub = StreamHub(
         bus=services.bus,
-        repository=services.repository,
+        history=services.history,
         metrics=services.metrics,
         policy=policy,
         epoch=services.epoch,
     )
-    turnstile = Turnstile(services.quota, services.metrics, lease=settings.stream_lease)
-    rechecker = Rechecker(services.authenticator, every=settings.token_recheck)
+    stream_slots = StreamSlots(services.quota, services.metrics, lease=settings.stream_lease)
+    revalidator = Revalidator(services.authenticator, every=settings.token_recheck)
 
     async def close_hub(_app: web.Application) -> None:
         hub.close()
 
-    for loop in (rechecker.run, turnstile.run, hub.run):
+    for loop in (revalidator.run, stream_slots.run, hub.run):
         app.cleanup_ctx.append(partial(_running, loop))
     app.on_shutdown.append(close_hub)
     # No HEAD: it would open a stream.
-    app.router.add_get(path, _StreamHandler(services, hub, turnstile, rechecker).serve, allow_head=False)
+    app.router.add_get(path, _StreamHandler(services, hub, stream_slots, revalidator).serve, allow_head=False)
     app.router.add_post(f"{path}/tickets", tickets.issue)
 
 
@@ -75,11 +75,11 @@ async def _running(loop: Callable[[], Awaitable[None]], _app: web.Application) -
 class _StreamHandler:
     """Serves one client at a time, each in its own call."""
 
-    def __init__(self, services: Services, hub: StreamHub, turnstile: Turnstile, rechecker: Rechecker) -> None:
+    def __init__(self, services: Services, hub: StreamHub, stream_slots: StreamSlots, revalidator: Revalidator) -> None:
         self._services = services
         self._hub = hub
-        self._turnstile = turnstile
-        self._rechecker = rechecker
+        self._stream_slots = stream_slots
+        self._revalidator = revalidator
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         principal = await tickets.admit(request, self._services.authenticator, self._services.tickets)
@@ -91,7 +91,7 @@ class _StreamHandler:
         reason = "refused"
         try:
             shown = sink if wanted is None else FilteredSink(sink, wanted)
-            with await self._turnstile.enter(tenant_id), self._hub.client(tenant_id, shown) as client:
+            with await self._stream_slots.enter(tenant_id), self._hub.client(tenant_id, shown) as client:
                 cursor, ahead = await client.begin(start.after)
                 await sink.open()
                 reason = "client_left"
@@ -99,7 +99,7 @@ class _StreamHandler:
                 life = self._life(principal)
                 timer = asyncio.get_running_loop().call_later(life[0], client.end, life[1])
                 try:
-                    with self._rechecker.watching(principal, client.end):
+                    with self._revalidator.watching(principal, client.end):
                         reason = await client.run()
                 finally:
                     timer.cancel()

@@ -14,8 +14,8 @@ from aiohttp import web
 from billing_app.http.auth import TenantAuthenticator, require_own_tenant
 from billing_app.http.responses import RefusalError, json_response
 from billing_app.http.services import SERVICES
-from billing_core.admission import Principal, StreamTickets
 from billing_core.payloads import to_wire
+from billing_core.stream_access.ports import Principal, StreamTickets
 
 PARAMETER: Final = "ticket"
 _TOKEN_PARAMETERS: Final = frozenset({"access_token", "token", "jwt", "authorization", "bearer"})

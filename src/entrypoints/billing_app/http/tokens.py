@@ -13,9 +13,9 @@ from billing_app.http.auth import unauthorized
 from billing_app.http.responses import RefusalError
 from billing_app.secret import Secret
 from billing_app.settings import Settings
-from billing_core.admission import Principal
 from billing_core.model import TenantId
-from billing_core.revoking import RevocationList
+from billing_core.stream_access.ports import Principal
+from billing_core.stream_access.revocation_list import RevocationList
 
 SYMMETRIC: Final = "HS256"
 ASYMMETRIC: Final = ("RS256", "ES256")

@@ -14,7 +14,7 @@ from billing_app.http.metrics import HttpMetrics
 from billing_app.http.responses import SAFE_HEADERS, RefusalError, error_response
 from billing_core.errors import SignatureVerificationError, StoreUnavailableError, WebhookError
 from billing_core.events import Receipt
-from billing_core.intake import Intake
+from billing_core.inbox.intake import Intake
 
 log = structlog.get_logger()
 

@@ -9,6 +9,6 @@ async with fake_stripe() as fake:
 
 from billing_stripe.testing.fake import faults
 from billing_stripe.testing.fake.server import FakeStripe, Received, fake_stripe
-from billing_stripe.testing.fake.state import Fact, State
+from billing_stripe.testing.fake.state import State, StripeObject
 
-__all__ = ["Fact", "FakeStripe", "Received", "State", "fake_stripe", "faults"]
+__all__ = ["StripeObject", "FakeStripe", "Received", "State", "fake_stripe", "faults"]

@@ -26,8 +26,8 @@ class StripeError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        told = {"code": code, "message": message, "param": param, "type": type}
-        self.body: Json = {"error": {key: value for key, value in told.items() if value is not None}}
+        notified = {"code": code, "message": message, "param": param, "type": type}
+        self.body: Json = {"error": {key: value for key, value in notified.items() if value is not None}}
 
 
 def missing(noun: str, identifier: str, param: str = "id") -> StripeError:

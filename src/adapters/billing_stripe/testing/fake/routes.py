@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from billing_stripe.testing import accounts, builders, facts
+from billing_stripe.testing import accounts, builders, objects
 from billing_stripe.testing.fake.answers import Json, beginning, missing, not_found, page
 from billing_stripe.testing.fake.state import State
 from billing_stripe.testing.thin import ThinEvent, thin_event
@@ -30,7 +30,7 @@ _OLDEST = API_VERSIONS[0]
 
 def customer(call: Call, state: State) -> Json:
     """GET /v1/customers/:id; a deleted one is a stump."""
-    fact = state.find(facts.Customer, call.id)
+    fact = state.find(objects.Customer, call.id)
     if fact is None:
         raise missing("customer", call.id)
     return builders.customer(fact, call.api_version)
@@ -64,7 +64,7 @@ def invoice_payments(call: Call, state: State) -> Json:
     """GET /v1/invoice_payments, of one invoice or by one payment intent: the way from a payment to what it pays."""
     wanted_invoice = call.query.get("invoice")
     wanted_intent = call.query.get("payment[payment_intent]")
-    payments = [payment for fact in state.all(facts.Invoice) if (payment := _invoice_payment(fact)) is not None]
+    payments = [payment for fact in state.all(objects.Invoice) if (payment := _invoice_payment(fact)) is not None]
     matching = [
         payment
         for payment in payments
@@ -77,8 +77,8 @@ def invoice_payments(call: Call, state: State) -> Json:
 def active_entitlements(call: Call, state: State) -> Json:
     """GET /v1/entitlements/active_entitlements?customer="""
     customer_id = call.query.get("customer", "")
-    fact = state.find(facts.Entitlements, f"entitlements:{customer_id}")
-    if fact is None and state.find(facts.Customer, customer_id) is None:
+    fact = state.find(objects.Entitlements, f"entitlements:{customer_id}")
+    if fact is None and state.find(objects.Customer, customer_id) is None:
         raise missing("customer", customer_id)
     members = [] if fact is None else accounts.entitlement_summary(fact)["entitlements"]["data"]
     return page(members, call.query, "/v1/entitlements/active_entitlements", "active entitlement")
@@ -86,7 +86,7 @@ def active_entitlements(call: Call, state: State) -> Json:
 
 def checkout_session(call: Call, state: State) -> Json:
     """GET /v1/checkout/sessions/:id"""
-    fact = state.find(facts.CheckoutSession, call.id)
+    fact = state.find(objects.CheckoutSession, call.id)
     if fact is None:
         raise missing("checkout.session", call.id)
     return builders.checkout_session(fact, call.api_version)
@@ -123,7 +123,7 @@ GET: dict[str, Handler] = {
 
 
 def _subscription(state: State, identifier: str, param: str, api_version: str) -> Json:
-    fact = state.find(facts.Subscription, identifier)
+    fact = state.find(objects.Subscription, identifier)
     if fact is None:
         raise missing("subscription", identifier, param)
     return builders.subscription(fact, api_version)
@@ -131,13 +131,13 @@ def _subscription(state: State, identifier: str, param: str, api_version: str) -
 
 def _invoice(call: Call, state: State) -> Json:
     """The invoice with all of its lines."""
-    fact = state.find(facts.Invoice, call.id)
+    fact = state.find(objects.Invoice, call.id)
     if fact is None:
         raise missing("invoice", call.id)
     return builders.invoice(fact, call.api_version)
 
 
-def _invoice_payment(fact: facts.Invoice) -> Json | None:
+def _invoice_payment(fact: objects.Invoice) -> Json | None:
     """What was or is to be paid on an invoice; the oldest version's rendering knows the payment intent's id."""
     intent = builders.invoice(fact, _OLDEST)["payment_intent"]
     if intent is None:

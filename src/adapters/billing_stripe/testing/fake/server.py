@@ -14,7 +14,7 @@ from aiohttp import web
 from billing_stripe.testing.fake.answers import StripeError, unknown_address
 from billing_stripe.testing.fake.faults import Fault
 from billing_stripe.testing.fake.routes import GET, Call, Handler
-from billing_stripe.testing.fake.state import Fact, State
+from billing_stripe.testing.fake.state import State, StripeObject
 from billing_stripe.testing.versions import API_VERSIONS
 
 _VERSION = re.compile(r"20\d\d-\d\d-\d\d(\.[a-z]+)?")
@@ -54,9 +54,9 @@ class FakeStripe:
         self._closing = asyncio.Event()
         self._request_numbers = itertools.count(1)
 
-    def put(self, *facts: Fact) -> None:
+    def put(self, *objects: StripeObject) -> None:
         """Let objects be as these facts say, from now on."""
-        for fact in facts:
+        for fact in objects:
             self.state.put(fact)
 
     def put_event(self, body: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from billing_core.inspection import EventFilter
+    from billing_core.inbox.selection import EventFilter
 
 NOTHING_MATCHED: Final = 3
 """The exit status of a command whose conditions no event meets."""
@@ -84,7 +84,7 @@ def event_filter(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         from billing_core.events import Disposition
-        from billing_core.inspection import EventFilter
+        from billing_core.inbox.selection import EventFilter
         from billing_core.model import CustomerId, EventId, TenantId
 
         wanted = EventFilter(

@@ -13,7 +13,7 @@ from billing_app.cli.terminal import confirm, operator
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
-    from billing_core.inspection import EventFilter
+    from billing_core.inbox.selection import EventFilter
 
 REASON: Final = "by_operator"
 _BATCH: Final = 500

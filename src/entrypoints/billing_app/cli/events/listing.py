@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from billing_core.inspection import EventFilter, StoredEvent
+    from billing_core.inbox.selection import EventFilter
+    from billing_core.oversight.inspection import StoredEvent
 
 _ROOM_FOR_A_TABLE: Final = 140
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from billing_app.cli.terminal import moment
 
 if TYPE_CHECKING:
-    from billing_core.inspection import FailedAttempt, StoredEvent
+    from billing_core.oversight.inspection import FailedAttempt, StoredEvent
 
 
 def instant(value: datetime | None) -> str | None:

@@ -15,7 +15,7 @@ from billing_app.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from billing_core.replaying import RehearsalReport, Replayer, ReplayReport, ReplayRequest
+    from billing_core.inbox.replay import DryRunReport, Replayer, ReplayReport, ReplayRequest
 
 REHEARSED_AT_MOST: Final = 1000
 """Events of one dry run: it is one transaction, and holds its locks until it is rolled back."""
@@ -56,16 +56,16 @@ def replay(
     demand_condition(wanted)
     from billing_app import process
     from billing_app.container import configure_logging
-    from billing_core.replaying import ReplayRequest
+    from billing_core.inbox.replay import ReplayRequest
 
     request = ReplayRequest(wanted=wanted, actor=by, reason=why, rate=rate, publishes=not no_publish)
     settings = Settings.load()
     configure_logging(settings)
-    outcome: list[ReplayReport | RehearsalReport | None] = []
+    outcome: list[ReplayReport | DryRunReport | None] = []
 
     async def run() -> None:
         if dry_run:
-            outcome.append(await _rehearse(settings, request, limit=limit))
+            outcome.append(await _dry_run(settings, request, limit=limit))
         else:
             outcome.append(await _replay(settings, request, limit=limit, yes=yes, quiet=as_json))
 
@@ -79,7 +79,7 @@ async def _replay(
     """Replay what matches; None when nothing does."""
     from billing_app.container import open_replayer
 
-    async with open_replayer(settings, tells=request.publishes, publishes=request.publishes) as replayer:
+    async with open_replayer(settings, notify=request.publishes, publishes=request.publishes) as replayer:
         numbers = await replayer.find(request.wanted, limit=limit)
         if not numbers:
             return None
@@ -114,29 +114,29 @@ async def _watched(replayer: Replayer, request: ReplayRequest, numbers: Sequence
         watching.cancel()
 
 
-async def _rehearse(settings: Settings, request: ReplayRequest, *, limit: int | None) -> RehearsalReport | None:
+async def _dry_run(settings: Settings, request: ReplayRequest, *, limit: int | None) -> DryRunReport | None:
     """Find out what a replay would do; None when nothing matches."""
     from billing_app.container import open_replayer
 
-    async with open_replayer(settings, tells=request.publishes, publishes=False) as replayer:
+    async with open_replayer(settings, notify=request.publishes, publishes=False) as replayer:
         numbers = await replayer.find(request.wanted, limit=min(limit or REHEARSED_AT_MOST + 1, REHEARSED_AT_MOST + 1))
         if len(numbers) > REHEARSED_AT_MOST:
             raise click.UsageError(
                 f"A dry run is one transaction and takes at most {REHEARSED_AT_MOST} events: "
                 f"narrow the conditions, or give --limit {REHEARSED_AT_MOST}."
             )
-        return await replayer.rehearse(numbers) if numbers else None
+        return await replayer.dry_run(numbers) if numbers else None
 
 
-def _report(outcome: ReplayReport | RehearsalReport | None, *, as_json: bool) -> None:
-    from billing_core.replaying import ReplayReport
+def _report(outcome: ReplayReport | DryRunReport | None, *, as_json: bool) -> None:
+    from billing_core.inbox.replay import ReplayReport
 
     if outcome is None:
         nothing_matched()
     report = outcome if isinstance(outcome, ReplayReport) else outcome.report
     if as_json:
-        rehearsal = {} if isinstance(outcome, ReplayReport) else _rehearsal_to_json(outcome)
-        click.echo(json.dumps({"dry_run": bool(rehearsal), **report.to_json(), **rehearsal}))
+        trial = {} if isinstance(outcome, ReplayReport) else _rehearsal_to_json(outcome)
+        click.echo(json.dumps({"dry_run": bool(trial), **report.to_json(), **trial}))
     else:
         if not isinstance(outcome, ReplayReport):
             _print_rehearsal(outcome)
@@ -144,7 +144,7 @@ def _report(outcome: ReplayReport | RehearsalReport | None, *, as_json: bool) ->
     sys.exit(1 if report.failed else 0)
 
 
-def _rehearsal_to_json(found: RehearsalReport) -> dict[str, Any]:
+def _rehearsal_to_json(found: DryRunReport) -> dict[str, Any]:
     return {
         "differences": [
             {
@@ -153,27 +153,27 @@ def _rehearsal_to_json(found: RehearsalReport) -> dict[str, Any]:
                 "tenant_id": change.tenant_id,
                 "fields": {field.field: {"before": field.before, "after": field.after} for field in change.fields},
             }
-            for change in found.rehearsal.differences
+            for change in found.trial.differences
         ],
-        "would_tell": [json.loads(event.payload) for event in found.rehearsal.events],
+        "would_tell": [json.loads(event.payload) for event in found.trial.events],
         "failures": [{"event_id": failure.event_id, "error": failure.error} for failure in found.failures],
     }
 
 
-def _print_rehearsal(found: RehearsalReport) -> None:
-    for change in found.rehearsal.differences:
+def _print_rehearsal(found: DryRunReport) -> None:
+    for change in found.trial.differences:
         owner = f" of {plain(change.tenant_id)}" if change.tenant_id else ""
         click.echo(f"{change.kind} {plain(change.object_id)}{owner}")
         for field in change.fields:
             click.echo(f"  {field.field}: {_value(field.before)} → {_value(field.after)}")
-    for event in found.rehearsal.events:
+    for event in found.trial.events:
         summary = json.loads(event.payload)["summary"]
         click.echo(f"message {event.sequence} to {plain(event.tenant_id)}: {event.event_type}, {plain(summary)}")
     for failure in found.failures:
         click.echo(f"{failure.event_id} fails: {plain(failure.error)}", err=True)
-    if not found.rehearsal.differences:
+    if not found.trial.differences:
         click.echo("No row would change.")
-    if not found.rehearsal.events:
+    if not found.trial.events:
         click.echo("Nobody would be told anything.")
 
 

@@ -16,7 +16,7 @@ from billing_app.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from billing_core.inspection import Audit
+    from billing_core.oversight.inspection import Audit
 
 _BESIDE_COUNTS = ("matched", "interrupted")
 
@@ -44,7 +44,7 @@ def replays(limit: int, as_json: bool) -> None:
 
 async def _find(settings: Settings, limit: int) -> Sequence[Audit]:
     from billing_app.container import open_operations
-    from billing_core.replaying import ACTION
+    from billing_core.inbox.replay import ACTION
 
     async with open_operations(settings) as operations:
         return await operations.log.latest(limit=limit, action=ACTION)

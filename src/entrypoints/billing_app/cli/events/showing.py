@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from billing_core.events import BillingEvent
-    from billing_core.explaining import Transition
-    from billing_core.inspection import FailedAttempt, StoredEvent
-    from billing_core.ports import BillingRepository
+    from billing_core.oversight.explain import Transition
+    from billing_core.oversight.inspection import FailedAttempt, StoredEvent
+    from billing_core.stream.ports import MessageHistory
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +60,7 @@ def show(event_id: str, raw: bool, as_json: bool) -> None:
 
 async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
     from billing_app.container import open_operations
-    from billing_core.inspection import EventFilter
+    from billing_core.inbox.selection import EventFilter
     from billing_core.model import EventId
 
     async with open_operations(settings) as operations:
@@ -80,13 +80,13 @@ async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
         ]
 
 
-async def _transition(repository: BillingRepository, message: BillingEvent) -> Transition:
+async def _transition(history: MessageHistory, message: BillingEvent) -> Transition:
     """What a message says changed, against what its tenant was told before."""
-    from billing_core.explaining import MESSAGES_BEFORE, transitions
+    from billing_core.oversight.explain import MESSAGES_BEFORE, transitions
 
     first = max(0, message.sequence - 1 - MESSAGES_BEFORE)
-    told = await repository.events(message.tenant_id, after=first, limit=message.sequence - first)
-    *_, (_, transition) = transitions(told)
+    notified = await history.events(message.tenant_id, after=first, limit=message.sequence - first)
+    *_, (_, transition) = transitions(notified)
     return transition
 
 
@@ -96,12 +96,12 @@ def _to_json(found: _Found) -> dict[str, Any]:
         "failed_attempts": [attempt_to_json(attempt) for attempt in found.attempts],
         "messages": [
             {
-                "sequence": told.sequence,
-                "event_type": told.event_type,
-                "summary": told.summary,
-                "changes": {each.field: {"before": each.before, "after": each.after} for each in told.changes},
+                "sequence": notified.sequence,
+                "event_type": notified.event_type,
+                "summary": notified.summary,
+                "changes": {each.field: {"before": each.before, "after": each.after} for each in notified.changes},
             }
-            for told in found.transitions
+            for notified in found.transitions
         ],
     }
 
@@ -138,9 +138,9 @@ def _print(found: _Found) -> None:
     for attempt in found.attempts:
         text = f"{attempt.reason}: {attempt.error or ''}"
         click.echo(f"{'failed':<12} {moment(attempt.failed_at)} attempt {attempt.attempt}, {plain(text)}")
-    for told in found.transitions:
-        click.echo(f"{'told':<12} message {told.sequence}: {told.event_type}, {plain(told.summary)}")
-        for each in told.changes:
+    for notified in found.transitions:
+        click.echo(f"{'notified':<12} message {notified.sequence}: {notified.event_type}, {plain(notified.summary)}")
+        for each in notified.changes:
             change = f"{json.dumps(each.before, default=str)} → {json.dumps(each.after, default=str)}"
             click.echo(f"{'':<12}   {each.field}: {plain(change)}")
     click.echo("")

@@ -1,0 +1,178 @@
+"""The inbox in process."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from billing_core.events import Claim, Disposition, EventKey, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.oversight.inspection import Pruned
+from billing_core.oversight.ports import Backlog
+from billing_core.state.ports import Clock
+from billing_memory.database import Dispatch, MemoryDatabase
+
+
+class MemoryEventInbox:
+    """An `EventStore` whose time is the clock it is given. As durable as the process."""
+
+    def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
+        """Store an event, claimed for the caller when `lease` is given."""
+        numbers = self._database.numbers
+        if event.key in numbers:
+            row = self._database.tables.dispatch[numbers[event.key]]
+            self._database.tables.dispatch[row.dispatch_id] = attrs.evolve(
+                row, duplicates=row.duplicates + 1, last_duplicate_at=self._clock.now()
+            )
+            return Receipt(status=ReceiptStatus.DUPLICATE, event_id=event.event_id)
+        number = numbers[event.key] = len(numbers) + 1
+        now = self._clock.now()
+        if lease is None:
+            row = Dispatch(dispatch_id=number, event=event, disposition=Disposition.DUE, due_at=now)
+            self._database.due.set()
+        else:
+            row = Dispatch(
+                dispatch_id=number, event=event, disposition=Disposition.LEASED, due_at=now + lease, attempt=1
+            )
+        self._database.tables.dispatch[number] = row
+        claim = None if lease is None else row.claim
+        return Receipt(status=ReceiptStatus.ACCEPTED, event_id=event.event_id, claim=claim)
+
+    async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
+        """Claim due events, oldest due first; those that an open transaction holds are passed over."""
+        self._database.due.clear()
+        now = self._clock.now()
+        rows = self._database.tables.dispatch
+        waiting = [row for row in rows.values() if row.claimable(now) and row.dispatch_id not in self._database.held]
+        waiting.sort(key=lambda row: (row.due_at, row.dispatch_id))
+        return [self._lease(row, now + lease) for row in waiting[:limit]]
+
+    async def retry(self, claim: Claim, *, after: timedelta, reason: str, error: str) -> bool:
+        """Give a claim back, due again `after` from now."""
+        async with self._database.writing:
+            row = self._database.tables.dispatch[claim.dispatch_id]
+            if not row.held_by(claim):
+                return False
+            now = self._clock.now()
+            row = row.failed(at=now, reason=reason, error=error)
+            self._put(attrs.evolve(row, disposition=Disposition.DUE, due_at=now + after))
+            return True
+
+    async def bury(self, claim: Claim, *, reason: str, error: str) -> bool:
+        """End a claim as dead."""
+        async with self._database.writing:
+            row = self._database.tables.dispatch[claim.dispatch_id]
+            if not row.held_by(claim):
+                return False
+            now = self._clock.now()
+            row = row.failed(at=now, reason=reason, error=error)
+            self._put(attrs.evolve(row, disposition=Disposition.DEAD, finished_at=now))
+            return True
+
+    async def release(self, claims: Collection[Claim]) -> None:
+        """Give unprocessed claims back at once, uncounted."""
+        async with self._database.writing:
+            now = self._clock.now()
+            for claim in claims:
+                row = self._database.tables.dispatch[claim.dispatch_id]
+                if row.held_by(claim):
+                    self._put(attrs.evolve(row, disposition=Disposition.DUE, due_at=now, attempt=row.attempt - 1))
+
+    async def unpark(self) -> int:
+        """Make due what is parked on something that has a tenant by now."""
+        async with self._database.writing:
+            count = self._database.tables.unpark(self._clock.now())
+        if count:
+            self._database.due.set()
+        return count
+
+    async def reclaim(self, dispatch_ids: Collection[int], *, lease: timedelta) -> Sequence[Claim]:
+        """Claim these events whatever became of them, in the order they happened."""
+        now = self._clock.now()
+        rows = [row for row in self._at_rest(dispatch_ids, now) if row.event.body]
+        rows.sort(key=lambda row: (row.event.created_at, row.dispatch_id))
+        return [self._lease(attrs.evolve(row, forgiven=row.attempt), now + lease) for row in rows]
+
+    async def read(self, dispatch_ids: Collection[int]) -> Sequence[Claim]:
+        """These events as they stand, in the order they happened."""
+        rows = self._database.tables.dispatch
+        found = [rows[id_] for id_ in set(dispatch_ids) if id_ in rows and rows[id_].event.body]
+        return [row.claim for row in sorted(found, key=lambda row: (row.event.created_at, row.dispatch_id))]
+
+    async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
+        """End these events as ignored."""
+        async with self._database.writing:
+            now = self._clock.now()
+            ended = (Disposition.APPLIED, Disposition.IGNORED)
+            rows = [row for row in self._at_rest(dispatch_ids, now) if row.disposition not in ended]
+            for row in rows:
+                ignored = attrs.evolve(row, disposition=Disposition.IGNORED, reason=reason, finished_at=now)
+                self._database.tables.dispatch[row.dispatch_id] = ignored
+            return [row.dispatch_id for row in rows]
+
+    async def prunable(self, *, older_than: timedelta) -> int:
+        """How many bodies there are to let go."""
+        return len(self._prunable(older_than))
+
+    async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
+        """Let go the bodies of old events that came to a good end."""
+        async with self._database.writing:
+            old = [row for row in self._prunable(older_than) if row.dispatch_id > after][:limit]
+            for row in old:
+                bare = attrs.evolve(row, event=row.event.without_body())
+                self._database.tables.dispatch[row.dispatch_id] = bare
+            return Pruned(bodies=len(old), reached=old[-1].dispatch_id if old else None)
+
+    async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
+        """Those of the keys that are stored."""
+        return [key for key in keys if key in self._database.numbers]
+
+    async def backlog(self) -> Backlog:
+        """What waits right now."""
+        now = self._clock.now()
+        rows = self._database.tables.dispatch.values()
+        due = [now - row.due_at for row in rows if row.claimable(now)]
+        dead = Counter(row.reason or "" for row in rows if row.disposition is Disposition.DEAD)
+        parked = sum(row.disposition is Disposition.PARKED for row in rows)
+        return Backlog(oldest_due=max(due, default=timedelta(0)), due=len(due), parked=parked, dead=dead)
+
+    async def wait(self, *, at_most: timedelta) -> None:
+        """Return when something was stored, given back or unparked since the last `claim`."""
+        try:
+            async with asyncio.timeout(at_most.total_seconds()):
+                await self._database.due.wait()
+        except TimeoutError:
+            return
+
+    def _prunable(self, older_than: timedelta) -> list[Dispatch]:
+        latest = self._clock.now() - older_than
+        return [
+            row
+            for _, row in sorted(self._database.tables.dispatch.items())
+            if row.event.body and row.event.received_at < latest
+            if row.disposition in (Disposition.APPLIED, Disposition.IGNORED)
+        ]
+
+    def _at_rest(self, dispatch_ids: Collection[int], now: datetime) -> list[Dispatch]:
+        """Those of the events that nobody works on."""
+        found = [row for id_ in sorted(set(dispatch_ids)) if (row := self._database.tables.dispatch.get(id_))]
+        return [
+            row
+            for row in found
+            if (row.disposition is not Disposition.LEASED or row.due_at <= now)
+            and row.dispatch_id not in self._database.held
+        ]
+
+    def _lease(self, row: Dispatch, until: datetime) -> Claim:
+        leased = attrs.evolve(row, disposition=Disposition.LEASED, due_at=until, attempt=row.attempt + 1)
+        self._database.tables.dispatch[row.dispatch_id] = leased
+        return leased.claim
+
+    def _put(self, row: Dispatch) -> None:
+        self._database.tables.dispatch[row.dispatch_id] = row
+        self._database.due.set()

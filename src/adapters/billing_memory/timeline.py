@@ -1,0 +1,59 @@
+"""What happened to a tenant, in process."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from billing_core.events import Disposition
+from billing_core.model import TenantId
+from billing_core.oversight.explain import MESSAGES_BEFORE, TenantHistory
+from billing_core.state.ports import Clock
+from billing_memory.database import Dispatch, MemoryDatabase
+from billing_memory.event_log import stored_event
+from billing_memory.repository import MemoryRepository
+
+
+class MemoryTenantTimeline:
+    """A `TenantTimeline`."""
+
+    def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
+        self._database = database
+        self._repository = MemoryRepository(database, clock)
+
+    async def history(
+        self, tenant_id: TenantId, *, since: datetime | None, until: datetime | None, limit: int
+    ) -> TenantHistory | None:
+        """A tenant's state, its latest events and what they caused."""
+        tables = self._database.tables
+        if tenant_id not in tables.counters:
+            return None
+        customers = [each for _, each in sorted(tables.customers.items()) if each.tenant_id == tenant_id]
+        parked_on = {each.customer_id for each in customers}
+        mine = [
+            row
+            for _, row in sorted(tables.dispatch.items())
+            if _is_of(row, tenant_id, parked_on)
+            and (since is None or row.event.received_at >= since)
+            and (until is None or row.event.received_at < until)
+        ]
+        shown = mine[-limit:]
+        ids = {row.event.event_id for row in shown}
+        history = [message for (owner, _), message in sorted(tables.messages.items()) if owner == tenant_id]
+        caused = [message.sequence for message in history if message.event_id in ids]
+        first = max(min(caused) - MESSAGES_BEFORE, max(caused) - 10 * MESSAGES_BEFORE) if caused else 0
+        last = max(caused, default=0)
+        return TenantHistory(
+            state=await self._repository.state(tenant_id),
+            customers=customers,
+            events=[stored_event(row) for row in shown],
+            cut=len(mine) > limit,
+            attempts={row.dispatch_id: row.failures for row in shown if row.failures},
+            messages=[each for each in history if first <= each.sequence <= last or each.event_id in ids],
+        )
+
+
+def _is_of(row: Dispatch, tenant_id: TenantId, customers: Collection[str]) -> bool:
+    outcome = row.outcome
+    if outcome is None:
+        return False
+    parked = row.disposition is Disposition.PARKED and outcome.parked_on in customers
+    return parked or outcome.tenant_id == tenant_id

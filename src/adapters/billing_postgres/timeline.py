@@ -1,0 +1,66 @@
+"""What happened to a tenant, read in one snapshot and by indexes of the tenant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from billing_core.model import TenantId
+from billing_core.oversight.explain import MESSAGES_BEFORE, TenantHistory
+from billing_core.oversight.inspection import FailedAttempt
+from billing_postgres import queries
+from billing_postgres.errors import translated
+from billing_postgres.event_log import stored_event_from_row
+from billing_postgres.pool import Connection, Database
+from billing_postgres.repository import read_state
+from billing_postgres.rows import customer_from_row, message_from_row, storable
+
+_QUERIES: Final = queries.load("read_history")
+
+
+class PostgresTenantTimeline:
+    """A `TenantTimeline`."""
+
+    def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._database = database
+        self._pool = pool
+
+    async def history(
+        self, tenant_id: TenantId, *, since: datetime | None, until: datetime | None, limit: int
+    ) -> TenantHistory | None:
+        """A tenant's state, its latest events and what they caused."""
+        tenant_id = TenantId(storable(tenant_id) or "")
+        async with self._database.begun(self._pool, isolation="repeatable_read", readonly=True) as connection:
+            if not await _fetch(connection, "find_tenant", tenant_id):
+                return None
+            customers = await _fetch(connection, "list_tenant_customers", tenant_id)
+            found = await _fetch(connection, "list_tenant_events", tenant_id, since, until, limit + 1)
+            events = [stored_event_from_row(row) for row in reversed(found[:limit])]
+            failed = await _fetch(connection, "list_failed_attempts", [event.dispatch_id for event in events])
+            messages = await _fetch(
+                connection,
+                "list_explaining_messages",
+                tenant_id,
+                [event.key.event_id for event in events],
+                MESSAGES_BEFORE,
+            )
+            state = await read_state(connection, tenant_id)
+        attempts: defaultdict[int, list[FailedAttempt]] = defaultdict(list)
+        for event, attempt, failed_at, reason, error in failed:
+            attempts[event].append(FailedAttempt(attempt=attempt, failed_at=failed_at, reason=reason, error=error))
+        return TenantHistory(
+            state=state,
+            customers=list(map(customer_from_row, customers)),
+            events=events,
+            cut=len(found) > limit,
+            attempts=attempts,
+            messages=list(map(message_from_row, messages)),
+        )
+
+
+async def _fetch(connection: Connection, query: str, *arguments: object) -> list[asyncpg.Record]:
+    with translated(query):
+        return await connection.fetch(_QUERIES[query], *arguments)

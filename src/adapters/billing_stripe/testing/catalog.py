@@ -1,0 +1,29 @@
+"""Products, rendered as Stripe's JSON objects. Their prices are in `builders`."""
+
+from billing_stripe.testing import objects
+from billing_stripe.testing.builders import Json
+
+
+def product(fact: objects.Product, api_version: str) -> Json:
+    """A `product` object, the same in every version but for a list that 2024-04-10 renamed."""
+    features = "marketing_features" if api_version >= "2024-04-10" else "features"
+    return {
+        "id": fact.product_id,
+        "object": "product",
+        "active": fact.active,
+        "created": 1577836800,
+        "description": None,
+        "images": [],
+        "livemode": False,
+        features: [],
+        "metadata": {},
+        "name": fact.name,
+        "package_dimensions": None,
+        "shippable": None,
+        "statement_descriptor": None,
+        "tax_code": None,
+        "type": "service",
+        "unit_label": None,
+        "updated": 1577836800,
+        "url": None,
+    }

@@ -1,0 +1,237 @@
+"""Replaying: stored events are processed once more, from our own store and however old they are.
+
+There is no second way to write state: what is claimed here goes through `Dispatcher.process`, like everything else. An
+event that was applied before changes nothing, unless its rows are not what it says; see docs/adr/0011.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+import attrs
+
+from billing_core.errors import StoreUnavailableError
+from billing_core.events import Claim, Disposition, Effect, Outcome
+from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy
+from billing_core.inbox.ports import AuditTrail, EventSelector, ReplayQueue
+from billing_core.inbox.selection import EventFilter
+from billing_core.model import EventId
+from billing_core.state.service import DryRun
+
+ACTION = "replay"
+"""What audits call it."""
+
+
+@attrs.frozen(kw_only=True)
+class ReplayRequest:
+    """Who wants which events replayed, why and how."""
+
+    wanted: EventFilter
+    actor: str
+    reason: str | None = None
+    rate: float | None = None
+    """Events per second at most; None for as fast as it goes."""
+    publishes: bool = True
+    """Whether tenants are told; here for the audit, the service decides."""
+
+    def describe(self) -> Mapping[str, object]:
+        """What is wanted, as JSON takes it."""
+        return {**self.wanted.describe(), "publish": self.publishes}
+
+
+@attrs.frozen(kw_only=True)
+class ReplayReport:
+    """How far a replay has come."""
+
+    matched: int
+    """Events that the filter meant when it began."""
+    changed: int = 0
+    confirmed: int = 0
+    stale: int = 0
+    ignored: int = 0
+    parked: int = 0
+    dead: int = 0
+    unfinished: int = 0
+    """Failed and due again, or taken over by somebody else: a worker ends them."""
+    busy: int = 0
+    """Left to whoever works on them right now."""
+    pruned: int = 0
+    """Cannot be replayed any more: their bodies are gone."""
+    messages: int = 0
+    interrupted: bool = False
+
+    @property
+    def seen(self) -> int:
+        """Events that were dealt with, in whatever way."""
+        return sum((self.changed, self.confirmed, self.stale, self.ignored, self.parked, self.left_over)) + self.dead
+
+    @property
+    def left_over(self) -> int:
+        """Events that were not processed to an end here."""
+        return self.unfinished + self.busy + self.pruned
+
+    @property
+    def failed(self) -> bool:
+        """Whether an operator has to look after some of them."""
+        return self.dead + self.unfinished + self.pruned > 0 or self.interrupted
+
+    def to_json(self) -> Mapping[str, object]:
+        """All counts by name."""
+        return attrs.asdict(self)
+
+    def plus(self, outcomes: Sequence[Outcome], *, unfinished: int, busy: int, pruned: int) -> "ReplayReport":
+        """The same once a batch is done."""
+
+        def ended(disposition: Disposition, effect: Effect | None = None) -> int:
+            return sum(one.disposition is disposition and effect in (None, one.effect) for one in outcomes)
+
+        return attrs.evolve(
+            self,
+            changed=self.changed + ended(Disposition.APPLIED, Effect.CHANGED),
+            confirmed=self.confirmed + ended(Disposition.APPLIED, Effect.CONFIRMED),
+            stale=self.stale + ended(Disposition.APPLIED, Effect.STALE),
+            ignored=self.ignored + ended(Disposition.IGNORED),
+            parked=self.parked + ended(Disposition.PARKED),
+            dead=self.dead + ended(Disposition.DEAD),
+            unfinished=self.unfinished + unfinished,
+            busy=self.busy + busy,
+            pruned=self.pruned + pruned,
+            messages=self.messages + sum(one.sequence is not None for one in outcomes),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Failure:
+    """An event that could not be applied in a rehearsal, and why."""
+
+    event_id: EventId
+    error: str
+
+
+@attrs.frozen(kw_only=True)
+class DryRunReport:
+    """What a replay would do. Nothing of it has happened."""
+
+    report: ReplayReport
+    trial: DryRun
+    failures: Sequence[Failure] = ()
+
+
+class Replayer:
+    """Replays stored events in batches, beside workers and other replays.
+
+    Should the process die, the events it was at are due once their leases run out, and its audit stays without an end.
+    """
+
+    def __init__(
+        self,
+        *,
+        events: EventSelector,
+        queue: ReplayQueue,
+        audits: AuditTrail,
+        dispatcher: Dispatcher,
+        policy: DispatchPolicy,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._events = events
+        self._queue = queue
+        self._audits = audits
+        self._dispatcher = dispatcher
+        self._policy = policy
+        self._sleep = sleep
+        self._stopping = False
+
+    async def find(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
+        """The numbers of the events that are meant, in the order they happened."""
+        return await self._events.select(wanted, limit=limit)
+
+    def stop(self) -> None:
+        """Ask `replay` to end after the batch it is at."""
+        self._stopping = True
+
+    async def replay(
+        self, request: ReplayRequest, numbers: Sequence[int], *, observe: Callable[[ReplayReport], None]
+    ) -> ReplayReport:
+        """Process these events once more, in this order.
+
+        Args:
+            request: what the audit says of it.
+            numbers: of the events, as `find` gave them.
+            observe: is told after each batch how far it has come.
+
+        Raises: StoreUnavailableError; the audit is left without an end then.
+        """
+        audit_id = await self._audits.begin(
+            ACTION, actor=request.actor, reason=request.reason, filter=request.describe()
+        )
+        report = ReplayReport(matched=len(numbers))
+        started = time.monotonic()
+        for batch in self._batches(numbers, request.rate):
+            if request.rate is not None:
+                await self._sleep(max(0.0, started + report.seen / request.rate - time.monotonic()))
+            if self._stopping:
+                report = attrs.evolve(report, interrupted=True)
+                break
+            report = await self._replay_batch(batch, report)
+            observe(report)
+        await self._audits.finish(audit_id, report.to_json())
+        return report
+
+    async def dry_run(self, numbers: Sequence[int]) -> DryRunReport:
+        """Find out what replaying these events would do, in one unit of work that is rolled back.
+
+        Leaves nothing: no lease, no attempt, no number, no message, no audit. While it lasts it holds the locks that
+        the real thing would take batch by batch, so `numbers` should be few.
+        Raises: StoreUnavailableError.
+        """
+        claims = await self._queue.read(numbers)
+        failures: Sequence[tuple[Claim, str]] = ()
+        try:
+            trial = await self._dispatcher.dry_run(claims)
+        except StoreUnavailableError:
+            raise
+        except Exception:
+            failures = await self._find_failures(claims)
+            failed = {claim.dispatch_id for claim, _ in failures}
+            trial = await self._dispatcher.dry_run([each for each in claims if each.dispatch_id not in failed])
+        report = ReplayReport(matched=len(numbers)).plus(
+            trial.outcomes,
+            unfinished=len(failures),
+            busy=len(claims) - len(failures) - len(trial.outcomes),
+            pruned=len(numbers) - len(claims),
+        )
+        notified = [Failure(event_id=claim.event.event_id, error=error) for claim, error in failures]
+        return DryRunReport(report=report, trial=trial, failures=notified)
+
+    def _batches(self, numbers: Sequence[int], rate: float | None) -> Iterator[Sequence[int]]:
+        """No batch is larger than what may be replayed in a second."""
+        size = self._policy.batch if rate is None else max(1, min(self._policy.batch, math.floor(rate)))
+        return (numbers[start : start + size] for start in range(0, len(numbers), size))
+
+    async def _replay_batch(self, numbers: Sequence[int], report: ReplayReport) -> ReplayReport:
+        claims = await self._queue.reclaim(numbers, lease=self._policy.lease)
+        left_out = set(numbers) - {claim.dispatch_id for claim in claims}
+        readable = {claim.dispatch_id for claim in await self._queue.read(sorted(left_out))} if left_out else set()
+        outcomes = await self._dispatcher.process(claims) if claims else ()
+        return report.plus(
+            outcomes,
+            unfinished=len(claims) - len(outcomes),
+            busy=len(readable),
+            pruned=len(left_out - readable),
+        )
+
+    async def _find_failures(self, claims: Sequence[Claim]) -> Sequence[tuple[Claim, str]]:
+        """The events that cannot be applied, each with its error: halved, they stand alone in the end."""
+        if not claims:
+            return ()
+        try:
+            await self._dispatcher.dry_run(claims)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            if len(claims) == 1:
+                return [(claims[0], f"{type(error).__name__}: {error}")]
+            middle = len(claims) // 2
+            return [*await self._find_failures(claims[:middle]), *await self._find_failures(claims[middle:])]
+        return ()

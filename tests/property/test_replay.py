@@ -1,0 +1,153 @@
+"""Whatever is replayed, however often and in which order: what is right stays as it is, what is wrong is put right."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from random import Random
+
+import attrs
+from hypothesis import given, settings
+from tests.property.test_convergence import RANDOM, START, Adapters, Delivery, Rows, World
+
+from billing_core.events import BillingEvent, Disposition, Effect, Outcome
+from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.inbox.selection import EventFilter
+from billing_core.model import AccessPolicy, PlanCatalog
+from billing_core.state.service import BillingService
+from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.event_log import MemoryEventLog
+from billing_memory.inbox import MemoryEventInbox
+from billing_memory.repository import MemoryRepository
+
+LEASE = timedelta(minutes=1)
+
+
+class Replays:
+    """A world whose events were all delivered, and what replays them."""
+
+    def __init__(self, life: Random) -> None:
+        self.database, self._clock = MemoryDatabase(), ManualClock(START)
+        self.store = MemoryEventInbox(self.database, self._clock)
+        self.repository = MemoryRepository(self.database, self._clock)
+        self.world = World(life, customers=life.randint(1, 3))
+        self.notified: list[BillingEvent] = []
+        service = BillingService(
+            unit_of_work=self.repository,
+            translator=self.world.provider,
+            catalog=PlanCatalog(),
+            policy=AccessPolicy(),
+            clock=self._clock,
+        )
+        self._dispatcher = Dispatcher(
+            queue=self.store,
+            translator=self.world.provider,
+            service=service,
+            scope=Scope(livemode=True),
+            policy=DispatchPolicy(),
+            publish=self.notified.extend,
+            observe=lambda _: None,
+        )
+
+    async def deliver(self, random: Random) -> None:
+        """Bring everything in, in some order."""
+        adapters = Adapters(store=self.store, repository=self.repository, clock=self._clock)
+        await Delivery(self.world, adapters, random).run()
+
+    async def applied(self) -> list[int]:
+        """The numbers of the events that were applied."""
+        log = MemoryEventLog(self.database, self._clock)
+        return list(await log.select(EventFilter(statuses=(Disposition.APPLIED,))))
+
+    async def replay(self, numbers: Sequence[int]) -> Sequence[Outcome]:
+        """Replay these events as one batch."""
+        outcomes = await self._dispatcher.process(await self.store.reclaim(numbers, lease=LEASE))
+        while claims := await self.store.claim(limit=100, lease=LEASE):  # what waited for an object that came back
+            await self._dispatcher.process(claims)
+        return outcomes
+
+    async def rows(self) -> Rows:
+        """Everything that is stored of all tenants."""
+        return await Rows.read(self.repository, self.world)
+
+
+@settings(max_examples=150, deadline=None)
+@given(life=RANDOM, delivery=RANDOM, replays=RANDOM)
+def test_replaying_what_was_applied_changes_nothing(life: Random, delivery: Random, replays: Random) -> None:
+    """Any events, in any batches and any order, any number of times."""
+
+    async def check() -> None:
+        it = Replays(life)
+        await it.deliver(delivery)
+        before, done = await it.rows(), effects(it)
+        applied = await it.applied()
+        for _ in range(4):
+            outcomes = await it.replay(replays.sample(applied, replays.randint(0, len(applied))))
+            assert {outcome.disposition for outcome in outcomes} <= {Disposition.APPLIED}
+            assert Effect.CHANGED not in {outcome.effect for outcome in outcomes}
+        assert (await it.rows(), effects(it), it.notified) == (before, done, [])
+
+    asyncio.run(check())
+
+
+@settings(max_examples=150, deadline=None)
+@given(life=RANDOM, delivery=RANDOM, damages=RANDOM)
+def test_damaged_state_is_put_right_by_replaying_the_history(life: Random, delivery: Random, damages: Random) -> None:
+    """Rows that are gone come back, and what is told of it is numbered without a gap."""
+
+    async def check() -> None:
+        it = Replays(life)
+        await it.deliver(delivery)
+        before, last = await it.rows(), dict(it.database.tables.counters)
+        gone = damage(it.database, damages)
+        await it.replay(await it.applied())
+        assert await it.rows() == before
+        assert gone or not it.notified
+        for tenant_id, count in it.database.tables.counters.items():
+            mine = [event.sequence for event in it.notified if event.tenant_id == tenant_id]
+            assert mine == list(range(last.get(tenant_id, 0) + 1, count + 1))
+        notified = len(it.notified)
+        await it.replay(await it.applied())
+        assert len(it.notified) == notified
+
+    asyncio.run(check())
+
+
+def effects(it: Replays) -> Sequence[object]:
+    """What is on record of every event."""
+    rows = it.database.tables.dispatch.values()
+    return [
+        (row.dispatch_id, row.disposition, row.outcome and (row.outcome.effect, row.outcome.sequence)) for row in rows
+    ]
+
+
+def damage(database: MemoryDatabase, random: Random) -> int:
+    """Take rows away, and write nonsense into others. Returns how many."""
+    tables = database.tables
+    count = 0
+    for subscription_id, subscription in list(tables.subscriptions.items()):
+        if random.random() < 0.4:
+            del tables.subscriptions[subscription_id]
+        elif random.random() < 0.5:
+            nonsense = attrs.evolve(subscription.snapshot, status=random.choice(["canceled", "paused", "?"]), items=())
+            tables.subscriptions[subscription_id] = attrs.evolve(subscription, snapshot=nonsense)
+        else:
+            continue
+        count += 1
+    for invoice_id, invoice in list(tables.invoices.items()):
+        if random.random() < 0.4:
+            del tables.invoices[invoice_id]
+            tables.usage.pop(invoice_id, None)
+        elif random.random() < 0.2:
+            tables.usage.pop(invoice_id, None)
+        elif random.random() < 0.5:
+            nonsense = attrs.evolve(invoice.snapshot, status=random.choice(["draft", "void", "?"]), total=-1)
+            tables.invoices[invoice_id] = attrs.evolve(invoice, snapshot=nonsense)
+        else:
+            continue
+        count += 1
+    for object_id in list(tables.records):
+        if random.random() < 0.3:
+            del tables.records[object_id]
+            count += 1
+    return count

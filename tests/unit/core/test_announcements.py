@@ -1,0 +1,317 @@
+"""What a change of state is called, and the sentence it is told in."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.core.conftest import AT, MONTH, customer, invoice, item, subscription
+
+from billing_core.events import BillingEventType, Notice
+from billing_core.model import (
+    DELETED,
+    ChargeSnapshot,
+    CreditNoteSnapshot,
+    CustomerId,
+    DisputeSnapshot,
+    EntitlementsSnapshot,
+    InvoiceId,
+    PaymentSnapshot,
+    Period,
+    PriceId,
+    PriceSnapshot,
+    RecordSnapshot,
+    RefundSnapshot,
+    ScheduleSnapshot,
+)
+from billing_core.state.announcements import (
+    LINKED,
+    customer_announcement,
+    invoice_announcement,
+    notice_announcement,
+    rated_announcement,
+    record_announcement,
+    subscription_announcement,
+)
+
+NEXT_MONTH = Period(start=MONTH.end, end=MONTH.end + timedelta(days=30))
+
+
+def plan(status: str = "active", **fields: Any) -> Any:
+    """A subscription to the plan `pro`, as the catalog reads it."""
+    return subscription(status=status, **{"plan_code": "pro", "price_id": "price_pro", "seat_count": 3, **fields})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "event_type", "summary"),
+    [
+        (None, plan("trialing"), "subscription.created", "Plan pro started, trialing."),
+        (None, plan(plan_code=None), "subscription.created", "The subscription started, active."),
+        (None, plan("canceled"), "subscription.canceled", "Plan pro ended."),
+        (plan("incomplete"), plan(), "subscription.activated", "Plan pro is active."),
+        (plan("trialing"), plan(), "subscription.activated", "Plan pro is active."),
+        (plan(), plan("past_due"), "subscription.past_due", "Payment of Plan pro is past due."),
+        (plan("past_due"), plan("unpaid"), "subscription.unpaid", "Plan pro is unpaid: every payment attempt failed."),
+        (plan("past_due"), plan(), "subscription.recovered", "Plan pro is paid up again."),
+        (plan("unpaid"), plan(), "subscription.recovered", "Plan pro is paid up again."),
+        (plan(), plan("paused"), "subscription.paused", "Plan pro is paused."),
+        (plan("paused"), plan(), "subscription.resumed", "Plan pro is running again."),
+        (plan(), plan("canceled"), "subscription.canceled", "Plan pro ended."),
+        (
+            plan("incomplete"),
+            plan("incomplete_expired"),
+            "subscription.expired",
+            "Plan pro expired: its first payment was never made.",
+        ),
+        (plan(), plan("new_word"), "subscription.updated", "Plan pro is new_word."),
+        (plan(plan_code="starter"), plan(), "subscription.plan_changed", "Plan pro replaces starter."),
+        (plan(plan_code=None), plan(), "subscription.plan_changed", "Plan pro replaces the former plan."),
+        (plan(), plan(seat_count=5), "subscription.seats_changed", "Plan pro has 5 seats instead of 3."),
+        (
+            plan(),
+            plan(cancel_at_period_end=True),
+            "subscription.cancellation_scheduled",
+            "Plan pro will end on 2026-04-01.",
+        ),
+        (
+            plan(),
+            plan(cancel_at=AT + timedelta(days=9)),
+            "subscription.cancellation_scheduled",
+            "Plan pro will end on 2026-03-10.",
+        ),
+        (
+            plan(items=()),
+            plan(items=(), cancel_at_period_end=True),
+            "subscription.cancellation_scheduled",
+            "Plan pro will end.",
+        ),
+        (plan(cancel_at_period_end=True), plan(), "subscription.cancellation_withdrawn", "Plan pro will go on."),
+        (plan(), plan(collection_paused=True), "subscription.paused", "Plan pro goes on without collecting payment."),
+        (plan(collection_paused=True), plan(), "subscription.resumed", "Plan pro collects payment again."),
+        (
+            plan(),
+            plan(items=(item(quantity=1, period=NEXT_MONTH),)),
+            "subscription.renewed",
+            "Plan pro renewed until 2026-05-01.",
+        ),
+        (plan(), plan(collection_method="send_invoice"), "subscription.updated", "Plan pro was updated."),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value and " " not in value else "",
+)
+def test_a_subscription_s_change_has_a_name_and_a_sentence(
+    before: Any, after: Any, event_type: str, summary: str
+) -> None:
+    """The most telling difference wins; an unknown status is passed on verbatim."""
+    announcement = subscription_announcement(before, after)
+    assert announcement is not None
+    assert (announcement.event_type.value, announcement.summary) == (event_type, summary)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "event_type", "summary"),
+    [
+        (None, invoice(status="draft"), "invoice.created", "An invoice is being prepared."),
+        (
+            invoice(status="draft"),
+            invoice(number="A-1"),
+            "invoice.finalized",
+            "Invoice A-1 over 19.00 USD is due.",
+        ),
+        (invoice(), invoice(status="paid", number="A-1"), "invoice.paid", "Invoice A-1 over 19.00 USD is paid."),
+        (
+            invoice(),
+            invoice(number="A-1", attempt_count=1, next_payment_attempt_at=AT),
+            "invoice.payment_failed",
+            "Payment of Invoice A-1 over 19.00 USD failed. The next attempt is on 2026-03-01.",
+        ),
+        (
+            invoice(attempt_count=1),
+            invoice(attempt_count=2),
+            "invoice.payment_failed",
+            "Payment of An invoice over 19.00 USD failed.",
+        ),
+        (
+            None,
+            invoice(attempt_count=1),
+            "invoice.payment_failed",
+            "Payment of An invoice over 19.00 USD failed.",
+        ),
+        (invoice(), invoice(status="void"), "invoice.voided", "An invoice was voided: nothing is owed."),
+        (invoice(), invoice(status="uncollectible"), "invoice.uncollectible", "An invoice was written off."),
+        (
+            invoice(status="draft"),
+            invoice(status=DELETED),
+            "invoice.deleted",
+            "An invoice was deleted before it was sent.",
+        ),
+        (invoice(), invoice(status="new_word"), "invoice.updated", "An invoice is new_word."),
+        (invoice(), invoice(due_at=AT), "invoice.updated", "An invoice was updated."),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value and " " not in value else "",
+)
+def test_an_invoice_s_change_has_a_name_and_a_sentence(before: Any, after: Any, event_type: str, summary: str) -> None:
+    """Amounts are written with their currency; a free first attempt is no failure."""
+    announcement = invoice_announcement(before, after)
+    assert announcement is not None
+    assert (announcement.event_type.value, announcement.summary) == (event_type, summary)
+
+
+def test_an_attempt_that_leaves_nothing_to_pay_did_not_fail() -> None:
+    """The attempt that pays is counted too."""
+    announcement = invoice_announcement(invoice(), invoice(attempt_count=1, amount_remaining=0))
+    assert announcement is not None
+    assert announcement.event_type is BillingEventType.INVOICE_UPDATED
+
+
+def test_no_difference_is_no_fact() -> None:
+    """Silence is what an event without news deserves."""
+    assert subscription_announcement(plan(), plan()) is None
+    assert invoice_announcement(invoice(), invoice()) is None
+
+
+def test_of_a_customer_only_its_end_is_told() -> None:
+    """And once."""
+    assert customer_announcement(None, customer(name="Alice")) is None
+    assert customer_announcement(customer(), customer(name="Alice")) is None
+    assert customer_announcement(customer(deleted=True), customer(deleted=True)) is None
+    for before in (None, customer()):
+        announcement = customer_announcement(before, customer(deleted=True))
+        assert announcement is not None
+        assert announcement.event_type is BillingEventType.CUSTOMER_DELETED
+
+
+def charge(amount_refunded: int = 0) -> ChargeSnapshot:
+    """A charge of $19.00 of which something was given back."""
+    return ChargeSnapshot(charge_id="ch_1", amount=1900, amount_refunded=amount_refunded, currency="usd")
+
+
+def refund(status: str) -> RefundSnapshot:
+    """A refund of $5.00."""
+    return RefundSnapshot(refund_id="re_1", amount=500, currency="usd", status=status)
+
+
+def dispute(status: str) -> DisputeSnapshot:
+    """A dispute over $19.00."""
+    return DisputeSnapshot(dispute_id="dp_1", amount=1900, currency="usd", status=status)
+
+
+def credit_note(status: str = "issued", amount: int = 700) -> CreditNoteSnapshot:
+    """A credit note over $7.00, unless told otherwise."""
+    return CreditNoteSnapshot(
+        credit_note_id="cn_1", invoice_id=InvoiceId("in_1"), amount=amount, currency="usd", status=status
+    )
+
+
+def entitlements(*features: str) -> EntitlementsSnapshot:
+    """What Alice may use."""
+    return EntitlementsSnapshot(customer_id=CustomerId("cus_alice"), features=features)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "event_type", "summary"),
+    [
+        (None, charge(500), "invoice.refunded", "5.00 USD of 19.00 USD was refunded."),
+        (charge(500), charge(1900), "invoice.refunded", "19.00 USD of 19.00 USD was refunded."),
+        (refund("pending"), refund("failed"), "invoice.refunded", "The refund of 5.00 USD did not go through."),
+        (None, dispute("needs_response"), "invoice.disputed", "A payment of 19.00 USD is disputed."),
+        (None, dispute("won"), "invoice.dispute_closed", "The dispute over 19.00 USD was closed: won."),
+        (
+            dispute("under_review"),
+            dispute("lost"),
+            "invoice.dispute_closed",
+            "The dispute over 19.00 USD was closed: lost.",
+        ),
+        (None, credit_note(), "invoice.credited", "7.00 USD was credited."),
+        (credit_note(), credit_note(amount=900), "invoice.credited", "9.00 USD was credited."),
+        (credit_note(), credit_note("void"), "invoice.credited", "The credit note over 7.00 USD was voided."),
+        (None, entitlements("sso", "api"), "entitlements.updated", "Included features: api, sso."),
+        (entitlements("sso"), entitlements(), "entitlements.updated", "No features are included any more."),
+    ],
+)
+def test_a_record_s_change_has_one_name(
+    before: RecordSnapshot | None, after: RecordSnapshot, event_type: str, summary: str
+) -> None:
+    """Amounts are those of the record itself, whatever was known before."""
+    announcement = record_announcement(before, after)
+    assert announcement is not None
+    assert (announcement.event_type.value, announcement.summary) == (event_type, summary)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, charge()),
+        (charge(500), charge(400)),
+        (None, refund("succeeded")),
+        (refund("failed"), refund("canceled")),
+        (dispute("needs_response"), dispute("under_review")),
+        (credit_note("void"), credit_note("void", amount=900)),
+        (None, entitlements()),
+        (
+            None,
+            PaymentSnapshot(
+                payment_id="pi_1", invoice_id=InvoiceId("in_1"), amount_paid=1900, currency="usd", status="paid"
+            ),
+        ),
+        (None, ScheduleSnapshot(schedule_id="sub_sched_1", status="active")),
+        (None, PriceSnapshot(price_id=PriceId("price_pro"))),
+    ],
+)
+def test_what_a_tenant_learns_nothing_from_is_not_told(before: RecordSnapshot | None, after: RecordSnapshot) -> None:
+    """A refund is told by its charge, a payment by its invoice, a coming change by the subscription it changes."""
+    assert record_announcement(before, after) is None
+
+
+@pytest.mark.parametrize("notice", list(Notice))
+def test_every_notice_has_its_sentence(notice: Notice) -> None:
+    """Under the type it stands for."""
+    announcement = notice_announcement(notice)
+    assert announcement.event_type is notice.value
+    assert announcement.summary.endswith(".")
+
+
+def test_braces_in_names_are_only_braces() -> None:
+    """Names and numbers are the provider's; they are no templates."""
+    announcement = subscription_announcement(None, plan(plan_code="{total} {name}"))
+    assert announcement is not None
+    assert announcement.summary == "Plan {total} {name} started, active."
+    announcement = invoice_announcement(None, invoice(status="new {total}", number="{name}"))
+    assert announcement is not None
+    assert announcement.event_type is BillingEventType.INVOICE_UPDATED
+
+
+def test_every_type_is_told_by_something() -> None:
+    """The closed set holds no word that nothing says."""
+    notified = {
+        announcement.event_type
+        for announcement in (LINKED, *(notice_announcement(notice) for notice in Notice), rated_announcement(plan()))
+    }
+    statuses = ("incomplete", "active", "past_due", "unpaid", "paused", "canceled", "incomplete_expired")
+    changes: tuple[dict[str, Any], ...] = (
+        {"plan_code": "max"},
+        {"seat_count": 9},
+        {"cancel_at_period_end": True},
+        {"collection_paused": True},
+        {"items": (item(quantity=1, period=NEXT_MONTH),)},
+        {"collection_method": "send_invoice"},
+    )
+    seen = [None, *(plan(status) for status in statuses), *(plan(**change) for change in changes)]
+    notified |= {
+        announcement.event_type
+        for a in seen
+        for b in seen[1:]
+        if (announcement := subscription_announcement(a, b)) is not None
+    }
+    stages = [invoice(status=status) for status in ("draft", "open", "paid", "void", "uncollectible", DELETED)]
+    stages += [invoice(attempt_count=1), invoice(due_at=AT)]
+    notified |= {
+        announcement.event_type
+        for a in [None, *stages]
+        for b in stages
+        if (announcement := invoice_announcement(a, b)) is not None
+    }
+    notified.add(BillingEventType.CUSTOMER_DELETED)
+    records = (charge(500), dispute("needs_response"), dispute("lost"), credit_note(), entitlements("sso"))
+    notified |= {
+        announcement.event_type for record in records if (announcement := record_announcement(None, record)) is not None
+    }
+    assert notified == set(BillingEventType)

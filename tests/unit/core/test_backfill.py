@@ -1,0 +1,129 @@
+"""An empty bus gets the newest messages back, once, from one of many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing_core.errors import EventBusUnavailableError
+from billing_core.events import BillingEvent
+from billing_core.model import TenantId
+from billing_core.state.ports import Changes
+from billing_core.stream.backfill import Backfiller, BackfillPolicy, BackfillReport
+from billing_core.stream.ports import BackfillTurn
+from billing_core.testing.builders import ACME, AT, GLOBEX, message
+from billing_memory.bus import MemoryEventBus
+from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.repository import MemoryOutbox, MemoryRepository
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+class Rig:
+    """A history, an empty bus, and whoever fills it."""
+
+    def __init__(self, *, bus: MemoryEventBus | None = None, newest: int = 1000, batch: int = 500) -> None:
+        self.database = MemoryDatabase()
+        self.repository = MemoryRepository(self.database, ManualClock(AT))
+        self.outbox = MemoryOutbox(self.database, ManualClock(AT))
+        self.bus = bus or MemoryEventBus()
+        self.reports: list[BackfillReport] = []
+        self.policy = BackfillPolicy(newest=newest, batch=batch, lease=3 * MILLISECOND)
+
+    def backfiller(self) -> Backfiller:
+        return Backfiller(outbox=self.outbox, bus=self.bus, policy=self.policy, observe=self.reports.append)
+
+    async def write(self, lengths: Mapping[TenantId, int], *, published: bool = True) -> None:
+        """So many more messages of each tenant; published once they left the outbox."""
+        async with self.repository.transaction() as transaction:
+            last = await transaction.lock_tenants(sorted(lengths))
+            events = [
+                message(tenant_id, number)
+                for tenant_id, length in lengths.items()
+                for number in range(last[tenant_id] + 1, last[tenant_id] + length + 1)
+            ]
+            await transaction.save(Changes(events=events))
+        if published:
+            self.database.outbox.clear()
+
+    async def logged(self, tenant_id: TenantId) -> list[int]:
+        return [event.sequence for event in await self.bus.read(tenant_id, after=0, limit=10_000)]
+
+
+@given(
+    lengths=st.dictionaries(st.sampled_from([TenantId(name) for name in "abcdefg"]), st.integers(1, 20), max_size=7),
+    newest=st.integers(1, 25),
+    batch=st.integers(1, 9),
+)
+async def test_every_tenant_gets_its_newest_messages(lengths: dict[TenantId, int], newest: int, batch: int) -> None:
+    """Contiguous to the last, however they fall into batches; and the report counts them."""
+    rig = Rig(newest=newest, batch=batch)
+    await rig.write(lengths)
+    await rig.backfiller().run()
+    for tenant_id, length in lengths.items():
+        assert await rig.logged(tenant_id) == list(range(max(1, length - newest + 1), length + 1))
+    messages = sum(min(length, newest) for length in lengths.values())
+    assert rig.reports == [BackfillReport(turn=BackfillTurn.OURS, tenants=len(lengths), messages=messages)]
+
+
+async def test_of_many_one_fills_it() -> None:
+    """The others see that it is done, and do nothing."""
+    rig = Rig()
+    await rig.write({ACME: 3})
+    await asyncio.gather(*(rig.backfiller().run() for _ in range(5)))
+    assert sorted(report.turn.value for report in rig.reports) == ["done"] * 4 + ["ours"]
+    assert await rig.logged(ACME) == [1, 2, 3]
+
+
+async def test_what_waits_to_be_published_is_left_to_whoever_publishes_it() -> None:
+    """It would not be announced otherwise."""
+    rig = Rig()
+    await rig.write({ACME: 2})
+    await rig.write({ACME: 2, GLOBEX: 1}, published=False)
+    await rig.backfiller().run()
+    assert await rig.logged(ACME) == [1, 2]
+    assert await rig.logged(GLOBEX) == []
+
+
+async def test_a_bus_that_goes_away_is_filled_when_it_is_back() -> None:
+    """From the beginning: what is there already does no harm."""
+
+    class Flaky(MemoryEventBus):
+        failures = 2
+
+        async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+            if events[0].tenant_id == GLOBEX and self.failures:
+                self.failures -= 1
+                raise EventBusUnavailableError("away")
+            return await super().append(events, announced=announced)
+
+    rig = Rig(bus=Flaky(), batch=2)
+    await rig.write({ACME: 2, GLOBEX: 2})
+    await rig.backfiller().run()
+    assert await rig.logged(ACME) == await rig.logged(GLOBEX) == [1, 2]
+    assert [report.turn for report in rig.reports] == [BackfillTurn.OURS]
+
+
+async def test_whoever_lost_the_turn_leaves_the_rest_to_the_other() -> None:
+    """It does not say that the bus is full."""
+
+    class Lost(MemoryEventBus):
+        claims = 0
+
+        async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillTurn:
+            self.claims += 1
+            return BackfillTurn.OURS if self.claims == 1 else BackfillTurn.OTHERS
+
+        async def finish_backfill(self) -> None:
+            pytest.fail("it was not ours to say")
+
+    rig = Rig(bus=Lost(), batch=1)
+    await rig.write({ACME: 3})
+    assert (await rig.backfiller().backfill()).turn is BackfillTurn.OTHERS
+    assert await rig.logged(ACME) == [1]

@@ -1,0 +1,25 @@
+"""Long work lets others have a turn."""
+
+import asyncio
+
+from billing_core.cooperate import cooperate
+
+
+async def test_others_get_a_turn_while_a_batch_is_worked_on() -> None:
+    """A webhook that arrives meanwhile is answered before the batch is done; every item comes, in order."""
+    served_at: list[int] = []
+    done: list[int] = []
+
+    async def other() -> None:
+        while len(done) < 100:
+            served_at.append(len(done))
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(other())
+    done += [item async for item in cooperate(range(10))]
+    assert served_at == []
+    async for item in cooperate(range(10, 100)):
+        done.append(item)
+    await waiting
+    assert done == list(range(100))
+    assert len(served_at) >= 5

@@ -1,0 +1,68 @@
+"""Explaining: one timeline of what was received, decided and told."""
+
+from tests.unit.core.conftest import ACME, ALICE, GLOBEX, Loop, invoice, subscription
+
+from billing_core.model import AccessPolicy, TenantId
+from billing_core.oversight.explain import Explanation, explain
+from billing_memory.timeline import MemoryTenantTimeline
+
+TRIALING = subscription(status="trialing")
+
+
+async def explained(loop: Loop, tenant_id: TenantId = ACME, limit: int = 50) -> Explanation:
+    """The explanation of a tenant's state."""
+    timeline = MemoryTenantTimeline(loop.database, loop.clock)
+    history = await timeline.history(tenant_id, since=None, until=None, limit=limit)
+    assert history is not None
+    return explain(history, policy=AccessPolicy(), now=loop.clock.now())
+
+
+async def test_a_transition_names_the_fields_that_changed(loop: Loop) -> None:
+    """Compared with what the tenant was told of the same object before, and the verdict after it."""
+    await loop.arrive(loop.says(TRIALING))
+    await loop.arrive(loop.says(invoice(), at=1))
+    await loop.arrive(loop.says(subscription(status="past_due"), at=2))
+    explanation = await explained(loop)
+    first, _, third = explanation.timeline
+    (created,), (changed,) = first.transitions, third.transitions
+    assert (created.sequence, created.first, created.changes) == (1, True, ())
+    assert (changed.sequence, changed.event_type) == (3, "subscription.past_due")
+    assert ("status", "trialing", "past_due") in [(each.field, each.before, each.after) for each in changed.changes]
+    assert (created.access.state, changed.access.state) == ("full", "grace")
+    assert (explanation.verdict.state.value, explanation.verdict.reason) == ("grace", "past_due")
+
+
+async def test_every_decision_is_told(loop: Loop) -> None:
+    """What changed, confirmed, came late or contradicts; parked events tell what they wait for."""
+    await loop.arrive(loop.says(subscription(), at=5))
+    await loop.arrive(loop.says(subscription(), at=6))
+    await loop.arrive(loop.says(TRIALING, at=1))
+    await loop.arrive(loop.says(TRIALING, at=9, tenant=GLOBEX))
+    late = loop.says(invoice("in_9"), at=10)
+    await loop.inbox.record(late)
+    decisions = [entry.decision for entry in (await explained(loop)).timeline]
+    assert decisions == [
+        "applied: changed the state",
+        "applied: confirmed the state",
+        "applied: stale, something newer was known",
+        "dead: tenant_conflict",
+    ]
+
+
+async def test_a_cut_history_compares_with_what_was_told_before_it(loop: Loop) -> None:
+    """The first message shown knows its predecessor."""
+    for number, status in enumerate(["trialing", "active", "past_due"]):
+        await loop.arrive(loop.says(subscription(status=status), at=number))
+    explanation = await explained(loop, limit=1)
+    (entry,) = explanation.timeline
+    (transition,) = entry.transitions
+    assert explanation.cut
+    assert ("status", "active", "past_due") in [(each.field, each.before, each.after) for each in transition.changes]
+
+
+async def test_the_verdict_is_of_now(loop: Loop) -> None:
+    """Grace ends without an event."""
+    await loop.arrive(loop.says(subscription(status="past_due"), customer_id=ALICE))
+    assert (await explained(loop)).verdict.until is not None
+    loop.clock.advance(AccessPolicy().past_due_grace * 10)
+    assert (await explained(loop)).verdict.reason == "past_due_grace_over"

@@ -1,0 +1,561 @@
+"""What becomes of a tenant's state when events arrive: in order, late, twice, at once, or for somebody else."""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import islice, permutations
+from typing import Any
+
+import attrs
+import pytest
+from tests.unit.core.conftest import (
+    ACME,
+    ALICE,
+    AT,
+    BOB,
+    GLOBEX,
+    Loop,
+    customer,
+    invoice,
+    item,
+    line,
+    metered,
+    subscription,
+)
+
+from billing_core.events import Disposition, Effect, Notice, ProviderEvent
+from billing_core.model import (
+    DELETED,
+    EventId,
+    Plan,
+    PlanCatalog,
+    PriceId,
+    Provenance,
+    SubscriptionId,
+    SubscriptionSnapshot,
+    TenantCustomer,
+    TenantId,
+)
+from billing_core.state.ports import BillingTransaction, Changes
+from billing_memory.repository import MemoryRepository, MemoryTransaction
+
+ACTIVE, PAST_DUE, PAUSED = (subscription(status=status) for status in ("active", "past_due", "paused"))
+
+
+def read(seen: SubscriptionSnapshot) -> SubscriptionSnapshot:
+    """A subscription in the terms of the open catalog."""
+    return PlanCatalog().read_subscription(seen)
+
+
+class TestOrder:
+    """New, newer, stale, equal."""
+
+    async def test_a_first_snapshot_is_taken_as_it_is(self, loop: Loop) -> None:
+        """And told as the first message."""
+        (outcome,) = await loop.arrive(loop.says(ACTIVE))
+        assert outcome.disposition is Disposition.APPLIED
+        assert (outcome.effect, outcome.tenant_id, outcome.sequence) == (Effect.CHANGED, ACME, 1)
+        assert await loop.subscription() == read(ACTIVE)
+        assert await loop.notified() == ["subscription.created"]
+
+    async def test_a_newer_snapshot_replaces_an_older_one(self, loop: Loop) -> None:
+        """Wherever the batch ends."""
+        await loop.arrive(loop.says(ACTIVE))
+        await loop.arrive(loop.says(PAST_DUE, at=1))
+        assert await loop.subscription() == read(PAST_DUE)
+        assert await loop.notified() == ["subscription.created", "subscription.past_due"]
+
+    async def test_a_stale_snapshot_changes_nothing_and_tells_nothing(self, loop: Loop) -> None:
+        """It is applied all the same: there is nothing left to do for it."""
+        await loop.arrive(loop.says(PAST_DUE, at=1))
+        (outcome,) = await loop.arrive(loop.says(ACTIVE))
+        assert (outcome.disposition, outcome.effect) == (Disposition.APPLIED, Effect.STALE)
+        assert outcome.sequence is None
+        assert await loop.subscription() == read(PAST_DUE)
+
+    async def test_a_batch_is_folded_by_the_provider_s_clock(self, loop: Loop) -> None:
+        """Events of one batch tell their story in order, however they were stored."""
+        await loop.arrive(loop.says(PAST_DUE, at=1), loop.says(ACTIVE, at=2), loop.says(ACTIVE, at=0))
+        assert await loop.notified() == ["subscription.created", "subscription.past_due", "subscription.recovered"]
+
+    async def test_an_event_that_confirms_what_is_known_tells_nothing(self, loop: Loop) -> None:
+        """Twins and repeated facts are silent."""
+        await loop.arrive(loop.says(ACTIVE))
+        first, second = await loop.arrive(loop.says(ACTIVE), loop.says(ACTIVE, at=5))
+        assert [first.effect, second.effect] == [Effect.CONFIRMED, Effect.CONFIRMED]
+        assert await loop.notified() == ["subscription.created"]
+
+    @pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
+    async def test_an_ended_subscription_stays_ended(self, loop: Loop, status: str) -> None:
+        """Even when a newer event says otherwise."""
+        await loop.arrive(loop.says(subscription(status=status)))
+        (outcome,) = await loop.arrive(loop.says(ACTIVE, at=60))
+        assert outcome.effect is Effect.STALE
+        assert (await loop.subscription()).status == status
+
+    async def test_a_deleted_draft_does_not_come_back(self, loop: Loop) -> None:
+        """Its tombstone also stops the creation that arrives after the end, and the tenant does not see it."""
+        await loop.arrive(loop.says(invoice(status=DELETED), at=2))
+        outcomes = await loop.arrive(
+            loop.says(invoice(status="draft"), creation=True), loop.says(invoice(status="draft", total=5), at=2)
+        )
+        assert [outcome.effect for outcome in outcomes] == [Effect.STALE, Effect.STALE]
+        assert await loop.repository.invoices(ACME, limit=10) == []
+        assert await loop.notified() == ["invoice.deleted"]
+
+    @pytest.mark.parametrize("status", ["draft", "open", "uncollectible"])
+    async def test_a_paid_invoice_stays_paid(self, loop: Loop, status: str) -> None:
+        """Stages only go up, so the second an event was made in does not matter."""
+        await loop.arrive(loop.says(invoice(status="paid")))
+        (outcome,) = await loop.arrive(loop.says(invoice(status=status), at=9))
+        assert outcome.effect is Effect.STALE
+        assert (await loop.invoice()).status == "paid"
+
+    async def test_a_deleted_customer_stays_deleted(self, loop: Loop) -> None:
+        """The tenant hears of it once."""
+        await loop.arrive(loop.says(customer(deleted=True)), loop.says(customer(name="Alice"), at=1))
+        assert await loop.notified() == ["customer.deleted"]
+
+    async def test_a_customer_s_name_is_kept_and_not_told(self, loop: Loop) -> None:
+        """It is the tenant's own doing."""
+        await loop.arrive(loop.says(customer(name="Alice")))
+        (outcome,) = await loop.arrive(loop.says(customer(name="Alicia"), at=1))
+        assert (outcome.effect, outcome.sequence) == (Effect.CHANGED, None)
+
+
+class TestTies:
+    """Events of one second."""
+
+    @pytest.fixture
+    def burst(self, loop: Loop) -> list[ProviderEvent]:
+        """Active → past due → active → paused within a second; ids run against the order."""
+        return [
+            loop.says(PAST_DUE, before=ACTIVE, event_id="evt_9"),
+            loop.says(ACTIVE, before=PAST_DUE, event_id="evt_5"),
+            loop.says(PAUSED, before=ACTIVE, event_id="evt_1"),
+        ]
+
+    @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+    @pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2), (3,)], ids=str)
+    @pytest.mark.parametrize("way", ["from the store", "from intake"])
+    async def test_a_burst_ends_in_its_true_end(
+        self, loop: Loop, burst: list[ProviderEvent], order: tuple[int, ...], sizes: tuple[int, ...], way: str
+    ) -> None:
+        """Whether the others are in the same batch or have to be read back, and whether bodies are at hand or not."""
+        events = iter([burst[index] for index in order])
+        for size in sizes:
+            batch = list(islice(events, size))
+            await (loop.hand_over(*batch) if way == "from intake" else loop.arrive(*batch))
+        assert await loop.subscription() == read(PAUSED)
+        (row,) = loop.database.tables.subscriptions.values()
+        assert (row.provenance.observed_at, row.provenance.event_ids) == (AT, ("evt_1", "evt_5", "evt_9"))
+
+    async def test_a_newer_event_ends_the_tie(self, loop: Loop, burst: list[ProviderEvent]) -> None:
+        """The group that decided before is forgotten."""
+        await loop.arrive(*burst)
+        await loop.arrive(loop.says(ACTIVE, at=1, event_id="evt_4"))
+        (row,) = loop.database.tables.subscriptions.values()
+        assert row.provenance.event_ids == ("evt_4",)
+
+    async def test_an_undecided_tie_is_marked_until_something_newer_comes(self, loop: Loop) -> None:
+        """Two states of one second without an edge between them."""
+        await loop.arrive(loop.says(ACTIVE), loop.says(PAUSED))
+        (row,) = loop.database.tables.subscriptions.values()
+        assert row.provenance.ambiguous
+        await loop.arrive(loop.says(ACTIVE, at=1))
+        (row,) = loop.database.tables.subscriptions.values()
+        assert not row.provenance.ambiguous
+
+    async def test_a_late_member_can_settle_an_undecided_tie(self, loop: Loop) -> None:
+        """The missing edge arrives: the mark goes, the state is corrected and told."""
+        active, paused = loop.says(ACTIVE, event_id="evt_2"), loop.says(PAUSED, event_id="evt_1")
+        await loop.arrive(active, paused)
+        assert (await loop.subscription()).status == "active"
+        await loop.arrive(loop.says(PAUSED, before=ACTIVE))
+        (row,) = loop.database.tables.subscriptions.values()
+        assert row.snapshot.status == "paused"
+        assert not row.provenance.ambiguous
+        assert (await loop.notified())[-1] == "subscription.paused"
+
+    async def test_a_birth_is_always_first(self, loop: Loop) -> None:
+        """Created and activated within a second, arriving the wrong way round."""
+        await loop.arrive(loop.says(ACTIVE, event_id="evt_1"))
+        await loop.arrive(loop.says(subscription(status="incomplete"), creation=True, event_id="evt_9"))
+        assert (await loop.subscription()).status == "active"
+
+    async def test_a_payment_attempt_more_is_later(self, loop: Loop) -> None:
+        """Attempts only grow, so no edge is needed."""
+        await loop.arrive(loop.says(invoice(attempt_count=2), event_id="evt_1"))
+        await loop.arrive(loop.says(invoice(attempt_count=1), event_id="evt_2"))
+        assert (await loop.invoice()).attempt_count == 2
+
+    async def test_a_member_whose_body_is_gone_is_taken_for_what_is_known(self, loop: Loop) -> None:
+        """Bodies are not kept for ever; a tie is then decided by what is left."""
+        gone = loop.says(ACTIVE)
+        await loop.arrive(gone)
+        del loop.database.numbers[gone.key]
+        await loop.arrive(loop.says(PAUSED, before=ACTIVE))
+        (row,) = loop.database.tables.subscriptions.values()
+        assert (row.snapshot.status, row.provenance.ambiguous) == ("paused", False)
+
+
+class TestUsage:
+    """Billed usage: absolute, and the same whichever came first, invoice or subscription."""
+
+    WITH_CALLS = subscription(items=(item(quantity=1), metered(lookup_key="api_calls")))
+    WITHOUT_CALLS = subscription(items=(item(quantity=1),))
+    BILL = invoice(lines=(line(), line("il_2", "price_pro", amount=1900, quantity=1)))
+
+    async def billed(self, loop: Loop) -> list[tuple[str, str, int, int]]:
+        """Invoice, feature, quantity and amount of every record."""
+        return [(row.invoice_id, row.feature_key, row.quantity, row.amount) for row in await loop.usage()]
+
+    @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+    @pytest.mark.parametrize("batches", ["one by one", "together"])
+    async def test_usage_of_an_item_that_is_gone_is_billed_in_any_order(
+        self, loop: Loop, order: tuple[int, ...], batches: str
+    ) -> None:
+        """The item may be removed before its last invoice arrives, and be heard of only by a stale event."""
+        notified = [
+            loop.says(self.WITH_CALLS),
+            loop.says(self.WITHOUT_CALLS, before=self.WITH_CALLS, at=1),
+            loop.says(self.BILL, at=2),
+        ]
+        events = [notified[index] for index in order]
+        for batch in [events] if batches == "together" else [[event] for event in events]:
+            await loop.arrive(*batch)
+        assert await self.billed(loop) == [("in_1", "api_calls", 120, 240)]
+        assert [section.quantity for payload in await loop.payloads() for section in payload.usage] == [120]
+
+    async def test_usage_that_becomes_known_by_a_stale_event_is_told(self, loop: Loop) -> None:
+        """The message carries the records, although no snapshot changed."""
+        await loop.arrive(loop.says(self.BILL), loop.says(self.WITHOUT_CALLS, at=9))
+        (outcome,) = await loop.arrive(loop.says(self.WITH_CALLS))
+        assert (outcome.effect, outcome.sequence) == (Effect.CHANGED, 3)
+        last = (await loop.payloads())[-1]
+        assert last.event_type == "subscription.updated"
+        assert [section.feature_key for section in last.usage] == ["api_calls"]
+
+    async def test_each_line_is_rated_by_its_own_price(self, loop: Loop) -> None:
+        """An item whose price was swapped: the old invoice bills the old feature."""
+        swapped = subscription(items=(metered(price_id="price_bytes", lookup_key="bytes"),))
+        before = subscription(items=(metered(lookup_key="api_calls"),))
+        await loop.arrive(loop.says(before), loop.says(swapped, at=1), loop.says(self.BILL, at=2))
+        assert await self.billed(loop) == [("in_1", "api_calls", 120, 240)]
+
+    async def test_usage_is_an_absolute_value(self, loop: Loop) -> None:
+        """Told by many events of the same invoice, it is still there once."""
+        await loop.arrive(loop.says(self.WITH_CALLS))
+        await loop.arrive(loop.says(self.BILL))
+        await loop.arrive(loop.says(self.BILL), loop.says(attrs.evolve(self.BILL, status="paid"), at=5))
+        assert await self.billed(loop) == [("in_1", "api_calls", 120, 240)]
+
+    async def test_a_corrected_line_replaces_its_usage(self, loop: Loop) -> None:
+        """The last word counts."""
+        await loop.arrive(loop.says(self.WITH_CALLS), loop.says(self.BILL))
+        await loop.arrive(loop.says(attrs.evolve(self.BILL, lines=(line(quantity=7, amount=14),)), at=1))
+        assert await self.billed(loop) == [("in_1", "api_calls", 7, 14)]
+
+    @pytest.mark.parametrize("removed_first", [True, False])
+    async def test_a_voided_invoice_bills_nothing(self, loop: Loop, removed_first: bool) -> None:
+        """Also when the metered item is gone by then."""
+        await loop.arrive(loop.says(self.WITH_CALLS), loop.says(self.BILL, at=1))
+        if removed_first:
+            await loop.arrive(loop.says(self.WITHOUT_CALLS, at=2))
+        await loop.arrive(loop.says(attrs.evolve(self.BILL, status="void"), at=3))
+        assert await self.billed(loop) == []
+
+    async def test_a_draft_bills_nothing_yet(self, loop: Loop) -> None:
+        """Its lines still change."""
+        await loop.arrive(loop.says(self.WITH_CALLS), loop.says(attrs.evolve(self.BILL, status="draft")))
+        assert await self.billed(loop) == []
+
+    async def test_prorations_and_licensed_lines_are_no_usage(self, loop: Loop) -> None:
+        """Neither by what the line says nor by what the subscription knows."""
+        lines = (line(proration=True), line("il_2", usage_type="licensed"), line("il_3", "price_pro"))
+        await loop.arrive(loop.says(self.WITH_CALLS), loop.says(attrs.evolve(self.BILL, lines=lines)))
+        assert await self.billed(loop) == []
+
+    async def test_a_line_that_says_it_is_metered_needs_no_subscription(self, loop: Loop) -> None:
+        """Until the subscription names the feature, it goes by its price."""
+        said = attrs.evolve(self.BILL, lines=(line(usage_type="metered"),))
+        await loop.arrive(loop.says(said))
+        assert await self.billed(loop) == [("in_1", "price_calls", 120, 240)]
+        await loop.arrive(loop.says(self.WITH_CALLS))
+        assert await self.billed(loop) == [("in_1", "api_calls", 120, 240)]
+
+    async def test_a_feature_has_one_name_whichever_event_came_first(self, loop: Loop) -> None:
+        """A lookup key can move to another price: a name then wins over the bare id."""
+        nameless = subscription(items=(metered(),))
+        for at, seen in ((1, self.WITH_CALLS), (2, nameless), (0, nameless)):
+            await loop.arrive(loop.says(seen, at=at))
+        await loop.arrive(loop.says(self.BILL))
+        assert await self.billed(loop) == [("in_1", "api_calls", 120, 240)]
+
+    async def test_subscriptions_do_not_lend_each_other_their_features(self, loop: Loop) -> None:
+        """Even within a tenant: an invoice is rated by its own subscription."""
+        await loop.arrive(loop.says(attrs.evolve(self.WITH_CALLS, subscription_id=SubscriptionId("sub_2"))))
+        await loop.arrive(loop.says(self.BILL))
+        assert await self.billed(loop) == []
+
+
+class TestTenants:
+    """Whose events these are."""
+
+    async def test_metadata_links_a_customer_and_says_so(self, loop: Loop) -> None:
+        """A link without any other news is news."""
+        (outcome,) = await loop.arrive(loop.says(customer_id=ALICE))
+        assert outcome.sequence == 1
+        assert await loop.notified() == ["customer.linked"]
+
+    async def test_an_event_of_nobody_waits_and_touches_nothing(self, loop: Loop) -> None:
+        """Parked on its customer, without a message."""
+        (outcome,) = await loop.arrive(loop.says(ACTIVE, tenant=None))
+        assert outcome.disposition is Disposition.PARKED
+        assert (outcome.reason, outcome.parked_on) == ("unmapped_customer", ALICE)
+        assert loop.database.tables.subscriptions == {}
+        assert loop.messages == []
+
+    @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+    @pytest.mark.parametrize("batches", ["one by one", "together"])
+    async def test_what_waited_is_applied_when_the_link_comes(
+        self, loop: Loop, order: tuple[int, ...], batches: str
+    ) -> None:
+        """In whatever order, inside one batch or over several."""
+        notified = [
+            loop.says(ACTIVE, tenant=None),
+            loop.says(PAST_DUE, tenant=None, at=1),
+            loop.says(customer_id=ALICE, at=2),
+        ]
+        events = [notified[index] for index in order]
+        for batch in [events] if batches == "together" else [[event] for event in events]:
+            await loop.arrive(*batch)
+        await loop.work()
+        assert {loop.row(event).disposition for event in events} == {Disposition.APPLIED}
+        assert await loop.subscription() == read(PAST_DUE)
+
+    async def test_a_link_is_the_customer_s_and_frees_nobody_else(self, loop: Loop) -> None:
+        """Bob's events keep waiting."""
+        waiting = loop.says(subscription(customer_id=BOB), tenant=None)
+        await loop.arrive(waiting)
+        await loop.arrive(loop.says(customer_id=ALICE))
+        await loop.work()
+        assert loop.row(waiting).disposition is Disposition.PARKED
+
+    async def test_metadata_never_moves_a_link(self, loop: Loop) -> None:
+        """The event is buried; neither tenant changes or hears anything."""
+        await loop.arrive(loop.says(ACTIVE))
+        (outcome,) = await loop.arrive(loop.says(PAST_DUE, at=1, tenant=GLOBEX))
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "tenant_conflict")
+        assert await loop.subscription() == read(ACTIVE)
+        assert (await loop.notified(ACME), await loop.notified(GLOBEX)) == (["subscription.created"], [])
+
+    async def test_of_two_tenants_named_in_one_batch_the_first_keeps_the_customer(self, loop: Loop) -> None:
+        """First by the provider's clock, not by arrival."""
+        outcomes = await loop.arrive(loop.says(PAST_DUE, at=1, tenant=GLOBEX), loop.says(ACTIVE))
+        assert [outcome.disposition for outcome in outcomes] == [Disposition.APPLIED, Disposition.DEAD]
+        assert await loop.notified(GLOBEX) == []
+
+    async def test_an_object_never_changes_hands(self, loop: Loop) -> None:
+        """Another tenant's customer shows up with the subscription of the first."""
+        await loop.arrive(loop.says(ACTIVE))
+        await loop.arrive(loop.says(customer_id=BOB, tenant=GLOBEX))
+        stolen = attrs.evolve(PAST_DUE, customer_id=BOB)
+        (outcome,) = await loop.arrive(loop.says(stolen, at=1, tenant=None))
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "tenant_conflict")
+        assert await loop.subscription() == read(ACTIVE)
+        assert await loop.notified(GLOBEX) == ["customer.linked"]
+
+    async def test_an_event_that_is_refused_links_nobody(self, loop: Loop) -> None:
+        """It names a tenant for an unknown customer and shows another tenant's subscription."""
+        await loop.arrive(loop.says(ACTIVE))
+        stolen = attrs.evolve(PAST_DUE, customer_id=BOB)
+        refused, good = loop.says(stolen, at=1, tenant=GLOBEX), loop.says(customer_id=BOB, at=2, tenant=ACME)
+        (outcome,) = await loop.arrive(refused)
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "tenant_conflict")
+        assert loop.database.tables.customers[BOB].tenant_id is None
+        await loop.arrive(good)
+        assert loop.database.tables.customers[BOB].tenant_id == ACME
+
+    async def test_an_event_without_a_customer_is_ignored(self, loop: Loop) -> None:
+        """Nobody can be told of it."""
+        (outcome,) = await loop.arrive(loop.says())
+        assert (outcome.disposition, outcome.reason) == (Disposition.IGNORED, "no_customer")
+
+    async def test_tenants_are_numbered_each_on_their_own(self, loop: Loop) -> None:
+        """One batch, two tenants, each from 1."""
+        other = subscription("sub_2", customer_id=BOB)
+        await loop.arrive(
+            loop.says(ACTIVE), loop.says(other, tenant=GLOBEX), loop.says(PAST_DUE, at=1), loop.says(PAUSED, at=2)
+        )
+        assert [(event.tenant_id, event.sequence) for event in loop.messages] == [
+            (ACME, 1),
+            (GLOBEX, 1),
+            (ACME, 2),
+            (ACME, 3),
+        ]
+
+
+class TestConcurrency:
+    """Batches that overlap."""
+
+    async def test_a_customer_is_read_under_its_tenant_s_lock(self, loop: Loop) -> None:
+        """Another batch writes a newer snapshot between our first look and our lock: the older one must not win."""
+        await loop.arrive(loop.says(customer(name="first")))
+        older = loop.says(customer(name="second"), at=1)
+        newer = TenantCustomer(
+            customer_id=ALICE,
+            tenant_id=ACME,
+            snapshot=customer(name="third"),
+            provenance=Provenance(observed_at=AT + timedelta(seconds=2), event_ids=(EventId("evt_newer"),)),
+        )
+        loop.written_to = Overtaken(loop.repository, newer)
+        (outcome,) = await loop.arrive(older)
+        assert outcome.effect is Effect.STALE
+
+
+@attrs.frozen
+class Overtaken:
+    """A repository in which somebody else's transaction commits just before our lock on the tenant is granted."""
+
+    repository: MemoryRepository
+    written: TenantCustomer
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[BillingTransaction]:
+        """A unit of work that is overtaken."""
+        async with self.repository.transaction() as transaction:
+            yield OvertakenTransaction(transaction, self.written)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.repository, name)
+
+
+@attrs.frozen
+class OvertakenTransaction:
+    """The unit of work of an overtaken repository."""
+
+    transaction: MemoryTransaction
+    written: TenantCustomer
+
+    async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+        """Wait for the other one, so to say."""
+        await self.transaction.save(Changes(customers=[self.written]))
+        return await self.transaction.lock_tenants(ids)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transaction, name)
+
+
+class TestReplay:
+    """Events that are processed once more."""
+
+    async def test_replaying_what_was_applied_changes_nothing(self, loop: Loop) -> None:
+        """Neither the newest event nor a stale one, whatever it was."""
+        events = [
+            loop.says(ACTIVE),
+            loop.says(PAST_DUE, at=1),
+            loop.says(PAST_DUE, at=1, notice=Notice.ACTION_REQUIRED),
+            loop.says(invoice(), at=1),
+            loop.says(customer(name="Alice")),
+            loop.says(customer_id=ALICE, at=1, notice=Notice.UPCOMING),
+        ]
+        await loop.arrive(*events)
+        tables = loop.database.tables
+        before = [dict(table) for table in (tables.subscriptions, tables.invoices, tables.customers, tables.messages)]
+        for event in events:
+            (outcome,) = await loop.replay(event)
+            assert outcome.sequence is None
+        assert [tables.subscriptions, tables.invoices, tables.customers, tables.messages] == before
+
+    @pytest.mark.parametrize("damage", [subscription(status="canceled"), PAST_DUE, subscription(seat_count=99)])
+    async def test_a_damaged_row_is_put_right_by_the_event_it_rests_on(
+        self, loop: Loop, damage: SubscriptionSnapshot
+    ) -> None:
+        """Whatever the row says, an ended life included; the tenant hears of it once."""
+        events = [loop.says(PAUSED), loop.says(ACTIVE, at=1)]
+        await loop.arrive(*events)
+        rows = loop.database.tables.subscriptions
+        whole = rows[SubscriptionId("sub_1")]
+        rows[SubscriptionId("sub_1")] = attrs.evolve(whole, snapshot=damage)
+        await loop.replay(events[0])
+        assert await loop.subscription() == damage
+        for event in (events[1], events[1], events[0]):
+            await loop.replay(event)
+        assert rows[SubscriptionId("sub_1")] == whole
+        assert len(await loop.notified()) == 3
+
+    async def test_a_damaged_row_of_a_tie_is_put_right_by_any_of_its_events(self, loop: Loop) -> None:
+        """All of them are read again."""
+        events = [loop.says(PAST_DUE, at=5, before=ACTIVE), loop.says(ACTIVE, at=5, before=PAST_DUE), loop.says(ACTIVE)]
+        await loop.arrive(*events)
+        rows = loop.database.tables.subscriptions
+        whole = rows[SubscriptionId("sub_1")]
+        rows[SubscriptionId("sub_1")] = attrs.evolve(whole, snapshot=subscription(status="canceled"))
+        await loop.replay(events[0])
+        assert rows[SubscriptionId("sub_1")] == whole
+
+    async def test_a_replay_after_the_price_map_changed_tells_the_difference_once(self, loop: Loop) -> None:
+        """The same event, read anew."""
+        event = loop.says(ACTIVE)
+        await loop.arrive(event)
+        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_pro"),)),))
+        for _ in range(2):
+            await loop.replay(event)
+        assert await loop.notified() == ["subscription.created", "subscription.plan_changed"]
+        assert (await loop.subscription()).plan_code == "pro"
+
+    async def test_an_unknown_price_is_buried_and_applied_when_it_is_mapped(self, loop: Loop) -> None:
+        """The subscription keeps its last known plan meanwhile, and other events are not held back."""
+        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_pro"),)),))
+        await loop.arrive(loop.says(ACTIVE))
+        unknown = loop.says(subscription(items=(item(price_id="price_new"),)), at=1)
+        outcomes = await loop.arrive(unknown, loop.says(invoice(), at=1))
+        assert sorted(str(outcome.reason) for outcome in outcomes) == ["None", "unknown_price"]
+        assert loop.row(unknown).disposition is Disposition.DEAD
+        assert "price_new" in str(loop.row(unknown).error)
+        assert (await loop.subscription()).plan_code == "pro"
+        loop.plans = PlanCatalog((Plan(plan_code="max", base_prices=(PriceId("price_new"),)),))
+        await loop.replay(unknown)
+        assert (await loop.subscription()).plan_code == "max"
+
+
+class TestMessages:
+    """What a tenant is told."""
+
+    async def test_a_notice_is_told_when_nothing_changed(self, loop: Loop) -> None:
+        """With the object it is about, as we know it."""
+        await loop.arrive(loop.says(ACTIVE))
+        await loop.arrive(loop.says(ACTIVE, at=1, notice=Notice.TRIAL_ENDING))
+        last = (await loop.payloads())[-1]
+        assert (last.event_type, last.status) == ("subscription.trial_ending", "active")
+        assert last.subscription is not None
+
+    async def test_a_notice_about_an_invoice_that_does_not_exist_yet_is_told(self, loop: Loop) -> None:
+        """A forecast has no object."""
+        await loop.arrive(loop.says(ACTIVE), loop.says(customer_id=ALICE, at=1, notice=Notice.UPCOMING))
+        last = (await loop.payloads())[-1]
+        assert (last.event_type, last.subscription, last.invoice) == ("invoice.upcoming", None, None)
+
+    async def test_a_notice_that_is_out_of_date_is_not_told(self, loop: Loop) -> None:
+        """The trial it warns of is over."""
+        await loop.arrive(loop.says(PAST_DUE, at=5))
+        await loop.arrive(loop.says(ACTIVE, notice=Notice.TRIAL_ENDING))
+        assert await loop.notified() == ["subscription.past_due"]
+
+    async def test_a_message_carries_whole_snapshots_and_the_verdict(self, loop: Loop) -> None:
+        """Everything a frontend needs to redraw."""
+        await loop.arrive(loop.says(ACTIVE))
+        await loop.arrive(loop.says(invoice(number="A-1"), at=1, event_id="evt_in"))
+        first, second = await loop.payloads()
+        assert (first.tenant_id, first.sequence, first.access.state) == ("acme", 1, "full")
+        assert (second.stripe_event_id, second.occurred_at) == ("evt_in", AT + timedelta(seconds=1))
+        assert second.invoice is not None
+        assert (second.invoice.number, second.status, second.subscription) == ("A-1", "open", None)
+        assert (second.access.state, second.access.reason) == ("full", "active")
+
+    async def test_the_verdict_of_a_tenant_that_has_only_ended_subscriptions(self, loop: Loop) -> None:
+        """Blocked, with the reason why."""
+        await loop.arrive(loop.says(ACTIVE), loop.says(subscription(status="canceled"), at=1))
+        access = (await loop.payloads())[-1].access
+        assert (access.state, access.reason) == ("blocked", "canceled")

@@ -1,0 +1,331 @@
+"""Doubts are settled by asking: ties that events leave open, and invoices of which events show a part."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import attrs
+import pytest
+from tests.unit.core.conftest import ACME, ALICE, AT, Loop, customer, invoice, line, subscription, until
+
+from billing_core.errors import BillingError, GatewayUnavailableError, UnknownPriceError
+from billing_core.events import ProviderEvent, Translation
+from billing_core.model import (
+    CustomerId,
+    CustomerSnapshot,
+    InvoiceId,
+    InvoiceSnapshot,
+    Plan,
+    PlanCatalog,
+    PriceId,
+    Provenance,
+    SubscriptionId,
+    SubscriptionSnapshot,
+    Uncertainty,
+)
+from billing_memory.gateway import MemoryGateway
+
+ACTIVE, PAST_DUE, TRIALING = (
+    PlanCatalog().read_subscription(subscription(status=status)) for status in ("active", "past_due", "trialing")
+)
+LINES = tuple(line(f"il_{number:02}", usage_type="metered") for number in range(25))
+PART = invoice(lines=LINES[:10], lines_complete=False)
+WHOLE = invoice(lines=LINES)
+
+
+def now(*shown: SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot) -> Translation:
+    """What the provider says when it is asked."""
+    return Translation(customer_id=ALICE, snapshots=shown)
+
+
+@attrs.define
+class Patient(MemoryGateway):
+    """A gateway whose answers come when a test lets them."""
+
+    answer: asyncio.Event = attrs.field(factory=asyncio.Event)
+    most_at_once: int = 0
+    _asking: int = 0
+
+    def __attrs_pre_init__(self) -> None:
+        super().__init__()
+
+    async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
+        """See PaymentGateway."""
+        self._asking += 1
+        self.most_at_once = max(self.most_at_once, self._asking)
+        found = await super().fetch_subscription(subscription_id)
+        await self.answer.wait()
+        self._asking -= 1
+        return found
+
+
+@pytest.fixture
+def gateway(loop: Loop) -> MemoryGateway:
+    """The loop's gateway, which knows nothing yet."""
+    loop.gateway = MemoryGateway()
+    return loop.gateway
+
+
+@pytest.fixture
+def patient(loop: Loop) -> Patient:
+    """The loop's gateway, which knows of `sub_1` that it is past due, and waits with every answer."""
+    patient = Patient()
+    patient.subscriptions[SubscriptionId("sub_1")] = now(PAST_DUE)
+    loop.gateway = patient
+    return patient
+
+
+def contradicting(loop: Loop) -> list[ProviderEvent]:
+    """Two events of one second that say different things, neither of them what it replaced."""
+    return [loop.says(PAST_DUE, at=5, event_id="evt_a"), loop.says(ACTIVE, at=5, event_id="evt_b")]
+
+
+def marked(loop: Loop, subscription_id: str = "sub_1") -> bool:
+    """Whether a subscription is marked as ambiguous."""
+    return loop.database.tables.subscriptions[SubscriptionId(subscription_id)].provenance.ambiguous
+
+
+class TestTies:
+    """Contradicting snapshots of one second."""
+
+    @pytest.mark.parametrize("truth", [ACTIVE, PAST_DUE, TRIALING])
+    async def test_a_tie_ends_in_what_the_provider_says(
+        self, loop: Loop, gateway: MemoryGateway, truth: SubscriptionSnapshot
+    ) -> None:
+        """Whichever was guessed before; the mark goes, and a message tells only of a difference."""
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(truth)
+        await loop.arrive(*contradicting(loop))
+        guessed, notified = await loop.subscription(), await loop.notified()
+        assert marked(loop)
+        assert await loop.refetch() == ["refetched"]
+        assert (await loop.subscription(), marked(loop)) == (truth, False)
+        payloads = await loop.payloads()
+        assert len(payloads) == len(notified) + (truth != guessed)
+        assert [message.sequence for message in loop.messages] == list(range(1, len(payloads) + 1))
+        assert payloads[-1].subscription is not None
+        assert (payloads[-1].subscription.status, payloads[-1].stripe_event_id) == (truth.status, "evt_b")
+
+    async def test_a_decided_tie_is_not_asked_about(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """What the events themselves decide costs no call."""
+        await loop.arrive(
+            loop.says(PAST_DUE, at=5, before=ACTIVE), loop.says(ACTIVE, at=5, before=PAST_DUE), loop.says(ACTIVE, at=4)
+        )
+        first = loop.says(subscription("sub_2"), at=5, creation=True)
+        await loop.arrive(first, loop.says(subscription("sub_2", "past_due"), at=5))
+        assert "sub_2" not in {uncertainty.object_id for uncertainty in loop.uncertainties}
+
+    async def test_later_events_still_win(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The answer is dated back to the tie it settles, not to when it was asked for."""
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(TRIALING)
+        await loop.arrive(*contradicting(loop))
+        await loop.refetch()
+        await loop.arrive(loop.says(PAST_DUE, at=6))
+        assert await loop.subscription() == PAST_DUE
+
+    async def test_a_replay_does_not_bring_the_guess_back(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The events of the tie are counted in already and know no better."""
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(TRIALING)
+        events = contradicting(loop)
+        await loop.arrive(*events)
+        await loop.refetch()
+        notified = await loop.notified()
+        for event in events:
+            await loop.replay(event)
+        assert (await loop.subscription(), marked(loop), loop.uncertainties) == (TRIALING, False, [])
+        assert await loop.notified() == notified
+
+    async def test_a_late_member_of_the_tie_is_asked_about_again(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """It may be what the provider meant by then."""
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(TRIALING)
+        await loop.arrive(*contradicting(loop))
+        await loop.refetch()
+        await loop.arrive(loop.says(PAST_DUE, at=5, event_id="evt_c"))
+        assert marked(loop)
+        assert await loop.refetch() == ["refetched"]
+        assert (await loop.subscription(), marked(loop)) == (TRIALING, False)
+
+    async def test_a_customer_can_be_in_doubt_too(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Its mail address is asked for; the tenant need not hear of it."""
+        gateway.customers[ALICE] = now(customer(email="new@example.com"))
+        await loop.arrive(loop.says(customer(email="old@example.com")), loop.says(customer(email="new@example.com")))
+        notified = await loop.notified()
+        assert await loop.refetch() == ["refetched"]
+        held = loop.database.tables.customers[CustomerId(ALICE)]
+        assert held.snapshot == customer(email="new@example.com")
+        assert held.provenance is not None
+        assert (held.provenance.ambiguous, await loop.notified()) == (False, notified)
+
+
+class TestFailures:
+    """What cannot be settled now."""
+
+    async def test_a_provider_that_is_away_leaves_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The state stays the deterministic guess; a sweep finds the mark and mends it once the provider is back."""
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(PAST_DUE)
+        gateway.fail(GatewayUnavailableError("away"))
+        await loop.arrive(*contradicting(loop))
+        assert await loop.refetch() == ["gateway_unavailable"]
+        assert (await loop.subscription(), marked(loop)) == (ACTIVE, True)
+        refetcher = loop.refetcher()
+        running = asyncio.create_task(refetcher.run())
+        await until(lambda: not marked(loop))
+        refetcher.stop()
+        await running
+        assert await loop.subscription() == PAST_DUE
+
+    async def test_an_object_the_provider_does_not_show_stays_marked(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Nothing is concluded from its absence."""
+        await loop.arrive(*contradicting(loop))
+        assert await loop.refetch() == ["unknown"]
+        assert marked(loop)
+
+    async def test_an_answer_about_something_else_is_not_written(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Only the object that was asked for counts."""
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(subscription("sub_9"))
+        await loop.arrive(*contradicting(loop))
+        assert await loop.refetch() == ["unknown"]
+        assert SubscriptionId("sub_9") not in loop.database.tables.subscriptions
+
+    async def test_an_ended_life_does_not_resume(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """An answer from an earlier stage of life is an old one."""
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(ACTIVE)
+        ends = [subscription(status="canceled", ended_at=AT), subscription(status="canceled")]
+        await loop.arrive(*(loop.says(end, at=5) for end in ends))
+        assert await loop.refetch() == ["unknown"]
+        assert (await loop.subscription()).ended
+
+    async def test_prices_that_no_plan_has_leave_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The error's code says what an operator has to do, and nothing is half written."""
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(PAST_DUE)
+        await loop.arrive(*contradicting(loop))
+        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_other"),)),))
+        assert await loop.refetch() == [UnknownPriceError.code]
+        assert marked(loop)
+
+    async def test_a_bug_ends_neither_the_mender_nor_the_next_object(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """It is reported with its text, and the others are mended."""
+
+        class Broken(MemoryGateway):
+            async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
+                raise ZeroDivisionError("oops") if subscription_id == "sub_1" else BillingError("also")
+
+        loop.gateway = Broken()
+        loop.gateway.invoices[InvoiceId("in_1")] = now(WHOLE)
+        await loop.arrive(*contradicting(loop), loop.says(PART))
+        assert await loop.refetch() == ["bug", "refetched"]
+        assert loop.mendings[0].error == "ZeroDivisionError: oops"
+
+
+class TestInvoices:
+    """Invoices with more lines than an event shows."""
+
+    async def test_all_lines_and_their_usage_are_fetched(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Until then the ones shown count, and the invoice is marked."""
+        gateway.invoices[InvoiceId("in_1")] = now(WHOLE)
+        await loop.arrive(loop.says(subscription()), loop.says(PART))
+        assert (len(await loop.usage()), (await loop.invoice()).lines_complete) == (10, False)
+        assert await loop.refetch() == ["refetched"]
+        assert await loop.invoice() == WHOLE
+        assert len(await loop.usage()) == 25
+        assert len((await loop.payloads())[-1].usage) == 25
+
+    async def test_lines_of_a_final_invoice_are_fetched_once(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Later events show the same part of the same list: nothing is lost, nobody is asked again."""
+        gateway.invoices[InvoiceId("in_1")] = now(WHOLE)
+        await loop.arrive(loop.says(PART))
+        await loop.refetch()
+        paid: dict[str, Any] = {"status": "paid", "lines": LINES[:10], "lines_complete": False}
+        await loop.arrive(loop.says(invoice(**paid), at=5), loop.says(invoice(**paid), at=5))
+        assert await loop.invoice() == invoice(status="paid", lines=LINES)
+        assert (len(await loop.usage()), loop.uncertainties, gateway.asked) == (25, [], ["in_1"])
+
+    async def test_lines_of_a_draft_are_fetched_anew(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """They still come and go."""
+        draft: dict[str, Any] = {"status": "draft"}
+        gateway.invoices[InvoiceId("in_1")] = now(invoice(lines=LINES, **draft))
+        await loop.arrive(loop.says(invoice(lines=LINES[:10], lines_complete=False, **draft)))
+        await loop.refetch()
+        gateway.invoices[InvoiceId("in_1")] = now(invoice(lines=LINES[:20]))
+        await loop.arrive(loop.says(PART, at=5))
+        assert not (await loop.invoice()).lines_complete
+        await loop.refetch()
+        assert await loop.invoice() == invoice(lines=LINES[:20])
+
+    async def test_an_answer_that_is_not_whole_leaves_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """What it adds counts all the same."""
+        gateway.invoices[InvoiceId("in_1")] = now(invoice(lines=LINES[:20], lines_complete=False))
+        await loop.arrive(loop.says(PART))
+        assert await loop.refetch() == ["incomplete"]
+        assert len((await loop.invoice()).lines) == 20
+        (uncertainty,) = await loop.repository.uncertain(after="", limit=10)
+        assert uncertainty.object_id == "in_1"
+
+    async def test_a_deleted_draft_is_not_asked_about(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """There is nothing left to fetch."""
+        await loop.arrive(loop.says(invoice(status="deleted", lines=LINES[:10], lines_complete=False)))
+        assert (loop.uncertainties, await loop.repository.uncertain(after="", limit=10)) == ([], [])
+
+
+class TestConcurrency:
+    """Fetching happens beside everything else."""
+
+    async def test_no_transaction_is_open_while_the_provider_thinks(self, loop: Loop, patient: Patient) -> None:
+        """Events of the same tenant go through meanwhile; what they change, an old answer does not overwrite."""
+        await loop.arrive(*contradicting(loop))
+        refetch = asyncio.create_task(loop.refetch())
+        await until(lambda: patient.asked == ["sub_1"])
+        await loop.arrive(loop.says(TRIALING, at=6))
+        assert await loop.subscription() == TRIALING
+        patient.answer.set()
+        assert await refetch == ["overtaken"]
+        assert await loop.subscription() == TRIALING
+
+    async def test_one_object_is_asked_for_once_at_a_time(self, loop: Loop, patient: Patient) -> None:
+        """Doubts about an object that is being fetched wait, and only the latest of them is asked about."""
+        events = contradicting(loop)
+        await loop.arrive(*events)
+        (uncertainty,) = loop.uncertainties[-1:]
+        refetcher = loop.refetcher(concurrency=3, sweep_every=timedelta(hours=1))
+        refetcher.offer([uncertainty] * 5)
+        running = asyncio.create_task(refetcher.run())
+        await until(lambda: patient.asked == ["sub_1"])
+        late = attrs.evolve(
+            uncertainty, basis=Provenance(observed_at=AT, event_ids=uncertainty.basis.event_ids, ambiguous=True)
+        )
+        for _ in range(5):
+            refetcher.offer([late, uncertainty])
+            await asyncio.sleep(0)
+        patient.answer.set()
+        await until(lambda: len(loop.mendings) == 2)
+        refetcher.stop()
+        await running
+        assert (patient.asked, patient.most_at_once) == (["sub_1", "sub_1"], 1)
+        assert [report.result for report in loop.mendings] == ["refetched", "overtaken"]
+
+    async def test_different_objects_are_fetched_side_by_side(self, loop: Loop, patient: Patient) -> None:
+        """As many at a time as the policy says, and no more."""
+        basis = Provenance(observed_at=AT, event_ids=(), ambiguous=True)
+        refetcher = loop.refetcher(concurrency=3, sweep_every=timedelta(hours=1))
+        refetcher.offer(Uncertainty(kind="subscription", object_id=f"sub_{number}", basis=basis) for number in range(9))
+        running = asyncio.create_task(refetcher.run())
+        await until(lambda: len(patient.asked) == 3)
+        patient.answer.set()
+        await until(lambda: len(loop.mendings) == 9)
+        refetcher.stop()
+        await running
+        assert patient.most_at_once == 3
+
+    async def test_sweeps_go_round(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Each goes on behind the last one, so that marks which stay delay no others."""
+        events = [
+            loop.says(subscription(f"sub_{number}", status), at=5, tenant=ACME)
+            for number in range(5)
+            for status in ("active", "past_due")
+        ]
+        await loop.arrive(*events)
+        refetcher = loop.refetcher(concurrency=1, sweep_limit=2, sweep_every=timedelta(milliseconds=1))
+        running = asyncio.create_task(refetcher.run())
+        await until(lambda: len(gateway.asked) >= 7)
+        refetcher.stop()
+        await running
+        assert gateway.asked[:7] == [f"sub_{number}" for number in (0, 1, 2, 3, 4, 0, 1)]

@@ -1,0 +1,275 @@
+"""Replaying: any stored event once more, without a trace where nothing is wrong and with one message where it is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import pytest
+from tests.unit.core.conftest import ACME, ALICE, AT, Loop, customer, invoice, item, line, subscription
+
+from billing_core.events import THIN, Claim, Disposition, Effect, Notice, Outcome, ProviderEvent, Translation
+from billing_core.inbox.dispatch import Scope
+from billing_core.inbox.ports import FetchedEvent
+from billing_core.inbox.replay import Replayer, ReplayReport, ReplayRequest
+from billing_core.inbox.selection import EventFilter
+from billing_core.model import InvoiceId, Plan, PlanCatalog, PriceId, SubscriptionId
+from billing_memory.event_log import MemoryEventLog
+from billing_memory.gateway import MemoryGateway
+
+ACTIVE, PAST_DUE, CANCELED = (subscription(status=status) for status in ("active", "past_due", "canceled"))
+SUB = SubscriptionId("sub_1")
+
+
+def replayer(loop: Loop, **given: Any) -> Replayer:
+    """A replayer over the loop's own adapters."""
+    log = MemoryEventLog(loop.database, loop.clock)
+    known = {"events": log, "queue": loop.inbox, "audits": log, "dispatcher": loop.dispatcher()}
+    return Replayer(**{**known, "policy": loop.policy, **given})
+
+
+async def replay(loop: Loop, wanted: EventFilter | None = None, **given: Any) -> ReplayReport:
+    """Replay what a filter means, or everything."""
+    wanted = wanted or EventFilter()
+    it = replayer(loop, **given)
+    return await it.replay(ReplayRequest(wanted=wanted, actor="ann"), await it.find(wanted), observe=lambda _: None)
+
+
+def a_history(loop: Loop) -> Sequence[ProviderEvent]:
+    """Events that changed, confirmed, announced and came late."""
+    return [
+        loop.says(customer(name="Alice")),
+        loop.says(ACTIVE, creation=True),
+        loop.says(invoice(), at=1),
+        loop.says(PAST_DUE, at=2, before=ACTIVE),
+        loop.says(invoice(status="paid"), at=3),
+        loop.says(customer_id=ALICE, at=3, notice=Notice.UPCOMING),
+        loop.says(PAST_DUE, at=2, notice=Notice.ACTION_REQUIRED),
+        loop.says(ACTIVE, at=4),
+    ]
+
+
+def tables(loop: Loop) -> Sequence[object]:
+    """Everything a tenant has, and was told."""
+    known = loop.database.tables
+    rows = (known.subscriptions, known.invoices, known.customers, known.usage, known.records, known.messages)
+    return [dict(table) for table in rows]
+
+
+class TestReplay:
+    """Through the same path as everything else."""
+
+    async def test_what_succeeded_changes_nothing_and_tells_nothing(self, loop: Loop) -> None:
+        """And what each event did stays on record."""
+        events = a_history(loop)
+        await loop.arrive(*events)
+        before, done = tables(loop), [loop.row(event).outcome for event in events]
+        report = await replay(loop)
+        assert (report.matched, report.confirmed + report.stale, report.messages) == (8, 8, 0)
+        assert not report.failed
+        assert tables(loop) == before
+        after = [loop.row(event).outcome for event in events]
+        assert [(one and one.effect, one and one.sequence) for one in after] == [
+            (one and one.effect, one and one.sequence) for one in done
+        ]
+
+    async def test_rows_that_are_gone_come_back_with_one_message_each(self, loop: Loop) -> None:
+        """Not with one for each step of their lives: the tenant has heard of those."""
+        await loop.arrive(*a_history(loop))
+        before, notified = tables(loop), await loop.notified()
+        loop.database.tables.subscriptions.clear()
+        loop.database.tables.invoices.clear()
+        report = await replay(loop)
+        assert (report.changed, report.messages) == (2, 2)
+        assert tables(loop)[:5] == before[:5]
+        assert len(await loop.notified()) == len(notified) + 2
+        assert (await replay(loop)).messages == 0
+
+    async def test_usage_that_is_gone_comes_back(self, loop: Loop) -> None:
+        """With the invoice that billed it."""
+        metered = item("si_calls", "price_calls", usage_type="metered")
+        await loop.arrive(loop.says(subscription(items=(metered,))), loop.says(invoice(lines=(line(),)), at=1))
+        usage = await loop.usage()
+        assert usage
+        for damaged in ({InvoiceId("in_1")}, set()):
+            loop.database.tables.usage.clear()
+            for invoice_id in damaged:
+                loop.database.tables.invoices.pop(invoice_id)
+            assert (await replay(loop)).messages == 1
+            assert await loop.usage() == usage
+            assert (await replay(loop)).messages == 0
+
+    async def test_a_dead_event_gets_fresh_attempts_but_not_for_ever(self, loop: Loop) -> None:
+        """Each replay forgives what went before; what still fails is dead again."""
+        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_other"),)),))
+        event = loop.says(ACTIVE)
+        await loop.arrive(event)
+        assert loop.row(event).disposition is Disposition.DEAD
+        report = await replay(loop, EventFilter(statuses=(Disposition.DEAD,)))
+        assert (report.dead, report.failed) == (1, True)
+        assert loop.row(event).claim.tries == 1
+        loop.plans = PlanCatalog()
+        report = await replay(loop, EventFilter(reasons=("unknown_price",)))
+        assert (report.changed, report.messages) == (1, 1)
+        assert (await loop.subscription()).status == "active"
+
+    async def test_what_somebody_works_on_is_left_to_him(self, loop: Loop) -> None:
+        """And counted."""
+        event = loop.says(ACTIVE)
+        await loop.inbox.record(event, lease=loop.policy.lease)
+        report = await replay(loop)
+        assert (report.busy, report.seen, report.failed) == (1, 1, False)
+        loop.clock.advance(loop.policy.lease)
+        assert (await replay(loop)).changed == 1
+
+    async def test_a_body_that_is_gone_cannot_be_replayed(self, loop: Loop) -> None:
+        """The event stays as it is, and the report says so."""
+        event = loop.says(ACTIVE)
+        await loop.arrive(event)
+        row = loop.row(event)
+        loop.database.tables.dispatch[row.dispatch_id] = attrs.evolve(row, event=row.event.without_body())
+        report = await replay(loop)
+        assert (report.pruned, report.failed) == (1, True)
+        assert loop.row(event).disposition is Disposition.APPLIED
+
+    async def test_what_cannot_be_read_any_more_stays_applied(self, loop: Loop) -> None:
+        """The provider has forgotten a thin event, cannot be asked, or the settings are of another mode."""
+        loop.gateway = MemoryGateway()
+        thin = loop.provider.event("evt_thin", Translation(ignored=THIN), at=AT)
+        shown = Translation(customer_id=ALICE, tenant_hint=ACME, snapshots=(ACTIVE,))
+        loop.gateway.events[thin.event_id] = FetchedEvent(snapshot_event_id=None, translation=shown)
+        await loop.arrive(thin)
+        before = tables(loop)
+        it = replayer(loop)
+        assert (await it.dry_run(await it.find(EventFilter()))).report.confirmed == 1
+        loop.gateway.events.clear()
+        assert (await replay(loop)).confirmed == 1
+        loop.gateway = None
+        assert (await replay(loop)).confirmed == 1
+        loop.scope = Scope(livemode=False)
+        assert (await replay(loop)).confirmed == 1
+        assert tables(loop) == before
+        outcome = loop.row(thin).outcome
+        assert outcome is not None
+        assert (outcome.effect, outcome.tenant_id) == (Effect.CHANGED, ACME)
+
+    async def test_without_publishing_state_is_written_and_nobody_hears(self, loop: Loop) -> None:
+        """No number is used: the next message has the next one."""
+        await loop.arrive(*a_history(loop))
+        before = tables(loop)
+        loop.database.tables.subscriptions.clear()
+        loop.notify = False
+        report = await replay(loop)
+        assert (report.changed, report.messages) == (1, 0)
+        assert tables(loop) == before
+        loop.notify = True
+        last = len(await loop.notified())
+        await loop.arrive(loop.says(CANCELED, at=9))
+        assert [message.sequence for message in loop.messages] == list(range(1, last + 2))
+
+
+class TestPace:
+    """Bounded batches, no faster than asked for."""
+
+    async def test_the_rate_is_kept(self, loop: Loop) -> None:
+        """No batch holds more than a second's worth, and each waits until the ones before have used up their time."""
+        waits: list[float] = []
+        sizes: list[int] = []
+
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+
+        await loop.arrive(*a_history(loop))
+        it = replayer(loop, sleep=sleep)
+        request = ReplayRequest(wanted=EventFilter(), actor="ann", rate=3)
+        await it.replay(request, await it.find(EventFilter()), observe=lambda report: sizes.append(report.seen))
+        assert sizes == [3, 6, 8]
+        assert [round(wait) for wait in waits] == [0, 1, 2]
+
+    async def test_a_stopped_replay_ends_after_its_batch_and_says_so(self, loop: Loop) -> None:
+        """What it did not come to stays as it was."""
+        await loop.arrive(*a_history(loop))
+        loop.policy = attrs.evolve(loop.policy, batch=2)
+        it = replayer(loop)
+        request = ReplayRequest(wanted=EventFilter(), actor="ann")
+        report = await it.replay(request, await it.find(EventFilter()), observe=lambda _: it.stop())
+        assert (report.seen, report.interrupted, report.failed) == (2, True, True)
+
+
+class TestAudit:
+    """Who, what, why and with which result."""
+
+    async def test_every_replay_is_noted(self, loop: Loop) -> None:
+        """From its beginning: one that died has no end."""
+        await loop.arrive(loop.says(ACTIVE))
+        log = MemoryEventLog(loop.database, loop.clock)
+        it = replayer(loop)
+        wanted = EventFilter(tenant_id=ACME)
+        request = ReplayRequest(wanted=wanted, actor="ann", reason="ticket 7", publishes=False)
+        await it.replay(request, await it.find(wanted), observe=lambda _: None)
+        (audit,) = await log.latest(limit=9)
+        assert (audit.action, audit.actor, audit.reason) == ("replay", "ann", "ticket 7")
+        assert dict(audit.filter) == {"tenant": "acme", "publish": False}
+        assert audit.result is not None
+        assert (audit.result["matched"], audit.result["confirmed"]) == (1, 1)
+
+        class Dies:
+            async def process(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            await replay(loop, dispatcher=Dies())
+        assert (await log.latest(limit=1))[0].finished_at is None
+
+
+class TestRehearsal:
+    """The real thing, taken back."""
+
+    async def test_a_rehearsal_shows_everything_and_leaves_nothing(self, loop: Loop) -> None:
+        """The rows, field by field, and the messages with the numbers they would get."""
+        await loop.arrive(*a_history(loop))
+        whole = loop.database.tables.subscriptions[SUB]
+        damaged = attrs.evolve(whole, snapshot=attrs.evolve(whole.snapshot, status="canceled"))
+        loop.database.tables.subscriptions[SUB] = damaged
+        before, dispatch, notified = tables(loop), dict(loop.database.tables.dispatch), len(loop.messages)
+        it = replayer(loop)
+        found = await it.dry_run(await it.find(EventFilter()))
+        (change,) = found.trial.differences
+        assert (change.kind, change.object_id, change.tenant_id) == ("subscription", "sub_1", ACME)
+        assert [(field.field, field.before, field.after) for field in change.fields] == [
+            ("status", "canceled", "active")
+        ]
+        (message,) = found.trial.events
+        assert message.sequence == notified + 1
+        assert (found.report.changed, found.report.messages, found.report.matched) == (1, 1, 8)
+        assert (tables(loop), dict(loop.database.tables.dispatch), len(loop.messages)) == (before, dispatch, notified)
+        assert loop.database.audits == []
+
+    async def test_one_event_that_fails_hides_no_other(self, loop: Loop) -> None:
+        """Each failure is shown with its error."""
+        events = [loop.says(subscription(f"sub_{number}"), at=number) for number in range(5)]
+        await loop.arrive(*events)
+        loop.database.tables.subscriptions.clear()
+
+        class Fails:
+            def translate(self, event: ProviderEvent) -> Any:
+                if event.event_id == events[3].event_id:
+                    raise ValueError("cannot be read")
+                return loop.provider.translate(event)
+
+            def translate_previous(self, event: ProviderEvent) -> Any:
+                return loop.provider.translate_previous(event)
+
+        loop.translator = Fails()
+        it = replayer(loop)
+        found = await it.dry_run(await it.find(EventFilter()))
+        assert [(failure.event_id, failure.error) for failure in found.failures] == [
+            (events[3].event_id, "ValueError: cannot be read")
+        ]
+        assert (found.report.changed, found.report.unfinished) == (4, 1)
+
+    async def test_what_somebody_works_on_is_left_out(self, loop: Loop) -> None:
+        """Without waiting for him."""
+        await loop.inbox.record(loop.says(ACTIVE), lease=loop.policy.lease)
+        it = replayer(loop)
+        found = await it.dry_run(await it.find(EventFilter()))
+        assert (found.report.busy, found.trial.outcomes) == (1, [])

@@ -1,0 +1,77 @@
+"""What a process knows of revoked tokens."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from billing_core.errors import StoreUnavailableError
+from billing_core.model import TenantId
+from billing_core.stream_access.ports import Principal, Revocation
+from billing_core.stream_access.revocation_list import RevocationList
+from billing_core.testing.builders import ACME, AT, GLOBEX
+from billing_memory.clock import ManualClock
+from billing_memory.stream_access import MemoryRevocations
+
+SECOND = timedelta(seconds=1)
+LATER = AT + timedelta(hours=1)
+
+
+def principal(token_id: str | None, issued_at: datetime | None, tenant_id: TenantId = ACME) -> Principal:
+    return Principal(tenant_id=tenant_id, role="viewer", expires_at=LATER, token_id=token_id, issued_at=issued_at)
+
+
+async def loaded(*revocations: Revocation) -> RevocationList:
+    """A list that knows these."""
+    store = MemoryRevocations(ManualClock(AT))
+    for each in revocations:
+        await store.revoke(each)
+    known = RevocationList(revocations=store, every=SECOND)
+    await known.load()
+    return known
+
+
+async def test_a_revoked_token_is_covered_by_its_id() -> None:
+    """Whosever it is; nothing else is."""
+    known = await loaded(Revocation(subject="token", name="t1", revoked_at=AT, kept_until=LATER))
+    assert known.covers(principal("t1", AT + SECOND))
+    assert not known.covers(principal("t2", AT - SECOND))
+    assert not known.covers(principal(None, None))
+
+
+@pytest.mark.parametrize(
+    ("issued_at", "covered"), [(AT - SECOND, True), (AT, True), (AT + SECOND, False), (None, True)]
+)
+async def test_a_tenants_tokens_are_covered_up_to_an_instant(issued_at: datetime | None, covered: bool) -> None:
+    """Those issued later are good; one that does not say when it was issued is taken for an old one."""
+    known = await loaded(Revocation(subject="tenant", name=ACME, revoked_at=AT, kept_until=LATER))
+    assert known.covers(principal("t1", issued_at)) is covered
+    assert not known.covers(principal("t1", issued_at, GLOBEX))
+
+
+async def test_a_token_is_not_a_tenant() -> None:
+    """However it is called."""
+    known = await loaded(Revocation(subject="token", name=ACME, revoked_at=AT, kept_until=LATER))
+    assert not known.covers(principal("t1", AT))
+
+
+async def test_while_the_store_is_away_what_is_known_holds() -> None:
+    """Nobody gets back in because a database is away."""
+
+    class Flaky(MemoryRevocations):
+        away = False
+
+        async def current(self) -> Sequence[Revocation]:
+            if self.away:
+                raise StoreUnavailableError("away")
+            return await super().current()
+
+    store = Flaky(ManualClock(AT))
+    await store.revoke(Revocation(subject="token", name="t1", revoked_at=AT, kept_until=LATER))
+    known = RevocationList(revocations=store, every=timedelta(milliseconds=1))
+    await known.load()
+    store.away = True
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(known.run(), 0.02)
+    assert known.covers(principal("t1", AT))

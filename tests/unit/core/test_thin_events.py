@@ -1,0 +1,213 @@
+"""Events that name an object without showing it: asked for, applied, and counted once beside their snapshot twins."""
+
+import asyncio
+from datetime import timedelta
+
+import attrs
+import pytest
+from tests.unit.core.conftest import ACME, ALICE, AT, Loop, invoice, subscription, until
+
+from billing_core.errors import GatewayRejectedError, GatewayUnavailableError
+from billing_core.events import THIN, Disposition, Effect, Notice, ProviderEvent, Translation
+from billing_core.inbox.dispatch import DispatchPolicy
+from billing_core.inbox.ports import FetchedEvent
+from billing_core.model import EventId, SubscriptionId
+from billing_memory.gateway import MemoryGateway
+
+ACTIVE, PAST_DUE = subscription(), subscription(status="past_due")
+TWIN = EventId("evt_twin")
+
+
+@attrs.define
+class Patient(MemoryGateway):
+    """A gateway that answers when a test lets it."""
+
+    answer: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    def __attrs_pre_init__(self) -> None:
+        super().__init__()
+
+    async def fetch_event(self, event_id: EventId) -> FetchedEvent | None:
+        """See PaymentGateway."""
+        found = await super().fetch_event(event_id)
+        await self.answer.wait()
+        return found
+
+
+@pytest.fixture
+def gateway(loop: Loop) -> MemoryGateway:
+    """The loop's gateway, which knows nothing yet."""
+    loop.gateway = MemoryGateway()
+    return loop.gateway
+
+
+def thin(loop: Loop, *, at: int = 0, name: str = "evt_thin") -> ProviderEvent:
+    """An event that shows nothing."""
+    return loop.provider.event(name, Translation(ignored=THIN), at=AT + timedelta(seconds=at))
+
+
+def about(gateway: MemoryGateway, event: ProviderEvent, *shown: object, twin: EventId | None = None) -> None:
+    """Let the provider know what an event is about: the subscription shown, or an object that is gone."""
+    snapshots = tuple(each for each in shown if isinstance(each, type(ACTIVE)))
+    found = Translation(customer_id=ALICE, tenant_hint=ACME, snapshots=snapshots) if shown else None
+    gateway.events[event.event_id] = FetchedEvent(snapshot_event_id=twin, translation=found)
+
+
+class TestResolving:
+    """What becomes of a thin event."""
+
+    async def test_its_object_is_fetched_and_applied(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Under the event's own stamp: an older snapshot is stale, a newer one counts."""
+        event = thin(loop, at=5)
+        about(gateway, event, PAST_DUE)
+        (outcome,) = await loop.arrive(event)
+        assert (outcome.disposition, outcome.effect, outcome.tenant_id) == (Disposition.APPLIED, Effect.CHANGED, ACME)
+        (older,) = await loop.arrive(loop.says(ACTIVE, at=4))
+        assert older.effect is Effect.STALE
+        assert (await loop.subscription()).status == "past_due"
+        await loop.arrive(loop.says(ACTIVE, at=6))
+        assert (await loop.subscription()).status == "active"
+
+    async def test_a_twin_that_is_stored_makes_it_redundant(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The snapshot event counts, whether it has been processed yet or not."""
+        event = thin(loop, at=5)
+        about(gateway, event, PAST_DUE, twin=TWIN)
+        await loop.inbox.record(loop.says(ACTIVE, at=5, event_id=TWIN))
+        await loop.arrive(event)
+        row = loop.row(event)
+        assert (row.disposition, row.reason) == (Disposition.IGNORED, "snapshot_twin")
+        assert (await loop.subscription()).status == "active"
+        assert await loop.notified() == ["subscription.created"]
+
+    async def test_a_twin_that_comes_later_confirms(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """It changes nothing and tells nothing."""
+        event = thin(loop, at=5)
+        about(gateway, event, ACTIVE, twin=TWIN)
+        await loop.arrive(event)
+        (outcome,) = await loop.arrive(loop.says(ACTIVE, at=5, event_id=TWIN))
+        assert outcome.effect is Effect.CONFIRMED
+        assert await loop.notified() == ["subscription.created"]
+        assert loop.uncertainties == []
+
+    async def test_a_notice_is_told_by_a_twin_that_comes_later(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Only the snapshot event carries it."""
+        event = thin(loop, at=5)
+        about(gateway, event, ACTIVE, twin=TWIN)
+        await loop.arrive(event)
+        await loop.arrive(loop.says(ACTIVE, at=5, event_id=TWIN, notice=Notice.TRIAL_ENDING))
+        assert await loop.notified() == ["subscription.created", "subscription.trial_ending"]
+
+    async def test_a_twin_that_says_something_else_is_settled_by_asking(
+        self, loop: Loop, gateway: MemoryGateway
+    ) -> None:
+        """The object had changed before it was fetched; what it is now stands in the end."""
+        event = thin(loop, at=5)
+        about(gateway, event, PAST_DUE, twin=TWIN)
+        gateway.subscriptions[SubscriptionId("sub_1")] = Translation(customer_id=ALICE, snapshots=(PAST_DUE,))
+        await loop.arrive(event)
+        await loop.arrive(loop.says(ACTIVE, at=5, event_id=TWIN))
+        assert await loop.refetch() == ["refetched"]
+        assert (await loop.subscription()).status == "past_due"
+
+    async def test_a_twin_of_another_mode_is_another_event(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Ids are unique only within an account and a mode."""
+        event = thin(loop)
+        about(gateway, event, ACTIVE, twin=TWIN)
+        await loop.arrive(loop.says(ACTIVE, event_id=TWIN, livemode=False), event)
+        assert loop.row(event).disposition is Disposition.APPLIED
+
+    async def test_what_the_provider_does_not_know_is_ignored_with_a_reason(
+        self, loop: Loop, gateway: MemoryGateway
+    ) -> None:
+        """Neither the event, nor an object that is gone, is worth another attempt."""
+        unknown, gone = thin(loop, name="evt_1"), thin(loop, name="evt_2")
+        about(gateway, gone)
+        await loop.arrive(unknown, gone)
+        assert [(loop.row(event).disposition, loop.row(event).reason) for event in (unknown, gone)] == [
+            (Disposition.IGNORED, "unknown_event"),
+            (Disposition.IGNORED, "object_gone"),
+        ]
+
+    async def test_events_of_another_mode_are_not_asked_about(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """They are ignored for that reason, and cost no call."""
+        event = loop.provider.event("evt_thin", Translation(ignored=THIN), at=AT, livemode=False)
+        (outcome,) = await loop.arrive(event)
+        assert (outcome.reason, gateway.asked) == ("livemode", [])
+
+
+class TestWithoutAnAnswer:
+    """No gateway, or none that answers."""
+
+    async def test_without_a_gateway_it_is_parked_until_it_is_replayed(self, loop: Loop) -> None:
+        """Everything else goes on; once there is a key, a replay applies it."""
+        event = thin(loop)
+        (outcome, _) = sorted(await loop.arrive(event, loop.says(invoice())), key=lambda one: one.claim.dispatch_id)
+        assert (outcome.disposition, outcome.reason, outcome.parked_on) == (Disposition.PARKED, "thin", None)
+        loop.gateway = MemoryGateway()
+        about(loop.gateway, event, ACTIVE)
+        await loop.replay(event)
+        assert loop.row(event).disposition is Disposition.APPLIED
+
+    async def test_a_provider_that_is_away_is_asked_again_later(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Its neighbours in the batch are applied at once, and it waits within the backoff."""
+        event, neighbour = thin(loop), loop.says(invoice())
+        about(gateway, event, ACTIVE)
+        gateway.fail(GatewayUnavailableError("away"))
+        await loop.arrive(event, neighbour)
+        row = loop.row(event)
+        assert loop.row(neighbour).disposition is Disposition.APPLIED
+        assert (row.disposition, row.attempt, row.reason) == (Disposition.DUE, 1, "transient")
+        assert [(len(report.outcomes), report.retried, report.lost) for report in loop.reports] == [
+            (1, 0, 0),
+            (0, 1, 0),
+        ]
+        loop.clock.advance(timedelta(minutes=10))
+        await loop.work()
+        assert loop.row(event).disposition is Disposition.APPLIED
+
+    async def test_a_refusal_is_for_an_operator(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Asking again would be refused again; it is visible and can be replayed."""
+        event = thin(loop)
+        gateway.fail(GatewayRejectedError("no"))
+        (outcome,) = await loop.arrive(event)
+        assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "permanent")
+
+    async def test_a_slow_provider_delays_no_other_event(self, loop: Loop) -> None:
+        """While it thinks, other events are processed, and the event is not claimed again."""
+        patient = Patient()
+        loop.gateway = patient
+        slow = thin(loop)
+        about(patient, slow, PAST_DUE)
+        dispatcher = loop.dispatcher()
+        running = asyncio.create_task(dispatcher.run())
+        await loop.inbox.record(slow)
+        await until(lambda: patient.asked == ["evt_thin"])
+        later = [loop.says(invoice(f"in_{number}")) for number in range(3)]
+        for event in later:
+            await loop.inbox.record(event)
+        await until(lambda: all(loop.row(event).disposition is Disposition.APPLIED for event in later))
+        assert loop.row(slow).disposition is Disposition.LEASED
+        patient.answer.set()
+        await until(lambda: loop.row(slow).disposition is Disposition.APPLIED)
+        dispatcher.stop()
+        await running
+        assert patient.asked == ["evt_thin"]
+
+    async def test_those_that_wait_for_their_turn_go_back_at_the_end(self, loop: Loop) -> None:
+        """A process that stops asks for nothing new, and what it gives back costs no attempt."""
+        loop.policy = DispatchPolicy(lookups=1)
+        patient = Patient()
+        loop.gateway = patient
+        first, second = thin(loop, name="evt_1"), thin(loop, name="evt_2")
+        for event in (first, second):
+            about(patient, event, PAST_DUE)
+            await loop.inbox.record(event)
+        dispatcher = loop.dispatcher()
+        running = asyncio.create_task(dispatcher.run())
+        await until(lambda: patient.asked == ["evt_1"])
+        dispatcher.stop()
+        patient.answer.set()
+        await running
+        assert loop.row(first).disposition is Disposition.APPLIED
+        assert (loop.row(second).disposition, loop.row(second).attempt) == (Disposition.DUE, 0)
+        assert patient.asked == ["evt_1"]
