@@ -8,10 +8,11 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from billing_app.http import api, health, pages, schemas, stream
+from billing_app.http import api, health, pages, schemas
 from billing_app.http.cors import allow_origins
 from billing_app.http.responses import ErrorCode, RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
+from billing_app.http.stream.handler import add_stream
 from billing_app.http.webhooks import WebhookReceiver
 from billing_core.errors import StoreUnavailableError
 from billing_core.inbox.intake import Intake
@@ -64,7 +65,7 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     app.router.add_post(WEBHOOK_PATH, receiver.receive)
     app.router.add_routes(api.routes())
     if settings.enable_stream:
-        stream.add_stream(app, services, STREAM_PATH)
+        add_stream(app, services, STREAM_PATH)
     else:
         reason = "The stream is switched off: ENABLE_BILLING_STREAM is false. Read …/events instead."
         refuse = _Refuse(404, "stream_disabled", reason)

@@ -7,7 +7,7 @@ import attrs
 from aiohttp import web
 
 from billing_app.http.auth import TenantAuthenticator
-from billing_app.http.metrics import HttpMetrics
+from billing_app.http.ports import HttpMetrics
 from billing_app.secret import Secret
 from billing_app.settings import Settings
 from billing_core.inbox.intake import Intake

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 from multidict import CIMultiDict
 
-from billing_app.http.metrics import HttpMetrics
+from billing_app.http.ports import HttpMetrics
 from billing_app.http.responses import SAFE_HEADERS, RefusalError, error_response
 from billing_core.errors import SignatureVerificationError, StoreUnavailableError, WebhookError
 from billing_core.events import Receipt

@@ -12,15 +12,15 @@ from typing import Final
 import attrs
 from aiohttp import HttpVersion11, web
 
-from billing_app.http import tickets
 from billing_app.http.auth import require_own_tenant
-from billing_app.http.frames import Frame, opening_frame, reconnect_frame, reset_frame
-from billing_app.http.hub import ClientGoneError, HubFullError, HubPolicy, StreamHub
 from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError
-from billing_app.http.revalidation import Revalidator
 from billing_app.http.services import Services
-from billing_app.http.stream_quota import StreamSlots
-from billing_app.http.type_filter import FilteredSink, wanted_types
+from billing_app.http.stream import tickets
+from billing_app.http.stream.frames import Frame, opening_frame, reconnect_frame, reset_frame
+from billing_app.http.stream.hub import ClientGoneError, HubFullError, HubPolicy, StreamHub
+from billing_app.http.stream.quota import StreamSlots
+from billing_app.http.stream.revalidation import Revalidator
+from billing_app.http.stream.type_filter import FilteredSink, wanted_types
 from billing_core.model.epoch import Epoch
 from billing_core.stream_access.ports import Principal
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from billing_app.http.metrics import HttpMetrics
+from billing_app.http.ports import HttpMetrics
 from billing_app.http.responses import ErrorCode, RefusalError
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId

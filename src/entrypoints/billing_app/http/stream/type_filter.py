@@ -7,9 +7,9 @@ from typing import Final
 
 import attrs
 
-from billing_app.http.frames import Frame, without_message
-from billing_app.http.hub import Sink
 from billing_app.http.responses import RefusalError
+from billing_app.http.stream.frames import Frame, without_message
+from billing_app.http.stream.hub import Sink
 from billing_core.events import BillingEventType
 
 _TYPES: Final = tuple(sorted(each.value for each in BillingEventType))

@@ -20,8 +20,8 @@ from typing import Final, Protocol
 import attrs
 import structlog
 
-from billing_app.http.frames import KEEP_ALIVE, Frame, message_frame, reset_frame
-from billing_app.http.metrics import HttpMetrics
+from billing_app.http.ports import HttpMetrics
+from billing_app.http.stream.frames import KEEP_ALIVE, Frame, message_frame, reset_frame
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
