@@ -1,6 +1,11 @@
-"""What a change of state means: the event type a frontend switches on, and one sentence for a human. Pure."""
+"""The event type and the English sentence that announce a change of state. Pure.
 
-from collections.abc import Mapping
+Sentences name the subject, say what happened to it, and give amount and date where there is one. `{name}` in a template
+stands in mid-sentence ("plan pro", "an invoice"); `Announcement` capitalizes the first letter of the sentence.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import attrs
 
@@ -20,153 +25,213 @@ from billing_core.model import (
 )
 
 
+def _capitalized(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
 @attrs.frozen
 class Announcement:
-    """One thing that became true."""
+    """One thing that became true: the type that a frontend switches on, and a sentence for people."""
 
     event_type: Type
-    summary: str
+    summary: str = attrs.field(converter=_capitalized)
 
 
-_SUBSCRIPTION_ENTERED: Mapping[str, Announcement] = {
-    "past_due": Announcement(Type.SUBSCRIPTION_PAST_DUE, "Payment of {name} is past due."),
-    "unpaid": Announcement(Type.SUBSCRIPTION_UNPAID, "{name} is unpaid: every payment attempt failed."),
-    "paused": Announcement(Type.SUBSCRIPTION_PAUSED, "{name} is paused."),
-    "canceled": Announcement(Type.SUBSCRIPTION_CANCELED, "{name} ended."),
-    "incomplete_expired": Announcement(Type.SUBSCRIPTION_EXPIRED, "{name} expired: its first payment was never made."),
+_Template = tuple[Type, str]
+
+_SUBSCRIPTION_ENTERED: Final[Mapping[str, _Template]] = {
+    "past_due": (Type.SUBSCRIPTION_PAST_DUE, "Payment for {name} is past due."),
+    "unpaid": (Type.SUBSCRIPTION_UNPAID, "{name} is unpaid: every payment attempt failed."),
+    "paused": (Type.SUBSCRIPTION_PAUSED, "{name} is paused."),
+    "canceled": (Type.SUBSCRIPTION_CANCELED, "{name} ended."),
+    "incomplete_expired": (Type.SUBSCRIPTION_EXPIRED, "{name} expired because its first payment was not made."),
+}
+"""By the status that a subscription entered."""
+
+_SUBSCRIPTION_LEFT: Final[Mapping[str, _Template]] = {
+    "past_due": (Type.SUBSCRIPTION_RECOVERED, "Payments for {name} are up to date again."),
+    "unpaid": (Type.SUBSCRIPTION_RECOVERED, "Payments for {name} are up to date again."),
+    "paused": (Type.SUBSCRIPTION_RESUMED, "{name} was resumed."),
+}
+"""By the status that a subscription left when it became active."""
+
+_INVOICE_ENTERED: Final[Mapping[str, _Template]] = {
+    "draft": (Type.INVOICE_CREATED, "{name} is being prepared."),
+    "open": (Type.INVOICE_FINALIZED, "{name} for {total} is due{on_due_date}."),
+    "paid": (Type.INVOICE_PAID, "{name} for {total} was paid."),
+    "void": (Type.INVOICE_VOIDED, "{name} for {total} was voided and no longer needs to be paid."),
+    "uncollectible": (Type.INVOICE_UNCOLLECTIBLE, "{name} for {total} was written off."),
+    "deleted": (Type.INVOICE_DELETED, "{name} was deleted before it was sent."),
+}
+"""By the status that an invoice entered. The total of a draft may still change, so its sentences have none."""
+
+LINKED: Final = Announcement(Type.CUSTOMER_LINKED, "The billing account was connected.")
+
+_NOTICES: Final[Mapping[Notice, str]] = {
+    Notice.TRIAL_ENDING: "The trial ends soon.",
+    Notice.ACTION_REQUIRED: "A payment requires the customer's confirmation.",
+    Notice.OVERDUE: "An invoice is overdue.",
+    Notice.UPCOMING: "An invoice will be created soon.",
+    Notice.USAGE_THRESHOLD_REACHED: "Usage reached an alert threshold.",
 }
 
-_SUBSCRIPTION_LEFT: Mapping[str, Announcement] = {
-    "past_due": Announcement(Type.SUBSCRIPTION_RECOVERED, "{name} is paid up again."),
-    "unpaid": Announcement(Type.SUBSCRIPTION_RECOVERED, "{name} is paid up again."),
-    "paused": Announcement(Type.SUBSCRIPTION_RESUMED, "{name} is running again."),
-}
-"""By the status that was left, for a subscription that is active now."""
 
-_INVOICE_ENTERED: Mapping[str, Announcement] = {
-    "draft": Announcement(Type.INVOICE_CREATED, "{name} is being prepared."),
-    "open": Announcement(Type.INVOICE_FINALIZED, "{name} over {total} is due."),
-    "paid": Announcement(Type.INVOICE_PAID, "{name} over {total} is paid."),
-    "void": Announcement(Type.INVOICE_VOIDED, "{name} was voided: nothing is owed."),
-    "uncollectible": Announcement(Type.INVOICE_UNCOLLECTIBLE, "{name} was written off."),
-    "deleted": Announcement(Type.INVOICE_DELETED, "{name} was deleted before it was sent."),
-}
+def _filled_in(template: _Template, **values: str) -> Announcement:
+    event_type, sentence = template
+    return Announcement(event_type, sentence.format(**values))
+
+
+def notice_announcement(notice: Notice) -> Announcement:
+    """Announce a notice that came without a change of state."""
+    return Announcement(notice.value, _NOTICES[notice])
+
+
+# --- Subscriptions ------------------------------------------------------------------------------------------------
 
 
 def subscription_announcement(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> Announcement | None:
-    """The most telling difference between two snapshots of a subscription; None when there is none."""
+    """Announce the most important difference between two snapshots of a subscription; None if they are equal."""
     if before == after:
         return None
-    announcement = _subscription_announcement(before, after)
-    return Announcement(announcement.event_type, announcement.summary.replace("{name}", _name(after)))
-
-
-def _name(seen: SubscriptionSnapshot) -> str:
-    return f"Plan {seen.plan_code}" if seen.plan_code else "The subscription"
-
-
-def _subscription_announcement(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> Announcement:
-    if before is None:
-        started = Announcement(Type.SUBSCRIPTION_CREATED, f"{{name}} started, {after.status}.")
-        return _SUBSCRIPTION_ENTERED.get(after.status, started)
-    if before.status != after.status:
+    if before is None or before.status != after.status:
         return _subscription_status_announcement(before, after)
-    for difference in (_plan_announcement, _cancellation_announcement, _collection_announcement, _renewal_announcement):
-        announcement = difference(before, after)
-        if announcement is not None:
-            return announcement
-    return Announcement(Type.SUBSCRIPTION_UPDATED, "{name} was updated.")
-
-
-def _plan_announcement(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
-    if before.plan_code != after.plan_code or before.price_id != after.price_id:
-        return Announcement(
-            Type.SUBSCRIPTION_PLAN_CHANGED, f"{{name}} replaces {before.plan_code or 'the former plan'}."
-        )
-    if before.seat_count != after.seat_count:
-        seats = f"{{name}} has {after.seat_count} seats instead of {before.seat_count}."
-        return Announcement(Type.SUBSCRIPTION_SEATS_CHANGED, seats)
-    return None
-
-
-def _cancellation_announcement(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
-    if before.cancellation_scheduled == after.cancellation_scheduled:
-        return None
-    if not after.cancellation_scheduled:
-        return Announcement(Type.SUBSCRIPTION_CANCELLATION_WITHDRAWN, "{name} will go on.")
-    end = after.cancel_at or after.current_period_end
-    return Announcement(
-        Type.SUBSCRIPTION_CANCELLATION_SCHEDULED, f"{{name}} will end{f' on {end:%Y-%m-%d}' if end else ''}."
-    )
-
-
-def _collection_announcement(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
-    if before.collection_paused == after.collection_paused:
-        return None
-    if after.collection_paused:
-        return Announcement(Type.SUBSCRIPTION_PAUSED, "{name} goes on without collecting payment.")
-    return Announcement(Type.SUBSCRIPTION_RESUMED, "{name} collects payment again.")
-
-
-def _renewal_announcement(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
-    old, new = before.current_period_end, after.current_period_end
-    if old is None or new is None or new <= old:
-        return None
-    return Announcement(Type.SUBSCRIPTION_RENEWED, f"{{name}} renewed until {new:%Y-%m-%d}.")
-
-
-def _subscription_status_announcement(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement:
-    entered = _SUBSCRIPTION_ENTERED.get(after.status)
-    if entered is not None:
-        return entered
-    if after.status == "active":
-        return _SUBSCRIPTION_LEFT.get(before.status) or Announcement(Type.SUBSCRIPTION_ACTIVATED, "{name} is active.")
-    return Announcement(Type.SUBSCRIPTION_UPDATED, f"{{name}} is {after.status}.")
+    changes = (announce(before, after) for announce in _SUBSCRIPTION_CHANGES)
+    updated = Announcement(Type.SUBSCRIPTION_UPDATED, f"{_plan(after)} was updated.")
+    return next((change for change in changes if change is not None), updated)
 
 
 def rated_announcement(seen: SubscriptionSnapshot) -> Announcement:
-    """What is said when it becomes known that invoices have billed usage, and nothing else changed."""
-    return Announcement(Type.SUBSCRIPTION_UPDATED, f"{_name(seen)} has billed usage that is known now.")
+    """Announce that invoice lines turned out to bill usage of a subscription, when nothing else changed."""
+    return Announcement(Type.SUBSCRIPTION_UPDATED, f"Usage billed for {_plan(seen)} was identified.")
 
 
-def usage_announcement(seen: InvoiceSnapshot) -> Announcement:
-    """What is said when the billed usage of an invoice was not what its lines say, and nothing else changed."""
-    name = f"Invoice {seen.number}" if seen.number else "an invoice"
-    return Announcement(Type.INVOICE_UPDATED, f"The billed usage of {name} was put right.")
+def _plan(seen: SubscriptionSnapshot) -> str:
+    return f"plan {seen.plan_code}" if seen.plan_code else "the subscription"
+
+
+def _subscription_status_announcement(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> Announcement:
+    return _filled_in(_subscription_template(before, after), name=_plan(after), status=after.status)
+
+
+def _subscription_template(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> _Template:
+    if after.status in _SUBSCRIPTION_ENTERED:
+        return _SUBSCRIPTION_ENTERED[after.status]
+    if before is None:
+        return (Type.SUBSCRIPTION_CREATED, "{name} started ({status}).")
+    if after.status == "active":
+        return _SUBSCRIPTION_LEFT.get(before.status, (Type.SUBSCRIPTION_ACTIVATED, "{name} is active."))
+    return (Type.SUBSCRIPTION_UPDATED, "The status of {name} changed to {status}.")
+
+
+def _plan_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
+    if before.plan_code != after.plan_code:
+        former = f" from {before.plan_code}" if before.plan_code else ""
+        current = after.plan_code or "one that is not in the catalog"
+        return Announcement(Type.SUBSCRIPTION_PLAN_CHANGED, f"The plan changed{former} to {current}.")
+    if before.price_id != after.price_id:
+        return Announcement(Type.SUBSCRIPTION_PLAN_CHANGED, f"The price of {_plan(after)} changed.")
+    return None
+
+
+def _seat_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
+    if before.seat_count == after.seat_count:
+        return None
+    former, current = before.seat_count or "none", after.seat_count or "none"
+    seats = f"The seat count of {_plan(after)} changed from {former} to {current}."
+    return Announcement(Type.SUBSCRIPTION_SEATS_CHANGED, seats)
+
+
+def _cancellation_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
+    if before.cancellation_scheduled == after.cancellation_scheduled:
+        return None
+    if not after.cancellation_scheduled:
+        return Announcement(Type.SUBSCRIPTION_CANCELLATION_WITHDRAWN, f"{_plan(after)} will continue.")
+    end = after.cancel_at or after.current_period_end
+    on_date = f" on {end:%Y-%m-%d}" if end else ""
+    return Announcement(Type.SUBSCRIPTION_CANCELLATION_SCHEDULED, f"{_plan(after)} will end{on_date}.")
+
+
+def _collection_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
+    if before.collection_paused == after.collection_paused:
+        return None
+    if after.collection_paused:
+        return Announcement(Type.SUBSCRIPTION_PAUSED, f"Payment collection for {_plan(after)} is paused.")
+    return Announcement(Type.SUBSCRIPTION_RESUMED, f"Payment collection for {_plan(after)} was resumed.")
+
+
+def _renewal(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
+    old, new = before.current_period_end, after.current_period_end
+    if old is None or new is None or new <= old:
+        return None
+    return Announcement(Type.SUBSCRIPTION_RENEWED, f"{_plan(after)} was renewed until {new:%Y-%m-%d}.")
+
+
+_SubscriptionChange = Callable[[SubscriptionSnapshot, SubscriptionSnapshot], Announcement | None]
+_SUBSCRIPTION_CHANGES: Final[tuple[_SubscriptionChange, ...]] = (
+    _plan_change,
+    _seat_change,
+    _cancellation_change,
+    _collection_change,
+    _renewal,
+)
+"""The most important one first."""
+
+
+# --- Invoices -----------------------------------------------------------------------------------------------------
 
 
 def invoice_announcement(before: InvoiceSnapshot | None, after: InvoiceSnapshot) -> Announcement | None:
-    """The most telling difference between two snapshots of an invoice; None when there is none."""
+    """Announce the most important difference between two snapshots of an invoice; None if they are equal."""
     if before == after:
         return None
-    announcement = _invoice_announcement(before, after)
-    name = f"Invoice {after.number}" if after.number else "An invoice"
-    total = str(Money(amount=after.total, currency=after.currency))
-    return Announcement(announcement.event_type, announcement.summary.replace("{name}", name).replace("{total}", total))
-
-
-def _invoice_announcement(before: InvoiceSnapshot | None, after: InvoiceSnapshot) -> Announcement:
-    failed = after.precedence == 1 and after.attempt_count > (before.attempt_count if before else 0)
-    if failed and after.amount_remaining > 0:
-        retry = after.next_payment_attempt_at
-        again = f" The next attempt is on {retry:%Y-%m-%d}." if retry else ""
-        return Announcement(Type.INVOICE_PAYMENT_FAILED, f"Payment of {{name}} over {{total}} failed.{again}")
+    attempts_before = before.attempt_count if before else 0
+    if after.precedence == 1 and after.attempt_count > attempts_before and after.amount_remaining > 0:
+        return _payment_failure(after)
     if before is None or before.status != after.status:
-        return _INVOICE_ENTERED.get(after.status) or Announcement(Type.INVOICE_UPDATED, f"{{name}} is {after.status}.")
-    return Announcement(Type.INVOICE_UPDATED, "{name} was updated.")
+        return _invoice_status_announcement(after)
+    return Announcement(Type.INVOICE_UPDATED, f"{_named(after)} was updated.")
+
+
+def usage_announcement(seen: InvoiceSnapshot) -> Announcement:
+    """Announce that an invoice's stored usage was corrected to what its lines say, when nothing else changed."""
+    return Announcement(Type.INVOICE_UPDATED, f"The billed usage of {_named(seen)} was corrected.")
+
+
+def _named(seen: InvoiceSnapshot) -> str:
+    return f"invoice {seen.number}" if seen.number else "an invoice"
+
+
+def _payment_failure(seen: InvoiceSnapshot) -> Announcement:
+    amount, retry = _amount(seen.amount_remaining, seen.currency), seen.next_payment_attempt_at
+    next_attempt = f" The next attempt is on {retry:%Y-%m-%d}." if retry else ""
+    failed = f"The {amount} payment for {_named(seen)} failed.{next_attempt}"
+    return Announcement(Type.INVOICE_PAYMENT_FAILED, failed)
+
+
+def _invoice_status_announcement(seen: InvoiceSnapshot) -> Announcement:
+    return _filled_in(
+        _INVOICE_ENTERED.get(seen.status, (Type.INVOICE_UPDATED, "The status of {name} changed to {status}.")),
+        name=_named(seen),
+        status=seen.status,
+        total=_amount(seen.total, seen.currency),
+        on_due_date=f" on {seen.due_at:%Y-%m-%d}" if seen.due_at else "",
+    )
+
+
+# --- Customers and records ----------------------------------------------------------------------------------------
 
 
 def customer_announcement(before: CustomerSnapshot | None, after: CustomerSnapshot) -> Announcement | None:
-    """Only the end of a customer concerns its tenant; names and addresses are the tenant's own doing."""
+    """Announce that a customer was deleted. Its other changes, names and addresses, were made by the tenant itself."""
     if after.deleted and not (before and before.deleted):
         return Announcement(Type.CUSTOMER_DELETED, "The billing account was deleted at the payment provider.")
     return None
 
 
 def record_announcement(before: RecordSnapshot | None, after: RecordSnapshot) -> Announcement | None:
-    """What the tenant should hear of a record's change; None where it learns nothing new.
+    """Announce a record's change to its tenant; None if the change is no news.
 
-    A refund is told once, by its charge: the refund's own events say the same, except when it falls through.
+    A refund is announced once, by its charge: the refund's own events repeat that, unless it fails.
     """
     match after:
         case ChargeSnapshot():
@@ -187,54 +252,39 @@ def record_announcement(before: RecordSnapshot | None, after: RecordSnapshot) ->
 def _charge_announcement(before: ChargeSnapshot | None, after: ChargeSnapshot) -> Announcement | None:
     if after.amount_refunded <= (before.amount_refunded if before else 0):
         return None
-    given, paid = _amount(after.amount_refunded, after.currency), _amount(after.amount, after.currency)
-    return Announcement(Type.INVOICE_REFUNDED, f"{given} of {paid} was refunded.")
+    refunded, paid = _amount(after.amount_refunded, after.currency), _amount(after.amount, after.currency)
+    return Announcement(Type.INVOICE_REFUNDED, f"{refunded} of the {paid} payment was refunded.")
 
 
 def _refund_announcement(before: RefundSnapshot | None, after: RefundSnapshot) -> Announcement | None:
     if not after.fell_through or (before is not None and before.fell_through):
         return None
-    return Announcement(
-        Type.INVOICE_REFUNDED, f"The refund of {_amount(after.amount, after.currency)} did not go through."
-    )
+    amount = _amount(after.amount, after.currency)
+    return Announcement(Type.INVOICE_REFUNDED, f"The {amount} refund did not go through.")
 
 
 def _dispute_announcement(before: DisputeSnapshot | None, after: DisputeSnapshot) -> Announcement | None:
     amount = _amount(after.amount, after.currency)
     if after.closed and (before is None or before.status != after.status):
-        return Announcement(Type.INVOICE_DISPUTE_CLOSED, f"The dispute over {amount} was closed: {after.status}.")
-    return Announcement(Type.INVOICE_DISPUTED, f"A payment of {amount} is disputed.") if before is None else None
+        return Announcement(Type.INVOICE_DISPUTE_CLOSED, f"The {amount} dispute was closed ({after.status}).")
+    return Announcement(Type.INVOICE_DISPUTED, f"A {amount} payment was disputed.") if before is None else None
 
 
 def _credit_note_announcement(before: CreditNoteSnapshot | None, after: CreditNoteSnapshot) -> Announcement | None:
     amount = _amount(after.amount, after.currency)
     if after.voided:
-        notified = before is not None and before.voided
-        return None if notified else Announcement(Type.INVOICE_CREDITED, f"The credit note over {amount} was voided.")
+        announced = before is not None and before.voided
+        return None if announced else Announcement(Type.INVOICE_CREDITED, f"The credit note for {amount} was voided.")
     if before is not None and before.amount == after.amount:
         return None
     return Announcement(Type.INVOICE_CREDITED, f"{amount} was credited.")
 
 
 def _features(seen: EntitlementsSnapshot) -> str:
-    return f"Included features: {', '.join(seen.features)}." if seen.features else "No features are included any more."
+    if not seen.features:
+        return "The billing account no longer includes any features."
+    return f"The billing account includes these features: {', '.join(seen.features)}."
 
 
 def _amount(amount: int, currency: str) -> str:
     return str(Money(amount=amount, currency=currency))
-
-
-LINKED = Announcement(Type.CUSTOMER_LINKED, "The billing account was connected.")
-
-_NOTICES: Mapping[Notice, str] = {
-    Notice.TRIAL_ENDING: "The trial ends soon.",
-    Notice.ACTION_REQUIRED: "A payment needs the customer's confirmation.",
-    Notice.OVERDUE: "An invoice is overdue.",
-    Notice.UPCOMING: "An invoice will be made soon.",
-    Notice.USAGE_THRESHOLD_REACHED: "Usage reached a threshold that is watched.",
-}
-
-
-def notice_announcement(notice: Notice) -> Announcement:
-    """What a notice says when no state changed with it."""
-    return Announcement(notice.value, _NOTICES[notice])

@@ -74,7 +74,10 @@ class TestMoneyThatGoesBack:
         (outcome,) = await loop.arrive(notify(loop, CHARGE, customer_id=ALICE, at=2))
         assert (outcome.disposition, outcome.effect) == (Disposition.APPLIED, Effect.CHANGED)
         notified = (await loop.payloads())[-1]
-        assert (notified.event_type, notified.summary) == ("invoice.refunded", "5.00 USD of 19.00 USD was refunded.")
+        assert (notified.event_type, notified.summary) == (
+            "invoice.refunded",
+            "5.00 USD of the 19.00 USD payment was refunded.",
+        )
         assert notified.invoice is not None
         assert (notified.invoice.invoice_id, notified.invoice.status, notified.status) == ("in_1", "paid", "paid")
         assert await loop.invoice() == PAID
@@ -95,7 +98,7 @@ class TestMoneyThatGoesBack:
         assert stale.effect is Effect.STALE
         assert known(loop, "re_1") == failed
         assert (await loop.notified())[-1] == "invoice.refunded"
-        assert (await loop.payloads())[-1].summary == "The refund of 5.00 USD did not go through."
+        assert (await loop.payloads())[-1].summary == "The 5.00 USD refund did not go through."
 
     async def test_refunded_amounts_are_not_added_up(self, loop: Loop) -> None:
         """Each event tells the whole; a late one changes nothing."""
@@ -112,7 +115,7 @@ class TestMoneyThatGoesBack:
             await loop.arrive(notify(loop, attrs.evolve(DISPUTE, status=status), about=["pi_1"], at=at))
         assert await loop.notified() == ["invoice.paid", "invoice.disputed", "invoice.dispute_closed"]
         closed = (await loop.payloads())[-1]
-        assert closed.summary == "The dispute over 19.00 USD was closed: won."
+        assert closed.summary == "The 19.00 USD dispute was closed (won)."
         assert closed.invoice is not None
         assert closed.invoice.status == "paid"
 
@@ -258,8 +261,8 @@ class TestEntitlements:
                 notify(loop, EntitlementsSnapshot(customer_id=ALICE, features=features), customer_id=ALICE, at=at)
             )
         assert [each.summary for each in await loop.payloads()][1:] == [
-            "Included features: api, sso.",
-            "Included features: api.",
+            "The billing account includes these features: api, sso.",
+            "The billing account includes these features: api.",
         ]
 
 
