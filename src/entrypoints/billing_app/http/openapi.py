@@ -11,7 +11,7 @@ from billing_app import payload_schema
 from billing_app.http.api import DEFAULT_LIMIT, MAX_LIMIT
 from billing_app.http.pages import ASSETS
 from billing_app.http.responses import ErrorCode
-from billing_app.http.stream.type_filter import GLOB, MOST
+from billing_app.http.stream.type_filter import GLOB, MAX_GLOBS
 from billing_app.wire_schema import classes_of, schema_of
 from billing_core.events import BillingEventType, ReceiptStatus
 from billing_core.model.epoch import POSITION
@@ -163,7 +163,7 @@ _PARAMETERS: Final = {
                 "type": "array",
                 "items": {"type": "string", "pattern": f"^{GLOB}$"},
                 "minItems": 1,
-                "maxItems": MOST,
+                "maxItems": MAX_GLOBS,
             },
         ),
         "style": "form",

@@ -1,35 +1,43 @@
-"""What the HTTP surface tells whoever counts. Tenant and event ids are never part of it: label values are few."""
+"""Ports of the HTTP surface: the metrics it keeps. Label values are closed sets; no tenant or event id is one."""
 
 from typing import Protocol
 
 
-class HttpMetrics(Protocol):
-    """Observes the server; no call blocks or fails."""
+class WebhookMetrics(Protocol):
+    """Counts webhooks; no call blocks or fails."""
 
     def webhook_refused(self, reason: str) -> None:
-        """A webhook was answered without being stored; `reason` is from a closed set."""
+        """Count a webhook that was answered without being stored."""
         ...
 
+
+class StreamMetrics(Protocol):
+    """Counts streams and what they deliver; no call blocks or fails."""
+
     def streams_open(self, count: int) -> None:
-        """How many streams this process serves right now."""
+        """Set how many streams this process serves now."""
         ...
 
     def stream_ended(self, reason: str) -> None:
-        """A stream ended or was refused; `reason` is from a closed set."""
+        """Count a stream that ended or was refused."""
         ...
 
     def stream_delivered(self, source: str, count: int) -> None:
-        """Messages went out to clients: `live` from the bus as they came, `log` or `history` to catch up."""
+        """Count messages sent to clients: `live` from the bus as they came, `log` or `history` to catch up."""
         ...
 
     def stream_admitted(self, result: str) -> None:
-        """A tenant's quota was asked: `admitted`, the limit that was reached, or `unavailable` and let in."""
+        """Count a quota's answer: `admitted`, the limit that was reached, or `unavailable`, which admits, too."""
         ...
 
     def stream_bus_lost(self) -> None:
-        """The bus stopped answering; streams go on, served from the history."""
+        """Count that the bus stopped answering; streams are then served from the history."""
         ...
 
+
+class HttpMetrics(WebhookMetrics, StreamMetrics, Protocol):
+    """Everything that the HTTP surface counts, and the page that shows it."""
+
     def render(self) -> tuple[bytes, str]:
-        """Everything counted so far, and its content type."""
+        """Return all metrics of this process, and their content type."""
         ...

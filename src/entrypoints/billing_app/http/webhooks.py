@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 from multidict import CIMultiDict
 
-from billing_app.http.ports import HttpMetrics
+from billing_app.http.ports import WebhookMetrics
 from billing_app.http.responses import SAFE_HEADERS, RefusalError, error_response
 from billing_core.errors import SignatureVerificationError, StoreUnavailableError, WebhookError
 from billing_core.events import Receipt
@@ -29,7 +29,7 @@ _BAD_WEBHOOK: Final = b'{"error":{"code":"bad_webhook","message":"The signature 
 class WebhookReceiver:
     """Takes webhooks in over HTTP."""
 
-    def __init__(self, intake: Intake, metrics: HttpMetrics, *, body_limit: int, read_timeout: timedelta) -> None:
+    def __init__(self, intake: Intake, metrics: WebhookMetrics, *, body_limit: int, read_timeout: timedelta) -> None:
         self._intake = intake
         self._metrics = metrics
         self._body_limit = body_limit

@@ -1,7 +1,7 @@
-"""Server-sent events on the wire. Every frame is encoded once, whatever number of clients it goes to.
+"""Server-sent events on the wire. A message is encoded once, whatever the number of clients it goes to.
 
-Only our own numbers and words, and JSON that has no line breaks, ever stand behind a field name: nothing a provider or
-a tenant wrote can begin another field.
+A field's value is one of our own numbers or words, or JSON without line breaks: nothing that a provider or a tenant
+wrote can begin another field.
 """
 
 from datetime import timedelta
@@ -24,7 +24,7 @@ class Frame:
     event_type: str = ""
     """The type of that message."""
     position: str = ""
-    """Its place in the tenant's stream, as clients resume from it."""
+    """The message's position in the tenant's stream, from which clients resume."""
 
     @chunk.default
     def _chunked(self) -> bytes:
@@ -35,29 +35,29 @@ KEEP_ALIVE: Final = Frame(b":\n\n")
 
 
 def message_frame(event: BillingEvent, epoch: Epoch) -> Frame:
-    """A billing event: its place is the id to resume from. Its type is from a closed set of ours."""
+    """Encode a billing event, with its position as the id to resume from."""
     position = epoch.position(event.sequence)
     text = f"id: {position}\nevent: {event.event_type}\ndata: {event.payload}\n\n"
     return Frame(text.encode(), sequence=event.sequence, event_type=event.event_type, position=position)
 
 
 def without_message(frame: Frame) -> Frame:
-    """In place of a message that a client did not ask for: no event, but the id to resume from moves on."""
+    """Replace a message that a client filtered out: no event, but the id to resume from advances."""
     return Frame(f"id: {frame.position}\n\n".encode(), sequence=frame.sequence, position=frame.position)
 
 
 def opening_frame(position: str, retry: timedelta) -> Frame:
-    """The first frame: a client that loses the connection before its first event still resumes from here."""
+    """Encode the first frame: a client that loses the connection before its first event still resumes from here."""
     return Frame(f"retry: {_milliseconds(retry)}\nid: {position}\n\n".encode())
 
 
 def reset_frame(sequence: int, position: str) -> Frame:
-    """The client has numbers that this history does not: it shall load the state again and go on from `sequence`."""
+    """Tell a client that knows numbers which this history lacks to load the state again, then continue."""
     return Frame(f'id: {position}\nevent: reset\ndata: {{"sequence":{sequence}}}\n\n'.encode())
 
 
 def reconnect_frame(reason: str, retry: timedelta) -> Frame:
-    """The last frame of a stream that we end; the client shall connect again after `retry`."""
+    """Encode the last frame of a stream that the server ends; the client should reconnect after `retry`."""
     return Frame(f'retry: {_milliseconds(retry)}\nevent: reconnect\ndata: {{"reason":"{reason}"}}\n\n'.encode())
 
 

@@ -1,15 +1,16 @@
-"""Lets a tenant's streams in as far as its quota goes, and keeps their places for as long as they are open."""
+"""Admit a tenant's streams within its quota, and hold a lease of the quota for each while it is open."""
 
 import asyncio
 import contextlib
 import math
 import secrets
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import structlog
 
-from billing_app.http.ports import HttpMetrics
+from billing_app.http.ports import StreamMetrics
 from billing_app.http.responses import ErrorCode, RefusalError
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
@@ -18,95 +19,95 @@ from billing_core.stream_access.ports import QuotaRefusal, StreamQuota
 log = structlog.get_logger()
 
 _MESSAGES = {
-    "rate": "This tenant opens streams too often. Wait, and connect again only after a stream has ended.",
-    "concurrent": "This tenant has as many streams open as it may. Close some, or share one between tabs.",
+    "rate": "This tenant opens streams too often. Wait for Retry-After, then open one stream and keep it open.",
+    "concurrent": "This tenant has reached its limit of open streams. Close one, or share one stream between tabs.",
 }
 
 
-class StreamSlots:
-    """The streams of this process that hold places in their tenants' quotas.
+class StreamLeases:
+    """The leases that the open streams of this process hold of their tenants' quotas.
 
-    While the quota cannot be asked everybody gets in, and is counted once it answers again: a limit protects us from
-    one tenant, and must not shut out all of them.
+    While the quota is unavailable every stream is admitted, and counted once the quota answers again: a limit protects
+    us from one tenant, and must not shut out all of them.
     """
 
-    def __init__(self, quota: StreamQuota, metrics: HttpMetrics, *, lease: timedelta) -> None:
-        """Places are kept every third of a `lease`."""
+    def __init__(self, quota: StreamQuota, metrics: StreamMetrics, *, lease: timedelta) -> None:
+        """Renew leases three times within the time that a `lease` lasts."""
         self._quota = quota
         self._metrics = metrics
         self._pause = lease.total_seconds() / 3
-        self._open: dict[TenantId, set[str]] = {}
-        self._left: dict[TenantId, set[str]] = {}
-        self._leaving = asyncio.Event()
-        self._answers = True
+        self._held: dict[TenantId, set[str]] = {}
+        self._ended: dict[TenantId, set[str]] = {}
+        self._any_ended = asyncio.Event()
+        self._available = True
 
-    async def enter(self, tenant_id: TenantId) -> "contextlib.AbstractContextManager[None]":
-        """Take a place, which is held until the block that is given back is left. Raises RefusalError (429)."""
-        name = secrets.token_hex(8)
+    async def acquire(self, tenant_id: TenantId) -> AbstractContextManager[None]:
+        """Admit a stream; its lease is held until the returned block is left. Raises RefusalError (429)."""
+        lease = secrets.token_hex(8)
         refusal = None
         try:
-            refusal = await self._quota.enter(tenant_id, name)
+            refusal = await self._quota.enter(tenant_id, lease)
         except EventBusUnavailableError as exc:
-            self._note(exc)
+            self._log_availability(exc)
             self._metrics.stream_admitted("unavailable")
         else:
-            self._note(None)
+            self._log_availability(None)
             self._metrics.stream_admitted("admitted" if refusal is None else refusal.limit)
         if refusal is not None:
             raise _refused(refusal)
-        return self._place(tenant_id, name)
+        return self._holding(tenant_id, lease)
 
     @contextlib.contextmanager
-    def _place(self, tenant_id: TenantId, name: str) -> Iterator[None]:
-        self._open.setdefault(tenant_id, set()).add(name)
+    def _holding(self, tenant_id: TenantId, lease: str) -> Iterator[None]:
+        self._held.setdefault(tenant_id, set()).add(lease)
         try:
             yield
         finally:
-            names = self._open[tenant_id]
-            names.remove(name)
-            if not names:
-                del self._open[tenant_id]
-            self._left.setdefault(tenant_id, set()).add(name)
-            self._leaving.set()
+            leases = self._held[tenant_id]
+            leases.remove(lease)
+            if not leases:
+                del self._held[tenant_id]
+            self._ended.setdefault(tenant_id, set()).add(lease)
+            self._any_ended.set()
 
     async def run(self) -> None:
-        """Keep the places of open streams and free those of ended ones, until cancelled."""
+        """Renew the leases of open streams and release those of ended ones, until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep())
-                tasks.create_task(self._free())
+                tasks.create_task(self._renew())
+                tasks.create_task(self._release())
         finally:
-            await self._free_what_left()
+            await self._release_ended()
 
-    async def _keep(self) -> None:
+    async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._pause)
             try:
-                await self._quota.keep({tenant_id: frozenset(names) for tenant_id, names in self._open.items()})
+                await self._quota.keep({tenant_id: frozenset(leases) for tenant_id, leases in self._held.items()})
             except EventBusUnavailableError as exc:
-                self._note(exc)
+                self._log_availability(exc)
             else:
-                self._note(None)
+                self._log_availability(None)
 
-    async def _free(self) -> None:
-        """Places are freed by whoever comes next, many at a time: a stream that ends waits for nothing."""
+    async def _release(self) -> None:
+        """Release leases beside the requests, many at a time: a stream that ends waits for nothing."""
         while True:
-            await self._leaving.wait()
-            self._leaving.clear()
-            await self._free_what_left()
+            await self._any_ended.wait()
+            self._any_ended.clear()
+            await self._release_ended()
 
-    async def _free_what_left(self) -> None:
-        left, self._left = self._left, {}
-        with contextlib.suppress(EventBusUnavailableError):  # their leases run out
-            await self._quota.leave(left)
+    async def _release_ended(self) -> None:
+        ended, self._ended = self._ended, {}
+        with contextlib.suppress(EventBusUnavailableError):  # the leases expire by themselves
+            await self._quota.leave(ended)
 
-    def _note(self, failure: EventBusUnavailableError | None) -> None:
-        """Say so once when the quota is away, and once when it is back."""
-        if failure is not None and self._answers:
-            log.warning("stream.quota_lost", error=str(failure))
-        if failure is None and not self._answers:
-            log.info("stream.quota_found")
-        self._answers = failure is None
+    def _log_availability(self, failure: EventBusUnavailableError | None) -> None:
+        """Log once that the quota is unavailable, and once that it is back."""
+        if failure is not None and self._available:
+            log.warning("stream.quota_unavailable", error=str(failure))
+        if failure is None and not self._available:
+            log.info("stream.quota_recovered")
+        self._available = failure is None
 
 
 def _refused(refusal: QuotaRefusal) -> RefusalError:

@@ -1,7 +1,7 @@
-"""POST /api/v1/billing/stream/tickets: for a browser's EventSource, which can send no Authorization header.
+"""POST /api/v1/billing/stream/tickets: for a browser's EventSource, which cannot send an Authorization header.
 
-A token in an address ends up in histories and in the logs of whatever stands between. A ticket does so as well, but it
-opens one stream, once, within seconds, and is worth nothing afterwards.
+A token in a URL ends up in browser histories and in the logs of every proxy on the way. So does a ticket, but it opens
+one stream, once, within seconds, and is worthless afterwards.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from billing_core.stream_access.ports import Principal, StreamTickets
 
 PARAMETER: Final = "ticket"
 _TOKEN_PARAMETERS: Final = frozenset({"access_token", "token", "jwt", "authorization", "bearer"})
-_LONGEST: Final = 128
+_MAX_LENGTH: Final = 128
 
 
 async def issue(request: web.Request) -> web.Response:
-    """A ticket for whoever the token stands for. It ends no later than the token does."""
+    """Answer a ticket for the token's principal. It expires no later than the token does."""
     services = request.app[SERVICES]
     principal = await services.authenticator.authenticate(request)
     require_own_tenant(request, principal)
@@ -35,18 +35,18 @@ async def issue(request: web.Request) -> web.Response:
 
 
 async def admit(request: web.Request, authenticator: TenantAuthenticator, tickets: StreamTickets) -> Principal:
-    """Whom a request stands for, by its ticket or by its token. Raises RefusalError, StoreUnavailableError."""
+    """Return the principal of a request by its ticket or token. Raises RefusalError, StoreUnavailableError."""
     if not _TOKEN_PARAMETERS.isdisjoint(name.lower() for name in request.query):
-        message = "A token does not belong in an address. Send Authorization: Bearer <token>, or ask for a ticket."
+        message = "Do not put a token in the URL. Send it as Authorization: Bearer <token>, or request a ticket."
         raise RefusalError(400, "token_in_address", message)
     given = request.query.getall(PARAMETER, [])
     if not given:
         return await authenticator.authenticate(request)
     if len(given) > 1 or "Authorization" in request.headers:
-        raise RefusalError(400, "bad_parameter", "Send one ticket, or a token and no ticket.")
-    principal = await tickets.take(_digest(given[0])) if len(given[0]) <= _LONGEST else None
+        raise RefusalError(400, "bad_parameter", "Send either one ticket or an Authorization header.")
+    principal = await tickets.take(_digest(given[0])) if len(given[0]) <= _MAX_LENGTH else None
     if principal is None or not await authenticator.still_valid(principal):
-        message = "The ticket is unknown, too old or used. Each opens one stream: ask for another."
+        message = "The ticket is unknown, expired or already used. Request a new ticket for each stream."
         raise RefusalError(401, "bad_ticket", message, {"WWW-Authenticate": "Bearer"})
     return principal
 

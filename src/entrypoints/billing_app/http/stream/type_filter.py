@@ -1,4 +1,4 @@
-"""`?types=`: a stream of some types of events only, whose ids and resumption are those of the whole stream."""
+"""`?types=`: a stream of certain event types only. Its ids, and resuming by them, are those of the whole stream."""
 
 import re
 from collections.abc import Sequence
@@ -9,36 +9,35 @@ import attrs
 
 from billing_app.http.responses import RefusalError
 from billing_app.http.stream.frames import Frame, without_message
-from billing_app.http.stream.hub import Sink
+from billing_app.http.stream.sinks import Sink
 from billing_core.events import BillingEventType
 
 _TYPES: Final = tuple(sorted(each.value for each in BillingEventType))
 GLOB: Final = "[a-z_.*?]{1,64}"
-MOST: Final = 64
-"""Globs in one request."""
+MAX_GLOBS: Final = 64
 _is_glob: Final = re.compile(GLOB).fullmatch
 
 
 def wanted_types(text: str | None) -> frozenset[str] | None:
-    """The types that a comma list of globs means; None when all are wanted. Raises RefusalError (400)."""
+    """Return the types that a comma-separated list of globs matches; None for all. Raises RefusalError (400)."""
     if text is None:
         return None
     globs = [each.strip() for each in text.split(",")]
-    if len(globs) > MOST:
-        raise RefusalError(400, "bad_parameter", f"types takes at most {MOST} names.")
+    if len(globs) > MAX_GLOBS:
+        raise RefusalError(400, "bad_parameter", f"types: at most {MAX_GLOBS} names are allowed.")
     wanted: set[str] = set()
     for glob in globs:
         found = {each for each in _TYPES if fnmatchcase(each, glob)} if _is_glob(glob) else set()
         if not found:
             known = ", ".join(_TYPES)
-            raise RefusalError(400, "bad_parameter", f"types: one of the names means no type. There are: {known}.")
+            raise RefusalError(400, "bad_parameter", f"types: unknown event type. Known types: {known}.")
         wanted |= found
     return frozenset(wanted)
 
 
 @attrs.frozen
 class FilteredSink:
-    """A Sink that passes on wanted messages; of the others only the number, so that a client resumes behind them."""
+    """A Sink that passes on wanted messages, and only the ids of the others, so that a client resumes after them."""
 
     sink: Sink
     wanted: frozenset[str]
@@ -48,7 +47,7 @@ class FilteredSink:
         return self.sink.send(self._shown(frame))
 
     async def write(self, frames: Sequence[Frame]) -> None:
-        """See Sink. Of a run of unwanted messages the last number says it all."""
+        """See Sink. A run of unwanted messages is reduced to the last id."""
         shown: list[Frame] = []
         for frame in map(self._shown, frames):
             if shown and not frame.event_type and frame.sequence and not shown[-1].event_type and shown[-1].sequence:
