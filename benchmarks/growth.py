@@ -21,7 +21,7 @@ from filling import fill
 from ingest import EVENTS, Traffic, measure_billing
 
 from billing_app.embedded import ServerUrls, embedded_servers
-from billing_postgres.inbox import PostgresEventInbox
+from billing_postgres.oversight.upkeep import PostgresInboxUpkeep
 from billing_postgres.pool import Database
 
 CONNECTIONS = 64
@@ -44,10 +44,11 @@ class Grown:
 async def measure_prune(urls: ServerUrls) -> float:
     """Bodies let go per second, a bounded number at a time as the command does it."""
     database = Database(url=urls.database_url.reveal(), statement_timeout=timedelta(minutes=2))
-    async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as store:
+    async with await database.open_pool(size=2) as pool:
+        upkeep = PostgresInboxUpkeep(database, pool)
         gone, after, started = 0, 0, time.perf_counter()
         while gone < PRUNED:
-            step = await store.prune(older_than=timedelta(days=30), after=after, limit=PRUNE_BATCH)
+            step = await upkeep.prune(older_than=timedelta(days=30), after=after, limit=PRUNE_BATCH)
             if step.reached is None:
                 break
             gone, after = gone + step.bodies, step.reached

@@ -30,7 +30,7 @@ from billing_core.inbox.dispatch import DispatchPolicy
 from billing_core.inbox.replay import ReplayRequest
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
-from billing_postgres.inbox import PostgresEventInbox
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 
 BATCH = DispatchPolicy().batch

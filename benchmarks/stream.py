@@ -37,9 +37,11 @@ from billing_core.events import BillingEvent
 from billing_core.state.ports import Changes
 from billing_core.stream.publisher import Publisher, PublishPolicy
 from billing_core.testing.stores import Repository
-from billing_postgres.epochs import PostgresEpochLog
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.stream.epochs import PostgresEpochLog
+from billing_postgres.stream.history import PostgresMessageHistory
+from billing_postgres.stream.outbox import PostgresOutbox
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 
@@ -234,7 +236,7 @@ async def writing(urls: ServerUrls, *, bare: bool) -> AsyncIterator[Writer]:
         async with RedisNodes.open(urls.redis_url.reveal(), timeout=timedelta(seconds=2)) as nodes:
             epoch = await PostgresEpochLog(database, pool).enter()
             publisher = Publisher(
-                history=repository,
+                history=PostgresMessageHistory(database, pool),
                 outbox=PostgresOutbox(database, pool),
                 bus=RedisEventBus(nodes, namespace=f"billing:{epoch.token}"),
                 policy=PublishPolicy(),

@@ -11,8 +11,8 @@ from billing_core.model import AccessPolicy, PlanCatalog
 from billing_core.state.ports import Clock
 from billing_core.state.service import BillingService
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository
+from billing_memory.inbox.event_inbox import MemoryEventInbox
+from billing_memory.state.repository import MemoryRepository
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.testing import sign
 from billing_stripe.translate import StripeTranslator

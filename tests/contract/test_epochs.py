@@ -10,9 +10,9 @@ import pytest
 
 from billing_core.stream.ports import EpochLog
 from billing_core.testing.epochs import EpochLogContract
-from billing_memory.epochs import MemoryEpochLog
-from billing_postgres.epochs import PostgresEpochLog
+from billing_memory.stream.epochs import MemoryEpochLog
 from billing_postgres.pool import Database
+from billing_postgres.stream.epochs import PostgresEpochLog
 
 
 class TestMemory(EpochLogContract):

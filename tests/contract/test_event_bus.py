@@ -9,7 +9,7 @@ import pytest
 
 from billing_core.stream.ports import BackfillableBus, BackfillTurn
 from billing_core.testing.bus import BackfillableBusContract, EventBusContract
-from billing_memory.bus import MemoryEventBus
+from billing_memory.stream.bus import MemoryEventBus
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 

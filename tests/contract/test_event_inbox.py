@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from tests.contract.combined import MemoryInbox, PostgresInbox
 
 from billing_core.testing.store import Elapse, EventInboxContract
 from billing_core.testing.stores import Inbox
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
-from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 
 
@@ -24,7 +23,7 @@ class TestMemory(EventInboxContract):
 
     @pytest.fixture
     def store(self, clock: ManualClock) -> Inbox:
-        return MemoryEventInbox(MemoryDatabase(), clock)
+        return MemoryInbox(MemoryDatabase(), clock)
 
     @pytest.fixture
     def elapse(self, clock: ManualClock) -> Elapse:
@@ -41,7 +40,7 @@ class TestPostgres(EventInboxContract):
     @pytest.fixture
     async def store(self, database_url: str) -> AsyncIterator[Inbox]:
         database = Database(url=database_url)
-        async with await database.open_pool(size=5) as pool, PostgresEventInbox(database, pool) as store:
+        async with await database.open_pool(size=5) as pool, PostgresInbox(database, pool) as store:
             yield store
 
     @pytest.fixture

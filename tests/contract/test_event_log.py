@@ -6,19 +6,16 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+from tests.contract.combined import MemoryInbox, MemoryTables, PostgresInbox, PostgresTables
 
 from billing_core.testing.event_log import EventLogContract, Log, Store
 from billing_core.testing.store import Elapse
 from billing_core.testing.stores import Repository
 from billing_memory.clock import ManualClock, SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.event_log import MemoryEventLog
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository
-from billing_postgres.event_log import PostgresEventLog
-from billing_postgres.inbox import PostgresEventInbox
+from billing_memory.oversight.event_log import MemoryEventLog
+from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
 
 
 class TestMemory(EventLogContract):
@@ -34,7 +31,7 @@ class TestMemory(EventLogContract):
 
     @pytest.fixture
     def store(self, database: MemoryDatabase, clock: ManualClock) -> Store:
-        return MemoryEventInbox(database, clock)
+        return MemoryInbox(database, clock)
 
     @pytest.fixture
     def log(self, database: MemoryDatabase, clock: ManualClock) -> Log:
@@ -42,7 +39,7 @@ class TestMemory(EventLogContract):
 
     @pytest.fixture
     def repository(self, database: MemoryDatabase, clock: ManualClock) -> Repository:
-        return MemoryRepository(database, clock)
+        return MemoryTables(database, clock)
 
     @pytest.fixture
     def elapse(self, clock: ManualClock) -> Elapse:
@@ -67,7 +64,7 @@ class TestPostgres(EventLogContract):
 
     @pytest.fixture
     async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Store]:
-        async with PostgresEventInbox(database, pool) as store:
+        async with PostgresInbox(database, pool) as store:
             yield store
 
     @pytest.fixture
@@ -76,7 +73,7 @@ class TestPostgres(EventLogContract):
 
     @pytest.fixture
     def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
-        return PostgresRepository(database, pool)
+        return PostgresTables(database, pool)
 
     @pytest.fixture
     def elapse(self) -> Elapse:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import asyncpg
 import attrs
 import pytest
+from tests.contract.combined import MemoryInbox, MemoryTables, PostgresInbox, PostgresTables
 
 from billing_core.events import Disposition
 from billing_core.model import CustomerId
@@ -17,13 +18,9 @@ from billing_core.testing.invariants import InvariantLogContract, Plant
 from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.invariants import MemoryInvariantLog
-from billing_memory.repository import MemoryRepository
-from billing_postgres.inbox import PostgresEventInbox
-from billing_postgres.invariants import PostgresInvariantLog
+from billing_memory.oversight.invariants import MemoryInvariantLog
+from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
 
 HOUR = timedelta(hours=1)
 
@@ -41,11 +38,11 @@ class TestMemory(InvariantLogContract):
 
     @pytest.fixture
     def store(self, database: MemoryDatabase, clock: ManualClock) -> Inbox:
-        return MemoryEventInbox(database, clock)
+        return MemoryInbox(database, clock)
 
     @pytest.fixture
     def repository(self, database: MemoryDatabase, clock: ManualClock) -> Repository:
-        return MemoryRepository(database, clock)
+        return MemoryTables(database, clock)
 
     @pytest.fixture
     def log(self, database: MemoryDatabase, clock: ManualClock) -> InvariantLog:
@@ -133,12 +130,12 @@ class TestPostgres(InvariantLogContract):
 
     @pytest.fixture
     async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Inbox]:
-        async with PostgresEventInbox(database, pool) as store:
+        async with PostgresInbox(database, pool) as store:
             yield store
 
     @pytest.fixture
     def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
-        return PostgresRepository(database, pool)
+        return PostgresTables(database, pool)
 
     @pytest.fixture
     def log(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> InvariantLog:

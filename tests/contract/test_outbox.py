@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+from tests.contract.combined import MemoryTables, PostgresTables
 
 from billing_core.stream.ports import Outbox
 from billing_core.testing.outbox import OutboxContract
@@ -13,9 +14,9 @@ from billing_core.testing.store import Elapse
 from billing_core.testing.stores import Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.repository import MemoryOutbox, MemoryRepository
+from billing_memory.stream.outbox import MemoryOutbox
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.stream.outbox import PostgresOutbox
 
 
 class TestMemory(OutboxContract):
@@ -31,7 +32,7 @@ class TestMemory(OutboxContract):
 
     @pytest.fixture
     def repository(self, database: MemoryDatabase, clock: ManualClock) -> Repository:
-        return MemoryRepository(database, clock)
+        return MemoryTables(database, clock)
 
     @pytest.fixture
     def outbox(self, database: MemoryDatabase, clock: ManualClock) -> Outbox:
@@ -60,7 +61,7 @@ class TestPostgres(OutboxContract):
 
     @pytest.fixture
     def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
-        return PostgresRepository(database, pool)
+        return PostgresTables(database, pool)
 
     @pytest.fixture
     def outbox(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Outbox:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+from tests.contract.combined import MemoryInbox, MemoryTables, PostgresInbox, PostgresTables
 
 from billing_core.testing.records import RecordsContract
 from billing_core.testing.repository import BillingRepositoryContract
@@ -13,11 +14,7 @@ from billing_core.testing.store import Elapse
 from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository
-from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
 
 
 class InMemory:
@@ -33,11 +30,11 @@ class InMemory:
 
     @pytest.fixture
     def repository(self, database: MemoryDatabase, clock: ManualClock) -> Repository:
-        return MemoryRepository(database, clock)
+        return MemoryTables(database, clock)
 
     @pytest.fixture
     def store(self, database: MemoryDatabase, clock: ManualClock) -> Inbox:
-        return MemoryEventInbox(database, clock)
+        return MemoryInbox(database, clock)
 
     @pytest.fixture
     def elapse(self, clock: ManualClock) -> Elapse:
@@ -61,11 +58,11 @@ class OnPostgres:
 
     @pytest.fixture
     def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
-        return PostgresRepository(database, pool)
+        return PostgresTables(database, pool)
 
     @pytest.fixture
     async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Inbox]:
-        async with PostgresEventInbox(database, pool) as store:
+        async with PostgresInbox(database, pool) as store:
             yield store
 
     @pytest.fixture

@@ -16,10 +16,12 @@ from billing_core.testing.stream_access import (
     StreamTicketsContract,
 )
 from billing_memory.clock import SystemClock
-from billing_memory.stream_access import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
+from billing_memory.stream_access.quota import MemoryStreamQuota
+from billing_memory.stream_access.revocations import MemoryRevocations
+from billing_memory.stream_access.tickets import MemoryStreamTickets
 from billing_postgres.pool import Database
-from billing_postgres.revocations import PostgresRevocations
-from billing_postgres.tickets import PostgresStreamTickets
+from billing_postgres.stream_access.revocations import PostgresRevocations
+from billing_postgres.stream_access.tickets import PostgresStreamTickets
 from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from tests.contract.combined import MemoryInbox, MemoryTables, PostgresInbox, PostgresTables
 
 from billing_core.oversight.ports import TenantTimeline
 from billing_core.state.ports import Clock
@@ -11,13 +12,9 @@ from billing_core.testing.stores import Inbox, Repository
 from billing_core.testing.timeline import TenantTimelineContract
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository
-from billing_memory.timeline import MemoryTenantTimeline
-from billing_postgres.inbox import PostgresEventInbox
+from billing_memory.oversight.timeline import MemoryTenantTimeline
+from billing_postgres.oversight.timeline import PostgresTenantTimeline
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
-from billing_postgres.timeline import PostgresTenantTimeline
 
 
 class TestMemory(TenantTimelineContract):
@@ -37,11 +34,11 @@ class TestMemory(TenantTimelineContract):
 
     @pytest.fixture
     def store(self, database: MemoryDatabase, clock: Clock) -> Inbox:
-        return MemoryEventInbox(database, clock)
+        return MemoryInbox(database, clock)
 
     @pytest.fixture
     def repository(self, database: MemoryDatabase, clock: Clock) -> Repository:
-        return MemoryRepository(database, clock)
+        return MemoryTables(database, clock)
 
 
 @pytest.mark.postgres
@@ -63,9 +60,9 @@ class TestPostgres(TenantTimelineContract):
 
     @pytest.fixture
     async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Inbox]:
-        async with PostgresEventInbox(database, pool) as store:
+        async with PostgresInbox(database, pool) as store:
             yield store
 
     @pytest.fixture
     def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
-        return PostgresRepository(database, pool)
+        return PostgresTables(database, pool)

@@ -4,17 +4,14 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from tests.contract.combined import MemoryInbox, MemoryTables, PostgresInbox, PostgresTables
 
 from billing_core.state.ports import Clock
 from billing_core.testing.stores import Inbox, Repository
 from billing_core.testing.upkeep import UpkeepContract
 from billing_memory.clock import ManualClock, SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository
-from billing_postgres.inbox import PostgresEventInbox
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
 
 
 class TestMemory(UpkeepContract):
@@ -30,11 +27,11 @@ class TestMemory(UpkeepContract):
 
     @pytest.fixture
     def repository(self, database: MemoryDatabase, clock: Clock) -> Repository:
-        return MemoryRepository(database, clock)
+        return MemoryTables(database, clock)
 
     @pytest.fixture
     def store(self, database: MemoryDatabase, clock: Clock) -> Inbox:
-        return MemoryEventInbox(database, clock)
+        return MemoryInbox(database, clock)
 
 
 @pytest.mark.postgres
@@ -56,9 +53,9 @@ class TestPostgres(UpkeepContract):
 
     @pytest.fixture
     def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
-        return PostgresRepository(database, pool)
+        return PostgresTables(database, pool)
 
     @pytest.fixture
     async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Inbox]:
-        async with PostgresEventInbox(database, pool) as store:
+        async with PostgresInbox(database, pool) as store:
             yield store

@@ -26,10 +26,14 @@ from billing_core.stream_access.revocation_list import RevocationList
 from billing_core.testing.builders import message
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.stream_access import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
+from billing_memory.inbox.event_inbox import MemoryEventInbox
+from billing_memory.stream_access.quota import MemoryStreamQuota
+from billing_memory.stream_access.revocations import MemoryRevocations
+from billing_memory.stream_access.tickets import MemoryStreamTickets
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresOutbox, PostgresRepository
+from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.stream.history import PostgresMessageHistory
+from billing_postgres.stream.outbox import PostgresOutbox
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 from billing_stripe.signature import StripeWebhookVerifier
@@ -70,13 +74,13 @@ async def deployed(database_url: str, redis_url: str) -> AsyncIterator[Deploymen
     async with AsyncExitStack() as stack:
         database = Database(url=database_url)
         pool = await stack.enter_async_context(await database.open_pool(size=8))
-        repository = PostgresRepository(database, pool)
+        repository, history = PostgresRepository(database, pool), PostgresMessageHistory(database, pool)
         nodes = [
             await stack.enter_async_context(RedisNodes.open(redis_url, timeout=timedelta(seconds=1))) for _ in range(3)
         ]
         buses = [RedisEventBus(each) for each in nodes]
         publisher = Publisher(
-            history=repository,
+            history=history,
             outbox=PostgresOutbox(database, pool),
             bus=buses[0],
             policy=PublishPolicy(poll=timedelta(milliseconds=200)),
@@ -85,21 +89,21 @@ async def deployed(database_url: str, redis_url: str) -> AsyncIterator[Deploymen
         publishing = asyncio.create_task(publisher.run())
         running = Deployment(repository, publisher, buses[0])
         for bus in buses[1:]:
-            running.urls.append(await stack.enter_async_context(serving(repository, bus)))
+            running.urls.append(await stack.enter_async_context(serving(repository, history, bus)))
         yield running
         publisher.stop()
         await publishing
 
 
 @asynccontextmanager
-async def serving(repository: PostgresRepository, bus: EventBus) -> AsyncIterator[str]:
+async def serving(repository: PostgresRepository, history: PostgresMessageHistory, bus: EventBus) -> AsyncIterator[str]:
     clock = SystemClock()
     verifier = StripeWebhookVerifier(["whsec_x"], tolerance=timedelta(minutes=5), clock=clock)
     services = Services(
         settings=SETTINGS,
         intake=Intake(verifier=verifier, inbox=MemoryEventInbox(MemoryDatabase(), clock)),
         reader=repository,
-        history=repository,
+        history=history,
         bus=bus,
         policy=AccessPolicy(),
         clock=clock,

@@ -8,7 +8,7 @@ from billing_app.secret import Secret
 from billing_app.settings import Settings
 from billing_app.worker import Worker
 from billing_core.inbox.intake import Intake
-from billing_memory.bus import NullEventBus
+from billing_memory.stream.bus import NullEventBus
 from billing_redis.bus import RedisEventBus
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]

@@ -34,8 +34,8 @@ from billing_app.free_port import free_port
 from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.secret import Secret
 from billing_core.model import TenantId
-from billing_postgres.invariants import PostgresInvariantLog
 from billing_postgres.migrate import migrate
+from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes

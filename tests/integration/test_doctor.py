@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from billing_app import cli
 from billing_core.oversight.monitors import InvariantMonitor, InvariantReport
-from billing_postgres.invariants import PostgresInvariantLog
+from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
 from billing_telemetry.metrics import Metrics
 

@@ -18,10 +18,10 @@ from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, AT, customer, item, message, provider_event, subscription
 from billing_core.testing.repository import park
 from billing_core.testing.store import LONG
-from billing_postgres.event_log import PostgresEventLog
-from billing_postgres.inbox import PostgresEventInbox
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
+from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
+from billing_postgres.state.repository import PostgresRepository
 
 pytestmark = pytest.mark.postgres
 

@@ -191,7 +191,7 @@ async def test_contradicting_events_of_one_second_end_in_the_truth(
     assert await site.status() == truth.status
     labels = {"operation": "fetch_subscription", "plan_code": "", "result": "ok"}
     assert site.counted("stripe_gateway_operations_total", **labels) == len(fake.requests)
-    history = await site.container.repository().events(ACME, after=0, limit=100)
+    history = await site.container.history().events(ACME, after=0, limit=100)
     assert [message.sequence for message in history] == list(range(1, len(history) + 1))
 
 
@@ -270,7 +270,7 @@ class TestThinEvents:
         assert await site.status() == "past_due"
         await site.post(said(PAST_DUE, "evt_twin"))
         await until(lambda: _equals(site.dispatched("evt_twin"), ("applied", None)))
-        assert await site.container.repository().sequence(ACME) == 1
+        assert await site.container.history().sequence(ACME) == 1
         assert not await site.marked()
 
     async def test_a_twin_that_came_first_makes_it_redundant(self, fake: FakeStripe, site: Site) -> None:
@@ -279,7 +279,7 @@ class TestThinEvents:
         await site.post(said(PAST_DUE, "evt_twin"))
         await site.post(notification(THIN))
         await until(lambda: _equals(site.dispatched("evt_thin"), ("ignored", "snapshot_twin")))
-        assert await site.container.repository().sequence(ACME) == 1
+        assert await site.container.history().sequence(ACME) == 1
 
     async def test_while_stripe_is_away_it_waits(self, fake: FakeStripe, open_site: Open) -> None:
         """With a backoff, like everything that may go better later; and is applied once Stripe is back."""
@@ -370,8 +370,8 @@ async def test_an_event_that_would_move_a_link_is_dead_and_logged(open_site: Ope
             await until(lambda: _is(site.counted("stripe_dispatch_events_total", **dead)))
         (line,) = [line for line in logs if line["event"] == "event.needs_attention"]
         assert (line["event_id"], line["reason"], line["log_level"]) == ("evt_b", "tenant_conflict", "warning")
-        repository = site.container.repository()
-        assert (await repository.sequence(ACME), await repository.sequence(TenantId("globex"))) == (1, 0)
+        history = site.container.history()
+        assert (await history.sequence(ACME), await history.sequence(TenantId("globex"))) == (1, 0)
 
 
 async def test_duplicate_subscriptions_are_counted_and_logged_once_per_audit(open_site: Open) -> None:

@@ -22,10 +22,11 @@ from billing_core.events import Disposition, Outcome, ReceiptStatus
 from billing_core.model import CustomerId
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, message, provider_event
-from billing_postgres.inbox import PostgresEventInbox
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.migrate import migrate
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
+from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.stream.history import PostgresMessageHistory
 
 pytestmark = [pytest.mark.postgres, pytest.mark.faults]
 
@@ -293,9 +294,13 @@ class TestProcessing:
     def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> PostgresRepository:
         return PostgresRepository(database, pool)
 
+    @pytest.fixture
+    def history(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> PostgresMessageHistory:
+        return PostgresMessageHistory(database, pool)
+
     @pytest.mark.parametrize(("lost", "sequence"), [("request", 0), ("answer", 1)])
     async def test_a_connection_lost_at_commit_leaves_the_outcome_to_the_next_look(
-        self, repository: PostgresRepository, proxy: Proxy, lost: str, sequence: int
+        self, repository: PostgresRepository, history: PostgresMessageHistory, proxy: Proxy, lost: str, sequence: int
     ) -> None:
         """The caller hears that the outcome is uncertain; the counter tells what it was."""
         if lost == "request":
@@ -306,8 +311,8 @@ class TestProcessing:
             async with repository.transaction() as transaction:
                 await transaction.lock_tenants([ACME])
                 await transaction.save(Changes(events=[message()]))
-        assert await repository.sequence(ACME) == sequence
-        assert len(await repository.events(ACME, after=0, limit=10)) == sequence
+        assert await history.sequence(ACME) == sequence
+        assert len(await history.events(ACME, after=0, limit=10)) == sequence
 
     async def test_a_frozen_unit_of_work_loses_its_locks(self, database: Database, store: PostgresEventInbox) -> None:
         """Another one takes over; the frozen one, when it comes to, can write nothing."""
@@ -326,19 +331,23 @@ class TestProcessing:
                     await other.save(Changes(events=[message()]))
                     await other.settle([done])
                 await frozen.save(Changes(events=[message()]))
-        assert await PostgresRepository(database, other_pool).sequence(ACME) == 1
+        assert await PostgresMessageHistory(database, other_pool).sequence(ACME) == 1
         for each in (frozen_pool, other_pool):
             each.terminate()
 
     async def test_a_pool_that_is_used_up_is_unavailable(
-        self, repository: PostgresRepository, database: Database, pool: "asyncpg.Pool[asyncpg.Record]"
+        self,
+        repository: PostgresRepository,
+        history: PostgresMessageHistory,
+        database: Database,
+        pool: "asyncpg.Pool[asyncpg.Record]",
     ) -> None:
         """Waiting for a connection has an end, and those that were taken come back."""
-        impatient = PostgresRepository(attrs.evolve(database, acquire_timeout=SHORT), pool)
+        impatient = PostgresMessageHistory(attrs.evolve(database, acquire_timeout=SHORT), pool)
         async with repository.transaction(), repository.transaction():
             with pytest.raises(StoreUnavailableError, match="acquire"):
                 await impatient.sequence(ACME)
-        assert await repository.sequence(ACME) == 0
+        assert await history.sequence(ACME) == 0
 
     async def test_a_failed_unit_of_work_leaves_its_connection_clean(
         self, repository: PostgresRepository, database: Database

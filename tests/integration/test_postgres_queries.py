@@ -15,18 +15,18 @@ from billing_core.state.ports import Changes
 from billing_core.testing.builders import customer, invoice, message, provider_event, subscription, usage
 from billing_core.testing.store import LONG
 from billing_postgres import queries
-from billing_postgres.inbox import PostgresEventInbox
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
+from billing_postgres.state.repository import PostgresRepository
 
 ADAPTER = Path(billing_postgres.__file__).parent
 SOURCES = [path for path in ADAPTER.parents[1].rglob("*.py") if "testing" not in path.parts]
 FILES = sorted(path.stem for path in (ADAPTER / "queries").glob("*.sql"))
 WRITERS = {
-    "write_inbox": {"store.py", "doorbell.py"},
+    "write_inbox": {"event_inbox.py", "wakeup.py", "upkeep.py"},
     "write_state": {"transaction.py"},
-    "write_outbox": {"repository.py"},
-    "records": {"transaction.py", "store.py", "repository.py"},
+    "write_outbox": {"outbox.py"},
+    "records": {"transaction.py", "event_inbox.py", "repository.py"},
     "write_audits": {"event_log.py"},
     "write_epochs": {"epochs.py"},
     "write_tickets": {"tickets.py"},

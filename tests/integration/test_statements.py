@@ -11,9 +11,9 @@ from billing_core.model import AccessPolicy, PlanCatalog
 from billing_core.state.service import BillingService
 from billing_core.testing.builders import provider_event
 from billing_memory.clock import SystemClock
-from billing_postgres.inbox import PostgresEventInbox
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
+from billing_postgres.state.repository import PostgresRepository
 from billing_stripe.testing import builders, encode, event, objects
 from billing_stripe.translate import StripeTranslator
 

@@ -10,10 +10,10 @@ from billing_app import cli
 from billing_core.model import CustomerId, TenantId
 from billing_core.testing.repository import park
 from billing_core.testing.store import LONG
-from billing_core.testing.stores import Repository
-from billing_postgres.inbox import PostgresEventInbox
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
+from billing_postgres.oversight.upkeep import PostgresStateUpkeep
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
+from billing_postgres.state.repository import PostgresRepository
 
 pytestmark = pytest.mark.postgres
 
@@ -29,7 +29,7 @@ async def test_a_parked_customer_is_listed_linked_and_gone_from_the_list(databas
     """What waited for the link is due at once."""
     database = Database(url=database_url)
     async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as store:
-        repository: Repository = PostgresRepository(database, pool)
+        repository, upkeep = PostgresRepository(database, pool), PostgresStateUpkeep(database, pool)
         async with repository.transaction() as transaction:
             await transaction.lock_customers([CustomerId("cus_1")])
         for number in range(3):
@@ -46,7 +46,7 @@ async def test_a_parked_customer_is_listed_linked_and_gone_from_the_list(databas
         assert len(await store.claim(limit=10, lease=LONG)) == 3
         assert "Every known customer has a tenant." in (await billing(database_url, "list", "--unlinked")).stdout
         assert "cus_1  acme" in (await billing(database_url, "list")).stdout
-        (link,) = await repository.customers(linked=True, after="", limit=10)
+        (link,) = await upkeep.customers(linked=True, after="", limit=10)
         assert link.tenant_id == TenantId("acme")
 
 

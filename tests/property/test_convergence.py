@@ -62,15 +62,18 @@ from billing_core.payloads import (
 )
 from billing_core.state.ports import Clock
 from billing_core.state.service import BillingService
+from billing_core.stream.ports import MessageHistory
 from billing_core.testing.scripted import ScriptedProvider
 from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository
-from billing_postgres.inbox import PostgresEventInbox
+from billing_memory.inbox.event_inbox import MemoryEventInbox
+from billing_memory.state.repository import MemoryRepository
+from billing_memory.stream.history import MemoryMessageHistory
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
+from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.stream.history import PostgresMessageHistory
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 MONTH = Period(start=START, end=START + timedelta(days=31))
@@ -87,6 +90,7 @@ class Adapters:
 
     store: Inbox
     repository: Repository
+    history: MessageHistory
     clock: Clock
 
 
@@ -97,7 +101,12 @@ OpenAdapters = Callable[[], AbstractAsyncContextManager[Adapters]]
 async def memory_adapters() -> AsyncIterator[Adapters]:
     """Everything in process."""
     database, clock = MemoryDatabase(), ManualClock(START)
-    yield Adapters(store=MemoryEventInbox(database, clock), repository=MemoryRepository(database, clock), clock=clock)
+    yield Adapters(
+        store=MemoryEventInbox(database, clock),
+        repository=MemoryRepository(database, clock),
+        history=MemoryMessageHistory(database),
+        clock=clock,
+    )
 
 
 # --- the lives ----------------------------------------------------------------------------------------------------
@@ -550,11 +559,11 @@ def assert_ended(outcomes: Mapping[EventKey, Outcome], world: World) -> None:
         assert outcomes[event.key].disposition is expected
 
 
-async def assert_told(repository: Repository, clock: Clock, rows: Rows) -> None:
+async def assert_told(adapters: Adapters, rows: Rows) -> None:
     """Each tenant's messages are numbered from 1 without a gap, and whoever reads them all knows the state."""
     for tenant_id in TENANTS:
-        state = await repository.state(tenant_id)
-        history = await repository.events(tenant_id, after=0, limit=10_000)
+        state = await adapters.repository.state(tenant_id)
+        history = await adapters.history.events(tenant_id, after=0, limit=10_000)
         assert [event.sequence for event in history] == list(range(1, state.sequence + 1))
         payloads = [loads(event.payload) for event in history]
         assert [payload.sequence for payload in payloads] == list(range(1, state.sequence + 1))
@@ -568,7 +577,7 @@ async def assert_told(repository: Repository, clock: Clock, rows: Rows) -> None:
         }
         assert_usage_told(payloads, {row for row in rows.usage if row.tenant_id == tenant_id}, invoices)
         if payloads:
-            assert payloads[-1].access == access_section(AccessPolicy().evaluate(subscriptions, clock.now()))
+            assert payloads[-1].access == access_section(AccessPolicy().evaluate(subscriptions, adapters.clock.now()))
 
 
 def assert_usage_told(
@@ -599,7 +608,7 @@ async def check(world: World, deliveries: Sequence[Random], open_adapters: OpenA
             rows = await Rows.read(adapters.repository, world)
             assert_ended(outcomes, world)
             assert_true_to_life(rows, world)
-            await assert_told(adapters.repository, adapters.clock, rows)
+            await assert_told(adapters, rows)
             ends.append(rows)
     assert all(rows == ends[0] for rows in ends)
 
@@ -632,6 +641,11 @@ async def test_every_delivery_to_postgres_ends_there_too(
             await database.open_pool(size=2) as pool,
             PostgresEventInbox(database, pool) as store,
         ):
-            yield Adapters(store=store, repository=PostgresRepository(database, pool), clock=ManualClock(START))
+            yield Adapters(
+                store=store,
+                repository=PostgresRepository(database, pool),
+                history=PostgresMessageHistory(database, pool),
+                clock=ManualClock(START),
+            )
 
     await check(World(life, customers=customers), deliveries, postgres_adapters)

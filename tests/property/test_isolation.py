@@ -24,7 +24,8 @@ from billing_core.model import TenantId
 from billing_core.payloads import AccessSection, BillingEventPayload, dumps
 from billing_core.state.ports import Changes
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresRepository
+from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.stream.history import PostgresMessageHistory
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 
@@ -283,7 +284,7 @@ async def test_also_with_real_servers(
             world = _world()
             world.repository = PostgresRepository(database, pool)
             world.bus = RedisEventBus(nodes, namespace=f"isolation:{random.getrandbits(32):x}")
-            world.replace(reader=world.repository, history=world.repository, bus=world.bus)
+            world.replace(reader=world.repository, history=PostgresMessageHistory(database, pool), bus=world.bus)
 
             async def forget() -> None:
                 (address,) = await nodes.addresses()

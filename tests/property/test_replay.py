@@ -16,9 +16,10 @@ from billing_core.model import AccessPolicy, PlanCatalog
 from billing_core.state.service import BillingService
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.event_log import MemoryEventLog
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository
+from billing_memory.inbox.event_inbox import MemoryEventInbox
+from billing_memory.oversight.event_log import MemoryEventLog
+from billing_memory.state.repository import MemoryRepository
+from billing_memory.stream.history import MemoryMessageHistory
 
 LEASE = timedelta(minutes=1)
 
@@ -51,7 +52,8 @@ class Replays:
 
     async def deliver(self, random: Random) -> None:
         """Bring everything in, in some order."""
-        adapters = Adapters(store=self.store, repository=self.repository, clock=self._clock)
+        history = MemoryMessageHistory(self.database)
+        adapters = Adapters(store=self.store, repository=self.repository, history=history, clock=self._clock)
         await Delivery(self.world, adapters, random).run()
 
     async def applied(self) -> list[int]:

@@ -21,7 +21,7 @@ from billing_core.model import AccessPolicy
 from billing_core.payloads import dumps, state_payload
 from billing_memory.clock import ManualClock, SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.repository import MemoryRepository
+from billing_memory.state.repository import MemoryRepository
 
 FOLDER = Path(__file__).parents[2] / payload_schema.FOLDER
 

@@ -22,7 +22,7 @@ from billing_core.stream.publisher import PublishingReport
 from billing_core.testing.builders import ACME, provenance
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
+from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_telemetry.logging import REDACTED, configure, hide_secrets
 from billing_telemetry.metrics import Metrics
 from billing_telemetry.observed import ObservedEventInbox

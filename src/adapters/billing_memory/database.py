@@ -186,3 +186,12 @@ class MemoryDatabase:
         """Held by a transaction from beginning to end: one at a time is order enough for everybody."""
         self.due = asyncio.Event()
         """Set when events may have become due; cleared by whoever looks for them."""
+
+    def at_rest(self, dispatch_ids: Collection[int], now: datetime) -> list[Dispatch]:
+        """Return those of these events that are not being processed, by number."""
+        found = [row for id_ in sorted(set(dispatch_ids)) if (row := self.tables.dispatch.get(id_))]
+        return [
+            row
+            for row in found
+            if (row.disposition is not Disposition.LEASED or row.due_at <= now) and row.dispatch_id not in self.held
+        ]

@@ -39,8 +39,9 @@ from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import Dispatch, MemoryDatabase
 from billing_memory.gateway import MemoryGateway
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository
+from billing_memory.inbox.event_inbox import MemoryEventInbox
+from billing_memory.state.repository import MemoryRepository
+from billing_memory.stream.history import MemoryMessageHistory
 
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 MONTH = Period(start=AT, end=AT + timedelta(days=31))
@@ -118,6 +119,11 @@ class Loop:
     def inbox(self) -> MemoryEventInbox:
         """The store of the database, whatever stands before it."""
         return MemoryEventInbox(self.database, self.clock)
+
+    @property
+    def history(self) -> MemoryMessageHistory:
+        """What tenants were sent."""
+        return MemoryMessageHistory(self.database)
 
     @property
     def repository(self) -> MemoryRepository:
@@ -228,8 +234,8 @@ class Loop:
 
     async def payloads(self, tenant_id: TenantId = ACME) -> list[BillingEventPayload]:
         """Everything a tenant was told."""
-        history = await self.repository.events(tenant_id, after=0, limit=10_000)
-        return [loads(event.payload) for event in history]
+        events = await self.history.events(tenant_id, after=0, limit=10_000)
+        return [loads(event.payload) for event in events]
 
     async def notified(self, tenant_id: TenantId = ACME) -> list[str]:
         """The types of everything a tenant was told."""

@@ -17,10 +17,11 @@ from billing_core.state.ports import Changes
 from billing_core.stream.backfill import Backfiller, BackfillPolicy, BackfillReport
 from billing_core.stream.ports import BackfillTurn
 from billing_core.testing.builders import ACME, AT, GLOBEX, message
-from billing_memory.bus import MemoryEventBus
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.repository import MemoryOutbox, MemoryRepository
+from billing_memory.state.repository import MemoryRepository
+from billing_memory.stream.bus import MemoryEventBus
+from billing_memory.stream.outbox import MemoryOutbox
 
 MILLISECOND = timedelta(milliseconds=1)
 

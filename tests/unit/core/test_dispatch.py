@@ -14,8 +14,9 @@ from billing_core.errors import BillingError, FoldingError, StoreUnavailableErro
 from billing_core.events import Claim, Disposition, ProviderEvent, Translation
 from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.state.ports import EventTranslator
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository, MemoryTransaction
+from billing_memory.inbox.event_inbox import MemoryEventInbox
+from billing_memory.state.repository import MemoryRepository
+from billing_memory.state.transaction import MemoryTransaction
 
 MINUTE = timedelta(seconds=60)
 ACTIVE, PAST_DUE = subscription(), subscription(status="past_due")

@@ -4,7 +4,7 @@ from tests.unit.core.conftest import ACME, ALICE, GLOBEX, Loop, invoice, subscri
 
 from billing_core.model import AccessPolicy, TenantId
 from billing_core.oversight.explain import Explanation, explain
-from billing_memory.timeline import MemoryTenantTimeline
+from billing_memory.oversight.timeline import MemoryTenantTimeline
 
 TRIALING = subscription(status="trialing")
 

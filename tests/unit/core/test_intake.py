@@ -9,7 +9,7 @@ from tests.unit.core.conftest import Loop, subscription
 from billing_core.errors import MalformedEventError, SignatureVerificationError, StoreUnavailableError, WebhookError
 from billing_core.events import Claim, Disposition, ProviderEvent, Receipt, ReceiptStatus
 from billing_core.inbox.intake import Intake
-from billing_memory.inbox import MemoryEventInbox
+from billing_memory.inbox.event_inbox import MemoryEventInbox
 
 LEASE = timedelta(seconds=60)
 

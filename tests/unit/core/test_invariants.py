@@ -12,7 +12,7 @@ from billing_core.oversight.monitors import DuplicateMonitor, DuplicateReport
 from billing_core.testing.builders import ACME, GLOBEX, subscription
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.repository import MemoryRepository
+from billing_memory.state.repository import MemoryRepository
 
 TWO = DuplicateSubscriptions(
     tenant_id=ACME, plan_code="pro", subscription_ids=(SubscriptionId("sub_1"), SubscriptionId("sub_2"))

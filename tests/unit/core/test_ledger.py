@@ -37,7 +37,8 @@ from billing_core.model import (
     TenantId,
 )
 from billing_core.state.ports import BillingTransaction, Changes
-from billing_memory.repository import MemoryRepository, MemoryTransaction
+from billing_memory.state.repository import MemoryRepository
+from billing_memory.state.transaction import MemoryTransaction
 
 ACTIVE, PAST_DUE, PAUSED = (subscription(status=status) for status in ("active", "past_due", "paused"))
 

@@ -14,8 +14,8 @@ from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.stream.ports import OutboxEntry
 from billing_core.stream.publisher import Publisher, PublishingReport, PublishPolicy
-from billing_memory.bus import MemoryEventBus
-from billing_memory.repository import MemoryOutbox
+from billing_memory.stream.bus import MemoryEventBus
+from billing_memory.stream.outbox import MemoryOutbox
 
 POLL = timedelta(milliseconds=5)
 
@@ -82,7 +82,7 @@ class Desk:
     def publisher(self, **policy: Any) -> Publisher:
         """A publisher that polls often."""
         return Publisher(
-            history=self.loop.repository,
+            history=self.loop.history,
             outbox=self.outbox,
             bus=self.bus,
             policy=PublishPolicy(**{"poll": POLL, **policy}),
@@ -248,7 +248,7 @@ async def test_the_search_outlives_a_store_that_is_away(desk: Desk) -> None:
     await desk.commit(1)
     outbox = FalteringOutbox(desk.outbox)
     publisher = Publisher(
-        history=desk.loop.repository,
+        history=desk.loop.history,
         outbox=outbox,
         bus=desk.bus,
         policy=PublishPolicy(poll=POLL),

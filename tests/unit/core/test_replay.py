@@ -13,8 +13,8 @@ from billing_core.inbox.ports import FetchedEvent
 from billing_core.inbox.replay import Replayer, ReplayReport, ReplayRequest
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import InvoiceId, Plan, PlanCatalog, PriceId, SubscriptionId
-from billing_memory.event_log import MemoryEventLog
 from billing_memory.gateway import MemoryGateway
+from billing_memory.oversight.event_log import MemoryEventLog
 
 ACTIVE, PAST_DUE, CANCELED = (subscription(status=status) for status in ("active", "past_due", "canceled"))
 SUB = SubscriptionId("sub_1")

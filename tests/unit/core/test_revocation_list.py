@@ -12,7 +12,7 @@ from billing_core.stream_access.ports import Principal, Revocation
 from billing_core.stream_access.revocation_list import RevocationList
 from billing_core.testing.builders import ACME, AT, GLOBEX
 from billing_memory.clock import ManualClock
-from billing_memory.stream_access import MemoryRevocations
+from billing_memory.stream_access.revocations import MemoryRevocations
 
 SECOND = timedelta(seconds=1)
 LATER = AT + timedelta(hours=1)

@@ -23,12 +23,15 @@ from billing_core.state.ports import Changes
 from billing_core.stream_access.ports import QuotaPolicy
 from billing_core.stream_access.revocation_list import RevocationList
 from billing_core.testing.builders import ACME, message
-from billing_memory.bus import MemoryEventBus
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox import MemoryEventInbox
-from billing_memory.repository import MemoryRepository
-from billing_memory.stream_access import MemoryRevocations, MemoryStreamQuota, MemoryStreamTickets
+from billing_memory.inbox.event_inbox import MemoryEventInbox
+from billing_memory.state.repository import MemoryRepository
+from billing_memory.stream.bus import MemoryEventBus
+from billing_memory.stream.history import MemoryMessageHistory
+from billing_memory.stream_access.quota import MemoryStreamQuota
+from billing_memory.stream_access.revocations import MemoryRevocations
+from billing_memory.stream_access.tickets import MemoryStreamTickets
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_telemetry.metrics import Metrics
 
@@ -53,6 +56,7 @@ class World:
         self.database = MemoryDatabase()
         self.store = MemoryEventInbox(self.database, self.clock)
         self.repository = MemoryRepository(self.database, self.clock)
+        self.history = MemoryMessageHistory(self.database)
         self.bus = MemoryEventBus()
         self.metrics = Metrics()
         self.policy = TokenPolicy.of(settings)
@@ -69,7 +73,7 @@ class World:
             if settings.enable_billing
             else None,
             reader=self.repository,
-            history=self.repository,
+            history=self.history,
             bus=self.bus,
             policy=AccessPolicy(),
             clock=self.clock,

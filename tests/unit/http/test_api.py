@@ -30,7 +30,7 @@ from billing_core.model import (
 )
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, AT, GLOBEX, invoice, item, month, provenance, subscription, usage
-from billing_memory.repository import MemoryRepository
+from billing_memory.state.repository import MemoryRepository
 
 if TYPE_CHECKING:
     from tests.unit.http.conftest import Eventually, MakeWorld, World

@@ -17,8 +17,8 @@ from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
-from billing_memory.bus import MemoryEventBus
-from billing_memory.repository import MemoryRepository
+from billing_memory.stream.bus import MemoryEventBus
+from billing_memory.stream.history import MemoryMessageHistory
 
 if TYPE_CHECKING:
     from tests.unit.http.conftest import Eventually, Listen, MakeWorld, RawRequest, World
@@ -260,7 +260,7 @@ async def test_a_repository_that_is_away_delays_and_loses_nothing(make_world: Ma
     """Catching up waits until the history can be read again; new connections are answered 503 meanwhile."""
     world = make_world(stream_keepalive=SOON)
 
-    class FlakyRepository(MemoryRepository):
+    class FlakyHistory(MemoryMessageHistory):
         failures = 0
 
         async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
@@ -269,15 +269,15 @@ async def test_a_repository_that_is_away_delays_and_loses_nothing(make_world: Ma
                 raise StoreUnavailableError
             return await super().events(tenant_id, after=after, limit=limit)
 
-    repository = FlakyRepository(world.database, world.clock)
-    world.replace(history=repository)
+    history = FlakyHistory(world.database)
+    world.replace(history=history)
     await world.commit(ACME, 4)
     async with world.serving():
-        repository.failures = 2
+        history.failures = 2
         async with listen(world, last_event_id=1) as stream:
             assert (await stream.event()).id == "1"
             assert await stream.numbers(3) == [2, 3, 4]
-            assert repository.failures == 0
+            assert history.failures == 0
 
 
 async def test_a_herd_of_clients_is_filled_by_few_reads(make_world: MakeWorld, listen: Listen) -> None:
@@ -285,13 +285,13 @@ async def test_a_herd_of_clients_is_filled_by_few_reads(make_world: MakeWorld, l
     world = make_world(stream_keepalive=NEVER)
     reads: list[int] = []
 
-    class CountingRepository(MemoryRepository):
+    class CountingHistory(MemoryMessageHistory):
         async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
             reads.append(after)
             await asyncio.sleep(0.01)
             return await super().events(tenant_id, after=after, limit=limit)
 
-    world.replace(history=CountingRepository(world.database, world.clock))
+    world.replace(history=CountingHistory(world.database))
     await world.commit(ACME, 50)
     async with world.serving():
 
@@ -321,7 +321,7 @@ async def test_clients_that_connect_while_messages_flow_miss_none(world: World, 
 
     clients, publishing = [], asyncio.ensure_future(publisher())
     for _ in range(30):
-        start = await world.repository.sequence(ACME)
+        start = await world.history.sequence(ACME)
         clients.append((start, asyncio.ensure_future(client(start))))
         await asyncio.sleep(0)
     await publishing

@@ -218,7 +218,7 @@ async def heard(version: str, transitional: bool) -> tuple[Sequence[BillingEvent
     for body in bodies(version, transitional):
         await loop.arrive(verifier.verify(body, sign(body, SECRET, AT)))
     dispositions = {row.disposition for row in loop.database.tables.dispatch.values()}
-    return await loop.repository.events(ACME, after=0, limit=1000), dispositions
+    return await loop.history.events(ACME, after=0, limit=1000), dispositions
 
 
 @pytest.mark.parametrize(("version", "transitional"), SHAPES)

@@ -81,5 +81,5 @@ async def _link(settings: Settings, customer_id: CustomerId, tenant_id: TenantId
 async def _list(settings: Settings, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
     from billing_app.container import open_service
 
-    async with open_service(settings) as (_, repository):
-        return await repository.customers(linked=linked, after=after, limit=limit)
+    async with open_service(settings) as (_, upkeep):
+        return await upkeep.customers(linked=linked, after=after, limit=limit)

@@ -19,15 +19,18 @@ from billing_core.inbox.replay import Replayer
 from billing_core.model import AccessPolicy
 from billing_core.state.service import BillingService
 from billing_memory.clock import SystemClock
-from billing_postgres.epochs import PostgresEpochLog
-from billing_postgres.event_log import PostgresEventLog
-from billing_postgres.inbox import PostgresEventInbox
-from billing_postgres.invariants import PostgresInvariantLog
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.migrate import inspect, migrate
+from billing_postgres.oversight.event_log import PostgresEventLog
+from billing_postgres.oversight.invariants import PostgresInvariantLog
+from billing_postgres.oversight.timeline import PostgresTenantTimeline
+from billing_postgres.oversight.upkeep import PostgresInboxUpkeep, PostgresStateUpkeep
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresOutbox, PostgresRepository
-from billing_postgres.revocations import PostgresRevocations
-from billing_postgres.timeline import PostgresTenantTimeline
+from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.stream.epochs import PostgresEpochLog
+from billing_postgres.stream.history import PostgresMessageHistory
+from billing_postgres.stream.outbox import PostgresOutbox
+from billing_postgres.stream_access.revocations import PostgresRevocations
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 from billing_stripe.translate import StripeTranslator
@@ -71,18 +74,17 @@ async def _open_database(settings: Settings, connections: int, **limits: timedel
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService, PostgresRepository]]:
-    """The service and its repository alone, for commands that look something up or put it right."""
+async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService, PostgresStateUpkeep]]:
+    """The service and the upkeep alone, for commands that look something up or correct it."""
     async with _open_database(settings, 2) as opened:
-        repository = PostgresRepository(*opened)
         service = BillingService(
-            unit_of_work=repository,
+            unit_of_work=PostgresRepository(*opened),
             translator=StripeTranslator(),
             catalog=catalog(settings.stripe_product_price_map),
             policy=AccessPolicy(past_due_grace=settings.past_due_grace),
             clock=SystemClock(),
         )
-        yield service, repository
+        yield service, PostgresStateUpkeep(*opened)
 
 
 @asynccontextmanager
@@ -122,7 +124,8 @@ class Operations:
 
     store: PostgresEventInbox
     log: PostgresEventLog
-    repository: PostgresRepository
+    upkeep: PostgresInboxUpkeep
+    history: PostgresMessageHistory
     outbox: PostgresOutbox
     invariants: PostgresInvariantLog
 
@@ -136,7 +139,8 @@ async def open_operations(settings: Settings) -> AsyncIterator[Operations]:
         yield Operations(
             store=PostgresEventInbox(*opened),  # nobody waits for events here, so it need not listen
             log=PostgresEventLog(*opened),
-            repository=PostgresRepository(*opened),
+            upkeep=PostgresInboxUpkeep(*opened),
+            history=PostgresMessageHistory(*opened),
             outbox=PostgresOutbox(*opened),
             invariants=PostgresInvariantLog(*opened),
         )

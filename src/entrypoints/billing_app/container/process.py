@@ -16,17 +16,20 @@ from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
 from billing_core.stream_access.ports import QuotaPolicy
-from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
-from billing_memory.stream_access import MemoryStreamQuota
-from billing_postgres.epochs import PostgresEpochLog
-from billing_postgres.event_log import PostgresEventLog
-from billing_postgres.inbox import PostgresEventInbox
-from billing_postgres.invariants import PostgresInvariantLog
+from billing_memory.stream.bus import NullEventBus
+from billing_memory.stream_access.quota import MemoryStreamQuota
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
+from billing_postgres.oversight.event_log import PostgresEventLog
+from billing_postgres.oversight.invariants import PostgresInvariantLog
+from billing_postgres.oversight.upkeep import PostgresStateUpkeep
 from billing_postgres.pool import Database
-from billing_postgres.repository import PostgresOutbox, PostgresRepository
-from billing_postgres.revocations import PostgresRevocations
-from billing_postgres.tickets import PostgresStreamTickets
+from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.stream.epochs import PostgresEpochLog
+from billing_postgres.stream.history import PostgresMessageHistory
+from billing_postgres.stream.outbox import PostgresOutbox
+from billing_postgres.stream_access.revocations import PostgresRevocations
+from billing_postgres.stream_access.tickets import PostgresStreamTickets
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
@@ -77,7 +80,7 @@ async def open_container(
             queue_limit=settings.store_queue_limit,
             timeout=settings.store_timeout,
         )
-        repository = PostgresRepository(database, writers, readers=readers)
+        history = PostgresMessageHistory(database, readers)
         epochs = PostgresEpochLog(database, writers)
         epoch = await epochs.enter()
         redis = await _open_redis(stack, settings, urls.redis_url, epoch, needed=needs_bus)
@@ -88,8 +91,10 @@ async def open_container(
             notify=notify,
             event_log=PostgresEventLog(database, readers),
             store=await stack.enter_async_context(store),
-            repository=repository,
+            repository=PostgresRepository(database, writers, readers=readers),
+            history=history,
             outbox=PostgresOutbox(database, writers),
+            state_upkeep=PostgresStateUpkeep(database, readers),
             invariants=PostgresInvariantLog(database, readers),
             epochs=epochs,
             epoch=epoch,
@@ -99,7 +104,7 @@ async def open_container(
             bus=NullEventBus() if redis is None else redis.bus,
             quota=MemoryStreamQuota(SystemClock(), _quota_policy(settings)) if redis is None else redis.quota,
             probes={
-                "database": lambda: _ask(repository),
+                "database": lambda: _ask(history),
                 **({} if redis is None else {"bus": redis.bus.ping}),
             },
             metrics=metrics,
@@ -168,5 +173,5 @@ async def _open_gateway(stack: AsyncExitStack, settings: Settings, metrics: Metr
     return StripeGateway(client)
 
 
-async def _ask(repository: PostgresRepository) -> None:
-    await repository.sequence(TenantId("readiness"))
+async def _ask(history: PostgresMessageHistory) -> None:
+    await history.sequence(TenantId("readiness"))

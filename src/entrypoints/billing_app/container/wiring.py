@@ -33,15 +33,18 @@ from billing_core.stream.ports import BackfillTurn, EventBus
 from billing_core.stream.publisher import Publisher, PublishPolicy
 from billing_core.stream_access.ports import StreamQuota
 from billing_core.stream_access.revocation_list import RevocationList
-from billing_memory.bus import NullEventBus
 from billing_memory.clock import SystemClock
-from billing_postgres.epochs import PostgresEpochLog
-from billing_postgres.event_log import PostgresEventLog
-from billing_postgres.inbox import PostgresEventInbox
-from billing_postgres.invariants import PostgresInvariantLog
-from billing_postgres.repository import PostgresOutbox, PostgresRepository
-from billing_postgres.revocations import PostgresRevocations
-from billing_postgres.tickets import PostgresStreamTickets
+from billing_memory.stream.bus import NullEventBus
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
+from billing_postgres.oversight.event_log import PostgresEventLog
+from billing_postgres.oversight.invariants import PostgresInvariantLog
+from billing_postgres.oversight.upkeep import PostgresStateUpkeep
+from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.stream.epochs import PostgresEpochLog
+from billing_postgres.stream.history import PostgresMessageHistory
+from billing_postgres.stream.outbox import PostgresOutbox
+from billing_postgres.stream_access.revocations import PostgresRevocations
+from billing_postgres.stream_access.tickets import PostgresStreamTickets
 from billing_redis.bus import RedisEventBus
 from billing_stripe.gateway import StripeGateway
 from billing_stripe.signature import StripeWebhookVerifier
@@ -165,8 +168,8 @@ def _refetch(refetcher: Refetcher | None) -> Callable[[Sequence[Uncertainty]], N
     return None if refetcher is None else refetcher.offer
 
 
-def _duplicate_monitor(repository: PostgresRepository, metrics: Metrics) -> DuplicateMonitor:
-    return DuplicateMonitor(upkeep=repository, every=_AUDIT_EVERY, observe=lambda report: _note_audit(report, metrics))
+def _duplicate_monitor(upkeep: PostgresStateUpkeep, metrics: Metrics) -> DuplicateMonitor:
+    return DuplicateMonitor(upkeep=upkeep, every=_AUDIT_EVERY, observe=lambda report: _note_audit(report, metrics))
 
 
 def _note_audit(report: DuplicateReport, metrics: Metrics) -> None:
@@ -223,7 +226,9 @@ class Container(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
     store = providers.Dependency(instance_of=PostgresEventInbox)
     repository = providers.Dependency(instance_of=PostgresRepository)
+    history = providers.Dependency(instance_of=PostgresMessageHistory)
     outbox = providers.Dependency(instance_of=PostgresOutbox)
+    state_upkeep = providers.Dependency(instance_of=PostgresStateUpkeep)
     invariants = providers.Dependency(instance_of=PostgresInvariantLog)
     event_log = providers.Dependency(instance_of=PostgresEventLog)
     epochs = providers.Dependency(instance_of=PostgresEpochLog)
@@ -254,7 +259,7 @@ class Container(containers.DeclarativeContainer):
     )
     publisher = providers.Singleton(
         Publisher,
-        history=repository,
+        history=history,
         outbox=outbox,
         bus=bus,
         policy=providers.Singleton(_publish_policy, settings),
@@ -277,7 +282,7 @@ class Container(containers.DeclarativeContainer):
     replayer = providers.Singleton(
         Replayer, events=event_log, queue=store, audits=event_log, dispatcher=dispatcher, policy=dispatch_policy
     )
-    duplicate_monitor = providers.Singleton(_duplicate_monitor, repository, metrics)
+    duplicate_monitor = providers.Singleton(_duplicate_monitor, state_upkeep, metrics)
     invariant_monitor = providers.Singleton(_invariant_monitor, invariants, metrics)
     backlog_monitor = providers.Singleton(
         BacklogMonitor, inbox=store, outbox=outbox, every=_WATCH_EVERY, observe=metrics.provided.watched
@@ -300,7 +305,7 @@ class Container(containers.DeclarativeContainer):
         settings=settings,
         intake=intake,
         reader=repository,
-        history=repository,
+        history=history,
         bus=providers.Singleton(_followed, bus),
         policy=policy,
         clock=clock,

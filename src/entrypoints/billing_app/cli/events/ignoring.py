@@ -61,6 +61,6 @@ async def _ignore(
         audit = await operations.log.begin("ignore", actor=by, reason=why, filter=wanted.describe())
         ignored = 0
         for start in range(0, len(numbers), _BATCH):
-            ignored += len(await operations.store.ignore(numbers[start : start + _BATCH], reason=REASON))
+            ignored += len(await operations.upkeep.ignore(numbers[start : start + _BATCH], reason=REASON))
         await operations.log.finish(audit, {"matched": len(numbers), "ignored": ignored})
     return len(numbers), ignored

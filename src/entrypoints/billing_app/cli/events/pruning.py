@@ -41,7 +41,7 @@ async def _prune(settings: Settings, age: timedelta, *, dry_run: bool, quiet: bo
     from billing_app.container import open_operations
 
     async with open_operations(settings) as operations:
-        total = await operations.store.prunable(older_than=age)
+        total = await operations.upkeep.prunable(older_than=age)
         if dry_run or total == 0:
             return total
         audit = await operations.log.begin(
@@ -50,7 +50,7 @@ async def _prune(settings: Settings, age: timedelta, *, dry_run: bool, quiet: bo
         pruned, after = 0, 0
         with progress("Pruning", total, quiet=quiet) as advance:
             while True:
-                step = await operations.store.prune(older_than=age, after=after, limit=_BATCH)
+                step = await operations.upkeep.prune(older_than=age, after=after, limit=_BATCH)
                 if step.reached is None:
                     break
                 pruned, after = pruned + step.bodies, step.reached

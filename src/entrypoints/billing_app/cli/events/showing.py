@@ -70,7 +70,7 @@ async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
                 event=event,
                 attempts=await log.attempts(event.dispatch_id),
                 transitions=[
-                    await _transition(operations.repository, message)
+                    await _transition(operations.history, message)
                     for message in await log.messages(event.key.event_id)
                     if message.tenant_id == event.tenant_id
                 ],

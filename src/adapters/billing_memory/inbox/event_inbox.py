@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 import attrs
 
 from billing_core.events import Claim, Disposition, EventKey, ProviderEvent, Receipt, ReceiptStatus
-from billing_core.oversight.inspection import Pruned
 from billing_core.oversight.ports import Backlog
 from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
@@ -94,7 +93,7 @@ class MemoryEventInbox:
     async def reclaim(self, dispatch_ids: Collection[int], *, lease: timedelta) -> Sequence[Claim]:
         """Claim these events whatever became of them, in the order they happened."""
         now = self._clock.now()
-        rows = [row for row in self._at_rest(dispatch_ids, now) if row.event.body]
+        rows = [row for row in self._database.at_rest(dispatch_ids, now) if row.event.body]
         rows.sort(key=lambda row: (row.event.created_at, row.dispatch_id))
         return [self._lease(attrs.evolve(row, forgiven=row.attempt), now + lease) for row in rows]
 
@@ -103,30 +102,6 @@ class MemoryEventInbox:
         rows = self._database.tables.dispatch
         found = [rows[id_] for id_ in set(dispatch_ids) if id_ in rows and rows[id_].event.body]
         return [row.claim for row in sorted(found, key=lambda row: (row.event.created_at, row.dispatch_id))]
-
-    async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
-        """End these events as ignored."""
-        async with self._database.writing:
-            now = self._clock.now()
-            ended = (Disposition.APPLIED, Disposition.IGNORED)
-            rows = [row for row in self._at_rest(dispatch_ids, now) if row.disposition not in ended]
-            for row in rows:
-                ignored = attrs.evolve(row, disposition=Disposition.IGNORED, reason=reason, finished_at=now)
-                self._database.tables.dispatch[row.dispatch_id] = ignored
-            return [row.dispatch_id for row in rows]
-
-    async def prunable(self, *, older_than: timedelta) -> int:
-        """How many bodies there are to let go."""
-        return len(self._prunable(older_than))
-
-    async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
-        """Let go the bodies of old events that came to a good end."""
-        async with self._database.writing:
-            old = [row for row in self._prunable(older_than) if row.dispatch_id > after][:limit]
-            for row in old:
-                bare = attrs.evolve(row, event=row.event.without_body())
-                self._database.tables.dispatch[row.dispatch_id] = bare
-            return Pruned(bodies=len(old), reached=old[-1].dispatch_id if old else None)
 
     async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
         """Those of the keys that are stored."""
@@ -148,25 +123,6 @@ class MemoryEventInbox:
                 await self._database.due.wait()
         except TimeoutError:
             return
-
-    def _prunable(self, older_than: timedelta) -> list[Dispatch]:
-        latest = self._clock.now() - older_than
-        return [
-            row
-            for _, row in sorted(self._database.tables.dispatch.items())
-            if row.event.body and row.event.received_at < latest
-            if row.disposition in (Disposition.APPLIED, Disposition.IGNORED)
-        ]
-
-    def _at_rest(self, dispatch_ids: Collection[int], now: datetime) -> list[Dispatch]:
-        """Those of the events that nobody works on."""
-        found = [row for id_ in sorted(set(dispatch_ids)) if (row := self._database.tables.dispatch.get(id_))]
-        return [
-            row
-            for row in found
-            if (row.disposition is not Disposition.LEASED or row.due_at <= now)
-            and row.dispatch_id not in self._database.held
-        ]
 
     def _lease(self, row: Dispatch, until: datetime) -> Claim:
         leased = attrs.evolve(row, disposition=Disposition.LEASED, due_at=until, attempt=row.attempt + 1)

@@ -17,7 +17,7 @@ from billing_core.oversight.inspection import Audit, FailedAttempt, StoredEvent
 from billing_postgres import queries
 from billing_postgres.errors import translated
 from billing_postgres.pool import Database
-from billing_postgres.rows import message_from_row, storable
+from billing_postgres.state.rows import message_from_row, storable
 
 _QUERIES: Final = MappingProxyType({**queries.load("read_events"), **queries.load("write_audits")})
 _ALL: Final = None

@@ -8,8 +8,8 @@ from billing_core.model import TenantId
 from billing_core.oversight.explain import MESSAGES_BEFORE, TenantHistory
 from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
-from billing_memory.event_log import stored_event
-from billing_memory.repository import MemoryRepository
+from billing_memory.oversight.event_log import stored_event
+from billing_memory.state.repository import MemoryRepository
 
 
 class MemoryTenantTimeline:

@@ -14,14 +14,13 @@ import asyncpg
 
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, EventKey, ProviderEvent, Receipt, ReceiptStatus
-from billing_core.oversight.inspection import Pruned
 from billing_core.oversight.ports import Backlog
 from billing_postgres import queries
 from billing_postgres.errors import UNAVAILABLE, translated
-from billing_postgres.group_commit import Flusher
+from billing_postgres.inbox.group_commit import Flusher
+from billing_postgres.inbox.wakeup import Wakeup
 from billing_postgres.pool import Database
-from billing_postgres.rows import columns, event_from_row, storable
-from billing_postgres.wakeup import Wakeup
+from billing_postgres.state.rows import columns, event_from_row, storable
 
 _QUERIES: Final = MappingProxyType({**queries.load("write_inbox"), **queries.load("records")})
 
@@ -127,21 +126,6 @@ class PostgresEventInbox:
     async def read(self, dispatch_ids: Collection[int]) -> Sequence[Claim]:
         """These events as they stand, in the order they happened."""
         return [_claim(row) for row in await self._fetch("read_events", list(dispatch_ids))]
-
-    async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
-        """End these events as ignored."""
-        return [row["event"] for row in await self._fetch("ignore_events", list(dispatch_ids), storable(reason))]
-
-    async def prunable(self, *, older_than: timedelta) -> int:
-        """How many bodies there are to let go."""
-        (row,) = await self._fetch("count_prunable", older_than)
-        count: int = row["bodies"]
-        return count
-
-    async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
-        """Let go the bodies of old events that came to a good end."""
-        (row,) = await self._fetch("prune_bodies", older_than, after, limit)
-        return Pruned(bodies=row["bodies"], reached=row["reached"])
 
     async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
         """Those of the keys that are stored."""

@@ -1,35 +1,13 @@
-"""Tickets, quotas and revocations inside one process."""
+"""Stream quotas inside one process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from operator import itemgetter
-
-import attrs
 
 from billing_core.model import TenantId
 from billing_core.state.ports import Clock
-from billing_core.stream_access.ports import Leases, Principal, QuotaPolicy, QuotaRefusal, Revocation
+from billing_core.stream_access.ports import Leases, QuotaPolicy, QuotaRefusal
 
 _MINUTE = timedelta(minutes=1)
-
-
-class MemoryStreamTickets:
-    """A `StreamTickets`."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._kept: dict[bytes, tuple[datetime, Principal]] = {}
-
-    async def put(self, digest: bytes, principal: Principal, *, ttl: timedelta) -> None:
-        """See StreamTickets."""
-        now = self._clock.now()
-        self._kept = {each: kept for each, kept in self._kept.items() if kept[0] > now}
-        self._kept[digest] = (now + ttl, principal)
-
-    async def take(self, digest: bytes) -> Principal | None:
-        """See StreamTickets."""
-        until, principal = self._kept.pop(digest, (None, None))
-        return None if until is None or until <= self._clock.now() else principal
 
 
 class MemoryStreamQuota:
@@ -69,26 +47,3 @@ class MemoryStreamQuota:
             left = {each: until for each, until in self._streams.pop(tenant_id, {}).items() if each not in names}
             if left:
                 self._streams[tenant_id] = left
-
-
-class MemoryRevocations:
-    """A `Revocations` of one process."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._known: dict[tuple[str, str], Revocation] = {}
-
-    async def revoke(self, revocation: Revocation) -> None:
-        """See Revocations."""
-        key = (revocation.subject, revocation.name)
-        known = self._known.get(key, revocation)
-        self._known[key] = attrs.evolve(
-            revocation,
-            revoked_at=max(known.revoked_at, revocation.revoked_at),
-            kept_until=max(known.kept_until, revocation.kept_until),
-        )
-
-    async def current(self) -> Sequence[Revocation]:
-        """See Revocations."""
-        now = self._clock.now()
-        return [each for _, each in sorted(self._known.items(), key=itemgetter(0)) if each.kept_until > now]

@@ -13,10 +13,10 @@ from billing_core.oversight.explain import MESSAGES_BEFORE, TenantHistory
 from billing_core.oversight.inspection import FailedAttempt
 from billing_postgres import queries
 from billing_postgres.errors import translated
-from billing_postgres.event_log import stored_event_from_row
+from billing_postgres.oversight.event_log import stored_event_from_row
 from billing_postgres.pool import Connection, Database
-from billing_postgres.repository import read_state
-from billing_postgres.rows import customer_from_row, message_from_row, storable
+from billing_postgres.state.repository import read_state
+from billing_postgres.state.rows import customer_from_row, message_from_row, storable
 
 _QUERIES: Final = queries.load("read_history")
 

@@ -24,9 +24,10 @@ from billing_core.model import (
 )
 from billing_core.state.ports import Changes
 from billing_core.stream.numbering import numbers_by_tenant
-from billing_postgres import queries, rows
+from billing_postgres import queries
 from billing_postgres.errors import translated
 from billing_postgres.pool import Connection
+from billing_postgres.state import rows
 
 _QUERIES: Final[Mapping[str, str]] = MappingProxyType(
     {**queries.load("write_state"), **queries.load("read_state"), **queries.load("records")}

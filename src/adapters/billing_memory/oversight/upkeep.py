@@ -1,0 +1,79 @@
+"""What operators look up across tenants and do to stored events, in process."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+import attrs
+
+from billing_core.events import Disposition
+from billing_core.model import DuplicateSubscriptions, duplicate_subscriptions
+from billing_core.oversight.inspection import Pruned
+from billing_core.oversight.ports import CustomerLink
+from billing_core.state.ports import Clock
+from billing_memory.database import Dispatch, MemoryDatabase
+
+
+class MemoryStateUpkeep:
+    """A `StateUpkeep`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
+        """Tenants with several live subscriptions of one plan."""
+        return duplicate_subscriptions(self._database.tables.subscriptions.values())
+
+    async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
+        """Customers with or without a tenant, by id."""
+        parked = Counter(
+            row.outcome.parked_on
+            for row in self._database.tables.dispatch.values()
+            if row.disposition is Disposition.PARKED and row.outcome
+        )
+        return [
+            CustomerLink(customer_id=each.customer_id, tenant_id=each.tenant_id, waiting=parked[each.customer_id])
+            for _, each in sorted(self._database.tables.customers.items())
+            if (each.tenant_id is not None) == linked and each.customer_id > after
+        ][:limit]
+
+
+class MemoryInboxUpkeep:
+    """An `InboxUpkeep`."""
+
+    def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
+        """End these events as ignored."""
+        async with self._database.writing:
+            now = self._clock.now()
+            ended = (Disposition.APPLIED, Disposition.IGNORED)
+            rows = [row for row in self._database.at_rest(dispatch_ids, now) if row.disposition not in ended]
+            for row in rows:
+                ignored = attrs.evolve(row, disposition=Disposition.IGNORED, reason=reason, finished_at=now)
+                self._database.tables.dispatch[row.dispatch_id] = ignored
+            return [row.dispatch_id for row in rows]
+
+    async def prunable(self, *, older_than: timedelta) -> int:
+        """How many bodies there are to let go."""
+        return len(self._prunable(older_than))
+
+    async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
+        """Let go the bodies of old events that came to a good end."""
+        async with self._database.writing:
+            old = [row for row in self._prunable(older_than) if row.dispatch_id > after][:limit]
+            for row in old:
+                bare = attrs.evolve(row, event=row.event.without_body())
+                self._database.tables.dispatch[row.dispatch_id] = bare
+            return Pruned(bodies=len(old), reached=old[-1].dispatch_id if old else None)
+
+    def _prunable(self, older_than: timedelta) -> list[Dispatch]:
+        latest = self._clock.now() - older_than
+        return [
+            row
+            for _, row in sorted(self._database.tables.dispatch.items())
+            if row.event.body and row.event.received_at < latest
+            if row.disposition in (Disposition.APPLIED, Disposition.IGNORED)
+        ]

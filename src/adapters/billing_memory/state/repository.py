@@ -1,0 +1,140 @@
+"""Tenants' state in process."""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from billing_core.model import (
+    CATALOG_KINDS,
+    DELETED,
+    EntitlementsSnapshot,
+    SubscriptionId,
+    SubscriptionInvoice,
+    TenantId,
+    TenantRecord,
+    TenantState,
+    TenantSubscription,
+    Tracked,
+    Uncertainty,
+    UsageRecord,
+)
+from billing_core.model.time import end_of
+from billing_core.state.ports import Clock
+from billing_core.state.precedence import uncertainty_of
+from billing_memory.database import MemoryDatabase
+from billing_memory.state.transaction import MemoryTransaction
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_PERIODS_IN_STATE = 2
+"""The running period and the one before."""
+
+
+class MemoryRepository:
+    """A `BillingRepository` that works on a `MemoryDatabase`."""
+
+    def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[MemoryTransaction]:
+        """A unit of work; there is one at a time."""
+        database = self._database
+        async with database.writing:
+            transaction = MemoryTransaction(database, self._clock.now())
+            try:
+                yield transaction
+                transaction.commit()
+            finally:
+                database.held.clear()
+
+    async def state(self, tenant_id: TenantId) -> TenantState:
+        """A tenant's state and the number of its last message."""
+        owed = [invoice for invoice in self._invoices(tenant_id) if invoice.snapshot.outstanding]
+        return TenantState(
+            tenant_id=tenant_id,
+            sequence=self._database.tables.counters.get(tenant_id, 0),
+            subscriptions=tuple(self._subscriptions(tenant_id)),
+            invoices=tuple(reversed(owed)),
+            usage=tuple(_of_latest_periods(self._usage(tenant_id))),
+            features=tuple(sorted(self._features(tenant_id))),
+        )
+
+    async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
+        """All subscriptions, newest period first."""
+        return self._subscriptions(tenant_id)
+
+    async def invoices(self, tenant_id: TenantId, *, limit: int) -> Sequence[SubscriptionInvoice]:
+        """Invoices without deleted drafts, newest first."""
+        return [invoice for invoice in self._invoices(tenant_id) if invoice.snapshot.status != DELETED][:limit]
+
+    async def usage(self, tenant_id: TenantId, *, limit: int) -> Sequence[UsageRecord]:
+        """Billed usage, newest period first."""
+        return self._usage(tenant_id)[:limit]
+
+    async def records(self, tenant_id: TenantId, *, kinds: Collection[str] = (), limit: int) -> Sequence[TenantRecord]:
+        """Records of these kinds, latest first."""
+        mine = [
+            found
+            for found in self._database.tables.records.values()
+            if found.tenant_id == tenant_id and (not kinds or found.snapshot.kind in kinds)
+        ]
+        mine.sort(key=lambda found: (found.provenance.observed_at, found.snapshot.object_id), reverse=True)
+        return mine[:limit]
+
+    async def catalog(self) -> Sequence[TenantRecord]:
+        """Prices and products by id."""
+        records = self._database.tables.records
+        return [records[id_] for id_ in sorted(records) if records[id_].snapshot.kind in CATALOG_KINDS]
+
+    async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
+        """Objects whose state may be wrong, by id."""
+        tables = self._database.tables
+        held: list[Tracked] = [*tables.subscriptions.values(), *tables.invoices.values()]
+        held += [*tables.customers.values(), *tables.records.values()]
+        found = [
+            uncertainty
+            for each in held
+            if (uncertainty := uncertainty_of(each)) is not None and uncertainty.object_id > after
+        ]
+        return sorted(found, key=lambda uncertainty: uncertainty.object_id)[:limit]
+
+    def _features(self, tenant_id: TenantId) -> set[str]:
+        entitled = [
+            record.snapshot.features
+            for record in self._database.tables.records.values()
+            if record.tenant_id == tenant_id and isinstance(record.snapshot, EntitlementsSnapshot)
+        ]
+        return set().union(*entitled)
+
+    def _subscriptions(self, tenant_id: TenantId) -> list[TenantSubscription]:
+        mine = [found for found in self._database.tables.subscriptions.values() if found.tenant_id == tenant_id]
+        return sorted(
+            mine,
+            key=lambda found: (found.snapshot.current_period_end or _NEVER, found.snapshot.subscription_id),
+            reverse=True,
+        )
+
+    def _invoices(self, tenant_id: TenantId) -> list[SubscriptionInvoice]:
+        mine = [found for found in self._database.tables.invoices.values() if found.tenant_id == tenant_id]
+        return sorted(
+            mine, key=lambda found: (end_of(found.snapshot.period) or _NEVER, found.snapshot.invoice_id), reverse=True
+        )
+
+    def _usage(self, tenant_id: TenantId) -> list[UsageRecord]:
+        records = self._database.tables.usage.values()
+        mine = [record for of_invoice in records for record in of_invoice if record.tenant_id == tenant_id]
+        return sorted(
+            mine, key=lambda record: (end_of(record.period) or _NEVER, record.invoice_id, record.line_id), reverse=True
+        )
+
+
+def _of_latest_periods(newest_first: Iterable[UsageRecord]) -> Iterable[UsageRecord]:
+    """The records of the two newest periods that each feature of each subscription was billed for."""
+    ends: dict[tuple[SubscriptionId | None, str], set[datetime | None]] = {}
+    for record in newest_first:
+        seen = ends.setdefault((record.subscription_id, record.feature_key), set())
+        end = end_of(record.period)
+        if end in seen or len(seen) < _PERIODS_IN_STATE:
+            seen.add(end)
+            yield record

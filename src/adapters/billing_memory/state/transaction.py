@@ -1,0 +1,175 @@
+"""One unit of work over the tables in memory."""
+
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import attrs
+
+from billing_core.errors import TenantConflictError
+from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent
+from billing_core.model import (
+    CustomerId,
+    EventId,
+    InvoiceId,
+    SubscriptionId,
+    SubscriptionInvoice,
+    TenantCustomer,
+    TenantId,
+    TenantRecord,
+    TenantSubscription,
+    UsageRecord,
+)
+from billing_core.state.ports import Changes
+from billing_core.stream.numbering import numbers_by_tenant
+from billing_memory.database import MemoryDatabase, Tables
+
+Key = TypeVar("Key")
+Owned = TypeVar("Owned", TenantSubscription, SubscriptionInvoice, TenantRecord)
+
+
+class MemoryTransaction:
+    """A unit of work: the rows it writes lie over the stored ones until its end."""
+
+    def __init__(self, database: MemoryDatabase, now: datetime) -> None:
+        self._database = database
+        self._now = now
+        self._written = Tables()
+        self._tables = self._written.over(database.tables)
+
+    def commit(self) -> None:
+        """Make everything visible in one step: nothing else runs meanwhile."""
+        self._database.tables.update(self._written)
+        self._database.outbox.update(dict.fromkeys(self._written.messages, self._now))
+        self._database.due.set()
+
+    async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Those of the claims that are still ours."""
+        ours = [claim for claim in claims if self._tables.dispatch[claim.dispatch_id].held_by(claim)]
+        self._database.held.update(claim.dispatch_id for claim in ours)
+        return ours
+
+    async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Those of the claims whose events nobody works on."""
+        free = [claim for claim in claims if self._tables.dispatch[claim.dispatch_id].free_for(claim, self._now)]
+        for claim in free:
+            row = self._tables.dispatch[claim.dispatch_id]
+            self._tables.dispatch[claim.dispatch_id] = attrs.evolve(row, disposition=Disposition.LEASED)
+        self._database.held.update(claim.dispatch_id for claim in free)
+        return free
+
+    async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
+        """The known ones of these customers."""
+        known = self._tables.customers
+        return {customer_id: known[customer_id] for customer_id in ids if customer_id in known}
+
+    async def lock_customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
+        """These customers; unknown ones are created without a tenant."""
+        known = self._tables.customers
+        return {each: known.setdefault(each, TenantCustomer(customer_id=each)) for each in ids}
+
+    async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+        """Each tenant's counter."""
+        return {tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids}
+
+    async def lock_catalog(self) -> None:
+        """Nothing to do: there is one unit of work at a time."""
+
+    async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
+        """Whose subscriptions, invoices and records these are."""
+        return self._tables.owners(ids)
+
+    async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
+        """The records with these object ids."""
+        return [self._tables.records[id_] for id_ in sorted(set(ids)) if id_ in self._tables.records]
+
+    async def subscriptions(
+        self, *, tenants: Collection[TenantId], ids: Collection[SubscriptionId]
+    ) -> Sequence[TenantSubscription]:
+        """All subscriptions of these tenants, and those with these ids."""
+        return [
+            found
+            for found in self._tables.subscriptions.values()
+            if found.snapshot.subscription_id in ids or found.tenant_id in tenants
+        ]
+
+    async def invoices(
+        self, *, ids: Collection[InvoiceId] = (), subscriptions: Collection[SubscriptionId] = ()
+    ) -> Sequence[SubscriptionInvoice]:
+        """Invoices with these ids and of these subscriptions."""
+        return [
+            found
+            for found in self._tables.invoices.values()
+            if found.snapshot.invoice_id in ids or found.snapshot.subscription_id in subscriptions
+        ]
+
+    async def usage(self, ids: Collection[InvoiceId]) -> Mapping[InvoiceId, Sequence[UsageRecord]]:
+        """The billed usage that is stored of each of these invoices."""
+        return {invoice_id: self._tables.usage.get(invoice_id, ()) for invoice_id in ids}
+
+    async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
+        """The stored ones of these events."""
+        numbers = self._database.numbers
+        return [self._tables.dispatch[numbers[key]].event for key in keys if key in numbers]
+
+    async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
+        """Which of these provider events a tenant has a message of."""
+        messages = self._tables.messages.values()
+        return {(message.tenant_id, message.event_id) for message in messages if message.event_id in ids}
+
+    async def save(self, changes: Changes) -> None:
+        """Write the changes, move the counters, and let the events that waited for them leave the car park."""
+        runs = numbers_by_tenant(changes.events)
+        if any(self._tables.counters.get(tenant_id) != run.start - 1 for tenant_id, run in runs.items()):
+            raise ValueError("messages must continue the counters of locked tenants")
+        self._tables.counters.update({tenant_id: run[-1] for tenant_id, run in runs.items()})
+        self._tables.messages.update({(event.tenant_id, event.sequence): event for event in changes.events})
+        for customer in changes.customers:
+            self._save_customer(customer)
+        saved = [
+            *(each.snapshot.object_id for each in changes.subscriptions),
+            *(each.snapshot.object_id for each in changes.invoices),
+            *(each.named_as for each in changes.records),
+        ]
+        arrived = set(saved) - self._tables.owners(saved).keys()
+        _put_owned(self._tables.subscriptions, {each.snapshot.subscription_id: each for each in changes.subscriptions})
+        _put_owned(self._tables.invoices, {each.snapshot.invoice_id: each for each in changes.invoices})
+        _put_owned(self._tables.records, {each.snapshot.object_id: each for each in changes.records})
+        for invoice_id, records in changes.usage.items():
+            self._save_usage(invoice_id, records)
+        if arrived:
+            self._tables.unpark(self._now, on=arrived)
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Write what became of held claims. An event that is parked on what has a tenant by now is due again."""
+        for outcome in outcomes:
+            row = self._tables.dispatch[outcome.claim.dispatch_id]
+            if row.dispatch_id not in self._database.held or not row.held_by(outcome.claim):
+                raise ValueError("only held claims can be settled, and each once")
+            self._tables.dispatch[row.dispatch_id] = row.settled(outcome, at=self._now)
+            if outcome.disposition is Disposition.PARKED and outcome.parked_on is not None:
+                self._tables.unpark(self._now, on={outcome.parked_on, *outcome.waits_for})
+
+    def _save_customer(self, customer: TenantCustomer) -> None:
+        known = self._tables.customers.get(customer.customer_id)
+        owner = None if known is None else known.tenant_id
+        if owner is not None and customer.tenant_id not in (None, owner):
+            raise TenantConflictError(f"{customer.customer_id} is linked to another tenant")
+        self._tables.customers[customer.customer_id] = attrs.evolve(customer, tenant_id=customer.tenant_id or owner)
+        if owner is None:
+            self._tables.unpark(self._now, on={customer.customer_id})
+
+    def _save_usage(self, invoice_id: InvoiceId, records: Sequence[UsageRecord]) -> None:
+        owners = {record.tenant_id for record in [*self._tables.usage.get(invoice_id, ()), *records]}
+        if len(owners) > 1:
+            raise TenantConflictError(f"the usage of {invoice_id} belongs to another tenant")
+        self._tables.usage[invoice_id] = tuple(records)
+
+
+def _put_owned(table: MutableMapping[Key, Owned], rows: Mapping[Key, Owned]) -> None:
+    """Insert or replace rows; none that belongs to another tenant."""
+    for key, row in rows.items():
+        known = table.get(key)
+        if known is not None and known.tenant_id != row.tenant_id:
+            raise TenantConflictError(f"{key} belongs to another tenant")
+        table[key] = row

@@ -1,0 +1,28 @@
+"""Every message that was numbered, in process."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from billing_core.events import BillingEvent
+from billing_core.model import TenantId
+from billing_memory.database import MemoryDatabase
+
+
+class MemoryMessageHistory:
+    """A `MessageHistory`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages numbered above `after`, lowest first."""
+        last = min(self._database.tables.counters.get(tenant_id, 0), after + limit)
+        return [self._database.tables.messages[tenant_id, number] for number in range(after + 1, last + 1)]
+
+    async def sequence(self, tenant_id: TenantId) -> int:
+        """The number of a tenant's last message."""
+        return self._database.tables.counters.get(tenant_id, 0)
+
+    async def sequences(self, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+        """See BillingRepository."""
+        counters = self._database.tables.counters
+        return {tenant_id: counters[tenant_id] for tenant_id in tenant_ids if tenant_id in counters}

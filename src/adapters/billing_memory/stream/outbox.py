@@ -1,0 +1,46 @@
+"""Messages that the bus has not confirmed, in process."""
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+from billing_core.events import BillingEvent
+from billing_core.model import TenantId
+from billing_core.state.ports import Clock
+from billing_core.stream.ports import OutboxEntry
+from billing_memory.database import MemoryDatabase
+
+
+class MemoryOutbox:
+    """An `Outbox` over the messages of a `MemoryDatabase`."""
+
+    def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
+        """Messages that have waited at least `older_than`, the longest waiting first."""
+        latest = self._clock.now() - older_than
+        waiting = sorted((at, key) for key, at in self._database.outbox.items() if at <= latest)
+        return [OutboxEntry(event=self._database.tables.messages[key], committed_at=at) for at, key in waiting[:limit]]
+
+    async def published(self, events: Collection[BillingEvent]) -> None:
+        """Take messages out."""
+        for event in events:
+            self._database.outbox.pop((event.tenant_id, event.sequence), None)
+
+    async def oldest(self) -> timedelta:
+        """How long the longest waiting message has waited."""
+        now = self._clock.now()
+        return max((now - at for at in self._database.outbox.values()), default=timedelta(0))
+
+    async def history(self, *, after: tuple[TenantId, int], newest: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages that were taken out, by tenant and number, those behind `after`; of each tenant the `newest`."""
+        tables = self._database.tables
+        found = [
+            (tenant_id, sequence)
+            for tenant_id, sequence in sorted(tables.messages)
+            if (tenant_id, sequence) > after
+            and sequence > tables.counters[tenant_id] - newest
+            and (tenant_id, sequence) not in self._database.outbox
+        ]
+        return [tables.messages[key] for key in found[:limit]]

@@ -1,0 +1,65 @@
+"""What operators look up across tenants and do to stored events."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Final
+
+import asyncpg
+
+from billing_core.model import DuplicateSubscriptions
+from billing_core.oversight.inspection import Pruned
+from billing_core.oversight.ports import CustomerLink
+from billing_postgres import queries
+from billing_postgres.pool import Database
+from billing_postgres.state.rows import storable
+from billing_postgres.statements import Statements
+
+_STATE: Final = queries.load("read_upkeep")
+_INBOX: Final = queries.load("write_inbox")
+
+
+class PostgresStateUpkeep:
+    """A `StateUpkeep`."""
+
+    def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._statements = Statements(database, pool, _STATE)
+
+    async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
+        """Tenants with several live subscriptions of one plan."""
+        return [
+            DuplicateSubscriptions(tenant_id=tenant_id, plan_code=plan_code, subscription_ids=tuple(subscription_ids))
+            for tenant_id, plan_code, subscription_ids in await self._statements.fetch("list_duplicate_subscriptions")
+        ]
+
+    async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
+        """Customers with or without a tenant, by id."""
+        return [
+            CustomerLink(customer_id=customer_id, tenant_id=tenant_id, waiting=waiting)
+            for customer_id, tenant_id, waiting in await self._statements.fetch("list_customers", linked, after, limit)
+        ]
+
+
+class PostgresInboxUpkeep:
+    """An `InboxUpkeep`. Time is the database's."""
+
+    def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._statements = Statements(database, pool, _INBOX)
+
+    async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
+        """End these events as ignored."""
+        return [
+            row["event"] for row in await self._statements.fetch("ignore_events", list(dispatch_ids), storable(reason))
+        ]
+
+    async def prunable(self, *, older_than: timedelta) -> int:
+        """How many bodies there are to let go."""
+        (row,) = await self._statements.fetch("count_prunable", older_than)
+        count: int = row["bodies"]
+        return count
+
+    async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
+        """Let go the bodies of old events that came to a good end."""
+        (row,) = await self._statements.fetch("prune_bodies", older_than, after, limit)
+        return Pruned(bodies=row["bodies"], reached=row["reached"])

@@ -1,0 +1,108 @@
+"""The state of every tenant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Final
+
+import asyncpg
+
+from billing_core.model import (
+    SubscriptionInvoice,
+    TenantId,
+    TenantRecord,
+    TenantState,
+    TenantSubscription,
+    Uncertainty,
+    UsageRecord,
+)
+from billing_postgres import queries
+from billing_postgres.errors import translated
+from billing_postgres.pool import Connection, Database
+from billing_postgres.state import rows
+from billing_postgres.state.transaction import PostgresTransaction
+from billing_postgres.statements import Statements
+
+_QUERIES: Final = MappingProxyType(
+    {**queries.load("read_state"), **queries.load("records"), **queries.load("read_upkeep")}
+)
+
+
+async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState:
+    """A tenant's state, at one instant if the connection is in a transaction that sees only one."""
+    with translated("state"):
+        sequence = await connection.fetchval(_QUERIES["get_sequence"], tenant_id)
+        invoices = await connection.fetch(_QUERIES["list_owed_invoices"], tenant_id)
+        usage = await connection.fetch(_QUERIES["list_recent_usage"], tenant_id)
+        features = await connection.fetch(_QUERIES["list_features"], tenant_id)
+    subscriptions = await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
+    return TenantState(
+        tenant_id=tenant_id,
+        sequence=sequence or 0,
+        subscriptions=tuple(subscriptions),
+        invoices=tuple(map(rows.invoice_from_row, invoices)),
+        usage=tuple(map(rows.usage_from_row, usage)),
+        features=tuple(row["feature"] for row in features),
+    )
+
+
+class PostgresRepository:
+    """A `BillingRepository`. With `readers`, readers cannot take the connections that writers need."""
+
+    def __init__(
+        self,
+        database: Database,
+        pool: asyncpg.Pool[asyncpg.Record],
+        *,
+        readers: asyncpg.Pool[asyncpg.Record] | None = None,
+    ) -> None:
+        self._database = database
+        self._writers = pool
+        self._readers = readers or pool
+        self._statements = Statements(database, self._readers, _QUERIES)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+        """A unit of work. Each statement sees what was committed before it: the locks keep that from changing."""
+        async with self._database.begun(self._writers, isolation="read_committed", readonly=False) as connection:
+            yield PostgresTransaction(connection)
+
+    async def state(self, tenant_id: TenantId) -> TenantState:
+        """A tenant's state and the number of its last message, read at one instant."""
+        async with self._snapshot() as connection:
+            return await read_state(connection, tenant_id)
+
+    async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
+        """All subscriptions, newest period first."""
+        async with self._snapshot() as connection:
+            return await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
+
+    async def invoices(self, tenant_id: TenantId, *, limit: int) -> Sequence[SubscriptionInvoice]:
+        """Invoices without deleted drafts, newest first."""
+        return list(map(rows.invoice_from_row, await self._statements.fetch("list_invoices", tenant_id, limit)))
+
+    async def usage(self, tenant_id: TenantId, *, limit: int) -> Sequence[UsageRecord]:
+        """Billed usage, newest period first."""
+        return list(map(rows.usage_from_row, await self._statements.fetch("list_usage", tenant_id, limit)))
+
+    async def records(self, tenant_id: TenantId, *, kinds: Collection[str] = (), limit: int) -> Sequence[TenantRecord]:
+        """Records of these kinds, latest first."""
+        return list(
+            map(rows.record_from_row, await self._statements.fetch("list_records", tenant_id, list(kinds), limit))
+        )
+
+    async def catalog(self) -> Sequence[TenantRecord]:
+        """Prices and products by id."""
+        return list(map(rows.record_from_row, await self._statements.fetch("list_catalog")))
+
+    async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
+        """Objects whose state may be wrong, by id."""
+        return list(map(rows.uncertainty_from_row, await self._statements.fetch("list_uncertain", after, limit)))
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Connection]:
+        """A connection that sees the database as it is now, whatever is committed meanwhile."""
+        async with self._database.begun(self._readers, isolation="repeatable_read", readonly=True) as connection:
+            yield connection

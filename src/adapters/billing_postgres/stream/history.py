@@ -1,0 +1,38 @@
+"""Every message that was numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import asyncpg
+
+from billing_core.events import BillingEvent
+from billing_core.model import TenantId
+from billing_postgres import queries
+from billing_postgres.pool import Database
+from billing_postgres.state import rows
+from billing_postgres.statements import Statements
+
+_QUERIES: Final = queries.load("read_state")
+
+
+class PostgresMessageHistory:
+    """A `MessageHistory`."""
+
+    def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._statements = Statements(database, pool, _QUERIES)
+
+    async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages numbered above `after`, lowest first."""
+        return list(map(rows.message_from_row, await self._statements.fetch("list_messages", tenant_id, after, limit)))
+
+    async def sequence(self, tenant_id: TenantId) -> int:
+        """The number of a tenant's last message."""
+        found = await self._statements.fetch("get_sequence", tenant_id)
+        return found[0]["sequence"] if found else 0
+
+    async def sequences(self, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+        """See BillingRepository."""
+        found = await self._statements.fetch("get_sequences", list(tenant_ids))
+        return {row["tenant_id"]: row["sequence"] for row in found}

@@ -1,0 +1,49 @@
+"""Messages that the bus has not confirmed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Final
+
+import asyncpg
+
+from billing_core.events import BillingEvent
+from billing_core.model import TenantId
+from billing_core.stream.ports import OutboxEntry
+from billing_postgres import queries
+from billing_postgres.pool import Database
+from billing_postgres.state import rows
+from billing_postgres.statements import Statements
+
+_QUERIES: Final = queries.load("write_outbox")
+
+
+class PostgresOutbox:
+    """An `Outbox`."""
+
+    def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._statements = Statements(database, pool, _QUERIES)
+
+    async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
+        """Messages that have waited at least `older_than`, the longest waiting first."""
+        found = await self._statements.fetch("list_unpublished", older_than, limit)
+        return [rows.outbox_entry_from_row(row) for row in found]
+
+    async def published(self, events: Collection[BillingEvent]) -> None:
+        """Take messages out."""
+        if events:
+            await self._statements.fetch(
+                "delete_published", [event.tenant_id for event in events], [event.sequence for event in events]
+            )
+
+    async def oldest(self) -> timedelta:
+        """How long the longest waiting message has waited."""
+        (row,) = await self._statements.fetch("find_oldest_unpublished")
+        waited: timedelta = row["waited"]
+        return waited
+
+    async def history(self, *, after: tuple[TenantId, int], newest: int, limit: int) -> Sequence[BillingEvent]:
+        """Messages that were taken out, by tenant and number, those behind `after`; of each tenant the `newest`."""
+        found = await self._statements.fetch("list_published", *after, newest, limit)
+        return [rows.message_from_row(row) for row in found]
