@@ -19,7 +19,9 @@ PACKAGES = [
     "billing_postgres",
     "billing_redis",
     "billing_telemetry",
+    "billing_embedded",
     "billing_app",
+    "billing_demo",
 ]
 LOCKED_REQUIREMENTS = Path("requirements-dev.txt")
 LOCKED_REQUIREMENTS_HEADER = "# uv.lock in the form pip reads. Written by `make lock`; do not edit.\n"

@@ -16,8 +16,8 @@ from typing import Literal
 
 import aiohttp
 
-from billing_app.embedded import ServerUrls
-from billing_app.free_port import free_port
+from billing_embedded import ServerUrls
+from billing_embedded.loopback import free_port
 
 Worker = Literal["nowhere", "inside", "beside"]
 """Where events are applied: not at all, in the server's process, or in one of its own."""
@@ -37,8 +37,8 @@ def settings_for(urls: ServerUrls) -> dict[str, str]:
     """What every process of ours is told, beside what is its own."""
     assert urls.redis_url is not None
     return {
-        "DATABASE_URL": urls.database_url.reveal(),
-        "REDIS_URL": urls.redis_url.reveal(),
+        "DATABASE_URL": urls.database_url,
+        "REDIS_URL": urls.redis_url,
         "ENABLE_BILLING": "true",
         "STRIPE_SECRET_KEY": "sk_test_benchmark",
         "STRIPE_FETCH": "false",
@@ -50,7 +50,7 @@ def settings_for(urls: ServerUrls) -> dict[str, str]:
 
 async def migrate(urls: ServerUrls) -> None:
     """Bring the database to the newest schema."""
-    environment = {"DATABASE_URL": urls.database_url.reveal()}
+    environment = {"DATABASE_URL": urls.database_url}
     migration = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "billing_app", "migrate", env={**os.environ, **environment}, stdout=sys.stderr
     )

@@ -23,7 +23,7 @@ from deployment import folder, migrate, settings_for
 from filling import fill
 from replay import measure_limit, store
 
-from billing_app.embedded import ServerUrls, embedded_servers
+from billing_embedded import ServerUrls, embedded_servers
 
 MAKE_DUE = (
     "UPDATE stripe_event_dispatch SET status = 'due', due_at = now(), attempt = 0, effect = NULL, sequence = NULL,"
@@ -82,7 +82,7 @@ async def measure(rounds: int, events: int, stored: list[int]) -> dict[int, dict
     with folder() as data:
         async with embedded_servers(data) as urls:
             await migrate(urls)
-            database = await asyncpg.connect(urls.database_url.reveal())
+            database = await asyncpg.connect(urls.database_url)
             await database.execute(limits.SCHEMA)
             for size in sorted(stored):
                 print(f"filling up to {size:,} stored events", file=sys.stderr)

@@ -20,7 +20,7 @@ from deployment import folder, migrate
 from filling import fill
 from ingest import EVENTS, Traffic, measure_billing
 
-from billing_app.embedded import ServerUrls, embedded_servers
+from billing_embedded import ServerUrls, embedded_servers
 from billing_postgres.oversight.upkeep import PostgresInboxUpkeep
 from billing_postgres.pool import Database
 
@@ -43,7 +43,7 @@ class Grown:
 
 async def measure_prune(urls: ServerUrls) -> float:
     """Bodies let go per second, a bounded number at a time as the command does it."""
-    database = Database(url=urls.database_url.reveal(), statement_timeout=timedelta(minutes=2))
+    database = Database(url=urls.database_url, statement_timeout=timedelta(minutes=2))
     async with await database.open_pool(size=2) as pool:
         upkeep = PostgresInboxUpkeep(database, pool)
         gone, after, started = 0, 0, time.perf_counter()
@@ -79,7 +79,7 @@ async def measure(rounds: int, sizes: list[int], body_bytes: int) -> dict[int, G
 
 async def _fill(urls: ServerUrls, size: int, body_bytes: int, grown: Grown) -> None:
     print(f"filling up to {size:,} stored events", file=sys.stderr)
-    connection = await asyncpg.connect(urls.database_url.reveal())
+    connection = await asyncpg.connect(urls.database_url)
     await fill(connection, until=size, body_bytes=body_bytes)
     bytes_ = await connection.fetchval("SELECT pg_database_size(current_database())")
     grown.megabytes = bytes_ / 1_000_000

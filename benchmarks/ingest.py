@@ -25,8 +25,8 @@ import attrs
 import load
 from deployment import WEBHOOK_SECRET, Worker, billing_server, folder, migrate, process, resident_mb
 
-from billing_app.embedded import ServerUrls, embedded_servers
-from billing_app.free_port import free_port
+from billing_embedded import ServerUrls, embedded_servers
+from billing_embedded.loopback import free_port
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, objects, sign
 
 HERE = Path(__file__).parent
@@ -104,7 +104,7 @@ def _template(tenant: int, api_version: str) -> bytes:
 async def limits_server(urls: ServerUrls) -> AsyncIterator[int]:
     """The endpoints of limits.py in a process of their own."""
     port = free_port()
-    environment = {"DATABASE_URL": urls.database_url.reveal(), "LIMITS_SECRET": WEBHOOK_SECRET}
+    environment = {"DATABASE_URL": urls.database_url, "LIMITS_SECRET": WEBHOOK_SECRET}
     async with process(
         [sys.executable, str(HERE / "limits.py"), "--port", str(port)], environment, f"http://127.0.0.1:{port}/applied"
     ):
@@ -133,7 +133,7 @@ async def measure_billing(
 ) -> Measured:
     """`billing serve`, and where its worker runs; on an inbox that is empty, or as it is."""
     requests = traffic.requests("/webhooks/stripe", EVENTS[connections])
-    database = await asyncpg.connect(urls.database_url.reveal())
+    database = await asyncpg.connect(urls.database_url)
     try:
         # What another measurement left undone is no work for this one.
         if fresh:  # and every one starts with the same tables

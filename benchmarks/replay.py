@@ -23,13 +23,13 @@ from deployment import folder, migrate, settings_for
 from ingest import TENANTS, Traffic
 
 from billing_app.container import open_replayer
-from billing_app.embedded import ServerUrls, embedded_servers
 from billing_app.settings import Settings
 from billing_core.events import EventKey, ProviderEvent
 from billing_core.inbox.dispatch import DispatchPolicy
 from billing_core.inbox.replay import ReplayRequest
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
+from billing_embedded import ServerUrls, embedded_servers
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 
@@ -48,7 +48,7 @@ WHERE b.event = ANY ($1::bigint[]) ORDER BY e.created_at, e.id
 
 async def store(urls: ServerUrls, count: int) -> None:
     """Take events in, as many as are to be replayed each time."""
-    database = Database(url=urls.database_url.reveal())
+    database = Database(url=urls.database_url)
     now = datetime.now(UTC)
     async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as inbox:
         events = []
@@ -70,7 +70,7 @@ async def store(urls: ServerUrls, count: int) -> None:
 
 async def measure_limit(urls: ServerUrls) -> float:
     """Read bodies batch by batch and upsert what they say, one statement each; events per second."""
-    connection = await asyncpg.connect(urls.database_url.reveal())
+    connection = await asyncpg.connect(urls.database_url)
     try:
         await connection.execute(FORGET_LIMIT)
         numbers = [row["id"] for row in await connection.fetch(OURS)]
@@ -91,7 +91,7 @@ async def measure_limit(urls: ServerUrls) -> float:
 
 async def measure_replay(urls: ServerUrls, *, processes: int, changing: bool) -> float:
     """Replay everything, shared out between processes; events per second until the last of them is done."""
-    connection = await asyncpg.connect(urls.database_url.reveal())
+    connection = await asyncpg.connect(urls.database_url)
     try:
         if changing:
             await connection.execute(MAKE_DEAD)
@@ -136,7 +136,7 @@ async def measure(rounds: int, events: int) -> dict[str, list[float]]:
     with folder() as data:
         async with embedded_servers(data) as urls:
             await migrate(urls)
-            connection = await asyncpg.connect(urls.database_url.reveal())
+            connection = await asyncpg.connect(urls.database_url)
             await connection.execute(limits.SCHEMA)
             await connection.close()
             await store(urls, events)

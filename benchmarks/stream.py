@@ -29,14 +29,14 @@ from aiohttp import web
 from deployment import JWT_SECRET, billing_server, cpu_seconds, folder, migrate, process, resident_mb
 from redis.asyncio import Redis
 
-from billing_app.embedded import ServerUrls, embedded_servers
-from billing_app.free_port import free_port
 from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.settings import Secret, Settings
 from billing_core.events import BillingEvent
 from billing_core.state.ports import Changes
 from billing_core.stream.publisher import Publisher, PublishPolicy
 from billing_core.testing.stores import Repository
+from billing_embedded import ServerUrls, embedded_servers
+from billing_embedded.loopback import free_port
 from billing_postgres.pool import Database
 from billing_postgres.state.repository import PostgresRepository
 from billing_postgres.stream.epochs import PostgresEpochLog
@@ -221,11 +221,11 @@ async def writing(urls: ServerUrls, *, bare: bool) -> AsyncIterator[Writer]:
     from redis.asyncio import Redis
 
     assert urls.redis_url is not None
-    database = Database(url=urls.database_url.reveal())
+    database = Database(url=urls.database_url)
     async with await database.open_pool(size=4) as pool:
         repository = PostgresRepository(database, pool)
         if bare:
-            async with Redis.from_url(urls.redis_url.reveal()) as redis:
+            async with Redis.from_url(urls.redis_url) as redis:
 
                 async def add(event: BillingEvent) -> None:
                     fields = {"tenant": event.tenant_id, "number": event.sequence, "payload": event.payload}
@@ -233,7 +233,7 @@ async def writing(urls: ServerUrls, *, bare: bool) -> AsyncIterator[Writer]:
 
                 yield Writer(repository, add)
             return
-        async with RedisNodes.open(urls.redis_url.reveal(), timeout=timedelta(seconds=2)) as nodes:
+        async with RedisNodes.open(urls.redis_url, timeout=timedelta(seconds=2)) as nodes:
             epoch = await PostgresEpochLog(database, pool).enter()
             publisher = Publisher(
                 history=PostgresMessageHistory(database, pool),
@@ -261,7 +261,7 @@ async def bare_server(urls: ServerUrls) -> AsyncIterator[tuple[int, int]]:
     assert urls.redis_url is not None
     port = free_port()
     command = [sys.executable, __file__, "--bare", str(port)]
-    environment = {"STREAM_REDIS_URL": urls.redis_url.reveal()}
+    environment = {"STREAM_REDIS_URL": urls.redis_url}
     async with process(command, environment, f"http://127.0.0.1:{port}/ready") as pid:
         yield port, pid
 

@@ -15,8 +15,7 @@ import pytest
 import redis.asyncio
 from tests.valkey import ValkeyCluster
 
-from billing_app.embedded import ServerUrls, embedded_servers_sync
-from billing_app.secret import Secret
+from billing_embedded import ServerUrls, embedded_servers_sync
 from billing_postgres.migrate import migrate
 
 pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contract shows what it compared
@@ -32,16 +31,13 @@ def servers() -> Iterator[ServerUrls]:
     """The servers that DATABASE_URL and REDIS_URL name; without both of them, local ones for this session."""
     database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
     if database_url and redis_url:
-        yield ServerUrls(database_url=Secret(database_url), redis_url=Secret(redis_url))
+        yield ServerUrls(database_url=database_url, redis_url=redis_url)
         return
     data_dir = Path(tempfile.mkdtemp(prefix="billing-tests-"))
     data_dir.chmod(0o711)  # under root the servers run as another user
     try:
         with embedded_servers_sync(data_dir) as local:
-            yield ServerUrls(
-                database_url=Secret(database_url) if database_url else local.database_url,
-                redis_url=Secret(redis_url) if redis_url else local.redis_url,
-            )
+            yield ServerUrls(database_url=database_url or local.database_url, redis_url=redis_url or local.redis_url)
     finally:
         shutil.rmtree(data_dir)
 
@@ -49,7 +45,7 @@ def servers() -> Iterator[ServerUrls]:
 @pytest.fixture(scope="session")
 async def admin(servers: ServerUrls) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection for creating and dropping databases."""
-    connection = await asyncpg.connect(servers.database_url.reveal())
+    connection = await asyncpg.connect(servers.database_url)
     yield connection
     if "DATABASE_URL" not in os.environ:
         # This server goes away now: flushing a hundred test databases first would take longer than the tests.
@@ -100,7 +96,7 @@ async def database_url(create_database: CreateDatabase) -> str:
 async def redis_url(servers: ServerUrls) -> str:
     """The URL of a Redis database that is empty when the test begins."""
     assert servers.redis_url is not None
-    url = urlunsplit(urlsplit(servers.redis_url.reveal())._replace(path=f"/{REDIS_DATABASE}"))
+    url = urlunsplit(urlsplit(servers.redis_url)._replace(path=f"/{REDIS_DATABASE}"))
     client = redis.asyncio.Redis.from_url(url)
     await client.flushdb()
     await client.aclose()
@@ -118,4 +114,4 @@ async def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
 
 def database_url_for(servers: ServerUrls, name: str) -> str:
     """The URL of another database on the same server."""
-    return urlunsplit(urlsplit(servers.database_url.reveal())._replace(path=f"/{name}"))
+    return urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))

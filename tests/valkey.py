@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
-from billing_app.embedded.binaries import find_valkey
+from billing_embedded.binaries import find_valkey
 
 SLOTS = 16384
 

@@ -22,12 +22,12 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, async_playwright, expect
 
-from billing_app.embedded.binaries import find_valkey
-from billing_app.free_port import free_port
 from billing_app.http.sign_in import make_ticket
 from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.secret import Secret
 from billing_core.model import TenantId
+from billing_embedded.binaries import find_valkey
+from billing_embedded.loopback import free_port
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, make_id, objects, sign
 
 WEBHOOK_SECRET: Final = "whsec_" + "e" * 32

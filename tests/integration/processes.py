@@ -12,10 +12,10 @@ import aiohttp
 import asyncpg
 import attrs
 
-from billing_app.free_port import free_port
 from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.secret import Secret
 from billing_core.model import TenantId
+from billing_embedded.loopback import free_port
 from billing_stripe.testing import builders, encode, event, objects, sign
 
 VERSION = "2026-10-28.endive"

@@ -17,8 +17,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from billing_app.demo.folder import removed_afterwards
-from billing_app.free_port import free_port
+from billing_demo.folder import removed_afterwards
+from billing_embedded.loopback import free_port
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(240)]
 

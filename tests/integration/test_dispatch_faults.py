@@ -24,16 +24,16 @@ import aiohttp
 import asyncpg
 import pytest
 
-from billing_app.demo.catalog import price_map
-from billing_app.demo.comparison import differences
-from billing_app.demo.reader import Reader
-from billing_app.demo.scenario import PlayedEvent, Scenario
-from billing_app.demo.truth import Truth
-from billing_app.embedded import embedded_servers_sync
-from billing_app.free_port import free_port
 from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.secret import Secret
 from billing_core.model import TenantId
+from billing_demo.catalog import price_map
+from billing_demo.comparison import differences
+from billing_demo.reader import Reader
+from billing_demo.scenario import PlayedEvent, Scenario
+from billing_demo.truth import Truth
+from billing_embedded import embedded_servers_sync
+from billing_embedded.loopback import free_port
 from billing_postgres.migrate import migrate
 from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
@@ -411,9 +411,9 @@ async def test_a_killed_database_costs_nothing_but_time(
 ) -> None:
     """SIGKILL of all of Postgres while webhooks come in and are applied: what was accepted is applied once."""
     with embedded_servers_sync(folder) as urls:
-        await migrate(urls.database_url.reveal())
+        await migrate(urls.database_url)
         async with AsyncExitStack() as stack:
-            deployment = Deployment(urls.database_url.reveal(), valkey, stack)
+            deployment = Deployment(urls.database_url, valkey, stack)
             await deployment.serve()
             await deployment.deliver(events[:60])
             postmaster = postmaster_of(folder)

@@ -23,7 +23,9 @@ import asyncpg
 import pytest
 import redis.asyncio
 
-from billing_app.embedded import (
+from billing_app.container.local_servers import resolve_servers
+from billing_app.settings import Secret, Settings
+from billing_embedded import (
     EmbeddedError,
     EmbeddedInUseError,
     EmbeddedStartError,
@@ -33,13 +35,11 @@ from billing_app.embedded import (
     client,
     embedded_servers,
     embedded_servers_sync,
-    resolve_servers,
 )
-from billing_app.embedded.account import Account, reachable_folder, reachable_installation, server_account
-from billing_app.embedded.home import Home, SupervisorRecord
-from billing_app.embedded.lock import command_line
-from billing_app.embedded.servers import ALL_SERVERS
-from billing_app.settings import Secret, Settings
+from billing_embedded.account import Account, reachable_folder, reachable_installation, server_account
+from billing_embedded.home import Home, SupervisorRecord
+from billing_embedded.lock import command_line
+from billing_embedded.servers import ALL_SERVERS
 
 pytestmark = [pytest.mark.faults, pytest.mark.postgres, pytest.mark.redis]
 
@@ -52,7 +52,7 @@ BECOME_STRANGER += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_sea
 BILLING = str(Path(sysconfig.get_path("scripts")) / "billing")
 OWNER_PROGRAM = """
 import pathlib, sys, time
-from billing_app.embedded import embedded_servers_sync
+from billing_embedded import embedded_servers_sync
 with embedded_servers_sync(pathlib.Path(sys.argv[1])):
     print("ready", flush=True)
     time.sleep(3600)
@@ -116,12 +116,12 @@ def parse_exports(text: str) -> dict[str, str]:
 
 def urls_of(data_dir: Path) -> ServerUrls:
     given = parse_exports(billing("env", data_dir=data_dir).stdout)
-    return ServerUrls(database_url=Secret(given["DATABASE_URL"]), redis_url=Secret(given["REDIS_URL"]))
+    return ServerUrls(database_url=given["DATABASE_URL"], redis_url=given["REDIS_URL"])
 
 
 async def write(urls: ServerUrls, word: str) -> None:
     """Commit one row and append one stream entry."""
-    connection = await asyncpg.connect(urls.database_url.reveal())
+    connection = await asyncpg.connect(urls.database_url)
     await connection.execute("CREATE TABLE IF NOT EXISTS words (word text)")
     await connection.execute("INSERT INTO words VALUES ($1)", word)
     await connection.close()
@@ -131,7 +131,7 @@ async def write(urls: ServerUrls, word: str) -> None:
 
 async def read(urls: ServerUrls) -> tuple[list[str], list[str]]:
     """Everything that `write` has written: the rows, the stream entries."""
-    connection = await asyncpg.connect(urls.database_url.reveal())
+    connection = await asyncpg.connect(urls.database_url)
     rows = [row["word"] for row in await connection.fetch("SELECT word FROM words ORDER BY word")]
     await connection.close()
     async with redis_of(urls) as valkey:
@@ -142,7 +142,7 @@ async def read(urls: ServerUrls) -> tuple[list[str], list[str]]:
 def redis_of(urls: ServerUrls) -> Any:
     """A client; the stubs of redis know too many shapes of an answer for it to have a type."""
     assert urls.redis_url is not None
-    return redis.asyncio.Redis.from_url(urls.redis_url.reveal())
+    return redis.asyncio.Redis.from_url(urls.redis_url)
 
 
 @contextmanager
@@ -203,7 +203,7 @@ class TestCommands:
     async def test_passwords_are_demanded(self, data_dir: Path, home: Home) -> None:
         """Another user of the machine can reach the ports, and gets no further."""
         async with embedded_servers(data_dir) as urls:
-            database_url, redis_url = urls.database_url.reveal(), urls.redis_url.reveal() if urls.redis_url else ""
+            database_url, redis_url = urls.database_url, urls.redis_url if urls.redis_url else ""
             with pytest.raises(asyncpg.InvalidPasswordError):
                 await asyncpg.connect(database_url.replace(home.endpoint("postgres").password, "wrong"))
             wrong = redis_url.replace(home.endpoint("valkey").password, "wrong")
@@ -353,14 +353,14 @@ class TestResolve:
         """With both URLs the data directory is not even created."""
         settings = Settings(data_dir=data_dir, database_url=Secret("postgresql://a/b"), redis_url=Secret("redis://a"))
         async with resolve_servers(settings) as urls:
-            assert urls == ServerUrls(database_url=Secret("postgresql://a/b"), redis_url=Secret("redis://a"))
+            assert urls == ServerUrls(database_url="postgresql://a/b", redis_url="redis://a")
         assert "with a space" not in os.listdir(data_dir.parent)
 
     async def test_only_the_missing_server_is_started(self, data_dir: Path, home: Home) -> None:
         """A given Postgres is used beside a local Valkey."""
         settings = Settings(data_dir=data_dir, database_url=Secret("postgresql://a/b"))
         async with resolve_servers(settings) as urls:
-            assert urls.database_url == settings.database_url
+            assert urls.database_url == "postgresql://a/b"
             assert record_of(home).servers.keys() == {"valkey"}
             async with redis_of(urls) as valkey:
                 assert await valkey.ping()
@@ -408,14 +408,15 @@ class TestMachines:
         program = f"""
 import asyncio, sys
 sys.modules["fcntl"] = sys.modules["pwd"] = None
-from billing_app.embedded import EmbeddedUnavailableError, resolve_servers
+from billing_app.container.local_servers import resolve_servers
+from billing_app.errors import OperatorError
 from billing_app.settings import Secret, Settings
 async def main():
     try:
         async with resolve_servers(Settings({settings})):
             print("urls")
-    except EmbeddedUnavailableError as exc:
-        print("EmbeddedUnavailableError", "docker compose" if "docker compose up" in str(exc) else exc)
+    except OperatorError as exc:
+        print(type(exc.__cause__).__name__, "docker compose" if "docker compose up" in str(exc) else exc)
 asyncio.run(main())
 """
         command = [sys.executable, "-c", program]

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from billing_app.cli.migrate import migrate as migrate_command
-from billing_app.embedded import ServerUrls
 from billing_core.errors import StoreUnavailableError
+from billing_embedded import ServerUrls
 from billing_postgres import migrate as module
 from billing_postgres.migrate import MigrationError, inspect, migrate, packaged, pending, read_migrations
 
@@ -28,7 +28,7 @@ async def empty_url(servers: ServerUrls, admin: Connection) -> AsyncIterator[str
     """The URL of a database without any table."""
     name = f"billing_empty_{secrets.token_hex(6)}"
     await admin.execute(f'CREATE DATABASE "{name}"')
-    yield servers.database_url.reveal().rpartition("/")[0] + f"/{name}"
+    yield servers.database_url.rpartition("/")[0] + f"/{name}"
     await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

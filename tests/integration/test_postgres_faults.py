@@ -16,12 +16,12 @@ import asyncpg
 import attrs
 import pytest
 
-from billing_app.embedded import embedded_servers_sync
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Disposition, Outcome, ReceiptStatus
 from billing_core.model import CustomerId
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, message, provider_event
+from billing_embedded import embedded_servers_sync
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.migrate import migrate
 from billing_postgres.pool import Database
@@ -444,7 +444,7 @@ class TestServerKilled:
     async def test_every_acknowledged_event_survives_and_service_resumes(self, data_dir: Path) -> None:
         """Webhooks that arrive meanwhile get their no in time; the same process takes the next ones."""
         with embedded_servers_sync(data_dir) as urls:
-            url = urls.database_url.reveal()
+            url = urls.database_url
             await migrate(url)
             database = Database(url=url)
             pool = await database.open_pool(size=2)

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from tests.integration.processes import ended, nothing_waits, post, running, state_at, subscription_event
 
-from billing_app.free_port import free_port
+from billing_embedded.loopback import free_port
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 

@@ -15,12 +15,12 @@ import attrs
 import pytest
 
 from billing_app.container import Container, open_container
-from billing_app.free_port import free_port
 from billing_app.settings import Settings
 from billing_core.events import EventKey, ProviderEvent
 from billing_core.inbox.replay import ReplayRequest
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId, TenantId
+from billing_embedded.loopback import free_port
 from billing_stripe.testing import builders, encode, event, objects
 
 VERSION = "2026-10-28.endive"

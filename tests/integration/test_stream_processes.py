@@ -16,7 +16,7 @@ import pytest
 import redis.asyncio
 from tests.integration.processes import bearer, ended, post, running, state_at, subscription_event, token
 
-from billing_app.free_port import free_port
+from billing_embedded.loopback import free_port
 
 STREAM = "/api/v1/billing/stream"
 

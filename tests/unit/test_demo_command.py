@@ -16,25 +16,24 @@ from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 from rich.console import Console
 
-from billing_app.cli.demo import demo
-from billing_app.demo import site
-from billing_app.demo.account import Happening
-from billing_app.demo.catalog import PLACES, PLANS, price_map
-from billing_app.demo.credentials import Credentials
-from billing_app.demo.delivery import Tally
-from billing_app.demo.figures import Figures, Summary
-from billing_app.demo.folder import removed_afterwards
-from billing_app.demo.listener import Audience
-from billing_app.demo.reader import Reader
-from billing_app.demo.screen import Invitation, LiveScreen, PlainScreen
-from billing_app.demo.truth import Truth
-from billing_app.demo.verdict import Judge
-from billing_app.embedded import ServerUrls
-from billing_app.embedded.home import Home
 from billing_app.http.sign_in import read_ticket
 from billing_app.price_map import parse_price_map
-from billing_app.secret import Secret
 from billing_app.settings import Settings
+from billing_demo import site
+from billing_demo.account import Happening
+from billing_demo.catalog import PLACES, PLANS, price_map
+from billing_demo.command import demo
+from billing_demo.credentials import Credentials
+from billing_demo.delivery import Tally
+from billing_demo.figures import Figures, Summary
+from billing_demo.folder import removed_afterwards
+from billing_demo.listener import Audience
+from billing_demo.reader import Reader
+from billing_demo.screen import Invitation, LiveScreen, PlainScreen
+from billing_demo.truth import Truth
+from billing_demo.verdict import Judge
+from billing_embedded import ServerUrls
+from billing_embedded.home import Home
 from billing_stripe.testing import objects
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -94,7 +93,7 @@ def test_senseless_numbers_are_refused(options: list[str]) -> None:
 def test_a_taken_port_is_replaced_by_a_free_one() -> None:
     """The wanted port is used when nobody listens on it, and only then."""
     with socket.socket() as holder:
-        holder.bind((site.HOST, 0))
+        holder.bind(("127.0.0.1", 0))
         holder.listen()
         taken = holder.getsockname()[1]
         assert site.choose_port(taken) != taken
@@ -106,7 +105,7 @@ def test_the_processes_get_the_demos_settings_and_nobody_elses(monkeypatch: pyte
     monkeypatch.setenv("STRIPE_ACCOUNT_ID", "acct_real")
     monkeypatch.setenv("BILLING_METRICS_TOKEN", "a-real-metrics-token")
     monkeypatch.setenv("UNRELATED", "kept")
-    urls = ServerUrls(database_url=Secret("postgresql://u:p@127.0.0.1/b"), redis_url=Secret("redis://127.0.0.1/0"))
+    urls = ServerUrls(database_url="postgresql://u:p@127.0.0.1/b", redis_url="redis://127.0.0.1/0")
     environment = site.environment_of(urls, Credentials(), 8123)
     settings = Settings.load(environment, env_file=Path("does-not-exist"))
     assert environment["UNRELATED"] == "kept"

@@ -13,11 +13,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from billing_app.demo.delivery import Courier, DeliveryError, Manners, Parcel, Tally, parcels
-from billing_app.demo.listener import Audience, Frame, FrameParser, Listener
-from billing_app.demo.run import Counted, value
-from billing_app.demo.scenario import PlayedEvent, Scenario
 from billing_app.secret import Secret
+from billing_demo.delivery import Courier, DeliveryError, Manners, Parcel, Tally, parcels
+from billing_demo.listener import Audience, Frame, FrameParser, Listener
+from billing_demo.run import Counted, value
+from billing_demo.scenario import PlayedEvent, Scenario
 from billing_memory.clock import SystemClock
 from billing_stripe.signature import StripeWebhookVerifier
 

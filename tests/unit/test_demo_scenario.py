@@ -9,16 +9,16 @@ import attrs
 import pytest
 from scripts.memory_loop import MemoryLoop
 
-from billing_app.demo.account import month_later
-from billing_app.demo.catalog import PLANS
-from billing_app.demo.comparison import Observation, differences
-from billing_app.demo.delivery import Manners, parcels
-from billing_app.demo.scenario import GENERATION, NEW_VERSION, OLD_VERSION, PlayedEvent, Scenario
-from billing_app.demo.truth import Truth, subscription_section
 from billing_core.inbox.dispatch import ProcessingReport
 from billing_core.model import AccessPolicy, Plan, PlanCatalog, TenantId
 from billing_core.payloads import invoice_section, state_payload, to_wire, usage_section
 from billing_core.payloads import subscription_section as wire_subscription
+from billing_demo.account import month_later
+from billing_demo.catalog import PLANS
+from billing_demo.comparison import Observation, differences
+from billing_demo.delivery import Manners, parcels
+from billing_demo.scenario import GENERATION, NEW_VERSION, OLD_VERSION, PlayedEvent, Scenario
+from billing_demo.truth import Truth, subscription_section
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
 from billing_stripe.testing import objects

@@ -14,11 +14,11 @@ from scripts.example_messages import DOCUMENT, HEADING, examples, render
 from scripts.memory_loop import MemoryLoop
 
 from billing_app import payload_schema
-from billing_app.demo.scenario import Scenario
 from billing_app.http.schemas import routes
 from billing_core.events import BillingEvent, BillingEventType
 from billing_core.model import AccessPolicy
 from billing_core.payloads import dumps, state_payload
+from billing_demo.scenario import Scenario
 from billing_memory.clock import ManualClock, SystemClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.state.repository import MemoryRepository

@@ -15,7 +15,7 @@ from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.services import Services
-from billing_app.process import settle_garbage_collector, termination, until
+from billing_app.runtime import settle_garbage_collector, termination, until
 from billing_app.settings import Settings
 from billing_core.errors import ConfigurationError
 from billing_core.model.epoch import Epoch

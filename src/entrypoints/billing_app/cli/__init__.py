@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "billing_app.cli.token:token", "Print a token for one tenant's API and stream, or revoke tokens."
     ),
     "epoch": LazyCommand("billing_app.cli.epoch:epoch", "Show which history the database is in, or begin a new one."),
-    "demo": LazyCommand("billing_app.cli.demo:demo", "Play believable Stripe traffic through a local server."),
+    "demo": LazyCommand("billing_demo.command:demo", "Play believable Stripe traffic through a local server."),
     "embedded": LazyCommand(
         "billing_app.cli.embedded:embedded", "Start, stop and inspect the local Postgres and Valkey."
     ),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
 
-from billing_app.embedded import client
-from billing_app.embedded.home import Home
-from billing_app.embedded.urls import ServerUrls
+from billing_app.errors import OperatorError
 from billing_app.settings import Settings
+from billing_embedded import EmbeddedError, ServerUrls, client
+from billing_embedded.home import Home
 
 _data_dir = click.option(
     "--data-dir",
@@ -21,7 +22,17 @@ _data_dir = click.option(
 )
 
 
-@click.group()
+class _LocalServers(click.Group):
+    """A group whose commands fail as others do when a local server cannot be used."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EmbeddedError as exc:
+            raise OperatorError(str(exc)) from exc
+
+
+@click.group(cls=_LocalServers)
 def embedded() -> None:
     """Start, stop and inspect the local Postgres and Valkey.
 
@@ -81,7 +92,7 @@ def _env_command(data_dir: Path | None) -> str:
 
 def _exports(urls: ServerUrls) -> str:
     given = {"DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url}
-    return "\n".join(f"export {name}={shlex.quote(url.reveal())}" for name, url in given.items() if url is not None)
+    return "\n".join(f"export {name}={shlex.quote(url)}" for name, url in given.items() if url is not None)
 
 
 def _describe(found: client.Status) -> None:

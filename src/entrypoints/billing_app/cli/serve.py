@@ -25,9 +25,9 @@ def serve(host: str | None, port: int | None, no_worker: bool) -> None:
     if no_worker:
         settings = attrs.evolve(settings, enable_retry_worker=False)
     _configure(settings)
-    from billing_app import process, server
+    from billing_app import runtime, server
 
-    process.run(server.serve(settings))
+    runtime.run(server.serve(settings))
 
 
 @click.command()
@@ -41,9 +41,9 @@ def worker(concurrency: int) -> None:
     """
     settings = Settings.load()
     _configure(settings)
-    from billing_app import process, server
+    from billing_app import runtime, server
 
-    process.run(server.work(settings, concurrency=concurrency))
+    runtime.run(server.work(settings, concurrency=concurrency))
 
 
 def _configure(settings: Settings) -> None:

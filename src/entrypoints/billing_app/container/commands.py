@@ -8,10 +8,10 @@ from typing import Final
 import asyncpg
 import attrs
 
+from billing_app.container.local_servers import resolve_servers
 from billing_app.container.process import open_container
 from billing_app.container.resources import open_pool, prepare_schema
 from billing_app.container.wiring import catalog
-from billing_app.embedded import resolve_servers
 from billing_app.settings import Settings
 from billing_app.worker import publishing
 from billing_core.errors import ConfigurationError
@@ -53,7 +53,7 @@ class SchemaReport:
 async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaReport:
     """Migrate the configured database, or the local one; with `check` only say what is pending."""
     async with resolve_servers(attrs.evolve(settings, enable_stream=False)) as urls:
-        database_url = urls.database_url.reveal()
+        database_url = urls.database_url
         applied = () if check else await migrate(database_url)
         status = await inspect(database_url)
     return SchemaReport(
@@ -68,8 +68,8 @@ async def _open_database(settings: Settings, connections: int, **limits: timedel
     """The configured database, or the local one, with its schema up to date, for one command."""
     async with AsyncExitStack() as stack:
         urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
-        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
-        database = Database(url=urls.database_url.reveal(), application_name="billing-cli", **limits)
+        await prepare_schema(urls.database_url, ours=settings.database_url is None)
+        database = Database(url=urls.database_url, application_name="billing-cli", **limits)
         yield database, await open_pool(stack, database, connections)
 
 
@@ -164,5 +164,5 @@ async def check_bus(settings: Settings) -> None:
     """Return when the bus can be used as configured. Raises ConfigurationError, EventBusUnavailableError."""
     async with resolve_servers(settings) as urls:
         if urls.redis_url is not None:
-            async with RedisNodes.open(urls.redis_url.reveal(), timeout=settings.redis_timeout) as nodes:
+            async with RedisNodes.open(urls.redis_url, timeout=settings.redis_timeout) as nodes:
                 await RedisEventBus(nodes).check()

@@ -7,10 +7,9 @@ from typing import Final
 import attrs
 import stamina.instrumentation
 
+from billing_app.container.local_servers import resolve_servers
 from billing_app.container.resources import open_pool, open_verifier, prepare_schema
 from billing_app.container.wiring import Container, Fetching
-from billing_app.embedded import resolve_servers
-from billing_app.secret import Secret
 from billing_app.settings import Settings
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
@@ -61,9 +60,9 @@ async def open_container(
     """
     async with AsyncExitStack() as stack:
         urls = await stack.enter_async_context(resolve_servers(settings))
-        await prepare_schema(urls.database_url.reveal(), ours=settings.database_url is None)
+        await prepare_schema(urls.database_url, ours=settings.database_url is None)
         database = Database(
-            url=urls.database_url.reveal(),
+            url=urls.database_url,
             application_name=application_name,
             acquire_timeout=settings.db_acquire_timeout,
             statement_timeout=settings.db_statement_timeout,
@@ -129,7 +128,7 @@ _REDIS_IS_AWAY: Final = (
 
 
 async def _open_redis(
-    stack: AsyncExitStack, settings: Settings, url: Secret | None, epoch: Epoch, *, needed: bool
+    stack: AsyncExitStack, settings: Settings, url: str | None, epoch: Epoch, *, needed: bool
 ) -> _Redis | None:
     """What is kept on Redis under the name of an epoch; None where streams do without.
 
@@ -137,7 +136,7 @@ async def _open_redis(
     """
     if not settings.enable_stream or url is None:
         return None
-    nodes = await stack.enter_async_context(RedisNodes.open(url.reveal(), timeout=settings.redis_timeout))
+    nodes = await stack.enter_async_context(RedisNodes.open(url, timeout=settings.redis_timeout))
     namespace = f"billing:{epoch.token}"
     bus = RedisEventBus(nodes, shards=settings.stream_shards, log_length=settings.stream_maxlen, namespace=namespace)
     try:

@@ -54,7 +54,7 @@ def replay(
     Exit status: 0 done, 1 some failed, 2 wrong usage or configuration, 3 nothing matched.
     """
     demand_condition(wanted)
-    from billing_app import process
+    from billing_app import runtime
     from billing_app.container import configure_logging
     from billing_core.inbox.replay import ReplayRequest
 
@@ -69,7 +69,7 @@ def replay(
         else:
             outcome.append(await _replay(settings, request, limit=limit, yes=yes, quiet=as_json))
 
-    process.run(run())
+    runtime.run(run())
     _report(outcome[0], as_json=as_json)
 
 
@@ -92,13 +92,13 @@ async def _watched(replayer: Replayer, request: ReplayRequest, numbers: Sequence
     """Replay under a progress bar. Ctrl-C ends it after the batch it is at."""
     import asyncio
 
-    from billing_app import process
+    from billing_app import runtime
 
     async def stop() -> None:
         await interrupted.wait()
         replayer.stop()
 
-    interrupted = process.termination()
+    interrupted = runtime.termination()
     watching = asyncio.create_task(stop())
     seen = 0
 

@@ -1,0 +1,182 @@
+"""The data directory: what lies where, who holds it, and the ports and passwords that outlive a restart."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from billing_embedded.errors import EmbeddedError
+from billing_embedded.loopback import LOOPBACK, is_free
+
+_LOCK_GRACE_SECONDS = 0.5
+_PORTS = range(20000, 32000)
+"""Below the range that systems give to outgoing connections, so that a port is still free at the next start."""
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """Where one server listens and the password it demands."""
+
+    port: int
+    password: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class SupervisorRecord:
+    """What the supervisor that holds the data directory says of itself.
+
+    owner: the process that the servers end with; None when they run until `billing embedded stop`.
+    servers: the process ids by server name, complete once `ready`.
+    """
+
+    pid: int
+    owner: int | None
+    ready: bool
+    servers: Mapping[str, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Home:
+    """The data directory of one set of local servers. All methods are safe to call while others use it."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, data_dir: Path) -> Home:
+        """Create the folder if need be; it ignores itself for git."""
+        path = data_dir.resolve()
+        try:
+            if not path.exists():
+                path.mkdir(parents=True, exist_ok=True)
+                # Under root the servers run as another user, who has to get through this folder to their own.
+                path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            ignore = path / ".gitignore"
+            if not ignore.exists():
+                write_private(ignore, "*\n")
+            (path / "logs").mkdir(mode=0o700, exist_ok=True)
+            hand_to_owner(path / "logs")
+        except OSError as exc:
+            raise EmbeddedError(f"{path} cannot be used ({exc.strerror}). Choose another BILLING_DATA_DIR.") from exc
+        return cls(path)
+
+    def log(self, name: str) -> Path:
+        return self.path / "logs" / f"{name}.log"
+
+    def lock_file(self, name: str) -> Path:
+        return self.path / f"{name}.lock"
+
+    def is_held(self) -> bool:
+        """Whether a supervisor runs. The test takes the lock for a moment; see `take`."""
+        lock = self._open_lock(os.O_RDONLY | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    def take(self) -> bool:
+        """Become the one supervisor, until this process ends. False when there is one already."""
+        lock = self._open_lock(os.O_RDWR | os.O_CREAT)
+        # Waiting a moment tells a supervisor from somebody who only asks `is_held`.
+        deadline = time.monotonic() + _LOCK_GRACE_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(lock)
+                    return False
+                time.sleep(0.02)
+            else:
+                return True  # the descriptor stays open on purpose: it is the lock
+
+    def record(self) -> SupervisorRecord | None:
+        content = self._read_json("supervisor.json")
+        return SupervisorRecord(**content) if content else None
+
+    def write_record(self, record: SupervisorRecord) -> None:
+        self._write_json("supervisor.json", attrs.asdict(record))
+
+    def remove_record(self) -> None:
+        (self.path / "supervisor.json").unlink(missing_ok=True)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint used last. Raises EmbeddedError when the server was never started here."""
+        known = self._read_json("endpoints.json").get(name)
+        if known is None:
+            raise EmbeddedError(f"There is no {name} in {self.path} yet; run `billing embedded start`.")
+        return Endpoint(**known)
+
+    def free_endpoint(self, name: str) -> Endpoint:
+        """The endpoint used last if its port is free, else one with the same password and another port."""
+        endpoints = self._read_json("endpoints.json")
+        known = endpoints.get(name)
+        if known is not None and is_free(known["port"]):
+            return Endpoint(**known)
+        taken = {other["port"] for other in endpoints.values()}
+        password = known["password"] if known else secrets.token_urlsafe(24)
+        fresh = Endpoint(port=_pick_port(taken), password=password)
+        self._write_json("endpoints.json", {**endpoints, name: attrs.asdict(fresh)})
+        return fresh
+
+    def _open_lock(self, flags: int) -> int:
+        path = self.lock_file("supervisor")
+        try:
+            lock = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise EmbeddedError(f"{path} cannot be opened ({exc.strerror}); does the folder belong to you?") from exc
+        hand_to_owner(path)
+        return lock
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as exc:
+            raise EmbeddedError(f"{self.path / name} cannot be read ({type(exc).__name__}).") from exc
+        if not isinstance(content, dict):
+            raise EmbeddedError(f"{self.path / name} holds something else than it should.")
+        return content
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Replace the file as a whole, readable by its owner only, and in the hands of whoever owns the folder."""
+        write_private(self.path / name, json.dumps(content, indent=2) + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file with mode 0600 in one step: a crash leaves the old content or the new one."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    hand_to_owner(fresh)
+    fresh.replace(path)
+
+
+def hand_to_owner(path: Path) -> None:
+    """Give what root made to the owner of the folder, who may run the servers without root next time."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _pick_port(taken: set[int]) -> int:
+    for port in random.sample(_PORTS, 200):
+        if port not in taken and is_free(port):
+            return port
+    raise EmbeddedError(f"No free port between {_PORTS.start} and {_PORTS.stop} was found on {LOOPBACK}.")

@@ -1,0 +1,93 @@
+"""Local servers for the length of a block.
+
+The modules that run servers need a Unix. They are imported when a server has to be started, so that this package can
+be imported on any system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from billing_embedded.errors import EmbeddedUnavailableError
+from billing_embedded.urls import POSTGRES, VALKEY, ServerUrls
+
+if TYPE_CHECKING:
+    from billing_embedded.client import Attached
+
+_UNIX_MODULES = frozenset({"fcntl", "pwd"})
+
+
+@attrs.frozen
+class _Running:
+    """The URLs of local servers by name, and the handle that stops them; None when another process runs them."""
+
+    urls: dict[str, str] = attrs.field(repr=False)
+    attached: Attached | None
+
+    def release(self) -> None:
+        if self.attached is not None:
+            self.attached.release()
+
+
+@asynccontextmanager
+async def embedded_servers(data_dir: Path) -> AsyncIterator[ServerUrls]:
+    """Run a local Postgres and Valkey; see `running_servers`."""
+    async with running_servers(data_dir, POSTGRES, VALKEY) as urls:
+        yield ServerUrls(database_url=urls[POSTGRES], redis_url=urls[VALKEY])
+
+
+@contextmanager
+def embedded_servers_sync(data_dir: Path) -> Iterator[ServerUrls]:
+    """`embedded_servers` for callers without an event loop, such as session fixtures."""
+    running = _start(data_dir, (POSTGRES, VALKEY))
+    try:
+        yield ServerUrls(database_url=running.urls[POSTGRES], redis_url=running.urls[VALKEY])
+    finally:
+        running.release()
+
+
+@asynccontextmanager
+async def running_servers(data_dir: Path, *servers: str) -> AsyncIterator[Mapping[str, str]]:
+    """Run the named local servers and yield their URLs by name; without a name, do nothing.
+
+    The servers live as long as the block, and no longer than this process, however it ends. Servers that
+    `billing embedded start` has started in `data_dir` are used instead, and left running.
+
+    Raises: EmbeddedInUseError when another process holds `data_dir`; EmbeddedUnavailableError, with what to do, when
+    there are no programs for this machine; EmbeddedStartError when a server does not start.
+    """
+    if not servers:
+        yield {}
+        return
+    starting = asyncio.ensure_future(asyncio.to_thread(_start, data_dir, servers))
+    try:
+        running = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # The thread cannot be cancelled; what it starts must not be left behind.
+        await asyncio.to_thread((await starting).release)
+        raise
+    try:
+        yield running.urls
+    finally:
+        await asyncio.shield(asyncio.to_thread(running.release))
+
+
+def _start(data_dir: Path, servers: tuple[str, ...]) -> _Running:
+    try:
+        from billing_embedded import client  # noqa: PLC0415 - see above
+        from billing_embedded.home import Home  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as exc:
+        if exc.name not in _UNIX_MODULES:
+            raise
+        raise EmbeddedUnavailableError(
+            "The local servers need Linux or macOS. Run `docker compose up -d` and set DATABASE_URL and REDIS_URL."
+        ) from exc
+    home = Home.at(data_dir)
+    attached = None if client.running_daemon(home) is not None else client.attach(home, servers)
+    return _Running({name: client.local_url(home, name) for name in servers}, attached)

@@ -1,0 +1,49 @@
+"""The read API, as a tenant's own backend would use it."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiohttp
+
+from billing_demo.comparison import Observation
+
+_LIMIT: Final = 500
+
+
+class Reader:
+    """Reads what tenants have, each with the tenant's own token."""
+
+    def __init__(self, *, session: aiohttp.ClientSession, base_url: str, token: Callable[[str], str]) -> None:
+        self._session = session
+        self._base_url = base_url
+        self._token = token
+
+    async def observe(self, tenant_id: str) -> Observation:
+        """Everything the API shows of a tenant. Raises aiohttp.ClientError."""
+        return Observation(
+            state=await self._get(tenant_id, "state"),
+            subscriptions=(await self._get(tenant_id, "subscriptions"))["subscriptions"],
+            invoices=(await self._get(tenant_id, f"invoices?limit={_LIMIT}"))["invoices"],
+            usage=(await self._get(tenant_id, f"usage?limit={_LIMIT}"))["usage"],
+        )
+
+    async def sequence(self, tenant_id: str) -> int:
+        """The number of the tenant's last message."""
+        return int((await self._get(tenant_id, "state"))["sequence"])
+
+    async def history(self, tenant_id: str) -> list[int]:
+        """The numbers of all messages in the history, as they come."""
+        numbers: list[int] = []
+        after: int | None = 0
+        while after is not None:
+            page = await self._get(tenant_id, f"events?after={after}&limit={_LIMIT}")
+            numbers += [event["sequence"] for event in page["events"]]
+            after = page["next_after"]
+        return numbers
+
+    async def _get(self, tenant_id: str, resource: str) -> dict[str, Any]:
+        url = f"{self._base_url}/api/v1/billing/tenants/{tenant_id}/{resource}"
+        headers = {"Authorization": f"Bearer {self._token(tenant_id)}"}
+        async with self._session.get(url, headers=headers, raise_for_status=True) as response:
+            found: dict[str, Any] = await response.json()
+            return found

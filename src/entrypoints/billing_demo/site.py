@@ -1,0 +1,210 @@
+"""The system under play: local servers and `billing serve`, which works off what it takes in, run as a user would."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import attrs
+
+from billing_app.errors import OperatorError
+from billing_demo.catalog import price_map
+from billing_demo.credentials import Credentials
+from billing_embedded import EmbeddedInUseError, ServerUrls, embedded_servers
+from billing_embedded.loopback import LOOPBACK, free_port, is_free
+from billing_embedded.server_process import stop_with_parent, tail
+
+_READY_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 12.0
+_RESTART_PAUSE: Final = 0.3
+_FOREIGN: Final = ("BILLING_", "STRIPE_", "ENABLE_BILLING", "DATABASE_URL", "REDIS_URL")
+_UNREACHABLE: Final = "http://127.0.0.1:9"
+
+Say = Callable[[str], None]
+
+
+class DemoError(OperatorError):
+    """The demo cannot go on; the message says why."""
+
+    exit_code = 1
+
+
+class FolderInUseError(OperatorError):
+    """Somebody else has the data folder, most likely another demo."""
+
+    def __init__(self, data_dir: Path, pid: int) -> None:
+        super().__init__(
+            f"{data_dir} is in use by process {pid}, probably another demo. End that one first (Ctrl-C), "
+            "or play this one beside it in a folder of its own: billing demo --data-dir FOLDER"
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Site:
+    """Where the running system is reached."""
+
+    base_url: str
+    server: "Daemon"
+
+
+class Daemon:
+    """One long-running `billing` process, started again when it dies: what an orchestrator does in production."""
+
+    def __init__(self, *arguments: str, environment: Mapping[str, str], folder: Path, say: Say) -> None:
+        self._arguments = arguments
+        self._environment = environment
+        self._folder = folder
+        self._log = folder / "logs" / f"{arguments[0]}.log"
+        self._say = say
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+        self.restarts = 0
+
+    @asynccontextmanager
+    async def running(self, ready_url: str) -> AsyncIterator[None]:
+        """Run it for the length of the block. Raises DemoError when it does not come up."""
+        await self._start()
+        keeper: asyncio.Task[None] | None = None
+        try:
+            await self._wait_until_ready(ready_url)
+            keeper = asyncio.create_task(self._keep(), name=f"keeper of {self._arguments[0]}")
+            yield
+        finally:
+            self._stopping.set()
+            await self._stop()
+            if keeper is not None:
+                await keeper
+                await self._stop()  # the keeper may have been just about to start it again
+
+    async def _start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *_billing(*self._arguments),
+                env=self._environment,
+                cwd=self._folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us alone; we stop it in order
+                preexec_fn=stop_with_parent(signal.SIGTERM),
+            )
+        self._say(f"billing {self._arguments[0]} runs as process {self._process.pid}")
+
+    async def _wait_until_ready(self, url: str) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            for _ in range(int(_READY_SECONDS / 0.1)):
+                if self._process is None or self._process.returncode is not None:
+                    break
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with session.get(url) as response:
+                        if response.status == 200:
+                            return
+                await asyncio.sleep(0.1)
+        raise self._failure("did not become ready")
+
+    async def _keep(self) -> None:
+        """Start it again whenever it ends. What cannot be brought back is noticed by the courier, who gives up."""
+        while self._process is not None and not self._stopping.is_set():
+            status = await self._process.wait()
+            if self._stopping.is_set():
+                return
+            self.restarts += 1
+            self._say(f"billing {self._arguments[0]} ended with status {status}; starting it again")
+            await asyncio.sleep(_RESTART_PAUSE)
+            await self._start()
+
+    async def _stop(self) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    def _failure(self, what: str) -> DemoError:
+        return DemoError(f"billing {self._arguments[0]} {what}. The end of {self._log}:\n{tail(self._log)}")
+
+
+@asynccontextmanager
+async def open_site(data_dir: Path, *, port: int, credentials: Credentials, say: Say) -> AsyncIterator[Site]:
+    """Start everything, and stop everything at the end of the block.
+
+    Raises: FolderInUseError when another demo uses the folder; EmbeddedErrors; DemoError.
+    """
+    chosen = choose_port(port)
+    if chosen != port:
+        say(f"port {port} is taken; using {chosen}")
+    async with AsyncExitStack() as stack:
+        try:
+            urls = await stack.enter_async_context(embedded_servers(data_dir))
+        except EmbeddedInUseError as exc:
+            raise FolderInUseError(exc.data_dir, exc.pid) from exc
+        environment = environment_of(urls, credentials, chosen)
+        await _migrate(environment, data_dir)
+        server = Daemon("serve", environment=environment, folder=data_dir, say=say)
+        base_url = f"http://{LOOPBACK}:{chosen}"
+        async with server.running(f"{base_url}/readyz"):
+            yield Site(base_url=base_url, server=server)
+
+
+def choose_port(wanted: int) -> int:
+    """Return the wanted port if it is free, else one that is; 0 asks for any."""
+    return wanted if wanted and is_free(wanted) else free_port()
+
+
+async def _migrate(environment: Mapping[str, str], folder: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *_billing("migrate"),
+        env=environment,
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=stop_with_parent(signal.SIGTERM),
+    )
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise DemoError(f"billing migrate failed:\n{output.decode(errors='replace').strip()}")
+
+
+def _billing(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "billing_app", *arguments]
+
+
+def environment_of(urls: ServerUrls, credentials: Credentials, port: int) -> dict[str, str]:
+    """Settings of the demo only: what the user has set for a real deployment must not mix with them.
+
+    Waits are short, so that a killed process costs seconds. The Stripe API is out of reach on purpose, and not asked.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return {
+        **inherited,
+        "ENABLE_BILLING": "true",
+        "DATABASE_URL": urls.database_url,
+        "REDIS_URL": urls.redis_url or "",
+        "STRIPE_SECRET_KEY": credentials.api_key.reveal(),
+        "STRIPE_WEBHOOK_SECRET": credentials.webhook.reveal(),
+        "STRIPE_PRODUCT_PRICE_MAP": price_map(),
+        "STRIPE_API_BASE": _UNREACHABLE,
+        "STRIPE_FETCH": "false",
+        "BILLING_JWT_SECRET": credentials.jwt.reveal(),
+        "BILLING_DEMO_TICKET_SECRET": credentials.ticket.reveal(),
+        "BILLING_HOST": LOOPBACK,
+        "BILLING_PORT": str(port),
+        "BILLING_DISPATCH_LEASE_SECONDS": "5",
+        "BILLING_DISPATCH_BACKOFF_BASE_SECONDS": "0.2",
+        "BILLING_DISPATCH_BACKOFF_CAP_SECONDS": "2",
+        "BILLING_STREAM_KEEPALIVE_SECONDS": "5",
+        "BILLING_STREAM_RETRY_MILLISECONDS": "500",
+        "BILLING_LOG_FORMAT": "json",
+    }
