@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from billing_app.http.jwks import IssuerKeys, KeySetError, read_key_set
+from billing_app.http.issuer_keys import IssuerKeys
+from billing_app.http.jwks import KeySetError, read_key_set
 from billing_app.http.responses import RefusalError
 from billing_app.http.tokens import JwtAuthenticator, TokenVerifier
 

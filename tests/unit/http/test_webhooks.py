@@ -202,7 +202,9 @@ async def test_a_bug_is_a_500_without_details(make_world: MakeWorld, http: aioht
     world.replace(intake=FailingIntake(RuntimeError("password=hunter2")))
     async with world.serving(), http.post(world.url + PATH, data=body(), headers=signed(body())) as answer:
         assert answer.status == 500
-        assert await answer.json() == {"error": {"code": "internal_error", "message": "Something went wrong here."}}
+        assert await answer.json() == {
+            "error": {"code": "internal_error", "message": "An internal error occurred. Try again later."}
+        }
 
 
 async def test_a_sender_that_hangs_up_is_let_go(make_world: MakeWorld) -> None:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 
-from billing_app.http.jwks import IssuerKeys
+from billing_app.http.issuer_keys import IssuerKeys
 from billing_app.http.tokens import TokenPolicy, TokenVerifier
 from billing_app.settings import Settings
 from billing_core.errors import ConfigurationError

@@ -1,4 +1,4 @@
-"""GET /api/v1/billing/tenants/{tenant_id}/…: what a tenant has, and the numbered history of how it came about."""
+"""GET /api/v1/billing/tenants/{tenant_id}/…: a tenant's billing state and its numbered history."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from billing_core import payloads
 from billing_core.model import ADJUSTMENT_KINDS, TenantId
 
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,18}").fullmatch
-"""ASCII digits only, and no more than a 64-bit integer holds."""
+"""ASCII digits only, and no more than fit into a 64-bit integer."""
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 500
@@ -23,8 +23,8 @@ TenantHandler = Callable[[web.Request, Services, TenantId], Awaitable[web.Respon
 
 
 def routes() -> Iterable[web.RouteDef]:
-    """The read API, each route open to the tenant's own tokens only."""
-    base = "/api/v1/billing/tenants/{tenant_id:[^/]+}"  # aiohttp's own pattern would leave out braces
+    """Return the routes of the read API, each open to the tenant's own tokens only."""
+    base = "/api/v1/billing/tenants/{tenant_id:[^/]+}"  # aiohttp's default pattern excludes braces
     return [
         web.get(f"{base}/state", _for_own_tenant(_state)),
         web.get(f"{base}/subscriptions", _for_own_tenant(_subscriptions)),
@@ -36,7 +36,7 @@ def routes() -> Iterable[web.RouteDef]:
 
 
 def whole_number(request: web.Request, name: str, *, default: int) -> int:
-    """A query parameter that is a non-negative whole number. Raises RefusalError (400)."""
+    """Read a query parameter as a non-negative whole number. Raises RefusalError (400)."""
     text = request.query.get(name)
     if text is None:
         return default
@@ -77,17 +77,17 @@ async def _usage(request: web.Request, services: Services, tenant_id: TenantId) 
 
 
 async def _adjustments(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
-    """What was given back, or may have to be: a paid invoice stays paid whatever stands here."""
+    """Answer refunds, disputes and credit notes. None of them changes an invoice: a paid one stays paid."""
     found = await services.reader.records(tenant_id, kinds=ADJUSTMENT_KINDS, limit=_limit(request))
     return _listing(tenant_id, "adjustments", map(payloads.adjustment_section, found))
 
 
 async def _events(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
-    """A page of the history. `next_after` is what to ask for next; null at the end."""
+    """Answer a page of the history. `next_after` is the `after` of the next page; null at the end."""
     after, limit = whole_number(request, "after", default=0), _limit(request)
     events = await services.history.events(tenant_id, after=after, limit=limit)
     next_after = str(events[-1].sequence) if len(events) == limit else "null"
-    # The stored payloads are passed on as they are: every reader of a message gets the same bytes.
+    # The stored payloads are sent unchanged: every reader of a message gets the same bytes.
     listed = ",".join(event.payload for event in events)
     return json_text_response(f'{{"tenant_id":{json.dumps(tenant_id)},"next_after":{next_after},"events":[{listed}]}}')
 
@@ -99,5 +99,5 @@ def _listing(tenant_id: TenantId, name: str, sections: Iterable[Any]) -> web.Res
 def _limit(request: web.Request) -> int:
     limit = whole_number(request, "limit", default=DEFAULT_LIMIT)
     if not 1 <= limit <= MAX_LIMIT:
-        raise RefusalError(400, "bad_parameter", f"limit must be from 1 to {MAX_LIMIT}.")
+        raise RefusalError(400, "bad_parameter", f"limit must be between 1 and {MAX_LIMIT}.")
     return limit

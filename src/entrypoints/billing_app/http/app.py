@@ -1,4 +1,4 @@
-"""The web application: which route leads where, and how failures are told."""
+"""The web application: its routes, and errors as JSON."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from billing_app.http import api, health, pages, schemas
+from billing_app.http import api, health, pages, schemas, sign_in
 from billing_app.http.cors import allow_origins
 from billing_app.http.responses import ErrorCode, RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
@@ -22,32 +22,34 @@ log = structlog.get_logger()
 WEBHOOK_PATH: Final = "/webhooks/stripe"
 STREAM_PATH: Final = "/api/v1/billing/stream"
 _CODES: Final[Mapping[int, ErrorCode]] = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-"""Of what the framework refuses."""
+"""Codes of the errors that aiohttp raises itself."""
 
 
 def create_app(services: Services) -> web.Application:
-    """The application of one server process.
+    """Build the application of one server process.
 
     Serve it with `AppRunner(app, handler_cancellation=True, access_log_class=AccessLogger)`: a stream whose client has
-    left is then let go at once, and no query string is logged.
+    left then ends at once, and no query string is logged.
     """
     app = web.Application(middlewares=[_errors_as_json], client_max_size=services.settings.body_limit_bytes)
     app[SERVICES] = services
     allow_origins(app, services.settings.cors_origins)
     app.router.add_routes(health.routes())
-    app.router.add_routes(pages.routes(services))
+    app.router.add_routes(pages.routes())
     app.router.add_routes(schemas.routes())
+    if services.demo_ticket_secret is not None:
+        app.router.add_routes(sign_in.routes())
     if services.intake is not None:
         _add_billing(app, services, services.intake)
     else:
-        refuse = _Refuse(404, "billing_disabled", "Billing is switched off: ENABLE_BILLING is false.")
-        app.router.add_route("*", WEBHOOK_PATH, refuse.answer)
-        app.router.add_route("*", "/api/v1/billing/{rest:.*}", refuse.answer)
+        disabled = _Disabled("billing_disabled", "Billing is disabled: ENABLE_BILLING is false.")
+        app.router.add_route("*", WEBHOOK_PATH, disabled.answer)
+        app.router.add_route("*", "/api/v1/billing/{rest:.*}", disabled.answer)
     return app
 
 
 def create_probes(services: Services) -> web.Application:
-    """Health and metrics alone, for a process that serves nothing else."""
+    """Build an application of health and metrics only, for a process that serves nothing else."""
     app = web.Application(middlewares=[_errors_as_json])
     app[SERVICES] = services
     app.router.add_routes(health.routes())
@@ -67,20 +69,21 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     if settings.enable_stream:
         add_stream(app, services, STREAM_PATH)
     else:
-        reason = "The stream is switched off: ENABLE_BILLING_STREAM is false. Read …/events instead."
-        refuse = _Refuse(404, "stream_disabled", reason)
-        app.router.add_get(STREAM_PATH, refuse.answer)
-        app.router.add_post(f"{STREAM_PATH}/tickets", refuse.answer)
+        message = "The stream is disabled: ENABLE_BILLING_STREAM is false. Poll the tenant's /events instead."
+        disabled = _Disabled("stream_disabled", message)
+        app.router.add_get(STREAM_PATH, disabled.answer)
+        app.router.add_post(f"{STREAM_PATH}/tickets", disabled.answer)
 
 
-class _Refuse:
-    """A route that says why it is not there."""
+class _Disabled:
+    """A route that is disabled by a setting, and answers which."""
 
-    def __init__(self, status: int, code: ErrorCode, message: str) -> None:
-        self._refusal: tuple[int, ErrorCode, str] = (status, code, message)
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        self._code: ErrorCode = code
+        self._message = message
 
     async def answer(self, _request: web.Request) -> web.Response:
-        return error_response(*self._refusal)
+        return error_response(404, self._code, self._message)
 
 
 @web.middleware
@@ -96,10 +99,11 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
         return error_response(exc.status, code, f"{HTTPStatus(exc.status).phrase}.", _kept(exc))
     except StoreUnavailableError as exc:
         log.warning("http.store_unavailable", path=request.rel_url.raw_path, error=str(exc))
-        return error_response(503, "store_unavailable", "Try again in a moment.", {"Retry-After": "2"})
+        message = "The billing data is unavailable. Try again in a moment."
+        return error_response(503, "store_unavailable", message, {"Retry-After": "2"})
     except Exception:
         log.exception("http.failed", method=request.method, path=request.rel_url.raw_path)
-        return error_response(500, "internal_error", "Something went wrong here.")
+        return error_response(500, "internal_error", "An internal error occurred. Try again later.")
 
 
 def _kept(exc: web.HTTPException) -> dict[str, str]:

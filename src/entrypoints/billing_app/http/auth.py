@@ -1,4 +1,4 @@
-"""Who may read a tenant's billing data. The tenant comes from the proof alone; a request can only confirm it."""
+"""Authenticate requests for a tenant's billing data. The tenant comes from the token; a request can only confirm it."""
 
 from typing import Protocol
 
@@ -10,22 +10,22 @@ from billing_core.stream_access.ports import Principal
 
 
 class TenantAuthenticator(Protocol):
-    """Tells whose data a request may read. A host application can bring its own."""
+    """A port that decides whose data a request may read. A host application can bring its own."""
 
     async def authenticate(self, request: web.Request) -> Principal:
-        """The principal of a request. Raises RefusalError: 401 without a valid proof, 403 without the right."""
+        """Return the principal of a request. Raises RefusalError: 401 without a valid token, 403 if it may not read."""
         ...
 
     async def still_valid(self, principal: Principal) -> bool:
-        """Whether what `authenticate` once said still holds; asked time and again while a stream is open.
+        """Return whether the principal may still read; asked at intervals while a stream is open.
 
-        When a principal expires need not be looked at. An exception changes nothing for the stream.
+        `expires_at` need not be checked. An exception changes nothing for the stream.
         """
         ...
 
 
 def require_own_tenant(request: web.Request, principal: Principal) -> TenantId:
-    """The principal's tenant, once path and header, where they name one, name the same. Raises RefusalError (403)."""
+    """Return the principal's tenant. Raises RefusalError (403) if the path or a header names another one."""
     named = (request.match_info.get("tenant_id"), request.headers.get("X-Tenant-Id"))
     if any(tenant_id is not None and tenant_id != principal.tenant_id for tenant_id in named):
         raise RefusalError(403, "wrong_tenant", "This token belongs to another tenant.")
@@ -33,5 +33,5 @@ def require_own_tenant(request: web.Request, principal: Principal) -> TenantId:
 
 
 def unauthorized(message: str, challenge: str = 'Bearer error="invalid_token"') -> RefusalError:
-    """A request without a valid proof."""
+    """Return the refusal of a request without a valid token."""
     return RefusalError(401, "unauthorized", message, {"WWW-Authenticate": challenge})

@@ -1,4 +1,4 @@
-"""Which other origins' pages may read the API and the stream: those on a list, by their exact names."""
+"""Let pages of listed origins read the API and the stream. Origins are compared exactly."""
 
 from collections.abc import Collection
 from typing import Final
@@ -15,9 +15,9 @@ _PREFLIGHT: Final = {
 
 
 def allow_origins(app: web.Application, origins: Collection[str]) -> None:
-    """Tell browsers that pages of these origins may read what the API answers; all others are told nothing.
+    """Send CORS headers to pages of these origins, and none to others.
 
-    Tokens travel in a header that a page has to set itself, so cookies are never allowed, nor is any origin by `*`.
+    Tokens travel in a header that a page has to set itself, so cookies are never allowed, and neither is `*`.
     """
     if not origins:
         return
@@ -38,8 +38,8 @@ def allow_origins(app: web.Application, origins: Collection[str]) -> None:
 def _answer_preflight(origins: Collection[str]) -> Middleware:
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if asks and request.path.startswith(_PREFIX) and request.headers.get("Origin") in origins:
+        preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        if preflight and request.path.startswith(_PREFIX) and request.headers.get("Origin") in origins:
             return web.Response(status=204, headers=_PREFLIGHT)
         return await handler(request)
 

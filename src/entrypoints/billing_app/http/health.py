@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics: for the orchestrator and the operator."""
+"""/healthz, /readyz and /metrics, for orchestrators and monitoring."""
 
 import asyncio
 import hmac
@@ -13,21 +13,21 @@ from billing_core.errors import BillingError
 
 _PROBE_SECONDS: Final = 3.0
 _ADVISORY: Final = frozenset({"bus"})
-"""What is shown but does not decide: without Redis webhooks are still stored, and streams served from the history."""
+"""Shown without deciding: without Redis, webhooks are still stored and streams are served from the history."""
 
 
 def routes() -> Iterable[web.RouteDef]:
-    """The three of them, none of which asks for a tenant."""
+    """Return the routes that need no tenant."""
     return [web.get("/healthz", _healthz), web.get("/readyz", _readyz), web.get("/metrics", _metrics)]
 
 
 async def _healthz(_request: web.Request) -> web.Response:
-    """The process runs and its loop turns. Restarting it would not bring a database back, so none is asked."""
+    """Answer as long as the event loop runs. Nothing else is probed: a restart would not repair a database."""
     return json_response({"status": "ok"})
 
 
 async def _readyz(request: web.Request) -> web.Response:
-    """Whether to send this process requests: everything it cannot do without answers."""
+    """Answer whether this process can serve requests: whether everything it depends on responds."""
     probes = request.app[SERVICES].probes
     answers = await asyncio.gather(*(_answer(probe) for probe in probes.values()))
     checks = dict(zip(probes, answers, strict=True))
@@ -52,6 +52,7 @@ async def _metrics(request: web.Request) -> web.Response:
     if token is not None:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, b"Bearer " + token.reveal().encode()):
-            raise RefusalError(401, "unauthorized", "Send the metrics token.", {"WWW-Authenticate": "Bearer"})
+            message = "Send the metrics token: Authorization: Bearer <token>."
+            raise RefusalError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
     body, content_type = services.metrics.render()
     return web.Response(body=body, headers={**SAFE_HEADERS, "Content-Type": content_type})

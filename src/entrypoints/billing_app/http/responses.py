@@ -1,4 +1,4 @@
-"""Answers in one shape: JSON, never cached, and for every failure `{"error": {"code", "message"}}`."""
+"""Responses in one form: JSON, never cached, and `{"error": {"code", "message"}}` for every failure."""
 
 import json
 from collections.abc import Mapping
@@ -31,16 +31,16 @@ ErrorCode = Literal[
     "unsupported_encoding",
     "wrong_tenant",
 ]
-"""Everything that a failure can be called. Programs depend on these words, so none is ever renamed."""
+"""Every error code. Programs depend on these words, so none is ever renamed."""
 
 SAFE_HEADERS: Final[Mapping[str, str]] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-"""On everything we send: it is one tenant's data, and it is what its type says."""
+"""Headers of all responses: they hold one tenant's data and must be taken for nothing but their type."""
 
 _JSON_HEADERS: Final[Mapping[str, str]] = {**SAFE_HEADERS, "Content-Type": "application/json; charset=utf-8"}
 
 
 class RefusalError(Exception):
-    """A request that gets no more than an error. The texts are for the caller and hold nothing of the inside."""
+    """A request is refused. The texts are for the caller and reveal nothing internal."""
 
     def __init__(self, status: int, code: ErrorCode, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(code)
@@ -50,19 +50,19 @@ class RefusalError(Exception):
         self.headers = headers or {}
 
     def response(self) -> web.Response:
-        """The refusal as it is sent."""
+        """Return the refusal as a response."""
         return error_response(self.status, self.code, self.message, self.headers)
 
 
 def json_text_response(text: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """An answer whose JSON is already written."""
+    """Build a response from JSON text."""
     return web.Response(
         body=text.encode(), status=status, headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS
     )
 
 
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """An answer from JSON-ready values."""
+    """Build a response from JSON-ready values."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return json_text_response(text, status=status, headers=headers)
 
@@ -70,5 +70,5 @@ def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] |
 def error_response(
     status: int, code: ErrorCode, message: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """A failure: `code` is for programs and stable, `message` for people."""
+    """Build the response of a failure: `code` is stable and for programs, `message` for people."""
     return json_response({"error": {"code": code, "message": message}}, status=status, headers=headers)

@@ -1,4 +1,4 @@
-"""GET /schemas/… and /openapi.json: what is sent and asked for here. It is nobody's data, and anybody may cache it."""
+"""GET /schemas/… and /openapi.json: public descriptions of messages and routes, which any cache may keep."""
 
 import json
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _HEADERS: Final = {
 
 
 def routes() -> Iterable[web.RouteDef]:
-    """The schema of messages, and the description of the whole HTTP surface."""
+    """Return the routes of the message schema and of the OpenAPI document."""
     return [
         _serving(payload_schema.PATH, payload_schema.schema(), "application/schema+json"),
         _serving(openapi.PATH, openapi.document(), "application/json"),

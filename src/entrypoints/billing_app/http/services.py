@@ -1,4 +1,4 @@
-"""What the handlers work with, put together by the composition root."""
+"""The objects that the handlers use, built by the container."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
@@ -18,20 +18,20 @@ from billing_core.stream.ports import EventBus, MessageHistory
 from billing_core.stream_access.ports import StreamQuota, StreamTickets
 
 Probe = Callable[[], Awaitable[None]]
-"""Returns when what it stands for can be used; raises BillingError when not."""
+"""Returns if a dependency can be used; raises BillingError if not."""
 
 
 @attrs.frozen(kw_only=True)
 class Services:
-    """Ready objects; their owner opens and closes them."""
+    """The dependencies of all handlers, ready for use; their owner opens and closes them."""
 
     settings: Settings
     intake: Intake | None
-    """None while billing is switched off."""
+    """None while billing is disabled."""
     reader: TenantReader
     history: MessageHistory
     bus: EventBus | None
-    """None when streams are served from the history alone."""
+    """None if streams are served from the history only."""
     policy: AccessPolicy
     clock: Clock
     metrics: HttpMetrics
@@ -39,11 +39,11 @@ class Services:
     tickets: StreamTickets
     quota: StreamQuota
     probes: Mapping[str, Probe]
-    """What must answer before this process is ready, by the name shown in /readyz."""
+    """Checks of dependencies, by the name shown in /readyz."""
     epoch: Epoch = FIRST_EPOCH
-    """The history that this process lives in."""
+    """The history that this process serves."""
     demo_ticket_secret: Secret | None = None
-    """Set by the demo alone: makes /demo/sign-in exist."""
+    """Set by the demo only: enables /demo/sign-in."""
 
 
 SERVICES: Final = web.AppKey("services", Services)

@@ -1,4 +1,4 @@
-"""Bearer tokens: JWTs signed with a secret that we share, or with a key that their issuer publishes."""
+"""Bearer tokens: JWTs signed with a shared secret, or with a key that their issuer publishes."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -29,18 +29,18 @@ Claims = Mapping[str, Any]
 
 @attrs.frozen(kw_only=True)
 class TokenPolicy:
-    """What a token has to say."""
+    """The claims that a token must have."""
 
     audience: str
     issuer: str
     tenant_claim: str = "tenant_id"
     role_claim: str = "role"
     reader_roles: Sequence[str] = ("owner", "admin", "viewer")
-    """Who may read; a token without a role is a viewer's."""
+    """Roles that may read; a token without a role claim counts as `viewer`."""
 
     @classmethod
     def of(cls, settings: Settings) -> "TokenPolicy":
-        """The one that is configured."""
+        """Return the configured policy."""
         return cls(
             audience=settings.jwt_audience,
             issuer=settings.jwt_issuer,
@@ -52,31 +52,31 @@ class TokenPolicy:
 
 @attrs.frozen
 class VerificationKey:
-    """A key and the one algorithm that it is for."""
+    """A key and the one algorithm that it may be used with."""
 
     algorithm: str
     material: Any = attrs.field(repr=False)
 
 
 class PublishedKeys(Protocol):
-    """Public keys of an issuer."""
+    """The public keys of an issuer."""
 
     async def find(self, key_id: str | None, algorithm: str) -> VerificationKey | None:
-        """The key of that name, if it is one for that algorithm. Raises RefusalError (503) while none are known."""
+        """Return the key of that name and algorithm, or None. Raises RefusalError (503) while no keys are known."""
         ...
 
 
 class TokenVerifier:
-    """Reads tokens whose signature holds. The algorithm a token names decides only which of our keys is tried."""
+    """Verifies tokens. The algorithm that a token names only selects which of our keys are tried."""
 
     def __init__(self, *, policy: TokenPolicy, shared: Sequence[Secret], published: PublishedKeys | None) -> None:
-        """Accept every one of the `shared` secrets, so that one can be replaced without refusing anybody."""
+        """Accept each of the `shared` secrets, so that one can be rotated without refusing valid tokens."""
         self._policy = policy
         self._shared = tuple(shared)
         self._published = published
 
     async def read(self, token: str, *, expired: bool = False) -> Claims:
-        """The claims of a token; with `expired` also of one that has expired. Raises RefusalError (401, 503)."""
+        """Return a valid token's claims; with `expired`, an expired one's too. Raises RefusalError (401, 503)."""
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, RecursionError):
@@ -93,7 +93,7 @@ class TokenVerifier:
         raise _invalid()
 
     async def _keys(self, header: Mapping[str, Any]) -> Sequence[VerificationKey]:
-        """What may have signed it: never a key that the token itself brings along or points to."""
+        """Return the keys to try: never a key that the token itself contains or points to."""
         algorithm, key_id = header.get("alg"), header.get("kid")
         if algorithm == SYMMETRIC:
             return [VerificationKey(SYMMETRIC, secret.reveal()) for secret in self._shared]
@@ -109,14 +109,14 @@ class TokenVerifier:
             algorithms=[key.algorithm],
             audience=self._policy.audience,
             issuer=self._policy.issuer,
-            # When it was issued decides nothing here, and a clock that is a second ahead must not matter.
+            # `iat` decides nothing here, and an issuer's clock that is a second ahead must not matter.
             options={"require": list(_REGISTERED), "verify_iat": False, "verify_exp": not expired},
         )
         return claims
 
 
 class JwtAuthenticator:
-    """A `TenantAuthenticator` for bearer tokens."""
+    """A TenantAuthenticator for bearer tokens."""
 
     def __init__(self, *, verifier: TokenVerifier, policy: TokenPolicy, revoked: RevocationList) -> None:
         self._verifier = verifier
@@ -130,7 +130,7 @@ class JwtAuthenticator:
             raise unauthorized("Send a token: Authorization: Bearer <token>.", challenge="Bearer")
         principal = read_principal(await self._verifier.read(token.strip()), self._policy)
         if principal.role not in self._policy.reader_roles:
-            raise RefusalError(403, "forbidden_role", "The role of this token may not read billing data.")
+            raise RefusalError(403, "forbidden_role", "This token's role may not read billing data.")
         if self._revoked.covers(principal):
             raise unauthorized("The token was revoked.")
         return principal
@@ -141,13 +141,13 @@ class JwtAuthenticator:
 
 
 def read_principal(claims: Claims, policy: TokenPolicy) -> Principal:
-    """Who a token stands for. Raises RefusalError: 401 without a tenant, 403 for a role that is no text."""
+    """Return the principal that a token names. Raises RefusalError: 401 without a tenant, 403 for a bad role claim."""
     tenant_id, role = claims.get(policy.tenant_claim), claims.get(policy.role_claim, _DEFAULT_ROLE)
     token_id, issued_at = claims.get("jti"), claims.get("iat")
     if not isinstance(tenant_id, str) or not 0 < len(tenant_id) <= _MAX_TENANT_ID:
-        raise unauthorized("The token names no tenant.")
+        raise unauthorized("The token has no valid tenant claim.")
     if not isinstance(role, str):
-        raise RefusalError(403, "forbidden_role", "The role of this token is none.")
+        raise RefusalError(403, "forbidden_role", "The token's role claim must be a string.")
     return Principal(
         tenant_id=TenantId(tenant_id),
         role=role,
@@ -160,7 +160,7 @@ def read_principal(claims: Claims, policy: TokenPolicy) -> Principal:
 def issue_token(
     *, secret: Secret, policy: TokenPolicy, tenant_id: TenantId, role: str, now: datetime, ttl: timedelta
 ) -> str:
-    """A token that `JwtAuthenticator` accepts until `now + ttl`. Its `jti` is what it can be revoked by."""
+    """Sign a token that `JwtAuthenticator` accepts until `now + ttl`. It can be revoked by its `jti`."""
     claims = {
         "iss": policy.issuer,
         "aud": policy.audience,
@@ -175,12 +175,12 @@ def issue_token(
 
 
 def _invalid() -> RefusalError:
-    # One text for everything: which part of a forged token was wrong is nobody's business.
+    # One text for everything: a forger must not learn which part was wrong.
     return unauthorized("The token is not valid.")
 
 
 def _instant(seconds: float) -> datetime:
     try:
         return datetime.fromtimestamp(int(seconds), UTC)
-    except (OverflowError, ValueError, OSError):  # further away than a datetime reaches
+    except (OverflowError, ValueError, OSError):  # beyond the range of a datetime
         return datetime.max.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""POST /webhooks/stripe: signed bytes in, 202 once they are durable. The one route whose speed matters."""
+"""POST /webhooks/stripe: store a signed event, then answer 202. The one route whose throughput matters."""
 
 import asyncio
 import json
@@ -19,15 +19,15 @@ from billing_core.inbox.intake import Intake
 log = structlog.get_logger()
 
 _HEADERS: Final = CIMultiDict({**SAFE_HEADERS, "Content-Type": "application/json; charset=utf-8"})
-"""In the type a response keeps its headers in: copying that is cheap."""
+"""Already of the type in which a response keeps its headers: that is cheap to copy."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _RETRY_AFTER: Final = {"Retry-After": "2"}
 _BAD_WEBHOOK: Final = b'{"error":{"code":"bad_webhook","message":"The signature or the event is not valid."}}'
-"""One answer for whatever is wrong with signature or content: the endpoint tells a forger nothing."""
+"""One answer for every fault of signature or content: a forger learns nothing from it."""
 
 
 class WebhookReceiver:
-    """Takes webhooks in over HTTP."""
+    """The handler of Stripe's webhooks."""
 
     def __init__(self, intake: Intake, metrics: WebhookMetrics, *, body_limit: int, read_timeout: timedelta) -> None:
         self._intake = intake
@@ -36,31 +36,31 @@ class WebhookReceiver:
         self._read_timeout = read_timeout.total_seconds()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer one webhook: 202 stored now or before, 4xx not like this, 503 try again."""
+        """Answer one webhook: 202 if it is stored, now or before; 4xx if refused; 503 if it has to be sent again."""
         try:
             body = await self._read(request)
-            # Cancelled when the sender hangs up: nobody was promised anything then, and the store copes with it.
+            # Cancelled if the sender disconnects: nothing was promised then, and the store copes with it.
             receipt = await self._intake.receive(body, _signature(request))
         except RefusalError as refusal:
             self._count(refusal.code)
             response = refusal.response()
-            response.force_close()  # the rest of the body is not worth waiting for
+            response.force_close()  # without waiting for the rest of the body
             return response
         except WebhookError as exc:
             self._count(exc.code)
             return web.Response(status=400, body=_BAD_WEBHOOK, headers=_HEADERS)
         except StoreUnavailableError:
-            return error_response(503, "store_unavailable", "Not stored. Send it again.", _RETRY_AFTER)
+            return error_response(503, "store_unavailable", "The event was not stored. Send it again.", _RETRY_AFTER)
         return _accepted(receipt)
 
     async def _read(self, request: web.Request) -> bytes:
-        # Before reading: the server would decompress in silence, and the signature is over the bytes as sent.
+        # Checked before reading: aiohttp would decompress silently, but the signature covers the bytes as sent.
         if "Content-Encoding" in request.headers:
             raise RefusalError(415, "unsupported_encoding", "Send the body without Content-Encoding.")
         if (request.content_length or 0) > self._body_limit:
             raise RefusalError(413, "too_large", "The body is too large.")
         try:
-            if request.content.is_eof():  # it came along with the headers, as nearly always
+            if request.content.is_eof():  # it arrived with the headers, as it nearly always does
                 return await request.read()
             async with asyncio.timeout(self._read_timeout):
                 return await request.read()
@@ -69,7 +69,7 @@ class WebhookReceiver:
         except web.HTTPRequestEntityTooLarge:
             raise RefusalError(413, "too_large", "The body is too large.") from None
         except (web.RequestPayloadError, OSError):
-            raise RefusalError(400, "broken_body", "The body ended early or is not framed correctly.") from None
+            raise RefusalError(400, "broken_body", "The body ended early or its framing is invalid.") from None
 
     def _count(self, reason: str) -> None:
         self._metrics.webhook_refused(reason)
@@ -77,7 +77,7 @@ class WebhookReceiver:
 
 
 def _signature(request: web.Request) -> str:
-    """The one signature header. Of two, somebody in between could have added either."""
+    """Return the signature header. Two are refused, since a proxy on the way could have added either."""
     signatures = request.headers.getall("Stripe-Signature", ("",))
     if len(signatures) > 1:
         raise SignatureVerificationError("more than one signature header")

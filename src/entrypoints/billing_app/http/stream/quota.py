@@ -19,7 +19,7 @@ from billing_core.stream_access.ports import QuotaRefusal, StreamQuota
 log = structlog.get_logger()
 
 _MESSAGES = {
-    "rate": "This tenant opens streams too often. Wait for Retry-After, then open one stream and keep it open.",
+    "rate": "This tenant opens streams too often. Wait, then open one stream and keep it open.",
     "concurrent": "This tenant has reached its limit of open streams. Close one, or share one stream between tabs.",
 }
 
