@@ -137,7 +137,7 @@ def open_site(fake: FakeStripe, database_url: str) -> Open:
         try:
             async with (
                 open_container(attrs.evolve(settings, **fields), application_name="billing-test") as container,
-                container.worker().running(concurrency=1, patience=timedelta(seconds=5)),
+                container.worker().running(concurrency=1),
             ):
                 yield Site(container, connection)
         finally:

@@ -1,6 +1,7 @@
 """`billing serve` and `billing worker`: the long-running processes, from start to orderly end."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.services import Services
 from billing_app.runtime import settle_garbage_collector, termination, until
 from billing_app.settings import Settings
+from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.errors import ConfigurationError
 from billing_core.model.epoch import Epoch
 from billing_core.stream.epochs import EpochWatch
@@ -44,14 +46,14 @@ async def serve(settings: Settings, *, authenticator: TenantAuthenticator | None
 async def _serve_one_epoch(settings: Settings, stop: asyncio.Event, authenticator: TenantAuthenticator | None) -> None:
     async with (
         open_container(settings, application_name="billing-serve") as container,
-        # In this order, so that the end comes in the other: no new webhooks, then what was taken in is processed.
+        # Left in reverse order: first no new webhooks, then those that were accepted are processed.
         _loops(settings, container) as failure,
         _revocations(container),
-        _listening(settings, create_app(_services(container, authenticator))) as url,
+        _listening(settings, create_app(_services(container, authenticator)), container.deadline()) as url,
         _epoch_end(container) as over,
     ):
         log.info("server.started", url=url, billing=settings.enable_billing, worker=failure is not None)
-        await _run(stop, over, failure)
+        await _run(stop, over, failure, container.deadline())
 
 
 async def work(settings: Settings, *, concurrency: int) -> None:
@@ -67,12 +69,12 @@ async def work(settings: Settings, *, concurrency: int) -> None:
 async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: int) -> None:
     async with (
         open_container(settings, application_name="billing-worker") as container,
-        container.worker().running(concurrency=concurrency, patience=settings.shutdown_timeout) as failure,
+        container.worker().running(concurrency=concurrency) as failure,
         _watched(settings, container) as url,
         _epoch_end(container) as over,
     ):
         log.info("worker.started", concurrency=concurrency, url=url)
-        await _run(stop, over, failure)
+        await _run(stop, over, failure, container.deadline())
 
 
 def _services(container: Container, authenticator: TenantAuthenticator | None) -> Services:
@@ -95,7 +97,7 @@ async def _epoch_end(container: Container) -> AsyncIterator[asyncio.Event]:
             over.set()
 
     watch = EpochWatch(log=container.epochs(), every=_EPOCH_EVERY, observe=look)
-    async with _beside(watch.run()):
+    async with _beside("epoch_watch", watch.run(), container.deadline()):
         yield over
 
 
@@ -104,19 +106,20 @@ async def _revocations(container: Container) -> AsyncIterator[None]:
     """Inside the block this process knows which tokens were revoked."""
     revoked = container.revoked()
     await revoked.load()
-    async with _beside(revoked.run()):
+    async with _beside("revocations", revoked.run(), container.deadline()):
         yield
 
 
 @asynccontextmanager
-async def _beside(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Inside the block the loop runs."""
-    running = asyncio.create_task(loop)
+async def _beside(name: str, loop: Coroutine[Any, Any, None], deadline: ShutdownDeadline) -> AsyncIterator[None]:
+    """Run a loop that has nothing to finish, for the length of the block."""
+    running = asyncio.create_task(loop, name=name)
     try:
         yield
     finally:
         running.cancel()
-        await asyncio.wait([running])
+        with contextlib.suppress(Exception):  # what it failed by was in the log
+            await deadline.finish(name, running, at_most=UNWINDING)
 
 
 @asynccontextmanager
@@ -126,14 +129,19 @@ async def _watched(settings: Settings, container: Container) -> AsyncIterator[st
         yield None
         return
     async with _listening(
-        attrs.evolve(settings, port=settings.worker_port), create_probes(container.services())
+        attrs.evolve(settings, port=settings.worker_port), create_probes(container.services()), container.deadline()
     ) as url:
         yield url
 
 
-async def _run(stop: asyncio.Event, over: asyncio.Event, failure: "asyncio.Future[None] | None") -> None:
+async def _run(
+    stop: asyncio.Event, over: asyncio.Event, failure: "asyncio.Future[None] | None", deadline: ShutdownDeadline
+) -> None:
     settle_garbage_collector()
-    await until(stop, over, failure=failure or asyncio.get_running_loop().create_future())
+    try:
+        await until(stop, over, failure=failure or asyncio.get_running_loop().create_future())
+    finally:
+        deadline.begin()
 
 
 @asynccontextmanager
@@ -142,17 +150,17 @@ async def _loops(settings: Settings, container: Container) -> AsyncIterator["asy
     if not (settings.enable_billing and settings.enable_retry_worker):
         yield None
         return
-    async with container.worker().running(concurrency=1, patience=settings.shutdown_timeout) as failure:
+    async with container.worker().running(concurrency=1) as failure:
         yield failure
 
 
 @asynccontextmanager
-async def _listening(settings: Settings, app: web.Application) -> AsyncIterator[str]:
-    """The HTTP server; yields its address. At the end it takes nothing new and ends the streams at once."""
+async def _listening(settings: Settings, app: web.Application, deadline: ShutdownDeadline) -> AsyncIterator[str]:
+    """Run the HTTP server and yield its address. At the end it accepts nothing new and ends the streams at once."""
     options: dict[str, Any] = {"keepalive_timeout": _HEADER_TIMEOUT, "access_log_class": AccessLogger}
-    runner = web.AppRunner(
-        app, handler_cancellation=True, shutdown_timeout=settings.shutdown_timeout.total_seconds(), **options
-    )
+    # The server waits this long for its requests, and again after it has canceled them: half of the time in all.
+    patience = settings.shutdown_timeout.total_seconds() / 4
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=patience, **options)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
@@ -166,4 +174,4 @@ async def _listening(settings: Settings, app: web.Application) -> AsyncIterator[
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"
     finally:
-        await runner.cleanup()
+        await deadline.finish("http", runner.cleanup())

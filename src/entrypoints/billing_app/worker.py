@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 import attrs
 
+from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor
 from billing_core.state.refetch import Refetcher
@@ -28,15 +28,17 @@ class Worker:
     """None where the provider cannot be asked."""
     backfiller: Backfiller | None
     """None where the bus is not to be filled when a process starts."""
+    deadline: ShutdownDeadline
 
     @asynccontextmanager
-    async def running(self, *, concurrency: int, patience: timedelta) -> AsyncIterator["asyncio.Future[None]"]:
-        """Run all loops for the length of the block; yields a future that fails should a loop end by an error.
+    async def running(self, *, concurrency: int) -> AsyncIterator["asyncio.Future[None]"]:
+        """Run all loops for the length of the block; yields a future that fails if a loop ends with an error.
+
+        At the end each loop finishes the work in hand until the deadline. Events of a loop that is cut off are
+        processed again when their leases have run out.
 
         Args:
-            concurrency: batches of due events that are worked on at a time.
-            patience: how long each loop may take to finish what it has in hand. Then it is cut off: the leases of its
-                events run out and somebody else takes them.
+            concurrency: batches of due events that are processed at a time.
         """
         dispatching = asyncio.create_task(self.dispatcher.run(concurrency=concurrency), name="dispatcher")
         publishing = asyncio.create_task(self.publisher.run(), name="publisher")
@@ -45,7 +47,7 @@ class Worker:
             for carer in (self.backlog_monitor, self.duplicate_monitor, self.invariant_monitor, self.refetcher)
             if carer is not None
         }
-        backfill = asyncio.create_task(_backfill(self.backfiller), name="refiller")
+        backfill = asyncio.create_task(_backfill(self.backfiller), name="backfiller")
         failure = _first_failure(dispatching, publishing, backfill, *looking_after)
         try:
             yield failure
@@ -54,26 +56,27 @@ class Worker:
             self.dispatcher.stop()
             for carer in looking_after.values():
                 carer.stop()
-            await _finish(dispatching, patience)
+            await _finish(dispatching, self.deadline)
+            # Objects that the provider has not returned by now are fetched again after the next sweep of any worker.
             for task in looking_after:
-                # What the provider has not answered by now is asked for again by whoever sweeps next.
                 task.cancel()
-                await _finish(task, patience)
-            # Only now: the last batch has handed its messages over.
+            canceled = asyncio.gather(*looking_after, return_exceptions=True)
+            await self.deadline.finish("monitors", canceled, at_most=UNWINDING)
+            # Last, because the last batch has only now offered its messages.
             self.publisher.stop()
-            await _finish(publishing, patience)
+            await _finish(publishing, self.deadline)
             failure.cancel()
 
 
 @asynccontextmanager
-async def publishing(publisher: Publisher, *, patience: timedelta) -> AsyncIterator[None]:
+async def publishing(publisher: Publisher, deadline: ShutdownDeadline) -> AsyncIterator[None]:
     """Publish what is committed inside the block. What cannot be sent by its end stays in the outbox."""
     task = asyncio.create_task(publisher.run(), name="publisher")
     try:
         yield
     finally:
         publisher.stop()
-        await _finish(task, patience)
+        await _finish(task, deadline)
 
 
 async def _backfill(backfiller: Backfiller | None) -> None:
@@ -93,9 +96,6 @@ def _first_failure(*tasks: "asyncio.Task[None]") -> "asyncio.Future[None]":
     return failure
 
 
-async def _finish(task: "asyncio.Task[None]", patience: timedelta) -> None:
-    await asyncio.wait([task], timeout=patience.total_seconds())
-    if not task.done():
-        task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await task
+async def _finish(task: "asyncio.Task[None]", deadline: ShutdownDeadline) -> None:
+    with contextlib.suppress(Exception):  # `_first_failure` has reported it
+        await deadline.finish(task.get_name(), task)

@@ -13,6 +13,7 @@ from billing_app.container.process import open_container
 from billing_app.container.resources import open_pool, prepare_schema
 from billing_app.container.wiring import catalog
 from billing_app.settings import Settings
+from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import publishing
 from billing_core.errors import ConfigurationError
 from billing_core.inbox.replay import Replayer
@@ -70,7 +71,8 @@ async def _open_database(settings: Settings, connections: int, **limits: timedel
         urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
         await prepare_schema(urls.database_url, ours=settings.database_url is None)
         database = Database(url=urls.database_url, application_name="billing-cli", **limits)
-        yield database, await open_pool(stack, database, connections)
+        deadline = ShutdownDeadline(settings.shutdown_timeout)
+        yield database, await open_pool(stack, deadline, database, connections)
 
 
 @asynccontextmanager
@@ -107,7 +109,7 @@ async def open_replayer(settings: Settings, *, notify: bool, publishes: bool) ->
         if not publishes:
             yield container.replayer()
             return
-        async with publishing(container.publisher(), patience=settings.shutdown_timeout):
+        async with publishing(container.publisher(), container.deadline()):
             yield container.replayer()
 
 

@@ -8,9 +8,10 @@ import attrs
 import stamina.instrumentation
 
 from billing_app.container.local_servers import resolve_servers
-from billing_app.container.resources import open_pool, open_verifier, prepare_schema
+from billing_app.container.resources import enter, open_pool, open_verifier, prepare_schema
 from billing_app.container.wiring import Container, Fetching
 from billing_app.settings import Settings
+from billing_app.shutdown import ShutdownDeadline
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
@@ -47,7 +48,7 @@ def configure_logging(settings: Settings) -> None:
 async def open_container(
     settings: Settings, *, application_name: str, notify: bool = True, needs_bus: bool = True
 ) -> AsyncIterator[Container]:
-    """Open what a process needs, in order, and close it in reverse.
+    """Open what a process needs, in order, and close it in reverse, within what is left of the container's deadline.
 
     Local servers are started for URLs that are not set, and their schema is brought up to date; that of a database of
     the operator's has to be. Raises ConfigurationError and OperatorError, saying what to do.
@@ -69,8 +70,9 @@ async def open_container(
             lock_timeout=settings.db_lock_timeout,
             transaction_timeout=settings.db_transaction_timeout,
         )
-        writers = await open_pool(stack, database, settings.db_pool_size)
-        readers = await open_pool(stack, database, settings.db_pool_size)
+        deadline = ShutdownDeadline(settings.shutdown_timeout)
+        writers = await open_pool(stack, deadline, database, settings.db_pool_size)
+        readers = await open_pool(stack, deadline, database, settings.db_pool_size)
         store = PostgresEventInbox(
             database,
             writers,
@@ -82,14 +84,15 @@ async def open_container(
         history = PostgresMessageHistory(database, readers)
         epochs = PostgresEpochLog(database, writers)
         epoch = await epochs.enter()
-        redis = await _open_redis(stack, settings, urls.redis_url, epoch, needed=needs_bus)
+        redis = await _open_redis(stack, deadline, settings, urls.redis_url, epoch, needed=needs_bus)
         metrics = Metrics()
         metrics.watch_pool(in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.db_pool_size)
         container = Container(
             settings=settings,
+            deadline=deadline,
             notify=notify,
             event_log=PostgresEventLog(database, readers),
-            store=await stack.enter_async_context(store),
+            store=await enter(stack, deadline, "store", store),
             repository=PostgresRepository(database, writers, readers=readers),
             history=history,
             outbox=PostgresOutbox(database, writers),
@@ -99,7 +102,7 @@ async def open_container(
             epoch=epoch,
             tickets=PostgresStreamTickets(database, writers),
             revocations=PostgresRevocations(database, writers),
-            verifier=await stack.enter_async_context(open_verifier(settings)),
+            verifier=await enter(stack, deadline, "issuer_keys", open_verifier(settings)),
             bus=NullEventBus() if redis is None else redis.bus,
             quota=MemoryStreamQuota(SystemClock(), _quota_policy(settings)) if redis is None else redis.quota,
             probes={
@@ -107,7 +110,7 @@ async def open_container(
                 **({} if redis is None else {"bus": redis.bus.ping}),
             },
             metrics=metrics,
-            fetching=Fetching(gateway=await _open_gateway(stack, settings, metrics)),
+            fetching=Fetching(gateway=await _open_gateway(stack, deadline, settings, metrics)),
         )
         container.check_dependencies()
         yield container
@@ -128,7 +131,13 @@ _REDIS_IS_AWAY: Final = (
 
 
 async def _open_redis(
-    stack: AsyncExitStack, settings: Settings, url: str | None, epoch: Epoch, *, needed: bool
+    stack: AsyncExitStack,
+    deadline: ShutdownDeadline,
+    settings: Settings,
+    url: str | None,
+    epoch: Epoch,
+    *,
+    needed: bool,
 ) -> _Redis | None:
     """What is kept on Redis under the name of an epoch; None where streams do without.
 
@@ -136,7 +145,7 @@ async def _open_redis(
     """
     if not settings.enable_stream or url is None:
         return None
-    nodes = await stack.enter_async_context(RedisNodes.open(url, timeout=settings.redis_timeout))
+    nodes = await enter(stack, deadline, "redis", RedisNodes.open(url, timeout=settings.redis_timeout))
     namespace = f"billing:{epoch.token}"
     bus = RedisEventBus(nodes, shards=settings.stream_shards, log_length=settings.stream_maxlen, namespace=namespace)
     try:
@@ -155,19 +164,24 @@ def _quota_policy(settings: Settings) -> QuotaPolicy:
     )
 
 
-async def _open_gateway(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> StripeGateway | None:
+async def _open_gateway(
+    stack: AsyncExitStack, deadline: ShutdownDeadline, settings: Settings, metrics: Metrics
+) -> StripeGateway | None:
     """The way to Stripe; None without a key, and where it is switched off."""
     if settings.stripe_secret_key is None or not (settings.enable_billing and settings.stripe_fetch):
         return None
     # The client reports its attempts to our metrics; stamina's own hooks would log each of them beside.
     stamina.instrumentation.set_on_retry_hooks([])
-    client = await stack.enter_async_context(
+    client = await enter(
+        stack,
+        deadline,
+        "stripe",
         open_client(
             secret_key=settings.stripe_secret_key.reveal(),
             api_version=settings.stripe_api_version,
             base_url=settings.stripe_api_base,
             observe=lambda call: metrics.gateway_called(call.operation, call.result, call.seconds),
-        )
+        ),
     )
     return StripeGateway(client)
 

@@ -1,17 +1,41 @@
 """Pools, schemas and clients, opened the same way for whoever needs them."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Final, TypeVar
 
 import asyncpg
 
 from billing_app.http.issuer_keys import IssuerKeys
 from billing_app.http.tokens import TokenPolicy, TokenVerifier
 from billing_app.settings import Settings
+from billing_app.shutdown import ShutdownDeadline
 from billing_core.errors import ConfigurationError
 from billing_postgres.migrate import migrate, pending
 from billing_postgres.pool import Database
+
+_POLITELY: Final = timedelta(seconds=2)
+"""Time for the server to acknowledge the end of a pool's connections."""
+
+Resource = TypeVar("Resource")
+
+
+async def enter(
+    stack: AsyncExitStack, deadline: ShutdownDeadline, name: str, context: AbstractAsyncContextManager[Resource]
+) -> Resource:
+    """Open a resource that the stack closes, no longer than until the deadline."""
+    resource = await context.__aenter__()
+
+    async def close() -> None:
+        await deadline.finish(name, _leave(context))
+
+    stack.push_async_callback(close)
+    return resource
+
+
+async def _leave(context: AbstractAsyncContextManager[object]) -> None:
+    await context.__aexit__(None, None, None)
 
 
 async def prepare_schema(database_url: str, *, ours: bool) -> None:
@@ -26,15 +50,18 @@ async def prepare_schema(database_url: str, *, ours: bool) -> None:
         )
 
 
-async def open_pool(stack: AsyncExitStack, database: Database, size: int) -> "asyncpg.Pool[asyncpg.Record]":
-    """A pool whose connections are closed politely at the end, or dropped when the server does not answer."""
+async def open_pool(
+    stack: AsyncExitStack, deadline: ShutdownDeadline, database: Database, size: int
+) -> "asyncpg.Pool[asyncpg.Record]":
+    """Open a pool whose connections are closed politely at the end, or dropped when the server does not answer."""
     pool = await database.open_pool(size=size)
 
     async def close() -> None:
         try:
-            async with asyncio.timeout(2):
-                await pool.close()
-        except (TimeoutError, OSError):
+            closed = await deadline.finish("pool", pool.close(), at_most=_POLITELY)
+        except OSError:
+            closed = False
+        if not closed:
             pool.terminate()
 
     stack.push_async_callback(close)

@@ -11,6 +11,7 @@ from dependency_injector import containers, providers
 from billing_app.http.services import Services
 from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier
 from billing_app.settings import PlanPrices, Settings
+from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import Worker
 from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
 from billing_core.inbox.intake import Intake
@@ -224,6 +225,7 @@ class Container(containers.DeclarativeContainer):
     notify = providers.Dependency(instance_of=bool, default=True)
     """Whether tenants get messages of what changes."""
     settings = providers.Dependency(instance_of=Settings)
+    deadline = providers.Dependency(instance_of=ShutdownDeadline)
     store = providers.Dependency(instance_of=PostgresEventInbox)
     repository = providers.Dependency(instance_of=PostgresRepository)
     history = providers.Dependency(instance_of=PostgresMessageHistory)
@@ -297,6 +299,7 @@ class Container(containers.DeclarativeContainer):
         invariant_monitor=invariant_monitor,
         refetcher=refetcher,
         backfiller=backfiller,
+        deadline=deadline,
     )
     revoked = providers.Singleton(RevocationList, revocations=revocations, every=settings.provided.token_recheck)
     intake = providers.Singleton(_intake, settings, clock, store, dispatcher, metrics)
