@@ -32,9 +32,8 @@ from redis.asyncio import Redis
 from billing_app.http.tokens import TokenPolicy, issue_token
 from billing_app.settings import Secret, Settings
 from billing_core.events import BillingEvent
-from billing_core.state.ports import Changes
+from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.stream.publisher import Publisher, PublishPolicy
-from billing_core.testing.stores import Repository
 from billing_embedded import ServerUrls, embedded_servers
 from billing_embedded.loopback import free_port
 from billing_postgres.pool import Database
@@ -182,7 +181,7 @@ async def run_bare(port: int, redis_url: str) -> None:
 class Writer:
     """Commits messages and publishes them; notes when each commit had returned."""
 
-    def __init__(self, repository: Repository, publish: Callable[[BillingEvent], Awaitable[None]]) -> None:
+    def __init__(self, repository: UnitOfWork, publish: Callable[[BillingEvent], Awaitable[None]]) -> None:
         self._repository = repository
         self._publish = publish
         self.committed: dict[str, dict[int, float]] = {}

@@ -1,4 +1,4 @@
-"""The gateway contract, bound to the gateway in memory and to Stripe's on a fake Stripe."""
+"""The contracts of PaymentGateway and ThinEventGateway, bound to the one in memory and to Stripe's on a fake Stripe."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from billing_core.errors import (
     GatewayUnavailableError,
 )
 from billing_core.events import Snapshot, Translation
-from billing_core.inbox.ports import FetchedEvent
+from billing_core.inbox.ports import FetchedEvent, ThinEventGateway
 from billing_core.model import (
     CustomerSnapshot,
     EntitlementsSnapshot,
@@ -25,7 +25,8 @@ from billing_core.model import (
     TenantId,
 )
 from billing_core.state.ports import PaymentGateway
-from billing_core.testing.gateway import CUSTOMER, GatewayContract, Stage
+from billing_core.testing.inbox.thin_event_gateway import ThinEventGatewayContract
+from billing_core.testing.state.payment_gateway import CUSTOMER, PaymentGatewayContract
 from billing_memory.gateway import MemoryGateway
 from billing_stripe.client import CallPolicy, open_client
 from billing_stripe.gateway import StripeGateway
@@ -38,37 +39,33 @@ POLICY = CallPolicy(attempts=2, wait_initial=timedelta(milliseconds=1), longest_
 
 
 class MemoryStage:
-    """Tells the gateway itself."""
+    """Arranges the gateway itself."""
 
     def __init__(self) -> None:
-        self._gateway = MemoryGateway()
-
-    @property
-    def gateway(self) -> PaymentGateway:
-        return self._gateway
+        self.gateway = MemoryGateway()
 
     def hold(self, snapshot: Snapshot, *, tenant_id: TenantId | None = None) -> None:
         said = Translation(customer_id=snapshot.customer_id, tenant_hint=tenant_id, snapshots=(snapshot,))
         match snapshot:
             case SubscriptionSnapshot():
-                self._gateway.subscriptions[snapshot.subscription_id] = said
+                self.gateway.subscriptions[snapshot.subscription_id] = said
             case InvoiceSnapshot():
-                self._gateway.invoices[snapshot.invoice_id] = said
+                self.gateway.invoices[snapshot.invoice_id] = said
             case CustomerSnapshot():
-                self._gateway.customers[snapshot.customer_id] = said
+                self.gateway.customers[snapshot.customer_id] = said
             case EntitlementsSnapshot():
-                self._gateway.entitlements[snapshot.customer_id] = said
+                self.gateway.entitlements[snapshot.customer_id] = said
 
     def hold_checkout(self, session_id: str, *, tenant_id: TenantId, completed: bool) -> None:
         said = Translation(customer_id=CUSTOMER.customer_id, tenant_hint=tenant_id)
-        self._gateway.checkout_sessions[session_id] = said if completed else Translation(ignored="unfinished")
+        self.gateway.checkout_sessions[session_id] = said if completed else Translation(ignored="unfinished")
 
     def hold_event(self, event_id: EventId, *, about: Snapshot | None, snapshot_event_id: EventId | None) -> None:
         said = Translation(ignored="unhandled") if about is None else self._known(about)
-        self._gateway.events[event_id] = FetchedEvent(snapshot_event_id=snapshot_event_id, translation=said)
+        self.gateway.events[event_id] = FetchedEvent(snapshot_event_id=snapshot_event_id, translation=said)
 
     def forget(self, snapshot: Snapshot) -> None:
-        gateway = self._gateway
+        gateway = self.gateway
         match snapshot:
             case SubscriptionSnapshot():
                 del gateway.subscriptions[snapshot.subscription_id]
@@ -81,16 +78,16 @@ class MemoryStage:
                 gateway.events[event_id] = attrs.evolve(event, translation=None)
 
     def fail(self, error: type[GatewayError]) -> None:
-        self._gateway.fail(error("ordered by the test"))
+        self.gateway.fail(error("ordered by the test"))
 
     def _known(self, snapshot: Snapshot) -> Translation:
         match snapshot:
             case SubscriptionSnapshot():
-                return self._gateway.subscriptions[snapshot.subscription_id]
+                return self.gateway.subscriptions[snapshot.subscription_id]
             case InvoiceSnapshot():
-                return self._gateway.invoices[snapshot.invoice_id]
+                return self.gateway.invoices[snapshot.invoice_id]
             case CustomerSnapshot():
-                return self._gateway.customers[snapshot.customer_id]
+                return self.gateway.customers[snapshot.customer_id]
 
 
 FAULTS: dict[type[GatewayError], faults.Answer] = {
@@ -102,15 +99,11 @@ FAULTS: dict[type[GatewayError], faults.Answer] = {
 
 
 class StripeStage:
-    """Turns snapshots into the facts that Stripe would show as such."""
+    """Arranges the objects that Stripe would show as these snapshots."""
 
-    def __init__(self, fake: FakeStripe, gateway: PaymentGateway) -> None:
+    def __init__(self, fake: FakeStripe, gateway: StripeGateway) -> None:
         self._fake = fake
-        self._gateway = gateway
-
-    @property
-    def gateway(self) -> PaymentGateway:
-        return self._gateway
+        self.gateway = gateway
 
     def hold(self, snapshot: Snapshot, *, tenant_id: TenantId | None = None) -> None:
         metadata = {} if tenant_id is None else {"tenant_id": str(tenant_id)}
@@ -227,21 +220,33 @@ def _span(period: Period | None) -> objects.Span:
     return objects.Span(period.start, period.end)
 
 
-class TestMemory(GatewayContract):
+class StagedGateway:
+    """Both gateway ports, satisfied by the gateway of the stage."""
+
+    @pytest.fixture
+    def gateway(self, stage: MemoryStage | StripeStage) -> PaymentGateway:
+        return stage.gateway
+
+    @pytest.fixture
+    def thin_events(self, stage: MemoryStage | StripeStage) -> ThinEventGateway:
+        return stage.gateway
+
+
+class InMemory(StagedGateway):
     """In one process."""
 
     @pytest.fixture
-    def stage(self) -> Stage:
+    def stage(self) -> MemoryStage:
         return MemoryStage()
 
 
-class TestStripe(GatewayContract):
+class OnStripe(StagedGateway):
     """Over HTTP, in the newest API version."""
 
     api_version = API_VERSIONS[-1]
 
     @pytest.fixture
-    async def stage(self) -> AsyncIterator[Stage]:
+    async def stage(self) -> AsyncIterator[StripeStage]:
         async with (
             fake_stripe() as fake,
             open_client(
@@ -251,7 +256,25 @@ class TestStripe(GatewayContract):
             yield StripeStage(fake, StripeGateway(client))
 
 
-class TestStripeAtTheGreatDivide(TestStripe):
+class OnOldStripe(OnStripe):
     """In the first version of the present shapes."""
 
     api_version = "2025-03-31.basil"
+
+
+class TestMemoryPaymentGateway(InMemory, PaymentGatewayContract): ...
+
+
+class TestStripePaymentGateway(OnStripe, PaymentGatewayContract): ...
+
+
+class TestOldStripePaymentGateway(OnOldStripe, PaymentGatewayContract): ...
+
+
+class TestMemoryThinEventGateway(InMemory, ThinEventGatewayContract): ...
+
+
+class TestStripeThinEventGateway(OnStripe, ThinEventGatewayContract): ...
+
+
+class TestOldStripeThinEventGateway(OnOldStripe, ThinEventGatewayContract): ...

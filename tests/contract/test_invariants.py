@@ -1,56 +1,31 @@
-"""The invariant log contract, bound to the memory adapters and to Postgres."""
+"""The contract of InvariantLog, in memory and on Postgres."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import ClassVar
 
 import asyncpg
 import attrs
 import pytest
-from tests.contract.combined import MemoryInbox, MemoryTables, PostgresInbox, PostgresTables
+from tests.contract.conftest import InMemory, OnPostgres
 
 from billing_core.events import Disposition
 from billing_core.model import CustomerId
 from billing_core.oversight.invariants import Invariant
-from billing_core.oversight.ports import InvariantLog
-from billing_core.testing.builders import ACME, AT, customer
-from billing_core.testing.invariants import InvariantLogContract, Plant
-from billing_core.testing.stores import Inbox, Repository
+from billing_core.testing.builders import ACME, customer
+from billing_core.testing.oversight.invariant_log import InvariantLogContract, Plant
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.oversight.invariants import MemoryInvariantLog
-from billing_postgres.oversight.invariants import PostgresInvariantLog
-from billing_postgres.pool import Database
 
 HOUR = timedelta(hours=1)
 
 
-class TestMemory(InvariantLogContract):
+class TestMemoryInvariantLog(InMemory, InvariantLogContract):
     """In one process, whose tables are damaged by hand."""
 
     @pytest.fixture
-    def clock(self) -> ManualClock:
-        return ManualClock(AT)
-
-    @pytest.fixture
-    def database(self) -> MemoryDatabase:
-        return MemoryDatabase()
-
-    @pytest.fixture
-    def store(self, database: MemoryDatabase, clock: ManualClock) -> Inbox:
-        return MemoryInbox(database, clock)
-
-    @pytest.fixture
-    def repository(self, database: MemoryDatabase, clock: ManualClock) -> Repository:
-        return MemoryTables(database, clock)
-
-    @pytest.fixture
-    def log(self, database: MemoryDatabase, clock: ManualClock) -> InvariantLog:
-        return MemoryInvariantLog(database, clock)
-
-    @pytest.fixture
-    def plant(self, database: MemoryDatabase) -> Plant:
+    def plant(self, database: MemoryDatabase, clock: ManualClock) -> Plant:
         tables = database.tables
+        long_ago = clock.now() - HOUR
 
         async def damage(invariant: Invariant) -> str:
             match invariant:
@@ -70,26 +45,25 @@ class TestMemory(InvariantLogContract):
                     tables.dispatch[1] = attrs.evolve(row, outcome=attrs.evolve(row.outcome, sequence=2))
                     return "evt_1"
                 case Invariant.LEASE:
-                    tables.dispatch[4] = attrs.evolve(tables.dispatch[4], due_at=AT - HOUR)
+                    tables.dispatch[4] = attrs.evolve(tables.dispatch[4], due_at=long_ago)
                     return "evt_4"
                 case Invariant.PUBLISHED:
-                    database.outbox[ACME, 1] = AT - HOUR
+                    database.outbox[ACME, 1] = long_ago
                     return "acme#1"
                 case Invariant.OUTBOX:
-                    database.outbox[ACME, 7] = AT
+                    database.outbox[ACME, 7] = clock.now()
                     return "acme#7"
                 case Invariant.PARKED:
                     known = customer("cus_1", ACME)
                     tables.customers[CustomerId("cus_1")] = known
-                    tables.dispatch[3] = attrs.evolve(tables.dispatch[3], due_at=AT - HOUR)
+                    tables.dispatch[3] = attrs.evolve(tables.dispatch[3], due_at=long_ago)
                     assert tables.dispatch[3].disposition is Disposition.PARKED
                     return "evt_3"
 
         return damage
 
 
-@pytest.mark.postgres
-class TestPostgres(InvariantLogContract):
+class TestPostgresInvariantLog(OnPostgres, InvariantLogContract):
     """On a real server, damaged by SQL."""
 
     DAMAGE: ClassVar = {
@@ -118,28 +92,6 @@ class TestPostgres(InvariantLogContract):
             " UPDATE stripe_event_dispatch SET due_at = now() - interval '1 hour' WHERE status = 'parked'",
         ),
     }
-
-    @pytest.fixture
-    def database(self, database_url: str) -> Database:
-        return Database(url=database_url)
-
-    @pytest.fixture
-    async def pool(self, database: Database) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
-        async with await database.open_pool(size=5) as pool:
-            yield pool
-
-    @pytest.fixture
-    async def store(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Inbox]:
-        async with PostgresInbox(database, pool) as store:
-            yield store
-
-    @pytest.fixture
-    def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Repository:
-        return PostgresTables(database, pool)
-
-    @pytest.fixture
-    def log(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> InvariantLog:
-        return PostgresInvariantLog(database, pool)
 
     @pytest.fixture
     def plant(self, pool: "asyncpg.Pool[asyncpg.Record]") -> Plant:

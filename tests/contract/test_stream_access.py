@@ -6,15 +6,14 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import asyncpg
 import pytest
+from tests.contract.conftest import OnPostgres
 
 from billing_core.stream_access.ports import Revocations, StreamTickets
-from billing_core.testing.stream_access import (
-    MakeQuota,
-    RevocationsContract,
-    StreamQuotaContract,
-    StreamTicketsContract,
-)
+from billing_core.testing.stream_access.revocations import RevocationsContract
+from billing_core.testing.stream_access.stream_quota import MakeQuota, StreamQuotaContract
+from billing_core.testing.stream_access.stream_tickets import StreamTicketsContract
 from billing_memory.clock import SystemClock
 from billing_memory.stream_access.quota import MemoryStreamQuota
 from billing_memory.stream_access.revocations import MemoryRevocations
@@ -36,15 +35,12 @@ class TestMemoryTickets(StreamTicketsContract):
         return MemoryStreamTickets(SystemClock())
 
 
-@pytest.mark.postgres
-class TestPostgresTickets(StreamTicketsContract):
+class TestPostgresTickets(OnPostgres, StreamTicketsContract):
     """For all servers of a database."""
 
     @pytest.fixture
-    async def tickets(self, database_url: str) -> AsyncIterator[StreamTickets]:
-        database = Database(url=database_url)
-        async with await database.open_pool(size=4) as pool:
-            yield PostgresStreamTickets(database, pool)
+    def tickets(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> StreamTickets:
+        return PostgresStreamTickets(database, pool)
 
 
 class TestMemoryRevocations(RevocationsContract):
@@ -55,15 +51,12 @@ class TestMemoryRevocations(RevocationsContract):
         return MemoryRevocations(SystemClock())
 
 
-@pytest.mark.postgres
-class TestPostgresRevocations(RevocationsContract):
+class TestPostgresRevocations(OnPostgres, RevocationsContract):
     """For all servers of a database."""
 
     @pytest.fixture
-    async def revocations(self, database_url: str) -> AsyncIterator[Revocations]:
-        database = Database(url=database_url)
-        async with await database.open_pool(size=1) as pool:
-            yield PostgresRevocations(database, pool)
+    def revocations(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> Revocations:
+        return PostgresRevocations(database, pool)
 
 
 class TestMemoryQuota(StreamQuotaContract):
@@ -87,7 +80,7 @@ class TestRedisQuota(StreamQuotaContract):
 
 @pytest.mark.redis
 class TestClusterQuota(StreamQuotaContract):
-    """For all servers of a cluster; a tenant's counts are at one node of it."""
+    """For all servers of a cluster; the counts of one tenant are on one node."""
 
     @pytest.fixture
     async def make_quota(self, redis_cluster_url: str) -> AsyncIterator[MakeQuota]:

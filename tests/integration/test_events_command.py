@@ -15,9 +15,9 @@ from billing_core.events import Disposition, Effect, Outcome, ProviderEvent
 from billing_core.model import AccessPolicy, CustomerId, EventId
 from billing_core.payloads import SCHEMA_VERSION, BillingEventPayload, access_section, dumps, subscription_section
 from billing_core.state.ports import Changes
+from billing_core.testing.arrange import park
 from billing_core.testing.builders import ACME, AT, customer, item, message, provider_event, subscription
-from billing_core.testing.repository import park
-from billing_core.testing.store import LONG
+from billing_core.testing.timing import LONG
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.pool import Database

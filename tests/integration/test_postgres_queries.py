@@ -13,7 +13,7 @@ from billing_core.events import Disposition, Effect, Outcome
 from billing_core.model import CustomerId, InvoiceId, TenantId
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import customer, invoice, message, provider_event, subscription, usage
-from billing_core.testing.store import LONG
+from billing_core.testing.timing import LONG
 from billing_postgres import queries
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database

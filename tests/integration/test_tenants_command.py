@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 
 from billing_app import cli
 from billing_core.model import CustomerId, TenantId
-from billing_core.testing.repository import park
-from billing_core.testing.store import LONG
+from billing_core.testing.arrange import park
+from billing_core.testing.timing import LONG
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.oversight.upkeep import PostgresStateUpkeep
 from billing_postgres.pool import Database

@@ -64,7 +64,6 @@ from billing_core.state.ports import Clock
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.scripted import ScriptedProvider
-from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.inbox.event_inbox import MemoryEventInbox
@@ -88,8 +87,8 @@ POLICY = DispatchPolicy(batch=16, backoff_base=timedelta(0), max_attempts=1_000)
 class Adapters:
     """Where a history is stored, empty at first."""
 
-    store: Inbox
-    repository: Repository
+    store: MemoryEventInbox | PostgresEventInbox
+    repository: MemoryRepository | PostgresRepository
     history: MessageHistory
     clock: Clock
 
@@ -506,7 +505,7 @@ class Rows:
     usage: frozenset[UsageRecord]
 
     @classmethod
-    async def read(cls, repository: Repository, world: World) -> "Rows":
+    async def read(cls, repository: MemoryRepository | PostgresRepository, world: World) -> "Rows":
         """Read it back; deleted drafts by their ids, for the tenant does not see them."""
         subscriptions = [row for tenant in TENANTS for row in await repository.subscriptions(tenant)]
         usage = [row for tenant in TENANTS for row in await repository.usage(tenant, limit=1000)]

@@ -10,6 +10,7 @@ import pytest
 
 from billing_core.events import BillingEvent, Disposition, Outcome, ProviderEvent, Translation
 from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
+from billing_core.inbox.ports import EventQueue
 from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import (
     AccessPolicy,
@@ -31,11 +32,10 @@ from billing_core.model import (
     UsageRecord,
 )
 from billing_core.payloads import BillingEventPayload, loads
-from billing_core.state.ports import EventTranslator
+from billing_core.state.ports import EventTranslator, UnitOfWork
 from billing_core.state.refetch import Refetcher, RefetchPolicy, RefetchReport
 from billing_core.state.service import BillingService
 from billing_core.testing.scripted import ScriptedProvider
-from billing_core.testing.stores import Inbox, Repository
 from billing_memory.clock import ManualClock
 from billing_memory.database import Dispatch, MemoryDatabase
 from billing_memory.gateway import MemoryGateway
@@ -104,9 +104,9 @@ class Loop:
     messages: list[BillingEvent] = attrs.field(factory=list)
     translator: EventTranslator | None = None
     """Reads events instead of the provider itself."""
-    store: Inbox | None = None
+    store: EventQueue | None = None
     """Is asked instead of the database's own store."""
-    written_to: Repository | None = None
+    written_to: UnitOfWork | None = None
     """Is written to instead of the database's own repository."""
     gateway: MemoryGateway | None = None
     """Is asked what events are about that do not show it, and about doubts."""

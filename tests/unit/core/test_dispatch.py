@@ -358,7 +358,7 @@ class Deaf:
     store: MemoryEventInbox
 
     async def wait(self, *, at_most: timedelta) -> None:
-        """See Inbox."""
+        """See EventQueue."""
         await asyncio.sleep(at_most.total_seconds())
 
     def __getattr__(self, name: str) -> Any:

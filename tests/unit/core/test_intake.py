@@ -48,7 +48,7 @@ class AbsentStore(MemoryEventInbox):
     """A store that does not answer."""
 
     async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
-        """See Inbox."""
+        """See EventInbox."""
         raise StoreUnavailableError("record")
 
 

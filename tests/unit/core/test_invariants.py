@@ -53,7 +53,7 @@ class Faltering(MemoryRepository):
         self.asked = 0
 
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
-        """See Repository."""
+        """See StateUpkeep."""
         self.asked += 1
         if self.asked == 1:
             raise StoreUnavailableError("away")

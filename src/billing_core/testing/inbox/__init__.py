@@ -1,0 +1,1 @@
+"""Contracts of the ports in `billing_core.inbox.ports`."""

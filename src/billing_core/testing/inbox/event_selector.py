@@ -1,0 +1,69 @@
+"""The contract of EventSelector."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from billing_core.events import Disposition, Effect
+from billing_core.inbox.ports import EventInbox, EventQueue, EventSelector
+from billing_core.inbox.selection import EventFilter
+from billing_core.model import CustomerId, EventId, TenantId
+from billing_core.state.ports import Changes, UnitOfWork
+from billing_core.testing.arrange import applied, claimed, save, settle
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, provider_event
+
+ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
+HOSTILE = "%_\\' OR 1=1; -- \ud800\x00"
+
+EXPECTED: Mapping[EventFilter, set[str]] = {
+    EventFilter(ids=(EventId("evt_2"), EventId("evt_3"))): {"evt_2", "evt_3"},
+    EventFilter(tenant_id=ACME): {"evt_1"},
+    EventFilter(customer_id=BOB): {"evt_2"},
+    EventFilter(statuses=(Disposition.DEAD, Disposition.DUE)): {"evt_3"},
+    EventFilter(reasons=("bug", "transient")): {"evt_3"},
+    EventFilter(since=AT + timedelta(days=1)): {"evt_3"},
+    EventFilter(until=AT + timedelta(days=1)): {"evt_1", "evt_2"},
+    EventFilter(types=("a",), statuses=(Disposition.APPLIED,)): {"evt_1"},
+    EventFilter(tenant_id=ACME, customer_id=BOB): set(),
+    EventFilter(ids=(EventId(HOSTILE),)): set(),
+    EventFilter(tenant_id=TenantId(HOSTILE), customer_id=CustomerId(HOSTILE), reasons=(HOSTILE,)): set(),
+}
+"""The events that each filter selects after `store_three`."""
+
+
+async def store_three(inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork) -> Mapping[int, str]:
+    """Store an applied event of each of two tenants and a dead one; return their ids by number."""
+    numbers: dict[int, str] = {}
+    for event_id, event_type, customer_id, tenant_id in (("evt_1", "a", ALICE, ACME), ("evt_2", "b", BOB, GLOBEX)):
+        linked = Changes(customers=[customer(customer_id, tenant_id)])
+        await save(unit_of_work, linked, tenants=[tenant_id])
+        claim = await claimed(inbox, provider_event(event_id, type=event_type))
+        confirmed = applied(claim, effect=Effect.CONFIRMED, tenant_id=tenant_id, customer_id=customer_id, sequence=None)
+        await settle(unit_of_work, confirmed)
+        numbers[claim.dispatch_id] = event_id
+    dead = await claimed(inbox, provider_event("evt_3", type="a", received_at=AT + timedelta(days=2)))
+    await queue.bury(dead, reason="bug", error="boom")
+    return numbers | {dead.dispatch_id: "evt_3"}
+
+
+class EventSelectorContract:
+    """Numbers of the events that a filter selects, in the order in which things happened.
+
+    A binding provides `selector`, and `inbox`, `queue` and `unit_of_work` on the same data, all empty.
+    """
+
+    async def test_the_selection_is_in_the_order_in_which_things_happened(
+        self, inbox: EventInbox, selector: EventSelector
+    ) -> None:
+        """The provider's clock decides, not the arrival."""
+        events = [provider_event(f"evt_{number}", created_at=AT + timedelta(seconds=number)) for number in (2, 0, 1)]
+        stored = {(await claimed(inbox, event)).dispatch_id: event.event_id for event in events}
+        assert [stored[number] for number in await selector.select(EventFilter())] == ["evt_0", "evt_1", "evt_2"]
+        assert len(await selector.select(EventFilter(), limit=2)) == 2
+
+    async def test_the_selection_meets_every_condition(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, selector: EventSelector
+    ) -> None:
+        """Each condition alone selects its events, two of them only what both mean, and hostile ones nothing."""
+        stored = await store_three(inbox, queue, unit_of_work)
+        for wanted, ids in EXPECTED.items():
+            assert {stored[number] for number in await selector.select(wanted)} == ids, wanted

@@ -1,0 +1,20 @@
+"""The contract of AuditLog, and of the AuditTrail that it reads back."""
+
+from billing_core.oversight.ports import AuditLog
+
+
+class AuditLogContract:
+    """A durable note of every action, from its beginning. A binding provides `audit_log`, empty."""
+
+    async def test_an_action_is_noted_from_the_beginning(self, audit_log: AuditLog) -> None:
+        """An interrupted one stays without an end; hostile text is stored as text."""
+        cut = await audit_log.begin("replay", actor="ann", reason=None, filter={"type": ["invoice.*"]})
+        done = await audit_log.begin("ignore", actor="bob\x00", reason="noise \ud800", filter={"id": ["\x00"]})
+        await audit_log.finish(done, {"ignored": 3})
+        await audit_log.finish(done, {"ignored": 4})
+        last, first = await audit_log.latest(limit=5)
+        assert (last.audit_id, last.action, last.actor[:3], last.result) == (done, "ignore", "bob", {"ignored": 3})
+        assert last.finished_at is not None
+        assert [each.audit_id for each in await audit_log.latest(limit=5, action="replay")] == [cut]
+        assert (first.audit_id, first.actor, first.filter) == (cut, "ann", {"type": ["invoice.*"]})
+        assert (first.finished_at, first.result) == (None, None)

@@ -1,0 +1,146 @@
+"""The contract of EventLog, beyond that of EventSelector."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from billing_core.events import Disposition
+from billing_core.inbox.ports import EventInbox, EventQueue
+from billing_core.inbox.selection import EventFilter
+from billing_core.model import EventId
+from billing_core.oversight.inspection import StoredEvent
+from billing_core.oversight.ports import EventLog
+from billing_core.state.ports import Changes, UnitOfWork
+from billing_core.testing.arrange import applied, claimed, parked, save, settle
+from billing_core.testing.builders import ACME, message, provider_event
+from billing_core.testing.inbox.event_selector import ALICE, EXPECTED, HOSTILE, store_three
+from billing_core.testing.timing import LONG
+
+
+class EventLogContract:
+    """Every stored event, found by any of its properties, with its trace.
+
+    A binding provides `event_log`, and `inbox`, `queue` and `unit_of_work` on the same data, all empty.
+    """
+
+    # --- finding ------------------------------------------------------------------------------------------------
+
+    async def test_an_event_is_shown_as_it_was_received_and_stands(
+        self, inbox: EventInbox, event_log: EventLog
+    ) -> None:
+        """The whole envelope, without the body."""
+        sent = provider_event("evt_1", account="acct_1", livemode=True, secret_slot=2, api_version=None)
+        await inbox.record(sent)
+        (found,) = await _all(event_log)
+        assert (found.key, found.type, found.api_version) == (sent.key, sent.type, None)
+        assert (found.created_at, found.received_at, found.secret_slot) == (sent.created_at, sent.received_at, 2)
+        assert (found.status, found.attempt, found.reason, found.body_kept) == (Disposition.DUE, 0, None, True)
+        assert await event_log.body(found.dispatch_id) == sent.body
+
+    async def test_the_latest_come_first_and_pages_follow_each_other(
+        self, inbox: EventInbox, event_log: EventLog
+    ) -> None:
+        """By the number of the last event of a page."""
+        for number in range(5):
+            await inbox.record(provider_event(f"evt_{number}"))
+        first = await event_log.find(EventFilter(), before=None, limit=2)
+        rest = await event_log.find(EventFilter(), before=first[-1].dispatch_id, limit=10)
+        assert [found.key.event_id for found in [*first, *rest]] == ["evt_4", "evt_3", "evt_2", "evt_1", "evt_0"]
+
+    @pytest.mark.parametrize(
+        ("glob", "types"),
+        [
+            ("invoice.*", {"invoice.paid", "invoice.created"}),
+            ("*.paid", {"invoice.paid"}),
+            ("invoice.p??d", {"invoice.paid"}),
+            ("invoice_paid", set()),
+            ("invoice%", set()),
+            ("%", set()),
+            ("[i]*", set()),
+            ("*", {"invoice.paid", "invoice.created", "charge.refunded"}),
+            ("*" + HOSTILE, set()),
+        ],
+    )
+    async def test_types_are_found_by_globs(
+        self, inbox: EventInbox, event_log: EventLog, glob: str, types: set[str]
+    ) -> None:
+        """Only `*` and `?` have a meaning."""
+        for number, event_type in enumerate(["invoice.paid", "invoice.created", "charge.refunded"]):
+            await inbox.record(provider_event(f"evt_{number}", type=event_type))
+        found = await event_log.find(EventFilter(types=(glob,)), before=None, limit=10)
+        assert {each.type for each in found} == types
+
+    async def test_found_events_meet_every_condition(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, event_log: EventLog
+    ) -> None:
+        """Each condition alone finds its events, two of them only what both mean, and hostile ones nothing."""
+        await store_three(inbox, queue, unit_of_work)
+        for wanted, ids in EXPECTED.items():
+            found = await event_log.find(wanted, before=None, limit=10)
+            assert {each.key.event_id for each in found} == ids, wanted
+            assert set(await event_log.select(wanted)) == {each.dispatch_id for each in found}
+
+    async def test_a_parked_event_is_found_by_the_customer_it_waits_for(
+        self, inbox: EventInbox, unit_of_work: UnitOfWork, event_log: EventLog
+    ) -> None:
+        """Although that customer has no tenant yet."""
+        claim = await claimed(inbox, provider_event("evt_1"))
+        await settle(unit_of_work, parked(claim, ALICE, customer_id=ALICE))
+        (found,) = await event_log.find(EventFilter(customer_id=ALICE), before=None, limit=10)
+        assert (found.status, found.parked_on) == (Disposition.PARKED, ALICE)
+
+    # --- the trace ----------------------------------------------------------------------------------------------
+
+    async def test_failed_attempts_are_kept(self, inbox: EventInbox, queue: EventQueue, event_log: EventLog) -> None:
+        """Each with its number and error; a successful one is not listed."""
+        claim = await claimed(inbox, provider_event("evt_1"))
+        await queue.retry(claim, after=timedelta(0), reason="transient", error="first\x00")
+        (claim,) = await queue.claim(limit=1, lease=LONG)
+        await queue.bury(claim, reason="bug", error="second")
+        attempts = await event_log.attempts(claim.dispatch_id)
+        assert [(each.attempt, each.reason) for each in attempts] == [(1, "transient"), (2, "bug")]
+        assert [(each.error or "")[:5] for each in attempts] == ["first", "secon"]
+
+    async def test_an_event_that_is_settled_as_dead_has_failed(
+        self, inbox: EventInbox, unit_of_work: UnitOfWork, event_log: EventLog
+    ) -> None:
+        """A contradiction is noticed only inside the unit of work."""
+        claim = await claimed(inbox, provider_event("evt_1"))
+        conflict = applied(
+            claim,
+            disposition=Disposition.DEAD,
+            effect=None,
+            reason="tenant_conflict",
+            error="of another tenant",
+            customer_id=ALICE,
+            sequence=None,
+        )
+        await settle(unit_of_work, conflict)
+        assert [each.reason for each in await event_log.attempts(claim.dispatch_id)] == ["tenant_conflict"]
+
+    async def test_duplicates_are_counted(self, inbox: EventInbox, event_log: EventLog) -> None:
+        """With the time of the last one."""
+        for _ in range(3):
+            await inbox.record(provider_event("evt_1"))
+        await inbox.record(provider_event("evt_2"))
+        counts = {str(found.key.event_id): found for found in await _all(event_log)}
+        async with asyncio.timeout(20):
+            while counts["evt_1"].duplicates < 2:  # noted after the answer
+                await asyncio.sleep(0.01)
+                counts = {str(found.key.event_id): found for found in await _all(event_log)}
+        assert (counts["evt_1"].duplicates, counts["evt_2"].duplicates) == (2, 0)
+        assert counts["evt_1"].last_duplicate_at is not None
+        assert counts["evt_2"].last_duplicate_at is None
+
+    async def test_the_messages_of_an_event_are_found(self, unit_of_work: UnitOfWork, event_log: EventLog) -> None:
+        """Those of every tenant."""
+        notified = message(ACME, 1, event_id=EventId("evt_1"))
+        await save(unit_of_work, Changes(events=[notified]))
+        assert await event_log.messages(EventId("evt_1")) == [notified]
+        assert await event_log.messages(EventId(HOSTILE.strip("\x00\ud800"))) == []
+
+
+async def _all(event_log: EventLog) -> Sequence[StoredEvent]:
+    return await event_log.find(EventFilter(), before=None, limit=100)

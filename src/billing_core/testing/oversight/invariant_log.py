@@ -1,0 +1,63 @@
+"""The contract of InvariantLog."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from billing_core.inbox.ports import EventInbox, EventQueue
+from billing_core.model import CustomerId, EventId
+from billing_core.oversight.invariants import Invariant
+from billing_core.oversight.ports import InvariantLog
+from billing_core.state.ports import Changes, UnitOfWork
+from billing_core.testing.arrange import applied, claimed, park
+from billing_core.testing.builders import ACME, GLOBEX, customer, message, messages, provider_event
+
+Plant = Callable[[Invariant], Awaitable[str]]
+"""Damages stored rows so that an invariant is violated, and returns the example that has to be named.
+
+Leases, messages and parked events may be moved into the past, beyond the time in which they should have been handled.
+"""
+
+
+class InvariantLogContract:
+    """No violation in sound data; each kind of damage found, named and distinguished.
+
+    A binding provides `invariant_log`; `inbox`, `queue` and `unit_of_work` on the same data, all empty; and `plant`.
+    """
+
+    @pytest.fixture
+    async def sound(self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork) -> None:
+        """Store two tenants with messages, and one event in each status."""
+        claim = await claimed(inbox, provider_event("evt_1"))
+        notified = [*messages(ACME, 1, 3), message(GLOBEX, 1, event_id=EventId("evt_9"))]
+        async with unit_of_work.transaction() as transaction:
+            assert await transaction.hold([claim])
+            await transaction.lock_customers([CustomerId("cus_2")])
+            await transaction.lock_tenants([ACME, GLOBEX])
+            await transaction.save(Changes(customers=[customer("cus_2")], events=notified))
+            await transaction.settle([applied(claim)])
+        dead = await claimed(inbox, provider_event("evt_2"))
+        await queue.bury(dead, reason="bug", error="boom")
+        await park(inbox, unit_of_work, "evt_3", on=CustomerId("cus_1"))
+        await claimed(inbox, provider_event("evt_4"))
+
+    @pytest.mark.usefixtures("sound")
+    async def test_sound_data_has_no_violation(self, invariant_log: InvariantLog) -> None:
+        """Neither in full nor in repeated samples."""
+        assert await invariant_log.everything() == []
+        assert [await invariant_log.sample() for _ in range(3)] == [[], [], []]
+
+    async def test_an_empty_database_has_no_violation(self, invariant_log: InvariantLog) -> None:
+        """Nothing is missing where nothing was stored."""
+        assert await invariant_log.everything() == []
+        assert await invariant_log.sample() == []
+
+    @pytest.mark.usefixtures("sound")
+    @pytest.mark.parametrize("invariant", list(Invariant), ids=lambda each: each.value)
+    async def test_each_damage_is_found_and_named(
+        self, invariant_log: InvariantLog, plant: Plant, invariant: Invariant
+    ) -> None:
+        """That invariant is violated once, with its example, and no other is."""
+        example = await plant(invariant)
+        for violations in (await invariant_log.everything(), await invariant_log.sample()):
+            assert [(each.invariant, each.count, each.examples) for each in violations] == [(invariant, 1, (example,))]

@@ -1,0 +1,124 @@
+"""The contract of StateUpkeep, and of links that operators make by hand."""
+
+import asyncio
+
+import pytest
+
+from billing_core.errors import TenantConflictError
+from billing_core.inbox.ports import EventInbox, EventQueue
+from billing_core.model import (
+    AccessPolicy,
+    CustomerId,
+    DuplicateSubscriptions,
+    PlanCatalog,
+    SubscriptionId,
+    TenantId,
+)
+from billing_core.oversight.ports import CustomerLink, StateUpkeep
+from billing_core.state.ports import Changes, Clock, UnitOfWork
+from billing_core.state.service import BillingService
+from billing_core.stream.ports import MessageHistory
+from billing_core.testing.arrange import park, save
+from billing_core.testing.builders import ACME, GLOBEX, customer, subscription
+from billing_core.testing.scripted import ScriptedProvider
+from billing_core.testing.timing import LONG
+
+BOTH = (ACME, GLOBEX)
+
+
+class StateUpkeepContract:
+    """Duplicate subscriptions and customers, across all tenants.
+
+    A binding provides `state_upkeep`; `inbox`, `queue`, `unit_of_work` and `history` on the same data, all empty; and
+    `clock`.
+    """
+
+    @pytest.fixture
+    def service(self, unit_of_work: UnitOfWork, clock: Clock) -> BillingService:
+        """Return a service with an open catalog that writes through the unit of work."""
+        return BillingService(
+            unit_of_work=unit_of_work,
+            translator=ScriptedProvider(),
+            catalog=PlanCatalog(),
+            policy=AccessPolicy(),
+            clock=clock,
+        )
+
+    async def test_duplicate_subscriptions_are_found(self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep) -> None:
+        """As the domain defines them, by tenant and plan."""
+        subscriptions = [
+            subscription("sub_2"),
+            subscription("sub_1", status="past_due"),
+            subscription("sub_3", status="canceled"),
+            subscription("sub_4", status="incomplete"),
+            subscription("sub_5", plan_code="addon"),
+            subscription("sub_6", plan_code=None),
+            subscription("sub_7", plan_code=None),
+            subscription("sub_8", GLOBEX, plan_code="team"),
+            subscription("sub_9", GLOBEX, plan_code="team", status="trialing"),
+            subscription("sub_10", GLOBEX),
+        ]
+        await save(unit_of_work, Changes(subscriptions=subscriptions), tenants=BOTH)
+        assert list(await state_upkeep.duplicate_subscriptions()) == [
+            DuplicateSubscriptions(tenant_id=ACME, plan_code="pro", subscription_ids=_ids("sub_1", "sub_2")),
+            DuplicateSubscriptions(tenant_id=GLOBEX, plan_code="team", subscription_ids=_ids("sub_8", "sub_9")),
+        ]
+
+    async def test_customers_are_listed_in_pages(self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep) -> None:
+        """By id."""
+        await save(unit_of_work, Changes(customers=[customer(f"cus_{number}") for number in range(5)]))
+        first = await state_upkeep.customers(linked=True, after="", limit=2)
+        rest = await state_upkeep.customers(linked=True, after=first[-1].customer_id, limit=10)
+        assert [link.customer_id for link in [*first, *rest]] == [f"cus_{number}" for number in range(5)]
+        assert first[0] == CustomerLink(customer_id=CustomerId("cus_0"), tenant_id=ACME, waiting=0)
+
+    # --- links by hand ------------------------------------------------------------------------------------------
+
+    async def test_a_link_by_hand_makes_waiting_events_due(
+        self,
+        inbox: EventInbox,
+        queue: EventQueue,
+        unit_of_work: UnitOfWork,
+        state_upkeep: StateUpkeep,
+        service: BillingService,
+    ) -> None:
+        """Before it the customer is listed with its waiting events; after it, with its tenant."""
+        for number in (1, 2):
+            await park(inbox, unit_of_work, f"evt_{number}")
+        async with unit_of_work.transaction() as transaction:
+            await transaction.lock_customers([CustomerId("cus_1"), CustomerId("cus_2")])
+        assert await _links(state_upkeep, linked=False) == [("cus_1", None, 2), ("cus_2", None, 0)]
+        assert await service.link(CustomerId("cus_1"), ACME)
+        assert {claim.event.event_id for claim in await queue.claim(limit=10, lease=LONG)} == {"evt_1", "evt_2"}
+        assert await _links(state_upkeep, linked=False) == [("cus_2", None, 0)]
+        assert await _links(state_upkeep, linked=True) == [("cus_1", ACME, 0)]
+
+    async def test_an_unknown_customer_can_be_linked(
+        self, state_upkeep: StateUpkeep, history: MessageHistory, service: BillingService
+    ) -> None:
+        """Its events come later; linking it again changes nothing and says so."""
+        assert await service.link(CustomerId("cus_new"), TenantId("initech"))
+        assert not await service.link(CustomerId("cus_new"), TenantId("initech"))
+        assert await _links(state_upkeep, linked=True) == [("cus_new", "initech", 0)]
+        assert await history.sequence(TenantId("initech")) == 0
+
+    async def test_a_link_is_never_moved(self, state_upkeep: StateUpkeep, service: BillingService) -> None:
+        """Not by hand either; of two operators who link a customer concurrently, one gets an error."""
+        ends = await asyncio.gather(
+            *(service.link(CustomerId("cus_1"), tenant_id) for tenant_id in BOTH), return_exceptions=True
+        )
+        assert [type(end) for end in ends if end is not True] == [TenantConflictError]
+        (link,) = await state_upkeep.customers(linked=True, after="", limit=10)
+        loser = GLOBEX if link.tenant_id == ACME else ACME
+        with pytest.raises(TenantConflictError):
+            await service.link(CustomerId("cus_1"), loser)
+        assert (await state_upkeep.customers(linked=True, after="", limit=10)) == [link]
+
+
+def _ids(*ids: str) -> tuple[SubscriptionId, ...]:
+    return tuple(map(SubscriptionId, ids))
+
+
+async def _links(state_upkeep: StateUpkeep, *, linked: bool) -> list[tuple[str, str | None, int]]:
+    found = await state_upkeep.customers(linked=linked, after="", limit=10)
+    return [(link.customer_id, link.tenant_id, link.waiting) for link in found]

@@ -1,0 +1,111 @@
+"""The contract of TenantTimeline."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from billing_core.events import Disposition, Effect
+from billing_core.inbox.ports import EventInbox, EventQueue
+from billing_core.model import CustomerId, EventId, TenantId
+from billing_core.oversight.explain import TenantHistory
+from billing_core.oversight.ports import TenantTimeline
+from billing_core.state.ports import Changes, UnitOfWork
+from billing_core.testing.arrange import applied, claimed, parked, save, settle
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, message, provider_event, subscription
+from billing_core.testing.timing import LONG
+
+ALICE = CustomerId("cus_alice")
+
+
+class TenantTimelineContract:
+    """The events, decisions and messages of one tenant, and of no other.
+
+    A binding provides `timeline`, and `inbox`, `queue` and `unit_of_work` on the same data, all empty.
+    """
+
+    async def test_an_unknown_tenant_has_no_history(self, timeline: TenantTimeline) -> None:
+        """Whatever its name."""
+        for name in ("acme", "", "'; DROP TABLE billing_tenants --", "\x00\ud800"):
+            assert await timeline.history(TenantId(name), since=None, until=None, limit=10) is None
+
+    async def test_a_tenants_events_come_in_the_order_they_were_received(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, timeline: TenantTimeline
+    ) -> None:
+        """With the state, the customers and the failed attempts, and none of another tenant's."""
+        await save(unit_of_work, Changes(customers=[customer(ALICE, ACME)], subscriptions=[subscription()]))
+        await save(unit_of_work, Changes(), tenants=[GLOBEX])
+        await _apply(inbox, unit_of_work, "evt_1")
+        await _apply(inbox, unit_of_work, "evt_2", tenant_id=GLOBEX)
+        failing = await claimed(inbox, provider_event("evt_3", received_at=AT))
+        await queue.retry(failing, after=timedelta(0), reason="transient", error="boom")
+        (again,) = await queue.claim(limit=1, lease=LONG)
+        await settle(unit_of_work, applied(again, effect=Effect.CONFIRMED, sequence=None))
+        history = await _history(timeline)
+        assert _ids(history) == ["evt_1", "evt_3"]
+        assert [each.customer_id for each in history.customers] == [ALICE]
+        assert [each.snapshot.subscription_id for each in history.state.subscriptions] == ["sub_1"]
+        assert {number: [each.reason for each in failed] for number, failed in history.attempts.items()} == {
+            history.events[1].dispatch_id: ["transient"]
+        }
+
+    async def test_events_that_wait_for_a_customer_of_the_tenant_are_its_own(
+        self, inbox: EventInbox, unit_of_work: UnitOfWork, timeline: TenantTimeline
+    ) -> None:
+        """Those of a customer without a tenant belong to none."""
+        await settle(unit_of_work, parked(await claimed(inbox, provider_event("evt_1")), CustomerId("cus_unlinked")))
+        await save(unit_of_work, Changes())
+        assert _ids(await _history(timeline)) == []
+        await settle(unit_of_work, parked(await claimed(inbox, provider_event("evt_2", received_at=AT)), ALICE))
+        await save(unit_of_work, Changes(customers=[customer(ALICE, ACME)]))
+        found = await _history(timeline)
+        assert [(str(each.key.event_id), each.status) for each in found.events] in (
+            [("evt_2", Disposition.PARKED)],
+            [],  # the link made it due, and it has not been processed yet
+        )
+
+    async def test_the_latest_events_of_a_span_are_shown(
+        self, inbox: EventInbox, unit_of_work: UnitOfWork, timeline: TenantTimeline
+    ) -> None:
+        """And whether there are earlier ones."""
+        await save(unit_of_work, Changes())
+        for number in range(5):
+            await _apply(inbox, unit_of_work, f"evt_{number}", received=number)
+        latest = await _history(timeline, limit=2)
+        assert (_ids(latest), latest.cut) == (["evt_3", "evt_4"], True)
+        between = await _history(timeline, since=1, until=4)
+        assert (_ids(between), between.cut) == (["evt_1", "evt_2", "evt_3"], False)
+
+    async def test_messages_come_with_those_before_them(
+        self, inbox: EventInbox, unit_of_work: UnitOfWork, timeline: TenantTimeline
+    ) -> None:
+        """Up to the last one that an event of the history caused."""
+        await save(unit_of_work, Changes(events=[message(ACME, number) for number in range(1, 9)]))
+        await _apply(inbox, unit_of_work, "evt_4")
+        await _apply(inbox, unit_of_work, "evt_6")
+        assert [each.sequence for each in (await _history(timeline)).messages] == [1, 2, 3, 4, 5, 6]
+        assert [each.event_id for each in (await _history(timeline)).messages][-1] == EventId("evt_6")
+
+
+async def _history(
+    timeline: TenantTimeline, *, limit: int = 10, since: int | None = None, until: int | None = None
+) -> TenantHistory:
+    """Return the history of acme between so many minutes after the beginning."""
+    history = await timeline.history(
+        ACME,
+        since=None if since is None else AT + timedelta(minutes=since),
+        until=None if until is None else AT + timedelta(minutes=until),
+        limit=limit,
+    )
+    assert history is not None
+    return history
+
+
+def _ids(history: TenantHistory) -> Sequence[str]:
+    return [event.key.event_id for event in history.events]
+
+
+async def _apply(
+    inbox: EventInbox, unit_of_work: UnitOfWork, event_id: str, *, tenant_id: TenantId = ACME, received: int = 0
+) -> None:
+    """Store an event that was received so many minutes after the beginning, and apply it."""
+    claim = await claimed(inbox, provider_event(event_id, received_at=AT + timedelta(minutes=received)))
+    await settle(unit_of_work, applied(claim, effect=Effect.CONFIRMED, tenant_id=tenant_id, sequence=None))

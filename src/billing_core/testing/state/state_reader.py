@@ -1,0 +1,92 @@
+"""The contract of StateReader."""
+
+from collections.abc import Sequence
+
+from billing_core.model import DELETED, CustomerId, InvoiceId, SubscriptionId, SubscriptionInvoice, TenantId
+from billing_core.state.ports import BillingTransaction, Changes, UnitOfWork
+from billing_core.testing.arrange import save
+from billing_core.testing.builders import ACME, GLOBEX, customer, invoice, subscription
+from billing_core.testing.state.samples import CHARGE, HOSTILE, OF_THE_CATALOG, PAYMENT, record
+
+BOTH = (ACME, GLOBEX)
+
+
+class StateReaderContract:
+    """Stored objects of any tenant, inside a unit of work. A binding provides `unit_of_work`, empty."""
+
+    async def test_a_customer_survives_in_every_field(self, unit_of_work: UnitOfWork) -> None:
+        """With and without a snapshot of its own, linked or not."""
+        known = [
+            customer("cus_1", ACME, email="a@b.example", name=HOSTILE, delinquent=True, deleted=True),
+            customer("cus_2", None, email=None),
+            customer("cus_3", ACME),
+        ]
+        await save(unit_of_work, Changes(customers=known))
+        async with unit_of_work.transaction() as transaction:
+            ids = [each.customer_id for each in known]
+            assert await transaction.customers([*ids, CustomerId("cus_unknown")]) == dict(zip(ids, known, strict=True))
+
+    async def test_subscriptions_are_found_by_tenant_and_by_id(self, unit_of_work: UnitOfWork) -> None:
+        """An id is found whichever tenant owns it: that is how an object of another tenant is noticed."""
+        mine, ended = subscription("sub_1"), subscription("sub_2", status="canceled")
+        foreign = subscription("sub_3", GLOBEX)
+        await save(unit_of_work, Changes(subscriptions=[mine, ended, foreign]), tenants=BOTH)
+
+        async def find(transaction: BillingTransaction, tenants: list[TenantId], ids: list[str]) -> set[str]:
+            found = await transaction.subscriptions(tenants=tenants, ids=list(map(SubscriptionId, ids)))
+            assert len({each.snapshot.subscription_id for each in found}) == len(found)
+            return {each.snapshot.subscription_id for each in found}
+
+        async with unit_of_work.transaction() as transaction:
+            assert await find(transaction, [ACME], []) == {"sub_1", "sub_2"}
+            assert await find(transaction, [ACME], ["sub_1", "sub_3", "sub_9"]) == {"sub_1", "sub_2", "sub_3"}
+            assert await find(transaction, [], ["sub_2"]) == {"sub_2"}
+
+    async def test_invoices_are_found_by_id_and_by_subscription(self, unit_of_work: UnitOfWork) -> None:
+        """Tombstones too: they keep a late snapshot from bringing a draft back."""
+        stored = [
+            invoice("in_1", status=DELETED),
+            invoice("in_2", GLOBEX, subscription_id=SubscriptionId("sub_2")),
+            invoice("in_3", subscription_id=None),
+        ]
+        await save(unit_of_work, Changes(invoices=stored), tenants=BOTH)
+
+        def by_id(found: Sequence[SubscriptionInvoice]) -> list[SubscriptionInvoice]:
+            return sorted(found, key=lambda each: each.snapshot.invoice_id)
+
+        subscriptions = [SubscriptionId("sub_1")]
+        async with unit_of_work.transaction() as transaction:
+            assert by_id(await transaction.invoices(subscriptions=subscriptions)) == stored[:1]
+            ids = [InvoiceId("in_1"), InvoiceId("in_3")]
+            assert by_id(await transaction.invoices(ids=ids, subscriptions=subscriptions)) == [stored[0], stored[2]]
+
+    async def test_records_are_found_by_object_id(self, unit_of_work: UnitOfWork) -> None:
+        """Those of every tenant, and those of the catalog."""
+        stored = [record(CHARGE, GLOBEX), record(PAYMENT), record(OF_THE_CATALOG[0], None)]
+        await save(unit_of_work, Changes(records=stored), tenants=BOTH)
+        async with unit_of_work.transaction() as transaction:
+            found = await transaction.records(["ch_1", "payment:pi_1", "price:gold", "pi_1", "re_9"])
+            assert sorted(found, key=lambda each: each.snapshot.kind) == stored
+            assert await transaction.records([]) == []
+
+    async def test_owners_are_found_by_the_ids_that_events_use(self, unit_of_work: UnitOfWork) -> None:
+        """Subscriptions, invoices and records of all tenants; a payment by the provider's id."""
+        changes = Changes(
+            subscriptions=[subscription()],
+            invoices=[invoice("in_1", GLOBEX)],
+            records=[record(PAYMENT), record(CHARGE, GLOBEX)],
+        )
+        async with unit_of_work.transaction() as transaction:
+            await transaction.lock_tenants(BOTH)
+            await transaction.save(changes)
+            expected = {"sub_1": ACME, "in_1": GLOBEX, "pi_1": ACME, "ch_1": GLOBEX}
+            assert await transaction.owners([*expected, "sub_9", "cus_1"]) == expected
+        async with unit_of_work.transaction() as transaction:
+            assert await transaction.owners(["pi_1"]) == {"pi_1": ACME}
+            assert await transaction.owners([]) == {}
+
+    async def test_the_catalog_has_no_owner(self, unit_of_work: UnitOfWork) -> None:
+        """A price or product names no tenant."""
+        await save(unit_of_work, Changes(records=[record(snapshot, None) for snapshot in OF_THE_CATALOG]))
+        async with unit_of_work.transaction() as transaction:
+            assert await transaction.owners(["gold", "price:gold", "price_1"]) == {}

@@ -1,0 +1,289 @@
+"""The contract of TenantReader."""
+
+import asyncio
+from datetime import timedelta
+
+import attrs
+
+from billing_core.model import (
+    DELETED,
+    RECORD_KINDS,
+    CustomerId,
+    EntitlementsSnapshot,
+    InvoiceId,
+    ItemId,
+    PriceId,
+    RefundSnapshot,
+    SubscriptionId,
+    TenantId,
+    TenantState,
+)
+from billing_core.state.ports import Changes, TenantReader, UnitOfWork
+from billing_core.testing.arrange import save
+from billing_core.testing.builders import (
+    ACME,
+    AT,
+    GLOBEX,
+    customer,
+    invoice,
+    item,
+    line,
+    message,
+    month,
+    provenance,
+    subscription,
+    usage,
+)
+from billing_core.testing.state.samples import CHARGE, HOSTILE, LARGEST, OF_TENANTS, OF_THE_CATALOG, PAYMENT, record
+
+
+class TenantReaderContract:
+    """Everything that was saved of one tenant, in a stable order, and nothing of another's.
+
+    A binding provides `tenants`, and `unit_of_work` on the same data, empty.
+    """
+
+    async def test_an_unknown_tenant_is_empty(self, tenants: TenantReader) -> None:
+        """Reading creates nothing and finds nothing."""
+        assert await tenants.state(ACME) == TenantState(
+            tenant_id=ACME, sequence=0, subscriptions=(), invoices=(), usage=()
+        )
+
+    # --- every field --------------------------------------------------------------------------------------------
+
+    async def test_a_subscription_survives_in_every_field(
+        self, unit_of_work: UnitOfWork, tenants: TenantReader
+    ) -> None:
+        """A subscription reads back as it was saved, with nothing and with everything filled in."""
+        full = subscription(
+            "sub_full",
+            customer_id=CustomerId(HOSTILE),
+            status="some_status_of_2031",
+            items=(
+                item(
+                    "si_1",
+                    product_id="prod_1",
+                    lookup_key=HOSTILE,
+                    usage_type="metered",
+                    quantity=None,
+                    feature_key="api_calls",
+                ),
+                item("si_2", quantity=LARGEST, period=None),
+            ),
+            cancel_at_period_end=True,
+            cancel_at=AT,
+            canceled_at=AT + timedelta(microseconds=1),
+            ended_at=AT,
+            trial_ends_at=AT,
+            collection_paused=True,
+            seat_count=LARGEST,
+            plan_code=HOSTILE,
+            basis=provenance("evt_2", "evt_1", ambiguous=True),
+        )
+        bare = subscription(
+            "sub_bare",
+            items=(),
+            currency=None,
+            plan_code=None,
+            price_id=None,
+            seat_count=None,
+            collection_method=None,
+        )
+        full = attrs.evolve(full, metered_prices={PriceId("price_gone"): HOSTILE, PriceId(HOSTILE): "api_calls"})
+        await save(unit_of_work, Changes(subscriptions=[full, bare]))
+        assert await tenants.subscriptions(ACME) == [full, bare]
+
+    async def test_an_invoice_survives_in_every_field(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+        """Amounts up to 64 bits, credits below zero, lines in their order, text as it is."""
+        full = invoice(
+            "in_full",
+            number=HOSTILE,
+            amount_due=LARGEST,
+            amount_paid=-LARGEST,
+            amount_remaining=1,
+            total=LARGEST,
+            tax=-1,
+            billing_reason="subscription_cycle",
+            collection_method="send_invoice",
+            hosted_invoice_url="https://invoice.example/i?a=1&b='2'",
+            due_at=AT,
+            paid_at=AT + timedelta(microseconds=1),
+            attempt_count=4,
+            next_payment_attempt_at=AT,
+            lines=(
+                line(
+                    "il_1",
+                    -LARGEST,
+                    quantity=LARGEST,
+                    price_id=PriceId("price_1"),
+                    subscription_item_id=ItemId("si_1"),
+                    usage_type="metered",
+                    feature_key="api_calls",
+                    proration=True,
+                    description=HOSTILE,
+                ),
+                line("il_2", 0, period=None),
+            ),
+            lines_complete=False,
+            basis=provenance("evt_2", "evt_1", ambiguous=True),
+        )
+        bare = invoice("in_bare", customer_id=None, subscription_id=None, period=None, lines=())
+        await save(unit_of_work, Changes(invoices=[full, bare]))
+        assert await tenants.invoices(ACME, limit=10) == [full, bare]
+
+    async def test_usage_survives_in_every_field(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+        """So do records without a subscription or a period."""
+        full = usage("in_1", "il_1", feature_key=HOSTILE, quantity=LARGEST, amount=-LARGEST)
+        bare = usage("in_1", "il_2", subscription_id=None, period=None)
+        await save(unit_of_work, Changes(usage={InvoiceId("in_1"): [full, bare]}))
+        assert await tenants.usage(ACME, limit=10) == [full, bare]
+
+    async def test_records_survive_in_every_field(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+        """Records of every kind, with nothing and with everything filled in."""
+        stored = [record(snapshot) for snapshot in OF_TENANTS]
+        assert {each.snapshot.kind for each in stored} == RECORD_KINDS.keys() - {"price", "product"}
+        await save(unit_of_work, Changes(records=stored))
+        stored.sort(key=lambda each: each.snapshot.object_id, reverse=True)
+        assert await tenants.records(ACME, limit=100) == stored
+
+    async def test_the_catalog_belongs_to_no_tenant(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+        """Prices and products come by id; a price and a product of the same name are kept apart."""
+        stored = [record(snapshot, None) for snapshot in OF_THE_CATALOG]
+        await save(unit_of_work, Changes(records=stored[::-1]))
+        assert await tenants.catalog() == stored
+        assert await tenants.records(ACME, limit=100) == []
+
+    # --- order and limits ---------------------------------------------------------------------------------------
+
+    async def test_state_holds_unpaid_invoices_oldest_first(
+        self, unit_of_work: UnitOfWork, tenants: TenantReader
+    ) -> None:
+        """Drafts, paid, void and deleted invoices are not owed; unknown statuses are, while something remains."""
+        owed = [
+            invoice("in_3", period=month(1)),
+            invoice("in_2", period=month(2), status="uncollectible"),
+            invoice("in_1", period=month(3), status="some_status_of_2031"),
+        ]
+        others = [invoice(f"in_{status}", status=status) for status in ("draft", "paid", "void", DELETED)]
+        everything = [*others, *reversed(owed), invoice("in_zero", amount_remaining=0)]
+        await save(unit_of_work, Changes(invoices=everything))
+        assert list((await tenants.state(ACME)).invoices) == owed
+
+    async def test_invoices_come_newest_first_without_deleted_drafts(
+        self, unit_of_work: UnitOfWork, tenants: TenantReader
+    ) -> None:
+        """Invoices without a period come last; equal ones by id, so that pages are stable."""
+        stored = [
+            invoice("in_1", period=month(3)),
+            invoice("in_3", period=month(2), status="draft"),
+            invoice("in_2", period=month(2)),
+            invoice("in_0", period=None),
+        ]
+        await save(unit_of_work, Changes(invoices=[*stored[::-1], invoice("in_9", status=DELETED)]))
+        assert await tenants.invoices(ACME, limit=10) == stored
+        assert await tenants.invoices(ACME, limit=3) == stored[:3]
+
+    async def test_subscriptions_come_newest_period_first(
+        self, unit_of_work: UnitOfWork, tenants: TenantReader
+    ) -> None:
+        """Ended ones too, in the state as in the list."""
+        stored = [
+            subscription("sub_1", items=(item(period=month(3)),)),
+            subscription("sub_3", items=(item(period=month(2)),), status="canceled"),
+            subscription("sub_2", items=(item(period=month(2)),)),
+            subscription("sub_0", items=()),
+        ]
+        await save(unit_of_work, Changes(subscriptions=stored[::-1]))
+        assert await tenants.subscriptions(ACME) == stored
+        assert list((await tenants.state(ACME)).subscriptions) == stored
+
+    async def test_state_holds_the_two_newest_periods_of_usage(
+        self, unit_of_work: UnitOfWork, tenants: TenantReader
+    ) -> None:
+        """Counted for each feature of each subscription, so that slow ones are not crowded out by fast ones."""
+        calls = [usage(f"in_{number}", "il_1", period=month(number)) for number in (1, 2, 3)]
+        second_line = usage("in_2", "il_2", period=month(2))
+        yearly = usage("in_1", "il_9", feature_key="storage", period=month(1))
+        elsewhere = usage("in_1", "il_8", subscription_id=SubscriptionId("sub_2"), period=month(1))
+        everything = [*calls, second_line, yearly, elsewhere]
+        by_invoice = {
+            InvoiceId(f"in_{number}"): [each for each in everything if each.invoice_id == f"in_{number}"]
+            for number in (1, 2, 3)
+        }
+        await save(unit_of_work, Changes(usage=by_invoice))
+        assert list((await tenants.state(ACME)).usage) == [calls[2], second_line, calls[1], yearly, elsewhere]
+        assert await tenants.usage(ACME, limit=4) == [calls[2], second_line, calls[1], yearly]
+
+    async def test_state_holds_the_features_of_all_customers(
+        self, unit_of_work: UnitOfWork, tenants: TenantReader
+    ) -> None:
+        """Each once, sorted by code point in every locale; none of another tenant, and none that were lost."""
+        seen = EntitlementsSnapshot(customer_id=CustomerId("cus_1"), features=("gone",))
+        other = attrs.evolve(seen, customer_id=CustomerId("cus_2"), features=("a", "é", "Z"))
+        theirs = attrs.evolve(seen, customer_id=CustomerId("cus_3"), features=("x",))
+        await save(unit_of_work, Changes(records=[record(seen), record(other), record(PAYMENT)]))
+        await save(unit_of_work, Changes(records=[record(attrs.evolve(seen, features=("a", "B")), at=1)]))
+        await save(unit_of_work, Changes(records=[record(theirs, GLOBEX)]), tenants=[GLOBEX])
+        assert (await tenants.state(ACME)).features == ("B", "Z", "a", "é")
+        assert (await tenants.state(TenantId("initech"))).features == ()
+
+    async def test_records_come_latest_first(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+        """Records of the requested kinds, within the limit; equal ones by id, so that pages are stable."""
+        refunds = [
+            record(RefundSnapshot(refund_id=f"re_{number}", amount=1, currency="usd", status="pending"), at=at)
+            for number, at in ((1, 9), (3, 5), (2, 5))
+        ]
+        others = [record(CHARGE, at=7), record(PAYMENT, at=99)]
+        await save(unit_of_work, Changes(records=[*refunds[::-1], *others]))
+        assert await tenants.records(ACME, kinds=["refund"], limit=10) == refunds
+        assert await tenants.records(ACME, kinds=["refund", "charge"], limit=2) == [refunds[0], others[0]]
+
+    # --- one instant, one tenant --------------------------------------------------------------------------------
+
+    async def test_state_is_read_at_one_instant(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+        """During concurrent writes, the number that is read always belongs to the state that is read."""
+
+        async def write() -> None:
+            for number in range(1, 41):
+                await save(
+                    unit_of_work,
+                    Changes(
+                        subscriptions=[subscription(seat_count=number)],
+                        invoices=[invoice(amount_remaining=number)],
+                        events=[message(ACME, number)],
+                    ),
+                )
+
+        writer = asyncio.create_task(write())
+        while not writer.done():
+            state = await tenants.state(ACME)
+            if state.sequence:
+                assert [each.snapshot.seat_count for each in state.subscriptions] == [state.sequence]
+                assert [each.snapshot.amount_remaining for each in state.invoices] == [state.sequence]
+            await asyncio.sleep(0)
+        await writer
+
+    async def test_tenants_never_see_each_other(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+        """Every read answers for one tenant."""
+        for tenant, suffix in ((ACME, "a"), (GLOBEX, "g")):
+            await save(
+                unit_of_work,
+                Changes(
+                    customers=[customer(f"cus_{suffix}", tenant)],
+                    subscriptions=[subscription(f"sub_{suffix}", tenant)],
+                    invoices=[invoice(f"in_{suffix}", tenant)],
+                    usage={InvoiceId(f"in_{suffix}"): [usage(f"in_{suffix}", "il_1", tenant)]},
+                    events=[message(tenant, 1)],
+                ),
+                tenants=[tenant],
+            )
+        assert await tenants.state(ACME) == TenantState(
+            tenant_id=ACME,
+            sequence=1,
+            subscriptions=(subscription("sub_a"),),
+            invoices=(invoice("in_a"),),
+            usage=(usage("in_a", "il_1"),),
+        )
+        assert await tenants.subscriptions(ACME) == [subscription("sub_a")]
+        assert await tenants.invoices(ACME, limit=10) == [invoice("in_a")]
+        assert await tenants.usage(ACME, limit=10) == [usage("in_a", "il_1")]

@@ -1,0 +1,165 @@
+"""The contract of UncertainObjects, and of how the service settles what it finds."""
+
+import asyncio
+
+import attrs
+import pytest
+
+from billing_core.events import Translation
+from billing_core.model import (
+    AccessPolicy,
+    CustomerId,
+    EntitlementsSnapshot,
+    PlanCatalog,
+    Provenance,
+    RecordSnapshot,
+    RefundSnapshot,
+    SubscriptionSnapshot,
+    TenantId,
+    TenantRecord,
+)
+from billing_core.state.ports import Changes, Clock, TenantReader, UncertainObjects, UnitOfWork
+from billing_core.state.service import BillingService, RefetchResult
+from billing_core.stream.ports import MessageHistory
+from billing_core.testing.arrange import save
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, invoice, line, provenance, subscription
+from billing_core.testing.scripted import ScriptedProvider
+
+UNSURE = provenance("evt_1", "evt_2", ambiguous=True)
+
+
+class UncertainObjectsContract:
+    """Every object that has to be fetched again, until it was.
+
+    A binding provides `uncertain_objects`; `unit_of_work`, `tenants` and `history` on the same data, all empty; and
+    `clock`.
+    """
+
+    @pytest.fixture
+    def service(self, unit_of_work: UnitOfWork, clock: Clock) -> BillingService:
+        """Return a service with an open catalog that writes through the unit of work."""
+        return BillingService(
+            unit_of_work=unit_of_work,
+            translator=ScriptedProvider(),
+            catalog=PlanCatalog(),
+            policy=AccessPolicy(),
+            clock=clock,
+        )
+
+    async def test_every_uncertain_object_is_found(
+        self, unit_of_work: UnitOfWork, uncertain_objects: UncertainObjects
+    ) -> None:
+        """Those of every tenant and kind, by id, with their basis; and nothing else."""
+        changes = Changes(
+            customers=[
+                customer("cus_1"),
+                customer("cus_2", email="a@example.com", provenance=UNSURE),
+                customer("cus_3", email="b@example.com"),
+            ],
+            subscriptions=[subscription("sub_1"), subscription("sub_2", GLOBEX, basis=UNSURE)],
+            invoices=[
+                invoice("in_1"),
+                invoice("in_2", basis=UNSURE),
+                invoice("in_3", GLOBEX, lines=(line(),), lines_complete=False),
+                invoice("in_4", status="deleted", lines_complete=False),
+                invoice("in_5", status="deleted", basis=UNSURE),
+            ],
+            records=[
+                _entitled("cus_1"),
+                _entitled("cus_2", complete=False),
+                _entitled("cus_3", GLOBEX, basis=UNSURE),
+                _record(RefundSnapshot(refund_id="re_1", amount=1, currency="usd", status="pending"), basis=UNSURE),
+            ],
+        )
+        await save(unit_of_work, changes, tenants=(ACME, GLOBEX))
+        found = await uncertain_objects.uncertain(after="", limit=100)
+        assert [(uncertainty.kind, uncertainty.object_id, uncertainty.basis) for uncertainty in found] == [
+            ("customer", "cus_2", UNSURE),
+            ("entitlements", "entitlements:cus_2", provenance()),
+            ("entitlements", "entitlements:cus_3", UNSURE),
+            ("invoice", "in_2", UNSURE),
+            ("invoice", "in_3", provenance()),
+            ("invoice", "in_5", UNSURE),
+            ("subscription", "sub_2", UNSURE),
+        ]
+
+    async def test_uncertain_objects_are_read_in_pages(
+        self, unit_of_work: UnitOfWork, uncertain_objects: UncertainObjects
+    ) -> None:
+        """Pages follow each other across the kinds, each bounded."""
+        subscriptions = [subscription(f"sub_{number}", basis=UNSURE) for number in range(3)]
+        invoices = [invoice(f"in_{number}", basis=UNSURE) for number in range(3)]
+        await save(unit_of_work, Changes(subscriptions=subscriptions, invoices=invoices))
+        seen: list[str] = []
+        while page := await uncertain_objects.uncertain(after=seen[-1] if seen else "", limit=2):
+            assert len(page) <= 2
+            seen += [uncertainty.object_id for uncertainty in page]
+        assert seen == ["in_0", "in_1", "in_2", "sub_0", "sub_1", "sub_2"]
+
+    async def test_the_providers_answer_settles_an_uncertainty(
+        self,
+        unit_of_work: UnitOfWork,
+        uncertain_objects: UncertainObjects,
+        tenants: TenantReader,
+        history: MessageHistory,
+        service: BillingService,
+    ) -> None:
+        """It is written on the basis that was uncertain, published once, and certain from then on."""
+        await save(unit_of_work, Changes(customers=[customer()], subscriptions=[subscription(basis=UNSURE)]))
+        (uncertainty,) = await uncertain_objects.uncertain(after="", limit=10)
+        answer = Translation(customer_id=CustomerId("cus_1"), snapshots=(_snapshot("past_due"),))
+        refetched = await service.apply_refetch(uncertainty, answer)
+        assert (refetched.result, [event.sequence for event in refetched.events]) == (RefetchResult.REFETCHED, [1])
+        (held,) = await tenants.subscriptions(ACME)
+        assert (held.snapshot.status, held.provenance) == ("past_due", attrs.evolve(UNSURE, ambiguous=False))
+        assert await uncertain_objects.uncertain(after="", limit=10) == []
+        assert list(await history.events(ACME, after=0, limit=10)) == list(refetched.events)
+
+    async def test_an_incomplete_list_of_features_is_completed(
+        self,
+        unit_of_work: UnitOfWork,
+        uncertain_objects: UncertainObjects,
+        tenants: TenantReader,
+        service: BillingService,
+    ) -> None:
+        """The provider's whole list takes its place."""
+        await save(unit_of_work, Changes(customers=[customer()], records=[_entitled("cus_1", complete=False)]))
+        (uncertainty,) = await uncertain_objects.uncertain(after="", limit=10)
+        whole = EntitlementsSnapshot(customer_id=CustomerId("cus_1"), features=("api", "sso"))
+        answer = Translation(customer_id=whole.customer_id, snapshots=(whole,))
+        refetched = await service.apply_refetch(uncertainty, answer)
+        assert refetched.result is RefetchResult.REFETCHED
+        assert [event.event_type for event in refetched.events] == ["entitlements.updated"]
+        assert (await tenants.state(ACME)).features == ("api", "sso")
+        assert await uncertain_objects.uncertain(after="", limit=10) == []
+
+    async def test_an_answer_that_was_overtaken_changes_nothing(
+        self,
+        unit_of_work: UnitOfWork,
+        uncertain_objects: UncertainObjects,
+        history: MessageHistory,
+        service: BillingService,
+    ) -> None:
+        """Of several processes that fetch at the same time, one writes."""
+        await save(unit_of_work, Changes(customers=[customer()], subscriptions=[subscription(basis=UNSURE)]))
+        (uncertainty,) = await uncertain_objects.uncertain(after="", limit=10)
+        answer = Translation(customer_id=CustomerId("cus_1"), snapshots=(_snapshot("past_due"),))
+        ends = await asyncio.gather(*(service.apply_refetch(uncertainty, answer) for _ in range(4)))
+        assert sorted(end.result.value for end in ends) == ["overtaken", "overtaken", "overtaken", "refetched"]
+        assert await history.sequence(ACME) == 1
+
+
+def _snapshot(status: str) -> SubscriptionSnapshot:
+    return subscription(status=status, basis=provenance(observed_at=AT)).snapshot
+
+
+def _entitled(
+    customer_id: str, tenant_id: TenantId = ACME, *, complete: bool = True, basis: Provenance | None = None
+) -> TenantRecord:
+    """Return a customer's list of features, only its first page unless it is complete."""
+    seen = EntitlementsSnapshot(customer_id=CustomerId(customer_id), features=("api",), complete=complete)
+    return _record(seen, tenant_id, basis=basis)
+
+
+def _record(seen: RecordSnapshot, tenant_id: TenantId = ACME, *, basis: Provenance | None = None) -> TenantRecord:
+    return TenantRecord(tenant_id=tenant_id, snapshot=seen, provenance=basis or provenance())

@@ -1,0 +1,20 @@
+"""The contract of BackfillableBus, beyond that of EventBus."""
+
+from datetime import timedelta
+
+from billing_core.stream.ports import BackfillableBus, BackfillTurn
+
+
+class BackfillableBusContract:
+    """A bus that one of many processes fills, once. A binding provides `event_bus`, empty."""
+
+    async def test_one_process_has_the_turn_until_the_backfill_is_done(self, event_bus: BackfillableBus) -> None:
+        """It keeps the turn by claiming again; afterwards no process gets one."""
+        lease = timedelta(minutes=1)
+        turns = [await event_bus.claim_backfill(name, lease=lease) for name in ("a", "b", "a")]
+        assert turns == [BackfillTurn.OURS, BackfillTurn.OTHERS, BackfillTurn.OURS]
+        await event_bus.finish_backfill()
+        assert [await event_bus.claim_backfill(name, lease=lease) for name in ("a", "b")] == [
+            BackfillTurn.DONE,
+            BackfillTurn.DONE,
+        ]

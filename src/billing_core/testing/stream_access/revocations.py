@@ -1,0 +1,49 @@
+"""The contract of Revocations."""
+
+from datetime import UTC, datetime, timedelta
+
+import attrs
+
+from billing_core.stream_access.ports import Revocation, Revocations
+
+MINUTE = timedelta(minutes=1)
+
+
+class RevocationsContract:
+    """Revocations, kept for as long as they can concern a valid proof. A binding provides `revocations`, empty."""
+
+    async def test_a_revocation_is_known(self, revocations: Revocations) -> None:
+        """In every field; tokens and tenants of the same name are told apart."""
+        now = datetime.now(UTC).replace(microsecond=1)
+        made = [
+            Revocation(subject="token", name="globex", revoked_at=now, kept_until=now + MINUTE),
+            Revocation(subject="tenant", name="globex", revoked_at=now, kept_until=now + 2 * MINUTE),
+            Revocation(subject="tenant", name="a'; --\u00e9", revoked_at=now, kept_until=now + MINUTE),
+        ]
+        assert await revocations.current() == []
+        for each in made:
+            await revocations.revoke(each)
+        assert await revocations.current() == [made[2], made[1], made[0]]
+
+    async def test_the_later_instants_hold(self, revocations: Revocations) -> None:
+        """Revoking again never weakens a revocation."""
+        now = datetime.now(UTC)
+        first = Revocation(subject="tenant", name="acme", revoked_at=now, kept_until=now + MINUTE)
+        await revocations.revoke(first)
+        await revocations.revoke(attrs.evolve(first, revoked_at=now - MINUTE, kept_until=now + 2 * MINUTE))
+        assert await revocations.current() == [attrs.evolve(first, kept_until=now + 2 * MINUTE)]
+        await revocations.revoke(attrs.evolve(first, revoked_at=now + MINUTE, kept_until=now))
+        assert await revocations.current() == [
+            attrs.evolve(first, revoked_at=now + MINUTE, kept_until=now + 2 * MINUTE)
+        ]
+
+    async def test_an_expired_revocation_is_forgotten(self, revocations: Revocations) -> None:
+        """And its subject may be revoked again."""
+        now = datetime.now(UTC)
+        over = Revocation(subject="token", name="t1", revoked_at=now - MINUTE, kept_until=now - MINUTE)
+        await revocations.revoke(over)
+        await revocations.revoke(attrs.evolve(over, name="t2"))
+        assert await revocations.current() == []
+        again = attrs.evolve(over, kept_until=now + MINUTE)
+        await revocations.revoke(again)
+        assert await revocations.current() == [again]
