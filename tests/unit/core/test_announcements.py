@@ -1,4 +1,4 @@
-"""What a change of state is called, and the sentence it is told in."""
+"""The event type and the sentence that announce each change of state."""
 
 from datetime import timedelta
 from typing import Any
@@ -37,7 +37,7 @@ NEXT_MONTH = Period(start=MONTH.end, end=MONTH.end + timedelta(days=30))
 
 
 def plan(status: str = "active", **fields: Any) -> Any:
-    """A subscription to the plan `pro`, as the catalog reads it."""
+    """A subscription to plan `pro` with the values that the catalog fills in."""
     return subscription(status=status, **{"plan_code": "pro", "price_id": "price_pro", "seat_count": 3, **fields})
 
 
@@ -65,6 +65,19 @@ def plan(status: str = "active", **fields: Any) -> Any:
         (plan(), plan("new_word"), "subscription.updated", "The status of plan pro changed to new_word."),
         (plan(plan_code="starter"), plan(), "subscription.plan_changed", "The plan changed from starter to pro."),
         (plan(plan_code=None), plan(), "subscription.plan_changed", "The plan changed to pro."),
+        (
+            plan(),
+            plan(plan_code=None),
+            "subscription.plan_changed",
+            "The plan changed from pro to one that is not in the catalog.",
+        ),
+        (plan(), plan(price_id="price_pro_yearly"), "subscription.plan_changed", "The price of plan pro changed."),
+        (
+            plan(),
+            plan(seat_count=None),
+            "subscription.seats_changed",
+            "The seat count of plan pro changed from 3 to none.",
+        ),
         (plan(), plan(seat_count=5), "subscription.seats_changed", "The seat count of plan pro changed from 3 to 5."),
         (
             plan(),
@@ -100,7 +113,7 @@ def plan(status: str = "active", **fields: Any) -> Any:
 def test_a_subscription_s_change_has_a_name_and_a_sentence(
     before: Any, after: Any, event_type: str, summary: str
 ) -> None:
-    """The most telling difference wins; an unknown status is passed on verbatim."""
+    """The most important difference wins; an unknown status is passed on verbatim."""
     announcement = subscription_announcement(before, after)
     assert announcement is not None
     assert (announcement.event_type.value, announcement.summary) == (event_type, summary)
@@ -115,6 +128,18 @@ def test_a_subscription_s_change_has_a_name_and_a_sentence(
             invoice(number="A-1"),
             "invoice.finalized",
             "Invoice A-1 for 19.00 USD is due.",
+        ),
+        (
+            invoice(status="draft"),
+            invoice(number="A-1", due_at=AT),
+            "invoice.finalized",
+            "Invoice A-1 for 19.00 USD is due on 2026-03-01.",
+        ),
+        (
+            invoice(),
+            invoice(number="A-1", attempt_count=1, amount_remaining=500),
+            "invoice.payment_failed",
+            "The 5.00 USD payment for invoice A-1 failed.",
         ),
         (invoice(), invoice(status="paid", number="A-1"), "invoice.paid", "Invoice A-1 for 19.00 USD was paid."),
         (
@@ -159,27 +184,27 @@ def test_a_subscription_s_change_has_a_name_and_a_sentence(
     ids=lambda value: value if isinstance(value, str) and "." in value and " " not in value else "",
 )
 def test_an_invoice_s_change_has_a_name_and_a_sentence(before: Any, after: Any, event_type: str, summary: str) -> None:
-    """Amounts are written with their currency; a free first attempt is no failure."""
+    """Amounts are written with their currency; a failed payment is the amount that remains to be paid."""
     announcement = invoice_announcement(before, after)
     assert announcement is not None
     assert (announcement.event_type.value, announcement.summary) == (event_type, summary)
 
 
 def test_an_attempt_that_leaves_nothing_to_pay_did_not_fail() -> None:
-    """The attempt that pays is counted too."""
+    """The provider counts the successful attempt too."""
     announcement = invoice_announcement(invoice(), invoice(attempt_count=1, amount_remaining=0))
     assert announcement is not None
     assert announcement.event_type is BillingEventType.INVOICE_UPDATED
 
 
-def test_no_difference_is_no_fact() -> None:
-    """Silence is what an event without news deserves."""
+def test_equal_snapshots_announce_nothing() -> None:
+    """An event that repeats what is known is no news."""
     assert subscription_announcement(plan(), plan()) is None
     assert invoice_announcement(invoice(), invoice()) is None
 
 
-def test_of_a_customer_only_its_end_is_told() -> None:
-    """And once."""
+def test_only_the_deletion_of_a_customer_is_announced() -> None:
+    """It is announced once; a changed name is not."""
     assert customer_announcement(None, customer(name="Alice")) is None
     assert customer_announcement(customer(), customer(name="Alice")) is None
     assert customer_announcement(customer(deleted=True), customer(deleted=True)) is None
@@ -190,7 +215,7 @@ def test_of_a_customer_only_its_end_is_told() -> None:
 
 
 def charge(amount_refunded: int = 0) -> ChargeSnapshot:
-    """A charge of $19.00 of which something was given back."""
+    """A charge of $19.00, refunded in part unless the amount is 0."""
     return ChargeSnapshot(charge_id="ch_1", amount=1900, amount_refunded=amount_refunded, currency="usd")
 
 
@@ -200,19 +225,19 @@ def refund(status: str) -> RefundSnapshot:
 
 
 def dispute(status: str) -> DisputeSnapshot:
-    """A dispute over $19.00."""
+    """A $19.00 dispute."""
     return DisputeSnapshot(dispute_id="dp_1", amount=1900, currency="usd", status=status)
 
 
 def credit_note(status: str = "issued", amount: int = 700) -> CreditNoteSnapshot:
-    """A credit note over $7.00, unless told otherwise."""
+    """A credit note for $7.00 unless the amount is given."""
     return CreditNoteSnapshot(
         credit_note_id="cn_1", invoice_id=InvoiceId("in_1"), amount=amount, currency="usd", status=status
     )
 
 
 def entitlements(*features: str) -> EntitlementsSnapshot:
-    """What Alice may use."""
+    """The features that Alice is entitled to."""
     return EntitlementsSnapshot(customer_id=CustomerId("cus_alice"), features=features)
 
 
@@ -276,21 +301,21 @@ def test_a_record_s_change_has_one_name(
         (None, PriceSnapshot(price_id=PriceId("price_pro"))),
     ],
 )
-def test_what_a_tenant_learns_nothing_from_is_not_told(before: RecordSnapshot | None, after: RecordSnapshot) -> None:
-    """A refund is told by its charge, a payment by its invoice, a coming change by the subscription it changes."""
+def test_a_change_that_is_no_news_is_not_announced(before: RecordSnapshot | None, after: RecordSnapshot) -> None:
+    """A refund is announced by its charge, a payment by its invoice, a scheduled change by its subscription."""
     assert record_announcement(before, after) is None
 
 
 @pytest.mark.parametrize("notice", list(Notice))
-def test_every_notice_has_its_sentence(notice: Notice) -> None:
-    """Under the type it stands for."""
+def test_every_notice_has_a_sentence(notice: Notice) -> None:
+    """Its event type is the notice's own."""
     announcement = notice_announcement(notice)
     assert announcement.event_type is notice.value
     assert announcement.summary.endswith(".")
 
 
 def test_braces_in_names_are_only_braces() -> None:
-    """Names and numbers are the provider's; they are no templates."""
+    """Names, numbers and status words come from the provider and are never used as templates."""
     announcement = subscription_announcement(None, plan(plan_code="{total} {name}"))
     assert announcement is not None
     assert announcement.summary == "Plan {total} {name} started (active)."
@@ -299,9 +324,9 @@ def test_braces_in_names_are_only_braces() -> None:
     assert announcement.event_type is BillingEventType.INVOICE_UPDATED
 
 
-def test_every_type_is_told_by_something() -> None:
-    """The closed set holds no word that nothing says."""
-    notified = {
+def test_every_event_type_is_announced_by_something() -> None:
+    """The closed set of types holds none that cannot occur."""
+    announced = {
         announcement.event_type
         for announcement in (LINKED, *(notice_announcement(notice) for notice in Notice), rated_announcement(plan()))
     }
@@ -315,7 +340,7 @@ def test_every_type_is_told_by_something() -> None:
         {"collection_method": "send_invoice"},
     )
     seen = [None, *(plan(status) for status in statuses), *(plan(**change) for change in changes)]
-    notified |= {
+    announced |= {
         announcement.event_type
         for a in seen
         for b in seen[1:]
@@ -323,15 +348,15 @@ def test_every_type_is_told_by_something() -> None:
     }
     stages = [invoice(status=status) for status in ("draft", "open", "paid", "void", "uncollectible", DELETED)]
     stages += [invoice(attempt_count=1), invoice(due_at=AT)]
-    notified |= {
+    announced |= {
         announcement.event_type
         for a in [None, *stages]
         for b in stages
         if (announcement := invoice_announcement(a, b)) is not None
     }
-    notified.add(BillingEventType.CUSTOMER_DELETED)
+    announced.add(BillingEventType.CUSTOMER_DELETED)
     records = (charge(500), dispute("needs_response"), dispute("lost"), credit_note(), entitlements("sso"))
-    notified |= {
+    announced |= {
         announcement.event_type for record in records if (announcement := record_announcement(None, record)) is not None
     }
-    assert notified == set(BillingEventType)
+    assert announced == set(BillingEventType)
