@@ -24,6 +24,7 @@ from ingest import TENANTS, Traffic
 
 from billing_app.container import open_replayer
 from billing_app.settings import Settings
+from billing_core.converters import to_plain
 from billing_core.events import EventKey, ProviderEvent
 from billing_core.inbox.dispatch import DispatchPolicy
 from billing_core.inbox.replay import ReplayRequest
@@ -127,7 +128,7 @@ async def replay_part(part: int, parts: int) -> None:
         started = time.perf_counter()
         report = await replayer.replay(request, mine, observe=lambda _: None)
         seconds = time.perf_counter() - started
-    print(json.dumps({**report.to_json(), "confirmed_or_stale": report.confirmed + report.stale, "seconds": seconds}))
+    print(json.dumps({**to_plain(report), "confirmed_or_stale": report.confirmed + report.stale, "seconds": seconds}))
 
 
 async def measure(rounds: int, events: int) -> dict[str, list[float]]:

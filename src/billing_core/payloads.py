@@ -4,14 +4,13 @@ Compatible change only: fields may be added, never renamed, retyped or removed; 
 Instants are ISO 8601 in UTC with `Z`; amounts are integers in the minor unit of `currency`.
 """
 
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from operator import attrgetter
-from typing import Any, Final
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
 
 import attrs
-from cattrs import Converter
 
+from billing_core import converters
 from billing_core.model import (
     AccessVerdict,
     ChargeSnapshot,
@@ -319,73 +318,10 @@ def state_payload(state: TenantState, access: AccessVerdict, epoch: Epoch = FIRS
 
 
 def dumps(payload: BillingEventPayload | StatePayload) -> str:
-    """Encode as one line of JSON: no line break can appear in it, whatever its strings hold."""
-    return _dumps(payload)
+    """Encode a payload as one line of JSON."""
+    return converters.dumps(payload)
 
 
 def loads(text: str | bytes) -> BillingEventPayload:
-    """Decode a payload; fields of later minor revisions are ignored. Raises ValueError, KeyError or TypeError."""
-    return _reader.structure(_loads(text), BillingEventPayload)
-
-
-def to_wire(section: Any) -> Any:
-    """A payload, a section or a sequence of them as dicts, lists and scalars that any JSON encoder takes."""
-    return _loads(_dumps(section))
-
-
-# --- JSON ---------------------------------------------------------------------------------------------------------
-
-
-def _fields_of(*sections: type[attrs.AttrsInstance]) -> dict[type, tuple[tuple[str, ...], Callable[[Any], Any]]]:
-    names = {section: tuple(field.name for field in attrs.fields(section)) for section in sections}
-    return {section: (fields, attrgetter(*fields)) for section, fields in names.items()}
-
-
-_SECTIONS = _fields_of(
-    ItemSection,
-    SubscriptionSection,
-    InvoiceSection,
-    UsageSection,
-    AdjustmentSection,
-    AccessSection,
-    BillingEventPayload,
-    StatePayload,
-)
-
-
-def _encode(value: Any) -> Any:
-    """What a JSON encoder does not know: our sections and, for the standard library's, instants."""
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    names, values = _SECTIONS[type(value)]
-    return dict(zip(names, values(value), strict=True))
-
-
-try:  # the `speed` extra; both ways write the same bytes
-    import orjson
-
-    def _dumps(value: Any) -> str:
-        return orjson.dumps(value, _encode, orjson.OPT_UTC_Z).decode()
-
-    def _loads(text: str | bytes) -> Any:
-        return orjson.loads(text)
-
-except ImportError:
-    import json
-
-    def _dumps(value: Any) -> str:
-        return json.dumps(value, default=_encode, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-    def _loads(text: str | bytes) -> Any:
-        return json.loads(text)
-
-
-def _instant_from_wire(value: str, _: object) -> datetime:
-    instant = datetime.fromisoformat(value)
-    if instant.tzinfo is None:
-        raise ValueError(f"{value!r} has no time zone")
-    return instant.astimezone(UTC)
-
-
-_reader = Converter(detailed_validation=False)
-_reader.register_structure_hook(datetime, _instant_from_wire)
+    """Decode a message; fields that a later revision added are ignored. Raises ValueError, KeyError or TypeError."""
+    return converters.loads(text, BillingEventPayload)

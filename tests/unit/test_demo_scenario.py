@@ -1,17 +1,20 @@
 """The lives that the demo plays: believable, repeatable, and known in the end without folding anything."""
 
+import json
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import islice, pairwise
 from random import Random
+from typing import Any
 
 import attrs
 import pytest
 from scripts.memory_loop import MemoryLoop
 
+from billing_core.converters import dumps
 from billing_core.inbox.dispatch import ProcessingReport
 from billing_core.model import AccessPolicy, Plan, PlanCatalog, TenantId
-from billing_core.payloads import invoice_section, state_payload, to_wire, usage_section
+from billing_core.payloads import invoice_section, state_payload, usage_section
 from billing_core.payloads import subscription_section as wire_subscription
 from billing_demo.account import month_later
 from billing_demo.catalog import PLANS
@@ -29,6 +32,11 @@ TODAY = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
 def play(count: int, *, seed: str = "1", tenants: int = 36) -> list[PlayedEvent]:
     """The first events of a scenario."""
     return list(islice(Scenario(seed=seed, tenants=tenants, today=TODAY).events(), count))
+
+
+def as_sent(value: Any) -> Any:
+    """The JSON that the read API answers for a value."""
+    return json.loads(dumps(value))
 
 
 def truth_of(events: list[PlayedEvent]) -> Truth:
@@ -64,14 +72,14 @@ class Loop(MemoryLoop):
         tenant = TenantId(tenant_id)
         verdict = AccessPolicy().evaluate((), self.clock.now())
         return Observation(
-            state=to_wire(state_payload(await self.repository.state(tenant), verdict)),
+            state=as_sent(state_payload(await self.repository.state(tenant), verdict)),
             subscriptions=[
-                to_wire(wire_subscription(each.snapshot)) for each in await self.repository.subscriptions(tenant)
+                as_sent(wire_subscription(each.snapshot)) for each in await self.repository.subscriptions(tenant)
             ],
             invoices=[
-                to_wire(invoice_section(each.snapshot)) for each in await self.repository.invoices(tenant, limit=500)
+                as_sent(invoice_section(each.snapshot)) for each in await self.repository.invoices(tenant, limit=500)
             ],
-            usage=[to_wire(usage_section(each)) for each in await self.repository.usage(tenant, limit=500)],
+            usage=[as_sent(usage_section(each)) for each in await self.repository.usage(tenant, limit=500)],
         )
 
 

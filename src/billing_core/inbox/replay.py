@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import attrs
 
+from billing_core.converters import to_plain
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Disposition, Effect, Outcome
 from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy
@@ -75,10 +76,6 @@ class ReplayReport:
     def failed(self) -> bool:
         """Whether an operator has to look after some of them."""
         return self.dead + self.unfinished + self.pruned > 0 or self.interrupted
-
-    def to_json(self) -> Mapping[str, object]:
-        """All counts by name."""
-        return attrs.asdict(self)
 
     def plus(self, outcomes: Sequence[Outcome], *, unfinished: int, busy: int, pruned: int) -> "ReplayReport":
         """The same once a batch is done."""
@@ -175,7 +172,7 @@ class Replayer:
                 break
             report = await self._replay_batch(batch, report)
             observe(report)
-        await self._audits.finish(audit_id, report.to_json())
+        await self._audits.finish(audit_id, to_plain(report))
         return report
 
     async def dry_run(self, numbers: Sequence[int]) -> DryRunReport:

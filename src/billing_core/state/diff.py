@@ -1,11 +1,10 @@
 """What a change comes to for people: objects, their fields, and the values before and after."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from enum import Enum
 
 import attrs
 
+from billing_core.converters import to_plain
 from billing_core.model import (
     SubscriptionInvoice,
     TenantCustomer,
@@ -65,26 +64,7 @@ def _changed_links(before: Tracked | None, after: Tracked) -> tuple[FieldChange,
 
 
 def _fields(value: object | None) -> Mapping[str, object]:
-    plain = _plain(value)
-    return plain if isinstance(plain, dict) else {}
-
-
-def _plain(value: object) -> object:
-    """A value as JSON takes it."""
-    kind = type(value)
-    if attrs.has(kind):
-        return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(kind)}
-    match value:
-        case datetime():
-            return value.isoformat()
-        case Enum():
-            return value.value
-        case Mapping():
-            return {str(key): _plain(each) for key, each in value.items()}
-        case tuple() | list() | frozenset():
-            return [_plain(each) for each in value]
-        case _:
-            return value
+    return {} if value is None else to_plain(value)
 
 
 def _kind(held: Tracked) -> str:

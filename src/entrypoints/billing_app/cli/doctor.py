@@ -27,16 +27,9 @@ def doctor(invariants: bool, as_json: bool) -> None:
     found = asyncio.run(_examine(Settings.load(), invariants=invariants))
     healthy = all(finding.verdict.value != "fail" for finding in found)
     if as_json:
-        findings = [
-            {
-                "check": finding.check,
-                "verdict": finding.verdict.value,
-                "detail": finding.detail,
-                "remedy": finding.remedy,
-            }
-            for finding in found
-        ]
-        click.echo(json.dumps({"healthy": healthy, "findings": findings}))
+        from billing_core.converters import to_plain
+
+        click.echo(json.dumps({"healthy": healthy, "findings": to_plain(found)}))
     else:
         for finding in found:
             _print(finding)

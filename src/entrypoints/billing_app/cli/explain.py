@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from billing_app.cli.events.filters import NOTHING_MATCHED, moment_option
-from billing_app.cli.events.rendering import attempt_to_json, event_to_json, instant
+from billing_app.cli.events.rendering import changes_to_json, event_to_json, instant
 from billing_app.cli.terminal import moment, plain
 from billing_app.settings import Settings
 
@@ -55,11 +55,12 @@ async def _explain(
 
 
 def _to_json(explanation: Explanation) -> dict[str, Any]:
-    verdict = explanation.verdict
+    from billing_core.converters import to_plain
+
     return {
         "tenant_id": explanation.tenant_id,
         "sequence": explanation.state.sequence,
-        "access": {"state": verdict.state.value, "reason": verdict.reason, "until": instant(verdict.until)},
+        "access": to_plain(explanation.verdict),
         "customers": [each.customer_id for each in explanation.customers],
         "subscriptions": [
             {
@@ -78,22 +79,20 @@ def _to_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def _entry_to_json(entry: Entry) -> dict[str, Any]:
+    from billing_core.converters import to_plain
+
     return {
         **event_to_json(entry.event),
         "decision": entry.decision,
-        "failed_attempts": [attempt_to_json(attempt) for attempt in entry.attempts],
+        "failed_attempts": to_plain(entry.attempts),
         "messages": [
             {
                 "sequence": notified.sequence,
                 "event_type": notified.event_type,
                 "summary": notified.summary,
                 "object_id": notified.object_id,
-                "changes": {each.field: {"before": each.before, "after": each.after} for each in notified.changes},
-                "access": {
-                    "state": notified.access.state,
-                    "reason": notified.access.reason,
-                    "until": instant(notified.access.until),
-                },
+                "changes": changes_to_json(notified.changes),
+                "access": to_plain(notified.access),
             }
             for notified in entry.transitions
         ],

@@ -100,7 +100,9 @@ def revoke(source: str | None, token_id: str | None, tenant: str | None, keep: t
     proof = sys.stdin.read(_LONGEST_TOKEN).strip() if source is not None else None
     revocation, recorded = asyncio.run(_revoke(settings, proof=proof, token_id=token_id, tenant=tenant, keep=keep))
     if as_json:
-        click.echo(json.dumps({**_shown(revocation), "recorded": recorded}))
+        from billing_core.converters import to_plain
+
+        click.echo(json.dumps({**to_plain(revocation), "recorded": recorded}))
     elif recorded:
         seconds = settings.token_recheck.total_seconds()
         click.echo(f"Revoked {_named(revocation)}. Every server knows within {seconds:g} seconds.")
@@ -114,7 +116,9 @@ def revoked(as_json: bool) -> None:
     """List what is revoked."""
     found = asyncio.run(_current(Settings.load()))
     if as_json:
-        click.echo(json.dumps({"revocations": [_shown(each) for each in found]}))
+        from billing_core.converters import to_plain
+
+        click.echo(json.dumps({"revocations": to_plain(found)}))
         return
     for each in found:
         click.echo(f"{each.revoked_at:%Y-%m-%d %H:%M:%S} UTC  kept until {each.kept_until:%Y-%m-%d}  {_named(each)}")
@@ -126,15 +130,6 @@ def _named(revocation: Revocation) -> str:
     if revocation.subject == "token":
         return f"token {revocation.name}"
     return f"all tokens of {revocation.name} issued until {revocation.revoked_at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _shown(revocation: Revocation) -> dict[str, str]:
-    return {
-        "subject": revocation.subject,
-        "name": revocation.name,
-        "revoked_at": revocation.revoked_at.isoformat(),
-        "kept_until": revocation.kept_until.isoformat(),
-    }
 
 
 async def _revoke(

@@ -93,7 +93,7 @@ async def _events(request: web.Request, services: Services, tenant_id: TenantId)
 
 
 def _listing(tenant_id: TenantId, name: str, sections: Iterable[Any]) -> web.Response:
-    return json_response({"tenant_id": tenant_id, name: [payloads.to_wire(section) for section in sections]})
+    return json_response({"tenant_id": tenant_id, name: list(sections)})
 
 
 def _limit(request: web.Request) -> int:

@@ -1,10 +1,11 @@
 """Responses in one form: JSON, never cached, and `{"error": {"code", "message"}}` for every failure."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from aiohttp import web
+
+from billing_core.converters import dumps
 
 ErrorCode = Literal[
     "bad_last_event_id",
@@ -62,9 +63,8 @@ def json_text_response(text: str, *, status: int = 200, headers: Mapping[str, st
 
 
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Build a response from JSON-ready values."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return json_text_response(text, status=status, headers=headers)
+    """Build a response from values, which may be attrs values and instants: they are written as in the stream."""
+    return json_text_response(dumps(value), status=status, headers=headers)
 
 
 def error_response(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from billing_app.cli.terminal import moment
 
 if TYPE_CHECKING:
-    from billing_core.oversight.inspection import FailedAttempt, StoredEvent
+    from billing_core.oversight.inspection import StoredEvent
+    from billing_core.state.diff import FieldChange
+
+_RENAMED: Final = {"attempt": "attempts", "parked_on": "waits_for"}
+_LEFT_OUT: Final = ("dispatch_id", "key")
 
 
 def instant(value: datetime | None) -> str | None:
@@ -16,42 +21,18 @@ def instant(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat()
 
 
-def event_to_json(event: StoredEvent) -> dict[str, Any]:
-    """One event without its body."""
-    return {
-        "event_id": event.key.event_id,
-        "livemode": event.key.livemode,
-        "account": event.key.account or None,
-        "type": event.type,
-        "api_version": event.api_version,
-        "created_at": instant(event.created_at),
-        "received_at": instant(event.received_at),
-        "secret_slot": event.secret_slot,
-        "status": event.status.value,
-        "attempts": event.attempt,
-        "due_at": instant(event.due_at) if event.finished_at is None else None,
-        "effect": event.effect and event.effect.value,
-        "reason": event.reason,
-        "error": event.error,
-        "customer_id": event.customer_id,
-        "waits_for": event.parked_on,
-        "tenant_id": event.tenant_id,
-        "sequence": event.sequence,
-        "finished_at": instant(event.finished_at),
-        "duplicates": event.duplicates,
-        "last_duplicate_at": instant(event.last_duplicate_at),
-        "body_kept": event.body_kept,
-    }
+def event_to_json(event: StoredEvent) -> Mapping[str, Any]:
+    """Return an event without its body. `due_at` is null for a finished event, which has nothing due."""
+    from billing_core.converters import to_plain
+
+    fields = {_RENAMED.get(name, name): value for name, value in to_plain(event).items() if name not in _LEFT_OUT}
+    key = {**to_plain(event.key), "account": event.key.account or None}
+    return {**key, **fields, "due_at": fields["due_at"] if event.finished_at is None else None}
 
 
-def attempt_to_json(attempt: FailedAttempt) -> dict[str, Any]:
-    """One attempt that failed."""
-    return {
-        "attempt": attempt.attempt,
-        "failed_at": instant(attempt.failed_at),
-        "reason": attempt.reason,
-        "error": attempt.error,
-    }
+def changes_to_json(changes: Iterable[FieldChange]) -> Mapping[str, Any]:
+    """Return the values before and after, by field."""
+    return {change.field: {"before": change.before, "after": change.after} for change in changes}
 
 
 def standing(event: StoredEvent) -> str:

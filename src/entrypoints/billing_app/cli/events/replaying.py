@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
+from billing_app.cli.events.rendering import changes_to_json
 from billing_app.cli.terminal import confirm, operator, plain, progress
 from billing_app.settings import Settings
 
@@ -129,6 +130,7 @@ async def _dry_run(settings: Settings, request: ReplayRequest, *, limit: int | N
 
 
 def _report(outcome: ReplayReport | DryRunReport | None, *, as_json: bool) -> None:
+    from billing_core.converters import to_plain
     from billing_core.inbox.replay import ReplayReport
 
     if outcome is None:
@@ -136,7 +138,7 @@ def _report(outcome: ReplayReport | DryRunReport | None, *, as_json: bool) -> No
     report = outcome if isinstance(outcome, ReplayReport) else outcome.report
     if as_json:
         trial = {} if isinstance(outcome, ReplayReport) else _rehearsal_to_json(outcome)
-        click.echo(json.dumps({"dry_run": bool(trial), **report.to_json(), **trial}))
+        click.echo(json.dumps({"dry_run": bool(trial), **to_plain(report), **trial}))
     else:
         if not isinstance(outcome, ReplayReport):
             _print_rehearsal(outcome)
@@ -145,18 +147,20 @@ def _report(outcome: ReplayReport | DryRunReport | None, *, as_json: bool) -> No
 
 
 def _rehearsal_to_json(found: DryRunReport) -> dict[str, Any]:
+    from billing_core.converters import to_plain
+
     return {
         "differences": [
             {
                 "kind": change.kind,
                 "object_id": change.object_id,
                 "tenant_id": change.tenant_id,
-                "fields": {field.field: {"before": field.before, "after": field.after} for field in change.fields},
+                "fields": changes_to_json(change.fields),
             }
             for change in found.trial.differences
         ],
         "would_tell": [json.loads(event.payload) for event in found.trial.events],
-        "failures": [{"event_id": failure.event_id, "error": failure.error} for failure in found.failures],
+        "failures": to_plain(found.failures),
     }
 
 

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from billing_app.cli.events.filters import nothing_matched
-from billing_app.cli.events.rendering import attempt_to_json, event_to_json, standing
+from billing_app.cli.events.rendering import changes_to_json, event_to_json, standing
 from billing_app.cli.terminal import moment, plain
 from billing_app.settings import Settings
 
@@ -91,15 +91,17 @@ async def _transition(history: MessageHistory, message: BillingEvent) -> Transit
 
 
 def _to_json(found: _Found) -> dict[str, Any]:
+    from billing_core.converters import to_plain
+
     return {
         **event_to_json(found.event),
-        "failed_attempts": [attempt_to_json(attempt) for attempt in found.attempts],
+        "failed_attempts": to_plain(found.attempts),
         "messages": [
             {
                 "sequence": notified.sequence,
                 "event_type": notified.event_type,
                 "summary": notified.summary,
-                "changes": {each.field: {"before": each.before, "after": each.after} for each in notified.changes},
+                "changes": changes_to_json(notified.changes),
             }
             for notified in found.transitions
         ],

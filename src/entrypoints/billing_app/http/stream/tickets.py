@@ -14,7 +14,6 @@ from aiohttp import web
 from billing_app.http.auth import TenantAuthenticator, require_own_tenant
 from billing_app.http.responses import RefusalError, json_response
 from billing_app.http.services import SERVICES
-from billing_core.payloads import to_wire
 from billing_core.stream_access.ports import Principal, StreamTickets
 
 PARAMETER: Final = "ticket"
@@ -31,7 +30,7 @@ async def issue(request: web.Request) -> web.Response:
     ttl = min(services.settings.stream_ticket_ttl, principal.expires_at - now)
     ticket = secrets.token_urlsafe(32)
     await services.tickets.put(_digest(ticket), principal, ttl=max(ttl, timedelta(0)))
-    return json_response({"ticket": ticket, "expires_at": to_wire(now + ttl)}, status=201)
+    return json_response({"ticket": ticket, "expires_at": now + ttl}, status=201)
 
 
 async def admit(request: web.Request, authenticator: TenantAuthenticator, tickets: StreamTickets) -> Principal:
