@@ -384,7 +384,7 @@ async def test_duplicate_subscriptions_are_counted_and_logged_once_per_audit(ope
         async with open_site(stripe_fetch=False) as site:
             await until(lambda: _is(site.counted("billing_duplicate_subscriptions")))
             assert site.counted("billing_duplicate_subscriptions") == 1
-    lines = [line for line in logs if line["event"] == "audit.duplicate_subscriptions"]
+    lines = [line for line in logs if line["event"] == "subscriptions.duplicated"]
     assert [(line["count"], line["first"]) for line in lines] == [(1, ["acme: sub_1, sub_2"])]
 
 

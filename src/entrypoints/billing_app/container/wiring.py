@@ -5,15 +5,15 @@ from datetime import timedelta
 from typing import Final
 
 import attrs
-import structlog
 from dependency_injector import containers, providers
 
 from billing_app.http.services import Services
 from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier
+from billing_app.observers import Observers
 from billing_app.settings import PlanPrices, Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import Worker
-from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
+from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.inbox.intake import Intake
 from billing_core.inbox.replay import Replayer
 from billing_core.inbox.thin_events import ThinEventResolver
@@ -22,15 +22,13 @@ from billing_core.model.epoch import Epoch
 from billing_core.oversight.monitors import (
     BacklogMonitor,
     DuplicateMonitor,
-    DuplicateReport,
     InvariantMonitor,
-    InvariantReport,
 )
 from billing_core.state.ports import Clock
-from billing_core.state.refetch import Refetcher, RefetchPolicy, RefetchReport
+from billing_core.state.refetch import Refetcher, RefetchPolicy
 from billing_core.state.service import BillingService
-from billing_core.stream.backfill import Backfiller, BackfillPolicy, BackfillReport
-from billing_core.stream.ports import BackfillTurn, EventBus
+from billing_core.stream.backfill import Backfiller, BackfillPolicy
+from billing_core.stream.ports import EventBus
 from billing_core.stream.publisher import Publisher, PublishPolicy
 from billing_core.stream_access.ports import StreamQuota
 from billing_core.stream_access.revocation_list import RevocationList
@@ -53,13 +51,9 @@ from billing_stripe.translate import StripeTranslator
 from billing_telemetry.metrics import Metrics
 from billing_telemetry.observed import ObservedEventInbox
 
-log = structlog.get_logger()
-
 _AUDIT_EVERY: Final = timedelta(minutes=1)
 _CHECK_EVERY: Final = timedelta(minutes=1)
 _WATCH_EVERY = timedelta(seconds=5)
-_SHOWN: Final = 5
-"""Of many findings of one kind, how many are logged."""
 
 
 def _intake(
@@ -110,25 +104,6 @@ def _publish_policy(settings: Settings) -> PublishPolicy:
     return PublishPolicy(batch=settings.publish_batch, poll=settings.publish_poll)
 
 
-def _note_processing(report: ProcessingReport, metrics: Metrics) -> None:
-    metrics.processed(report)
-    for outcome in report.outcomes:
-        if outcome.error is not None:
-            event = outcome.claim.event
-            log.warning(
-                "event.needs_attention",
-                event_id=event.event_id,
-                event_type=event.type,
-                disposition=outcome.disposition.value,
-                reason=outcome.reason,
-                error=outcome.error,
-            )
-
-
-def _observe_processing(metrics: Metrics) -> Callable[[ProcessingReport], None]:
-    return lambda report: _note_processing(report, metrics)
-
-
 def _resolver(fetching: "Fetching", store: PostgresEventInbox) -> ThinEventResolver | None:
     return None if fetching.gateway is None else ThinEventResolver(gateway=fetching.gateway, events=store)
 
@@ -138,7 +113,7 @@ def _refetcher(
     service: BillingService,
     repository: PostgresRepository,
     publisher: Publisher,
-    metrics: Metrics,
+    observers: Observers,
 ) -> Refetcher | None:
     if fetching.gateway is None:
         return None
@@ -148,20 +123,7 @@ def _refetcher(
         objects=repository,
         policy=RefetchPolicy(),
         publish=publisher.offer,
-        observe=lambda report: _note_refetch(report, metrics),
-    )
-
-
-def _note_refetch(report: RefetchReport, metrics: Metrics) -> None:
-    metrics.refetched(report)
-    say = log.info if report.error is None else log.warning
-    say(
-        "object.asked_for",
-        kind=report.uncertainty.kind,
-        object_id=report.uncertainty.object_id,
-        result=report.result,
-        error=report.error,
-        seconds=round(report.seconds, 3),
+        observe=observers.refetched,
     )
 
 
@@ -169,26 +131,15 @@ def _refetch(refetcher: Refetcher | None) -> Callable[[Sequence[Uncertainty]], N
     return None if refetcher is None else refetcher.offer
 
 
-def _duplicate_monitor(upkeep: PostgresStateUpkeep, metrics: Metrics) -> DuplicateMonitor:
-    return DuplicateMonitor(upkeep=upkeep, every=_AUDIT_EVERY, observe=lambda report: _note_audit(report, metrics))
+def _duplicate_monitor(upkeep: PostgresStateUpkeep, observers: Observers) -> DuplicateMonitor:
+    return DuplicateMonitor(upkeep=upkeep, every=_AUDIT_EVERY, observe=observers.duplicates_seen)
 
 
-def _note_audit(report: DuplicateReport, metrics: Metrics) -> None:
-    metrics.audited(report)
-    if report.duplicates:
-        shown = [f"{each.tenant_id}: {', '.join(each.subscription_ids)}" for each in report.duplicates[:_SHOWN]]
-        log.warning("audit.duplicate_subscriptions", count=len(report.duplicates), first=shown)
-
-
-def _backfiller(settings: Settings, outbox: PostgresOutbox, bus: EventBus) -> Backfiller | None:
+def _backfiller(settings: Settings, outbox: PostgresOutbox, bus: EventBus, observers: Observers) -> Backfiller | None:
     if not settings.enable_stream_replay or not isinstance(bus, RedisEventBus):
         return None
     policy = BackfillPolicy(newest=settings.stream_maxlen)
-    return Backfiller(outbox=outbox, bus=bus, policy=policy, observe=_note_backfill)
-
-
-def _note_backfill(report: BackfillReport) -> None:
-    log.info("stream.refilled", here=report.turn is BackfillTurn.OURS, tenants=report.tenants, messages=report.messages)
+    return Backfiller(outbox=outbox, bus=bus, policy=policy, observe=observers.backfilled)
 
 
 def _followed(bus: EventBus) -> EventBus | None:
@@ -196,20 +147,8 @@ def _followed(bus: EventBus) -> EventBus | None:
     return None if isinstance(bus, NullEventBus) else bus
 
 
-def _invariant_monitor(invariants: PostgresInvariantLog, metrics: Metrics) -> InvariantMonitor:
-    return InvariantMonitor(log=invariants, every=_CHECK_EVERY, observe=lambda report: _note_check(report, metrics))
-
-
-def _note_check(report: InvariantReport, metrics: Metrics) -> None:
-    metrics.checked(report)
-    for violation in report.violations:
-        log.error(
-            "invariant.violated",
-            invariant=violation.invariant.value,
-            meaning=violation.invariant.meaning,
-            count=violation.count,
-            examples=violation.examples,
-        )
+def _invariant_monitor(invariants: PostgresInvariantLog, observers: Observers) -> InvariantMonitor:
+    return InvariantMonitor(log=invariants, every=_CHECK_EVERY, observe=observers.invariants_checked)
 
 
 @attrs.frozen(kw_only=True)
@@ -247,6 +186,7 @@ class Container(containers.DeclarativeContainer):
     metrics = providers.Dependency(instance_of=Metrics)
     fetching = providers.Dependency(instance_of=Fetching)
 
+    observers = providers.Singleton(Observers, metrics)
     clock = providers.Singleton(SystemClock)
     translator = providers.Singleton(StripeTranslator)
     policy = providers.Singleton(AccessPolicy, past_due_grace=settings.provided.past_due_grace)
@@ -265,9 +205,9 @@ class Container(containers.DeclarativeContainer):
         outbox=outbox,
         bus=bus,
         policy=providers.Singleton(_publish_policy, settings),
-        observe=metrics.provided.published,
+        observe=observers.provided.published,
     )
-    refetcher = providers.Singleton(_refetcher, fetching, service, repository, publisher, metrics)
+    refetcher = providers.Singleton(_refetcher, fetching, service, repository, publisher, observers)
     dispatch_policy = providers.Singleton(_dispatch_policy, settings)
     dispatcher = providers.Singleton(
         Dispatcher,
@@ -277,19 +217,19 @@ class Container(containers.DeclarativeContainer):
         scope=providers.Singleton(_scope, settings),
         policy=dispatch_policy,
         publish=publisher.provided.offer,
-        observe=providers.Singleton(_observe_processing, metrics),
+        observe=observers.provided.processed,
         resolver=providers.Singleton(_resolver, fetching, store),
         refetch=providers.Singleton(_refetch, refetcher),
     )
     replayer = providers.Singleton(
         Replayer, events=event_log, queue=store, audits=event_log, dispatcher=dispatcher, policy=dispatch_policy
     )
-    duplicate_monitor = providers.Singleton(_duplicate_monitor, state_upkeep, metrics)
-    invariant_monitor = providers.Singleton(_invariant_monitor, invariants, metrics)
+    duplicate_monitor = providers.Singleton(_duplicate_monitor, state_upkeep, observers)
+    invariant_monitor = providers.Singleton(_invariant_monitor, invariants, observers)
     backlog_monitor = providers.Singleton(
-        BacklogMonitor, inbox=store, outbox=outbox, every=_WATCH_EVERY, observe=metrics.provided.watched
+        BacklogMonitor, inbox=store, outbox=outbox, every=_WATCH_EVERY, observe=observers.provided.backlog_seen
     )
-    backfiller = providers.Singleton(_backfiller, settings, outbox, bus)
+    backfiller = providers.Singleton(_backfiller, settings, outbox, bus, observers)
     worker = providers.Singleton(
         Worker,
         dispatcher=dispatcher,

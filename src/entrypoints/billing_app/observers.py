@@ -1,0 +1,113 @@
+"""The observers of a process: they turn the domain's reports into metrics and log lines."""
+
+from typing import Final, Protocol
+
+import attrs
+import structlog
+
+from billing_core.inbox.dispatch import ProcessingReport
+from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport
+from billing_core.state.refetch import RefetchReport
+from billing_core.stream.backfill import BackfillReport
+from billing_core.stream.ports import BackfillTurn
+from billing_core.stream.publisher import PublishingReport
+
+log = structlog.get_logger()
+
+_SHOWN: Final = 5
+"""Examples in a log line; its count says how many there are."""
+
+
+class ReportMetrics(Protocol):
+    """Counts what the reports say; no call blocks or fails. Label values are closed sets."""
+
+    def processed(self, report: ProcessingReport) -> None:
+        """Count a batch of events by outcome."""
+        ...
+
+    def published(self, report: PublishingReport) -> None:
+        """Count messages sent to the bus."""
+        ...
+
+    def refetched(self, report: RefetchReport) -> None:
+        """Count an object fetched from the provider, by result."""
+        ...
+
+    def watched(self, report: BacklogReport) -> None:
+        """Set what is waiting now."""
+        ...
+
+    def audited(self, report: DuplicateReport) -> None:
+        """Set how many tenants have duplicate subscriptions now."""
+        ...
+
+    def checked(self, report: InvariantReport) -> None:
+        """Set how many rows violate each invariant now."""
+        ...
+
+
+@attrs.frozen
+class Observers:
+    """One method per report."""
+
+    metrics: ReportMetrics
+
+    def processed(self, report: ProcessingReport) -> None:
+        """Count a batch of events, and log those that failed."""
+        self.metrics.processed(report)
+        for outcome in report.outcomes:
+            if outcome.error is not None:
+                event = outcome.claim.event
+                log.warning(
+                    "event.needs_attention",
+                    event_id=event.event_id,
+                    event_type=event.type,
+                    disposition=outcome.disposition.value,
+                    reason=outcome.reason,
+                    error=outcome.error,
+                )
+
+    def published(self, report: PublishingReport) -> None:
+        """Count messages; they are too many to log."""
+        self.metrics.published(report)
+
+    def backfilled(self, report: BackfillReport) -> None:
+        """Log how the bus was filled when the process started."""
+        ours = report.turn is BackfillTurn.OURS
+        log.info("stream.backfilled", here=ours, tenants=report.tenants, messages=report.messages)
+
+    def refetched(self, report: RefetchReport) -> None:
+        """Count and log one object that was fetched from the provider; an error means that it is fetched again."""
+        self.metrics.refetched(report)
+        write = log.info if report.error is None else log.warning
+        write(
+            "object.refetched",
+            kind=report.uncertainty.kind,
+            object_id=report.uncertainty.object_id,
+            result=report.result,
+            error=report.error,
+            seconds=round(report.seconds, 3),
+        )
+
+    def backlog_seen(self, report: BacklogReport) -> None:
+        """Show what is waiting."""
+        self.metrics.watched(report)
+
+    def duplicates_seen(self, report: DuplicateReport) -> None:
+        """Count tenants with more than one subscription of a kind, and log the first of them."""
+        self.metrics.audited(report)
+        if report.duplicates:
+            first = [f"{each.tenant_id}: {', '.join(each.subscription_ids)}" for each in report.duplicates[:_SHOWN]]
+            log.warning("subscriptions.duplicated", count=len(report.duplicates), first=first)
+
+    def invariants_checked(self, report: InvariantReport) -> None:
+        """Count violations, and log each violated invariant with examples."""
+        self.metrics.checked(report)
+        for violation in report.violations:
+            log.error(
+                "invariant.violated",
+                invariant=violation.invariant.value,
+                meaning=violation.invariant.meaning,
+                count=violation.count,
+                examples=violation.examples,
+            )
