@@ -21,14 +21,14 @@ from billing_postgres.migrate import migrate
 pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contract shows what it compared
 
 REDIS_DATABASE = 15
-"""The tests empty it, so they keep away from the one that a development server uses."""
+"""The tests empty it, so it is not the one that a development server uses."""
 
 CreateDatabase = Callable[[], Awaitable[str]]
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[ServerUrls]:
-    """The servers that DATABASE_URL and REDIS_URL name; without both of them, local ones for this session."""
+    """Use the servers that DATABASE_URL and REDIS_URL name, and start local ones for those that are not set."""
     database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
     if database_url and redis_url:
         yield ServerUrls(database_url=database_url, redis_url=redis_url)
@@ -44,11 +44,11 @@ def servers() -> Iterator[ServerUrls]:
 
 @pytest.fixture(scope="session")
 async def admin(servers: ServerUrls) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A connection for creating and dropping databases."""
+    """Open a connection for creating and dropping databases."""
     connection = await asyncpg.connect(servers.database_url)
     yield connection
     if "DATABASE_URL" not in os.environ:
-        # This server goes away now: flushing a hundred test databases first would take longer than the tests.
+        # This server is stopped now: flushing a hundred test databases first would take longer than the tests.
         await connection.execute("ALTER SYSTEM SET fsync = off")
         await connection.execute("SELECT pg_reload_conf()")
     await connection.close()
@@ -56,7 +56,7 @@ async def admin(servers: ServerUrls) -> AsyncIterator[asyncpg.Connection[asyncpg
 
 @pytest.fixture(scope="session")
 async def template_database(servers: ServerUrls, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[str]:
-    """The name of a database that every test's own one is copied from."""
+    """Create the migrated database that every test's own one is copied from, and return its name."""
     name = f"billing_template_{secrets.token_hex(4)}"
     await admin.execute(f'CREATE DATABASE "{name}"')
     await migrate(database_url_for(servers, name))
@@ -69,9 +69,9 @@ async def template_database(servers: ServerUrls, admin: asyncpg.Connection[async
 async def create_database(
     servers: ServerUrls, admin: asyncpg.Connection[asyncpg.Record], template_database: str
 ) -> AsyncIterator[CreateDatabase]:
-    """A function that makes a fresh migrated database (about 10 ms) and returns its URL.
+    """Return a function that creates a fresh migrated database (about 10 ms) and returns its URL.
 
-    A server that was given gets rid of them at the end; ours goes away with them.
+    They are dropped at the end on a server that was given; the local one is deleted as a whole.
     """
     names: list[str] = []
 
@@ -88,13 +88,13 @@ async def create_database(
 
 @pytest.fixture
 async def database_url(create_database: CreateDatabase) -> str:
-    """The URL of a fresh migrated database for one test. A test class can share one through `create_database`."""
+    """Create a fresh migrated database for one test and return its URL. A test class can share `create_database`."""
     return await create_database()
 
 
 @pytest.fixture
 async def redis_url(servers: ServerUrls) -> str:
-    """The URL of a Redis database that is empty when the test begins."""
+    """Empty a Redis database and return its URL."""
     assert servers.redis_url is not None
     url = urlunsplit(urlsplit(servers.redis_url)._replace(path=f"/{REDIS_DATABASE}"))
     client = redis.asyncio.Redis.from_url(url)
@@ -105,7 +105,7 @@ async def redis_url(servers: ServerUrls) -> str:
 
 @pytest.fixture(scope="session")
 async def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The URL of a cluster of three masters on loopback; each test keeps to keys of its own."""
+    """Start a cluster of three masters on loopback and return its URL; each test uses keys of its own."""
     cluster = ValkeyCluster(tmp_path_factory.mktemp("cluster"))
     await cluster.start()
     yield cluster.url
@@ -113,5 +113,5 @@ async def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
 
 
 def database_url_for(servers: ServerUrls, name: str) -> str:
-    """The URL of another database on the same server."""
+    """Return the URL of another database on the same server."""
     return urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))

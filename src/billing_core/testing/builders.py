@@ -1,4 +1,4 @@
-"""Domain values for tests: complete and plausible unless told otherwise, equal whenever their arguments are."""
+"""Domain values for tests: complete, plausible, and equal whenever their arguments are equal."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,13 +33,13 @@ GLOBEX = TenantId("globex")
 
 
 def month(number: int) -> Period:
-    """The month of that number: 1 starts at `AT`, all have 30 days."""
+    """Return the month of that number: 1 starts at `AT`, all have 30 days."""
     start = AT + timedelta(days=30 * (number - 1))
     return Period(start=start, end=start + timedelta(days=30))
 
 
 def provider_event(event_id: str = "evt_1", **fields: Any) -> ProviderEvent:
-    """An event as received. `livemode` and `account` go to its key, everything else to the event."""
+    """Return an event as received; `livemode` and `account` are part of its key."""
     key = EventKey(
         event_id=EventId(event_id), livemode=fields.pop("livemode", False), account=fields.pop("account", "")
     )
@@ -54,14 +54,14 @@ def provider_event(event_id: str = "evt_1", **fields: Any) -> ProviderEvent:
 
 
 def provenance(*event_ids: str, observed_at: datetime = AT, ambiguous: bool = False) -> Provenance:
-    """What a state rests on: `evt_1` unless told otherwise."""
+    """Return the basis of a state, by default the event `evt_1`."""
     return Provenance(
         observed_at=observed_at, event_ids=tuple(map(EventId, event_ids or ("evt_1",))), ambiguous=ambiguous
     )
 
 
 def customer(customer_id: str = "cus_1", tenant_id: TenantId | None = ACME, **fields: Any) -> TenantCustomer:
-    """A customer; with a snapshot of itself when `fields` of it are given."""
+    """Return a customer, with a snapshot of its own if `fields` are given."""
     if not fields:
         return TenantCustomer(customer_id=CustomerId(customer_id), tenant_id=tenant_id)
     basis = fields.pop("provenance", provenance())
@@ -70,7 +70,7 @@ def customer(customer_id: str = "cus_1", tenant_id: TenantId | None = ACME, **fi
 
 
 def item(item_id: str = "si_1", **fields: Any) -> ItemSnapshot:
-    """A seat price of the first month."""
+    """Return an item with a seat price in the first month."""
     given = {"price_id": PriceId("price_pro"), "quantity": 5, "period": month(1)}
     return ItemSnapshot(item_id=ItemId(item_id), **{**given, **fields})
 
@@ -82,7 +82,7 @@ def subscription(
     basis: Provenance | None = None,
     **fields: Any,
 ) -> TenantSubscription:
-    """An active subscription with one item."""
+    """Return an active subscription with one item."""
     given = {
         "customer_id": CustomerId("cus_1"),
         "status": "active",
@@ -98,7 +98,7 @@ def subscription(
 
 
 def line(line_id: str = "il_1", amount: int = 1900, **fields: Any) -> InvoiceLine:
-    """A line of the first month."""
+    """Return a line of the first month."""
     return InvoiceLine(line_id=LineId(line_id), amount=amount, **{"period": month(1), **fields})
 
 
@@ -109,7 +109,7 @@ def invoice(
     basis: Provenance | None = None,
     **fields: Any,
 ) -> SubscriptionInvoice:
-    """An open invoice over one line."""
+    """Return an open invoice with one line."""
     given = {
         "customer_id": CustomerId("cus_1"),
         "subscription_id": SubscriptionId("sub_1"),
@@ -126,7 +126,7 @@ def invoice(
 
 
 def usage(invoice_id: str = "in_1", line_id: str = "il_1", tenant_id: TenantId = ACME, **fields: Any) -> UsageRecord:
-    """1000 API calls of the first month."""
+    """Return 1000 API calls of the first month."""
     given = {
         "subscription_id": SubscriptionId("sub_1"),
         "feature_key": "api_calls",
@@ -141,7 +141,7 @@ def usage(invoice_id: str = "in_1", line_id: str = "il_1", tenant_id: TenantId =
 
 
 def message(tenant_id: TenantId = ACME, sequence: int = 1, **fields: Any) -> BillingEvent:
-    """A numbered message whose payload names its tenant and number."""
+    """Return a numbered message whose payload names its tenant and number."""
     given = {
         "event_type": "subscription.updated",
         "event_id": EventId(f"evt_{sequence}"),
@@ -152,5 +152,5 @@ def message(tenant_id: TenantId = ACME, sequence: int = 1, **fields: Any) -> Bil
 
 
 def messages(tenant_id: TenantId, first: int, last: int) -> Sequence[BillingEvent]:
-    """Consecutive messages of one tenant, from `first` to `last` inclusive."""
+    """Return consecutive messages of one tenant, from `first` to `last` inclusive."""
     return [message(tenant_id, sequence) for sequence in range(first, last + 1)]

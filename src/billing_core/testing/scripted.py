@@ -1,4 +1,4 @@
-"""Events that say what a test wants them to: a provider without a payload format."""
+"""A provider without a payload format: tests decide what its events say."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from billing_core.model import EventId
 
 
 class ScriptedProvider:
-    """Makes events and, as an `EventTranslator`, knows what each of them says. Others it does not handle."""
+    """Source of events and their `EventTranslator`; other events are of an unhandled type."""
 
     def __init__(self) -> None:
         self._says: dict[EventKey, Translation] = {}
@@ -25,7 +25,7 @@ class ScriptedProvider:
         livemode: bool = True,
         account: str = "",
     ) -> ProviderEvent:
-        """An event made at `at` that `says` something, and of an update the snapshot it overwrote."""
+        """Return an event created at `at` that `says` something; `before` is the snapshot that an update overwrote."""
         key = EventKey(event_id=EventId(event_id), livemode=livemode, account=account)
         self._says[key] = says
         if before is not None:
@@ -35,7 +35,7 @@ class ScriptedProvider:
         )
 
     def translate(self, event: ProviderEvent) -> Translation:
-        """See EventTranslator. Raises ValueError for an event that was asked to be read when its body was gone."""
+        """See EventTranslator. Raises ValueError for an event whose body is gone."""
         if not event.body:
             raise ValueError(f"{event.event_id} has no body to read")
         return self._says.get(event.key, Translation(ignored="unhandled_type"))
