@@ -6,18 +6,14 @@ the numbered fact that follows from it.
 
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
-from billing_core.model.customer import CustomerSnapshot
+from billing_core.errors import BillingError, dead_reason
 from billing_core.model.identifiers import CustomerId, EventId, TenantId
-from billing_core.model.invoice import InvoiceSnapshot
-from billing_core.model.records import RecordSnapshot
-from billing_core.model.subscription import SubscriptionSnapshot
 from billing_core.model.time import aware
-
-Snapshot = SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot | RecordSnapshot
+from billing_core.model.tracked import Snapshot
 
 
 @attrs.frozen(kw_only=True)
@@ -161,35 +157,37 @@ class Notice(Enum):
     USAGE_THRESHOLD_REACHED = BillingEventType.USAGE_THRESHOLD_REACHED
 
 
-THIN: Final = "thin"
-"""Why an event that names its object without showing it is not read: the provider has to be asked."""
-
-
 @attrs.frozen(kw_only=True)
 class Translation:
-    """What a provider event says, in our terms.
+    """The content of a provider event, in our terms.
 
-    Either `ignored` gives a reason from a closed set, or `customer_id` says whose event it is and `snapshots` what it
-    shows. `tenant_hint` is the tenant some metadata names: it may create a link, never move one. An event that names no
-    customer is `about` objects, or shows the catalog, which is nobody's.
+    Either `ignored` gives a reason from a closed set, or the event is `thin`, or `customer_id` names its customer and
+    `snapshots` holds the objects it shows. `tenant_hint` is the tenant some metadata names: it may create a link, never
+    move one. An event that names no customer is `about` objects, or shows the catalog, which has no tenant.
     """
 
     customer_id: CustomerId | None = None
     about: tuple[str, ...] = ()
-    """Ids of invoices, payments, charges or subscriptions, where no customer is named: whose they are, the event is."""
+    """Ids of invoices, payments, charges or subscriptions, where no customer is named: the event is their tenant's."""
     tenant_hint: TenantId | None = None
     snapshots: tuple[Snapshot, ...] = ()
     creation: bool = False
-    """The event says that its object was made just then: any other event of the object came later."""
+    """The event says that its object was created just then: any other event of the object came later."""
     notice: Notice | None = None
+    thin: bool = False
+    """The event names its object without showing it: the provider has to be asked."""
     ignored: str | None = None
     detail: str | None = None
-    """Of an ignored event: what operators have to know all the same. It is logged and kept with the event."""
+    """A text for operators about an ignored event. It is logged and kept with the event."""
     missing: tuple[str, ...] = ()
     """Fields that belong to the object in every version and could not be read: counted, never an error."""
 
+    def find(self, object_id: str) -> Snapshot | None:
+        """Return the snapshot of an object, if one is shown."""
+        return next((snapshot for snapshot in self.snapshots if snapshot.object_id == object_id), None)
+
     def showing(self, snapshots: tuple[Snapshot, ...]) -> "Translation":
-        """The same with these snapshots. Spelt out: `attrs.evolve` would look the fields up for each event."""
+        """Return the same with these snapshots. Spelled out: `attrs.evolve` would look up the fields for each event."""
         return Translation(
             customer_id=self.customer_id,
             about=self.about,
@@ -197,6 +195,7 @@ class Translation:
             snapshots=snapshots,
             creation=self.creation,
             notice=self.notice,
+            thin=self.thin,
             ignored=self.ignored,
             detail=self.detail,
             missing=self.missing,
@@ -241,6 +240,32 @@ class Outcome:
     customer_id: CustomerId | None = None
     sequence: int | None = None
     """The message this event caused, if any."""
+
+    @classmethod
+    def dead(
+        cls,
+        claim: Claim,
+        error: BillingError,
+        *,
+        customer_id: CustomerId | None = None,
+        tenant_id: TenantId | None = None,
+    ) -> "Outcome":
+        """Return the outcome of an event that an operator has to look at.
+
+        Args:
+            claim: the event.
+            error: the reason it cannot be applied.
+            customer_id: the customer it names.
+            tenant_id: that customer's tenant: nothing of the tenant changes, but its timeline shows the event.
+        """
+        return cls(
+            claim=claim,
+            disposition=Disposition.DEAD,
+            reason=dead_reason(error),
+            error=str(error),
+            customer_id=customer_id,
+            tenant_id=tenant_id,
+        )
 
 
 @attrs.frozen(kw_only=True)

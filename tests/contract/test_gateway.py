@@ -13,7 +13,7 @@ from billing_core.errors import (
     GatewayUnauthorizedError,
     GatewayUnavailableError,
 )
-from billing_core.events import Snapshot, Translation
+from billing_core.events import Translation
 from billing_core.inbox.ports import FetchedEvent, ThinEventGateway
 from billing_core.model import (
     CustomerSnapshot,
@@ -21,6 +21,7 @@ from billing_core.model import (
     EventId,
     InvoiceSnapshot,
     Period,
+    Snapshot,
     SubscriptionSnapshot,
     TenantId,
 )

@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 from billing_core.errors import GatewayUnauthorizedError, GatewayUnavailableError
-from billing_core.events import Snapshot, Translation
-from billing_core.model import CustomerId, EventId, InvoiceId, InvoiceSnapshot, SubscriptionId, TenantId
+from billing_core.events import Translation
+from billing_core.model import CustomerId, EventId, InvoiceId, InvoiceSnapshot, Snapshot, SubscriptionId, TenantId
 from billing_stripe.client import ApiClient, CallPolicy, GatewayCall, open_client
 from billing_stripe.gateway import StripeGateway
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, objects

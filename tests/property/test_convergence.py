@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Snapshot, Translation
+from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Translation
 from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
 from billing_core.model import (
     DELETED,
@@ -40,6 +40,7 @@ from billing_core.model import (
     PriceSnapshot,
     RecordSnapshot,
     RefundSnapshot,
+    Snapshot,
     SubscriptionId,
     SubscriptionInvoice,
     SubscriptionSnapshot,

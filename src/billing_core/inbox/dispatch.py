@@ -18,7 +18,7 @@ import attrs
 
 from billing_core.cooperate import cooperate
 from billing_core.errors import BillingError, StoreUnavailableError, dead_reason
-from billing_core.events import THIN, BillingEvent, Claim, Disposition, Outcome, Translation
+from billing_core.events import BillingEvent, Claim, Disposition, Outcome, Translation
 from billing_core.inbox.ports import EventQueue
 from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import Uncertainty
@@ -299,7 +299,7 @@ class Dispatcher:
         read = [(claim, self._translate(claim)) async for claim in cooperate(claims)]
         if self._resolver is not None:
             read = [
-                (claim, await self._resolver.resolve(claim.event) if translation.ignored == THIN else translation)
+                (claim, await self._resolver.resolve(claim.event) if translation.thin else translation)
                 for claim, translation in read
             ]
         return await self._service.dry_run(read)
@@ -410,7 +410,7 @@ class Dispatcher:
         return Translation(ignored=refused) if refused else self._translator.translate(claim.event)
 
     def _has_to_ask(self, translation: Translation) -> bool:
-        return self._resolver is not None and translation.ignored == THIN
+        return self._resolver is not None and translation.thin
 
     async def _fail(self, claim: Claim, error: Exception) -> "_Processed":
         """One event cannot be applied: later, if that can help and attempts are left; else it is dead.

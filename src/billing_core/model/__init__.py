@@ -1,8 +1,19 @@
 """Values and pure transitions of billing. Nothing here does I/O or knows a vendor."""
 
 from billing_core.model.access import NO_SUBSCRIPTION, AccessPolicy, AccessState, AccessVerdict
+from billing_core.model.adjustments import (
+    ADJUSTMENT_KINDS,
+    ChargeSnapshot,
+    CreditNoteSnapshot,
+    DisputeSnapshot,
+    PaymentSnapshot,
+    RefundSnapshot,
+    payment_object_id,
+)
+from billing_core.model.catalog import CATALOG_KINDS, CatalogSnapshot, PriceSnapshot, ProductSnapshot
 from billing_core.model.customer import CustomerSnapshot, TenantCustomer
 from billing_core.model.duplicates import DuplicateSubscriptions, duplicate_subscriptions
+from billing_core.model.entitlements import EntitlementsSnapshot, entitled_customer
 from billing_core.model.identifiers import (
     CustomerId,
     EventId,
@@ -15,30 +26,11 @@ from billing_core.model.identifiers import (
 )
 from billing_core.model.invoice import DELETED, InvoiceLine, InvoiceSnapshot, SubscriptionInvoice
 from billing_core.model.money import Money
-from billing_core.model.ordering import Decision, Order, Provenance, Sighting, compare, decide
+from billing_core.model.ordering import Decision, Order, Ordered, Provenance, Sighting, compare, decide
 from billing_core.model.plan import Plan, PlanCatalog
-from billing_core.model.records import (
-    ADJUSTMENT_KINDS,
-    CATALOG_KINDS,
-    RECORD_KINDS,
-    CatalogSnapshot,
-    ChargeSnapshot,
-    CreditNoteSnapshot,
-    DisputeSnapshot,
-    EntitlementsSnapshot,
-    PaymentSnapshot,
-    PriceSnapshot,
-    ProductSnapshot,
-    RecordSnapshot,
-    RefundSnapshot,
-    ScheduleSnapshot,
-    TenantRecord,
-    entitled_customer,
-    invoice_of,
-    leads_to,
-    payment_object_id,
-)
-from billing_core.model.state import TenantState, Tracked
+from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, invoice_of, leads_to
+from billing_core.model.schedule import ScheduleSnapshot
+from billing_core.model.state import TenantState
 from billing_core.model.subscription import (
     ItemSnapshot,
     SubscriptionSnapshot,
@@ -46,37 +38,47 @@ from billing_core.model.subscription import (
     merge_metered_prices,
 )
 from billing_core.model.time import Period, from_timestamp
-from billing_core.model.uncertainty import Uncertainty, UncertaintyKind
+from billing_core.model.tracked import Snapshot, Tracked
+from billing_core.model.uncertainty import Uncertainty, uncertainty_of
 from billing_core.model.usage import UsageRecord, billed_usage
 
 __all__ = [
-    "ADJUSTMENT_KINDS",
     "AccessPolicy",
     "AccessState",
     "AccessVerdict",
+    "ADJUSTMENT_KINDS",
+    "billed_usage",
     "CATALOG_KINDS",
     "CatalogSnapshot",
     "ChargeSnapshot",
+    "compare",
     "CreditNoteSnapshot",
     "CustomerId",
     "CustomerSnapshot",
-    "DELETED",
+    "decide",
     "Decision",
+    "DELETED",
     "DisputeSnapshot",
-    "Uncertainty",
-    "UncertaintyKind",
+    "duplicate_subscriptions",
     "DuplicateSubscriptions",
+    "entitled_customer",
     "EntitlementsSnapshot",
     "EventId",
+    "from_timestamp",
+    "invoice_of",
     "InvoiceId",
     "InvoiceLine",
     "InvoiceSnapshot",
     "ItemId",
     "ItemSnapshot",
+    "leads_to",
     "LineId",
+    "merge_metered_prices",
     "Money",
     "NO_SUBSCRIPTION",
     "Order",
+    "Ordered",
+    "payment_object_id",
     "PaymentSnapshot",
     "Period",
     "Plan",
@@ -90,6 +92,7 @@ __all__ = [
     "RefundSnapshot",
     "ScheduleSnapshot",
     "Sighting",
+    "Snapshot",
     "SubscriptionId",
     "SubscriptionInvoice",
     "SubscriptionSnapshot",
@@ -99,15 +102,7 @@ __all__ = [
     "TenantState",
     "TenantSubscription",
     "Tracked",
+    "Uncertainty",
+    "uncertainty_of",
     "UsageRecord",
-    "billed_usage",
-    "compare",
-    "decide",
-    "duplicate_subscriptions",
-    "from_timestamp",
-    "entitled_customer",
-    "invoice_of",
-    "leads_to",
-    "merge_metered_prices",
-    "payment_object_id",
 ]

@@ -1,14 +1,19 @@
 """A provider customer and the tenant it belongs to."""
 
+from typing import ClassVar
+
 import attrs
 
 from billing_core.model.identifiers import CustomerId, TenantId
-from billing_core.model.ordering import Provenance
+from billing_core.model.ordering import Ordered, Provenance
 
 
 @attrs.frozen(kw_only=True)
-class CustomerSnapshot:
-    """What one event says of a customer."""
+class CustomerSnapshot(Ordered):
+    """A customer as one event shows it."""
+
+    kind: ClassVar[str] = "customer"
+    refetchable: ClassVar[bool] = True
 
     customer_id: CustomerId
     email: str | None = attrs.field(default=None, repr=False)
@@ -18,7 +23,7 @@ class CustomerSnapshot:
 
     @property
     def object_id(self) -> str:
-        """The provider's id of the object: prefixed by kind, so unique over all kinds."""
+        """The provider's id."""
         return self.customer_id
 
     @property
@@ -26,21 +31,23 @@ class CustomerSnapshot:
         """A deleted customer never comes back."""
         return 1 if self.deleted else 0
 
-    @property
-    def progress(self) -> int:
-        """Nothing of a customer only grows."""
-        return 0
-
 
 @attrs.frozen(kw_only=True)
 class TenantCustomer:
     """The link from a provider customer to our tenant, and what is known of the customer.
 
-    `tenant_id` is None while nobody has said whose customer it is: its events wait. Once set it never changes.
+    `tenant_id` is None until the customer is linked: its events wait until then. Once set it never changes.
     `snapshot` and `provenance` are None until an event of the customer itself arrived.
     """
+
+    kind: ClassVar[str] = CustomerSnapshot.kind
 
     customer_id: CustomerId
     tenant_id: TenantId | None = None
     snapshot: CustomerSnapshot | None = None
     provenance: Provenance | None = None
+
+    @property
+    def object_id(self) -> str:
+        """The id it is stored under."""
+        return self.customer_id

@@ -1,16 +1,17 @@
 """A tenant's invoice and its lines."""
 
 from datetime import datetime
+from typing import ClassVar
 
 import attrs
 
 from billing_core.model.identifiers import CustomerId, InvoiceId, ItemId, LineId, PriceId, SubscriptionId, TenantId
-from billing_core.model.ordering import Provenance
+from billing_core.model.ordering import Ordered, Provenance
 from billing_core.model.subscription import UsageType
 from billing_core.model.time import Period, aware
 
 DELETED = "deleted"
-"""Our word for a draft the provider removed. Kept as a tombstone, so that a late snapshot does not bring it back."""
+"""Our status of a draft the provider removed. Kept as a tombstone, so that a late snapshot does not bring it back."""
 
 _STAGES = {"draft": 0, "open": 1, "uncollectible": 2, "paid": 3, "void": 3, DELETED: 3}
 
@@ -25,7 +26,7 @@ class InvoiceLine:
     price_id: PriceId | None = None
     subscription_item_id: ItemId | None = None
     usage_type: UsageType | None = None
-    """None where the provider does not say: newer API versions leave it to the subscription's item."""
+    """None where the provider does not say: in newer API versions only the subscription's item has it."""
     feature_key: str | None = None
     proration: bool = False
     description: str | None = None
@@ -33,8 +34,11 @@ class InvoiceLine:
 
 
 @attrs.frozen(kw_only=True)
-class InvoiceSnapshot:
-    """What one event says of an invoice. Amounts are integers in the currency's minor unit."""
+class InvoiceSnapshot(Ordered):
+    """An invoice as one event shows it. Amounts are integers in the currency's minor unit."""
+
+    kind: ClassVar[str] = "invoice"
+    refetchable: ClassVar[bool] = True
 
     invoice_id: InvoiceId
     customer_id: CustomerId | None
@@ -63,7 +67,7 @@ class InvoiceSnapshot:
 
     @property
     def object_id(self) -> str:
-        """The provider's id of the object: prefixed by kind, so unique over all kinds."""
+        """The provider's id."""
         return self.invoice_id
 
     @property
@@ -77,14 +81,19 @@ class InvoiceSnapshot:
         return self.attempt_count
 
     @property
+    def partial(self) -> bool:
+        """Lines are missing; a deleted draft's lines no longer matter."""
+        return not self.lines_complete and self.status != DELETED
+
+    @property
     def outstanding(self) -> bool:
         """Whether the tenant still owes it."""
         return self.precedence in (1, 2) and self.amount_remaining > 0
 
     def completed_by(self, known: "InvoiceSnapshot | None") -> "InvoiceSnapshot":
-        """This with the whole list of lines, where it shows a part of one that is known: lines of a final invoice stay.
+        """Return this with all lines, where it shows a part of a known list: the lines of a final invoice stay.
 
-        A draft's lines still come and go, so those of an earlier look say nothing about now.
+        A draft's lines still come and go, so those that an earlier event showed say nothing about now.
         """
         if self.lines_complete or known is None or not known.lines_complete:
             return self
@@ -99,6 +108,13 @@ class InvoiceSnapshot:
 class SubscriptionInvoice:
     """An invoice of one tenant: the deciding snapshot and the events it rests on."""
 
+    kind: ClassVar[str] = InvoiceSnapshot.kind
+
     tenant_id: TenantId
     snapshot: InvoiceSnapshot
     provenance: Provenance
+
+    @property
+    def object_id(self) -> str:
+        """The id it is stored under."""
+        return self.snapshot.invoice_id

@@ -1,4 +1,4 @@
-"""Which of two snapshots of one object is the later truth.
+"""Decide which of two snapshots of one object is the later truth.
 
 The provider delivers late, twice and out of order, and stamps events with whole seconds. So the state of an object is
 defined as a function of the *set* of events known of it, never of their arrival:
@@ -12,10 +12,10 @@ See docs/adr/0002-order-of-snapshots.md.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import attrs
 
@@ -23,49 +23,64 @@ from billing_core.model.identifiers import EventId
 from billing_core.model.time import aware
 
 
-class Snapshot(Hashable, Protocol):
-    """What an event says of one object: a value, compared by its content."""
+class Ordered:
+    """Base of every snapshot: what an event says of one object, a value compared by its content.
+
+    Not an abstract base class: its metaclass would slow down each `isinstance` while events are folded.
+    """
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    """The kind of object: it stands in rows, filters and metric labels."""
+    refetchable: ClassVar[bool] = False
+    """Whether the provider can be asked for the object as it is now."""
 
     @property
     def object_id(self) -> str:
-        """Which object it is, unique over all kinds."""
-        ...
+        """The provider's id of the object: prefixed by kind, so unique over all kinds."""
+        raise NotImplementedError
 
     @property
     def precedence(self) -> int:
         """Stage of the object's life. Lives only move up; equal stages are ordered by time."""
-        ...
+        return 0
 
     @property
     def progress(self) -> int:
-        """A count that never falls within a stage; decides a tie the edges leave open. 0 where there is none."""
-        ...
+        """A count that never falls within a stage; decides a tie the edges leave open."""
+        return 0
+
+    @property
+    def partial(self) -> bool:
+        """Whether only a part of the object is shown, so that the rest has to be fetched."""
+        return False
 
 
-S = TypeVar("S", bound=Snapshot)
+S = TypeVar("S", bound=Ordered)
 
 
 @attrs.frozen(kw_only=True)
 class Provenance:
-    """Which events the state of an object rests on."""
+    """The events that the state of an object rests on."""
 
     observed_at: datetime = attrs.field(validator=aware)
     """The provider's `created` of the deciding event: whole seconds."""
     event_ids: tuple[EventId, ...]
     """Every event of this precedence known at that second, by their ids: never in order of arrival. Usually one."""
     ambiguous: bool = False
-    """The tie could not be decided by what the events say: the choice is the same everywhere, but may be wrong."""
+    """The events do not decide the tie: the choice is the same everywhere, but may be wrong."""
 
 
 class Order(Enum):
-    """How an arriving snapshot stands to the known one."""
+    """Place of an arriving snapshot relative to the known one."""
 
     NEWER = "newer"
     STALE = "stale"
     TIE = "tie"
 
 
-def compare(known: Snapshot, known_at: datetime, seen: Snapshot, seen_at: datetime) -> Order:
+def compare(known: Ordered, known_at: datetime, seen: Ordered, seen_at: datetime) -> Order:
     """Place `seen` against what is known, by precedence, then by time."""
     mine, theirs = (known.precedence, known_at), (seen.precedence, seen_at)
     if theirs > mine:
@@ -81,7 +96,7 @@ class Sighting(Generic[S]):
     after: S
     before: S | None = None
     creation: bool = False
-    """The event says that the object was made: whatever else the group holds came later."""
+    """The event says that the object was created: every other event in the group came later."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,35 +108,35 @@ class Decision(Generic[S]):
 
 
 def decide(group: Sequence[Sighting[S]]) -> Decision[S]:
-    """Find the snapshot in which a tie group ends; the same for every order of `group`. `group` is not empty.
+    """Find the snapshot in which a tie group ends; the same for every order of `group`, which is not empty.
 
     When the edges do not single out one end (an event type that is not subscribed leaves an edge out), progress
     decides; else the choice falls to the greatest event id: arbitrary, but equal on every machine, marked ambiguous.
     """
-    later = [sighting for sighting in group if not sighting.creation] or list(group)
+    later = [member for member in group if not member.creation] or list(group)
     ends = _ends_of_walk(group, later)
-    candidates = [sighting for sighting in later if sighting.after in ends] or later
-    furthest = max(sighting.after.progress for sighting in candidates)
-    candidates = [sighting for sighting in candidates if sighting.after.progress == furthest]
-    last = max(candidates, key=lambda sighting: sighting.event_id)
-    return Decision(snapshot=last.after, ambiguous=any(sighting.after != last.after for sighting in candidates))
+    candidates = [member for member in later if member.after in ends] or later
+    furthest = max(member.after.progress for member in candidates)
+    candidates = [member for member in candidates if member.after.progress == furthest]
+    last = max(candidates, key=lambda member: member.event_id)
+    return Decision(snapshot=last.after, ambiguous=any(member.after != last.after for member in candidates))
 
 
 def _ends_of_walk(group: Iterable[Sighting[S]], later: Iterable[Sighting[S]]) -> set[S]:
-    """Snapshots that are entered once more than they are left; empty when every walk is a circle.
+    """Find the snapshots that are entered once more than they are left; none when every walk is a circle.
 
     A snapshot that is stated without an edge (the twin of an update, say) has to lie on the walk of the others: one
     that does not is a rival end.
     """
     balance: Counter[S] = Counter()
     touched: set[S] = set()
-    for sighting in group:
-        if sighting.creation:
-            balance[sighting.after] += 1
-        elif sighting.before is not None and sighting.before != sighting.after:
-            balance[sighting.after] += 1
-            balance[sighting.before] -= 1
-            touched |= {sighting.before, sighting.after}
+    for member in group:
+        if member.creation:
+            balance[member.after] += 1
+        elif member.before is not None and member.before != member.after:
+            balance[member.after] += 1
+            balance[member.before] -= 1
+            touched |= {member.before, member.after}
     ends = {snapshot for snapshot, surplus in balance.items() if surplus > 0}
-    rivals = {sighting.after for sighting in later if sighting.after not in touched}
+    rivals = {member.after for member in later if member.after not in touched}
     return (ends & touched) | rivals if touched else rivals

@@ -1,4 +1,4 @@
-"""Which plan a subscription is on: a matter of our price map, never of the order of its items."""
+"""The plan a subscription is on: decided by our price map, never by the order of its items."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -9,6 +9,7 @@ from billing_core.errors import UnknownPriceError
 from billing_core.model.identifiers import PriceId
 from billing_core.model.invoice import InvoiceSnapshot
 from billing_core.model.subscription import ItemSnapshot, SubscriptionSnapshot
+from billing_core.model.tracked import Snapshot
 
 Role = Literal["base", "seat", "metered"]
 
@@ -26,6 +27,8 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class _Place:
+    """The plan and the role that a price has in it."""
+
     plan_code: str
     role: Role
     feature_key: str | None = None
@@ -48,6 +51,16 @@ class PlanCatalog:
                 self._places[price] = _Place(plan_code=plan.plan_code, role="seat")
             for feature_key, price in plan.metered_prices.items():
                 self._places[price] = _Place(plan_code=plan.plan_code, role="metered", feature_key=feature_key)
+
+    def read(self, snapshot: Snapshot) -> Snapshot:
+        """Read a snapshot in our terms. Raises UnknownPriceError."""
+        match snapshot:
+            case SubscriptionSnapshot():
+                return self.read_subscription(snapshot)
+            case InvoiceSnapshot():
+                return self.read_invoice(snapshot)
+            case _:
+                return snapshot
 
     def read_subscription(self, snapshot: SubscriptionSnapshot) -> SubscriptionSnapshot:
         """Fill in plan code, deciding price, seat count and feature keys. Raises UnknownPriceError."""

@@ -2,15 +2,10 @@
 
 import attrs
 
-from billing_core.model.customer import TenantCustomer
 from billing_core.model.identifiers import TenantId
 from billing_core.model.invoice import SubscriptionInvoice
-from billing_core.model.records import TenantRecord
 from billing_core.model.subscription import TenantSubscription
 from billing_core.model.usage import UsageRecord
-
-Tracked = TenantSubscription | SubscriptionInvoice | TenantCustomer | TenantRecord
-"""An object of which events tell, and what its state rests on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -21,8 +16,8 @@ class TenantState:
     sequence: int
     subscriptions: tuple[TenantSubscription, ...]
     invoices: tuple[SubscriptionInvoice, ...]
-    """Those the tenant still owes, oldest first."""
+    """Invoices that the tenant still owes, oldest first."""
     usage: tuple[UsageRecord, ...]
     """Billed usage of the running and the last period."""
     features: tuple[str, ...] = ()
-    """Lookup keys of all features that the provider says any of its customers is entitled to, sorted."""
+    """Lookup keys of all features that any of its customers is entitled to, sorted."""

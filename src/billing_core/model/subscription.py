@@ -1,13 +1,13 @@
-"""A tenant's subscription: what the provider last said of it, and for whom."""
+"""A tenant's subscription, as the provider last described it."""
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 import attrs
 
 from billing_core.model.identifiers import CustomerId, ItemId, PriceId, SubscriptionId, TenantId
-from billing_core.model.ordering import Provenance
+from billing_core.model.ordering import Ordered, Provenance
 from billing_core.model.time import Period, aware
 
 UsageType = Literal["licensed", "metered"]
@@ -33,8 +33,11 @@ class ItemSnapshot:
 
 
 @attrs.frozen(kw_only=True)
-class SubscriptionSnapshot:
-    """What one event says of a subscription. Status words are the provider's, verbatim: unknown ones are kept."""
+class SubscriptionSnapshot(Ordered):
+    """A subscription as one event shows it. Status words are the provider's, verbatim: unknown ones are kept."""
+
+    kind: ClassVar[str] = "subscription"
+    refetchable: ClassVar[bool] = True
 
     subscription_id: SubscriptionId
     customer_id: CustomerId
@@ -49,7 +52,7 @@ class SubscriptionSnapshot:
     trial_ends_at: datetime | None = attrs.field(default=None, validator=aware)
     """Stays set after the trial, as the provider keeps it."""
     collection_paused: bool = False
-    """The provider goes on with the subscription but does not collect; not the same as status `paused`."""
+    """The subscription runs, but the provider does not collect payments; not the same as status `paused`."""
     collection_method: str | None = None
     plan_code: str | None = None
     price_id: PriceId | None = None
@@ -63,18 +66,13 @@ class SubscriptionSnapshot:
 
     @property
     def object_id(self) -> str:
-        """The provider's id of the object: prefixed by kind, so unique over all kinds."""
+        """The provider's id."""
         return self.subscription_id
 
     @property
     def precedence(self) -> int:
-        """An ended life stays ended, whatever arrives later."""
+        """An ended subscription stays ended, whatever arrives later."""
         return 1 if self.ended else 0
-
-    @property
-    def progress(self) -> int:
-        """Nothing of a subscription only grows."""
-        return 0
 
     @property
     def cancellation_scheduled(self) -> bool:
@@ -83,7 +81,7 @@ class SubscriptionSnapshot:
 
     @property
     def auto_renew(self) -> bool:
-        """Whether it goes on after the current period if nobody does anything."""
+        """Whether it continues after the current period unless it is canceled."""
         return not self.ended and not self.cancellation_scheduled
 
     @property
@@ -106,6 +104,8 @@ class SubscriptionSnapshot:
 class TenantSubscription:
     """A subscription of one tenant: the deciding snapshot and the events it rests on."""
 
+    kind: ClassVar[str] = SubscriptionSnapshot.kind
+
     tenant_id: TenantId
     snapshot: SubscriptionSnapshot
     provenance: Provenance
@@ -115,9 +115,14 @@ class TenantSubscription:
     It only grows: an invoice bills the usage of items that are gone by the time it arrives.
     """
 
+    @property
+    def object_id(self) -> str:
+        """The id it is stored under."""
+        return self.snapshot.subscription_id
+
 
 def merge_metered_prices(known: Mapping[PriceId, str], seen: Mapping[PriceId, str]) -> Mapping[PriceId, str]:
-    """Both taken together, the same whichever came first: of two features a name wins over the price's own id."""
+    """Merge both, the same whichever came first: of two features a name wins over the price's own id."""
     if seen.items() <= known.items():
         return known
     merged = dict(known)

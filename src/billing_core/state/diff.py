@@ -5,14 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from billing_core.converters import to_plain
-from billing_core.model import (
-    SubscriptionInvoice,
-    TenantCustomer,
-    TenantId,
-    TenantRecord,
-    TenantSubscription,
-    Tracked,
-)
+from billing_core.model import TenantId, Tracked
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +34,7 @@ def changed_object(before: Tracked | None, after: Tracked) -> ObjectChange | Non
     fields += changed_fields(basis, after.provenance)
     if not fields:
         return None
-    return ObjectChange(kind=_kind(after), object_id=object_id(after), tenant_id=after.tenant_id, fields=tuple(fields))
+    return ObjectChange(kind=after.kind, object_id=after.object_id, tenant_id=after.tenant_id, fields=tuple(fields))
 
 
 def changed_fields(before: object | None, after: object | None) -> tuple[FieldChange, ...]:
@@ -65,20 +58,3 @@ def _changed_links(before: Tracked | None, after: Tracked) -> tuple[FieldChange,
 
 def _fields(value: object | None) -> Mapping[str, object]:
     return {} if value is None else to_plain(value)
-
-
-def _kind(held: Tracked) -> str:
-    match held:
-        case TenantSubscription():
-            return "subscription"
-        case SubscriptionInvoice():
-            return "invoice"
-        case TenantCustomer():
-            return "customer"
-        case TenantRecord():
-            return held.snapshot.kind
-
-
-def object_id(held: Tracked) -> str:
-    """The id of an object, whether a snapshot of it is known or not."""
-    return held.customer_id if isinstance(held, TenantCustomer) else held.snapshot.object_id

@@ -1,4 +1,4 @@
-"""Mending: objects in doubt are asked for again, outside any transaction and beside everything else."""
+"""Refetch uncertain objects from the provider, outside any transaction and beside everything else."""
 
 import asyncio
 import contextlib
@@ -11,38 +11,48 @@ import attrs
 
 from billing_core.errors import BillingError, StoreUnavailableError
 from billing_core.events import BillingEvent, Translation
-from billing_core.model import CustomerId, InvoiceId, SubscriptionId, Uncertainty, UncertaintyKind, entitled_customer
+from billing_core.model import (
+    CustomerId,
+    CustomerSnapshot,
+    EntitlementsSnapshot,
+    InvoiceId,
+    InvoiceSnapshot,
+    SubscriptionId,
+    SubscriptionSnapshot,
+    Uncertainty,
+    entitled_customer,
+)
 from billing_core.state.ports import PaymentGateway, UncertainObjects
 from billing_core.state.service import BillingService, RefetchOutcome, RefetchResult
 
 
 @attrs.frozen(kw_only=True)
 class RefetchPolicy:
-    """How much is asked at a time, and how often the marks that are left are looked through."""
+    """Limits on fetches, and how often remaining marks are swept."""
 
     concurrency: int = 4
     sweep_every: timedelta = timedelta(minutes=1)
     sweep_limit: int = 100
-    """Objects of one sweep; the next one goes on behind them, so that one that cannot be mended delays no other."""
+    """Objects per sweep; the next one continues behind them, so that an object that stays uncertain delays no other."""
     waiting_limit: int = 2048
-    """Doubts that wait; those beyond it are left to the sweeps."""
+    """Uncertainties that wait in memory; those beyond it are left to the sweeps."""
 
 
 @attrs.frozen(kw_only=True)
 class RefetchReport:
-    """How one attempt to settle a doubt went; handed to observers after its end."""
+    """The result of one attempt to settle an uncertainty; passed to observers after its end."""
 
     uncertainty: Uncertainty
     result: str
-    """A `Mending`, or the code of an error: then the mark stays, and a later sweep tries again."""
+    """A `RefetchResult`, or the code of an error: then the mark stays, and a later sweep tries again."""
     error: str | None = None
     seconds: float
 
 
 class Refetcher:
-    """Fetches what is in doubt through the gateway and has the answer written. One fetch per object at a time.
+    """Fetches uncertain objects through the gateway and applies the answers. One fetch per object at a time.
 
-    The marks in the repository are the memory: what is lost with the process, or fails, a sweep finds again.
+    The marks in the repository are the memory: a sweep finds again everything that fails or is lost with the process.
     """
 
     def __init__(
@@ -68,65 +78,65 @@ class Refetcher:
         self._swept_to = ""
 
     def offer(self, uncertainties: Iterable[Uncertainty]) -> None:
-        """Take over doubts. Of two about one object the later one counts: the former rests on what is no more."""
+        """Take over uncertainties. Of two about one object the later one counts: the earlier state is gone."""
         for uncertainty in uncertainties:
             if uncertainty.object_id in self._waiting or len(self._waiting) < self._policy.waiting_limit:
                 self._waiting[uncertainty.object_id] = uncertainty
         self._woken.set()
 
     async def run(self) -> None:
-        """Mend what is offered, and look through the marks now and then, until stopped."""
+        """Refetch offered objects and sweep the marks regularly, until stopped."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweep_regularly())
             for _ in range(self._policy.concurrency):
                 tasks.create_task(self._refetch_waiting())
 
     def stop(self) -> None:
-        """Ask `run` to end after the objects it is at; the marks of the others stay."""
+        """Ask `run` to end after the fetches in flight; the marks of the other objects stay."""
         self._stopping.set()
         self._woken.set()
 
     async def sweep(self) -> None:
-        """Offer marked objects, from where the last sweep ended; it begins anew behind the last one."""
+        """Offer marked objects, from where the last sweep ended; after the last object start over."""
         found = await self._objects.uncertain(after=self._swept_to, limit=self._policy.sweep_limit)
         self._swept_to = found[-1].object_id if len(found) == self._policy.sweep_limit else ""
         self.offer(found)
 
     async def refetch(self, uncertainty: Uncertainty) -> None:
-        """Ask the provider about one object and write the answer. Never raises for the object or the provider."""
+        """Fetch one object and apply the answer. Never raises for the object or the provider."""
         started = time.monotonic()
         error: str | None = None
         try:
-            refetched = await self._ask_and_write(uncertainty)
+            outcome = await self._fetch_and_apply(uncertainty)
         except Exception as exc:
-            # Also for a bug of ours: it must not end the loop that mends all the others.
+            # Also for a bug of ours: it must not end the loop that settles all the others.
             result, error = (exc.code if isinstance(exc, BillingError) else "bug"), f"{type(exc).__name__}: {exc}"
         else:
-            result = refetched.result.value
-            if refetched.events:
-                self._publish(refetched.events)
+            result = outcome.result.value
+            if outcome.events:
+                self._publish(outcome.events)
         self._observe(
             RefetchReport(uncertainty=uncertainty, result=result, error=error, seconds=time.monotonic() - started)
         )
 
-    async def _ask_and_write(self, uncertainty: Uncertainty) -> RefetchOutcome:
+    async def _fetch_and_apply(self, uncertainty: Uncertainty) -> RefetchOutcome:
         found = await self._fetch(uncertainty.kind, uncertainty.object_id)
-        return (
-            RefetchOutcome(result=RefetchResult.UNKNOWN)
-            if found is None
-            else await self._service.apply_refetch(uncertainty, found)
-        )
+        if found is None:
+            return RefetchOutcome(result=RefetchResult.UNKNOWN)
+        return await self._service.apply_refetch(uncertainty, found)
 
-    async def _fetch(self, kind: UncertaintyKind, object_id: str) -> Translation | None:
+    async def _fetch(self, kind: str, object_id: str) -> Translation | None:
         match kind:
-            case "subscription":
+            case SubscriptionSnapshot.kind:
                 return await self._gateway.fetch_subscription(SubscriptionId(object_id))
-            case "invoice":
+            case InvoiceSnapshot.kind:
                 return await self._gateway.fetch_invoice(InvoiceId(object_id))
-            case "customer":
+            case CustomerSnapshot.kind:
                 return await self._gateway.fetch_customer(CustomerId(object_id))
-            case "entitlements":
+            case EntitlementsSnapshot.kind:
                 return await self._gateway.fetch_entitlements(entitled_customer(object_id))
+            case _:
+                raise LookupError(f"a {kind} cannot be fetched again")
 
     # --- loops --------------------------------------------------------------------------------------------------
 
@@ -141,10 +151,10 @@ class Refetcher:
                 await self.refetch(uncertainty)
             finally:
                 self._in_flight.discard(uncertainty.object_id)
-                self._woken.set()  # a newer doubt about the same object may have waited for this one's end
+                self._woken.set()  # a newer uncertainty of the same object may have waited for this one's end
 
     def _take(self) -> Uncertainty | None:
-        """The doubt that has waited longest, of those whose object nobody asks for right now."""
+        """Take the longest waiting uncertainty whose object is not being fetched."""
         object_id = next((waiting for waiting in self._waiting if waiting not in self._in_flight), None)
         if object_id is None:
             return None
@@ -156,7 +166,7 @@ class Refetcher:
             if not self._waiting:
                 with contextlib.suppress(StoreUnavailableError):
                     await self.sweep()
-            # Spread, lest processes that were started together all ask for the same objects at the same time.
+            # Jitter, so that processes that started together do not all fetch the same objects at the same time.
             pause = self._policy.sweep_every.total_seconds() * random.uniform(0.75, 1.25)  # noqa: S311
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)

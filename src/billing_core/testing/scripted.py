@@ -4,8 +4,8 @@ from datetime import datetime
 
 import attrs
 
-from billing_core.events import EventKey, ProviderEvent, Snapshot, Translation
-from billing_core.model import EventId
+from billing_core.events import EventKey, ProviderEvent, Translation
+from billing_core.model import EventId, Snapshot
 
 
 class ScriptedProvider:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_core.model import Decision, EventId, Order, Sighting, compare, decide
+from billing_core.model import Decision, EventId, Order, Ordered, Sighting, compare, decide
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @attrs.frozen
-class State:
+class State(Ordered):
     """A snapshot reduced to what ordering asks for."""
 
     name: str

@@ -7,7 +7,7 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, Loop, customer, invoice, item, line, subscription
 
-from billing_core.events import THIN, Claim, Disposition, Effect, Notice, Outcome, ProviderEvent, Translation
+from billing_core.events import Claim, Disposition, Effect, Notice, Outcome, ProviderEvent, Translation
 from billing_core.inbox.dispatch import Scope
 from billing_core.inbox.ports import FetchedEvent
 from billing_core.inbox.replay import Replayer, ReplayReport, ReplayRequest
@@ -134,7 +134,7 @@ class TestReplay:
     async def test_what_cannot_be_read_any_more_stays_applied(self, loop: Loop) -> None:
         """The provider has forgotten a thin event, cannot be asked, or the settings are of another mode."""
         loop.gateway = MemoryGateway()
-        thin = loop.provider.event("evt_thin", Translation(ignored=THIN), at=AT)
+        thin = loop.provider.event("evt_thin", Translation(thin=True), at=AT)
         shown = Translation(customer_id=ALICE, tenant_hint=ACME, snapshots=(ACTIVE,))
         loop.gateway.events[thin.event_id] = FetchedEvent(snapshot_event_id=None, translation=shown)
         await loop.arrive(thin)

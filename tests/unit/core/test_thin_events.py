@@ -8,7 +8,7 @@ import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, Loop, invoice, subscription, until
 
 from billing_core.errors import GatewayRejectedError, GatewayUnavailableError
-from billing_core.events import THIN, Disposition, Effect, Notice, ProviderEvent, Translation
+from billing_core.events import Disposition, Effect, Notice, ProviderEvent, Translation
 from billing_core.inbox.dispatch import DispatchPolicy
 from billing_core.inbox.ports import FetchedEvent
 from billing_core.model import EventId, SubscriptionId
@@ -43,7 +43,7 @@ def gateway(loop: Loop) -> MemoryGateway:
 
 def thin(loop: Loop, *, at: int = 0, name: str = "evt_thin") -> ProviderEvent:
     """An event that shows nothing."""
-    return loop.provider.event(name, Translation(ignored=THIN), at=AT + timedelta(seconds=at))
+    return loop.provider.event(name, Translation(thin=True), at=AT + timedelta(seconds=at))
 
 
 def about(gateway: MemoryGateway, event: ProviderEvent, *shown: object, twin: EventId | None = None) -> None:
@@ -130,7 +130,7 @@ class TestResolving:
 
     async def test_events_of_another_mode_are_not_asked_about(self, loop: Loop, gateway: MemoryGateway) -> None:
         """They are ignored for that reason, and cost no call."""
-        event = loop.provider.event("evt_thin", Translation(ignored=THIN), at=AT, livemode=False)
+        event = loop.provider.event("evt_thin", Translation(thin=True), at=AT, livemode=False)
         (outcome,) = await loop.arrive(event)
         assert (outcome.reason, gateway.asked) == ("livemode", [])
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from billing_core.events import EventKey, ProviderEvent, Snapshot, Translation
-from billing_core.model import EventId, PaymentSnapshot, PriceSnapshot
+from billing_core.events import EventKey, ProviderEvent, Translation
+from billing_core.model import EventId, PaymentSnapshot, PriceSnapshot, Snapshot
 from billing_stripe import events_reference
 from billing_stripe.testing import fixtures
 from billing_stripe.testing.samples import AT, SAMPLES

@@ -134,7 +134,7 @@ def test_a_type_that_is_not_in_the_table_is_ignored(make_event: MakeEvent, type:
 def test_a_thin_event_is_told_by_its_object(make_event: MakeEvent, type: str) -> None:
     """It shows nothing that could be read, whatever it is called."""
     body = b'{"object": "v2.core.event", "data": {"object": {"object": "invoice"}}}'
-    assert TRANSLATOR.translate(make_event(type, {}, body=body)) == Translation(ignored="thin")
+    assert TRANSLATOR.translate(make_event(type, {}, body=body)) == Translation(thin=True)
 
 
 @pytest.mark.parametrize(

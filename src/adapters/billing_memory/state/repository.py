@@ -17,10 +17,10 @@ from billing_core.model import (
     Tracked,
     Uncertainty,
     UsageRecord,
+    uncertainty_of,
 )
 from billing_core.model.time import end_of
 from billing_core.state.ports import Clock
-from billing_core.state.precedence import uncertainty_of
 from billing_memory.database import MemoryDatabase
 from billing_memory.state.transaction import MemoryTransaction
 

@@ -37,7 +37,7 @@ class StripeTranslator:
         if body is None:
             return Translation(ignored=reasons.UNREADABLE_BODY)
         if body.get("object") == THIN_EVENT:
-            return Translation(ignored=reasons.THIN)
+            return Translation(thin=True)
         translator = TRANSLATORS.get(event.type)
         if translator is None:
             return Translation(ignored=reasons.UNHANDLED_TYPE)

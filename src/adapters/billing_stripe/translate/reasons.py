@@ -4,8 +4,6 @@ from typing import Final
 
 UNHANDLED_TYPE: Final = "unhandled_type"
 """An event type that says nothing about what a tenant has, owes or may use."""
-THIN: Final = "thin"
-"""An event that names an object without showing it."""
 UNEXPECTED_OBJECT: Final = "unexpected_object"
 """The event's type promises one kind of object, and it carries another."""
 UNREADABLE_OBJECT: Final = "unreadable_object"

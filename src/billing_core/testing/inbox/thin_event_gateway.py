@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from billing_core.events import Snapshot, Translation
+from billing_core.events import Translation
 from billing_core.inbox.ports import ThinEventGateway
-from billing_core.model import EventId, TenantId
+from billing_core.model import EventId, Snapshot, TenantId
 from billing_core.testing.state.payment_gateway import (
     ACME,
     CUSTOMER,

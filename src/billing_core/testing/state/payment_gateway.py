@@ -13,7 +13,7 @@ from billing_core.errors import (
     GatewayUnauthorizedError,
     GatewayUnavailableError,
 )
-from billing_core.events import Snapshot, Translation
+from billing_core.events import Translation
 from billing_core.model import (
     CustomerId,
     CustomerSnapshot,
@@ -26,6 +26,7 @@ from billing_core.model import (
     LineId,
     Period,
     PriceId,
+    Snapshot,
     SubscriptionId,
     SubscriptionSnapshot,
     TenantId,

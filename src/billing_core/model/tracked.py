@@ -1,0 +1,12 @@
+"""The objects that events tell of: as one event shows them, and as they are kept."""
+
+from billing_core.model.customer import CustomerSnapshot, TenantCustomer
+from billing_core.model.invoice import InvoiceSnapshot, SubscriptionInvoice
+from billing_core.model.records import RecordSnapshot, TenantRecord
+from billing_core.model.subscription import SubscriptionSnapshot, TenantSubscription
+
+Snapshot = SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot | RecordSnapshot
+"""What one event says of one object."""
+
+Tracked = TenantSubscription | SubscriptionInvoice | TenantCustomer | TenantRecord
+"""An object of a tenant: the deciding snapshot and the events it rests on."""

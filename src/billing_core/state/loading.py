@@ -1,0 +1,234 @@
+"""Load the state that a batch concerns, under locks.
+
+The one lock order is: hold the claims, then customers, tenants and the catalog, then read. Every unit of work uses it,
+so that no two deadlock; the service holds the claims, everything after that happens here.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import attrs
+
+from billing_core.model import (
+    AccessPolicy,
+    CatalogSnapshot,
+    CustomerId,
+    CustomerSnapshot,
+    EntitlementsSnapshot,
+    EventId,
+    InvoiceId,
+    InvoiceSnapshot,
+    PlanCatalog,
+    RecordSnapshot,
+    Snapshot,
+    SubscriptionId,
+    SubscriptionSnapshot,
+    TenantCustomer,
+    TenantId,
+    TenantRecord,
+    TenantSubscription,
+    Tracked,
+    Uncertainty,
+    UsageRecord,
+    invoice_of,
+    leads_to,
+    merge_metered_prices,
+)
+from billing_core.state.evidence import gather_evidence, no_evidence
+from billing_core.state.ledger import Ledger
+from billing_core.state.ports import BillingTransaction, Clock, EventTranslator, StateReader
+from billing_core.state.reading import ClaimedEvent
+
+
+@attrs.frozen(kw_only=True)
+class _Records:
+    """The records that a batch concerns, and the invoices that these concern."""
+
+    known: Sequence[TenantRecord] = ()
+    invoices: frozenset[InvoiceId] = frozenset()
+
+
+class StateLoader:
+    """Loads ledgers."""
+
+    def __init__(
+        self, *, translator: EventTranslator, catalog: PlanCatalog, policy: AccessPolicy, clock: Clock, notify: bool
+    ) -> None:
+        self._translator = translator
+        self._catalog = catalog
+        self._policy = policy
+        self._clock = clock
+        self._notify = notify
+
+    async def load(self, transaction: BillingTransaction, events: Sequence[ClaimedEvent]) -> Ledger:
+        """Lock and load everything that these events concern. Their claims are held already."""
+        snapshots = [snapshot for event in events for snapshot in event.translation.snapshots]
+        customers = await _lock_customers(transaction, events)
+        owners = await _find_owners(transaction, events)
+        counters = await transaction.lock_tenants(_tenants(customers, events) | set(owners.values()))
+        records = await _load_records(transaction, snapshots)
+        customers = await _read_again(transaction, customers, snapshots)
+        subscriptions = await transaction.subscriptions(
+            tenants=counters.keys(),
+            ids={seen.subscription_id for seen in snapshots if isinstance(seen, SubscriptionSnapshot)},
+        )
+        invoices = await transaction.invoices(
+            ids={seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)} | records.invoices,
+            subscriptions=_newly_metered(snapshots, subscriptions),
+        )
+        tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
+        return Ledger(
+            customers=customers.values(),
+            counters=counters,
+            subscriptions=subscriptions,
+            invoices=invoices,
+            records=records.known,
+            owners=owners,
+            evidence=await gather_evidence(
+                transaction, events, tracked, translator=self._translator, catalog=self._catalog
+            ),
+            notified=await _notified(transaction, events),
+            usage=await _replayed_usage(transaction, events),
+            policy=self._policy,
+            now=self._clock.now(),
+            notify=self._notify,
+        )
+
+    async def load_around(self, transaction: BillingTransaction, tenant_id: TenantId, seen: Snapshot) -> Ledger:
+        """Load the state that a change of one object concerns. Its tenant is locked already."""
+        subscriptions = await transaction.subscriptions(tenants=[tenant_id], ids=())
+        invoices = await transaction.invoices(
+            ids=[seen.invoice_id] if isinstance(seen, InvoiceSnapshot) else (),
+            subscriptions=_newly_metered([seen], subscriptions),
+        )
+        customers = await transaction.customers([seen.customer_id] if isinstance(seen, CustomerSnapshot) else ())
+        return Ledger(
+            customers=customers.values(),
+            counters=await transaction.lock_tenants([tenant_id]),
+            subscriptions=subscriptions,
+            invoices=invoices,
+            records=await transaction.records([seen.object_id]) if isinstance(seen, RecordSnapshot) else (),
+            evidence=no_evidence,
+            policy=self._policy,
+            now=self._clock.now(),
+            notify=self._notify,
+        )
+
+
+async def lock_uncertain(transaction: BillingTransaction, uncertainty: Uncertainty) -> Tracked | None:
+    """Lock the tenant of an uncertain object, then read the object; None when no tenant has such an object."""
+    held = await _read_refetchable(transaction, uncertainty)
+    if held is None or held.tenant_id is None:
+        return None
+    await transaction.lock_tenants([held.tenant_id])
+    return await _read_refetchable(transaction, uncertainty)
+
+
+async def _read_refetchable(state: StateReader, uncertainty: Uncertainty) -> Tracked | None:
+    id_ = uncertainty.object_id
+    match uncertainty.kind:
+        case SubscriptionSnapshot.kind:
+            return next(iter(await state.subscriptions(tenants=(), ids=[SubscriptionId(id_)])), None)
+        case InvoiceSnapshot.kind:
+            return next(iter(await state.invoices(ids=[InvoiceId(id_)])), None)
+        case CustomerSnapshot.kind:
+            return (await state.customers([CustomerId(id_)])).get(CustomerId(id_))
+        case EntitlementsSnapshot.kind:
+            return next(iter(await state.records([id_])), None)
+        case kind:
+            raise LookupError(f"a {kind} cannot be fetched again")
+
+
+# --- parts of a batch -----------------------------------------------------------------------------------------------
+
+
+async def _lock_customers(
+    transaction: BillingTransaction, events: Iterable[ClaimedEvent]
+) -> Mapping[CustomerId, TenantCustomer]:
+    """Read the customers of a batch. Those without a tenant are locked, so that no event parks past their link."""
+    ids = {id_ for event in events if (id_ := event.translation.customer_id) is not None}
+    known = dict(await transaction.customers(ids))
+    unlinked = [id_ for id_ in ids if id_ not in known or known[id_].tenant_id is None]
+    if unlinked:
+        known.update(await transaction.lock_customers(unlinked))
+    return known
+
+
+async def _read_again(
+    transaction: BillingTransaction, customers: Mapping[CustomerId, TenantCustomer], snapshots: Iterable[Snapshot]
+) -> Mapping[CustomerId, TenantCustomer]:
+    """Read the customers that events show again, under the locks of their tenants.
+
+    A linked customer was read before its tenant was locked. Its link never changes, but another process may have
+    written a newer snapshot of it in between.
+    """
+    shown = {seen.customer_id for seen in snapshots if isinstance(seen, CustomerSnapshot)}
+    return {**customers, **await transaction.customers(shown)} if shown else customers
+
+
+async def _find_owners(transaction: BillingTransaction, events: Iterable[ClaimedEvent]) -> Mapping[str, TenantId]:
+    """Find the tenants of the objects that events name in place of a customer."""
+    named = {id_ for event in events if event.translation.customer_id is None for id_ in event.translation.about}
+    return await transaction.owners(named) if named else {}
+
+
+def _tenants(customers: Mapping[CustomerId, TenantCustomer], events: Iterable[ClaimedEvent]) -> set[TenantId]:
+    """Return every tenant a batch may write to: its customers' tenants, and those its events name for the others."""
+    tenants = {tenant_id for customer in customers.values() if (tenant_id := customer.tenant_id) is not None}
+    for event in events:
+        customer_id, hint = event.translation.customer_id, event.translation.tenant_hint
+        if customer_id is not None and hint is not None and customers[customer_id].tenant_id is None:
+            tenants.add(hint)
+    return tenants
+
+
+async def _load_records(transaction: BillingTransaction, snapshots: Iterable[Snapshot]) -> _Records:
+    """Load the records that events show, and those that lead from them to the invoices they concern: usually none."""
+    shown = {seen.object_id: seen for seen in snapshots if isinstance(seen, RecordSnapshot)}
+    if not shown:
+        return _Records()
+    if any(isinstance(seen, CatalogSnapshot) for seen in shown.values()):
+        await transaction.lock_catalog()
+    asked = {*shown, *(id_ for seen in shown.values() for id_ in leads_to(seen))}
+    known = [*await transaction.records(asked)]
+    further = {id_ for record in known for id_ in leads_to(record.snapshot)} - asked
+    if further:
+        known += await transaction.records(further)
+    found = {**{record.object_id: record.snapshot for record in known}, **shown}
+    invoices = {invoice_of(seen, found.get) for seen in found.values()}
+    return _Records(known=known, invoices=frozenset(id_ for id_ in invoices if id_ is not None))
+
+
+def _newly_metered(snapshots: Iterable[Snapshot], subscriptions: Iterable[TenantSubscription]) -> set[SubscriptionId]:
+    """Return the subscriptions whose earlier invoices have to be rated again, by newly known metered prices."""
+    known = {subscription.snapshot.subscription_id: subscription.metered_prices for subscription in subscriptions}
+    found = set()
+    for seen in snapshots:
+        if isinstance(seen, SubscriptionSnapshot) and seen.metered_prices:
+            metered_prices = known.get(seen.subscription_id, {})
+            if merge_metered_prices(metered_prices, seen.metered_prices) != metered_prices:
+                found.add(seen.subscription_id)
+    return found
+
+
+async def _notified(
+    transaction: BillingTransaction, events: Iterable[ClaimedEvent]
+) -> Collection[tuple[TenantId, EventId]]:
+    """Find the notices that were published before. No snapshot says whether an event without one was counted in."""
+    bare = {
+        event.event_id for event in events if event.translation.notice is not None and not event.translation.snapshots
+    }
+    return await transaction.notified(bare) if bare else ()
+
+
+async def _replayed_usage(
+    transaction: BillingTransaction, events: Iterable[ClaimedEvent]
+) -> Mapping[InvoiceId, Sequence[UsageRecord]]:
+    """Read the stored usage of the invoices that replayed events show."""
+    replayed = {
+        seen.invoice_id
+        for event in events
+        if event.claim.applied
+        for seen in event.translation.snapshots
+        if isinstance(seen, InvoiceSnapshot)
+    }
+    return await transaction.usage(replayed) if replayed else {}

@@ -1,0 +1,65 @@
+"""Messages to a tenant: an announcement with the state it is about, numbered and encoded."""
+
+from collections.abc import Iterable
+
+from billing_core.events import BillingEvent
+from billing_core.model import AccessVerdict, InvoiceSnapshot, SubscriptionSnapshot, TenantId, UsageRecord
+from billing_core.payloads import (
+    SCHEMA_VERSION,
+    BillingEventPayload,
+    access_section,
+    dumps,
+    invoice_section,
+    subscription_section,
+    usage_sections,
+)
+from billing_core.state.announcements import Announcement
+from billing_core.state.reading import Statement
+
+
+def billing_event(
+    announcement: Announcement,
+    statement: Statement,
+    *,
+    tenant_id: TenantId,
+    sequence: int,
+    subscription: SubscriptionSnapshot | None,
+    invoice: InvoiceSnapshot | None,
+    usage: Iterable[UsageRecord],
+    access: AccessVerdict,
+) -> BillingEvent:
+    """Encode an announcement once, as it is stored, published and streamed.
+
+    Args:
+        announcement: the news.
+        statement: the statement of the provider that it follows from.
+        tenant_id: the tenant to notify.
+        sequence: the message's number.
+        subscription: the subscription that the message is about, if it is about one.
+        invoice: the invoice that the message is about, if it is about one.
+        usage: the billed usage that became known.
+        access: the tenant's access now.
+    """
+    subject = subscription or invoice
+    payload = BillingEventPayload(
+        schema_version=SCHEMA_VERSION,
+        sequence=sequence,
+        tenant_id=tenant_id,
+        event_type=announcement.event_type.value,
+        stripe_event_id=statement.event_id,
+        occurred_at=statement.created_at,
+        summary=announcement.summary,
+        status=subject.status if subject else None,
+        subscription=subscription_section(subscription) if subscription else None,
+        invoice=invoice_section(invoice) if invoice else None,
+        usage=usage_sections(usage),
+        access=access_section(access),
+    )
+    return BillingEvent(
+        tenant_id=tenant_id,
+        sequence=sequence,
+        event_type=payload.event_type,
+        event_id=statement.event_id,
+        occurred_at=payload.occurred_at,
+        payload=dumps(payload),
+    )

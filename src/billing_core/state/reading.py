@@ -1,0 +1,88 @@
+"""Statements of the provider, read in our terms: events as they are claimed, and answers to a refetch."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import attrs
+
+from billing_core.cooperate import cooperate
+from billing_core.errors import FoldingError
+from billing_core.events import Claim, Outcome, Translation
+from billing_core.model import EventId, PlanCatalog, Provenance
+
+
+@attrs.frozen(kw_only=True)
+class ClaimedEvent:
+    """One claimed event and its translation, read in our terms."""
+
+    claim: Claim
+    translation: Translation
+
+    @property
+    def event_id(self) -> EventId:
+        """The provider event's id."""
+        return self.claim.event.event_id
+
+    @property
+    def created_at(self) -> datetime:
+        """When the provider made the event."""
+        return self.claim.event.created_at
+
+
+@attrs.frozen(kw_only=True)
+class ProviderAnswer:
+    """The provider's answer to a refetch of an uncertain object, read in our terms."""
+
+    translation: Translation
+    basis: Provenance
+    """The events that the uncertain state rests on; the answer rests on the same ones and settles them."""
+
+    @property
+    def event_id(self) -> EventId:
+        """The last of the events that the state rests on."""
+        return self.basis.event_ids[-1]
+
+    @property
+    def created_at(self) -> datetime:
+        """When that event was made: the answer is dated back, so that later events outrank it."""
+        return self.basis.observed_at
+
+
+Statement = ClaimedEvent | ProviderAnswer
+
+
+@attrs.frozen(kw_only=True)
+class ReadBatch:
+    """A batch read in our terms."""
+
+    events: Sequence[ClaimedEvent]
+    """In the order in which they are folded."""
+    refused: Sequence[Outcome]
+    """Events that cannot be read in our terms."""
+
+
+async def read_batch(translated: Sequence[tuple[Claim, Translation]], catalog: PlanCatalog) -> ReadBatch:
+    """Read translated events in our terms and put them into the order of the provider's clock."""
+    events, refused = [], []
+    async for claim, translation in cooperate(translated):
+        try:
+            snapshots = tuple([catalog.read(snapshot) for snapshot in translation.snapshots])
+        except FoldingError as error:
+            refused.append(Outcome.dead(claim, error))
+        else:
+            events.append(ClaimedEvent(claim=claim, translation=translation.showing(snapshots)))
+    events.sort(key=lambda event: (event.created_at, event.claim.dispatch_id))
+    return ReadBatch(events=_replayed_backwards(events), refused=refused)
+
+
+def _replayed_backwards(events: Sequence[ClaimedEvent]) -> Sequence[ClaimedEvent]:
+    """Move replayed events to the front, latest first: if a row is wrong, one message then corrects it.
+
+    Events that name no customer keep their order: each may need the object that an earlier one shows.
+    """
+    replayed: list[ClaimedEvent] = []
+    others: list[ClaimedEvent] = []
+    for event in events:
+        backwards = event.claim.applied and event.translation.customer_id is not None
+        (replayed if backwards else others).append(event)
+    return [*reversed(replayed), *others]

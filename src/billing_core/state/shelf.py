@@ -1,0 +1,43 @@
+"""Shelves of a ledger: the bookkeeping that is the same for every kind of tracked object."""
+
+from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
+
+from billing_core.model import Tracked
+
+T = TypeVar("T", bound=Tracked)
+
+
+class Shelf(Generic[T]):
+    """The objects of one kind by object id, and which of them changed since they were loaded."""
+
+    def __init__(self, loaded: Iterable[T]) -> None:
+        self._held = {each.object_id: each for each in loaded}
+        self._loaded: dict[str, T | None] = {}
+        """Each changed object as it was loaded; None if it is new."""
+
+    def get(self, object_id: str) -> T | None:
+        """Return an object as it stands; None if it was neither loaded nor added."""
+        return self._held.get(object_id)
+
+    def all(self) -> Iterable[T]:
+        """Return every object as it stands."""
+        return self._held.values()
+
+    def keep(self, after: T) -> bool:
+        """Put an object in place of what is held of it. False if the two are equal: then it did not change."""
+        object_id = after.object_id
+        before = self._held.get(object_id)
+        if after == before:
+            return False
+        self._loaded.setdefault(object_id, before)
+        self._held[object_id] = after
+        return True
+
+    def changed(self) -> Sequence[T]:
+        """Return the changed objects, by id."""
+        return [self._held[object_id] for object_id in sorted(self._loaded)]
+
+    def changes(self) -> Sequence[tuple[T | None, T]]:
+        """Return each changed object as it was loaded and as it stands."""
+        return [(before, self._held[object_id]) for object_id, before in self._loaded.items()]
