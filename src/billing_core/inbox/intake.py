@@ -1,12 +1,13 @@
 """Intake: from signed bytes to a durable row, and nothing else. Processing follows outside this call."""
 
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from billing_core.events import Claim, Receipt
 from billing_core.inbox.ports import EventInbox, WebhookVerifier
 
 
+@runtime_checkable
 class Handoff(Protocol):
     """A dispatcher in the same process that can take a stored event at once, without asking the store for it."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -11,6 +11,7 @@ from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
 
 
+@runtime_checkable
 class WebhookVerifier(Protocol):
     """Knows the provider's signature scheme and its envelope."""
 
@@ -33,6 +34,7 @@ class FetchedEvent:
     """The object as it is now, not as it was at the event; None when it does not exist any more."""
 
 
+@runtime_checkable
 class ThinEventGateway(Protocol):
     """Fetches what an event is about that names its object without showing it.
 
@@ -48,6 +50,7 @@ class ThinEventGateway(Protocol):
         ...
 
 
+@runtime_checkable
 class EventInbox(Protocol):
     """Where received events become durable."""
 
@@ -61,6 +64,7 @@ class EventInbox(Protocol):
         ...
 
 
+@runtime_checkable
 class EventQueue(Protocol):
     """The events that wait to be processed, and the right to process one. Time is the store's own."""
 
@@ -95,6 +99,7 @@ class EventQueue(Protocol):
         ...
 
 
+@runtime_checkable
 class KnownEvents(Protocol):
     """Which events were recorded."""
 
@@ -103,6 +108,7 @@ class KnownEvents(Protocol):
         ...
 
 
+@runtime_checkable
 class ReplayQueue(Protocol):
     """Stored events, claimed for a replay whatever their status."""
 
@@ -122,6 +128,7 @@ class ReplayQueue(Protocol):
         ...
 
 
+@runtime_checkable
 class EventSelector(Protocol):
     """Finds the events that a replay is for. Only reads."""
 
@@ -130,6 +137,7 @@ class EventSelector(Protocol):
         ...
 
 
+@runtime_checkable
 class AuditTrail(Protocol):
     """Records what operators do. An entry is never changed once it is finished."""
 

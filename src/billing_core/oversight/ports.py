@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -27,6 +27,7 @@ class Backlog:
     """Dead events by reason."""
 
 
+@runtime_checkable
 class InboxBacklog(Protocol):
     """How much of the inbox waits. Only reads."""
 
@@ -35,6 +36,7 @@ class InboxBacklog(Protocol):
         ...
 
 
+@runtime_checkable
 class InboxUpkeep(Protocol):
     """What operators do to stored events beside replaying them."""
 
@@ -54,6 +56,7 @@ class InboxUpkeep(Protocol):
         ...
 
 
+@runtime_checkable
 class EventLog(EventSelector, Protocol):
     """The inbox as operators see it: every event that was ever stored, whatever its status. Only reads."""
 
@@ -74,6 +77,7 @@ class EventLog(EventSelector, Protocol):
         ...
 
 
+@runtime_checkable
 class TenantTimeline(Protocol):
     """What happened to a tenant. Only reads."""
 
@@ -88,6 +92,7 @@ class TenantTimeline(Protocol):
         ...
 
 
+@runtime_checkable
 class AuditLog(AuditTrail, Protocol):
     """What operators did to stored events."""
 
@@ -96,6 +101,7 @@ class AuditLog(AuditTrail, Protocol):
         ...
 
 
+@runtime_checkable
 class InvariantLog(Protocol):
     """Looks for rows of which a `billing_core.oversight.invariants.Invariant` does not hold. Only reads."""
 
@@ -117,6 +123,7 @@ class CustomerLink:
     waiting: int
 
 
+@runtime_checkable
 class StateUpkeep(Protocol):
     """What operators look up across all tenants. Only reads."""
 

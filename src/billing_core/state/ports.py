@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -24,6 +24,7 @@ from billing_core.model import (
 )
 
 
+@runtime_checkable
 class Clock(Protocol):
     """Tells the time."""
 
@@ -32,6 +33,7 @@ class Clock(Protocol):
         ...
 
 
+@runtime_checkable
 class EventTranslator(Protocol):
     """Knows the provider's payloads, in every API version it ever had. Pure: same event, same translation."""
 
@@ -47,6 +49,7 @@ class EventTranslator(Protocol):
         ...
 
 
+@runtime_checkable
 class PaymentGateway(Protocol):
     """Fetches current objects from the provider: where an event shows part of an object, or two cannot be ordered.
 
@@ -88,6 +91,7 @@ class Changes:
     """Numbered upwards from each tenant's counter, without a gap."""
 
 
+@runtime_checkable
 class ClaimFence(Protocol):
     """The dispatch rows of a batch, held by the unit of work that folds it."""
 
@@ -108,6 +112,7 @@ class ClaimFence(Protocol):
         ...
 
 
+@runtime_checkable
 class TenantLocks(Protocol):
     """Locks, all held until the unit of work ends."""
 
@@ -124,6 +129,7 @@ class TenantLocks(Protocol):
         ...
 
 
+@runtime_checkable
 class StateReader(Protocol):
     """Stored objects, as this unit of work sees them."""
 
@@ -159,6 +165,7 @@ class StateReader(Protocol):
         ...
 
 
+@runtime_checkable
 class StoredEvents(Protocol):
     """What was received and published before, as this unit of work sees it."""
 
@@ -171,6 +178,7 @@ class StoredEvents(Protocol):
         ...
 
 
+@runtime_checkable
 class BillingTransaction(ClaimFence, TenantLocks, StateReader, StoredEvents, Protocol):
     """One unit of work. Everything it writes becomes visible together at its end, or not at all.
 
@@ -187,6 +195,7 @@ class BillingTransaction(ClaimFence, TenantLocks, StateReader, StoredEvents, Pro
         ...
 
 
+@runtime_checkable
 class UnitOfWork(Protocol):
     """Where units of work begin."""
 
@@ -198,6 +207,7 @@ class UnitOfWork(Protocol):
         ...
 
 
+@runtime_checkable
 class TenantReader(Protocol):
     """What every tenant has. Only reads."""
 
@@ -226,6 +236,7 @@ class TenantReader(Protocol):
         ...
 
 
+@runtime_checkable
 class UncertainObjects(Protocol):
     """The objects that the provider should be asked about. Only reads."""
 

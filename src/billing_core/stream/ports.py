@@ -3,7 +3,7 @@
 import enum
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -20,6 +20,7 @@ class OutboxEntry:
     committed_at: datetime
 
 
+@runtime_checkable
 class Outbox(Protocol):
     """The messages that the bus has not confirmed yet."""
 
@@ -40,6 +41,7 @@ class Outbox(Protocol):
         ...
 
 
+@runtime_checkable
 class MessageHistory(Protocol):
     """Every message that was ever numbered, and how far each tenant's numbers go. Only reads."""
 
@@ -56,6 +58,7 @@ class MessageHistory(Protocol):
         ...
 
 
+@runtime_checkable
 class EventBus(Protocol):
     """Per-tenant, contiguous log of messages, followed live by every server.
 
@@ -97,6 +100,7 @@ class BackfillTurn(enum.Enum):
     DONE = "done"
 
 
+@runtime_checkable
 class BackfillableBus(EventBus, Protocol):
     """A bus that knows whether it was filled since it was empty."""
 
@@ -112,6 +116,7 @@ class BackfillableBus(EventBus, Protocol):
         ...
 
 
+@runtime_checkable
 class EpochLog(Protocol):
     """The epochs of a database. The latest one is the current one."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -23,6 +23,7 @@ class Principal:
     issued_at: datetime | None = attrs.field(default=None, validator=attrs.validators.optional(aware))
 
 
+@runtime_checkable
 class StreamTickets(Protocol):
     """Tickets that let somebody in once, in place of a token that must not stand in an address.
 
@@ -65,6 +66,7 @@ Leases = Mapping[TenantId, Collection[str]]
 """Names of open streams, unique over all servers, by tenant."""
 
 
+@runtime_checkable
 class StreamQuota(Protocol):
     """Counts each tenant's streams over all servers. Every method raises EventBusUnavailableError."""
 
@@ -93,6 +95,7 @@ class Revocation:
     """When the last proof that it can concern has expired, and it is forgotten."""
 
 
+@runtime_checkable
 class Revocations(Protocol):
     """What was revoked. Every method raises StoreUnavailableError."""
 

@@ -1,6 +1,6 @@
 """The observers of a process: they turn the domain's reports into metrics and log lines."""
 
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 import structlog
@@ -18,6 +18,7 @@ _SHOWN: Final = 5
 """Examples in a log line; its count says how many there are."""
 
 
+@runtime_checkable
 class ReportMetrics(Protocol):
     """Counts what the reports say; no call blocks or fails. Label values are closed sets."""
 

@@ -1,6 +1,6 @@
 """Authenticate requests for a tenant's billing data. The tenant comes from the token; a request can only confirm it."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from aiohttp import web
 
@@ -9,6 +9,7 @@ from billing_core.model import TenantId
 from billing_core.stream_access.ports import Principal
 
 
+@runtime_checkable
 class TenantAuthenticator(Protocol):
     """A port that decides whose data a request may read. A host application can bring its own."""
 

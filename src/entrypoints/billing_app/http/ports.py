@@ -1,8 +1,9 @@
 """Ports of the HTTP surface: the metrics it keeps. Label values are closed sets; no tenant or event id is one."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class WebhookMetrics(Protocol):
     """Counts webhooks; no call blocks or fails."""
 
@@ -11,6 +12,7 @@ class WebhookMetrics(Protocol):
         ...
 
 
+@runtime_checkable
 class StreamMetrics(Protocol):
     """Counts streams and what they deliver; no call blocks or fails."""
 
@@ -35,6 +37,7 @@ class StreamMetrics(Protocol):
         ...
 
 
+@runtime_checkable
 class HttpMetrics(WebhookMetrics, StreamMetrics, Protocol):
     """Everything that the HTTP surface counts, and the page that shows it."""
 
