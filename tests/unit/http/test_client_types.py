@@ -1,4 +1,4 @@
-"""billing-stream.d.ts says what billing-stream.js offers: no more, no less."""
+"""billing-stream.d.ts declares exactly what billing-stream.js exports."""
 
 import re
 from importlib.resources import files
@@ -10,13 +10,13 @@ EXPORT = r"^export (?:declare )?(?:async )?(class|function) (\w+)"
 
 
 def members(text: str, name: str) -> set[str]:
-    """The public members that a class declares, two spaces from the margin."""
+    """Return the public members of a class: those indented by two spaces."""
     (body,) = re.findall(rf"^export (?:declare )?class {name}\b.*?^\}}", text, re.MULTILINE | re.DOTALL)
     return set(re.findall(r"^  (?:get |async )?(\w+)(?:\(.*\)(?: \{|;|:)|: )", body, re.MULTILINE))
 
 
 def test_the_same_things_are_exported() -> None:
-    """Classes and functions, by their names."""
+    """Classes and functions are compared by name."""
     assert set(re.findall(EXPORT, TYPES, re.MULTILINE)) == set(re.findall(EXPORT, SOURCE, re.MULTILINE))
 
 
@@ -29,7 +29,7 @@ def test_the_classes_have_the_same_members() -> None:
 
 
 def test_the_options_are_the_same() -> None:
-    """What the constructor takes, each with its default where the types call it optional."""
+    """Each option of the constructor has a default if the types declare it optional."""
     (taken,) = re.findall(r"constructor\(\{(.*?)\}\) \{", SOURCE, re.DOTALL)
     (declared,) = re.findall(r"interface BillingStreamOptions<.*?> \{(.*?)^\}", TYPES, re.MULTILINE | re.DOTALL)
     optional = {name: default != "" for name, default in re.findall(r"^    (\w+)( =)?", taken, re.MULTILINE)}
@@ -37,7 +37,7 @@ def test_the_options_are_the_same() -> None:
 
 
 def test_every_status_is_declared() -> None:
-    """A frontend that handles the declared ones handles all."""
+    """A frontend that handles the declared statuses handles all."""
     (union,) = re.findall(r"export type StreamStatus =(.*?);", TYPES, re.DOTALL)
-    notified = set(re.findall(r'#tell\(\s*"([\w-]+)"', SOURCE)) | {"offline", "reconnecting", "stopped"}
+    notified = set(re.findall(r'#notify\(\s*"([\w-]+)"', SOURCE)) | {"offline", "reconnecting", "stopped"}
     assert set(re.findall(r'"([\w-]+)"', union)) == notified

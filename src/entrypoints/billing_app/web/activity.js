@@ -1,10 +1,10 @@
 // The Billing Activity page: a tenant's state, kept up to date by its stream.
 //
-// Whatever a customer or Stripe wrote reaches the page through textContent only.
+// Text from customers or Stripe reaches the page through textContent only.
 
 import { BillingStream } from "./billing-stream.js";
 import { showAccess, showInvoices, showSubscriptions, showUsage } from "./cards.js";
-import { $, say } from "./dom.js";
+import { $, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 
 const TOKEN = "billing-token";
@@ -15,9 +15,9 @@ const DAY = 86_400_000;
 const feed = new Feed();
 const state = { subscriptions: new Map(), invoices: new Map(), usage: new Map() };
 let stream = null;
-let base = ""; // of the tenant's addresses
-let pending = 0; // the next frame draws
-let ending; // when the verdict on access has to be asked for again
+let base = ""; // of the tenant's URLs
+let pending = 0; // the animation frame that will draw
+let ending; // the timer that reloads access when it ends
 
 // --- signing in ------------------------------------------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ function tenantOf(token) {
 
 function signIn(token) {
   const tenant = tenantOf(token);
-  if (tenant === null) return signOut("That is not a token. It has three parts with dots between them.");
+  if (tenant === null) return signOut("That is not a token. A token has three parts, separated by dots.");
   sessionStorage.setItem(TOKEN, token);
   for (const id of ["tenant", "start-tenant", "link-tenant"]) $(id).textContent = tenant;
   $("webhook-address").textContent = `${location.host}/webhooks/stripe`;
@@ -63,13 +63,13 @@ function signOut(reason = "") {
   $("signed-out").hidden = false;
   $("signed-in").hidden = true;
   $("sign-out").hidden = true;
-  say($("sign-in-reason"), reason);
+  setText($("sign-in-reason"), reason);
   badge("idle", "not signed in");
 }
 
 // --- loading ---------------------------------------------------------------------------------------------------------
 
-/** The state, and around it what only fills the page: settled invoices, earlier usage and the last messages. */
+/** Load the state, and what the page shows beside it: settled invoices, earlier usage and the last messages. */
 async function load(get) {
   const current = await get(`${base}/state`);
   const [{ invoices }, { usage }, history] = await Promise.all([
@@ -80,22 +80,22 @@ async function load(get) {
   return { ...current, settled: invoices, billed: usage, history };
 }
 
-/** The last messages up to a number. */
+/** Get the last messages up to a number. */
 async function page(get, last) {
   const { events } = await get(`${base}/events?after=${Math.max(0, last - PAGE)}&limit=${PAGE}`);
   return events.filter((message) => message.sequence <= last);
 }
 
-/** Access that ends on a day ends without a message: ask again then. A day at most is waited, for clocks differ. */
-function expectEnd() {
+/** Reload access when it ends, which sends no message. Wait a day at most, since clocks differ. */
+function reloadAccessLater() {
   clearTimeout(ending);
   if (!state.access.until) return;
   const wait = Math.min(DAY, Math.max(MINUTE, Date.parse(state.access.until) - Date.now()));
-  const asked = stream;
+  const session = stream;
   ending = setTimeout(async () => {
-    const current = await asked.get(`${base}/state`).catch(() => null); // the badge says how the connection is
-    if (asked !== stream) return;
-    if (current?.sequence === state.sequence) state.access = current.access;
+    const loaded = await session.get(`${base}/state`).catch(() => null); // the badge shows the state of the connection
+    if (session !== stream) return;
+    if (loaded?.sequence === state.sequence) state.access = loaded.access;
     draw();
   }, wait);
 }
@@ -105,7 +105,7 @@ async function showEarlier() {
   try {
     feed.extend(await page((url) => stream.get(url), feed.oldest - 1));
   } catch {
-    // The badge says how the connection is; the button is there to be pressed again.
+    // The badge shows the state of the connection; the button can be pressed again.
   } finally {
     $("earlier").disabled = false;
   }
@@ -122,20 +122,20 @@ const CONNECTION = {
 };
 
 function showStatus(status, error) {
-  if (status === "connecting") return; // every try would say so; what the badge says is still true
+  if (status === "connecting") return; // it would flicker with every attempt
   if (status !== "refused") badge(...CONNECTION[status]);
-  else if (error.code === "stream_disabled") badge("idle", "not live: the stream is off");
+  else if (error.code === "stream_disabled") badge("idle", "not live: the stream is disabled");
   else signOut(error.status === 401 ? "Your session has ended. Sign in with a new token." : error.message);
 }
 
 function badge(kind, text) {
-  say($("connection"), text);
+  setText($("connection"), text);
   $("connection").dataset.state = kind;
 }
 
 function showState(loaded) {
   state.subscriptions = new Map(loaded.subscriptions.map((each) => [each.subscription_id, each]));
-  // Both say the same of an invoice; the state was read first, and the stream brings what is newer.
+  // Both lists may hold an invoice, with equal content; newer content comes by the stream.
   state.invoices = new Map([...loaded.settled, ...loaded.invoices].map((each) => [each.invoice_id, each]));
   state.usage = new Map([...loaded.billed, ...loaded.usage].map((each) => [each.line_id, each]));
   state.access = loaded.access;
@@ -167,7 +167,7 @@ function draw() {
   showSubscriptions(state.subscriptions.values());
   showInvoices(state.invoices.values());
   showUsage(state.usage.values());
-  expectEnd();
+  reloadAccessLater();
 }
 
 $("sign-in").addEventListener("submit", (event) => {
@@ -182,6 +182,6 @@ $("sign-out").addEventListener("click", () => {
 });
 $("earlier").addEventListener("click", showEarlier);
 
-const kept = sessionStorage.getItem(TOKEN);
-if (kept) signIn(kept);
+const saved = sessionStorage.getItem(TOKEN);
+if (saved) signIn(saved);
 else signOut();

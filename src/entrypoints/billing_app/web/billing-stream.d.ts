@@ -1,6 +1,6 @@
-// What billing-stream.js offers. State and messages are generic: docs/billing/schema has the types of ours.
+// Types of billing-stream.js. State and messages are generic; their types are in docs/billing/schema.
 
-/** `connecting` and `catching-up` pass by themselves; `refused` and `stopped` stay until `start`. */
+/** `refused` and `stopped` stay until `start`; all others change by themselves. */
 export type StreamStatus =
   | "stopped"
   | "loading"
@@ -11,24 +11,24 @@ export type StreamStatus =
   | "offline"
   | "refused";
 
-/** GET with the stream's token; the decoded JSON of a 2xx answer. */
+/** Send a GET with the stream's token, and return the decoded JSON of a 2xx response. */
 export type Get = (url: string) => Promise<any>;
 
 export interface BillingStreamOptions<State extends { sequence: number }, Message extends { sequence: number }> {
-  /** Where the stream is: `/api/v1/billing/stream`, or on another origin that allows ours. */
+  /** URL of the stream: `/api/v1/billing/stream`, or one on an origin that allows this page's. */
   url: string;
-  /** A bearer token, or how to get one. Asked with `refresh` when the server refused the one before. */
+  /** A bearer token, or a function that returns one. Called with `refresh` after the server refused a token. */
   token: string | ((ask: { refresh: boolean }) => string | Promise<string>);
-  /** Reads the state whose `position` (else whose `sequence`) the stream goes on from. Called at first, and after a `reset`. */
+  /** Loads the state; the stream starts at its `position`, or else its `sequence`. Called first and after a `reset`. */
   load: (get: Get) => State | Promise<State>;
-  /** Event types to get, such as `invoice.*`. All of them by default. */
+  /** Event types to receive, such as `invoice.*`. All by default. */
   types?: readonly string[];
   onState?: (state: State) => void;
-  /** Every message behind the state, once and in order. */
+  /** Called with every message after the state, once and in order. */
   onEvent?: (message: Message) => void;
-  /** `error` is what went wrong, for `refused` always and for `reconnecting` and `offline` when it is known. */
+  /** `error` is the cause: always given for `refused`, and if known for `reconnecting` and `offline`. */
   onStatus?: (status: StreamStatus, error?: Error) => void;
-  /** Milliseconds without a byte after which a connection is given up; more than two keep-alives. */
+  /** Milliseconds without a byte after which the connection is closed; more than two keep-alives. */
   silence?: number;
   fetch?: typeof globalThis.fetch;
 }
@@ -42,11 +42,11 @@ export declare class BillingStream<
   get status(): StreamStatus;
   start(): void;
   stop(): void;
-  /** For whatever else belongs to the tenant. Raises what `failure` makes of an answer. */
+  /** Reads other data of the tenant. Raises the error that `failure` returns. */
   get: Get;
 }
 
-/** Trying again will not help. `code` is the server's word, such as `invalid_token` or `stream_disabled`. */
+/** A refusal that a retry will not change. `code` is the server's, such as `unauthorized` or `stream_disabled`. */
 export declare class RefusedError extends Error {
   constructor(status: number, code: string, message: string);
   status: number;
@@ -65,5 +65,5 @@ export declare class FrameParser {
   push(bytes: Uint8Array): Frame[];
 }
 
-/** The error that an answer other than 2xx stands for: a RefusedError when trying again is of no use. */
+/** Return the error for a response other than 2xx: a RefusedError if a retry will not help. */
 export declare function failure(response: Response): Promise<Error>;

@@ -1,27 +1,27 @@
-// A tenant's billing events in the browser, or wherever there is fetch: no dependencies, no build step.
+// Follow a tenant's billing events in the browser, or wherever there is fetch: no dependencies, no build step.
 //
 //   const stream = new BillingStream({
 //     url: "/api/v1/billing/stream",
-//     token: ({ refresh }) => session.token({ refresh }),                  // or just a string
-//     load: (get) => get("/api/v1/billing/tenants/acme/state"),            // its `position` is where the stream begins
+//     token: ({ refresh }) => session.token({ refresh }),                  // or a string
+//     load: (get) => get("/api/v1/billing/tenants/acme/state"),            // the stream starts at its `position`
 //     onState, onEvent, onStatus,
 //   });
 //   stream.start();
 //
-// `load` is called first and whenever the server says that our numbers are not its own (`reset`); from then on onEvent
-// gets every message once and in order, across any number of lost connections. docs/billing/frontend.md tells more.
+// `load` is called first, and again when the server does not know our position (`reset`); from then on onEvent gets
+// every message once and in order, across any number of lost connections. See docs/billing/frontend.md.
 //
-// EventSource is not used because it cannot send an Authorization header, and a token does not belong in an address.
+// EventSource is not used because it cannot send an Authorization header, and a token does not belong in a URL.
 
 const FIRST_RETRY = 1000;
-const LONGEST_RETRY = 30_000;
-const LONGEST_RETRY_AFTER = 300_000;
-const SILENCE = 45_000; // three keep-alives: a connection this quiet is dead, whatever the browser believes
-const CALM = 250; // no more comes for this long: we have caught up…
-const LONGEST_CATCHING_UP = 5000; // …and with a busy tenant at the latest now
-const LONGEST_FRAME = 8 * 1024 * 1024; // characters; no message is near it, so this is no stream of ours
+const MAX_RETRY = 30_000;
+const MAX_RETRY_AFTER = 300_000;
+const SILENCE = 45_000; // three keep-alives: a connection this quiet is dead, even if the browser reports it open
+const SETTLE = 250; // caught up after this long without a message…
+const MAX_CATCHING_UP = 5000; // …or, with a busy tenant, after this long
+const MAX_FRAME = 8 * 1024 * 1024; // characters; far above any message, so a larger frame is not from our server
 
-/** An answer that trying again will not change: a token that is not valid, a stream that is switched off. */
+/** A refusal that a retry will not change, such as an invalid token or a disabled stream. */
 export class RefusedError extends Error {
   constructor(status, code, message) {
     super(message);
@@ -33,9 +33,9 @@ export class RefusedError extends Error {
 
 export class BillingStream {
   #options;
-  #cursor = null; // the number of the last message that was handed over
-  #begin = null; // where the state stands, as the server calls that place
-  #lastId = null; // where we are, as the server calls it; kept as it came
+  #cursor = null; // number of the last delivered message
+  #start = null; // position of the state
+  #lastId = null; // position of the last frame, kept as the server sent it
   #retry = FIRST_RETRY;
   #failures = 0;
   #status = "stopped";
@@ -55,31 +55,31 @@ export class BillingStream {
     this.#options = { url, token, load, types, onState, onEvent, onStatus, silence, fetch };
   }
 
-  /** The number of the last message that was handed over; null before the state was loaded. */
+  /** The number of the last delivered message; null before the state is loaded. */
   get cursor() {
     return this.#cursor;
   }
 
-  /** What onStatus was told last. */
+  /** The status that onStatus got last. */
   get status() {
     return this.#status;
   }
 
-  /** Load the state and follow the stream until `stop`. After a stop it goes on where it was. */
+  /** Load the state and follow the stream until `stop`. After a stop, continue from the same position. */
   start() {
     if (this.#running) return;
     this.#running = new AbortController();
     this.#run(this.#running.signal);
   }
 
-  /** End the connection; no handler is called any more. */
+  /** Close the connection; no handler is called after that. */
   stop() {
     this.#running?.abort();
     this.#running = null;
     this.#status = "stopped";
   }
 
-  /** The decoded JSON at an address, read with the stream's token. */
+  /** Get the decoded JSON at a URL with the stream's token. */
   async get(url) {
     const response = await this.#request(url, "application/json", AbortSignal.timeout(this.#options.silence));
     return response.json();
@@ -88,55 +88,55 @@ export class BillingStream {
   async #run(stopped) {
     while (!stopped.aborted) {
       let failed;
-      const lifeline = new Lifeline(stopped, this.#options.silence);
-      this.#failures += 1; // until it has been live
+      const watchdog = new Watchdog(stopped, this.#options.silence);
+      this.#failures += 1; // reset once the stream is live
       try {
-        // Whatever hangs, in our code or in the caller's, is left behind when the lifeline is cut.
-        await Promise.race([this.#attempt(lifeline), lifeline.end]);
+        // When the watchdog fires, an attempt that hangs, in our code or in the caller's, is abandoned.
+        await Promise.race([this.#attempt(watchdog), watchdog.end]);
       } catch (error) {
         failed = error;
       } finally {
-        lifeline.cut();
+        watchdog.abort();
       }
       if (stopped.aborted) return;
       if (failed instanceof RefusedError && failed.code !== "bad_last_event_id") {
         this.#running = null;
-        this.#tell("refused", failed);
+        this.#notify("refused", failed);
         return;
       }
-      if (failed instanceof RefusedError) this.#forget(); // our place is none of this history
-      this.#tell(globalThis.navigator?.onLine === false ? "offline" : "reconnecting", failed);
+      if (failed instanceof RefusedError) this.#forget(); // the server does not know our position
+      this.#notify(globalThis.navigator?.onLine === false ? "offline" : "reconnecting", failed);
       await pause(this.#delay(failed?.retryAfter ?? 0), stopped);
     }
   }
 
-  /** Full jitter under a doubling ceiling, and never all clients of a server at the same moment. */
-  #delay(asked) {
-    const ceiling = Math.min(LONGEST_RETRY, this.#retry * 2 ** Math.min(this.#failures, 10));
-    return Math.max(this.#retry / 4, asked) + Math.random() * ceiling;
+  /** Full jitter below a doubling ceiling, so that a server's clients do not return all at once. */
+  #delay(retryAfter) {
+    const ceiling = Math.min(MAX_RETRY, this.#retry * 2 ** Math.min(this.#failures, 10));
+    return Math.max(this.#retry / 4, retryAfter) + Math.random() * ceiling;
   }
 
-  async #attempt(lifeline) {
-    if (this.#cursor === null) await this.#load(lifeline);
-    if (!lifeline.signal.aborted) await this.#follow(lifeline);
+  async #attempt(watchdog) {
+    if (this.#cursor === null) await this.#load(watchdog);
+    if (!watchdog.signal.aborted) await this.#follow(watchdog);
   }
 
-  async #load(lifeline) {
-    this.#tell("loading");
+  async #load(watchdog) {
+    this.#notify("loading");
     const state = await this.#options.load((url) => this.get(url));
-    if (lifeline.signal.aborted) return;
-    lifeline.renew();
+    if (watchdog.signal.aborted) return;
+    watchdog.renew();
     this.#cursor = state.sequence;
-    this.#begin = state.position ?? String(state.sequence);
+    this.#start = state.position ?? String(state.sequence);
     this.#call(this.#options.onState, state);
   }
 
-  /** An answer of 2xx. A token that is refused is asked for once more, with `refresh`. */
+  /** Return a 2xx response. After a 401, ask for a token once more, with `refresh`. */
   async #request(url, accept, signal, more = {}) {
     const { token, fetch } = this.#options;
     for (const refresh of typeof token === "function" ? [false, true] : [true]) {
       const bearer = typeof token === "function" ? await token({ refresh }) : token;
-      if (!bearer) throw new RefusedError(401, "no_token", "There is no token.");
+      if (!bearer) throw new RefusedError(401, "no_token", "No token was given.");
       const headers = { Accept: accept, Authorization: `Bearer ${bearer}`, ...more };
       const response = await fetch(url, { headers, cache: "no-store", signal });
       if (response.ok) return response;
@@ -145,47 +145,47 @@ export class BillingStream {
     }
   }
 
-  async #follow(lifeline) {
-    this.#tell("connecting");
-    const calm = new Timer(CALM, () => {
+  async #follow(watchdog) {
+    this.#notify("connecting");
+    const settled = new Timer(SETTLE, () => {
       this.#failures = 0;
-      this.#tell("live");
+      this.#notify("live");
     });
-    lifeline.signal.addEventListener("abort", () => calm.stop());
+    watchdog.signal.addEventListener("abort", () => settled.stop());
     const resume = this.#lastId === null ? {} : { "Last-Event-ID": this.#lastId };
-    const response = await this.#request(this.#address(), "text/event-stream", lifeline.signal, resume);
+    const response = await this.#request(this.#address(), "text/event-stream", watchdog.signal, resume);
     const parser = new FrameParser();
     const reader = response.body.getReader();
-    if (lifeline.signal.aborted) return;
-    this.#tell("catching-up");
-    const patience = Date.now() + LONGEST_CATCHING_UP;
-    calm.renew();
+    if (watchdog.signal.aborted) return;
+    this.#notify("catching-up");
+    const deadline = Date.now() + MAX_CATCHING_UP;
+    settled.renew();
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      lifeline.renew();
-      if (this.#status === "catching-up" && Date.now() < patience) calm.renew();
+      watchdog.renew();
+      if (this.#status === "catching-up" && Date.now() < deadline) settled.renew();
       for (const frame of parser.push(part.value)) {
-        if (lifeline.signal.aborted || !this.#take(frame)) return;
+        if (watchdog.signal.aborted || !this.#take(frame)) return;
       }
     }
   }
 
-  /** Where to connect: behind the state at first, then where Last-Event-ID says. */
+  /** The URL to connect to: after the state at first, then Last-Event-ID says where. */
   #address() {
     const { url, types } = this.#options;
     const query = new URLSearchParams();
-    if (this.#lastId === null) query.set("after", this.#begin);
+    if (this.#lastId === null) query.set("after", this.#start);
     if (types.length > 0) query.set("types", types.join(","));
     const text = query.toString();
     return text === "" ? url : `${url}${url.includes("?") ? "&" : "?"}${text}`;
   }
 
-  /** Hand over what is new; false when the connection shall end. */
+  /** Deliver a frame if it is new; return false if the connection must end. */
   #take(frame) {
-    if (frame.retry !== null) this.#retry = Math.min(frame.retry, LONGEST_RETRY);
+    if (frame.retry !== null) this.#retry = Math.min(frame.retry, MAX_RETRY);
     if (frame.event === "reset") this.#forget();
     if (frame.event === "reset" || frame.event === "reconnect") return false;
     if (frame.data === null) {
-      this.#move(frame.id, Number.parseInt(frame.id ?? this.#cursor, 10)); // a place begins with its number
+      this.#move(frame.id, Number.parseInt(frame.id ?? this.#cursor, 10)); // a position starts with its number
       return true;
     }
     const message = JSON.parse(frame.data);
@@ -195,7 +195,7 @@ export class BillingStream {
     return true;
   }
 
-  /** Go on to a place. Raises when something was left out on the way: connecting again brings it. */
+  /** Advance to a position. Throws if a number is missing: reconnecting delivers it. */
   #move(id, sequence, message = null) {
     const next = this.#cursor + (message === null ? 0 : 1);
     if (sequence > next && this.#options.types.length === 0) {
@@ -208,17 +208,17 @@ export class BillingStream {
 
   #forget() {
     this.#cursor = null;
-    this.#begin = null;
+    this.#start = null;
     this.#lastId = null;
   }
 
-  #tell(status, error) {
+  #notify(status, error) {
     if (status === this.#status && !error) return;
     this.#status = status;
     this.#call(this.#options.onStatus, status, error);
   }
 
-  /** A handler's failure is its own: it must not cost the connection, nor a message. */
+  /** Call a handler. Its failure must cost neither the connection nor a message. */
   #call(handler, ...values) {
     try {
       handler(...values);
@@ -229,15 +229,15 @@ export class BillingStream {
   }
 }
 
-/** Server-sent events from pieces of bytes that end anywhere, with any of the three line ends. */
+/** Parses server-sent events from chunks that may end anywhere, with any of the three line endings. */
 export class FrameParser {
   #decoder = new TextDecoder();
   #rest = "";
-  #afterReturn = false; // a line feed that comes next belongs to the line end before it
+  #afterReturn = false; // a line feed that follows belongs to the same line ending
   #frame = emptyFrame();
   #size = 0;
 
-  /** The frames that these bytes complete. Raises for a frame without end. */
+  /** Return the frames that these bytes complete. Throws if a frame does not end. */
   push(bytes) {
     let text = this.#decoder.decode(bytes, { stream: true });
     if (this.#afterReturn && text.startsWith("\n")) text = text.slice(1);
@@ -256,7 +256,7 @@ export class FrameParser {
         this.#size = this.#rest.length;
       }
     }
-    if (this.#size > LONGEST_FRAME) throw new Error("a frame without end");
+    if (this.#size > MAX_FRAME) throw new Error("a frame without end");
     return frames;
   }
 
@@ -279,7 +279,7 @@ function emptyFrame() {
   return { id: null, event: "message", data: null, retry: null, filled: false };
 }
 
-/** The error an answer stands for: refused for good, or to be tried again. */
+/** Return the error for a response other than 2xx: a RefusedError, or an Error with `retryAfter`. */
 export async function failure(response) {
   let code = `http_${response.status}`;
   let message = `The server answered ${response.status}.`;
@@ -287,21 +287,21 @@ export async function failure(response) {
     const { error } = await response.json();
     if (typeof error.code === "string" && typeof error.message === "string") ({ code, message } = error);
   } catch {
-    // an answer of somebody in between, a proxy say
+    // not our server's response: a proxy's, for example
   }
   const final = response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status);
   if (final) return new RefusedError(response.status, code, message);
-  return Object.assign(new Error(message), { retryAfter: waitAskedFor(response) });
+  return Object.assign(new Error(message), { retryAfter: retryAfterOf(response) });
 }
 
-/** Milliseconds that Retry-After asks for, given in seconds or as a date; 0 without one. */
-function waitAskedFor(response) {
+/** Return Retry-After, given in seconds or as a date, in milliseconds; 0 without one. */
+function retryAfterOf(response) {
   const text = response.headers.get("Retry-After") ?? "";
   const wait = /^[0-9]+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
-  return Math.min(LONGEST_RETRY_AFTER, Math.max(0, wait || 0));
+  return Math.min(MAX_RETRY_AFTER, Math.max(0, wait || 0));
 }
 
-/** Something to do when nobody has asked to wait any longer. */
+/** Calls a function after a delay that can be renewed. */
 class Timer {
   #milliseconds;
   #then;
@@ -322,24 +322,24 @@ class Timer {
   }
 }
 
-/** Ends one attempt: when we are stopped, when the network goes, when nothing is heard for too long. */
-class Lifeline {
+/** Ends one attempt when the stream is stopped, the browser goes offline, or the server is silent for too long. */
+class Watchdog {
   #connection = new AbortController();
   #stopped;
   #silence;
-  #cut = () => this.cut();
-  end; // rejects when it is cut
+  #onEnd = () => this.abort();
+  end; // rejects when the attempt ends
 
   constructor(stopped, silence) {
     this.#stopped = stopped;
-    this.#silence = new Timer(silence, this.#cut);
+    this.#silence = new Timer(silence, this.#onEnd);
     this.#silence.renew();
-    stopped.addEventListener("abort", this.#cut);
-    globalThis.addEventListener?.("offline", this.#cut);
+    stopped.addEventListener("abort", this.#onEnd);
+    globalThis.addEventListener?.("offline", this.#onEnd);
     this.end = new Promise((_, reject) => {
       this.signal.addEventListener("abort", () => reject(new Error("the connection was lost")));
     });
-    this.end.catch(() => {}); // that it ends after everything else is no news
+    this.end.catch(() => {}); // a rejection after the attempt is of no interest
   }
 
   get signal() {
@@ -350,15 +350,15 @@ class Lifeline {
     this.#silence.renew();
   }
 
-  cut() {
+  abort() {
     this.#silence.stop();
-    this.#stopped.removeEventListener("abort", this.#cut);
-    globalThis.removeEventListener?.("offline", this.#cut);
+    this.#stopped.removeEventListener("abort", this.#onEnd);
+    globalThis.removeEventListener?.("offline", this.#onEnd);
     this.#connection.abort();
   }
 }
 
-/** Wait, unless we are stopped or the network comes back before. */
+/** Wait, or return early if the stream is stopped or the network comes back. */
 function pause(milliseconds, stopped) {
   return new Promise((resolve) => {
     const done = () => {

@@ -1,7 +1,7 @@
 // The cards of the Billing Activity page: access, subscriptions, invoices and usage, from the sections of the state.
 
-import { $, element, say, theirs } from "./dom.js";
-import { count, day, money, span, words } from "./format.js";
+import { $, element, foreign, setText } from "./dom.js";
+import { count, day, label, money, span } from "./format.js";
 
 const MOST_INVOICES = 12;
 const MOST_PERIODS = 6;
@@ -10,7 +10,7 @@ const BAD = ["past_due", "unpaid", "uncollectible", "canceled", "incomplete_expi
 const OVER = ["canceled", "incomplete_expired"];
 
 export function pill(status) {
-  const made = element("span", "pill", words(status));
+  const made = element("span", "pill", label(status));
   made.dataset.tone = GOOD.includes(status) ? "good" : BAD.includes(status) ? "bad" : "neutral";
   return made;
 }
@@ -21,45 +21,48 @@ const ACCESS = { full: "Full access", grace: "Grace period", read_only: "Read on
 
 export function showAccess(access) {
   $("access").dataset.state = access.state;
-  say($("access-state"), ACCESS[access.state] ?? words(access.state));
-  const until = access.until ? ` That holds until ${day(access.until)}.` : "";
-  say($("access-reason"), `${because(access.reason)}${until}`);
+  setText($("access-state"), ACCESS[access.state] ?? label(access.state));
+  const until = access.until ? ` This applies until ${day(access.until)}.` : "";
+  setText($("access-reason"), `${explanation(access.reason)}${until}`);
 }
 
-function because(reason) {
+function explanation(reason) {
   if (reason === "no_subscription") return "This tenant has no subscription.";
   const over = /^(.+)_grace_over$/.exec(reason);
-  if (over) return `The subscription is ${said(over[1])}, and the days of grace are over.`;
-  return `The subscription is ${said(reason)}.`;
+  if (over) return `The subscription is ${lower(over[1])}, and its grace period is over.`;
+  return `The subscription is ${lower(reason)}.`;
 }
 
-const said = (status) => words(status).toLowerCase();
+const lower = (status) => label(status).toLowerCase();
 
 // --- subscriptions ---------------------------------------------------------------------------------------------------
 
-/** Those that last first, then the latest. */
+/** Show current subscriptions before ended ones, the latest first. */
 export function showSubscriptions(subscriptions) {
-  const began = (each) => each.current_period_start ?? "";
+  const started = (each) => each.current_period_start ?? "";
   const all = [...subscriptions].sort(
-    (a, b) => OVER.includes(a.status) - OVER.includes(b.status) || began(b).localeCompare(began(a)),
+    (a, b) => OVER.includes(a.status) - OVER.includes(b.status) || started(b).localeCompare(started(a)),
   );
   $("no-subscription").hidden = all.length > 0;
-  say($("subscriptions-title"), all.length > 1 ? `Subscriptions (${count(all.length)})` : "Subscription");
+  setText($("subscriptions-title"), all.length > 1 ? `Subscriptions (${count(all.length)})` : "Subscription");
   $("subscriptions").replaceChildren(...all.map(subscriptionCard));
 }
 
 function subscriptionCard(each) {
-  const title = element("h3", "", theirs(each.plan_code ?? each.price_id ?? "Plan unknown", "long"), pill(each.status));
-  const facts = [["Seats", each.seat_count === null ? "–" : count(each.seat_count)]];
-  facts.push(renewal(each));
-  if (each.status === "trialing") facts.push(["Trial ends", day(each.trial_ends_at)]);
-  if (each.canceled_at && !each.ended_at) facts.push(["Cancellation asked for", day(each.canceled_at)]);
-  if (each.collection_paused) facts.push(["Collection", "Paused"]);
-  const list = element("dl", "facts");
-  for (const [name, value] of facts) list.append(element("div", "", element("dt", "", name), element("dd", "", value)));
+  const plan = each.plan_code ?? each.price_id ?? "Unknown plan";
+  const title = element("h3", "", foreign(plan, "long"), pill(each.status));
+  const details = [["Seats", each.seat_count === null ? "–" : count(each.seat_count)]];
+  details.push(renewal(each));
+  if (each.status === "trialing") details.push(["Trial ends", day(each.trial_ends_at)]);
+  if (each.canceled_at && !each.ended_at) details.push(["Cancellation requested", day(each.canceled_at)]);
+  if (each.collection_paused) details.push(["Payment collection", "Paused"]);
+  const list = element("dl", "details");
+  for (const [name, value] of details) {
+    list.append(element("div", "", element("dt", "", name), element("dd", "", value)));
+  }
   const card = element("article", "subscription", title, list);
   const points = timeline(each);
-  if (points.length > 1) card.append(...drawn(points));
+  if (points.length > 1) card.append(...drawing(points));
   return card;
 }
 
@@ -70,10 +73,10 @@ function renewal(each) {
   return ["Renews", each.auto_renew ? day(each.current_period_end) : "No"];
 }
 
-/** What happens when, in order: [kind, words, instant]. */
+/** Return the dates of a subscription in order, each with its kind and text. */
 function timeline(each) {
   const [name] = renewal(each);
-  const points = [["start", "Period began", each.current_period_start]];
+  const points = [["start", "Period started", each.current_period_start]];
   if (each.trial_ends_at && each.status === "trialing") points.push(["trial", "Trial ends", each.trial_ends_at]);
   if (each.ended_at) points.push(["end", "Ended", each.ended_at]);
   else {
@@ -88,8 +91,8 @@ function timeline(each) {
     .sort((a, b) => a.at - b.at);
 }
 
-/** A line with its points where they are in time, for the eye; and the same as a list. */
-function drawn(points) {
+/** Return a line with a dot per date, to scale and hidden from screen readers, and the same dates as a list. */
+function drawing(points) {
   const first = points[0].at;
   const length = Math.max(1, points.at(-1).at - first);
   const share = (point) => `${((point.at - first) / length) * 100}%`;
@@ -126,10 +129,10 @@ export function showInvoices(invoices) {
 }
 
 function invoiceRow(each) {
-  const name = theirs(each.number ?? each.invoice_id, "long");
+  const name = foreign(each.number ?? each.invoice_id, "long");
   const total = element("td", "number", money(each.total, each.currency));
   if (each.amount_remaining > 0 && each.amount_remaining !== each.total) {
-    total.append(element("span", "below", `${money(each.amount_remaining, each.currency)} to pay`));
+    total.append(element("span", "below", `${money(each.amount_remaining, each.currency)} remaining`));
   }
   return element(
     "tr",
@@ -147,7 +150,7 @@ function dated(each) {
   return span(each.period_start, each.period_end);
 }
 
-/** Only Stripe's own pages are linked, and only over https. */
+/** Link to Stripe's own pages over https only. */
 function linked(content, address) {
   const url = URL.canParse?.(address) ? new URL(address) : null;
   const stripe = url !== null && (url.hostname === "stripe.com" || url.hostname.endsWith(".stripe.com"));
@@ -161,7 +164,7 @@ function linked(content, address) {
 
 // --- usage -----------------------------------------------------------------------------------------------------------
 
-/** One group per feature, in it one bar per period; the fullest period of a feature fills the width. */
+/** Show a group per feature with a bar per period; the largest period of a feature fills the width. */
 export function showUsage(records) {
   const features = new Map();
   for (const record of records) {
@@ -195,10 +198,10 @@ function featureGroup(feature, periods) {
       element("span", "quiet amount", money(period.amount, period.currency)),
     );
   });
-  return element("li", "", element("h3", "", theirs(feature, "long")), element("ul", "periods", ...rows));
+  return element("li", "", element("h3", "", foreign(feature, "long")), element("ul", "periods", ...rows));
 }
 
-/** How far a period is that has not ended. */
+/** Return the current day of a period that has not ended. */
 function progress({ period_start, period_end }) {
   const [start, end, now] = [Date.parse(period_start), Date.parse(period_end), Date.now()];
   if (!(start <= now && now < end)) return "";

@@ -1,8 +1,8 @@
-// Building the page. Strings become text, never markup: nothing here, and nothing that uses it, parses HTML.
+// Helpers that build the page. Strings become text, never markup: neither this module nor its users parse HTML.
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element with children. */
+/** Create an element with children. */
 export function element(name, className, ...children) {
   const made = document.createElement(name);
   if (className) made.className = className;
@@ -10,12 +10,12 @@ export function element(name, className, ...children) {
   return made;
 }
 
-/** What somebody else wrote, kept apart from the direction of the text around it. */
-export function theirs(text, className = "") {
-  return element("bdi", `theirs ${className}`.trim(), String(text));
+/** Create an element for text from outside, isolated from the direction of the text around it. */
+export function foreign(text, className = "") {
+  return element("bdi", `foreign ${className}`.trim(), String(text));
 }
 
-/** Change a text only when it is another one: what is announced would be announced again. */
-export function say(target, text) {
+/** Set a text only if it differs: a screen reader would announce it again. */
+export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }

@@ -1,67 +1,67 @@
-// The live feed: numbered messages, the newest on top, each once.
+// The live feed: numbered messages, newest first, each once.
 
-import { $, element, say, theirs } from "./dom.js";
-import { count, lately, moment, words } from "./format.js";
+import { $, element, foreign, setText } from "./dom.js";
+import { count, label, moment, shortMoment } from "./format.js";
 
-const MOST = 500;
-const QUIET = 1500; // how long nothing must come before the news is told, so that a burst is told as one
-const LONGEST_WAIT = 6000;
+const MAX_ENTRIES = 500;
+const QUIET = 1500; // milliseconds without a message before one is announced, so that a burst is announced once
+const MAX_WAIT = 6000;
 const GOOD = /\.(created|activated|renewed|recovered|resumed|paid|cancellation_withdrawn)$/;
 const BAD = /\.(past_due|unpaid|canceled|expired|payment_failed|overdue|uncollectible|disputed|deleted)$/;
 
 export class Feed {
   #list = $("feed");
-  #untold = 0;
-  #untoldSince = 0;
+  #unannounced = 0;
+  #unannouncedSince = 0;
   #timer;
 
-  /** Begin again with what happened before; lowest number first. */
+  /** Replace the content with earlier messages, given lowest number first. */
   reset(history) {
     clearTimeout(this.#timer);
-    this.#untold = 0;
-    say($("news"), "");
+    this.#unannounced = 0;
+    setText($("news"), "");
     this.#list.replaceChildren(...history.toReversed().map((message) => entry(message, false)));
-    this.#settle();
+    this.#update();
   }
 
-  /** Put a new message on top. */
+  /** Add a new message at the top. */
   add(message) {
     this.#list.prepend(entry(message, true));
-    while (this.#list.childElementCount > MOST) this.#list.lastElementChild.remove();
-    this.#settle();
+    while (this.#list.childElementCount > MAX_ENTRIES) this.#list.lastElementChild.remove();
+    this.#update();
     this.#announce(message);
   }
 
-  /** Put a page of older messages below; lowest number first. */
+  /** Add a page of older messages at the bottom, given lowest number first. */
   extend(history) {
     const oldest = this.oldest;
     const older = history.filter((message) => message.sequence < oldest);
     this.#list.append(...older.toReversed().map((message) => entry(message, false)));
-    this.#settle();
+    this.#update();
   }
 
-  /** The lowest number shown; 1 when there is none. */
+  /** The lowest number shown; 1 if there is none. */
   get oldest() {
     return Number(this.#list.lastElementChild?.dataset.sequence ?? 1);
   }
 
-  #settle() {
+  #update() {
     const newest = this.#list.firstElementChild;
     if (newest !== null) this.#list.start = Number(newest.dataset.sequence);
     $("no-events").hidden = newest !== null;
-    $("earlier").hidden = this.oldest <= 1 || this.#list.childElementCount >= MOST;
+    $("earlier").hidden = this.oldest <= 1 || this.#list.childElementCount >= MAX_ENTRIES;
   }
 
-  /** Tell a screen reader what came, once for a burst. */
+  /** Announce new messages to screen readers, once per burst. */
   #announce(message) {
-    if (this.#untold === 0) this.#untoldSince = Date.now();
-    this.#untold += 1;
+    if (this.#unannounced === 0) this.#unannouncedSince = Date.now();
+    this.#unannounced += 1;
     clearTimeout(this.#timer);
-    const wait = Math.max(0, Math.min(QUIET, this.#untoldSince + LONGEST_WAIT - Date.now()));
+    const wait = Math.max(0, Math.min(QUIET, this.#unannouncedSince + MAX_WAIT - Date.now()));
     this.#timer = setTimeout(() => {
-      const many = this.#untold > 1 ? `${count(this.#untold)} changes, the last: ` : "";
-      say($("news"), `${many}${message.summary}`);
-      this.#untold = 0;
+      const many = this.#unannounced > 1 ? `${count(this.#unannounced)} changes; latest: ` : "";
+      setText($("news"), `${many}${message.summary}`);
+      this.#unannounced = 0;
     }, wait);
   }
 }
@@ -69,17 +69,17 @@ export class Feed {
 const tone = (type) => (GOOD.test(type) ? "good" : BAD.test(type) ? "bad" : "neutral");
 
 function entry(message, fresh) {
-  const time = element("time", "quiet", lately(message.occurred_at));
+  const time = element("time", "quiet", shortMoment(message.occurred_at));
   time.dateTime = message.occurred_at;
   time.title = moment(message.occurred_at);
   const head = element(
     "p",
     "head",
     element("span", "sequence", `#${message.sequence}`),
-    element("strong", "", words(message.event_type)),
+    element("strong", "", label(message.event_type)),
     time,
   );
-  const item = element("li", fresh ? "fresh" : "", head, element("p", "", theirs(message.summary, "long")));
+  const item = element("li", fresh ? "fresh" : "", head, element("p", "", foreign(message.summary, "long")));
   item.dataset.sequence = message.sequence;
   item.dataset.tone = tone(message.event_type);
   return item;

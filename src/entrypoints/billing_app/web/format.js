@@ -1,4 +1,4 @@
-// How amounts, instants and our words look to a person. Everything here returns plain text.
+// Format amounts, dates and codes for display, as plain text.
 
 // Stripe's minor units differ from Intl's for some currencies. Source: https://docs.stripe.com/currencies
 const DIGITS = {
@@ -6,7 +6,7 @@ const DIGITS = {
   bhd: 3, jod: 3, kwd: 3, omr: 3, tnd: 3,
 };
 
-/** 1999, "usd" → $19.99 in the reader's language; 1999, "jpy" → ¥1,999. */
+/** Format minor units in the reader's language: 1999, "usd" → $19.99; 1999, "jpy" → ¥1,999. */
 export function money(amount, currency) {
   const digits = DIGITS[currency] ?? 2;
   const value = amount / 10 ** digits;
@@ -18,7 +18,7 @@ export function money(amount, currency) {
       maximumFractionDigits: digits,
     }).format(value);
   } catch {
-    return `${value.toFixed(digits)} ${currency}`; // a code that Intl does not take
+    return `${value.toFixed(digits)} ${currency}`; // Intl does not know the code
   }
 }
 
@@ -32,22 +32,22 @@ export const day = (instant) => (instant ? DAY.format(new Date(instant)) : "–"
 export const moment = (instant) => (instant ? MOMENT.format(new Date(instant)) : "–");
 export const count = (number) => COUNT.format(number);
 
-/** The time of today, the day and time of another day. */
-export function lately(instant) {
+/** Format the time if it is today, else date and time. */
+export function shortMoment(instant) {
   const given = new Date(instant);
   const today = given.toDateString() === new Date().toDateString();
   return today ? CLOCK.format(given) : MOMENT.format(given);
 }
 
-/** From one day to another, the year said once. */
+/** Format a period, with the year once if both days share it. */
 export function span(start, end) {
   if (!start || !end) return day(start ?? end);
   const sameYear = new Date(start).getFullYear() === new Date(end).getFullYear();
   return `${(sameYear ? SHORT_DAY : DAY).format(new Date(start))} – ${day(end)}`;
 }
 
-/** past_due → Past due */
-export function words(code) {
+/** Turn a code into a label: past_due → Past due */
+export function label(code) {
   const text = String(code ?? "").replaceAll("_", " ").replaceAll(".", ": ");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,4 +1,4 @@
-// Keep the token for this tab only, and leave: the ticket in this page's address is of no further use.
+// Keep the token for this tab only and go to the page; the ticket in the URL is not needed any more.
 const token = document.querySelector('meta[name="billing-token"]').content;
 sessionStorage.setItem("billing-token", token);
 location.replace("/activity");
