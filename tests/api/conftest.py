@@ -1,4 +1,4 @@
-"""A server in a thread of its own, with a tenant that has lived: requests are made from the tests' thread."""
+"""A server in its own thread, with a tenant that has a history; tests send requests from their thread."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from tests.unit.http.conftest import SETTINGS, World
 
 
 class _Loop:
-    """An event loop in a thread of its own."""
+    """An event loop in its own thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -31,7 +31,7 @@ class _Loop:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    """A server with a tenant of a year's history. Its streams end by themselves, and nobody opens too many."""
+    """A server with a tenant of a year's history. Its streams end by themselves and have no limits."""
     loop = _Loop()
     world = World(
         attrs.evolve(SETTINGS, stream_max_life=timedelta(seconds=0.02), stream_rate_limit=0, stream_concurrent_limit=0)

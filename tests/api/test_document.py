@@ -1,4 +1,4 @@
-"""The description of the HTTP surface: valid, complete, and the one in the repository."""
+"""The OpenAPI document is valid, complete, and up to date in the repository."""
 
 import json
 import urllib.request
@@ -15,17 +15,17 @@ DOCUMENT = openapi.document()
 
 
 def test_the_file_in_the_repository_is_up_to_date() -> None:
-    """When this fails, run `make docs`, and see that the change is a compatible one."""
+    """If this fails, run `make docs` and check that the change is compatible."""
     assert (REPOSITORY / openapi.FILE).read_text(encoding="utf-8") == openapi.rendered()
 
 
 def test_it_is_valid_openapi() -> None:
-    """By the specification's own schema, and all references lead somewhere."""
+    """By the specification's own schema, with all references resolved."""
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 
 def test_it_describes_every_route_and_no_other(world: World) -> None:
-    """Of a server that has everything switched on; the demo's sign-in is not for others."""
+    """Of a server on which everything is enabled; the demo's sign-in is left out."""
     described = {(method.upper(), path) for path, methods in _paths_by_name().items() for method in methods}
     router = create_app(world.services).router
     served = {(route.method, route.resource.canonical) for route in router.routes() if route.resource is not None}
@@ -33,14 +33,14 @@ def test_it_describes_every_route_and_no_other(world: World) -> None:
 
 
 def test_it_is_served(world: World) -> None:
-    """To anybody: it is nobody's data."""
+    """Without a token: it contains no tenant's data."""
     with urllib.request.urlopen(world.url + openapi.PATH) as answer:
         assert answer.headers.get_content_type() == "application/json"
         assert json.load(answer) == DOCUMENT
 
 
 def _paths_by_name() -> dict[str, dict[str, object]]:
-    """The described paths; one that stands for a closed list is given as all that it stands for."""
+    """Return the described paths, with the path of the assets expanded to one per file."""
     paths = dict(DOCUMENT["paths"])
     assets = paths.pop("/assets/{name}")
     names = assets["get"]["parameters"][0]["schema"]["enum"]

@@ -1,7 +1,7 @@
-"""The HTTP surface does what its OpenAPI document says, for whatever a client sends.
+"""The HTTP surface behaves as its OpenAPI document says, whatever a client sends.
 
-schemathesis makes requests from the document, good and bad ones, sends them to a running server, and holds every answer
-against it: status, headers, media type, schema, and whether what needs a token is refused without one.
+schemathesis generates valid and invalid requests from the document, sends them to a running server, and checks every
+response: status, headers, media type, schema, and that a route that needs a token refuses requests without one.
 """
 
 import schemathesis
@@ -12,9 +12,9 @@ from tests.unit.http.conftest import World
 from billing_app.http import openapi
 
 TENANT = "acme"
-"""The one of the story that has been told."""
-NO_SCHEMA_KNOWS = {"POST /webhooks/stripe", "GET /api/v1/billing/stream"}
-"""Whether a signature is right, a ticket is real, or a glob means any type: these may refuse what looks good."""
+"""The tenant of the example history."""
+NOT_DECIDED_BY_SCHEMA = {"POST /webhooks/stripe", "GET /api/v1/billing/stream"}
+"""A schema cannot tell whether a signature, ticket or glob is valid, so these may refuse well-formed requests."""
 
 
 surface = schemathesis.openapi.from_dict(
@@ -22,7 +22,7 @@ surface = schemathesis.openapi.from_dict(
     config=schemathesis.Config.from_dict(
         {
             "parameters": {"path.tenant_id": TENANT, "header.X-Tenant-Id": TENANT},
-            "generation": {"allow-extra-parameters": False},  # as everywhere on the web, they are ignored
+            "generation": {"allow-extra-parameters": False},  # unknown parameters are ignored
         }
     ),
 )
@@ -31,6 +31,6 @@ surface = schemathesis.openapi.from_dict(
 @surface.parametrize()
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: schemathesis.Case, world: World) -> None:
-    """For requests that the document allows and for those that it does not."""
-    of_no_use = [positive_data_acceptance] if case.operation.label in NO_SCHEMA_KNOWS else []
-    case.call_and_validate(base_url=world.url, headers=world.bearer(), excluded_checks=of_no_use)
+    """For requests that the document allows and for requests that it does not."""
+    excluded = [positive_data_acceptance] if case.operation.label in NOT_DECIDED_BY_SCHEMA else []
+    case.call_and_validate(base_url=world.url, headers=world.bearer(), excluded_checks=excluded)

@@ -1,6 +1,6 @@
-"""A whole deployment and a real browser in front of it: `make e2e` runs these, `make test` does not.
+"""A complete deployment with a real browser: `make e2e` runs these tests, `make test` does not.
 
-A missing browser is a failure here, never a skip: whoever asks for these tests wants to know.
+A missing browser is a failure here, never a skip: a run that tests nothing must not look green.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ LAUNCH_ARGUMENTS: Final = (
 )
 LOST_CONNECTION: Final = re.compile(r"net::ERR_|the server responded with a status of")
 
-expect.set_options(timeout=20_000)  # what is expected comes at once, but not on a machine that has much else to do
+expect.set_options(timeout=20_000)  # normally immediate, but slow on a busy machine
 
 to_screen: list[float] = []
-"""Seconds from sending a webhook until the page showed what it changed, of every change that was measured."""
+"""Seconds from sending a webhook until the page showed the change, for every measured change."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was measured: a time is no reason to fail on a busy machine, but it has to be seen."""
+    """Print the measured times: on a busy machine a time is no reason to fail, but it has to be visible."""
     if to_screen:
         median, most = statistics.median(to_screen), max(to_screen)
         count = len(to_screen)
@@ -60,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def seconds_to_screen() -> list[float]:
-    """Where a test puts what it measured."""
+    """The list to which tests add what they measured."""
     return to_screen
 
 
@@ -68,7 +68,7 @@ def seconds_to_screen() -> list[float]:
 
 
 class Site:
-    """`billing serve` and a Valkey of its own, either of which a test may kill and start again."""
+    """`billing serve` with its own Valkey; a test may kill and restart either."""
 
     def __init__(self, database_url: str, folder: Path) -> None:
         self.base_url = f"http://127.0.0.1:{free_port()}"
@@ -111,7 +111,7 @@ class Site:
         self._valkey = None
 
     async def ready(self) -> None:
-        """Return once the server says that it is."""
+        """Wait until the server is ready."""
         async with aiohttp.ClientSession() as session, asyncio.timeout(40):
             while True:
                 try:
@@ -124,7 +124,7 @@ class Site:
                 await asyncio.sleep(0.05)
 
     def account(self, tenant_id: str) -> Account:
-        """A tenant that Stripe is about to tell us of."""
+        """Create a tenant that has no events yet."""
         return Account(self.base_url, tenant_id)
 
 
@@ -138,7 +138,7 @@ def _kill(process: subprocess.Popen[bytes] | None) -> None:
 async def site(
     create_database: Callable[[], Awaitable[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
-    """One deployment for all tests: each has a tenant of its own."""
+    """One deployment for all tests; each test has its own tenant."""
     running = Site(await create_database(), tmp_path_factory.mktemp("site"))
     running.start_valkey()
     running.start_server()
@@ -151,7 +151,7 @@ async def site(
 
 
 class Account:
-    """One tenant's side of Stripe: what happens there reaches the server as signed webhooks."""
+    """One tenant's account in Stripe: changes reach the server as signed webhooks."""
 
     def __init__(self, base_url: str, tenant_id: str) -> None:
         self.tenant_id = tenant_id
@@ -159,13 +159,13 @@ class Account:
         self.subscription_id = make_id("sub", tenant_id)
         self.period = objects.Span(_days(-12), _days(18))
         self.metered: tuple[objects.Price, ...] = ()
-        """What its subscription bills by use, beside its seats."""
+        """Metered prices of its subscription, beside the seats."""
         self._base_url = base_url
         self._events = 0
 
     @property
     def sign_in_link(self) -> str:
-        """What the demo prints."""
+        """The link that the demo prints."""
         ticket = make_ticket(TICKET_SECRET, TenantId(self.tenant_id), expires_at=datetime.now(UTC) + timedelta(hours=1))
         return f"{self._base_url}/demo/sign-in?ticket={ticket}"
 
@@ -181,14 +181,14 @@ class Account:
         )
 
     def price(self, lookup_key: str, *, metered: bool = False) -> objects.Price:
-        """A price of this tenant's own; its lookup key names the plan, or the feature when it is metered."""
+        """Return a price of this tenant; its lookup key names the plan, or the feature if it is metered."""
         price_id = make_id("price", self.tenant_id, lookup_key)
         return objects.Price(
             price_id=price_id, product_id="prod_e2e", unit_amount=1900, lookup_key=lookup_key, metered=metered
         )
 
     async def subscribe(self, *, seats: int, plan: str = "pro", status: str = "active", **more: Any) -> None:
-        """Have a subscription in this state from now on."""
+        """Set the subscription to this state."""
         prices = [self.price(plan), *self.metered]
         items = [
             objects.Item(item_id=f"si_{place}", price=price, period=self.period, quantity=seats)
@@ -215,7 +215,7 @@ class Account:
         status: str = "paid",
         **more: Any,
     ) -> None:
-        """An invoice with a line per (price, quantity, amount)."""
+        """Send an invoice with a line per (price, quantity, amount)."""
         span = period or self.period
         invoice_id = make_id("in", self.tenant_id, number)
         lines = tuple(
@@ -251,7 +251,7 @@ class Account:
         await self._send(happened, builders.invoice(invoice, VERSION))
 
     async def history(self, *, at_least: int = 0) -> Sequence[Any]:
-        """The numbered messages that the server has of this tenant, once there are so many."""
+        """Return the tenant's numbered messages once there are at least that many."""
         url = f"{self._base_url}/api/v1/billing/tenants/{self.tenant_id}/events?limit=500"
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session:
             while True:
@@ -306,7 +306,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 class Visit:
-    """One browser window on the page, and everything that goes wrong in it."""
+    """One browser window on the page, and the faults in it."""
 
     def __init__(self, context: BrowserContext, page: Page) -> None:
         self.context = context
@@ -321,23 +321,23 @@ class Visit:
             self.faults.append(f"{message.type}: {message.text}")
 
     def check(self) -> None:
-        """Nothing was complained about: no uncaught error, no blocked resource, no violated policy."""
+        """Assert that there was no uncaught error, no blocked resource and no policy violation."""
         lost = LOST_CONNECTION.search if self.connection_may_be_lost else lambda _text: None
         assert [fault for fault in self.faults if not lost(fault)] == []
 
     async def live(self) -> None:
-        """Return once the page says that it is live."""
+        """Wait until the page shows that it is live."""
         await self.page.locator("#connection[data-state=live]").wait_for(timeout=30_000)
 
     async def shows(self, sequence: int) -> float:
-        """Return once the feed has the message; the time at which it came, in seconds since the epoch."""
+        """Wait until the feed shows the message; return the time, in seconds since the epoch."""
         watch = """async (sequence) => {
           const feed = document.getElementById("feed");
           const there = () => feed.querySelector(`[data-sequence="${sequence}"]`) !== null;
           if (!there()) {
             await new Promise((resolve) => {
-              const watching = new MutationObserver(() => there() && (watching.disconnect(), resolve()));
-              watching.observe(feed, { childList: true });
+              const observer = new MutationObserver(() => there() && (observer.disconnect(), resolve()));
+              observer.observe(feed, { childList: true });
             });
           }
           return Date.now() / 1000;
@@ -347,7 +347,7 @@ class Visit:
             return seconds
 
     async def numbers(self) -> list[int]:
-        """The numbers in the feed, from top to bottom."""
+        """Return the numbers in the feed, from top to bottom."""
         found: list[int] = await self.page.eval_on_selector_all(
             "#feed > li", "rows => rows.map((row) => Number(row.dataset.sequence))"
         )
@@ -364,10 +364,10 @@ addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${
 
 @pytest.fixture
 async def visit(browser: Browser, site: Site) -> AsyncIterator[Visiting]:
-    """Opens the page, signed in when an account is given; fails the test at its end if a page complained.
+    """A function that opens the page, signed in if an account is given; a fault in a page fails the test at its end.
 
-    With `stream` given, that answers instead of the server's stream, and nobody waits for the page to be live.
-    With `clock`, the test may let time pass in the page.
+    With `stream`, that function answers in place of the server's stream, and the page need not become live.
+    With `clock`, the test can advance the page's clock.
     """
     visits: list[Visit] = []
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The Billing Activity page shows every change, once and in order, whatever fails between Stripe and the screen."""
+"""The Billing Activity page shows every change once and in order, whatever fails between Stripe and the screen."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 
 
 async def feed_is_history(visit: Visit, account: Account, *, seats: int) -> None:
-    """Once the page has come to that many seats, its feed shows each number of the server's history, newest first.
+    """Once the page shows that many seats, its feed has each number of the server's history, newest first.
 
-    How many those are is not ours to say: a change that a later one has overtaken makes no message.
+    Their count is not fixed: a change that a later one has overtaken makes no message.
     """
-    await expect(visit.page.locator(".facts dd").first).to_have_text(str(seats), timeout=30_000)
+    await expect(visit.page.locator(".details dd").first).to_have_text(str(seats), timeout=30_000)
     history = await account.history()
     assert [message["sequence"] for message in history] == list(range(1, len(history) + 1))
     assert history[-1]["subscription"]["seat_count"] == seats
@@ -35,7 +35,7 @@ async def feed_is_history(visit: Visit, account: Account, *, seats: int) -> None
 async def test_a_change_is_on_the_screen_soon_after_its_webhook(
     site: Site, visit: Visiting, seconds_to_screen: list[float]
 ) -> None:
-    """Every change reaches an open page by itself; how long that took is told at the end of the run."""
+    """Every change reaches an open page; the time it took is printed at the end of the run."""
     account = site.account("soon")
     await account.subscribe(seats=1)
     opened = await visit(account)
@@ -44,12 +44,12 @@ async def test_a_change_is_on_the_screen_soon_after_its_webhook(
         began = time.time()
         await account.subscribe(seats=seats)
         seconds_to_screen.append(await opened.shows(seats) - began)
-        await expect(opened.page.locator(".facts dd").first).to_have_text(str(seats))
+        await expect(opened.page.locator(".details dd").first).to_have_text(str(seats))
     await feed_is_history(opened, account, seats=11)
 
 
-async def test_the_page_outlives_a_killed_server(site: Site, visit: Visiting) -> None:
-    """SIGKILL and a new start: the page comes back by itself and has every message once."""
+async def test_the_page_survives_a_killed_server(site: Site, visit: Visiting) -> None:
+    """After SIGKILL and a restart the page reconnects by itself and has every message once."""
     account = site.account("restart")
     await account.subscribe(seats=1)
     opened = await visit(account)
@@ -67,8 +67,8 @@ async def test_the_page_outlives_a_killed_server(site: Site, visit: Visiting) ->
     await feed_is_history(opened, account, seats=9)
 
 
-async def test_the_page_does_not_need_redis_to_go_on(site: Site, visit: Visiting) -> None:
-    """Messages come while Redis is gone, and after it came back empty."""
+async def test_the_page_works_without_redis(site: Site, visit: Visiting) -> None:
+    """Messages arrive while Redis is down, and after it came back empty."""
     account = site.account("redis")
     await account.subscribe(seats=1)
     opened = await visit(account)
@@ -86,14 +86,13 @@ async def test_the_page_does_not_need_redis_to_go_on(site: Site, visit: Visiting
     await site.ready()
 
 
-async def test_what_happened_while_the_browser_was_offline_is_made_up_for(site: Site, visit: Visiting) -> None:
-    """Offline is said; back online the page catches up at once, without a gap and without a repetition."""
+async def test_the_page_catches_up_after_the_browser_was_offline(site: Site, visit: Visiting) -> None:
+    """The page shows that it is offline; back online it catches up at once, without a gap or a repetition."""
     account = site.account("offline")
     await account.subscribe(seats=1)
     opened = await visit(account)
     opened.connection_may_be_lost = True
-    for round_ in range(2):
-        first = 2 + round_ * 4
+    for first in (2, 6):
         await opened.context.set_offline(True)
         await expect(opened.page.locator("#connection")).to_contain_text("offline")
         for seats in range(first, first + 3):
@@ -105,8 +104,8 @@ async def test_what_happened_while_the_browser_was_offline_is_made_up_for(site: 
         await feed_is_history(opened, account, seats=first + 3)
 
 
-async def test_access_that_ends_by_itself_is_asked_for_again(site: Site, visit: Visiting) -> None:
-    """No message tells of the end of the days of grace; the page asks when they are over, a day later at the latest."""
+async def test_access_that_ends_at_a_time_is_loaded_again(site: Site, visit: Visiting) -> None:
+    """No message announces the end of a grace period; the page loads the state then, or a day later at the latest."""
     account = site.account("grace")
     account.period = attrs.evolve(account.period, start=datetime.now(UTC) - timedelta(days=6, hours=12))
     await account.subscribe(seats=1, status="past_due")
@@ -123,26 +122,22 @@ async def test_access_that_ends_by_itself_is_asked_for_again(site: Site, visit: 
     await page.route("**/state", later)
     await page.clock.fast_forward("13:00:00")
     await expect(page.locator("#access-state")).to_have_text("Read only")
-    await expect(page.locator("#access-reason")).to_contain_text("the days of grace are over")
+    await expect(page.locator("#access-reason")).to_contain_text("its grace period is over")
 
 
-async def test_a_burst_is_shown_whole_and_told_in_few_sentences(site: Site, visit: Visiting) -> None:
-    """Many changes at once are a row each, but a screen reader does not hear one sentence each."""
+async def test_a_burst_is_shown_completely_and_announced_in_few_sentences(site: Site, visit: Visiting) -> None:
+    """Many changes at once get a row each, but a screen reader does not announce a sentence each."""
     account = site.account("burst")
     await account.subscribe(seats=1)
     opened = await visit(account)
-    said: list[str] = []
-
-    def heard(text: str) -> None:
-        said.append(text)
-
-    await opened.page.expose_function("heard", heard)
+    announced: list[str] = []
+    await opened.page.expose_function("announce", announced.append)
     await opened.page.evaluate(
-        """() => new MutationObserver(() => heard(document.getElementById("news").textContent))
+        """() => new MutationObserver(() => announce(document.getElementById("news").textContent))
              .observe(document.getElementById("news"), { childList: true, characterData: true, subtree: true })"""
     )
     for start in range(2, 102, 20):
         await asyncio.gather(*(account.subscribe(seats=seats) for seats in range(start, start + 20)))
     await feed_is_history(opened, account, seats=101)
     await expect(opened.page.locator("#news")).not_to_be_empty()
-    assert len(said) < 10
+    assert len(announced) < 10

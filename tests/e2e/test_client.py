@@ -1,4 +1,4 @@
-"""billing-stream.js in a real browser, against answers that a test writes down: every turn a connection can take."""
+"""billing-stream.js in a real browser, against scripted responses: every course a connection can take."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async ({ answers, states, options, until }) => {
   let asked = 0;
   const token = options.token ?? (({ refresh }) => { log.tokens.push(refresh); asked += 1; return `token-${asked}`; });
   await new Promise((resolve) => {
-    const look = () => {
+    const check = () => {
       if (log.events.length >= (until.events ?? Infinity)) setTimeout(resolve, 20);
       if (log.statuses.includes(until.status)) resolve();
     };
@@ -48,20 +48,20 @@ async ({ answers, states, options, until }) => {
       onState: (state) => log.states.push(state.sequence),
       onEvent: (message) => {
         log.events.push(message.sequence);
-        look();
+        check();
         if (options.stopAt === message.sequence) stream.stop();
-        if (options.throwAt === message.sequence) throw new Error("a fault of the frontend's own");
+        if (options.throwAt === message.sequence) throw new Error("a fault of the frontend");
       },
       onStatus: (status, error) => {
         log.statuses.push(status);
         if (status === "refused") log.refused = [error.name, error.status, error.code, error.message];
-        look();
+        check();
       },
     });
     window.playing = stream;
-    const watching = setInterval(look, 10);
+    const polling = setInterval(check, 10);
     stream.start();
-    setTimeout(() => { clearInterval(watching); resolve(); }, 15000);
+    setTimeout(() => { clearInterval(polling); resolve(); }, 15000);
   });
   log.status = window.playing.status;
   window.playing.stop();
@@ -83,13 +83,13 @@ def messages(*numbers: int, opening: int | None = None) -> list[str]:
 
 
 async def play(visit: Visiting, *answers: Any, states: list[Any], until: Any, **options: Any) -> Any:
-    """What a client did and said when it was answered like this."""
+    """Run a client against these responses, and return what it did and reported."""
     script = {"answers": answers, "states": states, "until": until, "options": options}
     return await (await visit()).page.evaluate(PLAY, script)
 
 
-async def test_it_begins_behind_the_state_and_resumes_behind_the_last_message(visit: Visiting) -> None:
-    """`after` is the state's number on the first connect; from then on Last-Event-ID says what there was last."""
+async def test_it_starts_after_the_state_and_resumes_after_the_last_message(visit: Visiting) -> None:
+    """`after` is the state's number on the first connection; later ones send Last-Event-ID."""
     log = await play(
         visit,
         {"chunks": messages(8, 9, opening=7)},
@@ -108,7 +108,7 @@ async def test_it_begins_behind_the_state_and_resumes_behind_the_last_message(vi
 
 
 async def test_a_connection_that_is_lost_before_its_first_message_resumes_from_the_opening(visit: Visiting) -> None:
-    """The first frame has an id and no data: it is enough."""
+    """The first frame has an id and no data, which is enough."""
     log = await play(
         visit, {"chunks": [OPEN.format(7)]}, {"chunks": messages(8), "hold": True}, states=[7], until={"events": 1}
     )
@@ -116,8 +116,8 @@ async def test_a_connection_that_is_lost_before_its_first_message_resumes_from_t
     assert log["events"] == [8]
 
 
-async def test_a_number_left_out_is_asked_for(visit: Visiting) -> None:
-    """What comes after a gap is not handed over before the gap is filled."""
+async def test_a_missing_number_is_requested(visit: Visiting) -> None:
+    """Messages after a gap are not delivered before the gap is filled."""
     log = await play(
         visit,
         {"chunks": messages(1, 3, opening=0)},
@@ -130,7 +130,7 @@ async def test_a_number_left_out_is_asked_for(visit: Visiting) -> None:
 
 
 async def test_with_a_filter_numbers_may_be_missing(visit: Visiting) -> None:
-    """Ids without data move the place to resume from over what the filter keeps back."""
+    """Ids without data advance the position past filtered messages."""
     log = await play(
         visit,
         {"chunks": [*messages(3, 9, opening=0), "id: 40\n\n"]},
@@ -145,7 +145,7 @@ async def test_with_a_filter_numbers_may_be_missing(visit: Visiting) -> None:
 
 
 async def test_reset_loads_the_state_again(visit: Visiting) -> None:
-    """Numbers of another history are worth nothing: the state comes first, and the stream goes on from there."""
+    """Numbers of another history are useless: the state is loaded, and the stream continues from there."""
     log = await play(
         visit,
         {"chunks": [*messages(6, opening=5), 'id: 2\nevent: reset\ndata: {"sequence":2}\n\n', *messages(3)]},
@@ -157,8 +157,8 @@ async def test_reset_loads_the_state_again(visit: Visiting) -> None:
     assert [each["url"] for each in log["requests"]] == ["/stream?after=5", "/stream?after=2"]
 
 
-async def test_an_id_that_the_server_does_not_take_loads_the_state_again(visit: Visiting) -> None:
-    """400 about Last-Event-ID is no end: our place is none of this history."""
+async def test_an_id_that_the_server_refuses_loads_the_state_again(visit: Visiting) -> None:
+    """A 400 about Last-Event-ID is not final: the position belongs to another history."""
     refusal = json.dumps({"error": {"code": "bad_last_event_id", "message": "No."}})
     log = await play(
         visit,
@@ -171,12 +171,12 @@ async def test_an_id_that_the_server_does_not_take_loads_the_state_again(visit: 
     assert (log["events"], log["states"], log["refused"]) == ([6, 1], [5, 0], None)
 
 
-async def test_reconnect_comes_back_with_its_place(visit: Visiting) -> None:
-    """A server that says goodbye is not read any further."""
-    goodbye = 'retry: 10\nevent: reconnect\ndata: {"reason":"max_life"}\n\n'
+async def test_reconnect_resumes_from_the_same_position(visit: Visiting) -> None:
+    """Nothing after `reconnect` is read."""
+    ending = 'retry: 10\nevent: reconnect\ndata: {"reason":"max_life"}\n\n'
     log = await play(
         visit,
-        {"chunks": [*messages(1, opening=0), goodbye, *messages(2)], "hold": True},
+        {"chunks": [*messages(1, opening=0), ending, *messages(2)], "hold": True},
         {"chunks": messages(2, opening=1), "hold": True},
         states=[0],
         until={"events": 2},
@@ -185,8 +185,8 @@ async def test_reconnect_comes_back_with_its_place(visit: Visiting) -> None:
     assert [each.get("last") for each in log["requests"]] == [None, "1"]
 
 
-async def test_a_refused_token_is_asked_for_once_more(visit: Visiting) -> None:
-    """A token that has just run out costs one request, not the session."""
+async def test_a_refused_token_is_renewed_once(visit: Visiting) -> None:
+    """A token that has just expired costs one request, not the session."""
     log = await play(
         visit, {"status": 401}, {"chunks": messages(1, opening=0), "hold": True}, states=[0], until={"events": 1}
     )
@@ -198,24 +198,24 @@ async def test_a_refused_token_is_asked_for_once_more(visit: Visiting) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "requests"), [(401, "unauthorized", 2), (403, "wrong_role", 1), (404, "stream_disabled", 1)]
 )
-async def test_a_refusal_is_told_and_ends_it(visit: Visiting, status: int, code: str, requests: int) -> None:
-    """Trying again would not help: the handler learns the status, the server's word and its sentence."""
+async def test_a_refusal_is_reported_and_final(visit: Visiting, status: int, code: str, requests: int) -> None:
+    """A retry would not help: the handler gets the status, the code and the message."""
     refusal = {"status": status, "chunks": [json.dumps({"error": {"code": code, "message": "Because."}})]}
     log = await play(visit, refusal, refusal, states=[0], until={"status": "refused"})
     assert log["refused"] == ["RefusedError", status, code, "Because."]
     assert (log["status"], len(log["requests"])) == ("refused", requests)
 
 
-async def test_a_token_that_is_a_string_is_not_tried_twice(visit: Visiting) -> None:
-    """Nothing could be different the second time."""
+async def test_a_constant_token_is_not_tried_twice(visit: Visiting) -> None:
+    """The second attempt could not differ."""
     log = await play(visit, {"status": 401}, states=[0], until={"status": "refused"}, token="abc")
     assert [each["token"] for each in log["requests"]] == ["Bearer abc"]
     assert log["refused"][:3] == ["RefusedError", 401, "http_401"]
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_retry_after_is_waited_for(visit: Visiting, status: int) -> None:
-    """A server that says when to come back is not bothered before."""
+async def test_retry_after_is_respected(visit: Visiting, status: int) -> None:
+    """No request is sent before the time that the server names."""
     log = await play(
         visit,
         {"status": status, "headers": {"Retry-After": "2"}, "chunks": ["<html>busy</html>"]},
@@ -227,8 +227,8 @@ async def test_retry_after_is_waited_for(visit: Visiting, status: int) -> None:
     assert log["events"] == [1]
 
 
-async def test_a_silent_connection_is_given_up(visit: Visiting) -> None:
-    """Without keep-alives a connection is dead, whatever the browser believes; comments count as life."""
+async def test_a_silent_connection_is_closed(visit: Visiting) -> None:
+    """Without keep-alives a connection is dead, even if the browser reports it open; comments count."""
     log = await play(
         visit,
         {"chunks": [*messages(1, opening=0), ":\n\n"], "hold": True},
@@ -241,8 +241,8 @@ async def test_a_silent_connection_is_given_up(visit: Visiting) -> None:
     assert log["requests"][1]["at"] - log["requests"][0]["at"] >= 99
 
 
-async def test_a_state_that_never_comes_is_asked_for_again(visit: Visiting) -> None:
-    """What hangs in the caller's own code is left behind like a silent connection."""
+async def test_a_load_that_hangs_is_repeated(visit: Visiting) -> None:
+    """Caller code that hangs is abandoned like a silent connection."""
     log = await play(
         visit,
         {"chunks": messages(5, opening=4), "hold": True},
@@ -253,16 +253,16 @@ async def test_a_state_that_never_comes_is_asked_for_again(visit: Visiting) -> N
     assert (log["states"], log["events"]) == ([4], [5])
 
 
-async def test_a_fault_of_a_handler_costs_no_message(visit: Visiting) -> None:
-    """It is reported as an uncaught error, and the next message comes on the same connection."""
+async def test_a_handler_that_throws_costs_no_message(visit: Visiting) -> None:
+    """The error is reported as uncaught, and the next message arrives on the same connection."""
     log = await play(
         visit, {"chunks": messages(1, 2, 3, opening=0), "hold": True}, states=[0], until={"events": 3}, throwAt=2
     )
     assert (log["events"], log["reported"], len(log["requests"])) == ([1, 2, 3], 1, 1)
 
 
-async def test_nothing_is_handed_over_after_stop(visit: Visiting) -> None:
-    """Not even what had already been read."""
+async def test_nothing_is_delivered_after_stop(visit: Visiting) -> None:
+    """Not even messages that were already read."""
     log = await play(
         visit, {"chunks": ["".join(messages(1, 2, 3, opening=0))]}, states=[0], until={"events": 2}, stopAt=2
     )
@@ -270,8 +270,8 @@ async def test_nothing_is_handed_over_after_stop(visit: Visiting) -> None:
 
 
 @pytest.mark.parametrize("data", ["{", "null", "7", '{"sequence":"8"}', '{"sequence":1e400}', "a\ndata: b"])
-async def test_what_is_no_message_of_ours_is_not_handed_over(visit: Visiting, data: str) -> None:
-    """The connection is given up, and the place is kept."""
+async def test_a_malformed_message_is_not_delivered(visit: Visiting, data: str) -> None:
+    """The connection is closed, and the position is kept."""
     log = await play(
         visit,
         {"chunks": [*messages(1, opening=0), f"id: 2\ndata: {data}\n\n"]},
@@ -283,8 +283,8 @@ async def test_what_is_no_message_of_ours_is_not_handed_over(visit: Visiting, da
     assert [each.get("last") for each in log["requests"]] == [None, "1"]
 
 
-async def test_it_says_how_it_stands(visit: Visiting) -> None:
-    """Loading, connecting, catching up, live; and reconnecting in between, after a failure to connect too."""
+async def test_it_reports_its_status(visit: Visiting) -> None:
+    """Loading, connecting, catching up, live; and reconnecting in between, also after a failed connection."""
     log = await play(
         visit,
         {"chunks": messages(1, opening=0)},
@@ -311,7 +311,7 @@ async ({ base, token }) => {
     onEvent: ({ event_type, sequence }) => seen.events.push([event_type, sequence]),
   });
   window.until = (done) => new Promise((resolve) => {
-    const watching = setInterval(() => { if (done()) { clearInterval(watching); resolve(); } }, 20);
+    const polling = setInterval(() => { if (done()) { clearInterval(polling); resolve(); } }, 20);
   });
   window.stream.start();
 }
@@ -319,7 +319,7 @@ async ({ base, token }) => {
 
 
 async def test_a_real_server_resets_and_filters(site: Site, visit: Visiting) -> None:
-    """A place that the history does not have leads to the state; what is filtered out moves the place too."""
+    """A position that the history lacks leads to the state; filtered messages advance the position, too."""
     account = site.account("filtered")
     await account.subscribe(seats=1)
     await account.history(at_least=1)
@@ -356,8 +356,8 @@ async (text) => {
 """
 
 
-async def test_frames_are_the_same_however_their_bytes_are_cut(visit: Visiting) -> None:
-    """Every cut, between the bytes of a character or of a line end too, with each of the three line ends."""
+async def test_frames_are_the_same_however_their_bytes_are_split(visit: Visiting) -> None:
+    """Every split is tried, also within a character or a line ending, with each of the three line endings."""
     text = (
         ": hello\n\nretry: 3000\nid: 7\n\n"
         'id: 8\nevent: invoice.paid\ndata: {"name": "Zoë 🧾\u2028 \ufeff"}\n\n'
@@ -378,7 +378,7 @@ async def test_frames_are_the_same_however_their_bytes_are_cut(visit: Visiting) 
 
 
 async def test_a_frame_without_end_does_not_fill_the_memory(visit: Visiting) -> None:
-    """A server that is not ours is given up, however it sends: in one line, or in one frame of many."""
+    """An endless frame is refused, whether it is one line or many."""
     endless = """async (piece) => {
       const { FrameParser } = await import("/assets/billing-stream.js");
       const parser = new FrameParser();

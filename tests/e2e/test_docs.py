@@ -1,4 +1,4 @@
-"""The example for frontends does what docs/billing/frontend.md says, as it stands there."""
+"""The examples in docs/billing/frontend.md work as printed."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def block(language: str) -> str:
 
 
 async def test_the_example_follows_a_tenant(site: Site, browser: Browser) -> None:
-    """State first, then what happens; a token that is refused is made anew by the application's backend."""
+    """The state first, then changes; the application's backend replaces a refused token."""
     account = site.account("example")
     await account.subscribe(seats=1, status="past_due")
     context = await browser.new_context()
     page = await context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    asked: list[str] = []
+    requests: list[str] = []
 
     async def backend(route: Route) -> None:
-        """What the application around the example does."""
-        asked.append(route.request.url.partition("/billing-session")[2])
-        stale = len(asked) > 1 and asked[-1] != "?fresh"
+        """Answer as the application around the example does."""
+        requests.append(route.request.url.partition("/billing-session")[2])
+        stale = len(requests) > 1 and requests[-1] != "?fresh"
         await route.fulfill(json={"tenant": account.tenant_id, "token": "stale" if stale else account.token})
 
     await context.route("**/billing-session*", backend)
@@ -50,13 +50,13 @@ async def test_the_example_follows_a_tenant(site: Site, browser: Browser) -> Non
     await account.subscribe(seats=1)
     await expect(page.locator("#access")).to_have_text("full")
     await expect(page.locator("#changes li")).to_have_text((await account.history())[-1]["summary"])
-    assert asked[:3] == ["", "", "?fresh"]
+    assert requests[:3] == ["", "", "?fresh"]
     assert faults == []
     await context.close()
 
 
 async def test_the_example_with_eventsource_follows_a_tenant(site: Site, browser: Browser) -> None:
-    """It goes on by itself where it was, each time with a new ticket, when the server is killed."""
+    """After the server is killed it resumes by itself, with a new ticket for each connection."""
     account = site.account("eventsource")
     await account.subscribe(seats=1)
     context = await browser.new_context()
@@ -87,7 +87,7 @@ async def test_the_example_with_eventsource_follows_a_tenant(site: Site, browser
 
 
 async def test_the_client_and_its_types_can_be_fetched(site: Site, browser: Browser) -> None:
-    """The two addresses of the page's first command."""
+    """The two URLs of the first command on that page."""
     paths = re.findall(r"http://127\.0\.0\.1:8080(/assets/\S+)", PAGE)
     assert len(paths) == 2
     context = await browser.new_context()

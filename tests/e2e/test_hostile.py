@@ -1,4 +1,4 @@
-"""Whatever a customer or somebody at Stripe wrote stays text: it runs nothing, moves nothing and forges nothing."""
+"""Text from customers or Stripe stays text: it runs no code, breaks no layout and forges no message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_string_stays_text(site: Site, visit: Visiting, name: str) -> None:
-    """As a plan, a feature, an invoice's number and a customer's address: shown as it is, live and after a reload."""
+    """As a plan, a feature, an invoice number or an email address, it is shown unchanged, live and after a reload."""
     text = HOSTILE[name]
     account = site.account(f"hostile-{name}")
     opened = await visit(account, viewport={"width": 390, "height": 844})
@@ -42,10 +42,10 @@ async def test_a_hostile_string_stays_text(site: Site, visit: Visiting, name: st
             await opened.live()
         await opened.shows(history[-1]["sequence"])
         assert await opened.numbers() == [message["sequence"] for message in reversed(history)]
-        plan = await page.locator(".subscription h3 .theirs").text_content()
+        plan = await page.locator(".subscription h3 .foreign").text_content()
         assert plan == history[0]["subscription"]["plan_code"]
         number = history[-1]["invoice"]["number"]
-        assert await page.locator("#invoices .theirs").text_content() == number
+        assert await page.locator("#invoices .foreign").text_content() == number
         assert number == text[: len(number)]  # translation keeps the first 5,000 characters
         assert await page.locator(".features h3").text_content() == history[-1]["usage"][0]["feature_key"]
         notified = await page.locator("#feed > li > p:last-child").all_text_contents()
@@ -69,8 +69,8 @@ async def test_a_hostile_string_stays_text(site: Site, visit: Visiting, name: st
         ("data:text/html,<script>alert(1)</script>", False),
     ],
 )
-async def test_only_pages_of_stripe_are_linked(site: Site, visit: Visiting, address: str, linked: bool) -> None:
-    """An invoice's page is linked when it is Stripe's own and comes over https; any other address is left out."""
+async def test_only_pages_at_stripe_are_linked(site: Site, visit: Visiting, address: str, linked: bool) -> None:
+    """An invoice is linked if its page is at Stripe and served over https; other URLs are left out."""
     opened = await visit()
     found = await opened.page.evaluate(
         """async (address) => {
@@ -98,7 +98,7 @@ async def test_only_pages_of_stripe_are_linked(site: Site, visit: Visiting, addr
     ],
 )
 async def test_amounts_are_in_their_currency(visit: Visiting, amount: int, currency: str, shown: str) -> None:
-    """Stripe's minor units decide where the point is: none for yen, three for dinars, two where Intl has none."""
+    """Stripe's minor units place the decimal point: none for yen, three for dinars, two if Intl knows none."""
     opened = await visit()
     call = 'async ([amount, currency]) => (await import("/assets/format.js")).money(amount, currency)'
     assert await opened.page.evaluate(call, [amount, currency]) == shown

@@ -1,4 +1,4 @@
-"""How the page looks, and for whom it works: light and dark, wide and narrow, by eye, by ear and by keyboard."""
+"""Look and accessibility of the page: light and dark, wide and narrow, screen reader and keyboard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHONE = {"width": 390, "height": 844}
 
 @pytest.fixture(scope="session")
 async def acme(site: Site) -> Account:
-    """A tenant with a bit of everything."""
+    """A tenant with some of everything."""
     account = site.account("acme")
     seats = account.price("pro")
     calls, storage = account.metered = (
@@ -51,7 +51,7 @@ async def acme(site: Site) -> Account:
     )
     for number, step in enumerate(story, start=1):
         await step
-        await account.history(at_least=number)  # what comes at once may overtake each other
+        await account.history(at_least=number)  # concurrent events may overtake each other
     return account
 
 
@@ -67,7 +67,7 @@ async def acme(site: Site) -> Account:
 async def test_the_page_is_accessible_and_fits(
     acme: Account, visit: Visiting, pytestconfig: pytest.Config, name: str, options: dict[str, Any]
 ) -> None:
-    """axe finds nothing serious in either scheme and width, and nothing has to be scrolled sideways."""
+    """axe finds no serious violation in either scheme and width, and the page does not scroll sideways."""
     page = (await visit(acme, **options)).page
     await expect(page.locator("#feed > li").first).to_be_visible()
     assert await serious_violations(page) == []
@@ -80,7 +80,7 @@ async def test_the_page_is_accessible_and_fits(
 async def test_an_empty_page_says_what_to_do(
     site: Site, visit: Visiting, pytestconfig: pytest.Config, scheme: str
 ) -> None:
-    """Before anything has happened, the page names the three steps; they go away with the first event."""
+    """Before the first event the page shows how to set up; the steps disappear with it."""
     account = site.account(f"empty-{scheme}")
     page = (await visit(account, viewport=WIDE, color_scheme=scheme)).page
     await expect(page.get_by_role("heading", name="Nothing has been billed yet")).to_be_visible()
@@ -94,7 +94,7 @@ async def test_an_empty_page_says_what_to_do(
 
 
 async def test_everything_can_be_done_by_keyboard(acme: Account, visit: Visiting) -> None:
-    """Sign in, reach every control and sign out, without a pointer; what has the focus is visible."""
+    """Sign in, reach every control and sign out without a pointer; the focus is always visible."""
     visitor = await visit()
     page = visitor.page
     assert await serious_violations(page) == []
@@ -126,7 +126,7 @@ async def test_everything_can_be_done_by_keyboard(acme: Account, visit: Visiting
 
 
 async def serious_violations(page: Page) -> list[str]:
-    """What axe calls serious or critical, each with where it is."""
+    """Return the violations that axe calls serious or critical, with their places."""
     results = (await Axe().run(page)).response["violations"]
     return [
         f"{found['id']}: {[node['target'] for node in found['nodes']]}"
@@ -136,7 +136,7 @@ async def serious_violations(page: Page) -> list[str]:
 
 
 async def take_picture(page: Page, config: pytest.Config, name: str) -> None:
-    """Write a picture when the run was asked for pictures. Playwright makes the folder."""
+    """Write a picture if the run has --screenshots. Playwright creates the folder."""
     folder: Path | None = config.getoption("--screenshots")
     if folder is not None:
         await page.screenshot(path=folder / f"activity-{name}.png", animations="disabled")

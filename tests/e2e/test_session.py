@@ -1,4 +1,4 @@
-"""How a session on the page begins, and how it ends."""
+"""Sign-in and the end of a session on the page."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def refusing(status: int, code: str) -> object:
 
 
 async def test_without_a_token_the_page_asks_for_one(visit: Visiting) -> None:
-    """It reads nothing, and says how to make one."""
+    """It reads nothing, and shows how to create one."""
     page = (await visit()).page
     await expect(page.get_by_role("heading", name="See a tenant’s billing as it happens")).to_be_visible()
     await expect(page.get_by_text("billing token --tenant acme")).to_be_visible()
     await expect(page.locator("#connection")).to_have_text("not signed in")
 
 
-async def test_the_link_of_the_demo_signs_in(site: Site, visit: Visiting) -> None:
-    """The ticket leaves the address and the history; the token stays in the tab."""
+async def test_the_demos_link_signs_in(site: Site, visit: Visiting) -> None:
+    """The ticket disappears from the URL and the history; the token stays in the tab."""
     account = site.account("linked")
     await account.subscribe(seats=4)
     opened = await visit()
@@ -42,24 +42,24 @@ async def test_the_link_of_the_demo_signs_in(site: Site, visit: Visiting) -> Non
 
 
 async def test_a_session_that_has_ended_says_so(site: Site, visit: Visiting) -> None:
-    """The token is thrown away, and a new one asked for."""
+    """The token is deleted, and the page asks for a new one."""
     opened = await visit(site.account("ended"), stream=refusing(401, "unauthorized"))
     await expect(opened.page.get_by_role("alert")).to_have_text("Your session has ended. Sign in with a new token.")
     assert await opened.page.evaluate("sessionStorage.length") == 0
 
 
 async def test_without_a_stream_the_page_shows_the_state(site: Site, visit: Visiting) -> None:
-    """It says that it is not live, and does not try again and again."""
+    """It shows that it is not live, and does not retry."""
     account = site.account("switched-off")
     await account.subscribe(seats=4)
     opened = await visit(account, stream=refusing(404, "stream_disabled"))
-    await expect(opened.page.locator("#connection")).to_have_text("not live: the stream is off")
+    await expect(opened.page.locator("#connection")).to_have_text("not live: the stream is disabled")
     await expect(opened.page.get_by_role("heading", name="pro")).to_be_visible()
     await expect(opened.page.locator("#feed > li")).to_have_count(1)
 
 
 async def test_earlier_messages_are_a_button_away(site: Site, visit: Visiting) -> None:
-    """The feed begins with the last fifty; the rest comes by pages, until number 1 is there."""
+    """The feed starts with the last fifty messages; a button loads more until number 1 is shown."""
     account = site.account("long-history")
     for seats in range(1, 121):
         await account.subscribe(seats=seats)

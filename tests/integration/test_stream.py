@@ -1,4 +1,4 @@
-"""The promise of the stream, with real servers: losing Redis loses nothing, and nothing comes twice."""
+"""The stream's promise, with real servers: losing Redis loses no message and repeats none."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ async def deployment(database_url: str, valkey: Valkey) -> AsyncIterator[Deploym
 async def test_no_client_misses_or_repeats_a_number_while_valkey_is_flushed_killed_and_brought_back(
     deployment: Deployment, valkey: Valkey
 ) -> None:
-    """Traffic goes on throughout; clients reconnect at will, to either of two servers."""
+    """Traffic continues throughout; clients reconnect at random to either of two servers."""
     clients = [Client(deployment.urls, tenant_id, seed) for seed, tenant_id in enumerate(TENANTS * 4)]
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         listening = [asyncio.ensure_future(client.run(session)) for client in clients]
 
-        async def traffic(rounds: int) -> None:
-            for _ in range(rounds):
+        async def traffic(batches: int) -> None:
+            for _ in range(batches):
                 for tenant_id in TENANTS:
                     await deployment.write(tenant_id, 2)
                 await asyncio.sleep(0.01)
@@ -55,7 +55,7 @@ async def test_no_client_misses_or_repeats_a_number_while_valkey_is_flushed_kill
         await valkey.start()
         await traffic(25)
         await reached(300)
-        # The bus itself is whole again too: its logs end where the history does.
+        # The bus is complete again, too: its logs end where the history does.
         await logs_end_at(deployment.bus, TENANTS, 300)
         for task in listening:
             task.cancel()

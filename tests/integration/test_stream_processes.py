@@ -1,4 +1,4 @@
-"""What becomes of open streams when an operator acts: real servers, real commands."""
+"""Open streams while an operator acts, with real servers and commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 
 @asynccontextmanager
 async def serving(environment: dict[str, str]) -> AsyncIterator[str]:
-    """A server; yields its address."""
+    """Run a server; yields its URL."""
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
     async with running("serve", environment=environment, ready=f"{base}/readyz"):
         yield base
@@ -38,7 +38,7 @@ class Stream:
         self._answer = answer
 
     async def next(self) -> dict[str, str] | None:
-        """The fields of the next frame that is no comment; None at the end."""
+        """Return the fields of the next frame that is not a comment; None at the end."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(30):
             async for line in self._answer.content:
@@ -50,7 +50,7 @@ class Stream:
         return fields or None
 
     async def rest(self) -> list[dict[str, str]]:
-        """All frames to the end."""
+        """Return all frames to the end."""
         frames = []
         while (frame := await self.next()) is not None:
             frames.append(frame)
@@ -67,8 +67,8 @@ async def stream(
         yield Stream(answer)
 
 
-async def test_a_revoked_token_opens_nothing_and_what_it_opened_ends(environment: dict[str, str]) -> None:
-    """Of that token alone, within twice the time between two looks; the client is told why."""
+async def test_a_revoked_token_opens_no_stream_and_its_open_streams_end(environment: dict[str, str]) -> None:
+    """Of that token only, within two poll intervals; the client gets the reason."""
     environment["BILLING_TOKEN_RECHECK_SECONDS"] = "0.2"
     leaked, good = token("acme"), token("acme")
     async with serving(environment) as base, aiohttp.ClientSession() as session:
@@ -97,8 +97,8 @@ async def test_a_revoked_token_opens_nothing_and_what_it_opened_ends(environment
             assert found == {("token", recorded["name"]), ("tenant", "acme")}
 
 
-async def test_only_a_token_can_be_revoked_by_itself(environment: dict[str, str]) -> None:
-    """What nobody signed is refused with what to do, and nothing is written down."""
+async def test_only_a_signed_token_can_be_revoked(environment: dict[str, str]) -> None:
+    """A forged token is refused with what to do, and nothing is stored."""
     end = await ended("token", "revoke", "-", environment=environment, given="forged.to.ken")
     assert (end.status, end.output) == (2, "")
     assert "Nothing was revoked" in end.errors
@@ -107,8 +107,8 @@ async def test_only_a_token_can_be_revoked_by_itself(environment: dict[str, str]
     assert (await ended("token", "revoked", environment=environment)).output == "Nothing is revoked.\n"
 
 
-async def test_a_new_epoch_tells_every_client_to_load_its_state_again(environment: dict[str, str]) -> None:
-    """The server starts anew by itself; ids of before are known to be of before, and numbers go on."""
+async def test_a_new_epoch_makes_every_client_load_its_state_again(environment: dict[str, str]) -> None:
+    """The server restarts by itself; earlier ids are recognized as such, and numbers continue."""
     async with serving(environment) as base, aiohttp.ClientSession() as session:
         async with stream(session, base, token("acme")) as open_stream:
             await post(session, base, subscription_event(1))
@@ -133,7 +133,7 @@ async def test_a_new_epoch_tells_every_client_to_load_its_state_again(environmen
 
 
 async def until_served(session: aiohttp.ClientSession, base: str) -> Any:
-    """The state, once the server is back."""
+    """Return the state once the server is back."""
     async with asyncio.timeout(30):
         while True:
             try:
@@ -143,7 +143,7 @@ async def until_served(session: aiohttp.ClientSession, base: str) -> Any:
 
 
 async def filled(client: redis.asyncio.Redis, pattern: str, length: int) -> list[Any]:
-    """The logs, once the first of them has so many messages."""
+    """Return the logs once the first of them has that many messages."""
     async with asyncio.timeout(20):
         while True:
             keys: list[Any] = await client.keys(pattern)
@@ -153,7 +153,7 @@ async def filled(client: redis.asyncio.Redis, pattern: str, length: int) -> list
 
 
 async def test_an_empty_redis_is_filled_from_history_once(environment: dict[str, str]) -> None:
-    """By one of the servers that start, with each tenant's newest messages; streams are served from it again."""
+    """By one of the servers that start, with each tenant's newest messages."""
     environment["ENABLE_BILLING_STREAM_REPLAY"] = "true"
     environment["BILLING_STREAM_MAXLEN"] = "3"
     async with serving(environment) as base, aiohttp.ClientSession() as session:
@@ -172,8 +172,8 @@ async def test_an_empty_redis_is_filled_from_history_once(environment: dict[str,
             assert [entry for entry, _ in await client.xrange(keys[0])] == [b"3-0", b"4-0", b"5-0"]
 
 
-async def test_the_example_of_an_own_authenticator(environment: dict[str, str]) -> None:
-    """The program in docs/billing/streaming.md lets in by a session, and nobody by a token."""
+async def test_the_example_of_a_custom_authenticator(environment: dict[str, str]) -> None:
+    """The program in docs/billing/streaming.md accepts its sessions, and no tokens."""
     document = (Path(__file__).parents[2] / "docs/billing/streaming.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
     (session_id,) = re.findall(r'SESSIONS = {"(.+?)": "acme"}', example)
@@ -198,11 +198,11 @@ async def test_the_example_of_an_own_authenticator(environment: dict[str, str]) 
                 assert answer.status == status
 
 
-async def test_a_redis_that_is_away_at_the_start_is_an_error_that_says_what_to_do(environment: dict[str, str]) -> None:
-    """And shows nothing of the address, which may hold a password."""
-    away = environment | {"REDIS_URL": f"redis://:of-nobody@127.0.0.1:{free_port()}/0"}
-    found = await ended("serve", environment=away)
+async def test_an_unavailable_redis_at_startup_is_an_error_that_says_what_to_do(environment: dict[str, str]) -> None:
+    """It does not show the URL, which may contain a password."""
+    unavailable = environment | {"REDIS_URL": f"redis://:of-none@127.0.0.1:{free_port()}/0"}
+    found = await ended("serve", environment=unavailable)
     assert found.status == 1
     assert "REDIS_URL does not answer" in found.errors
     assert "BILLING_STREAM_FALLBACK=postgres" in found.errors
-    assert "of-nobody" not in found.errors + found.output
+    assert "of-none" not in found.errors + found.output

@@ -1,4 +1,4 @@
-"""A whole server on memory adapters and a real socket, and what the tests do to it."""
+"""A complete server on memory adapters and a real socket, with helpers to arrange and read it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,7 +48,7 @@ SETTINGS = Settings(
 
 
 class World:
-    """The parts of one server, for a test to arrange and to look at."""
+    """The parts of one server, for a test to arrange and inspect."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -98,12 +98,12 @@ class World:
         self.port = 0
 
     def replace(self, **changes: Any) -> None:
-        """Put other services in, before the server starts."""
+        """Replace services before the server starts."""
         self.services = attrs.evolve(self.services, **changes)
 
     @asynccontextmanager
     async def serving(self, **runner_options: Any) -> "AsyncIterator[World]":
-        """Serve on a free port, as the real server does."""
+        """Serve on a free port, with the options of the real server."""
         options = {"handler_cancellation": True, "access_log_class": AccessLogger, "shutdown_timeout": 5.0}
         runner = web.AppRunner(create_app(self.services), **{**options, **runner_options})
         await runner.setup()
@@ -117,7 +117,7 @@ class World:
             await runner.cleanup()
 
     def token(self, tenant_id: TenantId = ACME, **changes: Any) -> str:
-        """A good token, but for the changes."""
+        """Issue a valid token, apart from the given changes."""
         claims: dict[str, Any] = {
             "secret": JWT_SECRET,
             "policy": self.policy,
@@ -129,11 +129,11 @@ class World:
         return issue_token(**{**claims, **changes})
 
     def bearer(self, tenant_id: TenantId = ACME, **changes: Any) -> dict[str, str]:
-        """The header that carries such a token."""
+        """Return the header with such a token."""
         return {"Authorization": f"Bearer {self.token(tenant_id, **changes)}"}
 
     async def commit(self, tenant_id: TenantId, count: int = 1) -> list[BillingEvent]:
-        """Write the tenant's next messages into the history, as a dispatch does; nothing is published."""
+        """Write the tenant's next messages to the history, as dispatch does, without publishing them."""
         async with self.repository.transaction() as transaction:
             last = (await transaction.lock_tenants([tenant_id]))[tenant_id]
             events = [message(tenant_id, number) for number in range(last + 1, last + count + 1)]
@@ -141,13 +141,13 @@ class World:
         return events
 
     async def publish(self, tenant_id: TenantId, count: int = 1) -> list[BillingEvent]:
-        """Write the tenant's next messages and put them on the bus."""
+        """Write the tenant's next messages and publish them."""
         events = await self.commit(tenant_id, count)
         await self.bus.append(events)
         return events
 
     def sample(self, name: str, **labels: str) -> float:
-        """The value of a metric; 0 while it has not been counted."""
+        """Return the value of a metric; 0 if it was never counted."""
         return self.metrics.registry.get_sample_value(name, labels) or 0
 
 
@@ -158,7 +158,7 @@ RawRequest = Callable[[World, bytes], Awaitable[bytes]]
 
 @pytest.fixture
 def make_world() -> MakeWorld:
-    """A server that is not started yet; keyword arguments change its settings."""
+    """A function that builds a server without starting it; keyword arguments change its settings."""
 
     def make(**changes: Any) -> World:
         return World(attrs.evolve(SETTINGS, **changes))
@@ -168,14 +168,14 @@ def make_world() -> MakeWorld:
 
 @pytest.fixture
 async def world(make_world: MakeWorld) -> AsyncIterator[World]:
-    """A running server with ordinary settings."""
+    """A running server with default settings."""
     async with make_world().serving() as running:
         yield running
 
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client that keeps no cookies and waits no longer than a test may."""
+    """A client without cookies and with a time limit."""
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
@@ -183,8 +183,8 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until the condition holds; a test's time limit ends what never does."""
-    while not condition():  # noqa: ASYNC110 - what is waited for sets no event of ours
+    """Wait until the condition holds; the test's time limit ends a wait that never does."""
+    while not condition():  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0.01)
 
 
@@ -195,7 +195,7 @@ def eventually_fixture() -> Eventually:
 
 @pytest.fixture
 def raw_request() -> RawRequest:
-    """Send bytes exactly as they are and return everything that comes back until the server closes."""
+    """A function that sends bytes unchanged and returns all bytes until the server closes the connection."""
 
     async def send(world: World, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
@@ -209,7 +209,7 @@ def raw_request() -> RawRequest:
 
 @attrs.frozen(kw_only=True)
 class Received:
-    """One frame as a client reads it. A comment has nothing but that."""
+    """One frame as a client reads it. A comment has no other field."""
 
     id: str | None = None
     event: str | None = None
@@ -219,13 +219,13 @@ class Received:
 
 
 class Listener:
-    """One client of the stream, reading line by line."""
+    """A client of the stream that reads line by line."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
 
     async def frame(self) -> Received | None:
-        """The next frame, comments included; None at the end of the stream."""
+        """Return the next frame, comments included; None at the end of the stream."""
         lines = []
         while (line := (await self._response.content.readline()).decode()) not in ("\n", ""):
             lines.append(line.rstrip("\n"))
@@ -240,7 +240,7 @@ class Listener:
         )
 
     async def event(self) -> Received:
-        """The next frame that is no comment."""
+        """Return the next frame that is not a comment."""
         while True:
             frame = await self.frame()
             assert frame is not None, "the stream has ended"
@@ -248,7 +248,7 @@ class Listener:
                 return frame
 
     async def numbers(self, count: int) -> list[int]:
-        """The numbers of the next messages."""
+        """Return the numbers of the next messages."""
         return [int((await self.event()).id or "") for _ in range(count)]
 
 
@@ -257,7 +257,7 @@ Listen = Callable[..., AbstractAsyncContextManager[Listener]]
 
 @pytest.fixture
 def listen(http: aiohttp.ClientSession) -> Listen:
-    """Open a stream: `listen(world, tenant_id, last_event_id=…, after=…, types=…)`; the opening frame comes first."""
+    """A function that opens a stream: `listen(world, tenant_id, last_event_id=…, after=…, types=…)`."""
 
     @asynccontextmanager
     async def open_stream(

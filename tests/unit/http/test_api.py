@@ -1,4 +1,4 @@
-"""The read API, health and pages: shapes, limits and headers."""
+"""The read API, health checks and pages: shapes, limits and headers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TICKET_SECRET = Secret("t" * 32)
 
 
 async def give_acme_a_subscription(world: World) -> None:
-    """One active subscription with seats, one open invoice and what it billed."""
+    """Store an active subscription with seats, an open invoice and the usage on it."""
     async with world.repository.transaction() as transaction:
         await transaction.lock_tenants([ACME])
         await transaction.save(
@@ -52,10 +52,10 @@ async def give_acme_a_subscription(world: World) -> None:
         )
 
 
-async def test_the_state_tells_what_a_tenant_has_and_as_of_which_message(
+async def test_the_state_has_everything_a_tenant_has_and_its_position(
     world: World, http: aiohttp.ClientSession
 ) -> None:
-    """Subscriptions with items, open invoices, usage, the access verdict, and where a stream goes on."""
+    """Subscriptions with items, open invoices, usage, access, and the position at which a stream continues."""
     await give_acme_a_subscription(world)
     await world.commit(ACME, 2)
     async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
@@ -72,8 +72,8 @@ async def test_the_state_tells_what_a_tenant_has_and_as_of_which_message(
     assert state["usage"][0]["quantity"] == 1000
 
 
-async def test_an_unknown_tenant_is_an_empty_one(world: World, http: aiohttp.ClientSession) -> None:
-    """Who has never paid has a state too: blocked, with nothing."""
+async def test_an_unknown_tenant_has_an_empty_state(world: World, http: aiohttp.ClientSession) -> None:
+    """Blocked, and without subscriptions."""
     async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
         assert await answer.json() == {
             "tenant_id": "acme",
@@ -91,7 +91,7 @@ async def test_an_unknown_tenant_is_an_empty_one(world: World, http: aiohttp.Cli
 async def test_listings_hold_the_same_sections_as_the_state(
     world: World, http: aiohttp.ClientSession, name: str
 ) -> None:
-    """One shape per thing, wherever it is read."""
+    """Each section has one shape everywhere."""
     await give_acme_a_subscription(world)
     async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
         state = await answer.json()
@@ -99,10 +99,10 @@ async def test_listings_hold_the_same_sections_as_the_state(
         assert await answer.json() == {"tenant_id": "acme", name: state[name]}
 
 
-async def test_adjustments_come_latest_first_and_without_what_gives_nothing_back(
+async def test_adjustments_are_listed_latest_first_and_without_other_records(
     world: World, http: aiohttp.ClientSession
 ) -> None:
-    """Refunds, disputes, credit notes and what became of charges, of this tenant alone."""
+    """Refunds, disputes, credit notes and charges, of this tenant only."""
     charge = ChargeSnapshot(
         charge_id="ch_1", payment_id="pi_1", amount=1900, amount_refunded=500, currency="usd", disputed=True
     )
@@ -177,7 +177,7 @@ async def test_adjustments_come_latest_first_and_without_what_gives_nothing_back
 
 
 async def test_the_history_is_read_page_by_page(world: World, http: aiohttp.ClientSession) -> None:
-    """`next_after` leads from page to page and is null at the end; messages are the stored ones, byte for byte."""
+    """`next_after` leads to the next page and is null at the end; messages are the stored bytes."""
     events = await world.commit(ACME, 7)
     await world.commit(GLOBEX, 3)
     seen, after = [], 0
@@ -193,8 +193,8 @@ async def test_the_history_is_read_page_by_page(world: World, http: aiohttp.Clie
     assert after is None
 
 
-async def test_a_tenants_name_cannot_break_the_answer(world: World, http: aiohttp.ClientSession) -> None:
-    """Names are data: quotes, slashes and other scripts come back as they are."""
+async def test_a_tenants_name_cannot_break_the_response(world: World, http: aiohttp.ClientSession) -> None:
+    """Quotes, slashes and other scripts come back unchanged."""
     tenant = TenantId('a"b\\c/ü é\u2028')
     async with http.get(
         f"{world.url}{BASE}/a%22b%5Cc%2F%C3%BC%20%C3%A9%E2%80%A8/events", headers=world.bearer(tenant)
@@ -206,32 +206,30 @@ async def test_a_tenants_name_cannot_break_the_answer(world: World, http: aiohtt
     "query",
     ["limit=0", "limit=501", "limit=x", "limit=-1", "limit=", "after=-1", "after=x", "after=1.5", "after=" + "9" * 19],
 )
-async def test_a_parameter_that_makes_no_sense_is_refused(
-    world: World, http: aiohttp.ClientSession, query: str
-) -> None:
-    """400 naming the parameter, rather than a guess."""
+async def test_an_invalid_parameter_is_refused(world: World, http: aiohttp.ClientSession, query: str) -> None:
+    """400 with the parameter's name."""
     async with http.get(f"{world.url}{BASE}/acme/events?{query}", headers=world.bearer()) as answer:
         assert answer.status == 400
         assert query.split("=", maxsplit=1)[0] in (await answer.json())["error"]["message"]
 
 
-async def test_a_store_that_is_away_is_a_503(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-    """To be tried again, and without a word of what is behind it."""
+async def test_an_unavailable_store_is_answered_503(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """With a Retry-After, and without a detail of the database."""
     world = make_world()
 
-    class AwayRepository(MemoryRepository):
+    class UnavailableRepository(MemoryRepository):
         async def state(self, tenant_id: TenantId) -> TenantState:
             raise StoreUnavailableError("db.internal refused")
 
-    world.replace(reader=AwayRepository(world.database, world.clock))
+    world.replace(reader=UnavailableRepository(world.database, world.clock))
     async with world.serving(), http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
         assert answer.status == 503
         assert "Retry-After" in answer.headers
         assert "db.internal" not in await answer.text()
 
 
-async def test_what_is_nowhere_is_a_404_in_json(world: World, http: aiohttp.ClientSession) -> None:
-    """Unknown paths, dot files and ways out of the assets among them."""
+async def test_an_unknown_path_is_answered_404_in_json(world: World, http: aiohttp.ClientSession) -> None:
+    """Among them dot files and ways out of the assets."""
     for path in ("/x", "/.env", "/assets/../../secret.py", "/assets/%2e%2e/secret.py", "/assets/", f"{BASE}/acme/x"):
         async with http.get(URL(world.url + path, encoded=True), headers=world.bearer()) as answer:
             assert answer.status == 404
@@ -239,17 +237,17 @@ async def test_what_is_nowhere_is_a_404_in_json(world: World, http: aiohttp.Clie
 
 
 class TestHealth:
-    """For the orchestrator."""
+    """/healthz, /readyz and /metrics."""
 
     async def test_a_running_process_is_healthy(self, world: World, http: aiohttp.ClientSession) -> None:
-        """Without asking anything else."""
+        """No dependency is probed."""
         async with http.get(world.url + "/healthz") as answer:
             assert (answer.status, await answer.json()) == (200, {"status": "ok"})
 
-    async def test_it_is_ready_when_everything_answers(
+    async def test_it_is_ready_if_its_dependencies_respond(
         self, make_world: MakeWorld, http: aiohttp.ClientSession
     ) -> None:
-        """A lost bus is shown and takes no server out: webhooks are stored without it. A lost database does."""
+        """A lost bus is only shown, since webhooks are stored without it; a lost database is not ready."""
         failing: list[str] = []
 
         async def database() -> None:
@@ -278,13 +276,13 @@ class TestHealth:
                 assert await answer.json() == {"status": "unavailable", "checks": checks}
 
     async def test_metrics_are_open_without_a_token(self, world: World, http: aiohttp.ClientSession) -> None:
-        """In Prometheus' format."""
+        """In the Prometheus format."""
         async with http.get(world.url + "/metrics") as answer:
             assert answer.status == 200
             assert "stripe_webhook_events_total" in await answer.text()
 
-    async def test_metrics_demand_their_token(self, make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-        """A tenant's token is none."""
+    async def test_metrics_require_their_token(self, make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+        """A tenant's token is refused."""
         async with make_world(metrics_token=Secret("m" * 16)).serving() as world:
             for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer é"}, world.bearer()):
                 async with http.get(world.url + "/metrics", headers=header) as answer:
@@ -294,12 +292,12 @@ class TestHealth:
 
 
 class TestPages:
-    """The activity page and the demo's way into it."""
+    """The activity page and the demo's sign-in link."""
 
-    async def test_pages_allow_nothing_foreign_and_nothing_inline(
+    async def test_pages_allow_nothing_inline_and_nothing_from_other_hosts(
         self, world: World, http: aiohttp.ClientSession
     ) -> None:
-        """A strict policy, and documents that keep to it."""
+        """The policy is strict, and the documents comply."""
         async with http.get(world.url + "/activity") as answer:
             assert answer.status == 200
             assert answer.content_type == "text/html"
@@ -317,7 +315,7 @@ class TestPages:
                 assert asset.headers["X-Content-Type-Options"] == "nosniff"
 
     async def test_every_module_a_page_loads_is_served(self, world: World, http: aiohttp.ClientSession) -> None:
-        """As JavaScript, or the browser refuses it."""
+        """With the type of JavaScript, which browsers require."""
         waiting, seen = ["activity.js"], set()
         while waiting:
             name = waiting.pop()
@@ -331,14 +329,14 @@ class TestPages:
         assert seen == {f"{name}.js" for name in ("activity", "billing-stream", "cards", "dom", "feed", "format")}
 
     async def test_the_root_leads_to_the_page(self, world: World, http: aiohttp.ClientSession) -> None:
-        """Whoever opens the server's address sees something."""
+        """The server's address shows the activity page."""
         async with http.get(world.url + "/") as answer:
             assert answer.url.path == "/activity"
 
-    async def test_a_ticket_signs_in_without_a_token_in_any_address(
+    async def test_a_ticket_signs_in_without_a_token_in_a_url(
         self, make_world: MakeWorld, http: aiohttp.ClientSession
     ) -> None:
-        """The page carries a token that works, is not cached, and sends no referrer."""
+        """The page contains a valid token, is not cached, and sends no referrer."""
         world = make_world()
         world.replace(demo_ticket_secret=TICKET_SECRET)
         ticket = make_ticket(TICKET_SECRET, ACME, expires_at=datetime.now(UTC) + timedelta(minutes=5))
@@ -354,8 +352,8 @@ class TestPages:
             ) as answer:
                 assert answer.status == 200
 
-    async def test_a_bad_ticket_signs_nobody_in(self, make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-        """Forged, changed, expired or none."""
+    async def test_a_bad_ticket_is_refused(self, make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+        """Forged, changed, expired or missing."""
         good = make_ticket(TICKET_SECRET, ACME, expires_at=datetime.now(UTC) + timedelta(minutes=5))
         bad = [
             "",
@@ -374,13 +372,13 @@ class TestPages:
                 async with http.get(f"{world.url}/demo/sign-in", params={"ticket": ticket}) as answer:
                     assert answer.status == 403
 
-    async def test_outside_the_demo_there_is_no_such_page(self, world: World, http: aiohttp.ClientSession) -> None:
+    async def test_outside_the_demo_there_is_no_sign_in_page(self, world: World, http: aiohttp.ClientSession) -> None:
         """The route does not exist."""
         async with http.get(f"{world.url}/demo/sign-in?ticket=x") as answer:
             assert answer.status == 404
 
-    def test_a_ticket_names_its_tenant_whatever_the_name(self) -> None:
-        """Any text survives the way through the link."""
+    def test_a_ticket_can_name_any_tenant(self) -> None:
+        """Any text survives in the link."""
         later = datetime.now(UTC) + timedelta(minutes=5)
         for tenant in ("acme", "a.b", "ü/é?&=", "x" * 200):
             ticket = make_ticket(TICKET_SECRET, TenantId(tenant), expires_at=later)
@@ -391,7 +389,7 @@ class TestPages:
 async def test_no_query_string_is_ever_logged(
     world: World, http: aiohttp.ClientSession, eventually: Eventually
 ) -> None:
-    """It may hold a ticket; the path is logged as it was sent, so that it cannot forge a line."""
+    """It may contain a ticket; the path is logged percent-encoded, so that it cannot forge a line."""
     with capture_logs() as lines:
         for path in ("/activity?ticket=hunter2", "/x%0aINFO%20forged?token=hunter2"):
             async with http.get(URL(world.url + path, encoded=True)) as answer:

@@ -1,4 +1,4 @@
-"""Tokens: which are taken, which are not, and whose data they open."""
+"""Bearer tokens: which are accepted, which are refused, and which tenant's data they open."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ REFUSED_TOKENS = {
     "without expiry": jwt.encode(claims(exp=None), KEY, algorithm="HS256"),
     "without tenant": jwt.encode(claims(tenant_id=None), KEY, algorithm="HS256"),
     "empty tenant": jwt.encode(claims(tenant_id=""), KEY, algorithm="HS256"),
-    "tenant that is no text": jwt.encode(claims(tenant_id=["acme"]), KEY, algorithm="HS256"),
+    "tenant that is not a string": jwt.encode(claims(tenant_id=["acme"]), KEY, algorithm="HS256"),
     "endless tenant": jwt.encode(claims(tenant_id="a" * 256), KEY, algorithm="HS256"),
     "other audience": jwt.encode(claims(aud="shop"), KEY, algorithm="HS256"),
     "without audience": jwt.encode(claims(aud=None), KEY, algorithm="HS256"),
-    "other issuer": jwt.encode(claims(iss="somebody"), KEY, algorithm="HS256"),
+    "other issuer": jwt.encode(claims(iss="another-issuer"), KEY, algorithm="HS256"),
     "not yet valid": jwt.encode(claims(nbf=datetime.now(UTC) + timedelta(hours=1)), KEY, algorithm="HS256"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED_TOKENS)
-async def test_a_token_that_is_not_good_is_refused(world: World, http: aiohttp.ClientSession, name: str) -> None:
+async def test_an_invalid_token_is_refused(world: World, http: aiohttp.ClientSession, name: str) -> None:
     """401 with a challenge on every route that needs a tenant."""
     for path in (STATE, "/api/v1/billing/stream"):
         headers = {"Authorization": f"Bearer {REFUSED_TOKENS[name]}"}
@@ -81,48 +81,48 @@ async def test_a_token_that_is_not_good_is_refused(world: World, http: aiohttp.C
 async def test_anything_but_a_bearer_token_is_refused(
     world: World, http: aiohttp.ClientSession, header: str | None
 ) -> None:
-    """401; a token in the address is nothing."""
+    """401; a token in the URL is ignored."""
     headers = {} if header is None else {"Authorization": header}
     async with http.get(f"{world.url}{STATE}?token={world.token()}", headers=headers) as answer:
         assert answer.status == 401
 
 
-async def test_tokens_of_the_old_key_are_good_during_a_rotation(world: World, http: aiohttp.ClientSession) -> None:
-    """All configured secrets verify; an exp that is no date does not break anything."""
+async def test_tokens_of_the_old_key_are_valid_during_a_rotation(world: World, http: aiohttp.ClientSession) -> None:
+    """All configured secrets verify; an `exp` beyond the range of dates is accepted."""
     for key, expiry in ((KEY, None), ("o" * 32, None), (KEY, 10**15), (KEY, 4102444800)):
-        good = claims() if expiry is None else claims(exp=expiry)
-        headers = {"Authorization": f"bearer {jwt.encode(good, key, algorithm='HS256')}"}
+        payload = claims() if expiry is None else claims(exp=expiry)
+        headers = {"Authorization": f"bearer {jwt.encode(payload, key, algorithm='HS256')}"}
         async with http.get(world.url + STATE, headers=headers) as answer:
             assert answer.status == 200
 
 
-async def test_a_clock_that_is_ahead_at_the_issuer_does_not_matter(world: World, http: aiohttp.ClientSession) -> None:
-    """When a token was issued decides nothing."""
+async def test_an_issuer_whose_clock_is_ahead_is_accepted(world: World, http: aiohttp.ClientSession) -> None:
+    """`iat` decides nothing."""
     headers = world.bearer(now=datetime.now(UTC) + timedelta(seconds=30))
     async with http.get(world.url + STATE, headers=headers) as answer:
         assert answer.status == 200
 
 
 @pytest.mark.parametrize("role", ["owner", "admin", "viewer"])
-async def test_these_roles_may_read(world: World, http: aiohttp.ClientSession, role: str) -> None:
-    """Reading is all there is, so each of them may."""
+async def test_reader_roles_may_read(world: World, http: aiohttp.ClientSession, role: str) -> None:
+    """The API only reads, so each of these roles may use it."""
     async with http.get(world.url + STATE, headers=world.bearer(role=role)) as answer:
         assert answer.status == 200
 
 
 @pytest.mark.parametrize("role", ["", "guest", 7, ["viewer"], {"a": 1}])
 async def test_other_roles_may_not(world: World, http: aiohttp.ClientSession, role: Any) -> None:
-    """403: the token is good, its bearer is not meant."""
+    """403: the token is valid, but its role may not read."""
     async with http.get(world.url + STATE, headers=world.bearer(role=role)) as answer:
         assert answer.status == 403
         assert (await answer.json())["error"]["code"] == "forbidden_role"
 
 
 @pytest.mark.parametrize("path", ["state", "subscriptions", "invoices", "usage", "events"])
-async def test_another_tenants_data_is_closed(world: World, http: aiohttp.ClientSession, path: str) -> None:
-    """403 whether that tenant exists or not, so nobody learns which do."""
+async def test_another_tenants_data_is_refused(world: World, http: aiohttp.ClientSession, path: str) -> None:
+    """403 whether that tenant exists or not, so that a client cannot find out which do."""
     await world.commit(TenantId("globex"), 3)
-    for tenant in ("globex", "nobody", "ACME", "acme%20", "acme%00"):
+    for tenant in ("globex", "unknown", "ACME", "acme%20", "acme%00"):
         url = f"{world.url}/api/v1/billing/tenants/{tenant}/{path}"
         async with http.get(url, headers=world.bearer()) as answer:
             assert answer.status == 403
@@ -130,7 +130,7 @@ async def test_another_tenants_data_is_closed(world: World, http: aiohttp.Client
 
 
 async def test_a_tenant_header_can_only_confirm(world: World, http: aiohttp.ClientSession) -> None:
-    """X-Tenant-Id is never what decides; one that differs is refused."""
+    """X-Tenant-Id never selects the tenant; a different one is refused."""
     for tenant, status in (("acme", 200), ("globex", 403), ("", 403)):
         async with http.get(world.url + STATE, headers={**world.bearer(), "X-Tenant-Id": tenant}) as answer:
             assert answer.status == status
@@ -148,14 +148,14 @@ class TestTokenCommand:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("BILLING_JWT_SECRET", f"{KEY},{'o' * 32}")
 
-    async def test_it_prints_a_token_that_the_server_takes(self, world: World, http: aiohttp.ClientSession) -> None:
-        """One line on standard output, signed with the first secret, valid as long as asked."""
+    async def test_it_prints_a_token_that_the_server_accepts(self, world: World, http: aiohttp.ClientSession) -> None:
+        """One line on standard output, signed with the first secret, valid as long as requested."""
         result = CliRunner().invoke(token_command, ["--tenant", "acme", "--ttl", "90s", "--role", "owner"])
         assert result.exit_code == 0
-        made = jwt.decode(result.stdout.strip(), KEY, algorithms=["HS256"], audience="billing")
-        assert made["tenant_id"] == "acme"
-        assert made["role"] == "owner"
-        assert made["exp"] - made["iat"] == 90
+        decoded = jwt.decode(result.stdout.strip(), KEY, algorithms=["HS256"], audience="billing")
+        assert decoded["tenant_id"] == "acme"
+        assert decoded["role"] == "owner"
+        assert decoded["exp"] - decoded["iat"] == 90
         headers = {"Authorization": f"Bearer {result.stdout.strip()}"}
         async with http.get(world.url + STATE, headers=headers) as answer:
             assert answer.status == 200

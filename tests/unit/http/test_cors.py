@@ -1,4 +1,4 @@
-"""Pages of other origins: those on the list may read, all others are told nothing."""
+"""Pages of other origins: listed ones may read, all others get no CORS headers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ STREAM = "/api/v1/billing/stream"
 
 @pytest.fixture
 async def open_world(make_world: MakeWorld) -> AsyncIterator[World]:
-    """A server that lets pages of one origin read."""
+    """A server that allows pages of one origin."""
     async with make_world(cors_origins=(APP,)).serving() as running:
         yield running
 
 
 @pytest.mark.parametrize("path", [STATE, STREAM])
 async def test_a_listed_origin_is_named(open_world: World, http: aiohttp.ClientSession, path: str) -> None:
-    """By its own name, never `*`, without cookies; caches keep the answers of origins apart."""
+    """By its own name, never `*`, and without cookies; caches keep the responses per origin."""
     headers = {**open_world.bearer(), "Origin": APP}
     async with http.get(open_world.url + path, headers=headers) as answer:
         assert answer.status == 200
@@ -37,14 +37,14 @@ async def test_a_listed_origin_is_named(open_world: World, http: aiohttp.ClientS
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-async def test_a_page_may_read_why_it_was_refused(open_world: World, http: aiohttp.ClientSession) -> None:
-    """A 401 that a browser hides looks like a broken network."""
+async def test_a_page_can_read_why_it_was_refused(open_world: World, http: aiohttp.ClientSession) -> None:
+    """A 401 that the browser hides looks like a network failure."""
     async with http.get(open_world.url + STATE, headers={"Origin": APP}) as answer:
         assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (401, APP)
 
 
 async def test_a_preflight_is_answered(open_world: World, http: aiohttp.ClientSession) -> None:
-    """With the headers that the client of the stream sends."""
+    """It allows the headers that billing-stream.js sends."""
     headers = {"Origin": APP, "Access-Control-Request-Method": "GET"}
     async with http.options(open_world.url + STREAM, headers=headers) as answer:
         assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, APP)
@@ -55,30 +55,30 @@ async def test_a_preflight_is_answered(open_world: World, http: aiohttp.ClientSe
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "https://app.example.com.evil.example", "null", "http://app.example.com", "*"]
 )
-async def test_others_are_told_nothing(open_world: World, http: aiohttp.ClientSession, origin: str) -> None:
-    """Also not when they ask beforehand."""
+async def test_other_origins_get_no_cors_headers(open_world: World, http: aiohttp.ClientSession, origin: str) -> None:
+    """Neither in a response nor in a preflight."""
     async with http.get(open_world.url + STATE, headers={**open_world.bearer(), "Origin": origin}) as answer:
         assert "Access-Control-Allow-Origin" not in answer.headers
-    asking = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-    async with http.options(open_world.url + STATE, headers=asking) as answer:
+    preflight = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+    async with http.options(open_world.url + STATE, headers=preflight) as answer:
         assert answer.status == 405
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_without_a_list_nobody_is_named(world: World, http: aiohttp.ClientSession) -> None:
-    """And webhooks and metrics never name anybody."""
+async def test_without_a_list_no_origin_is_named(world: World, http: aiohttp.ClientSession) -> None:
+    """CORS headers are sent only if origins are configured."""
     async with http.get(world.url + STATE, headers={**world.bearer(), "Origin": APP}) as answer:
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_only_the_api_is_opened(open_world: World, http: aiohttp.ClientSession) -> None:
-    """What is no tenant's data is no other page's business."""
+async def test_only_the_api_is_open_to_other_origins(open_world: World, http: aiohttp.ClientSession) -> None:
+    """Metrics, for example, are not."""
     async with http.get(open_world.url + "/metrics", headers={"Origin": APP}) as answer:
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @pytest.mark.parametrize("origins", ["*", "app.example.com", "https://app.example.com/", "https://a.b, *"])
-def test_what_is_no_origin_is_refused_at_the_start(tmp_path: Path, origins: str) -> None:
-    """A wildcard would let any page read with a token it got hold of."""
+def test_an_invalid_origin_is_refused_at_startup(tmp_path: Path, origins: str) -> None:
+    """A wildcard would let any page read with a stolen token."""
     with pytest.raises(SettingsError, match="BILLING_CORS_ORIGINS"):
         Settings.load({"BILLING_CORS_ORIGINS": origins}, tmp_path / "none")

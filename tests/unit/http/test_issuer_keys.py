@@ -1,4 +1,4 @@
-"""Keys that an issuer publishes: which are used, when they are asked for, and what a token cannot talk us into."""
+"""Keys that an issuer publishes: which are used, when they are fetched, and what a token cannot change."""
 
 from __future__ import annotations
 
@@ -34,44 +34,44 @@ STATE = "/api/v1/billing/tenants/acme/state"
 
 
 def described(key: Any, kid: str | None, **changes: Any) -> dict[str, Any]:
-    """A public key as an issuer publishes it."""
+    """Return a public key as an issuer publishes it."""
     algorithm = RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm
     made: dict[str, Any] = algorithm.to_jwk(key.public_key(), as_dict=True)
     return {**made, **({} if kid is None else {"kid": kid}), **changes}
 
 
 def signed(key: Any, algorithm: str, headers: dict[str, Any] | None = None, **changes: Any) -> str:
-    """A token of the issuer's."""
+    """Sign a token as the issuer does."""
     claims = {"iss": "billing-core", "aud": "billing", "exp": datetime.now(UTC) + timedelta(hours=1)}
     return jwt.encode({**claims, "tenant_id": "acme", **changes}, key, algorithm=algorithm, headers=headers)
 
 
 @attrs.define
 class Issuer:
-    """Serves what it is told to, and counts how often it is asked."""
+    """A server of key sets that counts requests."""
 
     url: str = ""
-    asked: int = 0
+    requests: int = 0
     answer: Callable[[], Awaitable[web.Response]] | None = None
 
     def publish(self, *keys: dict[str, Any]) -> None:
-        self.say(json.dumps({"keys": list(keys)}))
+        self.respond(json.dumps({"keys": list(keys)}))
 
-    def say(self, body: str, status: int = 200, **headers: str) -> None:
+    def respond(self, body: str, status: int = 200, **headers: str) -> None:
         async def answer() -> web.Response:
             return web.Response(text=body, status=status, headers=headers)
 
         self.answer = answer
 
     async def serve(self, _request: web.Request) -> web.Response:
-        self.asked += 1
+        self.requests += 1
         assert self.answer is not None
         return await self.answer()
 
 
 @pytest.fixture
 async def issuer() -> AsyncIterator[Issuer]:
-    """One that publishes an RSA and an EC key."""
+    """An issuer that publishes an RSA and an EC key."""
     made = Issuer()
     made.publish(described(RSA_KEY, "r1"), described(EC_KEY, "e1"))
     app = web.Application()
@@ -86,7 +86,7 @@ async def issuer() -> AsyncIterator[Issuer]:
 
 @pytest.fixture
 async def keys(issuer: Issuer, http: aiohttp.ClientSession) -> AsyncIterator[IssuerKeys]:
-    """Asked for again after an hour, and at most every 10 ms."""
+    """Keys that are refreshed after an hour, and fetched at most every 10 ms."""
     made = IssuerKeys(http, issuer.url, refresh=timedelta(hours=1), cool_down=timedelta(milliseconds=10))
     yield made
     await made.close()
@@ -94,7 +94,7 @@ async def keys(issuer: Issuer, http: aiohttp.ClientSession) -> AsyncIterator[Iss
 
 @pytest.fixture
 async def world(make_world: MakeWorld, keys: IssuerKeys) -> AsyncIterator[World]:
-    """A server that takes tokens of the issuer beside those signed with our secrets."""
+    """A server that accepts the issuer's tokens beside those signed with our secrets."""
     made = make_world()
     verifier = TokenVerifier(policy=made.policy, shared=made.settings.jwt_secrets, published=keys)
     made.replace(authenticator=JwtAuthenticator(verifier=verifier, policy=made.policy, revoked=made.revoked))
@@ -103,43 +103,45 @@ async def world(make_world: MakeWorld, keys: IssuerKeys) -> AsyncIterator[World]
 
 
 class TestTokens:
-    """Signed by the issuer."""
+    """Tokens signed by the issuer."""
 
     @pytest.mark.parametrize(
         ("token", "status"),
         [
             (signed(RSA_KEY, "RS256", {"kid": "r1"}), 200),
             (signed(EC_KEY, "ES256", {"kid": "e1"}), 200),
-            (signed(RSA_KEY, "RS256"), 200),  # there is one RSA key only
+            (signed(RSA_KEY, "RS256"), 200),  # there is only one RSA key
             (signed(OTHER_RSA_KEY, "RS256", {"kid": "r1"}), 401),
             (signed(RSA_KEY, "RS256", {"kid": "e1"}), 401),
             (signed(RSA_KEY, "RS512", {"kid": "r1"}), 401),
             (signed(RSA_KEY, "PS256", {"kid": "r1"}), 401),
             (signed(RSA_KEY, "RS256", {"kid": "r1"}, aud="shop"), 401),
-            (signed(RSA_KEY, "RS256", {"kid": "r1"}, iss="somebody"), 401),
+            (signed(RSA_KEY, "RS256", {"kid": "r1"}, iss="another-issuer"), 401),
             (signed(RSA_KEY, "RS256", {"kid": "r1"}, exp=datetime.now(UTC) - timedelta(minutes=1)), 401),
             (signed(RSA_KEY, "RS256", {"kid": "r1"}, nbf=datetime.now(UTC) + timedelta(hours=1)), 401),
-            # Neither a key that a token brings along nor an address that it names is looked at.
+            # A key inside the token and a URL that it names are both ignored.
             (signed(OTHER_RSA_KEY, "RS256", {"kid": "x", "jwk": described(OTHER_RSA_KEY, "x")}), 401),
             (signed(OTHER_RSA_KEY, "RS256", {"kid": "x", "jku": "http://127.0.0.1:1/jwks"}), 401),
             (signed(OTHER_RSA_KEY, "RS256", {"kid": "http://127.0.0.1:1/jwks"}), 401),
             (signed(OTHER_RSA_KEY, "RS256", {"kid": "../../../etc/passwd", "x5u": "http://127.0.0.1:1"}), 401),
         ],
     )
-    async def test_one_is_taken_if_its_key_is_published(
+    async def test_a_token_is_accepted_if_its_key_is_published(
         self, world: World, http: aiohttp.ClientSession, token: str, status: int
     ) -> None:
-        """With the algorithm of that key, and nothing else."""
+        """Only with that key's algorithm."""
         async with http.get(world.url + STATE, headers={"Authorization": f"Bearer {token}"}) as answer:
             assert answer.status == status
 
-    async def test_our_own_tokens_are_taken_beside_them(self, world: World, http: aiohttp.ClientSession) -> None:
-        """And nothing is asked of the issuer for them."""
+    async def test_tokens_of_our_own_secrets_are_accepted_too(self, world: World, http: aiohttp.ClientSession) -> None:
+        """The issuer's keys are not needed for them."""
         async with http.get(world.url + STATE, headers=world.bearer()) as answer:
             assert answer.status == 200
 
-    async def test_a_public_key_is_no_shared_secret(self, world: World, http: aiohttp.ClientSession) -> None:
-        """Everybody knows it, so it must not verify what is signed with it as a secret."""
+    async def test_a_public_key_is_not_accepted_as_a_shared_secret(
+        self, world: World, http: aiohttp.ClientSession
+    ) -> None:
+        """It is public, so it must not verify a token that was signed with it as a secret."""
         for encoding in (Encoding.PEM, Encoding.DER):
             known = RSA_KEY.public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
             header, body = (
@@ -156,11 +158,11 @@ class TestTokens:
             async with http.get(world.url + STATE, headers={"Authorization": f"Bearer {token}"}) as answer:
                 assert answer.status == 401
 
-    async def test_while_no_key_was_ever_had_nobody_is_called_a_forger(
+    async def test_without_any_key_a_token_is_answered_503_instead_of_401(
         self, world: World, issuer: Issuer, http: aiohttp.ClientSession
     ) -> None:
-        """503 with the time after which to try again; what needs no issuer goes on."""
-        issuer.say("{}", status=500)
+        """With Retry-After; tokens that do not need the issuer still work."""
+        issuer.respond("{}", status=500)
         headers = {"Authorization": f"Bearer {signed(RSA_KEY, 'RS256', {'kid': 'r1'})}"}
         async with http.get(world.url + STATE, headers=headers) as answer:
             assert answer.status == 503
@@ -170,62 +172,58 @@ class TestTokens:
             assert answer.status == 200
 
 
-class TestAsking:
-    """How often the issuer is asked."""
+class TestFetching:
+    """How often keys are fetched."""
 
-    async def test_many_first_tokens_ask_once(self, keys: IssuerKeys, issuer: Issuer) -> None:
-        """However many come before the answer."""
+    async def test_many_first_tokens_cause_one_fetch(self, keys: IssuerKeys, issuer: Issuer) -> None:
+        """All wait for the same response."""
         found = await asyncio.gather(*(keys.find("r1", "RS256") for _ in range(50)))
         assert all(each is not None for each in found)
-        assert issuer.asked == 1
+        assert issuer.requests == 1
 
-    async def test_a_client_that_leaves_does_not_take_the_answer_along(self, keys: IssuerKeys, issuer: Issuer) -> None:
-        """The others get it."""
+    async def test_a_client_that_leaves_does_not_cancel_the_fetch(self, keys: IssuerKeys, issuer: Issuer) -> None:
+        """Other clients still get the keys."""
         leaving = asyncio.create_task(keys.find("r1", "RS256"))
         await asyncio.sleep(0)
         staying = asyncio.create_task(keys.find("r1", "RS256"))
         await asyncio.sleep(0)
         leaving.cancel()
         assert await staying is not None
-        assert issuer.asked == 1
+        assert issuer.requests == 1
 
-    async def test_a_key_that_is_not_known_is_asked_for_at_once(self, keys: IssuerKeys, issuer: Issuer) -> None:
-        """So that a rotation is noticed by the first token of the new key."""
+    async def test_an_unknown_key_is_fetched_at_once(self, keys: IssuerKeys, issuer: Issuer) -> None:
+        """So the first token of a new key works after a rotation."""
         assert await keys.find("r1", "RS256") is not None
         issuer.publish(described(OTHER_RSA_KEY, "r2"))
         await asyncio.sleep(0.02)
         assert await keys.find("r2", "RS256") is not None
         assert await keys.find("r1", "RS256") is None
 
-    async def test_made_up_names_of_keys_do_not_turn_us_against_the_issuer(
-        self, issuer: Issuer, http: aiohttp.ClientSession
-    ) -> None:
-        """However many come: there is a cool-down."""
+    async def test_made_up_key_names_do_not_flood_the_issuer(self, issuer: Issuer, http: aiohttp.ClientSession) -> None:
+        """There is a cool-down after each fetch."""
         keys = IssuerKeys(http, issuer.url, refresh=timedelta(hours=1), cool_down=timedelta(hours=1))
         for number in range(200):
             assert await keys.find(f"made-up-{number}", "RS256") is None
-        assert issuer.asked == 1
+        assert issuer.requests == 1
         await keys.close()
 
-    async def test_old_keys_hold_while_newer_ones_are_asked_for(
-        self, issuer: Issuer, http: aiohttp.ClientSession
-    ) -> None:
-        """No request waits for keys that it does not need, and an issuer that is away changes nothing."""
+    async def test_old_keys_stay_valid_during_a_refresh(self, issuer: Issuer, http: aiohttp.ClientSession) -> None:
+        """No request waits for keys that it does not need, and an unavailable issuer changes nothing."""
         keys = IssuerKeys(http, issuer.url, refresh=timedelta(0), cool_down=timedelta(0))
         assert await keys.find("r1", "RS256") is not None
-        held = asyncio.Event()
+        released = asyncio.Event()
 
         async def answer() -> web.Response:
-            await held.wait()
+            await released.wait()
             return web.Response(status=502)
 
         issuer.answer = answer
         for _ in range(20):
             assert await keys.find("r1", "RS256") is not None
             await asyncio.sleep(0.001)
-        assert issuer.asked == 2
-        held.set()
-        while issuer.asked == 2:
+        assert issuer.requests == 2
+        released.set()
+        while issuer.requests == 2:
             assert await keys.find("r1", "RS256") is not None
             await asyncio.sleep(0.001)
         await keys.close()
@@ -244,12 +242,12 @@ class TestAsking:
             {"body": "", "status": 302, "Location": "https://elsewhere.example/jwks"},
         ],
     )
-    async def test_an_answer_that_is_no_key_set_is_none(
+    async def test_a_response_that_is_not_a_key_set_is_ignored(
         self, keys: IssuerKeys, issuer: Issuer, answer: dict[str, Any]
     ) -> None:
-        """Whatever it is; and the next good one is taken."""
+        """The next valid one is used."""
         good, issuer.answer = issuer.answer, None
-        issuer.say(answer.pop("body"), **answer)
+        issuer.respond(answer.pop("body"), **answer)
         with pytest.raises(RefusalError) as refused:
             await keys.find("r1", "RS256")
         assert refused.value.status == 503
@@ -259,7 +257,7 @@ class TestAsking:
 
 
 class TestKeySet:
-    """Which of the published keys can verify."""
+    """The published keys that can verify tokens."""
 
     @pytest.mark.parametrize(
         "left_out",
@@ -279,8 +277,8 @@ class TestKeySet:
             RSAAlgorithm.to_jwk(RSA_KEY, as_dict=True),
         ],
     )
-    def test_what_is_secret_weak_or_for_something_else_is_left_out(self, left_out: Any) -> None:
-        """Alone it is no key set; beside a good key it is not noticed."""
+    def test_secret_weak_and_unsuitable_keys_are_left_out(self, left_out: Any) -> None:
+        """Alone they are refused as a key set; beside a valid key they are ignored."""
         with pytest.raises(KeySetError):
             read_key_set(json.dumps({"keys": [left_out]}).encode())
         good = described(EC_KEY, "e2", use="sig", alg="ES256", key_ops=["verify"])

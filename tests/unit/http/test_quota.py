@@ -1,4 +1,4 @@
-"""Quotas: how many streams a tenant gets, and that their failure shuts nobody out."""
+"""Stream quotas: the limits of a tenant, and admission while the quota is unavailable."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ ADMISSIONS = "stripe_billing_stream_admissions_total"
 
 
 class Quota:
-    """A quota that can be away, and notes what it was told."""
+    """A quota that can be made unavailable, and records its calls."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.unavailable = False
         self.entered: list[str] = []
         self.kept: list[Leases] = []
         self.left: set[str] = set()
 
     async def enter(self, tenant_id: TenantId, lease: str) -> QuotaRefusal | None:
-        """See StreamQuota: everybody gets in."""
-        self._answer()
+        """See StreamQuota: every stream is admitted."""
+        self._check()
         self.entered.append(lease)
         return None
 
     async def keep(self, leases: Leases) -> None:
         """See StreamQuota."""
-        self._answer()
+        self._check()
         self.kept.append(leases)
 
     async def leave(self, leases: Leases) -> None:
         """See StreamQuota."""
-        self._answer()
+        self._check()
         self.left.update(name for names in leases.values() for name in names)
 
-    def _answer(self) -> None:
-        if self.away:
+    def _check(self) -> None:
+        if self.unavailable:
             raise EventBusUnavailableError("quota")
 
 
 async def refused(world: World, http: aiohttp.ClientSession, tenant_id: TenantId = ACME) -> tuple[int, str, int]:
-    """How a stream is refused: status, code, and seconds to wait."""
+    """Return the status, the code and the seconds to wait of a refused stream."""
     async with http.get(world.url + STREAM, headers=world.bearer(tenant_id)) as answer:
         return answer.status, (await answer.json())["error"]["code"], int(answer.headers["Retry-After"])
 
@@ -59,7 +59,7 @@ async def refused(world: World, http: aiohttp.ClientSession, tenant_id: TenantId
 async def test_one_stream_too_many_is_answered_429(
     make_world: MakeWorld, listen: Listen, http: aiohttp.ClientSession, eventually: Eventually
 ) -> None:
-    """Of one tenant; another is not concerned, and a place that is left is free again."""
+    """The limit holds per tenant, and a stream that ends frees its place."""
     async with make_world(stream_concurrent_limit=2).serving() as world:
         async with AsyncExitStack() as streams:
             for _ in range(2):
@@ -70,7 +70,7 @@ async def test_one_stream_too_many_is_answered_429(
             async with listen(world, GLOBEX):
                 pass
         await eventually(lambda: world.sample("stripe_billing_stream_connections") == 0)
-        while (await world.services.quota.enter(ACME, "probe")) is not None:  # it leaves a moment after its stream
+        while (await world.services.quota.enter(ACME, "probe")) is not None:  # released a moment after the stream ends
             pass
         assert world.sample(ADMISSIONS, result="admitted") == 3
         assert world.sample(ADMISSIONS, result="concurrent") == 1
@@ -79,7 +79,7 @@ async def test_one_stream_too_many_is_answered_429(
 async def test_streams_that_are_opened_too_often_are_answered_429(
     make_world: MakeWorld, listen: Listen, http: aiohttp.ClientSession
 ) -> None:
-    """However short each of them is; the answer says when the next may be opened."""
+    """The rate limit also counts short streams; Retry-After says when the next may be opened."""
     async with make_world(stream_rate_limit=3).serving() as world:
         for _ in range(3):
             async with listen(world):
@@ -90,10 +90,10 @@ async def test_streams_that_are_opened_too_often_are_answered_429(
         assert world.sample(ADMISSIONS, result="rate") == 1
 
 
-async def test_a_quota_that_is_away_shuts_nobody_out(make_world: MakeWorld, listen: Listen) -> None:
-    """It is counted, and streams are served."""
+async def test_streams_are_admitted_while_the_quota_is_unavailable(make_world: MakeWorld, listen: Listen) -> None:
+    """The failure is counted and the stream is served."""
     world, quota = make_world(), Quota()
-    quota.away = True
+    quota.unavailable = True
     world.replace(quota=quota)
     async with world.serving(), listen(world) as stream:
         await stream.event()
@@ -102,14 +102,14 @@ async def test_a_quota_that_is_away_shuts_nobody_out(make_world: MakeWorld, list
     assert world.sample(ADMISSIONS, result="unavailable") == 1
 
 
-async def test_open_streams_keep_their_places(make_world: MakeWorld, listen: Listen, eventually: Eventually) -> None:
-    """Time and again, also those that got in unasked; the last ones are left when the server ends."""
+async def test_open_streams_renew_their_leases(make_world: MakeWorld, listen: Listen, eventually: Eventually) -> None:
+    """Leases are renewed at intervals, also for streams admitted without the quota; all are released at shutdown."""
     world, quota = make_world(stream_lease=timedelta(milliseconds=30)), Quota()
     world.replace(quota=quota)
     async with world.serving():
-        quota.away = True
+        quota.unavailable = True
         async with listen(world), listen(world), listen(world, GLOBEX):
-            quota.away = False
+            quota.unavailable = False
             await eventually(lambda: bool(quota.kept))
             kept = quota.kept[-1]
             assert (len(kept[ACME]), len(kept[GLOBEX])) == (2, 1)
@@ -121,7 +121,7 @@ async def test_open_streams_keep_their_places(make_world: MakeWorld, listen: Lis
     assert quota.left == names | set(quota.entered)
 
 
-def test_a_double_is_a_quota() -> None:
-    """What the tests use has the methods of the real ones."""
+def test_the_fake_quota_satisfies_the_port() -> None:
+    """The type checker compares the methods."""
     quota: StreamQuota = Quota()
     assert quota

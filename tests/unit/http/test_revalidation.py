@@ -1,4 +1,4 @@
-"""Open streams whose proof does not hold any more."""
+"""Revoked tokens and ended sessions close open streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATE = "/api/v1/billing/tenants/acme/state"
 
 
 async def revoke(world: World, subject: str, name: str) -> None:
-    """Known to the server at once, where a real one looks every so often."""
+    """Revoke a proof and load it at once, where a real server polls."""
     now = world.clock.now()
     await world.revocations.revoke(
         Revocation(subject=subject, name=name, revoked_at=now, kept_until=now + timedelta(hours=1))  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ def id_of(token: str) -> str:
 
 
 async def test_a_revoked_token_ends_its_own_streams(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-    """The client is told why, and what it then asks for is refused, also by a ticket that it got in time."""
+    """The client gets the reason, and its next requests are refused, also with a ticket issued before."""
     async with make_world(token_recheck=TICK).serving() as world:
         bad, good = world.token(), world.token()
         ticket_url, stream_url = f"{world.url}/api/v1/billing/stream/tickets", f"{world.url}/api/v1/billing/stream"
@@ -62,7 +62,7 @@ async def test_a_revoked_token_ends_its_own_streams(make_world: MakeWorld, http:
 async def test_all_tokens_of_a_tenant_can_be_revoked(
     make_world: MakeWorld, listen: Listen, http: aiohttp.ClientSession
 ) -> None:
-    """Other tenants notice nothing, and a token made afterwards is good."""
+    """Other tenants are not affected, and a token issued afterwards is valid."""
     async with (
         make_world(token_recheck=TICK).serving() as world,
         listen(world) as acme,
@@ -83,28 +83,28 @@ async def test_all_tokens_of_a_tenant_can_be_revoked(
 
 
 class Host:
-    """A host application's own authenticator: a header names the tenant, and a set says who is still welcome."""
+    """A host application's authenticator: a header names the tenant, and a set holds the tenants still allowed."""
 
     def __init__(self) -> None:
-        self.welcome = {ACME, GLOBEX}
+        self.allowed = {ACME, GLOBEX}
         self.failing = False
-        self.asked = 0
+        self.calls = 0
 
     async def authenticate(self, request: web.Request) -> Principal:
         tenant_id = TenantId(request.headers["X-Session"])
         return Principal(tenant_id=tenant_id, role="viewer", expires_at=datetime.max.replace(tzinfo=UTC))
 
     async def still_valid(self, principal: Principal) -> bool:
-        self.asked += 1
+        self.calls += 1
         if self.failing:
-            raise RuntimeError("the session store is away")
-        return principal.tenant_id in self.welcome
+            raise RuntimeError("the session store is unavailable")
+        return principal.tenant_id in self.allowed
 
 
 async def test_a_host_application_decides_for_itself(
     make_world: MakeWorld, http: aiohttp.ClientSession, eventually: Eventually
 ) -> None:
-    """It is asked once for all streams of one principal; where it fails, streams go on."""
+    """It is called once for all streams of one principal; if it fails, streams stay open."""
     world, host = make_world(token_recheck=TICK), Host()
     world.replace(authenticator=host)
     async with world.serving():
@@ -115,11 +115,11 @@ async def test_a_host_application_decides_for_itself(
             http.get(url, headers={"X-Session": GLOBEX}) as other,
         ):
             host.failing = True
-            asked = host.asked
-            await eventually(lambda: host.asked >= asked + 4)
+            calls = host.calls
+            await eventually(lambda: host.calls >= calls + 4)
             assert not any(each.content.at_eof() for each in (one, two, other))
             host.failing = False
-            host.welcome.remove(ACME)
+            host.allowed.remove(ACME)
             for ended in (one, two):
                 assert b'"revoked"' in await ended.content.read()
             assert not other.content.at_eof()

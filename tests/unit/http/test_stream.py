@@ -1,4 +1,4 @@
-"""The stream: every message once and in order, whatever clients and the bus do."""
+"""The stream delivers every message once and in order, whatever clients and the bus do."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ NEVER = timedelta(minutes=5)
 
 
 async def test_a_stream_opens_with_its_position(world: World, listen: Listen) -> None:
-    """Before the first event a client knows where it stands and when to come back."""
+    """Before the first event a client knows its position and when to reconnect."""
     await world.commit(ACME, 3)
     async with listen(world) as stream:
         opening = await stream.event()
         assert (opening.retry, opening.id, opening.event, opening.data) == ("3000", "3", None, None)
 
 
-async def test_the_answer_is_one_no_proxy_holds_back(world: World, http: aiohttp.ClientSession) -> None:
-    """Headers that keep caches and buffers out."""
+async def test_the_response_has_headers_that_prevent_buffering(world: World, http: aiohttp.ClientSession) -> None:
+    """Neither caches nor proxies hold it back."""
     async with http.get(world.url + STREAM, headers=world.bearer()) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert answer.headers["Cache-Control"] == "no-store"
@@ -46,7 +46,7 @@ async def test_the_answer_is_one_no_proxy_holds_back(world: World, http: aiohttp
 
 
 async def test_messages_arrive_as_they_were_written(world: World, listen: Listen) -> None:
-    """Number, type and payload, the payload character by character on one line."""
+    """Number, type and payload, with the payload unchanged on one line."""
     async with listen(world) as stream:
         await stream.event()
         (event,) = await world.publish(ACME)
@@ -57,7 +57,7 @@ async def test_messages_arrive_as_they_were_written(world: World, listen: Listen
 
 
 async def test_line_breaks_of_other_scripts_do_not_end_a_field(world: World, listen: Listen) -> None:
-    """JSON leaves U+2028 and U+0085 as they are, and only CR and LF end a line of the stream."""
+    """JSON leaves U+2028 and U+0085 unescaped, and only CR and LF end a line of the stream."""
     payload = json.dumps({"summary": "a\u2028b\u0085c\r\ndata: forged\n\nid: 99"}, ensure_ascii=False)
     odd = message(ACME, 1, payload=payload)
     async with listen(world) as stream:
@@ -67,7 +67,7 @@ async def test_line_breaks_of_other_scripts_do_not_end_a_field(world: World, lis
         assert (await stream.event()).data == payload
 
 
-async def test_a_client_that_comes_back_gets_what_it_missed_then_what_is_new(world: World, listen: Listen) -> None:
+async def test_a_client_that_reconnects_gets_missed_messages_then_new_ones(world: World, listen: Listen) -> None:
     """No gap and no duplicate between history and live, over more than one page."""
     await world.publish(ACME, 700)
     async with listen(world, last_event_id=37) as stream:
@@ -77,8 +77,8 @@ async def test_a_client_that_comes_back_gets_what_it_missed_then_what_is_new(wor
         assert await stream.numbers(68) == list(range(638, 706))
 
 
-async def test_a_first_connection_starts_behind_the_state_it_was_shown(world: World, listen: Listen) -> None:
-    """`?after=` names the state's number; the browser's Last-Event-ID, which is later, goes before it."""
+async def test_a_first_connection_starts_at_the_position_of_the_state(world: World, listen: Listen) -> None:
+    """`?after=` names the state's position; the browser's Last-Event-ID, which is later, overrides it."""
     await world.publish(ACME, 9)
     async with listen(world, after=4) as stream:
         assert (await stream.event()).id == "4"
@@ -110,8 +110,8 @@ HOSTILE_IDS = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_IDS)
-async def test_an_id_that_is_none_is_refused(world: World, raw_request: RawRequest, hostile: str) -> None:
-    """Only digits are a position; whatever else somebody sends is answered 400 and reaches nothing."""
+async def test_an_invalid_id_is_refused(world: World, raw_request: RawRequest, hostile: str) -> None:
+    """Anything but a position is answered 400 and reaches no database."""
     await world.publish(ACME, 3)
     head = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {world.token()}\r\n"
     answer = await raw_request(world, f"{head}Last-Event-ID: {hostile}\r\n\r\n".encode())
@@ -120,15 +120,15 @@ async def test_an_id_that_is_none_is_refused(world: World, raw_request: RawReque
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "", "1.5", "9" * 19])
-async def test_a_start_that_is_no_number_is_refused(world: World, http: aiohttp.ClientSession, after: str) -> None:
-    """The same goes for `?after=`."""
+async def test_an_invalid_start_is_refused(world: World, http: aiohttp.ClientSession, after: str) -> None:
+    """The same holds for `?after=`."""
     async with http.get(world.url + STREAM, headers=world.bearer(), params={"after": after}) as answer:
         assert answer.status == 400
 
 
 @pytest.mark.parametrize("way", ["last_event_id", "after"])
-async def test_a_client_ahead_of_the_history_is_told_to_start_anew(world: World, listen: Listen, way: str) -> None:
-    """It never waits in silence for numbers that its tenant has not reached; what follows reaches it."""
+async def test_a_client_ahead_of_the_history_is_reset(world: World, listen: Listen, way: str) -> None:
+    """It does not wait for numbers that its tenant has not reached, and receives the messages that follow."""
     await world.publish(ACME, 3)
     async with listen(world, **{way: 999}) as stream:
         assert (await stream.event()).id == "3"
@@ -139,7 +139,7 @@ async def test_a_client_ahead_of_the_history_is_told_to_start_anew(world: World,
 
 
 async def test_a_history_that_was_set_back_resets_open_streams(make_world: MakeWorld, listen: Listen) -> None:
-    """After a restored backup connected clients are told too, and get what is written from then on."""
+    """After a restored backup, connected clients are reset, too, and get new messages."""
     async with make_world(stream_keepalive=SOON).serving() as world:
         await world.publish(ACME, 5)
         async with listen(world) as stream:
@@ -152,8 +152,8 @@ async def test_a_history_that_was_set_back_resets_open_streams(make_world: MakeW
             assert await stream.numbers(2) == [3, 4]
 
 
-async def test_tenants_hear_only_their_own(world: World, listen: Listen) -> None:
-    """Every byte a client gets belongs to its tenant, live and from the history."""
+async def test_tenants_receive_only_their_own_messages(world: World, listen: Listen) -> None:
+    """Live and from the history."""
     await world.publish(GLOBEX, 5)
     async with listen(world, ACME, last_event_id=0) as acme, listen(world, GLOBEX, last_event_id=0) as globex:
         await acme.event()
@@ -168,7 +168,7 @@ async def test_tenants_hear_only_their_own(world: World, listen: Listen) -> None
 
 
 async def test_a_hole_on_the_bus_is_filled_from_the_history(make_world: MakeWorld, listen: Listen) -> None:
-    """The bus skips numbers; no client does. Nothing but the next message is needed to notice."""
+    """If the bus skips numbers, the next message reveals it, and no client misses one."""
     async with make_world(stream_keepalive=NEVER).serving() as world, listen(world) as stream:
         await stream.event()
         await world.publish(ACME, 2)
@@ -179,8 +179,10 @@ async def test_a_hole_on_the_bus_is_filled_from_the_history(make_world: MakeWorl
         assert await stream.numbers(4) == [3, 4, 5, 6]
 
 
-async def test_a_last_message_the_bus_lost_is_found_by_looking(make_world: MakeWorld, listen: Listen) -> None:
-    """Nothing comes after it that would show the hole; the look that goes with the keep-alive finds it."""
+async def test_a_last_message_that_the_bus_lost_is_found_in_the_repository(
+    make_world: MakeWorld, listen: Listen
+) -> None:
+    """No later message reveals the gap; the comparison with the repository finds it."""
     async with make_world(stream_keepalive=SOON).serving() as world, listen(world) as stream:
         await stream.event()
         await world.commit(ACME, 2)
@@ -190,7 +192,7 @@ async def test_a_last_message_the_bus_lost_is_found_by_looking(make_world: MakeW
 
 
 async def test_messages_that_come_twice_are_sent_once(world: World, listen: Listen) -> None:
-    """A bus that was emptied and filled again repeats itself."""
+    """A bus that was emptied and filled again repeats messages."""
     async with listen(world) as stream:
         await stream.event()
         events = await world.publish(ACME, 3)
@@ -201,24 +203,24 @@ async def test_messages_that_come_twice_are_sent_once(world: World, listen: List
 
 
 class FlakyBus(MemoryEventBus):
-    """A bus that can go away: its followers end, and calls fail, until it is back."""
+    """A bus that can become unavailable: its followers end and calls fail until it is back."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.away = asyncio.Event()
+        self.unavailable = asyncio.Event()
         self.follows = 0
 
     async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
-        if self.away.is_set():
+        if self.unavailable.is_set():
             raise EventBusUnavailableError("read")
         return await super().read(tenant_id, after=after, limit=limit)
 
     async def follow(self) -> AsyncIterator[Sequence[BillingEvent]]:  # type: ignore[override]
         self.follows += 1
-        if self.away.is_set():
+        if self.unavailable.is_set():
             raise EventBusUnavailableError("follow")
         inner = super().follow()
-        gone = asyncio.ensure_future(self.away.wait())
+        gone = asyncio.ensure_future(self.unavailable.wait())
         while True:
             batch = asyncio.ensure_future(anext(inner))
             await asyncio.wait([batch, gone], return_when=asyncio.FIRST_COMPLETED)
@@ -232,7 +234,7 @@ class FlakyBus(MemoryEventBus):
 async def test_without_the_bus_messages_come_from_the_history(
     make_world: MakeWorld, listen: Listen, eventually: Eventually
 ) -> None:
-    """Streams stay open while the bus is away, are served more slowly, and nothing is missing when it is back."""
+    """Streams stay open while the bus is unavailable, are served with a delay, and miss nothing when it is back."""
     bus = FlakyBus()
     world = make_world(stream_keepalive=SOON)
     world.bus = bus
@@ -241,14 +243,14 @@ async def test_without_the_bus_messages_come_from_the_history(
         await stream.event()
         await world.publish(ACME, 2)
         assert await stream.numbers(2) == [1, 2]
-        bus.away.set()
+        bus.unavailable.set()
         await world.commit(ACME, 3)
         assert await stream.numbers(3) == [3, 4, 5]
         async with listen(world, last_event_id=1) as newcomer:
             assert (await newcomer.event()).id == "1"
             assert await newcomer.numbers(4) == [2, 3, 4, 5]
         assert world.sample("stripe_billing_stream_bus_lost_total") == 1
-        bus.away.clear()
+        bus.unavailable.clear()
         follows = bus.follows
         await eventually(lambda: bus.follows > follows)
         bus.clear()
@@ -256,8 +258,8 @@ async def test_without_the_bus_messages_come_from_the_history(
         assert await stream.numbers(2) == [6, 7]
 
 
-async def test_a_repository_that_is_away_delays_and_loses_nothing(make_world: MakeWorld, listen: Listen) -> None:
-    """Catching up waits until the history can be read again; new connections are answered 503 meanwhile."""
+async def test_an_unavailable_repository_delays_messages_and_loses_none(make_world: MakeWorld, listen: Listen) -> None:
+    """Catching up waits until the history can be read again."""
     world = make_world(stream_keepalive=SOON)
 
     class FlakyHistory(MemoryMessageHistory):
@@ -280,8 +282,8 @@ async def test_a_repository_that_is_away_delays_and_loses_nothing(make_world: Ma
             assert history.failures == 0
 
 
-async def test_a_herd_of_clients_is_filled_by_few_reads(make_world: MakeWorld, listen: Listen) -> None:
-    """After a flush all clients of a tenant miss the same messages: they are read once, not once per client."""
+async def test_many_clients_of_one_tenant_catch_up_with_few_reads(make_world: MakeWorld, listen: Listen) -> None:
+    """After a flush all clients of a tenant miss the same messages, which are read once, not once per client."""
     world = make_world(stream_keepalive=NEVER)
     reads: list[int] = []
 
@@ -300,13 +302,13 @@ async def test_a_herd_of_clients_is_filled_by_few_reads(make_world: MakeWorld, l
                 await stream.event()
                 return await stream.numbers(50)
 
-        heard = await asyncio.gather(*(client() for _ in range(40)))
-    assert heard == [list(range(1, 51))] * 40
+        received = await asyncio.gather(*(client() for _ in range(40)))
+    assert received == [list(range(1, 51))] * 40
     assert len(reads) < 5
 
 
 async def test_clients_that_connect_while_messages_flow_miss_none(world: World, listen: Listen) -> None:
-    """Whatever moment a client comes at, it gets every number from its own start on."""
+    """A client gets every number from its own start on, whenever it connects."""
     total = 300
 
     async def client(start: int) -> list[int]:
@@ -330,7 +332,7 @@ async def test_clients_that_connect_while_messages_flow_miss_none(world: World, 
 
 
 async def test_a_quiet_stream_gets_comments(make_world: MakeWorld, listen: Listen) -> None:
-    """They keep proxies from closing it, and show a client that has gone."""
+    """They keep proxies from closing the connection, and reveal clients that have left."""
     async with make_world(stream_keepalive=SOON).serving() as world, listen(world) as stream:
         await stream.event()
         for _ in range(3):
@@ -339,10 +341,10 @@ async def test_a_quiet_stream_gets_comments(make_world: MakeWorld, listen: Liste
             assert frame.comment
 
 
-async def test_a_client_that_does_not_read_is_cut_off_and_delays_nobody(
+async def test_a_client_that_does_not_read_is_cut_off_and_delays_no_other(
     make_world: MakeWorld, listen: Listen, eventually: Eventually
 ) -> None:
-    """A full socket gets no more than its deadline; others are served meanwhile, and memory stays bounded."""
+    """After the write timeout its connection is cut; others are served meanwhile, and memory stays bounded."""
     settings = {"stream_write_timeout": timedelta(milliseconds=300), "stream_keepalive": NEVER, "stream_buffer": 4}
     async with make_world(**settings).serving() as world, listen(world) as reading:
         await reading.event()
@@ -363,7 +365,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_delays_nobody(
 async def test_a_client_that_vanished_frees_its_slot(
     make_world: MakeWorld, listen: Listen, eventually: Eventually, cancellation: bool
 ) -> None:
-    """At once where the server hears of it, with the next keep-alive in any case."""
+    """At once if the server is notified, and with the next keep-alive in any case."""
     keepalive = NEVER if cancellation else SOON
     async with make_world(stream_keepalive=keepalive).serving(handler_cancellation=cancellation) as world:
         async with listen(world) as stream:
@@ -373,10 +375,10 @@ async def test_a_client_that_vanished_frees_its_slot(
         assert world.sample("stripe_billing_stream_ended_total", reason="client_left") == 1
 
 
-async def test_one_client_too_many_is_sent_away_until_a_slot_is_free(
+async def test_one_client_too_many_is_refused_until_a_slot_is_free(
     make_world: MakeWorld, listen: Listen, http: aiohttp.ClientSession, eventually: Eventually
 ) -> None:
-    """503 with a Retry-After; whoever is connected is not disturbed."""
+    """503 with a Retry-After; connected clients are not affected."""
     async with make_world(stream_max_connections=2).serving() as world, listen(world) as first:
         await first.event()
         async with listen(world, GLOBEX) as second:
@@ -393,7 +395,7 @@ async def test_one_client_too_many_is_sent_away_until_a_slot_is_free(
 
 
 async def test_a_stream_ends_with_its_token(world: World, listen: Listen) -> None:
-    """Nobody reads on with a right that has run out."""
+    """An expired token does not keep a stream open."""
     now = datetime.now(UTC)
     async with listen(world, now=now, ttl=timedelta(seconds=2)) as stream:
         await stream.event()
@@ -402,8 +404,8 @@ async def test_a_stream_ends_with_its_token(world: World, listen: Listen) -> Non
         assert await stream.frame() is None
 
 
-async def test_a_stream_has_a_longest_life(make_world: MakeWorld, listen: Listen) -> None:
-    """Then the client connects anew, which lets servers be replaced and load spread."""
+async def test_a_stream_has_a_maximum_lifetime(make_world: MakeWorld, listen: Listen) -> None:
+    """Clients then reconnect, so that servers can be replaced and load is spread."""
     async with make_world(stream_max_life=timedelta(seconds=0.2)).serving() as world, listen(world) as stream:
         await stream.event()
         last = await stream.event()
@@ -411,8 +413,8 @@ async def test_a_stream_has_a_longest_life(make_world: MakeWorld, listen: Listen
         assert await stream.frame() is None
 
 
-async def test_a_server_that_stops_says_goodbye_to_every_stream(make_world: MakeWorld, listen: Listen) -> None:
-    """All streams end at once, telling their clients when to come back."""
+async def test_a_server_that_stops_ends_every_stream_with_reconnect(make_world: MakeWorld, listen: Listen) -> None:
+    """All streams end at once and tell their clients when to reconnect."""
     async with make_world(stream_keepalive=NEVER).serving(shutdown_timeout=60) as world:
         streams = [listen(world), listen(world, GLOBEX)]
         opened = [await stream.__aenter__() for stream in streams]
@@ -427,7 +429,7 @@ async def test_a_server_that_stops_says_goodbye_to_every_stream(make_world: Make
 
 
 async def test_a_proxy_that_speaks_http_1_0_is_served(world: World, eventually: Eventually) -> None:
-    """nginx does by default; the frames then come without chunks."""
+    """nginx does so by default; the frames are then not chunked."""
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
     writer.write(f"GET {STREAM} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {world.token()}\r\n\r\n".encode())
     head = await reader.readuntil(b"\r\n\r\n")
@@ -440,13 +442,13 @@ async def test_a_proxy_that_speaks_http_1_0_is_served(world: World, eventually: 
 
 
 async def test_a_head_request_opens_no_stream(world: World, http: aiohttp.ClientSession) -> None:
-    """405 instead of a stream nobody reads."""
+    """405 instead of a stream that is never read."""
     async with http.head(world.url + STREAM, headers=world.bearer()) as answer:
         assert answer.status == 405
 
 
-async def test_a_stream_that_is_switched_off_says_so(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-    """404 naming the setting; the read API goes on."""
+async def test_a_disabled_stream_answers_why(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """404 with the setting's name; the read API still works."""
     async with make_world(enable_stream=False).serving() as world:
         async with http.get(world.url + STREAM, headers=world.bearer()) as answer:
             assert answer.status == 404
@@ -455,10 +457,10 @@ async def test_a_stream_that_is_switched_off_says_so(make_world: MakeWorld, http
             assert answer.status == 200
 
 
-async def test_what_went_out_is_counted_by_where_it_came_from(
+async def test_delivered_messages_are_counted_by_source(
     make_world: MakeWorld, listen: Listen, eventually: Eventually
 ) -> None:
-    """An operator sees whether clients live on the bus, its log or the database."""
+    """An operator sees whether messages come from the bus, its log or the database."""
     async with make_world(stream_keepalive=NEVER).serving() as world:
         delivered = "stripe_billing_stream_events_total"
         await world.commit(ACME, 2)
@@ -477,10 +479,10 @@ async def test_what_went_out_is_counted_by_where_it_came_from(
 
 
 class TestTypes:
-    """`?types=`: some types of events, the numbers of all."""
+    """`?types=` filters by event type and keeps the numbers of the whole stream."""
 
     async def test_only_wanted_types_arrive(self, world: World, listen: Listen) -> None:
-        """In between only the number moves on, live and from the history alike, so that resuming skips nothing."""
+        """For the others only the id is sent, live and from the history, so that resuming skips nothing."""
         kinds = ["invoice.paid", "subscription.updated", "invoice.voided", "subscription.canceled"]
         stored = [message(ACME, number, event_type=kind) for number, kind in enumerate(kinds, start=1)]
         async with world.repository.transaction() as transaction:
@@ -491,28 +493,28 @@ class TestTypes:
         seen = [(frame.id, frame.event) for frame in frames]
         assert seen == [("0", None), ("1", "invoice.paid"), ("2", None), ("3", "invoice.voided"), ("4", None)]
 
-    async def test_live_messages_are_sorted_out_too(self, world: World, listen: Listen) -> None:
-        """Whoever listens without a filter gets all of them from the same frames."""
-        async with listen(world, types="invoice.paid,subscription.canceled") as some, listen(world) as everything:
-            await some.event()
-            await everything.event()
+    async def test_live_messages_are_filtered_too(self, world: World, listen: Listen) -> None:
+        """A client without a filter gets all of them from the same frames."""
+        async with listen(world, types="invoice.paid,subscription.canceled") as filtered, listen(world) as unfiltered:
+            await filtered.event()
+            await unfiltered.event()
             await world.publish(ACME)
-            skipped, whole = await some.event(), await everything.event()
+            skipped, whole = await filtered.event(), await unfiltered.event()
             assert (skipped.id, skipped.event, skipped.data) == ("1", None, None)
             assert (whole.id, whole.event) == ("1", "subscription.updated")
 
     @pytest.mark.parametrize("types", ["", "invoice.pad", "invoice.*,nothing.*", "[i]*", "*,", "*\r\nid: 9", "i" * 99])
-    async def test_names_that_mean_nothing_are_refused(
+    async def test_names_that_match_no_type_are_refused(
         self, world: World, http: aiohttp.ClientSession, types: str
     ) -> None:
-        """With the names there are: a typing error must not look like silence."""
+        """With the known types: a typo must not look like a quiet stream."""
         async with http.get(world.url + STREAM, params={"types": types}, headers=world.bearer()) as answer:
             assert answer.status == 400
             assert "invoice.paid" in (await answer.json())["error"]["message"]
 
 
 async def test_without_a_bus_messages_come_from_the_repository(make_world: MakeWorld, listen: Listen) -> None:
-    """Some seconds late, in order and without a gap, also while a client listens."""
+    """With a delay of seconds, in order and without a gap, also while a client is connected."""
     world = make_world(stream_keepalive=SOON)
     world.replace(bus=None)
     async with world.serving():
@@ -527,8 +529,8 @@ async def test_without_a_bus_messages_come_from_the_repository(make_world: MakeW
 SECOND = Epoch(number=2, token="k3f9x2ab")
 
 
-async def test_in_a_later_epoch_a_place_names_it(make_world: MakeWorld, listen: Listen) -> None:
-    """In every frame that carries one, with and without messages; a client resumes by it, and by the state's."""
+async def test_in_a_later_epoch_a_position_names_it(make_world: MakeWorld, listen: Listen) -> None:
+    """In every frame with a position, with or without a message; a client resumes from it."""
     world = make_world()
     world.replace(epoch=SECOND)
     async with world.serving():
@@ -541,17 +543,17 @@ async def test_in_a_later_epoch_a_place_names_it(make_world: MakeWorld, listen: 
             assert [(await stream.event()).id for _ in range(2)] == ["2-k3f9x2ab", "3-k3f9x2ab"]
 
 
-@pytest.mark.parametrize("place", ["2", "2-otherone", "900"])
-async def test_a_place_in_another_history_is_answered_with_a_reset(
-    make_world: MakeWorld, listen: Listen, place: str
+@pytest.mark.parametrize("position", ["2", "2-otherone", "900"])
+async def test_a_position_of_another_history_is_answered_with_a_reset(
+    make_world: MakeWorld, listen: Listen, position: str
 ) -> None:
-    """Though there is a message of that number here, it is not the one the client has seen."""
+    """A message with the same number exists here, but it is not the one that the client has seen."""
     world = make_world()
     world.replace(epoch=SECOND)
     async with world.serving():
         await world.publish(ACME, 3)
         for number, how in enumerate(("last_event_id", "after"), start=3):
-            async with listen(world, **{how: place}) as stream:
+            async with listen(world, **{how: position}) as stream:
                 assert (await stream.event()).id == f"{number}-k3f9x2ab"
                 reset = await stream.event()
                 assert (reset.id, reset.event) == (f"{number}-k3f9x2ab", "reset")
@@ -560,16 +562,16 @@ async def test_a_place_in_another_history_is_answered_with_a_reset(
                 assert (await stream.event()).id == f"{number + 1}-k3f9x2ab"
 
 
-async def test_the_first_epoch_knows_no_other(world: World, listen: Listen) -> None:
-    """A place that names one is of a history that was undone."""
+async def test_the_first_epoch_resets_positions_of_another(world: World, listen: Listen) -> None:
+    """A position that names an epoch belongs to a history that was undone."""
     await world.publish(ACME, 3)
     async with listen(world, last_event_id="2-k3f9x2ab") as stream:
         assert (await stream.event()).id == "3"
         assert (await stream.event()).event == "reset"
 
 
-async def test_a_place_that_is_none_is_refused(world: World, http: aiohttp.ClientSession) -> None:
-    """In the query as in the header."""
-    for place in ("x", "-1", "1-", "1-0", "1 OR 1=1", "9" * 19):
-        async with http.get(world.url + STREAM, params={"after": place}, headers=world.bearer()) as answer:
+async def test_an_invalid_position_is_refused(world: World, http: aiohttp.ClientSession) -> None:
+    """In the query as well as in the header."""
+    for position in ("x", "-1", "1-", "1-0", "1 OR 1=1", "9" * 19):
+        async with http.get(world.url + STREAM, params={"after": position}, headers=world.bearer()) as answer:
             assert (answer.status, (await answer.json())["error"]["code"]) == (400, "bad_parameter")

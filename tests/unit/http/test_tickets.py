@@ -1,4 +1,4 @@
-"""Tickets: how a browser's EventSource gets in, and nobody else by them."""
+"""Tickets: they open one stream each, for a browser's EventSource."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ async def ticket(world: World, http: aiohttp.ClientSession, **claims: object) ->
 
 
 async def status(world: World, http: aiohttp.ClientSession, query: str, **headers: str) -> tuple[int, str]:
-    """The status of a stream that was asked for, and the code of the error; only the head is waited for."""
+    """Return the status of a stream request and its error code, without waiting for events."""
     async with http.get(f"{world.url}{STREAM}?{query}", headers=headers) as answer:
         return answer.status, "" if answer.status == 200 else (await answer.json())["error"]["code"]
 
 
-async def test_a_ticket_opens_the_stream_of_whoever_asked_for_it(world: World, http: aiohttp.ClientSession) -> None:
-    """Without any header; what comes is the tenant's."""
+async def test_a_ticket_opens_the_stream_of_the_tenant_that_requested_it(
+    world: World, http: aiohttp.ClientSession
+) -> None:
+    """No header is needed, and the events are the tenant's."""
     (event,) = await world.commit(GLOBEX)
     given = await ticket(world, http, tenant_id=GLOBEX)
     async with http.get(f"{world.url}{STREAM}?ticket={given}&after=0") as answer:
@@ -41,15 +43,15 @@ async def test_a_ticket_opens_the_stream_of_whoever_asked_for_it(world: World, h
 
 
 async def test_a_ticket_opens_one_stream(world: World, http: aiohttp.ClientSession) -> None:
-    """Of several that bring it at once one gets in, and nobody afterwards."""
+    """Of several concurrent requests one is admitted, and none afterwards."""
     given = await ticket(world, http)
     tried = await asyncio.gather(*(status(world, http, f"ticket={given}") for _ in range(5)))
     assert sorted(tried) == [(200, "")] + [(401, "bad_ticket")] * 4
     assert await status(world, http, f"ticket={given}") == (401, "bad_ticket")
 
 
-async def test_a_ticket_is_good_for_seconds(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-    """The answer says until when, which is never later than the token's own end."""
+async def test_a_ticket_expires_within_seconds(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """The response says until when, never later than the token's expiry."""
     async with make_world(stream_ticket_ttl=timedelta(0)).serving() as world:
         assert await status(world, http, f"ticket={await ticket(world, http)}") == (401, "bad_ticket")
     async with make_world().serving() as world:
@@ -62,50 +64,50 @@ async def test_a_ticket_is_good_for_seconds(make_world: MakeWorld, http: aiohttp
 
 
 async def test_a_stream_by_ticket_ends_with_the_token_behind_it(world: World, http: aiohttp.ClientSession) -> None:
-    """A ticket is no way to outlive one's token."""
+    """A ticket does not outlive its token."""
     given = await ticket(world, http, ttl=timedelta(seconds=1.2))
     async with http.get(f"{world.url}{STREAM}?ticket={given}") as answer:
         assert b'{"reason":"token_expired"}' in await answer.read()
 
 
 @pytest.mark.parametrize("given", ["", "x", "x" * 43, "x" * 5000, "%00", "%F0%9F%92%B6", "a&ticket=b"])
-async def test_what_is_no_ticket_lets_nobody_in(world: World, http: aiohttp.ClientSession, given: str) -> None:
-    """Whatever it looks like."""
+async def test_an_invalid_ticket_is_refused(world: World, http: aiohttp.ClientSession, given: str) -> None:
+    """The form of the value does not matter."""
     answered, code = await status(world, http, f"ticket={given}")
     assert (answered, code) in {(401, "bad_ticket"), (400, "bad_parameter")}
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "jwt", "Authorization", "BEARER"])
-async def test_a_token_in_an_address_is_refused(world: World, http: aiohttp.ClientSession, name: str) -> None:
-    """Even beside a good one in its place: whoever sends it learns at once where it does not belong."""
+async def test_a_token_in_the_url_is_refused(world: World, http: aiohttp.ClientSession, name: str) -> None:
+    """It is refused even beside a valid header, so that the mistake shows at once."""
     token = world.token()
     assert await status(world, http, f"{name}={token}") == (400, "token_in_address")
     assert await status(world, http, f"{name}={token}", **world.bearer()) == (400, "token_in_address")
 
 
 async def test_token_and_ticket_together_are_refused(world: World, http: aiohttp.ClientSession) -> None:
-    """Two proofs may disagree, and one is enough."""
+    """Two proofs could name different tenants."""
     given = await ticket(world, http)
     assert await status(world, http, f"ticket={given}", **world.bearer()) == (400, "bad_parameter")
 
 
-async def test_a_ticket_is_asked_for_with_a_token(world: World, http: aiohttp.ClientSession) -> None:
-    """Of somebody who may read, and of the tenant that is named."""
-    asked = f"{world.url}{STREAM}/tickets"
+async def test_a_ticket_is_issued_for_a_token(world: World, http: aiohttp.ClientSession) -> None:
+    """The token's role must be allowed to read, and its tenant must match the header."""
+    url = f"{world.url}{STREAM}/tickets"
     for headers, expected in [
         ({}, 401),
         (world.bearer(role="stranger"), 403),
         ({**world.bearer(), "X-Tenant-Id": GLOBEX}, 403),
         ({**world.bearer(), "X-Tenant-Id": ACME}, 201),
     ]:
-        async with http.post(asked, headers=headers) as answer:
+        async with http.post(url, headers=headers) as answer:
             assert answer.status == expected
-    async with http.get(asked, headers=world.bearer()) as answer:
+    async with http.get(url, headers=world.bearer()) as answer:
         assert answer.status == 405
 
 
-async def test_a_ticket_names_no_other_tenant(world: World, http: aiohttp.ClientSession) -> None:
-    """A header that contradicts it is refused, as it is beside a token."""
+async def test_a_header_cannot_change_a_tickets_tenant(world: World, http: aiohttp.ClientSession) -> None:
+    """A header that names another tenant is refused, as with a token."""
     given = await ticket(world, http)
     assert await status(world, http, f"ticket={given}", **{"X-Tenant-Id": GLOBEX}) == (403, "wrong_tenant")
 
@@ -113,7 +115,7 @@ async def test_a_ticket_names_no_other_tenant(world: World, http: aiohttp.Client
 async def test_no_ticket_reaches_a_log(
     world: World, http: aiohttp.ClientSession, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Nor any other part of a query."""
+    """Nor does any other part of a query string."""
     given = await ticket(world, http)
     await status(world, http, f"ticket={given}&after=0")
     await status(world, http, f"ticket={given}")
@@ -124,8 +126,8 @@ async def test_no_ticket_reaches_a_log(
     assert "after=" not in logged
 
 
-async def test_tickets_go_with_the_stream(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-    """Where it is switched off, both say why."""
+async def test_tickets_are_disabled_with_the_stream(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """Both routes then answer why."""
     async with (
         make_world(enable_stream=False).serving() as world,
         http.post(f"{world.url}{STREAM}/tickets", headers=world.bearer()) as answer,

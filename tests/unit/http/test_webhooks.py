@@ -1,4 +1,4 @@
-"""POST /webhooks/stripe: what is taken, what is refused and with which answer."""
+"""POST /webhooks/stripe: which requests are accepted or refused, and with which response."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def signed(content: bytes, at: datetime | None = None) -> dict[str, str]:
 
 
 async def test_a_signed_event_is_stored_and_accepted_once(world: World, http: aiohttp.ClientSession) -> None:
-    """The first delivery is accepted, every further one is a duplicate; both are answered 202."""
+    """The first delivery is accepted, each further one is a duplicate; both are answered 202."""
     content = body()
     for status in ("accepted", "duplicate", "duplicate"):
         async with http.post(world.url + PATH, data=content, headers=signed(content)) as answer:
@@ -52,8 +52,8 @@ async def test_a_signed_event_is_stored_and_accepted_once(world: World, http: ai
     assert claim.event.body == content
 
 
-async def test_a_chunked_body_is_taken_too(world: World, http: aiohttp.ClientSession) -> None:
-    """How a proxy frames the body does not matter: the bytes do."""
+async def test_a_chunked_body_is_accepted(world: World, http: aiohttp.ClientSession) -> None:
+    """Only the bytes matter, not how a proxy frames them."""
     content = body(pad="x" * 100_000)
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -78,10 +78,8 @@ BAD_SIGNATURES: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_SIGNATURES)
-async def test_a_bad_signature_gets_the_same_answer_whatever_is_wrong(
-    world: World, http: aiohttp.ClientSession, name: str
-) -> None:
-    """400, nothing stored, and nothing to learn from the body of the answer."""
+async def test_every_bad_signature_gets_the_same_response(world: World, http: aiohttp.ClientSession, name: str) -> None:
+    """400, nothing is stored, and the response does not say which part was wrong."""
     async with http.post(world.url + PATH, data=body(), headers=BAD_SIGNATURES[name]) as answer:
         assert answer.status == 400
         assert await answer.json() == {
@@ -96,8 +94,8 @@ REASONS = ("bad_signature", "stale_signature", "malformed_event")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"[" * 100_000, b'{"id":"x"}', b"\xff\xfe"])
-async def test_signed_garbage_gets_that_answer_too(world: World, http: aiohttp.ClientSession, content: bytes) -> None:
-    """It is signed, so somebody should look; the sender learns no more than a forger."""
+async def test_signed_garbage_gets_that_response_too(world: World, http: aiohttp.ClientSession, content: bytes) -> None:
+    """It is counted, since it is signed; the sender learns no more than a forger."""
     async with http.post(world.url + PATH, data=content, headers=signed(content)) as answer:
         assert answer.status == 400
         assert (await answer.json())["error"]["code"] == "bad_webhook"
@@ -105,7 +103,7 @@ async def test_signed_garbage_gets_that_answer_too(world: World, http: aiohttp.C
 
 
 async def test_two_signature_headers_are_refused(world: World, raw_request: RawRequest) -> None:
-    """Either could have been added on the way."""
+    """A proxy could have added either."""
     content = body()
     header = f"Stripe-Signature: {signed(content)['Stripe-Signature']}\r\n"
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(content)}\r\n"
@@ -114,7 +112,7 @@ async def test_two_signature_headers_are_refused(world: World, raw_request: RawR
 
 
 async def test_a_compressed_body_is_refused_before_it_is_read(world: World, http: aiohttp.ClientSession) -> None:
-    """The signature is over the bytes as sent; what a decompressor makes of them is something else."""
+    """The signature covers the bytes as sent, not the decompressed ones."""
     content = gzip.compress(body())
     for encoded in (content, b"no gzip at all"):
         headers = {"Content-Encoding": "gzip", **signed(body())}
@@ -122,10 +120,10 @@ async def test_a_compressed_body_is_refused_before_it_is_read(world: World, http
             assert answer.status == 415
 
 
-async def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(
+async def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(
     world: World, raw_request: RawRequest
 ) -> None:
-    """The announced length alone decides: not one byte of the body is waited for."""
+    """Content-Length decides, before any byte of the body arrives."""
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
     answer = await raw_request(world, head.encode())
     assert answer.startswith(b"HTTP/1.1 413 ")
@@ -133,7 +131,7 @@ async def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(
 
 
 async def test_a_chunked_body_that_grows_too_large_is_cut_off(world: World, http: aiohttp.ClientSession) -> None:
-    """The limit holds without an announced length; up to it everything is taken."""
+    """The limit holds without a Content-Length, and is inclusive."""
     limit = world.settings.body_limit_bytes
     for size, status in ((limit, 400), (limit + 1, 413)):
 
@@ -144,8 +142,8 @@ async def test_a_chunked_body_that_grows_too_large_is_cut_off(world: World, http
             assert answer.status == status
 
 
-async def test_a_body_that_stalls_is_given_up(make_world: MakeWorld, raw_request: RawRequest) -> None:
-    """408 and a closed connection: a sender that holds the line costs no more than that."""
+async def test_a_body_that_stalls_is_refused(make_world: MakeWorld, raw_request: RawRequest) -> None:
+    """408, and the connection is closed."""
     async with make_world(read_timeout=timedelta(milliseconds=50)).serving(lingering_time=0.1) as world:
         head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
         answer = await raw_request(world, head.encode())
@@ -153,8 +151,8 @@ async def test_a_body_that_stalls_is_given_up(make_world: MakeWorld, raw_request
         assert world.sample("stripe_webhook_events_total", event_type="unknown", result="read_timeout") == 1
 
 
-async def test_broken_framing_is_the_senders_fault(world: World, raw_request: RawRequest) -> None:
-    """A chunk that is none is answered 400, never 500."""
+async def test_invalid_framing_is_answered_400(world: World, raw_request: RawRequest) -> None:
+    """An invalid chunk is the sender's fault, never a 500."""
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = await raw_request(world, f"{head}5\r\nabc\r\nzz\r\n\r\n".encode())
     assert answer.split(maxsplit=2)[1] == b"400"
@@ -162,14 +160,14 @@ async def test_broken_framing_is_the_senders_fault(world: World, raw_request: Ra
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
 async def test_other_methods_are_refused(world: World, http: aiohttp.ClientSession, method: str) -> None:
-    """405, and which one is right."""
+    """405 with the allowed method."""
     async with http.request(method, world.url + PATH) as answer:
         assert answer.status == 405
         assert answer.headers["Allow"] == "POST"
 
 
-async def test_a_path_that_is_nearly_right_is_not_redirected(world: World, http: aiohttp.ClientSession) -> None:
-    """Stripe takes a redirect for a failure, so there is none."""
+async def test_a_path_that_is_almost_right_is_not_redirected(world: World, http: aiohttp.ClientSession) -> None:
+    """Stripe counts a redirect as a failure."""
     for path in ("/webhooks/stripe/", "/webhooks", "//webhooks/stripe"):
         async with http.post(world.url + path, data=b"x", allow_redirects=False) as answer:
             assert answer.status == 404
@@ -178,7 +176,7 @@ async def test_a_path_that_is_nearly_right_is_not_redirected(world: World, http:
 
 @attrs.frozen
 class FailingIntake:
-    """Raises what it is given."""
+    """An intake that raises an error."""
 
     error: Exception
 
@@ -186,8 +184,10 @@ class FailingIntake:
         raise self.error
 
 
-async def test_what_cannot_be_stored_is_to_be_sent_again(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-    """503 with a Retry-After; the answer tells nothing of the database."""
+async def test_an_event_that_cannot_be_stored_is_answered_503(
+    make_world: MakeWorld, http: aiohttp.ClientSession
+) -> None:
+    """With a Retry-After, and without a detail of the database."""
     world = make_world()
     world.replace(intake=FailingIntake(StoreUnavailableError("connection to 10.0.0.1 refused")))
     async with world.serving(), http.post(world.url + PATH, data=body(), headers=signed(body())) as answer:
@@ -197,7 +197,7 @@ async def test_what_cannot_be_stored_is_to_be_sent_again(make_world: MakeWorld, 
 
 
 async def test_a_bug_is_a_500_without_details(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-    """What went wrong is in the log; the sender gets a code."""
+    """The error is in the log; the sender gets a code."""
     world = make_world()
     world.replace(intake=FailingIntake(RuntimeError("password=hunter2")))
     async with world.serving(), http.post(world.url + PATH, data=body(), headers=signed(body())) as answer:
@@ -207,10 +207,10 @@ async def test_a_bug_is_a_500_without_details(make_world: MakeWorld, http: aioht
         }
 
 
-async def test_a_sender_that_hangs_up_is_let_go(make_world: MakeWorld) -> None:
-    """Nothing was promised to it: its webhook is given up at once, and holds up nothing."""
+async def test_a_webhook_whose_sender_disconnects_is_canceled(make_world: MakeWorld) -> None:
+    """At once: nothing was promised, and no other request waits for it."""
     world = make_world()
-    entered, given_up = asyncio.Event(), asyncio.Event()
+    entered, canceled = asyncio.Event(), asyncio.Event()
 
     class StuckIntake:
         async def receive(self, body: bytes, signature: str) -> Receipt:
@@ -218,7 +218,7 @@ async def test_a_sender_that_hangs_up_is_let_go(make_world: MakeWorld) -> None:
             try:
                 await asyncio.Event().wait()
             finally:
-                given_up.set()
+                canceled.set()
             raise StoreUnavailableError
 
     world.replace(intake=StuckIntake())
@@ -227,11 +227,11 @@ async def test_a_sender_that_hangs_up_is_let_go(make_world: MakeWorld) -> None:
         writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}".encode())
         await entered.wait()
         writer.transport.abort()
-        await given_up.wait()
+        await canceled.wait()
 
 
-async def test_billing_that_is_switched_off_says_so(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-    """Whoever set up the endpoint learns why nothing arrives."""
+async def test_disabled_billing_answers_why(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """The response names the setting."""
     async with make_world(enable_billing=False).serving() as world:
         for method, path in (
             ("POST", PATH),
