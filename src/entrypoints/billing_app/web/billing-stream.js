@@ -131,7 +131,7 @@ export class BillingStream {
     this.#call(this.#options.onState, state);
   }
 
-  /** Return a 2xx response. After a 401, ask for a token once more, with `refresh`. */
+  /** Return a 2xx response. After a 401, request a token once more, with `refresh`. */
   async #request(url, accept, signal, more = {}) {
     const { token, fetch } = this.#options;
     for (const refresh of typeof token === "function" ? [false, true] : [true]) {

@@ -55,7 +55,7 @@ class Channel:
         return sent
 
     def compare(self, last: int, *, known: int) -> None:
-        """Take note of the last number in the repository; `known` is what `head` was before it was asked for."""
+        """Take note of the last number in the repository; `known` is what `head` was before the query."""
         self._page = ()
         if last < known:
             self._set_back(last)
@@ -97,7 +97,7 @@ class Channel:
         return frames
 
     def reset(self, number: int) -> Frame:
-        """Return the frame that tells a client to load the state again and continue after `number`."""
+        """Return the frame that makes a client load the state again and continue after `number`."""
         return reset_frame(number, self._reader.epoch.position(number))
 
 
