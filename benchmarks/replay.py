@@ -26,7 +26,7 @@ from billing_app.container import open_replayer
 from billing_app.settings import Settings
 from billing_core.converters import to_plain
 from billing_core.events import EventKey, ProviderEvent
-from billing_core.inbox.dispatch import DispatchPolicy
+from billing_core.inbox.policy import DispatchPolicy
 from billing_core.inbox.replay import ReplayRequest
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId

@@ -5,8 +5,10 @@ from datetime import timedelta
 from typing import Final
 
 from billing_core.events import BillingEvent
-from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
+from billing_core.inbox.batch import ProcessingReport
+from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.intake import Intake
+from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.model import AccessPolicy, PlanCatalog
 from billing_core.state.ports import Clock
 from billing_core.state.service import BillingService

@@ -6,7 +6,8 @@ import asyncpg
 import pytest
 
 from billing_core.events import Disposition
-from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.inbox.dispatch import Dispatcher
+from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.model import AccessPolicy, PlanCatalog
 from billing_core.state.service import BillingService
 from billing_core.testing.builders import provider_event

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Translation
-from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.inbox.dispatch import Dispatcher
+from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.model import (
     DELETED,
     AccessPolicy,

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from tests.property.test_convergence import RANDOM, START, Adapters, Delivery, Rows, World
 
 from billing_core.events import BillingEvent, Disposition, Effect, Outcome
-from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.inbox.dispatch import Dispatcher
+from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import AccessPolicy, PlanCatalog
 from billing_core.state.service import BillingService

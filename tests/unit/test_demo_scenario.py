@@ -12,7 +12,7 @@ import pytest
 from scripts.memory_loop import MemoryLoop
 
 from billing_core.converters import dumps
-from billing_core.inbox.dispatch import ProcessingReport
+from billing_core.inbox.batch import ProcessingReport
 from billing_core.model import AccessPolicy, Plan, PlanCatalog, TenantId
 from billing_core.payloads import invoice_section, state_payload, usage_section
 from billing_core.payloads import subscription_section as wire_subscription

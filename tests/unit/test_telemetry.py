@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
-from billing_core.inbox.dispatch import ProcessingReport
+from billing_core.inbox.batch import ProcessingReport
 from billing_core.model import DuplicateSubscriptions, EventId, SubscriptionId, Uncertainty
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport
 from billing_core.oversight.ports import Backlog

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from billing_core.inbox.dispatch import ProcessingReport
+from billing_core.inbox.batch import ProcessingReport
 from billing_core.oversight.invariants import Invariant
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport
 from billing_core.state.refetch import RefetchReport

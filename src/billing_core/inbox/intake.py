@@ -9,10 +9,10 @@ from billing_core.inbox.ports import EventInbox, WebhookVerifier
 
 @runtime_checkable
 class Handoff(Protocol):
-    """A dispatcher in the same process that can take a stored event at once, without asking the store for it."""
+    """A dispatcher in the same process that takes a stored event at once, without claiming it from the store."""
 
     def lease(self) -> timedelta | None:
-        """How long it wants to hold the next event; None while it has enough to do."""
+        """Return the lease for the next event; None while the dispatcher has enough to do."""
         ...
 
     def offer(self, claim: Claim) -> None:
@@ -21,7 +21,7 @@ class Handoff(Protocol):
 
 
 class Intake:
-    """Takes webhooks in."""
+    """Receives webhooks."""
 
     def __init__(self, *, verifier: WebhookVerifier, inbox: EventInbox, handoff: Handoff | None = None) -> None:
         self._verifier = verifier
@@ -32,7 +32,7 @@ class Intake:
         """Verify and durably store one provider webhook.
 
         Returns: ACCEPTED, or DUPLICATE when this event was already stored. Raises: WebhookError before anything is
-        stored; StoreUnavailableError if it cannot be stored, or nobody knows whether it was.
+        stored; StoreUnavailableError if it could not be stored, or the outcome is unknown.
         """
         event = self._verifier.verify(body, signature)
         lease = self._handoff.lease() if self._handoff else None

@@ -14,7 +14,8 @@ import attrs
 from billing_core.converters import to_plain
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Disposition, Effect, Outcome
-from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy
+from billing_core.inbox.dispatch import Dispatcher
+from billing_core.inbox.policy import DispatchPolicy
 from billing_core.inbox.ports import AuditTrail, EventSelector, ReplayQueue
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId

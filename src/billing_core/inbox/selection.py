@@ -1,4 +1,4 @@
-"""Which stored events an operator means."""
+"""Filters over stored events, as operators give them."""
 
 import re
 from collections.abc import Mapping
@@ -13,22 +13,22 @@ from billing_core.model.time import aware
 
 @attrs.frozen(kw_only=True)
 class EventFilter:
-    """Which stored events are meant: every condition that is given holds of them. Without any, all are."""
+    """A filter over stored events. Conditions are combined with AND; an empty filter matches every event."""
 
     ids: tuple[EventId, ...] = ()
     types: tuple[str, ...] = ()
-    """Globs of event types, any of which matches: `*` stands for any text, `?` for one character."""
+    """Globs of event types, combined with OR: `*` stands for any text, `?` for one character."""
     tenant_id: TenantId | None = None
     customer_id: CustomerId | None = None
     statuses: tuple[Disposition, ...] = ()
     reasons: tuple[str, ...] = ()
     since: datetime | None = attrs.field(default=None, validator=aware)
-    """Received then or later."""
+    """Received at this instant or later."""
     until: datetime | None = attrs.field(default=None, validator=aware)
-    """Received before."""
+    """Received before this instant."""
 
     def describe(self) -> Mapping[str, object]:
-        """The conditions that are given, as JSON takes them: for audits."""
+        """Return the given conditions as JSON values, for the audit log."""
         given = {
             "id": list(self.ids),
             "type": list(self.types),
@@ -42,7 +42,7 @@ class EventFilter:
         return {name: value for name, value in given.items() if value}
 
     def matches_type(self, event_type: str) -> bool:
-        """Whether one of the globs covers a type."""
+        """Tell whether one of the globs matches a type."""
         return not self.types or any(_as_pattern(glob).fullmatch(event_type) for glob in self.types)
 
 

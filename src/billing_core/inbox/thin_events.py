@@ -1,4 +1,4 @@
-"""Events that name an object without showing it: what they say is asked for."""
+"""Thin events, which name an object without showing it: fetch the object from the provider."""
 
 from typing import Final
 
@@ -8,25 +8,25 @@ from billing_core.events import ProviderEvent, Translation
 from billing_core.inbox.ports import KnownEvents, ThinEventGateway
 
 SNAPSHOT_TWIN: Final = "snapshot_twin"
-"""The same fact is stored as an event that shows its object: that one counts."""
+"""The same change is stored as an event that shows its object: that one counts."""
 UNKNOWN_EVENT: Final = "unknown_event"
-"""The provider does not know the event, or not any more."""
+"""The provider does not know the event, or no longer does."""
 OBJECT_GONE: Final = "object_gone"
-"""The event's object does not exist any more."""
+"""The event's object no longer exists."""
 
 
 class ThinEventResolver:
-    """Asks the provider what thin events are about. Outside any transaction: an answer may take its time."""
+    """Asks the provider about thin events. Outside any transaction: an answer may take seconds."""
 
     def __init__(self, *, gateway: ThinEventGateway, events: KnownEvents) -> None:
         self._gateway = gateway
         self._events = events
 
     async def resolve(self, event: ProviderEvent) -> Translation:
-        """What a thin event comes to: its object as it is now, or the reason to ignore it.
+        """Return the object of a thin event as it is now, or the reason to ignore the event.
 
-        Folded under the event's own stamp that is sound: what is known now holds everything up to the event, and
-        whatever happened since has a later event of its own. Raises: GatewayError, StoreUnavailableError.
+        It is sound to fold that under the event's own stamp: the current state includes everything up to the event,
+        and each later change has a later event of its own. Raises: GatewayError, StoreUnavailableError.
         """
         fetched = await self._gateway.fetch_event(event.event_id)
         if fetched is None:

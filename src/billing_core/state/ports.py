@@ -40,7 +40,7 @@ class EventTranslator(Protocol):
     def translate(self, event: ProviderEvent) -> Translation:
         """What the event says. Never raises for what a payload holds: unreadable fields are absent and listed.
 
-        An event that names its object without showing it is ignored as `THIN`: somebody has to ask what it is about.
+        An event that names its object without showing it is `thin`: the provider has to be asked.
         """
         ...
 

@@ -5,7 +5,7 @@ from typing import Final, Protocol, runtime_checkable
 import attrs
 import structlog
 
-from billing_core.inbox.dispatch import ProcessingReport
+from billing_core.inbox.batch import ProcessingReport
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.backfill import BackfillReport

@@ -9,7 +9,9 @@ import attrs
 import pytest
 
 from billing_core.events import BillingEvent, Disposition, Outcome, ProviderEvent, Translation
-from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, ProcessingReport, Scope
+from billing_core.inbox.batch import ProcessingReport
+from billing_core.inbox.dispatch import Dispatcher
+from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.inbox.ports import EventQueue
 from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import (

@@ -12,7 +12,8 @@ from tests.unit.core.conftest import ACME, ALICE, AT, Loop, subscription, until
 
 from billing_core.errors import BillingError, FoldingError, StoreUnavailableError
 from billing_core.events import Claim, Disposition, ProviderEvent, Translation
-from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.inbox.dispatch import Dispatcher
+from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.state.ports import EventTranslator
 from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_memory.state.repository import MemoryRepository

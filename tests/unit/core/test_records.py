@@ -11,7 +11,7 @@ from tests.unit.core.conftest import ACME, ALICE, AT, BOB, GLOBEX, Loop, custome
 
 from billing_core.converters import record_from_json, record_to_json
 from billing_core.events import Disposition, Effect, Outcome, ProviderEvent, Translation
-from billing_core.inbox.dispatch import DispatchPolicy
+from billing_core.inbox.policy import DispatchPolicy
 from billing_core.model import (
     ChargeSnapshot,
     CreditNoteSnapshot,

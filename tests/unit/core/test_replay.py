@@ -8,7 +8,7 @@ import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, Loop, customer, invoice, item, line, subscription
 
 from billing_core.events import Claim, Disposition, Effect, Notice, Outcome, ProviderEvent, Translation
-from billing_core.inbox.dispatch import Scope
+from billing_core.inbox.policy import Scope
 from billing_core.inbox.ports import FetchedEvent
 from billing_core.inbox.replay import Replayer, ReplayReport, ReplayRequest
 from billing_core.inbox.selection import EventFilter

@@ -9,7 +9,7 @@ from tests.unit.core.conftest import ACME, ALICE, AT, Loop, invoice, subscriptio
 
 from billing_core.errors import GatewayRejectedError, GatewayUnavailableError
 from billing_core.events import Disposition, Effect, Notice, ProviderEvent, Translation
-from billing_core.inbox.dispatch import DispatchPolicy
+from billing_core.inbox.policy import DispatchPolicy
 from billing_core.inbox.ports import FetchedEvent
 from billing_core.model import EventId, SubscriptionId
 from billing_memory.gateway import MemoryGateway

@@ -13,8 +13,9 @@ from billing_app.observers import Observers
 from billing_app.settings import PlanPrices, Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import Worker
-from billing_core.inbox.dispatch import Dispatcher, DispatchPolicy, Scope
+from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.intake import Intake
+from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.inbox.replay import Replayer
 from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import AccessPolicy, Plan, PlanCatalog, PriceId, Uncertainty
