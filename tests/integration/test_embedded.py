@@ -331,7 +331,7 @@ class TestOwned:
                 assert (done.returncode, done.stdout) == (2, "")
                 assert f"in use by process {owner.pid}" in done.stderr
                 assert "`billing embedded start`" in done.stderr
-            assert f"end with process {owner.pid}" in billing("status", data_dir=data_dir).stdout
+            assert f"stop when process {owner.pid} exits" in billing("status", data_dir=data_dir).stdout
 
     async def test_servers_that_run_anyway_are_shared_and_left_running(self, data_dir: Path) -> None:
         """With `billing embedded start` there is one set of servers for everything that is run beside it."""

@@ -39,7 +39,7 @@ async def test_a_parked_customer_is_listed_linked_and_gone_from_the_list(databas
         assert json.loads(listed.stdout) == {
             "customers": [{"customer_id": "cus_1", "tenant_id": None, "waiting_events": 3}]
         }
-        assert "cus_1  no tenant, 3 events wait" in (await billing(database_url, "list", "--unlinked")).stdout
+        assert "cus_1  no tenant, 3 events waiting" in (await billing(database_url, "list", "--unlinked")).stdout
 
         linked = await billing(database_url, "link", "cus_1", "acme", "--json")
         assert json.loads(linked.stdout) == {"customer_id": "cus_1", "tenant_id": "acme", "made": True}
@@ -76,4 +76,4 @@ async def test_ids_that_cannot_be_meant_are_refused(database_url: str, arguments
     """A typing error must not make a link that can never be moved."""
     result = await billing(database_url, "link", *arguments)
     assert result.exit_code == 2
-    assert "an id is not empty" in result.output
+    assert "an id must not be empty" in result.output

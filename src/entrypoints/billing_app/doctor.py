@@ -1,4 +1,4 @@
-"""The examination of an installation: what it needs, what waits, and what must hold of what is stored."""
+"""Health checks of an installation: settings, database, Redis, backlog and, on request, invariants of stored rows."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -15,11 +15,11 @@ from billing_core.oversight.invariants import Invariant
 from billing_core.oversight.ports import Backlog
 
 _LATE: Final = timedelta(minutes=1)
-"""How long an event or a message may wait before somebody should look."""
+"""Warn when an event or a message has waited longer than this."""
 
 
-class Verdict(Enum):
-    """What one check came to."""
+class CheckStatus(Enum):
+    """The result of one check. The values are part of `billing doctor --json`."""
 
     OK = "ok"
     WARN = "warn"
@@ -27,97 +27,97 @@ class Verdict(Enum):
 
 
 @attrs.frozen
-class Finding:
-    """One thing that was looked at."""
+class CheckResult:
+    """One check with its status, what it found and how to fix it."""
 
     check: str
-    verdict: Verdict
+    status: CheckStatus
     detail: str
     remedy: str | None = None
-    """What to do, unless all is well."""
+    """None when the status is OK."""
 
 
-async def examine(settings: Settings, *, invariants: bool) -> AsyncIterator[Finding]:
-    """Look at one thing after the other; what depends on something that failed is left out.
+async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[CheckResult]:
+    """Run all checks in order; skip those that depend on a failed one.
 
     Args:
-        settings: the configuration on trial.
+        settings: the configuration to check.
         invariants: also read all stored rows, which takes seconds per million.
     """
     for warning in settings.warnings:
-        yield Finding("settings", Verdict.WARN, warning, "Correct or remove it.")
-    yield Finding("settings", Verdict.OK, f"billing is {'on' if settings.enable_billing else 'off'}")
-    database = await _examine_database(settings)
+        yield CheckResult("settings", CheckStatus.WARN, warning, "Correct or remove the setting.")
+    yield CheckResult("settings", CheckStatus.OK, f"billing is {'on' if settings.enable_billing else 'off'}")
+    database = await _check_database(settings)
     yield database
     if settings.enable_stream:
-        yield await _examine_bus(settings)
-    if database.verdict is Verdict.FAIL:
+        yield await _check_redis(settings)
+    if database.status is CheckStatus.FAIL:
         return
     async with open_operations(settings) as operations:
-        for finding in _judge_backlog(await operations.store.backlog()):
-            yield finding
-        yield _judge_outbox(await operations.outbox.oldest())
+        for result in _check_backlog(await operations.store.backlog()):
+            yield result
+        yield _check_outbox(await operations.outbox.oldest())
         if invariants:
-            for finding in await _examine_invariants(operations):
-                yield finding
+            for result in await _check_invariants(operations):
+                yield result
 
 
-async def _examine_database(settings: Settings) -> Finding:
+async def _check_database(settings: Settings) -> CheckResult:
     try:
         schema = await bring_schema_up_to_date(settings, check=settings.database_url is not None)
     except (BillingError, OperatorError, OSError) as exc:
-        return Finding("database", Verdict.FAIL, str(exc), "See that DATABASE_URL is right and the server runs.")
+        return CheckResult("database", CheckStatus.FAIL, str(exc), "Check DATABASE_URL and that the server is running.")
     if schema.pending:
-        detail = f"{len(schema.pending)} migrations are pending, {schema.pending[0]} first"
-        return Finding("database", Verdict.FAIL, detail, "Run: billing migrate")
+        detail = f"{len(schema.pending)} migrations are pending, the first is {schema.pending[0]}"
+        return CheckResult("database", CheckStatus.FAIL, detail, "Run `billing migrate`.")
     if schema.ahead:
-        return Finding(
-            "database", Verdict.WARN, f"migrated by newer code ({schema.ahead[-1]})", "Deploy that version here too."
-        )
-    return Finding("database", Verdict.OK, "answers, and its schema is up to date")
+        detail = f"the schema was migrated by a newer release ({schema.ahead[-1]})"
+        return CheckResult("database", CheckStatus.WARN, detail, "Deploy that release here too.")
+    return CheckResult("database", CheckStatus.OK, "reachable, and the schema is up to date")
 
 
-async def _examine_bus(settings: Settings) -> Finding:
+async def _check_redis(settings: Settings) -> CheckResult:
     try:
         await check_bus(settings)
     except (BillingError, OperatorError) as exc:
-        remedy = "See that REDIS_URL is right and the server runs; until then streams are served from Postgres."
-        return Finding("redis", Verdict.FAIL, str(exc), remedy)
-    return Finding("redis", Verdict.OK, "answers, and evicts nothing")
+        remedy = "Check REDIS_URL and that the server is running. Until then, streams are served from Postgres."
+        return CheckResult("redis", CheckStatus.FAIL, str(exc), remedy)
+    return CheckResult("redis", CheckStatus.OK, "reachable, and it does not evict data")
 
 
-def _judge_backlog(backlog: Backlog) -> Iterator[Finding]:
-    waiting = f"{backlog.due} events are due, the oldest for {backlog.oldest_due.total_seconds():.0f} s"
+def _check_backlog(backlog: Backlog) -> Iterator[CheckResult]:
+    due = f"{backlog.due} events are due; the oldest has been due for {backlog.oldest_due.total_seconds():.0f} s"
     if backlog.oldest_due > _LATE:
-        yield Finding("inbox", Verdict.WARN, waiting, "Start `billing worker`, or more of them.")
+        yield CheckResult("inbox", CheckStatus.WARN, due, "Start `billing worker`, or more of them.")
     else:
-        yield Finding("inbox", Verdict.OK, waiting)
+        yield CheckResult("inbox", CheckStatus.OK, due)
     if backlog.parked:
-        detail = f"{backlog.parked} events wait for a tenant or an object"
-        remedy = "See `billing tenants list --unlinked` and `billing events list --status parked`."
-        yield Finding("parked", Verdict.WARN, detail, remedy)
+        detail = f"{backlog.parked} events are waiting for a tenant link or an object"
+        remedy = "Run `billing tenants list --unlinked` and `billing events list --status parked`."
+        yield CheckResult("parked", CheckStatus.WARN, detail, remedy)
     for reason, count in sorted(backlog.dead.items()):
-        remedy = f"See `billing events list --status dead --reason {reason}`, mend the cause, then replay them."
-        yield Finding("dead", Verdict.WARN, f"{count} events: {reason}", remedy)
+        remedy = f"Run `billing events list --status dead --reason {reason}`, fix the cause, then replay the events."
+        yield CheckResult("dead", CheckStatus.WARN, f"{count} events failed permanently: {reason}", remedy)
 
 
-def _judge_outbox(oldest: timedelta) -> Finding:
-    detail = f"the oldest message that waits for the bus has waited {oldest.total_seconds():.0f} s"
+def _check_outbox(oldest: timedelta) -> CheckResult:
+    detail = f"the oldest unpublished message has waited {oldest.total_seconds():.0f} s"
     if oldest > _LATE:
-        return Finding("outbox", Verdict.WARN, detail, "See whether Redis answers and a server or worker runs.")
-    return Finding("outbox", Verdict.OK, detail)
+        remedy = "Check that Redis is reachable and that a server or worker is running."
+        return CheckResult("outbox", CheckStatus.WARN, detail, remedy)
+    return CheckResult("outbox", CheckStatus.OK, detail)
 
 
-async def _examine_invariants(operations: Operations) -> list[Finding]:
-    violated = {violation.invariant: violation for violation in await operations.invariants.everything()}
+async def _check_invariants(operations: Operations) -> list[CheckResult]:
+    violations = {violation.invariant: violation for violation in await operations.invariants.everything()}
     return [
-        Finding(
+        CheckResult(
             f"invariant {invariant.value}",
-            Verdict.FAIL,
-            f"{found.count} rows: {invariant.meaning} Not so: {', '.join(found.examples)}",
+            CheckStatus.FAIL,
+            f"{invariant.meaning} Violated by {found.count} rows, for example {', '.join(found.examples)}",
             invariant.remedy,
         )
-        if (found := violated.get(invariant)) is not None
-        else Finding(f"invariant {invariant.value}", Verdict.OK, invariant.meaning)
+        if (found := violations.get(invariant)) is not None
+        else CheckResult(f"invariant {invariant.value}", CheckStatus.OK, invariant.meaning)
         for invariant in Invariant
     ]

@@ -1,4 +1,4 @@
-"""The command line `billing`. Every command lives in a module of its own and is imported when it is invoked."""
+"""The command line `billing`. To add a command, write its module and add a line to the table below."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from billing_app.cli.lazy import LazyCommand, LazyGroup
 from billing_app.errors import OperatorError
 
 COMMANDS: Mapping[str, LazyCommand] = {
-    "serve": LazyCommand("billing_app.cli.serve:serve", "Take webhooks, serve the API, the stream and the page."),
-    "worker": LazyCommand("billing_app.cli.serve:worker", "Process stored events without taking any in."),
-    "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Bring the database's schema up to date."),
-    "tenants": LazyCommand("billing_app.cli.tenants:tenants", "Show and make links between customers and tenants."),
+    "serve": LazyCommand("billing_app.cli.serve:serve", "Receive webhooks and serve the API, the stream and the page."),
+    "worker": LazyCommand("billing_app.cli.serve:worker", "Process stored events without receiving webhooks."),
+    "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Apply pending database migrations."),
+    "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers and link them to tenants."),
     "doctor": LazyCommand(
-        "billing_app.cli.doctor:doctor", "Look at everything that billing needs, and say what to do."
+        "billing_app.cli.doctor:doctor", "Check settings, database, Redis and backlog, and say what to fix."
     ),
-    "events": LazyCommand("billing_app.cli.events:events", "Find, explain, replay, end and prune stored events."),
-    "explain": LazyCommand("billing_app.cli.explain:explain", "Tell why a tenant is in the state it is in."),
+    "events": LazyCommand("billing_app.cli.events:events", "List, inspect, replay, ignore and prune stored events."),
+    "explain": LazyCommand("billing_app.cli.explain:explain", "Explain how a tenant came to its current state."),
     "token": LazyCommand(
-        "billing_app.cli.token:token", "Print a token for one tenant's API and stream, or revoke tokens."
+        "billing_app.cli.token:token", "Issue a token for one tenant's API and stream, or revoke tokens."
     ),
-    "epoch": LazyCommand("billing_app.cli.epoch:epoch", "Show which history the database is in, or begin a new one."),
-    "demo": LazyCommand("billing_demo.command:demo", "Play believable Stripe traffic through a local server."),
+    "epoch": LazyCommand("billing_app.cli.epoch:epoch", "Show the epoch of the message history, or begin a new one."),
+    "demo": LazyCommand("billing_demo.command:demo", "Send realistic Stripe traffic to a local server."),
     "embedded": LazyCommand(
         "billing_app.cli.embedded:embedded", "Start, stop and inspect the local Postgres and Valkey."
     ),
@@ -34,13 +34,13 @@ COMMANDS: Mapping[str, LazyCommand] = {
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="billing-core", prog_name="billing")
 def cli() -> None:
-    """The billing loop: from a signed webhook to every tenant's screen."""
+    """Stripe billing: receive webhooks, keep each tenant's state, and stream its changes."""
 
 
 def main() -> None:
-    """Run the command line. An error that the operator can put right is one message on standard error, no traceback.
+    """Run the command line. An error that the operator can fix is one line on standard error, without a traceback.
 
-    Exit status: 0 done, 1 it failed, 2 wrong usage or configuration.
+    Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
     """
     try:
         cli(prog_name="billing")

@@ -9,43 +9,50 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_app.cli.terminal import plain
+from billing_app.cli.terminal import json_option, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
-    from billing_app.doctor import Finding
+    from billing_app.doctor import CheckResult
 
 
 @click.command()
-@click.option("--invariants", is_flag=True, help="Also read all stored rows and check what must hold of them.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--invariants", is_flag=True, help="Also read all stored rows and check their invariants.")
+@json_option
 def doctor(invariants: bool, as_json: bool) -> None:
-    """Look at settings, database, Redis and what waits, and say what to do.
+    """Check settings, database, Redis and backlog, and say what to fix.
 
-    Exit status: 0 nothing failed, 1 something did, 2 the configuration cannot be read.
+    Exit status: 0 no check failed, 1 a check failed, 2 the configuration cannot be read.
     """
-    found = asyncio.run(_examine(Settings.load(), invariants=invariants))
-    healthy = all(finding.verdict.value != "fail" for finding in found)
+    results = asyncio.run(_run_checks(Settings.load(), invariants=invariants))
+    healthy = all(result.status.value != "fail" for result in results)
     if as_json:
-        from billing_core.converters import to_plain
-
-        click.echo(json.dumps({"healthy": healthy, "findings": to_plain(found)}))
+        findings = [
+            {
+                "check": result.check,
+                "verdict": result.status.value,
+                "detail": result.detail,
+                "remedy": result.remedy,
+            }
+            for result in results
+        ]
+        click.echo(json.dumps({"healthy": healthy, "findings": findings}))
     else:
-        for finding in found:
-            _print(finding)
+        for result in results:
+            _print(result)
     if not healthy:
         raise click.exceptions.Exit(1)
 
 
-async def _examine(settings: Settings, *, invariants: bool) -> Sequence[Finding]:
-    from billing_app.doctor import examine
+async def _run_checks(settings: Settings, *, invariants: bool) -> Sequence[CheckResult]:
+    from billing_app.doctor import run_checks
 
-    return [finding async for finding in examine(settings, invariants=invariants)]
+    return [result async for result in run_checks(settings, invariants=invariants)]
 
 
-def _print(finding: Finding) -> None:
-    colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.verdict.value]
-    mark = click.style(f"{finding.verdict.value:<4}", fg=colour)
-    click.echo(f"{mark} {finding.check}: {plain(finding.detail)}")
-    if finding.remedy is not None:
-        click.echo(f"     → {finding.remedy}")
+def _print(result: CheckResult) -> None:
+    color = {"ok": "green", "warn": "yellow", "fail": "red"}[result.status.value]
+    mark = click.style(f"{result.status.value:<4}", fg=color)
+    click.echo(f"{mark} {result.check}: {plain(result.detail)}")
+    if result.remedy is not None:
+        click.echo(f"     → {result.remedy}")

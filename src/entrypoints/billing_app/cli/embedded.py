@@ -1,4 +1,4 @@
-"""`billing embedded`: local servers that run until they are stopped, for development."""
+"""`billing embedded`: local servers for development that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import click
 
+from billing_app.cli.terminal import json_option
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 from billing_embedded import EmbeddedError, ServerUrls, client
@@ -18,12 +19,12 @@ from billing_embedded.home import Home
 _data_dir = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the servers. Default: BILLING_DATA_DIR, else .billing.",
+    help="Data directory of the servers. Default: BILLING_DATA_DIR, or .billing.",
 )
 
 
 class _LocalServers(click.Group):
-    """A group whose commands fail as others do when a local server cannot be used."""
+    """A command group that reports errors of local servers as operator errors."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -36,35 +37,35 @@ class _LocalServers(click.Group):
 def embedded() -> None:
     """Start, stop and inspect the local Postgres and Valkey.
 
-    They listen on 127.0.0.1 only, with generated passwords, and are meant for development.
+    For development: they listen on 127.0.0.1 only and use generated passwords.
     """
 
 
 @embedded.command()
 @_data_dir
 def start(data_dir: Path | None) -> None:
-    """Start both servers and return when they answer."""
+    """Start both servers and wait until they are ready."""
     home = _home(data_dir)
     started = client.start_daemon(home)
     click.echo("Started." if started else "Already running.")
     _describe(client.status(home))
-    click.echo(f"Use them from a shell: {_env_command(data_dir)}")
+    click.echo(f"To use them in a shell, run: {_env_command(data_dir)}")
 
 
 @embedded.command()
 @_data_dir
 def stop(data_dir: Path | None) -> None:
-    """Stop both servers and wait until they have ended."""
+    """Stop both servers and wait for them to exit."""
     stopped = client.stop_daemon(_home(data_dir))
     click.echo("Stopped." if stopped else "Not running.")
 
 
 @embedded.command()
 @_data_dir
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
 def status(ctx: click.Context, data_dir: Path | None, as_json: bool) -> None:
-    """Say whether the servers run. The exit status is 0 when both answer, else 1."""
+    """Show whether the servers are running. The exit status is 0 if both respond, otherwise 1."""
     found = client.status(_home(data_dir))
     if as_json:
         click.echo(json.dumps({**attrs.asdict(found), "data_dir": str(found.data_dir)}))
@@ -76,7 +77,7 @@ def status(ctx: click.Context, data_dir: Path | None, as_json: bool) -> None:
 @embedded.command()
 @_data_dir
 def env(data_dir: Path | None) -> None:
-    """Print DATABASE_URL and REDIS_URL, passwords included, as shell commands for `eval`."""
+    """Print DATABASE_URL and REDIS_URL as shell exports, for `eval`. The output contains passwords."""
     urls = client.daemon_urls(_home(data_dir))
     click.echo(_exports(urls))
 
@@ -96,7 +97,7 @@ def _exports(urls: ServerUrls) -> str:
 
 
 def _describe(found: client.Status) -> None:
-    owner = f", and end with process {found.owner}" if found.owner else ""
+    owner = f" and stop when process {found.owner} exits" if found.owner else ""
     click.echo(f"The servers in {found.data_dir} are {found.state}{owner}.")
     for name, port in found.ports.items():
         click.echo(f"  {name:<9} 127.0.0.1:{port}  process {found.processes[name]}")

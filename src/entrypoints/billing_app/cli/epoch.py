@@ -1,4 +1,4 @@
-"""`billing epoch`: which history the numbers of messages belong to."""
+"""`billing epoch`: the history that message numbers belong to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from billing_app.cli.terminal import json_option
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,17 +16,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--begin", metavar="REASON", help="Begin a new epoch, and say why: `--begin 'disk put back to Monday'`.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--begin", metavar="REASON", help="Begin a new epoch for this reason, such as 'disk restored to Monday'.")
+@json_option
 def epoch(begin: str | None, as_json: bool) -> None:
-    """Show the epoch of the database; with --begin start a new one.
+    """Show the epoch of the database, or begin a new one with --begin.
 
-    Begin one after the database was put back to an earlier moment by copying its disk. A restored dump, another server
-    and a failover are noticed without it. Running servers and workers start anew by themselves within seconds, and
-    every client of the stream is told to load its state again.
+    Begin a new epoch after restoring the database's disk or volume to an earlier point in time. A restored dump, a
+    different server and a failover are detected automatically. Running servers and workers switch to the new epoch
+    within seconds, and every stream client is told to reload its state.
     """
     if begin is not None and not begin.strip():
-        raise click.BadParameter("say why", param_hint="--begin")
+        raise click.BadParameter("the reason must not be empty", param_hint="--begin")
     current = asyncio.run(_epoch(Settings.load(), begin))
     if as_json:
         click.echo(json.dumps({"number": current.number, "token": current.token, "begun": begin is not None}))

@@ -11,7 +11,7 @@ import click
 
 from billing_app.cli.events.filters import NOTHING_MATCHED, moment_option
 from billing_app.cli.events.rendering import changes_to_json, event_to_json, instant
-from billing_app.cli.terminal import moment, plain
+from billing_app.cli.terminal import json_option, moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,21 +20,27 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("tenant")
-@click.option("--since", callback=moment_option, help="Events received since then: 30m, 2h, 3d or 2026-03-01T12:00.")
+@click.option("--since", callback=moment_option, help="Events received since then, such as 2h or 2026-03-01T12:00.")
 @click.option("--until", callback=moment_option, help="Events received before then.")
-@click.option("--limit", type=click.IntRange(1, 5000), default=50, show_default=True, help="The latest so many events.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 5000),
+    default=50,
+    show_default=True,
+    help="Number of latest events.",
+)
+@json_option
 def explain(tenant: str, since: datetime | None, until: datetime | None, limit: int, as_json: bool) -> None:
-    """Tell why TENANT is in the state it is in.
+    """Explain how TENANT came to its current state.
 
-    Its access and the reason, what it has, and one timeline: events received, what was decided about each, what
-    changed, the number of the message that told so, and the access from then on. Only reads.
+    Shows its access and the reason, its subscriptions, and a timeline: each event received, its outcome, the fields it
+    changed, the number of the resulting message, and the access after it. Changes nothing.
 
-    Exit status: 0 told, 2 wrong usage or configuration, 3 no such tenant.
+    Exit status: 0 done, 2 wrong usage or configuration, 3 unknown tenant.
     """
     explanation = asyncio.run(_explain(Settings.load(), tenant, since=since, until=until, limit=limit))
     if explanation is None:
-        click.echo(f"Nothing is known of a tenant {plain(tenant)!r}: see `billing tenants list`.", err=True)
+        click.echo(f"Unknown tenant {plain(tenant)!r}. See `billing tenants list`.", err=True)
         raise click.exceptions.Exit(NOTHING_MATCHED)
     if as_json:
         click.echo(json.dumps(_to_json(explanation)))
@@ -87,14 +93,14 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
         "failed_attempts": to_plain(entry.attempts),
         "messages": [
             {
-                "sequence": notified.sequence,
-                "event_type": notified.event_type,
-                "summary": notified.summary,
-                "object_id": notified.object_id,
-                "changes": changes_to_json(notified.changes),
-                "access": to_plain(notified.access),
+                "sequence": transition.sequence,
+                "event_type": transition.event_type,
+                "summary": transition.summary,
+                "object_id": transition.object_id,
+                "changes": changes_to_json(transition.changes),
+                "access": to_plain(transition.access),
             }
-            for notified in entry.transitions
+            for transition in entry.transitions
         ],
     }
 
@@ -102,47 +108,49 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
 def _print(explanation: Explanation) -> None:
     verdict = explanation.verdict
     until = f", until {moment(verdict.until)}" if verdict.until else ""
-    click.echo(f"{plain(explanation.tenant_id)}: access {verdict.state.value}, because: {plain(verdict.reason)}{until}")
-    click.echo(f"last message {explanation.state.sequence}")
+    click.echo(f"{plain(explanation.tenant_id)}: access {verdict.state.value} ({plain(verdict.reason)}){until}")
+    click.echo(f"last message: {explanation.state.sequence}")
     for customer in explanation.customers:
-        click.echo(f"customer {plain(customer.customer_id)}")
+        click.echo(f"customer: {plain(customer.customer_id)}")
     for held in explanation.state.subscriptions:
         seen = held.snapshot
-        of = [seen.plan_code or "no plan of ours", f"{seen.seat_count} seats" if seen.seat_count is not None else ""]
+        plan = f"plan {seen.plan_code}" if seen.plan_code else "unknown plan"
+        seats = f"{seen.seat_count} seats" if seen.seat_count is not None else ""
+        shown = ", ".join(filter(None, (seen.status, plan, seats)))
         click.echo(
-            f"subscription {plain(seen.subscription_id)}: {plain(seen.status)}, {plain(', '.join(filter(None, of)))}; "
-            f"as of {moment(held.provenance.observed_at)} by {plain(', '.join(held.provenance.event_ids))}"
+            f"subscription {plain(seen.subscription_id)}: {plain(shown)}; "
+            f"as of {moment(held.provenance.observed_at)}, from {plain(', '.join(held.provenance.event_ids))}"
         )
     click.echo("")
     if explanation.cut:
-        click.echo("… earlier events are not shown: --limit and --since show more")
+        click.echo("… earlier events are not shown; use --limit or --since to see more")
     for entry in explanation.timeline:
         _print_entry(entry)
     if not explanation.timeline:
-        click.echo("No event of this tenant was received in that time.")
+        click.echo("No event for this tenant was received in this period.")
 
 
 def _print_entry(entry: Entry) -> None:
     event = entry.event
     click.echo(f"{moment(event.received_at)}  {plain(event.type)}  {plain(event.key.event_id)}")
-    click.echo(f"    made {moment(event.created_at)}")
+    click.echo(f"    created {moment(event.created_at)}")
     if event.duplicates:
-        click.echo(f"    duplicates: came {event.duplicates} more times, last {moment(event.last_duplicate_at)}")
+        click.echo(f"    received {event.duplicates} more times, last {moment(event.last_duplicate_at)}")
     for attempt in entry.attempts:
         error = plain(attempt.error or "")
-        click.echo(f"    {moment(attempt.failed_at)} attempt {attempt.attempt} failed, {attempt.reason}: {error}")
+        click.echo(f"    {moment(attempt.failed_at)} attempt {attempt.attempt} failed ({attempt.reason}): {error}")
     shown = any(attempt.error == event.error for attempt in entry.attempts)
     click.echo(f"    {plain(entry.decision)}" + (f" ({plain(event.error)})" if event.error and not shown else ""))
-    for notified in entry.transitions:
-        _print_transition(notified)
+    for transition in entry.transitions:
+        _print_transition(transition)
 
 
-def _print_transition(notified: Transition) -> None:
-    click.echo(f"    message {notified.sequence}: {notified.event_type}, {plain(notified.summary)}")
-    for each in notified.changes:
-        click.echo(f"      {each.field} {_value(each.before)} → {_value(each.after)}")
-    until = f", until {moment(notified.access.until)}" if notified.access.until else ""
-    click.echo(f"      access from then on: {plain(notified.access.state)} ({plain(notified.access.reason)}){until}")
+def _print_transition(transition: Transition) -> None:
+    click.echo(f"    message {transition.sequence}: {transition.event_type}, {plain(transition.summary)}")
+    for each in transition.changes:
+        click.echo(f"      {each.field}: {_value(each.before)} → {_value(each.after)}")
+    until = f", until {moment(transition.access.until)}" if transition.access.until else ""
+    click.echo(f"      access after it: {plain(transition.access.state)} ({plain(transition.access.reason)}){until}")
 
 
 def _value(value: object) -> str:

@@ -1,4 +1,4 @@
-"""A group of commands that imports a command only when it is invoked, so that `billing --help` stays instant."""
+"""A command group that imports a command only when it is invoked, so that `billing --help` stays instant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 
 class LazyCommand(NamedTuple):
-    """`target` is `module:attribute` of the click command; `help` is its line in the list, shown without an import.
+    """A command's import path (`module:attribute`) and its line in the list, which is shown without an import.
 
     A named tuple, because attrs would be a tenth of the start-up time of `billing --help`.
     """
@@ -28,6 +28,8 @@ class LazyCommand(NamedTuple):
 
 
 class LazyGroup(click.Group):
+    """A command group made from a table of lazy commands."""
+
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lazy = lazy
@@ -42,7 +44,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Say which command was probably meant. `UsageError` makes the exit status 2."""
+        """Suggest a similar command for a misspelled name. The usage error sets the exit status to 2."""
         name = args[0]
         if not name.startswith("-") and name not in self.list_commands(ctx):
             close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)

@@ -1,4 +1,4 @@
-"""`billing migrate`: bring the database's schema up to date."""
+"""`billing migrate`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import sys
 
 import click
 
+from billing_app.cli.terminal import json_option
 from billing_app.settings import Settings
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; exit with 1 when something is pending.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--check", is_flag=True, help="Change nothing. The exit status is 1 if a migration is pending.")
+@json_option
 def migrate(check: bool, as_json: bool) -> None:
-    """Bring the schema of DATABASE_URL up to date; without it, that of the local Postgres.
+    """Apply pending migrations to DATABASE_URL, or to the local Postgres if it is not set.
 
-    Safe to run from any number of processes at once, and again at any time. Each migration is one transaction.
+    Each migration runs in one transaction. The command is safe to repeat and to run from several processes at once.
     """
     from billing_app.container import bring_schema_up_to_date
 
@@ -28,9 +29,14 @@ def migrate(check: bool, as_json: bool) -> None:
         for name in report.applied:
             click.echo(f"Applied {name}.")
         for name in report.pending:
-            click.echo(f"Pending: {name}. Run `billing migrate`.")
+            click.echo(f"Pending: {name}.")
+        if report.pending:
+            click.echo("Run `billing migrate` to apply them.")
         if not report.applied and not report.pending:
             click.echo("The schema is up to date.")
         if report.ahead:
-            click.echo(f"Newer code has applied {', '.join(report.ahead)}: this code is the older one.", err=True)
+            click.echo(
+                f"Applied by a newer release: {', '.join(report.ahead)}. This release is older than the schema.",
+                err=True,
+            )
     sys.exit(1 if report.pending else 0)

@@ -9,13 +9,14 @@ from billing_app.settings import Settings
 
 
 @click.command()
-@click.option("--host", help="Address to listen on. Default: BILLING_HOST, else 127.0.0.1.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: BILLING_PORT, else 8080.")
-@click.option("--no-worker", is_flag=True, help="Leave processing to `billing worker`.")
+@click.option("--host", help="Address to listen on. Default: BILLING_HOST, or 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: BILLING_PORT, or 8080.")
+@click.option("--no-worker", is_flag=True, help="Store events only, and leave processing to `billing worker`.")
 def serve(host: str | None, port: int | None, no_worker: bool) -> None:
-    """Take webhooks and serve the API, the stream and the activity page.
+    """Receive webhooks and serve the API, the stream and the activity page.
 
-    Without DATABASE_URL and REDIS_URL it starts a local Postgres and Valkey. SIGTERM ends it in an orderly way.
+    Without DATABASE_URL and REDIS_URL, a local Postgres and Valkey are started. SIGTERM shuts the server down
+    gracefully.
     """
     settings = Settings.load()
     if host is not None:
@@ -32,12 +33,12 @@ def serve(host: str | None, port: int | None, no_worker: bool) -> None:
 
 @click.command()
 @click.option(
-    "--concurrency", type=click.IntRange(1, 64), default=1, show_default=True, help="Batches worked on at a time."
+    "--concurrency", type=click.IntRange(1, 64), default=1, show_default=True, help="Batches processed concurrently."
 )
 def worker(concurrency: int) -> None:
-    """Process stored events: those no server took over, and those that are due again.
+    """Process stored events, new ones as well as retries.
 
-    Run as many as you like. SIGTERM ends it in an orderly way.
+    Run as many workers as you need. SIGTERM shuts a worker down gracefully.
     """
     settings = Settings.load()
     _configure(settings)

@@ -1,4 +1,4 @@
-"""`billing tenants`: whose customers are whose."""
+"""`billing tenants`: the links between Stripe's customers and tenants."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from billing_app.cli.terminal import json_option
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,24 +19,24 @@ if TYPE_CHECKING:
 
 @click.group()
 def tenants() -> None:
-    """Show and make the links between Stripe's customers and tenants."""
+    """List Stripe's customers and link them to tenants."""
 
 
 def _identifier(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
     if not text or text != text.strip() or not text.isprintable():
-        raise click.BadParameter("an id is not empty, and has neither blanks around it nor control characters")
+        raise click.BadParameter("an id must not be empty, have surrounding spaces or contain control characters")
     return text
 
 
 @tenants.command()
 @click.argument("customer", callback=_identifier)
 @click.argument("tenant", callback=_identifier)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def link(customer: str, tenant: str, as_json: bool) -> None:
-    """Say that CUSTOMER (cus_…) is TENANT's; events that waited for it are processed then.
+    """Link CUSTOMER (cus_…) to TENANT.
 
-    Doing it again is harmless. A link is never moved: when the customer is another tenant's, nothing changes and the
-    exit status is 1.
+    Events that were waiting for the link are processed. Repeating the command is harmless. A link cannot be moved: if
+    the customer is linked to another tenant, nothing changes and the exit status is 1.
     """
     from billing_core.model import CustomerId, TenantId
 
@@ -45,16 +46,16 @@ def link(customer: str, tenant: str, as_json: bool) -> None:
     elif made:
         click.echo(f"Linked {customer} to {tenant}.")
     else:
-        click.echo(f"{customer} is linked to {tenant} already.")
+        click.echo(f"{customer} is already linked to {tenant}.")
 
 
 @tenants.command(name="list")
-@click.option("--unlinked", is_flag=True, help="Only customers without a tenant, with the events that wait for it.")
-@click.option("--after", default="", help="Begin behind this customer id.")
+@click.option("--unlinked", is_flag=True, help="Only customers without a tenant, with their number of waiting events.")
+@click.option("--after", default="", help="Start after this customer id.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show at most this many.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def list_(unlinked: bool, after: str, limit: int, as_json: bool) -> None:
-    """List customers by id, each with its tenant."""
+    """List customers by id, with their tenants."""
     links = asyncio.run(_list(Settings.load(), linked=not unlinked, after=after, limit=limit))
     if as_json:
         shown = [
@@ -64,11 +65,11 @@ def list_(unlinked: bool, after: str, limit: int, as_json: bool) -> None:
         click.echo(json.dumps({"customers": shown}))
         return
     for each in links:
-        click.echo(f"{each.customer_id}  {each.tenant_id or f'no tenant, {each.waiting} events wait'}")
+        click.echo(f"{each.customer_id}  {each.tenant_id or f'no tenant, {each.waiting} events waiting'}")
     if not links:
         click.echo("Every known customer has a tenant." if unlinked else "No customer is linked to a tenant.")
     elif len(links) == limit:
-        click.echo(f"There may be more: go on with --after {links[-1].customer_id}", err=True)
+        click.echo(f"There may be more. Continue with --after {links[-1].customer_id}", err=True)
 
 
 async def _link(settings: Settings, customer_id: CustomerId, tenant_id: TenantId) -> bool:

@@ -1,4 +1,4 @@
-"""What commands print for people: nothing that a payload holds may act on a terminal."""
+"""Terminal output, prompts and the option --json. Nothing in a payload may control the terminal."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from datetime import UTC, datetime
 
 import click
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
 
 def plain(text: object) -> str:
-    """Text whose control and invisible characters are spelt out instead of sent to the terminal."""
+    """Escape control and invisible characters, so that they do not act on the terminal."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode() for each in str(text)
     )
 
 
 def moment(instant: datetime | None) -> str:
-    """An instant in UTC, to the second."""
+    """Format an instant in UTC, to the second."""
     return "–" if instant is None else instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def operator() -> str:
-    """Who sits at the terminal, as far as the system knows."""
+    """Return the name of the operating system's user."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -32,17 +34,17 @@ def operator() -> str:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on only if somebody agrees. Where nobody can be asked, `--yes` has to say so beforehand."""
+    """Ask for confirmation, and abort without it. Without a terminal, `--yes` is required."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nobody can be asked here: repeat the command with --yes.")
+        raise click.UsageError(f"{question} Not a terminal. Pass --yes to confirm.")
     click.confirm(question, abort=True, err=True)
 
 
 @contextmanager
 def progress(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error; yields what moves it on. Nothing is drawn where nobody looks."""
+    """Show a progress bar on standard error, if it is a terminal, and yield the function that advances it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""`billing token`: a token for the API and the stream, and the end of one that got into the wrong hands."""
+"""`billing token`: issue tokens for the API and the stream, and revoke them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from billing_app.cli.terminal import json_option
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,24 +23,24 @@ _LONGEST = timedelta(days=30)
 _LONGEST_TOKEN = 16 * 1024
 
 
-def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
-    """`90s`, `30m`, `1h` or `7d`; a bare number is seconds."""
+def _duration_option(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
+    """Parse a duration such as `90s`, `30m`, `1h` or `7d`; a bare number is seconds."""
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,7})([smhd]?)", text)
-    span = timedelta(**{_UNITS[match[2] or "s"]: int(match[1])}) if match else timedelta(0)
-    if not timedelta(0) < span <= _LONGEST:
-        raise click.BadParameter(f"{text!r} is not a span like 90s, 30m, 1h or 7d, of 30 days at most")
-    return span
+    duration = timedelta(**{_UNITS[match[2] or "s"]: int(match[1])}) if match else timedelta(0)
+    if not timedelta(0) < duration <= _LONGEST:
+        raise click.BadParameter(f"{text!r} is not a duration such as 90s, 30m, 1h or 7d (at most 30 days)")
+    return duration
 
 
 @click.group(invoke_without_command=True)
-@click.option("--tenant", help="The tenant whose data the token opens.")
-@click.option("--ttl", callback=_span, help="How long it is valid, like 30m. Default: BILLING_TOKEN_TTL_SECONDS.")
+@click.option("--tenant", help="Tenant whose data the token gives access to.")
+@click.option("--ttl", callback=_duration_option, help="Lifetime, such as 30m. Default: BILLING_TOKEN_TTL_SECONDS.")
 @click.option("--role", default="viewer", show_default=True, help="One of BILLING_JWT_READER_ROLES.")
 @click.pass_context
 def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: str) -> None:
-    """Print a token for one tenant, signed with BILLING_JWT_SECRET; or revoke tokens.
+    """Print a token for one tenant, signed with BILLING_JWT_SECRET, or revoke tokens.
 
     \b
     curl -N -H "Authorization: Bearer $(billing token --tenant acme)" \\
@@ -54,13 +55,15 @@ def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: s
     if tenant is None:
         raise click.UsageError("Missing option '--tenant'.")
     if not tenant or tenant != tenant.strip():
-        raise click.BadParameter("a tenant id is not empty and has no blanks around it", param_hint="--tenant")
+        raise click.BadParameter("a tenant id must not be empty or have surrounding spaces", param_hint="--tenant")
     settings = Settings.load()
     policy = TokenPolicy.of(settings)
     if role not in policy.reader_roles:
         raise click.BadParameter(f"{role!r} is not one of {', '.join(policy.reader_roles)}", param_hint="--role")
     if not settings.jwt_secrets:
-        raise OperatorError("BILLING_JWT_SECRET is not set. Make one: openssl rand -hex 32, and give it to the server.")
+        raise OperatorError(
+            "BILLING_JWT_SECRET is not set. Generate one with `openssl rand -hex 32`, for the server too."
+        )
     click.echo(
         issue_token(
             secret=settings.jwt_secrets[0],
@@ -75,27 +78,27 @@ def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: s
 
 @token.command()
 @click.argument("source", required=False, type=click.Choice(["-"]))
-@click.option("--id", "token_id", help="The token with this id (its `jti`).")
-@click.option("--tenant", help="Every token of this tenant that was issued up to now.")
+@click.option("--id", "token_id", help="Revoke the token with this id (its `jti`).")
+@click.option("--tenant", help="Revoke all tokens of this tenant issued up to now.")
 @click.option(
     "--keep",
-    callback=_span,
-    help="How long to remember it. Default: 30d, the longest life of a token of ours; with -, until it expires.",
+    callback=_duration_option,
+    help="How long to keep the revocation. Default: 30d, the longest lifetime of our tokens; with -, until it expires.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def revoke(source: str | None, token_id: str | None, tenant: str | None, keep: timedelta | None, as_json: bool) -> None:
-    """Have tokens refused from now on, and the streams they opened ended.
+    """Revoke tokens and close the streams that they opened.
 
-    With `-` the token itself is read from standard input; a token does not belong on a command line, where others can
-    see it. Every server knows within BILLING_TOKEN_RECHECK_SECONDS, and open streams end within as long again.
+    With `-`, the token is read from standard input, because other users can see command lines. Every server refuses
+    the token within BILLING_TOKEN_RECHECK_SECONDS, and its open streams end within the same time again.
 
     \b
     billing token revoke - < leaked-token
     """
     if sum(given is not None for given in (source, token_id, tenant)) != 1:
-        raise click.UsageError("Give one of --id, --tenant and -.")
+        raise click.UsageError("Give exactly one of --id, --tenant and -.")
     if "" in (token_id, tenant):
-        raise click.UsageError("An id is not empty.")
+        raise click.UsageError("The id must not be empty.")
     settings = Settings.load()
     proof = sys.stdin.read(_LONGEST_TOKEN).strip() if source is not None else None
     revocation, recorded = asyncio.run(_revoke(settings, proof=proof, token_id=token_id, tenant=tenant, keep=keep))
@@ -105,15 +108,15 @@ def revoke(source: str | None, token_id: str | None, tenant: str | None, keep: t
         click.echo(json.dumps({**to_plain(revocation), "recorded": recorded}))
     elif recorded:
         seconds = settings.token_recheck.total_seconds()
-        click.echo(f"Revoked {_named(revocation)}. Every server knows within {seconds:g} seconds.")
+        click.echo(f"Revoked {_named(revocation)}. Every server refuses it within {seconds:g} seconds.")
     else:
         click.echo(f"Nothing to revoke: {_named(revocation)} expired at {revocation.kept_until:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 @token.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def revoked(as_json: bool) -> None:
-    """List what is revoked."""
+    """List the current revocations."""
     found = asyncio.run(_current(Settings.load()))
     if as_json:
         from billing_core.converters import to_plain
@@ -123,7 +126,7 @@ def revoked(as_json: bool) -> None:
     for each in found:
         click.echo(f"{each.revoked_at:%Y-%m-%d %H:%M:%S} UTC  kept until {each.kept_until:%Y-%m-%d}  {_named(each)}")
     if not found:
-        click.echo("Nothing is revoked.")
+        click.echo("There are no revocations.")
 
 
 def _named(revocation: Revocation) -> str:
@@ -135,7 +138,7 @@ def _named(revocation: Revocation) -> str:
 async def _revoke(
     settings: Settings, *, proof: str | None, token_id: str | None, tenant: str | None, keep: timedelta | None
 ) -> tuple[Revocation, bool]:
-    """Revoke what is named, and tell whether that was worth recording."""
+    """Revoke the token or the tenant's tokens; the flag is False if the token has expired already."""
     from billing_app.container import open_revocations
     from billing_core.stream_access.ports import Revocation
 
@@ -159,7 +162,7 @@ async def _revoke(
 
 
 async def _read(settings: Settings, proof: str) -> Principal:
-    """Whom a good token stands for, be it expired. Raises OperatorError."""
+    """Return the principal of a valid token, even if it has expired. Raises OperatorError."""
     from billing_app.container import open_verifier
     from billing_app.errors import OperatorError
     from billing_app.http.responses import RefusalError
@@ -172,7 +175,7 @@ async def _read(settings: Settings, proof: str) -> Principal:
         raise OperatorError(f"{refusal.message} Nothing was revoked.") from None
     if principal.token_id is None:
         remedy = f"billing token revoke --tenant {principal.tenant_id}"
-        raise OperatorError(f"This token has no id (`jti`). Revoke all of its tenant: {remedy}")
+        raise OperatorError(f"This token has no id (`jti`). Revoke all tokens of its tenant instead: {remedy}")
     return principal
 
 

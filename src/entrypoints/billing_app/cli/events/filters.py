@@ -1,4 +1,4 @@
-"""The conditions that every command about stored events takes, and the way out when nothing meets them."""
+"""Options that select stored events, shared by the commands, and the exit when no event matches."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from billing_core.inbox.selection import EventFilter
 
 NOTHING_MATCHED: Final = 3
-"""The exit status of a command whose conditions no event meets."""
+"""Exit status of a command that found nothing."""
 
 _STATUSES: Final = ("due", "leased", "applied", "ignored", "parked", "dead")
-_SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")
+_DURATION: Final = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def parse_span(text: str) -> timedelta | None:
-    """A span such as `90s`, `15m`, `2h`, `3d` or `1w`; None when it is none."""
-    found = _SPAN.fullmatch(text.strip())
+def parse_duration(text: str) -> timedelta | None:
+    """Parse a duration such as `90s`, `15m`, `2h`, `3d` or `1w`; None if it is not one."""
+    found = _DURATION.fullmatch(text.strip())
     return None if found is None else timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def parse_moment(text: str, now: datetime) -> datetime | None:
-    """A moment as somebody types it: a span before `now`, or ISO 8601, in UTC unless it says otherwise."""
+    """Parse a duration before `now` or an ISO 8601 date (UTC unless it has an offset); None if it is neither."""
     try:
-        if (span := parse_span(text)) is not None:
-            return now - span
+        if (duration := parse_duration(text)) is not None:
+            return now - duration
         instant = datetime.fromisoformat(text.strip())
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except (ValueError, OverflowError):
@@ -39,30 +39,32 @@ def parse_moment(text: str, now: datetime) -> datetime | None:
 
 
 def moment_option(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
-    """Callback of an option that takes a moment."""
+    """Parse the value of an option that takes a moment."""
     moment = None if text is None else parse_moment(text, datetime.now(UTC))
     if text is not None and moment is None:
-        raise click.BadParameter(f"{text!r} is neither a span before now (30m, 2h, 3d) nor a date (2026-03-01T12:00)")
+        raise click.BadParameter(
+            f"{text!r} is neither a duration before now (30m, 2h, 3d) nor a date (2026-03-01T12:00)"
+        )
     return moment
 
 
-def span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
-    """Callback of an option that takes a span of time."""
-    found = None if text is None else parse_span(text)
+def duration_option(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
+    """Parse the value of an option that takes a duration."""
+    found = None if text is None else parse_duration(text)
     if text is not None and found is None:
-        raise click.BadParameter(f"{text!r} is no span of time; it is a number and s, m, h, d or w (90d)")
+        raise click.BadParameter(f"{text!r} is not a duration: a number and s, m, h, d or w, such as 90d")
     return found
 
 
 def event_filter(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the conditions to a command, which gets them as `wanted`, an EventFilter."""
+    """Add the selecting options to a command, which receives them as `wanted`, an EventFilter."""
 
-    @click.option("--id", "ids", multiple=True, metavar="EVT", help="Stripe's id of an event; may be repeated.")
+    @click.option("--id", "ids", multiple=True, metavar="EVT", help="Stripe event id; may be repeated.")
     @click.option("--type", "types", multiple=True, metavar="GLOB", help="Type, such as invoice.*; may be repeated.")
     @click.option("--tenant", help="Events of this tenant.")
-    @click.option("--customer", metavar="CUS", help="Events of this customer, also those that wait for its tenant.")
-    @click.option("--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="May be repeated.")
-    @click.option("--reason", "reasons", multiple=True, help="Why it is ignored, parked, dead or retried; as above.")
+    @click.option("--customer", metavar="CUS", help="Events of this customer, including waiting ones.")
+    @click.option("--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="Status; may be repeated.")
+    @click.option("--reason", "reasons", multiple=True, help="Reason of the status; may be repeated.")
     @click.option(
         "--since",
         metavar="WHEN",
@@ -103,12 +105,12 @@ def event_filter(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def demand_condition(wanted: EventFilter) -> None:
-    """Refuse to act on everything because somebody forgot to say on what."""
+    """Refuse to act on all events: a forgotten option must not select everything."""
     if not wanted.describe():
-        raise click.UsageError("Say which events are meant: --id, --type, --tenant, --status, --since … (see --help).")
+        raise click.UsageError("Select events with --id, --type, --tenant, --status or --since (see --help).")
 
 
 def nothing_matched() -> NoReturn:
-    """End a command whose conditions no event meets."""
+    """End a command that found nothing."""
     click.echo("No stored event matches.", err=True)
     raise click.exceptions.Exit(NOTHING_MATCHED)

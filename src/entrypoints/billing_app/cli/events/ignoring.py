@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
-from billing_app.cli.terminal import confirm, operator
+from billing_app.cli.terminal import confirm, json_option, operator
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ _BATCH: Final = 500
 
 @click.command()
 @event_filter
-@click.option("--limit", type=click.IntRange(1), help="At most so many events, the earliest ones.")
-@click.option("--why", required=True, help="Why they will never be applied; kept with who did it.")
-@click.option("--by", default=operator, show_default="the user of this system", help="Who does it.")
-@click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--limit", type=click.IntRange(1), help="Ignore at most this many events, the oldest ones.")
+@click.option("--why", required=True, help="Why the events will never be applied; for the audit log.")
+@click.option("--by", default=operator, show_default="your user name", help="Your name, for the audit log.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@json_option
 def ignore(*, wanted: EventFilter, limit: int | None, why: str, by: str, yes: bool, as_json: bool) -> None:
-    """End events that will never be applied: dead, parked and due ones. A replay brings them back.
+    """Mark dead, parked and due events that will never be applied as ignored. A replay processes them again.
 
-    Applied events stay as they are, and so do those that a worker has in hand; the exit status is then 1.
+    Applied events and events that are being processed are left unchanged; the exit status is then 1.
     """
     demand_condition(wanted)
     matched, ignored = asyncio.run(_ignore(Settings.load(), wanted, limit=limit, why=why, by=by, yes=yes))
@@ -41,7 +41,7 @@ def ignore(*, wanted: EventFilter, limit: int | None, why: str, by: str, yes: bo
     else:
         click.echo(f"Ignored {ignored} of {matched} events.")
         if left:
-            click.echo(f"{left} stay as they are: applied or ignored already, or a worker has them.", err=True)
+            click.echo(f"{left} were left unchanged: already applied or ignored, or being processed.", err=True)
     if left:
         raise click.exceptions.Exit(1)
 
@@ -49,7 +49,7 @@ def ignore(*, wanted: EventFilter, limit: int | None, why: str, by: str, yes: bo
 async def _ignore(
     settings: Settings, wanted: EventFilter, *, limit: int | None, why: str, by: str, yes: bool
 ) -> tuple[int, int]:
-    """How many events the filter meant, and how many of them were ended."""
+    """Ignore matching events; return how many matched and how many of them were ignored."""
     from billing_app.container import open_operations
 
     async with open_operations(settings) as operations:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from billing_app.cli.events.filters import event_filter, nothing_matched
-from billing_app.cli.events.rendering import event_to_json, standing
-from billing_app.cli.terminal import moment, plain
+from billing_app.cli.events.rendering import event_to_json, status_text
+from billing_app.cli.terminal import json_option, moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ _ROOM_FOR_A_TABLE: Final = 140
 @click.command(name="list")
 @event_filter
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most this many.")
-@click.option("--before", type=click.IntRange(1), help="Go on below this number, which the last page ended with.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--before", type=click.IntRange(1), help="Continue before this number, printed by the previous page.")
+@json_option
 def list_(wanted: EventFilter, limit: int, before: int | None, as_json: bool) -> None:
-    """List stored events that meet all conditions, latest received first."""
+    """List stored events that meet all conditions, newest first."""
     found = asyncio.run(_find(Settings.load(), wanted, before=before, limit=limit))
     more = found[-1].dispatch_id if len(found) == limit else None
     if as_json:
@@ -40,7 +40,7 @@ def list_(wanted: EventFilter, limit: int, before: int | None, as_json: bool) ->
     if not found:
         nothing_matched()
     if more is not None and not as_json:
-        click.echo(f"There may be more: go on with --before {more}", err=True)
+        click.echo(f"There may be more. Continue with --before {more}", err=True)
 
 
 async def _find(settings: Settings, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
@@ -51,7 +51,7 @@ async def _find(settings: Settings, wanted: EventFilter, *, before: int | None, 
 
 
 def _print(found: Sequence[StoredEvent]) -> None:
-    """A table where there is room for one; else two lines each, so that no id is broken."""
+    """Print a table if the terminal is wide enough, otherwise two lines per event, so that no id is broken."""
     from rich.console import Console
 
     console = Console()
@@ -60,7 +60,7 @@ def _print(found: Sequence[StoredEvent]) -> None:
         return
     for event in found:
         click.echo(f"{moment(event.received_at)}  {event.key.event_id}  {plain(event.type)}")
-        click.echo(f"    {plain(event.tenant_id or 'no tenant')}, {plain(standing(event))}")
+        click.echo(f"    {plain(event.tenant_id or 'no tenant')}, {plain(status_text(event))}")
 
 
 def _print_table(console: Console, found: Sequence[StoredEvent]) -> None:
@@ -70,9 +70,9 @@ def _print_table(console: Console, found: Sequence[StoredEvent]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("received", "event"):
         table.add_column(column, no_wrap=True)
-    for column in ("type", "tenant", "how it stands"):
+    for column in ("type", "tenant", "status"):
         table.add_column(column, overflow="fold")
     for event in found:
-        cells = (moment(event.received_at), event.key.event_id, event.type, event.tenant_id or "–", standing(event))
+        cells = (moment(event.received_at), event.key.event_id, event.type, event.tenant_id or "–", status_text(event))
         table.add_row(*(Text(plain(cell)) for cell in cells))
     console.print(table)

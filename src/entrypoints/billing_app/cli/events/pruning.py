@@ -9,8 +9,8 @@ from typing import Final
 
 import click
 
-from billing_app.cli.events.filters import span
-from billing_app.cli.terminal import operator, progress
+from billing_app.cli.events.filters import duration_option
+from billing_app.cli.terminal import json_option, operator, progress
 from billing_app.settings import Settings
 
 _BATCH: Final = 1000
@@ -18,15 +18,17 @@ _BATCH: Final = 1000
 
 @click.command()
 @click.option(
-    "--older-than", callback=span, help="Age of the bodies, such as 90d. Default: BILLING_BODY_RETENTION_DAYS."
+    "--older-than",
+    callback=duration_option,
+    help="Minimum age of the bodies, such as 90d. Default: BILLING_BODY_RETENTION_DAYS.",
 )
-@click.option("--dry-run", is_flag=True, help="Say how many bodies would go.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--dry-run", is_flag=True, help="Only show how many bodies would be deleted.")
+@json_option
 def prune(older_than: timedelta | None, dry_run: bool, as_json: bool) -> None:
-    """Let go the bodies of old events that were applied or ignored.
+    """Delete the stored bodies of old events that were applied or ignored.
 
-    What is kept for ever: id, type, hash of the body and outcome, so that duplicates are recognised and the history is
-    whole. Bodies of dead, parked and due events stay, however old. Pruned events cannot be replayed.
+    The id, type, body hash and outcome are kept permanently, so that duplicates are still recognized and the history
+    stays complete. Bodies of dead, parked and due events are kept, however old. Pruned events cannot be replayed.
     """
     settings = Settings.load()
     age = settings.body_retention if older_than is None else older_than
@@ -34,7 +36,7 @@ def prune(older_than: timedelta | None, dry_run: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"bodies": pruned, "older_than_seconds": age.total_seconds(), "dry_run": dry_run}))
     else:
-        click.echo(f"{pruned} bodies {'would be' if dry_run else 'were'} let go.")
+        click.echo(f"{pruned} bodies {'would be' if dry_run else 'were'} deleted.")
 
 
 async def _prune(settings: Settings, age: timedelta, *, dry_run: bool, quiet: bool) -> int:

@@ -1,4 +1,4 @@
-"""Stored events as JSON and as lines for people."""
+"""Stored events as JSON and as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEFT_OUT: Final = ("dispatch_id", "key")
 
 
 def instant(value: datetime | None) -> str | None:
-    """As JSON takes it."""
+    """Format an instant for JSON."""
     return None if value is None else value.isoformat()
 
 
@@ -35,18 +35,18 @@ def changes_to_json(changes: Iterable[FieldChange]) -> Mapping[str, Any]:
     return {change.field: {"before": change.before, "after": change.after} for change in changes}
 
 
-def standing(event: StoredEvent) -> str:
-    """How an event stands, in a few words."""
+def status_text(event: StoredEvent) -> str:
+    """Summarize the status of an event in a few words."""
     status = event.status.value
     match status:
         case "applied":
             effect = event.effect.value if event.effect else "applied"
             return f"applied: {effect}" + (f", message {event.sequence}" if event.sequence is not None else "")
         case "parked":
-            return f"parked: waits for {event.parked_on or event.reason}"
+            return f"parked: waiting for {event.parked_on or event.reason}"
         case "due" if event.attempt:
-            return f"due again {moment(event.due_at)} after {event.attempt} attempts: {event.reason or 'released'}"
+            return f"retry due {moment(event.due_at)} after {event.attempt} attempts: {event.reason or 'released'}"
         case "leased":
-            return f"being worked on, attempt {event.attempt}, until {moment(event.due_at)}"
+            return f"being processed: attempt {event.attempt}, leased until {moment(event.due_at)}"
         case _:
             return status if event.reason is None else f"{status}: {event.reason}"

@@ -10,7 +10,7 @@ import click
 
 from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
 from billing_app.cli.events.rendering import changes_to_json
-from billing_app.cli.terminal import confirm, operator, plain, progress
+from billing_app.cli.terminal import confirm, json_option, operator, plain, progress
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
     from billing_core.inbox.replay import DryRunReport, Replayer, ReplayReport, ReplayRequest
 
-REHEARSED_AT_MOST: Final = 1000
-"""Events of one dry run: it is one transaction, and holds its locks until it is rolled back."""
+DRY_RUN_LIMIT: Final = 1000
+"""Maximum number of events in a dry run: it is one transaction that holds its locks until the rollback."""
 _SHOWN: Final = 120
-"""Characters of a value in a dry run; `--json` has all of them."""
+"""Characters of a value that a dry run prints; `--json` has all of them."""
 
 
 @click.command()
 @event_filter
-@click.option("--limit", type=click.IntRange(1), help="At most so many events, the earliest ones.")
-@click.option("--rate", type=click.FloatRange(0.1), help="Events per second at most. [default: as fast as it goes]")
-@click.option("--dry-run", is_flag=True, help="Show what would change and be told; leaves no trace.")
-@click.option("--no-publish", is_flag=True, help="Write state, but tell nobody: no message, no number.")
-@click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
-@click.option("--why", help="The reason; kept with who did it.")
-@click.option("--by", default=operator, show_default="the user of this system", help="Who does it.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--limit", type=click.IntRange(1), help="Replay at most this many events, the oldest ones.")
+@click.option("--rate", type=click.FloatRange(0.1), help="Maximum events per second. [default: unlimited]")
+@click.option("--dry-run", is_flag=True, help="Show which rows and messages a replay would write, and write nothing.")
+@click.option("--no-publish", is_flag=True, help="Update state without publishing messages.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--why", help="Why the events are replayed; for the audit log.")
+@click.option("--by", default=operator, show_default="your user name", help="Your name, for the audit log.")
+@json_option
 def replay(
     *,
     wanted: Any,
@@ -46,11 +46,11 @@ def replay(
     by: str,
     as_json: bool,
 ) -> None:
-    """Process stored events once more, whatever became of them and however old they are.
+    """Process stored events again, whatever their status and age.
 
-    They go the way every event goes, earliest first. Replaying what was applied changes nothing and tells nobody,
-    unless a row is not what its events say: then it is put right, and the tenant gets one message. It is safe beside
-    servers, workers and other replays; events that somebody works on are left to him.
+    Events are processed as usual, oldest first. Replaying an applied event changes nothing and publishes nothing,
+    unless a stored row differs from what its events say: the row is then corrected and the tenant gets one message.
+    Replays are safe beside servers, workers and other replays; events being processed elsewhere are skipped.
 
     Exit status: 0 done, 1 some failed, 2 wrong usage or configuration, 3 nothing matched.
     """
@@ -77,7 +77,7 @@ def replay(
 async def _replay(
     settings: Settings, request: ReplayRequest, *, limit: int | None, yes: bool, quiet: bool
 ) -> ReplayReport | None:
-    """Replay what matches; None when nothing does."""
+    """Replay the matching events; None if none match."""
     from billing_app.container import open_replayer
 
     async with open_replayer(settings, notify=request.publishes, publishes=request.publishes) as replayer:
@@ -86,11 +86,13 @@ async def _replay(
             return None
         if len(numbers) > 1:
             confirm(f"Replay {len(numbers)} events?", yes=yes)
-        return await _watched(replayer, request, numbers, quiet=quiet)
+        return await _replay_with_progress(replayer, request, numbers, quiet=quiet)
 
 
-async def _watched(replayer: Replayer, request: ReplayRequest, numbers: Sequence[int], *, quiet: bool) -> ReplayReport:
-    """Replay under a progress bar. Ctrl-C ends it after the batch it is at."""
+async def _replay_with_progress(
+    replayer: Replayer, request: ReplayRequest, numbers: Sequence[int], *, quiet: bool
+) -> ReplayReport:
+    """Replay with a progress bar. Ctrl-C stops it after the current batch."""
     import asyncio
 
     from billing_app import runtime
@@ -116,15 +118,15 @@ async def _watched(replayer: Replayer, request: ReplayRequest, numbers: Sequence
 
 
 async def _dry_run(settings: Settings, request: ReplayRequest, *, limit: int | None) -> DryRunReport | None:
-    """Find out what a replay would do; None when nothing matches."""
+    """Replay the matching events in a transaction that is rolled back; None if none match."""
     from billing_app.container import open_replayer
 
     async with open_replayer(settings, notify=request.publishes, publishes=False) as replayer:
-        numbers = await replayer.find(request.wanted, limit=min(limit or REHEARSED_AT_MOST + 1, REHEARSED_AT_MOST + 1))
-        if len(numbers) > REHEARSED_AT_MOST:
+        numbers = await replayer.find(request.wanted, limit=min(limit or DRY_RUN_LIMIT + 1, DRY_RUN_LIMIT + 1))
+        if len(numbers) > DRY_RUN_LIMIT:
             raise click.UsageError(
-                f"A dry run is one transaction and takes at most {REHEARSED_AT_MOST} events: "
-                f"narrow the conditions, or give --limit {REHEARSED_AT_MOST}."
+                f"A dry run is one transaction and is limited to {DRY_RUN_LIMIT} events. "
+                f"Select fewer events, or pass --limit {DRY_RUN_LIMIT}."
             )
         return await replayer.dry_run(numbers) if numbers else None
 
@@ -137,16 +139,16 @@ def _report(outcome: ReplayReport | DryRunReport | None, *, as_json: bool) -> No
         nothing_matched()
     report = outcome if isinstance(outcome, ReplayReport) else outcome.report
     if as_json:
-        trial = {} if isinstance(outcome, ReplayReport) else _rehearsal_to_json(outcome)
-        click.echo(json.dumps({"dry_run": bool(trial), **to_plain(report), **trial}))
+        dry_run = {} if isinstance(outcome, ReplayReport) else _dry_run_to_json(outcome)
+        click.echo(json.dumps({"dry_run": bool(dry_run), **to_plain(report), **dry_run}))
     else:
         if not isinstance(outcome, ReplayReport):
-            _print_rehearsal(outcome)
-        _print_counts(report, rehearsed=not isinstance(outcome, ReplayReport))
+            _print_dry_run(outcome)
+        _print_counts(report, dry_run=not isinstance(outcome, ReplayReport))
     sys.exit(1 if report.failed else 0)
 
 
-def _rehearsal_to_json(found: DryRunReport) -> dict[str, Any]:
+def _dry_run_to_json(found: DryRunReport) -> dict[str, Any]:
     from billing_core.converters import to_plain
 
     return {
@@ -164,7 +166,7 @@ def _rehearsal_to_json(found: DryRunReport) -> dict[str, Any]:
     }
 
 
-def _print_rehearsal(found: DryRunReport) -> None:
+def _print_dry_run(found: DryRunReport) -> None:
     for change in found.trial.differences:
         owner = f" of {plain(change.tenant_id)}" if change.tenant_id else ""
         click.echo(f"{change.kind} {plain(change.object_id)}{owner}")
@@ -174,11 +176,11 @@ def _print_rehearsal(found: DryRunReport) -> None:
         summary = json.loads(event.payload)["summary"]
         click.echo(f"message {event.sequence} to {plain(event.tenant_id)}: {event.event_type}, {plain(summary)}")
     for failure in found.failures:
-        click.echo(f"{failure.event_id} fails: {plain(failure.error)}", err=True)
+        click.echo(f"{failure.event_id} would fail: {plain(failure.error)}", err=True)
     if not found.trial.differences:
         click.echo("No row would change.")
     if not found.trial.events:
-        click.echo("Nobody would be told anything.")
+        click.echo("No messages would be published.")
 
 
 def _value(value: object) -> str:
@@ -186,7 +188,7 @@ def _value(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _print_counts(report: ReplayReport, *, rehearsed: bool) -> None:
+def _print_counts(report: ReplayReport, *, dry_run: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -197,23 +199,23 @@ def _print_counts(report: ReplayReport, *, rehearsed: bool) -> None:
         count = getattr(report, name)
         if count or name == "matched":
             table.add_row(str(count), meaning)
-    if rehearsed:
-        click.echo("Nothing of this has happened:")
+    if dry_run:
+        click.echo("Dry run. Nothing was changed:")
     Console().print(table)
     if report.interrupted:
-        click.echo(f"Stopped before the other {report.matched - report.seen} events: they are as they were.", err=True)
+        click.echo(f"Stopped early: {report.matched - report.seen} events were not processed.", err=True)
 
 
 _MEANINGS: Final = {
     "matched": "events matched",
     "changed": "changed the state",
     "confirmed": "confirmed the state",
-    "stale": "are stale: something newer is known",
-    "messages": "messages to tenants",
+    "stale": "stale: newer state is known",
+    "messages": "messages published",
     "ignored": "ignored",
-    "parked": "wait for their tenant",
-    "dead": "dead: see `billing events list --status dead`",
-    "unfinished": "failed, and are tried again",
-    "busy": "left to whoever works on them right now",
-    "pruned": "have no body any more and cannot be replayed",
+    "parked": "waiting for a tenant or an object",
+    "dead": "failed permanently: see `billing events list --status dead`",
+    "unfinished": "failed, to be retried by a worker",
+    "busy": "skipped: being processed elsewhere",
+    "pruned": "cannot be replayed: their bodies were pruned",
 }

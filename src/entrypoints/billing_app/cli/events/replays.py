@@ -10,7 +10,7 @@ import click
 
 from billing_app.cli.events.filters import NOTHING_MATCHED
 from billing_app.cli.events.rendering import instant
-from billing_app.cli.terminal import moment, plain
+from billing_app.cli.terminal import json_option, moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ _BESIDE_COUNTS = ("matched", "interrupted")
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Show at most this many.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def replays(limit: int, as_json: bool) -> None:
-    """List what was replayed, latest first: who, what, why, and with which result.
+    """List past replays, newest first: who, what, why, and the result.
 
     A replay without a result is still running, or its process was killed.
     """
@@ -33,12 +33,12 @@ def replays(limit: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"replays": [_to_json(audit) for audit in found]}))
     for audit in [] if as_json else found:
-        why = f", because: {plain(audit.reason)}" if audit.reason else ""
+        why = f": {plain(audit.reason)}" if audit.reason else ""
         click.echo(f"{moment(audit.started_at)}  {plain(audit.actor)}{why}")
         click.echo(f"  {plain(json.dumps(audit.filter, ensure_ascii=False))}")
         click.echo(f"  {_result(audit)}")
     if not found:
-        click.echo("Nothing was ever replayed.", err=True)
+        click.echo("No replay was recorded yet.", err=True)
         raise click.exceptions.Exit(NOTHING_MATCHED)
 
 
@@ -67,4 +67,4 @@ def _result(audit: Audit) -> str:
         return "unfinished: still running, or its process was killed"
     counts = [f"{count} {name}" for name, count in audit.result.items() if count and name not in _BESIDE_COUNTS]
     stopped = ", stopped early" if audit.result.get("interrupted") else ""
-    return f"{audit.result.get('matched')} matched: {', '.join(counts) or 'none done'}{stopped}"
+    return f"{audit.result.get('matched')} matched: {', '.join(counts) or 'none processed'}{stopped}"

@@ -11,8 +11,8 @@ import attrs
 import click
 
 from billing_app.cli.events.filters import nothing_matched
-from billing_app.cli.events.rendering import changes_to_json, event_to_json, standing
-from billing_app.cli.terminal import moment, plain
+from billing_app.cli.events.rendering import changes_to_json, event_to_json, status_text
+from billing_app.cli.terminal import json_option, moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class _Found:
-    """An event with everything around it."""
+    """An event with its attempts, changes and body."""
 
     event: StoredEvent
     attempts: Sequence[FailedAttempt]
     transitions: Sequence[Transition]
-    """What its tenant was told because of it."""
+    """The messages it caused and what changed by them."""
     body: bytes | None
 
 
 @click.command()
 @click.argument("event_id", metavar="EVT")
-@click.option("--raw", is_flag=True, help="Print the body alone, byte by byte as it was received.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--raw", is_flag=True, help="Print only the body, exactly as it was received.")
+@json_option
 def show(event_id: str, raw: bool, as_json: bool) -> None:
-    """Show an event: envelope, attempts with their errors, and the changes and messages it caused.
+    """Show an event with its failed attempts and the changes and messages it caused.
 
-    One id can stand for several events, of different accounts or modes; all are shown.
+    Events of different accounts or modes can share an id; all of them are shown.
     """
     if raw and as_json:
-        raise click.UsageError("--raw prints bytes and --json prints JSON: choose one.")
+        raise click.UsageError("--raw and --json cannot be combined.")
     found = asyncio.run(_find(Settings.load(), event_id))
     if not found:
         nothing_matched()
@@ -81,12 +81,12 @@ async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
 
 
 async def _transition(history: MessageHistory, message: BillingEvent) -> Transition:
-    """What a message says changed, against what its tenant was told before."""
+    """Compare a message with the previous ones of its tenant."""
     from billing_core.oversight.explain import MESSAGES_BEFORE, transitions
 
     first = max(0, message.sequence - 1 - MESSAGES_BEFORE)
-    notified = await history.events(message.tenant_id, after=first, limit=message.sequence - first)
-    *_, (_, transition) = transitions(notified)
+    messages = await history.events(message.tenant_id, after=first, limit=message.sequence - first)
+    *_, (_, transition) = transitions(messages)
     return transition
 
 
@@ -98,22 +98,22 @@ def _to_json(found: _Found) -> dict[str, Any]:
         "failed_attempts": to_plain(found.attempts),
         "messages": [
             {
-                "sequence": notified.sequence,
-                "event_type": notified.event_type,
-                "summary": notified.summary,
-                "changes": changes_to_json(notified.changes),
+                "sequence": transition.sequence,
+                "event_type": transition.event_type,
+                "summary": transition.summary,
+                "changes": changes_to_json(transition.changes),
             }
-            for notified in found.transitions
+            for transition in found.transitions
         ],
     }
 
 
 def _print_body(found: Sequence[_Found]) -> None:
     if len(found) > 1:
-        raise click.UsageError("Several events have this id (accounts or modes): their bodies cannot be told apart.")
+        raise click.UsageError("Several events have this id, in different accounts or modes. --raw needs a single one.")
     body = found[0].body
     if body is None:
-        raise click.ClickException("The body of this event was pruned; see `billing events prune`.")
+        raise click.ClickException("The body of this event was pruned (see `billing events prune`).")
     sys.stdout.buffer.write(body)
 
 
@@ -121,18 +121,18 @@ def _print(found: _Found) -> None:
     event = found.event
     lines = [
         ("event", f"{event.key.event_id} ({event.type})"),
-        ("made", moment(event.created_at)),
+        ("created", moment(event.created_at)),
         ("received", f"{moment(event.received_at)}, signed with secret {event.secret_slot}"),
         ("mode", ("live" if event.key.livemode else "test") + (f", {event.key.account}" if event.key.account else "")),
         ("API version", event.api_version or "none given"),
-        ("stands", standing(event)),
+        ("status", status_text(event)),
         ("tenant", event.tenant_id or "none"),
         ("customer", event.customer_id or "none"),
         ("attempts", str(event.attempt)),
-        ("body", "kept; --raw prints it" if event.body_kept else "pruned"),
+        ("body", "stored; print it with --raw" if event.body_kept else "pruned"),
     ]
     if event.duplicates:
-        lines.append(("came again", f"{event.duplicates} times, last {moment(event.last_duplicate_at)}"))
+        lines.append(("duplicates", f"{event.duplicates}, last {moment(event.last_duplicate_at)}"))
     if event.error:
         lines.append(("error", event.error))
     for name, value in lines:
@@ -140,9 +140,9 @@ def _print(found: _Found) -> None:
     for attempt in found.attempts:
         text = f"{attempt.reason}: {attempt.error or ''}"
         click.echo(f"{'failed':<12} {moment(attempt.failed_at)} attempt {attempt.attempt}, {plain(text)}")
-    for notified in found.transitions:
-        click.echo(f"{'notified':<12} message {notified.sequence}: {notified.event_type}, {plain(notified.summary)}")
-        for each in notified.changes:
+    for transition in found.transitions:
+        click.echo(f"{'message':<12} {transition.sequence}: {transition.event_type}, {plain(transition.summary)}")
+        for each in transition.changes:
             change = f"{json.dumps(each.before, default=str)} → {json.dumps(each.after, default=str)}"
             click.echo(f"{'':<12}   {each.field}: {plain(change)}")
     click.echo("")
