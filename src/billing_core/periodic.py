@@ -1,4 +1,4 @@
-"""Work that is done every so often until somebody says stop."""
+"""Work that is repeated at an interval until it is stopped."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ Report = TypeVar("Report")
 
 
 class Periodic(ABC, Generic[Report]):
-    """Looks at something now and after each pause, and hands what it saw to an observer; until stopped."""
+    """A task that runs now and again after each pause, and passes every report to an observer."""
 
     def __init__(self, *, every: timedelta, observe: Callable[[Report], None]) -> None:
         self._every = every
@@ -21,17 +21,17 @@ class Periodic(ABC, Generic[Report]):
         self._stopping = asyncio.Event()
 
     @abstractmethod
-    async def look(self) -> Report:
-        """Look once. Raises StoreUnavailableError."""
+    async def run_once(self) -> Report:
+        """Do the work once and report the result. Raises StoreUnavailableError."""
 
     async def run(self) -> None:
-        """Look until stopped; while the store is away there is nothing to say."""
+        """Repeat until stopped. A run that finds the store unavailable reports nothing."""
         while not self._stopping.is_set():
             with contextlib.suppress(StoreUnavailableError):
-                self._observe(await self.look())
+                self._observe(await self.run_once())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._every.total_seconds())
 
     def stop(self) -> None:
-        """Ask `run` to end."""
+        """Ask `run` to return."""
         self._stopping.set()

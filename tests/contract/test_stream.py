@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from tests.contract.conftest import InMemory, OnPostgres
 
-from billing_core.stream.ports import BackfillableBus, BackfillTurn, EpochLog
+from billing_core.stream.ports import BackfillableBus, BackfillClaim, EpochLog
 from billing_core.testing.stream.backfillable_bus import BackfillableBusContract
 from billing_core.testing.stream.epoch_log import EpochLogContract
 from billing_core.testing.stream.event_bus import EventBusContract
@@ -57,13 +57,13 @@ class TestRedisEventBus(EventBusContract, BackfillableBusContract):
 
     async def test_a_turn_that_is_not_renewed_is_free(self, event_bus: BackfillableBus) -> None:
         """A process that died during a backfill does not block the others."""
-        assert await event_bus.claim_backfill("dead", lease=timedelta(milliseconds=50)) is BackfillTurn.OURS
-        turn = BackfillTurn.OTHERS
-        while turn is BackfillTurn.OTHERS:
+        assert await event_bus.claim_backfill("dead", lease=timedelta(milliseconds=50)) is BackfillClaim.OURS
+        claim = BackfillClaim.OTHERS
+        while claim is BackfillClaim.OTHERS:
             await asyncio.sleep(0.01)
-            turn = await event_bus.claim_backfill("next", lease=timedelta(minutes=1))
-        assert turn is BackfillTurn.OURS
-        assert await event_bus.claim_backfill("dead", lease=timedelta(minutes=1)) is BackfillTurn.OTHERS
+            claim = await event_bus.claim_backfill("next", lease=timedelta(minutes=1))
+        assert claim is BackfillClaim.OURS
+        assert await event_bus.claim_backfill("dead", lease=timedelta(minutes=1)) is BackfillClaim.OTHERS
 
 
 @pytest.mark.redis

@@ -16,7 +16,7 @@ from typing import Final, cast
 from billing_core.errors import ConfigurationError, EventBusUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import EventId, TenantId
-from billing_core.stream.ports import BackfillTurn
+from billing_core.stream.ports import BackfillClaim
 from billing_redis.following import Entry, follow
 from billing_redis.nodes import Address, RedisNodes
 from billing_redis.scripts import Call, Script, call
@@ -153,7 +153,7 @@ class RedisEventBus:
                 if events or not entries:
                     yield events
 
-    async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillTurn:
+    async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillClaim:
         """See BackfillableBus."""
         async with self._nodes.answered("claim_backfill"):
             client = self._nodes.client(await self._nodes.address(self._backfill))
@@ -162,8 +162,8 @@ class RedisEventBus:
             if isinstance(holder, Exception):
                 raise holder
         if holder == name:
-            return BackfillTurn.OURS
-        return BackfillTurn.DONE if holder == _DONE else BackfillTurn.OTHERS
+            return BackfillClaim.OURS
+        return BackfillClaim.DONE if holder == _DONE else BackfillClaim.OTHERS
 
     async def finish_backfill(self) -> None:
         """See BackfillableBus."""

@@ -1,4 +1,4 @@
-"""Explaining: why a tenant is in the state it is in, from what was received, decided and told. Pure and read-only."""
+"""Explain a tenant's state from the events received, the decisions made and the messages published. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,45 +13,45 @@ from billing_core.payloads import AccessSection, BillingEventPayload, InvoiceSec
 from billing_core.state.diff import FieldChange, changed_fields
 
 MESSAGES_BEFORE: Final = 500
-"""So many messages before the first one in question are read: one of them mostly shows the object as it was before."""
-Section = SubscriptionSection | InvoiceSection
+"""How many earlier messages are read: one of them usually shows the object as it was before the first change."""
+ObjectSection = SubscriptionSection | InvoiceSection
 
 
 @attrs.frozen(kw_only=True)
 class TenantHistory:
-    """Everything an explanation is made from, read at one instant."""
+    """The rows that an explanation needs, read at one instant."""
 
     state: TenantState
     customers: Sequence[TenantCustomer]
     events: Sequence[StoredEvent]
-    """Those asked for, in the order they were received."""
+    """In the order they were received."""
     cut: bool
-    """Whether there are earlier ones in the time asked for."""
+    """Whether the limit left out earlier events of the requested time range."""
     attempts: Mapping[int, Sequence[FailedAttempt]]
-    """The failed attempts at these events, by the events' numbers."""
+    """The failed attempts of these events, by `dispatch_id`."""
     messages: Sequence[BillingEvent]
-    """The messages these events caused, and some that went before: they tell what changed. By number."""
+    """The messages that these events caused and some earlier ones to compare them with, by number."""
 
 
 @attrs.frozen(kw_only=True)
 class Transition:
-    """A message and what changed by it, compared with what the tenant was told of the same object before."""
+    """A message and the fields it changed, compared with the tenant's previous message about the same object."""
 
     sequence: int
     event_type: str
     summary: str
     object_id: str | None
-    """The subscription or invoice it shows; None when it shows neither."""
+    """The subscription or invoice in the message; None if it has neither."""
     first: bool
-    """Whether nothing earlier of that object is at hand: then nothing is compared."""
+    """True if no earlier message about the object was read, so that there is nothing to compare with."""
     changes: tuple[FieldChange, ...]
     access: AccessSection
-    """The verdict from then on."""
+    """The access verdict as of this message."""
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
-    """One event: when it came, how often, what was decided, and what followed."""
+class TimelineEntry:
+    """One event with its failed attempts and the messages it caused."""
 
     event: StoredEvent
     attempts: tuple[FailedAttempt, ...]
@@ -59,7 +59,7 @@ class Entry:
 
     @property
     def decision(self) -> str:
-        """What was decided, in a sentence's part."""
+        """The decision as a phrase that an operator reads."""
         event = self.event
         match event.status.value:
             case "applied":
@@ -67,45 +67,46 @@ class Entry:
             case "ignored":
                 return f"ignored: {event.reason}"
             case "parked":
-                return f"parked on {event.parked_on}: {event.reason}" if event.parked_on else f"parked: {event.reason}"
+                waits = f"waiting for {event.parked_on} ({event.reason})" if event.parked_on else event.reason
+                return f"parked: {waits}"
             case "dead":
                 return f"dead: {event.reason}"
             case "leased":
                 return f"being processed, attempt {event.attempt}"
             case _:
-                return "waits for its first attempt" if event.attempt == 0 else f"waits for attempt {event.attempt + 1}"
+                return f"waiting for attempt {event.attempt + 1}"
 
 
 _APPLIED: Mapping[str, str] = {
     "changed": "applied: changed the state",
     "confirmed": "applied: confirmed the state",
-    "stale": "applied: stale, something newer was known",
+    "stale": "applied: stale, newer data was already known",
 }
 
 
 @attrs.frozen(kw_only=True)
 class Explanation:
-    """A tenant's verdict, what it rests on, and how it came about."""
+    """A tenant's state and access verdict, and the timeline of events that led to them."""
 
     state: TenantState
     verdict: AccessVerdict
     customers: Sequence[TenantCustomer]
-    timeline: Sequence[Entry]
+    timeline: Sequence[TimelineEntry]
     cut: bool
 
     @property
     def tenant_id(self) -> TenantId:
-        """Who it is about."""
+        """The tenant that is explained."""
         return self.state.tenant_id
 
 
 def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> Explanation:
-    """Put a tenant's history together: each event with its decision, its messages and the verdict after each."""
+    """Arrange a tenant's history: each event with its decision, its messages, and the access verdict after each one."""
     caused: dict[EventId, list[Transition]] = {}
     for event_id, transition in transitions(history.messages):
         caused.setdefault(event_id, []).append(transition)
     timeline = [
-        Entry(
+        TimelineEntry(
             event=event,
             attempts=tuple(history.attempts.get(event.dispatch_id, ())),
             transitions=tuple(caused.get(event.key.event_id, ())),
@@ -123,8 +124,8 @@ def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> E
 
 
 def transitions(messages: Sequence[BillingEvent]) -> Iterable[tuple[EventId, Transition]]:
-    """What each message changed. A hole between two messages leaves open what the later one changed."""
-    known: dict[str, Section] = {}
+    """Yield each message as a transition. After a gap in the numbers nothing is compared: the changes are unknown."""
+    known: dict[str, ObjectSection] = {}
     expected = 0
     for message in messages:
         payload = loads(message.payload)
@@ -138,7 +139,9 @@ def transitions(messages: Sequence[BillingEvent]) -> Iterable[tuple[EventId, Tra
                 known[_id_of(section)] = section
 
 
-def _transition(payload: BillingEventPayload, shown: Section | None, known: Mapping[str, Section]) -> Transition:
+def _transition(
+    payload: BillingEventPayload, shown: ObjectSection | None, known: Mapping[str, ObjectSection]
+) -> Transition:
     before = None if shown is None else known.get(_id_of(shown))
     return Transition(
         sequence=payload.sequence,
@@ -151,5 +154,5 @@ def _transition(payload: BillingEventPayload, shown: Section | None, known: Mapp
     )
 
 
-def _id_of(section: Section) -> str:
+def _id_of(section: ObjectSection) -> str:
     return section.subscription_id if isinstance(section, SubscriptionSection) else section.invoice_id

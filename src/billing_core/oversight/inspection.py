@@ -1,4 +1,4 @@
-"""What operators look at: stored events, how far each has come, what became of it, and who stepped in."""
+"""Stored events, their failed attempts, and the audit entries of operators' actions."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from billing_core.model.time import aware
 
 @attrs.frozen(kw_only=True)
 class StoredEvent:
-    """One event of the inbox without its body: its envelope, and how it stands."""
+    """One event of the inbox without its body: envelope, status and outcome."""
 
     dispatch_id: int
     key: EventKey
@@ -23,9 +23,9 @@ class StoredEvent:
     secret_slot: int
     status: Disposition
     attempt: int
-    """Counted over the whole life of the event, replays included."""
+    """Attempts over the whole life of the event, replays included."""
     due_at: datetime = attrs.field(validator=aware)
-    """When it is tried next; while leased, when its lease runs out. Of finished events it says nothing."""
+    """When the next attempt is due; for a leased event, when its lease expires. Meaningless for finished events."""
     effect: Effect | None = None
     reason: str | None = None
     error: str | None = None
@@ -33,17 +33,17 @@ class StoredEvent:
     parked_on: str | None = None
     tenant_id: TenantId | None = None
     sequence: int | None = None
-    """The message it caused, if any."""
+    """The number of the message it caused; None if it caused none."""
     finished_at: datetime | None = None
     duplicates: int = 0
-    """How often it was delivered again."""
+    """How many times it was delivered again."""
     last_duplicate_at: datetime | None = None
     body_kept: bool = True
 
 
 @attrs.frozen(kw_only=True)
 class FailedAttempt:
-    """An attempt that did not succeed. One that killed its process left none."""
+    """An attempt that did not succeed. An attempt during which the process died is not recorded."""
 
     attempt: int
     failed_at: datetime = attrs.field(validator=aware)
@@ -53,16 +53,16 @@ class FailedAttempt:
 
 @attrs.frozen(kw_only=True)
 class Pruned:
-    """What one step of pruning came to."""
+    """The result of one step of pruning."""
 
     bodies: int
     reached: int | None
-    """The number of the last event looked at, to go on behind; None when nothing older is left."""
+    """The number of the last event examined: pass it as `after` of the next step. None if no older event is left."""
 
 
 @attrs.frozen(kw_only=True)
 class Audit:
-    """Something an operator did to stored events."""
+    """An audit entry: something an operator did to stored events."""
 
     audit_id: int
     action: str
@@ -72,4 +72,4 @@ class Audit:
     started_at: datetime = attrs.field(validator=aware)
     finished_at: datetime | None = None
     result: Mapping[str, object] | None = None
-    """None while it is being done, and for ever when it was cut short."""
+    """None while the action runs, and permanently if it was interrupted."""

@@ -1,4 +1,4 @@
-"""Monitors: each looks up one thing every so often and hands what it saw to an observer."""
+"""Monitors: each checks one thing at an interval and passes its report to an observer."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -14,14 +14,14 @@ from billing_core.stream.ports import Outbox
 
 @attrs.frozen(kw_only=True)
 class BacklogReport:
-    """What waits at one moment."""
+    """The events and messages that are waiting at one moment."""
 
     backlog: Backlog
     oldest_unpublished: timedelta
 
 
 class BacklogMonitor(Periodic[BacklogReport]):
-    """Looks every so often at what waits."""
+    """Measures the backlog of the inbox and the outbox."""
 
     def __init__(
         self, *, inbox: InboxBacklog, outbox: Outbox, every: timedelta, observe: Callable[[BacklogReport], None]
@@ -30,44 +30,44 @@ class BacklogMonitor(Periodic[BacklogReport]):
         self._inbox = inbox
         self._outbox = outbox
 
-    async def look(self) -> BacklogReport:
-        """Look once."""
+    async def run_once(self) -> BacklogReport:
+        """Measure the backlog now."""
         return BacklogReport(backlog=await self._inbox.backlog(), oldest_unpublished=await self._outbox.oldest())
 
 
 @attrs.frozen(kw_only=True)
 class DuplicateReport:
-    """What one audit found; handed to observers also when it found nothing."""
+    """The result of one check for duplicate subscriptions; also reported when there are none."""
 
     duplicates: Sequence[DuplicateSubscriptions]
 
 
 class DuplicateMonitor(Periodic[DuplicateReport]):
-    """Audits every so often."""
+    """Looks for tenants that have more than one live subscription to the same plan."""
 
     def __init__(self, *, upkeep: StateUpkeep, every: timedelta, observe: Callable[[DuplicateReport], None]) -> None:
         super().__init__(every=every, observe=observe)
         self._upkeep = upkeep
 
-    async def look(self) -> DuplicateReport:
-        """Audit once."""
+    async def run_once(self) -> DuplicateReport:
+        """Check all subscriptions now."""
         return DuplicateReport(duplicates=await self._upkeep.duplicate_subscriptions())
 
 
 @attrs.frozen(kw_only=True)
 class InvariantReport:
-    """What one check came to; handed to observers also when everything holds."""
+    """The result of one check of the invariants; also reported when all of them hold."""
 
     violations: Sequence[Violation]
 
 
 class InvariantMonitor(Periodic[InvariantReport]):
-    """Checks every so often: all that waits, the newest events, and some tenants more each time."""
+    """Checks the invariants of all waiting rows, the newest events, and another sample of tenants each time."""
 
     def __init__(self, *, log: InvariantLog, every: timedelta, observe: Callable[[InvariantReport], None]) -> None:
         super().__init__(every=every, observe=observe)
         self._log = log
 
-    async def look(self) -> InvariantReport:
-        """Check once."""
+    async def run_once(self) -> InvariantReport:
+        """Check a sample now."""
         return InvariantReport(violations=await self._log.sample())

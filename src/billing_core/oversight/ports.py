@@ -1,4 +1,7 @@
-"""What operators see of stored rows, and what they do to them. The docstrings are the contracts."""
+"""Ports of oversight: what operators see of stored rows, and what they do to them. The docstrings are the contracts.
+
+Every method raises StoreUnavailableError.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,10 +20,10 @@ from billing_core.oversight.invariants import Violation
 
 @attrs.frozen(kw_only=True)
 class Backlog:
-    """What waits in the inbox."""
+    """The unfinished and the dead events of the inbox."""
 
     oldest_due: timedelta = timedelta(0)
-    """How long the longest waiting event has been due, or claimed by somebody whose lease ran out."""
+    """How long the oldest due event has been due; a claimed event is due again once its lease has expired."""
     due: int = 0
     parked: int = 0
     dead: Mapping[str, int] = attrs.field(factory=dict)
@@ -29,94 +32,95 @@ class Backlog:
 
 @runtime_checkable
 class InboxBacklog(Protocol):
-    """How much of the inbox waits. Only reads."""
+    """Measures the backlog of the inbox. Read-only."""
 
     async def backlog(self) -> Backlog:
-        """What waits right now; for gauges, so at the cost of what waits and not of what was ever stored."""
+        """Return the current backlog. Called often for gauges: its cost grows with the backlog, not with all events."""
         ...
 
 
 @runtime_checkable
 class InboxUpkeep(Protocol):
-    """What operators do to stored events beside replaying them."""
+    """Changes that operators make to stored events, besides replays."""
 
     async def ignore(self, dispatch_ids: Collection[int], *, reason: str) -> Collection[int]:
-        """End these events as ignored; which ones that were. Applied ones, and those somebody works on, stay."""
+        """Finish events as ignored and return their numbers. Applied events and those being processed are skipped."""
         ...
 
     async def prunable(self, *, older_than: timedelta) -> int:
-        """How many bodies `prune` would let go in all."""
+        """Return how many bodies `prune` would delete in all."""
         ...
 
     async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
-        """Let go the bodies of up to `limit` events received longer ago, numbered above `after`, lowest first.
+        """Delete the bodies of up to `limit` older events numbered above `after`, lowest first.
 
-        Only of applied and ignored ones. Key, type, hash and outcome stay, so that duplicates are recognised for ever.
+        Only applied and ignored events are pruned. Key, type, hash and outcome are kept, so that duplicates are
+        recognized permanently.
         """
         ...
 
 
 @runtime_checkable
 class EventLog(EventSelector, Protocol):
-    """The inbox as operators see it: every event that was ever stored, whatever its status. Only reads."""
+    """The inbox as operators see it: every stored event, whatever its status. Read-only."""
 
     async def find(self, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
-        """Events that a filter means, latest received first; with `before` those whose number is below it."""
+        """Return events that match a filter, latest received first; with `before`, only those numbered below it."""
         ...
 
     async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
-        """The attempts at an event that failed, first one first."""
+        """Return the failed attempts of an event, earliest first."""
         ...
 
     async def body(self, dispatch_id: int) -> bytes | None:
-        """The raw bytes as received; None once they were pruned."""
+        """Return the raw bytes as received; None if they were pruned."""
         ...
 
     async def messages(self, event_id: EventId) -> Sequence[BillingEvent]:
-        """Everything that tenants were told because of a provider event."""
+        """Return every message, of any tenant, that a provider event caused."""
         ...
 
 
 @runtime_checkable
 class TenantTimeline(Protocol):
-    """What happened to a tenant. Only reads."""
+    """The history of one tenant. Read-only."""
 
     async def history(
         self, tenant_id: TenantId, *, since: datetime | None, until: datetime | None, limit: int
     ) -> TenantHistory | None:
-        """A tenant's state and the latest `limit` events received in `[since, until)`, read at one instant.
+        """Return a tenant's state and the latest `limit` events received in `[since, until)`, read at one instant.
 
-        Its events are those that were found to be its own, and those parked on its customers; the messages are those
-        they caused, and enough of the earlier ones to say what changed. None when nothing is known of such a tenant.
+        The events are those attributed to the tenant and those parked on its customers. The messages are those that
+        the events caused, and enough earlier ones to tell what changed. None if the tenant is unknown.
         """
         ...
 
 
 @runtime_checkable
 class AuditLog(AuditTrail, Protocol):
-    """What operators did to stored events."""
+    """The audit entries of operators' actions on stored events."""
 
     async def latest(self, *, limit: int, action: str | None = None) -> Sequence[Audit]:
-        """Entries, latest first; of one action only where it is named."""
+        """Return entries, latest first; only those of one action if it is given."""
         ...
 
 
 @runtime_checkable
 class InvariantLog(Protocol):
-    """Looks for rows of which a `billing_core.oversight.invariants.Invariant` does not hold. Only reads."""
+    """Finds rows that violate a `billing_core.oversight.invariants.Invariant`. Read-only."""
 
     async def sample(self) -> Sequence[Violation]:
-        """Look at what waits, the newest events and some tenants, others each time; bounded, however much is stored."""
+        """Check the waiting rows, the newest events and another sample of tenants each time; bounded at any size."""
         ...
 
     async def everything(self) -> Sequence[Violation]:
-        """Look at every row."""
+        """Check every row."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class CustomerLink:
-    """Whose customer somebody is, and how many events wait to know."""
+    """A customer, the tenant it is linked to, and the number of events that wait for a link."""
 
     customer_id: CustomerId
     tenant_id: TenantId | None
@@ -125,12 +129,12 @@ class CustomerLink:
 
 @runtime_checkable
 class StateUpkeep(Protocol):
-    """What operators look up across all tenants. Only reads."""
+    """Queries over all tenants, for operators. Read-only."""
 
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
-        """What `billing_core.model.duplicate_subscriptions` finds among all subscriptions."""
+        """Return what `billing_core.model.duplicate_subscriptions` finds among all subscriptions."""
         ...
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
-        """Customers with a tenant, or those without one; ids above `after`, by id."""
+        """Return customers with a tenant, or those without one, with ids above `after`, ordered by id."""
         ...

@@ -1,4 +1,4 @@
-"""Notices when the database begins another epoch (`billing_core.model.epoch`)."""
+"""Detection of a new database epoch (`billing_core.model.epoch`)."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,13 +8,13 @@ from billing_core.periodic import Periodic
 from billing_core.stream.ports import EpochLog
 
 
-class EpochWatch(Periodic[Epoch]):
-    """Looks every so often whether the epoch is still the one that a process lives in."""
+class EpochMonitor(Periodic[Epoch]):
+    """Reports the database's current epoch at an interval, so that a process notices when its own has ended."""
 
     def __init__(self, *, log: EpochLog, every: timedelta, observe: Callable[[Epoch], None]) -> None:
         super().__init__(every=every, observe=observe)
         self._log = log
 
-    async def look(self) -> Epoch:
-        """The current epoch."""
+    async def run_once(self) -> Epoch:
+        """Return the current epoch."""
         return await self._log.enter()

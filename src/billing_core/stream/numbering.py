@@ -1,4 +1,4 @@
-"""The numbers of a tenant's messages: counted upwards, without a gap."""
+"""Numbering of a tenant's messages: ascending, without gaps."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ from billing_core.model import TenantId
 
 
 def numbers_by_tenant(events: Iterable[BillingEvent]) -> Mapping[TenantId, range]:
-    """The run of numbers each tenant's messages take, in the order given. ValueError where a run breaks off."""
+    """Return the range of numbers that each tenant's messages take. Raises ValueError if a range has a gap."""
     runs: dict[TenantId, range] = {}
     for event in events:
         run = runs.get(event.tenant_id, range(event.sequence, event.sequence))

@@ -1,4 +1,4 @@
-"""What publishing and streams need from the outside. The docstrings are the contracts."""
+"""Ports of publishing and streaming. The docstrings are the contracts."""
 
 import enum
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from billing_core.model.epoch import Epoch
 
 @attrs.frozen(kw_only=True)
 class OutboxEntry:
-    """A committed message on its way to the bus, and since when it has been waiting."""
+    """A committed message that the bus has not confirmed yet, and when it was committed."""
 
     event: BillingEvent
     committed_at: datetime
@@ -22,39 +22,42 @@ class OutboxEntry:
 
 @runtime_checkable
 class Outbox(Protocol):
-    """The messages that the bus has not confirmed yet."""
+    """The committed messages that the bus has not confirmed yet. Every method raises StoreUnavailableError."""
 
     async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
-        """Messages that have waited at least `older_than`, lowest numbers of each tenant first."""
+        """Return messages that have waited at least `older_than`, lowest numbers of each tenant first."""
         ...
 
     async def published(self, events: Collection[BillingEvent]) -> None:
-        """Take messages out. Saying it twice is harmless."""
+        """Remove messages that the bus has taken. Removing one again is harmless."""
         ...
 
     async def oldest(self) -> timedelta:
-        """How long the longest waiting message has waited; nothing when none waits."""
+        """Return the age of the oldest unpublished message; zero if there is none."""
         ...
 
     async def history(self, *, after: tuple[TenantId, int], newest: int, limit: int) -> Sequence[BillingEvent]:
-        """Messages that were taken out, by tenant and number, those behind `after`; of each tenant the `newest`."""
+        """Return up to `limit` published messages that follow `after`, ordered by tenant and number.
+
+        Only the `newest` messages of each tenant are included.
+        """
         ...
 
 
 @runtime_checkable
 class MessageHistory(Protocol):
-    """Every message that was ever numbered, and how far each tenant's numbers go. Only reads."""
+    """Every message that was ever numbered. Read-only; every method raises StoreUnavailableError."""
 
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
-        """Messages numbered strictly above `after`, lowest first, without a gap."""
+        """Return messages numbered strictly above `after`, lowest first, without a gap."""
         ...
 
     async def sequence(self, tenant_id: TenantId) -> int:
-        """The number of a tenant's last message; 0 when there is none."""
+        """Return the number of a tenant's last message; 0 if it has none."""
         ...
 
     async def sequences(self, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, int]:
-        """The numbers of many tenants' last messages, of those that have any."""
+        """Return the number of each tenant's last message. Tenants without messages are left out."""
         ...
 
 
@@ -66,68 +69,72 @@ class EventBus(Protocol):
     """
 
     async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
-        """Append messages, ordered by number within each tenant, and say how far each tenant's log reaches now.
+        """Append messages, ordered by number within each tenant; return the last number in each tenant's log.
 
-        A message that is there already is skipped, so a repeated call is safe. A message that would leave a hole is
-        not taken, nor are its successors: the answer is then lower than the number asked for, and the caller sends
-        what is missing first. An empty log takes any first number. Followers hear of what was taken, unless it is not
-        to be `announced`.
+        A message that is already there is skipped, so repeating a call is safe. A message that would leave a gap is
+        rejected together with its successors: the returned number is then lower than the last one sent, and the caller
+        sends the missing messages first. An empty log accepts any first number. Followers receive the accepted
+        messages unless `announced` is False.
 
-        A tenant whose part of the bus does not answer is left out, and it is unknown what became of its messages.
-        Raises EventBusUnavailableError when that is so for all of them.
+        A tenant whose part of the bus does not answer is missing from the result; its messages may or may not have been
+        accepted. Raises EventBusUnavailableError when no part answers.
         """
         ...
 
     async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
-        """Messages of the log numbered strictly above `after`, lowest first; () when the log does not have them."""
+        """Return the log's messages numbered strictly above `after`, lowest first; () if it holds none.
+
+        The log may have lost older messages, so the first one returned may leave a gap after `after`.
+        """
         ...
 
     def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
-        """Messages of all tenants as they are appended. Ends never; raises EventBusUnavailableError.
+        """Yield messages of all tenants as they are appended. Never ends; raises EventBusUnavailableError.
 
-        The first batch is empty: it comes when the follower listens, and from then on it misses nothing without a
-        word. Another empty batch says that something may have been missed, as when a part of the bus is away.
+        The first batch is empty and is yielded once the follower is subscribed: from then on no message is missed
+        without notice. Any later empty batch means that messages may have been missed, for example while a part of the
+        bus was unavailable.
         """
         ...
 
 
-class BackfillTurn(enum.Enum):
-    """What there is to do for whoever wants to fill the bus."""
+class BackfillClaim(enum.Enum):
+    """The answer to a process that wants to fill the bus."""
 
     OURS = "ours"
+    """This process fills it, until its lease runs out."""
     OTHERS = "others"
-    """Somebody is at it."""
+    """Another process is filling it."""
     DONE = "done"
 
 
 @runtime_checkable
 class BackfillableBus(EventBus, Protocol):
-    """A bus that knows whether it was filled since it was empty."""
+    """A bus that knows whether it has been filled since it was last empty."""
 
-    async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillTurn:
-        """Take the turn, or keep it: the same name may claim again. One that is not kept is free after `lease`.
+    async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillClaim:
+        """Take the claim under a process's name, or renew it under the same name; it expires after `lease`.
 
         Raises EventBusUnavailableError.
         """
         ...
 
     async def finish_backfill(self) -> None:
-        """Note that everything is there, until the bus loses it. Raises EventBusUnavailableError."""
+        """Record that the bus is filled. The record is lost with the bus's content. Raises EventBusUnavailableError."""
         ...
 
 
 @runtime_checkable
 class EpochLog(Protocol):
-    """The epochs of a database. The latest one is the current one."""
+    """The epochs of a database; the latest one is current. Every method raises StoreUnavailableError."""
 
     async def enter(self) -> Epoch:
-        """The current epoch; a new one is begun where the database shows that it was restored or has failed over.
+        """Return the current epoch; begin a new one first if the database shows a restore or a failover.
 
-        A database that has none yet gets its first. Asked by many at once, one new epoch is begun. Raises
-        StoreUnavailableError.
+        A database without an epoch gets its first. Concurrent calls begin one epoch, not several.
         """
         ...
 
     async def begin(self, reason: str) -> Epoch:
-        """Begin a new epoch: an operator knows what the database does not show. Raises StoreUnavailableError."""
+        """Begin a new epoch at an operator's request, for a restore that the database does not show."""
         ...

@@ -1,4 +1,4 @@
-"""Publishing: from the outbox to the bus, each tenant's messages in order and without a hole."""
+"""Publishing: from the outbox to the bus, each tenant's messages in order and without a gap."""
 
 import asyncio
 import contextlib
@@ -17,18 +17,18 @@ from billing_core.stream.ports import EventBus, MessageHistory, Outbox
 
 @attrs.frozen(kw_only=True)
 class PublishPolicy:
-    """How messages get to the bus."""
+    """Batch size, poll interval and memory limit of publishing."""
 
     batch: int = 500
     poll: timedelta = timedelta(seconds=1)
-    """How often the outbox is searched for what nobody published, and how long a message may wait before that."""
+    """Interval between searches of the outbox, which cover messages that have waited at least this long."""
     queue_limit: int = 10_000
-    """Messages kept in memory; beyond it they are left to the search of the outbox."""
+    """Messages kept in memory. Any more are left in the outbox, where the next search finds them."""
 
 
 @attrs.frozen(kw_only=True)
 class PublishingReport:
-    """What one round of publishing came to."""
+    """The result of publishing one batch."""
 
     published: int
     backfilled: int
@@ -37,11 +37,11 @@ class PublishingReport:
 
 
 class Publisher:
-    """Sends committed messages to the bus and takes them out of the outbox once it has them.
+    """Sends committed messages to the bus, and removes them from the outbox once the bus has them.
 
-    Every process publishes what it committed, straight from memory; whatever is left over (a crash between commit and
-    publish, a bus that was away) is found in the outbox by anyone. Two publishers at once are harmless: the bus takes
-    each message once, and only behind its predecessor.
+    Every process publishes what it committed, straight from memory. Messages left over after a crash between commit and
+    publish, or while the bus was unavailable, are found in the outbox by any process. Concurrent publishers are
+    harmless: the bus accepts each message once, and only after its predecessor.
     """
 
     def __init__(
@@ -58,38 +58,38 @@ class Publisher:
         self._bus = bus
         self._policy = policy
         self._observe = observe
-        self._fresh: deque[BillingEvent] = deque()
+        self._queue: deque[BillingEvent] = deque()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
 
     def offer(self, events: Sequence[BillingEvent]) -> None:
-        """Take committed messages; they leave with the next round."""
-        room = self._policy.queue_limit - len(self._fresh)
-        self._fresh.extend(events[: max(room, 0)])
+        """Queue committed messages; `run` publishes them at once. Messages beyond the queue limit are skipped."""
+        room = self._policy.queue_limit - len(self._queue)
+        self._queue.extend(events[: max(room, 0)])
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish until stopped; what is in memory then is still sent."""
+        """Publish until stopped; messages still queued in memory are sent before it returns."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._run_fresh())
-            tasks.create_task(self._run_left_over())
+            tasks.create_task(self._publish_queued())
+            tasks.create_task(self._publish_left_over())
 
     def stop(self) -> None:
-        """Ask `run` to end once nothing fresh is left."""
+        """Ask `run` to return once its queue is empty."""
         self._stopping.set()
         self._wake.set()
 
-    async def _run_fresh(self) -> None:
-        while self._fresh or not self._stopping.is_set():
-            if not self._fresh:
+    async def _publish_queued(self) -> None:
+        while self._queue or not self._stopping.is_set():
+            if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            count = min(len(self._fresh), self._policy.batch)
-            await self._publish_or_leave([self._fresh.popleft() for _ in range(count)])
+            count = min(len(self._queue), self._policy.batch)
+            await self._publish_or_leave([self._queue.popleft() for _ in range(count)])
 
-    async def _run_left_over(self) -> None:
-        """Search the outbox. The wait doubles as a back-off: a bus that is away is asked once a round."""
+    async def _publish_left_over(self) -> None:
+        """Search the outbox. The pause doubles as back-off: an unavailable bus is tried once per poll interval."""
         while not self._stopping.is_set():
             with contextlib.suppress(StoreUnavailableError):
                 entries = await self._outbox.unpublished(older_than=self._policy.poll, limit=self._policy.batch)
@@ -100,7 +100,7 @@ class Publisher:
                 await asyncio.wait_for(self._stopping.wait(), self._policy.poll.total_seconds())
 
     async def _publish_or_leave(self, events: Sequence[BillingEvent]) -> bool:
-        """Publish, and say whether all of it; whatever fails stays in the outbox, where the next search finds it."""
+        """Publish; return whether all were accepted. The others stay in the outbox for the next search."""
         try:
             return await self.publish(events)
         except (EventBusUnavailableError, StoreUnavailableError):
@@ -108,9 +108,9 @@ class Publisher:
             return False
 
     async def publish(self, events: Sequence[BillingEvent]) -> bool:
-        """Append messages of any tenants to the bus, filling what it lost, and take them out of the outbox.
+        """Append messages of any tenants to the bus, resend what it lost, and remove them from the outbox.
 
-        Returns: whether it took all of them; those of a part of the bus that is away stay in the outbox.
+        Returns: whether the bus accepted all of them. Messages for an unavailable part of the bus stay in the outbox.
         Raises: EventBusUnavailableError, StoreUnavailableError; repeating the call is safe.
         """
         ordered = sorted(set(events), key=lambda event: (event.tenant_id, event.sequence))
@@ -119,15 +119,15 @@ class Publisher:
         backfilled = 0
         for tenant_id, head in heads.items():
             if head < last[tenant_id]:
-                backfilled += await self._fill(tenant_id, after=head, until=last[tenant_id])
-        # What a part of the bus that is away may or may not have taken stays in the outbox.
+                backfilled += await self._resend(tenant_id, after=head, until=last[tenant_id])
+        # An unavailable part of the bus may or may not have accepted its messages: they stay in the outbox.
         taken = [event for event in ordered if event.tenant_id in heads]
         await self._outbox.published(taken)
         self._observe(PublishingReport(published=len(taken), backfilled=backfilled, failed=len(ordered) - len(taken)))
         return len(taken) == len(ordered)
 
-    async def _fill(self, tenant_id: TenantId, *, after: int, until: int) -> int:
-        """Send the messages the bus misses between its head and a number, from the history."""
+    async def _resend(self, tenant_id: TenantId, *, after: int, until: int) -> int:
+        """Send the messages numbered in `(after, until]` from the history, because the bus no longer has them."""
         sent = 0
         while after < until:
             events = await self._history.events(tenant_id, after=after, limit=self._policy.batch)

@@ -1,4 +1,4 @@
-"""Who may open a stream, and how many of them: what stands between a request and a tenant's messages."""
+"""Ports of stream access: tickets, quotas and revocations. The docstrings are the contracts."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,58 +12,58 @@ from billing_core.model.time import aware
 
 @attrs.frozen(kw_only=True)
 class Principal:
-    """Who asks, as a valid proof says it."""
+    """The authenticated caller, as a valid token describes it."""
 
     tenant_id: TenantId
     role: str
     expires_at: datetime = attrs.field(validator=aware)
-    """When the proof stops being valid; an open stream ends then."""
+    """When the token expires; an open stream ends then."""
     token_id: str | None = None
-    """The name of the token, by which it can be revoked."""
+    """The token's id, by which it can be revoked; None if the token has none."""
     issued_at: datetime | None = attrs.field(default=None, validator=attrs.validators.optional(aware))
 
 
 @runtime_checkable
 class StreamTickets(Protocol):
-    """Tickets that let somebody in once, in place of a token that must not stand in an address.
+    """Single-use tickets that replace a token where it would have to stand in a URL.
 
-    Only digests come here: whoever reads the store cannot use what is in it. Time is the store's own.
+    Only digests are stored, so a reader of the store cannot use a ticket. The store's clock decides about expiry.
     """
 
     async def put(self, digest: bytes, principal: Principal, *, ttl: timedelta) -> None:
-        """Keep a ticket for whoever brings it within `ttl`. Raises StoreUnavailableError."""
+        """Store a ticket that is valid for `ttl`. Raises StoreUnavailableError."""
         ...
 
     async def take(self, digest: bytes) -> Principal | None:
-        """Whom a ticket lets in; None for one that is unknown, too old or was taken before.
+        """Use up a ticket and return its principal; None if it is unknown, expired or already used.
 
-        Of many that bring the same ticket at once one gets in. Raises StoreUnavailableError.
+        Of concurrent calls with one ticket exactly one succeeds. Raises StoreUnavailableError.
         """
         ...
 
 
 @attrs.frozen(kw_only=True)
 class QuotaPolicy:
-    """What each tenant may have, counted over all servers. 0 switches a limit off."""
+    """Limits per tenant, counted over all servers. 0 disables a limit."""
 
     rate_per_minute: int
-    """Streams opened; so many at once, and then evenly spread."""
+    """Streams opened: as many at once as a burst, then evenly spread over the minute."""
     concurrent: int
-    """Streams open at a time."""
+    """Streams open at the same time."""
     lease: timedelta
-    """How long a stream counts as open unless its server says that it still is."""
+    """How long a stream counts as open after its server last confirmed it."""
 
 
 @attrs.frozen(kw_only=True)
 class QuotaRefusal:
-    """Which limit was reached, and when to try again."""
+    """The limit that was reached, and when to try again."""
 
     limit: Literal["rate", "concurrent"]
     retry_after: timedelta
 
 
 Leases = Mapping[TenantId, Collection[str]]
-"""Names of open streams, unique over all servers, by tenant."""
+"""Names of open streams by tenant; each name is unique over all servers."""
 
 
 @runtime_checkable
@@ -71,38 +71,38 @@ class StreamQuota(Protocol):
     """Counts each tenant's streams over all servers. Every method raises EventBusUnavailableError."""
 
     async def enter(self, tenant_id: TenantId, lease: str) -> QuotaRefusal | None:
-        """Take a place for one stream; what is refused counts for nothing."""
+        """Count one more stream and return None, or return the refusal. A refused stream counts towards no limit."""
         ...
 
     async def keep(self, leases: Leases) -> None:
-        """Say that streams are still open: again, where the count was lost."""
+        """Confirm that streams are still open. Streams whose count was lost are counted again."""
         ...
 
     async def leave(self, leases: Leases) -> None:
-        """Free places. Streams of a server that died free theirs when their leases run out."""
+        """Stop counting streams. Those of a server that died stop counting when their leases run out."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class Revocation:
-    """Proofs that are not to be taken any more although they have not expired."""
+    """The withdrawal of one token, or of all tokens that were issued to a tenant until now."""
 
     subject: Literal["token", "tenant"]
-    """What `name` names: one token by its id, or a tenant, of whom everything issued so far is meant."""
     name: str
+    """The token's id, or the tenant's id: then every token issued up to `revoked_at` is revoked."""
     revoked_at: datetime = attrs.field(validator=aware)
     kept_until: datetime = attrs.field(validator=aware)
-    """When the last proof that it can concern has expired, and it is forgotten."""
+    """When the last token it can concern has expired, and the revocation is deleted."""
 
 
 @runtime_checkable
 class Revocations(Protocol):
-    """What was revoked. Every method raises StoreUnavailableError."""
+    """The stored revocations. Every method raises StoreUnavailableError."""
 
     async def revoke(self, revocation: Revocation) -> None:
-        """Remember one; of two about the same subject the later instants hold."""
+        """Store a revocation. A second one of the same subject keeps the later of each instant."""
         ...
 
     async def current(self) -> Sequence[Revocation]:
-        """Those that are to be kept still, by subject and name."""
+        """Return the revocations that still have to be kept, ordered by subject and name."""
         ...

@@ -9,7 +9,7 @@ from billing_core.inbox.batch import ProcessingReport
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.backfill import BackfillReport
-from billing_core.stream.ports import BackfillTurn
+from billing_core.stream.ports import BackfillClaim
 from billing_core.stream.publisher import PublishingReport
 
 log = structlog.get_logger()
@@ -74,7 +74,7 @@ class Observers:
 
     def backfilled(self, report: BackfillReport) -> None:
         """Log how the bus was filled when the process started."""
-        ours = report.turn is BackfillTurn.OURS
+        ours = report.claim is BackfillClaim.OURS
         log.info("stream.backfilled", here=ours, tenants=report.tenants, messages=report.messages)
 
     def refetched(self, report: RefetchReport) -> None:

@@ -21,7 +21,7 @@ from billing_app.settings import Settings
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.errors import ConfigurationError
 from billing_core.model.epoch import Epoch
-from billing_core.stream.epochs import EpochWatch
+from billing_core.stream.epochs import EpochMonitor
 
 log = structlog.get_logger()
 
@@ -96,7 +96,7 @@ async def _epoch_end(container: Container) -> AsyncIterator[asyncio.Event]:
             log.warning("epoch.changed", number=epoch.number, before=ours.number)
             over.set()
 
-    watch = EpochWatch(log=container.epochs(), every=_EPOCH_EVERY, observe=look)
+    watch = EpochMonitor(log=container.epochs(), every=_EPOCH_EVERY, observe=look)
     async with _beside("epoch_watch", watch.run(), container.deadline()):
         yield over
 

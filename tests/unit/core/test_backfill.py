@@ -15,7 +15,7 @@ from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.state.ports import Changes
 from billing_core.stream.backfill import Backfiller, BackfillPolicy, BackfillReport
-from billing_core.stream.ports import BackfillTurn
+from billing_core.stream.ports import BackfillClaim
 from billing_core.testing.builders import ACME, AT, GLOBEX, message
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
@@ -70,7 +70,7 @@ async def test_every_tenant_gets_its_newest_messages(lengths: dict[TenantId, int
     for tenant_id, length in lengths.items():
         assert await rig.logged(tenant_id) == list(range(max(1, length - newest + 1), length + 1))
     messages = sum(min(length, newest) for length in lengths.values())
-    assert rig.reports == [BackfillReport(turn=BackfillTurn.OURS, tenants=len(lengths), messages=messages)]
+    assert rig.reports == [BackfillReport(claim=BackfillClaim.OURS, tenants=len(lengths), messages=messages)]
 
 
 async def test_of_many_one_fills_it() -> None:
@@ -78,7 +78,7 @@ async def test_of_many_one_fills_it() -> None:
     rig = Rig()
     await rig.write({ACME: 3})
     await asyncio.gather(*(rig.backfiller().run() for _ in range(5)))
-    assert sorted(report.turn.value for report in rig.reports) == ["done"] * 4 + ["ours"]
+    assert sorted(report.claim.value for report in rig.reports) == ["done"] * 4 + ["ours"]
     assert await rig.logged(ACME) == [1, 2, 3]
 
 
@@ -108,7 +108,7 @@ async def test_a_bus_that_goes_away_is_filled_when_it_is_back() -> None:
     await rig.write({ACME: 2, GLOBEX: 2})
     await rig.backfiller().run()
     assert await rig.logged(ACME) == await rig.logged(GLOBEX) == [1, 2]
-    assert [report.turn for report in rig.reports] == [BackfillTurn.OURS]
+    assert [report.claim for report in rig.reports] == [BackfillClaim.OURS]
 
 
 async def test_whoever_lost_the_turn_leaves_the_rest_to_the_other() -> None:
@@ -117,14 +117,14 @@ async def test_whoever_lost_the_turn_leaves_the_rest_to_the_other() -> None:
     class Lost(MemoryEventBus):
         claims = 0
 
-        async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillTurn:
+        async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillClaim:
             self.claims += 1
-            return BackfillTurn.OURS if self.claims == 1 else BackfillTurn.OTHERS
+            return BackfillClaim.OURS if self.claims == 1 else BackfillClaim.OTHERS
 
         async def finish_backfill(self) -> None:
             pytest.fail("it was not ours to say")
 
     rig = Rig(bus=Lost(), batch=1)
     await rig.write({ACME: 3})
-    assert (await rig.backfiller().backfill()).turn is BackfillTurn.OTHERS
+    assert (await rig.backfiller().backfill()).claim is BackfillClaim.OTHERS
     assert await rig.logged(ACME) == [1]

@@ -44,7 +44,7 @@ async def test_every_decision_is_told(loop: Loop) -> None:
     assert decisions == [
         "applied: changed the state",
         "applied: confirmed the state",
-        "applied: stale, something newer was known",
+        "applied: stale, newer data was already known",
         "dead: tenant_conflict",
     ]
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from billing_core.errors import EventBusUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
-from billing_core.stream.ports import BackfillTurn
+from billing_core.stream.ports import BackfillClaim
 
 
 class MemoryEventBus:
@@ -53,12 +53,12 @@ class MemoryEventBus:
         finally:
             del self._followers[id(follower)]
 
-    async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillTurn:
+    async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillClaim:
         """See BackfillableBus. Whoever has the turn keeps it: processes that share this die together."""
         if self._filled:
-            return BackfillTurn.DONE
+            return BackfillClaim.DONE
         self._filler = self._filler or name
-        return BackfillTurn.OURS if self._filler == name else BackfillTurn.OTHERS
+        return BackfillClaim.OURS if self._filler == name else BackfillClaim.OTHERS
 
     async def finish_backfill(self) -> None:
         """See BackfillableBus."""

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from billing_core.stream.ports import BackfillableBus, BackfillTurn
+from billing_core.stream.ports import BackfillableBus, BackfillClaim
 
 
 class BackfillableBusContract:
@@ -11,10 +11,10 @@ class BackfillableBusContract:
     async def test_one_process_has_the_turn_until_the_backfill_is_done(self, event_bus: BackfillableBus) -> None:
         """It keeps the turn by claiming again; afterwards no process gets one."""
         lease = timedelta(minutes=1)
-        turns = [await event_bus.claim_backfill(name, lease=lease) for name in ("a", "b", "a")]
-        assert turns == [BackfillTurn.OURS, BackfillTurn.OTHERS, BackfillTurn.OURS]
+        claims = [await event_bus.claim_backfill(name, lease=lease) for name in ("a", "b", "a")]
+        assert claims == [BackfillClaim.OURS, BackfillClaim.OTHERS, BackfillClaim.OURS]
         await event_bus.finish_backfill()
         assert [await event_bus.claim_backfill(name, lease=lease) for name in ("a", "b")] == [
-            BackfillTurn.DONE,
-            BackfillTurn.DONE,
+            BackfillClaim.DONE,
+            BackfillClaim.DONE,
         ]

@@ -15,7 +15,7 @@ from billing_app.cli.terminal import json_option, moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
-    from billing_core.oversight.explain import Entry, Explanation, Transition
+    from billing_core.oversight.explain import Explanation, TimelineEntry, Transition
 
 
 @click.command()
@@ -84,7 +84,7 @@ def _to_json(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _entry_to_json(entry: Entry) -> dict[str, Any]:
+def _entry_to_json(entry: TimelineEntry) -> dict[str, Any]:
     from billing_core.converters import to_plain
 
     return {
@@ -130,7 +130,7 @@ def _print(explanation: Explanation) -> None:
         click.echo("No event for this tenant was received in this period.")
 
 
-def _print_entry(entry: Entry) -> None:
+def _print_entry(entry: TimelineEntry) -> None:
     event = entry.event
     click.echo(f"{moment(event.received_at)}  {plain(event.type)}  {plain(event.key.event_id)}")
     click.echo(f"    created {moment(event.created_at)}")
