@@ -12,7 +12,16 @@ import billing_postgres
 from billing_core.events import Disposition, Effect, Outcome
 from billing_core.model import CustomerId, InvoiceId, TenantId
 from billing_core.state.ports import Changes
-from billing_core.testing.builders import customer, invoice, message, provider_event, subscription, usage
+from billing_core.testing.builders import (
+    ACME,
+    customer,
+    invoice,
+    message,
+    provenance,
+    provider_event,
+    subscription,
+    usage,
+)
 from billing_core.testing.timing import LONG
 from billing_postgres import queries
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
@@ -23,10 +32,10 @@ ADAPTER = Path(billing_postgres.__file__).parent
 SOURCES = [path for path in ADAPTER.parents[1].rglob("*.py") if "testing" not in path.parts]
 FILES = sorted(path.stem for path in (ADAPTER / "queries").glob("*.sql"))
 WRITERS = {
-    "write_inbox": {"event_inbox.py", "wakeup.py", "upkeep.py"},
+    "write_inbox": {"event_inbox.py", "recorder.py", "wakeup.py"},
+    "write_inbox_upkeep": {"upkeep.py"},
     "write_state": {"transaction.py"},
     "write_outbox": {"outbox.py"},
-    "records": {"transaction.py", "event_inbox.py", "repository.py"},
     "write_audits": {"event_log.py"},
     "write_epochs": {"epochs.py"},
     "write_tickets": {"tickets.py"},
@@ -35,6 +44,17 @@ WRITERS = {
     "session": {"pool.py"},
 }
 """Who may use a file of statements that write."""
+TABLES = (
+    "billing_customers",
+    "billing_events",
+    "billing_records",
+    "stripe_event_dispatch",
+    "stripe_events",
+    "subscription_invoices",
+    "subscription_items",
+    "subscription_usage",
+    "tenant_subscriptions",
+)
 SQL = re.compile(
     r"\b(INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|SELECT\s.+\sFROM|TRUNCATE\s+\w+|ALTER\s+TABLE|CREATE\s+TABLE)\b",
     re.DOTALL,
@@ -137,6 +157,32 @@ class TestStatements:
             await self._statements(store, repository, pool, 2)  # a new connection learns its types first
             counts = [await self._statements(store, repository, pool, size) for size in (1, 7, 60)]
         assert counts == [15, 15, 15]
+
+    async def test_columns_of_a_later_version_do_not_disturb_this_one(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str
+    ) -> None:
+        """A migration adds them while this code still runs: it reads and writes its own columns, by their names."""
+        for table in TABLES:
+            await connection.execute(f"ALTER TABLE {table} ADD COLUMN later text, ADD COLUMN latest int DEFAULT 7")
+        database = Database(url=database_url)
+        async with await database.open_pool(size=1) as pool, PostgresEventInbox(database, pool) as store:
+            repository = PostgresRepository(database, pool)
+            for size in (1, 3):
+                await self._statements(store, repository, pool, size)
+            state = await repository.state(TenantId("3_0"))
+        assert [each.snapshot for each in state.subscriptions] == [subscription("sub_3_0", TenantId("3_0")).snapshot]
+
+    @pytest.mark.parametrize("text", ["", "NULL", "a,b", "{a}", '"', "\\", '\\"', "\x1f", " a ", "ä€😀", "\n"])
+    async def test_event_ids_are_stored_as_they_are(self, database_url: str, text: str) -> None:
+        """Whatever an id consists of; several of them stay apart."""
+        database, ids = Database(url=database_url), (text, "evt_2")
+        async with await database.open_pool(size=1) as pool:
+            repository = PostgresRepository(database, pool)
+            async with repository.transaction() as transaction:
+                await transaction.lock_tenants([ACME])
+                await transaction.save(Changes(subscriptions=[subscription(basis=provenance(*ids))]))
+            (stored,) = await repository.subscriptions(ACME)
+        assert stored.provenance.event_ids == ids
 
     async def _statements(
         self,

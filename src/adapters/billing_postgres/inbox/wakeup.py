@@ -1,4 +1,4 @@
-"""Wakes whoever waits for due events: in this process at once, in the others through the database."""
+"""Wakes the tasks that wait for due events: in this process at once, in the others through the database."""
 
 import asyncio
 import random
@@ -22,67 +22,67 @@ _LAST_RETRY: Final = 2.0
 
 
 class Wakeup:
-    """A hint, never a promise: a notice can be lost with its connection, so every wait has an end of its own."""
+    """A hint, never a promise: a notice can be lost with its connection, so every wait has a limit of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rung = asyncio.Event()
-        self._to_announce = asyncio.Event()
-        self._line: asyncio.Task[None] | None = None
+        self._due = asyncio.Event()
+        self._to_send = asyncio.Event()
+        self._listener: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Keep a connection to the other processes from now on, reconnecting as long as it takes."""
-        self._line = asyncio.get_running_loop().create_task(self._keep_line())
+        """Keep a connection for notices of the other processes, reconnecting as often as it takes."""
+        self._listener = asyncio.get_running_loop().create_task(self._keep_listening())
 
     async def aclose(self) -> None:
-        """Hang up."""
-        if self._line is not None:
-            self._line.cancel()
-            await asyncio.wait([self._line])
+        """Stop listening and close the connection."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait([self._listener])
 
-    def ring(self) -> None:
-        """Events became due: wake this process now and the others soon."""
-        self._rung.set()
-        self._to_announce.set()
+    def notify(self) -> None:
+        """Wake this process now and the others soon: events became due."""
+        self._due.set()
+        self._to_send.set()
 
-    def mute(self) -> None:
-        """Forget what rang so far; say it before looking for due events, so that nothing rings unheard."""
-        self._rung.clear()
+    def clear(self) -> None:
+        """Forget past notices. Call it before looking for due events, so that no later notice is lost."""
+        self._due.clear()
 
     async def wait(self, *, at_most: timedelta) -> None:
-        """Return when it rings or has rung since `mute`, at the latest after `at_most`."""
+        """Return at the next notice, at once if there was one since `clear`, and at the latest after `at_most`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(at_most.total_seconds()):
-                await self._rung.wait()
+                await self._due.wait()
 
-    async def _keep_line(self) -> None:
+    async def _keep_listening(self) -> None:
         pause = _FIRST_RETRY
         while True:
             with suppress(StoreUnavailableError, *UNAVAILABLE):
                 connection = await self._database.connect()
                 pause = _FIRST_RETRY
                 try:
-                    await self._talk(connection)
+                    await self._exchange(connection)
                 finally:
                     connection.terminate()
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads reconnects, no secret
             pause = min(2 * pause, _LAST_RETRY)
 
-    async def _talk(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Listen and announce until the connection is lost."""
+    async def _exchange(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Receive and send notices until the connection is lost."""
 
-        def hear(_connection: Connection, sender: int, _channel: str, _payload: object) -> None:
+        def receive(_connection: Connection, sender: int, _channel: str, _payload: object) -> None:
             if sender != connection.get_server_pid():
-                self._rung.set()
+                self._due.set()
 
-        def hang_up(_connection: object) -> None:
-            self._to_announce.set()  # ends the wait below; the notice itself goes out over the next connection
+        def disconnected(_connection: object) -> None:
+            self._to_send.set()  # ends the wait below; the notice itself goes out over the next connection
 
-        connection.add_termination_listener(hang_up)
-        await connection.add_listener(_CHANNEL, hear)
-        self._rung.set()  # whatever was announced before we listened
+        connection.add_termination_listener(disconnected)
+        await connection.add_listener(_CHANNEL, receive)
+        self._due.set()  # notices sent before this connection listened were missed
         while True:
-            await self._to_announce.wait()
-            await connection.execute(_QUERIES["announce_due"])
-            self._to_announce.clear()
+            await self._to_send.wait()
+            await connection.execute(_QUERIES["notify_due"])
+            self._to_send.clear()
             await asyncio.sleep(_QUIET)

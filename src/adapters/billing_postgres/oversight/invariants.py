@@ -1,4 +1,4 @@
-"""Looks for rows of which an invariant does not hold."""
+"""Looks for rows that violate an invariant."""
 
 from __future__ import annotations
 
@@ -9,49 +9,43 @@ import asyncpg
 
 from billing_core.oversight.invariants import LEASE_OVERDUE, PUBLISHING_OVERDUE, Invariant, Violation
 from billing_postgres import queries
-from billing_postgres.errors import translated
 from billing_postgres.pool import Database
+from billing_postgres.statements import Statements
 
 _QUERIES: Final = queries.load("read_invariants")
 _TENANTS: Final = 200
 _MESSAGES: Final = 1_000
 _EVENTS: Final = 5_000
-"""What one sample looks at: some tens of milliseconds of the database's time, whatever is stored."""
+"""The size of one sample: some tens of milliseconds of the database's time, however much is stored."""
 _REACHED: Final = "reached"
 
 
 class PostgresInvariantLog:
-    """An `InvariantLog`. It remembers which tenants it looked at last."""
+    """An `InvariantLog`. It remembers the last tenant of the previous sample."""
 
     def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._database = database
-        self._pool = pool
+        self._statements = Statements(database, pool, _QUERIES)
         self._reached = ""
 
     async def sample(self) -> Sequence[Violation]:
-        """Look at what waits, the newest events and some tenants more."""
-        tenants = await self._fetch("check_tenants", self._reached, _TENANTS, _MESSAGES)
+        """Check what waits, the newest events and the next tenants."""
+        tenants = await self._statements.fetch("check_tenants", self._reached, _TENANTS, _MESSAGES)
         (page,) = (row for row in tenants if row["invariant"] == _REACHED)
         self._reached = page["examples"][0] if page["violations"] == _TENANTS else ""
-        return _violations([*tenants, *await self._fetch("check_outcomes", _EVENTS), *await self._waiting()])
+        return _violations([*tenants, *await self._statements.fetch("check_outcomes", _EVENTS), *await self._waiting()])
 
     async def everything(self) -> Sequence[Violation]:
-        """Look at every row."""
-        tenants = await self._fetch("check_tenants", "", None, None)
-        return _violations([*tenants, *await self._fetch("check_outcomes", None), *await self._waiting()])
+        """Check every row."""
+        tenants = await self._statements.fetch("check_tenants", "", None, None)
+        return _violations([*tenants, *await self._statements.fetch("check_outcomes", None), *await self._waiting()])
 
     async def _waiting(self) -> Sequence[asyncpg.Record]:
-        return await self._fetch("check_waiting", LEASE_OVERDUE, PUBLISHING_OVERDUE)
-
-    async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        async with self._database.acquire(self._pool) as connection:
-            with translated(query):
-                return await connection.fetch(_QUERIES[query], *arguments)
+        return await self._statements.fetch("check_waiting", LEASE_OVERDUE, PUBLISHING_OVERDUE)
 
 
 def _violations(rows: Sequence[asyncpg.Record]) -> Sequence[Violation]:
     return [
-        Violation(invariant=Invariant(name), count=count, examples=tuple(examples))
-        for name, count, examples in rows
-        if name != _REACHED and count
+        Violation(invariant=Invariant(row["invariant"]), count=row["violations"], examples=tuple(row["examples"]))
+        for row in rows
+        if row["invariant"] != _REACHED and row["violations"]
     ]

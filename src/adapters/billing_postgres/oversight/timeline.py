@@ -1,4 +1,4 @@
-"""What happened to a tenant, read in one snapshot and by indexes of the tenant."""
+"""The history of one tenant, read in one snapshot and by indexes on the tenant."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from billing_core.model import TenantId
 from billing_core.oversight.explain import MESSAGES_BEFORE, TenantHistory
 from billing_core.oversight.inspection import FailedAttempt
 from billing_postgres import queries
+from billing_postgres.columns import storable
 from billing_postgres.errors import translated
-from billing_postgres.oversight.event_log import stored_event_from_row
+from billing_postgres.oversight.rows import failed_attempt_from_row, stored_event_from_row
 from billing_postgres.pool import Connection, Database
 from billing_postgres.state.repository import read_state
-from billing_postgres.state.rows import customer_from_row, message_from_row, storable
+from billing_postgres.state.rows import customer_from_row
+from billing_postgres.stream.rows import message_from_row
 
-_QUERIES: Final = queries.load("read_history")
+_QUERIES: Final = queries.load("read_timeline")
 
 
 class PostgresTenantTimeline:
@@ -31,7 +33,7 @@ class PostgresTenantTimeline:
     async def history(
         self, tenant_id: TenantId, *, since: datetime | None, until: datetime | None, limit: int
     ) -> TenantHistory | None:
-        """A tenant's state, its latest events and what they caused."""
+        """Return a tenant's state, its latest events and the messages they caused."""
         tenant_id = TenantId(storable(tenant_id) or "")
         async with self._database.begun(self._pool, isolation="repeatable_read", readonly=True) as connection:
             if not await _fetch(connection, "find_tenant", tenant_id):
@@ -49,8 +51,8 @@ class PostgresTenantTimeline:
             )
             state = await read_state(connection, tenant_id)
         attempts: defaultdict[int, list[FailedAttempt]] = defaultdict(list)
-        for event, attempt, failed_at, reason, error in failed:
-            attempts[event].append(FailedAttempt(attempt=attempt, failed_at=failed_at, reason=reason, error=error))
+        for row in failed:
+            attempts[row["event"]].append(failed_attempt_from_row(row))
         return TenantHistory(
             state=state,
             customers=list(map(customer_from_row, customers)),

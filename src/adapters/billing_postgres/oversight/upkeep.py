@@ -12,12 +12,12 @@ from billing_core.model import DuplicateSubscriptions
 from billing_core.oversight.inspection import Pruned
 from billing_core.oversight.ports import CustomerLink
 from billing_postgres import queries
+from billing_postgres.columns import storable
 from billing_postgres.pool import Database
-from billing_postgres.state.rows import storable
 from billing_postgres.statements import Statements
 
 _STATE: Final = queries.load("read_upkeep")
-_INBOX: Final = queries.load("write_inbox")
+_INBOX: Final = queries.load("write_inbox_upkeep")
 
 
 class PostgresStateUpkeep:
@@ -29,16 +29,17 @@ class PostgresStateUpkeep:
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
         """Tenants with several live subscriptions of one plan."""
         return [
-            DuplicateSubscriptions(tenant_id=tenant_id, plan_code=plan_code, subscription_ids=tuple(subscription_ids))
-            for tenant_id, plan_code, subscription_ids in await self._statements.fetch("list_duplicate_subscriptions")
+            DuplicateSubscriptions(
+                tenant_id=row["tenant_id"],
+                plan_code=row["plan_code"],
+                subscription_ids=tuple(row["subscription_ids"]),
+            )
+            for row in await self._statements.fetch("list_duplicate_subscriptions")
         ]
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
         """Customers with or without a tenant, by id."""
-        return [
-            CustomerLink(customer_id=customer_id, tenant_id=tenant_id, waiting=waiting)
-            for customer_id, tenant_id, waiting in await self._statements.fetch("list_customers", linked, after, limit)
-        ]
+        return [CustomerLink(**row) for row in await self._statements.fetch("list_customers", linked, after, limit)]
 
 
 class PostgresInboxUpkeep:

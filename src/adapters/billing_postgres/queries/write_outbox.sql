@@ -2,7 +2,7 @@
 
 -- name: list_unpublished
 -- Args: $1 age (interval), $2 limit. The longest waiting first, which is by number within each tenant.
-SELECT o.committed_at, e.tenant_id, e.sequence, e.event_type, e.event_id, e.occurred_at, e.payload
+SELECT o.committed_at, :messages.names
 FROM billing_outbox AS o
 JOIN billing_events AS e USING (tenant_id, sequence)
 WHERE o.committed_at <= now() - $1::interval
@@ -22,10 +22,10 @@ WHERE o.tenant_id = done.tenant_id AND o.sequence = done.sequence;
 -- name: list_published
 -- Args: $1 tenant and $2 number to begin behind, $3 how many of each tenant's newest, $4 limit. Tenant by tenant, so that
 -- a page costs what it holds.
-SELECT e.tenant_id, e.sequence, e.event_type, e.event_id, e.occurred_at, e.payload
+SELECT e.*
 FROM billing_tenants AS t
 CROSS JOIN LATERAL (
-    SELECT m.*
+    SELECT :messages.names
     FROM billing_events AS m
     WHERE m.tenant_id = t.tenant_id
         AND m.sequence > greatest(t.sequence - $3, CASE WHEN t.tenant_id = $1 THEN $2::bigint ELSE 0 END)

@@ -25,9 +25,7 @@ from billing_postgres.state import rows
 from billing_postgres.state.transaction import PostgresTransaction
 from billing_postgres.statements import Statements
 
-_QUERIES: Final = MappingProxyType(
-    {**queries.load("read_state"), **queries.load("records"), **queries.load("read_upkeep")}
-)
+_QUERIES: Final = MappingProxyType({**queries.load("read_state"), **queries.load("read_messages")})
 
 
 async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState:

@@ -1,16 +1,17 @@
-"""Between rows and the domain's values. Written out by hand: every applied event passes here several times."""
+"""Rows of tenants' state. Each table's columns are declared here once; see docs/adr/0018-columns-declared-once.md."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 import asyncpg
+import attrs
 
 from billing_core.converters import record_from_json, record_to_json
-from billing_core.events import BillingEvent, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     CustomerSnapshot,
     InvoiceLine,
@@ -18,6 +19,7 @@ from billing_core.model import (
     ItemSnapshot,
     Period,
     Provenance,
+    SubscriptionId,
     SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantCustomer,
@@ -26,8 +28,7 @@ from billing_core.model import (
     Uncertainty,
     UsageRecord,
 )
-from billing_core.model.time import end_of, start_of
-from billing_core.stream.ports import OutboxEntry
+from billing_postgres.columns import Column, Columns, Fields, period_columns, read_period, text_array
 
 try:  # the `speed` extra
     import orjson
@@ -44,455 +45,257 @@ except ImportError:
 
     _loads = json.loads
 
-Row = tuple[Any, ...]
-T = TypeVar("T")
-
-_SEPARATOR: Final = "\x1f"
-"""Between the event ids of one row: an array of arrays cannot be passed as rows."""
-_TEXT_LIMIT: Final = 2000
-
-
-def columns(rows: Iterable[Row], width: int) -> Sequence[Sequence[Any]]:
-    """One array per column, as `unnest` takes them; `width` of them also when there are no rows."""
-    return list(zip(*rows, strict=True)) or [()] * width
-
-
-def storable(text: str | None) -> str | None:
-    """An error's text as Postgres takes it: bounded, without NUL and lone surrogates, whatever a payload put in."""
-    if text is None:
-        return None
-    return text[:_TEXT_LIMIT].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+_TENANT: Final = Column[Any]("tenant_id", "text", attrgetter("tenant_id"))
+_PROVENANCE: Final = (
+    Column[Any]("observed_at", "timestamptz", lambda row: row.provenance and row.provenance.observed_at),
+    Column[Any](
+        "event_ids",
+        "text[]",
+        lambda row: "{}" if row.provenance is None else text_array(row.provenance.event_ids),
+        sent_as="text",
+    ),
+    Column[Any]("ambiguous", "boolean", lambda row: row.provenance is not None and row.provenance.ambiguous),
+)
 
 
-def _period(start: datetime | None, end: datetime | None) -> Period | None:
-    return None if start is None or end is None else Period(start=start, end=end)
-
-
-def _provenance(observed_at: datetime, event_ids: Sequence[Any], ambiguous: bool) -> Provenance:
-    return Provenance(observed_at=observed_at, event_ids=tuple(event_ids), ambiguous=ambiguous)
-
-
-# --- events -----------------------------------------------------------------------------------------------------
-
-
-def event_from_row(row: asyncpg.Record) -> ProviderEvent:
-    """A stored provider event with its body."""
-    return ProviderEvent(
-        key=EventKey(event_id=row["event_id"], livemode=row["livemode"], account=row["account"]),
-        type=row["type"],
-        api_version=row["api_version"],
-        created_at=row["created_at"],
-        received_at=row["received_at"],
-        body=row["body"],
-        secret_slot=row["secret_slot"],
-    )
-
-
-def message_from_row(row: asyncpg.Record) -> BillingEvent:
-    """A numbered message."""
-    tenant_id, sequence, event_type, event_id, occurred_at, payload = row
-    return BillingEvent(
-        tenant_id=tenant_id,
-        sequence=sequence,
-        event_type=event_type,
-        event_id=event_id,
-        occurred_at=occurred_at,
-        payload=payload,
-    )
-
-
-def outbox_entry_from_row(row: asyncpg.Record) -> OutboxEntry:
-    """A message that waits for the bus."""
-    committed_at, tenant_id, sequence, event_type, event_id, occurred_at, payload = row
-    message = BillingEvent(
-        tenant_id=tenant_id,
-        sequence=sequence,
-        event_type=event_type,
-        event_id=event_id,
-        occurred_at=occurred_at,
-        payload=payload,
-    )
-    return OutboxEntry(event=message, committed_at=committed_at)
-
-
-def row_from_message(event: BillingEvent) -> Row:
-    """The arguments of `save_messages` for one message."""
-    return (event.tenant_id, event.sequence, event.event_type, event.event_id, event.occurred_at, event.payload)
-
-
-def row_from_outcome(outcome: Outcome) -> Row:
-    """The arguments of `settle_events` for one outcome."""
-    return (
-        outcome.claim.dispatch_id,
-        outcome.claim.attempt,
-        outcome.disposition.value,
-        None if outcome.effect is None else outcome.effect.value,
-        outcome.reason,
-        storable(outcome.error),
-        outcome.parked_on,
-        outcome.tenant_id,
-        outcome.customer_id,
-        outcome.sequence,
-    )
-
-
-# --- doubts -----------------------------------------------------------------------------------------------------
+def _provenance(row: asyncpg.Record) -> Provenance:
+    return Provenance(observed_at=row["observed_at"], event_ids=tuple(row["event_ids"]), ambiguous=row["ambiguous"])
 
 
 def uncertainty_from_row(row: asyncpg.Record) -> Uncertainty:
-    """An object whose state may be wrong."""
-    kind, object_id, observed_at, event_ids, ambiguous = row
-    return Uncertainty(kind=kind, object_id=object_id, basis=_provenance(observed_at, event_ids, ambiguous))
+    """Return an object whose state may be wrong."""
+    return Uncertainty(kind=row["kind"], object_id=row["object_id"], basis=_provenance(row))
 
 
 # --- customers --------------------------------------------------------------------------------------------------
 
+_CUSTOMER: Final = Fields(
+    "snapshot", customer_id="text", email="text", name="text", delinquent="boolean", deleted="boolean"
+)
+CUSTOMERS: Final = Columns[TenantCustomer](
+    [*_CUSTOMER.columns, _TENANT, *_PROVENANCE], fixed=("customer_id", "tenant_id")
+)
+
 
 def customer_from_row(row: asyncpg.Record) -> TenantCustomer:
-    """A customer; without a snapshot while only its id is known."""
-    customer_id, tenant_id, email, name, delinquent, deleted, observed_at, event_ids, ambiguous = row
-    if observed_at is None:
-        return TenantCustomer(customer_id=customer_id, tenant_id=tenant_id)
+    """Return a customer; without a snapshot while only its id is known."""
+    if row["observed_at"] is None:
+        return TenantCustomer(customer_id=row["customer_id"], tenant_id=row["tenant_id"])
     return TenantCustomer(
-        customer_id=customer_id,
-        tenant_id=tenant_id,
-        snapshot=CustomerSnapshot(
-            customer_id=customer_id, email=email, name=name, delinquent=delinquent, deleted=deleted
-        ),
-        provenance=_provenance(observed_at, event_ids, ambiguous),
+        customer_id=row["customer_id"],
+        tenant_id=row["tenant_id"],
+        snapshot=CustomerSnapshot(**_CUSTOMER.read(row)),
+        provenance=_provenance(row),
     )
 
 
-def row_from_customer(customer: TenantCustomer) -> Row:
-    """The arguments of `save_customers` for one customer."""
-    seen = customer.snapshot or CustomerSnapshot(customer_id=customer.customer_id)
-    basis = customer.provenance
-    return (
-        customer.customer_id,
-        customer.tenant_id,
-        seen.email,
-        seen.name,
-        seen.delinquent,
-        seen.deleted,
-        None if basis is None else basis.observed_at,
-        "" if basis is None else _SEPARATOR.join(basis.event_ids),
-        basis is not None and basis.ambiguous,
-    )
+def with_snapshot(customer: TenantCustomer) -> TenantCustomer:
+    """Return a customer as it is written: with an empty snapshot while only its id is known."""
+    if customer.snapshot is not None:
+        return customer
+    return attrs.evolve(customer, snapshot=CustomerSnapshot(customer_id=customer.customer_id))
 
 
 # --- subscriptions ----------------------------------------------------------------------------------------------
 
-
-def items_by_subscription(rows: Iterable[asyncpg.Record]) -> Mapping[str, list[ItemSnapshot]]:
-    """The items of each subscription, in the order of the rows."""
-    items: defaultdict[str, list[ItemSnapshot]] = defaultdict(list)
-    for (
-        subscription_id,
-        item_id,
-        price_id,
-        product_id,
-        lookup_key,
-        usage_type,
-        quantity,
-        feature_key,
-        start,
-        end,
-    ) in rows:
-        items[subscription_id].append(
-            ItemSnapshot(
-                item_id=item_id,
-                price_id=price_id,
-                product_id=product_id,
-                lookup_key=lookup_key,
-                usage_type=usage_type,
-                quantity=quantity,
-                feature_key=feature_key,
-                period=_period(start, end),
-            )
-        )
-    return items
+_SUBSCRIPTION: Final = Fields(
+    "snapshot",
+    subscription_id="text",
+    customer_id="text",
+    status="text",
+    plan_code="text",
+    price_id="text",
+    seat_count="bigint",
+    currency="text",
+    cancel_at_period_end="boolean",
+    cancel_at="timestamptz",
+    canceled_at="timestamptz",
+    ended_at="timestamptz",
+    trial_ends_at="timestamptz",
+    collection_paused="boolean",
+    collection_method="text",
+)
+_DERIVED: Final = Fields(
+    "snapshot", ended="boolean", current_period_start="timestamptz", current_period_end="timestamptz"
+)
+"""What statements search and sort by; the snapshot computes it."""
+SUBSCRIPTIONS: Final = Columns[TenantSubscription](
+    [
+        *_SUBSCRIPTION.columns,
+        *_DERIVED.columns,
+        _TENANT,
+        Column("metered_prices", "jsonb", lambda row: _dumps(row.metered_prices)),
+        *_PROVENANCE,
+    ],
+    fixed=("subscription_id", "tenant_id"),
+)
 
 
 def subscription_from_row(row: asyncpg.Record, items: Sequence[ItemSnapshot]) -> TenantSubscription:
-    """A subscription with its items."""
-    (
-        subscription_id,
-        tenant_id,
-        customer_id,
-        status,
-        plan_code,
-        price_id,
-        seat_count,
-        currency,
-        cancel_at_period_end,
-        cancel_at,
-        canceled_at,
-        ended_at,
-        trial_ends_at,
-        collection_paused,
-        collection_method,
-        metered_prices,
-        observed_at,
-        event_ids,
-        ambiguous,
-    ) = row
+    """Return a subscription with its items."""
     return TenantSubscription(
-        tenant_id=tenant_id,
-        snapshot=SubscriptionSnapshot(
-            subscription_id=subscription_id,
-            customer_id=customer_id,
-            status=status,
-            items=tuple(items),
-            currency=currency,
-            cancel_at_period_end=cancel_at_period_end,
-            cancel_at=cancel_at,
-            canceled_at=canceled_at,
-            ended_at=ended_at,
-            trial_ends_at=trial_ends_at,
-            collection_paused=collection_paused,
-            collection_method=collection_method,
-            plan_code=plan_code,
-            price_id=price_id,
-            seat_count=seat_count,
-        ),
-        provenance=_provenance(observed_at, event_ids, ambiguous),
-        metered_prices=_loads(metered_prices),
+        tenant_id=row["tenant_id"],
+        snapshot=SubscriptionSnapshot(items=tuple(items), **_SUBSCRIPTION.read(row)),
+        provenance=_provenance(row),
+        metered_prices=_loads(row["metered_prices"]),
     )
 
 
-def row_from_subscription(subscription: TenantSubscription) -> Row:
-    """The arguments of `save_subscriptions` for one subscription."""
-    seen, basis = subscription.snapshot, subscription.provenance
-    return (
-        seen.subscription_id,
-        subscription.tenant_id,
-        seen.customer_id,
-        seen.status,
-        seen.ended,
-        seen.plan_code,
-        seen.price_id,
-        seen.seat_count,
-        seen.currency,
-        seen.cancel_at_period_end,
-        seen.cancel_at,
-        seen.canceled_at,
-        seen.ended_at,
-        seen.trial_ends_at,
-        seen.collection_paused,
-        seen.collection_method,
-        seen.current_period_start,
-        seen.current_period_end,
-        _dumps(subscription.metered_prices),
-        basis.observed_at,
-        _SEPARATOR.join(basis.event_ids),
-        basis.ambiguous,
-    )
+class SubscriptionItem(NamedTuple):
+    """An item, and the subscription it belongs to."""
+
+    subscription_id: SubscriptionId
+    item: ItemSnapshot
 
 
-def rows_from_items(seen: SubscriptionSnapshot) -> Iterable[Row]:
-    """The arguments of `save_items` for each item of one subscription."""
-    for item in seen.items:
-        yield (
-            seen.subscription_id,
-            item.item_id,
-            item.price_id,
-            item.product_id,
-            item.lookup_key,
-            item.usage_type,
-            item.quantity,
-            item.feature_key,
-            start_of(item.period),
-            end_of(item.period),
-        )
+_ITEM: Final = Fields(
+    "item",
+    item_id="text",
+    price_id="text",
+    product_id="text",
+    lookup_key="text",
+    usage_type="text",
+    quantity="bigint",
+    feature_key="text",
+)
+ITEMS: Final = Columns[SubscriptionItem](
+    [
+        *Fields(subscription_id="text").columns,
+        *_ITEM.columns,
+        *period_columns("item.period", start="current_period_start", end="current_period_end"),
+    ],
+    fixed=("subscription_id", "item_id"),
+)
+
+
+def items_by_subscription(found: Iterable[asyncpg.Record]) -> Mapping[str, list[ItemSnapshot]]:
+    """Return the items of each subscription, in the order of the rows."""
+    items: defaultdict[str, list[ItemSnapshot]] = defaultdict(list)
+    for row in found:
+        period = read_period(row["current_period_start"], row["current_period_end"])
+        items[row["subscription_id"]].append(ItemSnapshot(period=period, **_ITEM.read(row)))
+    return items
 
 
 # --- invoices ---------------------------------------------------------------------------------------------------
 
+_INVOICE: Final = Fields(
+    "snapshot",
+    invoice_id="text",
+    subscription_id="text",
+    customer_id="text",
+    number="text",
+    status="text",
+    currency="text",
+    amount_due="bigint",
+    amount_paid="bigint",
+    amount_remaining="bigint",
+    total="bigint",
+    tax="bigint",
+    billing_reason="text",
+    collection_method="text",
+    hosted_invoice_url="text",
+    due_at="timestamptz",
+    paid_at="timestamptz",
+    attempt_count="bigint",
+    next_payment_attempt_at="timestamptz",
+    lines_complete="boolean",
+)
+INVOICES: Final = Columns[SubscriptionInvoice](
+    [
+        *_INVOICE.columns,
+        *period_columns("snapshot.period", start="period_start", end="period_end"),
+        _TENANT,
+        Column("lines", "jsonb", lambda row: _dumps([_json_from_line(line) for line in row.snapshot.lines])),
+        *_PROVENANCE,
+    ],
+    fixed=("invoice_id", "tenant_id"),
+)
+_LINE: Final = tuple(field.name for field in attrs.fields(InvoiceLine) if field.name != "period")
+_LINE_VALUES: Final = attrgetter(*_LINE)
+
 
 def invoice_from_row(row: asyncpg.Record) -> SubscriptionInvoice:
-    """An invoice with its lines."""
-    (
-        invoice_id,
-        tenant_id,
-        subscription_id,
-        customer_id,
-        number,
-        status,
-        currency,
-        amount_due,
-        amount_paid,
-        amount_remaining,
-        total,
-        tax,
-        billing_reason,
-        collection_method,
-        hosted_invoice_url,
-        period_start,
-        period_end,
-        due_at,
-        paid_at,
-        attempt_count,
-        next_payment_attempt_at,
-        lines,
-        lines_complete,
-        observed_at,
-        event_ids,
-        ambiguous,
-    ) = row
+    """Return an invoice with its lines."""
     return SubscriptionInvoice(
-        tenant_id=tenant_id,
+        tenant_id=row["tenant_id"],
         snapshot=InvoiceSnapshot(
-            invoice_id=invoice_id,
-            customer_id=customer_id,
-            status=status,
-            currency=currency,
-            subscription_id=subscription_id,
-            number=number,
-            amount_due=amount_due,
-            amount_paid=amount_paid,
-            amount_remaining=amount_remaining,
-            total=total,
-            tax=tax,
-            billing_reason=billing_reason,
-            collection_method=collection_method,
-            hosted_invoice_url=hosted_invoice_url,
-            period=_period(period_start, period_end),
-            due_at=due_at,
-            paid_at=paid_at,
-            attempt_count=attempt_count,
-            next_payment_attempt_at=next_payment_attempt_at,
-            lines=tuple(_line_from_json(line) for line in _loads(lines)),
-            lines_complete=lines_complete,
+            period=read_period(row["period_start"], row["period_end"]),
+            lines=tuple(map(_line_from_json, _loads(row["lines"]))),
+            **_INVOICE.read(row),
         ),
-        provenance=_provenance(observed_at, event_ids, ambiguous),
-    )
-
-
-def row_from_invoice(invoice: SubscriptionInvoice) -> Row:
-    """The arguments of `save_invoices` for one invoice."""
-    seen, basis = invoice.snapshot, invoice.provenance
-    return (
-        seen.invoice_id,
-        invoice.tenant_id,
-        seen.subscription_id,
-        seen.customer_id,
-        seen.number,
-        seen.status,
-        seen.currency,
-        seen.amount_due,
-        seen.amount_paid,
-        seen.amount_remaining,
-        seen.total,
-        seen.tax,
-        seen.billing_reason,
-        seen.collection_method,
-        seen.hosted_invoice_url,
-        start_of(seen.period),
-        end_of(seen.period),
-        seen.due_at,
-        seen.paid_at,
-        seen.attempt_count,
-        seen.next_payment_attempt_at,
-        _dumps([_json_from_line(line) for line in seen.lines]),
-        seen.lines_complete,
-        basis.observed_at,
-        _SEPARATOR.join(basis.event_ids),
-        basis.ambiguous,
+        provenance=_provenance(row),
     )
 
 
 def _json_from_line(line: InvoiceLine) -> Mapping[str, object]:
+    period = line.period
     return {
-        "line_id": line.line_id,
-        "amount": line.amount,
-        "quantity": line.quantity,
-        "price_id": line.price_id,
-        "subscription_item_id": line.subscription_item_id,
-        "usage_type": line.usage_type,
-        "feature_key": line.feature_key,
-        "proration": line.proration,
-        "description": line.description,
-        "period_start": None if line.period is None else line.period.start.isoformat(),
-        "period_end": None if line.period is None else line.period.end.isoformat(),
+        **dict(zip(_LINE, _LINE_VALUES(line), strict=True)),
+        "period_start": None if period is None else period.start.isoformat(),
+        "period_end": None if period is None else period.end.isoformat(),
     }
 
 
 def _line_from_json(line: Mapping[str, Any]) -> InvoiceLine:
     start, end = line["period_start"], line["period_end"]
     return InvoiceLine(
-        line_id=line["line_id"],
-        amount=line["amount"],
-        quantity=line["quantity"],
-        price_id=line["price_id"],
-        subscription_item_id=line["subscription_item_id"],
-        usage_type=line["usage_type"],
-        feature_key=line["feature_key"],
-        proration=line["proration"],
-        description=line["description"],
         period=None if start is None else Period(start=datetime.fromisoformat(start), end=datetime.fromisoformat(end)),
+        **{name: value for name, value in line.items() if name in _LINE},
     )
 
 
 # --- usage ------------------------------------------------------------------------------------------------------
 
+_USAGE: Final = Fields(
+    invoice_id="text",
+    line_id="text",
+    tenant_id="text",
+    subscription_id="text",
+    feature_key="text",
+    quantity="bigint",
+    amount="bigint",
+    currency="text",
+)
+USAGE: Final = Columns[UsageRecord](
+    [*_USAGE.columns, *period_columns("period", start="period_start", end="period_end")],
+    fixed=("invoice_id", "line_id", "tenant_id"),
+)
+
 
 def usage_from_row(row: asyncpg.Record) -> UsageRecord:
-    """The billed usage of one invoice line."""
-    invoice_id, line_id, tenant_id, subscription_id, feature_key, quantity, amount, currency, start, end = row
-    return UsageRecord(
-        tenant_id=tenant_id,
-        invoice_id=invoice_id,
-        line_id=line_id,
-        subscription_id=subscription_id,
-        feature_key=feature_key,
-        quantity=quantity,
-        amount=amount,
-        currency=currency,
-        period=_period(start, end),
-    )
-
-
-def row_from_usage(record: UsageRecord) -> Row:
-    """The arguments of `save_usage` for one record."""
-    return (
-        record.invoice_id,
-        record.line_id,
-        record.tenant_id,
-        record.subscription_id,
-        record.feature_key,
-        record.quantity,
-        record.amount,
-        record.currency,
-        start_of(record.period),
-        end_of(record.period),
-    )
+    """Return the billed usage of one invoice line."""
+    return UsageRecord(period=read_period(row["period_start"], row["period_end"]), **_USAGE.read(row))
 
 
 # --- records ----------------------------------------------------------------------------------------------------
 
+RECORDS: Final = Columns[TenantRecord](
+    [
+        *Fields("snapshot", object_id="text", kind="text").columns,
+        _TENANT,
+        Column("invoice_id", "text", lambda row: getattr(row.snapshot, "invoice_id", None)),
+        Column("payment_id", "text", lambda row: getattr(row.snapshot, "payment_id", None)),
+        Column("data", "jsonb", lambda row: record_to_json(row.snapshot)),
+        *_PROVENANCE,
+    ],
+    fixed=("object_id", "kind", "tenant_id"),
+)
+
 
 def record_from_row(row: asyncpg.Record) -> TenantRecord:
-    """A fact beside subscription and invoice."""
-    kind, tenant_id, data, observed_at, event_ids, ambiguous = row
+    """Return an object other than customer, subscription and invoice."""
     return TenantRecord(
-        tenant_id=tenant_id,
-        snapshot=record_from_json(kind, data),
-        provenance=_provenance(observed_at, event_ids, ambiguous),
+        tenant_id=row["tenant_id"], snapshot=record_from_json(row["kind"], row["data"]), provenance=_provenance(row)
     )
 
 
-def row_from_record(record: TenantRecord) -> Row:
-    """The arguments of `save_records` for one record."""
-    seen, basis = record.snapshot, record.provenance
-    return (
-        seen.object_id,
-        record.named_as,
-        seen.kind,
-        record.tenant_id,
-        getattr(seen, "invoice_id", None),
-        getattr(seen, "payment_id", None),
-        record_to_json(seen),
-        basis.observed_at,
-        _SEPARATOR.join(basis.event_ids),
-        basis.ambiguous,
-    )
+DECLARED: Final[Mapping[str, Columns[Any]]] = {
+    "customers": CUSTOMERS,
+    "subscriptions": SUBSCRIPTIONS,
+    "items": ITEMS,
+    "invoices": INVOICES,
+    "usage": USAGE,
+    "records": RECORDS,
+}
+"""By the name that statements use."""

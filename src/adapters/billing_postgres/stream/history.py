@@ -11,10 +11,10 @@ from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_postgres import queries
 from billing_postgres.pool import Database
-from billing_postgres.state import rows
 from billing_postgres.statements import Statements
+from billing_postgres.stream.rows import message_from_row
 
-_QUERIES: Final = queries.load("read_state")
+_QUERIES: Final = queries.load("read_messages")
 
 
 class PostgresMessageHistory:
@@ -25,7 +25,7 @@ class PostgresMessageHistory:
 
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """Messages numbered above `after`, lowest first."""
-        return list(map(rows.message_from_row, await self._statements.fetch("list_messages", tenant_id, after, limit)))
+        return list(map(message_from_row, await self._statements.fetch("list_messages", tenant_id, after, limit)))
 
     async def sequence(self, tenant_id: TenantId) -> int:
         """The number of a tenant's last message."""

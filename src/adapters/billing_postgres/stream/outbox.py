@@ -13,8 +13,8 @@ from billing_core.model import TenantId
 from billing_core.stream.ports import OutboxEntry
 from billing_postgres import queries
 from billing_postgres.pool import Database
-from billing_postgres.state import rows
 from billing_postgres.statements import Statements
+from billing_postgres.stream.rows import message_from_row
 
 _QUERIES: Final = queries.load("write_outbox")
 
@@ -28,7 +28,7 @@ class PostgresOutbox:
     async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
         """Messages that have waited at least `older_than`, the longest waiting first."""
         found = await self._statements.fetch("list_unpublished", older_than, limit)
-        return [rows.outbox_entry_from_row(row) for row in found]
+        return [OutboxEntry(event=message_from_row(row), committed_at=row["committed_at"]) for row in found]
 
     async def published(self, events: Collection[BillingEvent]) -> None:
         """Take messages out."""
@@ -46,4 +46,4 @@ class PostgresOutbox:
     async def history(self, *, after: tuple[TenantId, int], newest: int, limit: int) -> Sequence[BillingEvent]:
         """Messages that were taken out, by tenant and number, those behind `after`; of each tenant the `newest`."""
         found = await self._statements.fetch("list_published", *after, newest, limit)
-        return [rows.message_from_row(row) for row in found]
+        return [message_from_row(row) for row in found]

@@ -9,8 +9,8 @@ import asyncpg
 
 from billing_core.stream_access.ports import Revocation
 from billing_postgres import queries
-from billing_postgres.errors import translated
 from billing_postgres.pool import Database
+from billing_postgres.statements import Statements
 
 _QUERIES: Final = queries.load("write_revocations")
 
@@ -19,24 +19,14 @@ class PostgresRevocations:
     """A `Revocations`."""
 
     def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._database = database
-        self._pool = pool
+        self._statements = Statements(database, pool, _QUERIES)
 
     async def revoke(self, revocation: Revocation) -> None:
-        """See Revocations."""
-        async with self._database.acquire(self._pool) as connection:
-            with translated("revoke"):
-                await connection.execute(
-                    _QUERIES["revoke"],
-                    revocation.subject,
-                    revocation.name,
-                    revocation.revoked_at,
-                    revocation.kept_until,
-                )
+        """Store a revocation; of two with the same subject the later instants are kept."""
+        await self._statements.fetch(
+            "revoke", revocation.subject, revocation.name, revocation.revoked_at, revocation.kept_until
+        )
 
     async def current(self) -> Sequence[Revocation]:
-        """See Revocations."""
-        async with self._database.acquire(self._pool) as connection:
-            with translated("list_revocations"):
-                rows = await connection.fetch(_QUERIES["list_revocations"])
-        return [Revocation(**row) for row in rows]
+        """Return the revocations that still matter, by subject and name."""
+        return [Revocation(**row) for row in await self._statements.fetch("list_revocations")]

@@ -6,7 +6,7 @@ SELECT tenant_id FROM billing_tenants WHERE tenant_id = $1;
 
 -- name: list_tenant_customers
 -- Args: $1 tenant.
-SELECT customer_id, tenant_id, email, name, delinquent, deleted, observed_at, event_ids, ambiguous
+SELECT :customers.names
 FROM billing_customers
 WHERE tenant_id = $1
 ORDER BY customer_id;
@@ -21,10 +21,7 @@ WITH mine AS (
      FROM billing_customers AS c JOIN stripe_event_dispatch AS d ON d.parked_on = c.customer_id AND d.status = 'parked'
      WHERE c.tenant_id = $1)
 )
-SELECT e.id, e.event_id, e.livemode, e.account, e.type, e.api_version, e.created_at, e.received_at, e.secret_slot,
-       d.status, d.attempt, d.due_at, d.effect, d.reason, d.error, d.customer_id, d.parked_on, d.tenant_id, d.sequence,
-       d.finished_at, e.duplicates, e.last_duplicate_at,
-       EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = e.id) AS body_kept
+SELECT :stored_events.names, EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = e.id) AS body_kept
 FROM mine JOIN stripe_events AS e ON e.id = mine.event JOIN stripe_event_dispatch AS d ON d.event = e.id
 WHERE ($2::timestamptz IS NULL OR e.received_at >= $2) AND ($3::timestamptz IS NULL OR e.received_at < $3)
 ORDER BY e.id DESC
@@ -46,7 +43,7 @@ WITH caused AS (
     FROM billing_events
     WHERE tenant_id = $1 AND event_id = ANY ($2::text[])
 )
-SELECT m.tenant_id, m.sequence, m.event_type, m.event_id, m.occurred_at, m.payload
+SELECT :messages.names
 FROM caused, billing_events AS m
 WHERE m.tenant_id = $1
   AND (m.sequence BETWEEN greatest(caused.first - $3, caused.last - 10 * $3) AND caused.last

@@ -4,10 +4,7 @@
 -- name: find_events
 -- Args: $1 event ids, $2 types (LIKE patterns), $3 tenant, $4 customer, $5 statuses, $6 reasons, $7 since, $8 until,
 --   $9 number to stay below, $10 limit. Latest received first.
-SELECT e.id, e.event_id, e.livemode, e.account, e.type, e.api_version, e.created_at, e.received_at, e.secret_slot,
-       d.status, d.attempt, d.due_at, d.effect, d.reason, d.error, d.customer_id, d.parked_on, d.tenant_id, d.sequence,
-       d.finished_at, e.duplicates, e.last_duplicate_at,
-       EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = e.id) AS body_kept
+SELECT :stored_events.names, EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = e.id) AS body_kept
 FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
 WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
   AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
@@ -50,7 +47,7 @@ SELECT body FROM stripe_event_bodies WHERE event = $1;
 
 -- name: list_caused_messages
 -- Args: $1 event id.
-SELECT tenant_id, sequence, event_type, event_id, occurred_at, payload
+SELECT :messages.names
 FROM billing_events
 WHERE event_id = $1
 ORDER BY tenant_id, sequence;

@@ -1,0 +1,138 @@
+"""The columns of a table, declared once: statements take their lists from here, and values their place in them.
+
+A statement names a declaration and what it needs of it, as psql names its variables:
+
+    INSERT INTO subscription_usage (:usage.names) SELECT :usage.values FROM unnest(:usage.arrays) AS t (:usage.names)
+
+Source: docs/adr/0018-columns-declared-once.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, Final, Generic, TypeVar
+
+import asyncpg
+import attrs
+
+from billing_core.model import Period
+from billing_core.model.time import end_of, start_of
+
+T = TypeVar("T")
+
+_PLACEHOLDER: Final = re.compile(r"(?<!:):(\w+)\.(\w+)\b")
+_ARGUMENT: Final = re.compile(r"\$(\d+)")
+_TEXT_LIMIT: Final = 2000
+
+
+@attrs.frozen
+class Column(Generic[T]):
+    """One column: its name, its SQL type, and what a value has in it."""
+
+    name: str
+    type: str
+    get: Callable[[T], object] = attrs.field(repr=False)
+    sent_as: str | None = None
+    """The type of the argument where it is another one: an array of arrays cannot be passed as rows."""
+
+
+class Columns(Generic[T]):
+    """The columns that values of one kind are written to and read from."""
+
+    def __init__(self, columns: Iterable[Column[T]], *, fixed: Collection[str] = ()) -> None:
+        """`fixed` columns, such as the key, stay as they are when a row is written again."""
+        self._columns = tuple(columns)
+        self.names: Final = ", ".join(column.name for column in self._columns)
+        """For the list of an INSERT or a SELECT."""
+        self.values: Final = ", ".join(map(_value, self._columns))
+        """The same, each in the type of its column."""
+        self.updates: Final = ", ".join(
+            f"{column.name} = excluded.{column.name}" for column in self._columns if column.name not in fixed
+        )
+        """For the SET of an ON CONFLICT."""
+
+    def row(self, value: T) -> Sequence[object]:
+        """Return the arguments of `:….parameters`."""
+        return [column.get(value) for column in self._columns]
+
+    def arrays(self, values: Collection[T]) -> Sequence[Sequence[object]]:
+        """Return the arguments of `:….arrays`: one array per column, with one element per value."""
+        return [[*map(column.get, values)] for column in self._columns]
+
+    def sql(self, part: str, *, after: int) -> str:
+        """Return what stands for a part in a statement that numbers `after` arguments itself."""
+        match part:
+            case "names":
+                return self.names
+            case "values":
+                return self.values
+            case "updates":
+                return self.updates
+            case "parameters":
+                return ", ".join(f"${number}" for number, _ in enumerate(self._columns, start=after + 1))
+            case "arrays":
+                numbered = enumerate(self._columns, start=after + 1)
+                return ", ".join(f"${number}::{column.sent_as or column.type}[]" for number, column in numbered)
+            case _:
+                raise ValueError(f"columns have no {part}")
+
+
+def _value(column: Column[Any]) -> str:
+    return column.name if column.sent_as is None else f"{column.name}::{column.type}"
+
+
+def expand(statement: str, declared: Mapping[str, Columns[Any]]) -> str:
+    """Put the declared columns in place of `:name.part`.
+
+    Arguments of columns are numbered after those that the statement numbers itself.
+    """
+    after = max(map(int, _ARGUMENT.findall(statement)), default=0)
+    return _PLACEHOLDER.sub(lambda found: declared[found[1]].sql(found[2], after=after), statement)
+
+
+class Fields:
+    """Columns that hold fields of a value, or of one part of it, under the names of the fields."""
+
+    def __init__(self, part: str | None = None, /, **types: str) -> None:
+        """`part` is the attribute that has the fields; `types` are SQL types by the name of the field."""
+        self._names = tuple(types)
+        prefix = "" if part is None else f"{part}."
+        self.columns: Final = tuple(
+            Column[Any](name, type_, attrgetter(f"{prefix}{name}")) for name, type_ in types.items()
+        )
+
+    def read(self, row: asyncpg.Record) -> dict[str, Any]:
+        """Return the fields of a row, as keyword arguments."""
+        return {name: row[name] for name in self._names}
+
+
+def period_columns(path: str, *, start: str, end: str) -> Sequence[Column[Any]]:
+    """Return the two columns of the period at an attribute's path."""
+    period: Callable[[Any], Period | None] = attrgetter(path)
+    return (
+        Column(start, "timestamptz", lambda value: start_of(period(value))),
+        Column(end, "timestamptz", lambda value: end_of(period(value))),
+    )
+
+
+def read_period(start: datetime | None, end: datetime | None) -> Period | None:
+    """Return a period that was read, None where one of its ends is missing."""
+    return None if start is None or end is None else Period(start=start, end=end)
+
+
+def text_array(texts: Iterable[str]) -> str:
+    """Return the literal of a `text[]`.
+
+    Source: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
+    """
+    return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts) + "}"
+
+
+def storable(text: str | None) -> str | None:
+    """An error's text as Postgres takes it: bounded, without NUL and lone surrogates, whatever a payload put in."""
+    if text is None:
+        return None
+    return text[:_TEXT_LIMIT].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

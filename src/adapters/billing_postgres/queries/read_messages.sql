@@ -1,0 +1,17 @@
+-- The numbered messages of tenants.
+
+-- name: get_sequence
+-- Args: $1 tenant id.
+SELECT sequence FROM billing_tenants WHERE tenant_id = $1;
+
+-- name: get_sequences
+-- Args: $1 tenant ids.
+SELECT tenant_id, sequence FROM billing_tenants WHERE tenant_id = ANY ($1::text[]);
+
+-- name: list_messages
+-- Args: $1 tenant id, $2 number to start after, $3 limit.
+SELECT :messages.names
+FROM billing_events
+WHERE tenant_id = $1 AND sequence > $2
+ORDER BY sequence
+LIMIT $3;

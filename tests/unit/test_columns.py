@@ -1,0 +1,57 @@
+"""The declarations of columns, and the SQL that is made of them."""
+
+from operator import attrgetter
+from types import SimpleNamespace
+
+import pytest
+
+from billing_postgres.columns import Column, Columns, Fields, expand, text_array
+
+_PLAIN = Fields("part", name="text", size="bigint")
+THINGS = Columns(
+    [*_PLAIN.columns, Column("tags", "text[]", lambda thing: text_array(thing.tags), sent_as="text")], fixed=("name",)
+)
+THING = SimpleNamespace(part=SimpleNamespace(name="a", size=1), tags=["x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT :things.names FROM t", "SELECT name, size, tags FROM t"),
+        ("SELECT :things.values", "SELECT name, size, tags::text[]"),
+        ("unnest(:things.arrays)", "unnest($1::text[], $2::bigint[], $3::text[])"),
+        ("$1::text[], :things.arrays, $2", "$1::text[], $3::text[], $4::bigint[], $5::text[], $2"),
+        ("VALUES (:things.parameters, $1)", "VALUES ($2, $3, $4, $1)"),
+        ("SET :things.updates", "SET size = excluded.size, tags = excluded.tags"),
+        ("'a'::text", "'a'::text"),
+        ("x[1:2]", "x[1:2]"),
+    ],
+)
+def test_a_statement_names_what_it_needs_of_a_declaration(statement: str, expected: str) -> None:
+    """Casts and slices are left alone; arguments follow those that the statement numbers itself."""
+    assert expand(statement, {"things": THINGS}) == expected
+
+
+@pytest.mark.parametrize(("statement", "error"), [(":thing.names", KeyError), (":things.name", ValueError)])
+def test_a_misspelt_name_fails_when_the_statements_are_loaded(statement: str, error: type[Exception]) -> None:
+    """Not when the statement runs."""
+    with pytest.raises(error):
+        expand(statement, {"things": THINGS})
+
+
+def test_values_become_one_array_per_column() -> None:
+    """As many arrays as columns, also for no values at all."""
+    assert THINGS.arrays([THING, THING]) == [["a", "a"], [1, 1], ['{"x","y"}'] * 2]
+    assert THINGS.arrays([]) == [[], [], []]
+    assert THINGS.row(THING) == ["a", 1, '{"x","y"}']
+
+
+def test_fields_are_read_by_name() -> None:
+    """Whatever else a row holds, and in whatever order."""
+    assert _PLAIN.read({"later": 7, "size": 1, "name": "a"}) == {"name": "a", "size": 1}  # type: ignore[arg-type]
+
+
+def test_a_column_may_be_any_part_of_a_value() -> None:
+    """As the getter finds it."""
+    column = Column[SimpleNamespace]("size", "bigint", attrgetter("part.size"))
+    assert column.get(THING) == 1
