@@ -1,0 +1,297 @@
+"""A billing loop to embed: provider webhooks in, each tenant's billing state and numbered messages out.
+
+The names below are what a host application imports. Each is loaded when it is first asked for, so that
+`import billing_core` alone costs nothing.
+"""
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from billing_core.errors import (
+        BillingError,
+        ConfigurationError,
+        EventBusUnavailableError,
+        FoldingError,
+        GatewayError,
+        GatewayRateLimitedError,
+        GatewayRejectedError,
+        GatewayUnauthorizedError,
+        GatewayUnavailableError,
+        MalformedEventError,
+        SignatureVerificationError,
+        StaleSignatureError,
+        StoreUnavailableError,
+        TenantConflictError,
+        UnknownPriceError,
+        WebhookError,
+    )
+    from billing_core.events import (
+        BillingEvent,
+        BillingEventType,
+        Claim,
+        Disposition,
+        Effect,
+        EventKey,
+        Notice,
+        Outcome,
+        ProviderEvent,
+        Receipt,
+        ReceiptStatus,
+        Translation,
+    )
+    from billing_core.inbox.batch import ProcessingReport
+    from billing_core.inbox.dispatch import Dispatcher
+    from billing_core.inbox.intake import Handoff, Intake
+    from billing_core.inbox.policy import DispatchPolicy, Scope
+    from billing_core.inbox.ports import (
+        AuditTrail,
+        EventInbox,
+        EventQueue,
+        EventSelector,
+        FetchedEvent,
+        KnownEvents,
+        ReplayQueue,
+        ThinEventGateway,
+        WebhookVerifier,
+    )
+    from billing_core.inbox.replay import Replayer, ReplayReport, ReplayRequest
+    from billing_core.inbox.selection import EventFilter
+    from billing_core.inbox.thin_events import ThinEventResolver
+    from billing_core.model import (
+        AccessPolicy,
+        AccessState,
+        AccessVerdict,
+        CustomerId,
+        CustomerSnapshot,
+        EventId,
+        InvoiceId,
+        InvoiceLine,
+        InvoiceSnapshot,
+        ItemSnapshot,
+        Money,
+        Period,
+        Plan,
+        PlanCatalog,
+        PriceId,
+        RecordSnapshot,
+        Snapshot,
+        SubscriptionId,
+        SubscriptionInvoice,
+        SubscriptionSnapshot,
+        TenantCustomer,
+        TenantId,
+        TenantRecord,
+        TenantState,
+        TenantSubscription,
+        Uncertainty,
+        UsageRecord,
+    )
+    from billing_core.oversight.ports import (
+        AuditLog,
+        EventLog,
+        InboxBacklog,
+        InboxUpkeep,
+        InvariantLog,
+        StateUpkeep,
+        TenantTimeline,
+    )
+    from billing_core.payloads import BillingEventPayload, StatePayload
+    from billing_core.state.ports import (
+        BillingTransaction,
+        Changes,
+        Clock,
+        EventTranslator,
+        PaymentGateway,
+        TenantReader,
+        UncertainObjects,
+        UnitOfWork,
+    )
+    from billing_core.state.refetch import Refetcher, RefetchPolicy, RefetchReport
+    from billing_core.state.service import AppliedBatch, BillingService, DryRun
+    from billing_core.stream.backfill import Backfiller, BackfillPolicy
+    from billing_core.stream.ports import EpochLog, EventBus, MessageHistory, Outbox
+    from billing_core.stream.publisher import Publisher, PublishingReport, PublishPolicy
+    from billing_core.stream_access.ports import Principal, QuotaPolicy, Revocations, StreamQuota, StreamTickets
+
+    __version__: str
+
+_NAMES: Final = MappingProxyType(
+    {
+        "errors": (
+            "BillingError ConfigurationError EventBusUnavailableError FoldingError GatewayError "
+            "GatewayRateLimitedError GatewayRejectedError GatewayUnauthorizedError GatewayUnavailableError "
+            "MalformedEventError SignatureVerificationError StaleSignatureError StoreUnavailableError "
+            "TenantConflictError UnknownPriceError WebhookError"
+        ),
+        "events": (
+            "BillingEvent BillingEventType Claim Disposition Effect EventKey Notice Outcome ProviderEvent Receipt "
+            "ReceiptStatus Translation"
+        ),
+        "inbox.batch": "ProcessingReport",
+        "inbox.dispatch": "Dispatcher",
+        "inbox.intake": "Handoff Intake",
+        "inbox.policy": "DispatchPolicy Scope",
+        "inbox.ports": (
+            "AuditTrail EventInbox EventQueue EventSelector FetchedEvent KnownEvents ReplayQueue ThinEventGateway "
+            "WebhookVerifier"
+        ),
+        "inbox.replay": "ReplayReport ReplayRequest Replayer",
+        "inbox.selection": "EventFilter",
+        "inbox.thin_events": "ThinEventResolver",
+        "model": (
+            "AccessPolicy AccessState AccessVerdict CustomerId CustomerSnapshot EventId InvoiceId InvoiceLine "
+            "InvoiceSnapshot ItemSnapshot Money Period Plan PlanCatalog PriceId RecordSnapshot Snapshot "
+            "SubscriptionId SubscriptionInvoice SubscriptionSnapshot TenantCustomer TenantId TenantRecord "
+            "TenantState TenantSubscription Uncertainty UsageRecord"
+        ),
+        "oversight.ports": "AuditLog EventLog InboxBacklog InboxUpkeep InvariantLog StateUpkeep TenantTimeline",
+        "payloads": "BillingEventPayload StatePayload",
+        "state.ports": (
+            "BillingTransaction Changes Clock EventTranslator PaymentGateway TenantReader UncertainObjects UnitOfWork"
+        ),
+        "state.refetch": "RefetchPolicy RefetchReport Refetcher",
+        "state.service": "AppliedBatch BillingService DryRun",
+        "stream.backfill": "BackfillPolicy Backfiller",
+        "stream.ports": "EpochLog EventBus MessageHistory Outbox",
+        "stream.publisher": "PublishPolicy Publisher PublishingReport",
+        "stream_access.ports": "Principal QuotaPolicy Revocations StreamQuota StreamTickets",
+    }
+)
+"""The public names by the module they come from."""
+
+_HOMES: Final = {name: f"billing_core.{module}" for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = [
+    "__version__",
+    "AccessPolicy",
+    "AccessState",
+    "AccessVerdict",
+    "AppliedBatch",
+    "AuditLog",
+    "AuditTrail",
+    "BackfillPolicy",
+    "Backfiller",
+    "BillingError",
+    "BillingEvent",
+    "BillingEventPayload",
+    "BillingEventType",
+    "BillingService",
+    "BillingTransaction",
+    "Changes",
+    "Claim",
+    "Clock",
+    "ConfigurationError",
+    "CustomerId",
+    "CustomerSnapshot",
+    "DispatchPolicy",
+    "Dispatcher",
+    "Disposition",
+    "DryRun",
+    "Effect",
+    "EpochLog",
+    "EventBus",
+    "EventBusUnavailableError",
+    "EventFilter",
+    "EventId",
+    "EventInbox",
+    "EventKey",
+    "EventLog",
+    "EventQueue",
+    "EventSelector",
+    "EventTranslator",
+    "FetchedEvent",
+    "FoldingError",
+    "GatewayError",
+    "GatewayRateLimitedError",
+    "GatewayRejectedError",
+    "GatewayUnauthorizedError",
+    "GatewayUnavailableError",
+    "Handoff",
+    "InboxBacklog",
+    "InboxUpkeep",
+    "Intake",
+    "InvariantLog",
+    "InvoiceId",
+    "InvoiceLine",
+    "InvoiceSnapshot",
+    "ItemSnapshot",
+    "KnownEvents",
+    "MalformedEventError",
+    "MessageHistory",
+    "Money",
+    "Notice",
+    "Outbox",
+    "Outcome",
+    "PaymentGateway",
+    "Period",
+    "Plan",
+    "PlanCatalog",
+    "PriceId",
+    "Principal",
+    "ProcessingReport",
+    "ProviderEvent",
+    "PublishPolicy",
+    "Publisher",
+    "PublishingReport",
+    "QuotaPolicy",
+    "Receipt",
+    "ReceiptStatus",
+    "RecordSnapshot",
+    "RefetchPolicy",
+    "RefetchReport",
+    "Refetcher",
+    "ReplayQueue",
+    "ReplayReport",
+    "ReplayRequest",
+    "Replayer",
+    "Revocations",
+    "Scope",
+    "SignatureVerificationError",
+    "Snapshot",
+    "StaleSignatureError",
+    "StatePayload",
+    "StateUpkeep",
+    "StoreUnavailableError",
+    "StreamQuota",
+    "StreamTickets",
+    "SubscriptionId",
+    "SubscriptionInvoice",
+    "SubscriptionSnapshot",
+    "TenantConflictError",
+    "TenantCustomer",
+    "TenantId",
+    "TenantReader",
+    "TenantRecord",
+    "TenantState",
+    "TenantSubscription",
+    "TenantTimeline",
+    "ThinEventGateway",
+    "ThinEventResolver",
+    "Translation",
+    "UncertainObjects",
+    "Uncertainty",
+    "UnitOfWork",
+    "UnknownPriceError",
+    "UsageRecord",
+    "WebhookError",
+    "WebhookVerifier",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on its first use and keep it."""
+    if name == "__version__":
+        value: object = import_module("importlib.metadata").version("billing-core")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name everything public, loaded or not."""
+    return sorted({*globals(), *__all__})
