@@ -29,8 +29,8 @@ from aiohttp import web
 from deployment import JWT_SECRET, billing_server, cpu_seconds, folder, migrate, process, resident_mb
 from redis.asyncio import Redis
 
-from billing_app.http.tokens import TokenPolicy, issue_token
-from billing_app.settings import Secret, Settings
+from billing_app.http.tokens import issue_token
+from billing_app.settings import Secret, TokenSettings
 from billing_core.events import BillingEvent
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.stream.publisher import Publisher, PublishPolicy
@@ -128,7 +128,7 @@ async def run_clients(port: int, path: str, count: int) -> None:
 def _request(path: str, tenant: int) -> bytes:
     token = issue_token(
         secret=Secret(os.environ["STREAM_JWT_SECRET"]),
-        policy=TokenPolicy.of(Settings()),
+        policy=TokenSettings(),
         tenant_id=_tenant(tenant),
         role="viewer",
         now=datetime.now(UTC),

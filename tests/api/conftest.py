@@ -11,6 +11,8 @@ import pytest
 from scripts.example_messages import examples
 from tests.unit.http.conftest import SETTINGS, World
 
+from billing_app.settings import QuotaSettings, StreamSettings
+
 
 class _Loop:
     """An event loop in its own thread."""
@@ -34,7 +36,11 @@ def world() -> Iterator[World]:
     """A server with a tenant of a year's history. Its streams end by themselves and have no limits."""
     loop = _Loop()
     world = World(
-        attrs.evolve(SETTINGS, stream_max_life=timedelta(seconds=0.02), stream_rate_limit=0, stream_concurrent_limit=0)
+        attrs.evolve(
+            SETTINGS,
+            stream=StreamSettings(max_life=timedelta(seconds=0.02)),
+            quota=QuotaSettings(rate_per_minute=0, concurrent=0),
+        )
     )
     loop.run(examples(world.database))
     serving = world.serving()

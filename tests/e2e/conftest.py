@@ -23,8 +23,9 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, async_playwright, expect
 
 from billing_app.http.sign_in import make_ticket
-from billing_app.http.tokens import TokenPolicy, issue_token
+from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
+from billing_app.settings import TokenSettings
 from billing_core.model import TenantId
 from billing_embedded.binaries import find_valkey
 from billing_embedded.loopback import free_port
@@ -173,7 +174,7 @@ class Account:
     def token(self) -> str:
         return issue_token(
             secret=JWT_SECRET,
-            policy=TokenPolicy(audience="billing", issuer="billing-core"),
+            policy=TokenSettings(),
             tenant_id=TenantId(self.tenant_id),
             role="viewer",
             now=datetime.now(UTC),

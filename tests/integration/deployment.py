@@ -13,8 +13,8 @@ from aiohttp import web
 
 from billing_app.http.app import create_app
 from billing_app.http.services import Services
-from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier, issue_token
-from billing_app.settings import Secret, Settings
+from billing_app.http.tokens import JwtAuthenticator, TokenVerifier, issue_token
+from billing_app.settings import Secret, Settings, StreamSettings, Switches, TokenSettings
 from billing_core.errors import EventBusUnavailableError
 from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy, TenantId
@@ -41,13 +41,12 @@ from billing_telemetry.metrics import Metrics
 
 TENANTS = [TenantId(f"tenant-{number}") for number in range(4)]
 SETTINGS = Settings(
-    enable_billing=True,
-    jwt_secrets=(Secret("j" * 32),),
-    stream_keepalive=timedelta(milliseconds=300),
-    stream_max_life=timedelta(seconds=3),
-    stream_retry=timedelta(milliseconds=20),
+    switches=Switches(billing=True),
+    tokens=TokenSettings(secrets=(Secret("j" * 32),)),
+    stream=StreamSettings(
+        keepalive=timedelta(milliseconds=300), max_life=timedelta(seconds=3), retry=timedelta(milliseconds=20)
+    ),
 )
-POLICY = TokenPolicy.of(SETTINGS)
 
 
 class Deployment:
@@ -109,9 +108,9 @@ async def serving(repository: PostgresRepository, history: PostgresMessageHistor
         clock=clock,
         metrics=Metrics(),
         authenticator=JwtAuthenticator(
-            verifier=TokenVerifier(policy=POLICY, shared=SETTINGS.jwt_secrets, published=None),
-            policy=POLICY,
-            revoked=RevocationList(revocations=MemoryRevocations(clock), every=SETTINGS.token_recheck),
+            verifier=TokenVerifier(policy=SETTINGS.tokens, published=None),
+            policy=SETTINGS.tokens,
+            revoked=RevocationList(revocations=MemoryRevocations(clock), every=SETTINGS.tokens.recheck),
         ),
         tickets=MemoryStreamTickets(clock),
         quota=MemoryStreamQuota(clock, QuotaPolicy(rate_per_minute=0, concurrent=0, lease=timedelta(minutes=1))),
@@ -136,8 +135,8 @@ class Client:
         self._random = random.Random(seed)
         self._urls = urls
         token = issue_token(
-            secret=SETTINGS.jwt_secrets[0],
-            policy=POLICY,
+            secret=SETTINGS.tokens.secrets[0],
+            policy=SETTINGS.tokens,
             tenant_id=tenant_id,
             role="viewer",
             now=datetime.now(UTC),

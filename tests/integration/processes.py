@@ -12,8 +12,9 @@ import aiohttp
 import asyncpg
 import attrs
 
-from billing_app.http.tokens import TokenPolicy, issue_token
+from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
+from billing_app.settings import TokenSettings
 from billing_core.model import TenantId
 from billing_embedded.loopback import free_port
 from billing_stripe.testing import builders, encode, event, objects, sign
@@ -123,7 +124,7 @@ def token(tenant_id: str) -> str:
     """A tenant's token, good for some minutes."""
     return issue_token(
         secret=Secret(JWT_SECRET),
-        policy=TokenPolicy(audience="billing", issuer="billing-core"),
+        policy=TokenSettings(),
         tenant_id=TenantId(tenant_id),
         role="viewer",
         now=datetime.now(UTC),

@@ -5,7 +5,7 @@ import pytest
 from billing_app.container import Container, open_container
 from billing_app.http.services import Services
 from billing_app.secret import Secret
-from billing_app.settings import Settings
+from billing_app.settings import DatabaseSettings, RedisSettings, Settings, StripeSettings, Switches, TokenSettings
 from billing_app.worker import Worker
 from billing_core.inbox.intake import Intake
 from billing_memory.stream.bus import NullEventBus
@@ -17,14 +17,15 @@ pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 def settings(database_url: str, redis_url: str, *, billing: bool = True, stream: bool = True) -> Settings:
     """Settings of a deployment that asks Stripe nothing."""
     return Settings(
-        database_url=Secret(database_url),
-        redis_url=Secret(redis_url),
-        enable_billing=billing,
-        enable_stream=stream,
-        stripe_fetch=False,
-        stripe_secret_key=Secret("sk_test_container"),
-        stripe_webhook_secrets=(Secret("whsec_container"),),
-        jwt_secrets=(Secret("container-tests-only-0123456789abcdef"),),
+        switches=Switches(billing=billing, stream=stream),
+        database=DatabaseSettings(url=Secret(database_url)),
+        redis=RedisSettings(url=Secret(redis_url)),
+        stripe=StripeSettings(
+            fetch=False,
+            secret_key=Secret("sk_test_container"),
+            webhook_secrets=(Secret("whsec_container"),),
+        ),
+        tokens=TokenSettings(secrets=(Secret("container-tests-only-0123456789abcdef"),)),
     )
 
 

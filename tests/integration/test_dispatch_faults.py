@@ -24,8 +24,9 @@ import aiohttp
 import asyncpg
 import pytest
 
-from billing_app.http.tokens import TokenPolicy, issue_token
+from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
+from billing_app.settings import TokenSettings
 from billing_core.model import TenantId
 from billing_demo.catalog import price_map
 from billing_demo.comparison import differences
@@ -219,7 +220,7 @@ def token_of(tenant_id: str) -> str:
     """A token for the API of a tenant."""
     return issue_token(
         secret=Secret(JWT_SECRET),
-        policy=TokenPolicy(audience="billing", issuer="billing-core"),
+        policy=TokenSettings(),
         tenant_id=TenantId(tenant_id),
         role="viewer",
         now=datetime.now(UTC),

@@ -24,7 +24,7 @@ import pytest
 import redis.asyncio
 
 from billing_app.container.local_servers import resolve_servers
-from billing_app.settings import Secret, Settings
+from billing_app.settings import DatabaseSettings, EmbeddedSettings, RedisSettings, Secret, Settings, Switches
 from billing_embedded import (
     EmbeddedError,
     EmbeddedInUseError,
@@ -351,14 +351,20 @@ class TestOwned:
 class TestResolve:
     async def test_given_servers_are_used_and_none_is_started(self, data_dir: Path) -> None:
         """With both URLs the data directory is not even created."""
-        settings = Settings(data_dir=data_dir, database_url=Secret("postgresql://a/b"), redis_url=Secret("redis://a"))
+        settings = Settings(
+            embedded=EmbeddedSettings(data_dir=data_dir),
+            database=DatabaseSettings(url=Secret("postgresql://a/b")),
+            redis=RedisSettings(url=Secret("redis://a")),
+        )
         async with resolve_servers(settings) as urls:
             assert urls == ServerUrls(database_url="postgresql://a/b", redis_url="redis://a")
         assert "with a space" not in os.listdir(data_dir.parent)
 
     async def test_only_the_missing_server_is_started(self, data_dir: Path, home: Home) -> None:
         """A given Postgres is used beside a local Valkey."""
-        settings = Settings(data_dir=data_dir, database_url=Secret("postgresql://a/b"))
+        settings = Settings(
+            embedded=EmbeddedSettings(data_dir=data_dir), database=DatabaseSettings(url=Secret("postgresql://a/b"))
+        )
         async with resolve_servers(settings) as urls:
             assert urls.database_url == "postgresql://a/b"
             assert record_of(home).servers.keys() == {"valkey"}
@@ -367,7 +373,8 @@ class TestResolve:
 
     async def test_without_the_stream_no_redis_is_needed(self, data_dir: Path, home: Home) -> None:
         """A deployment that switched the stream off does not have to run one."""
-        async with resolve_servers(Settings(data_dir=data_dir, enable_stream=False)) as urls:
+        settings = Settings(embedded=EmbeddedSettings(data_dir=data_dir), switches=Switches(stream=False))
+        async with resolve_servers(settings) as urls:
             assert urls.redis_url is None
             assert record_of(home).servers.keys() == {"postgres"}
 
@@ -397,23 +404,23 @@ class TestResolve:
 
 class TestMachines:
     @pytest.mark.parametrize(
-        ("settings", "outcome"),
+        ("environment", "outcome"),
         [
-            ("database_url=Secret('postgresql://a/b'), redis_url=Secret('redis://a')", "urls"),
-            ("", "EmbeddedUnavailableError docker compose"),
+            ("{'DATABASE_URL': 'postgresql://a/b', 'REDIS_URL': 'redis://a'}", "urls"),
+            ("{}", "EmbeddedUnavailableError docker compose"),
         ],
     )
-    def test_a_system_that_is_no_unix_needs_given_servers(self, settings: str, outcome: str, tmp_path: Path) -> None:
+    def test_a_system_that_is_no_unix_needs_given_servers(self, environment: str, outcome: str, tmp_path: Path) -> None:
         """There, nothing of the local servers is imported when both URLs are given; otherwise the error says so."""
         program = f"""
 import asyncio, sys
 sys.modules["fcntl"] = sys.modules["pwd"] = None
 from billing_app.container.local_servers import resolve_servers
 from billing_app.errors import OperatorError
-from billing_app.settings import Secret, Settings
+from billing_app.settings import Settings
 async def main():
     try:
-        async with resolve_servers(Settings({settings})):
+        async with resolve_servers(Settings.load({environment})):
             print("urls")
     except OperatorError as exc:
         print(type(exc.__cause__).__name__, "docker compose" if "docker compose up" in str(exc) else exc)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from billing_app.container import Container, open_container
 from billing_app.secret import Secret
-from billing_app.settings import Settings
+from billing_app.settings import DatabaseSettings, DispatchSettings, Settings, StripeSettings, Switches
 from billing_core.model import TenantId
 from billing_stripe.client import CallPolicy
 from billing_stripe.testing import API_VERSIONS, accounts, builders, encode, event, objects, sign
@@ -121,22 +121,25 @@ async def fake() -> AsyncIterator[FakeStripe]:
 
 @pytest.fixture
 def open_site(fake: FakeStripe, database_url: str) -> Open:
-    """Starts a process against the fake; fields of the settings may be given."""
+    """Start a process against the fake; fields of the Stripe section may be given."""
 
     @asynccontextmanager
-    async def opened(**fields: Any) -> AsyncIterator[Site]:
+    async def opened(*, dispatch: DispatchSettings | None = None, **stripe: Any) -> AsyncIterator[Site]:
         settings = Settings(
-            enable_billing=True,
-            enable_stream=False,
-            stripe_secret_key=Secret(fake.secret_key),
-            stripe_webhook_secrets=(Secret(WEBHOOK_SECRET),),
-            stripe_api_base=fake.url,
-            database_url=Secret(database_url),
+            switches=Switches(billing=True, stream=False),
+            stripe=StripeSettings(
+                secret_key=Secret(fake.secret_key),
+                webhook_secrets=(Secret(WEBHOOK_SECRET),),
+                api_base=fake.url,
+                **stripe,
+            ),
+            dispatch=dispatch or DispatchSettings(),
+            database=DatabaseSettings(url=Secret(database_url)),
         )
         connection = await asyncpg.connect(database_url)
         try:
             async with (
-                open_container(attrs.evolve(settings, **fields), application_name="billing-test") as container,
+                open_container(settings, application_name="billing-test") as container,
                 container.worker().running(concurrency=1),
             ):
                 yield Site(container, connection)
@@ -285,7 +288,7 @@ class TestThinEvents:
         """With a backoff, like everything that may go better later; and is applied once Stripe is back."""
         fake.put(PAST_DUE, THIN)
         fake.fail("/v2/core/events/*", faults.server_error(), times=4)
-        async with open_site(dispatch_backoff_base=timedelta(milliseconds=1)) as site:
+        async with open_site(dispatch=DispatchSettings(backoff_base=timedelta(milliseconds=1))) as site:
             await site.post(notification(THIN))
             await until(lambda: _equals(site.dispatched("evt_thin"), ("applied", None)))
             assert await site.status() == "past_due"
@@ -331,7 +334,7 @@ class TestThinEvents:
 async def test_where_asking_is_switched_off_everything_else_works(fake: FakeStripe, open_site: Open) -> None:
     """Ties stay marked, long invoices incomplete, thin events parked; and Stripe hears nothing of us."""
     fake.put(PAST_DUE, INVOICE, THIN)
-    async with open_site(stripe_fetch=False) as site:
+    async with open_site(fetch=False) as site:
         await site.post(said(PAST_DUE, "evt_a"))
         await site.post(said(SUBSCRIPTION, "evt_b"))
         await site.post(billed("evt_c"))
@@ -345,7 +348,7 @@ async def test_where_asking_is_switched_off_everything_else_works(fake: FakeStri
 
 @pytest.mark.parametrize(
     ("fields", "changed", "reason"),
-    [({}, {"livemode": True}, "livemode"), ({"stripe_account_id": "acct_1"}, {"account": "acct_2"}, "account")],
+    [({}, {"livemode": True}, "livemode"), ({"account_id": "acct_1"}, {"account": "acct_2"}, "account")],
 )
 async def test_events_of_another_mode_or_account_are_ignored_and_counted(
     open_site: Open, fields: dict[str, Any], changed: dict[str, Any], reason: str
@@ -360,7 +363,7 @@ async def test_events_of_another_mode_or_account_are_ignored_and_counted(
 
 async def test_an_event_that_would_move_a_link_is_dead_and_logged(open_site: Open) -> None:
     """Whoever operates this reads who claims whose customer; neither tenant changes."""
-    async with open_site(stripe_fetch=False) as site:
+    async with open_site(fetch=False) as site:
         await site.post(said(SUBSCRIPTION, "evt_a"))
         await until(lambda: _equals(site.dispatched("evt_a"), ("applied", None)))
         with capture_logs() as logs:
@@ -376,12 +379,12 @@ async def test_an_event_that_would_move_a_link_is_dead_and_logged(open_site: Ope
 
 async def test_duplicate_subscriptions_are_counted_and_logged_once_per_audit(open_site: Open) -> None:
     """A tenant that pays twice for one plan shows in the metrics, and its subscriptions in one line of the log."""
-    async with open_site(stripe_fetch=False) as site:
+    async with open_site(fetch=False) as site:
         await site.post(said(SUBSCRIPTION, "evt_a"))
         await site.post(said(attrs.evolve(SUBSCRIPTION, subscription_id="sub_2"), "evt_b"))
         await until(site.processed)
     with capture_logs() as logs:
-        async with open_site(stripe_fetch=False) as site:
+        async with open_site(fetch=False) as site:
             await until(lambda: _is(site.counted("billing_duplicate_subscriptions")))
             assert site.counted("billing_duplicate_subscriptions") == 1
     lines = [line for line in logs if line["event"] == "subscriptions.duplicated"]

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from billing_app.container import Container, open_container
-from billing_app.settings import Settings
+from billing_app.settings import DispatchSettings, Settings
 from billing_core.events import EventKey, ProviderEvent
 from billing_core.inbox.replay import ReplayRequest
 from billing_core.inbox.selection import EventFilter
@@ -259,7 +259,7 @@ async def test_replays_and_workers_at_once_share_the_work(deployment: Deployment
     request = ReplayRequest(wanted=EventFilter(), actor="test")
 
     async def replay() -> None:
-        async with deployment.container(dispatch_batch=7) as container:
+        async with deployment.container(dispatch=DispatchSettings(batch=7)) as container:
             replayer = container.replayer()
             for _ in range(3):
                 numbers = await replayer.find(request.wanted)

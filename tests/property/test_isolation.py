@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.http.conftest import SETTINGS, STREAM, World
 
+from billing_app.settings import QuotaSettings, StreamSettings
 from billing_core.events import BillingEvent, EventId
 from billing_core.model import TenantId
 from billing_core.payloads import AccessSection, BillingEventPayload, dumps
@@ -243,7 +244,13 @@ async def in_memory() -> AsyncIterator[tuple[World, Callable[[], Awaitable[None]
 
 
 def _world() -> World:
-    return World(attrs.evolve(SETTINGS, stream_keepalive=timedelta(milliseconds=50), stream_rate_limit=0))
+    return World(
+        attrs.evolve(
+            SETTINGS,
+            stream=StreamSettings(keepalive=timedelta(milliseconds=50)),
+            quota=QuotaSettings(rate_per_minute=0),
+        )
+    )
 
 
 async def check(open_world: Open, tenants: list[str], random: Random, steps: int) -> None:

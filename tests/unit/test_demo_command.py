@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from billing_app.http.sign_in import read_ticket
-from billing_app.price_map import parse_price_map
 from billing_app.settings import Settings
+from billing_app.settings.price_map import parse_price_map
 from billing_demo import site
 from billing_demo.account import Happening
 from billing_demo.catalog import PLACES, PLANS, price_map
@@ -109,16 +109,16 @@ def test_the_processes_get_the_demos_settings_and_nobody_elses(monkeypatch: pyte
     environment = site.environment_of(urls, Credentials(), 8123)
     settings = Settings.load(environment, env_file=Path("does-not-exist"))
     assert environment["UNRELATED"] == "kept"
-    assert (settings.stripe_account_id, settings.metrics_token) == (None, None)
-    assert (settings.enable_billing, settings.livemode, settings.port) == (True, False, 8123)
+    assert (settings.stripe.account_id, settings.server.metrics_token) == (None, None)
+    assert (settings.switches.billing, settings.stripe.livemode, settings.server.port) == (True, False, 8123)
     assert settings.warnings == ()
 
 
 def test_every_price_of_the_demo_is_in_its_map() -> None:
     """The map that the server gets knows every price that a tenant can be billed for."""
     plans = parse_price_map(price_map())
-    assert plans.keys() == {plan.code for plan in PLANS}
-    assert {price_id for plan in plans.values() for price_id in plan.price_ids()} == PLACES.keys()
+    assert {plan.plan_code for plan in plans} == {plan.code for plan in PLANS}
+    assert {price_id for plan in plans for price_id in plan.price_ids} == PLACES.keys()
 
 
 def test_credentials_show_nothing_and_open_the_right_door() -> None:

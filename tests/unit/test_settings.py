@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -12,14 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_app import settings_reference
-from billing_app.price_map import parse_price_map
-from billing_app.settings import DOCUMENTATION, PlanPrices, Secret, Settings, SettingsError, declared_settings
+from billing_app.settings import (
+    DOCUMENTATION,
+    AccessSettings,
+    DispatchSettings,
+    PublishSettings,
+    Secret,
+    Setting,
+    Settings,
+    SettingsError,
+    declared_sections,
+)
+from billing_app.settings.price_map import parse_price_map
+from billing_core.inbox.policy import DispatchPolicy
+from billing_core.model import AccessPolicy, Plan, PriceId
+from billing_core.stream.publisher import PublishPolicy
 
 REPOSITORY = Path(__file__).parents[2]
 NO_FILE = Path("/nonexistent/.env.local")
 API_KEY = "sk_test_51AbcdefghijklmnopqrstuvWXYZ"
 WEBHOOK_SECRET = "whsec_AbcdefghijklmnopqrstuvWXYZ"
 JWT_SECRET = "0123456789abcdef0123456789abcdef"
+DECLARED = [setting for section in declared_sections() for setting in section.settings.values()]
 COMPLETE = {
     "ENABLE_BILLING": "true",
     "STRIPE_SECRET_KEY": API_KEY,
@@ -57,17 +72,30 @@ class TestDefaults:
     def test_nothing_has_to_be_set_for_development(self) -> None:
         """An empty environment gives the defaults, with billing switched off."""
         assert load() == Settings()
-        assert not load().enable_billing
+        assert not load().switches.billing
 
     def test_every_documented_default_is_the_default(self) -> None:
         """Reading the written form of each default gives the value that is used without it."""
-        written = {setting.env: setting.default_text for setting in declared_settings().values()}
+        written = {setting.env: setting.default_text for setting in DECLARED}
         assert load(**written) == Settings()
 
-    @pytest.mark.parametrize("setting", declared_settings().values(), ids=lambda setting: setting.env)
-    def test_no_variable_is_declared_twice(self, setting: object) -> None:
+    @pytest.mark.parametrize("setting", DECLARED, ids=lambda setting: setting.env)
+    def test_no_variable_is_declared_twice(self, setting: Setting) -> None:
         """Two fields that read the same variable would be a copying error."""
-        assert list(declared_settings().values()).count(setting) == 1  # type: ignore[arg-type]
+        assert [each.env for each in DECLARED].count(setting.env) == 1
+
+    @pytest.mark.parametrize(
+        ("section", "policy"),
+        [
+            (DispatchSettings(), DispatchPolicy()),
+            (PublishSettings(), PublishPolicy()),
+            (AccessSettings(), AccessPolicy()),
+        ],
+        ids=["dispatch", "publishing", "access"],
+    )
+    def test_a_section_that_is_a_policy_keeps_its_defaults(self, section: Any, policy: Any) -> None:
+        """A service that embeds the domain alone behaves like one that is configured with nothing."""
+        assert attrs.asdict(section) == attrs.asdict(policy)
 
 
 class TestFile:
@@ -75,12 +103,12 @@ class TestFile:
         """The file fills in what the environment leaves open."""
         file = write(tmp_path / ".env.local", "BILLING_PORT=9000\nBILLING_HOST=0.0.0.0\n")
         settings = Settings.load({"BILLING_PORT": "9001"}, file)
-        assert (settings.port, settings.host) == (9001, "0.0.0.0")
+        assert (settings.server.port, settings.server.host) == (9001, "0.0.0.0")
 
     def test_a_value_is_taken_literally(self, tmp_path: Path) -> None:
         """A dollar sign in a password is a dollar sign."""
         file = write(tmp_path / ".env.local", "HOME_TOWN=x\nREDIS_URL='redis://:a${HOME_TOWN}b$c@h:1/0'\n")
-        redis_url = Settings.load({}, file).redis_url
+        redis_url = Settings.load({}, file).redis.url
         assert redis_url is not None
         assert redis_url.reveal() == "redis://:a${HOME_TOWN}b$c@h:1/0"
 
@@ -152,7 +180,7 @@ class TestFaults:
         """One of the two is enough; http is for keys on the same machine."""
         environ = {**COMPLETE, "BILLING_JWT_JWKS_URL": url}
         del environ["BILLING_JWT_SECRET"]
-        assert load(**environ).jwt_jwks_url == url
+        assert load(**environ).tokens.jwks_url == url
 
     @pytest.mark.parametrize(
         ("variable", "value"),
@@ -209,18 +237,18 @@ class TestValues:
                 "BILLING_LOG_LEVEL": "WARNING",
             }
         )
-        assert [secret.reveal() for secret in settings.stripe_webhook_secrets] == [WEBHOOK_SECRET, "whsec_second"]
-        assert settings.stream_retry == timedelta(milliseconds=250)
-        assert settings.dispatch_lease == timedelta(seconds=0.5)
-        assert settings.past_due_grace == timedelta(days=3)
-        assert settings.log_level == "warning"
+        assert [secret.reveal() for secret in settings.stripe.webhook_secrets] == [WEBHOOK_SECRET, "whsec_second"]
+        assert settings.stream.retry == timedelta(milliseconds=250)
+        assert settings.dispatch.lease == timedelta(seconds=0.5)
+        assert settings.access.past_due_grace == timedelta(days=3)
+        assert settings.logs.level == "warning"
 
     @pytest.mark.parametrize(
         ("key", "livemode"), [("sk_live_1", True), ("rk_live_1", True), ("sk_test_1_live_", False), ("", None)]
     )
     def test_the_mode_comes_from_the_api_key(self, key: str, livemode: bool | None) -> None:
         """There is no second setting that could contradict it."""
-        assert load(STRIPE_SECRET_KEY=key).livemode is livemode
+        assert load(STRIPE_SECRET_KEY=key).stripe.livemode is livemode
 
 
 class TestSecrets:
@@ -238,7 +266,7 @@ class TestSecrets:
         assert "whsec_…WXYZ" in shown
         assert "postgresql://user:…@host:5432/billing?…" in shown
 
-    @pytest.mark.parametrize("variable", [s.env for s in declared_settings().values() if s.secret])
+    @pytest.mark.parametrize("variable", [each.env for each in DECLARED if each.secret])
     @given(secret=st.text(alphabet="abcXYZ019#@/?:&% ", min_size=8, max_size=60))
     def test_a_fault_never_repeats_a_secret(self, variable: str, secret: str) -> None:
         """Whatever is wrong with a value, the message shows at most its last four characters."""
@@ -256,12 +284,20 @@ class TestSecrets:
 class TestPriceMap:
     def test_both_forms_can_say_the_same(self) -> None:
         """Pairs are for simple cases; JSON can also name seats and metered features."""
-        expected = {"starter": PlanPrices(base=("price_1",)), "pro": PlanPrices(base=("price_2", "price_3"))}
+        expected = (
+            Plan(plan_code="starter", base_prices=(PriceId("price_1"),)),
+            Plan(plan_code="pro", base_prices=(PriceId("price_2"), PriceId("price_3"))),
+        )
         assert parse_price_map("starter=price_1, pro=price_2,pro=price_3") == expected
         assert parse_price_map('{"starter": "price_1", "pro": ["price_2", "price_3"]}') == expected
-        assert parse_price_map('{"pro": {"base": "price_1", "seat": ["price_2"], "metered": {"api": "price_3"}}}') == {
-            "pro": PlanPrices(base=("price_1",), seat=("price_2",), metered={"api": "price_3"})
-        }
+        assert parse_price_map('{"pro": {"base": "price_1", "seat": ["price_2"], "metered": {"api": "price_3"}}}') == (
+            Plan(
+                plan_code="pro",
+                base_prices=(PriceId("price_1"),),
+                seat_prices=(PriceId("price_2"),),
+                metered_prices={"api": PriceId("price_3")},
+            ),
+        )
 
     @pytest.mark.parametrize(
         ("text", "reason"),

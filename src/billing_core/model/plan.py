@@ -24,6 +24,11 @@ class Plan:
     metered_prices: Mapping[str, PriceId] = attrs.field(factory=dict)
     """feature key → price."""
 
+    @property
+    def price_ids(self) -> tuple[PriceId, ...]:
+        """All prices of the plan; one that is listed twice appears twice."""
+        return (*self.base_prices, *self.seat_prices, *self.metered_prices.values())
+
 
 @attrs.frozen(kw_only=True)
 class _Place:

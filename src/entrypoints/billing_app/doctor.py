@@ -46,10 +46,10 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
     """
     for warning in settings.warnings:
         yield CheckResult("settings", CheckStatus.WARN, warning, "Correct or remove the setting.")
-    yield CheckResult("settings", CheckStatus.OK, f"billing is {'on' if settings.enable_billing else 'off'}")
+    yield CheckResult("settings", CheckStatus.OK, f"billing is {'on' if settings.switches.billing else 'off'}")
     database = await _check_database(settings)
     yield database
-    if settings.enable_stream:
+    if settings.switches.stream:
         yield await _check_redis(settings)
     if database.status is CheckStatus.FAIL:
         return
@@ -64,7 +64,7 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
 
 async def _check_database(settings: Settings) -> CheckResult:
     try:
-        schema = await bring_schema_up_to_date(settings, check=settings.database_url is not None)
+        schema = await bring_schema_up_to_date(settings, check=settings.database.url is not None)
     except (BillingError, OperatorError, OSError) as exc:
         return CheckResult("database", CheckStatus.FAIL, str(exc), "Check DATABASE_URL and that the server is running.")
     if schema.pending:

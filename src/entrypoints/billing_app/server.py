@@ -17,7 +17,7 @@ from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.services import Services
 from billing_app.runtime import settle_garbage_collector, termination, until
-from billing_app.settings import Settings
+from billing_app.settings import ServerSettings, Settings
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.errors import ConfigurationError
 from billing_core.model.epoch import Epoch
@@ -49,16 +49,16 @@ async def _serve_one_epoch(settings: Settings, stop: asyncio.Event, authenticato
         # Left in reverse order: first no new webhooks, then those that were accepted are processed.
         _loops(settings, container) as failure,
         _revocations(container),
-        _listening(settings, create_app(_services(container, authenticator)), container.deadline()) as url,
+        _listening(settings.server, create_app(_services(container, authenticator)), container.deadline()) as url,
         _epoch_end(container) as over,
     ):
-        log.info("server.started", url=url, billing=settings.enable_billing, worker=failure is not None)
+        log.info("server.started", url=url, billing=settings.switches.billing, worker=failure is not None)
         await _run(stop, over, failure, container.deadline())
 
 
 async def work(settings: Settings, *, concurrency: int) -> None:
     """Process events without taking any in; until SIGTERM."""
-    if not settings.enable_billing:
+    if not settings.switches.billing:
         raise ConfigurationError("ENABLE_BILLING is false: there is nothing to process")
     stop = termination()
     while not stop.is_set():
@@ -125,12 +125,11 @@ async def _beside(name: str, loop: Coroutine[Any, Any, None], deadline: Shutdown
 @asynccontextmanager
 async def _watched(settings: Settings, container: Container) -> AsyncIterator[str | None]:
     """Health and metrics of a worker, where it is to show them."""
-    if settings.worker_port is None:
+    if settings.server.worker_port is None:
         yield None
         return
-    async with _listening(
-        attrs.evolve(settings, port=settings.worker_port), create_probes(container.services()), container.deadline()
-    ) as url:
+    worker = attrs.evolve(settings.server, port=settings.server.worker_port)
+    async with _listening(worker, create_probes(container.services()), container.deadline()) as url:
         yield url
 
 
@@ -147,7 +146,7 @@ async def _run(
 @asynccontextmanager
 async def _loops(settings: Settings, container: Container) -> AsyncIterator["asyncio.Future[None] | None"]:
     """The worker's loops, where this process runs them."""
-    if not (settings.enable_billing and settings.enable_retry_worker):
+    if not (settings.switches.billing and settings.switches.retry_worker):
         yield None
         return
     async with container.worker().running(concurrency=1) as failure:
@@ -155,7 +154,7 @@ async def _loops(settings: Settings, container: Container) -> AsyncIterator["asy
 
 
 @asynccontextmanager
-async def _listening(settings: Settings, app: web.Application, deadline: ShutdownDeadline) -> AsyncIterator[str]:
+async def _listening(settings: ServerSettings, app: web.Application, deadline: ShutdownDeadline) -> AsyncIterator[str]:
     """Run the HTTP server and yield its address. At the end it accepts nothing new and ends the streams at once."""
     options: dict[str, Any] = {"keepalive_timeout": _HEADER_TIMEOUT, "access_log_class": AccessLogger}
     # The server waits this long for its requests, and again after it has canceled them: half of the time in all.

@@ -7,14 +7,14 @@ from typing import Final
 import attrs
 
 from billing_app.http.sign_in import make_ticket
-from billing_app.http.tokens import TokenPolicy, issue_token
+from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
-from billing_app.settings import Settings
+from billing_app.settings import TokenSettings
 from billing_core.model import TenantId
 
 _TOKEN_LIFE: Final = timedelta(hours=1)
 _TICKET_LIFE: Final = timedelta(minutes=15)
-_POLICY: Final = TokenPolicy.of(Settings())
+_POLICY: Final = TokenSettings()
 
 
 def _secret(prefix: str = "") -> Secret:

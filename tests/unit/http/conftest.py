@@ -14,13 +14,12 @@ from aiohttp import web
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app
 from billing_app.http.services import Services
-from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier, issue_token
-from billing_app.settings import Secret, Settings
+from billing_app.http.tokens import JwtAuthenticator, TokenVerifier, issue_token
+from billing_app.settings import Secret, Settings, StripeSettings, Switches, TokenSettings
 from billing_core.events import BillingEvent
 from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy, TenantId
 from billing_core.state.ports import Changes
-from billing_core.stream_access.ports import QuotaPolicy
 from billing_core.stream_access.revocation_list import RevocationList
 from billing_core.testing.builders import ACME, message
 from billing_memory.clock import SystemClock
@@ -41,9 +40,9 @@ JWT_SECRET = Secret("j" * 32)
 OLD_JWT_SECRET = Secret("o" * 32)
 
 SETTINGS = Settings(
-    enable_billing=True,
-    stripe_webhook_secrets=(Secret(WEBHOOK_SECRET),),
-    jwt_secrets=(JWT_SECRET, OLD_JWT_SECRET),
+    switches=Switches(billing=True),
+    stripe=StripeSettings(webhook_secrets=(Secret(WEBHOOK_SECRET),)),
+    tokens=TokenSettings(secrets=(JWT_SECRET, OLD_JWT_SECRET)),
 )
 
 
@@ -59,18 +58,18 @@ class World:
         self.history = MemoryMessageHistory(self.database)
         self.bus = MemoryEventBus()
         self.metrics = Metrics()
-        self.policy = TokenPolicy.of(settings)
+        self.policy = settings.tokens
         self.revocations = MemoryRevocations(self.clock)
-        self.revoked = RevocationList(revocations=self.revocations, every=settings.token_recheck)
+        self.revoked = RevocationList(revocations=self.revocations, every=settings.tokens.recheck)
         self.services = Services(
             settings=settings,
             intake=Intake(
                 verifier=StripeWebhookVerifier(
-                    [WEBHOOK_SECRET], tolerance=settings.stripe_webhook_tolerance, clock=self.clock
+                    [WEBHOOK_SECRET], tolerance=settings.stripe.webhook_tolerance, clock=self.clock
                 ),
                 inbox=self.store,
             )
-            if settings.enable_billing
+            if settings.switches.billing
             else None,
             reader=self.repository,
             history=self.history,
@@ -79,19 +78,12 @@ class World:
             clock=self.clock,
             metrics=self.metrics,
             authenticator=JwtAuthenticator(
-                verifier=TokenVerifier(policy=self.policy, shared=settings.jwt_secrets, published=None),
+                verifier=TokenVerifier(policy=self.policy, published=None),
                 policy=self.policy,
                 revoked=self.revoked,
             ),
             tickets=MemoryStreamTickets(self.clock),
-            quota=MemoryStreamQuota(
-                self.clock,
-                QuotaPolicy(
-                    rate_per_minute=settings.stream_rate_limit,
-                    concurrent=settings.stream_concurrent_limit,
-                    lease=settings.stream_lease,
-                ),
-            ),
+            quota=MemoryStreamQuota(self.clock, settings.quota),
             probes={},
         )
         self.url = ""
@@ -158,7 +150,7 @@ RawRequest = Callable[[World, bytes], Awaitable[bytes]]
 
 @pytest.fixture
 def make_world() -> MakeWorld:
-    """A function that builds a server without starting it; keyword arguments change its settings."""
+    """A function that builds a server without starting it; keyword arguments replace sections."""
 
     def make(**changes: Any) -> World:
         return World(attrs.evolve(SETTINGS, **changes))

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from yarl import URL
 
 from billing_app.http.sign_in import make_ticket, read_ticket
-from billing_app.settings import Secret
+from billing_app.settings import DemoSettings, Secret, ServerSettings
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.model import (
     ChargeSnapshot,
@@ -283,7 +283,7 @@ class TestHealth:
 
     async def test_metrics_require_their_token(self, make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
         """A tenant's token is refused."""
-        async with make_world(metrics_token=Secret("m" * 16)).serving() as world:
+        async with make_world(server=ServerSettings(metrics_token=Secret("m" * 16))).serving() as world:
             for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer é"}, world.bearer()):
                 async with http.get(world.url + "/metrics", headers=header) as answer:
                     assert answer.status == 401
@@ -337,8 +337,7 @@ class TestPages:
         self, make_world: MakeWorld, http: aiohttp.ClientSession
     ) -> None:
         """The page contains a valid token, is not cached, and sends no referrer."""
-        world = make_world()
-        world.replace(demo_ticket_secret=TICKET_SECRET)
+        world = make_world(demo=DemoSettings(ticket_secret=TICKET_SECRET))
         ticket = make_ticket(TICKET_SECRET, ACME, expires_at=datetime.now(UTC) + timedelta(minutes=5))
         async with world.serving():
             async with http.get(f"{world.url}/demo/sign-in?ticket={ticket}") as answer:
@@ -365,8 +364,7 @@ class TestPages:
             make_ticket(TICKET_SECRET, ACME, expires_at=datetime.now(UTC) - timedelta(seconds=1)),
             "a" * 4000,
         ]
-        world = make_world()
-        world.replace(demo_ticket_secret=TICKET_SECRET)
+        world = make_world(demo=DemoSettings(ticket_secret=TICKET_SECRET))
         async with world.serving():
             for ticket in bad:
                 async with http.get(f"{world.url}/demo/sign-in", params={"ticket": ticket}) as answer:

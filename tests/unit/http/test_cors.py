@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from billing_app.settings import Settings, SettingsError
+from billing_app.settings import ServerSettings, Settings, SettingsError
 
 if TYPE_CHECKING:
     from tests.unit.http.conftest import MakeWorld, World
@@ -22,7 +22,7 @@ STREAM = "/api/v1/billing/stream"
 @pytest.fixture
 async def open_world(make_world: MakeWorld) -> AsyncIterator[World]:
     """A server that allows pages of one origin."""
-    async with make_world(cors_origins=(APP,)).serving() as running:
+    async with make_world(server=ServerSettings(cors_origins=(APP,))).serving() as running:
         yield running
 
 

@@ -96,7 +96,7 @@ async def keys(issuer: Issuer, http: aiohttp.ClientSession) -> AsyncIterator[Iss
 async def world(make_world: MakeWorld, keys: IssuerKeys) -> AsyncIterator[World]:
     """A server that accepts the issuer's tokens beside those signed with our secrets."""
     made = make_world()
-    verifier = TokenVerifier(policy=made.policy, shared=made.settings.jwt_secrets, published=keys)
+    verifier = TokenVerifier(policy=made.policy, published=keys)
     made.replace(authenticator=JwtAuthenticator(verifier=verifier, policy=made.policy, revoked=made.revoked))
     async with made.serving():
         yield made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from billing_app.settings import QuotaSettings
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
 from billing_core.stream_access.ports import Leases, QuotaRefusal, StreamQuota
@@ -60,7 +61,7 @@ async def test_one_stream_too_many_is_answered_429(
     make_world: MakeWorld, listen: Listen, http: aiohttp.ClientSession, eventually: Eventually
 ) -> None:
     """The limit holds per tenant, and a stream that ends frees its place."""
-    async with make_world(stream_concurrent_limit=2).serving() as world:
+    async with make_world(quota=QuotaSettings(concurrent=2)).serving() as world:
         async with AsyncExitStack() as streams:
             for _ in range(2):
                 await streams.enter_async_context(listen(world))
@@ -80,7 +81,7 @@ async def test_streams_that_are_opened_too_often_are_answered_429(
     make_world: MakeWorld, listen: Listen, http: aiohttp.ClientSession
 ) -> None:
     """The rate limit also counts short streams; Retry-After says when the next may be opened."""
-    async with make_world(stream_rate_limit=3).serving() as world:
+    async with make_world(quota=QuotaSettings(rate_per_minute=3)).serving() as world:
         for _ in range(3):
             async with listen(world):
                 pass
@@ -104,7 +105,7 @@ async def test_streams_are_admitted_while_the_quota_is_unavailable(make_world: M
 
 async def test_open_streams_renew_their_leases(make_world: MakeWorld, listen: Listen, eventually: Eventually) -> None:
     """Leases are renewed at intervals, also for streams admitted without the quota; all are released at shutdown."""
-    world, quota = make_world(stream_lease=timedelta(milliseconds=30)), Quota()
+    world, quota = make_world(quota=QuotaSettings(lease=timedelta(milliseconds=30))), Quota()
     world.replace(quota=quota)
     async with world.serving():
         quota.unavailable = True

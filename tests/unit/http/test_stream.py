@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from billing_app.settings import StreamSettings, Switches
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
@@ -140,7 +141,7 @@ async def test_a_client_ahead_of_the_history_is_reset(world: World, listen: List
 
 async def test_a_history_that_was_set_back_resets_open_streams(make_world: MakeWorld, listen: Listen) -> None:
     """After a restored backup, connected clients are reset, too, and get new messages."""
-    async with make_world(stream_keepalive=SOON).serving() as world:
+    async with make_world(stream=StreamSettings(keepalive=SOON)).serving() as world:
         await world.publish(ACME, 5)
         async with listen(world) as stream:
             assert (await stream.event()).id == "5"
@@ -169,7 +170,7 @@ async def test_tenants_receive_only_their_own_messages(world: World, listen: Lis
 
 async def test_a_hole_on_the_bus_is_filled_from_the_history(make_world: MakeWorld, listen: Listen) -> None:
     """If the bus skips numbers, the next message reveals it, and no client misses one."""
-    async with make_world(stream_keepalive=NEVER).serving() as world, listen(world) as stream:
+    async with make_world(stream=StreamSettings(keepalive=NEVER)).serving() as world, listen(world) as stream:
         await stream.event()
         await world.publish(ACME, 2)
         assert await stream.numbers(2) == [1, 2]
@@ -183,7 +184,7 @@ async def test_a_last_message_that_the_bus_lost_is_found_in_the_repository(
     make_world: MakeWorld, listen: Listen
 ) -> None:
     """No later message reveals the gap; the comparison with the repository finds it."""
-    async with make_world(stream_keepalive=SOON).serving() as world, listen(world) as stream:
+    async with make_world(stream=StreamSettings(keepalive=SOON)).serving() as world, listen(world) as stream:
         await stream.event()
         await world.commit(ACME, 2)
         assert await stream.numbers(2) == [1, 2]
@@ -236,7 +237,7 @@ async def test_without_the_bus_messages_come_from_the_history(
 ) -> None:
     """Streams stay open while the bus is unavailable, are served with a delay, and miss nothing when it is back."""
     bus = FlakyBus()
-    world = make_world(stream_keepalive=SOON)
+    world = make_world(stream=StreamSettings(keepalive=SOON))
     world.bus = bus
     world.replace(bus=bus)
     async with world.serving(), listen(world, last_event_id=0) as stream:
@@ -260,7 +261,7 @@ async def test_without_the_bus_messages_come_from_the_history(
 
 async def test_an_unavailable_repository_delays_messages_and_loses_none(make_world: MakeWorld, listen: Listen) -> None:
     """Catching up waits until the history can be read again."""
-    world = make_world(stream_keepalive=SOON)
+    world = make_world(stream=StreamSettings(keepalive=SOON))
 
     class FlakyHistory(MemoryMessageHistory):
         failures = 0
@@ -284,7 +285,7 @@ async def test_an_unavailable_repository_delays_messages_and_loses_none(make_wor
 
 async def test_many_clients_of_one_tenant_catch_up_with_few_reads(make_world: MakeWorld, listen: Listen) -> None:
     """After a flush all clients of a tenant miss the same messages, which are read once, not once per client."""
-    world = make_world(stream_keepalive=NEVER)
+    world = make_world(stream=StreamSettings(keepalive=NEVER))
     reads: list[int] = []
 
     class CountingHistory(MemoryMessageHistory):
@@ -333,7 +334,7 @@ async def test_clients_that_connect_while_messages_flow_miss_none(world: World, 
 
 async def test_a_quiet_stream_gets_comments(make_world: MakeWorld, listen: Listen) -> None:
     """They keep proxies from closing the connection, and reveal clients that have left."""
-    async with make_world(stream_keepalive=SOON).serving() as world, listen(world) as stream:
+    async with make_world(stream=StreamSettings(keepalive=SOON)).serving() as world, listen(world) as stream:
         await stream.event()
         for _ in range(3):
             frame = await stream.frame()
@@ -345,8 +346,8 @@ async def test_a_client_that_does_not_read_is_cut_off_and_delays_no_other(
     make_world: MakeWorld, listen: Listen, eventually: Eventually
 ) -> None:
     """After the write timeout its connection is cut; others are served meanwhile, and memory stays bounded."""
-    settings = {"stream_write_timeout": timedelta(milliseconds=300), "stream_keepalive": NEVER, "stream_buffer": 4}
-    async with make_world(**settings).serving() as world, listen(world) as reading:
+    settings = StreamSettings(write_timeout=timedelta(milliseconds=300), keepalive=NEVER, buffer=4)
+    async with make_world(stream=settings).serving() as world, listen(world) as reading:
         await reading.event()
         _, stuck = await asyncio.open_connection("127.0.0.1", world.port, limit=1)
         stuck.write(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {world.token()}\r\n\r\n".encode())
@@ -367,7 +368,9 @@ async def test_a_client_that_vanished_frees_its_slot(
 ) -> None:
     """At once if the server is notified, and with the next keep-alive in any case."""
     keepalive = NEVER if cancellation else SOON
-    async with make_world(stream_keepalive=keepalive).serving(handler_cancellation=cancellation) as world:
+    async with make_world(stream=StreamSettings(keepalive=keepalive)).serving(
+        handler_cancellation=cancellation
+    ) as world:
         async with listen(world) as stream:
             await stream.event()
             assert world.sample("stripe_billing_stream_connections") == 1
@@ -379,7 +382,7 @@ async def test_one_client_too_many_is_refused_until_a_slot_is_free(
     make_world: MakeWorld, listen: Listen, http: aiohttp.ClientSession, eventually: Eventually
 ) -> None:
     """503 with a Retry-After; connected clients are not affected."""
-    async with make_world(stream_max_connections=2).serving() as world, listen(world) as first:
+    async with make_world(stream=StreamSettings(max_connections=2)).serving() as world, listen(world) as first:
         await first.event()
         async with listen(world, GLOBEX) as second:
             await second.event()
@@ -406,7 +409,10 @@ async def test_a_stream_ends_with_its_token(world: World, listen: Listen) -> Non
 
 async def test_a_stream_has_a_maximum_lifetime(make_world: MakeWorld, listen: Listen) -> None:
     """Clients then reconnect, so that servers can be replaced and load is spread."""
-    async with make_world(stream_max_life=timedelta(seconds=0.2)).serving() as world, listen(world) as stream:
+    async with (
+        make_world(stream=StreamSettings(max_life=timedelta(seconds=0.2))).serving() as world,
+        listen(world) as stream,
+    ):
         await stream.event()
         last = await stream.event()
         assert (last.event, last.data, last.retry) == ("reconnect", '{"reason":"max_life"}', "3000")
@@ -415,7 +421,7 @@ async def test_a_stream_has_a_maximum_lifetime(make_world: MakeWorld, listen: Li
 
 async def test_a_server_that_stops_ends_every_stream_with_reconnect(make_world: MakeWorld, listen: Listen) -> None:
     """All streams end at once and tell their clients when to reconnect."""
-    async with make_world(stream_keepalive=NEVER).serving(shutdown_timeout=60) as world:
+    async with make_world(stream=StreamSettings(keepalive=NEVER)).serving(shutdown_timeout=60) as world:
         streams = [listen(world), listen(world, GLOBEX)]
         opened = [await stream.__aenter__() for stream in streams]
         for stream in opened:
@@ -449,7 +455,7 @@ async def test_a_head_request_opens_no_stream(world: World, http: aiohttp.Client
 
 async def test_a_disabled_stream_answers_why(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
     """404 with the setting's name; the read API still works."""
-    async with make_world(enable_stream=False).serving() as world:
+    async with make_world(switches=Switches(billing=True, stream=False)).serving() as world:
         async with http.get(world.url + STREAM, headers=world.bearer()) as answer:
             assert answer.status == 404
             assert "ENABLE_BILLING_STREAM" in (await answer.json())["error"]["message"]
@@ -461,7 +467,7 @@ async def test_delivered_messages_are_counted_by_source(
     make_world: MakeWorld, listen: Listen, eventually: Eventually
 ) -> None:
     """An operator sees whether messages come from the bus, its log or the database."""
-    async with make_world(stream_keepalive=NEVER).serving() as world:
+    async with make_world(stream=StreamSettings(keepalive=NEVER)).serving() as world:
         delivered = "stripe_billing_stream_events_total"
         await world.commit(ACME, 2)
         await world.bus.append(messages(ACME, 2, 2))
@@ -515,7 +521,7 @@ class TestTypes:
 
 async def test_without_a_bus_messages_come_from_the_repository(make_world: MakeWorld, listen: Listen) -> None:
     """With a delay of seconds, in order and without a gap, also while a client is connected."""
-    world = make_world(stream_keepalive=SOON)
+    world = make_world(stream=StreamSettings(keepalive=SOON))
     world.replace(bus=None)
     async with world.serving():
         await world.commit(ACME, 2)

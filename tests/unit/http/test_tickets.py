@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from billing_app.settings import StreamSettings, Switches
 from billing_core.testing.builders import ACME, GLOBEX
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def test_a_ticket_opens_one_stream(world: World, http: aiohttp.ClientSessi
 
 async def test_a_ticket_expires_within_seconds(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
     """The response says until when, never later than the token's expiry."""
-    async with make_world(stream_ticket_ttl=timedelta(0)).serving() as world:
+    async with make_world(stream=StreamSettings(ticket_ttl=timedelta(0))).serving() as world:
         assert await status(world, http, f"ticket={await ticket(world, http)}") == (401, "bad_ticket")
     async with make_world().serving() as world:
         async with http.post(f"{world.url}{STREAM}/tickets", headers=world.bearer(ttl=timedelta(seconds=5))) as answer:
@@ -129,7 +130,7 @@ async def test_no_ticket_reaches_a_log(
 async def test_tickets_are_disabled_with_the_stream(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
     """Both routes then answer why."""
     async with (
-        make_world(enable_stream=False).serving() as world,
+        make_world(switches=Switches(billing=True, stream=False)).serving() as world,
         http.post(f"{world.url}{STREAM}/tickets", headers=world.bearer()) as answer,
     ):
         assert (answer.status, (await answer.json())["error"]["code"]) == (404, "stream_disabled")

@@ -13,6 +13,7 @@ import aiohttp
 import attrs
 import pytest
 
+from billing_app.settings import Switches, WebhookSettings
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Receipt
 from billing_stripe.testing.events import sign
@@ -132,7 +133,7 @@ async def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(
 
 async def test_a_chunked_body_that_grows_too_large_is_cut_off(world: World, http: aiohttp.ClientSession) -> None:
     """The limit holds without a Content-Length, and is inclusive."""
-    limit = world.settings.body_limit_bytes
+    limit = world.settings.webhooks.body_limit
     for size, status in ((limit, 400), (limit + 1, 413)):
 
         async def pieces(total: int = size) -> AsyncIterator[bytes]:
@@ -144,7 +145,9 @@ async def test_a_chunked_body_that_grows_too_large_is_cut_off(world: World, http
 
 async def test_a_body_that_stalls_is_refused(make_world: MakeWorld, raw_request: RawRequest) -> None:
     """408, and the connection is closed."""
-    async with make_world(read_timeout=timedelta(milliseconds=50)).serving(lingering_time=0.1) as world:
+    async with make_world(webhooks=WebhookSettings(read_timeout=timedelta(milliseconds=50))).serving(
+        lingering_time=0.1
+    ) as world:
         head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
         answer = await raw_request(world, head.encode())
         assert answer.startswith(b"HTTP/1.1 408 ")
@@ -232,7 +235,7 @@ async def test_a_webhook_whose_sender_disconnects_is_canceled(make_world: MakeWo
 
 async def test_disabled_billing_answers_why(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
     """The response names the setting."""
-    async with make_world(enable_billing=False).serving() as world:
+    async with make_world(switches=Switches(billing=False)).serving() as world:
         for method, path in (
             ("POST", PATH),
             ("GET", "/api/v1/billing/tenants/acme/state"),

@@ -83,7 +83,7 @@ def env(data_dir: Path | None) -> None:
 
 
 def _home(data_dir: Path | None) -> Home:
-    return Home.at(data_dir or Settings.load().data_dir)
+    return Home.at(data_dir or Settings.load().embedded.data_dir)
 
 
 def _env_command(data_dir: Path | None) -> str:

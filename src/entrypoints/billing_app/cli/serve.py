@@ -20,11 +20,11 @@ def serve(host: str | None, port: int | None, no_worker: bool) -> None:
     """
     settings = Settings.load()
     if host is not None:
-        settings = attrs.evolve(settings, host=host)
+        settings = attrs.evolve(settings, server=attrs.evolve(settings.server, host=host))
     if port is not None:
-        settings = attrs.evolve(settings, port=port)
+        settings = attrs.evolve(settings, server=attrs.evolve(settings.server, port=port))
     if no_worker:
-        settings = attrs.evolve(settings, enable_retry_worker=False)
+        settings = attrs.evolve(settings, switches=attrs.evolve(settings.switches, retry_worker=False))
     _configure(settings)
     from billing_app import runtime, server
 

@@ -47,7 +47,7 @@ def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: s
          http://127.0.0.1:8080/api/v1/billing/stream
     """
     from billing_app.errors import OperatorError
-    from billing_app.http.tokens import TokenPolicy, issue_token
+    from billing_app.http.tokens import issue_token
     from billing_core.model import TenantId
 
     if ctx.invoked_subcommand is not None:
@@ -57,21 +57,21 @@ def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: s
     if not tenant or tenant != tenant.strip():
         raise click.BadParameter("a tenant id must not be empty or have surrounding spaces", param_hint="--tenant")
     settings = Settings.load()
-    policy = TokenPolicy.of(settings)
+    policy = settings.tokens
     if role not in policy.reader_roles:
         raise click.BadParameter(f"{role!r} is not one of {', '.join(policy.reader_roles)}", param_hint="--role")
-    if not settings.jwt_secrets:
+    if not settings.tokens.secrets:
         raise OperatorError(
             "BILLING_JWT_SECRET is not set. Generate one with `openssl rand -hex 32`, for the server too."
         )
     click.echo(
         issue_token(
-            secret=settings.jwt_secrets[0],
+            secret=settings.tokens.secrets[0],
             policy=policy,
             tenant_id=TenantId(tenant),
             role=role,
             now=datetime.now(UTC),
-            ttl=ttl or settings.token_ttl,
+            ttl=ttl or settings.tokens.ttl,
         )
     )
 
@@ -107,7 +107,7 @@ def revoke(source: str | None, token_id: str | None, tenant: str | None, keep: t
 
         click.echo(json.dumps({**to_plain(revocation), "recorded": recorded}))
     elif recorded:
-        seconds = settings.token_recheck.total_seconds()
+        seconds = settings.tokens.recheck.total_seconds()
         click.echo(f"Revoked {_named(revocation)}. Every server refuses it within {seconds:g} seconds.")
     else:
         click.echo(f"Nothing to revoke: {_named(revocation)} expired at {revocation.kept_until:%Y-%m-%d %H:%M:%S} UTC.")
@@ -166,11 +166,11 @@ async def _read(settings: Settings, proof: str) -> Principal:
     from billing_app.container import open_verifier
     from billing_app.errors import OperatorError
     from billing_app.http.responses import RefusalError
-    from billing_app.http.tokens import TokenPolicy, read_principal
+    from billing_app.http.tokens import read_principal
 
     try:
         async with open_verifier(settings) as verifier:
-            principal = read_principal(await verifier.read(proof, expired=True), TokenPolicy.of(settings))
+            principal = read_principal(await verifier.read(proof, expired=True), settings.tokens)
     except RefusalError as refusal:
         raise OperatorError(f"{refusal.message} Nothing was revoked.") from None
     if principal.token_id is None:

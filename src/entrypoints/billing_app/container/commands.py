@@ -11,13 +11,12 @@ import attrs
 from billing_app.container.local_servers import resolve_servers
 from billing_app.container.process import open_container
 from billing_app.container.resources import open_pool, prepare_schema
-from billing_app.container.wiring import catalog
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import publishing
 from billing_core.errors import ConfigurationError
 from billing_core.inbox.replay import Replayer
-from billing_core.model import AccessPolicy
+from billing_core.model import AccessPolicy, PlanCatalog
 from billing_core.state.service import BillingService
 from billing_memory.clock import SystemClock
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
@@ -51,9 +50,13 @@ class SchemaReport:
     """Applied by newer code than this."""
 
 
+def _without_stream(settings: Settings) -> Settings:
+    return attrs.evolve(settings, switches=attrs.evolve(settings.switches, stream=False))
+
+
 async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaReport:
     """Migrate the configured database, or the local one; with `check` only say what is pending."""
-    async with resolve_servers(attrs.evolve(settings, enable_stream=False)) as urls:
+    async with resolve_servers(_without_stream(settings)) as urls:
         database_url = urls.database_url
         applied = () if check else await migrate(database_url)
         status = await inspect(database_url)
@@ -68,10 +71,10 @@ async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaR
 async def _open_database(settings: Settings, connections: int, **limits: timedelta) -> AsyncIterator[_Opened]:
     """The configured database, or the local one, with its schema up to date, for one command."""
     async with AsyncExitStack() as stack:
-        urls = await stack.enter_async_context(resolve_servers(attrs.evolve(settings, enable_stream=False)))
-        await prepare_schema(urls.database_url, ours=settings.database_url is None)
+        urls = await stack.enter_async_context(resolve_servers(_without_stream(settings)))
+        await prepare_schema(urls.database_url, ours=settings.database.url is None)
         database = Database(url=urls.database_url, application_name="billing-cli", **limits)
-        deadline = ShutdownDeadline(settings.shutdown_timeout)
+        deadline = ShutdownDeadline(settings.server.shutdown_timeout)
         yield database, await open_pool(stack, deadline, database, connections)
 
 
@@ -82,8 +85,8 @@ async def open_service(settings: Settings) -> AsyncIterator[tuple[BillingService
         service = BillingService(
             unit_of_work=PostgresRepository(*opened),
             translator=StripeTranslator(),
-            catalog=catalog(settings.stripe_product_price_map),
-            policy=AccessPolicy(past_due_grace=settings.past_due_grace),
+            catalog=PlanCatalog(settings.catalog.plans),
+            policy=settings.access,
             clock=SystemClock(),
         )
         yield service, PostgresStateUpkeep(*opened)
@@ -99,12 +102,12 @@ async def open_replayer(settings: Settings, *, notify: bool, publishes: bool) ->
         publishes: whether messages are sent to the bus from here; those that are left in the outbox at the end are
             sent by any server or worker.
     """
-    if settings.livemode is None:
+    if settings.stripe.livemode is None:
         raise ConfigurationError(
             "STRIPE_SECRET_KEY is not set, and it tells whether events of live or of test mode are ours: "
             "replay with the settings that the workers have"
         )
-    patient = attrs.evolve(settings, db_statement_timeout=_PATIENCE_OF_OPERATORS)
+    patient = attrs.evolve(settings, database=attrs.evolve(settings.database, statement_timeout=_PATIENCE_OF_OPERATORS))
     async with open_container(patient, application_name="billing-replay", notify=notify, needs_bus=False) as container:
         if not publishes:
             yield container.replayer()
@@ -117,7 +120,7 @@ async def open_replayer(settings: Settings, *, notify: bool, publishes: bool) ->
 async def open_timeline(settings: Settings) -> AsyncIterator[tuple[PostgresTenantTimeline, AccessPolicy]]:
     """What tells how tenants came to be in their state, and judges it."""
     async with _open_database(settings, 1, statement_timeout=_PATIENCE_OF_OPERATORS) as opened:
-        yield PostgresTenantTimeline(*opened), AccessPolicy(past_due_grace=settings.past_due_grace)
+        yield PostgresTenantTimeline(*opened), settings.access
 
 
 @attrs.frozen(kw_only=True)
@@ -166,5 +169,5 @@ async def check_bus(settings: Settings) -> None:
     """Return when the bus can be used as configured. Raises ConfigurationError, EventBusUnavailableError."""
     async with resolve_servers(settings) as urls:
         if urls.redis_url is not None:
-            async with RedisNodes.open(urls.redis_url, timeout=settings.redis_timeout) as nodes:
+            async with RedisNodes.open(urls.redis_url, timeout=settings.redis.timeout) as nodes:
                 await RedisEventBus(nodes).check()

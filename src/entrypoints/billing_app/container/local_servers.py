@@ -17,11 +17,11 @@ async def resolve_servers(settings: Settings) -> AsyncIterator[ServerUrls]:
 
     Raises: OperatorError, with what to do, when a local server cannot be started.
     """
-    configured = {POSTGRES: settings.database_url, VALKEY: settings.redis_url}
-    needed = (POSTGRES, VALKEY) if settings.enable_stream and settings.stream_fallback == "none" else (POSTGRES,)
+    configured = {POSTGRES: settings.database.url, VALKEY: settings.redis.url}
+    needed = (POSTGRES, VALKEY) if settings.switches.stream and settings.stream.fallback == "none" else (POSTGRES,)
     missing = [name for name in needed if configured[name] is None]
     try:
-        async with running_servers(settings.data_dir, *missing) as local:
+        async with running_servers(settings.embedded.data_dir, *missing) as local:
             urls = {**local, **{name: url.reveal() for name, url in configured.items() if url is not None}}
             yield ServerUrls(database_url=urls[POSTGRES], redis_url=urls.get(VALKEY))
     except EmbeddedError as exc:

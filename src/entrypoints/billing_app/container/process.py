@@ -15,7 +15,6 @@ from billing_app.shutdown import ShutdownDeadline
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
-from billing_core.stream_access.ports import QuotaPolicy
 from billing_memory.clock import SystemClock
 from billing_memory.stream.bus import NullEventBus
 from billing_memory.stream_access.quota import MemoryStreamQuota
@@ -41,7 +40,7 @@ from billing_telemetry.metrics import Metrics
 
 def configure_logging(settings: Settings) -> None:
     """Once per process, before anything is logged."""
-    logging.configure(level=settings.log_level, format=settings.log_format)
+    logging.configure(level=settings.logs.level, format=settings.logs.format)
 
 
 @asynccontextmanager
@@ -61,32 +60,34 @@ async def open_container(
     """
     async with AsyncExitStack() as stack:
         urls = await stack.enter_async_context(resolve_servers(settings))
-        await prepare_schema(urls.database_url, ours=settings.database_url is None)
+        await prepare_schema(urls.database_url, ours=settings.database.url is None)
         database = Database(
             url=urls.database_url,
             application_name=application_name,
-            acquire_timeout=settings.db_acquire_timeout,
-            statement_timeout=settings.db_statement_timeout,
-            lock_timeout=settings.db_lock_timeout,
-            transaction_timeout=settings.db_transaction_timeout,
+            acquire_timeout=settings.database.acquire_timeout,
+            statement_timeout=settings.database.statement_timeout,
+            lock_timeout=settings.database.lock_timeout,
+            transaction_timeout=settings.database.transaction_timeout,
         )
-        deadline = ShutdownDeadline(settings.shutdown_timeout)
-        writers = await open_pool(stack, deadline, database, settings.db_pool_size)
-        readers = await open_pool(stack, deadline, database, settings.db_pool_size)
+        deadline = ShutdownDeadline(settings.server.shutdown_timeout)
+        writers = await open_pool(stack, deadline, database, settings.database.pool_size)
+        readers = await open_pool(stack, deadline, database, settings.database.pool_size)
         store = PostgresEventInbox(
             database,
             writers,
-            flushes=settings.store_flushes,
-            batch=settings.store_batch,
-            queue_limit=settings.store_queue_limit,
-            timeout=settings.store_timeout,
+            flushes=settings.inbox.flushes,
+            batch=settings.inbox.batch,
+            queue_limit=settings.inbox.queue_limit,
+            timeout=settings.inbox.timeout,
         )
         history = PostgresMessageHistory(database, readers)
         epochs = PostgresEpochLog(database, writers)
         epoch = await epochs.enter()
         redis = await _open_redis(stack, deadline, settings, urls.redis_url, epoch, needed=needs_bus)
         metrics = Metrics()
-        metrics.watch_pool(in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.db_pool_size)
+        metrics.watch_pool(
+            in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.database.pool_size
+        )
         container = Container(
             settings=settings,
             deadline=deadline,
@@ -104,7 +105,7 @@ async def open_container(
             revocations=PostgresRevocations(database, writers),
             verifier=await enter(stack, deadline, "issuer_keys", open_verifier(settings)),
             bus=NullEventBus() if redis is None else redis.bus,
-            quota=MemoryStreamQuota(SystemClock(), _quota_policy(settings)) if redis is None else redis.quota,
+            quota=MemoryStreamQuota(SystemClock(), settings.quota) if redis is None else redis.quota,
             probes={
                 "database": lambda: _ask(history),
                 **({} if redis is None else {"bus": redis.bus.ping}),
@@ -143,32 +144,24 @@ async def _open_redis(
 
     Raises EventBusUnavailableError where it does not answer and is needed.
     """
-    if not settings.enable_stream or url is None:
+    if not settings.switches.stream or url is None:
         return None
-    nodes = await enter(stack, deadline, "redis", RedisNodes.open(url, timeout=settings.redis_timeout))
+    nodes = await enter(stack, deadline, "redis", RedisNodes.open(url, timeout=settings.redis.timeout))
     namespace = f"billing:{epoch.token}"
-    bus = RedisEventBus(nodes, shards=settings.stream_shards, log_length=settings.stream_maxlen, namespace=namespace)
+    bus = RedisEventBus(nodes, shards=settings.redis.shards, log_length=settings.redis.log_length, namespace=namespace)
     try:
         await bus.check()
     except EventBusUnavailableError as exc:
-        if needed and settings.stream_fallback == "none":
+        if needed and settings.stream.fallback == "none":
             raise EventBusUnavailableError(_REDIS_IS_AWAY.format(exc)) from exc
-    return _Redis(bus=bus, quota=RedisStreamQuota(nodes, _quota_policy(settings), namespace=namespace))
-
-
-def _quota_policy(settings: Settings) -> QuotaPolicy:
-    return QuotaPolicy(
-        rate_per_minute=settings.stream_rate_limit,
-        concurrent=settings.stream_concurrent_limit,
-        lease=settings.stream_lease,
-    )
+    return _Redis(bus=bus, quota=RedisStreamQuota(nodes, settings.quota, namespace=namespace))
 
 
 async def _open_gateway(
     stack: AsyncExitStack, deadline: ShutdownDeadline, settings: Settings, metrics: Metrics
 ) -> StripeGateway | None:
     """The way to Stripe; None without a key, and where it is switched off."""
-    if settings.stripe_secret_key is None or not (settings.enable_billing and settings.stripe_fetch):
+    if settings.stripe.secret_key is None or not (settings.switches.billing and settings.stripe.fetch):
         return None
     # The client reports its attempts to our metrics; stamina's own hooks would log each of them beside.
     stamina.instrumentation.set_on_retry_hooks([])
@@ -177,9 +170,9 @@ async def _open_gateway(
         deadline,
         "stripe",
         open_client(
-            secret_key=settings.stripe_secret_key.reveal(),
-            api_version=settings.stripe_api_version,
-            base_url=settings.stripe_api_base,
+            secret_key=settings.stripe.secret_key.reveal(),
+            api_version=settings.stripe.api_version,
+            base_url=settings.stripe.api_base,
             observe=lambda call: metrics.gateway_called(call.operation, call.result, call.seconds),
         ),
     )

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import asyncpg
 
 from billing_app.http.issuer_keys import IssuerKeys
-from billing_app.http.tokens import TokenPolicy, TokenVerifier
+from billing_app.http.tokens import TokenVerifier
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_core.errors import ConfigurationError
@@ -73,7 +73,7 @@ async def open_verifier(settings: Settings) -> AsyncIterator[TokenVerifier]:
     """What reads tokens; nothing is asked of their issuer before one comes that it has signed."""
     async with AsyncExitStack() as stack:
         published = None
-        if settings.jwt_jwks_url is not None:
-            keys = IssuerKeys.open(settings.jwt_jwks_url, refresh=settings.jwt_jwks_refresh)
+        if settings.tokens.jwks_url is not None:
+            keys = IssuerKeys.open(settings.tokens.jwks_url, refresh=settings.tokens.jwks_refresh)
             published = await stack.enter_async_context(keys)
-        yield TokenVerifier(policy=TokenPolicy.of(settings), shared=settings.jwt_secrets, published=published)
+        yield TokenVerifier(policy=settings.tokens, published=published)

@@ -1,6 +1,6 @@
 """The objects of one process, put together from what was opened for it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -8,17 +8,17 @@ import attrs
 from dependency_injector import containers, providers
 
 from billing_app.http.services import Services
-from billing_app.http.tokens import JwtAuthenticator, TokenPolicy, TokenVerifier
+from billing_app.http.tokens import JwtAuthenticator, TokenVerifier
 from billing_app.observers import Observers
-from billing_app.settings import PlanPrices, Settings
+from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import Worker
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.intake import Intake
-from billing_core.inbox.policy import DispatchPolicy, Scope
+from billing_core.inbox.policy import Scope
 from billing_core.inbox.replay import Replayer
 from billing_core.inbox.thin_events import ThinEventResolver
-from billing_core.model import AccessPolicy, Plan, PlanCatalog, PriceId, Uncertainty
+from billing_core.model import PlanCatalog, Uncertainty
 from billing_core.model.epoch import Epoch
 from billing_core.oversight.monitors import (
     BacklogMonitor,
@@ -30,7 +30,7 @@ from billing_core.state.refetch import Refetcher, RefetchPolicy
 from billing_core.state.service import BillingService
 from billing_core.stream.backfill import Backfiller, BackfillPolicy
 from billing_core.stream.ports import EventBus
-from billing_core.stream.publisher import Publisher, PublishPolicy
+from billing_core.stream.publisher import Publisher
 from billing_core.stream_access.ports import StreamQuota
 from billing_core.stream_access.revocation_list import RevocationList
 from billing_memory.clock import SystemClock
@@ -61,48 +61,18 @@ def _intake(
     settings: Settings, clock: Clock, store: PostgresEventInbox, dispatcher: Dispatcher, metrics: Metrics
 ) -> Intake | None:
     """Nothing is taken in while billing is switched off; the secrets may be missing then."""
-    if not settings.enable_billing:
+    if not settings.switches.billing:
         return None
-    secrets = [secret.reveal() for secret in settings.stripe_webhook_secrets]
+    secrets = [secret.reveal() for secret in settings.stripe.webhook_secrets]
     return Intake(
-        verifier=StripeWebhookVerifier(secrets, tolerance=settings.stripe_webhook_tolerance, clock=clock),
+        verifier=StripeWebhookVerifier(secrets, tolerance=settings.stripe.webhook_tolerance, clock=clock),
         inbox=ObservedEventInbox(store, metrics),
-        handoff=dispatcher if settings.enable_retry_worker else None,
-    )
-
-
-def catalog(prices: Mapping[str, PlanPrices]) -> PlanCatalog:
-    """The configured plans."""
-    return PlanCatalog(
-        tuple(
-            Plan(
-                plan_code=code,
-                base_prices=tuple(map(PriceId, plan.base)),
-                seat_prices=tuple(map(PriceId, plan.seat)),
-                metered_prices={feature: PriceId(price) for feature, price in plan.metered.items()},
-            )
-            for code, plan in prices.items()
-        )
+        handoff=dispatcher if settings.switches.retry_worker else None,
     )
 
 
 def _scope(settings: Settings) -> Scope:
-    return Scope(livemode=bool(settings.livemode), account=settings.stripe_account_id or "")
-
-
-def _dispatch_policy(settings: Settings) -> DispatchPolicy:
-    return DispatchPolicy(
-        batch=settings.dispatch_batch,
-        lease=settings.dispatch_lease,
-        max_attempts=settings.dispatch_max_attempts,
-        backoff_base=settings.dispatch_backoff_base,
-        backoff_cap=settings.dispatch_backoff_cap,
-        poll=settings.dispatch_poll,
-    )
-
-
-def _publish_policy(settings: Settings) -> PublishPolicy:
-    return PublishPolicy(batch=settings.publish_batch, poll=settings.publish_poll)
+    return Scope(livemode=bool(settings.stripe.livemode), account=settings.stripe.account_id or "")
 
 
 def _resolver(fetching: "Fetching", store: PostgresEventInbox) -> ThinEventResolver | None:
@@ -137,9 +107,9 @@ def _duplicate_monitor(upkeep: PostgresStateUpkeep, observers: Observers) -> Dup
 
 
 def _backfiller(settings: Settings, outbox: PostgresOutbox, bus: EventBus, observers: Observers) -> Backfiller | None:
-    if not settings.enable_stream_replay or not isinstance(bus, RedisEventBus):
+    if not settings.switches.stream_replay or not isinstance(bus, RedisEventBus):
         return None
-    policy = BackfillPolicy(newest=settings.stream_maxlen)
+    policy = BackfillPolicy(newest=settings.redis.log_length)
     return Backfiller(outbox=outbox, bus=bus, policy=policy, observe=observers.backfilled)
 
 
@@ -190,12 +160,12 @@ class Container(containers.DeclarativeContainer):
     observers = providers.Singleton(Observers, metrics)
     clock = providers.Singleton(SystemClock)
     translator = providers.Singleton(StripeTranslator)
-    policy = providers.Singleton(AccessPolicy, past_due_grace=settings.provided.past_due_grace)
+    policy = settings.provided.access
     service = providers.Singleton(
         BillingService,
         unit_of_work=repository,
         translator=translator,
-        catalog=providers.Singleton(catalog, settings.provided.stripe_product_price_map),
+        catalog=providers.Singleton(PlanCatalog, settings.provided.catalog.plans),
         policy=policy,
         clock=clock,
         notify=notify,
@@ -205,25 +175,29 @@ class Container(containers.DeclarativeContainer):
         history=history,
         outbox=outbox,
         bus=bus,
-        policy=providers.Singleton(_publish_policy, settings),
+        policy=settings.provided.publishing,
         observe=observers.provided.published,
     )
     refetcher = providers.Singleton(_refetcher, fetching, service, repository, publisher, observers)
-    dispatch_policy = providers.Singleton(_dispatch_policy, settings)
     dispatcher = providers.Singleton(
         Dispatcher,
         queue=store,
         translator=translator,
         service=service,
         scope=providers.Singleton(_scope, settings),
-        policy=dispatch_policy,
+        policy=settings.provided.dispatch,
         publish=publisher.provided.offer,
         observe=observers.provided.processed,
         resolver=providers.Singleton(_resolver, fetching, store),
         refetch=providers.Singleton(_refetch, refetcher),
     )
     replayer = providers.Singleton(
-        Replayer, events=event_log, queue=store, audits=event_log, dispatcher=dispatcher, policy=dispatch_policy
+        Replayer,
+        events=event_log,
+        queue=store,
+        audits=event_log,
+        dispatcher=dispatcher,
+        policy=settings.provided.dispatch,
     )
     duplicate_monitor = providers.Singleton(_duplicate_monitor, state_upkeep, observers)
     invariant_monitor = providers.Singleton(_invariant_monitor, invariants, observers)
@@ -242,7 +216,7 @@ class Container(containers.DeclarativeContainer):
         backfiller=backfiller,
         deadline=deadline,
     )
-    revoked = providers.Singleton(RevocationList, revocations=revocations, every=settings.provided.token_recheck)
+    revoked = providers.Singleton(RevocationList, revocations=revocations, every=settings.provided.tokens.recheck)
     intake = providers.Singleton(_intake, settings, clock, store, dispatcher, metrics)
     services = providers.Singleton(
         Services,
@@ -257,12 +231,11 @@ class Container(containers.DeclarativeContainer):
         authenticator=providers.Singleton(
             JwtAuthenticator,
             verifier=verifier,
-            policy=providers.Singleton(TokenPolicy.of, settings),
+            policy=settings.provided.tokens,
             revoked=revoked,
         ),
         tickets=tickets,
         quota=quota,
         epoch=epoch,
         probes=probes,
-        demo_ticket_secret=settings.provided.demo_ticket_secret,
     )

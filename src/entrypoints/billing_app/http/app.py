@@ -31,13 +31,13 @@ def create_app(services: Services) -> web.Application:
     Serve it with `AppRunner(app, handler_cancellation=True, access_log_class=AccessLogger)`: a stream whose client has
     left then ends at once, and no query string is logged.
     """
-    app = web.Application(middlewares=[_errors_as_json], client_max_size=services.settings.body_limit_bytes)
+    app = web.Application(middlewares=[_errors_as_json], client_max_size=services.settings.webhooks.body_limit)
     app[SERVICES] = services
-    allow_origins(app, services.settings.cors_origins)
+    allow_origins(app, services.settings.server.cors_origins)
     app.router.add_routes(health.routes())
     app.router.add_routes(pages.routes())
     app.router.add_routes(schemas.routes())
-    if services.demo_ticket_secret is not None:
+    if services.settings.demo.ticket_secret is not None:
         app.router.add_routes(sign_in.routes())
     if services.intake is not None:
         _add_billing(app, services, services.intake)
@@ -61,12 +61,12 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     receiver = WebhookReceiver(
         intake,
         services.metrics,
-        body_limit=settings.body_limit_bytes,
-        read_timeout=settings.read_timeout,
+        body_limit=settings.webhooks.body_limit,
+        read_timeout=settings.webhooks.read_timeout,
     )
     app.router.add_post(WEBHOOK_PATH, receiver.receive)
     app.router.add_routes(api.routes())
-    if settings.enable_stream:
+    if settings.switches.stream:
         add_stream(app, services, STREAM_PATH)
     else:
         message = "The stream is disabled: ENABLE_BILLING_STREAM is false. Poll the tenant's /events instead."

@@ -48,7 +48,7 @@ async def _answer(probe: Probe) -> str:
 
 async def _metrics(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
-    token = services.settings.metrics_token
+    token = services.settings.server.metrics_token
     if token is not None:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, b"Bearer " + token.reveal().encode()):

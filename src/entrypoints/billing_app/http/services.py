@@ -8,7 +8,6 @@ from aiohttp import web
 
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.ports import HttpMetrics
-from billing_app.secret import Secret
 from billing_app.settings import Settings
 from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy
@@ -42,8 +41,6 @@ class Services:
     """Checks of dependencies, by the name shown in /readyz."""
     epoch: Epoch = FIRST_EPOCH
     """The history that this process serves."""
-    demo_ticket_secret: Secret | None = None
-    """Set by the demo only: enables /demo/sign-in."""
 
 
 SERVICES: Final = web.AppKey("services", Services)

@@ -17,7 +17,7 @@ from aiohttp import web
 from billing_app.http.pages import PAGE_HEADERS, packaged
 from billing_app.http.responses import RefusalError
 from billing_app.http.services import SERVICES
-from billing_app.http.tokens import TokenPolicy, issue_token
+from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
 from billing_core.model import TenantId
 
@@ -63,19 +63,19 @@ class _SignIn:
 
     async def serve(self, request: web.Request) -> web.Response:
         services = request.app[SERVICES]
-        secret, now = services.demo_ticket_secret, services.clock.now()
+        settings, now = services.settings, services.clock.now()
+        secret = settings.demo.ticket_secret
         tenant_id = None if secret is None else read_ticket(secret, request.query.get("ticket", ""), now=now)
         if tenant_id is None:
             message = "This sign-in link is invalid or has expired. The demo's terminal shows a new one."
             raise RefusalError(403, "bad_ticket", message)
-        settings = services.settings
         token = issue_token(
-            secret=settings.jwt_secrets[0],
-            policy=TokenPolicy.of(settings),
+            secret=settings.tokens.secrets[0],
+            policy=settings.tokens,
             tenant_id=tenant_id,
             role="viewer",
             now=now,
-            ttl=min(settings.token_ttl, _TOKEN_LIFETIME),
+            ttl=min(settings.tokens.ttl, _TOKEN_LIFETIME),
         )
         page = self._page.substitute(token=html.escape(token))
         return web.Response(text=page, headers={**PAGE_HEADERS, "Content-Type": "text/html; charset=utf-8"})

@@ -12,7 +12,7 @@ from aiohttp import web
 from billing_app.http.auth import unauthorized
 from billing_app.http.responses import RefusalError
 from billing_app.secret import Secret
-from billing_app.settings import Settings
+from billing_app.settings import TokenSettings
 from billing_core.model import TenantId
 from billing_core.stream_access.ports import Principal
 from billing_core.stream_access.revocation_list import RevocationList
@@ -25,29 +25,6 @@ _MAX_TOKEN_ID: Final = 255
 _DEFAULT_ROLE: Final = "viewer"
 
 Claims = Mapping[str, Any]
-
-
-@attrs.frozen(kw_only=True)
-class TokenPolicy:
-    """The claims that a token must have."""
-
-    audience: str
-    issuer: str
-    tenant_claim: str = "tenant_id"
-    role_claim: str = "role"
-    reader_roles: Sequence[str] = ("owner", "admin", "viewer")
-    """Roles that may read; a token without a role claim counts as `viewer`."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> "TokenPolicy":
-        """Return the configured policy."""
-        return cls(
-            audience=settings.jwt_audience,
-            issuer=settings.jwt_issuer,
-            tenant_claim=settings.jwt_tenant_claim,
-            role_claim=settings.jwt_role_claim,
-            reader_roles=settings.jwt_reader_roles,
-        )
 
 
 @attrs.frozen
@@ -69,10 +46,9 @@ class PublishedKeys(Protocol):
 class TokenVerifier:
     """Verifies tokens. The algorithm that a token names only selects which of our keys are tried."""
 
-    def __init__(self, *, policy: TokenPolicy, shared: Sequence[Secret], published: PublishedKeys | None) -> None:
-        """Accept each of the `shared` secrets, so that one can be rotated without refusing valid tokens."""
+    def __init__(self, *, policy: TokenSettings, published: PublishedKeys | None) -> None:
+        """Accept tokens signed with any of the secrets, so that one can be rotated without refusing valid tokens."""
         self._policy = policy
-        self._shared = tuple(shared)
         self._published = published
 
     async def read(self, token: str, *, expired: bool = False) -> Claims:
@@ -96,7 +72,7 @@ class TokenVerifier:
         """Return the keys to try: never a key that the token itself contains or points to."""
         algorithm, key_id = header.get("alg"), header.get("kid")
         if algorithm == SYMMETRIC:
-            return [VerificationKey(SYMMETRIC, secret.reveal()) for secret in self._shared]
+            return [VerificationKey(SYMMETRIC, secret.reveal()) for secret in self._policy.secrets]
         if algorithm not in ASYMMETRIC or self._published is None:
             return []
         key = await self._published.find(key_id, algorithm)
@@ -118,7 +94,7 @@ class TokenVerifier:
 class JwtAuthenticator:
     """A TenantAuthenticator for bearer tokens."""
 
-    def __init__(self, *, verifier: TokenVerifier, policy: TokenPolicy, revoked: RevocationList) -> None:
+    def __init__(self, *, verifier: TokenVerifier, policy: TokenSettings, revoked: RevocationList) -> None:
         self._verifier = verifier
         self._policy = policy
         self._revoked = revoked
@@ -140,7 +116,7 @@ class JwtAuthenticator:
         return not self._revoked.covers(principal)
 
 
-def read_principal(claims: Claims, policy: TokenPolicy) -> Principal:
+def read_principal(claims: Claims, policy: TokenSettings) -> Principal:
     """Return the principal that a token names. Raises RefusalError: 401 without a tenant, 403 for a bad role claim."""
     tenant_id, role = claims.get(policy.tenant_claim), claims.get(policy.role_claim, _DEFAULT_ROLE)
     token_id, issued_at = claims.get("jti"), claims.get("iat")
@@ -158,7 +134,7 @@ def read_principal(claims: Claims, policy: TokenPolicy) -> Principal:
 
 
 def issue_token(
-    *, secret: Secret, policy: TokenPolicy, tenant_id: TenantId, role: str, now: datetime, ttl: timedelta
+    *, secret: Secret, policy: TokenSettings, tenant_id: TenantId, role: str, now: datetime, ttl: timedelta
 ) -> str:
     """Sign a token that `JwtAuthenticator` accepts until `now + ttl`. It can be revoked by its `jti`."""
     claims = {

@@ -31,7 +31,7 @@ def prune(older_than: timedelta | None, dry_run: bool, as_json: bool) -> None:
     stays complete. Bodies of dead, parked and due events are kept, however old. Pruned events cannot be replayed.
     """
     settings = Settings.load()
-    age = settings.body_retention if older_than is None else older_than
+    age = settings.retention.bodies if older_than is None else older_than
     pruned = asyncio.run(_prune(settings, age, dry_run=dry_run, quiet=as_json))
     if as_json:
         click.echo(json.dumps({"bodies": pruned, "older_than_seconds": age.total_seconds(), "dry_run": dry_run}))

@@ -16,7 +16,7 @@ from billing_app.http.services import Services
 from billing_app.http.stream import tickets
 from billing_app.http.stream.channel import StreamClient
 from billing_app.http.stream.frames import Frame, opening_frame, reconnect_frame, reset_frame
-from billing_app.http.stream.hub import HubFullError, HubPolicy, StreamHub
+from billing_app.http.stream.hub import HubFullError, StreamHub
 from billing_app.http.stream.quota import StreamLeases
 from billing_app.http.stream.revalidation import Revalidator
 from billing_app.http.stream.sinks import ClientGoneError, SocketSink
@@ -36,20 +36,15 @@ _BAD_AFTER: Final = "after must be a position returned by /state, or the id of a
 def add_stream(app: web.Application, services: Services, path: str) -> None:
     """Serve the stream at `path` and its tickets below, with a hub that lives as long as the application."""
     settings = services.settings
-    policy = HubPolicy(
-        keepalive=settings.stream_keepalive,
-        recent=settings.stream_buffer,
-        max_clients=settings.stream_max_connections,
-    )
     hub = StreamHub(
         bus=services.bus,
         history=services.history,
         metrics=services.metrics,
-        policy=policy,
+        policy=settings.stream,
         epoch=services.epoch,
     )
-    leases = StreamLeases(services.quota, services.metrics, lease=settings.stream_lease)
-    revalidator = Revalidator(services.authenticator, every=settings.token_recheck)
+    leases = StreamLeases(services.quota, services.metrics, lease=settings.quota.lease)
+    revalidator = Revalidator(services.authenticator, every=settings.tokens.recheck)
 
     async def close_hub(_app: web.Application) -> None:
         hub.close()
@@ -86,7 +81,7 @@ class _StreamHandler:
         start = _start(request, self._services.epoch)
         types = wanted_types(request.query.get("types"))
         response = web.StreamResponse(headers=_HEADERS)
-        socket = SocketSink(request, response, write_timeout=self._services.settings.stream_write_timeout)
+        socket = SocketSink(request, response, write_timeout=self._services.settings.stream.write_timeout)
         sink = socket if types is None else FilteredSink(socket, types)
         reason = "refused"
         try:
@@ -96,7 +91,7 @@ class _StreamHandler:
                 reason = "client_left"
                 await socket.write(self._opening(cursor, reset=ahead or start.foreign))
                 reason = await self._run(client, principal)
-                await socket.close(reconnect_frame(reason, self._services.settings.stream_retry))
+                await socket.close(reconnect_frame(reason, self._services.settings.stream.retry))
         except HubFullError:
             message = "This server has reached its limit of open streams. Try again in a moment."
             retry_after = {"Retry-After": str(random.randint(1, 5))}  # noqa: S311 - spreads load
@@ -109,7 +104,7 @@ class _StreamHandler:
 
     def _opening(self, cursor: int, *, reset: bool) -> Sequence[Frame]:
         position = self._services.epoch.position(cursor)
-        opening = opening_frame(position, self._services.settings.stream_retry)
+        opening = opening_frame(position, self._services.settings.stream.retry)
         return [opening, reset_frame(cursor, position)] if reset else [opening]
 
     async def _run(self, client: StreamClient, principal: Principal) -> str:
@@ -124,7 +119,7 @@ class _StreamHandler:
 
     def _lifetime(self, principal: Principal) -> tuple[float, str]:
         """Return how many seconds the stream may last, and why. Jitter keeps clients from returning all at once."""
-        longest = self._services.settings.stream_max_life.total_seconds() * random.uniform(0.5, 1)  # noqa: S311
+        longest = self._services.settings.stream.max_life.total_seconds() * random.uniform(0.5, 1)  # noqa: S311
         token = (principal.expires_at - self._services.clock.now()).total_seconds()
         return (token, "token_expired") if token < longest else (longest, "max_life")
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-import attrs
 import structlog
 
 from billing_app.http.ports import StreamMetrics
@@ -16,6 +15,7 @@ from billing_app.http.stream.channel import Channel, StreamClient
 from billing_app.http.stream.frames import message_frame
 from billing_app.http.stream.message_reader import MessageReader
 from billing_app.http.stream.sinks import Sink
+from billing_app.settings import StreamSettings
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
@@ -41,17 +41,6 @@ class HubFullError(Exception):
     """This process serves as many streams as it may."""
 
 
-@attrs.frozen(kw_only=True)
-class HubPolicy:
-    """How the hub treats its clients."""
-
-    keepalive: timedelta
-    """Pause between two comments on a quiet stream, and between two comparisons with the repository."""
-    recent: int
-    """Newest messages of each tenant kept in memory for clients that fell behind; older ones are read again."""
-    max_clients: int
-
-
 class StreamHub:
     """The clients of this process and the loops that serve them. Without `run`, clients only catch up."""
 
@@ -61,7 +50,7 @@ class StreamHub:
         bus: EventBus | None,
         history: MessageHistory,
         metrics: StreamMetrics,
-        policy: HubPolicy,
+        policy: StreamSettings,
         epoch: Epoch,
     ) -> None:
         """Without a bus all messages come from the repository, which is asked every other second."""
@@ -81,7 +70,7 @@ class StreamHub:
     @contextlib.contextmanager
     def client(self, tenant_id: TenantId, sink: Sink) -> Iterator[StreamClient]:
         """Register a client for the length of the block. Raises HubFullError."""
-        if self._closed or len(self._clients) >= self._policy.max_clients:
+        if self._closed or len(self._clients) >= self._policy.max_connections:
             raise HubFullError
         channel = self._channel(tenant_id)
         client = StreamClient(channel, sink)
@@ -101,7 +90,7 @@ class StreamHub:
     def _channel(self, tenant_id: TenantId) -> Channel:
         channel = self._channels.get(tenant_id)
         if channel is None:
-            channel = Channel(tenant_id, self._reader, self._metrics, recent=self._policy.recent)
+            channel = Channel(tenant_id, self._reader, self._metrics, recent=self._policy.buffer)
             self._channels[tenant_id] = channel
         return channel
 

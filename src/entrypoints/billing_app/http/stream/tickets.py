@@ -27,7 +27,7 @@ async def issue(request: web.Request) -> web.Response:
     principal = await services.authenticator.authenticate(request)
     require_own_tenant(request, principal)
     now = services.clock.now()
-    ttl = min(services.settings.stream_ticket_ttl, principal.expires_at - now)
+    ttl = min(services.settings.stream.ticket_ttl, principal.expires_at - now)
     ticket = secrets.token_urlsafe(32)
     await services.tickets.put(_digest(ticket), principal, ttl=max(ttl, timedelta(0)))
     return json_response({"ticket": ticket, "expires_at": now + ttl}, status=201)

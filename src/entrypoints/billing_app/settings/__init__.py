@@ -1,0 +1,53 @@
+"""The configuration of one process: a section per consumer, read once at start, all faults reported together.
+
+A section declares its variables, with their defaults and help, in one place. Where a policy of the domain is what can
+be configured, the section is that policy, and what it does not declare anew keeps the policy's default.
+"""
+
+from billing_app.secret import Secret
+from billing_app.settings.access import AccessSettings
+from billing_app.settings.catalog import CatalogSettings
+from billing_app.settings.declaration import Setting
+from billing_app.settings.demo import DemoSettings
+from billing_app.settings.faults import DOCUMENTATION, ENV_FILE, SettingsError, SettingsFault
+from billing_app.settings.inbox import InboxSettings
+from billing_app.settings.logs import LogSettings
+from billing_app.settings.processing import DispatchSettings, PublishSettings, RetentionSettings
+from billing_app.settings.server import ServerSettings
+from billing_app.settings.settings import Section, Settings, declared_sections
+from billing_app.settings.stores import DatabaseSettings, EmbeddedSettings, RedisSettings
+from billing_app.settings.stream import QuotaSettings, StreamSettings
+from billing_app.settings.stripe import StripeSettings
+from billing_app.settings.switches import Switches
+from billing_app.settings.tokens import TokenSettings
+from billing_app.settings.webhooks import WebhookSettings
+
+__all__ = [
+    "DOCUMENTATION",
+    "ENV_FILE",
+    "AccessSettings",
+    "CatalogSettings",
+    "DatabaseSettings",
+    "DemoSettings",
+    "DispatchSettings",
+    "EmbeddedSettings",
+    "InboxSettings",
+    "LogSettings",
+    "PublishSettings",
+    "QuotaSettings",
+    "RedisSettings",
+    "RetentionSettings",
+    "Secret",
+    "Section",
+    "ServerSettings",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "SettingsFault",
+    "StreamSettings",
+    "StripeSettings",
+    "Switches",
+    "TokenSettings",
+    "WebhookSettings",
+    "declared_sections",
+]

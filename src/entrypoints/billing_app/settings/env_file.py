@@ -1,0 +1,54 @@
+"""The file that holds settings beside the environment."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from billing_app.settings.faults import SettingsFault
+
+
+@attrs.frozen(kw_only=True)
+class EnvFile:
+    """The content of one file, and what is wrong with it."""
+
+    variables: Mapping[str, str] = attrs.field(factory=dict)
+    faults: tuple[SettingsFault, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def read_env_file(path: Path) -> EnvFile:
+    """Read a file of NAME=value lines.
+
+    A missing file is an empty one; an unreadable one is a fault, because half a configuration is worse than none.
+    """
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - 20 ms that importers of this module need not pay
+
+    try:
+        # Parsed rather than read by `dotenv_values`, which only logs the lines it does not understand.
+        text = path.read_text(encoding="utf-8-sig")
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return EnvFile()
+    except (OSError, UnicodeDecodeError) as exc:
+        problem = f"cannot be read ({type(exc).__name__})"
+        return EnvFile(faults=(SettingsFault(str(path), problem, "Repair or remove it."),))
+    bindings = list(parse_stream(io.StringIO(text)))
+    return EnvFile(
+        variables={each.key: each.value for each in bindings if each.key is not None and each.value is not None},
+        faults=tuple(
+            SettingsFault(str(path), f"has a line {each.original.line} that is not NAME=value", "Correct that line.")
+            for each in bindings
+            if each.error
+        ),
+        warnings=(f"{path} can be read by other users; run: chmod 600 {path}",) if _open_to_others(mode) else (),
+    )
+
+
+def _open_to_others(mode: int) -> bool:
+    return os.name == "posix" and bool(mode & (stat.S_IRWXG | stat.S_IRWXO))

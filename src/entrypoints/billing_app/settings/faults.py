@@ -1,0 +1,39 @@
+"""Faults of a configuration, in texts that an operator can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from billing_app.errors import OperatorError
+
+DOCUMENTATION: Final = "docs/billing/configuration.md"
+ENV_FILE: Final = Path(".env.local")
+
+
+@attrs.frozen
+class SettingsFault:
+    """One fault and its remedy. Neither text contains a secret."""
+
+    variable: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.variable} {self.problem}. {self.remedy}"
+
+
+class SettingsError(OperatorError):
+    """The configuration is unusable; `faults` holds every fault, not just the first."""
+
+    def __init__(self, faults: Iterable[SettingsFault]) -> None:
+        self.faults = tuple(faults)
+        count = f"{len(self.faults)} settings need" if len(self.faults) > 1 else "One setting needs"
+        lines = "\n".join(f"  - {fault}" for fault in self.faults)
+        super().__init__(
+            f"{count} attention:\n{lines}\n"
+            f"Change them in the environment or in {ENV_FILE}; {DOCUMENTATION} describes every setting."
+        )

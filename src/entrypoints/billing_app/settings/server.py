@@ -1,0 +1,46 @@
+"""The HTTP server."""
+
+from datetime import timedelta
+
+import attrs
+
+from billing_app.secret import Secret
+from billing_app.settings import parsers
+from billing_app.settings.declaration import seconds, setting, whole
+
+
+@attrs.frozen(kw_only=True)
+class ServerSettings:
+    """Addresses to listen on, who may read from them, and the time to shut down."""
+
+    host: str = setting("BILLING_HOST", parsers.TEXT, "127.0.0.1", "Address the HTTP server listens on.")
+    port: int = whole("BILLING_PORT", 8080, "Port of the HTTP server; 0 picks a free one.", minimum=0, maximum=65535)
+    worker_port: int | None = setting(
+        "BILLING_WORKER_PORT",
+        parsers.whole_number(1, 65535),
+        None,
+        "Port on which `billing worker` serves /metrics, /healthz and /readyz. Without it, it does not listen.",
+        example="9090",
+    )
+    shutdown_timeout: timedelta = seconds(
+        "BILLING_SHUTDOWN_SECONDS",
+        8,
+        "Time to finish running work after SIGTERM; keep it below the orchestrator's grace period.",
+        minimum=0.1,
+        maximum=300,
+    )
+    cors_origins: tuple[str, ...] = setting(
+        "BILLING_CORS_ORIGINS",
+        parsers.comma_list(
+            parsers.matching(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", "an origin such as https://app.example.com")
+        ),
+        (),
+        "Origins whose pages may read the API and the stream. Without it, only our own pages may.",
+    )
+    metrics_token: Secret | None = setting(
+        "BILLING_METRICS_TOKEN",
+        parsers.secret(parsers.at_least_bytes(16)),
+        None,
+        "Bearer token that /metrics requires. Without it, /metrics is open.",
+        secret=True,
+    )

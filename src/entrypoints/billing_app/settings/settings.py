@@ -1,0 +1,161 @@
+"""All sections together, and the way from the environment to them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from billing_app.secret import mask_unparsed
+from billing_app.settings.access import AccessSettings
+from billing_app.settings.catalog import CatalogSettings
+from billing_app.settings.declaration import Setting, settings_of
+from billing_app.settings.demo import DemoSettings
+from billing_app.settings.env_file import read_env_file
+from billing_app.settings.faults import ENV_FILE, SettingsError, SettingsFault
+from billing_app.settings.inbox import InboxSettings
+from billing_app.settings.logs import LogSettings
+from billing_app.settings.parsers import UnusableValueError
+from billing_app.settings.processing import DispatchSettings, PublishSettings, RetentionSettings
+from billing_app.settings.server import ServerSettings
+from billing_app.settings.stores import DatabaseSettings, EmbeddedSettings, RedisSettings
+from billing_app.settings.stream import QuotaSettings, StreamSettings
+from billing_app.settings.stripe import StripeSettings
+from billing_app.settings.switches import Switches
+from billing_app.settings.tokens import TokenSettings
+from billing_app.settings.webhooks import WebhookSettings
+
+T = TypeVar("T")
+
+_METADATA_KEY: Final = "section"
+_OUR_PREFIXES: Final = ("BILLING_", "STRIPE_", "ENABLE_BILLING")
+
+
+@attrs.frozen(kw_only=True)
+class Section:
+    """One section of the settings: its field, its heading in the reference and its variables by field."""
+
+    name: str
+    title: str
+    kind: type[Any]
+    settings: Mapping[str, Setting]
+
+
+def _section(title: str, kind: type[T]) -> T:
+    field: T = attrs.field(factory=kind, metadata={_METADATA_KEY: (title, kind)})
+    return field
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The configuration of one process. Its defaults are a working development set-up.
+
+    `load` reads and checks the environment. Tests construct the sections they need:
+    `Settings(database=DatabaseSettings(pool_size=2))`.
+    """
+
+    switches: Switches = _section("Switches", Switches)
+    stripe: StripeSettings = _section("Stripe", StripeSettings)
+    catalog: CatalogSettings = _section("Plans", CatalogSettings)
+    database: DatabaseSettings = _section("Postgres", DatabaseSettings)
+    redis: RedisSettings = _section("Redis", RedisSettings)
+    embedded: EmbeddedSettings = _section("Local servers", EmbeddedSettings)
+    server: ServerSettings = _section("HTTP server", ServerSettings)
+    tokens: TokenSettings = _section("Tokens", TokenSettings)
+    access: AccessSettings = _section("Access", AccessSettings)
+    webhooks: WebhookSettings = _section("Webhooks", WebhookSettings)
+    inbox: InboxSettings = _section("Storing webhooks", InboxSettings)
+    dispatch: DispatchSettings = _section("Dispatch and retries", DispatchSettings)
+    publishing: PublishSettings = _section("Publishing", PublishSettings)
+    stream: StreamSettings = _section("Stream", StreamSettings)
+    quota: QuotaSettings = _section("Stream quota", QuotaSettings)
+    retention: RetentionSettings = _section("Retention", RetentionSettings)
+    logs: LogSettings = _section("Logs", LogSettings)
+    demo: DemoSettings = _section("Demo", DemoSettings)
+
+    warnings: tuple[str, ...] = ()
+    """Suspicious but harmless findings, such as a misspelled variable, for the caller to show."""
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ, env_file: Path = ENV_FILE) -> Settings:
+        """Read `env_file`, then `environ`, which wins. A variable that is set but empty counts as not set.
+
+        Raises: SettingsError with every fault that was found.
+        """
+        file = read_env_file(env_file)
+        given = {**file.variables, **environ}
+        faults = list(file.faults)
+        sections = {section.name: _read(section, given, faults) for section in declared_sections()}
+        settings = cls(**sections, warnings=(*file.warnings, *_unknown_variables(given)))
+        faulty = {fault.variable for fault in faults}
+        faults += [fault for fault in _cross_faults(settings) if fault.variable not in faulty]
+        if faults:
+            raise SettingsError(faults)
+        return settings
+
+
+def declared_sections() -> Sequence[Section]:
+    """Return every section in the order of the reference."""
+    declared = ((field.name, field.metadata.get(_METADATA_KEY)) for field in attrs.fields(Settings))
+    return [
+        Section(name=name, title=title, kind=kind, settings=settings_of(kind))
+        for name, (title, kind) in ((name, section) for name, section in declared if section is not None)
+    ]
+
+
+def _read(section: Section, given: Mapping[str, str], faults: list[SettingsFault]) -> Any:
+    """Construct a section from its variables; append what is wrong with them to `faults`."""
+    values: dict[str, Any] = {}
+    for name, setting in section.settings.items():
+        text = given.get(setting.env, "").strip()
+        if not text:
+            continue
+        try:
+            values[name] = setting.parser.parse(text)
+        except ValueError as exc:
+            faults.append(_parse_fault(setting, text, exc))
+    return section.kind(**values)
+
+
+def _parse_fault(setting: Setting, text: str, error: ValueError) -> SettingsFault:
+    shown = mask_unparsed(text) if setting.secret else repr(text)
+    reason = f": {error}" if isinstance(error, UnusableValueError) else ""
+    return SettingsFault(
+        setting.env, f"is {shown}, which cannot be used{reason}", f"It takes {setting.parser.expects}."
+    )
+
+
+def _unknown_variables(given: Mapping[str, str]) -> Iterable[str]:
+    known = [setting.env for section in declared_sections() for setting in section.settings.values()]
+    for name in sorted(given):
+        if name.startswith(_OUR_PREFIXES) and name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            yield f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _cross_faults(settings: Settings) -> Iterable[SettingsFault]:
+    """Check what one variable requires of another."""
+    if settings.switches.billing:
+        yield from _missing_for_billing(settings)
+    if settings.dispatch.backoff_base > settings.dispatch.backoff_cap:
+        yield SettingsFault(
+            "BILLING_DISPATCH_BACKOFF_BASE_SECONDS",
+            "is above BILLING_DISPATCH_BACKOFF_CAP_SECONDS",
+            "Lower the base or raise the cap.",
+        )
+
+
+def _missing_for_billing(settings: Settings) -> Iterable[SettingsFault]:
+    why = "is required when ENABLE_BILLING is true"
+    if settings.stripe.secret_key is None:
+        yield SettingsFault("STRIPE_SECRET_KEY", why, "Copy a secret or restricted key from the Stripe dashboard.")
+    if not settings.stripe.webhook_secrets:
+        remedy = "Copy the signing secret of the webhook endpoint (whsec_…) from the Stripe dashboard."
+        yield SettingsFault("STRIPE_WEBHOOK_SECRET", why, remedy)
+    if not settings.tokens.secrets and settings.tokens.jwks_url is None:
+        remedy = "It guards the API and the stream; make one: openssl rand -hex 32. Or set BILLING_JWT_JWKS_URL."
+        yield SettingsFault("BILLING_JWT_SECRET", why, remedy)

@@ -1,0 +1,76 @@
+"""How Stripe reaches us, and how we reach Stripe."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import attrs
+
+from billing_app.secret import Secret
+from billing_app.settings import parsers
+from billing_app.settings.declaration import flag, seconds, setting
+
+_API_KEY: Final = parsers.secret(
+    parsers.matching(r"(sk|rk)_(test|live)_\w+", "a secret or restricted API key (sk_test_…, rk_live_…)"),
+)
+_WEBHOOK_SECRET: Final = parsers.secret(
+    parsers.matching(r"whsec_[\w+/=-]+", "the signing secret of a webhook endpoint (whsec_…)"),
+)
+
+
+@attrs.frozen(kw_only=True)
+class StripeSettings:
+    """The Stripe account: its keys, the events accepted from it, and calls to its API."""
+
+    secret_key: Secret | None = setting(
+        "STRIPE_SECRET_KEY",
+        _API_KEY,
+        None,
+        "API key; a restricted key is enough. Its mode, live or test, decides which events are accepted.",
+        example="sk_test_…",
+        secret=True,
+    )
+    webhook_secrets: tuple[Secret, ...] = setting(
+        "STRIPE_WEBHOOK_SECRET",
+        parsers.comma_list(_WEBHOOK_SECRET),
+        (),
+        "Signing secret of the webhook endpoint; during a rotation both, the old and the new one.",
+        example="whsec_…",
+        secret=True,
+    )
+    account_id: str | None = setting(
+        "STRIPE_ACCOUNT_ID",
+        parsers.matching(r"acct_\w+", "an account id (acct_…)"),
+        None,
+        "Accept events of this account only.",
+        example="acct_…",
+    )
+    api_version: str = setting(
+        "STRIPE_API_VERSION",
+        parsers.matching(r"\d{4}-\d{2}-\d{2}(\.[a-z0-9_]+)?", "an API version like 2026-10-28.endive"),
+        "2026-10-28.endive",
+        "API version of our own calls and of webhook endpoints that we create.",
+    )
+    webhook_tolerance: timedelta = seconds(
+        "STRIPE_WEBHOOK_TOLERANCE_SECONDS", 300, "Oldest signature that is accepted.", minimum=1, maximum=3600
+    )
+    fetch: bool = flag(
+        "STRIPE_FETCH",
+        "Fetch objects from Stripe when events alone do not settle their state: ties within a second, long invoices "
+        "and feature lists, events without an object. When off, such state stays marked as uncertain and such events "
+        "stay parked.",
+        default=True,
+    )
+    api_base: str | None = setting(
+        "STRIPE_API_BASE",
+        parsers.url("http", "https", example="http://127.0.0.1:12111"),
+        None,
+        "Another address for the Stripe API, for tests against a local fake.",
+        example="http://127.0.0.1:12111",
+    )
+
+    @property
+    def livemode(self) -> bool | None:
+        """Whether the API key is a live one; None without a key."""
+        return None if self.secret_key is None else "_live_" in self.secret_key.reveal()[:8]

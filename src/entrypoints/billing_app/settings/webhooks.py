@@ -1,0 +1,23 @@
+"""Requests that carry a webhook."""
+
+from datetime import timedelta
+
+import attrs
+
+from billing_app.settings.declaration import seconds, whole
+
+
+@attrs.frozen(kw_only=True)
+class WebhookSettings:
+    """Limits on reading a webhook."""
+
+    body_limit: int = whole(
+        "BILLING_BODY_LIMIT_BYTES",
+        512 * 1024,
+        "Largest webhook body that is accepted.",
+        minimum=1024,
+        maximum=16 * 1024 * 1024,
+    )
+    read_timeout: timedelta = seconds(
+        "BILLING_READ_TIMEOUT_SECONDS", 5, "Time to read a webhook body.", minimum=0.05, maximum=60
+    )
