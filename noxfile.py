@@ -105,7 +105,7 @@ def api(session: nox.Session) -> None:
 
 @nox.session
 def e2e(session: nox.Session) -> None:
-    """Run the tests of the page in a real browser; `-- --screenshots docs/billing/images` takes the pictures anew."""
+    """Run the tests of the page in a real browser; `-- --screenshots docs/billing/images` takes new screenshots."""
     install_locked(session)
     session.run("pytest", "tests/e2e", *session.posargs)
 

@@ -1,7 +1,7 @@
-"""What the benchmarks measure: the servers, as an operator runs them, and what the system says of a process.
+"""The servers under test, run as an operator runs them, and the resources that a process uses.
 
-BENCH_PYTHON names the interpreter of the server on trial: one without development tools, of which the container's
-library loads some megabytes where it finds them, shows the memory that a deployment takes.
+BENCH_PYTHON names the interpreter of the server under test. Take one without development tools to measure the
+memory of a deployment: the container's library loads some megabytes of them where they are installed.
 """
 
 import asyncio
@@ -20,21 +20,21 @@ from billing_embedded import ServerUrls
 from billing_embedded.loopback import free_port
 
 Worker = Literal["nowhere", "inside", "beside"]
-"""Where events are applied: not at all, in the server's process, or in one of its own."""
+"""Process that applies events: none, the server's, or one of its own."""
 WEBHOOK_SECRET = "whsec_" + secrets.token_hex(16)
 JWT_SECRET = secrets.token_hex(32)
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder for the servers' data; they may run as another user."""
+    """Create a folder for the servers' data; they may run as another user."""
     with tempfile.TemporaryDirectory(prefix="billing-bench-") as name:
         Path(name).chmod(0o711)
         yield Path(name)
 
 
 def settings_for(urls: ServerUrls) -> dict[str, str]:
-    """What every process of ours is told, beside what is its own."""
+    """Return the settings that all our processes share."""
     assert urls.redis_url is not None
     return {
         "DATABASE_URL": urls.database_url,
@@ -49,7 +49,7 @@ def settings_for(urls: ServerUrls) -> dict[str, str]:
 
 
 async def migrate(urls: ServerUrls) -> None:
-    """Bring the database to the newest schema."""
+    """Migrate the database to the newest schema."""
     environment = {"DATABASE_URL": urls.database_url}
     migration = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "billing_app", "migrate", env={**os.environ, **environment}, stdout=sys.stderr
@@ -62,7 +62,7 @@ async def migrate(urls: ServerUrls) -> None:
 async def billing_server(
     urls: ServerUrls, *, worker: Worker, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[tuple[int, int]]:
-    """`billing serve` as an operator runs it, with a `billing worker` beside it or none; its port and process id."""
+    """Run `billing serve` as an operator does, with or without a `billing worker`; yield its port and process id."""
     port, worker_port = free_port(), free_port()
     environment = {
         **settings_for(urls),
@@ -84,7 +84,7 @@ async def billing_server(
 
 @asynccontextmanager
 async def process(command: list[str], environment: Mapping[str, str], ready_url: str) -> AsyncIterator[int]:
-    """A process that is up once `ready_url` answers 200, and is ended afterwards; its id."""
+    """Run a process that is ready once `ready_url` answers 200, yield its id, and stop it at the end."""
     started = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
     try:
         await _answers(ready_url, started)
@@ -111,13 +111,13 @@ async def _answers(url: str, process: asyncio.subprocess.Process) -> None:
 
 
 def resident_mb(pid: int, *, peak: bool = True) -> float:
-    """The resident set of a process, the highest so far or now. Raises FileNotFoundError where there is no /proc."""
+    """Return the resident set of a process, its peak or now. Raises FileNotFoundError where there is no /proc."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     name = "VmHWM" if peak else "VmRSS"
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name)) / 1024
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used of the processors so far. Raises FileNotFoundError where there is no /proc."""
+    """Return the CPU time of a process so far. Raises FileNotFoundError where there is no /proc."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

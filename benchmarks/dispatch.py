@@ -1,8 +1,8 @@
 """Stored events applied per second by one and by two workers, beside the limit of the same run.
 
-The catch-up case: nobody was there while events came in, then workers start and claim what is due. The limit reads the
-same bodies and writes the same rows with set-based upserts, and does nothing else. With `--stored` all of it is
-measured again behind that many older events. Everything shares this machine; Postgres runs with fsync on.
+The catch-up case: events came in while no worker was running, then workers start and claim them. The limit reads the
+same bodies and writes the same rows with set-based upserts, and does nothing else. With `--stored` everything is
+measured again on top of that many older events. Everything shares this machine; Postgres runs with fsync on.
 `python benchmarks/dispatch.py --help` lists the options.
 """
 
@@ -36,7 +36,7 @@ OLD_BODY_BYTES = 256
 
 @asynccontextmanager
 async def workers(urls: ServerUrls, count: int) -> AsyncIterator[None]:
-    """`billing worker` as an operator runs it, that many times."""
+    """Run `billing worker` as an operator does, in so many processes."""
     environment = {**os.environ, **settings_for(urls), "BILLING_LOG_LEVEL": "error"}
     command = (sys.executable, "-m", "billing_app", "worker", "--concurrency", "2")
     processes = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(count)]
@@ -50,7 +50,7 @@ async def workers(urls: ServerUrls, count: int) -> AsyncIterator[None]:
 
 
 async def measure_workers(database: "asyncpg.Connection[asyncpg.Record]", urls: ServerUrls, count: int) -> float:
-    """Events applied per second from the first claim on, so that starting the workers costs nothing."""
+    """Return the events applied per second, from the first claim on: starting the workers is not counted."""
     await database.execute(FORGET)
     await database.execute(MAKE_DUE)
     total = await database.fetchval("SELECT count(*) FROM stripe_event_dispatch WHERE status = 'due'")
@@ -70,14 +70,14 @@ async def _until(count: Callable[[], Awaitable[int]], *, below: int) -> None:
 
 
 async def _count(database: "asyncpg.Connection[asyncpg.Record]", *statuses: str) -> int:
-    """By the index that holds nothing else."""
+    """Count by the index that contains nothing else."""
     return await database.fetchval(
         "SELECT count(*) FROM stripe_event_dispatch WHERE status IN ('due', 'leased') AND status = ANY ($1)", statuses
     )
 
 
-async def measure(rounds: int, events: int, stored: list[int]) -> dict[int, dict[str, list[float]]]:
-    """Everything at every size, smallest first."""
+async def measure(repeats: int, events: int, stored: list[int]) -> dict[int, dict[str, list[float]]]:
+    """Measure everything at every size, smallest first."""
     results: dict[int, dict[str, list[float]]] = {}
     with folder() as data:
         async with embedded_servers(data) as urls:
@@ -90,8 +90,8 @@ async def measure(rounds: int, events: int, stored: list[int]) -> dict[int, dict
                 if size == min(stored):
                     await store(urls, events)
                 rows = results.setdefault(size, {})
-                for round_ in range(rounds):
-                    print(f"{size:,} stored, round {round_ + 1}/{rounds}", file=sys.stderr)
+                for repeat in range(repeats):
+                    print(f"{size:,} stored, round {repeat + 1}/{repeats}", file=sys.stderr)
                     rows.setdefault("limit", []).append(await measure_limit(urls))
                     for count in (1, 2):
                         name = f"{count} worker" + ("s" if count > 1 else "")
@@ -101,7 +101,7 @@ async def measure(rounds: int, events: int, stored: list[int]) -> dict[int, dict
 
 
 def summarize(results: dict[int, dict[str, list[float]]]) -> dict[int, dict[str, dict[str, float]]]:
-    """Medians, and the ratios to the limit of the same round."""
+    """Take the medians, and the ratios to the limit of the same round."""
     return {
         size: {
             name: {
@@ -115,7 +115,7 @@ def summarize(results: dict[int, dict[str, list[float]]]) -> dict[int, dict[str,
 
 
 def show(summary: dict[int, dict[str, dict[str, float]]]) -> None:
-    """The summary as a table for the eye."""
+    """Format the summary as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -130,12 +130,12 @@ def show(summary: dict[int, dict[str, dict[str, float]]]) -> None:
 
 async def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default 3)")
+    arguments.add_argument("--rounds", dest="repeats", type=int, default=3, help="repetitions (default 3)")
     arguments.add_argument("--events", type=int, default=8_000, help="due events each time (default 8000)")
     arguments.add_argument("--stored", type=int, nargs="+", default=[0], help="older events that are stored already")
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
     options = arguments.parse_args()
-    summary = summarize(await measure(options.rounds, options.events, options.stored))
+    summary = summarize(await measure(options.repeats, options.events, options.stored))
     if options.json:
         print(json.dumps(summary, indent=2))
     else:

@@ -24,7 +24,7 @@ STEP = 250_000
 
 
 async def fill(database: "asyncpg.Connection[asyncpg.Record]", *, until: int, body_bytes: int) -> None:
-    """Bring the number of stored events to `until`, with bodies of about that size, and let the planner know."""
+    """Fill up to `until` stored events, with bodies of about that size, and analyze the tables."""
 
     for table in ("stripe_events", "stripe_event_bodies", "stripe_event_dispatch"):
         # VACUUM would offer the next rows a place on each old page, one on every page: a table that grew by itself has

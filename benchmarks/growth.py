@@ -1,8 +1,8 @@
 """Webhooks per second as the inbox grows, and how long it takes to prune it.
 
-The same measurement behind 0, 1 and 5 million events that were processed long ago: accepting alone, accepting and
-applying, and letting go old bodies. The old events are made inside the database, with small bodies so that the disk
-bears it (`--body-bytes`); how many rows there are and how large the indexes are is what it is about.
+The same measurement on top of 0, 1 and 5 million events that were processed long ago: accepting alone, accepting and
+applying, and deleting old bodies. The old events are made inside the database, with small bodies to spare the disk
+(`--body-bytes`): the number of rows and the size of the indexes are what matters here.
 `python benchmarks/growth.py --help` lists the options.
 """
 
@@ -27,12 +27,12 @@ from billing_postgres.pool import Database
 CONNECTIONS = 64
 PRUNE_BATCH = 1_000
 PRUNED = 100_000
-"""Bodies that are let go at each size; the next size is filled up again."""
+"""Bodies that are deleted at each size; the next size is filled up again."""
 
 
 @attrs.define
 class Grown:
-    """What was measured behind one number of stored events."""
+    """Results on top of one number of stored events."""
 
     accepted: list[float] = attrs.field(factory=list)
     p99: list[float] = attrs.field(factory=list)
@@ -42,7 +42,7 @@ class Grown:
 
 
 async def measure_prune(urls: ServerUrls) -> float:
-    """Bodies let go per second, a bounded number at a time as the command does it."""
+    """Return the bodies deleted per second, a bounded number at a time as the command does it."""
     database = Database(url=urls.database_url, statement_timeout=timedelta(minutes=2))
     async with await database.open_pool(size=2) as pool:
         upkeep = PostgresInboxUpkeep(database, pool)
@@ -55,8 +55,8 @@ async def measure_prune(urls: ServerUrls) -> float:
         return gone / (time.perf_counter() - started)
 
 
-async def measure(rounds: int, sizes: list[int], body_bytes: int) -> dict[int, Grown]:
-    """Every size, smallest first."""
+async def measure(repeats: int, sizes: list[int], body_bytes: int) -> dict[int, Grown]:
+    """Measure every size, smallest first."""
     results: dict[int, Grown] = {}
     traffic = Traffic()
     with folder() as data:
@@ -65,8 +65,8 @@ async def measure(rounds: int, sizes: list[int], body_bytes: int) -> dict[int, G
             for size in sorted(sizes):
                 grown = results[size] = Grown()
                 await _fill(urls, size, body_bytes, grown)
-                for round_ in range(rounds):
-                    print(f"{size:,} stored, round {round_ + 1}/{rounds}", file=sys.stderr)
+                for repeat in range(repeats):
+                    print(f"{size:,} stored, round {repeat + 1}/{repeats}", file=sys.stderr)
                     accepting = await measure_billing(urls, traffic, CONNECTIONS, worker="nowhere", fresh=False)
                     grown.accepted.append(accepting.accepted.per_second)
                     grown.p99.append(accepting.accepted.quantile(0.99))
@@ -87,7 +87,7 @@ async def _fill(urls: ServerUrls, size: int, body_bytes: int, grown: Grown) -> N
 
 
 def summarize(results: dict[int, Grown]) -> dict[int, dict[str, float]]:
-    """Medians over the rounds."""
+    """Take the medians over all rounds."""
     return {
         size: {
             "accepted_per_second": round(statistics.median(grown.accepted)),
@@ -101,7 +101,7 @@ def summarize(results: dict[int, Grown]) -> dict[int, dict[str, float]]:
 
 
 def show(summary: dict[int, dict[str, float]]) -> None:
-    """The summary as a table for the eye."""
+    """Format the summary as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -115,13 +115,13 @@ def show(summary: dict[int, dict[str, float]]) -> None:
 
 async def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default 3)")
+    arguments.add_argument("--rounds", dest="repeats", type=int, default=3, help="repetitions (default 3)")
     arguments.add_argument("--stored", type=int, nargs="+", default=[0, 1_000_000, 5_000_000])
     arguments.add_argument("--body-bytes", type=int, default=256, help="size of the old bodies (default 256)")
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
     options = arguments.parse_args()
     print(f"{EVENTS[CONNECTIONS]:,} webhooks each time", file=sys.stderr)
-    summary = summarize(await measure(options.rounds, options.stored, options.body_bytes))
+    summary = summarize(await measure(options.repeats, options.stored, options.body_bytes))
     if options.json:
         print(json.dumps(summary, indent=2))
     else:

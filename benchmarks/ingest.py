@@ -1,8 +1,8 @@
-"""Webhooks per second, accepted and applied, beside what the machine allows in the same run.
+"""Webhooks per second, accepted and applied, beside the limits of the machine in the same run.
 
 Client, server, Postgres and Valkey share this machine; Postgres runs with fsync and synchronous_commit on. Absolute
-figures drift with the machine, so the verdict is in ratios: each of ours to the limit of the same round, the median
-over the rounds. BENCH_PYTHON names the interpreter of the server on trial, see deployment.py.
+figures drift with the machine, so the result is in ratios: each of ours to the limit of the same round, as the median
+over all rounds. BENCH_PYTHON names the interpreter of the server under test, see deployment.py.
 `python benchmarks/ingest.py --help` lists the options.
 """
 
@@ -32,12 +32,12 @@ from billing_stripe.testing import API_VERSIONS, builders, encode, event, object
 HERE = Path(__file__).parent
 TENANTS = 500
 EVENTS = {1: 1_500, 16: 8_000, 64: 16_000}
-"""How many events a measurement takes at each concurrency."""
+"""Number of events per measurement at each concurrency."""
 
 
 @attrs.frozen(kw_only=True)
 class Measured:
-    """One measurement: accepted per second, and, where events are applied, applied per second."""
+    """One measurement: accepted per second and, where events are applied, applied per second."""
 
     accepted: load.Load
     applied_per_second: float | None = None
@@ -53,12 +53,12 @@ class Traffic:
         self.body_size = len(self._bodies[0])
 
     def requests(self, path: str, count: int) -> list[bytes]:
-        """That many requests to `path`, each with an event of its own."""
+        """Return so many requests to `path`, each with an event of its own."""
         now = datetime.now(UTC)
         return [load.request(path, body, sign(body, WEBHOOK_SECRET, now)) for body in self.bodies(count)]
 
     def bodies(self, count: int) -> Iterator[bytes]:
-        """That many events of their own, as they are sent."""
+        """Return so many new events, as they are sent."""
         start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
         for number in itertools.islice(self._numbers, count):
             body = self._bodies[number % TENANTS]
@@ -102,7 +102,7 @@ def _template(tenant: int, api_version: str) -> bytes:
 
 @asynccontextmanager
 async def limits_server(urls: ServerUrls) -> AsyncIterator[int]:
-    """The endpoints of limits.py in a process of their own."""
+    """Run the endpoints of limits.py in a process of their own."""
     port = free_port()
     environment = {"DATABASE_URL": urls.database_url, "LIMITS_SECRET": WEBHOOK_SECRET}
     async with process(
@@ -112,7 +112,7 @@ async def limits_server(urls: ServerUrls) -> AsyncIterator[int]:
 
 
 async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *, endpoint: str) -> Measured:
-    """One endpoint of limits.py."""
+    """Measure one endpoint of limits.py."""
     requests = traffic.requests(f"/{endpoint}", EVENTS[connections])
     async with limits_server(urls) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         started = time.perf_counter()
@@ -131,12 +131,12 @@ async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *,
 async def measure_billing(
     urls: ServerUrls, traffic: Traffic, connections: int, *, worker: Worker, fresh: bool = True
 ) -> Measured:
-    """`billing serve`, and where its worker runs; on an inbox that is empty, or as it is."""
+    """Measure `billing serve` with its worker in a given process, on an empty inbox or on the present one."""
     requests = traffic.requests("/webhooks/stripe", EVENTS[connections])
     database = await asyncpg.connect(urls.database_url)
     try:
-        # What another measurement left undone is no work for this one.
-        if fresh:  # and every one starts with the same tables
+        # Work that another measurement left behind is not part of this one.
+        if fresh:  # and each starts with the same tables
             await database.execute("TRUNCATE stripe_events, stripe_event_bodies, stripe_event_dispatch")
         else:
             await database.execute(
@@ -157,7 +157,7 @@ async def measure_billing(
 
 
 async def _finished(database: "asyncpg.Connection[asyncpg.Record]", stored: int) -> int:
-    """How many of the stored events are applied. Counts the others, which an index knows: counting costs time too."""
+    """Count the applied events by counting the others, which an index contains: counting costs time, too."""
     return stored - await database.fetchval(
         "SELECT count(*) FROM stripe_event_dispatch WHERE status IN ('due', 'leased')"
     )
@@ -183,23 +183,23 @@ _ROWS: Mapping[str, Callable[[ServerUrls, Traffic, int], "asyncio._CoroutineLike
 }
 
 
-async def measure(rounds: int, concurrencies: list[int]) -> dict[str, dict[int, list[Measured]]]:
-    """Every row at every concurrency, the rows interleaved so that drift of the machine meets all of them."""
+async def measure(repeats: int, concurrencies: list[int]) -> dict[str, dict[int, list[Measured]]]:
+    """Measure every row at every concurrency, interleaved so that drift of the machine affects all of them."""
     traffic = Traffic()
     results: dict[str, dict[int, list[Measured]]] = {}
     with folder() as data:
         async with embedded_servers(data) as urls:
             await migrate(urls)
-            for round_, connections in itertools.product(range(rounds), concurrencies):
+            for repeat, connections in itertools.product(range(repeats), concurrencies):
                 for name, take in _ROWS.items():
-                    print(f"round {round_ + 1}/{rounds}, {connections} connections: {name}", file=sys.stderr)
+                    print(f"round {repeat + 1}/{repeats}, {connections} connections: {name}", file=sys.stderr)
                     taken = await take(urls, traffic, connections)
                     results.setdefault(name, {}).setdefault(connections, []).append(taken)
     return results
 
 
 def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, object]:
-    """Medians over the rounds, and the ratios that decide."""
+    """Take the medians over all rounds, and the ratios that decide."""
 
     def median(name: str, connections: int, value: Callable[[Measured], float]) -> float:
         return statistics.median(value(one) for one in results[name][connections])
@@ -258,7 +258,7 @@ def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, object
 
 
 def show(summary: dict[str, object]) -> None:
-    """The summary as tables for the eye."""
+    """Format the summary as tables."""
     from rich.console import Console
     from rich.table import Table
 
@@ -284,11 +284,11 @@ def show(summary: dict[str, object]) -> None:
 
 async def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default 3)")
+    arguments.add_argument("--rounds", dest="repeats", type=int, default=3, help="repetitions (default 3)")
     arguments.add_argument("--connections", type=int, nargs="+", choices=sorted(EVENTS), default=sorted(EVENTS))
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
     options = arguments.parse_args()
-    summary = summarize(await measure(options.rounds, options.connections))
+    summary = summarize(await measure(options.repeats, options.connections))
     if options.json:
         print(json.dumps(summary, indent=2))
     else:

@@ -1,10 +1,10 @@
-"""What the machine allows: the least a server can do, in steps, as endpoints of one small aiohttp application.
+"""The limits of the machine: the least a server can do, in steps, as endpoints of one small aiohttp application.
 
 `/read` only reads the body. `/insert` checks the signature and does one INSERT per request. `/group` checks it and
-shares commits between requests. `/apply` does that and, in the same process, writes what has to be written of an event
+shares commits between requests. `/apply` does that and, in the same process, writes the rows of an event
 with one set-based statement per batch: the subscription and its item (newer `created` wins), the tenant's counter, a
 numbered message of the size of ours, and which events are done. No translation between API versions, no plans, no
-access, no diff, no ties, no links, no locks, no retries, no bus: the floor that the real thing is held to.
+access, no diff, no ties, no links, no locks, no retries, no bus: the floor that the real server is compared with.
 """
 
 import argparse
@@ -133,13 +133,13 @@ class Limits:
         return event
 
     def _count(self, event: dict) -> int:
-        """The number of the event's message among its tenant's."""
+        """Return the number of the event's message among its tenant's."""
         tenant_id = event["data"]["object"]["metadata"]["tenant_id"]
         self._counters[tenant_id] = number = self._counters.get(tenant_id, 0) + 1
         return number
 
     async def write(self) -> None:
-        """Group commit: whatever queued up while the last commit ran goes into the next one."""
+        """Batch everything queued while the previous commit ran."""
         statement = await self._writer.prepare(INSERT_MANY)
         while True:
             while not self._queue:
@@ -153,7 +153,7 @@ class Limits:
                 done.set_result(None)
 
     async def fold(self) -> None:
-        """Upsert what is stored, as many as there are."""
+        """Upsert all stored events."""
         statement = await self._applier.prepare(UPSERT)
         while True:
             while not self._to_apply:

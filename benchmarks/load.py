@@ -1,4 +1,4 @@
-"""A closed-loop HTTP client that costs little: N connections, each with one request under way."""
+"""A cheap closed-loop HTTP client: N connections, each with one request in flight."""
 
 import asyncio
 import sys
@@ -11,26 +11,26 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """What one run measured. Latencies are in seconds, one per answered request."""
+    """Result of one run. Latencies are in seconds, one per answered request."""
 
     seconds: float
     latencies: Sequence[float]
     unexpected: int
-    """Answers with another status than the one asked for."""
+    """Answers with an unexpected status."""
 
     @property
     def per_second(self) -> float:
-        """Answered requests per second."""
+        """Return the answered requests per second."""
         return len(self.latencies) / self.seconds
 
     def quantile(self, share: float) -> float:
-        """The latency that `share` of the requests stayed under, in seconds."""
+        """Return the latency that `share` of the requests stayed under, in seconds."""
         ordered = sorted(self.latencies)
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the next request when the last one is answered. Answers must carry Content-Length."""
+    """One connection, which sends the next request when the last one is answered. Answers must have Content-Length."""
 
     def __init__(self, run: "_Run") -> None:
         self._run = run
@@ -96,7 +96,7 @@ class _Run:
 
 
 async def post_all(port: int, requests: Sequence[bytes], *, connections: int, expected_status: int = 202) -> Load:
-    """Send every request to 127.0.0.1:port over that many connections, and wait for all answers."""
+    """Send all requests to 127.0.0.1:port over so many connections, and wait for all answers."""
     run = _Run(requests, expected_status, connections)
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
@@ -107,7 +107,7 @@ async def post_all(port: int, requests: Sequence[bytes], *, connections: int, ex
 
 
 def request(path: str, body: bytes, signature: str) -> bytes:
-    """One POST, ready to be written to a socket."""
+    """Encode a POST request for a socket."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\nStripe-Signature: {signature}\r\n\r\n"
@@ -116,7 +116,7 @@ def request(path: str, body: bytes, signature: str) -> bytes:
 
 
 def run(main: "asyncio._CoroutineLike[None]") -> None:
-    """Run a benchmark on uvloop where there is one."""
+    """Run a benchmark, on uvloop if it is installed."""
     if sys.platform == "win32":
         asyncio.run(main)
         return

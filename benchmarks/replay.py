@@ -1,8 +1,8 @@
 """Events replayed per second, beside the limit of the same run: reading the bodies and set-based upserts of their rows.
 
 "Changing" events are dead ones that are applied now, each with a change and a message. "Confirming" ones were applied
-before: nothing of state is written. Replays are processes of their own, one or two at a time; two share out the
-tenants. Everything shares this machine; Postgres runs with fsync on.
+before, and no state is written. Replays run in processes of their own, one or two at a time; two divide the tenants
+between them. Everything shares this machine; Postgres runs with fsync on.
 `python benchmarks/replay.py --help` lists the options.
 """
 
@@ -35,12 +35,12 @@ from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 
 BATCH = DispatchPolicy().batch
-"""The limit shares its statements among as many events as we do."""
+"""Events per statement of the limit, as many as in ours."""
 MAKE_DEAD = "UPDATE stripe_event_dispatch SET status = 'dead', effect = NULL, sequence = NULL, reason = 'bug'"
 FORGET = "TRUNCATE tenant_subscriptions, subscription_items, billing_outbox"
 FORGET_LIMIT = "TRUNCATE limit_applied, limit_subscriptions, limit_items, limit_tenants, limit_messages"
 OURS = "SELECT id FROM stripe_events WHERE event_id NOT LIKE 'evt_old%' ORDER BY created_at, id"
-"""Beside them there may be events that filling.py made."""
+"""There may also be events that filling.py made."""
 READ = """
 SELECT b.body FROM stripe_event_bodies AS b JOIN stripe_events AS e ON e.id = b.event
 WHERE b.event = ANY ($1::bigint[]) ORDER BY e.created_at, e.id
@@ -48,7 +48,7 @@ WHERE b.event = ANY ($1::bigint[]) ORDER BY e.created_at, e.id
 
 
 async def store(urls: ServerUrls, count: int) -> None:
-    """Take events in, as many as are to be replayed each time."""
+    """Store as many events as are replayed each time."""
     database = Database(url=urls.database_url)
     now = datetime.now(UTC)
     async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as inbox:
@@ -70,7 +70,7 @@ async def store(urls: ServerUrls, count: int) -> None:
 
 
 async def measure_limit(urls: ServerUrls) -> float:
-    """Read bodies batch by batch and upsert what they say, one statement each; events per second."""
+    """Read bodies batch by batch and upsert their rows, one statement each; return events per second."""
     connection = await asyncpg.connect(urls.database_url)
     try:
         await connection.execute(FORGET_LIMIT)
@@ -91,7 +91,7 @@ async def measure_limit(urls: ServerUrls) -> float:
 
 
 async def measure_replay(urls: ServerUrls, *, processes: int, changing: bool) -> float:
-    """Replay everything, shared out between processes; events per second until the last of them is done."""
+    """Replay everything, divided between processes; return events per second until the last one is done."""
     connection = await asyncpg.connect(urls.database_url)
     try:
         if changing:
@@ -118,7 +118,7 @@ async def measure_replay(urls: ServerUrls, *, processes: int, changing: bool) ->
 
 
 async def replay_part(part: int, parts: int) -> None:
-    """Be one of the processes: get ready, say so, wait for the start, replay, tell what came of it."""
+    """Run as one of the processes: report ready, wait for the start, replay, report the result."""
     async with open_replayer(Settings.load(), notify=True, publishes=True) as replayer:
         numbers = await replayer.find(EventFilter())
         mine = [number for place, number in enumerate(numbers) if place % TENANTS * parts // TENANTS == part]
@@ -131,8 +131,8 @@ async def replay_part(part: int, parts: int) -> None:
     print(json.dumps({**to_plain(report), "confirmed_or_stale": report.confirmed + report.stale, "seconds": seconds}))
 
 
-async def measure(rounds: int, events: int) -> dict[str, list[float]]:
-    """Every row in every round, interleaved so that drift of the machine meets all of them."""
+async def measure(repeats: int, events: int) -> dict[str, list[float]]:
+    """Measure every row in every round, interleaved so that drift of the machine affects all of them."""
     results: dict[str, list[float]] = {}
     with folder() as data:
         async with embedded_servers(data) as urls:
@@ -141,8 +141,8 @@ async def measure(rounds: int, events: int) -> dict[str, list[float]]:
             await connection.execute(limits.SCHEMA)
             await connection.close()
             await store(urls, events)
-            for round_ in range(rounds):
-                print(f"round {round_ + 1}/{rounds}", file=sys.stderr)
+            for repeat in range(repeats):
+                print(f"round {repeat + 1}/{repeats}", file=sys.stderr)
                 results.setdefault("limit", []).append(await measure_limit(urls))
                 for processes in (1, 2):
                     for changing in (True, False):
@@ -153,7 +153,7 @@ async def measure(rounds: int, events: int) -> dict[str, list[float]]:
 
 
 def summarize(results: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Medians over the rounds, and the ratio to the limit of the same round."""
+    """Take the medians over all rounds, and the ratio to the limit of the same round."""
     return {
         name: {
             "events_per_second": round(statistics.median(taken)),
@@ -166,7 +166,7 @@ def summarize(results: dict[str, list[float]]) -> dict[str, dict[str, float]]:
 
 
 def show(summary: dict[str, dict[str, float]]) -> None:
-    """The summary as a table for the eye."""
+    """Format the summary as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -180,7 +180,7 @@ def show(summary: dict[str, dict[str, float]]) -> None:
 
 async def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default 3)")
+    arguments.add_argument("--rounds", dest="repeats", type=int, default=3, help="repetitions (default 3)")
     arguments.add_argument("--events", type=int, default=10_000, help="how many events are stored (default 10000)")
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
     arguments.add_argument("--part", type=int, nargs=2, help=argparse.SUPPRESS)
@@ -188,7 +188,7 @@ async def main() -> None:
     if options.part:
         await replay_part(*options.part)
         return
-    summary = summarize(await measure(options.rounds, options.events))
+    summary = summarize(await measure(options.repeats, options.events))
     if options.json:
         print(json.dumps(summary, indent=2))
     else:

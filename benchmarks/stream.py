@@ -2,10 +2,10 @@
 
 A writer commits messages of random tenants to Postgres at a steady rate, and publishes them as a worker does. The
 clock runs from the moment a commit has returned until a client has read the message from its socket. The clients share
-one process, which takes its own part of the machine and of the latency; so does the writer.
+one process, which takes its share of the machine and of the latency, as the writer does.
 
-The limit is an aiohttp server that follows one plain Redis stream and writes to whoever listens: no order, no resume,
-no filter, no limits on clients, nothing read from the history. Every client is checked to get each of its tenant's
+The limit is an aiohttp server that follows one plain Redis stream and writes to all listeners: no order, no resume,
+no filter, no limits on clients, nothing read from the history. Every client must receive each of its tenant's
 messages once and in order. `python benchmarks/stream.py --help` lists the options.
 """
 
@@ -48,11 +48,11 @@ TENANTS: Final = 500
 RATE: Final = 200
 """Messages committed per second."""
 WARM_UP: Final = 3.0
-"""Seconds at the start that do not count."""
+"""Seconds at the start that are not measured."""
 BARE_STREAM: Final = "bench:messages"
 _MESSAGE: Final = re.compile(rb"id: (\d+)[^\n]*\nevent: [a-z_.]+\ndata: [^\n]*\n\n")
 _PAYLOAD: Final = '{"schema_version":1,"sequence":%d,"tenant_id":"%s","padding":"' + "x" * 1000 + '"}'
-"""As large as a message about a subscription with two items."""
+"""Size of a message about a subscription with two items."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,15 +60,15 @@ class Measured:
     """One run of one server."""
 
     latencies: Sequence[float]
-    """Of every delivery, in seconds, sorted."""
+    """Latency of every delivery, in seconds, sorted."""
     cores: float
-    """Share of a processor that the server used."""
+    """Share of one CPU that the server used."""
     kb_per_client: float
     resident_mb: float
-    """Of the server, while all clients are connected."""
+    """Memory of the server while all clients are connected."""
 
     def quantile_ms(self, share: float) -> float:
-        """The latency that `share` of the deliveries stayed under."""
+        """Return the latency that `share` of the deliveries stayed under."""
         return self.latencies[min(int(len(self.latencies) * share), len(self.latencies) - 1)] * 1000
 
 
@@ -76,7 +76,7 @@ class Measured:
 
 
 class _Client(asyncio.Protocol):
-    """Reads one stream and notes when which message came."""
+    """Client of one stream that notes when each message came."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
@@ -110,7 +110,7 @@ class _Client(asyncio.Protocol):
 
 
 async def run_clients(port: int, path: str, count: int) -> None:
-    """Open streams, say so, listen until the input ends, and print what came: for each client [number, time] pairs."""
+    """Open streams, report ready, listen until the input ends, and print [number, time] pairs for each client."""
     loop = asyncio.get_running_loop()
     heads = [_request(path, tenant) for tenant in range(TENANTS)]
     clients: list[_Client] = []
@@ -146,7 +146,7 @@ def _tenant(number: int) -> str:
 
 
 async def run_bare(port: int, redis_url: str) -> None:
-    """An aiohttp server that passes on what one Redis stream says, to whoever listens."""
+    """Run an aiohttp server that passes the entries of one Redis stream on to all listeners."""
     listening: dict[str, list[web.StreamResponse]] = {_tenant(number): [] for number in range(TENANTS)}
 
     async def ready(_request: web.Request) -> web.Response:
@@ -179,7 +179,7 @@ async def run_bare(port: int, redis_url: str) -> None:
 
 
 class Writer:
-    """Commits messages and publishes them; notes when each commit had returned."""
+    """Committer and publisher of messages that notes when each commit returned."""
 
     def __init__(self, repository: UnitOfWork, publish: Callable[[BillingEvent], Awaitable[None]]) -> None:
         self._repository = repository
@@ -187,7 +187,7 @@ class Writer:
         self.committed: dict[str, dict[int, float]] = {}
 
     async def run(self, seconds: float) -> None:
-        """Write at a steady rate, whatever the last write is doing."""
+        """Write at a steady rate, even while earlier writes are running."""
         randomly = random.Random(7)
         waiting: dict[str, asyncio.Lock] = {}
         started = time.monotonic()
@@ -216,7 +216,7 @@ class Writer:
 
 @asynccontextmanager
 async def writing(urls: ServerUrls, *, bare: bool) -> AsyncIterator[Writer]:
-    """A writer over the embedded servers, publishing for `billing serve` or for the bare one."""
+    """Open a writer over the embedded servers that publishes for `billing serve` or for the bare server."""
     from redis.asyncio import Redis
 
     assert urls.redis_url is not None
@@ -256,7 +256,7 @@ async def writing(urls: ServerUrls, *, bare: bool) -> AsyncIterator[Writer]:
 
 @asynccontextmanager
 async def bare_server(urls: ServerUrls) -> AsyncIterator[tuple[int, int]]:
-    """The limit in a process of its own; its port and process id."""
+    """Run the limit in a process of its own; yield its port and process id."""
     assert urls.redis_url is not None
     port = free_port()
     command = [sys.executable, __file__, "--bare", str(port)]
@@ -266,7 +266,7 @@ async def bare_server(urls: ServerUrls) -> AsyncIterator[tuple[int, int]]:
 
 
 async def measure_one(urls: ServerUrls, count: int, seconds: float, *, bare: bool) -> Measured:
-    """One server with that many clients."""
+    """Measure one server with so many clients."""
     settings = {
         "BILLING_STREAM_RATE_LIMIT_PER_MINUTE": "0",
         "BILLING_STREAM_CONCURRENT_LIMIT": "0",
@@ -304,7 +304,7 @@ async def measure_one(urls: ServerUrls, count: int, seconds: float, *, bare: boo
 def _latencies(
     arrivals: Sequence[Sequence[tuple[int, float]]], committed: dict[str, dict[int, float]], counted_from: float
 ) -> list[float]:
-    """Of every delivery since then. Raises RuntimeError when a client missed a message or got one twice."""
+    """Return the latency of every later delivery. Raises RuntimeError if a client missed a message or got one twice."""
     latencies = []
     for number, received in enumerate(arrivals):
         expected = committed.get(_tenant(number % TENANTS), {})
@@ -314,23 +314,23 @@ def _latencies(
     return latencies
 
 
-async def measure(rounds: int, counts: list[int], seconds: float) -> dict[str, dict[int, list[Measured]]]:
-    """Both servers at every number of clients, interleaved so that drift of the machine meets both."""
+async def measure(repeats: int, counts: list[int], seconds: float) -> dict[str, dict[int, list[Measured]]]:
+    """Measure both servers at every number of clients, interleaved so that drift of the machine affects both."""
     results: dict[str, dict[int, list[Measured]]] = {"bare writer": {}, "billing": {}}
     with folder() as data:
         async with embedded_servers(data) as urls:
             await migrate(urls)
-            for round_ in range(rounds):
+            for repeat in range(repeats):
                 for count in counts:
                     for name, runs in results.items():
-                        print(f"round {round_ + 1}/{rounds}, {count:,} clients: {name}", file=sys.stderr)
+                        print(f"round {repeat + 1}/{repeats}, {count:,} clients: {name}", file=sys.stderr)
                         taken = await measure_one(urls, count, seconds, bare=name == "bare writer")
                         runs.setdefault(count, []).append(taken)
     return results
 
 
 def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, dict[int, dict[str, float]]]:
-    """Medians over the rounds."""
+    """Take the medians over all rounds."""
 
     def median(runs: Sequence[Measured], value: Callable[[Measured], float], digits: int) -> float:
         return round(statistics.median(map(value, runs)), digits)
@@ -353,7 +353,7 @@ def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, dict[i
 
 
 def show(summary: dict[str, dict[int, dict[str, float]]]) -> None:
-    """The summary as a table for the eye."""
+    """Format the summary as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -367,9 +367,9 @@ def show(summary: dict[str, dict[int, dict[str, float]]]) -> None:
 
 
 async def main() -> None:
-    """Read the options and measure, or be one of the processes of a measurement."""
+    """Measure as the options say, or run as one of the processes of a measurement."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=2, help="how often everything is measured (default 2)")
+    arguments.add_argument("--rounds", dest="repeats", type=int, default=2, help="repetitions (default 2)")
     arguments.add_argument("--counts", type=int, nargs="+", default=[1_000, 5_000], help="numbers of clients")
     arguments.add_argument("--seconds", type=float, default=15, help="length of a measurement (default 15)")
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -382,7 +382,7 @@ async def main() -> None:
         count, port, path = options.clients
         await run_clients(int(port), path, int(count))
     else:
-        summary = summarize(await measure(options.rounds, options.counts, options.seconds))
+        summary = summarize(await measure(options.repeats, options.counts, options.seconds))
         print(json.dumps(summary, indent=2)) if options.json else show(summary)
 
 

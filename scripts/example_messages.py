@@ -21,7 +21,7 @@ from billing_stripe.testing import samples as known
 
 DOCUMENT: Final = Path("docs/billing/event-schema.md")
 HEADING: Final = "## One message of each type\n"
-"""Everything below it in the document is written by this program."""
+"""This program writes everything below it in the document."""
 
 _VERSION: Final = API_VERSIONS[-1]
 _DAY: Final = timedelta(days=1)
@@ -34,20 +34,20 @@ _RUNNING: Final = attrs.evolve(
     items=(attrs.evolve(known.SUBSCRIPTION.items[0], quantity=5), known.SUBSCRIPTION.items[2]),
 )
 
-Told = tuple[str, dict[str, Any]]
+StoryEvent = tuple[str, dict[str, Any]]
 """A Stripe event: its type and the object it shows."""
 
 
 @attrs.frozen(kw_only=True)
 class Example:
-    """A message, and which of Stripe's event types it came of."""
+    """A message, and the type of the Stripe event behind it."""
 
     message: BillingEvent
     stripe_type: str
 
 
 async def examples(database: MemoryDatabase) -> Mapping[str, Example]:
-    """The first message of each type that the story leads to, by type; what it leaves behind is in the database."""
+    """Play the story in the database and return the first message of each type, by type."""
     clock = ManualClock(known.AT)
     loop = MemoryLoop(database, clock)
     found: dict[str, Example] = {}
@@ -66,8 +66,8 @@ def _body(stripe_type: str, shown: dict[str, Any], number: int, at: datetime) ->
     return encode(event(stripe_type, shown, created=at, api_version=_VERSION, event_id=event_id))
 
 
-def _story() -> Iterator[Told]:
-    """A trial, changes and trouble of a subscription, its invoices and what corrects them, and the end."""
+def _story() -> Iterator[StoryEvent]:
+    """Yield the story: a trial, changes and problems of a subscription, its invoices, their corrections, the end."""
     yield "customer.created", builders.customer(known.CUSTOMER, _VERSION)
     yield from _subscription_changes()
     yield from _invoices()
@@ -76,7 +76,7 @@ def _story() -> Iterator[Told]:
     yield from _the_end()
 
 
-def _subscription_changes() -> Iterator[Told]:
+def _subscription_changes() -> Iterator[StoryEvent]:
     new = attrs.evolve(_RUNNING, status="trialing", trial=_RUNNING.span)
     yield "customer.subscription.created", _subscription(new)
     yield "customer.subscription.trial_will_end", _subscription(new)
@@ -95,7 +95,7 @@ def _subscription_changes() -> Iterator[Told]:
         yield "customer.subscription.updated", _subscription(changed)
 
 
-def _invoices() -> Iterator[Told]:
+def _invoices() -> Iterator[StoryEvent]:
     yield "invoice.upcoming", _invoice(known.DRAFT, invoice_id=None, billing_reason="upcoming")
     yield "invoice.created", _invoice(known.DRAFT)
     yield "invoice.finalized", _invoice(known.OPEN)
@@ -111,7 +111,7 @@ def _invoices() -> Iterator[Told]:
     yield "invoice.deleted", _invoice(known.DRAFT, invoice_id="in_1ExampleDraft")
 
 
-def _corrections() -> Iterator[Told]:
+def _corrections() -> Iterator[StoryEvent]:
     yield "invoice_payment.paid", adjustments.invoice_payment(known.PAYMENT, _VERSION)
     yield "charge.refunded", adjustments.charge(known.CHARGE, _VERSION)
     yield "charge.dispute.created", adjustments.dispute(known.DISPUTE, _VERSION)
@@ -119,12 +119,12 @@ def _corrections() -> Iterator[Told]:
     yield "credit_note.created", adjustments.credit_note(known.CREDIT_NOTE, _VERSION)
 
 
-def _benefits() -> Iterator[Told]:
+def _benefits() -> Iterator[StoryEvent]:
     yield "entitlements.active_entitlement_summary.updated", accounts.entitlement_summary(known.ENTITLEMENTS)
     yield "billing.alert.triggered", accounts.alert_triggered(known.ALERT)
 
 
-def _the_end() -> Iterator[Told]:
+def _the_end() -> Iterator[StoryEvent]:
     over = {"status": "canceled", "canceled_at": known.AT, "ended_at": known.AT}
     yield "customer.subscription.deleted", _subscription(_RUNNING, **over)
     never_paid = attrs.evolve(_RUNNING, subscription_id="sub_1ExampleNeverPaid", status="incomplete")
@@ -147,7 +147,7 @@ def _invoice(fact: objects.Invoice, **changes: Any) -> dict[str, Any]:
 
 
 def render(found: Mapping[str, Example]) -> str:
-    """The part of the document, in the order of the types' declaration."""
+    """Return the examples as a part of the document, in the order in which the types are declared."""
     head = (
         "Made by `python -m scripts.example_messages`: it tells a story in Stripe's events, and of what\n"
         "the tenant gets these are the first messages of each type. Numbers that are missing belong to later ones.\n"
@@ -162,7 +162,7 @@ def _rendered(type_: str, example: Example) -> str:
 
 
 def main() -> None:
-    """Write the examples into the document anew."""
+    """Replace the examples in the document."""
     above, _, _ = DOCUMENT.read_text(encoding="utf-8").partition(HEADING)
     DOCUMENT.write_text(above + render(asyncio.run(examples(MemoryDatabase()))), encoding="utf-8")
 

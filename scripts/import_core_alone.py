@@ -1,4 +1,4 @@
-"""Import every module of billing_core but its test kit, and fail if anything beyond attrs and cattrs came along.
+"""Import every module of billing_core but its test kit, and fail if it loads anything but attrs and cattrs.
 
 Services embed the domain: they must not pay for, or be broken by, a driver, an SDK or a web framework they do not use.
 Run it with the interpreter under test; it needs nothing but billing_core there.

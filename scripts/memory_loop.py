@@ -27,7 +27,7 @@ def _ignore(_report: ProcessingReport) -> None:
 
 
 class MemoryLoop:
-    """Takes webhooks in and processes them when asked to."""
+    """Receiver of webhooks that processes them on demand."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class MemoryLoop:
         self._store = MemoryEventInbox(database, clock)
         self.repository = MemoryRepository(database, clock)
         self.messages: list[BillingEvent] = []
-        """Everything that was published so far."""
+        """Return everything published so far."""
         translator = StripeTranslator()
         service = BillingService(
             unit_of_work=self.repository,
@@ -63,10 +63,10 @@ class MemoryLoop:
         self._intake = Intake(verifier=verifier, inbox=self._store)
 
     async def receive(self, body: bytes) -> None:
-        """Take one webhook in, signed now."""
+        """Receive one webhook, signed now."""
         await self._intake.receive(body, sign(body, _SECRET, self._clock.now()))
 
     async def process(self) -> None:
-        """Process whatever is due, and what becomes due by that."""
+        """Process all due events, and those that become due by it."""
         while claims := await self._store.claim(limit=50, lease=timedelta(minutes=1)):
             await self._dispatcher.process(claims)

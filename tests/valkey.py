@@ -1,4 +1,4 @@
-"""Valkey servers of the tests' own, which a test may flush, kill, freeze and start again."""
+"""Valkey servers that a test may flush, kill, freeze and restart."""
 
 import asyncio
 import signal
@@ -18,7 +18,7 @@ SLOTS = 16384
 
 
 class Valkey:
-    """One server. It keeps nothing on disk."""
+    """One server without persistence."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.port = _free_port()
@@ -45,7 +45,7 @@ class Valkey:
             self._process = None
 
     def freeze(self) -> None:
-        """Let it answer nothing until `thaw`; connections stay open."""
+        """Stop it from answering until `thaw`; connections stay open."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
 
@@ -59,7 +59,7 @@ class Valkey:
 
 
 class ValkeyCluster:
-    """Masters without replicas: what one of them has is away while it is."""
+    """Masters without replicas: while one is down, its keys are unavailable."""
 
     def __init__(self, folder: Path, *, masters: int = 3) -> None:
         self.nodes: Sequence[Valkey] = [
@@ -91,9 +91,9 @@ class ValkeyCluster:
         await self.whole()
 
     async def whole(self) -> None:
-        """Return when every node knows of all the others and sees all slots served."""
+        """Return once every node knows all the others and sees all slots served."""
         for node in self.nodes:
-            while not await self._complete(node):  # noqa: ASYNC110 - nodes gossip, and tell nobody when they are done
+            while not await self._complete(node):  # noqa: ASYNC110 - nodes gossip, and do not report when they are done
                 await asyncio.sleep(0.05)
 
     async def _complete(self, node: Valkey) -> bool:

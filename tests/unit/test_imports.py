@@ -1,4 +1,4 @@
-"""Importing the domain stays cheap and free of other people's code."""
+"""Importing the domain stays cheap and loads no third-party code beyond its two dependencies."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_the_whole_domain_needs_only_attrs_and_cattrs() -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_the_probe_names_a_package_that_came_along(tmp_path: Path) -> None:
-    """The probe reports a foreign import, also one that hides in a submodule."""
+def test_the_probe_names_a_package_that_was_loaded(tmp_path: Path) -> None:
+    """The probe reports a foreign import, even in a submodule."""
     package = tmp_path / "billing_core" / "model"
     package.mkdir(parents=True)
     (package.parent / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""Whoever installs with pip gets what uv installs."""
+"""An installation with pip equals one with uv."""
 
 from __future__ import annotations
 

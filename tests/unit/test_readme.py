@@ -1,4 +1,4 @@
-"""The example in the README is a program that does what its last comment says, and no link leads nowhere."""
+"""The example in the README does what its last comment says, and every link has a target."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_example_prints_what_it_promises() -> None:
-    """Somebody who copies it sees an event become a tenant's state."""
+    """A reader who runs it sees an event become a tenant's state."""
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     promised = re.search(r"asyncio\.run\(main\(\)\)  # (.+)", example)
     assert promised
@@ -20,7 +20,7 @@ def test_the_example_prints_what_it_promises() -> None:
 
 
 def test_the_readme_points_somewhere() -> None:
-    """So that the next test looks at something."""
+    """So that the next test is not empty."""
     assert _links(README)
 
 
@@ -29,7 +29,7 @@ PAGES = [README, *README.parent.glob("docs/**/*.md")]
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(README.parent)))
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every page of ours that is pointed to is there, and has the heading that is named."""
+    """Every linked page of ours exists, and has the linked heading."""
     for target, heading in _links(page):
         there = page.parent / target if target else page
         assert there.exists(), target
@@ -38,11 +38,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def _links(page: Path) -> list[tuple[str, str]]:
-    """Page and heading of each link within the repository; either may be empty."""
+    """Return page and heading of each link within the repository; either may be empty."""
     return re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8"))
 
 
 def _anchors(page: Path) -> set[str]:
-    """The names that GitHub gives to headings."""
+    """Return the anchors that GitHub gives to headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
