@@ -71,7 +71,7 @@ async def test_the_gauge_shows_what_does_not_hold(database_url: str) -> None:
         await pool.execute(DAMAGE)
 
         def observe(report: InvariantReport) -> None:
-            metrics.checked(report)
+            metrics.invariants_checked(report)
             reports.append(report)
             invariant_monitor.stop()
 

@@ -188,7 +188,9 @@ async def test_contradicting_events_of_one_second_end_in_the_truth(
     fake.put(truth)
     await site.post(said(PAST_DUE, "evt_a"))
     await site.post(said(SUBSCRIPTION, "evt_b"))
-    await until(lambda: _is(site.counted("stripe_mended_objects_total", kind="subscription", result="refetched") >= 1))
+    await until(
+        lambda: _is(site.counted("stripe_refetched_objects_total", kind="subscription", result="refetched") >= 1)
+    )
     await until(site.processed)
     await until(lambda: _not(site.marked()))
     assert await site.status() == truth.status
@@ -209,7 +211,7 @@ async def test_events_of_a_tenant_go_on_while_stripe_thinks(fake: FakeStripe, si
     await site.post(said(trialing, "evt_c", at=NOW + timedelta(seconds=5)))
     await until(lambda: _equals(site.status(), "trialing"))
     ended = "overtaken"
-    await until(lambda: _is(site.counted("stripe_mended_objects_total", kind="subscription", result=ended)))
+    await until(lambda: _is(site.counted("stripe_refetched_objects_total", kind="subscription", result=ended)))
     assert (await site.status(), await site.marked()) == ("trialing", False)
 
 
@@ -221,7 +223,7 @@ async def test_a_stripe_that_is_away_is_made_up_for_later(fake: FakeStripe, open
         await site.post(said(PAST_DUE, "evt_a"))
         await site.post(said(SUBSCRIPTION, "evt_b"))
         failed = "gateway_unavailable"
-        await until(lambda: _is(site.counted("stripe_mended_objects_total", kind="subscription", result=failed)))
+        await until(lambda: _is(site.counted("stripe_refetched_objects_total", kind="subscription", result=failed)))
         await until(site.processed)
         assert (await site.status(), await site.marked()) == ("active", True)
     async with open_site() as site:

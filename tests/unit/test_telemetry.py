@@ -23,6 +23,7 @@ from billing_core.testing.builders import ACME, provenance
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.inbox.event_inbox import MemoryEventInbox
+from billing_stripe.translate import EVENT_TYPES
 from billing_telemetry.logging import REDACTED, configure, hide_secrets
 from billing_telemetry.metrics import Metrics
 from billing_telemetry.observed import ObservedEventInbox
@@ -48,9 +49,9 @@ def outcome(disposition: Disposition, *, attempt: int = 1, reason: str | None = 
     return Outcome(claim=claim, disposition=disposition, reason=reason)
 
 
-def watched(**backlog: Any) -> BacklogReport:
+def backlog(**counts: Any) -> BacklogReport:
     """A report of that backlog, with a message that has waited for 1.5 s."""
-    return BacklogReport(backlog=Backlog(**backlog), oldest_unpublished=timedelta(seconds=1.5))
+    return BacklogReport(backlog=Backlog(**counts), oldest_unpublished=timedelta(seconds=1.5))
 
 
 class TestMetrics:
@@ -82,9 +83,17 @@ class TestMetrics:
         assert first.registry.get_sample_value("stripe_webhook_events_total", labels) == 1
         assert second.registry.get_sample_value("stripe_webhook_events_total", labels) is None
 
-    def test_a_strangers_event_types_are_one_series(self) -> None:
-        """Stripe's hundreds of types, and invented ones, cannot multiply series."""
-        metrics = Metrics()
+    @pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
+    def test_every_handled_event_type_has_a_series_of_its_own(self, event_type: str) -> None:
+        """The translation table is the set of label values, so a new row is counted from the start."""
+        metrics = Metrics(event_types=EVENT_TYPES)
+        metrics.webhook_stored(event_type, "accepted")
+        labels = {"event_type": event_type, "result": "accepted"}
+        assert metrics.registry.get_sample_value("stripe_webhook_events_total", labels) == 1
+
+    def test_unknown_event_types_share_one_series(self) -> None:
+        """Stripe's hundreds of other types, and invented ones, cannot multiply series."""
+        metrics = Metrics(event_types=EVENT_TYPES)
         for number in range(500):
             metrics.webhook_stored(f"made.up.{number}", "accepted")
         labels = {"event_type": "other", "result": "accepted"}
@@ -119,7 +128,7 @@ class TestMetrics:
         )
         value = metrics.registry.get_sample_value
         for result in ("refetched", "gateway_unavailable"):
-            assert value("stripe_mended_objects_total", {"kind": "invoice", "result": result}) == 1
+            assert value("stripe_refetched_objects_total", {"kind": "invoice", "result": result}) == 1
 
     def test_duplicate_subscriptions_are_shown_until_they_are_gone(self) -> None:
         """The gauge says what the last audit found."""
@@ -128,7 +137,7 @@ class TestMetrics:
             tenant_id=ACME, plan_code="pro", subscription_ids=(SubscriptionId("sub_1"), SubscriptionId("sub_2"))
         )
         for found in ((duplicate,), ()):
-            metrics.audited(DuplicateReport(duplicates=found))
+            metrics.duplicates_seen(DuplicateReport(duplicates=found))
             assert metrics.registry.get_sample_value("billing_duplicate_subscriptions") == len(found)
 
     @pytest.mark.parametrize("reason", ["livemode", "account"])
@@ -169,15 +178,15 @@ class TestMetrics:
     def test_a_reason_without_dead_events_goes_back_to_none(self) -> None:
         """An alert on dead events must end when they are replayed."""
         metrics = Metrics()
-        metrics.watched(watched(dead={"bug": 2, "unknown_price": 1}))
-        metrics.watched(watched(dead={"bug": 1}))
+        metrics.backlog_seen(backlog(dead={"bug": 2, "unknown_price": 1}))
+        metrics.backlog_seen(backlog(dead={"bug": 1}))
         assert metrics.registry.get_sample_value("stripe_dispatch_dead_events", {"reason": "bug"}) == 1
         assert metrics.registry.get_sample_value("stripe_dispatch_dead_events", {"reason": "unknown_price"}) == 0
 
     def test_what_waits_is_shown_in_seconds_and_counts(self) -> None:
         """The gauges that alerts rest on."""
         metrics = Metrics()
-        metrics.watched(watched(oldest_due=timedelta(seconds=7), due=3, parked=2))
+        metrics.backlog_seen(backlog(oldest_due=timedelta(seconds=7), due=3, parked=2))
         value = metrics.registry.get_sample_value
         assert value("stripe_dispatch_oldest_due_seconds") == 7
         assert (value("stripe_dispatch_due_events"), value("stripe_dispatch_parked_events")) == (3, 2)
@@ -195,7 +204,7 @@ class TestMetrics:
 
 async def test_a_stored_webhook_is_counted_by_type_and_result() -> None:
     """The wrapper counts what its inner inbox answers."""
-    metrics = Metrics()
+    metrics = Metrics(event_types=["invoice.paid"])
     inner = MemoryEventInbox(MemoryDatabase(), ManualClock())
     store = ObservedEventInbox(inner, metrics)
     await store.record(provider_event(1))
@@ -213,7 +222,7 @@ async def test_a_webhook_that_could_not_be_stored_is_counted_too() -> None:
         async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
             raise StoreUnavailableError
 
-    metrics = Metrics()
+    metrics = Metrics(event_types=["invoice.paid"])
     store = ObservedEventInbox(AwayStore(MemoryDatabase(), ManualClock()), metrics)
     with pytest.raises(StoreUnavailableError):
         await store.record(provider_event())

@@ -1,7 +1,7 @@
-"""What an operator counts and watches. Names and labels are an interface: dashboards and alerts rest on them.
+"""The Prometheus metrics of a process. Their names and labels are an interface: dashboards and alerts depend on them.
 
-Label values come from closed sets; ids never become labels. Counters are looked up once and kept, since finding a
-labelled one costs several times what counting does.
+Label values come from closed sets; ids never become labels. Labeled children are looked up once and kept, because a
+lookup costs several times as much as an increment.
 """
 
 import time
@@ -16,55 +16,16 @@ from billing_core.oversight.monitors import BacklogReport, DuplicateReport, Inva
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.publisher import PublishingReport
 
-STRIPE_EVENT_TYPES: Final = frozenset(
-    {
-        "charge.dispute.closed",
-        "charge.dispute.created",
-        "checkout.session.completed",
-        "customer.created",
-        "customer.deleted",
-        "customer.updated",
-        "customer.subscription.created",
-        "customer.subscription.deleted",
-        "customer.subscription.paused",
-        "customer.subscription.pending_update_applied",
-        "customer.subscription.pending_update_expired",
-        "customer.subscription.resumed",
-        "customer.subscription.trial_will_end",
-        "customer.subscription.updated",
-        "invoice.created",
-        "invoice.deleted",
-        "invoice.finalization_failed",
-        "invoice.finalized",
-        "invoice.marked_uncollectible",
-        "invoice.overdue",
-        "invoice.paid",
-        "invoice.payment_action_required",
-        "invoice.payment_attempt_required",
-        "invoice.payment_failed",
-        "invoice.payment_succeeded",
-        "invoice.sent",
-        "invoice.upcoming",
-        "invoice.updated",
-        "invoice.voided",
-        "invoice.will_be_due",
-        "refund.failed",
-        "v1.billing.meter.error_report_triggered",
-        "v1.billing.meter.no_meter_found",
-    }
-)
-"""The types that are worth a time series each; all others count as `other`."""
-
-_MOST_LABEL_VALUES: Final = 64
-"""Values of a label that somebody else chooses, such as plan codes, before the rest counts as `other`."""
+_MAX_OPEN_VALUES: Final = 64
+"""Distinct values of a label that others choose, such as plan codes; further ones count as `other`."""
 
 _BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
 
-class _Labelled(Generic[Metric]):
-    """The children of one metric, found by the values of its labels."""
+class _Labeled(Generic[Metric]):
+    """The children of one metric, by their label values."""
 
     def __init__(self, parent: Metric) -> None:
         self._parent: Metric = parent
@@ -78,7 +39,7 @@ class _Labelled(Generic[Metric]):
 
 
 class _Bounded:
-    """Keeps a label's values few, whoever chooses them."""
+    """A label whose values are limited: the known ones, and the first `room` others."""
 
     def __init__(self, known: Collection[str] = (), *, room: int = 0) -> None:
         self._known = set(known)
@@ -96,107 +57,106 @@ class _Bounded:
 class Metrics:
     """Every metric of one process, in a registry of its own."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, *, event_types: Collection[str] = ()) -> None:
+        """Register the metrics. Webhooks of types that are not in `event_types` are counted as `other`."""
         self.registry = CollectorRegistry() if registry is None else registry
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
 
-        self._webhooks = _Labelled(
-            counter("stripe_webhook_events_total", "Webhooks by type and what became of them.", "event_type", "result")
+        self._webhooks = _Labeled(
+            counter("stripe_webhook_events_total", "Webhooks by event type and result.", "event_type", "result")
         )
-        self._event_type = _Bounded(STRIPE_EVENT_TYPES)
+        self._event_type = _Bounded(event_types)
         self._last_stored = gauge(
-            "stripe_webhook_last_stored_timestamp_seconds", "When the last webhook was stored, in Unix time."
+            "stripe_webhook_last_stored_timestamp_seconds", "Time at which the last webhook was stored (Unix time)."
         )
 
-        self._dispatched = _Labelled(
-            counter("stripe_dispatch_events_total", "Processed events by how they ended.", "disposition", "reason")
+        self._dispatched = _Labeled(
+            counter("stripe_dispatch_events_total", "Processed events by disposition.", "disposition", "reason")
         )
-        self._reason = _Bounded(room=_MOST_LABEL_VALUES)
-        self._unreadable = _Labelled(
-            counter(
-                "stripe_unreadable_fields_total", "Fields of events that could not be read, so are absent.", "field"
-            )
+        self._reason = _Bounded(room=_MAX_OPEN_VALUES)
+        self._unreadable = _Labeled(
+            counter("stripe_unreadable_fields_total", "Event fields that could not be read and were left out.", "field")
         )
-        self._field = _Bounded(room=_MOST_LABEL_VALUES)
-        self._retries = _Labelled(
-            counter("stripe_dispatch_retry_total", "Repeated attempts at events, and attempts to come.", "result")
+        self._field = _Bounded(room=_MAX_OPEN_VALUES)
+        self._retries = _Labeled(
+            counter("stripe_dispatch_retry_total", "Retries by result, and retries that were scheduled.", "result")
         )
         self._batches = histogram(
             "stripe_dispatch_batch_seconds", "Time to process one batch of events.", buckets=_BATCH_SECONDS
         )
-        self._oldest_due = gauge(
-            "stripe_dispatch_oldest_due_seconds", "How long the oldest event that is due has been due."
-        )
-        self._due = gauge("stripe_dispatch_due_events", "Events that are due.")
-        self._parked = gauge("stripe_dispatch_parked_events", "Events that wait for a tenant or an object.")
-        self._dead = _Labelled(gauge("stripe_dispatch_dead_events", "Dead events, waiting for an operator.", "reason"))
+        self._oldest_due = gauge("stripe_dispatch_oldest_due_seconds", "Time that the oldest due event has been due.")
+        self._due = gauge("stripe_dispatch_due_events", "Events due for processing.")
+        self._parked = gauge("stripe_dispatch_parked_events", "Events waiting for a tenant link or an object.")
+        self._dead = _Labeled(gauge("stripe_dispatch_dead_events", "Dead events, which need an operator.", "reason"))
         self._dead_reasons: set[str] = set()
 
-        self._stream_events = _Labelled(
+        self._stream_events = _Labeled(
             counter(
                 "stripe_billing_stream_events_total",
-                "Billing events by where they come from and what became of them.",
+                "Billing messages by source and result.",
                 "source",
                 "result",
             )
         )
         self._backlog = gauge(
-            "stripe_billing_stream_backlog_seconds", "Age of the oldest billing event that the bus has not taken."
+            "stripe_billing_stream_backlog_seconds", "Age of the oldest unpublished message; zero if there is none."
         )
         self._open_streams = gauge("stripe_billing_stream_connections", "Open streams.")
-        self._ended_streams = _Labelled(
-            counter("stripe_billing_stream_ended_total", "Streams that ended or were refused.", "reason")
+        self._ended_streams = _Labeled(
+            counter("stripe_billing_stream_ended_total", "Streams that ended or were refused, by reason.", "reason")
         )
-        self._admissions = _Labelled(
-            counter("stripe_billing_stream_admissions_total", "What tenants' quotas said to new streams.", "result")
+        self._admissions = _Labeled(
+            counter("stripe_billing_stream_admissions_total", "Stream admission decisions.", "result")
         )
-        self._bus_losses = counter("stripe_billing_stream_bus_lost_total", "Times the bus stopped answering.")
+        self._bus_losses = counter("stripe_billing_stream_bus_lost_total", "Times that the bus became unavailable.")
 
-        self._gateway_calls = _Labelled(
-            counter("stripe_gateway_operations_total", "Calls to the provider.", "operation", "plan_code", "result")
+        self._gateway_calls = _Labeled(
+            counter(
+                "stripe_gateway_operations_total", "Calls to the provider's API.", "operation", "plan_code", "result"
+            )
         )
-        self._gateway_seconds = _Labelled(
+        self._gateway_seconds = _Labeled(
             histogram(
                 "stripe_gateway_operation_duration_seconds",
-                "Time of calls to the provider, retries included.",
+                "Duration of calls to the provider's API, including retries.",
                 "operation",
                 buckets=Histogram.DEFAULT_BUCKETS,
             )
         )
-        self._plan_code = _Bounded(room=_MOST_LABEL_VALUES)
+        self._plan_code = _Bounded(room=_MAX_OPEN_VALUES)
 
-        self._refetched = _Labelled(
-            counter(
-                "stripe_mended_objects_total", "Objects in doubt that the provider was asked about.", "kind", "result"
-            )
+        self._refetched = _Labeled(
+            counter("stripe_refetched_objects_total", "Uncertain objects fetched from the provider.", "kind", "result")
         )
         self._duplicates = gauge(
-            "billing_duplicate_subscriptions", "Tenants with several live subscriptions of one plan, once per plan."
+            "billing_duplicate_subscriptions", "Tenants with more than one live subscription to the same plan."
         )
 
-        self._violations = _Labelled(
-            gauge("billing_invariant_violations", "Rows of which something does not hold that must.", "invariant")
+        self._violations = _Labeled(
+            gauge("billing_invariant_violations", "Rows that violate an invariant.", "invariant")
         )
 
         self._pool_in_use = gauge("billing_database_connections_in_use", "Database connections in use.")
-        self._pool_size = gauge("billing_database_connections_limit", "Database connections this process may open.")
+        self._pool_size = gauge(
+            "billing_database_connections_limit", "Database connections that this process may open."
+        )
 
     # --- webhooks ---------------------------------------------------------------------------------------------------
 
     def webhook_stored(self, event_type: str, result: str) -> None:
-        """A verified webhook reached the store: `accepted`, `duplicate`, or the code of why it could not be stored."""
+        """Count a verified webhook: `accepted`, `duplicate`, or the code of the error that prevented its storage."""
         self._webhooks(self._event_type(event_type), result).inc()
         if result == "accepted":
             self._last_stored.set(time.time())
 
     def webhook_refused(self, reason: str) -> None:
-        """A webhook was refused before its type could be known."""
+        """Count a webhook that was refused before its type was known."""
         self._webhooks("unknown", reason).inc()
 
     # --- dispatch ---------------------------------------------------------------------------------------------------
 
     def processed(self, report: ProcessingReport) -> None:
-        """Count one batch of processed events; for `Dispatcher(observe=…)`."""
+        """Count one batch of processed events."""
         self._batches.observe(report.seconds)
         for outcome in report.outcomes:
             disposition = outcome.disposition.value
@@ -212,8 +172,8 @@ class Metrics:
         if report.events:
             self._stream_events("dispatch", "numbered").inc(len(report.events))
 
-    def watched(self, report: BacklogReport) -> None:
-        """Show what waits; for `Watcher(observe=…)`. Reasons nobody is dead for any more count as none."""
+    def backlog_seen(self, report: BacklogReport) -> None:
+        """Set the gauges of the backlog. A reason that no dead event has any more goes back to zero."""
         self._oldest_due.set(report.backlog.oldest_due.total_seconds())
         self._due.set(report.backlog.due)
         self._parked.set(report.backlog.parked)
@@ -229,7 +189,7 @@ class Metrics:
     # --- stream -----------------------------------------------------------------------------------------------------
 
     def published(self, report: PublishingReport) -> None:
-        """Count one round of publishing; for `Publisher(observe=…)`."""
+        """Count the messages of one publishing pass."""
         for result, count in (
             ("published", report.published),
             ("backfilled", report.backfilled),
@@ -239,55 +199,55 @@ class Metrics:
                 self._stream_events("publisher", result).inc(count)
 
     def streams_open(self, count: int) -> None:
-        """How many streams are open."""
+        """Set the number of open streams."""
         self._open_streams.set(count)
 
     def stream_ended(self, reason: str) -> None:
-        """A stream ended or was refused."""
+        """Count a stream that ended or was refused."""
         self._ended_streams(reason).inc()
 
     def stream_delivered(self, source: str, count: int) -> None:
-        """Messages went out to clients, from the bus (`live`), its log or the history."""
+        """Count messages sent to clients, by source: the bus (`live`), its log, or the history."""
         self._stream_events(source, "delivered").inc(count)
 
     def stream_admitted(self, result: str) -> None:
-        """See HttpMetrics."""
+        """Count a stream admission decision."""
         self._admissions(result).inc()
 
     def stream_bus_lost(self) -> None:
-        """The bus stopped answering."""
+        """Count a loss of the bus."""
         self._bus_losses.inc()
 
     # --- gateway and pool -------------------------------------------------------------------------------------------
 
     def gateway_called(self, operation: str, result: str, seconds: float, *, plan_code: str = "") -> None:
-        """A call to the provider is over: `ok`, `missing`, `canceled`, or the code of the error."""
+        """Count and time a finished call: `ok`, `missing`, `canceled`, or the code of the error."""
         self._gateway_seconds(operation).observe(seconds)
         self._gateway_calls(operation, self._plan_code(plan_code) if plan_code else "", result).inc()
 
     def refetched(self, report: RefetchReport) -> None:
-        """Count one attempt to settle a doubt; for `Refetcher(observe=…)`."""
+        """Count one attempt to refetch an object."""
         self._refetched(report.uncertainty.kind, report.result).inc()
 
-    def audited(self, report: DuplicateReport) -> None:
-        """Show what an audit found; for `Auditor(observe=…)`."""
+    def duplicates_seen(self, report: DuplicateReport) -> None:
+        """Set the number of tenants with duplicate subscriptions."""
         self._duplicates.set(len(report.duplicates))
 
-    def checked(self, report: InvariantReport) -> None:
-        """Show what a check found, also of what holds; for `Checker(observe=…)`."""
+    def invariants_checked(self, report: InvariantReport) -> None:
+        """Set the violations of every invariant, zero included."""
         counts = {violation.invariant: violation.count for violation in report.violations}
         for invariant in Invariant:
             self._violations(invariant.value).set(counts.get(invariant, 0))
 
     def watch_pool(self, *, in_use: Callable[[], float], limit: int) -> None:
-        """Ask `in_use` for the number of busy database connections whenever the metrics are read."""
+        """Read the number of busy database connections from `in_use` whenever the metrics are scraped."""
         self._pool_in_use.set_function(in_use)
         self._pool_size.set(limit)
 
     # --- exposition -------------------------------------------------------------------------------------------------
 
     def render(self) -> tuple[bytes, str]:
-        """Everything in Prometheus' text format, and its content type."""
+        """Return the metrics in the Prometheus text format, and its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:

@@ -1,4 +1,4 @@
-"""Ports that count what goes through them: the same shape around the real thing."""
+"""Wrappers around ports that count the calls."""
 
 from datetime import timedelta
 

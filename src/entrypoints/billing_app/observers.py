@@ -34,15 +34,15 @@ class ReportMetrics(Protocol):
         """Count an object fetched from the provider, by result."""
         ...
 
-    def watched(self, report: BacklogReport) -> None:
+    def backlog_seen(self, report: BacklogReport) -> None:
         """Set what is waiting now."""
         ...
 
-    def audited(self, report: DuplicateReport) -> None:
+    def duplicates_seen(self, report: DuplicateReport) -> None:
         """Set how many tenants have duplicate subscriptions now."""
         ...
 
-    def checked(self, report: InvariantReport) -> None:
+    def invariants_checked(self, report: InvariantReport) -> None:
         """Set how many rows violate each invariant now."""
         ...
 
@@ -92,18 +92,18 @@ class Observers:
 
     def backlog_seen(self, report: BacklogReport) -> None:
         """Show what is waiting."""
-        self.metrics.watched(report)
+        self.metrics.backlog_seen(report)
 
     def duplicates_seen(self, report: DuplicateReport) -> None:
         """Count tenants with more than one subscription of a kind, and log the first of them."""
-        self.metrics.audited(report)
+        self.metrics.duplicates_seen(report)
         if report.duplicates:
             first = [f"{each.tenant_id}: {', '.join(each.subscription_ids)}" for each in report.duplicates[:_SHOWN]]
             log.warning("subscriptions.duplicated", count=len(report.duplicates), first=first)
 
     def invariants_checked(self, report: InvariantReport) -> None:
         """Count violations, and log each violated invariant with examples."""
-        self.metrics.checked(report)
+        self.metrics.invariants_checked(report)
         for violation in report.violations:
             log.error(
                 "invariant.violated",

@@ -16,9 +16,9 @@ from billing_stripe.signature import THIN_EVENT
 from billing_stripe.translate import reasons
 from billing_stripe.translate.previous import overlay
 from billing_stripe.translate.reading import Reader
-from billing_stripe.translate.table import BY_KIND, HANDLED_TYPES, TRANSLATORS, Translator
+from billing_stripe.translate.table import BY_KIND, EVENT_TYPES, HANDLED_TYPES, TRANSLATORS, Translator
 
-__all__ = ["HANDLED_TYPES", "TRANSLATORS", "StripeTranslator", "Translator", "translate_object"]
+__all__ = ["EVENT_TYPES", "HANDLED_TYPES", "TRANSLATORS", "StripeTranslator", "Translator", "translate_object"]
 
 
 def translate_object(shown: Mapping[str, object]) -> Translation:

@@ -5,6 +5,7 @@ Source: https://docs.stripe.com/api/events/types
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Final
 
 import attrs
 
@@ -25,6 +26,7 @@ from billing_stripe.translate.invoice import (
     read_paid_invoice,
     read_upcoming_invoice,
 )
+from billing_stripe.translate.meters import METER_REPORTS
 from billing_stripe.translate.payment import (
     read_charge,
     read_credit_note,
@@ -248,7 +250,10 @@ TRANSLATORS: Mapping[str, Translator] = MappingProxyType(
 )
 
 HANDLED_TYPES = tuple(sorted(type_ for type_, translator in TRANSLATORS.items() if translator.read is not read_plan))
-"""What an endpoint should be subscribed to."""
+"""The types that a webhook endpoint should be subscribed to."""
+
+EVENT_TYPES: Final = frozenset(TRANSLATORS) | METER_REPORTS
+"""Every type that has a meaning here, for metric labels."""
 
 
 def _by_kind(translators: Iterable[Translator]) -> Mapping[str, Translator]:

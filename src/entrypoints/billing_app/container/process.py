@@ -34,6 +34,7 @@ from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
 from billing_stripe.client import open_client
 from billing_stripe.gateway import StripeGateway
+from billing_stripe.translate import EVENT_TYPES
 from billing_telemetry import logging
 from billing_telemetry.metrics import Metrics
 
@@ -84,7 +85,7 @@ async def open_container(
         epochs = PostgresEpochLog(database, writers)
         epoch = await epochs.enter()
         redis = await _open_redis(stack, deadline, settings, urls.redis_url, epoch, needed=needs_bus)
-        metrics = Metrics()
+        metrics = Metrics(event_types=EVENT_TYPES)
         metrics.watch_pool(
             in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.database.pool_size
         )
