@@ -1,6 +1,6 @@
 """`BillingEventPayload` v1: the wire schema of the stream, the history and `/state`.
 
-Compatible change only: fields may be added, never renamed, retyped or removed; readers ignore fields they do not know.
+Only compatible changes: fields may be added, never renamed, retyped or removed; readers ignore unknown fields.
 Instants are ISO 8601 in UTC with `Z`; amounts are integers in the minor unit of `currency`.
 """
 
@@ -31,7 +31,7 @@ SCHEMA_VERSION: Final = 1
 
 @attrs.frozen(kw_only=True)
 class ItemSection:
-    """One price the subscription bills. `quantity` is null for metered items."""
+    """One price that a subscription bills. `quantity` is null for metered items."""
 
     item_id: str
     price_id: str
@@ -44,7 +44,7 @@ class ItemSection:
 
 @attrs.frozen(kw_only=True)
 class SubscriptionSection:
-    """A whole subscription. `status` is the provider's word, verbatim; `access` tells what it means."""
+    """A whole subscription. `status` is the provider's word, verbatim; decide by `access`, not by `status`."""
 
     subscription_id: str
     customer_id: str
@@ -93,7 +93,7 @@ class InvoiceSection:
 
 @attrs.frozen(kw_only=True)
 class UsageSection:
-    """What one invoice line billed for a metered feature."""
+    """The usage of a metered feature that one invoice line billed."""
 
     feature_key: str
     quantity: int
@@ -107,17 +107,17 @@ class UsageSection:
 
 @attrs.frozen(kw_only=True)
 class AdjustmentSection:
-    """A refund, dispute or credit note, or how much of a charge was given back. What does not apply is null."""
+    """A refund, dispute or credit note, or the refunded amount of a charge. Fields that do not apply are null."""
 
     kind: str
     """`refund`, `dispute`, `credit_note` or `charge`."""
     adjustment_id: str
     status: str | None = None
-    """The provider's word; a charge has none."""
+    """The provider's word; null for a charge."""
     amount: int
-    """Of a charge: what was paid."""
+    """For a charge: the amount paid."""
     amount_refunded: int | None = None
-    """Of a charge: all that was given back of it so far."""
+    """For a charge: the total refunded so far."""
     currency: str
     reason: str | None = None
     disputed: bool = False
@@ -125,12 +125,12 @@ class AdjustmentSection:
     payment_id: str | None = None
     charge_id: str | None = None
     observed_at: datetime
-    """When the provider said so."""
+    """When the provider reported this."""
 
 
 @attrs.frozen(kw_only=True)
 class AccessSection:
-    """What the tenant may do: `full`, `grace`, `read_only` or `blocked`; why; and until when, if that is decided."""
+    """The tenant's access (`full`, `grace`, `read_only` or `blocked`), the reason, and its end if that is known."""
 
     state: str
     reason: str
@@ -139,17 +139,17 @@ class AccessSection:
 
 @attrs.frozen(kw_only=True)
 class BillingEventPayload:
-    """One change of a tenant's billing. Sections that the event does not concern are null or empty."""
+    """One change to a tenant's billing. Sections that the event does not concern are null or empty."""
 
     schema_version: int
     sequence: int
-    """Counts the tenant's messages from 1 without a gap; also the stream's event id."""
+    """The number of the message: each tenant's are counted from 1 without gaps. Also the stream's event id."""
     tenant_id: str
     event_type: str
     stripe_event_id: str
     occurred_at: datetime
     summary: str
-    """One sentence for a human, in English."""
+    """One English sentence for people."""
     status: str | None
     """The status of the object the message is about."""
     subscription: SubscriptionSection | None
@@ -160,22 +160,22 @@ class BillingEventPayload:
 
 @attrs.frozen(kw_only=True)
 class StatePayload:
-    """Everything a tenant has, as of message `sequence`: start a stream with `after` set to `position`."""
+    """A tenant's whole state as of message `sequence`. Start a stream with `after` set to `position` to continue."""
 
     tenant_id: str
     sequence: int
     position: str
-    """The place of `sequence` in the stream, as the ids of its events are."""
+    """The position of `sequence` in the stream, in the form of the stream's event ids."""
     access: AccessSection
     subscriptions: tuple[SubscriptionSection, ...]
     invoices: tuple[InvoiceSection, ...]
     usage: tuple[UsageSection, ...]
     features: tuple[str, ...] = ()
-    """Lookup keys of the features it is entitled to, sorted; none where the provider manages no entitlements."""
+    """Lookup keys of the features the tenant is entitled to, sorted; empty unless the provider manages entitlements."""
 
 
 def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
-    """The wire form of a subscription."""
+    """Build the wire form of a subscription."""
     return SubscriptionSection(
         subscription_id=seen.subscription_id,
         customer_id=seen.customer_id,
@@ -209,7 +209,7 @@ def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
 
 
 def invoice_section(seen: InvoiceSnapshot) -> InvoiceSection:
-    """The wire form of an invoice."""
+    """Build the wire form of an invoice."""
     return InvoiceSection(
         invoice_id=seen.invoice_id,
         subscription_id=seen.subscription_id,
@@ -235,7 +235,7 @@ def invoice_section(seen: InvoiceSnapshot) -> InvoiceSection:
 
 
 def usage_section(record: UsageRecord) -> UsageSection:
-    """The wire form of billed usage."""
+    """Build the wire form of billed usage."""
     return UsageSection(
         feature_key=record.feature_key,
         quantity=record.quantity,
@@ -249,12 +249,12 @@ def usage_section(record: UsageRecord) -> UsageSection:
 
 
 def usage_sections(records: Iterable[UsageRecord]) -> tuple[UsageSection, ...]:
-    """The wire form of several usage records."""
+    """Build the wire form of several usage records."""
     return tuple(usage_section(record) for record in records)
 
 
 def adjustment_section(record: TenantRecord) -> AdjustmentSection:
-    """The wire form of a record of one of the `ADJUSTMENT_KINDS`. TypeError for another one."""
+    """Build the wire form of a record whose kind is in `ADJUSTMENT_KINDS`. Raises TypeError for any other kind."""
     seen, observed_at = record.snapshot, record.provenance.observed_at
     match seen:
         case ChargeSnapshot():
@@ -295,16 +295,16 @@ def adjustment_section(record: TenantRecord) -> AdjustmentSection:
                 observed_at=observed_at,
             )
         case _:
-            raise TypeError(f"a {seen.kind} is no adjustment")
+            raise TypeError(f"a {seen.kind} is not an adjustment")
 
 
 def access_section(verdict: AccessVerdict) -> AccessSection:
-    """The wire form of an access verdict."""
+    """Build the wire form of an access verdict."""
     return AccessSection(state=verdict.state.value, reason=verdict.reason, until=verdict.until)
 
 
 def state_payload(state: TenantState, access: AccessVerdict, epoch: Epoch = FIRST_EPOCH) -> StatePayload:
-    """The wire form of a tenant's state, which was read in the given epoch."""
+    """Build the wire form of a tenant's state, read in the given epoch."""
     return StatePayload(
         tenant_id=state.tenant_id,
         sequence=state.sequence,

@@ -1,10 +1,10 @@
-// The messages of the billing stream and the answer of `/state`, version 1. Written from the classes that are sent;
-// `python -m billing_app.payload_schema` writes it again.
+// The messages of the billing stream and the response of `/state`, version 1. Generated from the payload classes;
+// run `python -m billing_app.payload_schema` to regenerate it.
 //
-// Instants are ISO 8601 in UTC. Amounts are whole numbers in the minor unit of their currency. Words such as `status`
-// are Stripe's own and open: expect ones that are not known yet, and ignore fields that are not listed here.
+// Instants are ISO 8601 in UTC. Amounts are integers in the minor unit of their currency. Words such as `status` come
+// from Stripe and are open sets: expect values that are not known yet, and ignore fields that are not listed here.
 
-/** One change of a tenant's billing. Sections that the event does not concern are null or empty. */
+/** One change to a tenant's billing. Sections that the event does not concern are null or empty. */
 export interface BillingEventPayload {
   schema_version: number;
   sequence: number;
@@ -20,7 +20,7 @@ export interface BillingEventPayload {
   access: AccessSection;
 }
 
-/** Everything a tenant has, as of message `sequence`: start a stream with `after` set to `position`. */
+/** A tenant's whole state as of message `sequence`. Start a stream with `after` set to `position` to continue. */
 export interface StatePayload {
   tenant_id: string;
   sequence: number;
@@ -32,7 +32,7 @@ export interface StatePayload {
   features: string[];
 }
 
-/** A whole subscription. `status` is the provider's word, verbatim; `access` tells what it means. */
+/** A whole subscription. `status` is the provider's word, verbatim; decide by `access`, not by `status`. */
 export interface SubscriptionSection {
   subscription_id: string;
   customer_id: string;
@@ -77,7 +77,7 @@ export interface InvoiceSection {
   next_payment_attempt_at: string | null;
 }
 
-/** What one invoice line billed for a metered feature. */
+/** The usage of a metered feature that one invoice line billed. */
 export interface UsageSection {
   feature_key: string;
   quantity: number;
@@ -89,14 +89,14 @@ export interface UsageSection {
   line_id: string;
 }
 
-/** What the tenant may do: `full`, `grace`, `read_only` or `blocked`; why; and until when, if that is decided. */
+/** The tenant's access (`full`, `grace`, `read_only` or `blocked`), the reason, and its end if that is known. */
 export interface AccessSection {
   state: string;
   reason: string;
   until: string | null;
 }
 
-/** One price the subscription bills. `quantity` is null for metered items. */
+/** One price that a subscription bills. `quantity` is null for metered items. */
 export interface ItemSection {
   item_id: string;
   price_id: string;

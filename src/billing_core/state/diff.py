@@ -1,4 +1,4 @@
-"""What a change comes to for people: objects, their fields, and the values before and after."""
+"""Differences between two versions of an object, field by field, for people and JSON."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from billing_core.model import TenantId, Tracked
 
 @attrs.frozen(kw_only=True)
 class FieldChange:
-    """One field of a value and what it was before, both as JSON takes them; None where there was or is nothing."""
+    """One field with its values before and after, both as plain JSON; None where there was or is no value."""
 
     field: str
     before: object
@@ -19,7 +19,7 @@ class FieldChange:
 
 @attrs.frozen(kw_only=True)
 class ObjectChange:
-    """One object and what of it changed. A new object has all that is known of it changed."""
+    """One object and the fields that changed. For a new object these are all its fields."""
 
     kind: str
     object_id: str
@@ -28,7 +28,7 @@ class ObjectChange:
 
 
 def changed_object(before: Tracked | None, after: Tracked) -> ObjectChange | None:
-    """What changed of an object, the events it rests on included; None if nothing did."""
+    """Return the changes to an object, those to its provenance included; None if there are none."""
     fields = [*_changed_links(before, after), *changed_fields(before and before.snapshot, after.snapshot)]
     basis = before.provenance if before else None
     fields += changed_fields(basis, after.provenance)
@@ -38,7 +38,7 @@ def changed_object(before: Tracked | None, after: Tracked) -> ObjectChange | Non
 
 
 def changed_fields(before: object | None, after: object | None) -> tuple[FieldChange, ...]:
-    """The fields in which two attrs values of one class differ; None counts as a value of which nothing is known."""
+    """Return the fields in which two attrs values of one class differ; None counts as a value without fields."""
     if before == after:
         return ()
     old, new = _fields(before), _fields(after)

@@ -1,4 +1,4 @@
-"""The wire schema as JSON Schema and as TypeScript, made from the classes that are sent.
+"""The wire schema as JSON Schema and as TypeScript, generated from the payload classes.
 
 `python -m billing_app.payload_schema` writes both below docs/billing/schema; a test checks that they are up to date.
 """
@@ -24,7 +24,7 @@ _TYPESCRIPT: Final[dict[Any, str]] = {str: "string", int: "number", bool: "boole
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema 2020-12 of a message."""
+    """Return the JSON Schema (2020-12) of a message."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": PATH,
@@ -35,22 +35,22 @@ def schema() -> dict[str, Any]:
 
 
 def typescript() -> str:
-    """The same as TypeScript declarations."""
+    """Return the schema as TypeScript declarations."""
     return _TYPESCRIPT_HEAD + "\n".join(_interface(each) for each in classes_of(*ROOTS))
 
 
 _TYPESCRIPT_HEAD: Final = """\
-// The messages of the billing stream and the answer of `/state`, version 1. Written from the classes that are sent;
-// `python -m billing_app.payload_schema` writes it again.
+// The messages of the billing stream and the response of `/state`, version 1. Generated from the payload classes;
+// run `python -m billing_app.payload_schema` to regenerate it.
 //
-// Instants are ISO 8601 in UTC. Amounts are whole numbers in the minor unit of their currency. Words such as `status`
-// are Stripe's own and open: expect ones that are not known yet, and ignore fields that are not listed here.
+// Instants are ISO 8601 in UTC. Amounts are integers in the minor unit of their currency. Words such as `status` come
+// from Stripe and are open sets: expect values that are not known yet, and ignore fields that are not listed here.
 
 """
 
 
 def write_files(repository: Path) -> None:
-    """Write both files anew."""
+    """Regenerate both files."""
     folder = repository / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SCHEMA_FILE).write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""JSON Schema of the attrs classes that go over the wire."""
+"""JSON Schema of the attrs classes that are sent."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,7 +17,7 @@ _PLAIN: Final[dict[Any, dict[str, Any]]] = {
 
 
 def classes_of(*roots: type) -> list[type]:
-    """Every class that is sent with the given ones, each once, after those that hold it."""
+    """Return the given classes and every class they contain, each once, containers first."""
     found: list[type] = []
     waiting = [*roots]
     while waiting:
@@ -29,20 +29,20 @@ def classes_of(*roots: type) -> list[type]:
 
 
 def fields_of(cls: type) -> Iterator[tuple[str, Any]]:
-    """Names and types of a class's fields, in order."""
+    """Return the names and types of a class's fields, in order."""
     hints = get_type_hints(cls)
     return ((field.name, hints[field.name]) for field in attrs.fields(cls))
 
 
 def description_of(cls: type) -> str:
-    """What a class says of itself, on one line."""
+    """Return a class's docstring on one line."""
     return " ".join((cls.__doc__ or "").split())
 
 
 def schema_of(cls: type, references: str) -> dict[str, Any]:
-    """The schema of one class; those it holds are referred to below `references`, such as `#/$defs`.
+    """Return the schema of one class. Contained classes are referenced below `references`, for example `#/$defs`.
 
-    Objects stay open: fields may be added, and readers ignore unknown ones.
+    Objects are open: fields may be added later, and readers ignore unknown ones.
     """
     properties = {name: _schema_of(hint, references) for name, hint in fields_of(cls)}
     required = list(properties)
@@ -59,7 +59,7 @@ def _schema_of(hint: Any, references: str) -> dict[str, Any]:
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """The classes a type is made of."""
+    """Yield the classes that a type consists of."""
     arguments = [argument for argument in get_args(hint) if argument is not Ellipsis]
     if not arguments:
         yield hint
