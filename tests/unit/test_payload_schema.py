@@ -1,4 +1,4 @@
-"""The wire schema: made from the classes that are sent, and true of everything that is sent."""
+"""The wire schema: generated from the payload classes, and valid for every message and state that is sent."""
 
 import json
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ FOLDER = Path(__file__).parents[2] / payload_schema.FOLDER
 
 
 def validator(definition: str) -> Draft202012Validator:
-    """Checks values against one of the schema's definitions, dates included."""
+    """Return a validator of one of the schema's definitions that also checks date formats."""
     schema = {**payload_schema.schema(), "$ref": f"#/$defs/{definition}"}
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema, format_checker=FormatChecker())
 
 
 async def lived(events: int) -> tuple[MemoryRepository, Sequence[BillingEvent]]:
-    """The first events of some tenants' lives, folded; the messages they caused."""
+    """Apply the first events of a scenario; return the repository and the messages they caused."""
     loop = MemoryLoop(MemoryDatabase(), ManualClock(SystemClock().now()))
     for event in islice(Scenario(seed="schema", tenants=12).events(), events):
         await loop.receive(event.body(event.api_version))
@@ -50,12 +50,12 @@ async def lived(events: int) -> tuple[MemoryRepository, Sequence[BillingEvent]]:
     ],
 )
 def test_the_files_in_the_repository_describe_what_is_sent(file: str, expected: str) -> None:
-    """When this fails, run `python -m billing_app.payload_schema`, and see that the change is a compatible one."""
+    """When this fails, run `python -m billing_app.payload_schema` and check that the change is compatible."""
     assert (FOLDER / file).read_text(encoding="utf-8") == expected
 
 
 async def test_the_document_shows_one_message_of_each_type() -> None:
-    """Those that the code makes now. When this fails, run `python -m scripts.example_messages`."""
+    """They are those that the code produces now. When this fails, run `python -m scripts.example_messages`."""
     found = await examples(MemoryDatabase())
     assert found.keys() == {each.value for each in BillingEventType}
     for example in found.values():
@@ -64,8 +64,8 @@ async def test_the_document_shows_one_message_of_each_type() -> None:
     assert heading + shown == render(found)
 
 
-async def test_every_message_and_state_is_as_the_schema_says() -> None:
-    """Of some hundred events of a year in the life of tenants, in old and new API versions."""
+async def test_every_message_and_state_matches_the_schema() -> None:
+    """Checked with 600 events from a year of several tenants, in old and new API versions."""
     repository, messages = await lived(600)
     payloads = [json.loads(message.payload) for message in messages]
     assert len({payload["event_type"] for payload in payloads}) > 10
@@ -91,8 +91,8 @@ validator_of_messages = validator("BillingEventPayload")
     ],
     ids=lambda damage: next(iter(damage)),
 )
-async def test_what_is_not_a_message_is_refused(damage: dict[str, Any]) -> None:
-    """The schema says more than that it is JSON; fields that are not known yet are allowed."""
+async def test_a_damaged_message_does_not_match_the_schema(damage: dict[str, Any]) -> None:
+    """Unknown fields are allowed; missing and mistyped ones are not."""
     _, messages = await lived(20)
     payload = json.loads(messages[0].payload)
     assert validator_of_messages.is_valid({**payload, "a_field_of_2031": True})
@@ -100,7 +100,7 @@ async def test_what_is_not_a_message_is_refused(damage: dict[str, Any]) -> None:
 
 
 async def test_the_schema_is_served() -> None:
-    """To anybody: it is nobody's data."""
+    """No token is required: the schema holds no tenant's data."""
     app = web.Application()
     app.router.add_routes(routes())
     runner = web.AppRunner(app)

@@ -1,4 +1,4 @@
-"""An empty bus gets the newest messages back, once, from one of many."""
+"""Backfill: one of many processes restores the newest messages to an empty bus, once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 class Rig:
-    """A history, an empty bus, and whoever fills it."""
+    """A history, an empty bus, and the processes that fill it."""
 
     def __init__(self, *, bus: MemoryEventBus | None = None, newest: int = 1000, batch: int = 500) -> None:
         self.database = MemoryDatabase()
@@ -41,7 +41,7 @@ class Rig:
         return Backfiller(outbox=self.outbox, bus=self.bus, policy=self.policy, observe=self.reports.append)
 
     async def write(self, lengths: Mapping[TenantId, int], *, published: bool = True) -> None:
-        """So many more messages of each tenant; published once they left the outbox."""
+        """Commit further messages of each tenant; published ones have left the outbox."""
         async with self.repository.transaction() as transaction:
             last = await transaction.lock_tenants(sorted(lengths))
             events = [
@@ -63,7 +63,7 @@ class Rig:
     batch=st.integers(1, 9),
 )
 async def test_every_tenant_gets_its_newest_messages(lengths: dict[TenantId, int], newest: int, batch: int) -> None:
-    """Contiguous to the last, however they fall into batches; and the report counts them."""
+    """They are contiguous up to the last one for any batch size, and the report counts them."""
     rig = Rig(newest=newest, batch=batch)
     await rig.write(lengths)
     await rig.backfiller().run()
@@ -73,8 +73,8 @@ async def test_every_tenant_gets_its_newest_messages(lengths: dict[TenantId, int
     assert rig.reports == [BackfillReport(claim=BackfillClaim.OURS, tenants=len(lengths), messages=messages)]
 
 
-async def test_of_many_one_fills_it() -> None:
-    """The others see that it is done, and do nothing."""
+async def test_one_of_many_processes_fills_the_bus() -> None:
+    """The others find it done and do nothing."""
     rig = Rig()
     await rig.write({ACME: 3})
     await asyncio.gather(*(rig.backfiller().run() for _ in range(5)))
@@ -82,8 +82,8 @@ async def test_of_many_one_fills_it() -> None:
     assert await rig.logged(ACME) == [1, 2, 3]
 
 
-async def test_what_waits_to_be_published_is_left_to_whoever_publishes_it() -> None:
-    """It would not be announced otherwise."""
+async def test_unpublished_messages_are_left_to_the_publisher() -> None:
+    """Backfilled messages are not announced, so followers would miss them."""
     rig = Rig()
     await rig.write({ACME: 2})
     await rig.write({ACME: 2, GLOBEX: 1}, published=False)
@@ -92,8 +92,8 @@ async def test_what_waits_to_be_published_is_left_to_whoever_publishes_it() -> N
     assert await rig.logged(GLOBEX) == []
 
 
-async def test_a_bus_that_goes_away_is_filled_when_it_is_back() -> None:
-    """From the beginning: what is there already does no harm."""
+async def test_a_bus_that_becomes_unavailable_is_filled_once_it_is_back() -> None:
+    """The backfill starts over: messages that are already there are skipped."""
 
     class Flaky(MemoryEventBus):
         failures = 2
@@ -111,8 +111,8 @@ async def test_a_bus_that_goes_away_is_filled_when_it_is_back() -> None:
     assert [report.claim for report in rig.reports] == [BackfillClaim.OURS]
 
 
-async def test_whoever_lost_the_turn_leaves_the_rest_to_the_other() -> None:
-    """It does not say that the bus is full."""
+async def test_a_process_that_lost_its_claim_leaves_the_rest_to_the_other() -> None:
+    """It does not mark the bus as filled."""
 
     class Lost(MemoryEventBus):
         claims = 0
@@ -122,7 +122,7 @@ async def test_whoever_lost_the_turn_leaves_the_rest_to_the_other() -> None:
             return BackfillClaim.OURS if self.claims == 1 else BackfillClaim.OTHERS
 
         async def finish_backfill(self) -> None:
-            pytest.fail("it was not ours to say")
+            pytest.fail("the claim was lost")
 
     rig = Rig(bus=Lost(), batch=1)
     await rig.write({ACME: 3})

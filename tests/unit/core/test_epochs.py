@@ -1,4 +1,4 @@
-"""Places in a stream, and whose history they belong to."""
+"""Positions in a stream, and the epoch that each belongs to."""
 
 import pytest
 from hypothesis import given
@@ -12,22 +12,22 @@ sequences = st.integers(0, 10**18 - 1)
 
 
 @given(epochs, sequences)
-def test_a_place_leads_back_to_its_number(epoch: Epoch, sequence: int) -> None:
-    """In the epoch that named it."""
+def test_a_position_leads_back_to_its_number(epoch: Epoch, sequence: int) -> None:
+    """The epoch that wrote it reads it."""
     assert epoch.sequence(epoch.position(sequence)) == sequence
 
 
 @given(epochs, epochs, sequences)
-def test_a_place_in_another_history_is_none_here(epoch: Epoch, other: Epoch, sequence: int) -> None:
-    """But for first epochs, which name places by the number alone."""
-    place = other.position(sequence)
+def test_a_position_of_another_epoch_is_none(epoch: Epoch, other: Epoch, sequence: int) -> None:
+    """Except between first epochs, whose positions are bare numbers."""
+    position = other.position(sequence)
     same = epoch.number == other.number == 1 or (min(epoch.number, other.number) > 1 and epoch.token == other.token)
-    assert epoch.sequence(place) == (sequence if same else None)
+    assert epoch.sequence(position) == (sequence if same else None)
 
 
 @given(st.text(max_size=40))
-def test_whatever_a_client_sends_is_a_place_or_an_error(text: str) -> None:
-    """Nothing else comes out."""
+def test_any_text_from_a_client_is_a_position_or_an_error(text: str) -> None:
+    """No third result is possible."""
     try:
         sequence = FIRST_EPOCH.sequence(text)
     except ValueError:
@@ -39,7 +39,7 @@ def test_whatever_a_client_sends_is_a_place_or_an_error(text: str) -> None:
     "text",
     ["", "-", "1-", "-a", "1-0", "1-0a", "1-A", "1-a-b", " 1", "1\n", "+1", "٣", "1e3", "9" * 19, "1-" + "a" * 33],
 )
-def test_what_is_no_place_is_an_error(text: str) -> None:
-    """Neither what Redis would take for an id, nor other scripts' digits."""
+def test_a_malformed_position_is_an_error(text: str) -> None:
+    """Ids as Redis writes them and digits of other scripts are malformed too."""
     with pytest.raises(ValueError, match="not a position"):
         FIRST_EPOCH.sequence(text)

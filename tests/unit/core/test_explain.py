@@ -1,4 +1,4 @@
-"""Explaining: one timeline of what was received, decided and told."""
+"""Explanations: one timeline of events, decisions and messages."""
 
 from tests.unit.core.conftest import ACME, ALICE, GLOBEX, Loop, invoice, subscription
 
@@ -10,7 +10,7 @@ TRIALING = subscription(status="trialing")
 
 
 async def explained(loop: Loop, tenant_id: TenantId = ACME, limit: int = 50) -> Explanation:
-    """The explanation of a tenant's state."""
+    """Return the explanation of a tenant's state."""
     timeline = MemoryTenantTimeline(loop.database, loop.clock)
     history = await timeline.history(tenant_id, since=None, until=None, limit=limit)
     assert history is not None
@@ -18,7 +18,7 @@ async def explained(loop: Loop, tenant_id: TenantId = ACME, limit: int = 50) -> 
 
 
 async def test_a_transition_names_the_fields_that_changed(loop: Loop) -> None:
-    """Compared with what the tenant was told of the same object before, and the verdict after it."""
+    """They are compared with the tenant's previous message about the same object; the verdict after it is given too."""
     await loop.arrive(loop.says(TRIALING))
     await loop.arrive(loop.says(invoice(), at=1))
     await loop.arrive(loop.says(subscription(status="past_due"), at=2))
@@ -32,8 +32,8 @@ async def test_a_transition_names_the_fields_that_changed(loop: Loop) -> None:
     assert (explanation.verdict.state.value, explanation.verdict.reason) == ("grace", "past_due")
 
 
-async def test_every_decision_is_told(loop: Loop) -> None:
-    """What changed, confirmed, came late or contradicts; parked events tell what they wait for."""
+async def test_every_decision_has_a_phrase(loop: Loop) -> None:
+    """Events that changed the state, confirmed it, arrived late, or contradict it."""
     await loop.arrive(loop.says(subscription(), at=5))
     await loop.arrive(loop.says(subscription(), at=6))
     await loop.arrive(loop.says(TRIALING, at=1))
@@ -49,8 +49,8 @@ async def test_every_decision_is_told(loop: Loop) -> None:
     ]
 
 
-async def test_a_cut_history_compares_with_what_was_told_before_it(loop: Loop) -> None:
-    """The first message shown knows its predecessor."""
+async def test_a_limited_timeline_compares_with_earlier_messages(loop: Loop) -> None:
+    """The first message shown is compared with its predecessor."""
     for number, status in enumerate(["trialing", "active", "past_due"]):
         await loop.arrive(loop.says(subscription(status=status), at=number))
     explanation = await explained(loop, limit=1)
@@ -60,7 +60,7 @@ async def test_a_cut_history_compares_with_what_was_told_before_it(loop: Loop) -
     assert ("status", "active", "past_due") in [(each.field, each.before, each.after) for each in transition.changes]
 
 
-async def test_the_verdict_is_of_now(loop: Loop) -> None:
+async def test_the_verdict_is_current(loop: Loop) -> None:
     """Grace ends without an event."""
     await loop.arrive(loop.says(subscription(status="past_due"), customer_id=ALICE))
     assert (await explained(loop)).verdict.until is not None

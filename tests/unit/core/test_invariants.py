@@ -1,4 +1,4 @@
-"""One live subscription per tenant and plan: not enforced, but seen."""
+"""One live subscription per tenant and plan: not enforced, but monitored."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,33 +20,33 @@ TWO = DuplicateSubscriptions(
 
 
 def found(*subscriptions: TenantSubscription) -> list[DuplicateSubscriptions]:
-    """What is found, whatever the order."""
+    """Return the duplicates, which must not depend on the order of the subscriptions."""
     assert duplicate_subscriptions(subscriptions) == duplicate_subscriptions(reversed(subscriptions))
     return list(duplicate_subscriptions(subscriptions))
 
 
 class TestDuplicates:
-    """Tenants that pay for one plan more than once."""
+    """Tenants that pay for a plan more than once."""
 
     def test_two_live_subscriptions_of_a_plan_are_found(self) -> None:
-        """A trial and one that is past due are live too."""
+        """A trial is live, and so is a subscription that is past due."""
         assert found(subscription("sub_2", status="trialing"), subscription("sub_1", status="past_due")) == [TWO]
 
-    def test_plans_and_tenants_are_told_apart(self) -> None:
-        """Several plans, or one plan of several tenants, are all right."""
+    def test_plans_and_tenants_are_distinguished(self) -> None:
+        """Several plans of one tenant, or one plan of several tenants, are no duplicates."""
         assert (
             found(subscription("sub_1"), subscription("sub_2", plan_code="addon"), subscription("sub_3", GLOBEX)) == []
         )
 
-    def test_what_is_not_live_does_not_count(self) -> None:
-        """What has ended, what has never begun, and what is no known plan."""
+    def test_subscriptions_that_are_not_live_do_not_count(self) -> None:
+        """Ended ones, ones that never started, and ones whose plan is unknown."""
         others = [subscription("sub_2", status=status) for status in ("canceled", "incomplete_expired", "incomplete")]
         assert found(subscription("sub_1"), *others, subscription("sub_3", plan_code=None)) == []
         assert found(subscription("sub_1", plan_code=None), subscription("sub_2", plan_code=None)) == []
 
 
 class Faltering(MemoryRepository):
-    """A repository that is away the first time it is looked through."""
+    """A repository that is unavailable for the first query."""
 
     def __init__(self) -> None:
         super().__init__(MemoryDatabase(), ManualClock())
@@ -60,8 +60,8 @@ class Faltering(MemoryRepository):
         return [TWO]
 
 
-async def test_audits_go_on_after_the_store_was_away() -> None:
-    """It says nothing then, and tells again what it finds the next time."""
+async def test_the_monitor_continues_after_the_store_was_unavailable() -> None:
+    """It reports nothing then, and reports what it finds at every later check."""
     reports: list[DuplicateReport] = []
     duplicate_monitor = DuplicateMonitor(upkeep=Faltering(), every=timedelta(milliseconds=1), observe=reports.append)
     running = asyncio.create_task(duplicate_monitor.run())

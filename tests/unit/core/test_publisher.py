@@ -1,4 +1,4 @@
-"""From the outbox to the bus: in order, without a hole, whatever went away meanwhile."""
+"""Publishing from the outbox to the bus: in order and without gaps, whatever is unavailable meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -22,16 +22,16 @@ POLL = timedelta(milliseconds=5)
 
 @attrs.define
 class Bus:
-    """A bus that can be away, and remembers what it was sent."""
+    """A bus that can be unavailable, and that records the messages it was sent."""
 
     log: MemoryEventBus = attrs.field(factory=MemoryEventBus)
     away: bool = False
     cut_off: set[TenantId] = attrs.field(factory=set)
-    """Tenants whose part of it is away."""
+    """Tenants whose part of the bus is unavailable."""
     sent: list[Sequence[BillingEvent]] = attrs.field(factory=list)
 
     async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
-        """Append, unless it is away."""
+        """Append, unless the bus is unavailable."""
         if self.away:
             raise EventBusUnavailableError("append")
         self.sent.append(events)
@@ -48,19 +48,19 @@ class Bus:
         return self.log.follow()
 
     async def numbers(self, tenant_id: TenantId = ACME) -> list[int]:
-        """The numbers in a tenant's log."""
+        """Return the numbers in a tenant's log."""
         return [event.sequence for event in await self.log.read(tenant_id, after=0, limit=1000)]
 
 
 @attrs.define
 class FalteringOutbox:
-    """An outbox whose store is away when it is first searched."""
+    """An outbox whose store is unavailable for the first search."""
 
     outbox: MemoryOutbox
     searched: int = 0
 
     async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
-        """Search, if the store is back."""
+        """Search, except the first time."""
         self.searched += 1
         if self.searched == 1:
             raise StoreUnavailableError("unpublished")
@@ -73,14 +73,14 @@ class FalteringOutbox:
 
 @attrs.define
 class Desk:
-    """A publisher and what surrounds it."""
+    """A publisher with its bus, its outbox and its reports."""
 
     loop: Loop
     bus: Bus = attrs.field(factory=Bus)
     reports: list[PublishingReport] = attrs.field(factory=list)
 
     def publisher(self, **policy: Any) -> Publisher:
-        """A publisher that polls often."""
+        """Return a publisher that polls often."""
         return Publisher(
             history=self.loop.history,
             outbox=self.outbox,
@@ -95,11 +95,11 @@ class Desk:
         return MemoryOutbox(self.loop.database, self.loop.clock)
 
     async def waiting(self) -> list[int]:
-        """The numbers of messages that the outbox still holds."""
+        """Return the numbers of the messages in the outbox."""
         return [entry.event.sequence for entry in await self.outbox.unpublished(older_than=timedelta(0), limit=1000)]
 
     async def commit(self, count: int, *, tenant: TenantId = ACME) -> list[BillingEvent]:
-        """Commit messages of a tenant, long enough ago for a search to find them."""
+        """Commit messages of a tenant, old enough for a search to find them."""
         before = len(self.loop.messages)
         fields = {} if tenant == ACME else {"customer_id": BOB}
         for number in range(count):
@@ -111,12 +111,12 @@ class Desk:
 
 @pytest.fixture
 def desk(loop: Loop) -> Desk:
-    """A desk without any messages."""
+    """A desk without messages."""
     return Desk(loop)
 
 
 async def test_messages_reach_the_bus_and_leave_the_outbox(desk: Desk) -> None:
-    """Tenants do not mind each other, nor the order the messages are given in."""
+    """Several tenants and any order of the given messages work alike."""
     events = [*await desk.commit(2), *await desk.commit(1, tenant=GLOBEX), *await desk.commit(1)]
     await desk.publisher().publish(events[::-1])
     assert (await desk.bus.numbers(), await desk.bus.numbers(GLOBEX)) == ([1, 2, 3], [1])
@@ -125,7 +125,7 @@ async def test_messages_reach_the_bus_and_leave_the_outbox(desk: Desk) -> None:
 
 
 async def test_publishing_again_changes_nothing(desk: Desk) -> None:
-    """Twice in one call, or in two calls of two processes."""
+    """The repetition may be in one call, or in the calls of two processes."""
     events = await desk.commit(2)
     await desk.publisher().publish([*events, *events])
     await desk.publisher().publish(events)
@@ -133,8 +133,8 @@ async def test_publishing_again_changes_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 500])
-async def test_what_the_bus_misses_is_filled_from_the_history(desk: Desk, batch: int) -> None:
-    """However much it is, and however small the steps."""
+async def test_messages_the_bus_lost_are_resent_from_the_history(desk: Desk, batch: int) -> None:
+    """Any number of messages, in batches of any size."""
     events = await desk.commit(7)
     await desk.bus.append(events[:1])
     await desk.publisher(batch=batch).publish(events[5:])
@@ -143,16 +143,16 @@ async def test_what_the_bus_misses_is_filled_from_the_history(desk: Desk, batch:
     assert desk.reports[0].backfilled >= 4
 
 
-async def test_a_tenant_s_hole_does_not_hold_up_another(desk: Desk) -> None:
-    """Only what is missing is sent again."""
+async def test_a_gap_of_one_tenant_does_not_delay_another(desk: Desk) -> None:
+    """Only the missing messages are sent again."""
     acme, globex = await desk.commit(3), await desk.commit(2, tenant=GLOBEX)
     await desk.bus.append(acme[:1])
     await desk.publisher().publish([acme[2], *globex])
     assert (await desk.bus.numbers(), await desk.bus.numbers(GLOBEX)) == ([1, 2, 3], [1, 2])
 
 
-async def test_a_bus_that_lost_everything_goes_on_where_we_are(desk: Desk) -> None:
-    """Copying all history would help nobody: readers find it in the repository."""
+async def test_a_bus_that_lost_everything_continues_with_the_next_message(desk: Desk) -> None:
+    """The history is not copied: readers find older messages in the repository."""
     events = await desk.commit(3)
     await desk.publisher().publish(events[:2])
     desk.bus.log.clear()
@@ -160,8 +160,8 @@ async def test_a_bus_that_lost_everything_goes_on_where_we_are(desk: Desk) -> No
     assert await desk.bus.numbers() == [3]
 
 
-async def test_a_bus_that_is_away_leaves_messages_in_the_outbox(desk: Desk) -> None:
-    """The call says so."""
+async def test_an_unavailable_bus_leaves_messages_in_the_outbox(desk: Desk) -> None:
+    """The call raises."""
     events = await desk.commit(2)
     desk.bus.away = True
     with pytest.raises(EventBusUnavailableError):
@@ -169,8 +169,8 @@ async def test_a_bus_that_is_away_leaves_messages_in_the_outbox(desk: Desk) -> N
     assert await desk.waiting() == [1, 2]
 
 
-async def test_a_part_of_the_bus_that_is_away_keeps_its_own_messages_waiting(desk: Desk) -> None:
-    """The other tenants' messages are published; of these nothing is refilled from a beginning nobody knows."""
+async def test_an_unavailable_part_of_the_bus_delays_only_its_own_messages(desk: Desk) -> None:
+    """Other tenants' messages are published. Nothing is resent to the unavailable part: its last number is unknown."""
     events = [*await desk.commit(2), *await desk.commit(1, tenant=GLOBEX)]
     desk.bus.cut_off = {ACME}
     assert not await desk.publisher().publish(events)
@@ -182,8 +182,8 @@ async def test_a_part_of_the_bus_that_is_away_keeps_its_own_messages_waiting(des
     assert (await desk.bus.numbers(), await desk.waiting()) == ([1, 2], [])
 
 
-async def test_what_failed_is_sent_when_the_bus_is_back(desk: Desk) -> None:
-    """By the search of the outbox, without anybody's help; the failure is reported."""
+async def test_messages_that_failed_are_sent_once_the_bus_is_back(desk: Desk) -> None:
+    """The search of the outbox finds them; each failure is reported."""
     publisher = desk.publisher()
     publisher.offer(await desk.commit(2))
     desk.bus.away = True
@@ -197,8 +197,8 @@ async def test_what_failed_is_sent_when_the_bus_is_back(desk: Desk) -> None:
     assert await desk.bus.numbers() == [1, 2]
 
 
-async def test_messages_nobody_offered_are_found(desk: Desk) -> None:
-    """Their process died between commit and publish. More than one batch of them are found without a pause."""
+async def test_messages_of_a_dead_process_are_found(desk: Desk) -> None:
+    """It died between commit and publish. Several batches are published without a pause in between."""
     await desk.commit(5)
     desk.loop.clock.advance(timedelta(minutes=5))
     publisher = desk.publisher(batch=2, poll=timedelta(minutes=5))
@@ -210,8 +210,8 @@ async def test_messages_nobody_offered_are_found(desk: Desk) -> None:
     assert [len(events) for events in desk.bus.sent] == [2, 2, 1]
 
 
-async def test_fresh_messages_leave_at_once(desk: Desk) -> None:
-    """Without waiting for a search."""
+async def test_fresh_messages_are_published_at_once(desk: Desk) -> None:
+    """They do not wait for a search."""
     publisher = desk.publisher(poll=timedelta(minutes=5))
     running = asyncio.create_task(publisher.run())
     await asyncio.sleep(0)
@@ -222,8 +222,8 @@ async def test_fresh_messages_leave_at_once(desk: Desk) -> None:
     assert await desk.bus.numbers() == [1]
 
 
-async def test_stopping_sends_what_is_fresh(desk: Desk) -> None:
-    """All of it, batch by batch."""
+async def test_stopping_sends_the_queued_messages(desk: Desk) -> None:
+    """All of them, batch by batch."""
     publisher = desk.publisher(batch=2, poll=timedelta(minutes=5))
     publisher.offer(await desk.commit(5))
     publisher.stop()
@@ -233,7 +233,7 @@ async def test_stopping_sends_what_is_fresh(desk: Desk) -> None:
 
 
 async def test_memory_is_bounded(desk: Desk) -> None:
-    """What does not fit stays in the outbox, for the search to find."""
+    """Messages beyond the limit stay in the outbox, where a search finds them."""
     publisher = desk.publisher(queue_limit=2, poll=timedelta(minutes=5))
     publisher.offer(await desk.commit(3))
     publisher.offer(await desk.commit(1))
@@ -243,8 +243,8 @@ async def test_memory_is_bounded(desk: Desk) -> None:
     assert await desk.waiting() == [3, 4]
 
 
-async def test_the_search_outlives_a_store_that_is_away(desk: Desk) -> None:
-    """It searches again a poll later."""
+async def test_the_search_continues_after_the_store_was_unavailable(desk: Desk) -> None:
+    """It searches again one poll interval later."""
     await desk.commit(1)
     outbox = FalteringOutbox(desk.outbox)
     publisher = Publisher(

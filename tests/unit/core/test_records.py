@@ -270,7 +270,7 @@ class TestValues:
     """Records as such."""
 
     def test_a_record_of_a_later_version_can_be_read(self) -> None:
-        """Fields that this one does not know are left out, those it misses have their default."""
+        """Unknown fields are ignored, missing ones take their defaults."""
         text = record_to_json(PRICE)[:-1] + ',"invented":{"a":1}}'
         assert record_from_json("price", text) == PRICE
         assert record_from_json("product", '{"product_id":"prod_1"}') == ProductSnapshot(product_id="prod_1")

@@ -1,4 +1,4 @@
-"""What a process knows of revoked tokens."""
+"""Revoked tokens as one process knows them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def principal(token_id: str | None, issued_at: datetime | None, tenant_id: Tenan
 
 
 async def loaded(*revocations: Revocation) -> RevocationList:
-    """A list that knows these."""
+    """Return a list with the given revocations loaded."""
     store = MemoryRevocations(ManualClock(AT))
     for each in revocations:
         await store.revoke(each)
@@ -33,7 +33,7 @@ async def loaded(*revocations: Revocation) -> RevocationList:
 
 
 async def test_a_revoked_token_is_covered_by_its_id() -> None:
-    """Whosever it is; nothing else is."""
+    """Any tenant's token with that id; no other token."""
     known = await loaded(Revocation(subject="token", name="t1", revoked_at=AT, kept_until=LATER))
     assert known.covers(principal("t1", AT + SECOND))
     assert not known.covers(principal("t2", AT - SECOND))
@@ -44,20 +44,20 @@ async def test_a_revoked_token_is_covered_by_its_id() -> None:
     ("issued_at", "covered"), [(AT - SECOND, True), (AT, True), (AT + SECOND, False), (None, True)]
 )
 async def test_a_tenants_tokens_are_covered_up_to_an_instant(issued_at: datetime | None, covered: bool) -> None:
-    """Those issued later are good; one that does not say when it was issued is taken for an old one."""
+    """Tokens issued later are valid; a token without an issue time counts as old."""
     known = await loaded(Revocation(subject="tenant", name=ACME, revoked_at=AT, kept_until=LATER))
     assert known.covers(principal("t1", issued_at)) is covered
     assert not known.covers(principal("t1", issued_at, GLOBEX))
 
 
 async def test_a_token_is_not_a_tenant() -> None:
-    """However it is called."""
+    """A token id may equal a tenant id."""
     known = await loaded(Revocation(subject="token", name=ACME, revoked_at=AT, kept_until=LATER))
     assert not known.covers(principal("t1", AT))
 
 
-async def test_while_the_store_is_away_what_is_known_holds() -> None:
-    """Nobody gets back in because a database is away."""
+async def test_known_revocations_apply_while_the_store_is_unavailable() -> None:
+    """An unavailable database lets no revoked token back in."""
 
     class Flaky(MemoryRevocations):
         away = False
