@@ -131,7 +131,11 @@ async def test_a_burst_is_shown_completely_and_announced_in_few_sentences(site: 
     await account.subscribe(seats=1)
     opened = await visit(account)
     announced: list[str] = []
-    await opened.page.expose_function("announce", announced.append)
+
+    def announce(text: str) -> None:  # Playwright takes no built-in
+        announced.append(text)
+
+    await opened.page.expose_function("announce", announce)
     await opened.page.evaluate(
         """() => new MutationObserver(() => announce(document.getElementById("news").textContent))
              .observe(document.getElementById("news"), { childList: true, characterData: true, subtree: true })"""
