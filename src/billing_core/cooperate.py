@@ -1,4 +1,4 @@
-"""Long work in one loop: others get a turn now and then, since webhooks have to be answered meanwhile."""
+"""Long loops that let other tasks run in between: webhooks have to be answered meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -7,11 +7,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _ITEMS = 16
-"""Items of some tens of microseconds each, so that nobody waits for more than a millisecond or two."""
+"""Items of some tens of microseconds each, so that no task waits more than a millisecond or two."""
 
 
 async def cooperate(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items, with a turn for everybody else after every few of them."""
+    """Yield the items, and let other tasks run after every few of them."""
     for number, item in enumerate(items, start=1):
         yield item
         if number % _ITEMS == 0:

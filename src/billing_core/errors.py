@@ -1,4 +1,4 @@
-"""Every error of the billing loop: a stable code, and whether trying again can help."""
+"""Every error of the billing loop, each with a stable code and whether a retry can help."""
 
 from datetime import timedelta
 from typing import ClassVar, Final
@@ -7,8 +7,8 @@ from typing import ClassVar, Final
 class BillingError(Exception):
     """Base of all our errors.
 
-    `code` is snake_case and stable: it is the metric label, the dispatch reason's neighbour and the CLI's word.
-    `retryable` says whether the same call can succeed later without anybody changing anything.
+    `code` is snake_case and stable: it is the metric label and the CLI's exit text.
+    `retryable` tells whether the same call can succeed later without any change.
     """
 
     code: ClassVar[str] = "billing_error"
@@ -19,19 +19,19 @@ class BillingError(Exception):
 
 
 class WebhookError(BillingError):
-    """A webhook that must not be stored: the sender is not the provider, or what it signed is no event."""
+    """A webhook that must not be stored: the sender is not the provider, or the signed body is no event."""
 
     code = "webhook_error"
 
 
 class SignatureVerificationError(WebhookError):
-    """No configured secret matches the signature, or there is none. Somebody else sent this, or a secret is wrong."""
+    """No configured secret matches the signature, or none is configured. The sender or a secret is wrong."""
 
     code = "bad_signature"
 
 
 class StaleSignatureError(SignatureVerificationError):
-    """The signature is right but its timestamp is outside the tolerance: a recorded request, or a wrong clock."""
+    """The signature matches but its timestamp is outside the tolerance: a replayed request, or a wrong clock."""
 
     code = "stale_signature"
 
@@ -52,7 +52,7 @@ class StoreUnavailableError(BillingError):
 
 
 class EventBusUnavailableError(BillingError):
-    """The bus did not take or give entries in time. The history in the repository is complete all the same."""
+    """The bus did not accept or return entries in time. The history in the repository is complete all the same."""
 
     code, retryable = "event_bus_unavailable", True
 
@@ -61,7 +61,7 @@ class EventBusUnavailableError(BillingError):
 
 
 class GatewayError(BillingError):
-    """The provider did not do what it was asked. The text names our operation, never what the provider wrote back."""
+    """The provider did not carry out a request. The text names our operation, never the provider's own words."""
 
     code = "gateway_error"
 
@@ -73,7 +73,7 @@ class GatewayUnavailableError(GatewayError):
 
 
 class GatewayRateLimitedError(GatewayError):
-    """The provider asks us to slow down, for longer than one call can wait. `retry_after` is what it asked for."""
+    """The provider asks us to slow down for longer than one call can wait, by `retry_after` if it named a time."""
 
     code, retryable = "gateway_rate_limited", True
 
@@ -83,13 +83,13 @@ class GatewayRateLimitedError(GatewayError):
 
 
 class GatewayUnauthorizedError(GatewayError):
-    """Our key is wrong, revoked, or may not do this. An operator mends the key or its permissions."""
+    """Our key is wrong, revoked, or lacks a permission. An operator has to correct the key or its permissions."""
 
     code = "gateway_unauthorized"
 
 
 class GatewayRejectedError(GatewayError):
-    """The provider understood the request and refuses it: the same request will be refused again."""
+    """The provider understood the request and refused it; it would refuse the same request again."""
 
     code = "gateway_rejected"
 
@@ -98,7 +98,7 @@ class GatewayRejectedError(GatewayError):
 
 
 class FoldingError(BillingError):
-    """An event that contradicts what we know. Nothing of it is applied; an operator decides."""
+    """An event that contradicts our state. Nothing of it is applied; an operator decides."""
 
     code = "folding_error"
 
@@ -125,21 +125,21 @@ class ConfigurationError(BillingError):
 
 DEAD_REASONS: Final = frozenset(
     {
-        "transient",  # what should have passed did not, in any attempt
-        "permanent",  # will be so again: the provider refuses, the key lacks a right, the body is gone
+        "transient",  # a retryable error, in every attempt
+        "permanent",  # a retry cannot help: the provider refuses, the key lacks a permission, the body is gone
         "unmapped_customer",
         "tenant_conflict",
         "unknown_price",
         "unsupported",
         "livemode",
-        "bug",  # ours: an error nobody foresaw, or a process that died of the event each time
+        "bug",  # ours: an unforeseen error, or a process that died of the event each time
     }
 )
-"""Why an event can be dead. A closed set: it is a metric label, what runbooks are filed under and replays ask for."""
+"""The reasons for a dead event. A closed set: it is a metric label, a runbook's title and a filter of replays."""
 
 
 def dead_reason(error: Exception) -> str:
-    """The reason to bury an event by that failed with this."""
+    """Return the reason to bury an event that failed with this error."""
     if not isinstance(error, BillingError):
         return "bug"
     if error.code in DEAD_REASONS:

@@ -1,7 +1,7 @@
-"""The three things called "event", kept apart: as received, as understood, and as told to the tenant.
+"""Events, in three forms: as received, as translated, and as published to the tenant.
 
-`ProviderEvent` is what the provider sent, byte for byte. `Translation` is what it says, in our terms. `BillingEvent` is
-the numbered fact that follows from it.
+A `ProviderEvent` is the provider's message, byte for byte. A `Translation` is its content in our terms. A
+`BillingEvent` is the numbered message that follows from it.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ from billing_core.model.tracked import Snapshot
 
 @attrs.frozen(kw_only=True)
 class EventKey:
-    """What makes a provider event the same event: ids are unique only within an account and a mode."""
+    """The identity of a provider event: ids are unique only within an account and a mode."""
 
     event_id: EventId
     livemode: bool
@@ -28,7 +28,7 @@ class EventKey:
 
 @attrs.frozen(kw_only=True)
 class ProviderEvent:
-    """One event as received: the envelope for bookkeeping, the body for the truth."""
+    """One event as received: the parsed envelope and the raw body."""
 
     key: EventKey
     type: str
@@ -37,11 +37,11 @@ class ProviderEvent:
     """The provider's stamp in whole seconds, clamped to at most one hour after receipt."""
     received_at: datetime = attrs.field(validator=aware)
     body: bytes = attrs.field(repr=False)
-    """The raw bytes whose signature was verified; b"" once they were let go: the store has them."""
+    """The raw bytes whose signature was verified; b"" once they were dropped from memory: the store has them."""
     secret_slot: int = 0
     """Index of the webhook secret that matched: shows when an old secret can be retired."""
     content: Any = attrs.field(default=None, eq=False, repr=False)
-    """The body as parsed at intake, while it is in the memory of the process that took it in; None elsewhere."""
+    """The body as parsed at intake, in the process that received it; None elsewhere."""
 
     @property
     def event_id(self) -> EventId:
@@ -49,7 +49,7 @@ class ProviderEvent:
         return self.key.event_id
 
     def without_body(self) -> "ProviderEvent":
-        """The envelope alone, for when the event has been read. Spelt out, as `Translation.showing` is."""
+        """Return the envelope alone, for a translated event. Spelled out, as `Translation.showing` is."""
         return ProviderEvent(
             key=self.key,
             type=self.type,
@@ -62,7 +62,7 @@ class ProviderEvent:
 
 
 class ReceiptStatus(Enum):
-    """What became of a webhook: stored now, or stored before."""
+    """The result of a webhook: stored now, or stored before."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -70,7 +70,7 @@ class ReceiptStatus(Enum):
 
 @attrs.frozen(kw_only=True)
 class Claim:
-    """The right to process a stored event, until its lease runs out or somebody else claims it."""
+    """The right to process a stored event, until its lease runs out or it is claimed again."""
 
     dispatch_id: int
     """The store's own number of the event."""
@@ -78,9 +78,9 @@ class Claim:
     """Counted when claimed, so that an event that kills its worker runs out of attempts too. Also the fence."""
     event: ProviderEvent
     applied: bool = False
-    """Whether it was applied before and is replayed now: what it announced has been heard."""
+    """The event was applied before and is replayed now: its notices were already published."""
     forgiven: int = 0
-    """Attempts before the last replay: they do not count any more."""
+    """Attempts before the last replay: they no longer count."""
 
     @property
     def tries(self) -> int:
@@ -88,7 +88,7 @@ class Claim:
         return self.attempt - self.forgiven
 
     def without_body(self) -> "Claim":
-        """The same right to an event that has been read."""
+        """Return the same claim to an event that has been translated."""
         return Claim(
             dispatch_id=self.dispatch_id,
             attempt=self.attempt,
@@ -100,7 +100,7 @@ class Claim:
 
 @attrs.frozen(kw_only=True)
 class Receipt:
-    """The durable answer to a webhook. `claim` is set when the store handed the event to this process at once."""
+    """The durable answer to a webhook. `claim` is set when this process may process the event at once."""
 
     status: ReceiptStatus
     event_id: EventId
@@ -108,7 +108,7 @@ class Receipt:
 
 
 class BillingEventType(Enum):
-    """Everything a tenant can be told. A closed set: it names the stream's frames."""
+    """The types of messages to tenants. A closed set: they name the stream's frames."""
 
     SUBSCRIPTION_CREATED = "subscription.created"
     SUBSCRIPTION_ACTIVATED = "subscription.activated"
@@ -148,7 +148,7 @@ class BillingEventType(Enum):
 
 
 class Notice(Enum):
-    """Something a tenant should hear of although no state changed."""
+    """News for the tenant although no state changed."""
 
     TRIAL_ENDING = BillingEventType.SUBSCRIPTION_TRIAL_ENDING
     ACTION_REQUIRED = BillingEventType.INVOICE_PAYMENT_ACTION_REQUIRED
@@ -203,7 +203,7 @@ class Translation:
 
 
 class Disposition(Enum):
-    """How a stored event stands."""
+    """The status of a stored event."""
 
     DUE = "due"
     LEASED = "leased"
@@ -214,7 +214,7 @@ class Disposition(Enum):
 
 
 class Effect(Enum):
-    """What applying an event did."""
+    """The effect of applying an event."""
 
     CHANGED = "changed"
     CONFIRMED = "confirmed"
@@ -229,13 +229,13 @@ class Outcome:
     disposition: Disposition
     effect: Effect | None = None
     reason: str | None = None
-    """Why it was ignored, parked or buried: from a closed set, it is a metric label."""
+    """Why it was ignored, parked or buried. From a closed set, because it is a metric label."""
     error: str | None = None
-    """What operators should read: why it is dead, or what an ignored event reports to them."""
+    """A text for operators: why the event is dead, or the detail of an ignored one."""
     parked_on: str | None = None
     """The customer, or the first of the objects, that has to get a tenant before the event can be applied."""
     waits_for: tuple[str, ...] = ()
-    """Of an event that names no customer: every object any of which may be the first to tell whose it is."""
+    """All objects that an event without a customer names: each may be the first to get a tenant."""
     tenant_id: TenantId | None = None
     customer_id: CustomerId | None = None
     sequence: int | None = None
@@ -270,7 +270,7 @@ class Outcome:
 
 @attrs.frozen(kw_only=True)
 class BillingEvent:
-    """A fact about one tenant, numbered without gaps; the unit of the outbox, the bus and the stream."""
+    """A message to one tenant, numbered without gaps; the unit of the outbox, the bus and the stream."""
 
     tenant_id: TenantId
     sequence: int

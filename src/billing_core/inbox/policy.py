@@ -24,7 +24,7 @@ class DispatchPolicy:
     backoff_cap: timedelta = timedelta(minutes=10)
     poll: timedelta = timedelta(seconds=1)
     waiting_poll: timedelta = timedelta(seconds=10)
-    """How often to look for parked events that no longer have to wait; nearly all become due without it."""
+    """Interval of looking for parked events that no longer have to wait; nearly all become due without it."""
     lookups: int = 8
     """Thin events that the provider is asked about at a time."""
     handoff_limit: int = 8192

@@ -1,7 +1,7 @@
-"""Replaying: stored events are processed once more, from our own store and however old they are.
+"""Replay: process stored events again, from our own store and however old they are.
 
-There is no second way to write state: what is claimed here goes through `Dispatcher.process`, like everything else. An
-event that was applied before changes nothing, unless its rows are not what it says; see docs/adr/0011.
+There is no second way to write state: replayed events go through `Dispatcher.process`, like all others. An event that
+was applied before changes nothing, unless its rows differ from its content; see docs/adr/0011.
 """
 
 import asyncio
@@ -22,32 +22,32 @@ from billing_core.model import EventId
 from billing_core.state.service import DryRun
 
 ACTION = "replay"
-"""What audits call it."""
+"""The action in the audit log."""
 
 
 @attrs.frozen(kw_only=True)
 class ReplayRequest:
-    """Who wants which events replayed, why and how."""
+    """A replay as an operator asked for it."""
 
     wanted: EventFilter
     actor: str
     reason: str | None = None
     rate: float | None = None
-    """Events per second at most; None for as fast as it goes."""
+    """Events per second at most; None for no limit."""
     publishes: bool = True
-    """Whether tenants are told; here for the audit, the service decides."""
+    """Whether messages are published. Only for the audit log; the service decides."""
 
     def describe(self) -> Mapping[str, object]:
-        """What is wanted, as JSON takes it."""
+        """Return the request as JSON values."""
         return {**self.wanted.describe(), "publish": self.publishes}
 
 
 @attrs.frozen(kw_only=True)
 class ReplayReport:
-    """How far a replay has come."""
+    """The progress of a replay."""
 
     matched: int
-    """Events that the filter meant when it began."""
+    """Events that matched the filter when it began."""
     changed: int = 0
     confirmed: int = 0
     stale: int = 0
@@ -55,31 +55,31 @@ class ReplayReport:
     parked: int = 0
     dead: int = 0
     unfinished: int = 0
-    """Failed and due again, or taken over by somebody else: a worker ends them."""
+    """Failed and due again, or claimed elsewhere meanwhile: a worker finishes them."""
     busy: int = 0
-    """Left to whoever works on them right now."""
+    """Skipped, because they are being processed elsewhere."""
     pruned: int = 0
-    """Cannot be replayed any more: their bodies are gone."""
+    """No longer replayable: their bodies are gone."""
     messages: int = 0
     interrupted: bool = False
 
     @property
     def seen(self) -> int:
-        """Events that were dealt with, in whatever way."""
+        """Events that were handled, with whatever result."""
         return sum((self.changed, self.confirmed, self.stale, self.ignored, self.parked, self.left_over)) + self.dead
 
     @property
     def left_over(self) -> int:
-        """Events that were not processed to an end here."""
+        """Events that were not finished here."""
         return self.unfinished + self.busy + self.pruned
 
     @property
     def failed(self) -> bool:
-        """Whether an operator has to look after some of them."""
+        """Whether some events need an operator."""
         return self.dead + self.unfinished + self.pruned > 0 or self.interrupted
 
     def plus(self, outcomes: Sequence[Outcome], *, unfinished: int, busy: int, pruned: int) -> "ReplayReport":
-        """The same once a batch is done."""
+        """Add the results of a batch."""
 
         def ended(disposition: Disposition, effect: Effect | None = None) -> int:
             return sum(one.disposition is disposition and effect in (None, one.effect) for one in outcomes)
@@ -101,7 +101,7 @@ class ReplayReport:
 
 @attrs.frozen(kw_only=True)
 class Failure:
-    """An event that could not be applied in a rehearsal, and why."""
+    """An event that could not be applied in a dry run, and why."""
 
     event_id: EventId
     error: str
@@ -109,7 +109,7 @@ class Failure:
 
 @attrs.frozen(kw_only=True)
 class DryRunReport:
-    """What a replay would do. Nothing of it has happened."""
+    """The result that a replay would have. Nothing was changed."""
 
     report: ReplayReport
     trial: DryRun
@@ -119,7 +119,7 @@ class DryRunReport:
 class Replayer:
     """Replays stored events in batches, beside workers and other replays.
 
-    Should the process die, the events it was at are due once their leases run out, and its audit stays without an end.
+    If the process dies, its claimed events are due once their leases run out, and its audit entry stays unfinished.
     """
 
     def __init__(
@@ -141,24 +141,24 @@ class Replayer:
         self._stopping = False
 
     async def find(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
-        """The numbers of the events that are meant, in the order they happened."""
+        """Return the dispatch ids of matching events, in the order in which they happened."""
         return await self._events.select(wanted, limit=limit)
 
     def stop(self) -> None:
-        """Ask `replay` to end after the batch it is at."""
+        """Ask `replay` to end after the batch in progress."""
         self._stopping = True
 
     async def replay(
         self, request: ReplayRequest, numbers: Sequence[int], *, observe: Callable[[ReplayReport], None]
     ) -> ReplayReport:
-        """Process these events once more, in this order.
+        """Process these events again, in this order.
 
         Args:
-            request: what the audit says of it.
-            numbers: of the events, as `find` gave them.
-            observe: is told after each batch how far it has come.
+            request: the request, for the audit log.
+            numbers: the dispatch ids that `find` returned.
+            observe: takes the progress after each batch.
 
-        Raises: StoreUnavailableError; the audit is left without an end then.
+        Raises: StoreUnavailableError; the audit entry then stays unfinished.
         """
         audit_id = await self._audits.begin(
             ACTION, actor=request.actor, reason=request.reason, filter=request.describe()
@@ -179,8 +179,8 @@ class Replayer:
     async def dry_run(self, numbers: Sequence[int]) -> DryRunReport:
         """Find out what replaying these events would do, in one unit of work that is rolled back.
 
-        Leaves nothing: no lease, no attempt, no number, no message, no audit. While it lasts it holds the locks that
-        the real thing would take batch by batch, so `numbers` should be few.
+        Leaves nothing behind: no lease, attempt, number, message or audit entry. Meanwhile it holds the locks that a
+        replay takes batch by batch, so `numbers` should be few.
         Raises: StoreUnavailableError.
         """
         claims = await self._queue.read(numbers)
@@ -199,11 +199,11 @@ class Replayer:
             busy=len(claims) - len(failures) - len(trial.outcomes),
             pruned=len(numbers) - len(claims),
         )
-        notified = [Failure(event_id=claim.event.event_id, error=error) for claim, error in failures]
-        return DryRunReport(report=report, trial=trial, failures=notified)
+        failed_events = [Failure(event_id=claim.event.event_id, error=error) for claim, error in failures]
+        return DryRunReport(report=report, trial=trial, failures=failed_events)
 
     def _batches(self, numbers: Sequence[int], rate: float | None) -> Iterator[Sequence[int]]:
-        """No batch is larger than what may be replayed in a second."""
+        """Split into batches, none larger than what may be replayed in one second."""
         size = self._policy.batch if rate is None else max(1, min(self._policy.batch, math.floor(rate)))
         return (numbers[start : start + size] for start in range(0, len(numbers), size))
 
@@ -220,7 +220,7 @@ class Replayer:
         )
 
     async def _find_failures(self, claims: Sequence[Claim]) -> Sequence[tuple[Claim, str]]:
-        """The events that cannot be applied, each with its error: halved, they stand alone in the end."""
+        """Find the events that cannot be applied, each with its error: halved, they stand alone in the end."""
         if not claims:
             return ()
         try:

@@ -1,4 +1,4 @@
-"""What a tenant may do right now: one pure, configurable policy instead of status words in every frontend."""
+"""A tenant's access: one pure, configurable policy instead of status words in every frontend."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from billing_core.model.time import aware
 
 
 class AccessState(Enum):
-    """From most to least; the best of a tenant's subscriptions counts."""
+    """Degrees of access, from most to least; the best of a tenant's subscriptions counts."""
 
     FULL = "full"
     GRACE = "grace"
@@ -24,7 +24,7 @@ _BEST_FIRST = {state: rank for rank, state in enumerate(AccessState)}
 
 @attrs.frozen(kw_only=True)
 class AccessVerdict:
-    """What a tenant may do, why, and until when if nothing else happens. `until` is None for "as it stands"."""
+    """A tenant's access, the reason, and when it ends if nothing else happens; `until` is None if no end is set."""
 
     state: AccessState
     reason: str
@@ -51,18 +51,18 @@ class AccessPolicy:
     """Statuses that are not listed, unknown ones among them, are blocked."""
 
     def evaluate(self, subscriptions: Iterable[SubscriptionSnapshot], now: datetime) -> AccessVerdict:
-        """The best verdict any of the tenant's subscriptions gives at `now`."""
-        verdicts = [(self._judge_one(seen, now), seen) for seen in subscriptions]
+        """Return the best verdict that any of the tenant's subscriptions gives at `now`."""
+        verdicts = [(self._evaluate_one(seen, now), seen) for seen in subscriptions]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
-    def _judge_one(self, seen: SubscriptionSnapshot, now: datetime) -> AccessVerdict:
+    def _evaluate_one(self, seen: SubscriptionSnapshot, now: datetime) -> AccessVerdict:
         state = self.states.get(seen.status, AccessState.BLOCKED)
         if state is AccessState.GRACE:
             return self._grace(seen, now)
         return AccessVerdict(state=state, reason=seen.status, until=_scheduled_end(seen))
 
     def _grace(self, seen: SubscriptionSnapshot, now: datetime) -> AccessVerdict:
-        """Grace counts from the start of the period whose payment failed: state alone decides, not arrival."""
+        """Count grace from the start of the unpaid period: the state alone decides, not the arrival of events."""
         start = seen.current_period_start
         if start is None:
             return AccessVerdict(state=AccessState.GRACE, reason=seen.status)
@@ -73,9 +73,9 @@ class AccessPolicy:
         return AccessVerdict(state=AccessState.READ_ONLY, reason=f"{seen.status}_grace_over")
 
 
-def _preference(judged: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[int, bool, float, float, str]:
-    """Better state first, then the one that lasts longest, then the latest: it explains best."""
-    verdict, seen = judged
+def _preference(candidate: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[int, bool, float, float, str]:
+    """Rank by better state, then by longer duration, then by later subscription: that one explains best."""
+    verdict, seen = candidate
     lasting = 0.0 if verdict.until is None else -verdict.until.timestamp()
     latest = seen.ended_at or seen.current_period_start
     age = 0.0 if latest is None else -latest.timestamp()
@@ -83,7 +83,7 @@ def _preference(judged: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[int
 
 
 def _scheduled_end(seen: SubscriptionSnapshot) -> datetime | None:
-    """When access ends by what is already decided: a set cancellation."""
+    """Return when a scheduled cancellation ends access."""
     if not seen.cancellation_scheduled:
         return None
     return seen.cancel_at or seen.current_period_end

@@ -1,4 +1,4 @@
-"""What should hold for every tenant and is not enforced, since the provider is the authority: checked and reported."""
+"""Duplicate subscriptions: reported, not prevented, because the provider is the authority."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from billing_core.model.subscription import TenantSubscription
 
 @attrs.frozen(kw_only=True)
 class DuplicateSubscriptions:
-    """A tenant that pays for one plan more than once."""
+    """A tenant that has several live subscriptions of one plan."""
 
     tenant_id: TenantId
     plan_code: str
@@ -20,9 +20,9 @@ class DuplicateSubscriptions:
 
 
 def duplicate_subscriptions(subscriptions: Iterable[TenantSubscription]) -> Sequence[DuplicateSubscriptions]:
-    """Tenants with several live subscriptions of one plan, by tenant and plan.
+    """Find tenants with several live subscriptions of one plan, by tenant and plan.
 
-    One whose first payment is still open is not live yet: people who try again leave such behind for a day.
+    A subscription whose first payment is open is not live yet: repeated attempts to subscribe leave those for a day.
     """
     live: defaultdict[tuple[TenantId, str], list[SubscriptionId]] = defaultdict(list)
     for subscription in subscriptions:

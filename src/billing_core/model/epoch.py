@@ -1,9 +1,9 @@
-"""Epochs: which history the numbers of messages belong to.
+"""Epochs: the history that message numbers belong to.
 
 Numbers count upwards within one history. A database that is restored from a backup, or fails over to a replica that
-was behind, goes back to an earlier number and counts anew from there: the same numbers now stand for other messages.
-So each such history is an epoch with a name of its own. The bus keeps its logs under that name, a place in the stream
-carries it, and a process lives in one epoch only: when the database begins another, it starts anew.
+was behind, goes back to an earlier number and reuses the later ones for other messages. So each such history is an
+epoch with a name of its own. The bus keeps its logs under that name, a position in the stream carries it, and a process
+lives in one epoch only: when the database begins another, the process restarts.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 POSITION: Final = "([0-9]{1,18})(?:-([a-z][a-z0-9]{0,31}))?"
-"""The form of a place in the stream, as a regular expression of the whole."""
+"""The form of a position in the stream, as a regular expression of the whole."""
 
 _POSITION: Final = re.compile(POSITION).fullmatch
 _TOKEN: Final = re.compile(r"[a-z][a-z0-9]{0,31}").fullmatch
@@ -25,19 +25,19 @@ def _a_token(_instance: object, _attribute: object, value: str) -> None:
 
 @attrs.frozen(kw_only=True)
 class Epoch:
-    """One history. `number` counts them from 1; `token`, a letter and then letters and digits, is never used twice."""
+    """One history. `number` counts from 1; `token`, a letter followed by letters and digits, is never reused."""
 
     number: int = attrs.field(validator=attrs.validators.ge(1))
     token: str = attrs.field(validator=_a_token)
 
     def position(self, sequence: int) -> str:
-        """A place in a tenant's stream as clients are told: the number alone as long as there was no other history."""
+        """Return a position in a tenant's stream as clients see it: the number alone within the first epoch."""
         return str(sequence) if self.number == 1 else f"{sequence}-{self.token}"
 
     def sequence(self, position: str) -> int | None:
-        """The number that a client's place stands for; None for a place in another history.
+        """Return the number of a client's position; None for a position in another epoch.
 
-        Raises: ValueError for what `position` never makes.
+        Raises: ValueError for a text that `position` never returns.
         """
         match = _POSITION(position)
         if match is None:

@@ -1,4 +1,4 @@
-"""Names of things, as types: a customer id cannot be passed where a tenant id is due."""
+"""Identifiers as types: a customer id cannot be passed where a tenant id is expected."""
 
 from typing import NewType
 

@@ -1,4 +1,4 @@
-"""Money for the eye. Stored and compared amounts stay integers in the currency's minor unit."""
+"""Format amounts for display. Stored and compared amounts stay integers in the currency's minor unit."""
 
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ _THREE_DECIMAL = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
 
 
 def decimals(currency: str) -> int:
-    """How many digits of the minor unit stand behind the point: 2 for usd, 0 for jpy, 3 for bhd."""
+    """Return the number of digits behind the decimal point: 2 for usd, 0 for jpy, 3 for bhd."""
     if currency in _ZERO_DECIMAL:
         return 0
     return 3 if currency in _THREE_DECIMAL else 2

@@ -16,7 +16,7 @@ Role = Literal["base", "seat", "metered"]
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """One sellable plan and the prices it is made of."""
+    """One plan that is sold, and its prices."""
 
     plan_code: str
     base_prices: tuple[PriceId, ...] = ()
@@ -103,7 +103,7 @@ class PlanCatalog:
         return item
 
     def _base_item(self, snapshot: SubscriptionSnapshot, items: tuple[ItemSnapshot, ...]) -> ItemSnapshot | None:
-        """The item that names the plan: mapped base first, then any mapped one, then the first licensed by id."""
+        """Return the item that names the plan: mapped base, else any mapped one, else the first licensed by id."""
         ordered = sorted(items, key=lambda item: item.item_id)
         for role in ("base", "seat", "metered"):
             for item in ordered:

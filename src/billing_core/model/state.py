@@ -1,4 +1,4 @@
-"""Everything a tenant has, read in one snapshot."""
+"""A tenant's whole state, read at one instant."""
 
 import attrs
 

@@ -61,7 +61,7 @@ class SubscriptionSnapshot(Ordered):
 
     @property
     def ended(self) -> bool:
-        """Whether this subscription can never come back."""
+        """Whether it is over for good."""
         return self.status in ENDED
 
     @property
@@ -76,7 +76,7 @@ class SubscriptionSnapshot(Ordered):
 
     @property
     def cancellation_scheduled(self) -> bool:
-        """Whether an end is set, by either of the provider's two ways to say so."""
+        """Whether an end is scheduled, in either of the provider's two ways."""
         return not self.ended and (self.cancel_at_period_end or self.cancel_at is not None)
 
     @property

@@ -13,7 +13,7 @@ def aware(_instance: object, attribute: "attrs.Attribute[Any]", value: datetime 
 
 
 def from_timestamp(seconds: float) -> datetime:
-    """The instant of a Unix timestamp, in UTC."""
+    """Return the instant of a Unix timestamp, in UTC."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -29,10 +29,10 @@ class Period:
 
 
 def start_of(period: Period | None) -> datetime | None:
-    """When a period starts, if there is one."""
+    """Return the start of a period, if there is one."""
     return None if period is None else period.start
 
 
 def end_of(period: Period | None) -> datetime | None:
-    """When a period ends, if there is one."""
+    """Return the end of a period, if there is one."""
     return None if period is None else period.end

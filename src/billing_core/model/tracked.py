@@ -6,7 +6,7 @@ from billing_core.model.records import RecordSnapshot, TenantRecord
 from billing_core.model.subscription import SubscriptionSnapshot, TenantSubscription
 
 Snapshot = SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot | RecordSnapshot
-"""What one event says of one object."""
+"""An object as one event shows it."""
 
 Tracked = TenantSubscription | SubscriptionInvoice | TenantCustomer | TenantRecord
 """An object of a tenant: the deciding snapshot and the events it rests on."""

@@ -1,4 +1,4 @@
-"""Usage as billed: what an invoice charged for a metered feature."""
+"""Billed usage: the amounts that invoices charge for metered features."""
 
 from collections.abc import Mapping
 
@@ -25,11 +25,11 @@ class UsageRecord:
 
 
 def billed_usage(invoice: SubscriptionInvoice, metered_prices: Mapping[PriceId, str]) -> tuple[UsageRecord, ...]:
-    """Usage records of an invoice's metered lines; () while it is a draft, whose lines still change.
+    """Return the usage that an invoice's metered lines bill; () for a draft, whose lines still change.
 
     Args:
         invoice: the invoice.
-        metered_prices: metered prices of its subscription and their features, for lines that do not say what they bill.
+        metered_prices: metered prices of its subscription and their features, for lines that name no feature.
     """
     seen = invoice.snapshot
     if seen.status not in ("open", "paid", "uncollectible"):
@@ -52,7 +52,7 @@ def billed_usage(invoice: SubscriptionInvoice, metered_prices: Mapping[PriceId, 
 
 
 def _feature_key(line: InvoiceLine, metered_prices: Mapping[PriceId, str]) -> str | None:
-    """The metered feature a line bills; None for other lines, and while nobody knows that it bills one."""
+    """Return the metered feature a line bills; None for other lines, and while the feature is unknown."""
     if line.usage_type == "licensed":
         return None
     if line.feature_key is not None:

@@ -1,4 +1,4 @@
-"""What folding and reading state need from the outside. The docstrings are the contracts."""
+"""Ports of folding and reading state. The docstrings are the contracts."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -26,26 +26,26 @@ from billing_core.model import (
 
 @runtime_checkable
 class Clock(Protocol):
-    """Tells the time."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """The current instant, aware, in UTC."""
+        """Return the current instant, aware, in UTC."""
         ...
 
 
 @runtime_checkable
 class EventTranslator(Protocol):
-    """Knows the provider's payloads, in every API version it ever had. Pure: same event, same translation."""
+    """Reads the provider's payloads, of every API version. Pure: same event, same translation."""
 
     def translate(self, event: ProviderEvent) -> Translation:
-        """What the event says. Never raises for what a payload holds: unreadable fields are absent and listed.
+        """Return the content of an event. Never raises for a payload: unreadable fields are absent and listed.
 
         An event that names its object without showing it is `thin`: the provider has to be asked.
         """
         ...
 
     def translate_previous(self, event: ProviderEvent) -> Translation | None:
-        """What the object was before this event, where the event says so; None otherwise."""
+        """Return the object as it was before this event, where the event says so; None otherwise."""
         ...
 
 
@@ -61,19 +61,19 @@ class PaymentGateway(Protocol):
     """
 
     async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
-        """The subscription with all of its items; an ended one too."""
+        """Fetch a subscription with all of its items, also an ended one."""
         ...
 
     async def fetch_invoice(self, invoice_id: InvoiceId) -> Translation | None:
-        """The invoice with all of its lines, however many."""
+        """Fetch an invoice with all of its lines, however many."""
         ...
 
     async def fetch_customer(self, customer_id: CustomerId) -> Translation | None:
-        """The customer; of a deleted one at least that it is deleted."""
+        """Fetch a customer; of a deleted one at least the fact that it is deleted."""
         ...
 
     async def fetch_entitlements(self, customer_id: CustomerId) -> Translation | None:
-        """All features that the customer has, however many."""
+        """Fetch all features of a customer, however many."""
         ...
 
 
@@ -85,10 +85,10 @@ class Changes:
     subscriptions: Sequence[TenantSubscription] = ()
     invoices: Sequence[SubscriptionInvoice] = ()
     usage: Mapping[InvoiceId, Sequence[UsageRecord]] = attrs.field(factory=dict)
-    """The whole billed usage of each invoice named."""
+    """The complete billed usage of each of these invoices."""
     records: Sequence[TenantRecord] = ()
     events: Sequence[BillingEvent] = ()
-    """Numbered upwards from each tenant's counter, without a gap."""
+    """New messages, numbered upwards from each tenant's counter without a gap."""
 
 
 @runtime_checkable
@@ -96,36 +96,36 @@ class ClaimFence(Protocol):
     """The dispatch rows of a batch, held by the unit of work that folds it."""
 
     async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Those of the claims that are still ours, locked until the end: the fence against a lost lease."""
+        """Lock and return the claims that are still ours, until the end: the fence against a lost lease."""
         ...
 
     async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Those of the claims whose events nobody works on, ours until the end, whatever became of the events.
+        """Lock those claims that are not being processed elsewhere, whatever their status; held until the end.
 
-        In place of `hold`, for a unit of work that is taken back. Each claim has the attempt its event had when it was
-        read; an event that somebody claimed since is left out, and so is one that somebody holds.
+        In place of `hold`, for a unit of work that is rolled back. Each claim has the attempt its event had when it was
+        read; events that were claimed since are left out, and so are events that are held elsewhere.
         """
         ...
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write what became of held claims. An event whose tenant became known meanwhile is due, not parked."""
+        """Write the outcomes of held claims. An event whose tenant became known meanwhile is due, not parked."""
         ...
 
 
 @runtime_checkable
 class TenantLocks(Protocol):
-    """Locks, all held until the unit of work ends."""
+    """Locks that are held until the unit of work ends."""
 
     async def lock_customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
-        """These customers, all of them: unknown ones are created without a tenant. Locked until the end."""
+        """Lock and return these customers; unknown ones are created without a tenant."""
         ...
 
     async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
-        """Each tenant's counter: its highest message number. Unknown ones start at 0. Locked until the end."""
+        """Lock these tenants and return their counters, the highest message numbers. Unknown tenants start at 0."""
         ...
 
     async def lock_catalog(self) -> None:
-        """Keep prices and products, which no tenant's lock covers, to this unit of work until the end."""
+        """Lock prices and products, which no tenant's lock covers."""
         ...
 
 
@@ -134,47 +134,47 @@ class StateReader(Protocol):
     """Stored objects, as this unit of work sees them."""
 
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
-        """The known ones of these customers."""
+        """Return those of these customers that are known."""
         ...
 
     async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
-        """Whose subscriptions, invoices and records these are; ids of unknown objects are left out.
+        """Return the tenants of these subscriptions, invoices and records; unknown ids are left out.
 
-        May be asked before the tenants are locked: an object never changes hands.
+        May be called before the tenants are locked: an object never changes its tenant.
         """
         ...
 
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
-        """The records with these object ids, whoever has them."""
+        """Return the records with these object ids, of any tenant."""
         ...
 
     async def subscriptions(
         self, *, tenants: Collection[TenantId], ids: Collection[SubscriptionId]
     ) -> Sequence[TenantSubscription]:
-        """All subscriptions of these tenants, and those with these ids whoever has them."""
+        """Return all subscriptions of these tenants, and those with these ids of any tenant."""
         ...
 
     async def invoices(
         self, *, ids: Collection[InvoiceId] = (), subscriptions: Collection[SubscriptionId] = ()
     ) -> Sequence[SubscriptionInvoice]:
-        """The invoices with these ids and those of these subscriptions, whoever has them."""
+        """Return the invoices with these ids and those of these subscriptions, of any tenant."""
         ...
 
     async def usage(self, ids: Collection[InvoiceId]) -> Mapping[InvoiceId, Sequence[UsageRecord]]:
-        """The billed usage that is stored of each of these invoices, in no particular order; of some there is none."""
+        """Return the stored billed usage by invoice, in no particular order; invoices without any are left out."""
         ...
 
 
 @runtime_checkable
 class StoredEvents(Protocol):
-    """What was received and published before, as this unit of work sees it."""
+    """Earlier events and messages, as this unit of work sees them."""
 
     async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
-        """The stored events with these keys whose bodies are still kept."""
+        """Return the stored events with these keys whose bodies are still kept."""
         ...
 
     async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
-        """Which of these provider events a tenant has a message of."""
+        """Return the tenants that have a message of one of these provider events, each with the event."""
         ...
 
 
@@ -189,7 +189,7 @@ class BillingTransaction(ClaimFence, TenantLocks, StateReader, StoredEvents, Pro
     async def save(self, changes: Changes) -> None:
         """Write the changes and move the counters.
 
-        Events of customers that got a tenant, and of objects that are saved, leave the car park.
+        Events that waited for a customer that got a tenant, or for a saved object, become due.
         Raises TenantConflictError when an object belongs to another tenant: nothing is written then.
         """
         ...
@@ -197,10 +197,10 @@ class BillingTransaction(ClaimFence, TenantLocks, StateReader, StoredEvents, Pro
 
 @runtime_checkable
 class UnitOfWork(Protocol):
-    """Where units of work begin."""
+    """A source of units of work."""
 
     def transaction(self) -> AbstractAsyncContextManager[BillingTransaction]:
-        """A unit of work: committed at the end of the block, rolled back when an exception leaves it.
+        """Begin a unit of work: committed at the end of the block, rolled back when an exception leaves it.
 
         Raises StoreUnavailableError, also when it is unknown whether the commit arrived.
         """
@@ -209,37 +209,37 @@ class UnitOfWork(Protocol):
 
 @runtime_checkable
 class TenantReader(Protocol):
-    """What every tenant has. Only reads."""
+    """The state of tenants. Only reads."""
 
     async def state(self, tenant_id: TenantId) -> TenantState:
-        """A tenant's state and the number of its last message, read at one instant. Unknown tenants are empty."""
+        """Return a tenant's state and the number of its last message, as of one instant; empty if it is unknown."""
         ...
 
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
-        """All subscriptions, ended ones too, newest period first."""
+        """Return all subscriptions, ended ones too, newest period first."""
         ...
 
     async def invoices(self, tenant_id: TenantId, *, limit: int) -> Sequence[SubscriptionInvoice]:
-        """Invoices, newest first; deleted drafts are left out."""
+        """Return invoices, newest first; deleted drafts are left out."""
         ...
 
     async def usage(self, tenant_id: TenantId, *, limit: int) -> Sequence[UsageRecord]:
-        """Billed usage, newest period first."""
+        """Return billed usage, newest period first."""
         ...
 
     async def records(self, tenant_id: TenantId, *, kinds: Collection[str] = (), limit: int) -> Sequence[TenantRecord]:
-        """Records of these kinds, of all kinds when none is named: latest observed first, then by descending id."""
+        """Return records of these kinds, or of all kinds: latest observed first, then by descending id."""
         ...
 
     async def catalog(self) -> Sequence[TenantRecord]:
-        """Prices and products, deleted ones too, by ascending id."""
+        """Return prices and products, deleted ones too, by ascending id."""
         ...
 
 
 @runtime_checkable
 class UncertainObjects(Protocol):
-    """The objects that the provider should be asked about. Only reads."""
+    """The objects that need a refetch. Only reads."""
 
     async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
-        """Objects marked as ambiguous, and those that lack lines or features; those with ids above `after`, by id."""
+        """Return objects that are ambiguous or lack lines or features, with ids above `after`, by id."""
         ...

@@ -25,7 +25,7 @@ class ClaimedEvent:
 
     @property
     def created_at(self) -> datetime:
-        """When the provider made the event."""
+        """The instant at which the provider created the event."""
         return self.claim.event.created_at
 
 
@@ -44,7 +44,7 @@ class ProviderAnswer:
 
     @property
     def created_at(self) -> datetime:
-        """When that event was made: the answer is dated back, so that later events outrank it."""
+        """The instant of that event: the answer is dated back, so that later events outrank it."""
         return self.basis.observed_at
 
 
