@@ -1,8 +1,8 @@
-"""Whatever the order, the number and the batches in which events arrive, tenants end where the provider left them.
+"""Events converge: in any order, number and batches, tenants end in the state in which the provider left them.
 
-Lives of customers, subscriptions, invoices, refunds, disputes and prices are simulated step by step; every step tells,
-like the provider, what it left and what it overwrote, in whole seconds. The state and the messages are then compared
-with the simulated objects.
+Lives of customers, subscriptions, invoices, refunds, disputes and prices are simulated step by step. Every step shows,
+as the provider does, the object after it and the values it overwrote, with times in whole seconds. The state and the
+messages are then compared with the simulated objects.
 """
 
 import asyncio
@@ -81,13 +81,13 @@ MONTH = Period(start=START, end=START + timedelta(days=31))
 TENANTS = (TenantId("acme"), TenantId("globex"), TenantId("initech"))
 CALLS, STORAGE = PriceId("price_calls"), PriceId("price_storage")
 FEATURES = {CALLS: "api_calls", STORAGE: STORAGE}
-"""Storage has no name of its own."""
+"""Storage has no feature key of its own."""
 POLICY = DispatchPolicy(batch=16, backoff_base=timedelta(0), max_attempts=1_000)
 
 
 @attrs.frozen(kw_only=True)
 class Adapters:
-    """Where a history is stored, empty at first."""
+    """Empty adapters for one history."""
 
     store: MemoryEventInbox | PostgresEventInbox
     repository: MemoryRepository | PostgresRepository
@@ -100,7 +100,7 @@ OpenAdapters = Callable[[], AbstractAsyncContextManager[Adapters]]
 
 @asynccontextmanager
 async def memory_adapters() -> AsyncIterator[Adapters]:
-    """Everything in process."""
+    """Open adapters in process."""
     database, clock = MemoryDatabase(), ManualClock(START)
     yield Adapters(
         store=MemoryEventInbox(database, clock),
@@ -115,13 +115,13 @@ async def memory_adapters() -> AsyncIterator[Adapters]:
 
 @attrs.frozen
 class Step:
-    """One event of an object's life: what it left and, of an update, what it overwrote."""
+    """One event of an object's life: the snapshot after it and, for an update, the one before."""
 
     after: Snapshot
     before: Snapshot | None = None
     creation: bool = False
     about: tuple[str, ...] = ()
-    """Objects that the event names in place of the customer."""
+    """Objects that the event names instead of the customer."""
 
 
 @attrs.define(kw_only=True)
@@ -129,35 +129,35 @@ class Life:
     """An object, and all its steps with their times."""
 
     tenant_id: TenantId | None
-    nobodys: bool = False
-    """Whether it is of the catalog."""
+    of_the_catalog: bool = False
+    """Whether it is part of the catalog."""
     steps: list[tuple[datetime, Step]] = attrs.field(factory=list)
 
     @property
     def kept(self) -> bool:
-        """Whether it can be known whose it is."""
-        return self.nobodys or self.tenant_id is not None
+        """Tell whether its owner can be known."""
+        return self.of_the_catalog or self.tenant_id is not None
 
     @property
     def truth(self) -> Snapshot:
-        """The object as the provider left it."""
+        """Return the object as the provider left it."""
         return self.steps[-1][1].after
 
     @property
     def last_second(self) -> Sequence[Step]:
-        """The steps among which the end of the life has to be found."""
+        """Return the steps among which the last one has to be found."""
         last = max((step.after.precedence, at) for at, step in self.steps)
         return [step for at, step in self.steps if (step.after.precedence, at) == last]
 
     @property
     def undecidable(self) -> bool:
-        """Whether the last second went round in a circle, and nothing in it says where it began."""
+        """Tell whether the steps of the last second form a cycle, so that none of them is known to be the last."""
         edges = [step for step in self.last_second if step.before is not None]
         return bool(edges) and edges[0].before == self.truth and not any(step.creation for step in self.last_second)
 
 
 class World:
-    """What a provider went through with a few tenants, at random, and what it told of it."""
+    """A random history of a few tenants at a provider, with its events."""
 
     def __init__(self, random: Random, *, customers: int) -> None:
         self._random = random
@@ -167,14 +167,14 @@ class World:
         self.ignored: list[ProviderEvent] = []
         self.lives: dict[str, Life] = {}
         self.features: dict[SubscriptionId, dict[PriceId, str]] = {}
-        """The metered prices that each subscription ever had."""
+        """Every metered price that each subscription has had."""
         for number in range(customers):
             self._live(number)
         self._sell()
         self._make_noise()
 
     def usage(self) -> set[UsageRecord]:
-        """What invoices billed for metered features."""
+        """Return the usage that invoices billed."""
         return {
             UsageRecord(
                 tenant_id=life.tenant_id,
@@ -196,7 +196,7 @@ class World:
         }
 
     def _live(self, number: int) -> None:
-        """Live through one customer, its subscriptions and their invoices, whose steps alternate."""
+        """Play one customer, its subscriptions and their invoices, whose steps alternate."""
         customer_id = CustomerId(f"cus_{number}")
         lives = [self._customer(customer_id)] if self._random.random() < 0.6 else []
         for nth in range(self._random.randint(1, 2)):
@@ -224,7 +224,7 @@ class World:
     def _announce(
         self, customer_id: CustomerId, tenant_id: TenantId | None, steps: Sequence[tuple[datetime, Step]]
     ) -> None:
-        """Make an event of every step. Some name the tenant; if none does, nobody will ever know it."""
+        """Create an event for every step. Some name the tenant; if none does, it stays unknown."""
         naming = [tenant_id is not None and not step.about and self._random.random() < 0.3 for _, step in steps]
         owner = tenant_id if any(naming) else None
         for (at, step), names in zip(steps, naming, strict=True):
@@ -240,10 +240,10 @@ class World:
             self.events.append(self.provider.event(self._event_id(), says, at=at, before=step.before))
 
     def _sell(self) -> None:
-        """Change prices, which concern no tenant."""
+        """Change prices, which belong to no tenant."""
         for number in range(self._random.randint(0, 2)):
             before, seen = None, PriceSnapshot(price_id=PriceId(f"price_{number}"))
-            life = self.lives.setdefault(seen.object_id, Life(tenant_id=None, nobodys=True))
+            life = self.lives.setdefault(seen.object_id, Life(tenant_id=None, of_the_catalog=True))
             for amount in range(self._random.randint(1, 3)):
                 self._now += timedelta(seconds=self._random.choice((0, 1)))
                 step = Step(seen, before, creation=before is None)
@@ -253,7 +253,7 @@ class World:
                 before, seen = seen, attrs.evolve(seen, unit_amount=amount)
 
     def _make_noise(self) -> None:
-        """Events that are not meant for us: of the test mode, and of types we do not handle."""
+        """Add events that are not for us: test mode, and unhandled types."""
         for _ in range(self._random.randint(0, 2)):
             foreign = Translation(customer_id=CustomerId("cus_0"), tenant_hint=TENANTS[0])
             self.ignored.append(self.provider.event(self._event_id(), foreign, at=self._now, livemode=False))
@@ -261,7 +261,7 @@ class World:
             self.ignored.append(self.provider.event(self._event_id(), unhandled, at=self._now))
 
     def _event_id(self) -> str:
-        """Unique, and silent about the order of events."""
+        """Return a unique id that reveals nothing about the order of events."""
         return f"evt_{self._random.getrandbits(32):08x}_{len(self.events) + len(self.ignored)}"
 
     def _customer(self, customer_id: CustomerId) -> Iterator[Step]:
@@ -339,10 +339,10 @@ class World:
             yield Step(seen, before)
 
     def _adjustments(self, name: str) -> Iterable[Iterator[Step]]:
-        """What happens to the payment of an invoice: some events name the customer, others what they are about.
+        """Play adjustments of a paid invoice. Some of their events name the customer, others only related objects.
 
-        A payment is about its invoice, a refund about the payment and its charge: a chain that arrives in any order.
-        Where nobody tells of the payment, all that waits for it has to be freed by the charge.
+        A payment names its invoice, a refund the payment and its charge: a chain that arrives in any order. Where no
+        event shows the payment, the charge has to unpark everything that waits for it.
         """
         invoice_id, payment_id, charge_id = InvoiceId(f"in_{name}"), f"pi_{name}", f"ch_{name}"
         payment = PaymentSnapshot(
@@ -399,7 +399,7 @@ _INVOICE_ENDS: Sequence[Sequence[Mapping[str, Any]]] = (
 
 
 def _as_read(seen: SubscriptionSnapshot) -> SubscriptionSnapshot:
-    """The subscription in the terms of an open catalog."""
+    """Read the subscription with an open catalog."""
     return PlanCatalog().read_subscription(seen)
 
 
@@ -408,7 +408,7 @@ def _as_read(seen: SubscriptionSnapshot) -> SubscriptionSnapshot:
 
 @attrs.frozen
 class Unreliable:
-    """A translator that breaks on some events until they are mended."""
+    """A translator that fails on some events until they are fixed."""
 
     provider: ScriptedProvider
     broken: set[EventKey]
@@ -425,7 +425,7 @@ class Unreliable:
 
 
 class Delivery:
-    """Brings a world's events to the loop in some order, some of them repeatedly, in batches that overlap or fail."""
+    """Delivery of a world's events in some order, some of them repeatedly, in batches that overlap or fail."""
 
     def __init__(self, world: World, adapters: Adapters, random: Random) -> None:
         self._random = random
@@ -450,10 +450,10 @@ class Delivery:
         )
         self._outcomes: dict[EventKey, Outcome] = {}
         self._held: list[tuple[Sequence[Claim], Mapping[int, Translation]]] = []
-        """Claimed batches, and what has been read of them already."""
+        """Claimed batches, and the translations that are known already."""
 
     async def run(self) -> Mapping[EventKey, Outcome]:
-        """Deliver everything and go on until nothing is due. Returns how each event ended."""
+        """Deliver everything and continue until nothing is due. Returns the outcome of each event."""
         repeated = self._random.sample(self._events, self._random.randint(0, len(self._events)))
         arrivals = [*self._events, *repeated]
         self._random.shuffle(arrivals)
@@ -473,13 +473,13 @@ class Delivery:
         return self._outcomes
 
     async def _work(self) -> None:
-        """Claim a batch; process it now, or much later when others have had it, or what was claimed before."""
+        """Claim a batch and process it, either now or after other workers have had it, or process an earlier one."""
         self._held.append((await self._claim(), {}))
         if self._random.random() < 0.8:
             await self._dispatcher.process(*self._held.pop(self._random.randrange(len(self._held))))
 
     def _hand_over(self, claim: Claim) -> None:
-        """Keep what the event says in place of its body, alone or beside what was handed over just before."""
+        """Keep the translation instead of the body, in a batch of its own or in that of the previous event."""
         claim, translation = self._dispatcher.read_ahead(claim)
         claims: Sequence[Claim] = [claim]
         found: Mapping[int, Translation] = {} if translation is None else {claim.dispatch_id: translation}
@@ -489,7 +489,7 @@ class Delivery:
         self._held.append((claims, found))
 
     async def _claim(self) -> Sequence[Claim]:
-        """Claim with a lease that is over at once: whoever comes next may take the events away."""
+        """Claim with a lease that ends at once, so that the next worker may take the events away."""
         return await self._adapters.store.claim(limit=self._random.randint(1, 12), lease=timedelta(0))
 
 
@@ -498,7 +498,7 @@ class Delivery:
 
 @attrs.frozen(kw_only=True)
 class Rows:
-    """Everything that is stored of all tenants."""
+    """All stored rows of all tenants."""
 
     subscriptions: Mapping[str, TenantSubscription]
     invoices: Mapping[str, SubscriptionInvoice]
@@ -508,7 +508,7 @@ class Rows:
 
     @classmethod
     async def read(cls, repository: MemoryRepository | PostgresRepository, world: World) -> "Rows":
-        """Read it back; deleted drafts by their ids, for the tenant does not see them."""
+        """Read all rows; deleted drafts by their ids, since the tenant does not see them."""
         subscriptions = [row for tenant in TENANTS for row in await repository.subscriptions(tenant)]
         usage = [row for tenant in TENANTS for row in await repository.usage(tenant, limit=1000)]
         async with repository.transaction() as transaction:
@@ -525,13 +525,13 @@ class Rows:
         )
 
     def of(self, object_id: str) -> Tracked | None:
-        """The row of one object."""
+        """Return the row of one object."""
         subscription, invoice = self.subscriptions.get(object_id), self.invoices.get(object_id)
         return subscription or invoice or self.customers.get(object_id) or self.records.get(object_id)
 
 
-def assert_true_to_life(rows: Rows, world: World) -> None:
-    """Every object is as the provider left it; where no event can tell, it is marked, and one of those in question."""
+def assert_correct(rows: Rows, world: World) -> None:
+    """Assert that every object is as the provider left it, or marked as uncertain where no event can decide."""
     for object_id, life in world.lives.items():
         row = rows.of(object_id)
         if not life.kept:
@@ -550,7 +550,7 @@ def assert_true_to_life(rows: Rows, world: World) -> None:
 
 
 def assert_ended(outcomes: Mapping[EventKey, Outcome], world: World) -> None:
-    """Every event has come to the end it should, none is left over."""
+    """Assert that every event has the expected outcome and none is left over."""
     for event in world.ignored:
         assert outcomes[event.key].disposition is Disposition.IGNORED
     linked = {object_id: life.kept for object_id, life in world.lives.items()}
@@ -560,8 +560,8 @@ def assert_ended(outcomes: Mapping[EventKey, Outcome], world: World) -> None:
         assert outcomes[event.key].disposition is expected
 
 
-async def assert_told(adapters: Adapters, rows: Rows) -> None:
-    """Each tenant's messages are numbered from 1 without a gap, and whoever reads them all knows the state."""
+async def assert_published(adapters: Adapters, rows: Rows) -> None:
+    """Assert that messages are numbered from 1 without a gap, and that reading all of them yields the state."""
     for tenant_id in TENANTS:
         state = await adapters.repository.state(tenant_id)
         history = await adapters.history.events(tenant_id, after=0, limit=10_000)
@@ -576,15 +576,15 @@ async def assert_told(adapters: Adapters, rows: Rows) -> None:
         assert _last(payload.invoice for payload in payloads) == {
             seen.invoice_id: invoice_section(seen) for seen in invoices
         }
-        assert_usage_told(payloads, {row for row in rows.usage if row.tenant_id == tenant_id}, invoices)
+        assert_usage_published(payloads, {row for row in rows.usage if row.tenant_id == tenant_id}, invoices)
         if payloads:
             assert payloads[-1].access == access_section(AccessPolicy().evaluate(subscriptions, adapters.clock.now()))
 
 
-def assert_usage_told(
+def assert_usage_published(
     payloads: Sequence[BillingEventPayload], usage: Iterable[UsageRecord], invoices: Iterable[InvoiceSnapshot]
 ) -> None:
-    """The last word on every line of an invoice that still counts is what is stored."""
+    """Assert that the last message about every line of a valid invoice equals the stored usage."""
     notified = {(section.invoice_id, section.line_id): section for payload in payloads for section in payload.usage}
     counting = {seen.invoice_id for seen in invoices if seen.status in ("open", "paid", "uncollectible")}
     last = {key: section for key, section in notified.items() if key[0] in counting}
@@ -592,7 +592,7 @@ def assert_usage_told(
 
 
 def _last(sections: Iterable[SubscriptionSection | InvoiceSection | None]) -> Mapping[str, object]:
-    """The last section of each object."""
+    """Return the last section of each object."""
     return {
         section.invoice_id if isinstance(section, InvoiceSection) else section.subscription_id: section
         for section in sections
@@ -601,15 +601,15 @@ def _last(sections: Iterable[SubscriptionSection | InvoiceSection | None]) -> Ma
 
 
 async def check(world: World, deliveries: Sequence[Random], open_adapters: OpenAdapters) -> None:
-    """Deliver one world several times; every time it has to end in the same rows, and those have to be true."""
+    """Deliver one world several times and assert that every delivery ends in the same, correct rows."""
     ends = []
     for random in deliveries:
         async with open_adapters() as adapters:
             outcomes = await Delivery(world, adapters, random).run()
             rows = await Rows.read(adapters.repository, world)
             assert_ended(outcomes, world)
-            assert_true_to_life(rows, world)
-            await assert_told(adapters, rows)
+            assert_correct(rows, world)
+            await assert_published(adapters, rows)
             ends.append(rows)
     assert all(rows == ends[0] for rows in ends)
 
@@ -633,7 +633,7 @@ def test_every_delivery_ends_where_the_provider_left_its_objects(
 async def test_every_delivery_to_postgres_ends_there_too(
     create_database: Callable[[], Awaitable[str]], customers: int, life: Random, deliveries: tuple[Random, Random]
 ) -> None:
-    """The same, on rows."""
+    """The same, on Postgres."""
 
     @asynccontextmanager
     async def postgres_adapters() -> AsyncIterator[Adapters]:

@@ -1,8 +1,8 @@
-"""Every byte a client ever receives belongs to its tenant, whatever the tenants are called and their texts say.
+"""Every byte that a client receives belongs to its tenant, whatever the names and texts of tenants.
 
-Tenants with names made to be mistaken for each other write messages with texts made to look like frames. Meanwhile
-clients come by token and by ticket, read or do not, leave in the middle, resume, filter, and ask for what is not
-theirs; the bus forgets. Every message carries a mark of its tenant. All that came over each socket is kept.
+Tenants with easily confused names write messages whose texts look like frames. Meanwhile clients connect by token and
+by ticket, read or do not, disconnect in the middle, resume, filter, and request the data of others; the bus loses its
+messages. Every message carries a mark of its tenant. Every byte received on each socket is kept.
 """
 
 import asyncio
@@ -45,12 +45,12 @@ KINDS = ["subscription.updated", "invoice.paid"]
 READS = ["state", "subscriptions", "invoices", "usage", "adjustments", "events"]
 
 Open = Callable[[], AbstractAsyncContextManager[tuple[World, Callable[[], Awaitable[None]]]]]
-"""A world, and how to make its bus forget everything."""
+"""A world, and a function that empties its bus."""
 
 
 @attrs.define
 class Client:
-    """One connection of a tenant, with all bytes that came."""
+    """One connection of a tenant, with all bytes received."""
 
     tenant_id: TenantId
     reader: asyncio.StreamReader
@@ -58,20 +58,20 @@ class Client:
     received: bytearray = attrs.field(factory=bytearray)
 
     async def read(self) -> None:
-        """Keep what comes, until the connection ends."""
+        """Keep all bytes until the connection ends."""
         with suppress(ConnectionError):
             while data := await self.reader.read(4096):
                 self.received += data
 
     async def leave(self) -> None:
-        """Go without a goodbye."""
+        """Disconnect without closing properly."""
         self.writer.transport.abort()
         with suppress(ConnectionError):
             await self.writer.wait_closed()
 
     @property
     def frames(self) -> list[dict[str, str]]:
-        """The whole frames so far, each as its fields; comments are empty."""
+        """Return the complete frames so far, each as its fields; comments are empty."""
         _, _, body = bytes(self.received).partition(b"\r\n\r\n")
         whole, _, _ = body.rpartition(b"\n\n")
         frames = whole.split(b"\n\n") if whole else []
@@ -79,7 +79,7 @@ class Client:
 
     @property
     def last_id(self) -> int:
-        """The last id that came; -1 before the first."""
+        """Return the last id received; -1 before the first."""
         return max((int(frame["id"]) for frame in self.frames if "id" in frame), default=-1)
 
 
@@ -90,7 +90,7 @@ def _field(line: bytes) -> tuple[str, str]:
 
 
 class Story:
-    """What happens to some tenants in one world."""
+    """A random story of some tenants in one world."""
 
     def __init__(self, world: World, forget: Callable[[], Awaitable[None]], tenants: list[TenantId], random: Random):
         self._world = world
@@ -102,12 +102,12 @@ class Story:
             tenant_id: f"mark-{number}-{random.getrandbits(64):x}" for number, tenant_id in enumerate(tenants)
         }
         self.written: dict[TenantId, list[str]] = {tenant_id: [] for tenant_id in tenants}
-        """Those who read."""
+        """Clients that read."""
         self.clients: list[Client] = []
-        """All there ever were."""
+        """All clients so far."""
 
     async def run(self, steps: int) -> None:
-        """Let things happen, then let all who stayed read to the end."""
+        """Play some steps, then let all connected clients read to the end."""
         acts = [self._write, self._write, self._open, self._open, self._leave, self._forget, self._trespass, self._ask]
         try:
             for _ in range(steps):
@@ -129,7 +129,7 @@ class Story:
             events = [self._event(tenant_id, number) for number in range(first, first + self._random.randint(1, 4))]
             await transaction.save(Changes(events=events))
         written += [event.payload for event in events]
-        if self._random.random() < 0.8:  # else the bus never hears of them
+        if self._random.random() < 0.8:  # otherwise the bus never gets them
             await self._world.bus.append(events)
 
     def _event(self, tenant_id: TenantId, number: int) -> BillingEvent:
@@ -181,12 +181,12 @@ class Story:
             await client.leave()
 
     async def _trespass(self) -> None:
-        """Ask for another's data with one's own token: in the path, in the header."""
+        """Request the data of another tenant with one's own token, by path and by header."""
         mine, theirs = self._random.sample(self._tenants, 2)
         path = f"/api/v1/billing/tenants/{quote(theirs, safe='')}/{self._random.choice(READS)}"
         answer = await self._request("GET", path, self._world.bearer(mine))
         assert answer.startswith((b"HTTP/1.0 403 ", b"HTTP/1.1 403 ")), answer
-        if theirs.strip() != mine:  # HTTP takes spaces around the value away
+        if theirs.strip() != mine:  # HTTP strips spaces around the value
             headers = {**self._world.bearer(mine), "X-Tenant-Id": theirs}
             answer += await self._request("GET", STREAM, headers)
         self._assert_foreign_to(answer, but=None)
@@ -206,7 +206,7 @@ class Story:
         return bytes(client.received)
 
     async def _connect(self, tenant_id: TenantId, method: str, path: str, headers: dict[str, str]) -> Client:
-        """In HTTP/1.0: what comes are the frames alone, without the chunks around them."""
+        """Connect with HTTP/1.0, which delivers the frames without chunks around them."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._world.port)
         lines = [f"{method} {path} HTTP/1.0", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         writer.write("\r\n".join(lines).encode())
@@ -216,7 +216,7 @@ class Story:
         assert not any(mark.encode() in answer for tenant_id, mark in self.marks.items() if tenant_id != but)
 
     def assert_isolated(self) -> None:
-        """No client has a mark of another tenant, and each has its own messages only, as they were written."""
+        """Assert that no client has a mark of another tenant, and each only its own messages, unchanged."""
         for client in self.clients:
             self._assert_foreign_to(bytes(client.received), but=client.tenant_id)
             self._assert_own(client)
@@ -233,7 +233,7 @@ class Story:
 
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[tuple[World, Callable[[], Awaitable[None]]]]:
-    """A server without servers behind it."""
+    """Open a server on memory adapters."""
     world = _world()
 
     async def forget() -> None:
@@ -254,7 +254,7 @@ def _world() -> World:
 
 
 async def check(open_world: Open, tenants: list[str], random: Random, steps: int) -> None:
-    """Tell a story, and look at every byte."""
+    """Play a story, and check every byte."""
     async with open_world() as (world, forget):
         story = Story(world, forget, [TenantId(each) for each in tenants], random)
         await story.run(steps)

@@ -1,4 +1,4 @@
-"""Whatever is replayed, however often and in which order: what is right stays as it is, what is wrong is put right."""
+"""Replays of any events, in any order and number: correct state is unchanged, damaged state is corrected."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ LEASE = timedelta(minutes=1)
 
 
 class Replays:
-    """A world whose events were all delivered, and what replays them."""
+    """A world with all its events delivered, and a way to replay them."""
 
     def __init__(self, life: Random) -> None:
         self.database, self._clock = MemoryDatabase(), ManualClock(START)
@@ -52,31 +52,31 @@ class Replays:
         )
 
     async def deliver(self, random: Random) -> None:
-        """Bring everything in, in some order."""
+        """Deliver everything, in some order."""
         history = MemoryMessageHistory(self.database)
         adapters = Adapters(store=self.store, repository=self.repository, history=history, clock=self._clock)
         await Delivery(self.world, adapters, random).run()
 
     async def applied(self) -> list[int]:
-        """The numbers of the events that were applied."""
+        """Return the numbers of the applied events."""
         log = MemoryEventLog(self.database, self._clock)
         return list(await log.select(EventFilter(statuses=(Disposition.APPLIED,))))
 
     async def replay(self, numbers: Sequence[int]) -> Sequence[Outcome]:
         """Replay these events as one batch."""
         outcomes = await self._dispatcher.process(await self.store.reclaim(numbers, lease=LEASE))
-        while claims := await self.store.claim(limit=100, lease=LEASE):  # what waited for an object that came back
+        while claims := await self.store.claim(limit=100, lease=LEASE):  # events that waited for an object that is back
             await self._dispatcher.process(claims)
         return outcomes
 
     async def rows(self) -> Rows:
-        """Everything that is stored of all tenants."""
+        """Read all rows of all tenants."""
         return await Rows.read(self.repository, self.world)
 
 
 @settings(max_examples=150, deadline=None)
 @given(life=RANDOM, delivery=RANDOM, replays=RANDOM)
-def test_replaying_what_was_applied_changes_nothing(life: Random, delivery: Random, replays: Random) -> None:
+def test_replaying_applied_events_changes_nothing(life: Random, delivery: Random, replays: Random) -> None:
     """Any events, in any batches and any order, any number of times."""
 
     async def check() -> None:
@@ -95,8 +95,8 @@ def test_replaying_what_was_applied_changes_nothing(life: Random, delivery: Rand
 
 @settings(max_examples=150, deadline=None)
 @given(life=RANDOM, delivery=RANDOM, damages=RANDOM)
-def test_damaged_state_is_put_right_by_replaying_the_history(life: Random, delivery: Random, damages: Random) -> None:
-    """Rows that are gone come back, and what is told of it is numbered without a gap."""
+def test_a_replay_of_the_history_corrects_damaged_state(life: Random, delivery: Random, damages: Random) -> None:
+    """Missing rows come back, and the messages about them are numbered without a gap."""
 
     async def check() -> None:
         it = Replays(life)
@@ -117,7 +117,7 @@ def test_damaged_state_is_put_right_by_replaying_the_history(life: Random, deliv
 
 
 def effects(it: Replays) -> Sequence[object]:
-    """What is on record of every event."""
+    """Return the recorded effect of every event."""
     rows = it.database.tables.dispatch.values()
     return [
         (row.dispatch_id, row.disposition, row.outcome and (row.outcome.effect, row.outcome.sequence)) for row in rows
@@ -125,7 +125,7 @@ def effects(it: Replays) -> Sequence[object]:
 
 
 def damage(database: MemoryDatabase, random: Random) -> int:
-    """Take rows away, and write nonsense into others. Returns how many."""
+    """Delete some rows and write nonsense into others. Returns how many."""
     tables = database.tables
     count = 0
     for subscription_id, subscription in list(tables.subscriptions.items()):
