@@ -52,10 +52,13 @@ def payload(sequence: int, *, seats: int) -> str:
 class Desk:
     """A database, and the command line on it."""
 
-    def __init__(self, url: str, store: PostgresEventInbox, repository: PostgresRepository) -> None:
+    def __init__(
+        self, url: str, store: PostgresEventInbox, repository: PostgresRepository, log: PostgresEventLog
+    ) -> None:
         self._url = url
         self.store = store
         self.repository = repository
+        self.log = log
 
     async def billing(self, *arguments: str, stdin: str | None = None) -> Result:
         """Run the command in a thread, for it has an event loop of its own."""
@@ -116,7 +119,7 @@ class Desk:
 async def desk(database_url: str) -> AsyncIterator[Desk]:
     database = Database(url=database_url)
     async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as store:
-        yield Desk(database_url, store, PostgresRepository(database, pool))
+        yield Desk(database_url, store, PostgresRepository(database, pool), PostgresEventLog(database, pool))
 
 
 def status(result: Result) -> int:
@@ -224,7 +227,7 @@ async def test_dead_and_parked_events_can_be_ended(desk: Desk) -> None:
     assert await desk.ids("--status", "ignored", "--reason", "by_operator") == ["evt_2", "evt_1"]
     left = await desk.billing("ignore", "--id", "evt_3", "--why", "a test", "--by", "ann")
     assert (status(left), "0 of 1" in left.stdout) == (1, True)
-    audits = await PostgresEventLog(desk.store._database, desk.store._pool).latest(limit=5)
+    audits = await desk.log.latest(limit=5)
     assert [(audit.action, audit.actor == "ann", audit.reason) for audit in audits] == [
         ("ignore", True, "a test"),
         ("ignore", False, "a test"),

@@ -1,4 +1,4 @@
-"""Migrations on a real Postgres: each once, all or nothing, whoever starts them."""
+"""Migrations on a real Postgres: each is applied once, as a whole or not at all, whichever process runs it."""
 
 import asyncio
 import json
@@ -72,14 +72,14 @@ async def test_an_empty_database_gets_everything_once(empty_url: str, connection
     assert [(row["name"], row["timed"]) for row in kept] == [(name, True) for name in names]
 
 
-async def test_asking_what_is_pending_changes_nothing(empty_url: str, connection: Connection) -> None:
-    """Not even the table of what was applied is made."""
+async def test_inspecting_a_database_changes_nothing(empty_url: str, connection: Connection) -> None:
+    """Not even the table of applied migrations is created."""
     await inspect(empty_url)
     assert await tables(connection) == set()
 
 
 async def test_ten_processes_at_once_apply_each_file_once(empty_url: str, connection: Connection) -> None:
-    """One does the work, the others wait and find it done."""
+    """One applies them, the others wait and find nothing to do."""
     program = (
         "import asyncio, sys; from billing_postgres.migrate import migrate; "
         "print(len(asyncio.run(migrate(sys.stdin.read()))))"
@@ -99,7 +99,7 @@ async def test_ten_processes_at_once_apply_each_file_once(empty_url: str, connec
 
 
 async def test_a_failing_file_leaves_no_trace(empty_url: str, connection: Connection, folder: Path) -> None:
-    """What was applied before it stays, what comes after it is not tried, and the repaired file continues there."""
+    """Files before it stay applied, files after it are not tried, and the corrected file continues there."""
     write(folder, "0001_pre_one.sql", "CREATE TABLE one (); INSERT INTO one DEFAULT VALUES;")
     write(folder, "0002_pre_two.sql", "CREATE TABLE two (); SELECT * FROM nowhere;")
     write(folder, "0003_post_three.sql", "CREATE TABLE three ();")
@@ -111,7 +111,7 @@ async def test_a_failing_file_leaves_no_trace(empty_url: str, connection: Connec
 
 
 async def test_functions_with_semicolons_pass_unchanged(empty_url: str, connection: Connection, folder: Path) -> None:
-    """A file is one text to the database: nobody cuts it up."""
+    """A file is sent to the database as one text."""
     write(
         folder,
         "0001_pre_function.sql",
@@ -122,7 +122,7 @@ async def test_functions_with_semicolons_pass_unchanged(empty_url: str, connecti
 
 
 async def test_an_edited_file_is_refused(empty_url: str, folder: Path) -> None:
-    """Neither a run nor a check passes over it, and the message says what to do."""
+    """Neither a run nor a check ignores it, and the message says what to do."""
     write(folder, "0001_pre_one.sql", "CREATE TABLE one ();")
     await migrate(empty_url)
     write(folder, "0001_pre_one.sql", "CREATE TABLE one (id int);")
@@ -131,7 +131,7 @@ async def test_an_edited_file_is_refused(empty_url: str, folder: Path) -> None:
             await look(empty_url)
 
 
-async def test_line_ends_of_another_system_are_no_edit(empty_url: str, folder: Path) -> None:
+async def test_other_line_ends_are_no_edit(empty_url: str, folder: Path) -> None:
     """A checkout on Windows has the same migrations."""
     write(folder, "0001_pre_one.sql", "CREATE TABLE one ();\n-- end\n")
     await migrate(empty_url)
@@ -140,7 +140,7 @@ async def test_line_ends_of_another_system_are_no_edit(empty_url: str, folder: P
 
 
 async def test_a_database_that_is_ahead_is_named_as_such(empty_url: str, folder: Path) -> None:
-    """Older code may run beside newer code: it has nothing to apply, and it can tell."""
+    """Older code may run beside newer code: it has nothing to apply, and reports it."""
     write(folder, "0001_pre_one.sql", "CREATE TABLE one ();")
     write(folder, "0002_pre_two.sql", "CREATE TABLE two ();")
     await migrate(empty_url)
@@ -151,7 +151,7 @@ async def test_a_database_that_is_ahead_is_named_as_such(empty_url: str, folder:
 
 
 async def test_a_database_of_other_code_is_refused(empty_url: str, connection: Connection, folder: Path) -> None:
-    """One that has a later migration but not an earlier one was not made by this code's history."""
+    """A database with a later migration but without an earlier one was migrated by other code."""
     write(folder, "0001_pre_one.sql", "CREATE TABLE one ();")
     write(folder, "0002_pre_two.sql", "CREATE TABLE two ();")
     await migrate(empty_url)
@@ -160,8 +160,8 @@ async def test_a_database_of_other_code_is_refused(empty_url: str, connection: C
         await migrate(empty_url)
 
 
-async def test_a_busy_table_is_not_waited_for_without_end(empty_url: str, connection: Connection, folder: Path) -> None:
-    """Everybody else would queue behind the waiting migration."""
+async def test_waiting_for_a_busy_table_has_a_limit(empty_url: str, connection: Connection, folder: Path) -> None:
+    """All other statements would queue behind the waiting migration."""
     write(folder, "0001_pre_one.sql", "CREATE TABLE one ();")
     await migrate(empty_url)
     write(folder, "0002_pre_two.sql", "SET LOCAL lock_timeout = '50ms'; ALTER TABLE one ADD COLUMN id int;")
@@ -175,7 +175,7 @@ async def test_a_busy_table_is_not_waited_for_without_end(empty_url: str, connec
 async def test_an_unreachable_database_is_unavailable() -> None:
     """The same error as everywhere, without the password of the URL in it."""
     with pytest.raises(StoreUnavailableError) as caught:
-        await migrate("postgresql://somebody:secret@127.0.0.1:1/nowhere")
+        await migrate("postgresql://someone:secret@127.0.0.1:1/nowhere")
     assert "secret" not in str(caught.value)
 
 
@@ -189,7 +189,7 @@ async def test_an_unreachable_database_is_unavailable() -> None:
     ],
 )
 def test_a_folder_with_a_wrong_name_or_number_is_refused(tmp_path: Path, names: list[str], message: str) -> None:
-    """Two branches that took the same number are noticed before anything is applied."""
+    """Two branches with the same number are detected before anything is applied."""
     for name in names:
         write(tmp_path, name, "SELECT 1;")
     with pytest.raises(MigrationError, match=message):

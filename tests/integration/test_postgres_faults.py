@@ -1,4 +1,4 @@
-"""What happens when the database goes away, freezes, refuses or forgets to answer: an error in time, and recovery."""
+"""The store while the database is lost, frozen, refusing or not answering: a timely error, and recovery."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class Proxy:
-    """Stands between client and server, and fails on demand."""
+    """A TCP proxy between client and server that fails on demand."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -48,20 +48,20 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.cut_before: bytes | None = None
-        """Cut the connection instead of passing on a request that holds this."""
+        """Cut the connection instead of forwarding a request that contains this."""
         self.cut_after: bytes | None = None
-        """Pass on a request that holds this, and cut the connection before the answer."""
+        """Forward a request that contains this, and cut the connection before the answer."""
 
     @property
     def address(self) -> str:
-        """Where the proxy listens."""
+        """The address that the proxy listens on."""
         assert self._server is not None
         host, port = self._server.sockets[0].getsockname()
         return f"{host}:{port}"
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Proxy"]:
-        """Listen for the length of the block."""
+        """Listen until the end of the block."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         try:
             yield self
@@ -71,15 +71,15 @@ class Proxy:
             self.cut()
 
     def freeze(self) -> None:
-        """Pass nothing on, in either direction, until `thaw`."""
+        """Forward nothing, in either direction, until `thaw`."""
         self._flowing.clear()
 
     def thaw(self) -> None:
-        """Pass everything on again, what was held up first."""
+        """Forward everything again, beginning with what was held back."""
         self._flowing.set()
 
     def cut(self) -> None:
-        """Cut every connection there is."""
+        """Cut every connection."""
         for writer in self._writers:
             writer.transport.abort()
 
@@ -87,8 +87,8 @@ class Proxy:
         server, to_server = await asyncio.open_connection(*self._target)
         self._writers |= {to_client, to_server}
         try:
-            deaf = asyncio.Event()  # of this connection: an answer on another one is not the one to lose
-            await asyncio.gather(self._requests(client, to_server, deaf), self._answers(server, to_client, deaf))
+            lost = asyncio.Event()  # of this connection: the answer to lose comes over no other one
+            await asyncio.gather(self._requests(client, to_server, lost), self._answers(server, to_client, lost))
         except ConnectionError:
             self.cut()
         finally:
@@ -96,7 +96,7 @@ class Proxy:
                 self._writers.discard(writer)
                 writer.close()
 
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, deaf: asyncio.Event) -> None:
+    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
         while data := await reader.read(1 << 16):
             await self._flowing.wait()
             if self.cut_before is not None and self.cut_before in data:
@@ -104,15 +104,15 @@ class Proxy:
                 raise ConnectionResetError
             if self.cut_after is not None and self.cut_after in data:
                 self.cut_after = None
-                deaf.set()
+                lost.set()
             writer.write(data)
             await writer.drain()
         writer.close()
 
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, deaf: asyncio.Event) -> None:
+    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
         while data := await reader.read(1 << 16):
             await self._flowing.wait()
-            if deaf.is_set():
+            if lost.is_set():
                 raise ConnectionResetError
             writer.write(data)
             await writer.drain()
@@ -138,7 +138,7 @@ async def proxy(database_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 def database(database_url: str, proxy: Proxy) -> Database:
-    """The database behind the proxy, with more patience than a busy machine needs."""
+    """The database behind the proxy, with longer timeouts than a busy machine needs."""
     url = urlsplit(database_url)
     credentials, _, _ = url.netloc.rpartition("@")
     return Database(
@@ -164,12 +164,12 @@ async def store(database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Asy
 
 
 def postmaster_of(data_dir: Path) -> int:
-    """The process id of the server whose data lies in this folder."""
+    """Return the process id of the server that uses this data folder."""
     return int(next(data_dir.rglob("postmaster.pid")).read_text().splitlines()[0])
 
 
 async def record_until_accepted(store: PostgresEventInbox, event_id: str) -> ReceiptStatus:
-    """Deliver an event as the provider does: again, until it is taken."""
+    """Deliver an event as the provider does: repeatedly, until it is accepted."""
     while True:
         try:
             return (await store.record(provider_event(event_id))).status
@@ -178,12 +178,12 @@ async def record_until_accepted(store: PostgresEventInbox, event_id: str) -> Rec
 
 
 class TestRecording:
-    """The inbox says no in time, and never yes too early."""
+    """The inbox refuses in time, and never accepts too early."""
 
-    async def test_cut_connections_fail_what_is_under_way_and_nothing_after(
+    async def test_a_cut_connection_fails_the_current_calls_and_no_later_ones(
         self, store: PostgresEventInbox, proxy: Proxy
     ) -> None:
-        """The process needs no restart: the next record connects anew."""
+        """The process needs no restart: the next record opens a new connection."""
         await store.record(provider_event("evt_1"))
         proxy.cut_before = b"evt_2"
         with pytest.raises(StoreUnavailableError) as caught:
@@ -203,18 +203,18 @@ class TestRecording:
         await asyncio.sleep(0.05)
         assert (await store.record(provider_event("evt_2"))).status is ReceiptStatus.ACCEPTED
 
-    async def test_an_answer_that_is_lost_is_not_a_yes(self, store: PostgresEventInbox, proxy: Proxy) -> None:
-        """The commit arrived, its answer did not: the caller hears no, and its repetition finds the event stored."""
+    async def test_a_lost_answer_does_not_count_as_stored(self, store: PostgresEventInbox, proxy: Proxy) -> None:
+        """The commit arrived, its answer did not: the caller gets an error, and its retry finds the event stored."""
         await store.record(provider_event("evt_1"))
         proxy.cut_after = b"evt_2"
         with pytest.raises(StoreUnavailableError):
             await store.record(provider_event("evt_2"))
         assert await record_until_accepted(store, "evt_2") is ReceiptStatus.DUPLICATE
 
-    async def test_a_frozen_server_is_given_up_on_and_found_again(
+    async def test_a_frozen_server_times_out_and_is_used_again(
         self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]", proxy: Proxy
     ) -> None:
-        """Callers get their answer within the timeout although the server gives none."""
+        """Callers get an answer within the timeout although the server gives none."""
         async with PostgresEventInbox(database, pool, timeout=SHORT, flushes=1) as store:
             await record_until_accepted(store, "evt_0")
             proxy.freeze()
@@ -229,7 +229,7 @@ class TestRecording:
         assert sorted(claim.event.event_id for claim in claims) == [f"evt_{number}" for number in range(6)]
 
     async def test_a_full_queue_refuses_at_once(self, store: PostgresEventInbox, proxy: Proxy) -> None:
-        """Memory is bounded: what cannot be stored soon is the provider's to keep."""
+        """Memory is bounded: the provider keeps what cannot be stored soon."""
         await store.record(provider_event("evt_0"))
         proxy.freeze()
         tasks = [asyncio.create_task(store.record(provider_event(f"evt_{number}"))) for number in range(40)]
@@ -239,8 +239,8 @@ class TestRecording:
         proxy.thaw()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def test_a_claim_whose_caller_has_gone_is_given_back(self, store: PostgresEventInbox, proxy: Proxy) -> None:
-        """The event is stored, nobody works on it: it must not wait for the lease to run out."""
+    async def test_a_claim_is_released_when_its_caller_is_gone(self, store: PostgresEventInbox, proxy: Proxy) -> None:
+        """The event is stored and is not being processed: it must not wait until the lease runs out."""
         await store.record(provider_event("evt_0"), lease=LONG)
         proxy.freeze()
         caller = asyncio.create_task(store.record(provider_event("evt_1"), lease=LONG))
@@ -253,7 +253,7 @@ class TestRecording:
         assert [(claim.event.event_id, claim.attempt) for claim in claims] == [("evt_1", 1)]
 
     async def test_an_event_that_the_database_refuses_fails_alone(self, store: PostgresEventInbox) -> None:
-        """Whoever shares its commit is stored all the same."""
+        """The other events of its commit are stored."""
         events = [provider_event(f"evt_{number}") for number in range(5)]
         events[2] = attrs.evolve(events[2], type="no\x00text")
         results = await asyncio.gather(*(store.record(event) for event in events), return_exceptions=True)
@@ -263,7 +263,7 @@ class TestRecording:
     async def test_a_read_only_server_is_unavailable(
         self, store: PostgresEventInbox, direct: Connection, proxy: Proxy
     ) -> None:
-        """That is how a standby answers after a failover; once writing is possible again, so is recording."""
+        """A standby answers so after a failover; once writes are possible again, so is recording."""
         name = await direct.fetchval("SELECT current_database()")
         await direct.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
         proxy.cut()
@@ -276,7 +276,7 @@ class TestRecording:
     async def test_closing_writes_what_is_queued_and_refuses_the_rest(
         self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]", direct: Connection
     ) -> None:
-        """An orderly end loses nothing that was promised."""
+        """An orderly shutdown loses no accepted event."""
         async with PostgresEventInbox(database, pool) as store:
             tasks = [asyncio.create_task(store.record(provider_event(f"evt_{number}"))) for number in range(50)]
             await asyncio.sleep(0)
@@ -288,7 +288,7 @@ class TestRecording:
 
 
 class TestProcessing:
-    """A unit of work is whole or absent, and nobody can hold up the others for ever."""
+    """A unit of work is written as a whole or not at all, and none can block the others permanently."""
 
     @pytest.fixture
     def repository(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> PostgresRepository:
@@ -299,10 +299,10 @@ class TestProcessing:
         return PostgresMessageHistory(database, pool)
 
     @pytest.mark.parametrize(("lost", "sequence"), [("request", 0), ("answer", 1)])
-    async def test_a_connection_lost_at_commit_leaves_the_outcome_to_the_next_look(
+    async def test_a_connection_lost_at_commit_leaves_the_outcome_to_the_next_read(
         self, repository: PostgresRepository, history: PostgresMessageHistory, proxy: Proxy, lost: str, sequence: int
     ) -> None:
-        """The caller hears that the outcome is uncertain; the counter tells what it was."""
+        """The caller learns that the outcome is unknown; the counter shows what it was."""
         if lost == "request":
             proxy.cut_before = b"COMMIT;"
         else:
@@ -315,7 +315,7 @@ class TestProcessing:
         assert len(await history.events(ACME, after=0, limit=10)) == sequence
 
     async def test_a_frozen_unit_of_work_loses_its_locks(self, database: Database, store: PostgresEventInbox) -> None:
-        """Another one takes over; the frozen one, when it comes to, can write nothing."""
+        """Another one takes over; the frozen one can write nothing when it continues."""
         impatient = attrs.evolve(database, idle_in_transaction_timeout=SHORT)
         frozen_pool, other_pool = await impatient.open_pool(size=1), await database.open_pool(size=1)
         receipt = await store.record(provider_event(), lease=LONG)
@@ -342,7 +342,7 @@ class TestProcessing:
         database: Database,
         pool: "asyncpg.Pool[asyncpg.Record]",
     ) -> None:
-        """Waiting for a connection has an end, and those that were taken come back."""
+        """Waiting for a connection times out, and borrowed connections are returned."""
         impatient = PostgresMessageHistory(attrs.evolve(database, acquire_timeout=SHORT), pool)
         async with repository.transaction(), repository.transaction():
             with pytest.raises(StoreUnavailableError, match="acquire"):
@@ -352,7 +352,7 @@ class TestProcessing:
     async def test_a_failed_unit_of_work_leaves_its_connection_clean(
         self, repository: PostgresRepository, database: Database
     ) -> None:
-        """The next user of the connection starts from nothing, also when the block was cancelled in mid-statement."""
+        """The next user of the connection starts afresh, also when the block was canceled during a statement."""
 
         async def hang() -> None:
             async with repository.transaction() as transaction:
@@ -370,8 +370,8 @@ class TestProcessing:
                 assert await transaction.lock_tenants([ACME]) == {ACME: 0}
 
 
-class TestWaking:
-    """Other processes hear of events soon, and of lost connections never."""
+class TestWakeup:
+    """Other processes are notified of events soon, and never notice a lost connection."""
 
     @pytest.fixture
     async def elsewhere(self, database_url: str) -> AsyncIterator[PostgresEventInbox]:
@@ -382,9 +382,9 @@ class TestWaking:
             yield store
         await pool.close()
 
-    async def heard(self, listener: PostgresEventInbox, speaker: PostgresEventInbox, event_id: str) -> None:
-        """Record an event at `speaker` until `listener` has claimed it, with nothing but the bell to wait for."""
-        await speaker.record(provider_event(event_id))
+    async def claimed(self, listener: PostgresEventInbox, recorder: PostgresEventInbox, event_id: str) -> None:
+        """Record an event at `recorder`, and wait until `listener` has claimed it after nothing but a notice."""
+        await recorder.record(provider_event(event_id))
         async with asyncio.timeout(20):
             while not await listener.claim(limit=10, lease=LONG):
                 await listener.wait(at_most=LONG)
@@ -393,19 +393,19 @@ class TestWaking:
         self, store: PostgresEventInbox, elsewhere: PostgresEventInbox
     ) -> None:
         """Without waiting for its poll."""
-        await self.heard(store, elsewhere, "evt_1")
-        await self.heard(elsewhere, store, "evt_2")
+        await self.claimed(store, elsewhere, "evt_1")
+        await self.claimed(elsewhere, store, "evt_2")
 
     async def test_a_lost_listener_comes_back(
         self, store: PostgresEventInbox, elsewhere: PostgresEventInbox, proxy: Proxy
     ) -> None:
-        """And what was announced while it was away is looked for at once."""
-        await self.heard(store, elsewhere, "evt_1")
+        """It looks at once for events of which it missed the notices."""
+        await self.claimed(store, elsewhere, "evt_1")
         proxy.cut()
-        await self.heard(store, elsewhere, "evt_2")
-        await self.heard(elsewhere, store, "evt_3")
+        await self.claimed(store, elsewhere, "evt_2")
+        await self.claimed(elsewhere, store, "evt_3")
 
-    async def test_unparked_events_wake_everybody(
+    async def test_unparked_events_wake_all_processes(
         self,
         store: PostgresEventInbox,
         elsewhere: PostgresEventInbox,
@@ -413,7 +413,7 @@ class TestWaking:
         pool: "asyncpg.Pool[asyncpg.Record]",
         direct: Connection,
     ) -> None:
-        """A link that is made in one process sets another to work."""
+        """A link that is made in one process wakes another."""
         await elsewhere.record(provider_event())
         (claim,) = await elsewhere.claim(limit=10, lease=LONG)
         await direct.execute(
@@ -431,7 +431,7 @@ class TestWaking:
 
 
 class TestServerKilled:
-    """The whole server, with SIGKILL."""
+    """The server is killed with SIGKILL."""
 
     @pytest.fixture
     def data_dir(self) -> Iterator[Path]:
@@ -442,7 +442,7 @@ class TestServerKilled:
         shutil.rmtree(folder)
 
     async def test_every_acknowledged_event_survives_and_service_resumes(self, data_dir: Path) -> None:
-        """Webhooks that arrive meanwhile get their no in time; the same process takes the next ones."""
+        """Webhooks that arrive meanwhile are refused in time; the same process accepts later ones."""
         with embedded_servers_sync(data_dir) as urls:
             url = urls.database_url
             await migrate(url)

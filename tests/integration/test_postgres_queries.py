@@ -1,4 +1,4 @@
-"""The SQL: all of it named, all of it valid, all of it in one place, and a constant number of statements per batch."""
+"""The SQL: named, valid, in one place, and with a constant number of statements per batch."""
 
 import ast
 import re
@@ -43,7 +43,7 @@ WRITERS = {
     "migrate": {"migrate.py"},
     "session": {"pool.py"},
 }
-"""Who may use a file of statements that write."""
+"""The modules that may use a file of statements that write."""
 TABLES = (
     "billing_customers",
     "billing_events",
@@ -78,15 +78,15 @@ def strings(path: Path) -> list[str]:
     ]
 
 
-def test_nobody_else_speaks_sql() -> None:
-    """There is no second way to write a table: no module holds SQL, the queries are all there is."""
+def test_sql_stands_in_the_queries_only() -> None:
+    """There is no second way to write a table: no module contains SQL."""
     assert len(SOURCES) > 40
     offenders = {path.name for path in SOURCES for text in strings(path) if SQL.search(text)}
     assert offenders == set()
 
 
 def test_writing_queries_are_loaded_where_writing_is_allowed() -> None:
-    """The inbox by the store, the state by the unit of work, outbox and audits by adapters, all else by nobody."""
+    """Each file of statements that write belongs to one adapter."""
     users: dict[str, set[str]] = {name: set() for name in WRITERS}
     for path in SOURCES:
         for name in users.keys() & set(re.findall(r'load\("(\w+)"\)', path.read_text(encoding="utf-8"))):
@@ -96,7 +96,7 @@ def test_writing_queries_are_loaded_where_writing_is_allowed() -> None:
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in WRITERS])
 def test_a_readers_file_only_reads(name: str) -> None:
-    """It holds no statement that changes or locks anything, and its name says so."""
+    """It contains no statement that changes or locks anything, and its name says so."""
     assert name.startswith("read_")
     text = "\n".join(queries.load(name).values())
     assert re.search(r"\b(INSERT|UPDATE|DELETE|FOR NO KEY|NOTIFY)\b", text) is None
@@ -104,7 +104,7 @@ def test_a_readers_file_only_reads(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_statement_is_used(name: str) -> None:
-    """A query that nobody asks for is deleted."""
+    """A query without a caller is deleted."""
     used = {text for path in SOURCES for text in strings(path)}
     assert queries.load(name).keys() - used == set()
 
@@ -123,7 +123,7 @@ class TestStatements:
     async def test_every_statement_fits_the_schema(
         self, connection: "asyncpg.Connection[asyncpg.Record]", name: str
     ) -> None:
-        """Also those that a test run may not reach; and each takes as many arguments as its comment numbers."""
+        """Also those that a test run may not reach; each takes as many arguments as it numbers."""
         for query, text in queries.load(name).items():
             statement = await connection.prepare(text)
             numbered = {int(number) for number in re.findall(r"\$(\d+)", text)}
@@ -132,7 +132,7 @@ class TestStatements:
     async def test_a_claim_whose_body_was_pruned_is_buried(
         self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str
     ) -> None:
-        """It can never be processed; the others of its batch are."""
+        """It can never be processed; the other events of its batch are."""
         database = Database(url=database_url)
         async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as store:
             for number in (1, 2):
@@ -150,7 +150,7 @@ class TestStatements:
         assert tuple(row) == ("dead", "permanent", True)
 
     async def test_a_batch_takes_the_same_statements_whatever_its_size(self, database_url: str) -> None:
-        """Round trips would be paid for by every event."""
+        """Every event would pay for round trips of its own."""
         database = Database(url=database_url)
         async with await database.open_pool(size=1) as pool, PostgresEventInbox(database, pool) as store:
             repository = PostgresRepository(database, pool)
@@ -191,7 +191,7 @@ class TestStatements:
         pool: "asyncpg.Pool[asyncpg.Record]",
         size: int,
     ) -> int:
-        """How many statements it takes to apply one event for each of `size` tenants."""
+        """Return the number of statements that apply one event for each of `size` tenants."""
         names = [f"{size}_{number}" for number in range(size)]
         for name in names:
             await store.record(provider_event(f"evt_{name}"))

@@ -1,4 +1,4 @@
-"""What the Redis bus does when its server is flushed, restarted, misconfigured, silent or gone."""
+"""The Redis bus while its server is flushed, restarted, misconfigured, silent or unavailable."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ def silent_server() -> Iterator[str]:
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
 
 
-async def test_a_flush_lets_the_log_start_anywhere_and_followers_go_on(valkey: Valkey, bus: RedisEventBus) -> None:
-    """An emptied server takes the publisher's next message, and a follower that was waiting hears it."""
+async def test_after_a_flush_the_log_may_start_anywhere_and_followers_continue(
+    valkey: Valkey, bus: RedisEventBus
+) -> None:
+    """An empty server accepts the publisher's next message, and a waiting follower receives it."""
     follower = bus.follow()
     await anext(follower)
     await bus.append(messages(ACME, 1, 3))
@@ -51,7 +53,7 @@ async def test_a_flush_lets_the_log_start_anywhere_and_followers_go_on(valkey: V
 
 
 async def test_a_restarted_server_is_used_again(valkey: Valkey, bus: RedisEventBus) -> None:
-    """While it is away every call says so; a follower ends with that error; afterwards all work without a new bus."""
+    """Meanwhile every call fails and a follower ends with the error; afterwards all work without a new bus."""
     await bus.append(messages(ACME, 1, 3))
     follower = bus.follow()
     await anext(follower)
@@ -72,8 +74,8 @@ async def test_a_restarted_server_is_used_again(valkey: Valkey, bus: RedisEventB
     await again.aclose()
 
 
-async def test_a_server_that_never_answers_is_given_up(silent_server: str) -> None:
-    """No call waits without an end."""
+async def test_calls_to_a_server_that_never_answers_time_out(silent_server: str) -> None:
+    """No call waits without a limit."""
     async with RedisNodes.open(silent_server, timeout=timedelta(milliseconds=100)) as nodes:
         bus = RedisEventBus(nodes)
         calls: list[Callable[[], Awaitable[object]]] = [
@@ -101,15 +103,15 @@ async def test_a_password_never_shows_in_an_error(valkey: Valkey) -> None:
 
 
 async def test_a_server_that_may_evict_is_refused(valkey: Valkey, bus: RedisEventBus) -> None:
-    """Eviction drops whole streams in silence: the check names the setting and the way out."""
+    """Eviction drops whole streams silently: the check names the setting and the solution."""
     await bus.check()
     await valkey.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     with pytest.raises(ConfigurationError, match="noeviction"):
         await bus.check()
 
 
-async def test_a_full_server_takes_nothing_and_recovers(valkey: Valkey, bus: RedisEventBus) -> None:
-    """Out of memory is an error, not a loss: the same call succeeds when there is room."""
+async def test_a_full_server_accepts_nothing_and_recovers(valkey: Valkey, bus: RedisEventBus) -> None:
+    """Out of memory is an error, not a loss: the same call succeeds once there is room."""
     await bus.append(messages(ACME, 1, 1))
     await valkey.call("CONFIG", "SET", "maxmemory", "1mb")
     with pytest.raises(EventBusUnavailableError):
@@ -139,8 +141,8 @@ async def test_a_log_and_its_live_stream_share_a_slot(valkey: Valkey, bus: Redis
     assert len(tags) == 16
 
 
-async def test_an_entry_nobody_understands_is_passed_over(valkey: Valkey, bus: RedisEventBus) -> None:
-    """A stranger's entry neither ends a follower nor comes out as a message: the hole is filled from the history."""
+async def test_an_unreadable_entry_is_skipped(valkey: Valkey, bus: RedisEventBus) -> None:
+    """A foreign entry neither ends a follower nor becomes a message: the gap is filled from the history."""
     follower = bus.follow()
     await anext(follower)
     await bus.append(messages(GLOBEX, 1, 1))
@@ -154,7 +156,7 @@ async def test_an_entry_nobody_understands_is_passed_over(valkey: Valkey, bus: R
     await follower.aclose()
 
 
-async def test_two_namespaces_on_one_server_do_not_meet(valkey: Valkey, bus: RedisEventBus) -> None:
+async def test_two_namespaces_on_one_server_are_separate(valkey: Valkey, bus: RedisEventBus) -> None:
     """Two deployments may share a server."""
     async with RedisNodes.open(valkey.url, timeout=TIMEOUT) as nodes:
         other = RedisEventBus(nodes, namespace=uuid.uuid4().hex)

@@ -1,4 +1,4 @@
-"""A cluster of three masters, of which one goes away: its tenants wait for nothing, the others notice nothing."""
+"""A cluster of three masters that loses one: its tenants miss no message, the others notice nothing."""
 
 from __future__ import annotations
 
@@ -44,37 +44,37 @@ async def keys_of(node: Valkey) -> set[str]:
     return set(await node.call("KEYS", "billing:*"))
 
 
-def notified(number: int) -> list[BillingEvent]:
-    """Everybody's message of a number."""
+def numbered(number: int) -> list[BillingEvent]:
+    """Return the message with this number of every tenant."""
     return [message(tenant_id, number) for tenant_id in MANY]
 
 
-class Ears:
-    """What a follower has heard so far."""
+class Received:
+    """The messages that a follower has received so far."""
 
     def __init__(self) -> None:
         self.missed = False
         self._events: set[tuple[TenantId, int]] = set()
 
-    async def listen(self, follower: AsyncGenerator[Sequence[BillingEvent], None]) -> None:
+    async def collect(self, follower: AsyncGenerator[Sequence[BillingEvent], None]) -> None:
         async for batch in follower:
             self.missed = self.missed or not batch
             self._events |= {(event.tenant_id, event.sequence) for event in batch}
 
-    def heard(self, number: int) -> set[TenantId]:
-        """Whose message of that number came."""
+    def tenants(self, number: int) -> set[TenantId]:
+        """Return the tenants whose message with this number was received."""
         return {tenant_id for tenant_id, each in self._events if each == number}
 
 
 @asynccontextmanager
-async def following(bus: RedisEventBus) -> AsyncIterator[Ears]:
-    ears = Ears()
+async def following(bus: RedisEventBus) -> AsyncIterator[Received]:
+    received = Received()
     async with aclosing(bus.follow()) as follower:
         assert list(await anext(follower)) == []
-        listening = asyncio.ensure_future(ears.listen(follower))
-        yield ears
-        listening.cancel()
-        await asyncio.wait([listening])
+        collecting = asyncio.ensure_future(received.collect(follower))
+        yield received
+        collecting.cancel()
+        await asyncio.wait([collecting])
 
 
 async def exhaust(follower: AsyncGenerator[Sequence[BillingEvent], None]) -> None:
@@ -83,8 +83,8 @@ async def exhaust(follower: AsyncGenerator[Sequence[BillingEvent], None]) -> Non
 
 
 async def test_tenants_are_spread_over_all_masters(bus: RedisEventBus, valkey_cluster: ValkeyCluster) -> None:
-    """One call reaches all of them, and each keeps logs of its own."""
-    assert await bus.append(notified(1)) == dict.fromkeys(MANY, 1)
+    """One call reaches all of them, and each has logs of its own."""
+    assert await bus.append(numbered(1)) == dict.fromkeys(MANY, 1)
     kept = [await keys_of(node) for node in valkey_cluster.nodes]
     assert all(kept)
     assert sum(len(keys) for keys in kept) == len(MANY) + 16
@@ -92,19 +92,17 @@ async def test_tenants_are_spread_over_all_masters(bus: RedisEventBus, valkey_cl
     await bus.ping()
 
 
-async def test_one_master_less_silences_its_own_tenants_alone(
-    bus: RedisEventBus, valkey_cluster: ValkeyCluster
-) -> None:
-    """The others are appended to and heard. A follower says that it misses something, and goes on when all are back."""
+async def test_losing_a_master_affects_its_own_tenants_only(bus: RedisEventBus, valkey_cluster: ValkeyCluster) -> None:
+    """The others' messages are appended and received. A follower reports a gap, and continues when all are back."""
     lost = valkey_cluster.nodes[1]
-    await bus.append(notified(1))
+    await bus.append(numbered(1))
     cut_off = {tenant for tenant in MANY if any(key.endswith(f":{tenant}") for key in await keys_of(lost))}
-    async with following(bus) as ears:
+    async with following(bus) as received:
         lost.kill()
-        heads = await bus.append(notified(2))
+        heads = await bus.append(numbered(2))
         assert heads == dict.fromkeys((tenant for tenant in MANY if tenant not in cut_off), 2)
-        await eventually(lambda: ears.heard(2) == heads.keys())
-        await eventually(lambda: ears.missed)
+        await eventually(lambda: received.tenants(2) == heads.keys())
+        await eventually(lambda: received.missed)
         with pytest.raises(EventBusUnavailableError):
             await bus.append([message(min(cut_off), 2)])
         with pytest.raises(EventBusUnavailableError):
@@ -113,29 +111,29 @@ async def test_one_master_less_silences_its_own_tenants_alone(
             await bus.ping()
         await lost.start()
         await valkey_cluster.whole()
-        for number in count(3):  # what is said before the master's streams are followed again goes unheard
-            await bus.append(notified(number))
+        for number in count(3):  # messages appended before the master's streams are followed again are missed
+            await bus.append(numbered(number))
             await asyncio.sleep(0.05)
-            if ears.heard(number) == set(MANY):
+            if received.tenants(number) == set(MANY):
                 break
 
 
 async def test_a_follower_ends_when_every_master_is_away(bus: RedisEventBus, valkey_cluster: ValkeyCluster) -> None:
-    """As it does where there is one server: whoever follows knows then that nothing comes."""
+    """As with one server: the reader of the follower learns that nothing will arrive."""
     follower = bus.follow()
     await anext(follower)
     valkey_cluster.kill()
     with pytest.raises(EventBusUnavailableError):
         await exhaust(follower)
     with pytest.raises(EventBusUnavailableError):
-        await bus.append(notified(1))
+        await bus.append(numbered(1))
 
 
 async def test_a_shard_that_moves_to_another_master_is_found_there(
     bus: RedisEventBus, valkey_cluster: ValkeyCluster
 ) -> None:
-    """Slots move while everything runs, as when a node is added."""
-    await bus.append(notified(1))
+    """Slots move while everything is running, as when a node is added."""
+    await bus.append(numbered(1))
     giver, taker = valkey_cluster.nodes[:2]
     live = next(key for key in await keys_of(giver) if key.endswith(":live"))
     slot = str(key_slot(live.encode()))
@@ -146,7 +144,7 @@ async def test_a_shard_that_moves_to_another_master_is_found_there(
         await node.call("CLUSTER", "SETSLOT", slot, "NODE", taker_id)
     heads: Mapping[TenantId, int] = {}
     while heads.keys() != set(MANY):
-        heads = await bus.append(notified(2))
+        heads = await bus.append(numbered(2))
     assert heads == dict.fromkeys(MANY, 2)
     assert live in await keys_of(taker)
     assert [each.sequence for each in await bus.read(min(moved), after=0, limit=9)] == [2]
@@ -156,7 +154,7 @@ async def test_a_shard_that_moves_to_another_master_is_found_there(
 async def test_every_client_gets_every_number_once_while_a_master_is_killed_and_brought_back(
     database_url: str, valkey_cluster: ValkeyCluster
 ) -> None:
-    """Whoever's log the master had is served from Postgres meanwhile; afterwards the logs are whole again."""
+    """Tenants of that master are served from Postgres meanwhile; afterwards their logs are complete again."""
     tenants = [*TENANTS, *MANY[4:12]]  # some of each master's
     async with deployed(database_url, valkey_cluster.url) as deployment, aiohttp.ClientSession() as session:
         clients = [Client(deployment.urls, tenant_id, seed) for seed, tenant_id in enumerate(tenants * 2)]

@@ -1,4 +1,4 @@
-"""What a backlog costs the database: statements per batch, not per event."""
+"""The cost of a backlog for the database: statements per batch, not per event."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,7 +26,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def body(number: int) -> bytes:
-    """A change of seats of one of the tenants' subscriptions."""
+    """Return a change of seats of one tenant's subscription."""
     tenant = number % TENANTS
     price = objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900)
     period = objects.Span(START, START + timedelta(days=31))
@@ -46,7 +46,7 @@ def body(number: int) -> bytes:
 
 
 async def test_a_thousand_due_events_cost_tens_of_statements(database_url: str) -> None:
-    """Claimed, read, folded and written together: about a dozen statements for each batch."""
+    """Events are claimed, read, applied and written together: about a dozen statements for each batch."""
     statements: list[str] = []
     database = Database(url=database_url)
     async with (

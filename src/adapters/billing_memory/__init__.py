@@ -1,1 +1,1 @@
-"""Every port in process: the fakes of the tests, and a working set for whoever embeds the core."""
+"""Every port in process: fakes for tests, and working adapters for applications that embed the core."""

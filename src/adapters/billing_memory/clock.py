@@ -1,26 +1,26 @@
-"""The machine's clock, and one that tests turn by hand."""
+"""The system clock, and one that tests set by hand."""
 
 from datetime import UTC, datetime, timedelta
 
 
 class SystemClock:
-    """Tells the machine's time."""
+    """The machine's time."""
 
     def now(self) -> datetime:
-        """The current instant, in UTC."""
+        """Return the current instant, in UTC."""
         return datetime.now(UTC)
 
 
 class ManualClock:
-    """Stands still until it is told to move."""
+    """A clock that stands still until it is advanced."""
 
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = now
 
     def now(self) -> datetime:
-        """The instant the clock was last set to."""
+        """Return the instant that the clock was last set to."""
         return self._now
 
     def advance(self, span: timedelta) -> None:
-        """Let `span` pass."""
+        """Move the clock forward by `span`."""
         self._now += span

@@ -44,7 +44,7 @@ class Dispatch:
 
     @property
     def claim(self) -> Claim:
-        """The right to process the event in its current attempt."""
+        """Return the right to process the event in its current attempt."""
         return Claim(
             dispatch_id=self.dispatch_id,
             attempt=self.attempt,
@@ -54,12 +54,12 @@ class Dispatch:
         )
 
     def failed(self, *, at: datetime, reason: str, error: str | None) -> "Dispatch":
-        """The same with its current attempt among those that failed."""
+        """Return the row with its current attempt added to the failed ones."""
         failure = FailedAttempt(attempt=self.attempt, failed_at=at, reason=reason, error=error)
         return attrs.evolve(self, reason=reason, error=error, failures=(*self.failures, failure))
 
     def settled(self, outcome: Outcome, *, at: datetime) -> "Dispatch":
-        """The same with what became of its claim. Applied again without a new effect, it keeps the first one."""
+        """Return the row with an outcome. Applied again without a new effect, it keeps its first effect."""
         before = self.outcome
         if before is not None and outcome.disposition is Disposition.APPLIED and outcome.effect is not Effect.CHANGED:
             outcome = attrs.evolve(outcome, effect=before.effect or outcome.effect)
@@ -84,16 +84,16 @@ class Dispatch:
         )
 
     def claimable(self, now: datetime) -> bool:
-        """Whether it waits for somebody to process it, or was given up by whoever did."""
+        """Return whether the event is due, or its lease has run out."""
         return self.disposition in (Disposition.DUE, Disposition.LEASED) and self.due_at <= now
 
     def free_for(self, claim: Claim, now: datetime) -> bool:
-        """Whether nobody works on the event, nor has done so since `claim` was read."""
-        worked_on = self.disposition is Disposition.LEASED and self.due_at > now
-        return not worked_on and self.attempt == claim.attempt
+        """Return whether the event is not being processed, and was not claimed since `claim` was read."""
+        leased = self.disposition is Disposition.LEASED and self.due_at > now
+        return not leased and self.attempt == claim.attempt
 
     def held_by(self, claim: Claim) -> bool:
-        """Whether `claim` is the current one: the fence against a lost lease."""
+        """Return whether `claim` is the current one: the fence against a lost lease."""
         return self.disposition is Disposition.LEASED and self.attempt == claim.attempt
 
 
@@ -102,7 +102,7 @@ MessageKey = tuple[TenantId, int]
 
 @attrs.define
 class Tables:
-    """What is stored, in tables that only gain and replace rows. A transaction lays its own rows over these."""
+    """All stored rows. Rows are added and replaced, never removed; a transaction lays its own over them."""
 
     dispatch: MutableMapping[int, Dispatch] = attrs.field(factory=dict)
     counters: MutableMapping[TenantId, int] = attrs.field(factory=dict)
@@ -114,7 +114,7 @@ class Tables:
     messages: MutableMapping[MessageKey, BillingEvent] = attrs.field(factory=dict)
 
     def over(self, stored: "Tables") -> "Tables":
-        """A view that reads through to `stored` and writes to these tables only."""
+        """Return a view that reads through to `stored` and writes to these tables only."""
         return Tables(
             dispatch=ChainMap(self.dispatch, stored.dispatch),
             counters=ChainMap(self.counters, stored.counters),
@@ -127,7 +127,7 @@ class Tables:
         )
 
     def update(self, written: "Tables") -> None:
-        """Take over the rows of `written`."""
+        """Add and replace the rows of `written`."""
         self.dispatch.update(written.dispatch)
         self.counters.update(written.counters)
         self.customers.update(written.customers)
@@ -138,7 +138,7 @@ class Tables:
         self.messages.update(written.messages)
 
     def owners(self, ids: Iterable[str]) -> dict[str, TenantId]:
-        """Whose subscriptions, invoices and records these are."""
+        """Return the tenants that own these objects; unknown objects are left out."""
         found: dict[str, TenantId] = {}
         for id_ in ids:
             known = (
@@ -152,7 +152,7 @@ class Tables:
         return found
 
     def unpark(self, now: datetime, *, on: Collection[str] | None = None) -> int:
-        """Make due what is parked on something that has a tenant, `on` any of these ids; how many events that were."""
+        """Make due the events that wait for an object, one of `on` if given, that has a tenant now; return how many."""
         ready = [
             row
             for row in self.dispatch.values()
@@ -172,20 +172,20 @@ class Tables:
 
 
 class MemoryDatabase:
-    """Shared by the memory adapters of one application. Not for threads, and gone with the process."""
+    """The state that the memory adapters of one application share. Not for threads, and lost with the process."""
 
     def __init__(self) -> None:
         self.tables = Tables()
         self.numbers: dict[EventKey, int] = {}
         self.audits: list[Audit] = []
         self.outbox: dict[MessageKey, datetime] = {}
-        """Unconfirmed messages and when they were committed."""
+        """Unpublished messages and when they were committed."""
         self.held: set[int] = set()
-        """Dispatch rows that the running transaction holds: nobody else may claim them."""
+        """Dispatch rows that the running transaction holds: they cannot be claimed."""
         self.writing = asyncio.Lock()
-        """Held by a transaction from beginning to end: one at a time is order enough for everybody."""
+        """Held by a transaction from beginning to end: there is one at a time."""
         self.due = asyncio.Event()
-        """Set when events may have become due; cleared by whoever looks for them."""
+        """Set when events may have become due; cleared by `claim`."""
 
     def at_rest(self, dispatch_ids: Collection[int], now: datetime) -> list[Dispatch]:
         """Return those of these events that are not being processed, by number."""

@@ -1,4 +1,4 @@
-"""A payment provider in process: it knows what a test tells it."""
+"""A payment provider in process, with the objects that a test gives it."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class MemoryGateway:
-    """A `PaymentGateway` that answers from six mappings, which tests fill and empty as they like."""
+    """A `PaymentGateway` and `ThinEventGateway` that answers from mappings, which tests fill and empty."""
 
     def __init__(self) -> None:
         self.subscriptions: dict[SubscriptionId, Translation] = {}
@@ -23,35 +23,35 @@ class MemoryGateway:
         self.checkout_sessions: dict[str, Translation] = {}
         self.events: dict[EventId, FetchedEvent] = {}
         self.asked: list[str] = []
-        """The ids that were asked for, failed calls included."""
+        """The ids that were fetched, failed calls included."""
         self._failures: list[GatewayError] = []
 
     def fail(self, error: GatewayError, *, times: int = 1) -> None:
-        """Let the next calls fail; failures asked for before come first."""
+        """Let the next calls fail. Failures queue up: earlier ones are raised first."""
         self._failures += [error] * times
 
     async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
-        """The subscription as it was put here."""
+        """Return the stored subscription."""
         return self._answer(self.subscriptions, subscription_id)
 
     async def fetch_invoice(self, invoice_id: InvoiceId) -> Translation | None:
-        """The invoice as it was put here."""
+        """Return the stored invoice."""
         return self._answer(self.invoices, invoice_id)
 
     async def fetch_customer(self, customer_id: CustomerId) -> Translation | None:
-        """The customer as it was put here."""
+        """Return the stored customer."""
         return self._answer(self.customers, customer_id)
 
     async def fetch_entitlements(self, customer_id: CustomerId) -> Translation | None:
-        """The customer's features as they were put here."""
+        """Return the stored features of a customer."""
         return self._answer(self.entitlements, customer_id)
 
     async def fetch_checkout_session(self, session_id: str) -> Translation | None:
-        """The checkout session as it was put here."""
+        """Return the stored checkout session."""
         return self._answer(self.checkout_sessions, session_id)
 
     async def fetch_event(self, event_id: EventId) -> FetchedEvent | None:
-        """The event as it was put here."""
+        """Return the stored event."""
         return self._answer(self.events, event_id)
 
     def _answer(self, known: Mapping[K, V], name: K) -> V | None:

@@ -132,7 +132,7 @@ def text_array(texts: Iterable[str]) -> str:
 
 
 def storable(text: str | None) -> str | None:
-    """An error's text as Postgres takes it: bounded, without NUL and lone surrogates, whatever a payload put in."""
+    """Bound a text and replace NUL and lone surrogates, which Postgres refuses, whatever a payload contained."""
     if text is None:
         return None
     return text[:_TEXT_LIMIT].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

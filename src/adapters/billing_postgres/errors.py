@@ -1,4 +1,4 @@
-"""Where the driver's errors end: everything above sees `StoreUnavailableError` or a bug."""
+"""Translation of the driver's errors: callers see `StoreUnavailableError`, or a bug."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,  # shut down, starting up, statement cancelled
+    asyncpg.OperatorInterventionError,  # shut down, starting up, statement canceled
     asyncpg.InsufficientResourcesError,  # disk full, no connection left
     asyncpg.TransactionRollbackError,  # deadlock, serialization
     asyncpg.LockNotAvailableError,  # lock_timeout
@@ -24,18 +24,18 @@ UNAVAILABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
-"""What another attempt can cure. asyncpg's errors come from two unrelated trees, and the network's from a third."""
+"""Errors that a retry can cure. asyncpg's come from two unrelated trees, and the network's from a third."""
 
 
 @contextmanager
 def translated(operation: str) -> Iterator[None]:
-    """Raise `StoreUnavailableError` for what another attempt can cure, keeping the cause. Everything else is a bug.
+    """Raise `StoreUnavailableError` for errors that a retry can cure, keeping the cause. All others are bugs.
 
-    The text names the kind of the cause only: an address or a name in it may be one too many for a log.
+    The text names the type of the cause only: its own text may hold addresses, which do not belong in a log.
     """
     try:
         yield
     except UNAVAILABLE as exc:
-        if isinstance(exc, ValueError):  # the driver's word for an argument that does not fit its column
+        if isinstance(exc, ValueError):  # the driver's error for an argument that does not fit its column
             raise
         raise StoreUnavailableError(f"{operation}: {type(exc).__name__}") from exc

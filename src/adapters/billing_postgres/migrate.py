@@ -1,7 +1,7 @@
-"""Brings a database to the schema this code needs: plain SQL files, applied in order, each once.
+"""Migrates a database to the schema this code needs: plain SQL files, applied in order, each once.
 
 A file is named `NNNN_pre_what.sql` when it runs before the new code is rolled out and `NNNN_post_what.sql` when it runs
-after the old code is gone. Once released it is never edited: its checksum is kept and compared.
+after the old code is gone. Once released it is never edited: its checksum is stored and compared.
 """
 
 import asyncio
@@ -25,24 +25,24 @@ from billing_postgres.errors import translated
 _QUERIES: Final = queries.load("migrate")
 _FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<phase>pre|post)_\w+\.sql", re.ASCII)
 _LOCK: Final = 0x62696C6C696E67
-"""The advisory lock of all migrations in one database: the word "billing"."""
+"""The advisory lock of all migrations in a database: "billing" in ASCII."""
 _LOCK_PATIENCE: Final = timedelta(minutes=2)
 _LOCK_POLL: Final = timedelta(milliseconds=50)
 
 
 class MigrationError(BillingError):
-    """The schema cannot be brought to what this code needs. The text names the file and what to do."""
+    """The schema cannot be migrated. The text names the file and what to do."""
 
     code = "migration_error"
 
 
 @attrs.frozen(kw_only=True)
 class Migration:
-    """One file."""
+    """One migration file."""
 
     version: int
     name: str
-    """The file's name without its ending."""
+    """The file's name without its extension."""
     checksum: str
     sql: str = attrs.field(repr=False)
 
@@ -57,18 +57,18 @@ class AppliedMigration:
 
 @attrs.frozen(kw_only=True)
 class SchemaStatus:
-    """How a database stands to this code."""
+    """The schema of a database, compared with what this code needs."""
 
     pending: tuple[Migration, ...]
-    """What this code needs and the database does not have yet, in order."""
+    """Migrations that this code needs and the database does not have yet, in order."""
     ahead: tuple[str, ...]
-    """What newer code has applied: this code is the older one. It may run, additions do not harm it."""
+    """Migrations applied by newer code, by name. Older code may still run: additions do not harm it."""
 
 
 async def migrate(database_url: str) -> Sequence[AppliedMigration]:
-    """Apply what is pending, each file in a transaction of its own; () when there is nothing to do.
+    """Apply the pending migrations, each in a transaction of its own, and return them.
 
-    Any number of processes may call this at once: one works, the others wait and find it done.
+    Any number of processes may call this at once: one applies them, and the others wait and find nothing to do.
     Raises: MigrationError for a file that was edited after it was applied, or that the database refuses;
     StoreUnavailableError when the database is not reachable.
     """
@@ -80,23 +80,23 @@ async def migrate(database_url: str) -> Sequence[AppliedMigration]:
 
 
 async def pending(database_url: str) -> Sequence[Migration]:
-    """What `migrate` would apply. Raises as it does."""
+    """Return the migrations that `migrate` would apply. Raises as it does."""
     return (await inspect(database_url)).pending
 
 
 async def inspect(database_url: str) -> SchemaStatus:
-    """How the database stands to this code; changes nothing. Raises as `migrate` does."""
+    """Compare the database's schema with this code; changes nothing. Raises as `migrate` does."""
     async with _connected(database_url) as connection:
         return _compare(packaged(), await _applied(connection))
 
 
 def packaged() -> Sequence[Migration]:
-    """The migrations this code comes with, in order."""
+    """Return the migrations that this code comes with, in order."""
     return read_migrations(files("billing_postgres").joinpath("migrations"))
 
 
 def read_migrations(folder: Traversable) -> Sequence[Migration]:
-    """The migrations of a folder, in order. MigrationError for a wrong name or a number that is missing or double."""
+    """Return the migrations of a folder, in order. MigrationError for a wrong name, a missing or a repeated number."""
     migrations = sorted(map(_read, folder.iterdir()), key=lambda migration: migration.name)
     for expected, migration in enumerate(migrations, start=1):
         if migration.version != expected:
@@ -118,7 +118,7 @@ def _read(file: Traversable) -> Migration:
 
 
 def _compare(known: Iterable[Migration], applied: Mapping[int, tuple[str, str]]) -> SchemaStatus:
-    """Set the files against what the database has: name and checksum by version."""
+    """Compare the files with the applied migrations, given as name and checksum by version."""
     missing = []
     foreign = dict(applied)
     for migration in known:
@@ -165,7 +165,7 @@ async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Mi
 
 @asynccontextmanager
 async def _connected(database_url: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-    """A connection of our own, because a session's lock must not go to somebody else through a pool."""
+    """Open a connection outside any pool: a pool would pass the session's lock on to another user."""
     with translated("migrate"):
         connection = await asyncpg.connect(
             database_url,

@@ -1,4 +1,4 @@
-"""Connections to Postgres on which no wait is endless."""
+"""Connections to Postgres, with a limit on every wait."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +19,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolC
 
 @attrs.frozen(kw_only=True)
 class Database:
-    """Where the database is, and how long anything there may take."""
+    """The address of the database, and the limits of connections to it."""
 
     url: str = attrs.field(repr=False)
     application_name: str = "billing"
@@ -30,10 +30,10 @@ class Database:
     idle_in_transaction_timeout: timedelta = timedelta(seconds=10)
     """Frees the row locks of a process that froze between two statements of a transaction."""
     transaction_timeout: timedelta = timedelta(seconds=30)
-    """Frees those of one that froze in the middle of a statement's messages, which no other limit covers."""
+    """Frees the row locks of a process that froze while sending a statement, which no other limit covers."""
 
     async def connect(self, **server_settings: str) -> "asyncpg.Connection[asyncpg.Record]":
-        """A connection for one user who keeps it, with further settings of its session."""
+        """Open a connection that the caller keeps and closes, with further settings for its session."""
         arguments = self._arguments()
         arguments["server_settings"] |= server_settings
         with translated("connect"):
@@ -46,14 +46,13 @@ class Database:
             return connection
 
     async def open_pool(self, *, size: int, min_size: int = 0) -> "asyncpg.Pool[asyncpg.Record]":
-        """A pool of at most `size` connections.
+        """Open a pool of at most `size` connections.
 
-        What its users change in a session ends with their transaction, so a connection goes back without the reset
-        query: it would cost every short transaction another round trip.
+        Its users change a session only within their transactions, so a connection is returned without the reset query:
+        it would cost every short transaction another round trip.
 
-        Statements are planned each time they run. A plan is kept by default, and one that was made while a table was
-        small reads it from end to end until the next ANALYZE; for a statement that works on a whole batch, planning
-        costs little.
+        Statements are planned each time they run. By default plans are kept, and a plan made while a table was small
+        scans the whole table until the next ANALYZE; for a statement that works on a batch, planning costs little.
         """
         arguments = self._arguments()
         arguments["server_settings"]["plan_cache_mode"] = "force_custom_plan"
@@ -63,19 +62,19 @@ class Database:
                 min_size=min(min_size, size),
                 max_size=size,
                 init=self._limit_transactions,
-                reset=_leave_as_it_is,
+                reset=_no_reset,
             )
             return pool
 
     @asynccontextmanager
     async def acquire(self, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Connection]:
-        """Borrow a connection; StoreUnavailableError when none comes free in time."""
+        """Borrow a connection; StoreUnavailableError when none becomes free in time."""
         with translated("acquire"):
             connection = await pool.acquire(timeout=self.acquire_timeout.total_seconds())
         try:
             yield connection
         finally:
-            # A connection that broke is thrown away by the pool; whoever used it knows already.
+            # The pool discards a broken connection; its user has had the error already.
             with suppress(*UNAVAILABLE):
                 await pool.release(connection)
 
@@ -83,7 +82,7 @@ class Database:
     async def begun(
         self, pool: "asyncpg.Pool[asyncpg.Record]", *, isolation: Isolation, readonly: bool
     ) -> AsyncIterator[Connection]:
-        """A connection inside a transaction: committed at the end of the block, rolled back on any exception."""
+        """Borrow a connection inside a transaction: committed at the end of the block, rolled back on any exception."""
         async with self.acquire(pool) as connection:
             transaction = connection.transaction(isolation=isolation, readonly=readonly)
             with translated("begin"):
@@ -91,7 +90,7 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                # What made us give up is the news; where the connection is gone, so is the transaction.
+                # The first error is the one to report; if the connection is lost, so is the transaction.
                 with suppress(*UNAVAILABLE):
                     await transaction.rollback()
                 raise
@@ -99,7 +98,7 @@ class Database:
                 await transaction.commit()
 
     async def _limit_transactions(self, connection: Connection) -> None:
-        """Servers before 17 do not know this limit, and would refuse a connection that asks for it."""
+        """Set the limit where the server has it: one before 17 would refuse a connection that asks for it."""
         if connection.get_server_version() >= (17,):
             await connection.fetchval(_LIMIT_TRANSACTIONS, _milliseconds(self.transaction_timeout))
 
@@ -107,7 +106,7 @@ class Database:
         return {
             "dsn": self.url,
             "timeout": self.connect_timeout.total_seconds(),
-            # The server's own timeout answers first; this one is for a server that does not answer at all.
+            # The server's own timeout comes first; this one is for a server that does not answer at all.
             "command_timeout": self.statement_timeout.total_seconds() + 1,
             "server_settings": {
                 "application_name": self.application_name,
@@ -123,5 +122,5 @@ def _milliseconds(span: timedelta) -> str:
     return str(max(1, round(span / timedelta(milliseconds=1))))
 
 
-async def _leave_as_it_is(_connection: object) -> None:
-    """The reset of a pool whose users leave nothing behind."""
+async def _no_reset(_connection: object) -> None:
+    """Do nothing: users of the pool leave nothing behind."""

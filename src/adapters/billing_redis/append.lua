@@ -1,12 +1,12 @@
--- Append consecutive messages of tenants of one shard to their logs and announce those that were taken.
+-- Append consecutive messages of tenants of one shard to their logs and announce those that were accepted.
 --
 -- KEYS[1] the shard's live stream; then the log of each tenant, entry ids <number>-0.
--- ARGV    log length, live length (0: announce nothing), seconds that a log is kept after it was last written; then of
---         each tenant: its id, how many messages, and of each message: number, type, event id, instant, payload.
+-- ARGV    log length, live length (0: announce nothing), seconds that a log is kept after it was last written; then for
+--         each tenant: its id, the number of messages, and for each message: number, type, event id, instant, payload.
 -- Returns for each tenant the number of the last message in its log, 0 when there is none.
 --
--- The live stream's ids are the server's own (*): they keep growing across a flush, so a reader's position stays good.
--- Nothing can be announced twice all the same: only a message that the log took just now is announced.
+-- The live stream's ids are the server's own (*): they keep growing across a flush, so a reader's position stays valid.
+-- No message is announced twice, even so: only a message that the log accepted just now is announced.
 local heads, at, announced = {}, 4, ARGV[2] ~= '0'
 for tenant = 2, #KEYS do
   local log, name, count = KEYS[tenant], ARGV[at], tonumber(ARGV[at + 1])

@@ -19,20 +19,20 @@ from billing_core.model import EventId, TenantId
 from billing_core.stream.ports import BackfillClaim
 from billing_redis.following import Entry, follow
 from billing_redis.nodes import Address, RedisNodes
-from billing_redis.scripts import Call, Script, call
+from billing_redis.scripts import Script, ScriptCall, call
 
 _APPEND: Final = Script("append")
 _CLAIM: Final = Script("claim")
 _DONE: Final = "done"
 _KEPT: Final = 30 * 86_400
-"""Seconds after which a stream that nobody writes to any more is let go: of tenants that left, and of old epochs."""
+"""Seconds after its last write until a stream expires: streams of former tenants and of old epochs."""
 
 Runs = Mapping[TenantId, Sequence[BillingEvent]]
 """Messages by tenant."""
 
 
 class RedisEventBus:
-    """EventBus on Streams."""
+    """A `BackfillableBus` on Redis Streams."""
 
     def __init__(
         self,
@@ -43,19 +43,19 @@ class RedisEventBus:
         live_length: int = 1_000,
         namespace: str = "billing",
     ) -> None:
-        """A bus that has nothing to open or close of its own.
+        """Use these nodes; the bus itself has nothing to open or close.
 
         Args:
             nodes: where the servers are.
-            shards: number of live streams; the same in every process, or tenants go unheard until the next look.
-            log_length: newest messages kept of each tenant, roughly.
-            live_length: newest messages kept in each live stream, roughly: what a follower may fall behind.
+            shards: number of live streams; the same in every process, or messages of some tenants arrive late.
+            log_length: approximate number of messages kept for each tenant.
+            live_length: approximate number of messages kept in each live stream: how far a follower may fall behind.
             namespace: first part of every key.
         """
         self._nodes = nodes
         self._log_length = log_length
         self._live_length = live_length
-        self._backfill = f"{namespace}:refill"
+        self._backfill = f"{namespace}:backfill"
         self._shards = [f"{namespace}:{{{shard}}}" for shard in range(shards)]
 
     async def ping(self) -> None:
@@ -79,7 +79,7 @@ class RedisEventBus:
             )
 
     async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
-        """See EventBus: one script call per shard, one round trip to each node, all nodes at a time."""
+        """Append with one script call per shard and one round trip per node, all nodes concurrently."""
         shards = self._by_shard(events)
         if not shards:
             return {}
@@ -99,7 +99,7 @@ class RedisEventBus:
         return {tenant_id: head for each in heads for tenant_id, head in each.items()}
 
     async def _append_to(self, node: Address, shards: Mapping[str, Runs], *, announced: bool) -> Mapping[TenantId, int]:
-        """Append at one node. What one shard's script says does not hold up the others'."""
+        """Append on one node. A shard whose script fails does not stop the others."""
         heads: dict[TenantId, int] = {}
         failure: Exception | None = None
         calls = [self._append_call(shard, runs, announced=announced) for shard, runs in shards.items()]
@@ -107,7 +107,7 @@ class RedisEventBus:
             replies = await call(self._nodes.client(node), _APPEND, calls)
             for runs, reply in zip(shards.values(), replies, strict=True):
                 if isinstance(reply, Exception):
-                    self._nodes.uncertainty(reply)
+                    self._nodes.note_failure(reply)
                     failure = reply
                 else:
                     heads |= zip(runs, reply, strict=True)
@@ -115,13 +115,13 @@ class RedisEventBus:
                 raise failure
         return heads
 
-    def _append_call(self, shard: str, runs: Runs, *, announced: bool) -> Call:
+    def _append_call(self, shard: str, runs: Runs, *, announced: bool) -> ScriptCall:
         arguments: list[str | int] = [self._log_length, self._live_length if announced else 0, _KEPT]
         for tenant_id, run in runs.items():
             arguments += (tenant_id, len(run))
             for event in run:
                 arguments += _encoded(event)
-        return Call([f"{shard}:live", *(f"{shard}:tenant:{tenant_id}" for tenant_id in runs)], arguments)
+        return ScriptCall([f"{shard}:live", *(f"{shard}:tenant:{tenant_id}" for tenant_id in runs)], arguments)
 
     def _by_shard(self, events: Sequence[BillingEvent]) -> Mapping[str, Runs]:
         shards: dict[str, dict[TenantId, list[BillingEvent]]] = {}
@@ -130,7 +130,7 @@ class RedisEventBus:
         return shards
 
     async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
-        """See EventBus."""
+        """Return messages of a tenant's log."""
         log = f"{self._shard(tenant_id)}:tenant:{tenant_id}"
         async with self._nodes.answered("read"):
             client = self._nodes.client(await self._nodes.address(log))
@@ -139,13 +139,13 @@ class RedisEventBus:
         events = []
         for entry_id, fields in cast("Sequence[Entry]", entries):
             event = _event(tenant_id, entry_id.partition("-")[0], fields)
-            if event is None:  # what follows it would look like a hole; the repository has it all
+            if event is None:  # the messages after it would leave a gap; the repository has all of them
                 break
             events.append(event)
         return events
 
     async def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
-        """See EventBus."""
+        """Yield messages of all live streams as they are appended."""
         live = [f"{shard}:live" for shard in self._shards]
         async with aclosing(follow(self._nodes, live)) as batches:
             async for entries in batches:
@@ -154,10 +154,10 @@ class RedisEventBus:
                     yield events
 
     async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillClaim:
-        """See BackfillableBus."""
+        """Claim the backfill, or renew the claim."""
         async with self._nodes.answered("claim_backfill"):
             client = self._nodes.client(await self._nodes.address(self._backfill))
-            claim = Call([self._backfill], (name, lease // timedelta(milliseconds=1)))
+            claim = ScriptCall([self._backfill], (name, lease // timedelta(milliseconds=1)))
             (holder,) = await call(client, _CLAIM, [claim])
             if isinstance(holder, Exception):
                 raise holder
@@ -166,7 +166,7 @@ class RedisEventBus:
         return BackfillClaim.DONE if holder == _DONE else BackfillClaim.OTHERS
 
     async def finish_backfill(self) -> None:
-        """See BackfillableBus."""
+        """Record that the bus is filled."""
         async with self._nodes.answered("finish_backfill"):
             await self._nodes.client(await self._nodes.address(self._backfill)).set(self._backfill, _DONE, ex=_KEPT)
 
@@ -184,7 +184,7 @@ def _live_event(entry: Entry) -> BillingEvent | None:
 
 
 def _event(tenant_id: TenantId, number: str, fields: Mapping[str, str]) -> BillingEvent | None:
-    """None for an entry that this version cannot read: a missing message is found and fetched elsewhere."""
+    """Return None for an entry that this version cannot read: the gap is noticed, and filled from the repository."""
     try:
         return BillingEvent(
             tenant_id=tenant_id,

@@ -1,9 +1,9 @@
--- Take a place for one stream of a tenant, if its rate and the number of its open streams allow it.
+-- Count one more stream of a tenant, if its rate and the number of its open streams allow it.
 --
 -- KEYS    the tenant's rate: the instant up to which its allowance is used; its open streams, by the end of their lease.
 -- ARGV    opened per minute (0: any number), open at a time (0: any number), lease in ms, the stream's name.
--- Returns {0} when it is in; {1, ms} when the rate, {2, ms} when the number of open streams stands against it, and for
---         how long at least it would be so.
+-- Returns {0} when the stream is admitted; {1, ms} when the rate and {2, ms} when the number of open streams refuses it,
+--         with the earliest time to try again.
 --
 -- Time is this server's own, so that servers whose clocks differ count alike.
 local time = redis.call('TIME')

@@ -1,7 +1,7 @@
-"""Reading live streams as they grow: through one connection, or in a cluster through one for each of them.
+"""Follows live streams as they grow: over one connection, or in a cluster over one for each stream.
 
-A blocking read may not span the slots of a cluster. There each stream has its own reader, so that a node that is away
-silences its own streams alone.
+A blocking read may not span the slots of a cluster. There each stream has its own reader, so that an unavailable node
+affects its own streams only.
 """
 
 import asyncio
@@ -14,28 +14,28 @@ from billing_core.errors import EventBusUnavailableError
 from billing_redis.nodes import Address, RedisNodes, closing
 
 Entry = tuple[str, Mapping[str, str]]
-"""What the driver makes of a stream entry; its own annotation covers every mode it has, so replies are cast to this."""
+"""A stream entry as the driver returns it; its annotations cover every mode it has, so replies are cast to this."""
 
 Batches = AsyncGenerator[Sequence[Entry], None]
-"""Entries as they come; an empty batch says that some may have been missed."""
+"""Entries as they arrive; an empty batch means that some may have been missed."""
 
 _BLOCK: Final = timedelta(seconds=2)
-"""How long one blocking read waits. Short, so that a connection that died silently is noticed soon after."""
+"""The longest wait of one blocking read. Short, so that a connection that died silently is noticed soon."""
 
 _READ_COUNT: Final = 500
-"""Entries per live stream and read: bounds what one wake-up holds in memory."""
+"""Entries per live stream and read: bounds the memory of one batch."""
 
 _RETRY: Final = timedelta(seconds=1)
-"""Pause before a stream whose node is away is asked for again."""
+"""Pause before a stream of an unavailable node is read again."""
 
 _UNREAD: Final = 64
-"""Batches that readers may be ahead of whoever takes them."""
+"""Batches that readers may be ahead of their consumer."""
 
 
 async def follow(nodes: RedisNodes, keys: Sequence[str]) -> Batches:
-    """Entries of all streams from now on. The first batch is empty: from it on nothing is missed without a word.
+    """Yield entries of all streams from now on. The first batch is empty: after it none is missed without notice.
 
-    Another empty batch comes whenever a part of a cluster was lost, is still away, or is heard again. Raises
+    Another empty batch is yielded whenever a node of a cluster becomes unavailable, stays so, or is back. Raises
     EventBusUnavailableError when no stream can be read.
     """
     async with nodes.answered("follow"):
@@ -47,7 +47,7 @@ async def follow(nodes: RedisNodes, keys: Sequence[str]) -> Batches:
 
 
 async def _follow_at_one_node(nodes: RedisNodes, keys: Sequence[str]) -> Batches:
-    """Streams that one command may read."""
+    """Follow streams that one command may read."""
     async with nodes.answered("follow"):
         node: Address = await nodes.address(keys[0])
     async with closing(nodes.dedicated(node)) as client:
@@ -55,7 +55,7 @@ async def _follow_at_one_node(nodes: RedisNodes, keys: Sequence[str]) -> Batches
             positions = await _tails(client, keys)
         yield ()
         while True:
-            # The wait must outlast the block, or every quiet spell looks like a dead server.
+            # The timeout must be longer than the block, or an idle stream would look like a dead server.
             async with nodes.answered("follow", within=_BLOCK + nodes.timeout):
                 reply = await client.xread(positions, count=_READ_COUNT, block=_BLOCK // timedelta(milliseconds=1))
             streams = cast("Sequence[tuple[str, Sequence[Entry]]]", reply)
@@ -66,13 +66,14 @@ async def _follow_at_one_node(nodes: RedisNodes, keys: Sequence[str]) -> Batches
 
 
 async def _follow_each(nodes: RedisNodes, keys: Sequence[str]) -> Batches:
-    heard: asyncio.Queue[tuple[str, Sequence[Entry] | EventBusUnavailableError]] = asyncio.Queue(_UNREAD)
-    readers = [asyncio.create_task(_keep_following(nodes, key, heard)) for key in keys]
+    """Follow each stream over a connection of its own."""
+    batches: asyncio.Queue[tuple[str, Sequence[Entry] | EventBusUnavailableError]] = asyncio.Queue(_UNREAD)
+    readers = [asyncio.create_task(_keep_following(nodes, key, batches)) for key in keys]
     try:
-        asked, away = set(keys), set[str]()
+        unknown, away = set(keys), set[str]()
         while True:
-            key, batch = await heard.get()
-            asked.discard(key)
+            key, batch = await batches.get()
+            unknown.discard(key)
             if isinstance(batch, EventBusUnavailableError):
                 away.add(key)
                 if len(away) == len(keys):
@@ -80,7 +81,7 @@ async def _follow_each(nodes: RedisNodes, keys: Sequence[str]) -> Batches:
                 batch = ()
             elif not batch:
                 away.discard(key)
-            if not asked:  # every stream is either heard or known to be away
+            if not unknown:  # every stream is either followed or known to be unavailable
                 yield batch
     finally:
         for reader in readers:
@@ -89,20 +90,20 @@ async def _follow_each(nodes: RedisNodes, keys: Sequence[str]) -> Batches:
 
 
 async def _keep_following(
-    nodes: RedisNodes, key: str, heard: "asyncio.Queue[tuple[str, Sequence[Entry] | EventBusUnavailableError]]"
+    nodes: RedisNodes, key: str, batches: "asyncio.Queue[tuple[str, Sequence[Entry] | EventBusUnavailableError]]"
 ) -> None:
     while True:
         try:
-            async with aclosing(_follow_at_one_node(nodes, [key])) as batches:
-                async for batch in batches:
-                    await heard.put((key, batch))
+            async with aclosing(_follow_at_one_node(nodes, [key])) as received:
+                async for batch in received:
+                    await batches.put((key, batch))
         except EventBusUnavailableError as exc:
-            await heard.put((key, exc))
+            await batches.put((key, exc))
         await asyncio.sleep(_RETRY.total_seconds())
 
 
 async def _tails(client: Any, keys: Sequence[str]) -> dict[Any, Any]:
-    """Where each live stream ends, as concrete ids: `$` would skip what arrives between two reads."""
+    """Return the last id of each live stream. `$` instead would skip entries that arrive between two reads."""
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.xrevrange(key, count=1)

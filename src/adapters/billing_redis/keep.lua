@@ -1,4 +1,4 @@
--- Say that streams of a tenant are still open.
+-- Confirm that streams of a tenant are still open.
 --
 -- KEYS[1] its open streams, by the end of their lease. ARGV lease in ms; then the streams' names.
 local time = redis.call('TIME')

@@ -1,8 +1,8 @@
-"""Where the keys of each shard live: one server, or the masters of a cluster.
+"""The location of each shard's keys: one server, or the masters of a cluster.
 
-All keys of a shard share a hash tag and with it a slot, so a shard is always on one node and there are only as many
-places to know as there are shards. That is little enough to keep by ourselves, with plain clients: one node that is
-away then costs its own shards and nobody else's.
+All keys of a shard share a hash tag and with it a slot, so a shard is always on one node, and there are only as many
+locations as shards. So few can be tracked here, with plain clients; an unavailable node then affects its own shards
+only.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError
 
 from billing_core.errors import EventBusUnavailableError
 
-_LOOK_AGAIN: Final = 0.5
-"""Seconds before the cluster is asked once more where its slots are."""
+_RELOAD_PAUSE: Final = 0.5
+"""Seconds before the cluster's slots are loaded again."""
 
 Address = str
 """`host:port`; empty for the one server of a deployment without a cluster."""
@@ -33,7 +33,7 @@ ONE_SERVER: Final[Address] = ""
 
 
 class RedisNodes:
-    """Clients of every node, each with its own pool. Use `open`, which closes them."""
+    """Clients for every node, each with its own pool. Create it with `open`, which closes them."""
 
     def __init__(self, url: str, *, timeout: timedelta, connections: int) -> None:
         self._url = url
@@ -41,10 +41,10 @@ class RedisNodes:
         self._connections = connections
         self._clients: dict[Address, Redis] = {}
         self._slots: Sequence[_Slots] | None = None
-        """What each master has; empty without a cluster, None while nobody has been asked."""
-        self._looked_at = -_LOOK_AGAIN
-        self._doubted = False
-        self._looking = asyncio.Lock()
+        """The slots of each master; empty without a cluster, None until they are loaded."""
+        self._loaded_at = -_RELOAD_PAUSE
+        self._stale = False
+        self._loading = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
@@ -55,12 +55,12 @@ class RedisNodes:
         timeout: timedelta,  # noqa: ASYNC109 - of each call, not of this one
         connections: int = 8,
     ) -> "AsyncIterator[RedisNodes]":
-        """Clients that connect when first used, and find out then whether there is a cluster.
+        """Yield clients that connect when first used, and detect a cluster then.
 
         Args:
-            url: redis://, rediss:// or unix://; may hold a password. Of a cluster any node, or a name for all of them.
+            url: redis://, rediss:// or unix://; may hold a password. For a cluster: any node, or a name for all.
             timeout: longest wait for one call, and for a connection.
-            connections: most connections to each node; `dedicated` ones come on top.
+            connections: maximum number of connections to each node; `dedicated` ones come on top.
         """
         nodes = cls(url, timeout=timeout, connections=connections)
         try:
@@ -71,35 +71,35 @@ class RedisNodes:
 
     @property
     def timeout(self) -> timedelta:
-        """Longest wait for one call."""
+        """The longest wait for one call."""
         return self._timeout
 
     @asynccontextmanager
     async def answered(self, operation: str, *, within: timedelta | None = None) -> AsyncIterator[None]:
-        """Bound a whole call, whatever number of replies it takes, and translate what goes wrong.
+        """Bound a whole call, however many replies it takes, and translate its errors.
 
-        The text names the kind of failure only: the driver's own may hold addresses.
+        The text names the type of the error only: the driver's own text may hold addresses.
         """
         try:
             async with asyncio.timeout((within or self._timeout).total_seconds()):
                 yield
         except (RedisError, OSError, TimeoutError) as exc:
-            self.uncertainty(exc)
+            self.note_failure(exc)
             raise EventBusUnavailableError(f"{operation}: {type(exc).__name__}") from exc
 
-    def uncertainty(self, exc: BaseException) -> None:
-        """Learn of a failure: after one that a move or a failover may have caused, slots are looked up anew."""
+    def note_failure(self, exc: BaseException) -> None:
+        """Load the slots again before the next call, if a move or a failover may have caused this failure."""
         if isinstance(exc, (MovedError, AskError, ClusterDownError, OSError, TimeoutError)) or (
             isinstance(exc, RedisError) and "READONLY" in str(exc)
         ):
-            self._doubted = True
+            self._stale = True
 
     async def clustered(self) -> bool:
-        """Whether there is a cluster. Raises what the driver raises, as all the following do."""
+        """Return whether there is a cluster. Raises the driver's errors, as do the methods below."""
         return bool(await self._current_slots())
 
     async def address(self, key: str) -> Address:
-        """The node that has a key."""
+        """Return the node of a key."""
         slots = await self._current_slots()
         if not slots:
             return ONE_SERVER
@@ -107,23 +107,23 @@ class RedisNodes:
         for each in slots:
             if each.first <= slot <= each.last:
                 return each.address
-        raise ClusterDownError("a slot that no node serves")
+        raise ClusterDownError("no node serves the slot")
 
     async def grouped(self, keys: Collection[str]) -> Mapping[Address, Sequence[str]]:
-        """Which node has which of the keys."""
+        """Return the keys by node."""
         groups: dict[Address, list[str]] = {}
         for key in keys:
             groups.setdefault(await self.address(key), []).append(key)
         return groups
 
     async def addresses(self) -> Collection[Address]:
-        """Every node that keeps keys."""
+        """Return every node that keeps keys."""
         return {each.address for each in await self._current_slots()} or {ONE_SERVER}
 
     def client(self, address: Address) -> Redis:
-        """The client of a node, shared by all callers."""
+        """Return the client of a node, shared by all callers."""
         if address not in self._clients:
-            # One retry only: it covers a pooled connection that the server closed, and no call of ours minds it.
+            # One retry: it covers a pooled connection that the server closed, and every call here may be repeated.
             pool = BlockingConnectionPool.from_url(
                 self._url_of(address), max_connections=self._connections, **self._options(retries=1)
             )
@@ -131,38 +131,38 @@ class RedisNodes:
         return self._clients[address]
 
     def dedicated(self, address: Address) -> Redis:
-        """A client with one connection of its own, for reads that block. The caller closes it."""
+        """Return a client with one connection of its own, for blocking reads. The caller closes it."""
         return Redis.from_url(self._url_of(address), single_connection_client=True, **self._options(retries=0))
 
     async def _current_slots(self) -> Sequence["_Slots"]:
-        if self._slots is None or (self._doubted and monotonic() >= self._looked_at + _LOOK_AGAIN):
-            async with self._looking:
-                if self._slots is None or (self._doubted and monotonic() >= self._looked_at + _LOOK_AGAIN):
-                    await self._look()
+        if self._slots is None or (self._stale and monotonic() >= self._loaded_at + _RELOAD_PAUSE):
+            async with self._loading:
+                if self._slots is None or (self._stale and monotonic() >= self._loaded_at + _RELOAD_PAUSE):
+                    await self._load_slots()
         return self._slots or ()
 
-    async def _look(self) -> None:
-        """Ask whoever answers first; what was known is kept while nobody does."""
-        self._looked_at = monotonic()
+    async def _load_slots(self) -> None:
+        """Load the slots from the first node that answers; keep the known ones while none does."""
+        self._loaded_at = monotonic()
         if self._slots is not None and not self._slots:  # one server stays one server
-            self._doubted = False
+            self._stale = False
             return
         failure: Exception | None = None
         for address in (ONE_SERVER, *self._clients.keys() - {ONE_SERVER}):
             try:
-                # One that does not answer must not use up the caller's time: the next one may know.
+                # A node that does not answer must not use up the caller's timeout: the next one may answer.
                 async with asyncio.timeout(self._timeout.total_seconds() / 3):
                     self._slots = await _slots(self.client(address))
             except (RedisError, OSError, TimeoutError) as exc:
                 failure = exc
             else:
-                self._doubted = False
+                self._stale = False
                 return
         if self._slots is None and failure is not None:
             raise failure
 
     def _url_of(self, address: Address) -> str:
-        """The configured URL with a node's own address: user, password and TLS are the same everywhere."""
+        """Return the configured URL with a node's address: user, password and TLS are the same for all nodes."""
         if address == ONE_SERVER:
             return self._url
         parts = urlsplit(self._url)
@@ -172,18 +172,18 @@ class RedisNodes:
     def _options(self, *, retries: int) -> dict[str, Any]:
         return {
             # Whole calls are bounded in `answered`. The driver's own timeout would wrap each write in `wait_for`, which
-            # in Python 3.11 can lose a cancellation: a follower would then live on after its server has stopped.
+            # in Python 3.11 can lose a cancellation: a follower would then outlive its server.
             "socket_timeout": None,
             "socket_connect_timeout": self._timeout.total_seconds(),
             "retry": Retry(NoBackoff(), retries),
             "decode_responses": True,
-            "protocol": 2,  # one shape of replies in every version of the driver
+            "protocol": 2,  # replies have one shape in every version of the driver
         }
 
 
 @attrs.frozen
 class _Slots:
-    """The slots `first` to `last` are on the master at `address`."""
+    """The range of slots, `first` to `last`, of the master at `address`."""
 
     first: int
     last: int
@@ -191,13 +191,13 @@ class _Slots:
 
 
 async def _slots(client: Redis) -> Sequence[_Slots]:
-    """Which master has which slots; nothing for a server that is no part of a cluster."""
+    """Return the slots of each master; () for a server that is not part of a cluster."""
     info = await client.info("cluster")
     if not int(info.get("cluster_enabled", 0)):
         return ()
     slots = []
     asked = client.connection_pool.connection_kwargs.get("host", "")
-    # As two words: versions of the driver that know the command differ in what they make of its reply.
+    # As two words: driver versions that know the command differ in how they parse its reply.
     ranges = await client.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
     for first, last, (host, port, *_), *_ in ranges:
         place = f"[{host}]" if ":" in (host or asked) else host or asked  # a node that does not know its own name
@@ -207,7 +207,7 @@ async def _slots(client: Redis) -> Sequence[_Slots]:
 
 @asynccontextmanager
 async def closing(client: Redis) -> AsyncIterator[Redis]:
-    """Close a client at the end, without minding how its connection fares."""
+    """Close a client at the end, whatever state its connection is in."""
     try:
         yield client
     finally:

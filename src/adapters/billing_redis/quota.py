@@ -1,4 +1,4 @@
-"""How many streams each tenant opens and has open, counted on Redis for all servers."""
+"""Counts the streams that each tenant opens and has open, on Redis, for all servers."""
 
 import asyncio
 import zlib
@@ -11,16 +11,16 @@ from redis.asyncio import Redis
 from billing_core.model import TenantId
 from billing_core.stream_access.ports import Leases, QuotaPolicy, QuotaRefusal
 from billing_redis.nodes import RedisNodes
-from billing_redis.scripts import Call, Script, call
+from billing_redis.scripts import Script, ScriptCall, call
 
 _ENTER: Final = Script("enter")
 _KEEP: Final = Script("keep")
 _TAGS: Final = 1024
-"""Hash tags that tenants are spread over in a cluster; a tenant's own id may hold braces, and is no tag therefore."""
+"""Hash tags that tenants are spread over in a cluster. A tenant's id is no tag, because it may contain braces."""
 
 
 class RedisStreamQuota:
-    """A `StreamQuota`: one script call to enter, one round trip per node for everything that is kept or left."""
+    """A `StreamQuota` with one script call to enter, and one round trip per node to keep or leave any number."""
 
     def __init__(self, nodes: RedisNodes, policy: QuotaPolicy, *, namespace: str = "billing") -> None:
         self._nodes = nodes
@@ -29,12 +29,12 @@ class RedisStreamQuota:
         self._lease = policy.lease // timedelta(milliseconds=1)
 
     async def enter(self, tenant_id: TenantId, lease: str) -> QuotaRefusal | None:
-        """See StreamQuota."""
+        """Count one more stream, or refuse it."""
         rate, streams = self._key(tenant_id, "rate"), self._streams(tenant_id)
         arguments = (self._policy.rate_per_minute, self._policy.concurrent, self._lease, lease)
         async with self._nodes.answered("quota"):
             client = self._nodes.client(await self._nodes.address(streams))
-            (reply,) = await call(client, _ENTER, [Call([rate, streams], arguments)])
+            (reply,) = await call(client, _ENTER, [ScriptCall([rate, streams], arguments)])
             if isinstance(reply, Exception):
                 raise reply
         limit, *wait = reply
@@ -43,16 +43,16 @@ class RedisStreamQuota:
         return QuotaRefusal(limit="rate" if limit == 1 else "concurrent", retry_after=timedelta(milliseconds=wait[0]))
 
     async def keep(self, leases: Leases) -> None:
-        """See StreamQuota."""
+        """Confirm that streams are still open."""
 
         async def keep_some(client: Redis, tenants: Collection[TenantId]) -> None:
-            calls = [Call([self._streams(each)], (self._lease, *leases[each])) for each in tenants]
+            calls = [ScriptCall([self._streams(each)], (self._lease, *leases[each])) for each in tenants]
             _raise_first(await call(client, _KEEP, calls))
 
-        await self._at_each_node(leases, keep_some)
+        await self._on_each_node(leases, keep_some)
 
     async def leave(self, leases: Leases) -> None:
-        """See StreamQuota."""
+        """Stop counting streams."""
 
         async def leave_some(client: Redis, tenants: Collection[TenantId]) -> None:
             pipeline = client.pipeline(transaction=False)
@@ -60,21 +60,21 @@ class RedisStreamQuota:
                 pipeline.zrem(self._streams(tenant_id), *leases[tenant_id])
             await pipeline.execute()
 
-        await self._at_each_node(leases, leave_some)
+        await self._on_each_node(leases, leave_some)
 
-    async def _at_each_node(self, leases: Leases, work: Callable[[Redis, Collection[TenantId]], Any]) -> None:
-        """Work at all nodes at a time, each with its own tenants; one that fails does not hold up the others."""
+    async def _on_each_node(self, leases: Leases, work: Callable[[Redis, Collection[TenantId]], Any]) -> None:
+        """Work on all nodes concurrently, each with its own tenants; a node that fails does not delay the others."""
         if not (leases and self._policy.concurrent):
             return
         async with self._nodes.answered("quota"):
             tenants = {self._streams(each): each for each in leases}
             groups = await self._nodes.grouped(tenants)
 
-        async def at(node: str) -> None:
+        async def on(node: str) -> None:
             async with self._nodes.answered("quota"):
                 await work(self._nodes.client(node), [tenants[key] for key in groups[node]])
 
-        for result in await asyncio.gather(*map(at, groups), return_exceptions=True):
+        for result in await asyncio.gather(*map(on, groups), return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
 

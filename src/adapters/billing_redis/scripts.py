@@ -1,4 +1,4 @@
-"""Scripts on the server, called by the name it knows them by and brought there when it does not."""
+"""Lua scripts, called by their hash and loaded when the server does not know them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError
 
 
 class Script:
-    """The text of one script of this package."""
+    """One script of this package."""
 
     def __init__(self, name: str) -> None:
         self.text: Final = files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
@@ -19,23 +19,23 @@ class Script:
 
 
 @attrs.frozen
-class Call:
-    """One call of a script."""
+class ScriptCall:
+    """The keys and arguments of one script call."""
 
     keys: Sequence[str]
     arguments: Sequence[str | int]
 
 
-async def call(client: Redis, script: Script, calls: Sequence[Call]) -> Sequence[Any]:
-    """The replies to some calls, an exception in place of that of one that failed: one round trip at one node."""
+async def call(client: Redis, script: Script, calls: Sequence[ScriptCall]) -> Sequence[Any]:
+    """Run calls in one round trip to one node; the reply of a call that failed is its exception."""
     replies = await _pipelined(client, script, calls)
-    if any(isinstance(reply, NoScriptError) for reply in replies):  # a new server, or its scripts were flushed
+    if any(isinstance(reply, NoScriptError) for reply in replies):  # a new server, or its script cache was flushed
         await client.script_load(script.text)
         replies = await _pipelined(client, script, calls)
     return replies
 
 
-async def _pipelined(client: Redis, script: Script, calls: Sequence[Call]) -> Sequence[Any]:
+async def _pipelined(client: Redis, script: Script, calls: Sequence[ScriptCall]) -> Sequence[Any]:
     pipeline = client.pipeline(transaction=False)
     for each in calls:
         pipeline.evalsha(script.sha, len(each.keys), *each.keys, *each.arguments)

@@ -14,7 +14,7 @@ from billing_memory.database import Dispatch, MemoryDatabase
 
 
 class MemoryEventInbox:
-    """An `EventStore` whose time is the clock it is given. As durable as the process."""
+    """An `EventInbox`, `EventQueue`, `KnownEvents`, `ReplayQueue` and `InboxBacklog` on the time of a given clock."""
 
     def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
         self._database = database
@@ -43,7 +43,7 @@ class MemoryEventInbox:
         return Receipt(status=ReceiptStatus.ACCEPTED, event_id=event.event_id, claim=claim)
 
     async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
-        """Claim due events, oldest due first; those that an open transaction holds are passed over."""
+        """Claim due events, oldest due first. Those that an open transaction holds are passed over."""
         self._database.due.clear()
         now = self._clock.now()
         rows = self._database.tables.dispatch
@@ -52,7 +52,7 @@ class MemoryEventInbox:
         return [self._lease(row, now + lease) for row in waiting[:limit]]
 
     async def retry(self, claim: Claim, *, after: timedelta, reason: str, error: str) -> bool:
-        """Give a claim back, due again `after` from now."""
+        """Return a claim to the queue, due again `after` from now."""
         async with self._database.writing:
             row = self._database.tables.dispatch[claim.dispatch_id]
             if not row.held_by(claim):
@@ -74,7 +74,7 @@ class MemoryEventInbox:
             return True
 
     async def release(self, claims: Collection[Claim]) -> None:
-        """Give unprocessed claims back at once, uncounted."""
+        """Return unprocessed claims to the queue at once, uncounted."""
         async with self._database.writing:
             now = self._clock.now()
             for claim in claims:
@@ -83,7 +83,7 @@ class MemoryEventInbox:
                     self._put(attrs.evolve(row, disposition=Disposition.DUE, due_at=now, attempt=row.attempt - 1))
 
     async def unpark(self) -> int:
-        """Make due what is parked on something that has a tenant by now."""
+        """Make due what waits for a customer or an object that is known by now."""
         async with self._database.writing:
             count = self._database.tables.unpark(self._clock.now())
         if count:
@@ -91,24 +91,24 @@ class MemoryEventInbox:
         return count
 
     async def reclaim(self, dispatch_ids: Collection[int], *, lease: timedelta) -> Sequence[Claim]:
-        """Claim these events whatever became of them, in the order they happened."""
+        """Claim these events whatever their status, in the order they happened."""
         now = self._clock.now()
         rows = [row for row in self._database.at_rest(dispatch_ids, now) if row.event.body]
         rows.sort(key=lambda row: (row.event.created_at, row.dispatch_id))
         return [self._lease(attrs.evolve(row, forgiven=row.attempt), now + lease) for row in rows]
 
     async def read(self, dispatch_ids: Collection[int]) -> Sequence[Claim]:
-        """These events as they stand, in the order they happened."""
+        """Return these events without claiming them, in the order they happened."""
         rows = self._database.tables.dispatch
         found = [rows[id_] for id_ in set(dispatch_ids) if id_ in rows and rows[id_].event.body]
         return [row.claim for row in sorted(found, key=lambda row: (row.event.created_at, row.dispatch_id))]
 
     async def known(self, keys: Collection[EventKey]) -> Collection[EventKey]:
-        """Those of the keys that are stored."""
+        """Return the keys that are stored."""
         return [key for key in keys if key in self._database.numbers]
 
     async def backlog(self) -> Backlog:
-        """What waits right now."""
+        """Count what waits right now."""
         now = self._clock.now()
         rows = self._database.tables.dispatch.values()
         due = [now - row.due_at for row in rows if row.claimable(now)]
@@ -117,7 +117,7 @@ class MemoryEventInbox:
         return Backlog(oldest_due=max(due, default=timedelta(0)), due=len(due), parked=parked, dead=dead)
 
     async def wait(self, *, at_most: timedelta) -> None:
-        """Return when something was stored, given back or unparked since the last `claim`."""
+        """Return when an event was recorded, released or unparked since the last `claim`."""
         try:
             async with asyncio.timeout(at_most.total_seconds()):
                 await self._database.due.wait()

@@ -1,4 +1,4 @@
-"""The inbox as operators see it, in process."""
+"""The inbox as operators see it, and the log of their actions, in process."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,30 +22,30 @@ class MemoryEventLog:
         self._clock = clock
 
     async def find(self, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
-        """Events that a filter means, latest received first."""
-        found = [row for row in self._meant(wanted) if before is None or row.dispatch_id < before]
+        """Return the events that match a filter, latest received first."""
+        found = [row for row in self._matching(wanted) if before is None or row.dispatch_id < before]
         return [stored_event(row) for row in sorted(found, key=lambda row: -row.dispatch_id)[:limit]]
 
     async def select(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
-        """The numbers of the events that a filter means, in the order they happened."""
-        found = sorted(self._meant(wanted), key=lambda row: (row.event.created_at, row.dispatch_id))
+        """Return the numbers of the events that match a filter, in the order they happened."""
+        found = sorted(self._matching(wanted), key=lambda row: (row.event.created_at, row.dispatch_id))
         return [row.dispatch_id for row in found][:limit]
 
     async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
-        """The attempts at an event that failed."""
+        """Return the failed attempts at an event."""
         return self._database.tables.dispatch[dispatch_id].failures
 
     async def body(self, dispatch_id: int) -> bytes | None:
-        """The raw bytes as received."""
+        """Return the raw bytes as received."""
         return self._database.tables.dispatch[dispatch_id].event.body or None
 
     async def messages(self, event_id: EventId) -> Sequence[BillingEvent]:
-        """Everything that tenants were told because of a provider event."""
+        """Return the messages that a provider event caused."""
         messages = self._database.tables.messages
         return [messages[key] for key in sorted(messages) if messages[key].event_id == event_id]
 
     async def begin(self, action: str, *, actor: str, reason: str | None, filter: Mapping[str, object]) -> int:
-        """Note that something begins."""
+        """Record that an action begins."""
         number = len(self._database.audits) + 1
         begun = Audit(
             audit_id=number,
@@ -59,21 +59,21 @@ class MemoryEventLog:
         return number
 
     async def finish(self, audit_id: int, result: Mapping[str, object]) -> None:
-        """Note what it came to."""
+        """Record the result of an action."""
         audit = self._database.audits[audit_id - 1]
         if audit.finished_at is None:
             finished = attrs.evolve(audit, finished_at=self._clock.now(), result=dict(result))
             self._database.audits[audit_id - 1] = finished
 
     async def latest(self, *, limit: int, action: str | None = None) -> Sequence[Audit]:
-        """Entries, latest first."""
+        """Return entries, latest first."""
         return [each for each in reversed(self._database.audits) if action in (None, each.action)][:limit]
 
-    def _meant(self, wanted: EventFilter) -> Sequence[Dispatch]:
-        return [row for row in self._database.tables.dispatch.values() if _is_meant(row, wanted)]
+    def _matching(self, wanted: EventFilter) -> Sequence[Dispatch]:
+        return [row for row in self._database.tables.dispatch.values() if _matches(row, wanted)]
 
 
-def _is_meant(row: Dispatch, wanted: EventFilter) -> bool:
+def _matches(row: Dispatch, wanted: EventFilter) -> bool:
     outcome = row.outcome
     tenant_id, customer_id = (None, None) if outcome is None else (outcome.tenant_id, outcome.customer_id)
     return (
@@ -89,7 +89,7 @@ def _is_meant(row: Dispatch, wanted: EventFilter) -> bool:
 
 
 def stored_event(row: Dispatch) -> StoredEvent:
-    """One event of the inbox as operators see it."""
+    """Return one event of the inbox without its body."""
     outcome = row.outcome
     known = {} if outcome is None else {name: getattr(outcome, name) for name in _OF_OUTCOME}
     return StoredEvent(

@@ -1,4 +1,4 @@
-"""Looks for rows of which an invariant does not hold, in process."""
+"""Looks for rows that violate an invariant, in process."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,18 +12,18 @@ _EXAMPLES = 5
 
 
 class MemoryInvariantLog:
-    """An `InvariantLog`. All there is fits into one look."""
+    """An `InvariantLog`. A sample is everything."""
 
     def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def sample(self) -> Sequence[Violation]:
-        """Look at every row."""
+        """Check every row."""
         return await self.everything()
 
     async def everything(self) -> Sequence[Violation]:
-        """Look at every row."""
+        """Check every row."""
         found: dict[Invariant, list[str]] = {}
         for invariant, example in [*self._of_tenants(), *self._of_events(), *self._of_messages()]:
             found.setdefault(invariant, []).append(example)
@@ -45,9 +45,9 @@ class MemoryInvariantLog:
     def _of_events(self) -> Iterator[tuple[Invariant, str]]:
         now = self._clock.now()
         for row in self._database.tables.dispatch.values():
-            if not _says_what_became_of_it(row):
+            if not _has_its_outcome(row):
                 yield Invariant.OUTCOME, row.event.event_id
-            if not self._told_what_it_says(row):
+            if not self._has_its_message(row):
                 yield Invariant.MESSAGE, row.event.event_id
             if row.disposition is Disposition.LEASED and row.due_at < now - LEASE_OVERDUE:
                 yield Invariant.LEASE, row.event.event_id
@@ -66,15 +66,15 @@ class MemoryInvariantLog:
             if (tenant_id, number) not in self._database.tables.messages:
                 yield Invariant.OUTBOX, f"{tenant_id}#{number}"
 
-    def _told_what_it_says(self, row: Dispatch) -> bool:
+    def _has_its_message(self, row: Dispatch) -> bool:
         outcome = row.outcome
         if outcome is None or outcome.sequence is None or outcome.tenant_id is None:
             return True
-        notified = self._database.tables.messages.get((outcome.tenant_id, outcome.sequence))
-        return notified is not None and notified.event_id == row.event.event_id
+        message = self._database.tables.messages.get((outcome.tenant_id, outcome.sequence))
+        return message is not None and message.event_id == row.event.event_id
 
 
-def _says_what_became_of_it(row: Dispatch) -> bool:
+def _has_its_outcome(row: Dispatch) -> bool:
     match row.disposition:
         case Disposition.APPLIED:
             return row.finished_at is not None and row.outcome is not None and row.outcome.effect is not None

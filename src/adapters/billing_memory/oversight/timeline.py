@@ -1,4 +1,4 @@
-"""What happened to a tenant, in process."""
+"""The history of one tenant, in process."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -22,7 +22,7 @@ class MemoryTenantTimeline:
     async def history(
         self, tenant_id: TenantId, *, since: datetime | None, until: datetime | None, limit: int
     ) -> TenantHistory | None:
-        """A tenant's state, its latest events and what they caused."""
+        """Return a tenant's state, its latest events and the messages they caused."""
         tables = self._database.tables
         if tenant_id not in tables.counters:
             return None

@@ -1,4 +1,4 @@
-"""What operators look up across tenants and do to stored events, in process."""
+"""Questions across all tenants, and actions on stored events, in process."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -21,11 +21,11 @@ class MemoryStateUpkeep:
         self._database = database
 
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
-        """Tenants with several live subscriptions of one plan."""
+        """Return tenants with several live subscriptions of one plan."""
         return duplicate_subscriptions(self._database.tables.subscriptions.values())
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
-        """Customers with or without a tenant, by id."""
+        """Return customers with or without a tenant, by id."""
         parked = Counter(
             row.outcome.parked_on
             for row in self._database.tables.dispatch.values()
@@ -57,11 +57,11 @@ class MemoryInboxUpkeep:
             return [row.dispatch_id for row in rows]
 
     async def prunable(self, *, older_than: timedelta) -> int:
-        """How many bodies there are to let go."""
+        """Count the bodies that `prune` would delete."""
         return len(self._prunable(older_than))
 
     async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
-        """Let go the bodies of old events that came to a good end."""
+        """Delete the bodies of old events that were applied or ignored."""
         async with self._database.writing:
             old = [row for row in self._prunable(older_than) if row.dispatch_id > after][:limit]
             for row in old:

@@ -1,4 +1,4 @@
-"""Tenants' state in process."""
+"""The state of every tenant, in process."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -30,7 +30,7 @@ _PERIODS_IN_STATE = 2
 
 
 class MemoryRepository:
-    """A `BillingRepository` that works on a `MemoryDatabase`."""
+    """A `UnitOfWork`, `TenantReader` and `UncertainObjects` on a `MemoryDatabase`."""
 
     def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class MemoryRepository:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:
-        """A unit of work; there is one at a time."""
+        """Begin a unit of work; there is one at a time."""
         database = self._database
         async with database.writing:
             transaction = MemoryTransaction(database, self._clock.now())
@@ -49,7 +49,7 @@ class MemoryRepository:
                 database.held.clear()
 
     async def state(self, tenant_id: TenantId) -> TenantState:
-        """A tenant's state and the number of its last message."""
+        """Return a tenant's state and the number of its last message."""
         owed = [invoice for invoice in self._invoices(tenant_id) if invoice.snapshot.outstanding]
         return TenantState(
             tenant_id=tenant_id,
@@ -61,19 +61,19 @@ class MemoryRepository:
         )
 
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
-        """All subscriptions, newest period first."""
+        """Return all subscriptions, newest period first."""
         return self._subscriptions(tenant_id)
 
     async def invoices(self, tenant_id: TenantId, *, limit: int) -> Sequence[SubscriptionInvoice]:
-        """Invoices without deleted drafts, newest first."""
+        """Return invoices without deleted drafts, newest first."""
         return [invoice for invoice in self._invoices(tenant_id) if invoice.snapshot.status != DELETED][:limit]
 
     async def usage(self, tenant_id: TenantId, *, limit: int) -> Sequence[UsageRecord]:
-        """Billed usage, newest period first."""
+        """Return billed usage, newest period first."""
         return self._usage(tenant_id)[:limit]
 
     async def records(self, tenant_id: TenantId, *, kinds: Collection[str] = (), limit: int) -> Sequence[TenantRecord]:
-        """Records of these kinds, latest first."""
+        """Return records of these kinds, latest first."""
         mine = [
             found
             for found in self._database.tables.records.values()
@@ -83,12 +83,12 @@ class MemoryRepository:
         return mine[:limit]
 
     async def catalog(self) -> Sequence[TenantRecord]:
-        """Prices and products by id."""
+        """Return prices and products by id."""
         records = self._database.tables.records
         return [records[id_] for id_ in sorted(records) if records[id_].snapshot.kind in CATALOG_KINDS]
 
     async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
-        """Objects whose state may be wrong, by id."""
+        """Return objects whose state may be wrong, by id."""
         tables = self._database.tables
         held: list[Tracked] = [*tables.subscriptions.values(), *tables.invoices.values()]
         held += [*tables.customers.values(), *tables.records.values()]
@@ -130,7 +130,7 @@ class MemoryRepository:
 
 
 def _of_latest_periods(newest_first: Iterable[UsageRecord]) -> Iterable[UsageRecord]:
-    """The records of the two newest periods that each feature of each subscription was billed for."""
+    """Yield the records of the two newest periods that each feature of each subscription was billed for."""
     ends: dict[tuple[SubscriptionId | None, str], set[datetime | None]] = {}
     for record in newest_first:
         seen = ends.setdefault((record.subscription_id, record.feature_key), set())

@@ -1,4 +1,4 @@
-"""One unit of work over the tables in memory."""
+"""One unit of work over tenants' state, in process."""
 
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from datetime import datetime
@@ -29,7 +29,7 @@ Owned = TypeVar("Owned", TenantSubscription, SubscriptionInvoice, TenantRecord)
 
 
 class MemoryTransaction:
-    """A unit of work: the rows it writes lie over the stored ones until its end."""
+    """A `BillingTransaction`: the rows it writes lie over the stored ones until its end."""
 
     def __init__(self, database: MemoryDatabase, now: datetime) -> None:
         self._database = database
@@ -44,13 +44,13 @@ class MemoryTransaction:
         self._database.due.set()
 
     async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Those of the claims that are still ours."""
-        ours = [claim for claim in claims if self._tables.dispatch[claim.dispatch_id].held_by(claim)]
-        self._database.held.update(claim.dispatch_id for claim in ours)
-        return ours
+        """Lock those claims that still hold."""
+        held = [claim for claim in claims if self._tables.dispatch[claim.dispatch_id].held_by(claim)]
+        self._database.held.update(claim.dispatch_id for claim in held)
+        return held
 
     async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Those of the claims whose events nobody works on."""
+        """Lock those claims that are not being processed elsewhere, whatever their status."""
         free = [claim for claim in claims if self._tables.dispatch[claim.dispatch_id].free_for(claim, self._now)]
         for claim in free:
             row = self._tables.dispatch[claim.dispatch_id]
@@ -59,34 +59,34 @@ class MemoryTransaction:
         return free
 
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
-        """The known ones of these customers."""
+        """Return those of these customers that are known."""
         known = self._tables.customers
         return {customer_id: known[customer_id] for customer_id in ids if customer_id in known}
 
     async def lock_customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
-        """These customers; unknown ones are created without a tenant."""
+        """Return these customers; unknown ones are created without a tenant."""
         known = self._tables.customers
         return {each: known.setdefault(each, TenantCustomer(customer_id=each)) for each in ids}
 
     async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
-        """Each tenant's counter."""
+        """Return the counters of these tenants; unknown ones are created."""
         return {tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids}
 
     async def lock_catalog(self) -> None:
-        """Nothing to do: there is one unit of work at a time."""
+        """Do nothing: there is one unit of work at a time."""
 
     async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
-        """Whose subscriptions, invoices and records these are."""
+        """Return the tenants that own these objects; unknown objects are left out."""
         return self._tables.owners(ids)
 
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
-        """The records with these object ids."""
+        """Return the records with these object ids."""
         return [self._tables.records[id_] for id_ in sorted(set(ids)) if id_ in self._tables.records]
 
     async def subscriptions(
         self, *, tenants: Collection[TenantId], ids: Collection[SubscriptionId]
     ) -> Sequence[TenantSubscription]:
-        """All subscriptions of these tenants, and those with these ids."""
+        """Return all subscriptions of these tenants, and those with these ids."""
         return [
             found
             for found in self._tables.subscriptions.values()
@@ -96,7 +96,7 @@ class MemoryTransaction:
     async def invoices(
         self, *, ids: Collection[InvoiceId] = (), subscriptions: Collection[SubscriptionId] = ()
     ) -> Sequence[SubscriptionInvoice]:
-        """Invoices with these ids and of these subscriptions."""
+        """Return the invoices with these ids and those of these subscriptions."""
         return [
             found
             for found in self._tables.invoices.values()
@@ -104,21 +104,21 @@ class MemoryTransaction:
         ]
 
     async def usage(self, ids: Collection[InvoiceId]) -> Mapping[InvoiceId, Sequence[UsageRecord]]:
-        """The billed usage that is stored of each of these invoices."""
+        """Return the billed usage that is stored for each of these invoices."""
         return {invoice_id: self._tables.usage.get(invoice_id, ()) for invoice_id in ids}
 
     async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
-        """The stored ones of these events."""
+        """Return those of these events that are stored."""
         numbers = self._database.numbers
         return [self._tables.dispatch[numbers[key]].event for key in keys if key in numbers]
 
     async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
-        """Which of these provider events a tenant has a message of."""
+        """Return which of these provider events caused a message, each with the tenant of the message."""
         messages = self._tables.messages.values()
         return {(message.tenant_id, message.event_id) for message in messages if message.event_id in ids}
 
     async def save(self, changes: Changes) -> None:
-        """Write the changes, move the counters, and let the events that waited for them leave the car park."""
+        """Write the changes, move the counters, and make due the events that waited for what is saved."""
         runs = numbers_by_tenant(changes.events)
         if any(self._tables.counters.get(tenant_id) != run.start - 1 for tenant_id, run in runs.items()):
             raise ValueError("messages must continue the counters of locked tenants")
@@ -141,7 +141,7 @@ class MemoryTransaction:
             self._tables.unpark(self._now, on=arrived)
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write what became of held claims. An event that is parked on what has a tenant by now is due again."""
+        """Write the outcomes of held claims. An event parked on an object that has a tenant by now is due again."""
         for outcome in outcomes:
             row = self._tables.dispatch[outcome.claim.dispatch_id]
             if row.dispatch_id not in self._database.held or not row.held_by(outcome.claim):
@@ -167,7 +167,7 @@ class MemoryTransaction:
 
 
 def _put_owned(table: MutableMapping[Key, Owned], rows: Mapping[Key, Owned]) -> None:
-    """Insert or replace rows; none that belongs to another tenant."""
+    """Insert or replace rows. TenantConflictError for a row that belongs to another tenant."""
     for key, row in rows.items():
         known = table.get(key)
         if known is not None and known.tenant_id != row.tenant_id:

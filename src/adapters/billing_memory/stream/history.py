@@ -1,4 +1,4 @@
-"""Every message that was numbered, in process."""
+"""The history: every message that was numbered, in process."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -14,15 +14,15 @@ class MemoryMessageHistory:
         self._database = database
 
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
-        """Messages numbered above `after`, lowest first."""
+        """Return messages numbered above `after`, lowest first."""
         last = min(self._database.tables.counters.get(tenant_id, 0), after + limit)
         return [self._database.tables.messages[tenant_id, number] for number in range(after + 1, last + 1)]
 
     async def sequence(self, tenant_id: TenantId) -> int:
-        """The number of a tenant's last message."""
+        """Return the number of a tenant's last message."""
         return self._database.tables.counters.get(tenant_id, 0)
 
     async def sequences(self, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, int]:
-        """See BillingRepository."""
+        """Return the numbers of the tenants' last messages."""
         counters = self._database.tables.counters
         return {tenant_id: counters[tenant_id] for tenant_id in tenant_ids if tenant_id in counters}

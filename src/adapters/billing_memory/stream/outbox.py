@@ -1,4 +1,4 @@
-"""Messages that the bus has not confirmed, in process."""
+"""Messages that the bus has not confirmed yet, in process."""
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -18,23 +18,23 @@ class MemoryOutbox:
         self._clock = clock
 
     async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
-        """Messages that have waited at least `older_than`, the longest waiting first."""
+        """Return messages that have waited at least `older_than`, the longest waiting first."""
         latest = self._clock.now() - older_than
         waiting = sorted((at, key) for key, at in self._database.outbox.items() if at <= latest)
         return [OutboxEntry(event=self._database.tables.messages[key], committed_at=at) for at, key in waiting[:limit]]
 
     async def published(self, events: Collection[BillingEvent]) -> None:
-        """Take messages out."""
+        """Remove published messages."""
         for event in events:
             self._database.outbox.pop((event.tenant_id, event.sequence), None)
 
     async def oldest(self) -> timedelta:
-        """How long the longest waiting message has waited."""
+        """Return the age of the oldest unpublished message; zero if there is none."""
         now = self._clock.now()
         return max((now - at for at in self._database.outbox.values()), default=timedelta(0))
 
     async def history(self, *, after: tuple[TenantId, int], newest: int, limit: int) -> Sequence[BillingEvent]:
-        """Messages that were taken out, by tenant and number, those behind `after`; of each tenant the `newest`."""
+        """Return published messages after `after`, by tenant and number; the `newest` of each tenant."""
         tables = self._database.tables
         found = [
             (tenant_id, sequence)

@@ -11,17 +11,17 @@ _MINUTE = timedelta(minutes=1)
 
 
 class MemoryStreamQuota:
-    """A `StreamQuota` of one server: where there is no Redis, each counts its own streams."""
+    """A `StreamQuota` for one server: without Redis, each server counts its own streams."""
 
     def __init__(self, clock: Clock, policy: QuotaPolicy) -> None:
         self._now: Callable[[], datetime] = clock.now
         self._policy = policy
         self._used: dict[TenantId, datetime] = {}
-        """The instant up to which a tenant's allowance is used; a minute may be used ahead of time."""
+        """The instant up to which a tenant's allowance is used; it may be a minute ahead."""
         self._streams: dict[TenantId, dict[str, datetime]] = {}
 
     async def enter(self, tenant_id: TenantId, lease: str) -> QuotaRefusal | None:
-        """See StreamQuota."""
+        """Count one more stream, or refuse it."""
         now, rate = self._now(), self._policy.rate_per_minute
         self._used = {tenant: until for tenant, until in self._used.items() if until > now}
         used = self._used.get(tenant_id, now) + (_MINUTE / rate if rate else timedelta())
@@ -36,13 +36,13 @@ class MemoryStreamQuota:
         return None
 
     async def keep(self, leases: Leases) -> None:
-        """See StreamQuota."""
+        """Confirm that streams are still open."""
         until = self._now() + self._policy.lease
         for tenant_id, names in leases.items():
             self._streams.setdefault(tenant_id, {}).update(dict.fromkeys(names, until))
 
     async def leave(self, leases: Leases) -> None:
-        """See StreamQuota."""
+        """Stop counting streams."""
         for tenant_id, names in leases.items():
             left = {each: until for each, until in self._streams.pop(tenant_id, {}).items() if each not in names}
             if left:

@@ -13,14 +13,14 @@ _MINUTE = timedelta(minutes=1)
 
 
 class MemoryRevocations:
-    """A `Revocations` of one process."""
+    """A `Revocations` for one process."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[tuple[str, str], Revocation] = {}
 
     async def revoke(self, revocation: Revocation) -> None:
-        """See Revocations."""
+        """Store a revocation; of two with the same subject the later instants are kept."""
         key = (revocation.subject, revocation.name)
         known = self._known.get(key, revocation)
         self._known[key] = attrs.evolve(
@@ -30,6 +30,6 @@ class MemoryRevocations:
         )
 
     async def current(self) -> Sequence[Revocation]:
-        """See Revocations."""
+        """Return the revocations that still matter, by subject and name."""
         now = self._clock.now()
         return [each for _, each in sorted(self._known.items(), key=itemgetter(0)) if each.kept_until > now]

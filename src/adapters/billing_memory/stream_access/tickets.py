@@ -16,12 +16,12 @@ class MemoryStreamTickets:
         self._kept: dict[bytes, tuple[datetime, Principal]] = {}
 
     async def put(self, digest: bytes, principal: Principal, *, ttl: timedelta) -> None:
-        """See StreamTickets."""
+        """Store a ticket."""
         now = self._clock.now()
         self._kept = {each: kept for each, kept in self._kept.items() if kept[0] > now}
         self._kept[digest] = (now + ttl, principal)
 
     async def take(self, digest: bytes) -> Principal | None:
-        """See StreamTickets."""
+        """Redeem a ticket, once."""
         until, principal = self._kept.pop(digest, (None, None))
         return None if until is None or until <= self._clock.now() else principal

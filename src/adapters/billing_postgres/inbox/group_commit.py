@@ -1,7 +1,7 @@
-"""Many concurrent inserts, few commits: what queued up while the last commit ran goes into the next one.
+"""Group commit: many concurrent inserts, few commits. Each batch is everything queued while the previous commit ran.
 
-There is no waiting window. A lone request is flushed at once; under load the database's own pace makes the batches. A
-window of 2 ms would cost a lone request nine tenths of its speed and help nobody.
+There is no waiting window. A lone request is flushed at once; under load the database's own pace forms the batches. A
+window of 2 ms would cost a lone request nine tenths of its speed and gain nothing.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ Write = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 @attrs.define(eq=False)
 class _Entry(Generic[Item, Result]):
-    """One item, who waits for its result, and until when."""
+    """One item, the future of its result, and its deadline."""
 
     item: Item
     result: asyncio.Future[Result]
@@ -29,10 +29,10 @@ class _Entry(Generic[Item, Result]):
 
 
 class Flusher(Generic[Item, Result]):
-    """Hands queued items in batches to `writers`, each of which works on one batch at a time.
+    """Passes queued items in batches to `writers`, each of which handles one batch at a time.
 
-    A writer answers with results in the order of its batch, or raises and fails this batch only. When what it raises is
-    not StoreUnavailableError, an item is at fault: each is then tried alone, so that it fails nobody else.
+    A writer returns results in the order of its batch, or raises and fails this batch only. Unless the error is a
+    StoreUnavailableError, an item caused it: each item is then tried alone, so that only that one fails.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Flusher(Generic[Item, Result]):
         timeout: float,
         abandoned: Callable[[Result], None],
     ) -> None:
-        """`timeout` is how many seconds a caller waits; `abandoned` gets results whose callers are gone by then."""
+        """A caller waits at most `timeout` seconds; `abandoned` gets the results of callers that are gone by then."""
         self._idle = list(writers)
         self._batch = batch
         self._queue_limit = queue_limit
@@ -57,7 +57,7 @@ class Flusher(Generic[Item, Result]):
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        """Kept from the first use on: asking for it takes a system call each time."""
+        """Kept from the first use on: getting it takes a system call each time."""
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue an item. The result comes once its batch is committed; StoreUnavailableError if it takes too long.
@@ -79,7 +79,7 @@ class Flusher(Generic[Item, Result]):
         return entry.result
 
     async def aclose(self) -> None:
-        """Take nothing more, and write what is queued."""
+        """Write what is queued, and accept nothing more."""
         self._closed = True
         while self._flushes:
             await asyncio.wait(self._flushes)
@@ -87,7 +87,7 @@ class Flusher(Generic[Item, Result]):
             self._alarm.cancel()
 
     def _start_flush(self) -> None:
-        """Put one idle writer to work. It takes its batch in the next round of the loop, with all that came by then."""
+        """Start one idle writer. It takes its batch, with all that is queued by then, in the loop's next iteration."""
         if self._queue and self._idle and not self._starting:
             self._starting = True
             task = asyncio.get_running_loop().create_task(self._flush(self._idle.pop()))
@@ -98,7 +98,7 @@ class Flusher(Generic[Item, Result]):
         self._starting = False
         try:
             while batch := self._take():
-                self._start_flush()  # when one batch could not take all
+                self._start_flush()  # when one batch could not hold everything
                 self._writing.append(batch)
                 try:
                     await self._write(write, batch)
@@ -108,7 +108,7 @@ class Flusher(Generic[Item, Result]):
             self._idle.append(write)
 
     def _take(self) -> Sequence[_Entry[Item, Result]]:
-        """The next batch, without those whose callers have gone: nobody would learn of the result."""
+        """Return the next batch, without items whose callers are gone: they would not get the result."""
         batch: list[_Entry[Item, Result]] = []
         while self._queue and len(batch) < self._batch:
             entry = self._queue.popleft()
@@ -136,7 +136,7 @@ class Flusher(Generic[Item, Result]):
                     entry.result.set_result(result)
 
     def _expire(self) -> None:
-        """Fail who has waited too long. One timer for everybody: a timer each would cost as much as the rest."""
+        """Fail callers past their deadline. One timer for all: a timer for each would cost as much as the rest."""
         loop = asyncio.get_running_loop()
         now, next_deadline = loop.time(), None
         for entry in chain(*self._writing, self._queue):
@@ -150,7 +150,7 @@ class Flusher(Generic[Item, Result]):
 
 
 def _fail(entry: _Entry[Item, Result], exc: StoreUnavailableError) -> None:
-    """Give the caller an error of its own: one that many tasks raise would collect the tracebacks of all of them."""
+    """Give the caller an error of its own: one raised by many tasks would collect the tracebacks of all of them."""
     if not entry.result.done():
         mine = StoreUnavailableError(*exc.args)
         mine.__cause__ = exc

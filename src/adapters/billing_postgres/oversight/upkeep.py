@@ -1,4 +1,4 @@
-"""What operators look up across tenants and do to stored events."""
+"""Questions across all tenants, and actions on stored events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PostgresStateUpkeep:
         self._statements = Statements(database, pool, _STATE)
 
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
-        """Tenants with several live subscriptions of one plan."""
+        """Return tenants with several live subscriptions of one plan."""
         return [
             DuplicateSubscriptions(
                 tenant_id=row["tenant_id"],
@@ -38,7 +38,7 @@ class PostgresStateUpkeep:
         ]
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
-        """Customers with or without a tenant, by id."""
+        """Return customers with or without a tenant, by id."""
         return [CustomerLink(**row) for row in await self._statements.fetch("list_customers", linked, after, limit)]
 
 
@@ -55,12 +55,12 @@ class PostgresInboxUpkeep:
         ]
 
     async def prunable(self, *, older_than: timedelta) -> int:
-        """How many bodies there are to let go."""
+        """Count the bodies that `prune` would delete."""
         (row,) = await self._statements.fetch("count_prunable", older_than)
         count: int = row["bodies"]
         return count
 
     async def prune(self, *, older_than: timedelta, after: int, limit: int) -> Pruned:
-        """Let go the bodies of old events that came to a good end."""
+        """Delete the bodies of old events that were applied or ignored."""
         (row,) = await self._statements.fetch("prune_bodies", older_than, after, limit)
         return Pruned(bodies=row["bodies"], reached=row["reached"])

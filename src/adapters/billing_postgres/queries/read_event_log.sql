@@ -1,5 +1,5 @@
--- The inbox as operators see it. Conditions that are null hold of every event; statements are planned each time they run,
--- so those are gone before the planner chooses its indexes.
+-- The inbox as operators see it. A condition that is null matches every event; statements are planned each time they
+-- run, so such a condition is gone before the planner chooses its indexes.
 
 -- name: find_events
 -- Args: $1 event ids, $2 types (LIKE patterns), $3 tenant, $4 customer, $5 statuses, $6 reasons, $7 since, $8 until,
@@ -21,7 +21,7 @@ ORDER BY e.id DESC
 LIMIT $10;
 
 -- name: select_events
--- Args: as of find_events, without the number to stay below: $9 limit (null: all). In the order they happened.
+-- Args: as for find_events, without the number to stay below: $9 limit (null: all). In the order they happened.
 SELECT e.id
 FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
 WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))

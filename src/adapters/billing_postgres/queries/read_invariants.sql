@@ -1,9 +1,9 @@
--- Rows of which an invariant does not hold. Each statement returns invariant, number of rows and some examples.
+-- Rows that violate an invariant. Each statement returns invariant, number of rows and some examples.
 
 -- name: check_tenants
 -- Counter and messages are written in one transaction, and this is one statement: it never sees one without the other.
--- Args: $1 tenant to go on behind, $2 most tenants (null: all), $3 newest messages of each that are counted (null: all).
--- Returns: one row more, of invariant `reached`, whose example is the last tenant looked at.
+-- Args: $1 tenant to continue after, $2 most tenants (null: all), $3 newest messages counted of each (null: all).
+-- Returns: one row more, of invariant `reached`; its example is the last tenant checked.
 WITH page AS MATERIALIZED (
     SELECT tenant_id, sequence FROM billing_tenants WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2
 ), counted AS MATERIALIZED (
@@ -24,7 +24,7 @@ UNION ALL
 SELECT 'reached', count(*), ARRAY[max(tenant_id)] FROM page;
 
 -- name: check_outcomes
--- Args: $1 newest events that are looked at (null: all).
+-- Args: $1 number of newest events to check (null: all).
 WITH page AS MATERIALIZED (
     SELECT e.event_id, d.status, d.effect, d.reason, d.finished_at, d.tenant_id, d.sequence
     FROM stripe_event_dispatch AS d JOIN stripe_events AS e ON e.id = d.event
@@ -44,7 +44,8 @@ WHERE page.sequence IS NOT NULL AND NOT EXISTS (
 );
 
 -- name: check_waiting
--- Args: $1 how long ago a lease may be over, $2 how long a message may wait for the bus and an event on a known customer.
+-- Args: $1 how long ago a lease may have run out, $2 how long a message may wait for the bus, and an event for a known
+--   customer.
 SELECT 'lease' AS invariant, count(*) AS violations, (array_agg(e.event_id ORDER BY e.event_id))[:5] AS examples
 FROM stripe_event_dispatch AS d JOIN stripe_events AS e ON e.id = d.event
 WHERE d.status = 'leased' AND d.due_at < now() - $1::interval

@@ -1,7 +1,7 @@
--- How a tenant came to be in its state: what `billing explain` reads, all in one snapshot.
+-- The history of one tenant, as `billing explain` reads it: all in one snapshot.
 
 -- name: find_tenant
--- Args: $1 tenant. Returns: it, if it is known.
+-- Args: $1 tenant. Returns: the tenant, if it is known.
 SELECT tenant_id FROM billing_tenants WHERE tenant_id = $1;
 
 -- name: list_tenant_customers
@@ -12,7 +12,7 @@ WHERE tenant_id = $1
 ORDER BY customer_id;
 
 -- name: list_tenant_events
--- Events that were found to be the tenant's, and those that are parked on one of its customers.
+-- Events of the tenant, and events that are parked on one of its customers.
 -- Args: $1 tenant, $2 received since (null: ever), $3 received before (null: now), $4 limit. Latest received first.
 WITH mine AS (
     (SELECT event FROM stripe_event_dispatch WHERE tenant_id = $1)
@@ -35,8 +35,8 @@ WHERE event = ANY ($1::bigint[])
 ORDER BY event, attempt;
 
 -- name: list_explaining_messages
--- The messages that events caused, and those around and before them that say what these changed: as many as are asked
--- for before the first one, and ten times as many in all.
+-- The messages that events caused, and the messages around and before them that show what changed: as many as asked for
+-- before the first one, and ten times as many in all.
 -- Args: $1 tenant, $2 provider event ids, $3 how many before.
 WITH caused AS (
     SELECT min(sequence) AS first, max(sequence) AS last

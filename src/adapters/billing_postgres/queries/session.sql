@@ -1,4 +1,4 @@
--- What is said once on every connection.
+-- Run once on every new connection.
 
 -- name: limit_transactions
 -- Args: $1 milliseconds, as text.

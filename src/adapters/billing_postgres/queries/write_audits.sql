@@ -1,4 +1,4 @@
--- What operators did to stored events.
+-- The log of what operators did to stored events.
 
 -- name: begin_audit
 -- Args: $1 action, $2 actor, $3 reason, $4 filter (JSON). Returns: the entry's number.

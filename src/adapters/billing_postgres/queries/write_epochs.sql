@@ -1,7 +1,7 @@
 -- The epochs of this database.
 
 -- name: find_place
--- Returns: what changes when a backup is restored (another server or another table) and at a failover (the timeline).
+-- Returns: a text that differs after a restore (another server or another table) and after a failover (the timeline).
 SELECT concat_ws(
     '/',
     (pg_control_system()).system_identifier,
@@ -14,5 +14,5 @@ SELECT concat_ws(
 SELECT number, token, place FROM billing_epochs ORDER BY number DESC LIMIT 1;
 
 -- name: begin_epoch
--- Args: $1 number, $2 token, $3 place, $4 reason. Of several that begin the same number at once one succeeds.
+-- Args: $1 number, $2 token, $3 place, $4 reason. Of concurrent calls with the same number one succeeds.
 INSERT INTO billing_epochs (number, token, place, reason) VALUES ($1, $2, $3, $4) ON CONFLICT (number) DO NOTHING;

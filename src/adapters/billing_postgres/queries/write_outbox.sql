@@ -10,7 +10,7 @@ ORDER BY o.committed_at, o.tenant_id, o.sequence
 LIMIT $2;
 
 -- name: find_oldest_unpublished
--- Returns: one row, how long the longest waiting message has waited. The table holds nothing but what waits.
+-- Returns: one row, the age of the oldest message. The table holds unpublished messages only.
 SELECT coalesce(now() - min(committed_at), interval '0') AS waited FROM billing_outbox;
 
 -- name: delete_published
@@ -20,8 +20,8 @@ USING unnest($1::text[], $2::bigint[]) AS done (tenant_id, sequence)
 WHERE o.tenant_id = done.tenant_id AND o.sequence = done.sequence;
 
 -- name: list_published
--- Args: $1 tenant and $2 number to begin behind, $3 how many of each tenant's newest, $4 limit. Tenant by tenant, so that
--- a page costs what it holds.
+-- Args: $1 tenant and $2 number to continue after, $3 how many of each tenant's newest, $4 limit. Tenant by tenant, so
+-- that the cost of a page depends on its size only.
 SELECT e.*
 FROM billing_tenants AS t
 CROSS JOIN LATERAL (

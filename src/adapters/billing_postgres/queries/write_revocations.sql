@@ -1,8 +1,8 @@
 -- Revoked tokens.
 
 -- name: revoke
--- Args: $1 subject, $2 name, $3 when it was revoked, $4 until when to keep it. Whoever revokes sweeps away some that
--- concern nothing any more.
+-- Args: $1 subject, $2 name, $3 when it was revoked, $4 until when to keep it. Each call also deletes some revocations
+-- that have become pointless.
 WITH swept AS (
     DELETE FROM billing_token_revocations WHERE (subject, name) IN (
         SELECT subject, name FROM billing_token_revocations
@@ -15,6 +15,6 @@ ON CONFLICT (subject, name) DO UPDATE SET
     kept_until = greatest(known.kept_until, excluded.kept_until);
 
 -- name: list_revocations
--- Returns: those that can still matter.
+-- Returns: the revocations that can still matter.
 SELECT subject, name, revoked_at, kept_until FROM billing_token_revocations WHERE kept_until > now()
 ORDER BY subject, name;

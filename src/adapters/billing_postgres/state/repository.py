@@ -29,7 +29,7 @@ _QUERIES: Final = MappingProxyType({**queries.load("read_state"), **queries.load
 
 
 async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState:
-    """A tenant's state, at one instant if the connection is in a transaction that sees only one."""
+    """Return a tenant's state; at one instant if the transaction of the connection has one snapshot."""
     with translated("state"):
         sequence = await connection.fetchval(_QUERIES["get_sequence"], tenant_id)
         invoices = await connection.fetch(_QUERIES["list_owed_invoices"], tenant_id)
@@ -47,7 +47,7 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
 
 
 class PostgresRepository:
-    """A `BillingRepository`. With `readers`, readers cannot take the connections that writers need."""
+    """A `UnitOfWork`, `TenantReader` and `UncertainObjects`. Reads take connections of `readers`, if given."""
 
     def __init__(
         self,
@@ -63,44 +63,44 @@ class PostgresRepository:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
-        """A unit of work. Each statement sees what was committed before it: the locks keep that from changing."""
+        """Begin a unit of work. Each statement sees what was committed before it; locks keep that from changing."""
         async with self._database.begun(self._writers, isolation="read_committed", readonly=False) as connection:
             yield PostgresTransaction(connection)
 
     async def state(self, tenant_id: TenantId) -> TenantState:
-        """A tenant's state and the number of its last message, read at one instant."""
+        """Return a tenant's state and the number of its last message, read at one instant."""
         async with self._snapshot() as connection:
             return await read_state(connection, tenant_id)
 
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
-        """All subscriptions, newest period first."""
+        """Return all subscriptions, newest period first."""
         async with self._snapshot() as connection:
             return await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
 
     async def invoices(self, tenant_id: TenantId, *, limit: int) -> Sequence[SubscriptionInvoice]:
-        """Invoices without deleted drafts, newest first."""
+        """Return invoices without deleted drafts, newest first."""
         return list(map(rows.invoice_from_row, await self._statements.fetch("list_invoices", tenant_id, limit)))
 
     async def usage(self, tenant_id: TenantId, *, limit: int) -> Sequence[UsageRecord]:
-        """Billed usage, newest period first."""
+        """Return billed usage, newest period first."""
         return list(map(rows.usage_from_row, await self._statements.fetch("list_usage", tenant_id, limit)))
 
     async def records(self, tenant_id: TenantId, *, kinds: Collection[str] = (), limit: int) -> Sequence[TenantRecord]:
-        """Records of these kinds, latest first."""
+        """Return records of these kinds, latest first."""
         return list(
             map(rows.record_from_row, await self._statements.fetch("list_records", tenant_id, list(kinds), limit))
         )
 
     async def catalog(self) -> Sequence[TenantRecord]:
-        """Prices and products by id."""
+        """Return prices and products by id."""
         return list(map(rows.record_from_row, await self._statements.fetch("list_catalog")))
 
     async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
-        """Objects whose state may be wrong, by id."""
+        """Return objects whose state may be wrong, by id."""
         return list(map(rows.uncertainty_from_row, await self._statements.fetch("list_uncertain", after, limit)))
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:
-        """A connection that sees the database as it is now, whatever is committed meanwhile."""
+        """Borrow a connection that sees the database as it is now, whatever is committed meanwhile."""
         async with self._database.begun(self._readers, isolation="repeatable_read", readonly=True) as connection:
             yield connection

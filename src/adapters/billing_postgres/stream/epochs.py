@@ -1,4 +1,4 @@
-"""The epochs of a database, and how it shows that it was put back."""
+"""The epochs of a database, and the detection of a restore or a failover."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from billing_postgres.pool import Connection, Database
 _QUERIES: Final = queries.load("write_epochs")
 _LETTERS: Final = string.ascii_lowercase + string.digits
 _UNKNOWN: Final = ""
-"""The place of a database that does not let us see it; there only an operator begins epochs."""
+"""The place of a database that does not show it: there only an operator begins epochs."""
 
 
 class PostgresEpochLog:
     """An `EpochLog`.
 
-    A restored dump has other tables, another server another identifier, and a replica that took over another timeline:
-    these are seen. A disk that was put back as it was at an earlier moment is not: that needs `begin`.
+    A restored dump has other tables, another server has another identifier, and a promoted replica has another
+    timeline: these are detected. A disk that was reset to an earlier snapshot is not: that needs `begin`.
     """
 
     def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
@@ -31,7 +31,7 @@ class PostgresEpochLog:
         self._pool = pool
 
     async def enter(self) -> Epoch:
-        """See EpochLog."""
+        """Return the current epoch, or begin one if the database was restored or has failed over."""
         async with self._database.acquire(self._pool) as connection:
             with translated("enter_epoch"):
                 place = await _place(connection)
@@ -43,7 +43,7 @@ class PostgresEpochLog:
         return Epoch(number=last["number"], token=last["token"])
 
     async def begin(self, reason: str) -> Epoch:
-        """See EpochLog."""
+        """Begin a new epoch."""
         async with self._database.acquire(self._pool) as connection:
             with translated("begin_epoch"):
                 last = await connection.fetchrow(_QUERIES["find_epoch"])
@@ -56,7 +56,7 @@ async def _begin(connection: Connection, number: int, place: str, reason: str) -
     token = secrets.choice(string.ascii_lowercase) + "".join(secrets.choice(_LETTERS) for _ in range(7))
     await connection.execute(_QUERIES["begin_epoch"], number, token, place, reason)
     begun = await connection.fetchrow(_QUERIES["find_epoch"])
-    assert begun is not None  # epochs are never taken back
+    assert begun is not None  # epochs are never deleted
     return begun
 
 

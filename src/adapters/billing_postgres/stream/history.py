@@ -1,4 +1,4 @@
-"""Every message that was numbered."""
+"""The history: every message that was numbered."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class PostgresMessageHistory:
         self._statements = Statements(database, pool, _QUERIES)
 
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
-        """Messages numbered above `after`, lowest first."""
+        """Return messages numbered above `after`, lowest first."""
         return list(map(message_from_row, await self._statements.fetch("list_messages", tenant_id, after, limit)))
 
     async def sequence(self, tenant_id: TenantId) -> int:
-        """The number of a tenant's last message."""
+        """Return the number of a tenant's last message."""
         found = await self._statements.fetch("get_sequence", tenant_id)
         return found[0]["sequence"] if found else 0
 
     async def sequences(self, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, int]:
-        """See BillingRepository."""
+        """Return the numbers of the tenants' last messages."""
         found = await self._statements.fetch("get_sequences", list(tenant_ids))
         return {row["tenant_id"]: row["sequence"] for row in found}

@@ -26,24 +26,24 @@ class PostgresOutbox:
         self._statements = Statements(database, pool, _QUERIES)
 
     async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
-        """Messages that have waited at least `older_than`, the longest waiting first."""
+        """Return messages that have waited at least `older_than`, the longest waiting first."""
         found = await self._statements.fetch("list_unpublished", older_than, limit)
         return [OutboxEntry(event=message_from_row(row), committed_at=row["committed_at"]) for row in found]
 
     async def published(self, events: Collection[BillingEvent]) -> None:
-        """Take messages out."""
+        """Remove published messages."""
         if events:
             await self._statements.fetch(
                 "delete_published", [event.tenant_id for event in events], [event.sequence for event in events]
             )
 
     async def oldest(self) -> timedelta:
-        """How long the longest waiting message has waited."""
+        """Return the age of the oldest unpublished message; zero if there is none."""
         (row,) = await self._statements.fetch("find_oldest_unpublished")
         waited: timedelta = row["waited"]
         return waited
 
     async def history(self, *, after: tuple[TenantId, int], newest: int, limit: int) -> Sequence[BillingEvent]:
-        """Messages that were taken out, by tenant and number, those behind `after`; of each tenant the `newest`."""
+        """Return published messages after `after`, by tenant and number; the `newest` of each tenant."""
         found = await self._statements.fetch("list_published", *after, newest, limit)
         return [message_from_row(row) for row in found]
