@@ -214,7 +214,7 @@ def _operations() -> Json:
                 "operations",
                 "Whether this process can serve requests.",
                 {
-                    "200": _json("It can.", ready),
+                    "200": _json("It can serve requests.", ready),
                     "503": _json("A dependency is unavailable.", ready),
                 },
             )
