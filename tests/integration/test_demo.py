@@ -1,4 +1,4 @@
-"""The demo from end to end: real servers, signatures and streams; and what happens when processes are killed."""
+"""The demo end to end: real servers, signatures and streams, and killed processes."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from billing_demo.folder import removed_afterwards
+from billing_demo.folder import temporary_folder
 from billing_embedded.loopback import free_port
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(240)]
@@ -27,13 +27,13 @@ _ACCEPTED = re.compile(r'^stripe_webhook_events_total\{.*result="accepted".*\} (
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A folder for one test's demos that leaves nothing behind, wherever the servers keep their files."""
-    with removed_afterwards(tmp_path / "demo", unless=False):
+    """A data directory that is removed after the test, wherever the servers keep their files."""
+    with temporary_folder(tmp_path / "demo", keep=False):
         yield tmp_path / "demo"
 
 
 class Demo:
-    """A running `billing demo`, and what it has said so far."""
+    """A running `billing demo` and its output so far."""
 
     def __init__(self, data_dir: Path, *options: str) -> None:
         self.data_dir = data_dir
@@ -52,30 +52,30 @@ class Demo:
 
     @property
     def pid(self) -> int:
-        """The process of the demo itself."""
+        """The process id of the demo itself."""
         return self._process.pid
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """The first thing it says that matches; fails when it ends without saying so."""
+        """Return the first match in its output; fail if it ends without one."""
         with self._said:
             while True:
                 for line in self.lines:
                     if found := re.search(pattern, line):
                         return found
                 if self._process.poll() is not None and not self._listener.is_alive():
-                    pytest.fail(f"the demo ended without saying {pattern}: {self.lines}")
+                    pytest.fail(f"the demo ended without printing {pattern}: {self.lines}")
                 self._said.wait(0.2)
 
     def base_url(self) -> str:
-        """Where its server listens; known once it is ready."""
-        return self.wait_for(r"live page of \S+: (http://[^/]+)")[1]
+        """Return the address of its server, once it is ready."""
+        return self.wait_for(r"activity page of \S+: (http://[^/]+)")[1]
 
     def server_pid(self) -> int:
-        """The process that takes the webhooks."""
-        return int(self.wait_for(r"billing serve runs as process (\d+)")[1])
+        """Return the process id of its server."""
+        return int(self.wait_for(r"billing serve is running as process (\d+)")[1])
 
     def wait_until_accepted(self, count: int) -> None:
-        """Return when the server has taken in so many events."""
+        """Wait until the server has accepted this many events."""
         while self._accepted() < count:
             time.sleep(0.02)
 
@@ -88,7 +88,7 @@ class Demo:
         self._process.send_signal(number)
 
     def end(self) -> tuple[int, str]:
-        """Its exit status and what it printed on standard output."""
+        """Wait for its end; return the exit status and the standard output."""
         if self._outcome is None:
             assert self._process.stdout is not None
             with self._process.stdout as printed:
@@ -98,7 +98,7 @@ class Demo:
         return self._outcome
 
     def summary(self) -> dict[str, Any]:
-        """What it reports at the end of a run that went well or found differences; fails when there is no report."""
+        """Wait for its end and return the summary; fail if there is none."""
         status, output = self.end()
         if status not in (0, 1) or not output:
             pytest.fail(f"the demo ended with status {status}: {self.lines}")
@@ -119,7 +119,7 @@ class Demo:
 
 @contextmanager
 def running(data_dir: Path, *options: str) -> Iterator[Demo]:
-    """A demo on a free port that is gone at the end, whatever the test does."""
+    """Run a demo on a free port, and end it whatever the test does."""
     demo = Demo(data_dir, "--port", str(free_port()), *options)
     try:
         yield demo
@@ -129,7 +129,7 @@ def running(data_dir: Path, *options: str) -> Iterator[Demo]:
 
 
 def processes() -> dict[tuple[int, str], int]:
-    """Every process there is, by number and time of start, and its parent's number."""
+    """Map all processes, by id and start time, to the ids of their parents."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -142,11 +142,11 @@ def processes() -> dict[tuple[int, str], int]:
 
 
 def family_of(pid: int) -> set[tuple[int, str]]:
-    """A process and all its descendants."""
-    everybody = processes()
-    family = {process for process in everybody if process[0] == pid}
+    """Return a process and all its descendants."""
+    everything = processes()
+    family = {process for process in everything if process[0] == pid}
     while (
-        more := {process for process, parent in everybody.items() if parent in {number for number, _ in family}}
+        more := {process for process, parent in everything.items() if parent in {number for number, _ in family}}
         - family
     ):
         family |= more
@@ -154,19 +154,19 @@ def family_of(pid: int) -> set[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("options", [[], ["--shuffle", "--duplicates", "0.3"]], ids=["as Stripe delivers", "shuffled"])
-def test_every_tenant_ends_in_the_truth(data_dir: Path, options: list[str]) -> None:
-    """All events arrive and are applied, and state, history and streams are what they must be."""
+def test_every_tenant_ends_in_the_expected_state(data_dir: Path, options: list[str]) -> None:
+    """All events are accepted and applied, and state, history and streams are as expected."""
     with running(data_dir, "--events", "800", "--json", "--seed", "1", *options) as demo:
         summary = demo.summary()
     assert (summary["differences"], summary["first_differences"]) == (0, [])
     assert (summary["events"], summary["accepted"], summary["applied"]) == (800, 800, 800)
     assert summary["duplicates"] == summary["posted"] - 800 > 0
-    assert summary["messages"] > 200  # about 300; what comes behind something newer is stale, and how much is chance
+    assert summary["messages"] > 200  # about 300; how many events arrive late and are stale is random
 
 
 @pytest.mark.faults
 def test_a_server_killed_in_the_middle_costs_nothing(data_dir: Path) -> None:
-    """SIGKILL while webhooks come in: it is started again, and in the end nothing is missing and nothing is double."""
+    """SIGKILL while webhooks arrive: the server is restarted, and in the end nothing is missing or duplicated."""
     with running(data_dir, "--events", "1500", "--json", "--seed", "2") as demo:
         demo.base_url()
         demo.wait_until_accepted(300)
@@ -179,7 +179,7 @@ def test_a_server_killed_in_the_middle_costs_nothing(data_dir: Path) -> None:
 
 @pytest.mark.faults
 def test_ctrl_c_leaves_no_process(data_dir: Path) -> None:
-    """An endless run stops cleanly on an interrupt: status 0, and every process it started is gone when it ends."""
+    """An endless run stops cleanly on an interrupt: status 0, and all of its processes have ended."""
     with running(data_dir, "--rate", "200") as demo:
         demo.base_url()
         demo.wait_until_accepted(50)
@@ -192,8 +192,8 @@ def test_ctrl_c_leaves_no_process(data_dir: Path) -> None:
 
 
 @pytest.mark.faults
-def test_a_killed_demo_takes_everything_with_it(data_dir: Path) -> None:
-    """Nothing outlives a demo that could not say goodbye, and the next one works in the same folder."""
+def test_a_killed_demo_leaves_no_process(data_dir: Path) -> None:
+    """All processes of a killed demo end, and the next demo works in the same folder."""
     with running(data_dir, "--rate", "200") as demo:
         demo.base_url()
         demo.wait_until_accepted(50)
@@ -208,7 +208,7 @@ def test_a_killed_demo_takes_everything_with_it(data_dir: Path) -> None:
 
 
 def test_a_second_demo_beside_a_running_one_says_so(data_dir: Path) -> None:
-    """One folder is for one demo: the second ends at once with status 2 and names the first; the first goes on."""
+    """A second demo in the same folder ends with status 2 and names the first one, which continues."""
     with running(data_dir, "--rate", "50") as first:
         first.base_url()
         with running(data_dir) as second:
@@ -217,25 +217,25 @@ def test_a_second_demo_beside_a_running_one_says_so(data_dir: Path) -> None:
         first.wait_until_accepted(20)
 
 
-def test_a_taken_port_and_a_used_seed_are_told(data_dir: Path) -> None:
-    """A port that somebody has is replaced and the new one named; a seed that the folder knows is refused."""
+def test_a_taken_port_and_a_used_seed_are_reported(data_dir: Path) -> None:
+    """A port in use is replaced and the new one named; a seed that the folder contains is rejected."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         taken = str(holder.getsockname()[1])
         with running(data_dir, "--events", "60", "--json", "--seed", "s", "--port", taken) as first:
-            notified = first.wait_for(rf"port {taken} is taken; using (\d+)")
-            assert first.base_url().endswith(f":{notified[1]}")
+            used = first.wait_for(rf"port {taken} is in use; using (\d+)")
+            assert first.base_url().endswith(f":{used[1]}")
             assert first.end()[0] == 0
     with running(data_dir, "--events", "60", "--json", "--seed", "s") as second:
         assert second.end()[0] == 2
-        second.wait_for("already holds a run with seed s")
+        second.wait_for("already contains a run with seed s")
 
 
 def test_the_printed_link_and_curl_line_work(data_dir: Path) -> None:
-    """What the demo prints can be used as it is: the link opens a page, the command's token opens the stream."""
+    """They can be used as printed: the link opens the page, and the command's token opens the stream."""
     with running(data_dir, "--rate", "100") as demo:
-        link = demo.wait_for(r"live page of \S+: (http\S+)")[1]
+        link = demo.wait_for(r"activity page of \S+: (http\S+)")[1]
         with urlopen(link) as page:
             assert page.status == 200
         shown = demo.wait_for(r"-H 'Authorization: (Bearer \S+)' -H 'Last-Event-ID: 0' (http\S+)")

@@ -28,11 +28,11 @@ from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
 from billing_app.settings import TokenSettings
 from billing_core.model import TenantId
+from billing_demo.api_client import ApiClient
 from billing_demo.catalog import price_map
 from billing_demo.comparison import differences
-from billing_demo.reader import Reader
-from billing_demo.scenario import PlayedEvent, Scenario
-from billing_demo.truth import Truth
+from billing_demo.expected_state import ExpectedState
+from billing_demo.scenario import DemoEvent, Scenario
 from billing_embedded import embedded_servers_sync
 from billing_embedded.loopback import free_port
 from billing_postgres.migrate import migrate
@@ -63,7 +63,7 @@ class Deployment:
         self.valkey = valkey
         self._stack = stack
         self._base = f"http://127.0.0.1:{free_port()}"
-        self._truth = Truth()
+        self._expected = ExpectedState()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BILLING_", "STRIPE_"))}
         self._environment = inherited | {
             "DATABASE_URL": database_url,
@@ -112,10 +112,10 @@ class Deployment:
         self._stack.push_async_callback(killed, process)
         return process
 
-    async def deliver(self, events: Sequence[PlayedEvent], *, insist: bool = False) -> None:
+    async def deliver(self, events: Sequence[DemoEvent], *, insist: bool = False) -> None:
         """Post events as Stripe does, out of order; with `insist` again until they are accepted."""
         for event in events:
-            self._truth.observe(event.happening)
+            self._expected.record(event.account_event)
         queue = sorted(events, key=lambda event: event.event_id)
         async with aiohttp.ClientSession() as session:
 
@@ -155,11 +155,11 @@ class Deployment:
 
     async def _prove_state(self) -> None:
         async with aiohttp.ClientSession() as session:
-            reader = Reader(session=session, base_url=self._base, token=token_of)
+            api = ApiClient(session=session, base_url=self._base, token=token_of)
             found = [
                 line
-                for tenant_id in self._truth.tenants
-                for line in differences(tenant_id, self._truth.expect(tenant_id), await reader.observe(tenant_id))
+                for tenant_id in self._expected.tenants
+                for line in differences(tenant_id, self._expected.tenant(tenant_id), await api.tenant(tenant_id))
             ]
         assert found == []
 
@@ -229,7 +229,7 @@ def token_of(tenant_id: str) -> str:
 
 
 @pytest.fixture
-def events() -> Sequence[PlayedEvent]:
+def events() -> Sequence[DemoEvent]:
     """The first events of the lives of some tenants."""
     return list(islice(Scenario(seed="faults", tenants=8).events(), EVENTS))
 
@@ -240,7 +240,7 @@ async def deployment(database_url: str, valkey: Valkey) -> AsyncIterator[Deploym
         yield Deployment(database_url, valkey, stack)
 
 
-async def test_a_killed_server_keeps_what_it_accepted(deployment: Deployment, events: Sequence[PlayedEvent]) -> None:
+async def test_a_killed_server_keeps_what_it_accepted(deployment: Deployment, events: Sequence[DemoEvent]) -> None:
     """SIGKILL in the middle of taking in and applying: the next server applies the rest."""
     server = await deployment.serve()
     await deployment.deliver(events[:80])
@@ -259,7 +259,7 @@ async def test_a_killed_server_keeps_what_it_accepted(deployment: Deployment, ev
     ids=["before it writes", "while it writes"],
 )
 async def test_a_killed_worker_leaves_nothing_half_done(
-    deployment: Deployment, events: Sequence[PlayedEvent], lock: str, statement: str
+    deployment: Deployment, events: Sequence[DemoEvent], lock: str, statement: str
 ) -> None:
     """Its unit of work is rolled back whole; its leases run out and another one does the work, once."""
     await deployment.serve("--no-worker")
@@ -273,7 +273,7 @@ async def test_a_killed_worker_leaves_nothing_half_done(
 
 
 async def test_a_worker_that_is_killed_when_all_is_written_leaves_nothing(
-    deployment: Deployment, events: Sequence[PlayedEvent]
+    deployment: Deployment, events: Sequence[DemoEvent]
 ) -> None:
     """State, messages and counters are in its transaction, only the end of the events is missing: all is undone."""
     await deployment.serve("--no-worker")
@@ -294,7 +294,7 @@ async def test_a_worker_that_is_killed_when_all_is_written_leaves_nothing(
 
 
 async def test_what_a_worker_committed_and_did_not_publish_is_published_once(
-    deployment: Deployment, events: Sequence[PlayedEvent]
+    deployment: Deployment, events: Sequence[DemoEvent]
 ) -> None:
     """The bus is frozen when it commits, and it is killed before it can say so: another one finds the outbox."""
     await deployment.serve("--no-worker")
@@ -313,7 +313,7 @@ async def test_what_a_worker_committed_and_did_not_publish_is_published_once(
 
 
 async def test_a_worker_that_was_frozen_longer_than_its_lease_does_no_harm(
-    deployment: Deployment, events: Sequence[PlayedEvent]
+    deployment: Deployment, events: Sequence[DemoEvent]
 ) -> None:
     """Stopped inside its unit of work; the database takes its locks away, another worker finishes, and it wakes up."""
     await deployment.serve("--no-worker")
@@ -330,9 +330,7 @@ async def test_a_worker_that_was_frozen_longer_than_its_lease_does_no_harm(
     await deployment.prove()
 
 
-async def test_several_workers_and_servers_share_the_work(
-    deployment: Deployment, events: Sequence[PlayedEvent]
-) -> None:
+async def test_several_workers_and_servers_share_the_work(deployment: Deployment, events: Sequence[DemoEvent]) -> None:
     """Without a leader, and each event once: one of them is killed on the way."""
     await deployment.serve()
     first, *_ = [await deployment.work() for _ in range(2)]
@@ -385,7 +383,7 @@ Act: TypeAlias = "Callable[[Valkey], Awaitable[None]]"
     ids=["killed", "frozen", "full", "flushed"],
 )
 async def test_trouble_with_the_bus_costs_nothing_but_time(
-    deployment: Deployment, events: Sequence[PlayedEvent], hurt: Act, heal: Act
+    deployment: Deployment, events: Sequence[DemoEvent], hurt: Act, heal: Act
 ) -> None:
     """Events are taken in and applied meanwhile; afterwards the bus has every message once, behind its predecessor."""
     await deployment.serve()
@@ -408,7 +406,7 @@ def folder() -> Iterator[Path]:
 
 
 async def test_a_killed_database_costs_nothing_but_time(
-    folder: Path, valkey: Valkey, events: Sequence[PlayedEvent]
+    folder: Path, valkey: Valkey, events: Sequence[DemoEvent]
 ) -> None:
     """SIGKILL of all of Postgres while webhooks come in and are applied: what was accepted is applied once."""
     with embedded_servers_sync(folder) as urls:

@@ -1,4 +1,4 @@
-"""How the demo delivers and listens: duplicated, out of order, again after failures; every number once and in order."""
+"""Delivery and streaming in the demo: duplicates, reordering and retries; every number once and in order."""
 
 import asyncio
 import json
@@ -14,41 +14,50 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from billing_app.secret import Secret
-from billing_demo.delivery import Courier, DeliveryError, Manners, Parcel, Tally, parcels
-from billing_demo.listener import Audience, Frame, FrameParser, Listener
-from billing_demo.run import Counted, value
-from billing_demo.scenario import PlayedEvent, Scenario
+from billing_demo.delivery import (
+    Delivery,
+    DeliveryCounts,
+    DeliveryError,
+    DeliveryOptions,
+    WebhookSender,
+    plan_deliveries,
+)
+from billing_demo.run import CounterTotal, metric_value
+from billing_demo.scenario import DemoEvent, Scenario
+from billing_demo.stream_clients import Frame, FrameParser, StreamClient, StreamClients
 from billing_memory.clock import SystemClock
 from billing_stripe.signature import StripeWebhookVerifier
 
 SECRET = Secret("whsec_delivery_test")
 
 
-def events(count: int) -> list[PlayedEvent]:
+def events(count: int) -> list[DemoEvent]:
     """The first events of a scenario."""
     return list(islice(Scenario(seed="d", tenants=10, today=datetime(2026, 11, 22, tzinfo=UTC)).events(), count))
 
 
-def sent(manners: Manners, count: int = 500) -> list[Parcel]:
-    """The sendings of a scenario's first events."""
-    return list(parcels(events(count), manners, Random(1)))
+def sent(options: DeliveryOptions, count: int = 500) -> list[Delivery]:
+    """The deliveries of a scenario's first events."""
+    return list(plan_deliveries(events(count), options, Random(1)))
 
 
-def test_every_event_leaves_and_some_leave_twice() -> None:
-    """Nothing is lost on the way; the share of second sendings is the one asked for, some in the other shape."""
-    leaving = Counter(parcel.event.event_id for parcel in sent(Manners(duplicates=0.2)))
+def test_every_event_is_sent_and_some_are_sent_twice() -> None:
+    """No event is lost; the share of duplicates is the requested one, some in the other API version."""
+    leaving = Counter(delivery.event.event_id for delivery in sent(DeliveryOptions(duplicates=0.2)))
     assert leaving.keys() == {event.event_id for event in events(500)}
     assert set(leaving.values()) == {1, 2}
     assert 60 < sum(count == 2 for count in leaving.values()) < 140
-    versions = Counter((parcel.event.event_id, parcel.api_version) for parcel in sent(Manners(duplicates=0.2)))
+    versions = Counter(
+        (delivery.event.event_id, delivery.api_version) for delivery in sent(DeliveryOptions(duplicates=0.2))
+    )
     in_both = Counter(event_id for event_id, _ in versions)
     assert {1, 2} == set(in_both.values())
 
 
 def test_no_event_is_overtaken_by_more_than_the_window() -> None:
-    """Order is disturbed, and only within the window."""
-    place = {event.event_id: number for number, event in enumerate(events(500))}
-    order = [place[parcel.event.event_id] for parcel in sent(Manners(duplicates=0, window=40))]
+    """Events are reordered, but only within the window."""
+    position = {event.event_id: number for number, event in enumerate(events(500))}
+    order = [position[delivery.event.event_id] for delivery in sent(DeliveryOptions(duplicates=0, window=40))]
     assert order != sorted(order)
     highest = 0
     for number in order:
@@ -56,17 +65,19 @@ def test_no_event_is_overtaken_by_more_than_the_window() -> None:
         assert highest - number <= 40
 
 
-def test_without_a_window_there_is_no_order() -> None:
-    """With an infinite window the last event may leave first; with none everything stays in place."""
-    place = {event.event_id: number for number, event in enumerate(events(500))}
-    wild = [place[parcel.event.event_id] for parcel in sent(Manners(duplicates=0, window=float("inf")))]
-    assert max(abs(number - position) for position, number in enumerate(wild)) > 250
-    tame = [place[parcel.event.event_id] for parcel in sent(Manners(duplicates=0, window=0))]
-    assert tame == sorted(tame)
+def test_an_infinite_window_shuffles_and_an_empty_one_keeps_the_order() -> None:
+    """With an infinite window the last event may be sent first; with an empty one every event stays in place."""
+    position = {event.event_id: number for number, event in enumerate(events(500))}
+    shuffled = [
+        position[delivery.event.event_id] for delivery in sent(DeliveryOptions(duplicates=0, window=float("inf")))
+    ]
+    assert max(abs(number - place) for place, number in enumerate(shuffled)) > 250
+    ordered = [position[delivery.event.event_id] for delivery in sent(DeliveryOptions(duplicates=0, window=0))]
+    assert ordered == sorted(ordered)
 
 
 class Endpoint:
-    """A webhook endpoint that checks signatures and refuses every third request."""
+    """A webhook endpoint that verifies signatures and rejects every third request."""
 
     def __init__(self) -> None:
         self.verifier = StripeWebhookVerifier([SECRET.reveal()], tolerance=timedelta(minutes=5), clock=SystemClock())
@@ -74,7 +85,7 @@ class Endpoint:
         self.known: set[str] = set()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer as the server does."""
+        """Respond as the server does."""
         self.requests += 1
         event = self.verifier.verify(await request.read(), request.headers["Stripe-Signature"])
         if self.requests % 3 == 0:
@@ -86,31 +97,31 @@ class Endpoint:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client session that is closed in the end."""
+    """A client session, closed after the test."""
     async with aiohttp.ClientSession() as opened:
         yield opened
 
 
-async def test_the_courier_keeps_at_it_until_everything_is_accepted(session: aiohttp.ClientSession) -> None:
-    """Refused sendings are signed and sent again; each answer is counted for what it is."""
+async def test_the_sender_retries_until_every_event_is_accepted(session: aiohttp.ClientSession) -> None:
+    """Rejected deliveries are signed again and retried; every response is counted by its kind."""
     endpoint = Endpoint()
     app = web.Application()
     app.router.add_post("/hook", endpoint.receive)
     async with TestServer(app) as server:
-        tally, manners = Tally(), Manners(duplicates=0.3, connections=4)
-        courier = Courier(
-            session=session, url=str(server.make_url("/hook")), secret=SECRET, manners=manners, tally=tally
+        counts, options = DeliveryCounts(), DeliveryOptions(duplicates=0.3, connections=4)
+        sender = WebhookSender(
+            session=session, url=str(server.make_url("/hook")), secret=SECRET, options=options, counts=counts
         )
-        leaving = list(parcels(events(60), manners, Random(1)))
-        await courier.deliver(leaving)
+        deliveries = list(plan_deliveries(events(60), options, Random(1)))
+        await sender.send(deliveries)
     assert len(endpoint.known) == 60
-    assert (tally.accepted, tally.duplicates) == (60, len(leaving) - 60)
-    assert tally.posted == endpoint.requests == len(leaving) + tally.failed
-    assert tally.failed > 0
+    assert (counts.accepted, counts.duplicates) == (60, len(deliveries) - 60)
+    assert counts.posted == endpoint.requests == len(deliveries) + counts.failed
+    assert counts.failed > 0
 
 
-async def test_the_courier_waits_for_a_server_that_is_away(unused_tcp_port: int) -> None:
-    """A refused connection is a failure like any other: what was sent arrives once the server is there."""
+async def test_the_sender_waits_for_an_unavailable_server(unused_tcp_port: int) -> None:
+    """A refused connection is a failure like any other: the events arrive once the server is available."""
     refused = asyncio.Event()
 
     async def note(*_: object) -> None:
@@ -118,28 +129,30 @@ async def test_the_courier_waits_for_a_server_that_is_away(unused_tcp_port: int)
 
     tracing = aiohttp.TraceConfig()
     tracing.on_request_exception.append(note)
-    tally, manners = Tally(), Manners(duplicates=0, connections=2)
+    counts, options = DeliveryCounts(), DeliveryOptions(duplicates=0, connections=2)
     url = f"http://127.0.0.1:{unused_tcp_port}/hook"
     endpoint, app = Endpoint(), web.Application()
     app.router.add_post("/hook", endpoint.receive)
     async with aiohttp.ClientSession(trace_configs=[tracing]) as session:
-        courier = Courier(session=session, url=url, secret=SECRET, manners=manners, tally=tally)
-        delivering = asyncio.create_task(courier.deliver(Parcel(event, event.api_version) for event in events(3)))
+        sender = WebhookSender(session=session, url=url, secret=SECRET, options=options, counts=counts)
+        delivering = asyncio.create_task(sender.send(Delivery(event, event.api_version) for event in events(3)))
         await refused.wait()
         async with TestServer(app, port=unused_tcp_port):
             await delivering
-    assert tally.accepted == 3
-    assert tally.failed > 0
+    assert counts.accepted == 3
+    assert counts.failed > 0
 
 
-async def test_the_courier_gives_up_on_a_server_that_accepts_nothing(unused_tcp_port: int) -> None:
-    """A run against a server that never answers ends, and says so."""
+async def test_the_sender_gives_up_on_a_server_that_accepts_nothing(unused_tcp_port: int) -> None:
+    """A run against a server that never responds ends with an error."""
     url = f"http://127.0.0.1:{unused_tcp_port}/hook"
-    manners = Manners(duplicates=0, connections=2)
+    options = DeliveryOptions(duplicates=0, connections=2)
     async with aiohttp.ClientSession() as session:
-        courier = Courier(session=session, url=url, secret=SECRET, manners=manners, tally=Tally(), patience=0.01)
-        with pytest.raises(DeliveryError, match="has not accepted anything"):
-            await courier.deliver(Parcel(event, event.api_version) for event in events(20))
+        sender = WebhookSender(
+            session=session, url=url, secret=SECRET, options=options, counts=DeliveryCounts(), give_up_after=0.01
+        )
+        with pytest.raises(DeliveryError, match="has not accepted any event"):
+            await sender.send(Delivery(event, event.api_version) for event in events(20))
 
 
 def frame(number: int, *, sequence: int | None = None, status: str | None = None) -> bytes:
@@ -150,7 +163,7 @@ def frame(number: int, *, sequence: int | None = None, status: str | None = None
 
 
 class Stream:
-    """A stream that sends what it is told, one connection after the other."""
+    """A stream that sends prepared bytes, one item per connection."""
 
     def __init__(self, *connections: bytes) -> None:
         self._connections = list(connections)
@@ -158,7 +171,7 @@ class Stream:
         self.exhausted = asyncio.Event()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Send the next connection's bytes and hang up; hold the connection when there are none left."""
+        """Send the bytes of the next connection and close it; keep the connection open when none are left."""
         self.resumed_after.append(request.headers["Last-Event-ID"])
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
@@ -169,64 +182,64 @@ class Stream:
         await asyncio.Event().wait()
         return response
 
-    async def heard_by_a_listener(self, session: aiohttp.ClientSession) -> Listener:
-        """A listener that has heard everything."""
+    async def received_by_a_client(self, session: aiohttp.ClientSession) -> StreamClient:
+        """Return a client that has received everything."""
         app = web.Application()
         app.router.add_get("/stream", self.serve)
         async with TestServer(app) as server:
             url = str(server.make_url("/stream"))
-            audience = Audience(session=session, url=url, token=lambda tenant_id: f"token of {tenant_id}")
-            audience.invite("acme")
-            audience.invite("acme")
+            streams = StreamClients(session=session, url=url, token=lambda tenant_id: f"token of {tenant_id}")
+            streams.connect("acme")
+            streams.connect("acme")
             await self.exhausted.wait()
-            listener = audience.listeners["acme"]
-            await audience.leave()
-        return listener
+            client = streams.clients["acme"]
+            await streams.close()
+        return client
 
 
-async def test_a_listener_resumes_where_it_was_cut_off(session: aiohttp.ClientSession) -> None:
-    """It reconnects with the last number it has seen, and finds nothing wrong with a stream that goes on from there."""
+async def test_a_client_resumes_after_the_last_message(session: aiohttp.ClientSession) -> None:
+    """It reconnects with the last number it has received, and reports no violation if the stream continues there."""
     stream = Stream(frame(1) + b": keep-alive\n\n" + frame(2, status="active"), frame(3), b"")
-    listener = await stream.heard_by_a_listener(session)
+    client = await stream.received_by_a_client(session)
     assert stream.resumed_after == ["0", "2", "3", "3"]
-    assert (listener.last, listener.violations, listener.status) == (3, [], "active")
+    assert (client.last, client.violations, client.status) == (3, [], "active")
 
 
-async def test_what_dismissed_listeners_heard_still_counts(session: aiohttp.ClientSession) -> None:
-    """Tenants of an earlier generation stop listening; their messages and complaints stay in the sum."""
+async def test_messages_of_disconnected_clients_stay_in_the_totals(session: aiohttp.ClientSession) -> None:
+    """Clients of an earlier generation disconnect; their messages and violations stay in the totals."""
     stream = Stream(frame(1) + frame(3))
     app = web.Application()
     app.router.add_get("/stream", stream.serve)
     async with TestServer(app) as server:
-        audience = Audience(session=session, url=str(server.make_url("/stream")), token=str)
-        audience.invite("acme")
+        streams = StreamClients(session=session, url=str(server.make_url("/stream")), token=str)
+        streams.connect("acme")
         await stream.exhausted.wait()
-        audience.dismiss()
-        assert (audience.listeners, audience.messages, len(audience.violations)) == ({}, 3, 1)
-        audience.invite("acme")
-        await audience.leave()
-    assert audience.messages == 3
+        streams.disconnect()
+        assert (streams.clients, streams.messages, len(streams.violations)) == ({}, 3, 1)
+        streams.connect("acme")
+        await streams.close()
+    assert streams.messages == 3
 
 
 @pytest.mark.parametrize(
-    ("sent_bytes", "complaint"),
+    ("sent_bytes", "violation"),
     [
-        (frame(1) + frame(1), "acme: 1 came after 1"),
-        (frame(1) + frame(3), "acme: 3 came after 1"),
-        (frame(1, sequence=2), "acme: frame 1 holds another message"),
-        (frame(1) + b"event: reset\nid: 0\ndata: {}\n\n", "acme: was told to reset after 1"),
+        (frame(1) + frame(1), "acme: received message 1 after 1"),
+        (frame(1) + frame(3), "acme: received message 3 after 1"),
+        (frame(1, sequence=2), "acme: frame 1 contains another message"),
+        (frame(1) + b"event: reset\nid: 0\ndata: {}\n\n", "acme: reset after message 1"),
     ],
 )
-async def test_a_listener_notices_every_irregularity(
-    session: aiohttp.ClientSession, sent_bytes: bytes, complaint: str
+async def test_a_client_reports_every_violation(
+    session: aiohttp.ClientSession, sent_bytes: bytes, violation: str
 ) -> None:
-    """A number twice, a gap, a wrong message and a reset are all reported."""
-    listener = await Stream(sent_bytes).heard_by_a_listener(session)
-    assert listener.violations == [complaint]
+    """A duplicate number, a gap, a wrong message and a reset are all reported."""
+    client = await Stream(sent_bytes).received_by_a_client(session)
+    assert client.violations == [violation]
 
 
-def test_frames_are_read_as_the_standard_says() -> None:
-    """Comments and retry lines make no frame, data lines are joined, one space after the colon is not content."""
+def test_frames_are_parsed_according_to_the_standard() -> None:
+    """Comments and retry lines make no frame, data lines are joined, and one space after the colon is not content."""
     parser = FrameParser()
     lines = ["retry: 500", "", ": hello", "", "id:7", "event: note", "data: a", "data:  b", ""]
     frames = [found for line in lines if (found := parser.feed(line))]
@@ -234,14 +247,14 @@ def test_frames_are_read_as_the_standard_says() -> None:
 
 
 def test_a_value_is_found_on_the_metrics_page() -> None:
-    """With and without labels, and not in the middle of another name."""
+    """It is found with and without labels, and not in the middle of another name."""
     page = '# HELP a_seconds x\nother_a_seconds 9.0\na_seconds 1.5\nb_total{kind="x"} 2e3\n'
-    assert value(page, "a_seconds") == 1.5
-    assert value(page, 'b_total{kind="x"}') == 2000
-    assert value(page, "seconds") is None
+    assert metric_value(page, "a_seconds") == 1.5
+    assert metric_value(page, 'b_total{kind="x"}') == 2000
+    assert metric_value(page, "seconds") is None
 
 
-def test_a_counter_goes_on_where_a_killed_process_left_it() -> None:
-    """A counter that starts again at zero is added to what was counted before; a blind moment changes nothing."""
-    counted = Counted()
-    assert [counted.update(shown) for shown in (5, 9, None, 2, 4)] == [5, 9, 9, 11, 13]
+def test_a_counter_total_survives_a_restart_of_the_process() -> None:
+    """A counter that restarts at zero is added to the previous total; an unavailable counter changes nothing."""
+    total = CounterTotal()
+    assert [total.update(value) for value in (5, 9, None, 2, 4)] == [5, 9, 9, 11, 13]

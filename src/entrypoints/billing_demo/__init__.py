@@ -1,4 +1,4 @@
-"""A player that lives Stripe's part: tenants with believable lives, their events delivered as Stripe delivers them.
+"""The demo: simulated tenants whose events are delivered to a local server as Stripe delivers them.
 
-What the tenants' state must be is known from the lives themselves, so that a run can say whether the loop is right.
+The expected state of every tenant follows from the simulation, so a finite run can verify the whole billing loop.
 """

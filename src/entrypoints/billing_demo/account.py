@@ -1,4 +1,4 @@
-"""Stripe's side of one tenant: what Stripe holds, and the events it sends when that changes.
+"""Stripe's view of one tenant: its objects, and the events that Stripe sends when they change.
 
 Methods change the account and return the events in the order in which they happened. Events of one call mostly share a
 second, as they do at Stripe.
@@ -11,37 +11,37 @@ from itertools import count
 
 import attrs
 
-from billing_demo.catalog import PLACES, DemoPlan
+from billing_demo.catalog import PRICE_ROLES, DemoPlan
 from billing_stripe.testing import make_id, objects
 
 Subject = objects.Customer | objects.Subscription | objects.Invoice | objects.CheckoutSession
 
 
 @attrs.frozen(kw_only=True)
-class Happening:
-    """One event, before any API version has given it a shape."""
+class AccountEvent:
+    """One event, independent of the API version that it is rendered in."""
 
     tenant_id: str
     type: str
     at: datetime
     subject: Subject
     before: Subject | None = None
-    """What an update overwrote."""
+    """The object before an update."""
 
 
 @attrs.frozen(kw_only=True)
 class Profile:
-    """Who a tenant is, and how it came to be one."""
+    """A tenant and how it signed up."""
 
     tenant_id: str
     currency: str = "usd"
     tax_percent: int = 0
     via_checkout: bool = False
-    """The tenant is named by the Checkout session only, which comes after the first events about its customer."""
+    """Only the Checkout session names the tenant, after the first events about its customer."""
 
 
-class Account:
-    """One tenant's customer, its running subscription and that one's invoices, as Stripe holds them."""
+class CustomerAccount:
+    """A tenant's customer, its current subscription and the invoices of that subscription."""
 
     def __init__(self, profile: Profile, *, seed: str, opened_at: datetime) -> None:
         self.profile = profile
@@ -61,24 +61,24 @@ class Account:
 
     @property
     def subscription(self) -> objects.Subscription:
-        """The running subscription. Raises LookupError before the first one."""
+        """The current subscription. Raises LookupError before the first one."""
         if self._subscription is None:
             raise LookupError(f"{self.profile.tenant_id} has not subscribed yet")
         return self._subscription
 
-    def open(self) -> list[Happening]:
-        """The customer comes into being."""
-        return [self._happening("customer.created", self.customer.created_at, self.customer)]
+    def open(self) -> list[AccountEvent]:
+        """Create the customer."""
+        return [self._event("customer.created", self.customer.created_at, self.customer)]
 
-    def rename(self, name: str, at: datetime) -> list[Happening]:
-        """The customer changes its name."""
+    def rename(self, name: str, at: datetime) -> list[AccountEvent]:
+        """Rename the customer."""
         before, self.customer = self.customer, attrs.evolve(self.customer, name=name)
-        return [self._happening("customer.updated", at, self.customer, before)]
+        return [self._event("customer.updated", at, self.customer, before)]
 
     def subscribe(
         self, plan: DemoPlan, *, seats: int, at: datetime, status: str, trial: timedelta | None = None
-    ) -> list[Happening]:
-        """A new subscription, and the Checkout session it stems from if the tenant came that way."""
+    ) -> list[AccountEvent]:
+        """Create a subscription, and the Checkout session it comes from if the tenant signed up that way."""
         span = objects.Span(at, at + trial if trial else month_later(at, at))
         metadata = {} if self.profile.via_checkout else {"tenant_id": self.profile.tenant_id}
         subscription_id = self._id("sub")
@@ -92,7 +92,7 @@ class Account:
             metadata=metadata,
             trial=span if trial else None,
         )
-        happenings = [self._happening("customer.subscription.created", at, self._subscription)]
+        events = [self._event("customer.subscription.created", at, self._subscription)]
         if self.profile.via_checkout:
             session = objects.CheckoutSession(
                 session_id=self._id("cs_test"),
@@ -104,28 +104,28 @@ class Account:
                 payment_status="no_payment_required" if trial else "paid",
                 customer_email=self.customer.email,
             )
-            happenings.append(self._happening("checkout.session.completed", at, session))
-        return happenings
+            events.append(self._event("checkout.session.completed", at, session))
+        return events
 
-    def update(self, changed: objects.Subscription, at: datetime) -> Happening:
-        """The subscription becomes `changed`."""
+    def update(self, changed: objects.Subscription, at: datetime) -> AccountEvent:
+        """Replace the subscription with `changed`."""
         before, self._subscription = self.subscription, changed
-        return self._happening("customer.subscription.updated", at, changed, before)
+        return self._event("customer.subscription.updated", at, changed, before)
 
-    def announce(self, type: str, at: datetime) -> Happening:
-        """An event about the subscription as it stands, such as `customer.subscription.paused`."""
-        return self._happening(type, at, self.subscription)
+    def announce(self, type: str, at: datetime) -> AccountEvent:
+        """Return an event about the unchanged subscription, such as `customer.subscription.paused`."""
+        return self._event(type, at, self.subscription)
 
-    def end(self, at: datetime) -> Happening:
-        """The subscription is over."""
+    def end(self, at: datetime) -> AccountEvent:
+        """End the subscription."""
         current = self.subscription
         self._subscription = attrs.evolve(
             current, status="canceled", ended_at=at, canceled_at=current.canceled_at or at, pause_collection=None
         )
-        return self._happening("customer.subscription.deleted", at, self._subscription)
+        return self._event("customer.subscription.deleted", at, self._subscription)
 
-    def change_items(self, items: Sequence[objects.Item], at: datetime) -> Happening:
-        """Other prices or quantities from now on; what they cost for the rest of the period is billed later."""
+    def change_items(self, items: Sequence[objects.Item], at: datetime) -> AccountEvent:
+        """Change prices or quantities; the proration for the rest of the period is billed later."""
         old, new = _monthly_amount(self.subscription.items), _monthly_amount(items)
         span = objects.Span(at, self.subscription.span.end)
         whole = self.subscription.span
@@ -137,12 +137,12 @@ class Account:
         return self.update(attrs.evolve(self.subscription, items=tuple(items)), at)
 
     def switched(self, plan: DemoPlan, seats: int) -> tuple[objects.Item, ...]:
-        """The running subscription's items on another plan: items that stay keep their ids."""
-        ids = {PLACES[item.price.price_id].role: item.item_id for item in self.subscription.items}
+        """Return the current subscription's items on another plan; items that stay keep their ids."""
+        ids = {PRICE_ROLES[item.price.price_id].role: item.item_id for item in self.subscription.items}
         return self._items(plan, seats, self.subscription.span, ids)
 
     def draft(self, at: datetime, *, reason: str, lines: Iterable[objects.InvoiceLine]) -> objects.Invoice:
-        """A new invoice of these lines and all pending prorations, in draft; no event yet."""
+        """Create a draft invoice of these lines and all pending prorations, without an event."""
         pending, self._pending = self._pending, []
         subscription = self.subscription
         return objects.Invoice(
@@ -160,15 +160,15 @@ class Account:
             customer_name=self.customer.name,
         )
 
-    def preview(self, at: datetime) -> Happening:
-        """`invoice.upcoming`: the next invoice, which does not exist yet and has no id."""
+    def preview(self, at: datetime) -> AccountEvent:
+        """Return `invoice.upcoming` about the next invoice, which does not exist yet and has no id."""
         pending = list(self._pending)
         preview = attrs.evolve(self.draft(at, reason="upcoming", lines=self.advance_lines()), invoice_id=None)
         self._pending = pending
-        return self._happening("invoice.upcoming", at, preview)
+        return self._event("invoice.upcoming", at, preview)
 
     def advance_lines(self) -> list[objects.InvoiceLine]:
-        """What the running period costs: base and seats, paid in advance."""
+        """Return the lines of the current period that are paid in advance: base and seats."""
         return [
             self._line(item, item.quantity or 0, (item.price.unit_amount or 0) * (item.quantity or 0), item.period)
             for item in self.subscription.items
@@ -176,7 +176,7 @@ class Account:
         ]
 
     def arrears_lines(self, used: dict[str, int], period: objects.Span) -> list[objects.InvoiceLine]:
-        """What was used during the period that is over: item id → quantity."""
+        """Return the lines for the usage of the past period; `used` maps item ids to quantities."""
         return [
             self._line(item, used[item.item_id], (item.price.unit_amount or 0) * used[item.item_id], period)
             for item in self.subscription.items
@@ -184,24 +184,24 @@ class Account:
         ]
 
     def trial_line(self) -> objects.InvoiceLine:
-        """The free line of the invoice that a trial starts with."""
+        """Return the free line of the invoice at the start of a trial."""
         item = self.subscription.items[0]
         return self._line(item, 1, 0, item.period)
 
-    def created(self, invoice: objects.Invoice) -> Happening:
-        """`invoice.created`."""
-        return self._happening("invoice.created", invoice.created_at, invoice)
+    def created(self, invoice: objects.Invoice) -> AccountEvent:
+        """Return `invoice.created`."""
+        return self._event("invoice.created", invoice.created_at, invoice)
 
-    def finalize(self, invoice: objects.Invoice, at: datetime) -> tuple[objects.Invoice, list[Happening]]:
-        """The draft gets its number and is owed from now on."""
+    def finalize(self, invoice: objects.Invoice, at: datetime) -> tuple[objects.Invoice, list[AccountEvent]]:
+        """Finalize a draft: it gets a number and is owed."""
         tail = self.customer.customer_id[-6:].upper()
         opened = attrs.evolve(
             invoice, status="open", number=f"{tail}-{next(self._invoice_numbers):04d}", finalized_at=at
         )
-        return opened, [self._happening("invoice.finalized", at, opened)]
+        return opened, [self._event("invoice.finalized", at, opened)]
 
-    def pay(self, invoice: objects.Invoice, at: datetime) -> tuple[objects.Invoice, list[Happening]]:
-        """The invoice is paid: three events tell of it."""
+    def pay(self, invoice: objects.Invoice, at: datetime) -> tuple[objects.Invoice, list[AccountEvent]]:
+        """Pay an invoice, which causes three events."""
         paid = attrs.evolve(
             invoice,
             status="paid",
@@ -211,30 +211,30 @@ class Account:
             paid_at=at,
         )
         return paid, [
-            self._happening("invoice.updated", at, paid, invoice),
-            self._happening("invoice.paid", at, paid),
-            self._happening("invoice.payment_succeeded", at, paid),
+            self._event("invoice.updated", at, paid, invoice),
+            self._event("invoice.paid", at, paid),
+            self._event("invoice.payment_succeeded", at, paid),
         ]
 
     def fail(
         self, invoice: objects.Invoice, at: datetime, next_attempt_at: datetime | None
-    ) -> tuple[objects.Invoice, list[Happening]]:
-        """A payment attempt fails."""
+    ) -> tuple[objects.Invoice, list[AccountEvent]]:
+        """Fail a payment attempt."""
         failed = attrs.evolve(invoice, attempt_count=invoice.attempt_count + 1, next_payment_attempt_at=next_attempt_at)
         return failed, [
-            self._happening("invoice.updated", at, failed, invoice),
-            self._happening("invoice.payment_failed", at, failed),
+            self._event("invoice.updated", at, failed, invoice),
+            self._event("invoice.payment_failed", at, failed),
         ]
 
-    def void(self, invoice: objects.Invoice, at: datetime) -> list[Happening]:
-        """The invoice is not owed any more, as if it had never been."""
+    def void(self, invoice: objects.Invoice, at: datetime) -> list[AccountEvent]:
+        """Void an invoice: it is no longer owed."""
         voided = attrs.evolve(invoice, status="void", voided_at=at, next_payment_attempt_at=None)
-        return [self._happening("invoice.voided", at, voided)]
+        return [self._event("invoice.voided", at, voided)]
 
-    def write_off(self, invoice: objects.Invoice, at: datetime) -> list[Happening]:
-        """Nobody expects the invoice to be paid."""
+    def write_off(self, invoice: objects.Invoice, at: datetime) -> list[AccountEvent]:
+        """Mark an invoice as uncollectible."""
         lost = attrs.evolve(invoice, status="uncollectible", marked_uncollectible_at=at, next_payment_attempt_at=None)
-        return [self._happening("invoice.marked_uncollectible", at, lost)]
+        return [self._event("invoice.marked_uncollectible", at, lost)]
 
     def _items(
         self, plan: DemoPlan, seats: int, span: objects.Span, ids: dict[str, str] | None = None
@@ -281,15 +281,15 @@ class Account:
     def _tax(self, amount: int) -> int:
         return amount * self.profile.tax_percent // 100
 
-    def _happening(self, type: str, at: datetime, subject: Subject, before: Subject | None = None) -> Happening:
-        return Happening(tenant_id=self.profile.tenant_id, type=type, at=at, subject=subject, before=before)
+    def _event(self, type: str, at: datetime, subject: Subject, before: Subject | None = None) -> AccountEvent:
+        return AccountEvent(tenant_id=self.profile.tenant_id, type=type, at=at, subject=subject, before=before)
 
     def _id(self, prefix: str) -> str:
         return make_id(prefix, self._seed, self.profile.tenant_id, next(self._numbers))
 
 
 def month_later(instant: datetime, anchor: datetime) -> datetime:
-    """The same day of the next month as `anchor`'s, or that month's last day: a cycle of the 31st does not drift."""
+    """Return the anchor's day in the next month, or its last day, so that a cycle of the 31st does not drift."""
     year, month = divmod(instant.year * 12 + instant.month, 12)
     day = min(anchor.day, calendar.monthrange(year, month + 1)[1])
     return instant.replace(year=year, month=month + 1, day=day)

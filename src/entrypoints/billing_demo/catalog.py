@@ -1,4 +1,4 @@
-"""What the demo sells: three plans, some with seats and metered features, and their prices."""
+"""The plans of the demo: three plans, some with seats and metered features, and their prices."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from billing_stripe.testing import objects
 
 @attrs.frozen(kw_only=True)
 class DemoPlan:
-    """A plan and its prices; the base price exists in several currencies, seats and usage in dollars only."""
+    """A plan and its prices. Base prices exist in several currencies, seat and usage prices in US dollars only."""
 
     code: str
     base: Mapping[str, objects.Price]
@@ -61,16 +61,16 @@ PLANS: Final = (STARTER, TEAM, BUSINESS)
 
 
 @attrs.frozen
-class Place:
-    """What a price stands for."""
+class PriceRole:
+    """The plan and the role of a price."""
 
     plan_code: str
     role: str
     """`base`, `seat` or the feature key of a metered price."""
 
 
-PLACES: Final[Mapping[str, Place]] = {
-    price.price_id: Place(plan.code, role)
+PRICE_ROLES: Final[Mapping[str, PriceRole]] = {
+    price.price_id: PriceRole(plan.code, role)
     for plan in PLANS
     for role, price in (
         *(("base", price) for price in plan.base.values()),
@@ -81,7 +81,7 @@ PLACES: Final[Mapping[str, Place]] = {
 
 
 def price_map() -> str:
-    """The value of STRIPE_PRODUCT_PRICE_MAP that describes these plans."""
+    """Return the value of STRIPE_PRODUCT_PRICE_MAP for these plans."""
     return json.dumps(
         {
             plan.code: {

@@ -1,4 +1,4 @@
-"""Secrets of one run, made for it and known to nobody else."""
+"""Secrets of one run, generated for it."""
 
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,8 @@ from billing_app.secret import Secret
 from billing_app.settings import TokenSettings
 from billing_core.model import TenantId
 
-_TOKEN_LIFE: Final = timedelta(hours=1)
-_TICKET_LIFE: Final = timedelta(minutes=15)
+_TOKEN_LIFETIME: Final = timedelta(hours=1)
+_TICKET_LIFETIME: Final = timedelta(minutes=15)
 _POLICY: Final = TokenSettings()
 
 
@@ -23,26 +23,26 @@ def _secret(prefix: str = "") -> Secret:
 
 @attrs.frozen(kw_only=True)
 class Credentials:
-    """What the server and the player have to agree on."""
+    """The secrets that the server and the demo share."""
 
     webhook: Secret = attrs.field(factory=lambda: _secret("whsec_"))
     jwt: Secret = attrs.field(factory=_secret)
     ticket: Secret = attrs.field(factory=_secret)
     api_key: Secret = attrs.field(factory=lambda: _secret("sk_test_"))
-    """Has the form of a key for Stripe's test mode, so that the server knows which mode is its own."""
+    """Shaped like a test mode key of Stripe, because the server derives its mode from the key."""
 
     def token(self, tenant_id: str) -> str:
-        """A bearer token of one tenant."""
+        """Issue a bearer token for a tenant."""
         return issue_token(
             secret=self.jwt,
             policy=_POLICY,
             tenant_id=TenantId(tenant_id),
             role="viewer",
             now=datetime.now(UTC),
-            ttl=_TOKEN_LIFE,
+            ttl=_TOKEN_LIFETIME,
         )
 
     def sign_in_path(self, tenant_id: str) -> str:
-        """Path and query of a link that signs a browser in as one tenant, for some minutes."""
-        ticket = make_ticket(self.ticket, TenantId(tenant_id), expires_at=datetime.now(UTC) + _TICKET_LIFE)
+        """Return path and query of a link that signs a browser in as a tenant, valid for some minutes."""
+        ticket = make_ticket(self.ticket, TenantId(tenant_id), expires_at=datetime.now(UTC) + _TICKET_LIFETIME)
         return f"/demo/sign-in?ticket={ticket}"

@@ -1,4 +1,4 @@
-"""The data folder of a run, which nobody needs when it is over."""
+"""The data directory of a run, removed when the run is over."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from billing_embedded.home import Home
 
 
 @contextmanager
-def removed_afterwards(data_dir: Path, *, unless: bool) -> Iterator[None]:
-    """Remove the folder after the block, unless it is to be kept or somebody else uses it by now."""
+def temporary_folder(data_dir: Path, *, keep: bool) -> Iterator[None]:
+    """Remove the folder after the block, unless it is to be kept or another process uses it by then."""
     try:
         yield
     finally:
         home = Home(data_dir)
-        if not unless and data_dir.is_dir() and home.take():
+        if not keep and data_dir.is_dir() and home.take():
             # Under root the servers may keep their files elsewhere.
             shutil.rmtree(reachable_folder(data_dir, server_account(data_dir)), ignore_errors=True)
             shutil.rmtree(data_dir, ignore_errors=True)

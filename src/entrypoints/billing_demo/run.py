@@ -1,4 +1,4 @@
-"""One run of the demo, from the first start of a server to the last stop."""
+"""One run of the demo, from starting the servers to stopping them."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ import aiohttp
 import attrs
 
 from billing_app.errors import OperatorError
+from billing_demo.api_client import ApiClient
+from billing_demo.convergence import ConvergenceCheck
 from billing_demo.credentials import Credentials
-from billing_demo.delivery import Courier, Manners, Tally, parcels
-from billing_demo.figures import Figures, Summary
-from billing_demo.listener import Audience
-from billing_demo.reader import Reader
-from billing_demo.scenario import PlayedEvent, Scenario
-from billing_demo.screen import Invitation, Screen
-from billing_demo.site import Site, open_site
-from billing_demo.truth import Truth
-from billing_demo.verdict import Judge
+from billing_demo.delivery import DeliveryCounts, DeliveryOptions, WebhookSender, plan_deliveries
+from billing_demo.deployment import DemoDeployment, open_deployment
+from billing_demo.expected_state import ExpectedState
+from billing_demo.progress import Progress, Summary
+from billing_demo.scenario import DemoEvent, Scenario
+from billing_demo.screen import Screen, TenantAccess
+from billing_demo.stream_clients import StreamClients
 
 _REFRESH_SECONDS: Final = 0.5
 _OLDEST_DUE: Final = "stripe_dispatch_oldest_due_seconds"
@@ -32,211 +32,217 @@ _APPLIED: Final = 'stripe_dispatch_events_total{disposition="applied",reason=""}
 
 
 class SeedUsedError(OperatorError):
-    """The folder holds a run with the same seed: its events would all be duplicates."""
+    """The data directory holds a run with the same seed: its events would all be duplicates."""
 
 
 @attrs.frozen(kw_only=True)
-class Options:
-    """What the user asked for."""
+class RunOptions:
+    """The options of the command."""
 
     data_dir: Path
     seed: str
     tenants: int
     events: int | None
-    """None to go on until stopped."""
+    """None to run until stopped."""
     port: int
-    manners: Manners
+    delivery: DeliveryOptions
 
 
 class Run:
-    """Plays a scenario to a site and watches what becomes of it."""
+    """Delivers the events of a scenario to a deployment and follows the results."""
 
     def __init__(
-        self, *, options: Options, site: Site, session: aiohttp.ClientSession, credentials: Credentials, screen: Screen
+        self,
+        *,
+        options: RunOptions,
+        deployment: DemoDeployment,
+        session: aiohttp.ClientSession,
+        credentials: Credentials,
+        screen: Screen,
     ) -> None:
         self._options = options
-        self._site = site
+        self._deployment = deployment
         self._session = session
         self._credentials = credentials
         self._screen = screen
         self._scenario = Scenario(seed=options.seed, tenants=options.tenants)
-        self._truth = Truth()
-        self._tally = Tally()
-        self._played_until: datetime | None = None
-        self._applied = Counted()
-        self._began = asyncio.get_running_loop().time()
-        self._reader = Reader(session=session, base_url=site.base_url, token=credentials.token)
-        self._audience = Audience(
-            session=session, url=f"{site.base_url}/api/v1/billing/stream", token=credentials.token
+        self._expected = ExpectedState()
+        self._counts = DeliveryCounts()
+        self._simulated_until: datetime | None = None
+        self._applied = CounterTotal()
+        self._started_at = asyncio.get_running_loop().time()
+        self._api = ApiClient(session=session, base_url=deployment.base_url, token=credentials.token)
+        self._streams = StreamClients(
+            session=session, url=f"{deployment.base_url}/api/v1/billing/stream", token=credentials.token
         )
 
-    async def play(self) -> Summary | None:
-        """Play to the end and judge, or go on until cancelled."""
+    async def execute(self) -> Summary:
+        """Deliver all events and compare the result with the expected state; endless if no number is given."""
         await self._refuse_used_seed()
-        self._screen.invite(self._invitation(0))
-        self._began = asyncio.get_running_loop().time()
-        watching = asyncio.create_task(self._watch(), name="watch")
+        self._screen.show_access(self._tenant_access(0))
+        self._started_at = asyncio.get_running_loop().time()
+        refreshing = asyncio.create_task(self._refresh(), name="refresh")
         try:
             await self._deliver()
             delivered = self._seconds()
-            resolve = Judge(truth=self._truth, reader=self._reader, audience=self._audience)
-            found = await resolve.wait_for_verdict()
-            await self._figures()
-            return self._summary(found, delivered)
+            check = ConvergenceCheck(expected=self._expected, api=self._api, streams=self._streams)
+            differences = await check.wait()
+            await self._progress()
+            return self._summary(differences, delivered)
         finally:
-            watching.cancel()
+            refreshing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await watching
-            await self._audience.leave()
+                await refreshing
+            await self._streams.close()
 
     async def _deliver(self) -> None:
-        events: Iterable[PlayedEvent] = self._scenario.events()
+        events: Iterable[DemoEvent] = self._scenario.events()
         if self._options.events is not None:
             events = islice(events, self._options.events)
-        rng = Random(f"{self._options.seed} delivery")  # noqa: S311 - repeatable mischief
-        courier = Courier(
+        rng = Random(f"{self._options.seed} delivery")  # noqa: S311 - must be repeatable
+        sender = WebhookSender(
             session=self._session,
-            url=f"{self._site.base_url}/webhooks/stripe",
+            url=f"{self._deployment.base_url}/webhooks/stripe",
             secret=self._credentials.webhook,
-            manners=self._options.manners,
-            tally=self._tally,
+            options=self._options.delivery,
+            counts=self._counts,
         )
-        await courier.deliver(parcels(self._noted(events), self._options.manners, rng))
+        await sender.send(plan_deliveries(self._recorded(events), self._options.delivery, rng))
 
-    def _noted(self, events: Iterable[PlayedEvent]) -> Iterator[PlayedEvent]:
-        """The events, each noted as true before it is sent."""
+    def _recorded(self, events: Iterable[DemoEvent]) -> Iterator[DemoEvent]:
+        """Record each event in the expected state before it is sent."""
         generation = 0
         for event in events:
             if self._options.events is None and event.generation > generation:
                 generation = event.generation
-                self._change_generation(generation)
-            self._truth.observe(event.happening)
-            self._audience.invite(event.happening.tenant_id)
-            self._tally.events += 1
-            self._played_until = event.happening.at
+                self._start_generation(generation)
+            self._expected.record(event.account_event)
+            self._streams.connect(event.account_event.tenant_id)
+            self._counts.events += 1
+            self._simulated_until = event.account_event.at
             yield event
 
-    def _change_generation(self, generation: int) -> None:
-        """Nobody will ask about the old tenants any more, and nothing more happens to them."""
-        self._audience.dismiss()
-        self._truth = Truth()
-        self._screen.invite(self._invitation(generation))
+    def _start_generation(self, generation: int) -> None:
+        """Drop the previous tenants: nothing more happens to them, and an endless run never checks them."""
+        self._streams.disconnect()
+        self._expected = ExpectedState()
+        self._screen.show_access(self._tenant_access(generation))
 
     async def _refuse_used_seed(self) -> None:
         tenants = (profile.tenant_id for profile in self._scenario.profiles(0))
-        if any(await asyncio.gather(*map(self._reader.sequence, tenants))):
+        if any(await asyncio.gather(*map(self._api.sequence, tenants))):
             raise SeedUsedError(
-                f"{self._options.data_dir} already holds a run with seed {self._options.seed}. "
+                f"{self._options.data_dir} already contains a run with seed {self._options.seed}. "
                 "Choose another --seed, or remove the folder."
             )
 
-    async def _watch(self) -> None:
+    async def _refresh(self) -> None:
         while True:
-            self._screen.show(await self._figures())
+            self._screen.update(await self._progress())
             await asyncio.sleep(_REFRESH_SECONDS)
 
-    async def _figures(self) -> Figures:
+    async def _progress(self) -> Progress:
         metrics = await self._metrics()
-        return Figures(
-            tally=self._tally,
-            played_until=self._played_until,
-            applied=self._applied.update(value(metrics, _APPLIED)),
-            messages=self._audience.messages,
-            listeners=len(self._audience.listeners),
-            violations=len(self._audience.violations),
-            statuses=self._audience.statuses(),
-            backlog_seconds=value(metrics, _OLDEST_DUE),
-            unpublished_seconds=value(metrics, _OLDEST_UNPUBLISHED),
-            restarts=self._site.server.restarts,
+        return Progress(
+            deliveries=self._counts,
+            simulated_until=self._simulated_until,
+            applied=self._applied.update(metric_value(metrics, _APPLIED)),
+            messages=self._streams.messages,
+            clients=len(self._streams.clients),
+            violations=len(self._streams.violations),
+            statuses=self._streams.statuses(),
+            backlog_seconds=metric_value(metrics, _OLDEST_DUE),
+            unpublished_seconds=metric_value(metrics, _OLDEST_UNPUBLISHED),
+            restarts=self._deployment.server.restarts,
             seconds=self._seconds(),
         )
 
     async def _metrics(self) -> str:
-        """The server's metrics page; empty while it is away."""
+        """Fetch the server's metrics page; empty while the server is down."""
         try:
-            async with self._session.get(f"{self._site.base_url}/metrics", raise_for_status=True) as response:
+            async with self._session.get(f"{self._deployment.base_url}/metrics", raise_for_status=True) as response:
                 return await response.text()
         except (aiohttp.ClientError, TimeoutError):
             return ""
 
-    def _invitation(self, generation: int) -> Invitation:
+    def _tenant_access(self, generation: int) -> TenantAccess:
         tenant_id = self._scenario.profiles(generation)[0].tenant_id
-        return Invitation(
+        return TenantAccess(
             tenant_id=tenant_id,
-            base_url=self._site.base_url,
+            base_url=self._deployment.base_url,
             sign_in_path=lambda: self._credentials.sign_in_path(tenant_id),
             token=lambda: self._credentials.token(tenant_id),
         )
 
-    def _summary(self, found: list[str], delivered: float) -> Summary:
+    def _summary(self, differences: list[str], delivered: float) -> Summary:
         return Summary(
             seed=self._options.seed,
-            events=self._tally.events,
-            tenants=len(self._truth.tenants),
-            posted=self._tally.posted,
-            accepted=self._tally.accepted,
-            duplicates=self._tally.duplicates,
-            failed=self._tally.failed,
+            events=self._counts.events,
+            tenants=len(self._expected.tenants),
+            posted=self._counts.posted,
+            accepted=self._counts.accepted,
+            duplicates=self._counts.duplicates,
+            failed=self._counts.failed,
             applied=self._applied.total,
-            messages=self._audience.messages,
-            restarts=self._site.server.restarts,
+            messages=self._streams.messages,
+            restarts=self._deployment.server.restarts,
             settle_seconds=self._seconds() - delivered,
             seconds=self._seconds(),
-            differences=found,
+            differences=differences,
         )
 
     def _seconds(self) -> float:
-        return asyncio.get_running_loop().time() - self._began
+        return asyncio.get_running_loop().time() - self._started_at
 
 
-async def run(options: Options, screen: Screen, stop: asyncio.Event) -> Summary | None:
-    """Play until the end, or until `stop` is set: then there is nothing to report. Everything is stopped either way.
+async def run(options: RunOptions, screen: Screen, stop: asyncio.Event) -> Summary | None:
+    """Run the demo; return None if `stop` was set before its end. All servers are stopped either way.
 
     Raises: FolderInUseError and other OperatorErrors.
     """
-    playing = asyncio.create_task(_play(options, screen), name="demo")
+    running = asyncio.create_task(_run(options, screen), name="demo")
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([playing, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not playing.done():
-        screen.say("stopping")
-        playing.cancel()
+    if not running.done():
+        screen.log("stopping")
+        running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await playing
+            await running
         return None
-    return playing.result()
+    return running.result()
 
 
-async def _play(options: Options, screen: Screen) -> Summary | None:
+async def _run(options: RunOptions, screen: Screen) -> Summary:
     credentials = Credentials()
     async with (
-        open_site(options.data_dir, port=options.port, credentials=credentials, say=screen.say) as site,
+        open_deployment(options.data_dir, port=options.port, credentials=credentials, log=screen.log) as deployment,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
-        one = Run(options=options, site=site, session=session, credentials=credentials, screen=screen)
-        return await one.play()
+        one = Run(options=options, deployment=deployment, session=session, credentials=credentials, screen=screen)
+        return await one.execute()
 
 
-class Counted:
-    """The sum of a counter over the restarts of the process that counts: it starts again at zero then.
+class CounterTotal:
+    """The sum of a counter over the restarts of its process, which reset it to zero.
 
-    What was counted between the last look and the end of a process is missing.
+    Increments between the last update and the end of a process are missing.
     """
 
     def __init__(self) -> None:
         self.total = 0
         self._last = 0
 
-    def update(self, shown: float | None) -> int:
-        """Take what the counter shows now, None while it cannot be seen; the sum so far."""
-        if shown is not None:
-            now = int(shown)
+    def update(self, current: float | None) -> int:
+        """Add the growth since the last update and return the sum; None (counter unavailable) adds nothing."""
+        if current is not None:
+            now = int(current)
             self.total += now - self._last if now >= self._last else now
             self._last = now
         return self.total
 
 
-def value(metrics: str, series: str) -> float | None:
-    """The value of a series on a Prometheus page, None if it is not there: `name` or `name{label="…"}`."""
+def metric_value(metrics: str, series: str) -> float | None:
+    """Return the value of a series on a Prometheus page, `name` or `name{label="…"}`; None if it is missing."""
     found = re.search(rf"^{re.escape(series)} ([0-9.eE+-]+)$", metrics, re.MULTILINE)
     return None if found is None else float(found.group(1))

@@ -1,4 +1,4 @@
-"""Many lives, told as one sequence of events in the order of their times."""
+"""The events of many simulated customers as one chronological sequence."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import attrs
 
-from billing_demo.account import Account, Happening, Profile, Subject
-from billing_demo.life import Life
+from billing_demo.account import AccountEvent, CustomerAccount, Profile, Subject
+from billing_demo.lifecycle import Lifecycle
 from billing_stripe.testing import API_VERSIONS, BASIL, builders, encode, event, make_id, objects
 
 OLD_VERSION: Final = "2024-06-20"
 NEW_VERSION: Final = API_VERSIONS[-1]
 GENERATION: Final = timedelta(days=365)
-"""How much time a generation of tenants lives through. Then others take over, so that nothing happens in the future."""
-_ARRIVALS: Final = timedelta(days=20)
+"""Simulated time of one generation of tenants. New tenants then replace them, so that no event lies in the future."""
+_SIGN_UPS: Final = timedelta(days=20)
 _FIRST_WORDS: Final = (
     *("amber", "blue", "coral", "dusty", "early", "fair", "grand", "humble"),
     *("iron", "jade", "keen", "lunar", "mellow", "north", "opal", "plain"),
@@ -28,31 +28,31 @@ _SECOND_WORDS: Final = (
 
 
 @attrs.frozen(kw_only=True)
-class PlayedEvent:
-    """One event with its id and the API version of the endpoint that it goes to."""
+class DemoEvent:
+    """An event with its id and the API version of the webhook endpoint."""
 
     event_id: str
     generation: int
-    happening: Happening
+    account_event: AccountEvent
     api_version: str
 
     @property
     def other_version(self) -> str:
-        """The version of the other endpoint that gets the same event while an upgrade goes on."""
+        """The API version of the second endpoint that receives the same event during an upgrade."""
         return NEW_VERSION if self.api_version < BASIL else OLD_VERSION
 
     def body(self, api_version: str) -> bytes:
-        """The webhook's body, in the shape of an API version."""
-        happening = self.happening
-        rendered = _render(happening.subject, api_version)
+        """Render the webhook's body in an API version."""
+        account_event = self.account_event
+        rendered = _render(account_event.subject, api_version)
         previous = None
-        if happening.before is not None:
-            previous = builders.previous_attributes(_render(happening.before, api_version), rendered)
+        if account_event.before is not None:
+            previous = builders.previous_attributes(_render(account_event.before, api_version), rendered)
         return encode(
             event(
-                happening.type,
+                account_event.type,
                 rendered,
-                created=happening.at,
+                created=account_event.at,
                 api_version=api_version,
                 event_id=self.event_id,
                 previous_attributes=previous,
@@ -61,9 +61,9 @@ class PlayedEvent:
 
 
 class Scenario:
-    """The events of generation after generation of tenants; the same seed tells the same story.
+    """The events of successive generations of tenants; the same seed and day give the same events.
 
-    Dates are counted back from midnight: each generation lives through the year that ends there.
+    Each generation covers the year that ends at the last midnight.
     """
 
     def __init__(self, *, seed: str, tenants: int, today: datetime | None = None) -> None:
@@ -74,37 +74,37 @@ class Scenario:
         self._start = midnight - GENERATION
 
     def profiles(self, generation: int) -> Sequence[Profile]:
-        """The tenants of a generation."""
+        """Return the tenants of a generation."""
         rng = self._rng("profiles", generation)
         tag = make_id("", self._seed, generation)[1:5].lower()
         return [self._profile(rng, f"{_name(number)}-{tag}") for number in range(self._tenants)]
 
-    def events(self) -> Iterator[PlayedEvent]:
-        """All events in the order in which they happen, without end."""
+    def events(self) -> Iterator[DemoEvent]:
+        """Yield all events in chronological order, without end."""
         number = 0
         generation = 0
         while True:
-            for happening in self._generation(generation):
+            for account_event in self._generation(generation):
                 number += 1
-                yield PlayedEvent(
+                yield DemoEvent(
                     event_id=make_id("evt", self._seed, number),
                     generation=generation,
-                    happening=happening,
-                    api_version=self._version(happening),
+                    account_event=account_event,
+                    api_version=self._version(account_event),
                 )
             generation += 1
 
-    def _generation(self, generation: int) -> Iterator[Happening]:
-        lives = [self._life(profile) for profile in self.profiles(generation)]
-        for happening in heapq.merge(*lives, key=lambda happening: happening.at):
-            if happening.at >= self._end:
+    def _generation(self, generation: int) -> Iterator[AccountEvent]:
+        lifecycles = [self._lifecycle(profile) for profile in self.profiles(generation)]
+        for account_event in heapq.merge(*lifecycles, key=lambda account_event: account_event.at):
+            if account_event.at >= self._end:
                 return
-            yield happening
+            yield account_event
 
-    def _life(self, profile: Profile) -> Iterator[Happening]:
+    def _lifecycle(self, profile: Profile) -> Iterator[AccountEvent]:
         rng = self._rng("life", profile.tenant_id)
-        opened_at = self._start + timedelta(seconds=rng.randrange(int(_ARRIVALS.total_seconds())))
-        return Life(Account(profile, seed=self._seed, opened_at=opened_at), rng).happenings()
+        opened_at = self._start + timedelta(seconds=rng.randrange(int(_SIGN_UPS.total_seconds())))
+        return Lifecycle(CustomerAccount(profile, seed=self._seed, opened_at=opened_at), rng).events()
 
     def _profile(self, rng: Random, tenant_id: str) -> Profile:
         currency = rng.choices(("usd", "eur", "jpy"), weights=(80, 14, 6))[0]
@@ -115,16 +115,16 @@ class Scenario:
             via_checkout=rng.random() < 0.35,
         )
 
-    def _version(self, happening: Happening) -> str:
-        """Half of the moments of a tenant's life are told in an old shape, half in the newest."""
-        return self._rng("version", happening.tenant_id, happening.at).choice((OLD_VERSION, NEW_VERSION))
+    def _version(self, account_event: AccountEvent) -> str:
+        """Choose the old or the newest API version, the same one for all events of a tenant in one second."""
+        return self._rng("version", account_event.tenant_id, account_event.at).choice((OLD_VERSION, NEW_VERSION))
 
     def _rng(self, *purpose: object) -> Random:
         return Random(repr((self._seed, *purpose)))  # noqa: S311 - a simulation that must be repeatable
 
 
 def _name(number: int) -> str:
-    """A name for the tenant of this number; distinct ones for the first few hundred, then numbered."""
+    """Return a name for the tenant of this number; names are numbered when they repeat."""
     first, second = _FIRST_WORDS[number % len(_FIRST_WORDS)], _SECOND_WORDS[number * 3 % len(_SECOND_WORDS)]
     again = number // len(_FIRST_WORDS)
     return f"{first}-{second}" if again == 0 else f"{first}-{second}-{again + 1}"

@@ -1,4 +1,4 @@
-"""How a run looks: live figures on a terminal, plain lines on standard error elsewhere."""
+"""The output of a run: a live panel on a terminal, plain lines on standard error elsewhere."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from billing_demo.figures import Figures
+from billing_demo.progress import Progress
 
 _PLAIN_EVERY: Final = 5.0
 _LINK_EVERY: Final = 600.0
@@ -30,8 +30,8 @@ _STATUS_STYLES: Final = {
 
 
 @attrs.frozen(kw_only=True)
-class Invitation:
-    """How to look in from a browser and a shell, as one tenant; link and token are made when they are asked for."""
+class TenantAccess:
+    """Access to one tenant's data from a browser and a shell; link and token are issued when they are read."""
 
     tenant_id: str
     base_url: str
@@ -40,7 +40,7 @@ class Invitation:
 
     @property
     def link(self) -> str:
-        """A link that signs in to the live page."""
+        """A link that signs a browser in to the activity page."""
         return f"{self.base_url}{self.sign_in_path()}"
 
     @property
@@ -53,49 +53,49 @@ class Invitation:
 
 
 class Screen(Protocol):
-    """Where a run reports to."""
+    """The output of a run."""
 
-    def say(self, line: str) -> None:
-        """Something happened."""
+    def log(self, line: str) -> None:
+        """Show a line about what happened."""
         ...
 
-    def invite(self, invitation: Invitation) -> None:
-        """Tell how to look in: when the server is ready, and when other tenants take over."""
+    def show_access(self, access: TenantAccess) -> None:
+        """Show how to follow a tenant: when the server is ready, and when new tenants replace the old ones."""
         ...
 
-    def show(self, figures: Figures) -> None:
-        """The present figures; called again and again."""
+    def update(self, progress: Progress) -> None:
+        """Show the current figures; called repeatedly."""
         ...
 
 
 class PlainScreen:
-    """Lines for a log or a pipe, figures every few seconds."""
+    """Lines for a log or a pipe, with figures every few seconds."""
 
     def __init__(self, out: TextIO = sys.stderr) -> None:
         self._out = out
         self._next_figures_at = 0.0
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """See Screen."""
         print(line, file=self._out, flush=True)
 
-    def invite(self, invitation: Invitation) -> None:
+    def show_access(self, access: TenantAccess) -> None:
         """See Screen."""
-        self.say(f"live page of {invitation.tenant_id}: {invitation.link}")
-        self.say(f"stream of {invitation.tenant_id}: {invitation.curl}")
+        self.log(f"activity page of {access.tenant_id}: {access.link}")
+        self.log(f"stream of {access.tenant_id}: {access.curl}")
 
-    def show(self, figures: Figures) -> None:
+    def update(self, progress: Progress) -> None:
         """See Screen."""
         now = time.monotonic()
         if now < self._next_figures_at:
             return
         self._next_figures_at = now + _PLAIN_EVERY
-        tally = figures.tally
-        statuses = ", ".join(f"{count} {status}" for status, count in sorted(figures.statuses.items()))
-        self.say(
-            f"{figures.seconds:.0f} s: {tally.accepted} events accepted, {figures.applied} applied, "
-            f"{tally.duplicates} duplicates, {tally.failed} sent again, "
-            f"{figures.messages} messages streamed; tenants: {statuses or 'none yet'}"
+        counts = progress.deliveries
+        statuses = ", ".join(f"{count} {status}" for status, count in sorted(progress.statuses.items()))
+        self.log(
+            f"{progress.seconds:.0f} s: {counts.accepted} events accepted, {progress.applied} applied, "
+            f"{counts.duplicates} duplicates, {counts.failed} retries, "
+            f"{progress.messages} messages streamed; tenants: {statuses or 'none yet'}"
         )
 
 
@@ -106,8 +106,8 @@ class LiveScreen:
         self._console = console or Console()
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._lines: list[str] = []
-        self._figures: Figures | None = None
-        self._invitation: Invitation | None = None
+        self._shown: Progress | None = None
+        self._access: TenantAccess | None = None
         self._next_link_at = 0.0
 
     def __enter__(self) -> "LiveScreen":
@@ -117,73 +117,73 @@ class LiveScreen:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """See Screen."""
         self._lines = [*self._lines, line][-_KEPT_LINES:]
-        if self._invitation is None:
+        if self._access is None:
             self._console.print(Text(line, style="dim"))
-        elif self._figures is not None:
-            self.show(self._figures)  # nobody may draw again, as when all is being stopped
+        elif self._shown is not None:
+            self.update(self._shown)  # the line may be the last one, as at a shutdown, so draw it now
 
-    def invite(self, invitation: Invitation) -> None:
-        """See Screen. It is printed above the panel, where it can be copied: no frame cuts it in pieces."""
-        self._invitation = invitation
+    def show_access(self, access: TenantAccess) -> None:
+        """See Screen. It is printed above the panel, whose frame would break it into pieces that cannot be copied."""
+        self._access = access
         self._next_link_at = 0.0
         self._lines = []
-        self._console.print(Text(f"stream of {invitation.tenant_id}: {invitation.curl}"), soft_wrap=True)
+        self._console.print(Text(f"stream of {access.tenant_id}: {access.curl}"), soft_wrap=True)
 
-    def show(self, figures: Figures) -> None:
+    def update(self, progress: Progress) -> None:
         """See Screen."""
-        self._figures = figures
+        self._shown = progress
         parts: list[RenderableType] = [
-            self._numbers(figures),
-            self._statuses(figures),
+            self._figures(progress),
+            self._statuses(progress),
             *(Text(line, style="dim") for line in self._lines),
         ]
         panel = Panel(Group(*parts), title="billing demo", subtitle="Ctrl-C stops everything", border_style="cyan")
-        self._offer_link()
+        self._print_link()
         self._live.update(panel, refresh=True)
 
-    def _offer_link(self) -> None:
-        """Print the link to the live page, and a new one before it runs out."""
+    def _print_link(self) -> None:
+        """Print the link to the activity page, and a new one before it expires."""
         now = time.monotonic()
-        if self._invitation is not None and now >= self._next_link_at:
+        if self._access is not None and now >= self._next_link_at:
             self._next_link_at = now + _LINK_EVERY
-            line = f"live page of {self._invitation.tenant_id}: {self._invitation.link}"
+            line = f"activity page of {self._access.tenant_id}: {self._access.link}"
             self._console.print(Text(line, style="bold"), soft_wrap=True)
 
-    def _numbers(self, figures: Figures) -> Table:
-        tally = figures.tally
+    def _figures(self, progress: Progress) -> Table:
+        counts = progress.deliveries
         table = Table.grid(padding=(0, 3))
-        notified = "" if figures.played_until is None else f"{figures.played_until:%d %B %Y}"
-        rate = tally.accepted / figures.seconds if figures.seconds else 0.0
+        date = "" if progress.simulated_until is None else f"{progress.simulated_until:%d %B %Y}"
+        rate = counts.accepted / progress.seconds if progress.seconds else 0.0
         rows = (
-            ("the tenants' calendar", notified, "accepted events", f"{tally.accepted:,} ({rate:.0f}/s)"),
-            ("applied events", f"{figures.applied:,}", "duplicates recognised", f"{tally.duplicates:,}"),
+            ("simulated date", date, "events accepted", f"{counts.accepted:,} ({rate:.0f}/s)"),
+            ("events applied", f"{progress.applied:,}", "duplicates recognized", f"{counts.duplicates:,}"),
             (
-                "messages seen on streams",
-                f"{figures.messages:,} by {figures.listeners} clients",
-                "of them out of order or twice",
-                f"{figures.violations:,}",
+                "messages received",
+                f"{progress.messages:,} by {progress.clients} clients",
+                "duplicate or out of order",
+                f"{progress.violations:,}",
             ),
             (
                 "oldest unprocessed event",
-                _age(figures.backlog_seconds),
+                _age(progress.backlog_seconds),
                 "oldest unpublished message",
-                _age(figures.unpublished_seconds),
+                _age(progress.unpublished_seconds),
             ),
-            ("sent again after a failure", f"{tally.failed:,}", "server restarts", f"{figures.restarts:,}"),
+            ("deliveries retried", f"{counts.failed:,}", "server restarts", f"{progress.restarts:,}"),
         )
         for row in rows:
             table.add_row(Text(row[0], style="dim"), row[1], Text(row[2], style="dim"), row[3])
         return table
 
-    def _statuses(self, figures: Figures) -> Table:
+    def _statuses(self, progress: Progress) -> Table:
         table = Table.grid(padding=(0, 1))
-        whole = max(1, sum(figures.statuses.values()))
-        for status, count in sorted(figures.statuses.items(), key=lambda entry: (-entry[1], entry[0])):
+        total = max(1, sum(progress.statuses.values()))
+        for status, count in sorted(progress.statuses.items(), key=lambda item: (-item[1], item[0])):
             style = _STATUS_STYLES.get(status, "white")
-            bar = Text("█" * max(1, round(40 * count / whole)), style=style)
+            bar = Text("█" * max(1, round(40 * count / total)), style=style)
             table.add_row(Text(status, style=style), f"{count:>3}", bar)
         return table
 

@@ -1,4 +1,4 @@
-"""The other end of the loop: clients of the real stream, one per tenant, that check every message number."""
+"""Clients of the real stream, one per tenant, that verify every message number."""
 
 import asyncio
 import contextlib
@@ -25,13 +25,13 @@ class Frame:
 
 
 class FrameParser:
-    """Turns the lines of a stream into frames. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
+    """Parses the lines of a stream. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
 
     def __init__(self) -> None:
         self._fields: dict[str, str] = {}
 
     def feed(self, line: str) -> Frame | None:
-        """Take one line without its end; a frame when the line completes one that carries data or an event name."""
+        """Parse one line without its end; return a frame if the line completes one that has data or an event name."""
         if line == "":
             fields, self._fields = self._fields, {}
             if "data" not in fields and "event" not in fields:
@@ -45,32 +45,32 @@ class FrameParser:
         return None
 
 
-class Listener:
-    """Follows one tenant's stream for as long as it runs; reconnects and resumes by the last number it has seen."""
+class StreamClient:
+    """Follows one tenant's stream; reconnects and resumes after the last number it has received."""
 
     def __init__(self, *, session: aiohttp.ClientSession, url: str, tenant_id: str, token: Callable[[], str]) -> None:
-        """`token` is asked for a fresh one at every connection."""
+        """`token` is called for every connection."""
         self._session = session
         self._url = url
         self._token = token
         self.tenant_id = tenant_id
         self.last = 0
-        """The highest number seen."""
+        """The highest number received."""
         self.connections = 0
         self.violations: list[str] = []
-        """Numbers that came twice or out of order, and resets: none of them may happen here."""
+        """Duplicate and out-of-order numbers, and resets: none of them may happen in a demo."""
         self.status: str | None = None
-        """Of the subscription that the last message showed."""
+        """Status of the subscription in the last message that had one."""
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Follow the stream until cancelled."""
         while True:
-            # When the server is away we come back, as every browser does.
+            # Reconnect when the server is down, as every browser does.
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
-                await self._listen()
+                await self._follow()
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _listen(self) -> None:
+    async def _follow(self) -> None:
         headers = {"Authorization": f"Bearer {self._token()}", "Last-Event-ID": str(self.last)}
         timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_SECONDS)
         async with self._session.get(self._url, headers=headers, timeout=timeout) as response:
@@ -78,20 +78,20 @@ class Listener:
                 return
             self.connections += 1
             async for frame in _frames(response.content):
-                self._take(frame)
+                self._receive(frame)
 
-    def _take(self, frame: Frame) -> None:
+    def _receive(self, frame: Frame) -> None:
         if frame.event == "reconnect":
             return
         if frame.event == "reset":
-            self.violations.append(f"{self.tenant_id}: was told to reset after {self.last}")
+            self.violations.append(f"{self.tenant_id}: reset after message {self.last}")
             return
         payload: dict[str, Any] = json.loads(frame.data)
         number = int(frame.id or 0)
         if number != payload["sequence"] or payload["tenant_id"] != self.tenant_id:
-            self.violations.append(f"{self.tenant_id}: frame {frame.id} holds another message")
+            self.violations.append(f"{self.tenant_id}: frame {frame.id} contains another message")
         if number != self.last + 1:
-            self.violations.append(f"{self.tenant_id}: {number} came after {self.last}")
+            self.violations.append(f"{self.tenant_id}: received message {number} after {self.last}")
         self.last = max(self.last, number)
         if payload["subscription"] is not None:
             self.status = payload["subscription"]["status"]
@@ -105,53 +105,53 @@ async def _frames(content: aiohttp.StreamReader) -> AsyncIterator[Frame]:
             yield frame
 
 
-class Audience:
-    """All listeners of a run."""
+class StreamClients:
+    """All stream clients of a run."""
 
     def __init__(self, *, session: aiohttp.ClientSession, url: str, token: Callable[[str], str]) -> None:
         self._session = session
         self._url = url
         self._token = token
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._leaving: list[asyncio.Task[None]] = []
-        self._heard_by_leavers = 0
-        self._complaints_of_leavers: list[str] = []
-        self.listeners: dict[str, Listener] = {}
+        self._closing: list[asyncio.Task[None]] = []
+        self._earlier_messages = 0
+        self._earlier_violations: list[str] = []
+        self.clients: dict[str, StreamClient] = {}
 
-    def invite(self, tenant_id: str) -> None:
-        """Let a tenant listen from its first message on; inviting it twice is harmless."""
-        if tenant_id in self.listeners:
+    def connect(self, tenant_id: str) -> None:
+        """Follow a tenant's stream from its first message; does nothing if it is followed already."""
+        if tenant_id in self.clients:
             return
-        listener = Listener(
+        client = StreamClient(
             session=self._session, url=self._url, tenant_id=tenant_id, token=lambda: self._token(tenant_id)
         )
-        self.listeners[tenant_id] = listener
-        self._tasks[tenant_id] = asyncio.create_task(listener.run(), name=f"listener {tenant_id}")
+        self.clients[tenant_id] = client
+        self._tasks[tenant_id] = asyncio.create_task(client.run(), name=f"stream client of {tenant_id}")
 
-    def dismiss(self) -> None:
-        """Let everybody go who is here now; what they heard still counts."""
-        self._heard_by_leavers, self._complaints_of_leavers = self.messages, self.violations
+    def disconnect(self) -> None:
+        """Disconnect all clients, without waiting. Their messages and violations stay in the totals."""
+        self._earlier_messages, self._earlier_violations = self.messages, self.violations
         for task in self._tasks.values():
             task.cancel()
-        self._leaving += self._tasks.values()
-        self._tasks, self.listeners = {}, {}
+        self._closing += self._tasks.values()
+        self._tasks, self.clients = {}, {}
 
-    async def leave(self) -> None:
-        """Close all streams, and wait until they are closed."""
-        self.dismiss()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+    async def close(self) -> None:
+        """Disconnect all clients and wait until their streams are closed."""
+        self.disconnect()
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     @property
     def messages(self) -> int:
-        """How many messages all tenants have seen."""
-        return self._heard_by_leavers + sum(listener.last for listener in self.listeners.values())
+        """Number of messages that all clients have received."""
+        return self._earlier_messages + sum(client.last for client in self.clients.values())
 
     @property
     def violations(self) -> list[str]:
-        """Everything that was not once and in order."""
-        present = [violation for listener in self.listeners.values() for violation in listener.violations]
-        return self._complaints_of_leavers + present
+        """All violations of order and completeness."""
+        current = [violation for client in self.clients.values() for violation in client.violations]
+        return self._earlier_violations + current
 
     def statuses(self) -> Counter[str]:
-        """How many tenants were last told that their subscription has which status."""
-        return Counter(listener.status for listener in self.listeners.values() if listener.status is not None)
+        """Count the tenants by the status of their subscription in the last message."""
+        return Counter(client.status for client in self.clients.values() if client.status is not None)

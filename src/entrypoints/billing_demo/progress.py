@@ -1,4 +1,4 @@
-"""What a run shows while it goes on and reports when it is over."""
+"""The figures that a run shows while it is running, and the summary at its end."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,28 +7,28 @@ from typing import Any
 
 import attrs
 
-from billing_demo.delivery import Tally
+from billing_demo.delivery import DeliveryCounts
 
 SHOWN_DIFFERENCES = 50
 
 
 @attrs.frozen(kw_only=True)
-class Figures:
-    """One moment of a run."""
+class Progress:
+    """The figures of a run at one moment."""
 
-    tally: Tally
-    played_until: datetime | None
-    """How far the tenants' lives have been told."""
+    deliveries: DeliveryCounts
+    simulated_until: datetime | None
+    """Date that the simulation has reached."""
     applied: int
-    """Events that the server has worked into the tenants' state."""
+    """Events that the server has applied."""
     messages: int
-    """Seen by the stream clients, all tenants together."""
-    listeners: int
+    """Messages received by the stream clients of all tenants."""
+    clients: int
     violations: int
     statuses: Counter[str]
-    """Of the tenants' subscriptions, as the stream told them last."""
+    """Tenants by status of their subscription, according to the stream."""
     backlog_seconds: float | None
-    """Age of the oldest event that is not processed yet; None while the server does not say."""
+    """Age of the oldest event that is not processed yet; None while the server is unavailable."""
     unpublished_seconds: float | None
     """Age of the oldest message that is not on the bus yet."""
     restarts: int
@@ -37,7 +37,7 @@ class Figures:
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """How a finite run ended."""
+    """The result of a finite run."""
 
     seed: str
     events: int
@@ -54,12 +54,12 @@ class Summary:
     differences: Sequence[str]
 
     @property
-    def right(self) -> bool:
-        """Whether everything is as it must be."""
+    def passed(self) -> bool:
+        """Whether actual and expected state agree."""
         return not self.differences
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as JSON: counts first, then what was wrong, as far as anyone would read."""
+        """Return the summary for JSON, with the number of differences and the first of them."""
         return {
             "seed": self.seed,
             "events": self.events,

@@ -1,4 +1,4 @@
-"""The system under play: local servers and `billing serve`, which works off what it takes in, run as a user would."""
+"""The system under test: local servers and `billing serve`, which also processes events, as a user would run them."""
 
 import asyncio
 import contextlib
@@ -26,64 +26,64 @@ _RESTART_PAUSE: Final = 0.3
 _FOREIGN: Final = ("BILLING_", "STRIPE_", "ENABLE_BILLING", "DATABASE_URL", "REDIS_URL")
 _UNREACHABLE: Final = "http://127.0.0.1:9"
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class DemoError(OperatorError):
-    """The demo cannot go on; the message says why."""
+    """The demo cannot continue; the message says why."""
 
     exit_code = 1
 
 
 class FolderInUseError(OperatorError):
-    """Somebody else has the data folder, most likely another demo."""
+    """Another process, most likely another demo, uses the data directory."""
 
     def __init__(self, data_dir: Path, pid: int) -> None:
         super().__init__(
-            f"{data_dir} is in use by process {pid}, probably another demo. End that one first (Ctrl-C), "
-            "or play this one beside it in a folder of its own: billing demo --data-dir FOLDER"
+            f"{data_dir} is in use by process {pid}, probably another demo. Stop that one first (Ctrl-C), "
+            "or run this one in another folder: billing demo --data-dir FOLDER"
         )
 
 
 @attrs.frozen(kw_only=True)
-class Site:
-    """Where the running system is reached."""
+class DemoDeployment:
+    """A running server and its address."""
 
     base_url: str
-    server: "Daemon"
+    server: "SupervisedProcess"
 
 
-class Daemon:
-    """One long-running `billing` process, started again when it dies: what an orchestrator does in production."""
+class SupervisedProcess:
+    """A long-running `billing` process that is restarted when it exits, as an orchestrator does in production."""
 
-    def __init__(self, *arguments: str, environment: Mapping[str, str], folder: Path, say: Say) -> None:
+    def __init__(self, *arguments: str, environment: Mapping[str, str], folder: Path, log: Log) -> None:
         self._arguments = arguments
         self._environment = environment
         self._folder = folder
-        self._log = folder / "logs" / f"{arguments[0]}.log"
-        self._say = say
+        self._log_file = folder / "logs" / f"{arguments[0]}.log"
+        self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self.restarts = 0
 
     @asynccontextmanager
     async def running(self, ready_url: str) -> AsyncIterator[None]:
-        """Run it for the length of the block. Raises DemoError when it does not come up."""
+        """Run the process for the length of the block. Raises DemoError if it does not become ready."""
         await self._start()
-        keeper: asyncio.Task[None] | None = None
+        restarting: asyncio.Task[None] | None = None
         try:
             await self._wait_until_ready(ready_url)
-            keeper = asyncio.create_task(self._keep(), name=f"keeper of {self._arguments[0]}")
+            restarting = asyncio.create_task(self._restart(), name=f"restart {self._arguments[0]}")
             yield
         finally:
             self._stopping.set()
             await self._stop()
-            if keeper is not None:
-                await keeper
-                await self._stop()  # the keeper may have been just about to start it again
+            if restarting is not None:
+                await restarting
+                await self._stop()  # it may have been about to restart the process
 
     async def _start(self) -> None:
-        with self._log.open("ab") as log:
+        with self._log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *_billing(*self._arguments),
                 env=self._environment,
@@ -91,10 +91,10 @@ class Daemon:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us alone; we stop it in order
+                start_new_session=True,  # Ctrl-C reaches only the demo, which stops its processes in order
                 preexec_fn=stop_with_parent(signal.SIGTERM),
             )
-        self._say(f"billing {self._arguments[0]} runs as process {self._process.pid}")
+        self._log(f"billing {self._arguments[0]} is running as process {self._process.pid}")
 
     async def _wait_until_ready(self, url: str) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
@@ -108,14 +108,14 @@ class Daemon:
                 await asyncio.sleep(0.1)
         raise self._failure("did not become ready")
 
-    async def _keep(self) -> None:
-        """Start it again whenever it ends. What cannot be brought back is noticed by the courier, who gives up."""
+    async def _restart(self) -> None:
+        """Restart the process whenever it exits. If that never helps, the webhook sender gives up."""
         while self._process is not None and not self._stopping.is_set():
             status = await self._process.wait()
             if self._stopping.is_set():
                 return
             self.restarts += 1
-            self._say(f"billing {self._arguments[0]} ended with status {status}; starting it again")
+            self._log(f"billing {self._arguments[0]} exited with status {status}; restarting it")
             await asyncio.sleep(_RESTART_PAUSE)
             await self._start()
 
@@ -131,18 +131,20 @@ class Daemon:
             await process.wait()
 
     def _failure(self, what: str) -> DemoError:
-        return DemoError(f"billing {self._arguments[0]} {what}. The end of {self._log}:\n{tail(self._log)}")
+        return DemoError(f"billing {self._arguments[0]} {what}. The end of {self._log_file}:\n{tail(self._log_file)}")
 
 
 @asynccontextmanager
-async def open_site(data_dir: Path, *, port: int, credentials: Credentials, say: Say) -> AsyncIterator[Site]:
-    """Start everything, and stop everything at the end of the block.
+async def open_deployment(
+    data_dir: Path, *, port: int, credentials: Credentials, log: Log
+) -> AsyncIterator[DemoDeployment]:
+    """Start the servers, and stop them at the end of the block.
 
-    Raises: FolderInUseError when another demo uses the folder; EmbeddedErrors; DemoError.
+    Raises: FolderInUseError if another demo uses the folder; EmbeddedErrors; DemoError.
     """
     chosen = choose_port(port)
     if chosen != port:
-        say(f"port {port} is taken; using {chosen}")
+        log(f"port {port} is in use; using {chosen}")
     async with AsyncExitStack() as stack:
         try:
             urls = await stack.enter_async_context(embedded_servers(data_dir))
@@ -150,14 +152,14 @@ async def open_site(data_dir: Path, *, port: int, credentials: Credentials, say:
             raise FolderInUseError(exc.data_dir, exc.pid) from exc
         environment = environment_of(urls, credentials, chosen)
         await _migrate(environment, data_dir)
-        server = Daemon("serve", environment=environment, folder=data_dir, say=say)
+        server = SupervisedProcess("serve", environment=environment, folder=data_dir, log=log)
         base_url = f"http://{LOOPBACK}:{chosen}"
         async with server.running(f"{base_url}/readyz"):
-            yield Site(base_url=base_url, server=server)
+            yield DemoDeployment(base_url=base_url, server=server)
 
 
 def choose_port(wanted: int) -> int:
-    """Return the wanted port if it is free, else one that is; 0 asks for any."""
+    """Return the wanted port if it is free, otherwise a free one; 0 asks for any."""
     return wanted if wanted and is_free(wanted) else free_port()
 
 
@@ -182,9 +184,9 @@ def _billing(*arguments: str) -> list[str]:
 
 
 def environment_of(urls: ServerUrls, credentials: Credentials, port: int) -> dict[str, str]:
-    """Settings of the demo only: what the user has set for a real deployment must not mix with them.
+    """Return the environment of the processes, without the user's settings for a real deployment.
 
-    Waits are short, so that a killed process costs seconds. The Stripe API is out of reach on purpose, and not asked.
+    Waits are short, so that a killed process costs seconds. The Stripe API is unreachable on purpose and is not called.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     return {

@@ -1,26 +1,26 @@
-"""The read API, as a tenant's own backend would use it."""
+"""A client of the HTTP API, as a tenant's own backend would use it."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
 
-from billing_demo.comparison import Observation
+from billing_demo.comparison import ActualTenant
 
 _LIMIT: Final = 500
 
 
-class Reader:
-    """Reads what tenants have, each with the tenant's own token."""
+class ApiClient:
+    """Reads tenants' data, each tenant's with its own token."""
 
     def __init__(self, *, session: aiohttp.ClientSession, base_url: str, token: Callable[[str], str]) -> None:
         self._session = session
         self._base_url = base_url
         self._token = token
 
-    async def observe(self, tenant_id: str) -> Observation:
-        """Everything the API shows of a tenant. Raises aiohttp.ClientError."""
-        return Observation(
+    async def tenant(self, tenant_id: str) -> ActualTenant:
+        """Read everything that the API shows of a tenant. Raises aiohttp.ClientError."""
+        return ActualTenant(
             state=await self._get(tenant_id, "state"),
             subscriptions=(await self._get(tenant_id, "subscriptions"))["subscriptions"],
             invoices=(await self._get(tenant_id, f"invoices?limit={_LIMIT}"))["invoices"],
@@ -28,11 +28,11 @@ class Reader:
         )
 
     async def sequence(self, tenant_id: str) -> int:
-        """The number of the tenant's last message."""
+        """Return the number of the tenant's last message."""
         return int((await self._get(tenant_id, "state"))["sequence"])
 
     async def history(self, tenant_id: str) -> list[int]:
-        """The numbers of all messages in the history, as they come."""
+        """Return the numbers of all messages in the history, in the order of the API."""
         numbers: list[int] = []
         after: int | None = 0
         while after is not None:
