@@ -12,13 +12,38 @@ from billing_core.model import RECORD_KINDS, RecordSnapshot
 
 T = TypeVar("T")
 
+try:  # the `speed` extra; both encoders write the same bytes
+    import orjson
+
+    def encode(value: object) -> str:
+        """Encode dicts, lists, scalars and UTC instants as one line of JSON."""
+        return orjson.dumps(value, None, orjson.OPT_UTC_Z).decode()
+
+    def decode(text: str | bytes) -> Any:
+        """Decode JSON into dicts, lists and scalars. Raises ValueError."""
+        return orjson.loads(text)
+
+except ImportError:
+    import json
+
+    def encode(value: object) -> str:
+        """Encode dicts, lists, scalars and UTC instants as one line of JSON."""
+        return json.dumps(value, default=_instant_to_json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+    def decode(text: str | bytes) -> Any:
+        """Decode JSON into dicts, lists and scalars. Raises ValueError."""
+        return json.loads(text)
+
+    def _instant_to_json(value: datetime) -> str:
+        return value.isoformat().replace("+00:00", "Z")
+
 
 def dumps(value: object) -> str:
     """Encode attrs values, mappings and sequences as one line of JSON: it holds no line break, whatever its strings do.
 
     Instants are written as ISO 8601 with `Z`.
     """
-    return _encoded(_json.unstructure(value))
+    return encode(_json.unstructure(value))
 
 
 def loads(text: str | bytes, cls: type[T]) -> T:
@@ -26,7 +51,7 @@ def loads(text: str | bytes, cls: type[T]) -> T:
 
     Raises: ValueError, KeyError or TypeError if the text holds no such value.
     """
-    return _json.structure(_decoded(text), cls)
+    return _json.structure(decode(text), cls)
 
 
 def to_plain(value: object) -> Any:
@@ -61,25 +86,3 @@ _json.register_structure_hook(datetime, _instant_from_json)
 
 _plain: Final = _json.copy()
 _plain.register_unstructure_hook(datetime, datetime.isoformat)
-
-
-try:  # the `speed` extra; both encoders write the same bytes
-    import orjson
-
-    def _encoded(value: object) -> str:
-        return orjson.dumps(value, None, orjson.OPT_UTC_Z).decode()
-
-    def _decoded(text: str | bytes) -> Any:
-        return orjson.loads(text)
-
-except ImportError:
-    import json
-
-    def _instant_to_json(value: datetime) -> str:
-        return value.isoformat().replace("+00:00", "Z")
-
-    def _encoded(value: object) -> str:
-        return json.dumps(value, default=_instant_to_json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-    def _decoded(text: str | bytes) -> Any:
-        return json.loads(text)

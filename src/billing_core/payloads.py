@@ -1,6 +1,7 @@
 """`BillingEventPayload` v1: the wire schema of the stream, the history and `/state`.
 
-Only compatible changes: fields may be added, never renamed, retyped or removed; readers ignore unknown fields.
+Only compatible changes: fields may be added, never renamed, retyped or removed; readers ignore unknown fields. An added
+field needs a default, because the history keeps messages that were written without it.
 Instants are ISO 8601 in UTC with `Z`; amounts are integers in the minor unit of `currency`.
 """
 

@@ -31,6 +31,7 @@ from billing_core.payloads import (
     StatePayload,
     SubscriptionSection,
     UsageSection,
+    loads,
 )
 
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -161,6 +162,33 @@ ADJUSTMENT_JSON = (
 def test_payloads_are_written_byte_for_byte_as_ever(value: Any, text: str) -> None:
     """Order of fields, instants, escapes and the ends of 64-bit integers."""
     assert dumps(value) == text
+
+
+FIRST_REVISION = (
+    '{"schema_version":1,"sequence":7,"tenant_id":"acme","event_type":"subscription.created","stripe_event_id":"evt_1",'
+    '"occurred_at":"2026-03-01T09:30:00Z","summary":"","status":"active","subscription":{"subscription_id":"sub_1",'
+    '"customer_id":"cus_1","status":"active","plan_code":"pro","price_id":"price_pro","seat_count":3,"auto_renew":true,'
+    '"cancel_at_period_end":false,"current_period_start":"2026-03-01T09:30:00Z",'
+    '"current_period_end":"2026-03-31T09:30:00.000120Z","trial_ends_at":null,"cancel_at":null,"canceled_at":null,'
+    '"ended_at":null,"collection_paused":false,"currency":"usd","items":[{"item_id":"si_1","price_id":"price_pro",'
+    '"quantity":3,"usage_type":"licensed","feature_key":null,"current_period_start":"2026-03-01T09:30:00Z",'
+    '"current_period_end":"2026-03-31T09:30:00.000120Z"}]},"invoice":{"invoice_id":"in_1","subscription_id":"sub_1",'
+    '"customer_id":null,"number":null,"status":"open","amount_due":1999,"amount_paid":0,"amount_remaining":1999,'
+    '"total":1999,"tax":0,"currency":"usd","billing_reason":null,"collection_method":null,"hosted_invoice_url":null,'
+    '"period_start":null,"period_end":null,"due_at":null,"paid_at":null,"attempt_count":0,'
+    '"next_payment_attempt_at":null},"usage":[{"feature_key":"api_calls","quantity":120,"amount":240,"currency":"jpy",'
+    '"period_start":null,"period_end":null,"invoice_id":"in_1","line_id":"il_1"}],'
+    '"access":{"state":"full","reason":"active","until":null}}'
+)
+"""A message as the first revision of the schema wrote it. Never changes, whatever fields are added."""
+
+
+def test_messages_of_the_first_revision_are_read() -> None:
+    """The history keeps them forever, so a field that is added later needs a default."""
+    message = loads(FIRST_REVISION)
+    assert message.subscription == SUBSCRIPTION
+    assert message.invoice is not None
+    assert (message.invoice.invoice_id, message.usage[0].line_id) == ("in_1", "il_1")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import attrs
 
-from billing_core.converters import record_from_json, record_to_json
+from billing_core.converters import decode, encode, record_from_json, record_to_json
 from billing_core.model import (
     CustomerSnapshot,
     InvoiceLine,
@@ -29,21 +29,6 @@ from billing_core.model import (
     UsageRecord,
 )
 from billing_postgres.columns import Column, Columns, Fields, period_columns, read_period, text_array
-
-try:  # the `speed` extra
-    import orjson
-
-    def _dumps(value: object) -> str:
-        return orjson.dumps(value).decode()
-
-    _loads: Callable[[str], Any] = orjson.loads
-except ImportError:
-    import json
-
-    def _dumps(value: object) -> str:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-    _loads = json.loads
 
 _TENANT: Final = Column[Any]("tenant_id", "text", attrgetter("tenant_id"))
 _PROVENANCE: Final = (
@@ -124,7 +109,7 @@ SUBSCRIPTIONS: Final = Columns[TenantSubscription](
         *_SUBSCRIPTION.columns,
         *_DERIVED.columns,
         _TENANT,
-        Column("metered_prices", "jsonb", lambda row: _dumps(row.metered_prices)),
+        Column("metered_prices", "jsonb", lambda row: encode(row.metered_prices)),
         *_PROVENANCE,
     ],
     fixed=("subscription_id", "tenant_id"),
@@ -137,7 +122,7 @@ def subscription_from_row(row: asyncpg.Record, items: Sequence[ItemSnapshot]) ->
         tenant_id=row["tenant_id"],
         snapshot=SubscriptionSnapshot(items=tuple(items), **_SUBSCRIPTION.read(row)),
         provenance=_provenance(row),
-        metered_prices=_loads(row["metered_prices"]),
+        metered_prices=decode(row["metered_prices"]),
     )
 
 
@@ -206,7 +191,7 @@ INVOICES: Final = Columns[SubscriptionInvoice](
         *_INVOICE.columns,
         *period_columns("snapshot.period", start="period_start", end="period_end"),
         _TENANT,
-        Column("lines", "jsonb", lambda row: _dumps([_json_from_line(line) for line in row.snapshot.lines])),
+        Column("lines", "jsonb", lambda row: encode([_json_from_line(line) for line in row.snapshot.lines])),
         *_PROVENANCE,
     ],
     fixed=("invoice_id", "tenant_id"),
@@ -221,7 +206,7 @@ def invoice_from_row(row: asyncpg.Record) -> SubscriptionInvoice:
         tenant_id=row["tenant_id"],
         snapshot=InvoiceSnapshot(
             period=read_period(row["period_start"], row["period_end"]),
-            lines=tuple(map(_line_from_json, _loads(row["lines"]))),
+            lines=tuple(map(_line_from_json, decode(row["lines"]))),
             **_INVOICE.read(row),
         ),
         provenance=_provenance(row),
