@@ -22,7 +22,7 @@ WITH seen AS MATERIALIZED (
            now() + coalesce(seen.lease, interval '0')
     FROM stored JOIN seen USING (:keys.names)
 )
-SELECT id, :keys.names FROM stored;
+SELECT id, :keys.names, (SELECT billing_commit_durably()) AS durability FROM stored;
 
 -- name: record_event
 -- The same for an event that comes alone: a statement that takes values is quicker than one that takes arrays.
@@ -42,7 +42,7 @@ WITH stored AS (
            now() + coalesce($2::interval, interval '0')
     FROM stored
 )
-SELECT id FROM stored;
+SELECT id, (SELECT billing_commit_durably()) AS durability FROM stored;
 
 -- name: claim_events
 -- Claims what is due or whose lease ran out, passing over rows that are being processed. An event whose body was pruned

@@ -45,8 +45,9 @@ SELECT * FROM unnest($1::text[])
 ON CONFLICT (tenant_id) DO NOTHING;
 
 -- name: lock_tenants
+-- Whatever numbers a message locks its tenant, so this makes the commit that the message is published after durable.
 -- Args: $1 tenant ids. Returns: their counters.
-SELECT tenant_id, sequence
+SELECT tenant_id, sequence, (SELECT billing_commit_durably()) AS durability
 FROM billing_tenants
 WHERE tenant_id = ANY ($1::text[])
 ORDER BY tenant_id

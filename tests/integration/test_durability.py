@@ -1,0 +1,128 @@
+"""What was answered 202 or published is on disk, even where a role or a database switched synchronous commits off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+import pytest
+from tests.integration.test_postgres_faults import postmaster_of
+
+from billing_core.state.ports import Changes
+from billing_core.testing.builders import ACME, message, provider_event
+from billing_embedded import embedded_servers_sync
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
+from billing_postgres.migrate import migrate
+from billing_postgres.pool import Database
+from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.stream.history import PostgresMessageHistory
+
+pytestmark = [pytest.mark.postgres, pytest.mark.faults]
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Act = Callable[[Database, "asyncpg.Pool[asyncpg.Record]"], Awaitable[None]]
+PATIENCE = timedelta(seconds=20)
+ROLE_SETTINGS = ("off", "local", "on", "remote_write", "remote_apply")
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A folder for a server of this test's own, which it crashes."""
+    data_dir = Path(tempfile.mkdtemp(prefix="billing-tests-"))
+    data_dir.chmod(0o711)  # under root the server runs as another user
+    yield data_dir
+    shutil.rmtree(data_dir)
+
+
+async def crash(url: str, data_dir: Path) -> None:
+    """Stop Postgres immediately, as a power cut does: nothing that is not on disk survives."""
+    postmaster = postmaster_of(data_dir)
+    os.kill(postmaster, signal.SIGQUIT)
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                connection = await asyncpg.connect(url, timeout=5)
+            except (OSError, asyncpg.PostgresError):
+                await asyncio.sleep(0.1)
+                continue
+            await connection.close()
+            if postmaster_of(data_dir) != postmaster:
+                return
+
+
+async def without_synchronous_commits(url: str) -> None:
+    """Let the role commit without waiting, and keep the server from writing such commits out by itself."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
+    await connection.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
+
+
+async def record_many(database: Database, pool: Pool) -> None:
+    """Record events that share commits."""
+    async with PostgresEventInbox(database, pool, timeout=PATIENCE) as inbox:
+        await asyncio.gather(*(inbox.record(provider_event(f"evt_{number}")) for number in range(50)))
+
+
+async def record_one(database: Database, pool: Pool) -> None:
+    """Record an event that comes alone."""
+    async with PostgresEventInbox(database, pool, timeout=PATIENCE) as inbox:
+        await inbox.record(provider_event("evt_0"))
+
+
+async def number_a_message(database: Database, pool: Pool) -> None:
+    """Commit a message, which may be published from then on."""
+    async with PostgresRepository(database, pool).transaction() as transaction:
+        await transaction.lock_tenants([ACME])
+        await transaction.save(Changes(events=[message(ACME, 1)]))
+
+
+@pytest.mark.parametrize(
+    ("act", "stored"),
+    [
+        pytest.param(record_many, (50, 0), id="events that share a commit"),
+        pytest.param(record_one, (1, 0), id="an event alone"),
+        pytest.param(number_a_message, (0, 1), id="a message"),
+    ],
+)
+async def test_a_crash_right_after_the_answer_loses_nothing(data_dir: Path, act: Act, stored: tuple[int, int]) -> None:
+    """The role is set to `off`, as someone in search of speed sets it: a bystander's commit is lost, ours are not."""
+    with embedded_servers_sync(data_dir) as urls:
+        await migrate(urls.database_url)
+        await without_synchronous_commits(urls.database_url)
+        database = Database(url=urls.database_url)
+        pool = await database.open_pool(size=2)
+        await pool.execute("CREATE TABLE bystander (id int)")
+        await pool.execute("CHECKPOINT")
+        await act(database, pool)
+        await pool.execute("INSERT INTO bystander VALUES (1)")
+        await crash(urls.database_url, data_dir)
+        pool.terminate()
+
+        async with await database.open_pool(size=1) as pool:
+            events = await pool.fetchval("SELECT count(*) FROM stripe_events JOIN stripe_event_bodies ON id = event")
+            messages = await PostgresMessageHistory(database, pool).sequence(ACME)
+            assert (events, messages) == stored
+            assert await pool.fetchval("SELECT count(*) FROM bystander") == 0, "nothing was lost: that was no crash"
+
+
+@pytest.mark.parametrize("configured", ROLE_SETTINGS)
+async def test_only_what_is_too_weak_is_raised(database_url: str, configured: str) -> None:
+    """A site that waits for its replicas goes on doing so."""
+    database = Database(url=f"{database_url}?options=-c%20synchronous_commit%3D{configured}")
+    async with (
+        await database.open_pool(size=1) as pool,
+        PostgresRepository(database, pool).transaction() as transaction,
+    ):
+        await transaction.lock_tenants([ACME])
+        effective = await transaction._connection.fetchval("SHOW synchronous_commit")
+    assert effective == ("on" if configured in ("off", "local") else configured)
