@@ -53,9 +53,20 @@ class StripeWebhookVerifier:
         slot = self._matching_slot(timestamp + b"." + body, candidates)
         if slot is None:
             raise SignatureVerificationError("no secret matches the signature")
-        if abs(received_at.timestamp() - int(timestamp)) > self._tolerance:
+        if self._is_stale(timestamp, received_at):
             raise StaleSignatureError("the signature's timestamp is too far from now")
         return _read_envelope(body, received_at, slot)
+
+    def is_plausible(self, signature: str) -> bool:
+        """See `billing_core.inbox.ports.WebhookVerifier`."""
+        try:
+            timestamp, _ = _read_header(signature)
+        except SignatureVerificationError:
+            return False
+        return not self._is_stale(timestamp, self._clock.now())
+
+    def _is_stale(self, timestamp: bytes, now: datetime) -> bool:
+        return abs(now.timestamp() - int(timestamp)) > self._tolerance
 
     def _matching_slot(self, signed: bytes, candidates: Sequence[bytes]) -> int | None:
         """Index of the first secret that made one of the candidates; always compares all, to take the same time."""

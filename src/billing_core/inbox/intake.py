@@ -40,3 +40,7 @@ class Intake:
         if self._handoff and receipt.claim:
             self._handoff.offer(receipt.claim)
         return receipt
+
+    def is_plausible(self, signature: str) -> bool:
+        """Return whether a webhook with this signature header is worth reading."""
+        return self._verifier.is_plausible(signature)

@@ -23,6 +23,13 @@ class WebhookVerifier(Protocol):
         """
         ...
 
+    def is_plausible(self, signature: str) -> bool:
+        """Return whether `verify` could accept a signature at this moment, with some body or other.
+
+        Never False for a signature that `verify` would accept: a caller may refuse to read the body then.
+        """
+        ...
+
 
 @attrs.frozen(kw_only=True)
 class FetchedEvent:

@@ -55,6 +55,15 @@ class WebhookVerifierContract:
             return
         raise AssertionError(f"accepted with byte {position} changed to {other}")
 
+    def test_a_genuine_signature_is_plausible(self, verifier: WebhookVerifier, delivery: Delivery) -> None:
+        """Whoever relies on it refuses no webhook that would be accepted."""
+        assert verifier.is_plausible(delivery.signature)
+        assert verifier.is_plausible(delivery.garbage_signature)
+
+    def test_a_missing_signature_is_not_plausible(self, verifier: WebhookVerifier) -> None:
+        """No body could make it valid."""
+        assert not verifier.is_plausible("")
+
     def test_signed_garbage_is_malformed(self, verifier: WebhookVerifier, delivery: Delivery) -> None:
         """The sender is right and the content is not, so the alarm is another one than for a wrong signature."""
         try:

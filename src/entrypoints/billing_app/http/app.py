@@ -5,12 +5,12 @@ from http import HTTPStatus
 from typing import Final
 
 import structlog
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.typedefs import Handler
 
 from billing_app.http import api, health, pages, schemas, sign_in
 from billing_app.http.cors import allow_origins
-from billing_app.http.responses import ErrorCode, RefusalError, error_response
+from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
 from billing_app.http.stream.handler import add_stream
 from billing_app.http.webhooks import WebhookReceiver
@@ -18,6 +18,9 @@ from billing_core.errors import StoreUnavailableError
 from billing_core.inbox.intake import Intake
 
 log = structlog.get_logger()
+
+# aiohttp answers malformed requests itself and offers no other way to keep its and Python's version out of that.
+web_response.SERVER_SOFTWARE = SAFE_HEADERS["Server"]  # type: ignore[attr-defined]
 
 WEBHOOK_PATH: Final = "/webhooks/stripe"
 STREAM_PATH: Final = "/api/v1/billing/stream"
@@ -58,12 +61,8 @@ def create_probes(services: Services) -> web.Application:
 
 def _add_billing(app: web.Application, services: Services, intake: Intake) -> None:
     settings = services.settings
-    receiver = WebhookReceiver(
-        intake,
-        services.metrics,
-        body_limit=settings.webhooks.body_limit,
-        read_timeout=settings.webhooks.read_timeout,
-    )
+    receiver = WebhookReceiver(intake, services.metrics, settings.webhooks, settings.server.trusted_proxies)
+    app.on_cleanup.append(receiver.close)
     app.router.add_post(WEBHOOK_PATH, receiver.receive)
     app.router.add_routes(api.routes())
     if settings.switches.stream:

@@ -107,7 +107,7 @@ def _webhooks() -> Json:
         "webhooks",
         "Store a signed event. It is durable when the response arrives, and applied soon afterwards.",
         {"202": _json("Stored, now (`accepted`) or before (`duplicate`). Both are final.", receipt)},
-        (400, 404, 408, 413, 415, 503),
+        (400, 404, 408, 413, 415, 429, 503),
         requestBody={"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
     )
     return {"/webhooks/stripe": {"post": {**operation, "parameters": [signature | {"required": True}]}}}

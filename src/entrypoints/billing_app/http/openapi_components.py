@@ -64,7 +64,7 @@ REFUSALS: Final = {
     "408": _refusal("The body did not arrive in time."),
     "413": _refusal("The body is larger than BILLING_BODY_LIMIT_BYTES."),
     "415": _refusal("The body has a Content-Encoding. Signatures cover the bytes as they are sent."),
-    "429": _refusal("The tenant's stream quota is used up.", "Retry-After"),
+    "429": _refusal("The tenant's stream quota is used up, or too many webhooks were refused.", "Retry-After"),
     "500": _refusal("An internal error. No stored data is lost."),
     "503": _refusal("Postgres or the issuer's keys are unavailable, or no stream is free.", "Retry-After"),
 }

@@ -26,6 +26,7 @@ ErrorCode = Literal[
     "stream_rate_limited",
     "token_in_address",
     "too_large",
+    "too_many_refusals",
     "too_many_streams",
     "too_many_tenant_streams",
     "unauthorized",
@@ -34,7 +35,11 @@ ErrorCode = Literal[
 ]
 """Every error code. Programs depend on these words, so none is ever renamed."""
 
-SAFE_HEADERS: Final[Mapping[str, str]] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+SAFE_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "billing",  # in place of the versions of Python and aiohttp
+}
 """Headers of all responses: they hold one tenant's data and must be taken for nothing but their type."""
 
 _JSON_HEADERS: Final[Mapping[str, str]] = {**SAFE_HEADERS, "Content-Type": "application/json; charset=utf-8"}

@@ -3,25 +3,27 @@
 import asyncio
 import json
 import re
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Final
 
-import structlog
 from aiohttp import web
 from multidict import CIMultiDict
 
+from billing_app.http.addresses import client_address
+from billing_app.http.junk import RefusalBudget, RefusalLog
 from billing_app.http.ports import WebhookMetrics
 from billing_app.http.responses import SAFE_HEADERS, RefusalError, error_response
+from billing_app.settings.parsers import Network
+from billing_app.settings.webhooks import WebhookSettings
 from billing_core.errors import SignatureVerificationError, StoreUnavailableError, WebhookError
 from billing_core.events import Receipt
 from billing_core.inbox.intake import Intake
-
-log = structlog.get_logger()
 
 _HEADERS: Final = CIMultiDict({**SAFE_HEADERS, "Content-Type": "application/json; charset=utf-8"})
 """Already of the type in which a response keeps its headers: that is cheap to copy."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _RETRY_AFTER: Final = {"Retry-After": "2"}
+_LIMITED: Final = {"Retry-After": "60"}
 _BAD_WEBHOOK: Final = b'{"error":{"code":"bad_webhook","message":"The signature or the event is not valid."}}'
 """One answer for every fault of signature or content: a forger learns nothing from it."""
 
@@ -29,25 +31,32 @@ _BAD_WEBHOOK: Final = b'{"error":{"code":"bad_webhook","message":"The signature 
 class WebhookReceiver:
     """The handler of Stripe's webhooks."""
 
-    def __init__(self, intake: Intake, metrics: WebhookMetrics, *, body_limit: int, read_timeout: timedelta) -> None:
+    def __init__(
+        self, intake: Intake, metrics: WebhookMetrics, settings: WebhookSettings, trusted_proxies: Sequence[Network]
+    ) -> None:
         self._intake = intake
         self._metrics = metrics
-        self._body_limit = body_limit
-        self._read_timeout = read_timeout.total_seconds()
+        self._body_limit = settings.body_limit
+        self._read_timeout = settings.read_timeout.total_seconds()
+        self._trusted_proxies = trusted_proxies
+        self._budget = RefusalBudget(per_minute=settings.refusals_per_minute)
+        self._refusals = RefusalLog()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer one webhook: 202 if it is stored, now or before; 4xx if refused; 503 if it has to be sent again."""
         try:
+            signature = _signature(request)
+            self._refuse_junk(request, signature)
             body = await self._read(request)
             # Cancelled if the sender disconnects: nothing was promised then, and the store copes with it.
-            receipt = await self._intake.receive(body, _signature(request))
+            receipt = await self._intake.receive(body, signature)
         except RefusalError as refusal:
-            self._count(refusal.code)
+            self._count(request, refusal.code)
             response = refusal.response()
             response.force_close()  # without waiting for the rest of the body
             return response
         except WebhookError as exc:
-            self._count(exc.code)
+            self._count(request, exc.code)
             return web.Response(status=400, body=_BAD_WEBHOOK, headers=_HEADERS)
         except StoreUnavailableError:
             return error_response(503, "store_unavailable", "The event was not stored. Send it again.", _RETRY_AFTER)
@@ -71,9 +80,22 @@ class WebhookReceiver:
         except (web.RequestPayloadError, OSError):
             raise RefusalError(400, "broken_body", "The body ended early or its framing is invalid.") from None
 
-    def _count(self, reason: str) -> None:
+    def _refuse_junk(self, request: web.Request, signature: str) -> None:
+        """Refuse to read what cannot be genuine from an address that sent too much of it. Raises RefusalError (429)."""
+        if self._budget.untouched or not self._budget.exhausted(client_address(request, self._trusted_proxies)):
+            return
+        if not self._intake.is_plausible(signature):
+            raise RefusalError(429, "too_many_refusals", "Too many refused requests. Wait a minute.", _LIMITED)
+
+    def _count(self, request: web.Request, reason: str) -> None:
+        address = client_address(request, self._trusted_proxies)
+        self._budget.spend(address)
         self._metrics.webhook_refused(reason)
-        log.warning("webhook.refused", reason=reason)
+        self._refusals.add(reason, address)
+
+    async def close(self, _app: web.Application) -> None:
+        """Log the refusals that no summary has told yet."""
+        self._refusals.flush()
 
 
 def _signature(request: web.Request) -> str:

@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -105,6 +106,10 @@ SECURE_URL = Parser("a URL like https://login.example.com/.well-known/jwks.json"
 
 def secret(inner: Parser[str]) -> Parser[Secret]:
     return Parser(inner.expects, lambda text: Secret(inner.parse(text)))
+
+
+Network = IPv4Network | IPv6Network
+NETWORK: Final[Parser[Network]] = Parser("an IP address or a network such as 10.0.0.0/8", ip_network)
 
 
 def comma_list(inner: Parser[T]) -> Parser[tuple[T, ...]]:

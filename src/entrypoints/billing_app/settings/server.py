@@ -7,6 +7,7 @@ import attrs
 from billing_app.secret import Secret
 from billing_app.settings import parsers
 from billing_app.settings.declaration import seconds, setting, whole
+from billing_app.settings.parsers import Network
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +37,13 @@ class ServerSettings:
         ),
         (),
         "Origins whose pages may read the API and the stream. Without it, only our own pages may.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "BILLING_TRUSTED_PROXIES",
+        parsers.comma_list(parsers.NETWORK),
+        (),
+        "Networks of reverse proxies whose X-Forwarded-For names the client. Without it, the peer is the client.",
+        example="10.0.0.0/8",
     )
     metrics_token: Secret | None = setting(
         "BILLING_METRICS_TOKEN",

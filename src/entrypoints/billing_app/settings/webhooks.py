@@ -21,3 +21,11 @@ class WebhookSettings:
     read_timeout: timedelta = seconds(
         "BILLING_READ_TIMEOUT_SECONDS", 5, "Time to read a webhook body.", minimum=0.05, maximum=60
     )
+    refusals_per_minute: int = whole(
+        "BILLING_WEBHOOK_REFUSALS_PER_MINUTE",
+        60,
+        "Refused webhooks per minute and client address, before unsigned ones are answered 429 unread; 0 for no limit. "
+        "A correctly signed webhook is never refused for this.",
+        minimum=0,
+        maximum=1_000_000,
+    )

@@ -1,0 +1,162 @@
+"""Junk at the webhook's door: who sent it, what it costs, and what is logged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from structlog.testing import capture_logs
+from tests.unit.http.test_webhooks import PATH, body, signed
+
+from billing_app.http.addresses import UNKNOWN, client_address
+from billing_app.http.junk import RefusalBudget, RefusalLog
+from billing_app.settings.webhooks import WebhookSettings
+
+if TYPE_CHECKING:
+    from tests.unit.http.conftest import MakeWorld, RawRequest, World
+
+TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("203.0.113.7", [], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.1"], "203.0.113.7"),
+        ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["192.0.2.9, 198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["192.0.2.9", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+        ("10.0.0.1", ["192.0.2.9, unknown, 10.0.0.2"], "10.0.0.2"),
+        ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("::ffff:203.0.113.7", [], "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", [], "2001:db8:1:2::/64"),
+        ("fd00::1", ["2001:db8:1:2:ffff::1"], "2001:db8:1:2::/64"),
+        ("", ["198.51.100.1"], UNKNOWN),
+    ],
+)
+def test_an_address_is_only_as_forged_as_its_proxy_lets_it_be(
+    peer: str, forwarded: Sequence[str], address: str
+) -> None:
+    """Only a trusted proxy's word counts, and only as far as trusted proxies pass it on."""
+    headers = [("X-Forwarded-For", value) for value in forwarded]
+    request = make_mocked_request("POST", "/webhooks/stripe", headers=headers)  # type: ignore[arg-type]
+    assert client_address(request.clone(remote=peer), TRUSTED) == address
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_budget_is_spent_and_comes_back_evenly() -> None:
+    """Sixty a minute are sixty at once, then one a second; another address has its own."""
+    clock = Clock()
+    budget = RefusalBudget(per_minute=60, clock=clock)
+    for _ in range(60):
+        assert not budget.exhausted("a")
+        budget.spend("a")
+    assert budget.exhausted("a")
+    assert not budget.exhausted("b")
+    clock.now = 1.0
+    assert not budget.exhausted("a")
+    budget.spend("a")
+    assert budget.exhausted("a")
+    clock.now = 3600.0
+    for _ in range(60):
+        assert not budget.exhausted("a")
+        budget.spend("a")
+    assert budget.exhausted("a")
+
+
+def test_a_budget_of_zero_limits_nothing() -> None:
+    """The setting switches it off."""
+    budget = RefusalBudget(per_minute=0)
+    for _ in range(1000):
+        budget.spend("a")
+    assert not budget.exhausted("a")
+
+
+def test_memory_is_bounded_whatever_addresses_come() -> None:
+    """The address that was quiet for longest is forgotten, not the one that is loud."""
+    budget = RefusalBudget(per_minute=2, clock=Clock())
+    for number in range(30_000):
+        budget.spend(f"other-{number}")
+        budget.spend("loud")
+    assert budget.exhausted("loud")
+    assert not budget.exhausted("other-0")
+    assert len(budget._buckets) <= 10_000
+
+
+async def test_refusals_are_summed_up() -> None:
+    """The first is logged as it happens, all further ones of the minute in one line."""
+    refusals = RefusalLog()
+    with capture_logs() as lines:
+        for number in range(100):
+            refusals.add("bad_signature", "192.0.2.1" if number % 4 else "192.0.2.2")
+        refusals.flush()
+        refusals.flush()
+    assert [line["event"] for line in lines] == ["webhook.refused", "webhook.refused_summary"]
+    summary = lines[1]
+    assert (summary["count"], summary["reasons"], summary["addresses"]) == (99, {"bad_signature": 99}, 2)
+    assert summary["most"] == {"192.0.2.1": 75, "192.0.2.2": 24}
+
+
+JUNK = b'{"id": "evt_junk"}'
+
+
+async def post_junk(world: World, http: aiohttp.ClientSession, count: int) -> Counter[int]:
+    """Post unsigned webhooks one after the other; return how often each status was answered."""
+    statuses: Counter[int] = Counter()
+    for _ in range(count):
+        async with http.post(world.url + PATH, data=JUNK) as answer:
+            statuses[answer.status] += 1
+    return statuses
+
+
+async def test_junk_is_limited_and_a_genuine_webhook_from_the_same_address_is_not(
+    make_world: MakeWorld, http: aiohttp.ClientSession
+) -> None:
+    """After the allowance unsigned posts are answered 429 unread; a signed one is stored all the same."""
+    async with make_world(webhooks=WebhookSettings(refusals_per_minute=5)).serving() as world:
+        assert await post_junk(world, http, 20) == {400: 5, 429: 15}
+        content = body()
+        async with http.post(world.url + PATH, data=content, headers=signed(content)) as answer:
+            assert answer.status == 202
+        assert world.sample("stripe_webhook_events_total", event_type="unknown", result="too_many_refusals") == 15
+        old = signed(content, datetime.now(UTC) - timedelta(hours=1))
+        async with http.post(world.url + PATH, data=content, headers=old) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (429, "60")
+        forged = {"Stripe-Signature": f"t={int(datetime.now(UTC).timestamp())},v1={'0' * 64}"}
+        async with http.post(world.url + PATH, data=content, headers=forged) as answer:
+            assert answer.status == 400  # only its body tells that it is forged
+
+
+async def test_refused_webhooks_are_logged_in_summary_and_once(
+    make_world: MakeWorld, http: aiohttp.ClientSession
+) -> None:
+    """A flood of a thousand is two lines, not two thousand: the access log leaves them out."""
+    with capture_logs() as lines:
+        async with make_world(webhooks=WebhookSettings(refusals_per_minute=0)).serving() as world:
+            assert await post_junk(world, http, 50) == {400: 50}
+    events = [line["event"] for line in lines if line["log_level"] != "debug"]
+    assert events == ["webhook.refused", "webhook.refused_summary"]
+
+
+@pytest.mark.parametrize("request_line", [b"GET /healthz HTTP/1.1", b"GET /nowhere HTTP/1.1", b"\x16\x03\x01 what"])
+async def test_no_answer_tells_versions(world: World, raw_request: RawRequest, request_line: bytes) -> None:
+    """An attacker does not learn which Python and which aiohttp answer, not even from a malformed request."""
+    answer = await raw_request(world, request_line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+    assert b"server: billing" in head
+    assert b"python" not in head
+    assert b"aiohttp" not in head
