@@ -27,7 +27,7 @@ def test_it_is_valid_openapi() -> None:
 def test_it_describes_every_route_and_no_other(world: World) -> None:
     """Of a server on which everything is enabled; the demo's sign-in is left out."""
     described = {(method.upper(), path) for path, methods in _paths_by_name().items() for method in methods}
-    router = create_app(world.services).router
+    router = create_app(world.container.services()).router
     served = {(route.method, route.resource.canonical) for route in router.routes() if route.resource is not None}
     assert {each for each in served if each[0] != "HEAD"} == described
 

@@ -11,37 +11,36 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 from aiohttp import web
 
+from billing_app.container import Container, postgres_adapters
 from billing_app.http.app import create_app
-from billing_app.http.services import Services
-from billing_app.http.tokens import JwtAuthenticator, TokenVerifier, issue_token
-from billing_app.settings import Secret, Settings, StreamSettings, Switches, TokenSettings
+from billing_app.http.tokens import issue_token
+from billing_app.secret import Secret
+from billing_app.settings import (
+    PublishSettings,
+    QuotaSettings,
+    Settings,
+    StreamSettings,
+    StripeSettings,
+    Switches,
+    TokenSettings,
+)
+from billing_app.shutdown import ShutdownDeadline
+from billing_app.worker import publishing
 from billing_core.errors import EventBusUnavailableError
-from billing_core.inbox.intake import Intake
-from billing_core.model import AccessPolicy, TenantId
+from billing_core.model import TenantId
 from billing_core.state.ports import Changes
 from billing_core.stream.ports import EventBus
-from billing_core.stream.publisher import Publisher, PublishPolicy
-from billing_core.stream_access.ports import QuotaPolicy
-from billing_core.stream_access.revocation_list import RevocationList
 from billing_core.testing.builders import message
-from billing_memory.clock import SystemClock
-from billing_memory.database import MemoryDatabase
-from billing_memory.inbox.event_inbox import MemoryEventInbox
-from billing_memory.stream_access.quota import MemoryStreamQuota
-from billing_memory.stream_access.revocations import MemoryRevocations
-from billing_memory.stream_access.tickets import MemoryStreamTickets
 from billing_postgres.pool import Database
-from billing_postgres.state.repository import PostgresRepository
-from billing_postgres.stream.history import PostgresMessageHistory
-from billing_postgres.stream.outbox import PostgresOutbox
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
-from billing_stripe.signature import StripeWebhookVerifier
-from billing_telemetry.metrics import Metrics
 
 TENANTS = [TenantId(f"tenant-{number}") for number in range(4)]
 SETTINGS = Settings(
     switches=Switches(billing=True),
+    stripe=StripeSettings(webhook_secrets=(Secret("whsec_x"),)),
+    publishing=PublishSettings(poll=timedelta(milliseconds=200)),
+    quota=QuotaSettings(rate_per_minute=0, concurrent=0),
     tokens=TokenSettings(secrets=(Secret("j" * 32),)),
     stream=StreamSettings(
         keepalive=timedelta(milliseconds=300), max_life=timedelta(seconds=3), retry=timedelta(milliseconds=20)
@@ -50,17 +49,17 @@ SETTINGS = Settings(
 
 
 class Deployment:
-    """What is running."""
+    """Running servers, and the process that writes and publishes."""
 
-    def __init__(self, repository: PostgresRepository, publisher: Publisher, bus: EventBus) -> None:
-        self.repository = repository
-        self.bus = bus
-        self.publisher = publisher
+    def __init__(self, writer: Container) -> None:
         self.urls: list[str] = []
+        self.bus = writer.bus()
+        self.publisher = writer.publisher()
+        self._unit_of_work = writer.unit_of_work()
 
     async def write(self, tenant_id: TenantId, count: int) -> None:
         """Commit a tenant's next messages and hand them to the publisher."""
-        async with self.repository.transaction() as transaction:
+        async with self._unit_of_work.transaction() as transaction:
             last = (await transaction.lock_tenants([tenant_id]))[tenant_id]
             events = [message(tenant_id, number) for number in range(last + 1, last + count + 1)]
             await transaction.save(Changes(events=events))
@@ -73,50 +72,22 @@ async def deployed(database_url: str, redis_url: str) -> AsyncIterator[Deploymen
     async with AsyncExitStack() as stack:
         database = Database(url=database_url)
         pool = await stack.enter_async_context(await database.open_pool(size=8))
-        repository, history = PostgresRepository(database, pool), PostgresMessageHistory(database, pool)
-        nodes = [
-            await stack.enter_async_context(RedisNodes.open(redis_url, timeout=timedelta(seconds=1))) for _ in range(3)
-        ]
-        buses = [RedisEventBus(each) for each in nodes]
-        publisher = Publisher(
-            history=history,
-            outbox=PostgresOutbox(database, pool),
-            bus=buses[0],
-            policy=PublishPolicy(poll=timedelta(milliseconds=200)),
-            observe=lambda _: None,
-        )
-        publishing = asyncio.create_task(publisher.run())
-        running = Deployment(repository, publisher, buses[0])
-        for bus in buses[1:]:
-            running.urls.append(await stack.enter_async_context(serving(repository, history, bus)))
-        yield running
-        publisher.stop()
-        await publishing
+
+        async def process() -> Container:
+            nodes = await stack.enter_async_context(RedisNodes.open(redis_url, timeout=timedelta(seconds=1)))
+            adapters = postgres_adapters(SETTINGS, database=database, writers=pool, bus=RedisEventBus(nodes))
+            return Container(**adapters, settings=SETTINGS)
+
+        running = Deployment(await process())
+        async with publishing(running.publisher, ShutdownDeadline(timedelta(seconds=10))):
+            for _ in range(2):
+                running.urls.append(await stack.enter_async_context(serving(await process())))
+            yield running
 
 
 @asynccontextmanager
-async def serving(repository: PostgresRepository, history: PostgresMessageHistory, bus: EventBus) -> AsyncIterator[str]:
-    clock = SystemClock()
-    verifier = StripeWebhookVerifier(["whsec_x"], tolerance=timedelta(minutes=5), clock=clock)
-    services = Services(
-        settings=SETTINGS,
-        intake=Intake(verifier=verifier, inbox=MemoryEventInbox(MemoryDatabase(), clock)),
-        reader=repository,
-        history=history,
-        bus=bus,
-        policy=AccessPolicy(),
-        clock=clock,
-        metrics=Metrics(),
-        authenticator=JwtAuthenticator(
-            verifier=TokenVerifier(policy=SETTINGS.tokens, published=None),
-            policy=SETTINGS.tokens,
-            revoked=RevocationList(revocations=MemoryRevocations(clock), every=SETTINGS.tokens.recheck),
-        ),
-        tickets=MemoryStreamTickets(clock),
-        quota=MemoryStreamQuota(clock, QuotaPolicy(rate_per_minute=0, concurrent=0, lease=timedelta(minutes=1))),
-        probes={},
-    )
-    runner = web.AppRunner(create_app(services), handler_cancellation=True, shutdown_timeout=5)
+async def serving(container: Container) -> AsyncIterator[str]:
+    runner = web.AppRunner(create_app(container.services()), handler_cancellation=True, shutdown_timeout=5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:

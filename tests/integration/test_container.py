@@ -1,6 +1,7 @@
-"""The composition root: what a type checker cannot see of a container, namely that every provider can be built."""
+"""The composition root on real adapters; tests/unit/test_container.py has the rules that it keeps."""
 
 import pytest
+from tests.wiring import misfits
 
 from billing_app.container import Container, open_container
 from billing_app.http.services import Services
@@ -30,13 +31,14 @@ def settings(database_url: str, redis_url: str, *, billing: bool = True, stream:
 
 
 def built(container: Container) -> dict[str, object]:
-    """What every provider makes, by name."""
+    """Resolve every provider, by name."""
     return {name: provider() for name, provider in container.providers.items()}
 
 
-async def test_every_provider_can_be_built(database_url: str, redis_url: str) -> None:
+async def test_every_object_gets_what_it_asks_for(database_url: str, redis_url: str) -> None:
     """A wrong argument or a missing dependency shows here and not at three in the morning."""
     async with open_container(settings(database_url, redis_url), application_name="test") as container:
+        assert misfits(container) == []
         made = built(container)
     assert isinstance(made["bus"], RedisEventBus)
     assert isinstance(made["services"], Services)
@@ -44,7 +46,9 @@ async def test_every_provider_can_be_built(database_url: str, redis_url: str) ->
     assert isinstance(made["intake"], Intake)
 
 
-async def test_without_the_stream_nobody_is_told_and_nothing_asks_for_redis(database_url: str, redis_url: str) -> None:
+async def test_without_the_stream_nothing_is_published_and_nothing_asks_for_redis(
+    database_url: str, redis_url: str
+) -> None:
     """The null bus takes every message, so the outbox stays empty."""
     given = settings(database_url, redis_url, stream=False)
     async with open_container(given, application_name="test") as container:

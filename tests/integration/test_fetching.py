@@ -83,12 +83,12 @@ class Site:
 
     async def status(self) -> str | None:
         """The status of the only subscription."""
-        found = await self.container.repository().subscriptions(ACME)
+        found = await self.container.tenant_reader().subscriptions(ACME)
         return found[0].snapshot.status if found else None
 
     async def marked(self) -> bool:
         """Whether anything is in doubt."""
-        return bool(await self.container.repository().uncertain(after="", limit=1))
+        return bool(await self.container.uncertain_objects().uncertain(after="", limit=1))
 
     async def dispatched(self, event_id: str) -> tuple[str, str | None]:
         """How an event ended, and why."""
@@ -237,7 +237,7 @@ async def test_a_long_invoice_gets_all_of_its_lines_and_usage(fake: FakeStripe, 
     await site.post(said(SUBSCRIPTION, "evt_a"))
     await site.post(billed("evt_b"))
     await until(lambda: _not(site.marked()) if paths(fake) else _is(False))
-    repository = site.container.repository()
+    repository = site.container.tenant_reader()
     (invoice,) = await repository.invoices(ACME, limit=10)
     assert (len(invoice.snapshot.lines), invoice.snapshot.lines_complete) == (25, True)
     assert len(await repository.usage(ACME, limit=100)) == 25
@@ -258,7 +258,7 @@ async def test_a_long_list_of_features_is_completed(fake: FakeStripe, site: Site
     )
     type = "entitlements.active_entitlement_summary.updated"
     await site.post(event(type, shown, created=NOW, api_version=ENDIVE, event_id="evt_b"))
-    repository = site.container.repository()
+    repository = site.container.tenant_reader()
     await until(lambda: _not(site.marked()) if paths(fake) else _is(False))
     assert (await repository.state(ACME)).features == features
     assert set(paths(fake)) == {"/v1/entitlements/active_entitlements"}
@@ -342,7 +342,7 @@ async def test_where_asking_is_switched_off_everything_else_works(fake: FakeStri
         await site.post(billed("evt_c"))
         await site.post(notification(THIN))
         await until(site.processed)
-        found = await site.container.repository().uncertain(after="", limit=10)
+        found = await site.container.uncertain_objects().uncertain(after="", limit=10)
         assert [uncertainty.object_id for uncertainty in found] == ["in_1", "sub_1"]
         assert await site.dispatched("evt_thin") == ("parked", "thin")
         assert (await site.status(), fake.requests) == ("active", [])

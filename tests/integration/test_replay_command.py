@@ -85,8 +85,8 @@ class Deployment:
         """Take events in and process them."""
         async with self.container() as container:
             for one in events:
-                await container.store().record(one)
-            while claims := await container.store().claim(limit=100, lease=timedelta(minutes=1)):
+                await container.inbox().record(one)
+            while claims := await container.queue().claim(limit=100, lease=timedelta(minutes=1)):
                 await container.dispatcher().process(claims)
 
     async def rows(self, *tables: str) -> Mapping[str, str]:
@@ -269,7 +269,7 @@ async def test_replays_and_workers_at_once_share_the_work(deployment: Deployment
         working = asyncio.create_task(container.dispatcher().run(concurrency=2))
         replaying = asyncio.gather(replay(), replay())
         for one in events[30:]:
-            await container.store().record(one)
+            await container.inbox().record(one)
         await replaying
         await until(deployment.connection, "SELECT count(*) = 0 FROM stripe_event_dispatch WHERE status <> 'applied'")
         container.dispatcher().stop()
@@ -329,7 +329,7 @@ async def test_a_tenants_state_is_explained(deployment: Deployment) -> None:
     """The verdict, and one timeline of what came, what was decided and what changed."""
     await deployment.live_through([*LIFE, step(6, tenant="globex")])
     async with deployment.container() as container:
-        await container.store().record(LIFE[0])
+        await container.inbox().record(LIFE[0])
     ran = await deployment.billing("explain", "acme")
     assert ran.status == 0, ran.err
     assert "acme: access read_only (past_due_grace_over)" in ran.out

@@ -5,23 +5,18 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
+from billing_app.container import Container, postgres_adapters
+from billing_app.settings import DispatchSettings, Settings
 from billing_core.events import Disposition
-from billing_core.inbox.dispatch import Dispatcher
-from billing_core.inbox.policy import DispatchPolicy, Scope
-from billing_core.model import AccessPolicy, PlanCatalog
-from billing_core.state.service import BillingService
 from billing_core.testing.builders import provider_event
-from billing_memory.clock import SystemClock
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
-from billing_postgres.state.repository import PostgresRepository
 from billing_stripe.testing import builders, encode, event, objects
-from billing_stripe.translate import StripeTranslator
 
 pytestmark = pytest.mark.postgres
 
 EVENTS, TENANTS = 1_000, 40
-POLICY = DispatchPolicy(batch=256)
+SETTINGS = Settings(dispatch=DispatchSettings(batch=256))
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -58,30 +53,19 @@ async def test_a_thousand_due_events_cost_tens_of_statements(database_url: str) 
             await store.record(provider_event(f"evt_{number}", body=body(number), created_at=made))
         async with pool.acquire() as connection:
             connection.add_query_logger(lambda record: statements.append(record.query))
-        clock, translator = SystemClock(), StripeTranslator()
-        service = BillingService(
-            unit_of_work=PostgresRepository(database, pool),
-            translator=translator,
-            catalog=PlanCatalog(),
-            policy=AccessPolicy(),
-            clock=clock,
-        )
-        dispatcher = Dispatcher(
-            queue=store,
-            translator=translator,
-            service=service,
-            scope=Scope(livemode=False),
-            policy=POLICY,
+        container = Container(
+            **postgres_adapters(SETTINGS, database=database, writers=pool, inbox=store),
+            settings=SETTINGS,
             publish=lambda _: None,
-            observe=lambda _: None,
         )
+        dispatcher = container.dispatcher()
         applied = 0
-        while claims := await store.claim(limit=POLICY.batch, lease=timedelta(minutes=1)):
+        while claims := await store.claim(limit=SETTINGS.dispatch.batch, lease=timedelta(minutes=1)):
             outcomes = await dispatcher.process(claims)
             applied += sum(outcome.disposition is Disposition.APPLIED for outcome in outcomes)
         notified = await _count_messages(pool)
     assert (applied, notified) == (EVENTS, EVENTS)
-    assert EVENTS // POLICY.batch < len(statements) < 100
+    assert EVENTS // SETTINGS.dispatch.batch < len(statements) < 100
 
 
 async def _count_messages(pool: "asyncpg.Pool[asyncpg.Record]") -> int:

@@ -291,7 +291,7 @@ async def test_also_with_real_servers(
             world = _world()
             world.repository = PostgresRepository(database, pool)
             world.bus = RedisEventBus(nodes, namespace=f"isolation:{random.getrandbits(32):x}")
-            world.replace(reader=world.repository, history=PostgresMessageHistory(database, pool), bus=world.bus)
+            world.replace(tenant_reader=world.repository, history=PostgresMessageHistory(database, pool), bus=world.bus)
 
             async def forget() -> None:
                 (address,) = await nodes.addresses()

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice, pairwise
 from random import Random
@@ -12,8 +13,8 @@ import pytest
 from scripts.memory_loop import MemoryLoop
 
 from billing_core.converters import dumps
-from billing_core.inbox.batch import ProcessingReport
-from billing_core.model import AccessPolicy, Plan, PlanCatalog, TenantId
+from billing_core.events import Outcome
+from billing_core.model import AccessPolicy, Plan, TenantId
 from billing_core.payloads import invoice_section, state_payload, usage_section
 from billing_core.payloads import subscription_section as wire_subscription
 from billing_demo.account import month_later
@@ -62,24 +63,27 @@ class Loop(MemoryLoop):
         )
         self.clock = SystemClock()
         self.dispositions: Counter[str] = Counter()
-        super().__init__(MemoryDatabase(), self.clock, plans=PlanCatalog(plans), observe=self._count)
+        super().__init__(MemoryDatabase(), self.clock, plans=plans)
 
-    def _count(self, report: ProcessingReport) -> None:
-        self.dispositions.update(outcome.disposition.value for outcome in report.outcomes)
+    async def process(self) -> Sequence[Outcome]:
+        """Process the due events, and count how they ended."""
+        outcomes = await super().process()
+        self.dispositions.update(outcome.disposition.value for outcome in outcomes)
+        return outcomes
 
     async def tenant(self, tenant_id: str) -> ActualTenant:
         """Return the data that the HTTP API would show."""
         tenant = TenantId(tenant_id)
         verdict = AccessPolicy().evaluate((), self.clock.now())
         return ActualTenant(
-            state=as_sent(state_payload(await self.repository.state(tenant), verdict)),
+            state=as_sent(state_payload(await self.reader.state(tenant), verdict)),
             subscriptions=[
-                as_sent(wire_subscription(each.snapshot)) for each in await self.repository.subscriptions(tenant)
+                as_sent(wire_subscription(each.snapshot)) for each in await self.reader.subscriptions(tenant)
             ],
             invoices=[
-                as_sent(invoice_section(each.snapshot)) for each in await self.repository.invoices(tenant, limit=500)
+                as_sent(invoice_section(each.snapshot)) for each in await self.reader.invoices(tenant, limit=500)
             ],
-            usage=[as_sent(usage_section(each)) for each in await self.repository.usage(tenant, limit=500)],
+            usage=[as_sent(usage_section(each)) for each in await self.reader.usage(tenant, limit=500)],
         )
 
 

@@ -18,10 +18,10 @@ from billing_app.http.schemas import routes
 from billing_core.events import BillingEvent, BillingEventType
 from billing_core.model import AccessPolicy
 from billing_core.payloads import dumps, state_payload
+from billing_core.state.ports import TenantReader
 from billing_demo.scenario import Scenario
 from billing_memory.clock import ManualClock, SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.state.repository import MemoryRepository
 
 FOLDER = Path(__file__).parents[2] / payload_schema.FOLDER
 
@@ -33,13 +33,13 @@ def validator(definition: str) -> Draft202012Validator:
     return Draft202012Validator(schema, format_checker=FormatChecker())
 
 
-async def lived(events: int) -> tuple[MemoryRepository, Sequence[BillingEvent]]:
-    """Apply the first events of a scenario; return the repository and the messages they caused."""
+async def lived(events: int) -> tuple[TenantReader, Sequence[BillingEvent]]:
+    """Apply the first events of a scenario; return the reader and the messages they caused."""
     loop = MemoryLoop(MemoryDatabase(), ManualClock(SystemClock().now()))
     for event in islice(Scenario(seed="schema", tenants=12).events(), events):
         await loop.receive(event.body(event.api_version))
     await loop.process()
-    return loop.repository, loop.messages
+    return loop.reader, loop.messages
 
 
 @pytest.mark.parametrize(

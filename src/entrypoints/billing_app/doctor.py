@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from billing_app.container import Operations, bring_schema_up_to_date, check_bus, open_operations
+from billing_app.container import Container, bring_schema_up_to_date, check_bus, open_tools
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 from billing_core.errors import BillingError
@@ -53,12 +53,12 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
         yield await _check_redis(settings)
     if database.status is CheckStatus.FAIL:
         return
-    async with open_operations(settings) as operations:
-        for result in _check_backlog(await operations.store.backlog()):
+    async with open_tools(settings) as tools:
+        for result in _check_backlog(await tools.inbox_backlog().backlog()):
             yield result
-        yield _check_outbox(await operations.outbox.oldest())
+        yield _check_outbox(await tools.outbox().oldest())
         if invariants:
-            for result in await _check_invariants(operations):
+            for result in await _check_invariants(tools):
                 yield result
 
 
@@ -108,8 +108,8 @@ def _check_outbox(oldest: timedelta) -> CheckResult:
     return CheckResult("outbox", CheckStatus.OK, detail)
 
 
-async def _check_invariants(operations: Operations) -> list[CheckResult]:
-    violations = {violation.invariant: violation for violation in await operations.invariants.everything()}
+async def _check_invariants(tools: Container) -> list[CheckResult]:
+    violations = {violation.invariant: violation for violation in await tools.invariants().everything()}
     return [
         CheckResult(
             f"invariant {invariant.value}",

@@ -15,7 +15,6 @@ from billing_app.container import Container, open_container
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
-from billing_app.http.services import Services
 from billing_app.runtime import settle_garbage_collector, termination, until
 from billing_app.settings import ServerSettings, Settings
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
@@ -45,11 +44,11 @@ async def serve(settings: Settings, *, authenticator: TenantAuthenticator | None
 
 async def _serve_one_epoch(settings: Settings, stop: asyncio.Event, authenticator: TenantAuthenticator | None) -> None:
     async with (
-        open_container(settings, application_name="billing-serve") as container,
+        open_container(settings, application_name="billing-serve", authenticator=authenticator) as container,
         # Left in reverse order: first no new webhooks, then those that were accepted are processed.
         _loops(settings, container) as failure,
         _revocations(container),
-        _listening(settings.server, create_app(_services(container, authenticator)), container.deadline()) as url,
+        _listening(settings.server, create_app(container.services()), container.deadline()) as url,
         _epoch_end(container) as over,
     ):
         log.info("server.started", url=url, billing=settings.switches.billing, worker=failure is not None)
@@ -75,11 +74,6 @@ async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: 
     ):
         log.info("worker.started", concurrency=concurrency, url=url)
         await _run(stop, over, failure, container.deadline())
-
-
-def _services(container: Container, authenticator: TenantAuthenticator | None) -> Services:
-    services = container.services()
-    return services if authenticator is None else attrs.evolve(services, authenticator=authenticator)
 
 
 @asynccontextmanager

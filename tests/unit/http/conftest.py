@@ -11,28 +11,18 @@ import attrs
 import pytest
 from aiohttp import web
 
+from billing_app.container import Container, memory_adapters
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app
-from billing_app.http.services import Services
-from billing_app.http.tokens import JwtAuthenticator, TokenVerifier, issue_token
+from billing_app.http.tokens import issue_token
 from billing_app.settings import Secret, Settings, StripeSettings, Switches, TokenSettings
 from billing_core.events import BillingEvent
-from billing_core.inbox.intake import Intake
-from billing_core.model import AccessPolicy, TenantId
+from billing_core.model import TenantId
 from billing_core.state.ports import Changes
-from billing_core.stream_access.revocation_list import RevocationList
 from billing_core.testing.builders import ACME, message
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox.event_inbox import MemoryEventInbox
-from billing_memory.state.repository import MemoryRepository
 from billing_memory.stream.bus import MemoryEventBus
-from billing_memory.stream.history import MemoryMessageHistory
-from billing_memory.stream_access.quota import MemoryStreamQuota
-from billing_memory.stream_access.revocations import MemoryRevocations
-from billing_memory.stream_access.tickets import MemoryStreamTickets
-from billing_stripe.signature import StripeWebhookVerifier
-from billing_telemetry.metrics import Metrics
 
 STREAM = "/api/v1/billing/stream"
 WEBHOOK_SECRET = "whsec_" + "w" * 32
@@ -40,7 +30,7 @@ JWT_SECRET = Secret("j" * 32)
 OLD_JWT_SECRET = Secret("o" * 32)
 
 SETTINGS = Settings(
-    switches=Switches(billing=True),
+    switches=Switches(billing=True, retry_worker=False),
     stripe=StripeSettings(webhook_secrets=(Secret(WEBHOOK_SECRET),)),
     tokens=TokenSettings(secrets=(JWT_SECRET, OLD_JWT_SECRET)),
 )
@@ -53,51 +43,24 @@ class World:
         self.settings = settings
         self.clock = SystemClock()
         self.database = MemoryDatabase()
-        self.store = MemoryEventInbox(self.database, self.clock)
-        self.repository = MemoryRepository(self.database, self.clock)
-        self.history = MemoryMessageHistory(self.database)
         self.bus = MemoryEventBus()
-        self.metrics = Metrics()
+        adapters = memory_adapters(settings, database=self.database, clock=self.clock)
+        self.container = Container(**{**adapters, "bus": self.bus}, settings=settings, probes={})
+        self.repository = self.container.unit_of_work()
+        self.metrics = self.container.metrics()
         self.policy = settings.tokens
-        self.revocations = MemoryRevocations(self.clock)
-        self.revoked = RevocationList(revocations=self.revocations, every=settings.tokens.recheck)
-        self.services = Services(
-            settings=settings,
-            intake=Intake(
-                verifier=StripeWebhookVerifier(
-                    [WEBHOOK_SECRET], tolerance=settings.stripe.webhook_tolerance, clock=self.clock
-                ),
-                inbox=self.store,
-            )
-            if settings.switches.billing
-            else None,
-            reader=self.repository,
-            history=self.history,
-            bus=self.bus,
-            policy=AccessPolicy(),
-            clock=self.clock,
-            metrics=self.metrics,
-            authenticator=JwtAuthenticator(
-                verifier=TokenVerifier(policy=self.policy, published=None),
-                policy=self.policy,
-                revoked=self.revoked,
-            ),
-            tickets=MemoryStreamTickets(self.clock),
-            quota=MemoryStreamQuota(self.clock, settings.quota),
-            probes={},
-        )
         self.url = ""
         self.port = 0
 
     def replace(self, **changes: Any) -> None:
-        """Replace services before the server starts."""
-        self.services = attrs.evolve(self.services, **changes)
+        """Override providers of the container, before the server starts."""
+        self.container.override_providers(**changes)
 
     @asynccontextmanager
     async def serving(self, **runner_options: Any) -> "AsyncIterator[World]":
         """Serve on a free port, with the options of the real server."""
         options = {"handler_cancellation": True, "access_log_class": AccessLogger, "shutdown_timeout": 5.0}
-        runner = web.AppRunner(create_app(self.services), **{**options, **runner_options})
+        runner = web.AppRunner(create_app(self.container.services()), **{**options, **runner_options})
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

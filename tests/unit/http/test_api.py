@@ -221,7 +221,7 @@ async def test_an_unavailable_store_is_answered_503(make_world: MakeWorld, http:
         async def state(self, tenant_id: TenantId) -> TenantState:
             raise StoreUnavailableError("db.internal refused")
 
-    world.replace(reader=UnavailableRepository(world.database, world.clock))
+    world.replace(tenant_reader=UnavailableRepository(world.database, world.clock))
     async with world.serving(), http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer()) as answer:
         assert answer.status == 503
         assert "Retry-After" in answer.headers

@@ -20,7 +20,6 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from billing_app.http.issuer_keys import IssuerKeys
 from billing_app.http.jwks import KeySetError, read_key_set
 from billing_app.http.responses import RefusalError
-from billing_app.http.tokens import JwtAuthenticator, TokenVerifier
 
 if TYPE_CHECKING:
     from tests.unit.http.conftest import MakeWorld, World
@@ -96,8 +95,7 @@ async def keys(issuer: Issuer, http: aiohttp.ClientSession) -> AsyncIterator[Iss
 async def world(make_world: MakeWorld, keys: IssuerKeys) -> AsyncIterator[World]:
     """A server that accepts the issuer's tokens beside those signed with our secrets."""
     made = make_world()
-    verifier = TokenVerifier(policy=made.policy, published=keys)
-    made.replace(authenticator=JwtAuthenticator(verifier=verifier, policy=made.policy, revoked=made.revoked))
+    made.replace(issuer_keys=keys)
     async with made.serving():
         yield made
 

@@ -71,7 +71,7 @@ async def test_one_stream_too_many_is_answered_429(
             async with listen(world, GLOBEX):
                 pass
         await eventually(lambda: world.sample("stripe_billing_stream_connections") == 0)
-        while (await world.services.quota.enter(ACME, "probe")) is not None:  # released a moment after the stream ends
+        while (await world.container.quota().enter(ACME, "probe")) is not None:  # released a moment later
             pass
         assert world.sample(ADMISSIONS, result="admitted") == 3
         assert world.sample(ADMISSIONS, result="concurrent") == 1

@@ -26,10 +26,10 @@ STATE = "/api/v1/billing/tenants/acme/state"
 async def revoke(world: World, subject: str, name: str) -> None:
     """Revoke a proof and load it at once, where a real server polls."""
     now = world.clock.now()
-    await world.revocations.revoke(
+    await world.container.revocations().revoke(
         Revocation(subject=subject, name=name, revoked_at=now, kept_until=now + timedelta(hours=1))  # type: ignore[arg-type]
     )
-    await world.revoked.load()
+    await world.container.revoked().load()
 
 
 def id_of(token: str) -> str:

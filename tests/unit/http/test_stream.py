@@ -18,7 +18,7 @@ from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
-from billing_memory.stream.bus import MemoryEventBus
+from billing_memory.stream.bus import MemoryEventBus, NullEventBus
 from billing_memory.stream.history import MemoryMessageHistory
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ async def test_clients_that_connect_while_messages_flow_miss_none(world: World, 
 
     clients, publishing = [], asyncio.ensure_future(publisher())
     for _ in range(30):
-        start = await world.history.sequence(ACME)
+        start = await world.container.history().sequence(ACME)
         clients.append((start, asyncio.ensure_future(client(start))))
         await asyncio.sleep(0)
     await publishing
@@ -522,7 +522,7 @@ class TestTypes:
 async def test_without_a_bus_messages_come_from_the_repository(make_world: MakeWorld, listen: Listen) -> None:
     """With a delay of seconds, in order and without a gap, also while a client is connected."""
     world = make_world(stream=StreamSettings(keepalive=SOON))
-    world.replace(bus=None)
+    world.replace(bus=NullEventBus())
     async with world.serving():
         await world.commit(ACME, 2)
         async with listen(world, after=0) as stream:

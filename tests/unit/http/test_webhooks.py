@@ -49,7 +49,7 @@ async def test_a_signed_event_is_stored_and_accepted_once(world: World, http: ai
             assert answer.status == 202
             assert answer.content_type == "application/json"
             assert await answer.json() == {"status": status, "event_id": "evt_1"}
-    (claim,) = await world.store.claim(limit=10, lease=timedelta(seconds=1))
+    (claim,) = await world.container.queue().claim(limit=10, lease=timedelta(seconds=1))
     assert claim.event.body == content
 
 
@@ -86,7 +86,7 @@ async def test_every_bad_signature_gets_the_same_response(world: World, http: ai
         assert await answer.json() == {
             "error": {"code": "bad_webhook", "message": "The signature or the event is not valid."}
         }
-    assert await world.store.claim(limit=10, lease=timedelta(seconds=1)) == []
+    assert await world.container.queue().claim(limit=10, lease=timedelta(seconds=1)) == []
     reasons = {name: world.sample("stripe_webhook_events_total", event_type="unknown", result=name) for name in REASONS}
     assert sum(reasons.values()) == 1
 

@@ -35,7 +35,8 @@ def epoch(begin: str | None, as_json: bool) -> None:
 
 
 async def _epoch(settings: Settings, reason: str | None) -> Epoch:
-    from billing_app.container import open_epochs
+    from billing_app.container import open_tools
 
-    async with open_epochs(settings) as epochs:
+    async with open_tools(settings) as tools:
+        epochs = tools.epochs()
         return await epochs.enter() if reason is None else await epochs.begin(reason.strip())

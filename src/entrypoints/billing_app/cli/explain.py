@@ -51,13 +51,13 @@ def explain(tenant: str, since: datetime | None, until: datetime | None, limit: 
 async def _explain(
     settings: Settings, tenant: str, *, since: datetime | None, until: datetime | None, limit: int
 ) -> Explanation | None:
-    from billing_app.container import open_timeline
+    from billing_app.container import open_tools
     from billing_core.model import TenantId
     from billing_core.oversight.explain import explain
 
-    async with open_timeline(settings) as (timeline, policy):
-        history = await timeline.history(TenantId(tenant), since=since, until=until, limit=limit)
-    return None if history is None else explain(history, policy=policy, now=datetime.now(UTC))
+    async with open_tools(settings) as tools:
+        history = await tools.timeline().history(TenantId(tenant), since=since, until=until, limit=limit)
+    return None if history is None else explain(history, policy=settings.access, now=datetime.now(UTC))
 
 
 def _to_json(explanation: Explanation) -> dict[str, Any]:

@@ -73,14 +73,14 @@ def list_(unlinked: bool, after: str, limit: int, as_json: bool) -> None:
 
 
 async def _link(settings: Settings, customer_id: CustomerId, tenant_id: TenantId) -> bool:
-    from billing_app.container import open_service
+    from billing_app.container import open_tools
 
-    async with open_service(settings) as (service, _):
-        return await service.link(customer_id, tenant_id)
+    async with open_tools(settings) as tools:
+        return await tools.service().link(customer_id, tenant_id)
 
 
 async def _list(settings: Settings, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
-    from billing_app.container import open_service
+    from billing_app.container import open_tools
 
-    async with open_service(settings) as (_, upkeep):
-        return await upkeep.customers(linked=linked, after=after, limit=limit)
+    async with open_tools(settings) as tools:
+        return await tools.state_upkeep().customers(linked=linked, after=after, limit=limit)

@@ -139,7 +139,7 @@ async def _revoke(
     settings: Settings, *, proof: str | None, token_id: str | None, tenant: str | None, keep: timedelta | None
 ) -> tuple[Revocation, bool]:
     """Revoke the token or the tenant's tokens; the flag is False if the token has expired already."""
-    from billing_app.container import open_revocations
+    from billing_app.container import open_tools
     from billing_core.stream_access.ports import Revocation
 
     now = datetime.now(UTC)
@@ -156,20 +156,20 @@ async def _revoke(
     )
     if kept_until <= now:
         return revocation, False
-    async with open_revocations(settings) as revocations:
-        await revocations.revoke(revocation)
+    async with open_tools(settings) as tools:
+        await tools.revocations().revoke(revocation)
     return revocation, True
 
 
 async def _read(settings: Settings, proof: str) -> Principal:
     """Return the principal of a valid token, even if it has expired. Raises OperatorError."""
-    from billing_app.container import open_verifier
+    from billing_app.container import open_token_verifier
     from billing_app.errors import OperatorError
     from billing_app.http.responses import RefusalError
     from billing_app.http.tokens import read_principal
 
     try:
-        async with open_verifier(settings) as verifier:
+        async with open_token_verifier(settings) as verifier:
             principal = read_principal(await verifier.read(proof, expired=True), settings.tokens)
     except RefusalError as refusal:
         raise OperatorError(f"{refusal.message} Nothing was revoked.") from None
@@ -180,7 +180,7 @@ async def _read(settings: Settings, proof: str) -> Principal:
 
 
 async def _current(settings: Settings) -> Sequence[Revocation]:
-    from billing_app.container import open_revocations
+    from billing_app.container import open_tools
 
-    async with open_revocations(settings) as revocations:
-        return await revocations.current()
+    async with open_tools(settings) as tools:
+        return await tools.revocations().current()

@@ -1,37 +1,32 @@
-"""The composition root: the only place that names adapters, and where objects are put together.
+"""The composition root: the only place that names adapters.
 
-`wiring` makes the objects of a process, `process` and `commands` open what they need, with the means of `resources`.
+`adapters` are what a container is given, `wiring` is the container, and `opening` and `commands` open what a process
+or a command needs, with the means of `resources`.
 """
 
+from billing_app.container.adapters import Adapters, memory_adapters, postgres_adapters
 from billing_app.container.commands import (
-    Operations,
     SchemaReport,
     bring_schema_up_to_date,
     check_bus,
-    open_epochs,
-    open_operations,
     open_replayer,
-    open_revocations,
-    open_service,
-    open_timeline,
+    open_token_verifier,
+    open_tools,
 )
-from billing_app.container.process import configure_logging, open_container
-from billing_app.container.resources import open_verifier
+from billing_app.container.opening import configure_logging, open_container
 from billing_app.container.wiring import Container
 
 __all__ = [
+    "Adapters",
     "Container",
-    "Operations",
     "SchemaReport",
     "bring_schema_up_to_date",
     "check_bus",
     "configure_logging",
+    "memory_adapters",
     "open_container",
-    "open_epochs",
-    "open_timeline",
-    "open_operations",
     "open_replayer",
-    "open_revocations",
-    "open_service",
-    "open_verifier",
+    "open_token_verifier",
+    "open_tools",
+    "postgres_adapters",
 ]

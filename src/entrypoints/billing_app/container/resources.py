@@ -1,4 +1,4 @@
-"""Pools, schemas and clients, opened the same way for whoever needs them."""
+"""Pools, schemas and clients, opened and closed the same way for servers, workers and commands."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -8,8 +8,7 @@ from typing import Final, TypeVar
 import asyncpg
 
 from billing_app.http.issuer_keys import IssuerKeys
-from billing_app.http.tokens import TokenVerifier
-from billing_app.settings import Settings
+from billing_app.settings import TokenSettings
 from billing_app.shutdown import ShutdownDeadline
 from billing_core.errors import ConfigurationError
 from billing_postgres.migrate import migrate, pending
@@ -39,7 +38,7 @@ async def _leave(context: AbstractAsyncContextManager[object]) -> None:
 
 
 async def prepare_schema(database_url: str, *, ours: bool) -> None:
-    """Bring our own schema up to date; refuse one of the operator's that is behind."""
+    """Bring our own schema up to date; refuse a configured one that is behind."""
     if ours:
         await migrate(database_url)
         return
@@ -69,11 +68,10 @@ async def open_pool(
 
 
 @asynccontextmanager
-async def open_verifier(settings: Settings) -> AsyncIterator[TokenVerifier]:
-    """What reads tokens; nothing is asked of their issuer before one comes that it has signed."""
-    async with AsyncExitStack() as stack:
-        published = None
-        if settings.tokens.jwks_url is not None:
-            keys = IssuerKeys.open(settings.tokens.jwks_url, refresh=settings.tokens.jwks_refresh)
-            published = await stack.enter_async_context(keys)
-        yield TokenVerifier(policy=settings.tokens, published=published)
+async def open_issuer_keys(tokens: TokenSettings) -> AsyncIterator[IssuerKeys | None]:
+    """Yield the keys that the issuer of tokens publishes, if it is configured; they are fetched at their first use."""
+    if tokens.jwks_url is None:
+        yield None
+        return
+    async with IssuerKeys.open(tokens.jwks_url, refresh=tokens.jwks_refresh) as keys:
+        yield keys

@@ -8,13 +8,16 @@ from aiohttp import web
 
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.ports import HttpMetrics
+from billing_app.http.stream.hub import StreamHub
+from billing_app.http.stream.quota import StreamLeases
+from billing_app.http.stream.revalidation import Revalidator
 from billing_app.settings import Settings
 from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.state.ports import Clock, TenantReader
-from billing_core.stream.ports import EventBus, MessageHistory
-from billing_core.stream_access.ports import StreamQuota, StreamTickets
+from billing_core.stream.ports import MessageHistory
+from billing_core.stream_access.ports import StreamTickets
 
 Probe = Callable[[], Awaitable[None]]
 """Returns if a dependency can be used; raises BillingError if not."""
@@ -29,14 +32,14 @@ class Services:
     """None while billing is disabled."""
     reader: TenantReader
     history: MessageHistory
-    bus: EventBus | None
-    """None if streams are served from the history only."""
     policy: AccessPolicy
     clock: Clock
     metrics: HttpMetrics
     authenticator: TenantAuthenticator
     tickets: StreamTickets
-    quota: StreamQuota
+    hub: StreamHub
+    leases: StreamLeases
+    revalidator: Revalidator
     probes: Mapping[str, Probe]
     """Checks of dependencies, by the name shown in /readyz."""
     epoch: Epoch = FIRST_EPOCH

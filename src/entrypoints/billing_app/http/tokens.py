@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
 import jwt
@@ -35,6 +35,7 @@ class VerificationKey:
     material: Any = attrs.field(repr=False)
 
 
+@runtime_checkable
 class PublishedKeys(Protocol):
     """The public keys of an issuer."""
 

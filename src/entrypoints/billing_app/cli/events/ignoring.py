@@ -50,17 +50,17 @@ async def _ignore(
     settings: Settings, wanted: EventFilter, *, limit: int | None, why: str, by: str, yes: bool
 ) -> tuple[int, int]:
     """Ignore matching events; return how many matched and how many of them were ignored."""
-    from billing_app.container import open_operations
+    from billing_app.container import open_tools
 
-    async with open_operations(settings) as operations:
-        numbers = await operations.log.select(wanted, limit=limit)
+    async with open_tools(settings) as tools:
+        numbers = await tools.event_log().select(wanted, limit=limit)
         if not numbers:
             return 0, 0
         if len(numbers) > 1:
             confirm(f"Ignore up to {len(numbers)} events?", yes=yes)
-        audit = await operations.log.begin("ignore", actor=by, reason=why, filter=wanted.describe())
+        audit = await tools.audit_log().begin("ignore", actor=by, reason=why, filter=wanted.describe())
         ignored = 0
         for start in range(0, len(numbers), _BATCH):
-            ignored += len(await operations.upkeep.ignore(numbers[start : start + _BATCH], reason=REASON))
-        await operations.log.finish(audit, {"matched": len(numbers), "ignored": ignored})
+            ignored += len(await tools.inbox_upkeep().ignore(numbers[start : start + _BATCH], reason=REASON))
+        await tools.audit_log().finish(audit, {"matched": len(numbers), "ignored": ignored})
     return len(numbers), ignored

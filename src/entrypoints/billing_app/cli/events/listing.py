@@ -44,10 +44,10 @@ def list_(wanted: EventFilter, limit: int, before: int | None, as_json: bool) ->
 
 
 async def _find(settings: Settings, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
-    from billing_app.container import open_operations
+    from billing_app.container import open_tools
 
-    async with open_operations(settings) as operations:
-        return await operations.log.find(wanted, before=before, limit=limit)
+    async with open_tools(settings) as tools:
+        return await tools.event_log().find(wanted, before=before, limit=limit)
 
 
 def _print(found: Sequence[StoredEvent]) -> None:

@@ -40,22 +40,22 @@ def prune(older_than: timedelta | None, dry_run: bool, as_json: bool) -> None:
 
 
 async def _prune(settings: Settings, age: timedelta, *, dry_run: bool, quiet: bool) -> int:
-    from billing_app.container import open_operations
+    from billing_app.container import open_tools
 
-    async with open_operations(settings) as operations:
-        total = await operations.upkeep.prunable(older_than=age)
+    async with open_tools(settings) as tools:
+        total = await tools.inbox_upkeep().prunable(older_than=age)
         if dry_run or total == 0:
             return total
-        audit = await operations.log.begin(
+        audit = await tools.audit_log().begin(
             "prune", actor=operator(), reason=None, filter={"older_than_seconds": age.total_seconds()}
         )
         pruned, after = 0, 0
         with progress("Pruning", total, quiet=quiet) as advance:
             while True:
-                step = await operations.upkeep.prune(older_than=age, after=after, limit=_BATCH)
+                step = await tools.inbox_upkeep().prune(older_than=age, after=after, limit=_BATCH)
                 if step.reached is None:
                     break
                 pruned, after = pruned + step.bodies, step.reached
                 advance(step.bodies)
-        await operations.log.finish(audit, {"bodies": pruned})
+        await tools.audit_log().finish(audit, {"bodies": pruned})
     return pruned

@@ -43,11 +43,11 @@ def replays(limit: int, as_json: bool) -> None:
 
 
 async def _find(settings: Settings, limit: int) -> Sequence[Audit]:
-    from billing_app.container import open_operations
+    from billing_app.container import open_tools
     from billing_core.inbox.replay import ACTION
 
-    async with open_operations(settings) as operations:
-        return await operations.log.latest(limit=limit, action=ACTION)
+    async with open_tools(settings) as tools:
+        return await tools.audit_log().latest(limit=limit, action=ACTION)
 
 
 def _to_json(audit: Audit) -> dict[str, object]:

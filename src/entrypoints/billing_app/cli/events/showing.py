@@ -59,18 +59,18 @@ def show(event_id: str, raw: bool, as_json: bool) -> None:
 
 
 async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
-    from billing_app.container import open_operations
+    from billing_app.container import open_tools
     from billing_core.inbox.selection import EventFilter
     from billing_core.model import EventId
 
-    async with open_operations(settings) as operations:
-        log = operations.log
+    async with open_tools(settings) as tools:
+        log = tools.event_log()
         return [
             _Found(
                 event=event,
                 attempts=await log.attempts(event.dispatch_id),
                 transitions=[
-                    await _transition(operations.history, message)
+                    await _transition(tools.history(), message)
                     for message in await log.messages(event.key.event_id)
                     if message.tenant_id == event.tenant_id
                 ],

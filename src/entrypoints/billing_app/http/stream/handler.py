@@ -16,9 +16,7 @@ from billing_app.http.services import Services
 from billing_app.http.stream import tickets
 from billing_app.http.stream.channel import StreamClient
 from billing_app.http.stream.frames import Frame, opening_frame, reconnect_frame, reset_frame
-from billing_app.http.stream.hub import HubFullError, StreamHub
-from billing_app.http.stream.quota import StreamLeases
-from billing_app.http.stream.revalidation import Revalidator
+from billing_app.http.stream.hub import HubFullError
 from billing_app.http.stream.sinks import ClientGoneError, SocketSink
 from billing_app.http.stream.type_filter import FilteredSink, wanted_types
 from billing_core.model.epoch import Epoch
@@ -34,26 +32,16 @@ _BAD_AFTER: Final = "after must be a position returned by /state, or the id of a
 
 
 def add_stream(app: web.Application, services: Services, path: str) -> None:
-    """Serve the stream at `path` and its tickets below, with a hub that lives as long as the application."""
-    settings = services.settings
-    hub = StreamHub(
-        bus=services.bus,
-        history=services.history,
-        metrics=services.metrics,
-        policy=settings.stream,
-        epoch=services.epoch,
-    )
-    leases = StreamLeases(services.quota, services.metrics, lease=settings.quota.lease)
-    revalidator = Revalidator(services.authenticator, every=settings.tokens.recheck)
+    """Serve the stream at `path` and its tickets below; the hub and its loops run as long as the application."""
 
     async def close_hub(_app: web.Application) -> None:
-        hub.close()
+        services.hub.close()
 
-    for loop in (revalidator.run, leases.run, hub.run):
+    for loop in (services.revalidator.run, services.leases.run, services.hub.run):
         app.cleanup_ctx.append(partial(_running, loop))
     app.on_shutdown.append(close_hub)
     # No HEAD: it would open a stream.
-    app.router.add_get(path, _StreamHandler(services, hub, leases, revalidator).serve, allow_head=False)
+    app.router.add_get(path, _StreamHandler(services).serve, allow_head=False)
     app.router.add_post(f"{path}/tickets", tickets.issue)
 
 
@@ -68,11 +56,11 @@ async def _running(loop: Callable[[], Awaitable[None]], _app: web.Application) -
 class _StreamHandler:
     """The route of the stream. Each call of `serve` lives as long as its client."""
 
-    def __init__(self, services: Services, hub: StreamHub, leases: StreamLeases, revalidator: Revalidator) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._hub = hub
-        self._leases = leases
-        self._revalidator = revalidator
+        self._hub = services.hub
+        self._leases = services.leases
+        self._revalidator = services.revalidator
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Admit the client, then send events until the stream ends."""

@@ -1,0 +1,160 @@
+"""Open what a server or a worker needs, and close it at its end."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import attrs
+import stamina.instrumentation
+
+from billing_app.container.adapters import postgres_adapters
+from billing_app.container.local_servers import resolve_servers
+from billing_app.container.resources import enter, open_issuer_keys, open_pool, prepare_schema
+from billing_app.container.wiring import Container
+from billing_app.http.auth import TenantAuthenticator
+from billing_app.settings import Settings
+from billing_app.shutdown import ShutdownDeadline
+from billing_core.errors import EventBusUnavailableError
+from billing_core.model.epoch import Epoch
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
+from billing_postgres.pool import Database
+from billing_postgres.stream.epochs import PostgresEpochLog
+from billing_redis.bus import RedisEventBus
+from billing_redis.nodes import RedisNodes
+from billing_redis.quota import RedisStreamQuota
+from billing_stripe.client import open_client
+from billing_stripe.gateway import StripeGateway
+from billing_telemetry import logging
+from billing_telemetry.metrics import Metrics
+
+
+def configure_logging(settings: Settings) -> None:
+    """Configure the log of this process. Call it once, before anything is logged."""
+    logging.configure(level=settings.logs.level, format=settings.logs.format)
+
+
+@asynccontextmanager
+async def open_container(
+    settings: Settings,
+    *,
+    application_name: str,
+    authenticator: TenantAuthenticator | None = None,
+    notify: bool = True,
+    needs_bus: bool = True,
+) -> AsyncIterator[Container]:
+    """Open what a process needs, in order, and close it in reverse, within what is left of the container's deadline.
+
+    Local servers are started for URLs that are not set, and their schema is brought up to date; the schema of a
+    database that is configured has to be. Raises ConfigurationError and OperatorError, saying what to do.
+
+    Args:
+        settings: the configuration of the process.
+        application_name: the name of the process in the database.
+        authenticator: decides who may read a tenant's data, in place of our own bearer tokens.
+        notify: whether tenants get messages about changes.
+        needs_bus: whether an unavailable bus is an error; otherwise messages wait for it in the outbox.
+    """
+    container = Container(settings=settings, notify=notify)
+    deadline, metrics = container.deadline(), container.metrics()
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(resolve_servers(settings))
+        await prepare_schema(urls.database_url, ours=settings.database.url is None)
+        database = Database(
+            url=urls.database_url,
+            application_name=application_name,
+            acquire_timeout=settings.database.acquire_timeout,
+            statement_timeout=settings.database.statement_timeout,
+            lock_timeout=settings.database.lock_timeout,
+            transaction_timeout=settings.database.transaction_timeout,
+        )
+        writers = await open_pool(stack, deadline, database, settings.database.pool_size)
+        readers = await open_pool(stack, deadline, database, settings.database.pool_size)
+        metrics.watch_pool(
+            in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.database.pool_size
+        )
+        inbox = PostgresEventInbox(
+            database,
+            writers,
+            flushes=settings.inbox.flushes,
+            batch=settings.inbox.batch,
+            queue_limit=settings.inbox.queue_limit,
+            timeout=settings.inbox.timeout,
+        )
+        epoch = await PostgresEpochLog(database, writers).enter()
+        redis = await _open_redis(stack, deadline, settings, urls.redis_url, epoch, needed=needs_bus)
+        gateway = await _open_gateway(stack, deadline, settings, metrics)
+        container.override_providers(
+            **postgres_adapters(
+                settings,
+                database=database,
+                writers=writers,
+                readers=readers,
+                inbox=await enter(stack, deadline, "inbox", inbox),
+                bus=redis.bus,
+                quota=redis.quota,
+            ),
+            epoch=epoch,
+            gateway=gateway,
+            thin_gateway=gateway,
+            issuer_keys=await enter(stack, deadline, "issuer_keys", open_issuer_keys(settings.tokens)),
+            **({} if authenticator is None else {"authenticator": authenticator}),
+        )
+        container.check_dependencies()
+        yield container
+
+
+@attrs.frozen(kw_only=True)
+class _Redis:
+    """The adapters on Redis; None where streams do without it."""
+
+    bus: RedisEventBus | None = None
+    quota: RedisStreamQuota | None = None
+
+
+_REDIS_UNAVAILABLE: Final = (
+    "Redis at REDIS_URL does not answer ({}). Start it, or correct REDIS_URL. BILLING_STREAM_FALLBACK=postgres serves "
+    "streams without it, seconds late; ENABLE_BILLING_STREAM=false serves none."
+)
+
+
+async def _open_redis(
+    stack: AsyncExitStack,
+    deadline: ShutdownDeadline,
+    settings: Settings,
+    url: str | None,
+    epoch: Epoch,
+    *,
+    needed: bool,
+) -> _Redis:
+    """Open what is kept on Redis under the name of an epoch.
+
+    Raises EventBusUnavailableError if it does not answer and is needed.
+    """
+    if not settings.switches.stream or url is None:
+        return _Redis()
+    nodes = await enter(stack, deadline, "redis", RedisNodes.open(url, timeout=settings.redis.timeout))
+    namespace = f"billing:{epoch.token}"
+    bus = RedisEventBus(nodes, shards=settings.redis.shards, log_length=settings.redis.log_length, namespace=namespace)
+    try:
+        await bus.check()
+    except EventBusUnavailableError as exc:
+        if needed and settings.stream.fallback == "none":
+            raise EventBusUnavailableError(_REDIS_UNAVAILABLE.format(exc)) from exc
+    return _Redis(bus=bus, quota=RedisStreamQuota(nodes, settings.quota, namespace=namespace))
+
+
+async def _open_gateway(
+    stack: AsyncExitStack, deadline: ShutdownDeadline, settings: Settings, metrics: Metrics
+) -> StripeGateway | None:
+    """Open the way to Stripe; None without a key, and where it is switched off."""
+    if settings.stripe.secret_key is None or not (settings.switches.billing and settings.stripe.fetch):
+        return None
+    # The client reports its attempts to our metrics; stamina's own hooks would log each of them as well.
+    stamina.instrumentation.set_on_retry_hooks([])
+    client = open_client(
+        secret_key=settings.stripe.secret_key.reveal(),
+        api_version=settings.stripe.api_version,
+        base_url=settings.stripe.api_base,
+        observe=lambda call: metrics.gateway_called(call.operation, call.result, call.seconds),
+    )
+    return StripeGateway(await enter(stack, deadline, "stripe", client))

@@ -1,0 +1,99 @@
+"""Objects that depend on the configuration: some of them only exist under a condition."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from billing_app.http.services import Probe
+from billing_app.observers import Observers
+from billing_app.settings import Settings, StripeSettings
+from billing_core.events import BillingEvent
+from billing_core.inbox.dispatch import Dispatcher
+from billing_core.inbox.intake import Intake
+from billing_core.inbox.policy import Scope
+from billing_core.inbox.ports import EventInbox, KnownEvents, ThinEventGateway
+from billing_core.inbox.thin_events import ThinEventResolver
+from billing_core.model import TenantId, Uncertainty
+from billing_core.state.ports import Clock, PaymentGateway, UncertainObjects
+from billing_core.state.refetch import Refetcher, RefetchPolicy
+from billing_core.state.service import BillingService
+from billing_core.stream.backfill import Backfiller, BackfillPolicy
+from billing_core.stream.ports import BackfillableBus, EventBus, MessageHistory, Outbox
+from billing_memory.stream.bus import NullEventBus
+from billing_redis.bus import RedisEventBus
+from billing_stripe.signature import StripeWebhookVerifier
+from billing_telemetry.metrics import Metrics
+from billing_telemetry.observed import ObservedEventInbox
+
+_NO_TENANT: Final = TenantId("readiness")
+
+
+def intake(
+    settings: Settings, *, clock: Clock, inbox: EventInbox, dispatcher: Dispatcher, metrics: Metrics
+) -> Intake | None:
+    """Return None while billing is switched off; the secrets may be missing then."""
+    if not settings.switches.billing:
+        return None
+    secrets = [secret.reveal() for secret in settings.stripe.webhook_secrets]
+    return Intake(
+        verifier=StripeWebhookVerifier(secrets, tolerance=settings.stripe.webhook_tolerance, clock=clock),
+        inbox=ObservedEventInbox(inbox, metrics),
+        handoff=dispatcher if settings.switches.retry_worker else None,
+    )
+
+
+def scope(stripe: StripeSettings) -> Scope:
+    """Return the mode and account whose events this deployment processes."""
+    return Scope(livemode=bool(stripe.livemode), account=stripe.account_id or "")
+
+
+def thin_event_resolver(gateway: ThinEventGateway | None, events: KnownEvents) -> ThinEventResolver | None:
+    """Return None where the provider cannot be asked: thin events are parked then."""
+    return None if gateway is None else ThinEventResolver(gateway=gateway, events=events)
+
+
+def refetcher(
+    gateway: PaymentGateway | None,
+    *,
+    service: BillingService,
+    objects: UncertainObjects,
+    publish: Callable[[Sequence[BillingEvent]], None],
+    observers: Observers,
+) -> Refetcher | None:
+    """Return None where the provider cannot be asked: uncertain objects wait for a newer event then."""
+    if gateway is None:
+        return None
+    return Refetcher(
+        gateway=gateway,
+        service=service,
+        objects=objects,
+        policy=RefetchPolicy(),
+        publish=publish,
+        observe=observers.refetched,
+    )
+
+
+def refetch(refetcher: Refetcher | None) -> Callable[[Sequence[Uncertainty]], None] | None:
+    """Return the way to offer uncertain objects to the refetcher, if there is one."""
+    return None if refetcher is None else refetcher.offer
+
+
+def backfiller(settings: Settings, *, outbox: Outbox, bus: EventBus, observers: Observers) -> Backfiller | None:
+    """Return None where the bus is not to be filled when a process starts, or keeps nothing."""
+    if not settings.switches.stream_replay or not isinstance(bus, BackfillableBus):
+        return None
+    policy = BackfillPolicy(newest=settings.redis.log_length)
+    return Backfiller(outbox=outbox, bus=bus, policy=policy, observe=observers.backfilled)
+
+
+def followed(bus: EventBus) -> EventBus | None:
+    """Return the bus that streams follow; None where only the history has messages."""
+    return None if isinstance(bus, NullEventBus) else bus
+
+
+def probes(history: MessageHistory, bus: EventBus) -> Mapping[str, Probe]:
+    """Return the checks of /readyz by name."""
+
+    async def database() -> None:
+        await history.sequence(_NO_TENANT)
+
+    return {"database": database, "bus": bus.ping} if isinstance(bus, RedisEventBus) else {"database": database}
