@@ -52,23 +52,23 @@ ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
 
 
 def item(item_id: str = "si_base", price_id: str = "price_pro", **fields: Any) -> ItemSnapshot:
-    """A licensed item of the running month, unless told otherwise."""
+    """Build a licensed item of the running month; fields override the defaults."""
     return ItemSnapshot(item_id=ItemId(item_id), price_id=PriceId(price_id), **{"period": MONTH, **fields})
 
 
 def metered(item_id: str = "si_calls", price_id: str = "price_calls", **fields: Any) -> ItemSnapshot:
-    """A metered item."""
+    """Build a metered item."""
     return item(item_id, price_id, usage_type="metered", **fields)
 
 
 def subscription(subscription_id: str = "sub_1", status: str = "active", **fields: Any) -> SubscriptionSnapshot:
-    """A subscription of Alice's with one licensed item, unless told otherwise."""
+    """Build a subscription of Alice's with one licensed item; fields override the defaults."""
     known = {"customer_id": ALICE, "items": (item(quantity=1),), "currency": "usd", **fields}
     return SubscriptionSnapshot(subscription_id=SubscriptionId(subscription_id), status=status, **known)
 
 
 def invoice(invoice_id: str = "in_1", status: str = "open", **fields: Any) -> InvoiceSnapshot:
-    """An invoice of Alice's for `sub_1` over $19.00, unless told otherwise."""
+    """Build an invoice of Alice's for `sub_1` and $19.00; fields override the defaults."""
     known = {
         "customer_id": ALICE,
         "subscription_id": SubscriptionId("sub_1"),
@@ -82,13 +82,13 @@ def invoice(invoice_id: str = "in_1", status: str = "open", **fields: Any) -> In
 
 
 def line(line_id: str = "il_1", price_id: str = "price_calls", **fields: Any) -> InvoiceLine:
-    """A line over 120 calls that leaves open whether its price is metered, unless told otherwise."""
+    """Build a line for 120 calls that does not say whether its price is metered; fields override the defaults."""
     known = {"amount": 240, "quantity": 120, "period": MONTH, **fields}
     return InvoiceLine(line_id=LineId(line_id), price_id=PriceId(price_id), **known)
 
 
 def customer(customer_id: CustomerId = ALICE, **fields: Any) -> CustomerSnapshot:
-    """A customer."""
+    """Build a customer."""
     return CustomerSnapshot(customer_id=customer_id, **fields)
 
 
@@ -105,21 +105,21 @@ class Loop:
     reports: list[ProcessingReport] = attrs.field(factory=list)
     messages: list[BillingEvent] = attrs.field(factory=list)
     translator: EventTranslator | None = None
-    """Reads events instead of the provider itself."""
+    """Replaces the provider as the translator."""
     store: EventQueue | None = None
-    """Is asked instead of the database's own store."""
+    """Replaces the database's own store."""
     written_to: UnitOfWork | None = None
-    """Is written to instead of the database's own repository."""
+    """Replaces the database's own repository."""
     gateway: MemoryGateway | None = None
-    """Is asked what events are about that do not show it, and about doubts."""
+    """Answers questions about thin events and uncertain objects."""
     uncertainties: list[Uncertainty] = attrs.field(factory=list)
-    mendings: list[RefetchReport] = attrs.field(factory=list)
+    refetches: list[RefetchReport] = attrs.field(factory=list)
     notify: bool = True
     _made: int = 0
 
     @property
     def inbox(self) -> MemoryEventInbox:
-        """The store of the database, whatever stands before it."""
+        """The database's own store, even if another one is in use."""
         return MemoryEventInbox(self.database, self.clock)
 
     @property
@@ -133,7 +133,7 @@ class Loop:
         return MemoryRepository(self.database, self.clock)
 
     def service(self) -> BillingService:
-        """A service as configured now."""
+        """Build a service as configured now."""
         return BillingService(
             unit_of_work=self.written_to or self.repository,
             translator=self.translator or self.provider,
@@ -144,7 +144,7 @@ class Loop:
         )
 
     def refetcher(self, **policy: Any) -> Refetcher:
-        """A mender that asks the gateway."""
+        """Build a refetcher that asks the gateway."""
         assert self.gateway is not None
         return Refetcher(
             gateway=self.gateway,
@@ -152,19 +152,19 @@ class Loop:
             objects=self.repository,
             policy=RefetchPolicy(**policy),
             publish=self.messages.extend,
-            observe=self.mendings.append,
+            observe=self.refetches.append,
         )
 
     async def refetch(self) -> list[str]:
-        """Settle the doubts so far, one after the other. Returns how each ended."""
+        """Refetch the uncertain objects so far, one after the other; return the result of each."""
         refetcher, uncertainties = self.refetcher(), list(self.uncertainties)
         self.uncertainties.clear()
         for uncertainty in uncertainties:
             await refetcher.refetch(uncertainty)
-        return [report.result for report in self.mendings[len(self.mendings) - len(uncertainties) :]]
+        return [report.result for report in self.refetches[len(self.refetches) - len(uncertainties) :]]
 
     def dispatcher(self) -> Dispatcher:
-        """A dispatcher as configured now."""
+        """Build a dispatcher as configured now."""
         store = self.store or self.inbox
         return Dispatcher(
             queue=store,
@@ -190,7 +190,7 @@ class Loop:
         account: str = "",
         **fields: Any,
     ) -> ProviderEvent:
-        """An event `at` seconds after the beginning that shows some objects and names a tenant."""
+        """Build an event `at` seconds after the start that shows some objects and names a tenant."""
         self._made += 1
         customer_id = customer_id or (shown[0].customer_id if shown else None)
         translation = Translation(customer_id=customer_id, tenant_hint=tenant, snapshots=shown, **fields)
@@ -214,14 +214,14 @@ class Loop:
         return await self.dispatcher().process(await self.inbox.claim(limit=1000, lease=timedelta(seconds=60)))
 
     async def hand_over(self, *events: ProviderEvent) -> Sequence[Outcome]:
-        """Store events and process them in one batch as a server does: by what was read of them at intake."""
+        """Store events and process them in one batch as a server does: translated at intake."""
         dispatcher, handed = self.dispatcher(), []
         for event in events:
             receipt = await self.inbox.record(event, lease=timedelta(minutes=1))
             assert receipt.claim is not None
             handed.append(dispatcher.read_ahead(receipt.claim))
-        found = {claim.dispatch_id: read for claim, read in handed if read is not None}
-        return await dispatcher.process([claim for claim, _ in handed], found)
+        read = {claim.dispatch_id: translation for claim, translation in handed if translation is not None}
+        return await dispatcher.process([claim for claim, _ in handed], read)
 
     async def replay(self, event: ProviderEvent) -> Sequence[Outcome]:
         """Process a stored event again, as an operator would."""
@@ -231,35 +231,35 @@ class Loop:
         return await self.work()
 
     def row(self, event: ProviderEvent) -> Dispatch:
-        """How far an event has been processed."""
+        """Return the dispatch row of an event."""
         return self.database.tables.dispatch[self.database.numbers[event.key]]
 
     async def payloads(self, tenant_id: TenantId = ACME) -> list[BillingEventPayload]:
-        """Everything a tenant was told."""
+        """Return all messages of a tenant."""
         events = await self.history.events(tenant_id, after=0, limit=10_000)
         return [loads(event.payload) for event in events]
 
     async def notified(self, tenant_id: TenantId = ACME) -> list[str]:
-        """The types of everything a tenant was told."""
+        """Return the types of all messages of a tenant."""
         return [payload.event_type for payload in await self.payloads(tenant_id)]
 
     async def subscription(self, subscription_id: str = "sub_1") -> SubscriptionSnapshot:
-        """A subscription as it stands."""
+        """Return the stored state of a subscription."""
         return self.database.tables.subscriptions[SubscriptionId(subscription_id)].snapshot
 
     async def invoice(self, invoice_id: str = "in_1") -> InvoiceSnapshot:
-        """An invoice as it stands."""
+        """Return the stored state of an invoice."""
         return self.database.tables.invoices[InvoiceId(invoice_id)].snapshot
 
     async def usage(self, tenant_id: TenantId = ACME) -> Sequence[UsageRecord]:
-        """Everything billed by usage."""
+        """Return all billed usage of a tenant."""
         return await self.repository.usage(tenant_id, limit=1000)
 
 
 async def until(done: Callable[[], bool]) -> None:
-    """Let other tasks run until something is so."""
+    """Let other tasks run until a condition holds."""
     async with asyncio.timeout(30):
-        while not done():  # noqa: ASYNC110 - what is waited for sets no event
+        while not done():  # noqa: ASYNC110 - the condition sets no event
             await asyncio.sleep(0.002)
 
 

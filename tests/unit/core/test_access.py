@@ -1,4 +1,4 @@
-"""What a tenant may do, by its subscriptions alone."""
+"""A tenant's access, by its subscriptions alone."""
 
 from datetime import timedelta
 
@@ -31,8 +31,8 @@ def test_every_status_has_its_verdict(status: str, state: AccessState) -> None:
     assert (verdict.state, verdict.reason) == (state, status)
 
 
-def test_nobody_without_a_subscription_gets_in() -> None:
-    """Nothing bought is a reason of its own."""
+def test_a_tenant_without_a_subscription_is_blocked() -> None:
+    """The reason says that there is no subscription."""
     assert POLICY.evaluate([], NOW) == NO_SUBSCRIPTION
 
 
@@ -53,13 +53,13 @@ def test_grace_counts_from_the_start_of_the_unpaid_period(after: timedelta, stat
 
 
 def test_grace_without_a_period_has_no_end() -> None:
-    """Some payloads do not say when the period began; nobody is locked out for that."""
+    """Some payloads do not say when the period began; that locks no tenant out."""
     verdict = POLICY.evaluate([subscription(status="past_due", items=(item(period=None),))], NOW)
     assert verdict == AccessVerdict(state=AccessState.GRACE, reason="past_due")
 
 
-def test_a_scheduled_end_says_until_when() -> None:
-    """By either way of scheduling it."""
+def test_a_scheduled_cancellation_ends_the_verdict() -> None:
+    """Scheduled in either of the two ways."""
     at_period_end = subscription(cancel_at_period_end=True)
     at_instant = subscription(cancel_at=AT + timedelta(days=5))
     assert POLICY.evaluate([at_period_end], NOW).until == MONTH.end
@@ -68,13 +68,13 @@ def test_a_scheduled_end_says_until_when() -> None:
 
 
 def test_grace_ends_no_later_than_the_subscription() -> None:
-    """What is canceled sooner is over sooner."""
+    """A subscription that ends sooner ends its grace sooner."""
     seen = subscription(status="past_due", cancel_at=AT + timedelta(days=4))
     assert POLICY.evaluate([seen], NOW).until == AT + timedelta(days=4)
 
 
 def test_the_best_of_several_subscriptions_counts() -> None:
-    """Whoever has paid for one is not locked out for another."""
+    """A tenant that has paid for one is not locked out for another."""
     several = [
         subscription("sub_1", "canceled"),
         subscription("sub_2", "past_due"),
@@ -87,15 +87,15 @@ def test_the_best_of_several_subscriptions_counts() -> None:
 
 
 def test_of_equal_verdicts_the_longest_explains() -> None:
-    """An end that is scheduled matters only if nothing goes on beyond it."""
+    """A scheduled end matters only if no other subscription continues beyond it."""
     ending = subscription("sub_1", cancel_at_period_end=True)
-    going_on = subscription("sub_2", "trialing")
-    for order in ([ending, going_on], [going_on, ending]):
+    continuing = subscription("sub_2", "trialing")
+    for order in ([ending, continuing], [continuing, ending]):
         assert POLICY.evaluate(order, NOW) == AccessVerdict(state=AccessState.FULL, reason="trialing")
 
 
 def test_of_ended_subscriptions_the_latest_explains() -> None:
-    """The reason is what ended last, not what happened to be read first."""
+    """The reason is the subscription that ended last, not the one that was read first."""
     first = subscription("sub_9", "incomplete_expired", ended_at=AT)
     last = subscription("sub_1", "canceled", ended_at=AT + timedelta(days=1))
     for order in ([first, last], [last, first]):

@@ -1,12 +1,12 @@
-"""Long work lets others have a turn."""
+"""Long loops let other tasks run."""
 
 import asyncio
 
 from billing_core.cooperate import cooperate
 
 
-async def test_others_get_a_turn_while_a_batch_is_worked_on() -> None:
-    """A webhook that arrives meanwhile is answered before the batch is done; every item comes, in order."""
+async def test_other_tasks_run_while_a_batch_is_processed() -> None:
+    """A webhook that arrives meanwhile is answered before the batch is done; every item is yielded in order."""
     served_at: list[int] = []
     done: list[int] = []
 

@@ -24,14 +24,14 @@ ACTIVE, PAST_DUE = subscription(), subscription(status="past_due")
 
 
 class GatewayDownError(BillingError):
-    """Something outside that may be back soon."""
+    """An error that a retry may fix."""
 
     code, retryable = "gateway_down", True
 
 
 @attrs.define
 class Poisoned:
-    """A translator that raises for some events, and remembers which it was asked for."""
+    """A translator that raises for some events and records all that it was called for."""
 
     provider: EventTranslator
     poison: dict[str, Exception] = attrs.field(factory=dict)
@@ -51,7 +51,7 @@ class Poisoned:
 
 @attrs.define
 class Faltering:
-    """A repository whose transactions fail as long as `fails` says so, asked with the number of the transaction."""
+    """A repository whose n-th transaction fails if `fails(n)` is true."""
 
     repository: MemoryRepository
     fails: Callable[[int], bool]
@@ -59,7 +59,7 @@ class Faltering:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:
-        """A unit of work, or none."""
+        """Begin a unit of work, or fail."""
         self.begun += 1
         if self.fails(self.begun):
             raise StoreUnavailableError("transaction")
@@ -79,7 +79,7 @@ def poisoned(loop: Loop) -> Poisoned:
 
 
 async def run_until(dispatcher: Dispatcher, done: Callable[[], bool]) -> None:
-    """Let a dispatcher run until something is so, then stop it."""
+    """Run a dispatcher until a condition holds, then stop it."""
     running = asyncio.create_task(dispatcher.run())
     await until(done)
     dispatcher.stop()
@@ -94,13 +94,13 @@ async def claimed(loop: Loop, *events: ProviderEvent) -> Sequence[Claim]:
 
 
 def attempted(loop: Loop, event: ProviderEvent, attempts: int) -> None:
-    """Pretend that a stored event has been claimed that often and never came back."""
+    """Pretend that a stored event was claimed that often and never finished."""
     row = loop.row(event)
     loop.database.tables.dispatch[row.dispatch_id] = attrs.evolve(row, attempt=attempts)
 
 
 async def test_fields_that_could_not_be_read_are_reported(loop: Loop) -> None:
-    """Once for each event that lacked them, whatever became of it; the event is applied with the others absent."""
+    """Once for each event that lacked them, whatever its outcome; the event is applied without them."""
     odd = loop.says(ACTIVE, missing=("a.b", "a.c"))
     await loop.arrive(odd, loop.says(missing=("a.b",), tenant=None, ignored="no_customer"))
     (report,) = loop.reports
@@ -112,10 +112,10 @@ class TestFailures:
     """Events that cannot be applied."""
 
     @pytest.mark.parametrize("place", range(7))
-    async def test_a_poison_event_harms_none_of_its_neighbours(
+    async def test_a_poison_event_harms_no_other_event_of_its_batch(
         self, loop: Loop, poisoned: Poisoned, place: int
     ) -> None:
-        """Wherever it stands in the batch, it is found by halving, and tried again later."""
+        """Wherever it stands in the batch, it is found by halving and retried later."""
         events = [loop.says(subscription(f"sub_{number}"), at=number) for number in range(7)]
         poisoned.poison[events[place].event_id] = RuntimeError("poison")
         outcomes = await loop.arrive(*events)
@@ -135,7 +135,7 @@ class TestFailures:
         assert {loop.row(event).reason for event in events} == {"transient"}
         assert loop.reports[0].retried == 5
 
-    async def test_attempts_end_in_a_visible_death(self, loop: Loop, poisoned: Poisoned) -> None:
+    async def test_an_event_without_attempts_left_is_dead_and_visible(self, loop: Loop, poisoned: Poisoned) -> None:
         """With the last error and the code as the reason; before that, each failure waits within the backoff."""
         loop.policy = DispatchPolicy(max_attempts=3, backoff_base=timedelta(seconds=30), backoff_cap=MINUTE)
         event = loop.says(ACTIVE)
@@ -165,16 +165,18 @@ class TestFailures:
         row = loop.row(event)
         assert (row.disposition, row.attempt, row.reason, row.error) == (Disposition.APPLIED, 2, None, None)
 
-    async def test_what_no_retry_can_mend_is_dead_at_once(self, loop: Loop, poisoned: Poisoned) -> None:
-        """Errors say themselves whether trying again can help."""
+    async def test_an_error_that_no_retry_can_fix_buries_the_event_at_once(
+        self, loop: Loop, poisoned: Poisoned
+    ) -> None:
+        """Errors say themselves whether a retry can help."""
         event = loop.says(ACTIVE)
         poisoned.poison[event.event_id] = FoldingError("never")
         (outcome,) = await loop.arrive(event)
         assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "permanent")
         assert loop.row(event).attempt == 1
 
-    async def test_an_event_that_never_came_back_is_buried_untried(self, loop: Loop, poisoned: Poisoned) -> None:
-        """Attempts are counted in the claim: what kills its process runs out of them too."""
+    async def test_an_event_that_never_finished_is_buried_untried(self, loop: Loop, poisoned: Poisoned) -> None:
+        """Attempts are counted in the claim: an event that kills its process runs out of them too."""
         event = loop.says(ACTIVE)
         await loop.inbox.record(event)
         attempted(loop, event, loop.policy.max_attempts)
@@ -184,10 +186,10 @@ class TestFailures:
 
 
 class TestPolicy:
-    """How hard and how long."""
+    """Limits on attempts and batches."""
 
     def test_companions_grow_fewer_until_an_event_is_alone(self) -> None:
-        """A batch that was taken down is not risked again and again."""
+        """A batch that died with its process is not risked again and again."""
         policy = DispatchPolicy(batch=1024)
         assert [policy.companions(attempt) for attempt in (1, 2, 3, 4, 5, 6, 500)] == [1024, 256, 64, 16, 4, 1, 1]
 
@@ -200,7 +202,7 @@ class TestPolicy:
 
 
 class TestScope:
-    """Whose events this deployment acts on."""
+    """The mode and account that a deployment acts on."""
 
     @pytest.mark.parametrize(
         ("foreign", "reason"), [({"livemode": False}, "livemode"), ({"account": "acct_2"}, "account")]
@@ -231,7 +233,7 @@ class TestScope:
 
 
 class TestLeases:
-    """Claims that somebody else took over."""
+    """Claims that another worker took over."""
 
     async def test_a_lost_claim_is_left_to_its_new_holder(self, loop: Loop) -> None:
         """It changes nothing and counts as lost; the new holder applies it once."""
@@ -258,7 +260,7 @@ class TestLeases:
         assert [report.lost for report in loop.reports] == [1, 1]
 
     async def test_the_others_of_a_batch_are_applied(self, loop: Loop) -> None:
-        """Only what was lost is left out."""
+        """Only the lost one is left out."""
         lost, kept = loop.says(ACTIVE), loop.says(subscription("sub_2"))
         claims = await claimed(loop, lost, kept)
         attempted(loop, lost, 2)
@@ -267,7 +269,7 @@ class TestLeases:
         assert loop.reports[0].lost == 1
 
 
-class TestStoreAway:
+class TestUnavailableStore:
     """A database that does not answer."""
 
     def dispatcher(self, loop: Loop, fails: Callable[[int], bool]) -> Dispatcher:
@@ -283,7 +285,7 @@ class TestStoreAway:
         assert outcome.disposition is Disposition.APPLIED
         assert loop.row(event).attempt == 1
 
-    async def test_what_was_done_before_the_store_went_counts(self, loop: Loop, poisoned: Poisoned) -> None:
+    async def test_work_that_was_done_before_the_store_went_away_counts(self, loop: Loop, poisoned: Poisoned) -> None:
         """A batch is halved, the store goes away between the halves: the first one is not forgotten."""
         events = [loop.says(subscription(f"sub_{number}"), at=number) for number in range(4)]
         poisoned.poison[events[3].event_id] = RuntimeError("poison")
@@ -296,7 +298,7 @@ class TestStoreAway:
 
     @pytest.mark.parametrize("ended_by", ["stop", "lease"])
     async def test_a_batch_is_given_up_in_the_end(self, loop: Loop, ended_by: str) -> None:
-        """When the process stops or the lease is over, somebody else will claim it."""
+        """When the process stops or the lease is over, another worker claims it."""
         loop.policy = DispatchPolicy(lease=timedelta(0) if ended_by == "lease" else MINUTE)
         event = loop.says(ACTIVE)
         claims = await claimed(loop, event)
@@ -307,15 +309,15 @@ class TestStoreAway:
         assert (loop.reports[0].lost, loop.row(event).disposition) == (1, Disposition.LEASED)
 
     async def test_the_loop_outlives_a_store_that_is_away(self, loop: Loop) -> None:
-        """It asks again, once a poll."""
+        """It asks again once per poll interval."""
         loop.policy = DispatchPolicy(poll=timedelta(milliseconds=1))
         loop.store = store = AwayAtFirst(loop.inbox, times=3)
         await loop.inbox.record(loop.says(ACTIVE))
         await run_until(loop.dispatcher(), lambda: len(loop.messages) == 1)
         assert store.asked > 3
 
-    async def test_a_store_that_is_away_is_not_asked_in_haste(self, loop: Loop) -> None:
-        """Nothing wakes the loop before the poll is over but the wish to stop."""
+    async def test_an_unavailable_store_is_not_asked_in_haste(self, loop: Loop) -> None:
+        """Nothing but `stop` wakes the loop before the poll interval is over."""
         loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
         loop.store = store = AwayAtFirst(loop.inbox, times=1_000_000)
         dispatcher = loop.dispatcher()
@@ -329,7 +331,7 @@ class TestStoreAway:
 
 @attrs.define
 class AwayAtFirst:
-    """A store that can neither be asked for events nor say when to come back, the first few times."""
+    """A store that is unavailable for the first few calls."""
 
     store: MemoryEventInbox
     times: int
@@ -353,8 +355,8 @@ class AwayAtFirst:
 
 
 @attrs.frozen
-class Deaf:
-    """A store that hears of nothing: it waits for as long as it may."""
+class Unaware:
+    """A store that notices no new events: it waits for as long as it may."""
 
     store: MemoryEventInbox
 
@@ -370,7 +372,7 @@ class TestLoops:
     """`run`: handed over, due, and stopped."""
 
     async def test_due_events_are_found_and_new_ones_noticed(self, loop: Loop) -> None:
-        """Whether they were there before or come while it waits."""
+        """Whether they were stored before or arrive while it waits."""
         loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
         await loop.inbox.record(loop.says(ACTIVE))
         dispatcher = loop.dispatcher()
@@ -383,13 +385,13 @@ class TestLoops:
         assert await loop.notified() == ["subscription.created", "subscription.past_due"]
 
     async def test_what_waited_for_a_link_is_applied_right_after_it(self, loop: Loop) -> None:
-        """The link itself says that there is something due, also when it was handed over and the store is silent."""
+        """The link itself wakes the loop, also when it was handed over and the store gives no hint."""
         loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
         await loop.arrive(loop.says(ACTIVE, tenant=None))
-        loop.store = Deaf(loop.inbox)
+        loop.store = Unaware(loop.inbox)
         dispatcher = loop.dispatcher()
         running = asyncio.create_task(dispatcher.run())
-        await asyncio.sleep(0.01)  # until it waits
+        await asyncio.sleep(0.01)  # until the dispatcher waits
         receipt = await loop.inbox.record(loop.says(customer_id=ALICE), lease=MINUTE)
         assert receipt.claim is not None
         dispatcher.offer(receipt.claim)
@@ -399,7 +401,7 @@ class TestLoops:
         assert await loop.notified() == ["customer.linked", "subscription.created"]
 
     async def test_events_handed_over_are_processed_without_asking_the_store(self, loop: Loop) -> None:
-        """The store is told at intake that they are taken."""
+        """Intake stores them as claimed."""
         dispatcher = loop.dispatcher()
         lease = dispatcher.lease()
         assert lease == loop.policy.lease
@@ -409,7 +411,7 @@ class TestLoops:
         await run_until(dispatcher, lambda: len(loop.messages) == 1)
 
     async def test_no_more_is_taken_over_than_the_limit(self, loop: Loop) -> None:
-        """The rest is left for whoever has time."""
+        """The rest is left to any worker."""
         loop.policy = DispatchPolicy(handoff_limit=1)
         dispatcher = loop.dispatcher()
         (claim,) = await claimed(loop, loop.says(ACTIVE))
@@ -417,7 +419,7 @@ class TestLoops:
         dispatcher.offer(claim)
         assert dispatcher.lease() is None
 
-    async def test_a_stopped_dispatcher_gives_back_what_it_has_not_begun(self, loop: Loop) -> None:
+    async def test_a_stopped_dispatcher_releases_events_it_has_not_begun(self, loop: Loop) -> None:
         """At once and uncounted; it takes nothing more."""
         event = loop.says(ACTIVE)
         receipt = await loop.inbox.record(event, lease=MINUTE)
@@ -431,7 +433,7 @@ class TestLoops:
         assert (row.disposition, row.attempt, row.due_at) == (Disposition.DUE, 0, AT)
 
     async def test_an_event_that_keeps_coming_back_is_tried_alone(self, loop: Loop) -> None:
-        """It is the longest due, so fresh ones do not push it aside; they go back uncounted and come next."""
+        """It has been due longest, so new ones do not push it aside; they are released uncounted and come next."""
         suspect, fresh = loop.says(ACTIVE), [loop.says(subscription(f"sub_{n}"), at=1) for n in range(2, 6)]
         await loop.inbox.record(suspect)
         attempted(loop, suspect, 6)
@@ -444,7 +446,7 @@ class TestLoops:
         assert {loop.row(event).attempt for event in fresh} == {1}
 
     async def test_an_event_that_keeps_coming_back_waits_its_turn(self, loop: Loop) -> None:
-        """Those that have been due for longer go first, together and without it."""
+        """Events that have been due for longer go first, together and without it."""
         fresh, suspect = [loop.says(subscription(f"sub_{n}"), at=1) for n in range(2, 6)], loop.says(ACTIVE)
         for event in fresh:
             await loop.inbox.record(event)

@@ -16,7 +16,7 @@ LEASE = timedelta(seconds=60)
 
 @attrs.frozen
 class Verifier:
-    """Believes one signature."""
+    """A verifier that accepts one signature."""
 
     event: ProviderEvent
     refusal: WebhookError = attrs.field(factory=lambda: SignatureVerificationError("not ours"))
@@ -34,7 +34,7 @@ class Verifier:
 
 @attrs.define
 class Hand:
-    """A dispatcher that takes what it is handed while it has time."""
+    """A dispatcher that takes events while it has a lease to give."""
 
     time: timedelta | None = LEASE
     taken: list[Claim] = attrs.field(factory=list)
@@ -58,19 +58,19 @@ class AbsentStore(MemoryEventInbox):
 
 @pytest.fixture
 def event(loop: Loop) -> ProviderEvent:
-    """What the provider sent."""
+    """The event that the provider sent."""
     return loop.says(subscription())
 
 
 async def test_a_webhook_is_stored_and_left_due(loop: Loop, event: ProviderEvent) -> None:
-    """Without a dispatcher in the process, whoever has time processes it."""
+    """Without a dispatcher in the process, any worker processes it."""
     receipt = await Intake(verifier=Verifier(event), inbox=loop.inbox).receive(event.body, "good")
     assert receipt == Receipt(status=ReceiptStatus.ACCEPTED, event_id=event.event_id)
     assert (loop.row(event).disposition, loop.row(event).attempt) == (Disposition.DUE, 0)
 
 
-async def test_a_dispatcher_at_hand_gets_the_claim(loop: Loop, event: ProviderEvent) -> None:
-    """Nobody else may claim it while its lease lasts."""
+async def test_a_dispatcher_in_the_process_gets_the_claim(loop: Loop, event: ProviderEvent) -> None:
+    """No other worker may claim it while its lease lasts."""
     hand = Hand()
     receipt = await Intake(verifier=Verifier(event), inbox=loop.inbox, handoff=hand).receive(event.body, "good")
     assert hand.taken == [receipt.claim]
@@ -79,14 +79,14 @@ async def test_a_dispatcher_at_hand_gets_the_claim(loop: Loop, event: ProviderEv
 
 
 async def test_a_dispatcher_that_is_busy_gets_nothing(loop: Loop, event: ProviderEvent) -> None:
-    """The event is due for everybody at once."""
+    """The event is due for any worker at once."""
     hand = Hand(time=None)
     await Intake(verifier=Verifier(event), inbox=loop.inbox, handoff=hand).receive(event.body, "good")
     assert hand.taken == []
     assert loop.row(event).disposition is Disposition.DUE
 
 
-async def test_a_duplicate_is_recognised_and_handed_to_nobody(loop: Loop, event: ProviderEvent) -> None:
+async def test_a_duplicate_is_recognized_and_not_handed_over(loop: Loop, event: ProviderEvent) -> None:
     """The first delivery is being processed, or has been."""
     hand = Hand()
     intake = Intake(verifier=Verifier(event), inbox=loop.inbox, handoff=hand)
@@ -96,7 +96,7 @@ async def test_a_duplicate_is_recognised_and_handed_to_nobody(loop: Loop, event:
 
 
 @pytest.mark.parametrize("refusal", [SignatureVerificationError("not ours"), MalformedEventError("no event")])
-async def test_what_is_refused_is_not_stored(loop: Loop, event: ProviderEvent, refusal: WebhookError) -> None:
+async def test_a_refused_webhook_is_not_stored(loop: Loop, event: ProviderEvent, refusal: WebhookError) -> None:
     """The refusal is raised as it is."""
     hand = Hand()
     intake = Intake(verifier=Verifier(event, refusal), inbox=loop.inbox, handoff=hand)
@@ -105,8 +105,8 @@ async def test_what_is_refused_is_not_stored(loop: Loop, event: ProviderEvent, r
     assert (loop.database.tables.dispatch, hand.taken) == ({}, [])
 
 
-async def test_what_cannot_be_stored_is_not_processed(loop: Loop, event: ProviderEvent) -> None:
-    """The provider hears of it and delivers again."""
+async def test_a_webhook_that_cannot_be_stored_is_not_processed(loop: Loop, event: ProviderEvent) -> None:
+    """The error reaches the provider, which delivers again."""
     hand = Hand()
     intake = Intake(verifier=Verifier(event), inbox=AbsentStore(loop.database, loop.clock), handoff=hand)
     with pytest.raises(StoreUnavailableError):

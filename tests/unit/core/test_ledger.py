@@ -1,4 +1,4 @@
-"""What becomes of a tenant's state when events arrive: in order, late, twice, at once, or for somebody else."""
+"""A tenant's state as events arrive: in order, late, twice, at once, or for another tenant."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -52,7 +52,7 @@ class TestOrder:
     """New, newer, stale, equal."""
 
     async def test_a_first_snapshot_is_taken_as_it_is(self, loop: Loop) -> None:
-        """And told as the first message."""
+        """And is published as the first message."""
         (outcome,) = await loop.arrive(loop.says(ACTIVE))
         assert outcome.disposition is Disposition.APPLIED
         assert (outcome.effect, outcome.tenant_id, outcome.sequence) == (Effect.CHANGED, ACME, 1)
@@ -60,13 +60,13 @@ class TestOrder:
         assert await loop.notified() == ["subscription.created"]
 
     async def test_a_newer_snapshot_replaces_an_older_one(self, loop: Loop) -> None:
-        """Wherever the batch ends."""
+        """In the same batch or in a later one."""
         await loop.arrive(loop.says(ACTIVE))
         await loop.arrive(loop.says(PAST_DUE, at=1))
         assert await loop.subscription() == read(PAST_DUE)
         assert await loop.notified() == ["subscription.created", "subscription.past_due"]
 
-    async def test_a_stale_snapshot_changes_nothing_and_tells_nothing(self, loop: Loop) -> None:
+    async def test_a_stale_snapshot_changes_nothing_and_publishes_nothing(self, loop: Loop) -> None:
         """It is applied all the same: there is nothing left to do for it."""
         await loop.arrive(loop.says(PAST_DUE, at=1))
         (outcome,) = await loop.arrive(loop.says(ACTIVE))
@@ -79,8 +79,8 @@ class TestOrder:
         await loop.arrive(loop.says(PAST_DUE, at=1), loop.says(ACTIVE, at=2), loop.says(ACTIVE, at=0))
         assert await loop.notified() == ["subscription.created", "subscription.past_due", "subscription.recovered"]
 
-    async def test_an_event_that_confirms_what_is_known_tells_nothing(self, loop: Loop) -> None:
-        """Twins and repeated facts are silent."""
+    async def test_an_event_that_confirms_the_state_publishes_nothing(self, loop: Loop) -> None:
+        """Twins and repeated events are silent."""
         await loop.arrive(loop.says(ACTIVE))
         first, second = await loop.arrive(loop.says(ACTIVE), loop.says(ACTIVE, at=5))
         assert [first.effect, second.effect] == [Effect.CONFIRMED, Effect.CONFIRMED]
@@ -106,19 +106,19 @@ class TestOrder:
 
     @pytest.mark.parametrize("status", ["draft", "open", "uncollectible"])
     async def test_a_paid_invoice_stays_paid(self, loop: Loop, status: str) -> None:
-        """Stages only go up, so the second an event was made in does not matter."""
+        """Stages only go up, so the second of an event does not matter."""
         await loop.arrive(loop.says(invoice(status="paid")))
         (outcome,) = await loop.arrive(loop.says(invoice(status=status), at=9))
         assert outcome.effect is Effect.STALE
         assert (await loop.invoice()).status == "paid"
 
     async def test_a_deleted_customer_stays_deleted(self, loop: Loop) -> None:
-        """The tenant hears of it once."""
+        """The tenant is notified once."""
         await loop.arrive(loop.says(customer(deleted=True)), loop.says(customer(name="Alice"), at=1))
         assert await loop.notified() == ["customer.deleted"]
 
-    async def test_a_customer_s_name_is_kept_and_not_told(self, loop: Loop) -> None:
-        """It is the tenant's own doing."""
+    async def test_a_customer_s_name_is_kept_without_a_message(self, loop: Loop) -> None:
+        """The tenant changed it itself."""
         await loop.arrive(loop.says(customer(name="Alice")))
         (outcome,) = await loop.arrive(loop.says(customer(name="Alicia"), at=1))
         assert (outcome.effect, outcome.sequence) == (Effect.CHANGED, None)
@@ -142,7 +142,7 @@ class TestTies:
     async def test_a_burst_ends_in_its_true_end(
         self, loop: Loop, burst: list[ProviderEvent], order: tuple[int, ...], sizes: tuple[int, ...], way: str
     ) -> None:
-        """Whether the others are in the same batch or have to be read back, and whether bodies are at hand or not."""
+        """Whether the others are in the same batch or have to be read back, with bodies in memory or without."""
         events = iter([burst[index] for index in order])
         for size in sizes:
             batch = list(islice(events, size))
@@ -158,7 +158,7 @@ class TestTies:
         (row,) = loop.database.tables.subscriptions.values()
         assert row.provenance.event_ids == ("evt_4",)
 
-    async def test_an_undecided_tie_is_marked_until_something_newer_comes(self, loop: Loop) -> None:
+    async def test_an_undecided_tie_is_marked_until_a_newer_event_arrives(self, loop: Loop) -> None:
         """Two states of one second without an edge between them."""
         await loop.arrive(loop.says(ACTIVE), loop.says(PAUSED))
         (row,) = loop.database.tables.subscriptions.values()
@@ -168,7 +168,7 @@ class TestTies:
         assert not row.provenance.ambiguous
 
     async def test_a_late_member_can_settle_an_undecided_tie(self, loop: Loop) -> None:
-        """The missing edge arrives: the mark goes, the state is corrected and told."""
+        """The missing edge arrives: the mark is removed, the state corrected and a message published."""
         active, paused = loop.says(ACTIVE, event_id="evt_2"), loop.says(PAUSED, event_id="evt_1")
         await loop.arrive(active, paused)
         assert (await loop.subscription()).status == "active"
@@ -178,20 +178,20 @@ class TestTies:
         assert not row.provenance.ambiguous
         assert (await loop.notified())[-1] == "subscription.paused"
 
-    async def test_a_birth_is_always_first(self, loop: Loop) -> None:
-        """Created and activated within a second, arriving the wrong way round."""
+    async def test_a_creation_always_comes_first(self, loop: Loop) -> None:
+        """Created and activated within a second, arriving in reverse order."""
         await loop.arrive(loop.says(ACTIVE, event_id="evt_1"))
         await loop.arrive(loop.says(subscription(status="incomplete"), creation=True, event_id="evt_9"))
         assert (await loop.subscription()).status == "active"
 
-    async def test_a_payment_attempt_more_is_later(self, loop: Loop) -> None:
+    async def test_one_more_payment_attempt_is_later(self, loop: Loop) -> None:
         """Attempts only grow, so no edge is needed."""
         await loop.arrive(loop.says(invoice(attempt_count=2), event_id="evt_1"))
         await loop.arrive(loop.says(invoice(attempt_count=1), event_id="evt_2"))
         assert (await loop.invoice()).attempt_count == 2
 
-    async def test_a_member_whose_body_is_gone_is_taken_for_what_is_known(self, loop: Loop) -> None:
-        """Bodies are not kept for ever; a tie is then decided by what is left."""
+    async def test_the_known_state_stands_in_for_a_member_whose_body_is_gone(self, loop: Loop) -> None:
+        """Bodies are not kept forever; a tie is then decided by the remaining events."""
         gone = loop.says(ACTIVE)
         await loop.arrive(gone)
         del loop.database.numbers[gone.key]
@@ -216,19 +216,19 @@ class TestUsage:
     async def test_usage_of_an_item_that_is_gone_is_billed_in_any_order(
         self, loop: Loop, order: tuple[int, ...], batches: str
     ) -> None:
-        """The item may be removed before its last invoice arrives, and be heard of only by a stale event."""
-        notified = [
+        """The item may be removed before its last invoice arrives, and appear only in a stale event."""
+        story = [
             loop.says(self.WITH_CALLS),
             loop.says(self.WITHOUT_CALLS, before=self.WITH_CALLS, at=1),
             loop.says(self.BILL, at=2),
         ]
-        events = [notified[index] for index in order]
+        events = [story[index] for index in order]
         for batch in [events] if batches == "together" else [[event] for event in events]:
             await loop.arrive(*batch)
         assert await self.billed(loop) == [("in_1", "api_calls", 120, 240)]
         assert [section.quantity for payload in await loop.payloads() for section in payload.usage] == [120]
 
-    async def test_usage_that_becomes_known_by_a_stale_event_is_told(self, loop: Loop) -> None:
+    async def test_usage_that_becomes_known_by_a_stale_event_is_published(self, loop: Loop) -> None:
         """The message carries the records, although no snapshot changed."""
         await loop.arrive(loop.says(self.BILL), loop.says(self.WITHOUT_CALLS, at=9))
         (outcome,) = await loop.arrive(loop.says(self.WITH_CALLS))
@@ -245,14 +245,14 @@ class TestUsage:
         assert await self.billed(loop) == [("in_1", "api_calls", 120, 240)]
 
     async def test_usage_is_an_absolute_value(self, loop: Loop) -> None:
-        """Told by many events of the same invoice, it is still there once."""
+        """Many events of the same invoice show it; it is stored once."""
         await loop.arrive(loop.says(self.WITH_CALLS))
         await loop.arrive(loop.says(self.BILL))
         await loop.arrive(loop.says(self.BILL), loop.says(attrs.evolve(self.BILL, status="paid"), at=5))
         assert await self.billed(loop) == [("in_1", "api_calls", 120, 240)]
 
     async def test_a_corrected_line_replaces_its_usage(self, loop: Loop) -> None:
-        """The last word counts."""
+        """The latest event counts."""
         await loop.arrive(loop.says(self.WITH_CALLS), loop.says(self.BILL))
         await loop.arrive(loop.says(attrs.evolve(self.BILL, lines=(line(quantity=7, amount=14),)), at=1))
         assert await self.billed(loop) == [("in_1", "api_calls", 7, 14)]
@@ -301,15 +301,15 @@ class TestUsage:
 
 
 class TestTenants:
-    """Whose events these are."""
+    """The tenant of an event."""
 
     async def test_metadata_links_a_customer_and_says_so(self, loop: Loop) -> None:
-        """A link without any other news is news."""
+        """A new link is published if nothing else changed."""
         (outcome,) = await loop.arrive(loop.says(customer_id=ALICE))
         assert outcome.sequence == 1
         assert await loop.notified() == ["customer.linked"]
 
-    async def test_an_event_of_nobody_waits_and_touches_nothing(self, loop: Loop) -> None:
+    async def test_an_event_without_a_tenant_waits_and_touches_nothing(self, loop: Loop) -> None:
         """Parked on its customer, without a message."""
         (outcome,) = await loop.arrive(loop.says(ACTIVE, tenant=None))
         assert outcome.disposition is Disposition.PARKED
@@ -323,19 +323,19 @@ class TestTenants:
         self, loop: Loop, order: tuple[int, ...], batches: str
     ) -> None:
         """In whatever order, inside one batch or over several."""
-        notified = [
+        story = [
             loop.says(ACTIVE, tenant=None),
             loop.says(PAST_DUE, tenant=None, at=1),
             loop.says(customer_id=ALICE, at=2),
         ]
-        events = [notified[index] for index in order]
+        events = [story[index] for index in order]
         for batch in [events] if batches == "together" else [[event] for event in events]:
             await loop.arrive(*batch)
         await loop.work()
         assert {loop.row(event).disposition for event in events} == {Disposition.APPLIED}
         assert await loop.subscription() == read(PAST_DUE)
 
-    async def test_a_link_is_the_customer_s_and_frees_nobody_else(self, loop: Loop) -> None:
+    async def test_a_link_frees_the_events_of_its_customer_alone(self, loop: Loop) -> None:
         """Bob's events keep waiting."""
         waiting = loop.says(subscription(customer_id=BOB), tenant=None)
         await loop.arrive(waiting)
@@ -344,7 +344,7 @@ class TestTenants:
         assert loop.row(waiting).disposition is Disposition.PARKED
 
     async def test_metadata_never_moves_a_link(self, loop: Loop) -> None:
-        """The event is buried; neither tenant changes or hears anything."""
+        """The event is buried; neither tenant changes or is notified."""
         await loop.arrive(loop.says(ACTIVE))
         (outcome,) = await loop.arrive(loop.says(PAST_DUE, at=1, tenant=GLOBEX))
         assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "tenant_conflict")
@@ -357,7 +357,7 @@ class TestTenants:
         assert [outcome.disposition for outcome in outcomes] == [Disposition.APPLIED, Disposition.DEAD]
         assert await loop.notified(GLOBEX) == []
 
-    async def test_an_object_never_changes_hands(self, loop: Loop) -> None:
+    async def test_an_object_never_changes_its_tenant(self, loop: Loop) -> None:
         """Another tenant's customer shows up with the subscription of the first."""
         await loop.arrive(loop.says(ACTIVE))
         await loop.arrive(loop.says(customer_id=BOB, tenant=GLOBEX))
@@ -367,7 +367,7 @@ class TestTenants:
         assert await loop.subscription() == read(ACTIVE)
         assert await loop.notified(GLOBEX) == ["customer.linked"]
 
-    async def test_an_event_that_is_refused_links_nobody(self, loop: Loop) -> None:
+    async def test_an_event_that_is_refused_links_no_customer(self, loop: Loop) -> None:
         """It names a tenant for an unknown customer and shows another tenant's subscription."""
         await loop.arrive(loop.says(ACTIVE))
         stolen = attrs.evolve(PAST_DUE, customer_id=BOB)
@@ -379,7 +379,7 @@ class TestTenants:
         assert loop.database.tables.customers[BOB].tenant_id == ACME
 
     async def test_an_event_without_a_customer_is_ignored(self, loop: Loop) -> None:
-        """Nobody can be told of it."""
+        """There is no tenant to notify."""
         (outcome,) = await loop.arrive(loop.says())
         assert (outcome.disposition, outcome.reason) == (Disposition.IGNORED, "no_customer")
 
@@ -401,7 +401,7 @@ class TestConcurrency:
     """Batches that overlap."""
 
     async def test_a_customer_is_read_under_its_tenant_s_lock(self, loop: Loop) -> None:
-        """Another batch writes a newer snapshot between our first look and our lock: the older one must not win."""
+        """Another batch writes a newer snapshot between our first read and our lock: the older one must not win."""
         await loop.arrive(loop.says(customer(name="first")))
         older = loop.says(customer(name="second"), at=1)
         newer = TenantCustomer(
@@ -417,7 +417,7 @@ class TestConcurrency:
 
 @attrs.frozen
 class Overtaken:
-    """A repository in which somebody else's transaction commits just before our lock on the tenant is granted."""
+    """A repository in which another transaction commits just before our lock on the tenant is granted."""
 
     repository: MemoryRepository
     written: TenantCustomer
@@ -440,7 +440,7 @@ class OvertakenTransaction:
     written: TenantCustomer
 
     async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
-        """Wait for the other one, so to say."""
+        """Let the other transaction commit first."""
         await self.transaction.save(Changes(customers=[self.written]))
         return await self.transaction.lock_tenants(ids)
 
@@ -449,10 +449,10 @@ class OvertakenTransaction:
 
 
 class TestReplay:
-    """Events that are processed once more."""
+    """Events that are processed again."""
 
     async def test_replaying_what_was_applied_changes_nothing(self, loop: Loop) -> None:
-        """Neither the newest event nor a stale one, whatever it was."""
+        """Neither the newest event nor a stale one."""
         events = [
             loop.says(ACTIVE),
             loop.says(PAST_DUE, at=1),
@@ -470,10 +470,10 @@ class TestReplay:
         assert [tables.subscriptions, tables.invoices, tables.customers, tables.messages] == before
 
     @pytest.mark.parametrize("damage", [subscription(status="canceled"), PAST_DUE, subscription(seat_count=99)])
-    async def test_a_damaged_row_is_put_right_by_the_event_it_rests_on(
+    async def test_a_damaged_row_is_corrected_by_the_event_it_rests_on(
         self, loop: Loop, damage: SubscriptionSnapshot
     ) -> None:
-        """Whatever the row says, an ended life included; the tenant hears of it once."""
+        """Whatever the row says, even that the subscription ended; the tenant is notified once."""
         events = [loop.says(PAUSED), loop.says(ACTIVE, at=1)]
         await loop.arrive(*events)
         rows = loop.database.tables.subscriptions
@@ -486,7 +486,7 @@ class TestReplay:
         assert rows[SubscriptionId("sub_1")] == whole
         assert len(await loop.notified()) == 3
 
-    async def test_a_damaged_row_of_a_tie_is_put_right_by_any_of_its_events(self, loop: Loop) -> None:
+    async def test_a_damaged_row_of_a_tie_is_corrected_by_any_of_its_events(self, loop: Loop) -> None:
         """All of them are read again."""
         events = [loop.says(PAST_DUE, at=5, before=ACTIVE), loop.says(ACTIVE, at=5, before=PAST_DUE), loop.says(ACTIVE)]
         await loop.arrive(*events)
@@ -496,8 +496,8 @@ class TestReplay:
         await loop.replay(events[0])
         assert rows[SubscriptionId("sub_1")] == whole
 
-    async def test_a_replay_after_the_price_map_changed_tells_the_difference_once(self, loop: Loop) -> None:
-        """The same event, read anew."""
+    async def test_a_replay_after_the_price_map_changed_publishes_the_difference_once(self, loop: Loop) -> None:
+        """The same event, read with the new map."""
         event = loop.says(ACTIVE)
         await loop.arrive(event)
         loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_pro"),)),))
@@ -522,23 +522,23 @@ class TestReplay:
 
 
 class TestMessages:
-    """What a tenant is told."""
+    """The messages to a tenant."""
 
-    async def test_a_notice_is_told_when_nothing_changed(self, loop: Loop) -> None:
-        """With the object it is about, as we know it."""
+    async def test_a_notice_is_published_when_nothing_changed(self, loop: Loop) -> None:
+        """With the object it is about, as it is stored."""
         await loop.arrive(loop.says(ACTIVE))
         await loop.arrive(loop.says(ACTIVE, at=1, notice=Notice.TRIAL_ENDING))
         last = (await loop.payloads())[-1]
         assert (last.event_type, last.status) == ("subscription.trial_ending", "active")
         assert last.subscription is not None
 
-    async def test_a_notice_about_an_invoice_that_does_not_exist_yet_is_told(self, loop: Loop) -> None:
+    async def test_a_notice_about_an_invoice_that_does_not_exist_yet_is_published(self, loop: Loop) -> None:
         """A forecast has no object."""
         await loop.arrive(loop.says(ACTIVE), loop.says(customer_id=ALICE, at=1, notice=Notice.UPCOMING))
         last = (await loop.payloads())[-1]
         assert (last.event_type, last.subscription, last.invoice) == ("invoice.upcoming", None, None)
 
-    async def test_a_notice_that_is_out_of_date_is_not_told(self, loop: Loop) -> None:
+    async def test_a_notice_that_is_out_of_date_is_not_published(self, loop: Loop) -> None:
         """The trial it warns of is over."""
         await loop.arrive(loop.says(PAST_DUE, at=5))
         await loop.arrive(loop.says(ACTIVE, notice=Notice.TRIAL_ENDING))

@@ -1,4 +1,4 @@
-"""Money for the eye."""
+"""Amounts formatted for display."""
 
 import pytest
 from hypothesis import given
@@ -34,6 +34,6 @@ def test_a_currency_is_three_lower_case_letters(currency: str) -> None:
 
 @given(st.integers(-(2**63), 2**63 - 1), st.sampled_from(["usd", "jpy", "bhd"]))
 def test_no_digit_is_lost(amount: int, currency: str) -> None:
-    """Without its signs of punctuation the text is the amount."""
+    """Without its punctuation the text is the amount."""
     number, _ = str(Money(amount=amount, currency=currency)).split()
     assert int(number.replace(",", "").replace(".", "")) == amount

@@ -1,4 +1,4 @@
-"""Which snapshot is the later truth, however the events of one second arrive."""
+"""The later of two snapshots, in whatever order the events of one second arrive."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 @attrs.frozen
 class State(Ordered):
-    """A snapshot reduced to what ordering asks for."""
+    """A snapshot reduced to the properties that ordering uses."""
 
     name: str
     precedence: int = 0
@@ -33,23 +33,23 @@ A, B, C, D = (State(name) for name in "ABCD")
 
 
 def seen(event_id: str, after: State, before: State | None = None, *, creation: bool = False) -> Sighting[State]:
-    """One event of the group."""
+    """Build one event of the group."""
     return Sighting(event_id=EventId(event_id), after=after, before=before, creation=creation)
 
 
 def decision(*group: Sighting[State]) -> Decision[State]:
-    """The decision on a group, which has to be the same in every order."""
+    """Return the decision on a group, which has to be the same in every order."""
     (only,) = {decide(order) for order in permutations(group)}
     return only
 
 
 def end(snapshot: State) -> Decision[State]:
-    """A decision there is no doubt about."""
+    """Build an unambiguous decision."""
     return Decision(snapshot=snapshot, ambiguous=False)
 
 
 def test_a_later_stage_of_life_wins_over_a_newer_event() -> None:
-    """What has ended stays ended, whenever its events were made."""
+    """An ended object stays ended, whenever its events were created."""
     ended = State("ended", precedence=1)
     assert compare(ended, AT, A, AT + timedelta(days=1)) is Order.STALE
     assert compare(A, AT, ended, AT - timedelta(days=1)) is Order.NEWER
@@ -97,19 +97,19 @@ def test_a_circle_of_unknown_start_is_ambiguous() -> None:
 
 
 def test_a_twin_of_an_update_changes_nothing() -> None:
-    """Many facts are told twice, by an update and by an event of their own without an edge."""
+    """Many changes are reported twice, by an update and by a second event without an edge."""
     assert decision(seen("1", B, A), seen("9", B)) == end(B)
     assert decision(seen("1", B, A), seen("9", B), seen("2", C, B)) == end(C)
 
 
-def test_an_update_of_nothing_we_read_is_no_edge() -> None:
+def test_an_update_of_fields_we_do_not_read_is_no_edge() -> None:
     """Changes outside our terms leave a snapshot as it was."""
     assert decision(seen("9", A, A), seen("1", B, A)) == end(B)
     assert decision(seen("1", A, A), seen("2", A, A)) == end(A)
 
 
 def test_a_lone_state_beside_a_walk_is_a_rival() -> None:
-    """Something is missing that would join them, so nobody knows which came last."""
+    """The event that would join them is missing, so it is unknown which came last."""
     assert decision(seen("1", B, A), seen("9", C)) == Decision(snapshot=C, ambiguous=True)
     assert decision(seen("9", B, A), seen("1", C)) == Decision(snapshot=B, ambiguous=True)
 
@@ -121,13 +121,13 @@ def test_a_missing_edge_leaves_two_ends() -> None:
 
 
 def test_progress_decides_what_edges_leave_open() -> None:
-    """A count that only grows tells which of two rivals came later, whatever their ids."""
+    """A count that only grows shows which of two rivals came later, whatever their ids."""
     first, second = attrs.evolve(A, progress=1), attrs.evolve(A, progress=2)
     assert decision(seen("9", first), seen("1", second)) == end(second)
 
 
 def test_progress_does_not_overrule_edges() -> None:
-    """It speaks only among the ends of the walk."""
+    """It decides only among the ends of the walk."""
     further = attrs.evolve(A, progress=5)
     assert decision(seen("1", B, further), seen("2", further, C)) == end(B)
 
@@ -144,7 +144,7 @@ STATES = [State(name) for name in "ABCDEF"]
 def test_the_true_end_of_any_walk_is_found(
     walk: Sequence[State], created: bool, ids: Sequence[str], random: Random
 ) -> None:
-    """Always, unless the walk is a closed circle of which nobody knows where it began: then it is marked."""
+    """Always, unless the walk is a closed circle of unknown start: then it is marked."""
     edges = [(before, after) for before, after in pairwise(walk) if before != after]
     group = [seen(ids[index], after, before) for index, (before, after) in enumerate(edges)]
     if created or not group:

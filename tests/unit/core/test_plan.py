@@ -35,7 +35,7 @@ def test_without_a_seat_item_the_base_counts_the_seats() -> None:
     [((item("si_1", "price_seat", quantity=3),), "price_seat"), ((metered(),), "price_calls")],
     ids=["seats alone", "metered alone"],
 )
-def test_a_plan_is_recognised_by_any_of_its_prices(items: tuple[ItemSnapshot, ...], price_id: str) -> None:
+def test_a_plan_is_recognized_by_any_of_its_prices(items: tuple[ItemSnapshot, ...], price_id: str) -> None:
     """An item may have been removed, or a plan may have no base fee."""
     seen = CLOSED.read_subscription(subscription(items=items))
     assert (seen.plan_code, seen.price_id) == ("pro", price_id)
@@ -47,14 +47,14 @@ def test_unknown_items_beside_a_known_one_do_no_harm() -> None:
     assert CLOSED.read_subscription(subscription(items=items)).plan_code == "starter"
 
 
-def test_a_closed_catalog_refuses_a_live_subscription_it_knows_no_price_of() -> None:
-    """The operator is told which price to map."""
+def test_a_closed_catalog_refuses_a_live_subscription_without_a_known_price() -> None:
+    """The error names the price to map."""
     with pytest.raises(UnknownPriceError, match="price_new"):
         CLOSED.read_subscription(subscription(items=(item(price_id="price_new"),)))
 
 
 def test_an_ended_subscription_needs_no_price() -> None:
-    """The end of something sold long ago must come through."""
+    """The end of a subscription that was sold long ago must be applied."""
     seen = CLOSED.read_subscription(subscription(status="canceled", items=(item(price_id="price_old", quantity=1),)))
     assert seen.plan_code == "price_old"
 

@@ -1,4 +1,4 @@
-"""What events of payments, refunds, disputes, credit notes, entitlements and the catalog come to."""
+"""Events of payments, refunds, disputes, credit notes, entitlements and the catalog."""
 
 import asyncio
 from collections.abc import Sequence
@@ -52,22 +52,22 @@ def notify(
     at: int = 0,
     before: RecordSnapshot | None = None,
 ) -> ProviderEvent:
-    """An event `at` seconds after the beginning that names a customer, or the objects it is about."""
-    names = "-".join([*(seen.object_id for seen in shown), *about, customer_id or "nobody", str(at)])
+    """Build an event `at` seconds after the start that names a customer, or the objects it is about."""
+    names = "-".join([*(seen.object_id for seen in shown), *about, customer_id or "no_customer", str(at)])
     status = "-".join(getattr(seen, "status", "") for seen in shown)
     says = Translation(customer_id=customer_id, about=tuple(about), snapshots=shown)
     return loop.provider.event(f"evt_{names}_{status}", says, at=AT + timedelta(seconds=at), before=before)
 
 
 def known(loop: Loop, object_id: str) -> RecordSnapshot:
-    """A record as it stands."""
+    """Return a stored record."""
     return loop.database.tables.records[object_id].snapshot
 
 
-class TestMoneyThatGoesBack:
-    """Recorded beside the invoice, which stays what it is."""
+class TestAdjustments:
+    """Recorded beside the invoice, which stays as it is."""
 
-    async def test_a_refund_is_told_with_the_invoice_it_concerns(self, loop: Loop) -> None:
+    async def test_a_refund_is_published_with_the_invoice_it_concerns(self, loop: Loop) -> None:
         """From charge to payment to invoice; a paid invoice stays paid."""
         await loop.arrive(loop.says(PAID))
         await loop.arrive(notify(loop, PAYMENT, about=["in_1"], at=1))
@@ -82,15 +82,15 @@ class TestMoneyThatGoesBack:
         assert (notified.invoice.invoice_id, notified.invoice.status, notified.status) == ("in_1", "paid", "paid")
         assert await loop.invoice() == PAID
 
-    async def test_a_refund_of_several_events_is_told_once(self, loop: Loop) -> None:
-        """The refund's own events repeat what the charge's said."""
+    async def test_a_refund_of_several_events_is_published_once(self, loop: Loop) -> None:
+        """The refund's own events repeat those of the charge."""
         await loop.arrive(loop.says(PAID), notify(loop, PAYMENT, about=["in_1"], at=1))
         await loop.arrive(notify(loop, CHARGE, customer_id=ALICE, at=2), notify(loop, REFUND, about=["ch_1"], at=2))
         assert await loop.notified() == ["invoice.paid", "invoice.refunded"]
         assert known(loop, "re_1") == REFUND
 
-    async def test_a_refund_that_falls_through_is_told(self, loop: Loop) -> None:
-        """Also when it had succeeded; what succeeded at the same time cannot bring it back."""
+    async def test_a_refund_that_falls_through_is_published(self, loop: Loop) -> None:
+        """Also when it had succeeded; a late event of its success does not bring it back."""
         failed = attrs.evolve(REFUND, status="failed")
         await loop.arrive(loop.says(PAID), notify(loop, CHARGE, customer_id=ALICE, at=1))
         await loop.arrive(notify(loop, REFUND, about=["ch_1"], at=1), notify(loop, failed, about=["ch_1"], at=2))
@@ -101,15 +101,15 @@ class TestMoneyThatGoesBack:
         assert (await loop.payloads())[-1].summary == "The 5.00 USD refund did not go through."
 
     async def test_refunded_amounts_are_not_added_up(self, loop: Loop) -> None:
-        """Each event tells the whole; a late one changes nothing."""
+        """Each event shows the total; a late one changes nothing."""
         more = attrs.evolve(CHARGE, amount_refunded=1200)
         await loop.arrive(loop.says(PAID), notify(loop, more, customer_id=ALICE, at=5))
         (late,) = await loop.arrive(notify(loop, CHARGE, customer_id=ALICE, at=2))
         assert late.effect is Effect.STALE
         assert known(loop, "ch_1") == more
 
-    async def test_a_dispute_is_told_when_it_begins_and_when_it_ends(self, loop: Loop) -> None:
-        """What happens in between is kept; a closed one is not argued again."""
+    async def test_a_dispute_is_published_when_it_begins_and_when_it_ends(self, loop: Loop) -> None:
+        """Changes in between are kept; a closed dispute is not reopened."""
         await loop.arrive(loop.says(PAID), notify(loop, PAYMENT, about=["in_1"], at=1))
         for at, status in enumerate(("needs_response", "under_review", "won", "under_review"), start=2):
             await loop.arrive(notify(loop, attrs.evolve(DISPUTE, status=status), about=["pi_1"], at=at))
@@ -120,13 +120,13 @@ class TestMoneyThatGoesBack:
         assert closed.invoice.status == "paid"
 
     async def test_an_appeal_follows_the_first_end(self, loop: Loop) -> None:
-        """And may end otherwise."""
+        """And may end differently."""
         await loop.arrive(loop.says(PAID), notify(loop, PAYMENT, about=["in_1"], at=1))
         for at, status in enumerate(("lost", "appeal_under_review", "won"), start=2):
             await loop.arrive(notify(loop, attrs.evolve(DISPUTE, status=status), about=["pi_1"], at=at))
         assert known(loop, "dp_1") == attrs.evolve(DISPUTE, status="won")
 
-    async def test_a_credit_note_is_told_and_so_is_its_end(self, loop: Loop) -> None:
+    async def test_a_credit_note_is_published_and_so_is_its_end(self, loop: Loop) -> None:
         """It names its invoice itself."""
         void = attrs.evolve(CREDIT_NOTE, status="void")
         await loop.arrive(loop.says(PAID), notify(loop, CREDIT_NOTE, customer_id=ALICE, at=1))
@@ -135,8 +135,8 @@ class TestMoneyThatGoesBack:
         assert all(payload.invoice is not None for payload in await loop.payloads())
         assert known(loop, "cn_1") == void
 
-    async def test_what_happens_within_a_second_is_walked_through(self, loop: Loop) -> None:
-        """Updates of one second tell which came last, in whatever order they arrive."""
+    async def test_the_updates_of_one_second_are_followed_to_their_end(self, loop: Loop) -> None:
+        """Their edges show which came last, in whatever order they arrive."""
         first, second, third = (attrs.evolve(DISPUTE, status=status) for status in ("a", "b", "c"))
         await loop.arrive(loop.says(PAID), notify(loop, PAYMENT, about=["in_1"]))
         await loop.arrive(notify(loop, third, about=["pi_1"], at=1, before=second))
@@ -153,10 +153,10 @@ class TestMoneyThatGoesBack:
         assert (notified.event_type, notified.invoice) == ("invoice.refunded", None)
 
 
-class TestWhoseItIs:
-    """An event that names no customer belongs to whoever has the objects it names."""
+class TestOwners:
+    """An event that names no customer belongs to the tenant of the objects it names."""
 
-    async def test_an_event_about_nothing_we_know_waits(self, loop: Loop) -> None:
+    async def test_an_event_about_unknown_objects_waits(self, loop: Loop) -> None:
         """Parked on all of the objects, without a trace."""
         (outcome,) = await loop.arrive(notify(loop, DISPUTE, about=["pi_1", "ch_1"]))
         assert (outcome.disposition, outcome.reason) == (Disposition.PARKED, "unmapped_object")
@@ -169,13 +169,13 @@ class TestWhoseItIs:
         self, loop: Loop, order: tuple[int, ...], batches: str
     ) -> None:
         """Link, invoice, payment and dispute in whatever order, inside one batch or over several."""
-        notified = [
+        story = [
             loop.says(customer_id=ALICE),
             loop.says(PAID, tenant=None, at=1),
             notify(loop, PAYMENT, about=["in_1"], at=1),
             notify(loop, DISPUTE, about=["ch_1", "pi_1"], at=2),
         ]
-        events = [notified[index] for index in order]
+        events = [story[index] for index in order]
         for batch in [events] if batches == "together" else [[event] for event in events]:
             await loop.arrive(*batch)
         while await loop.work():
@@ -193,27 +193,27 @@ class TestWhoseItIs:
         assert (await loop.notified())[-1] == "invoice.deleted"
 
     async def test_objects_of_two_tenants_make_a_conflict(self, loop: Loop) -> None:
-        """Somebody has to look at it; nobody's state changes."""
+        """An operator has to look at it; no state changes."""
         await loop.arrive(loop.says(PAID), loop.says(subscription(customer_id=BOB), tenant=GLOBEX, customer_id=BOB))
         (outcome,) = await loop.arrive(notify(loop, DISPUTE, about=["in_1", "sub_1"], at=1))
         assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "tenant_conflict")
         assert loop.database.tables.records == {}
 
-    async def test_a_record_never_changes_hands(self, loop: Loop) -> None:
-        """Whatever customer another event names with it."""
+    async def test_a_record_never_changes_its_tenant(self, loop: Loop) -> None:
+        """Even if another event names another customer with it."""
         await loop.arrive(loop.says(customer(ALICE)), loop.says(customer(BOB), tenant=GLOBEX))
         await loop.arrive(notify(loop, CHARGE, customer_id=ALICE))
         (outcome,) = await loop.arrive(notify(loop, attrs.evolve(CHARGE, disputed=True), customer_id=BOB, at=5))
         assert outcome.reason == "tenant_conflict"
         assert known(loop, "ch_1") == CHARGE
 
-    async def test_an_event_of_nobody_about_nothing_is_ignored(self, loop: Loop) -> None:
+    async def test_an_event_without_customer_and_objects_is_ignored(self, loop: Loop) -> None:
         """It cannot wait for anything."""
         (outcome,) = await loop.arrive(notify(loop, DISPUTE))
         assert (outcome.disposition, outcome.reason) == (Disposition.IGNORED, "no_customer")
 
-    async def test_the_dispatcher_looks_for_what_parked_meanwhile(self, loop: Loop) -> None:
-        """An object that was saved while its event was being parked frees it all the same."""
+    async def test_the_dispatcher_looks_for_events_that_parked_meanwhile(self, loop: Loop) -> None:
+        """An object that was saved while its event was being parked makes the event due all the same."""
         event = notify(loop, PAYMENT, about=["in_1"])
         await loop.arrive(event)
         loop.database.tables.counters[ACME] = 0
@@ -228,8 +228,8 @@ class TestWhoseItIs:
         await running
 
 
-class TestCatalogue:
-    """Prices and products are nobody's."""
+class TestCatalog:
+    """Prices and products belong to no tenant."""
 
     async def test_prices_and_products_are_kept_without_a_message(self, loop: Loop) -> None:
         """For all tenants alike; the outcome names none."""
@@ -254,7 +254,7 @@ class TestEntitlements:
     """The whole list each time."""
 
     async def test_the_list_is_replaced(self, loop: Loop) -> None:
-        """In any order of its features; the same list again is no news."""
+        """In any order of its features; the same list again is not published."""
         await loop.arrive(loop.says(customer_id=ALICE))
         for at, features in enumerate((("sso", "api"), ("api", "sso"), ("api",)), start=1):
             await loop.arrive(
@@ -267,7 +267,7 @@ class TestEntitlements:
 
 
 class TestValues:
-    """Records as such."""
+    """Records as values."""
 
     def test_a_record_of_a_later_version_can_be_read(self) -> None:
         """Unknown fields are ignored, missing ones take their defaults."""
@@ -277,8 +277,8 @@ class TestValues:
         with pytest.raises(KeyError):
             record_from_json("invented", text)
 
-    def test_links_in_a_circle_lead_nowhere(self) -> None:
-        """Whatever ids a payload puts into its references."""
+    def test_circular_references_lead_nowhere(self) -> None:
+        """Whatever ids a payload contains."""
         one = attrs.evolve(CHARGE, charge_id="ch_1", payment_id="ch_2")
         other = attrs.evolve(CHARGE, charge_id="ch_2", payment_id="ch_1")
         found: dict[str, RecordSnapshot] = {"ch_1": one, "ch_2": other}
@@ -286,7 +286,7 @@ class TestValues:
         assert invoice_of(attrs.evolve(REFUND, charge_id="ch_1"), found.get) is None
 
     def test_a_payment_is_named_by_the_provider_s_id(self) -> None:
-        """Others by the id they are kept under."""
+        """Other records by the id they are stored under."""
         basis = Provenance(observed_at=AT, event_ids=())
         named = [
             TenantRecord(tenant_id=TenantId("acme"), snapshot=seen, provenance=basis).named_as

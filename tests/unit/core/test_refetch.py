@@ -1,4 +1,4 @@
-"""Doubts are settled by asking: ties that events leave open, and invoices of which events show a part."""
+"""Refetches settle ties that events leave open, and complete invoices that events show in part."""
 
 import asyncio
 from datetime import timedelta
@@ -34,13 +34,13 @@ WHOLE = invoice(lines=LINES)
 
 
 def now(*shown: SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot) -> Translation:
-    """What the provider says when it is asked."""
+    """Build an answer of the provider."""
     return Translation(customer_id=ALICE, snapshots=shown)
 
 
 @attrs.define
 class Patient(MemoryGateway):
-    """A gateway whose answers come when a test lets them."""
+    """A gateway that holds its answers until a test releases them."""
 
     answer: asyncio.Event = attrs.field(factory=asyncio.Event)
     most_at_once: int = 0
@@ -68,7 +68,7 @@ def gateway(loop: Loop) -> MemoryGateway:
 
 @pytest.fixture
 def patient(loop: Loop) -> Patient:
-    """The loop's gateway, which knows of `sub_1` that it is past due, and waits with every answer."""
+    """The loop's gateway, which shows `sub_1` as past due and holds every answer."""
     patient = Patient()
     patient.subscriptions[SubscriptionId("sub_1")] = now(PAST_DUE)
     loop.gateway = patient
@@ -76,12 +76,12 @@ def patient(loop: Loop) -> Patient:
 
 
 def contradicting(loop: Loop) -> list[ProviderEvent]:
-    """Two events of one second that say different things, neither of them what it replaced."""
+    """Build two events of one second with different states and no edge between them."""
     return [loop.says(PAST_DUE, at=5, event_id="evt_a"), loop.says(ACTIVE, at=5, event_id="evt_b")]
 
 
 def marked(loop: Loop, subscription_id: str = "sub_1") -> bool:
-    """Whether a subscription is marked as ambiguous."""
+    """Tell whether a subscription is marked as ambiguous."""
     return loop.database.tables.subscriptions[SubscriptionId(subscription_id)].provenance.ambiguous
 
 
@@ -89,10 +89,10 @@ class TestTies:
     """Contradicting snapshots of one second."""
 
     @pytest.mark.parametrize("truth", [ACTIVE, PAST_DUE, TRIALING])
-    async def test_a_tie_ends_in_what_the_provider_says(
+    async def test_a_tie_ends_in_the_provider_s_answer(
         self, loop: Loop, gateway: MemoryGateway, truth: SubscriptionSnapshot
     ) -> None:
-        """Whichever was guessed before; the mark goes, and a message tells only of a difference."""
+        """Whatever was guessed before; the mark is removed, and only a difference is published."""
         gateway.subscriptions[SubscriptionId("sub_1")] = now(truth)
         await loop.arrive(*contradicting(loop))
         guessed, notified = await loop.subscription(), await loop.notified()
@@ -106,7 +106,7 @@ class TestTies:
         assert (payloads[-1].subscription.status, payloads[-1].stripe_event_id) == (truth.status, "evt_b")
 
     async def test_a_decided_tie_is_not_asked_about(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """What the events themselves decide costs no call."""
+        """A tie that the events decide costs no call."""
         await loop.arrive(
             loop.says(PAST_DUE, at=5, before=ACTIVE), loop.says(ACTIVE, at=5, before=PAST_DUE), loop.says(ACTIVE, at=4)
         )
@@ -115,7 +115,7 @@ class TestTies:
         assert "sub_2" not in {uncertainty.object_id for uncertainty in loop.uncertainties}
 
     async def test_later_events_still_win(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """The answer is dated back to the tie it settles, not to when it was asked for."""
+        """The answer is dated back to the tie it settles, not to the fetch."""
         gateway.subscriptions[SubscriptionId("sub_1")] = now(TRIALING)
         await loop.arrive(*contradicting(loop))
         await loop.refetch()
@@ -135,7 +135,7 @@ class TestTies:
         assert await loop.notified() == notified
 
     async def test_a_late_member_of_the_tie_is_asked_about_again(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """It may be what the provider meant by then."""
+        """It may be the state that the provider showed."""
         gateway.subscriptions[SubscriptionId("sub_1")] = now(TRIALING)
         await loop.arrive(*contradicting(loop))
         await loop.refetch()
@@ -144,8 +144,8 @@ class TestTies:
         assert await loop.refetch() == ["refetched"]
         assert (await loop.subscription(), marked(loop)) == (TRIALING, False)
 
-    async def test_a_customer_can_be_in_doubt_too(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """Its mail address is asked for; the tenant need not hear of it."""
+    async def test_a_customer_can_be_uncertain_too(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Its mail address is fetched; the tenant is not notified."""
         gateway.customers[ALICE] = now(customer(email="new@example.com"))
         await loop.arrive(loop.says(customer(email="old@example.com")), loop.says(customer(email="new@example.com")))
         notified = await loop.notified()
@@ -157,10 +157,10 @@ class TestTies:
 
 
 class TestFailures:
-    """What cannot be settled now."""
+    """Uncertainties that cannot be settled now."""
 
-    async def test_a_provider_that_is_away_leaves_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """The state stays the deterministic guess; a sweep finds the mark and mends it once the provider is back."""
+    async def test_an_unavailable_provider_leaves_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The state stays the deterministic guess; a sweep finds the mark and settles it once the provider is back."""
         gateway.subscriptions[SubscriptionId("sub_1")] = now(PAST_DUE)
         gateway.fail(GatewayUnavailableError("away"))
         await loop.arrive(*contradicting(loop))
@@ -174,19 +174,19 @@ class TestFailures:
         assert await loop.subscription() == PAST_DUE
 
     async def test_an_object_the_provider_does_not_show_stays_marked(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """Nothing is concluded from its absence."""
+        """Its absence proves nothing."""
         await loop.arrive(*contradicting(loop))
         assert await loop.refetch() == ["unknown"]
         assert marked(loop)
 
-    async def test_an_answer_about_something_else_is_not_written(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """Only the object that was asked for counts."""
+    async def test_an_answer_about_another_object_is_not_written(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Only the requested object counts."""
         gateway.subscriptions[SubscriptionId("sub_1")] = now(subscription("sub_9"))
         await loop.arrive(*contradicting(loop))
         assert await loop.refetch() == ["unknown"]
         assert SubscriptionId("sub_9") not in loop.database.tables.subscriptions
 
-    async def test_an_ended_life_does_not_resume(self, loop: Loop, gateway: MemoryGateway) -> None:
+    async def test_an_ended_subscription_does_not_resume(self, loop: Loop, gateway: MemoryGateway) -> None:
         """An answer from an earlier stage of life is an old one."""
         gateway.subscriptions[SubscriptionId("sub_1")] = now(ACTIVE)
         ends = [subscription(status="canceled", ended_at=AT), subscription(status="canceled")]
@@ -194,7 +194,7 @@ class TestFailures:
         assert await loop.refetch() == ["unknown"]
         assert (await loop.subscription()).ended
 
-    async def test_prices_that_no_plan_has_leave_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
+    async def test_a_price_without_a_plan_leaves_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
         """The error's code says what an operator has to do, and nothing is half written."""
         gateway.subscriptions[SubscriptionId("sub_1")] = now(PAST_DUE)
         await loop.arrive(*contradicting(loop))
@@ -202,8 +202,10 @@ class TestFailures:
         assert await loop.refetch() == [UnknownPriceError.code]
         assert marked(loop)
 
-    async def test_a_bug_ends_neither_the_mender_nor_the_next_object(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """It is reported with its text, and the others are mended."""
+    async def test_a_bug_ends_neither_the_refetcher_nor_the_next_object(
+        self, loop: Loop, gateway: MemoryGateway
+    ) -> None:
+        """It is reported with its text, and the other objects are settled."""
 
         class Broken(MemoryGateway):
             async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
@@ -213,14 +215,14 @@ class TestFailures:
         loop.gateway.invoices[InvoiceId("in_1")] = now(WHOLE)
         await loop.arrive(*contradicting(loop), loop.says(PART))
         assert await loop.refetch() == ["bug", "refetched"]
-        assert loop.mendings[0].error == "ZeroDivisionError: oops"
+        assert loop.refetches[0].error == "ZeroDivisionError: oops"
 
 
 class TestInvoices:
     """Invoices with more lines than an event shows."""
 
     async def test_all_lines_and_their_usage_are_fetched(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """Until then the ones shown count, and the invoice is marked."""
+        """Until then the lines shown count, and the invoice is marked."""
         gateway.invoices[InvoiceId("in_1")] = now(WHOLE)
         await loop.arrive(loop.says(subscription()), loop.says(PART))
         assert (len(await loop.usage()), (await loop.invoice()).lines_complete) == (10, False)
@@ -230,7 +232,7 @@ class TestInvoices:
         assert len((await loop.payloads())[-1].usage) == 25
 
     async def test_lines_of_a_final_invoice_are_fetched_once(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """Later events show the same part of the same list: nothing is lost, nobody is asked again."""
+        """Later events show the same part of the same list: nothing is lost or fetched again."""
         gateway.invoices[InvoiceId("in_1")] = now(WHOLE)
         await loop.arrive(loop.says(PART))
         await loop.refetch()
@@ -239,7 +241,7 @@ class TestInvoices:
         assert await loop.invoice() == invoice(status="paid", lines=LINES)
         assert (len(await loop.usage()), loop.uncertainties, gateway.asked) == (25, [], ["in_1"])
 
-    async def test_lines_of_a_draft_are_fetched_anew(self, loop: Loop, gateway: MemoryGateway) -> None:
+    async def test_lines_of_a_draft_are_fetched_again(self, loop: Loop, gateway: MemoryGateway) -> None:
         """They still come and go."""
         draft: dict[str, Any] = {"status": "draft"}
         gateway.invoices[InvoiceId("in_1")] = now(invoice(lines=LINES, **draft))
@@ -251,8 +253,8 @@ class TestInvoices:
         await loop.refetch()
         assert await loop.invoice() == invoice(lines=LINES[:20])
 
-    async def test_an_answer_that_is_not_whole_leaves_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """What it adds counts all the same."""
+    async def test_a_partial_answer_leaves_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The lines that it adds count all the same."""
         gateway.invoices[InvoiceId("in_1")] = now(invoice(lines=LINES[:20], lines_complete=False))
         await loop.arrive(loop.says(PART))
         assert await loop.refetch() == ["incomplete"]
@@ -269,8 +271,8 @@ class TestInvoices:
 class TestConcurrency:
     """Fetching happens beside everything else."""
 
-    async def test_no_transaction_is_open_while_the_provider_thinks(self, loop: Loop, patient: Patient) -> None:
-        """Events of the same tenant go through meanwhile; what they change, an old answer does not overwrite."""
+    async def test_no_transaction_is_open_during_a_fetch(self, loop: Loop, patient: Patient) -> None:
+        """Events of the same tenant are applied meanwhile, and an old answer does not overwrite their changes."""
         await loop.arrive(*contradicting(loop))
         refetch = asyncio.create_task(loop.refetch())
         await until(lambda: patient.asked == ["sub_1"])
@@ -280,8 +282,8 @@ class TestConcurrency:
         assert await refetch == ["overtaken"]
         assert await loop.subscription() == TRIALING
 
-    async def test_one_object_is_asked_for_once_at_a_time(self, loop: Loop, patient: Patient) -> None:
-        """Doubts about an object that is being fetched wait, and only the latest of them is asked about."""
+    async def test_one_object_is_fetched_once_at_a_time(self, loop: Loop, patient: Patient) -> None:
+        """Uncertainties of an object that is being fetched wait, and only the latest of them is settled."""
         events = contradicting(loop)
         await loop.arrive(*events)
         (uncertainty,) = loop.uncertainties[-1:]
@@ -296,11 +298,11 @@ class TestConcurrency:
             refetcher.offer([late, uncertainty])
             await asyncio.sleep(0)
         patient.answer.set()
-        await until(lambda: len(loop.mendings) == 2)
+        await until(lambda: len(loop.refetches) == 2)
         refetcher.stop()
         await running
         assert (patient.asked, patient.most_at_once) == (["sub_1", "sub_1"], 1)
-        assert [report.result for report in loop.mendings] == ["refetched", "overtaken"]
+        assert [report.result for report in loop.refetches] == ["refetched", "overtaken"]
 
     async def test_different_objects_are_fetched_side_by_side(self, loop: Loop, patient: Patient) -> None:
         """As many at a time as the policy says, and no more."""
@@ -310,13 +312,13 @@ class TestConcurrency:
         running = asyncio.create_task(refetcher.run())
         await until(lambda: len(patient.asked) == 3)
         patient.answer.set()
-        await until(lambda: len(loop.mendings) == 9)
+        await until(lambda: len(loop.refetches) == 9)
         refetcher.stop()
         await running
         assert patient.most_at_once == 3
 
-    async def test_sweeps_go_round(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """Each goes on behind the last one, so that marks which stay delay no others."""
+    async def test_sweeps_start_over_at_the_end(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Each continues behind the last one, so that marks which stay delay no others."""
         events = [
             loop.says(subscription(f"sub_{number}", status), at=5, tenant=ACME)
             for number in range(5)

@@ -1,4 +1,4 @@
-"""Replaying: any stored event once more, without a trace where nothing is wrong and with one message where it is."""
+"""Replays: without a trace where all is well, and with one message for each row that was wrong."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,21 +21,21 @@ SUB = SubscriptionId("sub_1")
 
 
 def replayer(loop: Loop, **given: Any) -> Replayer:
-    """A replayer over the loop's own adapters."""
+    """Build a replayer over the loop's own adapters."""
     log = MemoryEventLog(loop.database, loop.clock)
     known = {"events": log, "queue": loop.inbox, "audits": log, "dispatcher": loop.dispatcher()}
     return Replayer(**{**known, "policy": loop.policy, **given})
 
 
 async def replay(loop: Loop, wanted: EventFilter | None = None, **given: Any) -> ReplayReport:
-    """Replay what a filter means, or everything."""
+    """Replay matching events, or all."""
     wanted = wanted or EventFilter()
     it = replayer(loop, **given)
     return await it.replay(ReplayRequest(wanted=wanted, actor="ann"), await it.find(wanted), observe=lambda _: None)
 
 
 def a_history(loop: Loop) -> Sequence[ProviderEvent]:
-    """Events that changed, confirmed, announced and came late."""
+    """Build events that change, confirm, notify and come late."""
     return [
         loop.says(customer(name="Alice")),
         loop.says(ACTIVE, creation=True),
@@ -49,7 +49,7 @@ def a_history(loop: Loop) -> Sequence[ProviderEvent]:
 
 
 def tables(loop: Loop) -> Sequence[object]:
-    """Everything a tenant has, and was told."""
+    """Return the state and the messages of all tenants."""
     known = loop.database.tables
     rows = (known.subscriptions, known.invoices, known.customers, known.usage, known.records, known.messages)
     return [dict(table) for table in rows]
@@ -58,8 +58,8 @@ def tables(loop: Loop) -> Sequence[object]:
 class TestReplay:
     """Through the same path as everything else."""
 
-    async def test_what_succeeded_changes_nothing_and_tells_nothing(self, loop: Loop) -> None:
-        """And what each event did stays on record."""
+    async def test_applied_events_change_nothing_and_publish_nothing(self, loop: Loop) -> None:
+        """And the effect of each event stays on record."""
         events = a_history(loop)
         await loop.arrive(*events)
         before, done = tables(loop), [loop.row(event).outcome for event in events]
@@ -73,7 +73,7 @@ class TestReplay:
         ]
 
     async def test_rows_that_are_gone_come_back_with_one_message_each(self, loop: Loop) -> None:
-        """Not with one for each step of their lives: the tenant has heard of those."""
+        """Not with one for each step: those were published before."""
         await loop.arrive(*a_history(loop))
         before, notified = tables(loop), await loop.notified()
         loop.database.tables.subscriptions.clear()
@@ -98,8 +98,8 @@ class TestReplay:
             assert await loop.usage() == usage
             assert (await replay(loop)).messages == 0
 
-    async def test_a_dead_event_gets_fresh_attempts_but_not_for_ever(self, loop: Loop) -> None:
-        """Each replay forgives what went before; what still fails is dead again."""
+    async def test_a_dead_event_gets_new_attempts_but_not_forever(self, loop: Loop) -> None:
+        """Each replay forgives earlier attempts; an event that still fails is dead again."""
         loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_other"),)),))
         event = loop.says(ACTIVE)
         await loop.arrive(event)
@@ -112,8 +112,8 @@ class TestReplay:
         assert (report.changed, report.messages) == (1, 1)
         assert (await loop.subscription()).status == "active"
 
-    async def test_what_somebody_works_on_is_left_to_him(self, loop: Loop) -> None:
-        """And counted."""
+    async def test_events_that_are_processed_elsewhere_are_skipped(self, loop: Loop) -> None:
+        """And counted as busy."""
         event = loop.says(ACTIVE)
         await loop.inbox.record(event, lease=loop.policy.lease)
         report = await replay(loop)
@@ -131,7 +131,7 @@ class TestReplay:
         assert (report.pruned, report.failed) == (1, True)
         assert loop.row(event).disposition is Disposition.APPLIED
 
-    async def test_what_cannot_be_read_any_more_stays_applied(self, loop: Loop) -> None:
+    async def test_an_event_that_can_no_longer_be_read_stays_applied(self, loop: Loop) -> None:
         """The provider has forgotten a thin event, cannot be asked, or the settings are of another mode."""
         loop.gateway = MemoryGateway()
         thin = loop.provider.event("evt_thin", Translation(thin=True), at=AT)
@@ -152,7 +152,7 @@ class TestReplay:
         assert outcome is not None
         assert (outcome.effect, outcome.tenant_id) == (Effect.CHANGED, ACME)
 
-    async def test_without_publishing_state_is_written_and_nobody_hears(self, loop: Loop) -> None:
+    async def test_without_publishing_state_is_written_and_no_message_created(self, loop: Loop) -> None:
         """No number is used: the next message has the next one."""
         await loop.arrive(*a_history(loop))
         before = tables(loop)
@@ -186,7 +186,7 @@ class TestPace:
         assert [round(wait) for wait in waits] == [0, 1, 2]
 
     async def test_a_stopped_replay_ends_after_its_batch_and_says_so(self, loop: Loop) -> None:
-        """What it did not come to stays as it was."""
+        """The remaining events stay as they were."""
         await loop.arrive(*a_history(loop))
         loop.policy = attrs.evolve(loop.policy, batch=2)
         it = replayer(loop)
@@ -196,10 +196,10 @@ class TestPace:
 
 
 class TestAudit:
-    """Who, what, why and with which result."""
+    """The operator, the filter, the reason and the result."""
 
-    async def test_every_replay_is_noted(self, loop: Loop) -> None:
-        """From its beginning: one that died has no end."""
+    async def test_every_replay_is_recorded(self, loop: Loop) -> None:
+        """From its beginning: the entry of one that died stays unfinished."""
         await loop.arrive(loop.says(ACTIVE))
         log = MemoryEventLog(loop.database, loop.clock)
         it = replayer(loop)
@@ -221,10 +221,10 @@ class TestAudit:
         assert (await log.latest(limit=1))[0].finished_at is None
 
 
-class TestRehearsal:
-    """The real thing, taken back."""
+class TestDryRun:
+    """A replay that is rolled back."""
 
-    async def test_a_rehearsal_shows_everything_and_leaves_nothing(self, loop: Loop) -> None:
+    async def test_a_dry_run_shows_everything_and_leaves_nothing(self, loop: Loop) -> None:
         """The rows, field by field, and the messages with the numbers they would get."""
         await loop.arrive(*a_history(loop))
         whole = loop.database.tables.subscriptions[SUB]
@@ -267,8 +267,8 @@ class TestRehearsal:
         ]
         assert (found.report.changed, found.report.unfinished) == (4, 1)
 
-    async def test_what_somebody_works_on_is_left_out(self, loop: Loop) -> None:
-        """Without waiting for him."""
+    async def test_events_that_are_processed_elsewhere_are_left_out(self, loop: Loop) -> None:
+        """Without waiting for the other worker."""
         await loop.inbox.record(loop.says(ACTIVE), lease=loop.policy.lease)
         it = replayer(loop)
         found = await it.dry_run(await it.find(EventFilter()))

@@ -1,4 +1,4 @@
-"""Events that name an object without showing it: asked for, applied, and counted once beside their snapshot twins."""
+"""Thin events: looked up, applied, and counted once beside their snapshot twins."""
 
 import asyncio
 from datetime import timedelta
@@ -20,7 +20,7 @@ TWIN = EventId("evt_twin")
 
 @attrs.define
 class Patient(MemoryGateway):
-    """A gateway that answers when a test lets it."""
+    """A gateway that holds its answers until a test releases them."""
 
     answer: asyncio.Event = attrs.field(factory=asyncio.Event)
 
@@ -42,19 +42,19 @@ def gateway(loop: Loop) -> MemoryGateway:
 
 
 def thin(loop: Loop, *, at: int = 0, name: str = "evt_thin") -> ProviderEvent:
-    """An event that shows nothing."""
+    """Build an event that shows no object."""
     return loop.provider.event(name, Translation(thin=True), at=AT + timedelta(seconds=at))
 
 
 def about(gateway: MemoryGateway, event: ProviderEvent, *shown: object, twin: EventId | None = None) -> None:
-    """Let the provider know what an event is about: the subscription shown, or an object that is gone."""
+    """Give the provider the object of an event: the subscription shown, or one that is gone."""
     snapshots = tuple(each for each in shown if isinstance(each, type(ACTIVE)))
     found = Translation(customer_id=ALICE, tenant_hint=ACME, snapshots=snapshots) if shown else None
     gateway.events[event.event_id] = FetchedEvent(snapshot_event_id=twin, translation=found)
 
 
-class TestResolving:
-    """What becomes of a thin event."""
+class TestLookups:
+    """Thin events that the provider answers."""
 
     async def test_its_object_is_fetched_and_applied(self, loop: Loop, gateway: MemoryGateway) -> None:
         """Under the event's own stamp: an older snapshot is stale, a newer one counts."""
@@ -80,7 +80,7 @@ class TestResolving:
         assert await loop.notified() == ["subscription.created"]
 
     async def test_a_twin_that_comes_later_confirms(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """It changes nothing and tells nothing."""
+        """It changes nothing and publishes nothing."""
         event = thin(loop, at=5)
         about(gateway, event, ACTIVE, twin=TWIN)
         await loop.arrive(event)
@@ -89,7 +89,7 @@ class TestResolving:
         assert await loop.notified() == ["subscription.created"]
         assert loop.uncertainties == []
 
-    async def test_a_notice_is_told_by_a_twin_that_comes_later(self, loop: Loop, gateway: MemoryGateway) -> None:
+    async def test_the_notice_of_a_later_twin_is_published(self, loop: Loop, gateway: MemoryGateway) -> None:
         """Only the snapshot event carries it."""
         event = thin(loop, at=5)
         about(gateway, event, ACTIVE, twin=TWIN)
@@ -97,10 +97,8 @@ class TestResolving:
         await loop.arrive(loop.says(ACTIVE, at=5, event_id=TWIN, notice=Notice.TRIAL_ENDING))
         assert await loop.notified() == ["subscription.created", "subscription.trial_ending"]
 
-    async def test_a_twin_that_says_something_else_is_settled_by_asking(
-        self, loop: Loop, gateway: MemoryGateway
-    ) -> None:
-        """The object had changed before it was fetched; what it is now stands in the end."""
+    async def test_a_twin_with_another_state_is_settled_by_a_refetch(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The object had changed before it was fetched; its current state wins."""
         event = thin(loop, at=5)
         about(gateway, event, PAST_DUE, twin=TWIN)
         gateway.subscriptions[SubscriptionId("sub_1")] = Translation(customer_id=ALICE, snapshots=(PAST_DUE,))
@@ -116,10 +114,10 @@ class TestResolving:
         await loop.arrive(loop.says(ACTIVE, event_id=TWIN, livemode=False), event)
         assert loop.row(event).disposition is Disposition.APPLIED
 
-    async def test_what_the_provider_does_not_know_is_ignored_with_a_reason(
+    async def test_an_event_unknown_to_the_provider_is_ignored_with_a_reason(
         self, loop: Loop, gateway: MemoryGateway
     ) -> None:
-        """Neither the event, nor an object that is gone, is worth another attempt."""
+        """Neither an unknown event nor an object that is gone is worth another attempt."""
         unknown, gone = thin(loop, name="evt_1"), thin(loop, name="evt_2")
         about(gateway, gone)
         await loop.arrive(unknown, gone)
@@ -128,7 +126,7 @@ class TestResolving:
             (Disposition.IGNORED, "object_gone"),
         ]
 
-    async def test_events_of_another_mode_are_not_asked_about(self, loop: Loop, gateway: MemoryGateway) -> None:
+    async def test_events_of_another_mode_are_not_looked_up(self, loop: Loop, gateway: MemoryGateway) -> None:
         """They are ignored for that reason, and cost no call."""
         event = loop.provider.event("evt_thin", Translation(thin=True), at=AT, livemode=False)
         (outcome,) = await loop.arrive(event)
@@ -139,7 +137,7 @@ class TestWithoutAnAnswer:
     """No gateway, or none that answers."""
 
     async def test_without_a_gateway_it_is_parked_until_it_is_replayed(self, loop: Loop) -> None:
-        """Everything else goes on; once there is a key, a replay applies it."""
+        """Other events are applied; once there is a key, a replay applies this one."""
         event = thin(loop)
         (outcome, _) = sorted(await loop.arrive(event, loop.says(invoice())), key=lambda one: one.claim.dispatch_id)
         assert (outcome.disposition, outcome.reason, outcome.parked_on) == (Disposition.PARKED, "thin", None)
@@ -148,14 +146,14 @@ class TestWithoutAnAnswer:
         await loop.replay(event)
         assert loop.row(event).disposition is Disposition.APPLIED
 
-    async def test_a_provider_that_is_away_is_asked_again_later(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """Its neighbours in the batch are applied at once, and it waits within the backoff."""
-        event, neighbour = thin(loop), loop.says(invoice())
+    async def test_an_unavailable_provider_is_asked_again_later(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The other events of the batch are applied at once, and it waits within the backoff."""
+        event, other = thin(loop), loop.says(invoice())
         about(gateway, event, ACTIVE)
         gateway.fail(GatewayUnavailableError("away"))
-        await loop.arrive(event, neighbour)
+        await loop.arrive(event, other)
         row = loop.row(event)
-        assert loop.row(neighbour).disposition is Disposition.APPLIED
+        assert loop.row(other).disposition is Disposition.APPLIED
         assert (row.disposition, row.attempt, row.reason) == (Disposition.DUE, 1, "transient")
         assert [(len(report.outcomes), report.retried, report.lost) for report in loop.reports] == [
             (1, 0, 0),
@@ -166,14 +164,14 @@ class TestWithoutAnAnswer:
         assert loop.row(event).disposition is Disposition.APPLIED
 
     async def test_a_refusal_is_for_an_operator(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """Asking again would be refused again; it is visible and can be replayed."""
+        """A retry would be refused again; the event is visible and can be replayed."""
         event = thin(loop)
         gateway.fail(GatewayRejectedError("no"))
         (outcome,) = await loop.arrive(event)
         assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "permanent")
 
     async def test_a_slow_provider_delays_no_other_event(self, loop: Loop) -> None:
-        """While it thinks, other events are processed, and the event is not claimed again."""
+        """During the lookup other events are processed, and the event is not claimed again."""
         patient = Patient()
         loop.gateway = patient
         slow = thin(loop)
@@ -193,8 +191,8 @@ class TestWithoutAnAnswer:
         await running
         assert patient.asked == ["evt_thin"]
 
-    async def test_those_that_wait_for_their_turn_go_back_at_the_end(self, loop: Loop) -> None:
-        """A process that stops asks for nothing new, and what it gives back costs no attempt."""
+    async def test_events_that_wait_for_a_lookup_are_released_at_the_end(self, loop: Loop) -> None:
+        """A process that stops begins no lookup, and released events lose no attempt."""
         loop.policy = DispatchPolicy(lookups=1)
         patient = Patient()
         loop.gateway = patient
