@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from billing_postgres.columns import Column, Columns, Fields, expand, text_array
+from billing_postgres.columns import Column, Columns, Fields, expand
+from billing_postgres.text import text_array
 
 _PLAIN = Fields("part", name="text", size="bigint")
 THINGS = Columns(

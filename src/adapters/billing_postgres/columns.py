@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 _PLACEHOLDER: Final = re.compile(r"(?<!:):(\w+)\.(\w+)\b")
 _ARGUMENT: Final = re.compile(r"\$(\d+)")
-_TEXT_LIMIT: Final = 2000
 
 
 @attrs.frozen
@@ -121,18 +120,3 @@ def period_columns(path: str, *, start: str, end: str) -> Sequence[Column[Any]]:
 def read_period(start: datetime | None, end: datetime | None) -> Period | None:
     """Return a period that was read, None where one of its ends is missing."""
     return None if start is None or end is None else Period(start=start, end=end)
-
-
-def text_array(texts: Iterable[str]) -> str:
-    """Return the literal of a `text[]`.
-
-    Source: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
-    """
-    return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts) + "}"
-
-
-def storable(text: str | None) -> str | None:
-    """Bound a text and replace NUL and lone surrogates, which Postgres refuses, whatever a payload contained."""
-    if text is None:
-        return None
-    return text[:_TEXT_LIMIT].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -17,12 +17,12 @@ from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, EventKey, ProviderEvent, Receipt, ReceiptStatus
 from billing_core.oversight.ports import Backlog
 from billing_postgres import queries
-from billing_postgres.columns import storable
 from billing_postgres.inbox.recorder import Recorder
 from billing_postgres.inbox.rows import CLAIMS, KEYS, claim_from_row, key_from_row
 from billing_postgres.inbox.wakeup import Wakeup
 from billing_postgres.pool import Database
 from billing_postgres.statements import Statements
+from billing_postgres.text import storable
 
 _QUERIES: Final = MappingProxyType({**queries.load("read_inbox"), **queries.load("write_inbox")})
 

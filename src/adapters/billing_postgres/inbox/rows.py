@@ -9,7 +9,8 @@ from typing import Any, Final
 import asyncpg
 
 from billing_core.events import Claim, EventKey, Outcome, ProviderEvent
-from billing_postgres.columns import Column, Columns, Fields, storable
+from billing_postgres.columns import Column, Columns, Fields
+from billing_postgres.text import storable
 
 _KEY_TYPES: Final = {"event_id": "text", "livemode": "boolean", "account": "text"}
 _KEY: Final = Fields(**_KEY_TYPES)

@@ -15,12 +15,12 @@ from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
 from billing_core.oversight.inspection import Audit, FailedAttempt, StoredEvent
 from billing_postgres import queries
-from billing_postgres.columns import storable
 from billing_postgres.errors import translated
 from billing_postgres.oversight.rows import failed_attempt_from_row, stored_event_from_row
 from billing_postgres.pool import Database
 from billing_postgres.statements import Statements
 from billing_postgres.stream.rows import message_from_row
+from billing_postgres.text import storable
 
 _QUERIES: Final = MappingProxyType({**queries.load("read_event_log"), **queries.load("write_audits")})
 _ALL: Final = None

@@ -12,13 +12,13 @@ from billing_core.model import TenantId
 from billing_core.oversight.explain import MESSAGES_BEFORE, TenantHistory
 from billing_core.oversight.inspection import FailedAttempt
 from billing_postgres import queries
-from billing_postgres.columns import storable
 from billing_postgres.errors import translated
 from billing_postgres.oversight.rows import failed_attempt_from_row, stored_event_from_row
 from billing_postgres.pool import Connection, Database
 from billing_postgres.state.repository import read_state
 from billing_postgres.state.rows import customer_from_row
 from billing_postgres.stream.rows import message_from_row
+from billing_postgres.text import storable
 
 _QUERIES: Final = queries.load("read_timeline")
 

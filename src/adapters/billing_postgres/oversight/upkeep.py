@@ -12,9 +12,9 @@ from billing_core.model import DuplicateSubscriptions
 from billing_core.oversight.inspection import Pruned
 from billing_core.oversight.ports import CustomerLink
 from billing_postgres import queries
-from billing_postgres.columns import storable
 from billing_postgres.pool import Database
 from billing_postgres.statements import Statements
+from billing_postgres.text import storable
 
 _STATE: Final = queries.load("read_upkeep")
 _INBOX: Final = queries.load("write_inbox_upkeep")

@@ -72,7 +72,8 @@ SELECT c.event, c.attempt, c.forgiven, c.applied, c.waited_since, c.body, :event
 FROM claimed AS c JOIN stripe_events AS e ON e.id = c.event;
 
 -- name: retry_event
--- Args: $1 event, $2 attempt (the fence), $3 wait (interval), $4 reason, $5 error. Returns: the event, if the claim still holds.
+-- Args: $1 event, $2 attempt (the fence), $3 wait (interval), $4 reason, $5 error.
+-- Returns: the event, if the claim still holds.
 WITH kept AS (
     UPDATE stripe_event_dispatch
     SET status = 'due', due_at = now() + $3::interval, reason = $4, error = $5, first_error = coalesce(first_error, $5)

@@ -1,5 +1,5 @@
--- One unit of work over the state of tenants. Every transaction takes locks in the same order: dispatch rows, customers,
--- tenants, each by ascending id. All values written are absolute, so that writing them twice changes nothing.
+-- One unit of work over the state of tenants. Every transaction locks in one order: dispatch rows, customers, tenants, each
+-- by ascending id. All values written are absolute, so that writing them twice changes nothing.
 
 -- name: hold_events
 -- Args: one array per column of a claim. Returns: the events still claimed by the caller, locked until the end.
@@ -190,7 +190,10 @@ WITH settled AS (
     UPDATE stripe_event_dispatch AS d
     SET status = CASE WHEN c.linked THEN 'due' ELSE c.status END,
         due_at = now(),
-        effect = CASE WHEN c.status = 'applied' AND c.effect <> 'changed' THEN coalesce(d.effect, c.effect) ELSE c.effect END,
+        effect = CASE
+            WHEN c.status = 'applied' AND c.effect <> 'changed' THEN coalesce(d.effect, c.effect)
+            ELSE c.effect
+        END,
         reason = c.reason,
         error = c.error,
         first_error = coalesce(d.first_error, c.error),
@@ -214,8 +217,8 @@ WITH settled AS (
 SELECT event FROM settled;
 
 -- name: wait_for_objects
--- Notes what events that were just parked wait for. Where such an object is known by now, the event becomes due: nothing
--- else would make it so. LATERAL: a join with the view would read all records.
+-- Notes the objects that events that were just parked wait for. If one of them is known by now, the event becomes due:
+-- nothing else would make it so. LATERAL: a join with the view would read all records.
 -- Args: parallel arrays: $1 event, $2 id of an object it names. Returns: the events that are due.
 WITH seen AS (
     SELECT * FROM unnest($1::bigint[], $2::text[]) AS t (event, object_id)

@@ -1,8 +1,8 @@
 -- Tickets that open one stream each.
 
 -- name: put_ticket
--- Args: $1 digest, $2 how long it is valid, $3 tenant, $4 role, $5 when the principal's token expires, $6 token id, $7 when
--- the token was issued. Each call also deletes some tickets that expired unused.
+-- Args: $1 digest, $2 how long it is valid, $3 tenant, $4 role, $5 when the principal's token expires, $6 token id,
+--   $7 when the token was issued. Each call also deletes some tickets that expired unused.
 WITH swept AS (
     DELETE FROM billing_stream_tickets WHERE digest IN (
         SELECT digest FROM billing_stream_tickets WHERE good_until < now() LIMIT 10 FOR UPDATE SKIP LOCKED

@@ -28,7 +28,8 @@ from billing_core.model import (
     Uncertainty,
     UsageRecord,
 )
-from billing_postgres.columns import Column, Columns, Fields, period_columns, read_period, text_array
+from billing_postgres.columns import Column, Columns, Fields, period_columns, read_period
+from billing_postgres.text import text_array
 
 _TENANT: Final = Column[Any]("tenant_id", "text", attrgetter("tenant_id"))
 _PROVENANCE: Final = (
