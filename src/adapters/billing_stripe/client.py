@@ -1,8 +1,8 @@
-"""One way to Stripe's API: a bounded number of attempts within a bounded time, and errors in our terms.
+"""The client of Stripe's API: a bounded number of attempts within a bounded time, and our own errors.
 
-The SDK's own retries are off. They leave out 429 and `Retry-After`, and a connection that breaks in the middle of a
-body leaves the SDK as a raw aiohttp error. So there is one loop, here, around every request. (Below it, aiohttp sends a
-GET once more when the connection is lost before any answer, as HTTP allows; it has no switch for that.)
+The SDK's own retries are off: they ignore 429 and `Retry-After`, and a connection that breaks in the middle of a body
+raises a raw aiohttp error. So there is one retry loop, here, around every request. (Below it, aiohttp repeats a GET
+once when the connection is lost before any answer, as HTTP allows; that cannot be switched off.)
 """
 
 import asyncio
@@ -30,28 +30,28 @@ from billing_core.errors import (
 Json = Mapping[str, Any]
 
 _UNKNOWN: Final = frozenset({"resource_missing", "not_found"})
-"""How the two generations of the API say that there is no such object. Any other 404 means a wrong address."""
+"""Codes of an unknown object in the two generations of the API. Any other 404 means a wrong address."""
 _CURSOR: Final = "starting_after"
 
 
 @attrs.frozen(kw_only=True)
 class CallPolicy:
-    """How hard and how long one call tries."""
+    """Limits of one call: attempts, timeouts and waits."""
 
     attempts: int = 4
     connect_timeout: timedelta = timedelta(seconds=5)
     attempt_timeout: timedelta = timedelta(seconds=15)
     deadline: timedelta = timedelta(seconds=40)
-    """A call ends by then, attempts and waits included."""
+    """Limit of the whole call, attempts and waits included."""
     wait_initial: timedelta = timedelta(milliseconds=250)
     wait_max: timedelta = timedelta(seconds=5)
     longest_retry_after: timedelta = timedelta(seconds=10)
-    """A longer wait than this that Stripe asks for is left to the caller, who can do something else meanwhile."""
+    """If Stripe asks for a longer wait, the call fails and the caller can do something else in the meantime."""
 
 
 @attrs.frozen(kw_only=True)
 class GatewayCall:
-    """How one call went, for metrics: both words are from closed sets."""
+    """Result of one call, for metrics; operation and result are from closed sets."""
 
     operation: str
     result: str
@@ -61,11 +61,11 @@ class GatewayCall:
 
 
 def _unobserved(_call: GatewayCall) -> None:
-    """Nobody watches."""
+    """Ignore the report."""
 
 
 class ApiClient:
-    """Reads from Stripe's API. Made by `open_client`."""
+    """Reading access to Stripe's API; see `open_client`."""
 
     def __init__(self, sdk: stripe.StripeClient, policy: CallPolicy, observe: Callable[[GatewayCall], None]) -> None:
         self._sdk = sdk
@@ -73,11 +73,11 @@ class ApiClient:
         self._observe = observe
 
     async def get(self, operation: str, path: str, params: Json | None = None) -> Json | None:
-        """The JSON object at `path`, in the pinned API version, or None when Stripe knows of none.
+        """Return the JSON object at `path` in the pinned API version, or None if it is unknown to Stripe.
 
         Args:
-            operation: our name of the call, one of a closed set: for metrics and errors.
-            path: such as `/v1/invoices/in_1`, its parts quoted.
+            operation: our name for the call, from a closed set, for metrics and errors.
+            path: for example `/v1/invoices/in_1`, with quoted parts.
             params: the query.
 
         Raises: GatewayError.
@@ -121,7 +121,7 @@ class ApiClient:
         raise AssertionError("stamina either returns or raises")
 
     def _again(self, error: Exception) -> bool | timedelta:
-        """Whether another attempt may help, or when: a little later than Stripe asks for, lest all come at once."""
+        """Decide whether to retry, or after which wait: a little longer than Stripe asks for, to spread the load."""
         if not isinstance(error, _AttemptFailedError) or not error.again:
             return False
         if error.retry_after is None:
@@ -141,7 +141,7 @@ class ApiClient:
             raise _refused(operation, exc) from None
         except (aiohttp.ClientError, TimeoutError) as exc:  # the SDK reads the body outside of its own error handling
             raise _unreachable(operation, exc) from exc
-        except (AttributeError, TypeError, ValueError):  # how the SDK takes bodies that are not JSON of Stripe's making
+        except (AttributeError, TypeError, ValueError):  # what the SDK raises for bodies that are not Stripe's JSON
             raise _nonsense(operation) from None
         if not isinstance(response.data, dict):
             raise _nonsense(operation)
@@ -157,14 +157,14 @@ async def open_client(
     policy: CallPolicy | None = None,
     observe: Callable[[GatewayCall], None] = _unobserved,
 ) -> AsyncIterator[ApiClient]:
-    """A client with a connection pool of its own, closed at the end of the block.
+    """Open a client with a connection pool of its own.
 
     Args:
         secret_key: a secret or restricted key.
-        api_version: the version that everything fetched is rendered in.
+        api_version: the version in which objects are fetched.
         base_url: another address of the API, for tests against a fake.
-        policy: how hard and how long a call tries.
-        observe: told of every call when it is over.
+        policy: limits of each call.
+        observe: receives a report after every call.
     """
     _quiet_sdk()
     policy = policy or CallPolicy()
@@ -183,10 +183,10 @@ async def open_client(
 
 
 def _quiet_sdk() -> None:
-    """Switch off what the SDK can only switch off for a whole process.
+    """Switch off SDK features that can only be switched off for a whole process.
 
-    Its telemetry writes an identifier into the home directory. Its log says every path at level INFO, error messages
-    included, and whole bodies at DEBUG; whoever set a level for it meant that, and keeps it.
+    Its telemetry writes an identifier into the home directory. It logs every path at level INFO, with error
+    messages, and whole bodies at DEBUG; a level that was set on purpose is kept.
     """
     stripe.enable_telemetry = False
     log = logging.getLogger("stripe")
@@ -196,13 +196,13 @@ def _quiet_sdk() -> None:
 
 @attrs.define
 class _Progress:
-    """Counts attempts for the report, which is also due when the call is cancelled in the middle of one."""
+    """Counter of attempts for the report, which is also due when a call is canceled during an attempt."""
 
     attempts: int = 0
 
 
 class _AttemptFailedError(Exception):
-    """One attempt. It has no text: what Stripe wrote may name people or keys, and retry hooks log what they see."""
+    """Failure of one attempt. It has no text: Stripe's may contain names or keys, and retry hooks log it."""
 
     def __init__(self, error: GatewayError, *, again: bool, retry_after: timedelta | None = None) -> None:
         super().__init__()
@@ -217,12 +217,12 @@ def _unreachable(operation: str, exc: Exception) -> _AttemptFailedError:
 
 
 def _nonsense(operation: str) -> _AttemptFailedError:
-    """Something between us and Stripe answered in its place."""
+    """Return the error for an answer that is not from Stripe but from something between."""
     return _AttemptFailedError(GatewayUnavailableError(f"{operation}: not an answer of Stripe's"), again=True)
 
 
 def _refused(operation: str, exc: stripe.StripeError) -> _AttemptFailedError:
-    """An error answer in our terms. Its text is for people: status, code, parameter and request, never the message."""
+    """Translate an error answer. Its text has status, code, parameter and request id, never Stripe's message."""
     headers: Mapping[str, str] = exc.headers or {}
     retry_after = _seconds(headers.get("Retry-After"))
     error, again = _classified(_summary(operation, exc), exc, retry_after)
@@ -233,15 +233,15 @@ def _refused(operation: str, exc: stripe.StripeError) -> _AttemptFailedError:
 
 
 def _classified(text: str, exc: stripe.StripeError, retry_after: timedelta | None) -> tuple[GatewayError, bool]:
-    """The error to raise in the end, and whether trying again at once may help."""
+    """Return the error to raise in the end, and whether an immediate retry may help."""
     status = exc.http_status or 0
     if isinstance(exc, stripe.RateLimitError) or status == 429:
         return GatewayRateLimitedError(text, retry_after=retry_after), True
     if status in (401, 403):
         return GatewayUnauthorizedError(text), False
-    if status == 409 or status >= 500 or status < 400:  # below 400: a body that is no JSON
+    if status == 409 or status >= 500 or status < 400:  # below 400: the body was not JSON
         return GatewayUnavailableError(text), True
-    if getattr(exc, "param", None) == _CURSOR:  # what the last page ended with is gone: the list has to be read anew
+    if getattr(exc, "param", None) == _CURSOR:  # the last member of the previous page is gone: read the list again
         return GatewayUnavailableError(text), False
     return GatewayRejectedError(text), False
 
@@ -252,7 +252,7 @@ def _summary(operation: str, exc: stripe.StripeError) -> str:
 
 
 def _seconds(text: str | None) -> timedelta | None:
-    """A `Retry-After` in seconds, the form that Stripe uses; a date is taken for none."""
+    """Parse a `Retry-After` in seconds, the form that Stripe uses; ignore a date."""
     if text is None or not text.isascii() or not text.isdigit():
         return None
     return timedelta(seconds=min(int(text), 86_400))

@@ -1,6 +1,6 @@
-"""The page that says what each of Stripe's event types does here: `python -m billing_stripe.events_reference`.
+"""Generate the page about the effects of Stripe's event types: `python -m billing_stripe.events_reference`.
 
-Made from the translators' table. A test compares the two, so neither can drift.
+Its source is the table of translators; a test compares the two.
 """
 
 from pathlib import Path
@@ -11,35 +11,35 @@ from billing_stripe.translate.table import SECTIONS
 DOCUMENT: Final = Path("docs/billing/stripe-events.md")
 
 _HEAD = """\
-# Stripe's events
+# Stripe events
 
 <!-- Made by `python -m billing_stripe.events_reference` from billing_stripe/translate/table.py; change it there. -->
 
-What each event type does here and which messages the tenant may get from it. Every other type is stored and ignored as
-`unhandled_type`, and can be processed again should a later version understand it.
+The effect of each event type, and the messages that may follow from it. Every other type is stored and ignored as
+`unhandled_type`; it can be replayed once a later version supports it.
 
-- An event of any API version since 2020-03 says the same.
-- Messages follow from changes of state, not from events: an event that only confirms what is known tells nothing, so
-  of two events about one fact only the first one tells.
-- Whose an event is, its customer's link to a tenant says. Refunds, disputes and payments that name no customer are of
-  whoever has the payment, the charge or the invoice. An event that nobody can be found for waits until somebody is.
-- The catalog belongs to nobody and tells nothing.
+- The effect is the same in every API version since 2020-03.
+- Messages follow from changes of state, not from events. An event that only confirms the state produces none, so of two
+  events about one fact only the first produces a message.
+- The tenant of an event is the one its customer is linked to. Refunds, disputes and payments that name no customer
+  belong to the tenant of the payment, charge or invoice they name. An event whose tenant is unknown waits for it.
+- The catalog belongs to no tenant and produces no messages.
 - An event that cannot be read is ignored with a reason, never refused: `unreadable_object`, `unexpected_object`,
-  `no_customer`. Single fields that cannot be read are absent, and counted in `stripe_unreadable_fields_total`.
+  `no_customer`. Single fields that cannot be read are left out, and counted in `stripe_unreadable_fields_total`.
 - Thin events (`v2.core.event`) name an object without showing it. With an API key the subscription, invoice, customer
-  or checkout session is fetched and applied, unless the snapshot event of the same fact is stored: `snapshot_twin`.
-  Without a key they are parked as `thin`.
+  or checkout session is fetched and applied, unless the snapshot event of the same fact is stored: then the
+  reason is `snapshot_twin`. Without a key they are parked as `thin`.
 - Refused usage is reported in thin events only, `v1.billing.meter.error_report_triggered` and
-  `v1.billing.meter.no_meter_found`. They are fetched and end ignored as `meter_errors`, with how many meter events were
-  not counted and why as their error, which is also logged as `event.needs_attention`.
+  `v1.billing.meter.no_meter_found`. They are fetched and ignored as `meter_errors`; their error says how many meter
+  events were not counted and why, and is also logged as `event.needs_attention`.
 """
 
 
 def render() -> str:
-    """The page: one table per kind of object."""
+    """Render the page, one table per kind of object."""
     blocks = [_HEAD]
     for title, rows in SECTIONS.items():
-        blocks.append(f"\n## {title}\n\n| Event type | What it does | Messages |\n|---|---|---|\n")
+        blocks.append(f"\n## {title}\n\n| Event type | Effect | Messages |\n|---|---|---|\n")
         blocks += [f"| `{type_}` | {row.does} | {row.notify or '–'} |\n" for type_, row in rows.items()]
     return "".join(blocks)
 

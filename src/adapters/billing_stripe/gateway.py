@@ -12,17 +12,17 @@ from billing_stripe.translate import reasons, translate_object
 from billing_stripe.translate.meters import METER_REPORTS, read_meter_report
 
 _PAGE: Final = 100
-"""The largest that Stripe gives."""
+"""Stripe's maximum."""
 
 
 class StripeGateway:
-    """A `PaymentGateway`. What it fetches has the shape of the API version that its client pins."""
+    """A `PaymentGateway` and `ThinEventGateway`. Objects have the shape of the API version that the client pins."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
     async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
-        """The subscription; items beyond those it shows are read page by page."""
+        """See PaymentGateway. Items beyond the first ones are read page by page."""
         shown = await self._get("fetch_subscription", "/v1/subscriptions", subscription_id)
         if shown is None:
             return None
@@ -32,7 +32,7 @@ class StripeGateway:
         return _translated(whole)
 
     async def fetch_invoice(self, invoice_id: InvoiceId) -> Translation | None:
-        """The invoice; lines beyond the ten it shows are read page by page."""
+        """See PaymentGateway. Lines beyond the first ten are read page by page."""
         shown = await self._get("fetch_invoice", "/v1/invoices", invoice_id)
         if shown is None:
             return None
@@ -40,11 +40,11 @@ class StripeGateway:
         return _translated(await self._completed("fetch_invoice_lines", shown, "lines", lines, {}))
 
     async def fetch_customer(self, customer_id: CustomerId) -> Translation | None:
-        """The customer; of a deleted one Stripe shows a stump that says so."""
+        """See PaymentGateway. Stripe shows only id and `deleted` for a deleted customer."""
         return _translated(await self._get("fetch_customer", "/v1/customers", customer_id))
 
     async def fetch_entitlements(self, customer_id: CustomerId) -> Translation | None:
-        """The customer's features, page by page, as the summary that events show."""
+        """See PaymentGateway. The pages are joined to the summary that events show."""
         operation, path, of_customer = (
             "fetch_entitlements",
             "/v1/entitlements/active_entitlements",
@@ -57,11 +57,11 @@ class StripeGateway:
         return _translated(await self._completed(operation, summary, "entitlements", path, of_customer))
 
     async def fetch_checkout_session(self, session_id: str) -> Translation | None:
-        """The checkout session."""
+        """See ThinEventGateway."""
         return _translated(await self._get("fetch_checkout_session", "/v1/checkout/sessions", session_id))
 
     async def fetch_event(self, event_id: EventId) -> FetchedEvent | None:
-        """A thin event and what its object is now."""
+        """See ThinEventGateway."""
         event = await self._get("fetch_event", "/v2/core/events", event_id)
         if event is None:
             return None
@@ -74,7 +74,7 @@ class StripeGateway:
         )
 
     async def _fetch_related(self, related: object) -> Translation | None:
-        """An object by its type and id. Never by the address that stands beside them: it would get our key."""
+        """Fetch an object by its type and id, never by the URL that the event contains: it would receive our key."""
         match related:
             case {"type": "subscription", "id": str(name)}:
                 return await self.fetch_subscription(SubscriptionId(name))
@@ -87,13 +87,13 @@ class StripeGateway:
         return Translation(ignored=reasons.UNHANDLED_TYPE)
 
     async def _get(self, operation: str, collection: str, name: str) -> Json | None:
-        """A member of a collection. Names that would lead elsewhere, as an empty one does, name nothing."""
+        """Fetch a member of a collection. Names that would lead to another path, such as an empty one, are unknown."""
         if name in ("", ".", ".."):
             return None
         return await self._client.get(operation, f"{collection}/{quote(name, safe='')}")
 
     async def _completed(self, operation: str, owner: Json, key: str, path: str, params: Json) -> Json | None:
-        """An object with the whole of the list of which it shows the beginning; None when it is gone meanwhile."""
+        """Return an object with its whole list instead of the first page; None if it is gone in the meantime."""
         listed = owner.get(key)
         if not isinstance(listed, dict) or not listed.get("has_more"):
             return owner
@@ -106,14 +106,14 @@ class StripeGateway:
                 return None
             added = _by_id(page)
             if not added.keys() - members.keys():
-                break  # a list that says it goes on and does not is left incomplete, as it came
+                break  # a list that announces more and does not continue is left incomplete
             members |= added
             has_more = bool(page.get("has_more"))
         return {**owner, key: {**listed, "data": [*members.values()], "has_more": has_more}}
 
 
 def _by_id(listed: Mapping[str, Any]) -> dict[str, object]:
-    """The members of a list under their ids, in its order."""
+    """Return the members of a list by id, in their order."""
     data = listed.get("data")
     if not isinstance(data, list):
         return {}

@@ -1,8 +1,8 @@
-"""One reading of JSON, whichever parser is installed.
+"""JSON parsing with the same results for every installed parser.
 
-The standard library's parser defines what is accepted; orjson, when it is there, is its fast path and may not decide by
-itself to refuse: it rejects lone surrogates, which Stripe's customers can type, and numbers beyond a double. Integers
-beyond 64 bits come as `float` from one and as `int` from the other; readers take neither for an integer.
+The standard library's parser defines what is accepted. orjson, if installed, is the fast path, and its refusal is not
+final: it rejects lone surrogates, which Stripe's customers can type, and numbers beyond a double. Integers beyond 64
+bits are `float` in one and `int` in the other; readers accept neither as an integer.
 """
 
 import json
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 MAX_NESTING = 100
-"""Fully expanded objects nest a dozen levels. A fixed limit gives every body one verdict: the parsers' own limits
-depend on the Python version and on how deep the caller already is."""
+"""Fully expanded objects nest a dozen levels. A fixed limit treats every body alike: the parsers' own limits
+depend on the Python version and on the depth of the caller's stack."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -19,7 +19,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _parse_slowly(body: bytes) -> object:
-    """Decoding first refuses UTF-16 and encoded surrogates, which `json.loads` lets pass when given bytes."""
+    """Parse with the standard library. Decoding first refuses UTF-16 and encoded surrogates, unlike `json.loads`."""
     return json.loads(body.decode(), parse_constant=_refuse_constant)
 
 
@@ -33,11 +33,11 @@ else:
 
 
 def parse_json(body: bytes, *, fast: Callable[[bytes], object] | None = _parse_fast) -> object:
-    """The value of a JSON text in UTF-8; of a repeated key the last one counts. Raises ValueError, nothing else.
+    """Parse a JSON text in UTF-8; the last value of a repeated key counts. Raises only ValueError.
 
     Args:
         body: the text.
-        fast: a parser that is asked first; None asks the standard library alone.
+        fast: a parser to try first; with None only the standard library's is used.
     """
     try:
         value = _parse(body, fast)
@@ -53,23 +53,23 @@ def _parse(body: bytes, fast: Callable[[bytes], object] | None) -> object:
         try:
             return fast(body)
         except ValueError:
-            pass  # not a verdict yet
+            pass  # the standard library decides
     return _parse_slowly(body)
 
 
 def _brackets(body: bytes) -> int:
-    """How many containers there can be, at most. Deleting them is three times as fast as `count`."""
+    """Return the maximum number of containers. Replacing brackets is three times as fast as `count`."""
     return 2 * len(body) - len(body.replace(b"{", b"")) - len(body.replace(b"[", b""))
 
 
 def _nests_deeper(value: object, limit: int, *, containers: int) -> bool:
-    """Whether containers nest more than `limit` levels: level by level, since recursion is what this guards against.
+    """Tell whether containers nest more than `limit` levels; level by level, since this guards against recursion.
 
     Args:
-        value: what was parsed.
-        limit: the levels that are allowed.
-        containers: how many there are, at most. Those that are left are as deep as they can be when each holds the
-            next one, so few of an ordinary body's are looked at.
+        value: the parsed value.
+        limit: the number of levels allowed.
+        containers: their maximum number. The remaining ones nest deepest if each contains the next, so most levels of
+            an ordinary body need not be visited.
     """
     level = [value]
     depth = 0

@@ -1,6 +1,6 @@
-"""Stripe's webhook signature and event envelope: who sent these bytes, and which event they are.
+"""Stripe's webhook signature and event envelope.
 
-Source: https://docs.stripe.com/webhooks#verify-manually. Our own code rather than the SDK's: that raises TypeError,
+Source: https://docs.stripe.com/webhooks#verify-manually. We do not use the SDK's code: it raises TypeError,
 AttributeError and RecursionError for hostile input, accepts timestamps from the future, and builds a tree of objects.
 """
 
@@ -21,21 +21,21 @@ from billing_core.state.ports import Clock
 from billing_stripe.parsing import parse_json
 
 THIN_EVENT = "v2.core.event"
-"""The `object` of events that name what changed without carrying it."""
+"""The `object` of events that name an object without showing it."""
 
 _MAX_SIGNATURES = 8
-"""Stripe sends one signature per active secret, so two at most; the limit bounds what a forger can make us compare."""
+"""Stripe sends one signature per active secret, at most two; the limit bounds the work a forger can cause."""
 _MAX_TIMESTAMP_DIGITS = 12
 _MAX_CREATED = 2**63 - 1
-_END_OF_TIME = 253_402_300_800  # the year 10000: datetime cannot say it
+_END_OF_TIME = 253_402_300_800  # the year 10000, beyond datetime
 _CREATED_LEEWAY = timedelta(hours=1)
 _EVENT_ID = re.compile(r"evt_[A-Za-z0-9_]{1,251}")
 _LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,120}")
-"""Text that is safe to store, log and count by: no control characters, no halves of surrogate pairs."""
+"""Text that is safe to store, to log and to use as a label: no control characters, no lone surrogates."""
 
 
 class StripeWebhookVerifier:
-    """Accepts what was signed with any of the endpoint's secrets, within `tolerance` of now in either direction."""
+    """A `WebhookVerifier` that accepts any of the endpoint's secrets, within `tolerance` of now in either direction."""
 
     def __init__(self, secrets: Sequence[str], *, tolerance: timedelta, clock: Clock) -> None:
         if not secrets or any(not secret or secret != secret.strip() for secret in secrets):
@@ -47,7 +47,7 @@ class StripeWebhookVerifier:
         self._clock = clock
 
     def verify(self, body: bytes, signature: str) -> ProviderEvent:
-        """The event in `body`. Raises as `billing_core.ports.WebhookVerifier` says."""
+        """See WebhookVerifier."""
         received_at = self._clock.now()
         timestamp, candidates = _read_header(signature)
         slot = self._matching_slot(timestamp + b"." + body, candidates)
@@ -69,7 +69,7 @@ class StripeWebhookVerifier:
         return abs(now.timestamp() - int(timestamp)) > self._tolerance
 
     def _matching_slot(self, signed: bytes, candidates: Sequence[bytes]) -> int | None:
-        """Index of the first secret that made one of the candidates; always compares all, to take the same time."""
+        """Return the index of the first secret that matches a candidate; compare all of them, for constant time."""
         slot: int | None = None
         for index, key in enumerate(self._keys):
             expected = hmac.digest(key, signed, "sha256").hex().encode()
@@ -80,7 +80,7 @@ class StripeWebhookVerifier:
 
 
 def _read_header(header: str) -> tuple[bytes, list[bytes]]:
-    """The timestamp as it was signed, and the `v1` signatures of `t=<unix>,v1=<hex>[,v1=<hex>]…`."""
+    """Return the timestamp as signed and the `v1` signatures of `t=<unix>,v1=<hex>[,v1=<hex>]…`."""
     if not header.isascii():
         raise SignatureVerificationError("the signature header is not ASCII")
     timestamps: list[bytes] = []
@@ -102,7 +102,7 @@ def _read_envelope(body: bytes, received_at: datetime, slot: int) -> ProviderEve
     try:
         envelope = parse_json(body)
     except ValueError:
-        raise MalformedEventError("the body is not JSON") from None  # the parser's error carries the whole body
+        raise MalformedEventError("the body is not JSON") from None  # the parser's error contains the whole body
     if not isinstance(envelope, dict):
         raise MalformedEventError("the body is not a JSON object")
     event_id, event_type, livemode = envelope.get("id"), envelope.get("type"), envelope.get("livemode")
@@ -125,7 +125,7 @@ def _read_envelope(body: bytes, received_at: datetime, slot: int) -> ProviderEve
 
 
 def _account(envelope: Mapping[str, object]) -> str:
-    """The connected account; thin events call it `context`."""
+    """Return the connected account, which thin events call `context`."""
     value = envelope.get("context" if envelope.get("object") == THIN_EVENT else "account")
     if value is None:
         return ""
@@ -136,7 +136,7 @@ def _account(envelope: Mapping[str, object]) -> str:
 
 
 def _created_at(envelope: Mapping[str, object], *, latest: datetime) -> datetime:
-    """The provider's stamp, at most `latest`: one from the far future would outrank every later truth."""
+    """Return the provider's timestamp, capped at `latest`: one in the far future would win over all later events."""
     created = envelope.get("created")
     if isinstance(created, str) and envelope.get("object") == THIN_EVENT:
         return min(_instant_from_iso(created), latest.replace(microsecond=0))

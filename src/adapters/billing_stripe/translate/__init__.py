@@ -1,9 +1,9 @@
-"""Stripe's JSON, of any API version since 2020-03, in our terms. Field names of Stripe appear in this package only.
+"""Translation of Stripe's JSON of any API version since 2020-03. Stripe's field names appear only in this package.
 
-What moved between versions is read at its new place first, then at the old one, never at both: payloads of old
-versions have carried both since March 2025. No version number is ever looked at.
+A field that moved between versions is read at its new place first, then at the old one, never at both: payloads of old
+versions have had both since March 2025. The version number is never used.
 
-`table` holds one row per event type; every row is read by a small pure function in the module of its object.
+`table` has one row per event type; its reader is a small pure function in the module of the object.
 """
 
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ __all__ = ["EVENT_TYPES", "HANDLED_TYPES", "TRANSLATORS", "StripeTranslator", "T
 
 
 def translate_object(shown: Mapping[str, object]) -> Translation:
-    """What an object says that the API showed on request: how it is, not what happened to it."""
+    """Translate an object as fetched from the API: its current state, without an event."""
     kind = shown.get("object")
     translator = BY_KIND.get(kind) if isinstance(kind, str) else None
     return Translation(ignored=reasons.UNEXPECTED_OBJECT) if translator is None else _translate(translator, shown)
 
 
 class StripeTranslator:
-    """Reads Stripe's events. Pure: everything it says is in the event's body."""
+    """An `EventTranslator` of Stripe's events."""
 
     def translate(self, event: ProviderEvent) -> Translation:
-        """What the event says, as `billing_core.ports.EventTranslator` promises."""
+        """See EventTranslator."""
         body = _body(event)
         if body is None:
             return Translation(ignored=reasons.UNREADABLE_BODY)
@@ -44,7 +44,7 @@ class StripeTranslator:
         return _translate(translator, _data(body).get("object"))
 
     def translate_previous(self, event: ProviderEvent) -> Translation | None:
-        """What the object of an update was before it; None when the event does not say."""
+        """See EventTranslator."""
         translator = TRANSLATORS.get(event.type)
         if translator is None or not event.type.endswith(".updated"):
             return None
@@ -77,7 +77,7 @@ def _data(body: Mapping[str, object]) -> Mapping[str, object]:
 def _translate(translator: Translator, shown: object) -> Translation:
     if not isinstance(shown, dict):
         return Translation(ignored=reasons.UNREADABLE_OBJECT)
-    if shown.get("object", translator.object_kind) != translator.object_kind:  # stumps may not say what they are
+    if shown.get("object", translator.object_kind) != translator.object_kind:  # a deleted object may lack the field
         return Translation(ignored=reasons.UNEXPECTED_OBJECT)
     missing: list[str] = []
     translation = translator.read(Reader(shown, translator.object_kind, missing))

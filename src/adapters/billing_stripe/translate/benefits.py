@@ -1,4 +1,4 @@
-"""What a customer may use, and what is planned for it: entitlements, schedules, alerts, credit."""
+"""Entitlements, subscription schedules, usage alerts and credit."""
 
 from billing_core.events import Translation
 from billing_core.model import EntitlementsSnapshot, ScheduleSnapshot, SubscriptionId
@@ -7,7 +7,7 @@ from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
 
 
 def read_entitlements(seen: Reader) -> Translation:
-    """All features that a customer has now, in place of those it had. The object is a list and has no id."""
+    """Read all current features of a customer, which replace the earlier ones. The object is a list and has no id."""
     customer_id = seen.required("customer", seen.customer())
     if customer_id is None:
         return Translation(ignored=NO_CUSTOMER)
@@ -24,7 +24,7 @@ def read_entitlements(seen: Reader) -> Translation:
 
 
 def read_schedule(seen: Reader) -> Translation:
-    """A plan for a subscription. What comes of it arrives with the subscription's own events."""
+    """Read planned changes of a subscription. The changes themselves arrive with the subscription's own events."""
     schedule_id = seen.required("id", seen.word("id"))
     status = seen.required("status", seen.word("status"))
     customer_id = seen.required("customer", seen.customer())
@@ -42,6 +42,6 @@ def read_schedule(seen: Reader) -> Translation:
 
 
 def read_customers_own(seen: Reader) -> Translation:
-    """Whose the object is, and nothing else of it."""
+    """Read only the customer of an object."""
     customer_id = seen.required("customer", seen.customer())
     return Translation(ignored=NO_CUSTOMER) if customer_id is None else Translation(customer_id=customer_id)

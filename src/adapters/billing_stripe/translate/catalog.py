@@ -1,4 +1,4 @@
-"""Prices and products: what the account sells. They belong to nobody."""
+"""Prices and products of the account, which belong to no tenant."""
 
 from billing_core.events import Translation
 from billing_core.model import PriceId, PriceSnapshot, ProductSnapshot
@@ -8,27 +8,27 @@ from billing_stripe.translate.subscription import usage_type_of
 
 
 def read_price(seen: Reader) -> Translation:
-    """A price as it is sold now."""
+    """Read a current price."""
     return _price(seen, deleted=seen.flag("deleted") or False)
 
 
 def read_deleted_price(seen: Reader) -> Translation:
-    """A price that was removed before anybody paid it."""
+    """Read a price that was deleted before its first use."""
     return _price(seen, deleted=True)
 
 
 def read_product(seen: Reader) -> Translation:
-    """A product as it is sold now."""
+    """Read a current product."""
     return _product(seen, deleted=seen.flag("deleted") or False)
 
 
 def read_deleted_product(seen: Reader) -> Translation:
-    """A product that was removed."""
+    """Read a deleted product."""
     return _product(seen, deleted=True)
 
 
 def read_plan(_: Reader) -> Translation:
-    """Nothing that is not said better: every plan is the price of the same id, which has events of its own."""
+    """Ignore a plan: it is the price of the same id, which has events of its own."""
     return Translation(ignored=PRICE_TWIN)
 
 

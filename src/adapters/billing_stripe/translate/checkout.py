@@ -1,4 +1,4 @@
-"""Checkout sessions: where a customer and a tenant meet for the first time."""
+"""Checkout sessions, which link a customer to its tenant."""
 
 from billing_core.events import Translation
 from billing_stripe.translate.reading import Reader
@@ -6,10 +6,10 @@ from billing_stripe.translate.reasons import NO_CUSTOMER, UNFINISHED_CHECKOUT
 
 
 def read_completed_checkout(seen: Reader) -> Translation:
-    """Whose customer somebody became. What they bought arrives with its own events, and so does whether they paid.
+    """Read the customer that a completed session created or used. Subscription and payment have events of their own.
 
-    Metadata is set by the server that opens the session; `client_reference_id` can be set in a payment link's address
-    by whoever follows it, so it speaks only where metadata is silent.
+    Metadata is set by the server that opens the session. `client_reference_id` can be set by any visitor in the address
+    of a payment link, so it is used only if the metadata names no tenant.
     """
     customer_id = seen.customer()
     if customer_id is None:
@@ -19,10 +19,10 @@ def read_completed_checkout(seen: Reader) -> Translation:
 
 
 def read_failed_checkout(_: Reader) -> Translation:
-    """Nothing came of the session: no state here waits for one."""
+    """Ignore a session without a result."""
     return Translation(ignored=UNFINISHED_CHECKOUT)
 
 
 def read_checkout(seen: Reader) -> Translation:
-    """A session in whatever state: before it is completed nobody has become anybody's customer."""
+    """Read a session in any state: until it is completed, it links no customer."""
     return read_completed_checkout(seen) if seen.word("status") == "complete" else read_failed_checkout(seen)

@@ -7,12 +7,12 @@ from billing_stripe.translate.reasons import UNREADABLE_OBJECT
 
 
 def read_customer(seen: Reader) -> Translation:
-    """The customer as the event shows it."""
+    """Read a customer."""
     return _translation(seen, deleted=seen.flag("deleted") or False)
 
 
 def read_deleted_customer(seen: Reader) -> Translation:
-    """The end of a customer; the object may be a mere stump with its id."""
+    """Read a deleted customer, which may contain only its id."""
     return _translation(seen, deleted=True)
 
 

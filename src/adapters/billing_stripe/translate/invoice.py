@@ -21,14 +21,14 @@ from billing_stripe.translate.reading import Reader, fits
 from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
 
 _NO_CURRENCY = "xxx"
-"""ISO 4217's code for it: a deleted draft may be a mere stump with its id."""
+"""ISO 4217's code for no currency, since a deleted draft may contain only its id."""
 _LINK = re.compile(r"https://([a-z0-9.-]{1,253})(?:[/?#][!-~]{0,2000})?")
-"""Nothing a browser could read as another host: no user, port, backslash or blank. Shorter than the longest text that
-is read, so a link that was cut does not pass for a whole one."""
+"""A link that no browser reads as one to another host: no user, port, backslash or blank. Shorter than the longest text
+that is read, so that a truncated link does not match."""
 
 
 def read_invoice(seen: Reader) -> Translation:
-    """The invoice as the event shows it."""
+    """Read an invoice."""
     invoice_id = seen.required("id", seen.word("id"))
     status = seen.required("status", seen.word("status"))
     currency = seen.required("currency", seen.currency("currency"))
@@ -67,7 +67,7 @@ def read_invoice(seen: Reader) -> Translation:
 
 
 def read_paid_invoice(seen: Reader) -> Translation:
-    """The invoice, and the payment that settled it, where it says so itself."""
+    """Read an invoice, and the payment that settled it if the invoice names it."""
     translation = read_invoice(seen)
     for snapshot in translation.snapshots:
         if isinstance(snapshot, InvoiceSnapshot) and snapshot.status == "paid":
@@ -78,7 +78,7 @@ def read_paid_invoice(seen: Reader) -> Translation:
 
 
 def read_deleted_invoice(seen: Reader) -> Translation:
-    """The end of a draft. It may be a mere stump with its id: then whoever has the invoice is meant."""
+    """Read a deleted draft. The event may contain only the id; the owner is then looked up."""
     invoice_id = seen.required("id", seen.word("id"))
     if invoice_id is None:
         return Translation(ignored=UNREADABLE_OBJECT)
@@ -100,7 +100,7 @@ def read_deleted_invoice(seen: Reader) -> Translation:
 
 
 def read_upcoming_invoice(seen: Reader) -> Translation:
-    """The announcement of an invoice that does not exist: it has no id, or one that nothing else will ever have."""
+    """Read a forecast of an invoice. It does not exist yet: it has no id, or one that is used only here."""
     customer_id = seen.required("customer", seen.customer())
     if customer_id is None:
         return Translation(ignored=NO_CUSTOMER)
@@ -109,7 +109,7 @@ def read_upcoming_invoice(seen: Reader) -> Translation:
 
 
 def _origin_of_invoice(seen: Reader) -> Reader:
-    """The new place of what an invoice says of its subscription; empty in older versions."""
+    """Return the new place of the subscription's details; empty in older versions."""
     return seen.child("parent").child("subscription_details")
 
 
@@ -119,9 +119,9 @@ def _subscription_id(seen: Reader, origin: Reader) -> SubscriptionId | None:
 
 
 def _tenant_hint(seen: Reader, origin: Reader, lines: list[Reader]) -> TenantId | None:
-    """The tenant in the subscription's metadata, which older versions show apart from its id, the oldest in the lines.
+    """Return the tenant in the subscription's metadata; older versions show it elsewhere, the oldest in the lines.
 
-    An invoice's own metadata is not asked: it is whatever somebody noted about that one invoice.
+    The invoice's own metadata is not used: it is about that one invoice.
     """
     hint = origin.tenant_in_metadata() or seen.child("subscription_details").tenant_in_metadata()
     if hint is not None:
@@ -131,7 +131,7 @@ def _tenant_hint(seen: Reader, origin: Reader, lines: list[Reader]) -> TenantId 
 
 
 def _tax(seen: Reader) -> int:
-    """New place, then old, then older: they say the same, so they are never added up."""
+    """Read the tax at its newest place, then at older ones; they repeat each other and are not added up."""
     if "total_taxes" in seen:
         return _sum_of_amounts(seen, "total_taxes")
     if "tax" in seen:
@@ -148,7 +148,7 @@ def _sum_of_amounts(seen: Reader, key: str) -> int:
 
 
 def _hosted_invoice_url(seen: Reader) -> str | None:
-    """The page where the tenant pays; only ever one of Stripe's, since it ends up as a link in our users' browsers."""
+    """Return the page where the tenant pays. It must be Stripe's, since it becomes a link in our users' browsers."""
     url = seen.text("hosted_invoice_url")
     if url is None:
         return None
@@ -161,7 +161,7 @@ def _hosted_invoice_url(seen: Reader) -> str | None:
 
 
 def _lines_complete(seen: Reader, listed: Reader) -> bool:
-    """Whether the payload shows all lines; it holds the first ten."""
+    """Tell whether the payload has all lines; it shows the first ten."""
     if "data" not in listed:
         seen.note("lines")
         return False
@@ -178,9 +178,9 @@ def _by_id(line: InvoiceLine) -> str:
 
 
 def _line(seen: Reader) -> InvoiceLine | None:
-    """One line, without its usage type: newer versions do not say it, and one invoice is to read the same in all.
+    """Read one line, without its usage type: newer versions lack it, and an invoice has to read the same in all.
 
-    Which prices are metered, the subscription's items and the catalog tell in every version.
+    The subscription's items and the catalog say which prices are metered, in every version.
     """
     line_id = seen.required("id", seen.word("id"))
     if line_id is None:
@@ -200,7 +200,7 @@ def _line(seen: Reader) -> InvoiceLine | None:
 
 
 def _origin(line: Reader) -> Reader:
-    """Where a line says what it stems from: one of two details of its parent, in older versions the line itself."""
+    """Return the place of a line's origin: one of two details of its parent, in older versions the line itself."""
     parent = line.child("parent")
     for kind in ("subscription_item_details", "invoice_item_details"):
         if kind in parent:
@@ -209,18 +209,18 @@ def _origin(line: Reader) -> Reader:
 
 
 def _bills_subscription(line: Reader) -> bool:
-    """Whether a line's metadata is its subscription's; that of an invoice item is its own."""
+    """Tell whether a line's metadata is that of its subscription; an invoice item has metadata of its own."""
     return "subscription_item_details" in line.child("parent") or line.word("type") == "subscription"
 
 
 def _subscription_item_id(origin: Reader) -> ItemId | None:
-    """Asked of regular lines only: of prorations older versions always say it and newer ones rarely."""
+    """Read the item, only of regular lines: older versions always name it for prorations, newer ones rarely."""
     value = origin.word("subscription_item")
     return None if value is None else ItemId(value)
 
 
 def _price_id(line: Reader) -> PriceId | None:
-    """Absent for amounts that were never a price, such as a one-off item."""
+    """Read the price; an amount without one, such as a one-off item, has none."""
     new_place = line.child("pricing").child("price_details")
     value = new_place.reference("price") or line.reference("price") or line.reference("plan")
     return None if value is None else PriceId(value)

@@ -1,4 +1,4 @@
-"""Reports that meter events were not counted: nobody's state, but money that is not billed until somebody acts."""
+"""Reports about refused meter events. They change no state, but usage stays unbilled until an operator acts."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,11 +8,11 @@ from billing_stripe.translate.reading import Reader
 from billing_stripe.translate.reasons import METER_ERRORS
 
 METER_REPORTS: Final = frozenset({"v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"})
-"""Thin events that carry what they say themselves once they are asked for; no snapshot event tells of it."""
+"""Thin events that contain their data themselves once they are fetched; there is no snapshot event for them."""
 
 
 def read_meter_report(event: Mapping[str, object]) -> Translation:
-    """How many meter events were refused, and why; the samples beside that may hold anything and are not read."""
+    """Read the number of refused meter events and the reasons; the samples may contain anything and are not read."""
     missing: list[str] = []
     seen = Reader(event, "meter_report", missing)
     reason = seen.child("data").child("reason")

@@ -1,7 +1,7 @@
-"""Payments of invoices, and what takes them back: refunds, disputes, credit notes.
+"""Payments of invoices, and their refunds, disputes and credit notes.
 
 Since 2025-03-31 neither charge nor payment names its invoice; the payment of an invoice is an object of its own, and
-the only link between the two. Refunds and disputes name no customer either: whose they are, the payment knows.
+the only link between the two. Refunds and disputes do not name a customer either: their owner is that of the payment.
 """
 
 from billing_core.events import Translation
@@ -20,7 +20,7 @@ from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
 
 
 def read_invoice_payment(seen: Reader) -> Translation:
-    """Which payment settled which invoice; the invoice knows whose it is."""
+    """Read which payment settled which invoice; its owner is that of the invoice."""
     payment_id = seen.required("payment", _payment_of_invoice(seen.child("payment")))
     invoice_id = seen.required("invoice", seen.reference("invoice"))
     status = seen.required("status", seen.word("status"))
@@ -38,9 +38,9 @@ def read_invoice_payment(seen: Reader) -> Translation:
 
 
 def read_charge(seen: Reader) -> Translation:
-    """How much of a charge was given back. The amount is that of all refunds together, so the latest word counts.
+    """Read how much of a charge was refunded, in all refunds together, so that the latest value counts.
 
-    Before 2025-03-31 a charge names its invoice: that makes it the payment of an invoice, as newer versions say apart.
+    Before 2025-03-31 a charge names its invoice: it is the payment of an invoice that newer versions show apart.
     """
     charge_id = seen.required("id", seen.word("id"))
     currency = seen.required("currency", seen.currency("currency"))
@@ -65,7 +65,7 @@ def read_charge(seen: Reader) -> Translation:
 
 
 def read_refund(seen: Reader) -> Translation:
-    """One refund; it may still fail after it succeeded."""
+    """Read a refund; it may still fail after it succeeded."""
     refund_id = seen.required("id", seen.word("id"))
     status = seen.required("status", seen.word("status"))
     currency = seen.required("currency", seen.currency("currency"))
@@ -84,7 +84,7 @@ def read_refund(seen: Reader) -> Translation:
 
 
 def read_dispute(seen: Reader) -> Translation:
-    """A payment that its bank takes back, for the time being or for good."""
+    """Read a dispute: the bank takes a payment back, provisionally or permanently."""
     dispute_id = seen.required("id", seen.word("id"))
     status = seen.required("status", seen.word("status"))
     currency = seen.required("currency", seen.currency("currency"))
@@ -103,7 +103,7 @@ def read_dispute(seen: Reader) -> Translation:
 
 
 def read_credit_note(seen: Reader) -> Translation:
-    """What an invoice was lowered by after it was made."""
+    """Read a credit note, which reduces an invoice afterwards."""
     credit_note_id = seen.required("id", seen.word("id"))
     invoice_id = seen.required("invoice", seen.reference("invoice"))
     status = seen.required("status", seen.word("status"))
@@ -122,7 +122,7 @@ def read_credit_note(seen: Reader) -> Translation:
 
 
 def payment_in_invoice(seen: Reader, invoice_id: InvoiceId, currency: str) -> PaymentSnapshot | None:
-    """The payment that a paid invoice of before 2025-03-31 names itself; later ones are told of it apart."""
+    """Return the payment that a paid invoice before 2025-03-31 names; in later versions it is an object of its own."""
     payment_id = seen.reference("payment_intent") or seen.reference("charge")
     return None if payment_id is None else _paid(payment_id, invoice_id, seen.amount("amount_paid"), currency)
 
@@ -134,7 +134,7 @@ def _paid(payment_id: str, invoice_id: InvoiceId, amount: int, currency: str) ->
 
 
 def _of_payment(snapshot: RecordSnapshot, customer_id: CustomerId | None, *about: str | None) -> Translation:
-    """Whose it is, as the customer says; else as the owner of what it is about does."""
+    """Assign an object to its customer, or else to the owner of the objects it names."""
     if customer_id is not None:
         return Translation(customer_id=customer_id, snapshots=(snapshot,))
     named = tuple(name for name in about if name is not None)
@@ -142,6 +142,6 @@ def _of_payment(snapshot: RecordSnapshot, customer_id: CustomerId | None, *about
 
 
 def _payment_of_invoice(payment: Reader) -> str | None:
-    """By the kind that it says it is; a payment intent speaks before its charge."""
+    """Return the id of the payment: a payment intent's rather than its charge's."""
     kinds = ("payment_intent", "charge", "payment_record")
     return next((name for kind in kinds if (name := payment.reference(kind)) is not None), None)

@@ -1,13 +1,13 @@
-"""What an object was before an update, put together from what it is and what the update says it overwrote."""
+"""The state of an object before an update, made of its current state and the values that the update overwrote."""
 
 from collections.abc import Mapping
 
 
 def overlay(current: object, previous: object) -> object:
-    """`current` with the old values of `previous` in place.
+    """Return `current` with the old values of `previous`.
 
-    Objects are merged, for `previous_attributes` names only what changed in them; everything else is replaced, null
-    by null. Lists are given whole, yet their members not always: each is completed from the one it was or became.
+    Objects are merged, since `previous_attributes` names only their changed fields; everything else is replaced, also
+    by null. Lists are complete, but their members may not be: each is completed from its current counterpart.
     """
     if isinstance(current, dict) and isinstance(previous, dict):
         return {**current, **{key: overlay(current.get(key), old) for key, old in previous.items()}}
@@ -19,7 +19,7 @@ def overlay(current: object, previous: object) -> object:
 
 
 def _complete(member: object, current: list[object], index: int, by_id: Mapping[str | None, object]) -> object:
-    """A member of a list, by the twin with its id; without an id, by the one in its place."""
+    """Complete a member of a list from the one with its id or, without an id, from the one at its index."""
     if not isinstance(member, dict):
         return member
     identifier = _id_of(member)

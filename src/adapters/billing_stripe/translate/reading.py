@@ -1,4 +1,4 @@
-"""Reading JSON that somebody else wrote: every value has the type asked for, or is absent and noted."""
+"""Reading of foreign JSON: every value has the requested type, or is None and noted."""
 
 import re
 from collections.abc import Mapping
@@ -15,23 +15,23 @@ _MAX_IDENTIFIER = 255
 """Source: https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backward-compatible"""
 _MAX_TENANT_ID = 200
 _END_OF_TIME = 32_503_680_000
-"""The year 3000: room for any date Stripe means, and for adding days to it."""
+"""The year 3000: later than any real date, and still safe to add days to."""
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""A Postgres text holds neither NUL nor half a surrogate pair."""
+"""A Postgres text can contain neither NUL nor a lone surrogate."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def fits(number: int) -> bool:
-    """Whether a 64-bit column holds a number."""
+    """Tell whether a number fits into a 64-bit column."""
     return _LEAST <= number <= _MOST
 
 
 class Reader:
-    """One JSON object, read by field name. Null and absent are the same; whatever cannot be read is None.
+    """One JSON object, read by field name. Null and absent are the same; a value that cannot be read is None.
 
-    Fields of another type than the one asked for are noted, and so are those that `required` misses. The notes are
-    names of places in the provider's schema (`invoice.lines.period`), never content, so they can be counted by.
+    Fields of an unexpected type are noted, and so are those that `required` misses. Notes are names of places in the
+    provider's schema (`invoice.lines.period`), never content, so that they can be metric labels.
     """
 
     __slots__ = ("_key", "_missing", "_object", "_owner")
@@ -49,21 +49,21 @@ class Reader:
 
     @property
     def _place(self) -> str:
-        """Composed when something is missing, so hardly ever."""
+        """Return the path of the object; composed only when something is missing."""
         return self._key if self._owner is None else f"{self._owner._place}.{self._key}"
 
     def note(self, key: str) -> None:
-        """Count a field as missing."""
+        """Note a field as missing."""
         self._missing.append(f"{self._place}.{key}")
 
     def required(self, key: str, value: T | None) -> T | None:
-        """The value, noted as missing when there is none."""
+        """Return the value, and note the field if there is none."""
         if value is None:
             self.note(key)
         return value
 
     def child(self, key: str) -> "Reader":
-        """The object in a field; an empty one when there is none."""
+        """Return the object in a field, or an empty one."""
         value = self._object.get(key)
         if isinstance(value, dict):
             return Reader(value, key, self._missing, self)
@@ -72,7 +72,7 @@ class Reader:
         return Reader(_NOTHING, key, self._missing, self)
 
     def children(self, key: str) -> "list[Reader]":
-        """The objects of a list."""
+        """Return the objects of a list."""
         value = self._object.get(key)
         if not isinstance(value, list):
             if value is not None:
@@ -84,7 +84,7 @@ class Reader:
         return members
 
     def text(self, key: str) -> str | None:
-        """Free text, made storable and cut at a length no honest field reaches."""
+        """Return free text, made storable and cut at a length that no real field reaches."""
         value = self._object.get(key)
         if isinstance(value, str):
             if len(value) <= _MAX_TEXT and value.isprintable():
@@ -95,7 +95,7 @@ class Reader:
         return None
 
     def word(self, key: str) -> str | None:
-        """An identifier or a word of an open set, verbatim: a mended one would be another one."""
+        """Return an identifier or a word of an open set, verbatim: a repaired one would be a different one."""
         value = self._object.get(key)
         if isinstance(value, str) and 0 < len(value) <= _MAX_IDENTIFIER and value.isprintable():
             return value
@@ -104,13 +104,13 @@ class Reader:
         return None
 
     def reference(self, key: str) -> str | None:
-        """The id of another object, which may stand there itself, expanded."""
+        """Return the id of another object, which may be expanded in place."""
         if isinstance(self._object.get(key), dict):
             return self.child(key).word("id")
         return self.word(key)
 
     def currency(self, key: str) -> str | None:
-        """A lower-case ISO 4217 code."""
+        """Return a lower-case ISO 4217 code."""
         value = self._object.get(key)
         if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.islower():
             return value
@@ -119,7 +119,7 @@ class Reader:
         return None
 
     def integer(self, key: str) -> int | None:
-        """A whole number that a 64-bit column holds; booleans are none."""
+        """Return an integer that fits into a 64-bit column; booleans are not integers."""
         value = self._object.get(key)
         if type(value) is int and _LEAST <= value <= _MOST:
             return value
@@ -128,7 +128,7 @@ class Reader:
         return None
 
     def amount(self, key: str) -> int:
-        """An amount in the minor unit that the object always has: noted where it is missing, and nothing then."""
+        """Return an amount that the object always has, in the minor unit; 0, and noted, if it is missing."""
         value = self._object.get(key)
         if type(value) is int and _LEAST <= value <= _MOST:
             return value
@@ -136,7 +136,7 @@ class Reader:
         return 0
 
     def flag(self, key: str) -> bool | None:
-        """A truth value."""
+        """Return a boolean."""
         value = self._object.get(key)
         if value is None or isinstance(value, bool):
             return value
@@ -144,7 +144,7 @@ class Reader:
         return None
 
     def instant(self, key: str) -> datetime | None:
-        """A Unix timestamp in whole seconds."""
+        """Return the instant of a Unix timestamp in whole seconds."""
         value = self._object.get(key)
         if value is None:
             return None
@@ -154,7 +154,7 @@ class Reader:
         return None
 
     def period(self, start_key: str, end_key: str) -> Period | None:
-        """A span of time: both ends or nothing."""
+        """Return a period if both of its ends are there."""
         start, end = self.instant(start_key), self.instant(end_key)
         if start is None or end is None:
             return None
@@ -164,12 +164,12 @@ class Reader:
         return Period(start=start, end=end)
 
     def customer(self) -> CustomerId | None:
-        """Whose object this is; customers that are accounts of their own are named by those."""
+        """Return the customer of the object, which may be named as an account of its own."""
         customer = self.reference("customer") or self.reference("customer_account")
         return None if customer is None else CustomerId(customer)
 
     def tenant(self, key: str) -> TenantId | None:
-        """One of our own tenant ids, as somebody wrote it into a field."""
+        """Return one of our tenant ids, as it was written into a field."""
         value = self._object.get(key)
         if isinstance(value, str) and 0 < len(value) <= _MAX_TENANT_ID and _CONTROL.search(value) is None:
             return TenantId(value)
@@ -178,5 +178,5 @@ class Reader:
         return None
 
     def tenant_in_metadata(self) -> TenantId | None:
-        """The tenant that the metadata of this object names."""
+        """Return the tenant that the metadata of the object names."""
         return self.child("metadata").tenant("tenant_id")

@@ -1,4 +1,4 @@
-"""Subscriptions. Up to 2025-02-24 the period is the subscription's, from 2025-03-31 on it is each item's."""
+"""Subscriptions. Until 2025-02-24 the subscription has the period, from 2025-03-31 on each item has its own."""
 
 from collections.abc import Sequence
 
@@ -18,18 +18,18 @@ from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
 
 
 def read_subscription(seen: Reader) -> Translation:
-    """The subscription as the event shows it."""
+    """Read a subscription."""
     return _translation(seen, seen.required("status", seen.word("status")))
 
 
 def read_deleted_subscription(seen: Reader) -> Translation:
-    """The end of a subscription: certain by the event's type, whatever status its object carries."""
+    """Read a subscription that has ended: the type of the event says so, whatever the status of its object."""
     status = seen.word("status")
     return _translation(seen, status if status in ENDED else "canceled")
 
 
 def usage_type_of(price: Reader) -> UsageType:
-    """A price says it in `recurring`, a plan by itself."""
+    """Return the usage type: a price has it in `recurring`, a plan at the top."""
     place = price.child("recurring") if "recurring" in price else price
     usage_type = place.word("usage_type")
     if usage_type == "metered":
@@ -110,7 +110,7 @@ def _item(seen: Reader, owner: Reader) -> ItemSnapshot | None:
 
 
 def _price(item: Reader) -> Reader:
-    """What an item bills: a price since 2020-05, before that a plan, which later versions still show beside it."""
+    """Return the price of an item; before 2020-05 its plan, which later versions still show beside the price."""
     return item.child("price") if "price" in item else item.child("plan")
 
 
@@ -121,7 +121,7 @@ def _period(item: Reader, owner: Reader) -> Period | None:
 
 
 def _currency(seen: Reader, rows: Sequence[Reader]) -> str | None:
-    """The subscription's own since 2022-08, else that of its prices, which all have the same."""
+    """Return the currency: the subscription's own since 2022-08, before that the one of all its prices."""
     own = seen.currency("currency")
     if own is not None:
         return own

@@ -1,4 +1,4 @@
-"""What every event type of Stripe's means here: one row each, with its reason. Other types are stored and ignored.
+"""The effect of every handled Stripe event type, one row each. Other types are stored and ignored.
 
 Source: https://docs.stripe.com/api/events/types
 """
@@ -42,22 +42,22 @@ Read = Callable[[Reader], Translation]
 
 @attrs.frozen
 class Translator:
-    """One row: the kind of object an event type carries, how it is read, and what the type itself says of it."""
+    """One row: the kind of object that an event type shows, its reader, and what the type itself adds."""
 
     object_kind: str
     read: Read
     does: str = ""
-    """What such an event does here, in one sentence."""
+    """Effect of the event, in one sentence."""
     notify: str = ""
-    """Which messages may follow from it; none where this is empty."""
+    """Messages that may follow from it; none if empty."""
     notice: Notice | None = None
     creation: bool = False
 
 
 _BY_CHANGE = "`subscription.*`, by what changed"
 _DIFFERENT = "`invoice.*`, by what changed"
-_REFUND = "`invoice.refunded`, when it falls through; what was given back, the charge tells"
-_TWIN = "Nothing: the price with the same id has an event of its own, which says more."
+_REFUND = "`invoice.refunded` if it fails; the refunded amount arrives with the charge"
+_TWIN = "None: the price with the same id has an event of its own, with more details."
 
 
 def _subscription(does: str, notify: str = _BY_CHANGE, *, read: Read = read_subscription) -> Translator:
@@ -69,7 +69,7 @@ def _invoice(does: str, notify: str = _DIFFERENT, *, read: Read = read_invoice) 
 
 
 def _customer(does: str, notify: str = "", *, read: Read = read_customer) -> Translator:
-    return Translator("customer", read, does, notify or "`customer.linked`, when it names the tenant first")
+    return Translator("customer", read, does, notify or "`customer.linked`, if it is the first to name the tenant")
 
 
 def _checkout(does: str, notify: str = "", *, read: Read = read_failed_checkout) -> Translator:
@@ -85,40 +85,46 @@ def _schedule(does: str) -> Translator:
 
 
 _SUBSCRIPTIONS = {
-    "customer.subscription.created": attrs.evolve(_subscription("It begins, often incomplete."), creation=True),
+    "customer.subscription.created": attrs.evolve(
+        _subscription("The subscription begins, often incomplete."), creation=True
+    ),
     "customer.subscription.updated": _subscription("Plan, seats, status, renewal or scheduled end changed."),
     "customer.subscription.deleted": _subscription(
-        "It ended, and with it the access.", "`subscription.canceled`", read=read_deleted_subscription
+        "The subscription ended, and access with it.", "`subscription.canceled`", read=read_deleted_subscription
     ),
-    "customer.subscription.paused": _subscription("Twin of an update.", "`subscription.paused`, once for both"),
-    "customer.subscription.resumed": _subscription("Twin of an update.", "`subscription.resumed`, once for both"),
+    "customer.subscription.paused": _subscription(
+        "Sent together with an update.", "`subscription.paused`, once for both"
+    ),
+    "customer.subscription.resumed": _subscription(
+        "Sent together with an update.", "`subscription.resumed`, once for both"
+    ),
     "customer.subscription.trial_will_end": attrs.evolve(
-        _subscription("No state changes; three days are left.", "`subscription.trial_ending`"),
+        _subscription("No state changes; three days of the trial are left.", "`subscription.trial_ending`"),
         notice=Notice.TRIAL_ENDING,
     ),
-    "customer.subscription.pending_update_applied": _subscription("The change was paid and counts from now on."),
-    "customer.subscription.pending_update_expired": _subscription("The change was never paid and never counts."),
+    "customer.subscription.pending_update_applied": _subscription("The pending change was paid and is in effect."),
+    "customer.subscription.pending_update_expired": _subscription("The pending change was not paid and was discarded."),
 }
 
 _INVOICES = {
-    "invoice.created": attrs.evolve(_invoice("A draft.", "`invoice.created`"), creation=True),
+    "invoice.created": attrs.evolve(_invoice("A draft was created.", "`invoice.created`"), creation=True),
     "invoice.updated": _invoice("Any field changed."),
     "invoice.finalized": _invoice("Number, link and due date are known.", "`invoice.finalized`"),
-    "invoice.finalization_failed": _invoice("It stays a draft until somebody mends it."),
-    "invoice.sent": _invoice("It went out by mail; nothing else changed."),
+    "invoice.finalization_failed": _invoice("The invoice stays a draft until its problem is fixed."),
+    "invoice.sent": _invoice("The invoice was sent by email; nothing else changed."),
     "invoice.paid": _invoice(
-        "It is settled, by whatever means, nothing to pay included; usage is billed.",
+        "The invoice is settled in any way, even with nothing to pay; its usage is billed.",
         "`invoice.paid`",
         read=read_paid_invoice,
     ),
     "invoice.payment_succeeded": _invoice(
-        "The same fact where money moved.", "`invoice.paid`, once for both", read=read_paid_invoice
+        "Sent together with `invoice.paid` when money moved.", "`invoice.paid`, once for both", read=read_paid_invoice
     ),
     "invoice.payment_failed": _invoice(
-        "Dunning starts: attempts and the next one are known.", "`invoice.payment_failed`"
+        "Dunning starts: the number of attempts and the next one are recorded.", "`invoice.payment_failed`"
     ),
     "invoice.payment_action_required": attrs.evolve(
-        _invoice("The payer has to confirm a payment.", "`invoice.payment_action_required`"),
+        _invoice("The payer has to confirm the payment.", "`invoice.payment_action_required`"),
         notice=Notice.ACTION_REQUIRED,
     ),
     "invoice.payment_attempt_required": _invoice("The merchant has to start the payment."),
@@ -127,10 +133,12 @@ _INVOICES = {
         _invoice("The due date has passed; the status stays open.", "`invoice.overdue`"), notice=Notice.OVERDUE
     ),
     "invoice.overpaid": _invoice("More was paid than was due."),
-    "invoice.marked_uncollectible": _invoice("It is given up, and may still be paid.", "`invoice.uncollectible`"),
-    "invoice.voided": _invoice("It is not owed any more.", "`invoice.voided`"),
+    "invoice.marked_uncollectible": _invoice(
+        "The invoice was written off; it may still be paid.", "`invoice.uncollectible`"
+    ),
+    "invoice.voided": _invoice("The invoice is no longer owed.", "`invoice.voided`"),
     "invoice.deleted": _invoice(
-        "A draft is gone and does not come back; the event may hold its id alone.",
+        "A draft was deleted permanently; the event may contain only its id.",
         "`invoice.deleted`",
         read=read_deleted_invoice,
     ),
@@ -141,54 +149,56 @@ _INVOICES = {
 }
 
 _CUSTOMERS = {
-    "customer.created": attrs.evolve(_customer("It may name its tenant from the start."), creation=True),
-    "customer.updated": _customer("Mail, name, delinquency or tenant changed."),
+    "customer.created": attrs.evolve(_customer("The customer may name its tenant from the start."), creation=True),
+    "customer.updated": _customer("Email, name, delinquency or tenant changed."),
     "customer.deleted": _customer(
-        "The customer is marked; its history stays, its subscriptions end by their own events.",
+        "The customer is marked as deleted; its history stays, and its subscriptions end with events of their own.",
         "`customer.deleted`",
         read=read_deleted_customer,
     ),
     "checkout.session.completed": _checkout(
-        "It links a customer to its tenant. Access follows from the subscription, so from what was paid.",
-        "`customer.linked`, when it names the tenant first",
+        "Links a customer to its tenant. Access follows from the subscription.",
+        "`customer.linked`, if it is the first to name the tenant",
         read=read_completed_checkout,
     ),
     "checkout.session.async_payment_succeeded": _checkout(
-        "The same link, for slow ways to pay.",
-        "`customer.linked`, when it names the tenant first",
+        "The same link, for delayed payment methods.",
+        "`customer.linked`, if it is the first to name the tenant",
         read=read_completed_checkout,
     ),
-    "checkout.session.async_payment_failed": _checkout("Nothing came of it; ignored as `unfinished_checkout`."),
-    "checkout.session.expired": _checkout("Nothing came of it; ignored as `unfinished_checkout`."),
+    "checkout.session.async_payment_failed": _checkout("The session has no result; ignored as `unfinished_checkout`."),
+    "checkout.session.expired": _checkout("The session has no result; ignored as `unfinished_checkout`."),
 }
 
 _PAYMENTS = {
     "invoice_payment.paid": Translator(
         "invoice_payment",
         read_invoice_payment,
-        "It keeps which payment settled which invoice: refunds and disputes name the payment only.",
+        "Records which payment settled which invoice: refunds and disputes name only the payment.",
     ),
     "charge.refunded": Translator(
         "charge",
         read_charge,
-        "How much of the charge was given back by now, all refunds together.",
+        "The amount refunded so far, in all refunds together, is recorded.",
         "`invoice.refunded`",
     ),
     "charge.refund.updated": Translator("refund", read_refund, "Older name of `refund.updated`.", _REFUND),
-    "refund.created": Translator("refund", read_refund, "Money goes back; the invoice stays paid.", _REFUND),
+    "refund.created": Translator("refund", read_refund, "Money is refunded; the invoice stays paid.", _REFUND),
     "refund.updated": Translator("refund", read_refund, "The refund's status changed.", _REFUND),
-    "refund.failed": Translator("refund", read_refund, "The money did not arrive and is ours again.", _REFUND),
-    "charge.dispute.created": _dispute("The payer's bank takes the payment back; the invoice stays paid."),
+    "refund.failed": Translator(
+        "refund", read_refund, "The refund failed, and the money came back to the account.", _REFUND
+    ),
+    "charge.dispute.created": _dispute("The payer's bank disputes the payment; the invoice stays paid."),
     "charge.dispute.updated": _dispute("Evidence or status changed."),
     "charge.dispute.funds_withdrawn": _dispute("The money is withheld."),
-    "charge.dispute.funds_reinstated": _dispute("The money came back.", "`invoice.dispute_closed`, once"),
-    "charge.dispute.closed": _dispute("It was won or lost.", "`invoice.dispute_closed`, once"),
+    "charge.dispute.funds_reinstated": _dispute("The money was returned.", "`invoice.dispute_closed`, once"),
+    "charge.dispute.closed": _dispute("The dispute was won or lost.", "`invoice.dispute_closed`, once"),
     "credit_note.created": Translator(
-        "credit_note", read_credit_note, "The invoice was lowered afterwards.", "`invoice.credited`"
+        "credit_note", read_credit_note, "The invoice was reduced afterwards.", "`invoice.credited`"
     ),
     "credit_note.updated": Translator("credit_note", read_credit_note, "Memo or reason changed."),
     "credit_note.voided": Translator(
-        "credit_note", read_credit_note, "The correction does not count any more.", "`invoice.credited`"
+        "credit_note", read_credit_note, "The credit note no longer counts.", "`invoice.credited`"
     ),
 }
 
@@ -200,12 +210,12 @@ _BENEFITS = {
         "`entitlements.updated`",
     ),
     "subscription_schedule.created": attrs.evolve(_schedule("Changes are planned."), creation=True),
-    "subscription_schedule.updated": _schedule("The plan changed."),
-    "subscription_schedule.expiring": _schedule("Seven days are left of the plan."),
-    "subscription_schedule.completed": _schedule("All of it has happened."),
-    "subscription_schedule.canceled": _schedule("None of it will happen, and the subscription ended."),
-    "subscription_schedule.aborted": _schedule("It ended because a payment failed."),
-    "subscription_schedule.released": _schedule("The subscription goes on without the plan."),
+    "subscription_schedule.updated": _schedule("The planned changes were updated."),
+    "subscription_schedule.expiring": _schedule("Seven days of the schedule are left."),
+    "subscription_schedule.completed": _schedule("All planned changes were made."),
+    "subscription_schedule.canceled": _schedule("The schedule was canceled, and the subscription with it."),
+    "subscription_schedule.aborted": _schedule("The schedule ended because a payment failed."),
+    "subscription_schedule.released": _schedule("The subscription continues without the schedule."),
     "billing.alert.triggered": Translator(
         "billing.alert_triggered",
         read_customers_own,
@@ -214,20 +224,24 @@ _BENEFITS = {
         Notice.USAGE_THRESHOLD_REACHED,
     ),
     "billing.credit_grant.created": Translator(
-        "billing.credit_grant", read_customers_own, "Prepaid credit: kept with the tenant's events, no state follows."
+        "billing.credit_grant",
+        read_customers_own,
+        "Prepaid credit is recorded among the tenant's events; no state changes.",
     ),
     "billing.credit_grant.updated": Translator(
-        "billing.credit_grant", read_customers_own, "Prepaid credit: kept with the tenant's events, no state follows."
+        "billing.credit_grant",
+        read_customers_own,
+        "Prepaid credit is recorded among the tenant's events; no state changes.",
     ),
 }
 
-_CATALOGUE = {
-    "price.created": Translator("price", read_price, "The catalog learns a price.", creation=True),
-    "price.updated": Translator("price", read_price, "The price is sold otherwise, or not any more."),
-    "price.deleted": Translator("price", read_deleted_price, "The price never comes back."),
-    "product.created": Translator("product", read_product, "The catalog learns a product.", creation=True),
-    "product.updated": Translator("product", read_product, "The product is sold otherwise, or not any more."),
-    "product.deleted": Translator("product", read_deleted_product, "The product never comes back."),
+_CATALOG = {
+    "price.created": Translator("price", read_price, "A price was added to the catalog.", creation=True),
+    "price.updated": Translator("price", read_price, "The price changed or was archived."),
+    "price.deleted": Translator("price", read_deleted_price, "The price was deleted permanently."),
+    "product.created": Translator("product", read_product, "A product was added to the catalog.", creation=True),
+    "product.updated": Translator("product", read_product, "The product changed or was archived."),
+    "product.deleted": Translator("product", read_deleted_product, "The product was deleted permanently."),
     "plan.created": Translator("plan", read_plan, _TWIN),
     "plan.updated": Translator("plan", read_plan, _TWIN),
     "plan.deleted": Translator("plan", read_plan, _TWIN),
@@ -240,20 +254,20 @@ SECTIONS: Mapping[str, Mapping[str, Translator]] = MappingProxyType(
         "Customers and checkout": _CUSTOMERS,
         "Payments, refunds, disputes, credit notes": _PAYMENTS,
         "Entitlements, schedules, alerts, credit": _BENEFITS,
-        "Catalog": _CATALOGUE,
+        "Catalog": _CATALOG,
     }
 )
-"""The rows by what they are about, as they are shown to people."""
+"""The rows by subject, as the documentation shows them."""
 
 TRANSLATORS: Mapping[str, Translator] = MappingProxyType(
     {event_type: translator for rows in SECTIONS.values() for event_type, translator in rows.items()}
 )
 
 HANDLED_TYPES = tuple(sorted(type_ for type_, translator in TRANSLATORS.items() if translator.read is not read_plan))
-"""The types that a webhook endpoint should be subscribed to."""
+"""The types to which a webhook endpoint should subscribe."""
 
 EVENT_TYPES: Final = frozenset(TRANSLATORS) | METER_REPORTS
-"""Every type that has a meaning here, for metric labels."""
+"""Every type with an effect, for metric labels."""
 
 
 def _by_kind(translators: Iterable[Translator]) -> Mapping[str, Translator]:
@@ -269,4 +283,4 @@ BY_KIND = _by_kind(
         Translator("entitlements.active_entitlement_summary", read_entitlements),
     )
 )
-"""How objects are read that the API shows on request: how they are, not what happened to them."""
+"""Readers of objects as fetched from the API: their current state, without an event."""
