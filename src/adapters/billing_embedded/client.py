@@ -1,4 +1,4 @@
-"""Start, find and stop the supervisor of a data directory. Nothing here runs a server itself."""
+"""Start, find and stop the supervisor of a data directory, which in turn runs the servers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 import attrs
 
 from billing_embedded import postgres, valkey
+from billing_embedded.data_directory import DataDirectory, SupervisorRecord
 from billing_embedded.errors import EmbeddedError, EmbeddedInUseError, EmbeddedStartError, EmbeddedUnavailableError
-from billing_embedded.home import Home, SupervisorRecord
 from billing_embedded.lock import ServerLock, command_line
 from billing_embedded.server_process import START_SECONDS, open_log, server_environment, tail
 from billing_embedded.servers import ALL_SERVERS, KINDS
@@ -33,10 +33,10 @@ _ERRORS: dict[str, type[EmbeddedError]] = {
 
 @attrs.frozen(kw_only=True)
 class Status:
-    """What runs in a data directory at this moment.
+    """The current state of the servers in a data directory.
 
-    state: stopped · starting · running (both answer) · failing (the supervisor lives, a server does not answer).
-    owner: the process the servers end with; None for servers started by `billing embedded start`.
+    state: stopped · starting · running (both respond) · failing (the supervisor runs, a server does not respond).
+    owner: the process that the servers stop with; None for servers started by `billing embedded start`.
     """
 
     data_dir: Path
@@ -47,14 +47,14 @@ class Status:
     processes: dict[str, int] = attrs.field(factory=dict)
 
 
-class Attached:
-    """Servers that end with this process, or when `release` is called."""
+class AttachedServers:
+    """Servers that stop with this process, or when `release` is called."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     def release(self) -> None:
-        """Stop the servers and wait for them."""
+        """Stop the servers and wait until they have stopped."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -64,144 +64,147 @@ class Attached:
             self._process.wait()
 
 
-def attach(home: Home, servers: Sequence[str]) -> Attached:
+def attach(directory: DataDirectory, servers: Sequence[str]) -> AttachedServers:
     """Start servers that live as long as this process. Raises: EmbeddedInUseError, EmbeddedStartError, …"""
-    process = _spawn(home, servers, owner=os.getpid())
-    _await_report(process, home)
-    return Attached(process)
+    process = _spawn(directory, servers, owner=os.getpid())
+    _await_report(process, directory)
+    return AttachedServers(process)
 
 
-def running_daemon(home: Home) -> SupervisorRecord | None:
-    """The supervisor started by `billing embedded start`, once it is ready; None when nothing runs here.
+def running_daemon(directory: DataDirectory) -> SupervisorRecord | None:
+    """Wait for the supervisor started by `billing embedded start` to become ready; None if none is running.
 
-    Raises: EmbeddedInUseError when the servers there belong to a process and will end with it.
+    Raises: EmbeddedInUseError if the servers belong to a process and will stop with it.
     """
     deadline = time.monotonic() + START_SECONDS
-    while (holder := _holder(home)) is not None:
+    while (holder := _holder(directory)) is not None:
         if holder.owner is not None:
-            raise EmbeddedInUseError(home.path, holder.owner)
+            raise EmbeddedInUseError(directory.path, holder.owner)
         if holder.ready:
             return holder
         if time.monotonic() > deadline:
-            raise EmbeddedStartError(f"The servers in {home.path} do not get ready; see {home.path / 'logs'}.")
+            raise EmbeddedStartError(
+                f"The servers in {directory.path} did not become ready. See {directory.path / 'logs'}."
+            )
         time.sleep(0.05)
     return None
 
 
-def start_daemon(home: Home) -> bool:
-    """Start servers that outlive this process. False when they were running before."""
-    if running_daemon(home) is not None:
+def start_daemon(directory: DataDirectory) -> bool:
+    """Start servers that outlive this process; return False if they were running already."""
+    if running_daemon(directory) is not None:
         return False
-    process = _spawn(home, ALL_SERVERS, owner=None)
+    process = _spawn(directory, ALL_SERVERS, owner=None)
     try:
-        _await_report(process, home)
+        _await_report(process, directory)
     except EmbeddedInUseError:
-        if running_daemon(home) is None:  # otherwise somebody else has just started them
+        if running_daemon(directory) is None:  # otherwise another process has just started them
             raise
         return False
-    process.returncode = 0  # it goes on without us: keeps Popen from warning about a child that still runs
+    process.returncode = 0  # it outlives us: keeps Popen from warning about a child that is still running
     return True
 
 
-def stop_daemon(home: Home) -> bool:
-    """Stop the servers and wait for them. False when they were not running. Raises: EmbeddedInUseError."""
-    holder = _holder(home)
+def stop_daemon(directory: DataDirectory) -> bool:
+    """Stop the servers and wait; return False if they were not running. Raises: EmbeddedInUseError."""
+    holder = _holder(directory)
     if holder is not None:
         if holder.owner is not None:
-            raise EmbeddedInUseError(home.path, holder.owner)
+            raise EmbeddedInUseError(directory.path, holder.owner)
         try:
             os.kill(holder.pid, signal.SIGTERM)
         except PermissionError as exc:
             raise EmbeddedError(
-                f"Process {holder.pid} runs the servers for another user, who has to stop them."
+                f"Process {holder.pid} runs the servers for another user. Only that user can stop them."
             ) from exc
-        _wait_until_released(home)
+        _wait_until_released(directory)
     for kind in KINDS:
-        ServerLock(home, kind).stop_leftover()
+        ServerLock(directory, kind).stop_leftover()
     return holder is not None
 
 
-def daemon_urls(home: Home) -> ServerUrls:
-    """Where the servers are that `start_daemon` has started. Raises: EmbeddedError when they do not run."""
-    if running_daemon(home) is None:
-        raise EmbeddedError(f"Nothing runs in {home.path}; start it: billing embedded start")
-    return ServerUrls(database_url=local_url(home, POSTGRES), redis_url=local_url(home, VALKEY))
+def daemon_urls(directory: DataDirectory) -> ServerUrls:
+    """Return the URLs of the servers started by `start_daemon`. Raises: EmbeddedError if they are not running."""
+    if running_daemon(directory) is None:
+        raise EmbeddedError(f"No servers are running in {directory.path}. Start them with `billing embedded start`.")
+    return ServerUrls(database_url=local_url(directory, POSTGRES), redis_url=local_url(directory, VALKEY))
 
 
-def local_url(home: Home, name: str) -> str:
-    """Return a server's URL, password included. Raises: EmbeddedError when this server was never started here."""
-    return _TO_URL[name](home.endpoint(name))
+def local_url(directory: DataDirectory, name: str) -> str:
+    """Return a server's URL, password included. Raises: EmbeddedError if it was never started here."""
+    return _TO_URL[name](directory.endpoint(name))
 
 
-def status(home: Home) -> Status:
-    holder = _holder(home)
+def status(directory: DataDirectory) -> Status:
+    """Return the current state of the servers."""
+    holder = _holder(directory)
     if holder is None:
-        return Status(data_dir=home.path, state="stopped")
+        return Status(data_dir=directory.path, state="stopped")
     state = "starting"
     if holder.ready:
-        state = "running" if all(_answers(home, name) for name in holder.servers) else "failing"
+        state = "running" if all(_answers(directory, name) for name in holder.servers) else "failing"
     return Status(
-        data_dir=home.path,
+        data_dir=directory.path,
         state=state,
         pid=holder.pid,
         owner=holder.owner,
-        ports={name: home.endpoint(name).port for name in holder.servers},
+        ports={name: directory.endpoint(name).port for name in holder.servers},
         processes=dict(holder.servers),
     )
 
 
-def _holder(home: Home) -> SupervisorRecord | None:
-    """The supervisor that holds the data directory.
+def _holder(directory: DataDirectory) -> SupervisorRecord | None:
+    """Return the supervisor that holds the data directory, or None.
 
-    A supervisor takes the lock a moment before it writes its record. In between, the record is that of a supervisor
-    which was killed, and its process id may be anybody's by now; so the process has to look like a supervisor.
+    A supervisor takes the lock shortly before it writes its record. In between, the record may be that of a killed
+    supervisor whose process id has been reused, so the process must also look like a supervisor.
     """
     deadline = time.monotonic() + _RECORD_SECONDS
-    while home.is_held():
-        record = home.record()
+    while directory.is_held():
+        record = directory.record()
         if record is not None and _SUPERVISOR in command_line(record.pid):
             return record
         if time.monotonic() > deadline:
             raise EmbeddedError(
-                f"{home.path} is held by a process that is not ours; see {home.lock_file('supervisor')}."
+                f"{directory.path} is locked by an unknown process. See {directory.lock_file('supervisor')}."
             )
         time.sleep(0.02)
     return None
 
 
-def _answers(home: Home, name: str) -> bool:
-    endpoint = home.endpoint(name)
+def _answers(directory: DataDirectory, name: str) -> bool:
+    endpoint = directory.endpoint(name)
     return postgres.answers(endpoint.port) if name == POSTGRES else valkey.answers(endpoint)
 
 
-def _wait_until_released(home: Home) -> None:
+def _wait_until_released(directory: DataDirectory) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
-    while home.is_held():
+    while directory.is_held():
         if time.monotonic() > deadline:
-            raise EmbeddedError(f"The supervisor of {home.path} does not end; see {home.log('supervisor')}.")
+            raise EmbeddedError(f"The supervisor of {directory.path} did not stop. See {directory.log('supervisor')}.")
         time.sleep(0.02)
 
 
-def _spawn(home: Home, servers: Sequence[str], *, owner: int | None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", _SUPERVISOR, str(home.path), "--servers", *servers]
+def _spawn(directory: DataDirectory, servers: Sequence[str], *, owner: int | None) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", _SUPERVISOR, str(directory.path), "--servers", *servers]
     if owner is not None:
         command += ["--owner", str(owner)]
-    # The supervisor imports what we can import, wherever that came from.
+    # The supervisor must be able to import the same packages as this process.
     search_path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
-    with open_log(home.log("supervisor")) as log:
+    with open_log(directory.log("supervisor")) as log:
         return subprocess.Popen(  # noqa: S603 - our own command
             command,
             stdin=subprocess.DEVNULL if owner is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            cwd=home.path,
+            cwd=directory.path,
             env={**server_environment(os.environ), "PYTHONPATH": search_path},
-            start_new_session=True,  # Ctrl-C in the terminal reaches us, and we stop the servers when we are done
+            start_new_session=True,  # Ctrl-C reaches only this process, which stops the servers when it ends
         )
 
 
-def _await_report(process: subprocess.Popen[bytes], home: Home) -> None:
-    """Wait for the one line a supervisor writes when it is ready or has failed, and raise what it says."""
+def _await_report(process: subprocess.Popen[bytes], directory: DataDirectory) -> None:
+    """Wait for the line that the supervisor writes when it is ready or has failed, and raise the error it reports."""
     if process.stdout is None:
         raise EmbeddedError("the supervisor was started without a pipe for its report")
     with process.stdout as pipe:
@@ -213,8 +216,8 @@ def _await_report(process: subprocess.Popen[bytes], home: Home) -> None:
         process.stdin.close()
     process.wait()
     if not line:
-        log = home.log("supervisor")
-        raise EmbeddedStartError(f"The supervisor ended without a word. The end of {log}:\n{tail(log)}")
+        log = directory.log("supervisor")
+        raise EmbeddedStartError(f"The supervisor ended without a report. The end of {log}:\n{tail(log)}")
     if report["error"] == EmbeddedInUseError.__name__:
-        raise EmbeddedInUseError(home.path, report["pid"])
+        raise EmbeddedInUseError(directory.path, report["pid"])
     raise _ERRORS.get(report["error"], EmbeddedError)(report["message"])

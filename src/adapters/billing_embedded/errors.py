@@ -1,4 +1,4 @@
-"""What can go wrong with the local servers; every message says what to do next."""
+"""Errors of the local servers. Every message says what to do next."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ class EmbeddedError(Exception):
 
 
 class EmbeddedUnavailableError(EmbeddedError):
-    """There are no server programs for this machine, or none that can be run here."""
+    """No server programs for this machine were found, or they cannot be run."""
 
 
 class EmbeddedStartError(EmbeddedError):
-    """A server did not come up; the message ends with the last lines of its log."""
+    """A server did not start. The message ends with the last lines of its log."""
 
 
 class EmbeddedInUseError(EmbeddedError):
-    """Another process uses the data directory and will take the servers with it when it ends."""
+    """Another process uses the data directory, and its servers stop when it ends."""
 
     def __init__(self, data_dir: Path, pid: int) -> None:
         self.data_dir = data_dir
         self.pid = pid
         super().__init__(
             f"{data_dir} is in use by process {pid}. "
-            "Stop that one first, or choose another folder with BILLING_DATA_DIR. "
-            "Several commands at a time share what `billing embedded start` runs."
+            "Stop that process first, or choose another folder with BILLING_DATA_DIR. "
+            "To share servers among several commands, run `billing embedded start`."
         )

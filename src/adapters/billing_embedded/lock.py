@@ -1,4 +1,4 @@
-"""The lock of a server, which tells for certain whether any process of it is still alive."""
+"""The lock of a server, held as long as any process of the server is alive."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 
 import attrs
 
+from billing_embedded.data_directory import DataDirectory, give_to_folder_owner
 from billing_embedded.errors import EmbeddedStartError
-from billing_embedded.home import Home, hand_to_owner
 
 STOP_SECONDS = 10.0
-"""How long a server may take to stop before it is killed."""
+"""Seconds until a server that does not stop is killed."""
 _GRACE_SECONDS = 0.5
 _PROC = Path("/proc")
 
 
 @attrs.frozen(kw_only=True)
 class ServerKind:
-    """What there is to know about a server without having its programs.
+    """The properties of a server that do not depend on its installation.
 
-    programs: the names under which it shows in a list of processes. stop_signal: for a clean and prompt stop.
+    programs: its names in a list of processes. stop_signal: the signal for a clean and fast stop.
     """
 
     name: str
@@ -35,22 +35,22 @@ class ServerKind:
 class ServerLock:
     """A locked file that every process of the server inherits.
 
-    It is therefore held for exactly as long as one of them lives, also after the supervisor has been killed, and a
-    process id that has been given to somebody else cannot mislead us.
+    The lock is held as long as one of them is alive, even after the supervisor was killed. Unlike a process id, it
+    cannot belong to an unrelated process.
     """
 
-    def __init__(self, home: Home, kind: ServerKind) -> None:
-        self._home = home
+    def __init__(self, directory: DataDirectory, kind: ServerKind) -> None:
+        self._directory = directory
         self._kind = kind
-        self._path = home.lock_file(kind.name)
+        self._path = directory.lock_file(kind.name)
 
     def take(self) -> int:
-        """Lock the file, and return its descriptor for the server to inherit.
+        """Lock the file and return its descriptor, for the server to inherit.
 
-        A process that still holds it is asked to stop, and killed when it does not. Raises: EmbeddedStartError.
+        A process that still holds the lock is stopped, or killed if it does not stop. Raises: EmbeddedStartError.
         """
         lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        hand_to_owner(self._path)
+        give_to_folder_owner(self._path)
         escalation = [
             (_GRACE_SECONDS, self._kind.stop_signal),
             (_GRACE_SECONDS + STOP_SECONDS, signal.SIGKILL),
@@ -63,31 +63,31 @@ class ServerLock:
             if waited > 2 * STOP_SECONDS:
                 os.close(lock)
                 raise EmbeddedStartError(
-                    f"An earlier {self._kind.name} of {self._home.path} does not end; stop it first."
+                    f"A previous {self._kind.name} of {self._directory.path} does not stop. Stop it first."
                 )
             time.sleep(0.02)
         return lock
 
     def name_holder(self, pid: int) -> None:
-        """Note the main process, for the one who takes the lock after a crash."""
+        """Record the main process, for the next process that takes the lock after a crash."""
         self._path.write_text(f"{pid}\n", encoding="ascii")
 
     def stop_leftover(self) -> None:
-        """Stop what a supervisor that was killed may have left behind."""
+        """Stop a server that a killed supervisor may have left running."""
         os.close(self.take())
 
     def _signal_holder(self, number: signal.Signals) -> None:
-        """The lock says that the server lives; the name check covers a main process that died before its children."""
+        """Signal the main process. Its name is checked, because it may have died before its children."""
         try:
             pid = int(self._path.read_text(encoding="ascii"))
             if any(program in command_line(pid) for program in self._kind.programs):
                 os.kill(pid, number)
         except (ValueError, ProcessLookupError, PermissionError):
-            return  # there is nothing to signal; the wait for the lock goes on
+            return  # no process to signal; keep waiting for the lock
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process, empty when there is none or it may not be read."""
+    """Return the command line of a process; empty if there is none or it cannot be read."""
     if (_PROC / "self").exists():
         try:
             return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

@@ -16,7 +16,7 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on the port."""
+    """Return whether a server could listen on the port."""
     with socket.socket() as probe:
         # As servers do: connections of the last run that are still in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""The local Postgres: made once with checksums and password authentication, then run on loopback TCP only."""
+"""The local Postgres: created with checksums and password authentication, listening on loopback TCP only."""
 
 from __future__ import annotations
 
@@ -10,48 +10,51 @@ import struct
 import subprocess
 from urllib.parse import quote
 
-from billing_embedded.account import Account, reachable_folder, reachable_installation
 from billing_embedded.binaries import Installation, postgres_major_version
+from billing_embedded.data_directory import DataDirectory, Endpoint, write_private
 from billing_embedded.errors import EmbeddedError, EmbeddedStartError
-from billing_embedded.home import Endpoint, Home, write_private
 from billing_embedded.lock import ServerKind
 from billing_embedded.loopback import LOOPBACK
 from billing_embedded.server_process import server_environment
+from billing_embedded.system_user import SystemUser, reachable_folder, reachable_installation
 from billing_embedded.urls import POSTGRES
 
 KIND = ServerKind(name=POSTGRES, programs=("postgres",), stop_signal=signal.SIGINT)
-"""SIGINT is the fast stop: it ends the sessions and writes a checkpoint."""
+"""SIGINT is a fast shutdown: it ends the sessions and writes a checkpoint."""
 _ROLE = _DATABASE = "billing"
 _FIRST_WITH_BUILTIN_LOCALE = 17
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _STATUS_LINE = 7
-"""Index of the line of postmaster.pid that says `ready`, the same line that pg_ctl waits for."""
+"""Index of the line of postmaster.pid that becomes `ready`; pg_ctl waits for it, too."""
 
 
 def postgres_url(endpoint: Endpoint) -> str:
+    """Return the URL, password included."""
     return f"postgresql://{_ROLE}:{quote(endpoint.password, safe='')}@{LOOPBACK}:{endpoint.port}/{_DATABASE}"
 
 
 class PostgresServer:
+    """See Server."""
+
     kind = KIND
 
-    def __init__(self, installation: Installation, home: Home, account: Account) -> None:
-        self.folder = home.path / POSTGRES
-        self._home = home
-        self._account = account
+    def __init__(self, installation: Installation, directory: DataDirectory, user: SystemUser) -> None:
+        self.folder = directory.path / POSTGRES
+        self._directory = directory
+        self._user = user
         self._installation = installation
         self._endpoint: Endpoint | None = None
 
     def prepare(self) -> None:
-        self.folder = reachable_folder(self._home.path, self._account) / POSTGRES
-        self._installation = reachable_installation(self._installation, self._account)
-        self._endpoint = self._home.free_endpoint(POSTGRES)
+        self.folder = reachable_folder(self._directory.path, self._user) / POSTGRES
+        self._installation = reachable_installation(self._installation, self._user)
+        self._endpoint = self._directory.free_endpoint(POSTGRES)
         version_file = self.folder / "PG_VERSION"
         if not version_file.exists():
             self._create_cluster(self._endpoint)
         self._check_version(version_file.read_text(encoding="ascii").strip())
-        # Nothing of this server lives (our caller holds its lock), so the file is stale. Postgres itself cannot tell
-        # when the process id in it has been given to another program, and would refuse to start.
+        # No process of this server is alive (our caller holds its lock), so the file is stale. Postgres cannot detect
+        # that the process id in it was reused by another program, and would refuse to start.
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
 
     def command(self) -> list[str]:
@@ -81,7 +84,7 @@ class PostgresServer:
         return self._endpoint
 
     def _create_cluster(self, endpoint: Endpoint) -> None:
-        """Build in a folder of its own and rename it: a first start that is cut off leaves nothing half made."""
+        """Create the cluster in a temporary folder and rename it: an interrupted start leaves no partial one."""
         fresh = self.folder.with_name(f"{POSTGRES}.new")
         password_file = self.folder.with_name(f"{POSTGRES}.password")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -89,7 +92,7 @@ class PostgresServer:
         write_private(password_file, endpoint.password)
         try:
             for path in (fresh, password_file):
-                self._account.own(path)
+                self._user.own(path)
             self._run("initdb", "-D", str(fresh), f"--pwfile={password_file}", *self._initdb_options())
             self._run("postgres", "--single", "-D", str(fresh), "postgres", stdin=f"CREATE DATABASE {_DATABASE};\n")
         finally:
@@ -99,7 +102,7 @@ class PostgresServer:
     def _initdb_options(self) -> list[str]:
         options = ["--username", _ROLE, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--data-checksums"]
         if postgres_major_version(self._installation) >= _FIRST_WITH_BUILTIN_LOCALE:
-            # The wheel is built without ICU, and the C.UTF-8 of the system does not exist everywhere.
+            # The wheel is built without ICU, and not every system has the locale C.UTF-8.
             options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         return options
 
@@ -112,22 +115,23 @@ class PostgresServer:
             check=False,
             cwd=self.folder.parent,
             env=server_environment(os.environ),
-            **self._account.popen_arguments(),
+            **self._user.popen_arguments(),
         )
         if done.returncode != 0:
             raise EmbeddedStartError(f"{program} failed with status {done.returncode}:\n{done.stderr.strip()}")
 
-    def _check_version(self, made_by: str) -> None:
+    def _check_version(self, created_by: str) -> None:
         running = postgres_major_version(self._installation)
-        if made_by != str(running):
+        if created_by != str(running):
             raise EmbeddedError(
-                f"{self.folder} was made by PostgreSQL {made_by}, but {self._installation.server_program} is version "
-                f"{running}. Install the matching one, or choose another BILLING_DATA_DIR, or remove the folder."
+                f"{self.folder} was created by PostgreSQL {created_by}, "
+                f"but {self._installation.server_program} is version {running}. "
+                "Install the matching version, choose another BILLING_DATA_DIR, or remove the folder."
             )
 
 
 def answers(port: int) -> bool:
-    """Whether a Postgres answers on the port: it says yes or no to TLS before it asks who we are."""
+    """Return whether a Postgres responds on the port: it replies to a TLS request before authentication."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=2) as connection:
             connection.sendall(_SSL_REQUEST)

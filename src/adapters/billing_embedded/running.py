@@ -18,7 +18,7 @@ from billing_embedded.errors import EmbeddedUnavailableError
 from billing_embedded.urls import POSTGRES, VALKEY, ServerUrls
 
 if TYPE_CHECKING:
-    from billing_embedded.client import Attached
+    from billing_embedded.client import AttachedServers
 
 _UNIX_MODULES = frozenset({"fcntl", "pwd"})
 
@@ -28,7 +28,7 @@ class _Running:
     """The URLs of local servers by name, and the handle that stops them; None when another process runs them."""
 
     urls: dict[str, str] = attrs.field(repr=False)
-    attached: Attached | None
+    attached: AttachedServers | None
 
     def release(self) -> None:
         if self.attached is not None:
@@ -81,13 +81,13 @@ async def running_servers(data_dir: Path, *servers: str) -> AsyncIterator[Mappin
 def _start(data_dir: Path, servers: tuple[str, ...]) -> _Running:
     try:
         from billing_embedded import client  # noqa: PLC0415 - see above
-        from billing_embedded.home import Home  # noqa: PLC0415 - see above
+        from billing_embedded.data_directory import DataDirectory  # noqa: PLC0415 - see above
     except ModuleNotFoundError as exc:
         if exc.name not in _UNIX_MODULES:
             raise
         raise EmbeddedUnavailableError(
             "The local servers need Linux or macOS. Run `docker compose up -d` and set DATABASE_URL and REDIS_URL."
         ) from exc
-    home = Home.at(data_dir)
-    attached = None if client.running_daemon(home) is not None else client.attach(home, servers)
-    return _Running({name: client.local_url(home, name) for name in servers}, attached)
+    directory = DataDirectory.at(data_dir)
+    attached = None if client.running_daemon(directory) is not None else client.attach(directory, servers)
+    return _Running({name: client.local_url(directory, name) for name in servers}, attached)

@@ -1,8 +1,8 @@
 """The process that runs the servers: `python -m billing_embedded.supervisor DATA_DIR …`.
 
-It is started by `billing_embedded.client` only. It takes the data directory, starts the servers, reports one line
-of JSON on standard output, and restarts a server that dies. With `--owner` its standard input is a pipe that the owner
-holds: when the pipe closes, however the owner ended, the servers are stopped. Without it, SIGTERM ends it.
+Only `billing_embedded.client` starts it. It locks the data directory, starts the servers, reports one line of JSON on
+standard output, and restarts servers that die. With `--owner`, its standard input is a pipe held by the owner: when the
+pipe closes, however the owner ended, the servers are stopped. Without `--owner`, SIGTERM stops them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from billing_embedded.data_directory import DataDirectory, SupervisorRecord
 from billing_embedded.errors import EmbeddedError, EmbeddedInUseError, EmbeddedStartError
-from billing_embedded.home import Home, SupervisorRecord
 from billing_embedded.server_process import ServerProcess
 from billing_embedded.servers import ALL_SERVERS, server_processes
 
@@ -31,10 +31,10 @@ _log = logging.getLogger("billing_embedded")
 
 
 class Supervisor:
-    """Keeps the servers of one data directory running until it is told to stop. Single-threaded on purpose."""
+    """Keeps the servers of one data directory running until it is stopped. Single-threaded on purpose."""
 
-    def __init__(self, home: Home, processes: Sequence[ServerProcess], owner: int | None) -> None:
-        self._home = home
+    def __init__(self, directory: DataDirectory, processes: Sequence[ServerProcess], owner: int | None) -> None:
+        self._directory = directory
         self._processes = processes
         self._owner = owner
         self._stopping = False
@@ -43,7 +43,7 @@ class Supervisor:
         self._wake, self._wake_sender = socket.socketpair()
 
     def run(self) -> None:
-        """Start, report, watch, stop. Whatever happens in between, no server is left running."""
+        """Start the servers, report, watch and stop them. No server is left running, whatever happens."""
         self._listen()
         self._write_record(ready=False)
         try:
@@ -55,16 +55,16 @@ class Supervisor:
         finally:
             for process in self._processes:
                 process.stop()
-            self._home.remove_record()
+            self._directory.remove_record()
 
     def _listen(self) -> None:
-        """Turn signals into bytes on a socket, so that one `select` waits for signals and the owner's pipe alike."""
+        """Turn signals into bytes on a socket, so that one `select` waits for signals and for the owner's pipe."""
         self._wake_sender.setblocking(False)
         signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that is closed does not end a daemon
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # closing the terminal does not stop a daemon
         self._selector.register(self._wake, selectors.EVENT_READ)
         if self._owner is not None:
             self._selector.register(sys.stdin, selectors.EVENT_READ)
@@ -72,26 +72,26 @@ class Supervisor:
     def _stop(self) -> None:
         self._stopping = True
 
-    def _gave_up(self) -> bool:
-        """Whether to stop; reads what has arrived, so it also works in the middle of a start."""
+    def _should_stop(self) -> bool:
+        """Read pending signals and return whether to stop; also called during a start."""
         for key, _ in self._selector.select(timeout=0):
-            self._take_note(key.fileobj)
+            self._handle(key.fileobj)
         return self._stopping
 
     def _watch(self) -> None:
         while not self._stopping:
-            # Before every wait: while one server is started, the news of another's death is read along with the rest.
+            # Before every wait, because the signal of a server that died may have been read while another one started.
             if dead := [process for process in self._processes if process.has_died]:
                 self._restart(dead)
                 continue
             for key, _ in self._selector.select():
-                self._take_note(key.fileobj)
+                self._handle(key.fileobj)
 
-    def _take_note(self, source: object) -> None:
+    def _handle(self, source: object) -> None:
         if source is self._wake:
             self._wake.recv(4096)
         else:
-            # The owner writes nothing: being readable means that the pipe was closed.
+            # The owner writes nothing, so a readable pipe was closed.
             _log.info("the owner %s has ended", self._owner)
             self._stopping = True
             self._selector.unregister(sys.stdin)
@@ -101,35 +101,35 @@ class Supervisor:
         now = time.monotonic()
         if len(self._restarts) == _RESTARTS and now - self._restarts[0] < _RESTART_WINDOW_SECONDS:
             raise EmbeddedStartError(
-                f"{names} died {_RESTARTS} times within {_RESTART_WINDOW_SECONDS:.0f} s; giving up."
+                f"{names} died {_RESTARTS} times within {_RESTART_WINDOW_SECONDS:.0f} s. Giving up."
             )
         self._restarts.append(now)
-        _log.warning("%s died; starting again", names)
+        _log.warning("%s died; restarting", names)
         self._write_record(ready=False)
         self._start(dead)
         self._write_record(ready=True)
 
     def _start(self, processes: Sequence[ServerProcess]) -> None:
         for process in processes:
-            if not self._gave_up():
-                process.start(gave_up=self._gave_up)
-                _log.info("%s runs as process %s", process.server.kind.name, process.pid)
+            if not self._should_stop():
+                process.start(should_stop=self._should_stop)
+                _log.info("%s is running as process %s", process.server.kind.name, process.pid)
 
     def _write_record(self, *, ready: bool) -> None:
         servers = {process.server.kind.name: process.pid for process in self._processes if process.pid}
-        self._home.write_record(SupervisorRecord(pid=os.getpid(), owner=self._owner, ready=ready, servers=servers))
+        self._directory.write_record(SupervisorRecord(pid=os.getpid(), owner=self._owner, ready=ready, servers=servers))
 
 
 def report(message: dict[str, object]) -> None:
-    """Tell the process that started us; it may be gone, which is no reason to stop a daemon."""
+    """Report to the process that started us. It may have ended, which does not stop a daemon."""
     try:
         print(json.dumps(message), flush=True)
     except BrokenPipeError:
         pass
     finally:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
 
 
 def main() -> int:
@@ -137,11 +137,11 @@ def main() -> int:
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s supervisor %(message)s")
     try:
-        home = Home.at(arguments.data_dir)
-        if not home.take():
-            holder = home.record()
-            raise EmbeddedInUseError(home.path, holder.owner or holder.pid if holder else 0)
-        Supervisor(home, server_processes(home, arguments.servers), arguments.owner).run()
+        directory = DataDirectory.at(arguments.data_dir)
+        if not directory.take():
+            holder = directory.record()
+            raise EmbeddedInUseError(directory.path, holder.owner or holder.pid if holder else 0)
+        Supervisor(directory, server_processes(directory, arguments.servers), arguments.owner).run()
     except EmbeddedError as exc:
         _log.error("%s", exc)
         pid = exc.pid if isinstance(exc, EmbeddedInUseError) else None

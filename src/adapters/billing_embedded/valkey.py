@@ -6,12 +6,12 @@ import signal
 import socket
 from urllib.parse import quote
 
-from billing_embedded.account import Account, reachable_folder, reachable_installation
 from billing_embedded.binaries import Installation
+from billing_embedded.data_directory import DataDirectory, Endpoint, write_private
 from billing_embedded.errors import EmbeddedError
-from billing_embedded.home import Endpoint, Home, write_private
 from billing_embedded.lock import ServerKind
 from billing_embedded.loopback import LOOPBACK
+from billing_embedded.system_user import SystemUser, reachable_folder, reachable_installation
 from billing_embedded.urls import VALKEY
 
 KIND = ServerKind(name=VALKEY, programs=("valkey-server", "redis-server"), stop_signal=signal.SIGTERM)
@@ -19,34 +19,37 @@ _CONFIGURATION = "valkey.conf"
 
 
 def valkey_url(endpoint: Endpoint) -> str:
+    """Return the URL, password included."""
     return f"redis://:{quote(endpoint.password, safe='')}@{LOOPBACK}:{endpoint.port}/0"
 
 
 class ValkeyServer:
+    """See Server."""
+
     kind = KIND
 
-    def __init__(self, installation: Installation, home: Home, account: Account) -> None:
-        self.folder = home.path / VALKEY
-        self._home = home
-        self._account = account
+    def __init__(self, installation: Installation, directory: DataDirectory, user: SystemUser) -> None:
+        self.folder = directory.path / VALKEY
+        self._directory = directory
+        self._user = user
         self._installation = installation
         self._endpoint: Endpoint | None = None
 
     def prepare(self) -> None:
-        self.folder = reachable_folder(self._home.path, self._account) / VALKEY
-        self._installation = reachable_installation(self._installation, self._account)
-        self._endpoint = self._home.free_endpoint(VALKEY)
+        self.folder = reachable_folder(self._directory.path, self._user) / VALKEY
+        self._installation = reachable_installation(self._installation, self._user)
+        self._endpoint = self._directory.free_endpoint(VALKEY)
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._account.own(self.folder)
-        # A file rather than arguments: every user of the machine can read the arguments of a process.
+        self._user.own(self.folder)
+        # A file rather than arguments, because every user of the machine can read the arguments of a process.
         write_private(self.folder / _CONFIGURATION, _configuration(self._endpoint))
-        self._account.own(self.folder / _CONFIGURATION)
+        self._user.own(self.folder / _CONFIGURATION)
 
     def command(self) -> list[str]:
         return [str(self._installation.server_program), str(self.folder / _CONFIGURATION)]
 
     def is_ready(self, pid: int) -> bool:
-        """The password is random and ours alone: a server that takes it is the right one, whatever its process id."""
+        """Check the password, which is random: a server that accepts it is ours, whatever its process id."""
         if self._endpoint is None:
             raise EmbeddedError(f"{VALKEY} has not been prepared")
         return answers(self._endpoint)
@@ -70,7 +73,7 @@ def _configuration(endpoint: Endpoint) -> str:
 
 
 def answers(endpoint: Endpoint) -> bool:
-    """Whether our server answers and has finished loading its data."""
+    """Return whether our server responds and has finished loading its data."""
     request = f"AUTH {endpoint.password}\r\nPING\r\nQUIT\r\n".encode()
     try:
         with socket.create_connection((LOOPBACK, endpoint.port), timeout=2) as connection:

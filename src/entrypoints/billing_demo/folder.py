@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from billing_embedded.account import reachable_folder, server_account
-from billing_embedded.home import Home
+from billing_embedded.data_directory import DataDirectory
+from billing_embedded.system_user import reachable_folder, server_user
 
 
 @contextmanager
@@ -15,8 +15,8 @@ def temporary_folder(data_dir: Path, *, keep: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        home = Home(data_dir)
-        if not keep and data_dir.is_dir() and home.take():
+        directory = DataDirectory(data_dir)
+        if not keep and data_dir.is_dir() and directory.take():
             # Under root the servers may keep their files elsewhere.
-            shutil.rmtree(reachable_folder(data_dir, server_account(data_dir)), ignore_errors=True)
+            shutil.rmtree(reachable_folder(data_dir, server_user(data_dir)), ignore_errors=True)
             shutil.rmtree(data_dir, ignore_errors=True)

@@ -14,7 +14,7 @@ from billing_app.cli.terminal import json_option
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 from billing_embedded import EmbeddedError, ServerUrls, client
-from billing_embedded.home import Home
+from billing_embedded.data_directory import DataDirectory
 
 _data_dir = click.option(
     "--data-dir",
@@ -45,10 +45,10 @@ def embedded() -> None:
 @_data_dir
 def start(data_dir: Path | None) -> None:
     """Start both servers and wait until they are ready."""
-    home = _home(data_dir)
-    started = client.start_daemon(home)
+    directory = _directory(data_dir)
+    started = client.start_daemon(directory)
     click.echo("Started." if started else "Already running.")
-    _describe(client.status(home))
+    _describe(client.status(directory))
     click.echo(f"To use them in a shell, run: {_env_command(data_dir)}")
 
 
@@ -56,7 +56,7 @@ def start(data_dir: Path | None) -> None:
 @_data_dir
 def stop(data_dir: Path | None) -> None:
     """Stop both servers and wait for them to exit."""
-    stopped = client.stop_daemon(_home(data_dir))
+    stopped = client.stop_daemon(_directory(data_dir))
     click.echo("Stopped." if stopped else "Not running.")
 
 
@@ -66,7 +66,7 @@ def stop(data_dir: Path | None) -> None:
 @click.pass_context
 def status(ctx: click.Context, data_dir: Path | None, as_json: bool) -> None:
     """Show whether the servers are running. The exit status is 0 if both respond, otherwise 1."""
-    found = client.status(_home(data_dir))
+    found = client.status(_directory(data_dir))
     if as_json:
         click.echo(json.dumps({**attrs.asdict(found), "data_dir": str(found.data_dir)}))
     else:
@@ -78,12 +78,12 @@ def status(ctx: click.Context, data_dir: Path | None, as_json: bool) -> None:
 @_data_dir
 def env(data_dir: Path | None) -> None:
     """Print DATABASE_URL and REDIS_URL as shell exports, for `eval`. The output contains passwords."""
-    urls = client.daemon_urls(_home(data_dir))
+    urls = client.daemon_urls(_directory(data_dir))
     click.echo(_exports(urls))
 
 
-def _home(data_dir: Path | None) -> Home:
-    return Home.at(data_dir or Settings.load().embedded.data_dir)
+def _directory(data_dir: Path | None) -> DataDirectory:
+    return DataDirectory.at(data_dir or Settings.load().embedded.data_dir)
 
 
 def _env_command(data_dir: Path | None) -> str:

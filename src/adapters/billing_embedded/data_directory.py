@@ -1,4 +1,4 @@
-"""The data directory: what lies where, who holds it, and the ports and passwords that outlive a restart."""
+"""The data directory: its files, its lock, and the ports and passwords that survive a restart."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from billing_embedded.loopback import LOOPBACK, is_free
 
 _LOCK_GRACE_SECONDS = 0.5
 _PORTS = range(20000, 32000)
-"""Below the range that systems give to outgoing connections, so that a port is still free at the next start."""
+"""Below the range of outgoing connections, so that a port is still free at the next start."""
 
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """Where one server listens and the password it demands."""
+    """The port and the password of one server."""
 
     port: int
     password: str = attrs.field(repr=False)
@@ -32,9 +32,9 @@ class Endpoint:
 
 @attrs.frozen(kw_only=True)
 class SupervisorRecord:
-    """What the supervisor that holds the data directory says of itself.
+    """The supervisor that holds the data directory.
 
-    owner: the process that the servers end with; None when they run until `billing embedded stop`.
+    owner: the process that the servers stop with; None if they run until `billing embedded stop`.
     servers: the process ids by server name, complete once `ready`.
     """
 
@@ -45,25 +45,25 @@ class SupervisorRecord:
 
 
 @attrs.frozen
-class Home:
-    """The data directory of one set of local servers. All methods are safe to call while others use it."""
+class DataDirectory:
+    """The data directory of one set of local servers. All methods are safe while other processes use it."""
 
     path: Path
 
     @classmethod
-    def at(cls, data_dir: Path) -> Home:
-        """Create the folder if need be; it ignores itself for git."""
+    def at(cls, data_dir: Path) -> DataDirectory:
+        """Create the folder if it is missing, with a .gitignore that excludes it from git."""
         path = data_dir.resolve()
         try:
             if not path.exists():
                 path.mkdir(parents=True, exist_ok=True)
-                # Under root the servers run as another user, who has to get through this folder to their own.
+                # Under root the servers run as another user, who must be able to traverse this folder.
                 path.chmod(0o711 if os.geteuid() == 0 else 0o700)
             ignore = path / ".gitignore"
             if not ignore.exists():
                 write_private(ignore, "*\n")
             (path / "logs").mkdir(mode=0o700, exist_ok=True)
-            hand_to_owner(path / "logs")
+            give_to_folder_owner(path / "logs")
         except OSError as exc:
             raise EmbeddedError(f"{path} cannot be used ({exc.strerror}). Choose another BILLING_DATA_DIR.") from exc
         return cls(path)
@@ -75,7 +75,7 @@ class Home:
         return self.path / f"{name}.lock"
 
     def is_held(self) -> bool:
-        """Whether a supervisor runs. The test takes the lock for a moment; see `take`."""
+        """Return whether a supervisor is running. The check takes the lock briefly; see `take`."""
         lock = self._open_lock(os.O_RDONLY | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -86,9 +86,9 @@ class Home:
         return False
 
     def take(self) -> bool:
-        """Become the one supervisor, until this process ends. False when there is one already."""
+        """Take the supervisor's lock until this process ends; return False if another process holds it."""
         lock = self._open_lock(os.O_RDWR | os.O_CREAT)
-        # Waiting a moment tells a supervisor from somebody who only asks `is_held`.
+        # The grace period tells a supervisor from a process that only calls `is_held`.
         deadline = time.monotonic() + _LOCK_GRACE_SECONDS
         while True:
             try:
@@ -112,14 +112,14 @@ class Home:
         (self.path / "supervisor.json").unlink(missing_ok=True)
 
     def endpoint(self, name: str) -> Endpoint:
-        """The endpoint used last. Raises EmbeddedError when the server was never started here."""
+        """Return the last endpoint. Raises EmbeddedError if the server was never started here."""
         known = self._read_json("endpoints.json").get(name)
         if known is None:
-            raise EmbeddedError(f"There is no {name} in {self.path} yet; run `billing embedded start`.")
+            raise EmbeddedError(f"There is no {name} in {self.path} yet. Run `billing embedded start`.")
         return Endpoint(**known)
 
     def free_endpoint(self, name: str) -> Endpoint:
-        """The endpoint used last if its port is free, else one with the same password and another port."""
+        """Return the last endpoint if its port is free, otherwise one with the same password and another port."""
         endpoints = self._read_json("endpoints.json")
         known = endpoints.get(name)
         if known is not None and is_free(known["port"]):
@@ -135,8 +135,10 @@ class Home:
         try:
             lock = os.open(path, flags | os.O_CLOEXEC, 0o600)
         except OSError as exc:
-            raise EmbeddedError(f"{path} cannot be opened ({exc.strerror}); does the folder belong to you?") from exc
-        hand_to_owner(path)
+            raise EmbeddedError(
+                f"{path} cannot be opened ({exc.strerror}). Check that the folder belongs to you."
+            ) from exc
+        give_to_folder_owner(path)
         return lock
 
     def _read_json(self, name: str) -> dict[str, Any]:
@@ -147,16 +149,16 @@ class Home:
         except (OSError, ValueError) as exc:
             raise EmbeddedError(f"{self.path / name} cannot be read ({type(exc).__name__}).") from exc
         if not isinstance(content, dict):
-            raise EmbeddedError(f"{self.path / name} holds something else than it should.")
+            raise EmbeddedError(f"{self.path / name} is not a JSON object.")
         return content
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Replace the file as a whole, readable by its owner only, and in the hands of whoever owns the folder."""
+        """Replace the whole file, readable by its owner only, who is the owner of the folder."""
         write_private(self.path / name, json.dumps(content, indent=2) + "\n")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file with mode 0600 in one step: a crash leaves the old content or the new one."""
+    """Write a file with mode 0600 atomically: a crash leaves the old content or the new one."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -164,12 +166,12 @@ def write_private(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    hand_to_owner(fresh)
+    give_to_folder_owner(fresh)
     fresh.replace(path)
 
 
-def hand_to_owner(path: Path) -> None:
-    """Give what root made to the owner of the folder, who may run the servers without root next time."""
+def give_to_folder_owner(path: Path) -> None:
+    """Give a file created by root to the owner of the folder, who may run the servers without root next time."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -1,7 +1,7 @@
-"""Which user runs the servers, and how the programs become reachable for that user.
+"""The operating system's user that runs the servers, and copies of the programs that this user can reach.
 
-Postgres refuses to run as root. Under root the servers run as the owner of the data directory if that is somebody else,
-otherwise as `nobody`.
+Postgres refuses to run as root. Under root, the servers run as the owner of the data directory or, if root owns it, as
+an unprivileged user.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ import attrs
 from billing_embedded.binaries import Installation
 from billing_embedded.errors import EmbeddedError, EmbeddedUnavailableError
 
+UNPRIVILEGED = "nobody"
 _PUBLIC_ROOT = Path("/var/tmp")  # noqa: S108 - survives a reboot; `_own_public_folder` checks what it finds there
 
 
 @attrs.frozen
-class Account:
+class SystemUser:
+    """A user and its group."""
+
     uid: int
     gid: int
 
     def popen_arguments(self) -> dict[str, Any]:
-        """What `subprocess.Popen` needs to run a program as this account; nothing when it is the one we run as."""
+        """Return the arguments with which `subprocess.Popen` runs a program as this user; none unless we are root."""
         if os.geteuid() != 0:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -39,15 +42,15 @@ class Account:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether every folder from the root down to this one lets the account through."""
+        """Return whether the user can traverse every folder from the root down to this one."""
         folder = folder.resolve()
-        return all(self._is_let_through(step) for step in (folder, *folder.parents))
+        return all(self._may_execute(step) for step in (folder, *folder.parents))
 
     def can_run(self, program: Path) -> bool:
         program = program.resolve()
-        return self._is_let_through(program) and self.can_enter(program.parent)
+        return self._may_execute(program) and self.can_enter(program.parent)
 
-    def _is_let_through(self, path: Path) -> bool:
+    def _may_execute(self, path: Path) -> bool:
         found = path.stat()
         if found.st_uid == self.uid:
             return bool(found.st_mode & stat.S_IXUSR)
@@ -56,19 +59,19 @@ class Account:
         return bool(found.st_mode & stat.S_IXOTH)
 
 
-def server_account(data_dir: Path) -> Account:
-    """The account for the servers of an existing data directory."""
+def server_user(data_dir: Path) -> SystemUser:
+    """Return the user that runs the servers of an existing data directory."""
     if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid())
+        return SystemUser(os.geteuid(), os.getegid())
     owner = data_dir.stat().st_uid
     try:
-        # A folder may belong to a number without a name, such as one mounted into a container; initdb refuses those.
-        named = pwd.getpwuid(owner) if owner != 0 and _has_name(owner) else pwd.getpwnam("nobody")
+        # The owner may be an id without a name, as in a folder mounted into a container; initdb refuses such users.
+        named = pwd.getpwuid(owner) if owner != 0 and _has_name(owner) else pwd.getpwnam(UNPRIVILEGED)
     except KeyError as exc:
         raise EmbeddedError(
-            "PostgreSQL does not run as root, and this system has no user `nobody`. Run as an ordinary user."
+            f"PostgreSQL does not run as root, and this system has no user `{UNPRIVILEGED}`. Run as an ordinary user."
         ) from exc
-    return Account(named.pw_uid, named.pw_gid)
+    return SystemUser(named.pw_uid, named.pw_gid)
 
 
 def _has_name(uid: int) -> bool:
@@ -79,9 +82,9 @@ def _has_name(uid: int) -> bool:
     return True
 
 
-def reachable_folder(data_dir: Path, account: Account) -> Path:
-    """Where the servers keep their files: the data directory, or a public place when the account cannot get into it."""
-    if os.geteuid() != 0 or account.can_enter(data_dir):
+def reachable_folder(data_dir: Path, user: SystemUser) -> Path:
+    """Return the folder for the servers' files: the data directory, or a public one if the user cannot enter it."""
+    if os.geteuid() != 0 or user.can_enter(data_dir):
         return data_dir
     folder = _own_public_folder() / f"data-{_fingerprint(str(data_dir.resolve()))}"
     folder.mkdir(mode=0o711, exist_ok=True)
@@ -89,12 +92,12 @@ def reachable_folder(data_dir: Path, account: Account) -> Path:
     return folder
 
 
-def reachable_installation(installation: Installation, account: Account) -> Installation:
-    """The installation, or a copy of it in a public place when the account cannot run it where it is."""
-    if os.geteuid() != 0 or account.can_run(installation.server_program):
+def reachable_installation(installation: Installation, user: SystemUser) -> Installation:
+    """Return the installation, or a copy of it in a public folder if the user cannot run the original."""
+    if os.geteuid() != 0 or user.can_run(installation.server_program):
         return installation
     if not installation.parts:
-        raise EmbeddedUnavailableError(f"{installation.server_program} cannot be run by user {account.uid}.")
+        raise EmbeddedUnavailableError(f"{installation.server_program} cannot be run by user {user.uid}.")
     source = installation.server_program.stat()
     key = _fingerprint(f"{installation.server_program}:{source.st_size}:{source.st_mtime_ns}")
     target = _own_public_folder() / f"{installation.server}-{key}"
@@ -104,7 +107,7 @@ def reachable_installation(installation: Installation, account: Account) -> Inst
 
 
 def _copy_parts(installation: Installation, target: Path) -> None:
-    """Copy beside the target, then rename: a reader sees all of it or none of it."""
+    """Copy beside the target and rename, so that other processes see the whole copy or none."""
     fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=".copy-"))
     try:
         for part in installation.parts:
@@ -114,17 +117,17 @@ def _copy_parts(installation: Installation, target: Path) -> None:
                 shutil.copytree(source, copy, symlinks=True)
             else:
                 shutil.copy2(source, copy)
-        _let_everybody_read(fresh)
+        _make_world_readable(fresh)
         try:
             fresh.rename(target)
         except OSError:
-            if not target.is_dir():  # otherwise another process was faster, and its copy is as good
+            if not target.is_dir():  # otherwise another process was faster, and its copy is equivalent
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _let_everybody_read(tree: Path) -> None:
+def _make_world_readable(tree: Path) -> None:
     for path in (tree, *tree.rglob("*")):
         if not path.is_symlink():
             runnable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
@@ -132,12 +135,12 @@ def _let_everybody_read(tree: Path) -> None:
 
 
 def _own_public_folder() -> Path:
-    """Our folder under /var/tmp. Anybody may create names there, so one that is not surely ours is refused."""
+    """Create our folder under /var/tmp. All users may create names there, so refuse one that is not ours."""
     folder = _PUBLIC_ROOT / f"billing-embedded-{os.geteuid()}"
     folder.mkdir(mode=0o711, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise EmbeddedError(f"{folder} was made by somebody else. Remove it, or run as an ordinary user.")
+        raise EmbeddedError(f"{folder} was created by another user. Remove it, or run as an ordinary user.")
     folder.chmod(0o711)
     return folder
 
