@@ -12,7 +12,7 @@ log = structlog.get_logger()
 _ROUTINE: Final = frozenset({"/healthz", "/readyz", "/metrics", "/webhooks/stripe"})
 """Requested all the time and counted in the metrics: their successes are logged at debug level only."""
 _SUMMED_UP: Final = frozenset(("/webhooks/stripe", status) for status in (400, 408, 413, 415, 429))
-"""Refused webhooks: `webhook.refused` and its summaries tell of them."""
+"""Refused webhooks, which `webhook.refused` and its summaries report."""
 
 
 class AccessLogger(AbstractAccessLogger):

@@ -1,4 +1,4 @@
-"""Client addresses, as far as proxies can be trusted to report them."""
+"""Determine the address of a client behind trusted proxies."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -9,7 +9,7 @@ from aiohttp import web
 from billing_app.settings.parsers import Network
 
 UNKNOWN: Final = "unknown"
-"""Stands for every peer without an IP address, such as one on a Unix socket."""
+"""The address of peers without an IP address, such as those on a Unix socket."""
 _SITE_BITS: Final = 64
 """One IPv6 client usually owns a whole /64, so a limit per single address would not limit it."""
 
@@ -17,8 +17,8 @@ _SITE_BITS: Final = 64
 def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
     """Return the address of the client, or of its /64 network under IPv6.
 
-    `X-Forwarded-For` counts only where a proxy in a `trusted` network has sent it: its entries are read from the right,
-    and the first one that is no trusted proxy is the client. Anything further left may be made up by the client.
+    `X-Forwarded-For` is used only if a proxy in a `trusted` network sent it. Its entries are read from the right, and
+    the first one that is not a trusted proxy is the client: the client can invent everything further left.
     """
     address = _parsed(request.remote or "")
     if address is not None and _is_in(address, trusted):
@@ -26,7 +26,7 @@ def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
         for entry in reversed(forwarded):
             hop = _parsed(entry.strip())
             if hop is None:
-                break  # the last proxy that is known stands for whatever is behind it
+                break  # the last known proxy stands for everything behind it
             address = hop
             if not _is_in(hop, trusted):
                 break

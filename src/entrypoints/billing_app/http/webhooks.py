@@ -10,8 +10,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from billing_app.http.addresses import client_address
-from billing_app.http.junk import RefusalBudget, RefusalLog
 from billing_app.http.ports import WebhookMetrics
+from billing_app.http.refusals import RefusalBudget, RefusalLog
 from billing_app.http.responses import SAFE_HEADERS, RefusalError, error_response
 from billing_app.settings.parsers import Network
 from billing_app.settings.webhooks import WebhookSettings
@@ -46,7 +46,7 @@ class WebhookReceiver:
         """Answer one webhook: 202 if it is stored, now or before; 4xx if refused; 503 if it has to be sent again."""
         try:
             signature = _signature(request)
-            self._refuse_junk(request, signature)
+            self._refuse_abuse(request, signature)
             body = await self._read(request)
             # Cancelled if the sender disconnects: nothing was promised then, and the store copes with it.
             receipt = await self._intake.receive(body, signature)
@@ -80,12 +80,14 @@ class WebhookReceiver:
         except (web.RequestPayloadError, OSError):
             raise RefusalError(400, "broken_body", "The body ended early or its framing is invalid.") from None
 
-    def _refuse_junk(self, request: web.Request, signature: str) -> None:
-        """Refuse to read what cannot be genuine from an address that sent too much of it. Raises RefusalError (429)."""
+    def _refuse_abuse(self, request: web.Request, signature: str) -> None:
+        """Refuse a webhook that cannot be genuine if its address sent too many. Raises RefusalError (429)."""
         if self._budget.untouched or not self._budget.exhausted(client_address(request, self._trusted_proxies)):
             return
         if not self._intake.is_plausible(signature):
-            raise RefusalError(429, "too_many_refusals", "Too many refused requests. Wait a minute.", _LIMITED)
+            raise RefusalError(
+                429, "too_many_refusals", "Too many webhooks from this address were refused. Wait a minute.", _LIMITED
+            )
 
     def _count(self, request: web.Request, reason: str) -> None:
         address = client_address(request, self._trusted_proxies)
@@ -94,7 +96,7 @@ class WebhookReceiver:
         self._refusals.add(reason, address)
 
     async def close(self, _app: web.Application) -> None:
-        """Log the refusals that no summary has told yet."""
+        """Log the refusals that no summary has reported yet."""
         self._refusals.flush()
 
 

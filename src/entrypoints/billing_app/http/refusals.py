@@ -1,4 +1,4 @@
-"""Unsigned webhooks: an attempt costs its sender a token, and the operator one log line a minute."""
+"""Refused webhooks: a limit per client address, and one log line per minute."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ import structlog
 log = structlog.get_logger()
 
 _ADDRESSES: Final = 10_000
-"""Addresses remembered at a time, about 2 MB; the one that was quiet for longest is forgotten first."""
+"""Addresses kept at a time, about 2 MB; the least recently used one is dropped first."""
 _SUMMARY_SECONDS: Final = 60.0
 _SHOWN: Final = 3
 
@@ -19,21 +19,21 @@ _SHOWN: Final = 3
 class RefusalBudget:
     """A token bucket per client address, spent by refused webhooks only.
 
-    A client that runs out of tokens is refused before its body is read, unless its signature header could be genuine.
-    So junk stays cheap, and a correctly signed webhook is never refused, whatever else comes from its address.
+    A client without tokens is refused before its body is read, unless its signature header could be genuine. So abuse
+    stays cheap, and a correctly signed webhook is accepted whatever else comes from its address.
     """
 
     def __init__(self, *, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Allow `per_minute` refusals in a burst and spread over each minute; 0 switches the limit off."""
+        """Allow `per_minute` refusals at once, and then evenly spread over each minute; 0 disables the limit."""
         self._size = float(per_minute)
         self._per_second = per_minute / 60
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """Tokens left and when that was, least recently used first."""
+        """Tokens and the time they were counted, least recently used first."""
 
     @property
     def untouched(self) -> bool:
-        """Whether no address has spent a token yet: then there is nothing to look up."""
+        """Whether no address has spent a token: then there is nothing to look up."""
         return not self._buckets
 
     def exhausted(self, address: str) -> bool:
@@ -58,7 +58,7 @@ class RefusalBudget:
 
 
 class RefusalLog:
-    """Sums refused webhooks up: the first one is logged at once, the others of a minute in one line at its end."""
+    """A log that writes the first refused webhook at once, and one summary of the others per minute."""
 
     def __init__(self) -> None:
         self._reasons: Counter[str] = Counter()
@@ -66,7 +66,7 @@ class RefusalLog:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, reason: str, address: str) -> None:
-        """Note one refused webhook."""
+        """Add one refused webhook."""
         if self._timer is None:
             log.warning("webhook.refused", reason=reason, address=address)
             self._timer = asyncio.get_running_loop().call_later(_SUMMARY_SECONDS, self.flush)
@@ -76,7 +76,7 @@ class RefusalLog:
             self._addresses[address] += 1
 
     def flush(self) -> None:
-        """Write the line for what was noted since the last one, if there is anything to say."""
+        """Write the summary of what was added since the last one, if anything."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

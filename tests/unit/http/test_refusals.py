@@ -1,4 +1,4 @@
-"""Junk at the webhook's door: who sent it, what it costs, and what is logged."""
+"""Refused webhooks: the client's address, the limit per address, and the log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from tests.unit.http.test_webhooks import PATH, body, signed
 
 from billing_app.http.addresses import UNKNOWN, client_address
-from billing_app.http.junk import RefusalBudget, RefusalLog
+from billing_app.http.refusals import RefusalBudget, RefusalLog
 from billing_app.settings.webhooks import WebhookSettings
 
 if TYPE_CHECKING:
@@ -41,10 +41,8 @@ TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
         ("", ["198.51.100.1"], UNKNOWN),
     ],
 )
-def test_an_address_is_only_as_forged_as_its_proxy_lets_it_be(
-    peer: str, forwarded: Sequence[str], address: str
-) -> None:
-    """Only a trusted proxy's word counts, and only as far as trusted proxies pass it on."""
+def test_only_trusted_proxies_can_report_another_address(peer: str, forwarded: Sequence[str], address: str) -> None:
+    """X-Forwarded-For counts only as far as trusted proxies pass it on."""
     headers = [("X-Forwarded-For", value) for value in forwarded]
     request = make_mocked_request("POST", "/webhooks/stripe", headers=headers)  # type: ignore[arg-type]
     assert client_address(request.clone(remote=peer), TRUSTED) == address
@@ -58,8 +56,8 @@ class Clock:
         return self.now
 
 
-def test_a_budget_is_spent_and_comes_back_evenly() -> None:
-    """Sixty a minute are sixty at once, then one a second; another address has its own."""
+def test_a_budget_recovers_evenly() -> None:
+    """Sixty per minute are sixty at once, then one per second; every address has its own."""
     clock = Clock()
     budget = RefusalBudget(per_minute=60, clock=clock)
     for _ in range(60):
@@ -79,26 +77,26 @@ def test_a_budget_is_spent_and_comes_back_evenly() -> None:
 
 
 def test_a_budget_of_zero_limits_nothing() -> None:
-    """The setting switches it off."""
+    """The setting disables the limit."""
     budget = RefusalBudget(per_minute=0)
     for _ in range(1000):
         budget.spend("a")
     assert not budget.exhausted("a")
 
 
-def test_memory_is_bounded_whatever_addresses_come() -> None:
-    """The address that was quiet for longest is forgotten, not the one that is loud."""
+def test_the_number_of_addresses_is_bounded() -> None:
+    """The least recently used address is dropped, not the busy one."""
     budget = RefusalBudget(per_minute=2, clock=Clock())
     for number in range(30_000):
         budget.spend(f"other-{number}")
-        budget.spend("loud")
-    assert budget.exhausted("loud")
+        budget.spend("busy")
+    assert budget.exhausted("busy")
     assert not budget.exhausted("other-0")
     assert len(budget._buckets) <= 10_000
 
 
-async def test_refusals_are_summed_up() -> None:
-    """The first is logged as it happens, all further ones of the minute in one line."""
+async def test_refusals_are_summarized() -> None:
+    """The first is logged at once, the others of the minute in one line."""
     refusals = RefusalLog()
     with capture_logs() as lines:
         for number in range(100):
@@ -111,24 +109,24 @@ async def test_refusals_are_summed_up() -> None:
     assert summary["most"] == {"192.0.2.1": 75, "192.0.2.2": 24}
 
 
-JUNK = b'{"id": "evt_junk"}'
+UNSIGNED = b'{"id": "evt_unsigned"}'
 
 
-async def post_junk(world: World, http: aiohttp.ClientSession, count: int) -> Counter[int]:
-    """Post unsigned webhooks one after the other; return how often each status was answered."""
+async def post_unsigned(world: World, http: aiohttp.ClientSession, count: int) -> Counter[int]:
+    """Post unsigned webhooks one after another, and count the statuses of the responses."""
     statuses: Counter[int] = Counter()
     for _ in range(count):
-        async with http.post(world.url + PATH, data=JUNK) as answer:
+        async with http.post(world.url + PATH, data=UNSIGNED) as answer:
             statuses[answer.status] += 1
     return statuses
 
 
-async def test_junk_is_limited_and_a_genuine_webhook_from_the_same_address_is_not(
+async def test_unsigned_webhooks_are_limited_and_a_genuine_one_from_the_same_address_is_not(
     make_world: MakeWorld, http: aiohttp.ClientSession
 ) -> None:
-    """After the allowance unsigned posts are answered 429 unread; a signed one is stored all the same."""
+    """Beyond the limit unsigned ones are answered 429 unread, while a signed one is stored."""
     async with make_world(webhooks=WebhookSettings(refusals_per_minute=5)).serving() as world:
-        assert await post_junk(world, http, 20) == {400: 5, 429: 15}
+        assert await post_unsigned(world, http, 20) == {400: 5, 429: 15}
         content = body()
         async with http.post(world.url + PATH, data=content, headers=signed(content)) as answer:
             assert answer.status == 202
@@ -138,23 +136,23 @@ async def test_junk_is_limited_and_a_genuine_webhook_from_the_same_address_is_no
             assert (answer.status, answer.headers["Retry-After"]) == (429, "60")
         forged = {"Stripe-Signature": f"t={int(datetime.now(UTC).timestamp())},v1={'0' * 64}"}
         async with http.post(world.url + PATH, data=content, headers=forged) as answer:
-            assert answer.status == 400  # only its body tells that it is forged
+            assert answer.status == 400  # only its body shows that it is forged
 
 
-async def test_refused_webhooks_are_logged_in_summary_and_once(
+async def test_refused_webhooks_are_logged_once_and_in_a_summary(
     make_world: MakeWorld, http: aiohttp.ClientSession
 ) -> None:
-    """A flood of a thousand is two lines, not two thousand: the access log leaves them out."""
+    """A flood of a thousand makes two lines, not two thousand: the access log omits them."""
     with capture_logs() as lines:
         async with make_world(webhooks=WebhookSettings(refusals_per_minute=0)).serving() as world:
-            assert await post_junk(world, http, 50) == {400: 50}
+            assert await post_unsigned(world, http, 50) == {400: 50}
     events = [line["event"] for line in lines if line["log_level"] != "debug"]
     assert events == ["webhook.refused", "webhook.refused_summary"]
 
 
 @pytest.mark.parametrize("request_line", [b"GET /healthz HTTP/1.1", b"GET /nowhere HTTP/1.1", b"\x16\x03\x01 what"])
-async def test_no_answer_tells_versions(world: World, raw_request: RawRequest, request_line: bytes) -> None:
-    """An attacker does not learn which Python and which aiohttp answer, not even from a malformed request."""
+async def test_no_response_reveals_versions(world: World, raw_request: RawRequest, request_line: bytes) -> None:
+    """Neither of Python nor of aiohttp, not even to a malformed request."""
     answer = await raw_request(world, request_line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
     head = answer.partition(b"\r\n\r\n")[0].lower()
     assert b"server: billing" in head
