@@ -44,8 +44,8 @@ e2e: setup ## run the tests of the page in a real browser (ARGS="--screenshots d
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 .PHONY: test-stripe
-test-stripe: setup ## run the tests that have stripe in their name or path
-	@$(BIN)/python -m pytest -k stripe $(ARGS)
+test-stripe: setup ## run the tests of webhook ingestion, replay, the event stream and the Stripe fixtures
+	@$(BIN)/python -m pytest -m stripe $(ARGS)
 
 .PHONY: lint
 lint: setup ## check style and formatting

@@ -35,6 +35,8 @@ from billing_stripe.testing import API_VERSIONS, objects
 from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
 from billing_stripe.testing.thin import ThinEvent
 
+pytestmark = pytest.mark.stripe
+
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = CallPolicy(attempts=2, wait_initial=timedelta(milliseconds=1), longest_retry_after=timedelta(0))
 

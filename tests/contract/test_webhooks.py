@@ -15,6 +15,8 @@ from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, objects, sign
 from billing_stripe.translate import StripeTranslator
 
+pytestmark = pytest.mark.stripe
+
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 SECRET = "whsec_contract"
 PRICE = objects.Price(price_id="price_1", product_id="prod_1", unit_amount=1900)

@@ -17,6 +17,8 @@ from billing_stripe.testing import API_VERSIONS, builders, encode, event, object
 from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
 from billing_stripe.testing.thin import ThinEvent
 
+pytestmark = pytest.mark.stripe
+
 ENDIVE = API_VERSIONS[-1]
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 MONTH = objects.Span(NOW, NOW + timedelta(days=31))

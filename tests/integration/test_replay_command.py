@@ -27,7 +27,7 @@ VERSION = "2026-10-28.endive"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = "\x1b[31macme\r\n[bold]"
 
-pytestmark = [pytest.mark.postgres, pytest.mark.redis]
+pytestmark = [pytest.mark.stripe, pytest.mark.postgres, pytest.mark.redis]
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from tests.integration.deployment import TENANTS, Client, Deployment, deployed, 
 if TYPE_CHECKING:
     from tests.valkey import Valkey
 
-pytestmark = [pytest.mark.redis, pytest.mark.postgres]
+pytestmark = [pytest.mark.stripe, pytest.mark.redis, pytest.mark.postgres]
 
 
 @pytest.fixture

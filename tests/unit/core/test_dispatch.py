@@ -19,6 +19,8 @@ from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_memory.state.repository import MemoryRepository
 from billing_memory.state.transaction import MemoryTransaction
 
+pytestmark = pytest.mark.stripe
+
 MINUTE = timedelta(seconds=60)
 ACTIVE, PAST_DUE = subscription(), subscription(status="past_due")
 

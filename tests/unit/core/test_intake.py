@@ -11,6 +11,8 @@ from billing_core.events import Claim, Disposition, ProviderEvent, Receipt, Rece
 from billing_core.inbox.intake import Intake
 from billing_memory.inbox.event_inbox import MemoryEventInbox
 
+pytestmark = pytest.mark.stripe
+
 LEASE = timedelta(seconds=60)
 
 

@@ -16,6 +16,8 @@ from billing_core.model import InvoiceId, Plan, PlanCatalog, PriceId, Subscripti
 from billing_memory.gateway import MemoryGateway
 from billing_memory.oversight.event_log import MemoryEventLog
 
+pytestmark = pytest.mark.stripe
+
 ACTIVE, PAST_DUE, CANCELED = (subscription(status=status) for status in ("active", "past_due", "canceled"))
 SUB = SubscriptionId("sub_1")
 

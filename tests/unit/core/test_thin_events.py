@@ -14,6 +14,8 @@ from billing_core.inbox.ports import FetchedEvent
 from billing_core.model import EventId, SubscriptionId
 from billing_memory.gateway import MemoryGateway
 
+pytestmark = pytest.mark.stripe
+
 ACTIVE, PAST_DUE = subscription(), subscription(status="past_due")
 TWIN = EventId("evt_twin")
 

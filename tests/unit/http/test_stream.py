@@ -24,6 +24,8 @@ from billing_memory.stream.history import MemoryMessageHistory
 if TYPE_CHECKING:
     from tests.unit.http.conftest import Eventually, Listen, MakeWorld, RawRequest, World
 
+pytestmark = pytest.mark.stripe
+
 STREAM = "/api/v1/billing/stream"
 SOON = timedelta(milliseconds=50)
 NEVER = timedelta(minutes=5)

@@ -15,6 +15,8 @@ from billing_core.testing.builders import ACME, GLOBEX
 if TYPE_CHECKING:
     from tests.unit.http.conftest import MakeWorld, World
 
+pytestmark = pytest.mark.stripe
+
 STREAM = "/api/v1/billing/stream"
 
 

@@ -23,6 +23,8 @@ SECRET = "whsec_" + "w" * 32
 if TYPE_CHECKING:
     from tests.unit.http.conftest import MakeWorld, RawRequest, World
 
+pytestmark = pytest.mark.stripe
+
 
 def body(number: int = 1, **extra: object) -> bytes:
     envelope = {

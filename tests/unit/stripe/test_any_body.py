@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.unit.core.conftest import AT, Loop
@@ -16,6 +17,8 @@ from billing_core.inbox.intake import Intake
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.testing import encode, fixtures, samples, sign
 from billing_stripe.translate import TRANSLATORS, StripeTranslator
+
+pytestmark = pytest.mark.stripe
 
 SECRET = "whsec_any"
 ENDS = {Disposition.APPLIED, Disposition.IGNORED, Disposition.PARKED, Disposition.DEAD}

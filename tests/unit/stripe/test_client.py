@@ -27,6 +27,8 @@ from billing_stripe.client import ApiClient, CallPolicy, GatewayCall, open_clien
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
 
+pytestmark = pytest.mark.stripe
+
 KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 VERSION = "2026-10-28.endive"
 PATH = "/v1/customers/cus_1"

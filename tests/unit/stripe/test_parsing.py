@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from billing_stripe.parsing import MAX_NESTING, parse_json
 
+pytestmark = pytest.mark.stripe
+
 REFUSED = object()
 
 

@@ -23,6 +23,8 @@ from billing_memory.clock import ManualClock
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.testing import sign
 
+pytestmark = pytest.mark.stripe
+
 NOW = datetime(2026, 3, 1, 9, 30, 15, 250_000, tzinfo=UTC)
 OLD_SECRET, SECRET = "whsec_old", "whsec_current"
 ENVELOPE: dict[str, Any] = {

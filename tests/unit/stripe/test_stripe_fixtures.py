@@ -13,6 +13,8 @@ from billing_stripe.testing import fixtures
 from billing_stripe.testing.samples import AT, SAMPLES
 from billing_stripe.translate import HANDLED_TYPES, TRANSLATORS, StripeTranslator
 
+pytestmark = pytest.mark.stripe
+
 REPOSITORY = Path(__file__).parents[3]
 FOLDER = REPOSITORY / fixtures.FOLDER
 NAMING_THE_PAYMENT = ("invoice.paid", "invoice.payment_succeeded", "charge.refunded")

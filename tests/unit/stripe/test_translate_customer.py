@@ -11,6 +11,8 @@ from billing_core.model import CustomerId, CustomerSnapshot, TenantId
 from billing_stripe.testing import API_VERSIONS, builders, objects
 from billing_stripe.translate import StripeTranslator
 
+pytestmark = pytest.mark.stripe
+
 MakeEvent = Callable[..., ProviderEvent]
 Said = Callable[[str, dict[str, Any]], Translation]
 

@@ -16,6 +16,8 @@ from billing_stripe.testing import API_VERSIONS, builders, objects
 from billing_stripe.testing.samples import sample_event
 from billing_stripe.translate import TRANSLATORS, StripeTranslator
 
+pytestmark = pytest.mark.stripe
+
 MakeEvent = Callable[..., ProviderEvent]
 
 TRANSLATOR = StripeTranslator()

@@ -23,6 +23,8 @@ from billing_core.model import (
 from billing_stripe.testing import API_VERSIONS, builders, objects
 from billing_stripe.translate import StripeTranslator
 
+pytestmark = pytest.mark.stripe
+
 MakeEvent = Callable[..., ProviderEvent]
 Said = Callable[..., Translation]
 Json = dict[str, Any]

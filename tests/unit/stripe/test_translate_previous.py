@@ -14,6 +14,8 @@ from billing_stripe.testing import API_VERSIONS, builders, objects
 from billing_stripe.translate import StripeTranslator
 from billing_stripe.translate.previous import overlay
 
+pytestmark = pytest.mark.stripe
+
 MakeEvent = Callable[..., ProviderEvent]
 Json = dict[str, Any]
 

@@ -26,6 +26,8 @@ from billing_stripe.testing import API_VERSIONS, BASIL, accounts, adjustments, b
 from billing_stripe.testing.samples import AT
 from billing_stripe.translate import TRANSLATORS, StripeTranslator, translate_object
 
+pytestmark = pytest.mark.stripe
+
 MakeEvent = Callable[..., ProviderEvent]
 Said = Callable[[str, dict[str, Any]], Translation]
 OLD, NEW = API_VERSIONS[0], API_VERSIONS[-1]

@@ -25,6 +25,8 @@ from billing_stripe.testing import (
 )
 from billing_stripe.translate import StripeTranslator
 
+pytestmark = pytest.mark.stripe
+
 ACME = TenantId("acme")
 SECRET = "whsec_versions"
 SHAPES = [(version, False) for version in API_VERSIONS] + [("2020-08-27", True), ("2024-06-20", True)]
