@@ -163,9 +163,9 @@ async def until(done: Callable[[], Awaitable[object]]) -> None:
             await asyncio.sleep(0.02)
 
 
-def said(fact: objects.Subscription, event_id: str, at: datetime = NOW) -> dict[str, Any]:
+def said(source: objects.Subscription, event_id: str, at: datetime = NOW) -> dict[str, Any]:
     """An update that does not say what it replaced."""
-    shown = builders.subscription(fact, ENDIVE)
+    shown = builders.subscription(source, ENDIVE)
     return event("customer.subscription.updated", shown, created=at, api_version=ENDIVE, event_id=event_id)
 
 

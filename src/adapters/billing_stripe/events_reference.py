@@ -40,7 +40,7 @@ def render() -> str:
     blocks = [_HEAD]
     for title, rows in SECTIONS.items():
         blocks.append(f"\n## {title}\n\n| Event type | Effect | Messages |\n|---|---|---|\n")
-        blocks += [f"| `{type_}` | {row.does} | {row.notify or '–'} |\n" for type_, row in rows.items()]
+        blocks += [f"| `{type_}` | {row.effect} | {row.messages or '–'} |\n" for type_, row in rows.items()]
     return "".join(blocks)
 
 

@@ -1,4 +1,4 @@
-"""Logs: one line per outcome, JSON or console, without secrets. Only entrypoints call `configure`."""
+"""Set-up of the log: JSON or console lines, without secrets. Only entrypoints call `configure`."""
 
 import logging
 import re
@@ -13,7 +13,7 @@ REDACTED: Final = "[redacted]"
 
 _SECRET_KEY: Final = re.compile(r"secret|token|password|authorization|cookie|signature|credential|api_?key", re.I)
 _CONTENT_KEY: Final = re.compile(r"(?:.*_)?(?:payload|body)", re.I)
-"""What customers' data would be under: never logged, whatever it is."""
+"""Keys that may hold customer data; their values are never logged."""
 
 _SECRET_SHAPES: Final = (
     (re.compile(r"\b((?:sk|rk|pk)_(?:test|live)_)[A-Za-z0-9]+"), r"\1…"),  # keys of the Stripe API
@@ -25,7 +25,7 @@ _SECRET_SHAPES: Final = (
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Processor: hide secrets by the name of their key and, in any text, by their shape; tracebacks are text too."""
+    """Redact secrets by the name of their key and, in any text including tracebacks, by their shape."""
     return {key: _clean(key, value) for key, value in event.items()}
 
 
@@ -42,19 +42,19 @@ def _clean(key: str, value: Any) -> Any:
 
 
 def hide_secrets(text: str) -> str:
-    """The text without anything that has the shape of a secret."""
+    """Return the text with everything masked that has the shape of a secret."""
     for shape, replacement in _SECRET_SHAPES:
         text = shape.sub(replacement, text)
     return text
 
 
 def configure(*, level: str, format: str = "auto", stream: TextIO | None = None) -> None:
-    """Set up structlog, and the standard library's logging along with it: dependencies use that.
+    """Configure structlog and, for dependencies, the standard library's logging.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
-        format: `json`, `console`, or `auto`: console on a terminal.
-        stream: standard error unless given; standard output is for results.
+        format: `json`, `console`, or `auto`, which is console on a terminal and json elsewhere.
+        stream: standard error by default, because standard output is for results.
     """
     out = sys.stderr if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -62,7 +62,7 @@ def configure(*, level: str, format: str = "auto", stream: TextIO | None = None)
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,  # to text, before the text is searched for secrets
+        structlog.processors.format_exc_info,  # before redaction, which searches the text
         redact,
     ]
     colors = out.isatty()
@@ -80,11 +80,11 @@ def configure(*, level: str, format: str = "auto", stream: TextIO | None = None)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_without_record, *shared, renderer]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(number, logging.WARNING))  # dependencies are heard when something is wrong
+    root.setLevel(max(number, logging.WARNING))  # of dependencies, warnings and errors only
 
 
 def _without_record(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Take structlog's own bookkeeping out of a standard library record, and name who logged."""
+    """Remove structlog's internal keys from a standard library record, and add the name of its logger."""
     record = event.pop("_record")
     event.pop("_from_structlog", None)
     event["logger"] = record.name

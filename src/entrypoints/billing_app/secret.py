@@ -1,4 +1,4 @@
-"""A value that must not appear in logs, tracebacks or error texts."""
+"""Values that must not appear in logs, tracebacks or error texts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 _KNOWN_PREFIX = re.compile(r"(?:whsec|(?:sk|rk|pk)_(?:test|live))_")
 _HOST_AND_PATH = re.compile(r"(?:\[[0-9a-fA-F:.]*\]|[^:/#\[\]]*)(?::\d{1,5})?(?:/[^#]*)?")
 _LONG_ENOUGH_FOR_A_TAIL = 16
-"""Below this many secret characters the last four would give too much away."""
+"""Fewer secret characters than this, and the last four would reveal too much."""
 
 
 class Secret:
     """A string that shows only its public prefix and its last four characters: `whsec_…abcd`.
 
-    A URL shows everything but its password and its query. `reveal()` is the one way to the whole value, so that every
-    place that uses a secret can be found by that name. Not an attrs class, because `attrs.asdict` would open it.
+    A URL shows everything but its password and its query. Only `reveal()` returns the whole value, so that every use of
+    a secret can be found by that name. Not an attrs class, because `attrs.asdict` would expose the value.
     """
 
     __slots__ = ("_value",)
@@ -39,7 +39,7 @@ class Secret:
 
 
 def mask_unparsed(value: str) -> str:
-    """For a value that was refused: of a URL only the scheme, since what looks like its host may be the password."""
+    """Mask a refused value. Of a URL only the scheme remains, since its apparent host may be the password."""
     scheme, separator, _ = value.partition("://")
     return f"{scheme}://…" if separator and scheme.isalpha() else _mask(value)
 
@@ -52,9 +52,9 @@ def _mask(value: str) -> str:
 
 
 def _mask_url(value: str) -> str:
-    """Keep scheme, user, host and path. What does not look like them, and a query (it may say `password=`), is hidden.
+    """Keep scheme, user, host and path; hide everything else, including the query, which may contain `password=`.
 
-    Cut by hand rather than by urlsplit: an unquoted `#` or `/` in a password would make that take it for host or path.
+    Not split by urlsplit, which takes an unquoted `#` or `/` in a password for the end of the host.
     """
     scheme, _, rest = value.partition("://")
     userinfo, at, location = rest.rpartition("@")

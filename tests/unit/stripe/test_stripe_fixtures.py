@@ -106,27 +106,27 @@ class TestLint:
     @pytest.mark.parametrize(
         ("old", "new", "fault"),
         [
-            ('"id": "evt_', '"id": "', "is no event: the event has no usable id"),
+            ('"id": "evt_', '"id": "', "is not an event: the event has no usable id"),
             ('"type": "customer.updated"', '"type": "customer.created"', "is a customer.created"),
             ('"api_version": "2020-08-27"', '"api_version": "2022-11-15"', "is of version 2022-11-15"),
             (
                 '"phone": null',
                 '"phone": null, "customer_account": null',
-                "customer.customer_account is not of this version",
+                "customer.customer_account does not exist in this version",
             ),
-            ('"phone": null', '"phone": "+1 555 0100"', "phone is personal"),
+            ('"phone": null', '"phone": "+1 555 0100"', "phone is personal data"),
             ("billing@example.com", "jane@gmail.com", "email has an address outside example.com"),
-            ("Example Ltd", "Jane Roe", "name is not one of the made-up names"),
-            ('"description": null', '"description": "sk_' + 'live_abc"', "description holds a key"),
+            ("Example Ltd", "Jane Roe", "name is not one of the example names"),
+            ('"description": null', '"description": "sk_' + 'live_abc"', "description contains a key"),
             (
                 '"description": null',
                 '"description": "4242 4242 4242 4242"',
-                "description could be the number of a card",
+                "description could be a card number",
             ),
             (
                 '"description": null',
                 '"description": "https://evil.test/x"',
-                "description leads elsewhere than to example.com or stripe.com",
+                "description links to a host other than example.com or stripe.com",
             ),
         ],
     )
@@ -145,8 +145,8 @@ class TestLint:
         (tmp_path / changed).write_bytes((tmp_path / changed).read_bytes() + b"\n")
         assert fixtures.lint(tmp_path) == [
             f"{moved}: is missing",
-            f"{changed}: is not what the samples make of it; write the fixtures again",
-            "2020-08-27/customer.invented.json: is not what the samples make of it; write the fixtures again",
+            f"{changed}: differs from the samples; run `make stripe-fixtures`",
+            "2020-08-27/customer.invented.json: differs from the samples; run `make stripe-fixtures`",
             "2020-08-27/customer.invented.json: is a customer.updated",
         ]
         fixtures.write(tmp_path)

@@ -101,7 +101,7 @@ def test_an_update_shows_the_invoice_before_it(
     draft = attrs.evolve(
         invoice, status="draft", number=None, amount_paid=0, paid_at=None, finalized_at=None, lines=invoice.lines[:2]
     )
-    before, after = (builders.invoice(fact, version, transitional=transitional) for fact in (draft, invoice))
+    before, after = (builders.invoice(source, version, transitional=transitional) for source in (draft, invoice))
     event = make_event("invoice.updated", after, previous=builders.previous_attributes(before, after))
     previous = TRANSLATOR.translate_previous(event)
     assert previous is not None

@@ -178,11 +178,13 @@ class TestWhatIsGivenBack:
     @pytest.mark.parametrize("version", API_VERSIONS)
     def test_a_credit_note_lowers_its_invoice(self, said: Said, version: str) -> None:
         """It names customer and invoice in every version."""
-        fact = objects.CreditNote(credit_note_id="cn_1", invoice_id=IN_1, customer_id=CUS_1, created_at=AT, amount=500)
+        source = objects.CreditNote(
+            credit_note_id="cn_1", invoice_id=IN_1, customer_id=CUS_1, created_at=AT, amount=500
+        )
         note = CreditNoteSnapshot(
             credit_note_id="cn_1", invoice_id=IN_1, amount=500, currency="usd", status="issued", reason="order_change"
         )
-        shown = adjustments.credit_note(fact, version)
+        shown = adjustments.credit_note(source, version)
         assert said("credit_note.created", shown) == Translation(customer_id=CUS_1, snapshots=(note,))
         assert said("credit_note.created", shown | {"customer": None}) == Translation(
             about=("in_1",), snapshots=(note,)
@@ -230,10 +232,10 @@ class TestBenefits:
     @pytest.mark.parametrize("version", API_VERSIONS)
     def test_a_schedule_knows_its_subscription(self, said: Said, version: str, status: str) -> None:
         """One that was released names it in another place."""
-        fact = objects.SubscriptionSchedule(
+        source = objects.SubscriptionSchedule(
             schedule_id="sub_sched_1", customer_id=CUS_1, subscription_id=SUB_1, created_at=AT, status=status
         )
-        assert said("subscription_schedule.updated", accounts.subscription_schedule(fact, version)) == Translation(
+        assert said("subscription_schedule.updated", accounts.subscription_schedule(source, version)) == Translation(
             customer_id=CUS_1,
             snapshots=(ScheduleSnapshot(schedule_id="sub_sched_1", subscription_id=SUB_1, status=status),),
         )
@@ -245,10 +247,10 @@ class TestBenefits:
 
     def test_an_alert_is_a_notice(self, said: Said) -> None:
         """It has no id and changes nothing."""
-        fact = objects.AlertTriggered(
+        source = objects.AlertTriggered(
             alert_id="alrt_1", customer_id=CUS_1, created_at=AT, meter_id="mtr_1", threshold=10, value=11
         )
-        shown = accounts.alert_triggered(fact)
+        shown = accounts.alert_triggered(source)
         assert said("billing.alert.triggered", shown) == Translation(
             customer_id=CUS_1, notice=Notice.USAGE_THRESHOLD_REACHED
         )
@@ -257,8 +259,8 @@ class TestBenefits:
     @pytest.mark.parametrize("version", API_VERSIONS)
     def test_credit_is_somebodys(self, said: Said, version: str) -> None:
         """Nothing else of it is read."""
-        fact = objects.CreditGrant(credit_grant_id="credgr_1", customer_id=CUS_1, created_at=AT, amount=100)
-        shown = accounts.credit_grant(fact, version)
+        source = objects.CreditGrant(credit_grant_id="credgr_1", customer_id=CUS_1, created_at=AT, amount=100)
+        shown = accounts.credit_grant(source, version)
         assert said("billing.credit_grant.created", shown) == Translation(customer_id=CUS_1)
 
 
@@ -332,7 +334,7 @@ def test_a_checkout_that_failed_links_nobody(said: Said, version: str, type: str
 
 def test_every_message_can_be_found_in_the_table() -> None:
     """The page names no message that does not exist, and leaves none out."""
-    words = {word for row in TRANSLATORS.values() for word in row.notify.split("`")[1::2]}
+    words = {word for row in TRANSLATORS.values() for word in row.messages.split("`")[1::2]}
     kinds = {word.removesuffix("*") for word in words if word.endswith(".*")}
     named = {word for word in words if not word.endswith(".*")}
     types = {type_.value for type_ in BillingEventType}

@@ -98,7 +98,7 @@ class Told:
     type: str
     at: datetime
     show: Callable[..., Json]
-    fact: Any
+    source: Any
     before: Any = None
 
 
@@ -178,8 +178,8 @@ def life() -> Iterator[Told]:
         ),
         ("customer.deleted", builders.customer, CUSTOMER, None),
     ]
-    for number, (type_, show, fact, before) in enumerate(steps):
-        yield Told(type_, AT + timedelta(minutes=number), show, fact, before)
+    for number, (type_, show, source, before) in enumerate(steps):
+        yield Told(type_, AT + timedelta(minutes=number), show, source, before)
 
 
 ENTITLED = objects.Entitlements(customer_id="cus_1", features=("sso", "audit_log"))
@@ -188,8 +188,8 @@ ENTITLED = objects.Entitlements(customer_id="cus_1", features=("sso", "audit_log
 def _same(show: Callable[..., Json]) -> Callable[..., Json]:
     """Objects that no transition ever concerned."""
 
-    def render(fact: Any, version: str, *, transitional: bool) -> Json:
-        return show(fact) if show.__module__.endswith("accounts") else show(fact, version)
+    def render(source: Any, version: str, *, transitional: bool) -> Json:
+        return show(source) if show.__module__.endswith("accounts") else show(source, version)
 
     return render
 
@@ -198,7 +198,7 @@ def bodies(version: str, transitional: bool) -> Iterator[bytes]:
     for number, notified in enumerate(life()):
         if notified.type == "invoice_payment.paid" and version < BASIL:
             continue
-        shown = notified.show(notified.fact, version, transitional=transitional)
+        shown = notified.show(notified.source, version, transitional=transitional)
         before = None if notified.before is None else notified.show(notified.before, version, transitional=transitional)
         yield encode(
             event(

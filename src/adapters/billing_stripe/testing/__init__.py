@@ -1,6 +1,6 @@
-"""For the tests of those who receive Stripe's webhooks: facts in, bodies and signatures of any API version out.
+"""A test kit for receivers of Stripe's webhooks: it renders objects as bodies of any API version, and signs them.
 
-subscription = facts.Subscription(subscription_id="sub_1", customer_id="cus_1", status="active", ...)
+subscription = objects.Subscription(subscription_id="sub_1", customer_id="cus_1", status="active", ...)
 body = encode(event("customer.subscription.created", builders.subscription(subscription, BASIL), ...))
 header = sign(body, "whsec_...", datetime.now(UTC))
 """

@@ -1,4 +1,4 @@
-"""Payments and what corrects them, rendered as Stripe's JSON objects in the shape of any API version."""
+"""Payments, refunds, disputes and credit notes, rendered as Stripe's JSON objects of any API version."""
 
 from typing import Any
 
@@ -7,105 +7,105 @@ from billing_stripe.testing.builders import Json, seconds
 from billing_stripe.testing.versions import Shape
 
 
-def invoice_payment(fact: objects.InvoicePayment, api_version: str) -> Json:
-    """An `invoice_payment` object. Raises ValueError for a version that has none."""
+def invoice_payment(source: objects.InvoicePayment, api_version: str) -> Json:
+    """Render an `invoice_payment` object. Raises ValueError for a version without them."""
     if Shape(api_version).before_basil:
         raise ValueError(f"{api_version} has no invoice payments")
-    kind = "charge" if fact.payment_id.startswith(("ch_", "py_")) else "payment_intent"
+    kind = "charge" if source.payment_id.startswith(("ch_", "py_")) else "payment_intent"
     return {
-        "id": fact.invoice_payment_id,
+        "id": source.invoice_payment_id,
         "object": "invoice_payment",
-        "amount_paid": fact.amount_paid,
-        "amount_requested": fact.amount_paid,
-        "created": seconds(fact.created_at),
-        "currency": fact.currency,
-        "invoice": fact.invoice_id,
+        "amount_paid": source.amount_paid,
+        "amount_requested": source.amount_paid,
+        "created": seconds(source.created_at),
+        "currency": source.currency,
+        "invoice": source.invoice_id,
         "is_default": True,
         "livemode": False,
-        "payment": {kind: fact.payment_id, "type": kind},
-        "status": fact.status,
+        "payment": {kind: source.payment_id, "type": kind},
+        "status": source.status,
         "status_transitions": {
             "canceled_at": None,
-            "paid_at": seconds(fact.created_at) if fact.status == "paid" else None,
+            "paid_at": seconds(source.created_at) if source.status == "paid" else None,
         },
     }
 
 
-def charge(fact: objects.Charge, api_version: str, *, transitional: bool = False) -> Json:
-    """A `charge` object that succeeded."""
+def charge(source: objects.Charge, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a succeeded `charge` object."""
     shape = Shape(api_version, transitional)
     rendered: Json = {
-        "id": fact.charge_id,
+        "id": source.charge_id,
         "object": "charge",
-        "amount": fact.amount,
-        "amount_captured": fact.amount,
-        "amount_refunded": fact.amount_refunded,
+        "amount": source.amount,
+        "amount_captured": source.amount,
+        "amount_refunded": source.amount_refunded,
         "captured": True,
-        "created": seconds(fact.created_at),
-        "currency": fact.currency,
-        "customer": fact.customer_id,
+        "created": seconds(source.created_at),
+        "currency": source.currency,
+        "customer": source.customer_id,
         "description": "Subscription update",
-        "disputed": fact.disputed,
+        "disputed": source.disputed,
         "failure_code": None,
         "failure_message": None,
         "livemode": False,
         "metadata": {},
         "paid": True,
-        "payment_intent": fact.payment_id,
+        "payment_intent": source.payment_id,
         "payment_method": None,
-        "refunded": fact.amount_refunded == fact.amount,
+        "refunded": source.amount_refunded == source.amount,
         "status": "succeeded",
     }
     if shape.before_basil:
-        rendered["invoice"] = fact.invoice_id
+        rendered["invoice"] = source.invoice_id
     if shape.charge_refunds:
         rendered["refunds"] = {
             "object": "list",
             "data": [],
             "has_more": False,
             "total_count": 0,
-            "url": f"/v1/charges/{fact.charge_id}/refunds",
+            "url": f"/v1/charges/{source.charge_id}/refunds",
         }
     return rendered
 
 
-def refund(fact: objects.Refund, api_version: str, *, transitional: bool = False) -> Json:
-    """A `refund` object."""
+def refund(source: objects.Refund, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `refund` object."""
     rendered: Json = {
-        "id": fact.refund_id,
+        "id": source.refund_id,
         "object": "refund",
-        "amount": fact.amount,
+        "amount": source.amount,
         "balance_transaction": None,
-        "charge": fact.charge_id,
-        "created": seconds(fact.created_at),
-        "currency": fact.currency,
+        "charge": source.charge_id,
+        "created": seconds(source.created_at),
+        "currency": source.currency,
         "metadata": {},
-        "payment_intent": fact.payment_id,
-        "reason": fact.reason,
+        "payment_intent": source.payment_id,
+        "reason": source.reason,
         "receipt_number": None,
         "source_transfer_reversal": None,
-        "status": fact.status,
+        "status": source.status,
         "transfer_reversal": None,
     }
-    if fact.status == "failed":
+    if source.status == "failed":
         rendered["failure_reason"] = "expired_or_canceled_card"
     if Shape(api_version, transitional).refund_customer:
-        rendered |= {"customer": fact.customer_id, "customer_account": None, "payment_method": None}
+        rendered |= {"customer": source.customer_id, "customer_account": None, "payment_method": None}
     return rendered
 
 
-def dispute(fact: objects.Dispute, api_version: str, *, transitional: bool = False) -> Json:
-    """A `dispute` object, without the evidence."""
+def dispute(source: objects.Dispute, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `dispute` object, without the evidence."""
     rendered: Json = {
-        "id": fact.dispute_id,
+        "id": source.dispute_id,
         "object": "dispute",
-        "amount": fact.amount,
+        "amount": source.amount,
         "balance_transactions": [],
-        "charge": fact.charge_id,
-        "created": seconds(fact.created_at),
-        "currency": fact.currency,
+        "charge": source.charge_id,
+        "created": seconds(source.created_at),
+        "currency": source.currency,
         "evidence_details": {
-            "due_by": seconds(fact.created_at) + 7 * 86400,
+            "due_by": seconds(source.created_at) + 7 * 86400,
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
@@ -113,45 +113,45 @@ def dispute(fact: objects.Dispute, api_version: str, *, transitional: bool = Fal
         "is_charge_refundable": False,
         "livemode": False,
         "metadata": {},
-        "payment_intent": fact.payment_id,
-        "reason": fact.reason,
-        "status": fact.status,
+        "payment_intent": source.payment_id,
+        "reason": source.reason,
+        "status": source.status,
     }
     if Shape(api_version, transitional).dispute_eligibility:
         rendered["enhanced_eligibility_types"] = []
     return rendered
 
 
-def credit_note(fact: objects.CreditNote, api_version: str, *, transitional: bool = False) -> Json:
-    """A `credit_note` object that credits an unpaid or paid invoice as a whole amount."""
+def credit_note(source: objects.CreditNote, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `credit_note` object that credits one amount of an invoice."""
     shape = Shape(api_version, transitional)
     rendered: Json = {
-        "id": fact.credit_note_id,
+        "id": source.credit_note_id,
         "object": "credit_note",
-        "amount": fact.amount,
+        "amount": source.amount,
         "amount_shipping": 0,
-        "created": seconds(fact.created_at),
-        "currency": fact.currency,
-        "customer": fact.customer_id,
+        "created": seconds(source.created_at),
+        "currency": source.currency,
+        "customer": source.customer_id,
         "customer_balance_transaction": None,
         "discount_amount": 0,
         "discount_amounts": [],
-        "invoice": fact.invoice_id,
+        "invoice": source.invoice_id,
         "livemode": False,
         "memo": None,
         "metadata": {},
-        "number": f"{fact.credit_note_id.rpartition('_')[2][-8:].upper()}-CN-01",
+        "number": f"{source.credit_note_id.rpartition('_')[2][-8:].upper()}-CN-01",
         "out_of_band_amount": None,
-        "reason": fact.reason,
-        "status": fact.status,
-        "subtotal": fact.amount,
-        "total": fact.amount,
+        "reason": source.reason,
+        "status": source.status,
+        "subtotal": source.amount,
+        "total": source.amount,
         "type": "post_payment",
-        "voided_at": seconds(fact.created_at) if fact.status == "void" else None,
+        "voided_at": seconds(source.created_at) if source.status == "void" else None,
     }
     before: dict[str, Any] = {"refund": None, "tax_amounts": []}
     since: dict[str, Any] = {
-        "post_payment_amount": fact.amount,
+        "post_payment_amount": source.amount,
         "pre_payment_amount": 0,
         "refunds": [],
         "total_taxes": [],

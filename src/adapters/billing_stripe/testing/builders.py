@@ -1,4 +1,4 @@
-"""Facts rendered as Stripe's JSON objects, in the shape of any API version."""
+"""Objects rendered as Stripe's JSON, in the shape of any API version."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -13,34 +13,34 @@ _ACCOUNT = "acct_1ExampleAccount00"
 _TAX_RATE = "txr_1ExampleTaxRate00000000"
 
 
-def customer(fact: objects.Customer, api_version: str, *, transitional: bool = False) -> Json:
-    """A `customer` object."""
+def customer(source: objects.Customer, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `customer` object."""
     shape = Shape(api_version, transitional)
-    if fact.deleted:
-        return {"id": fact.customer_id, "object": "customer", "deleted": True}
+    if source.deleted:
+        return {"id": source.customer_id, "object": "customer", "deleted": True}
     return {
-        "id": fact.customer_id,
+        "id": source.customer_id,
         "object": "customer",
         "address": None,
         "balance": 0,
-        "created": seconds(fact.created_at),
-        "currency": fact.currency,
+        "created": seconds(source.created_at),
+        "currency": source.currency,
         **({"customer_account": None} if shape.customer_account else {}),
         "default_source": None,
-        "delinquent": fact.delinquent,
+        "delinquent": source.delinquent,
         "description": None,
         "discount": None,
-        "email": fact.email,
-        "invoice_prefix": _short(fact.customer_id),
+        "email": source.email,
+        "invoice_prefix": _short(source.customer_id),
         "invoice_settings": {
             "custom_fields": None,
-            "default_payment_method": _derived("pm", fact.customer_id),
+            "default_payment_method": _derived("pm", source.customer_id),
             "footer": None,
             "rendering_options": None,
         },
         "livemode": False,
-        "metadata": dict(fact.metadata),
-        "name": fact.name,
+        "metadata": dict(source.metadata),
+        "name": source.name,
         "next_invoice_sequence": 1,
         "phone": None,
         "preferred_locales": [],
@@ -50,116 +50,116 @@ def customer(fact: objects.Customer, api_version: str, *, transitional: bool = F
     }
 
 
-def subscription(fact: objects.Subscription, api_version: str, *, transitional: bool = False) -> Json:
-    """A `subscription` object with its items."""
+def subscription(source: objects.Subscription, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `subscription` object with its items."""
     shape = Shape(api_version, transitional)
     rendered: Json = {
-        "id": fact.subscription_id,
+        "id": source.subscription_id,
         "object": "subscription",
         "application": None,
         "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
-        "billing_cycle_anchor": seconds(fact.created_at),
+        "billing_cycle_anchor": seconds(source.created_at),
         "billing_thresholds": None,
-        "cancel_at": _optional_seconds(fact.cancel_at),
-        "cancel_at_period_end": fact.cancel_at_period_end,
-        "canceled_at": _optional_seconds(fact.canceled_at),
-        "collection_method": fact.collection_method,
-        "created": seconds(fact.created_at),
-        "customer": fact.customer_id,
-        "days_until_due": fact.days_until_due,
-        "default_payment_method": _derived("pm", fact.customer_id),
+        "cancel_at": _optional_seconds(source.cancel_at),
+        "cancel_at_period_end": source.cancel_at_period_end,
+        "canceled_at": _optional_seconds(source.canceled_at),
+        "collection_method": source.collection_method,
+        "created": seconds(source.created_at),
+        "customer": source.customer_id,
+        "days_until_due": source.days_until_due,
+        "default_payment_method": _derived("pm", source.customer_id),
         "default_source": None,
         "default_tax_rates": [],
         "description": None,
-        "ended_at": _optional_seconds(fact.ended_at),
+        "ended_at": _optional_seconds(source.ended_at),
         "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
         "items": _list(
-            [_item(item, fact.subscription_id, shape) for item in fact.items],
-            f"/v1/subscription_items?subscription={fact.subscription_id}",
+            [_item(item, source.subscription_id, shape) for item in source.items],
+            f"/v1/subscription_items?subscription={source.subscription_id}",
         ),
-        "latest_invoice": fact.latest_invoice_id,
+        "latest_invoice": source.latest_invoice_id,
         "livemode": False,
-        "metadata": dict(fact.metadata),
+        "metadata": dict(source.metadata),
         "next_pending_invoice_item_invoice": None,
         "pause_collection": None
-        if fact.pause_collection is None
-        else {"behavior": fact.pause_collection, "resumes_at": None},
+        if source.pause_collection is None
+        else {"behavior": source.pause_collection, "resumes_at": None},
         "pending_setup_intent": None,
         "pending_update": None,
         "schedule": None,
-        "start_date": seconds(fact.created_at),
-        "status": fact.status,
+        "start_date": seconds(source.created_at),
+        "status": source.status,
         "test_clock": None,
         "transfer_data": None,
-        "trial_end": None if fact.trial is None else seconds(fact.trial.end),
-        "trial_start": None if fact.trial is None else seconds(fact.trial.start),
+        "trial_end": None if source.trial is None else seconds(source.trial.end),
+        "trial_start": None if source.trial is None else seconds(source.trial.start),
     }
-    rendered |= _discounts(fact, shape) | _single_item(fact, shape) | _newer_subscription_fields(fact, shape)
+    rendered |= _discounts(source, shape) | _single_item(source, shape) | _newer_subscription_fields(source, shape)
     return rendered
 
 
-def invoice(fact: objects.Invoice, api_version: str, *, transitional: bool = False) -> Json:
-    """An `invoice` object with its lines; a preview has no id."""
+def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = False) -> Json:
+    """Render an `invoice` object with its lines; a preview has no id."""
     shape = Shape(api_version, transitional)
-    identity = {} if fact.invoice_id is None else {"id": fact.invoice_id}
+    identity = {} if source.invoice_id is None else {"id": source.invoice_id}
     rendered: Json = {
         **identity,
         "object": "invoice",
         "account_country": "US",
         "account_name": "Example Ltd",
-        "amount_due": fact.amount_due,
-        "amount_paid": fact.amount_paid,
-        "amount_remaining": fact.amount_remaining,
-        "attempt_count": fact.attempt_count,
-        "attempted": fact.attempt_count > 0 or fact.status == "paid",
-        "auto_advance": fact.status in ("draft", "open"),
-        "billing_reason": fact.billing_reason,
-        "collection_method": fact.collection_method,
-        "created": seconds(fact.created_at),
-        "currency": fact.currency,
-        "customer": fact.customer_id,
-        "customer_email": fact.customer_email,
-        "customer_name": fact.customer_name,
+        "amount_due": source.amount_due,
+        "amount_paid": source.amount_paid,
+        "amount_remaining": source.amount_remaining,
+        "attempt_count": source.attempt_count,
+        "attempted": source.attempt_count > 0 or source.status == "paid",
+        "auto_advance": source.status in ("draft", "open"),
+        "billing_reason": source.billing_reason,
+        "collection_method": source.collection_method,
+        "created": seconds(source.created_at),
+        "currency": source.currency,
+        "customer": source.customer_id,
+        "customer_email": source.customer_email,
+        "customer_name": source.customer_name,
         "customer_tax_exempt": "none",
         "default_payment_method": None,
         "description": None,
-        "due_date": _optional_seconds(fact.due_at),
-        "ending_balance": None if fact.status == "draft" else 0,
-        **_links(fact),
+        "due_date": _optional_seconds(source.due_at),
+        "ending_balance": None if source.status == "draft" else 0,
+        **_links(source),
         "lines": _list(
-            [_line(line, fact, shape) for line in fact.lines],
-            f"/v1/invoices/{fact.invoice_id or 'upcoming'}/lines",
-            has_more=fact.more_lines,
+            [_line(line, source, shape) for line in source.lines],
+            f"/v1/invoices/{source.invoice_id or 'upcoming'}/lines",
+            has_more=source.more_lines,
         ),
         "livemode": False,
         "metadata": {},
-        "next_payment_attempt": _optional_seconds(fact.next_payment_attempt_at),
-        "number": fact.number,
-        "period_end": seconds(fact.period.end),
-        "period_start": seconds(fact.period.start),
+        "next_payment_attempt": _optional_seconds(source.next_payment_attempt_at),
+        "number": source.number,
+        "period_end": seconds(source.period.end),
+        "period_start": seconds(source.period.start),
         "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0,
         "receipt_number": None,
-        "starting_balance": -fact.credited,
+        "starting_balance": -source.credited,
         "statement_descriptor": None,
-        "status": fact.status,
+        "status": source.status,
         "status_transitions": {
-            "finalized_at": _optional_seconds(fact.finalized_at),
-            "marked_uncollectible_at": _optional_seconds(fact.marked_uncollectible_at),
-            "paid_at": _optional_seconds(fact.paid_at),
-            "voided_at": _optional_seconds(fact.voided_at),
+            "finalized_at": _optional_seconds(source.finalized_at),
+            "marked_uncollectible_at": _optional_seconds(source.marked_uncollectible_at),
+            "paid_at": _optional_seconds(source.paid_at),
+            "voided_at": _optional_seconds(source.voided_at),
         },
-        "subtotal": fact.subtotal,
+        "subtotal": source.subtotal,
         "test_clock": None,
-        "total": fact.total,
+        "total": source.total,
         "total_discount_amounts": [],
         "webhooks_delivered_at": None,
     }
     if shape.before_basil:
-        rendered |= _invoice_before_basil(fact, shape)
+        rendered |= _invoice_before_basil(source, shape)
     if shape.basil:
-        rendered |= _invoice_since_basil(fact)
+        rendered |= _invoice_since_basil(source)
     if shape.customer_account:
         rendered["customer_account"] = None
     if shape.billing_schedules:
@@ -169,39 +169,39 @@ def invoice(fact: objects.Invoice, api_version: str, *, transitional: bool = Fal
     return rendered
 
 
-def checkout_session(fact: objects.CheckoutSession, api_version: str, *, transitional: bool = False) -> Json:
-    """A `checkout.session` object in mode `subscription`."""
+def checkout_session(source: objects.CheckoutSession, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `checkout.session` object in mode `subscription`."""
     shape = Shape(api_version, transitional)
     return {
-        "id": fact.session_id,
+        "id": source.session_id,
         "object": "checkout.session",
         "allow_promotion_codes": None,
-        "amount_subtotal": fact.amount_total,
-        "amount_total": fact.amount_total,
+        "amount_subtotal": source.amount_total,
+        "amount_total": source.amount_total,
         "automatic_tax": {"enabled": False, "status": None},
         "billing_address_collection": None,
         "cancel_url": "https://app.example.com/billing",
-        "client_reference_id": fact.client_reference_id,
-        "created": seconds(fact.created_at),
-        "currency": fact.currency,
-        "customer": fact.customer_id,
+        "client_reference_id": source.client_reference_id,
+        "created": seconds(source.created_at),
+        "currency": source.currency,
+        "customer": source.customer_id,
         **({"customer_account": None} if shape.customer_account else {}),
-        "customer_details": {"email": fact.customer_email, "name": None, "phone": None, "tax_exempt": "none"},
+        "customer_details": {"email": source.customer_email, "name": None, "phone": None, "tax_exempt": "none"},
         "customer_email": None,
-        "expires_at": seconds(fact.created_at) + 86400,
-        "invoice": fact.invoice_id,
+        "expires_at": seconds(source.created_at) + 86400,
+        "invoice": source.invoice_id,
         "livemode": False,
         "locale": None,
-        "metadata": dict(fact.metadata),
+        "metadata": dict(source.metadata),
         "mode": "subscription",
         "payment_intent": None,
         "payment_method_types": ["card"],
-        "payment_status": fact.payment_status,
+        "payment_status": source.payment_status,
         "setup_intent": None,
         "shipping_options": [],
-        "status": fact.status,
+        "status": source.status,
         "submit_type": None,
-        "subscription": fact.subscription_id,
+        "subscription": source.subscription_id,
         "success_url": "https://app.example.com/billing?done",
         "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": "hosted_page" if shape.dahlia else "hosted",
@@ -209,47 +209,47 @@ def checkout_session(fact: objects.CheckoutSession, api_version: str, *, transit
     }
 
 
-def price(fact: objects.Price, api_version: str, *, transitional: bool = False) -> Json:
-    """A `price` object."""
+def price(source: objects.Price, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `price` object."""
     shape = Shape(api_version, transitional)
     return {
-        "id": fact.price_id,
+        "id": source.price_id,
         "object": "price",
-        "active": fact.active,
+        "active": source.active,
         "billing_scheme": "per_unit",
         "created": 1577836800,
-        "currency": fact.currency,
+        "currency": source.currency,
         "livemode": False,
-        "lookup_key": fact.lookup_key,
-        "metadata": {} if fact.plan_code is None else {"plan_code": fact.plan_code},
-        "nickname": fact.nickname,
-        "product": fact.product_id,
+        "lookup_key": source.lookup_key,
+        "metadata": {} if source.plan_code is None else {"plan_code": source.plan_code},
+        "nickname": source.nickname,
+        "product": source.product_id,
         "recurring": {
-            **({"aggregate_usage": "sum" if fact.metered else None} if shape.before_basil else {}),
-            "interval": fact.interval,
+            **({"aggregate_usage": "sum" if source.metered else None} if shape.before_basil else {}),
+            "interval": source.interval,
             "interval_count": 1,
-            **({"meter": _derived("mtr", fact.price_id) if fact.metered else None} if shape.meters else {}),
+            **({"meter": _derived("mtr", source.price_id) if source.metered else None} if shape.meters else {}),
             "trial_period_days": None,
-            "usage_type": _usage_type(fact),
+            "usage_type": _usage_type(source),
         },
         "tax_behavior": "exclusive",
         "tiers_mode": None,
         "transform_quantity": None,
         "type": "recurring",
-        "unit_amount": fact.unit_amount,
-        "unit_amount_decimal": _decimal(fact),
+        "unit_amount": source.unit_amount,
+        "unit_amount_decimal": _decimal(source),
     }
 
 
-def plan(fact: objects.Price, api_version: str, *, transitional: bool = False) -> Json:
-    """The `plan` object that is a price's legacy twin."""
-    return _plan(fact, Shape(api_version, transitional))
+def plan(source: objects.Price, api_version: str, *, transitional: bool = False) -> Json:
+    """Render the `plan` object of a price, its legacy twin."""
+    return _plan(source, Shape(api_version, transitional))
 
 
 def previous_attributes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Json:
-    """What `data.previous_attributes` of an update says: the old values of what changed, in the objects' own shape.
+    """Return `data.previous_attributes` of an update: the old values of changed fields, in the objects' own shape.
 
-    Objects are reduced to their changed members, lists are given whole, and a member that is new was null before.
+    Objects are reduced to their changed members, lists are complete, and a new member was null before.
     """
     changed: Json = {}
     for key in [*before, *(key for key in after if key not in before)]:
@@ -263,23 +263,23 @@ def previous_attributes(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
     return changed
 
 
-def _item(fact: objects.Item, subscription_id: str, shape: Shape) -> Json:
+def _item(source: objects.Item, subscription_id: str, shape: Shape) -> Json:
     rendered: Json = {
-        "id": fact.item_id,
+        "id": source.item_id,
         "object": "subscription_item",
         "billing_thresholds": None,
-        "created": seconds(fact.period.start),
+        "created": seconds(source.period.start),
         "metadata": {},
-        "plan": _plan(fact.price, shape),
-        "price": price(fact.price, shape.api_version, transitional=shape.transitional),
+        "plan": _plan(source.price, shape),
+        "price": price(source.price, shape.api_version, transitional=shape.transitional),
         "subscription": subscription_id,
         "tax_rates": [],
     }
-    if not fact.price.metered:
-        rendered["quantity"] = fact.quantity
+    if not source.price.metered:
+        rendered["quantity"] = source.quantity
     if shape.basil:
-        rendered["current_period_end"] = seconds(fact.period.end)
-        rendered["current_period_start"] = seconds(fact.period.start)
+        rendered["current_period_end"] = seconds(source.period.end)
+        rendered["current_period_start"] = seconds(source.period.start)
     if shape.cancellation_details:
         rendered["discounts"] = []
     if shape.billing_schedules:
@@ -289,59 +289,59 @@ def _item(fact: objects.Item, subscription_id: str, shape: Shape) -> Json:
     return rendered
 
 
-def _plan(fact: objects.Price, shape: Shape) -> Json:
-    """The legacy twin of a price: every version still has it."""
+def _plan(source: objects.Price, shape: Shape) -> Json:
+    """Render the legacy twin of a price; all versions still have it."""
     return {
-        "id": fact.price_id,
+        "id": source.price_id,
         "object": "plan",
         "active": True,
-        **({"aggregate_usage": "sum" if fact.metered else None} if shape.before_basil else {}),
-        "amount": fact.unit_amount,
-        "amount_decimal": _decimal(fact),
+        **({"aggregate_usage": "sum" if source.metered else None} if shape.before_basil else {}),
+        "amount": source.unit_amount,
+        "amount_decimal": _decimal(source),
         "billing_scheme": "per_unit",
         "created": 1577836800,
-        "currency": fact.currency,
-        "interval": fact.interval,
+        "currency": source.currency,
+        "interval": source.interval,
         "interval_count": 1,
         "livemode": False,
         "metadata": {},
-        "nickname": fact.nickname,
-        "product": fact.product_id,
+        "nickname": source.nickname,
+        "product": source.product_id,
         "trial_period_days": None,
-        "usage_type": _usage_type(fact),
+        "usage_type": _usage_type(source),
     }
 
 
-def _single_item(fact: objects.Subscription, shape: Shape) -> Json:
-    """Period, plan and quantity of the subscription itself.
+def _single_item(source: objects.Subscription, shape: Shape) -> Json:
+    """Return period, plan and quantity of the subscription itself.
 
-    Plan and quantity are filled for a single item only. Later versions no longer document them, and send them still.
+    Plan and quantity are set for a single item only. Later versions no longer document them, but still send them.
     """
     rendered: Json = {"plan": None, "quantity": None}
-    if len(fact.items) == 1:
-        (item,) = fact.items
+    if len(source.items) == 1:
+        (item,) = source.items
         rendered["plan"] = _plan(item.price, shape)
         if not item.price.metered:
             rendered["quantity"] = item.quantity
-    if shape.before_basil and fact.items:
-        rendered["current_period_end"] = seconds(fact.span.end)
-        rendered["current_period_start"] = seconds(fact.span.start)
+    if shape.before_basil and source.items:
+        rendered["current_period_end"] = seconds(source.span.end)
+        rendered["current_period_start"] = seconds(source.span.start)
     return rendered
 
 
-def _discounts(fact: objects.Subscription, shape: Shape) -> Json:
+def _discounts(source: objects.Subscription, shape: Shape) -> Json:
     discount: Json | None = None
-    if fact.coupon_id is not None:
-        coupon = {"id": fact.coupon_id, "object": "coupon", "duration": "forever", "percent_off": 20.0, "valid": True}
-        source: Json = {"source": {"coupon": fact.coupon_id, "type": "coupon"}}
+    if source.coupon_id is not None:
+        coupon = {"id": source.coupon_id, "object": "coupon", "duration": "forever", "percent_off": 20.0, "valid": True}
+        by_source: Json = {"source": {"coupon": source.coupon_id, "type": "coupon"}}
         discount = {
-            "id": _derived("di", fact.subscription_id),
+            "id": _derived("di", source.subscription_id),
             "object": "discount",
-            **(source if shape.discount_source else {"coupon": coupon}),
-            "customer": fact.customer_id,
+            **(by_source if shape.discount_source else {"coupon": coupon}),
+            "customer": source.customer_id,
             "end": None,
-            "start": seconds(fact.created_at),
-            "subscription": fact.subscription_id,
+            "start": seconds(source.created_at),
+            "subscription": source.subscription_id,
         }
     rendered: Json = {"discount": discount} if shape.before_basil else {}
     if shape.cancellation_details:
@@ -349,16 +349,16 @@ def _discounts(fact: objects.Subscription, shape: Shape) -> Json:
     return rendered
 
 
-def _newer_subscription_fields(fact: objects.Subscription, shape: Shape) -> Json:
+def _newer_subscription_fields(source: objects.Subscription, shape: Shape) -> Json:
     rendered: Json = {}
     if shape.subscription_currency:
-        rendered["currency"] = fact.currency
+        rendered["currency"] = source.currency
     if shape.cancellation_details:
-        reason = "cancellation_requested" if fact.canceled_at is not None else None
+        reason = "cancellation_requested" if source.canceled_at is not None else None
         rendered["cancellation_details"] = {"comment": None, "feedback": None, "reason": reason}
         rendered["trial_settings"] = {"end_behavior": {"missing_payment_method": "pause"}}
     if shape.billing_mode:
-        flexible = shape.flexible_by_default if fact.flexible_billing is None else fact.flexible_billing
+        flexible = shape.flexible_by_default if source.flexible_billing is None else source.flexible_billing
         detail: Json = {"flexible": {"proration_discounts": "included"}} if flexible else {"flexible": None}
         rendered["billing_mode"] = {**detail, "type": "flexible" if flexible else "classic"}
     if shape.customer_account:
@@ -366,7 +366,7 @@ def _newer_subscription_fields(fact: objects.Subscription, shape: Shape) -> Json
     if shape.billing_schedules:
         rendered["billing_schedules"] = []
     if shape.endive:
-        rendered["status_details"] = None if fact.paused_at is None else _paused_details(fact.paused_at)
+        rendered["status_details"] = None if source.paused_at is None else _paused_details(source.paused_at)
     return rendered
 
 
@@ -380,115 +380,115 @@ def _paused_details(paused_at: datetime) -> Json:
     }
 
 
-def _links(fact: objects.Invoice) -> Json:
-    """Where to see the invoice: nowhere until it is finalized."""
-    if fact.finalized_at is None or fact.invoice_id is None:
+def _links(source: objects.Invoice) -> Json:
+    """Return the links to the invoice; a draft has none."""
+    if source.finalized_at is None or source.invoice_id is None:
         return {"hosted_invoice_url": None, "invoice_pdf": None}
-    address = f"{_ACCOUNT}/test_{fact.invoice_id}"
+    address = f"{_ACCOUNT}/test_{source.invoice_id}"
     return {
         "hosted_invoice_url": f"https://invoice.stripe.com/i/{address}",
         "invoice_pdf": f"https://pay.stripe.com/invoice/{address}/pdf",
     }
 
 
-def _invoice_before_basil(fact: objects.Invoice, shape: Shape) -> Json:
-    paid = fact.status == "paid"
-    charged = paid and fact.amount_paid > 0
+def _invoice_before_basil(source: objects.Invoice, shape: Shape) -> Json:
+    paid = source.status == "paid"
+    charged = paid and source.amount_paid > 0
     rendered: Json = {
-        "charge": _derived("ch", str(fact.invoice_id)) if charged else None,
+        "charge": _derived("ch", str(source.invoice_id)) if charged else None,
         "discount": None,
         "paid": paid,
         "paid_out_of_band": False,
-        "payment_intent": _derived("pi", str(fact.invoice_id)) if fact.finalized_at and fact.amount_due else None,
-        "subscription": fact.subscription_id,
-        "tax": fact.tax if fact.tax else None,
-        "total_tax_amounts": _tax_amounts(fact.tax),
+        "payment_intent": _derived("pi", str(source.invoice_id)) if source.finalized_at and source.amount_due else None,
+        "subscription": source.subscription_id,
+        "tax": source.tax if source.tax else None,
+        "total_tax_amounts": _tax_amounts(source.tax),
     }
     if shape.invoice_subscription_metadata:
-        metadata = None if fact.subscription_id is None else dict(fact.subscription_metadata)
+        metadata = None if source.subscription_id is None else dict(source.subscription_metadata)
         rendered["subscription_details"] = {"metadata": metadata}
     return rendered
 
 
-def _invoice_since_basil(fact: objects.Invoice) -> Json:
+def _invoice_since_basil(source: objects.Invoice) -> Json:
     parent: Json | None = None
-    if fact.subscription_id is not None:
+    if source.subscription_id is not None:
         parent = {
             "quote_details": None,
             "subscription_details": {
-                "metadata": dict(fact.subscription_metadata),
-                "subscription": fact.subscription_id,
+                "metadata": dict(source.subscription_metadata),
+                "subscription": source.subscription_id,
             },
             "type": "subscription_details",
         }
-    return {"amount_overpaid": 0, "parent": parent, "total_taxes": _taxes(fact.tax, fact.subtotal)}
+    return {"amount_overpaid": 0, "parent": parent, "total_taxes": _taxes(source.tax, source.subtotal)}
 
 
-def _line(fact: objects.InvoiceLine, owner: objects.Invoice, shape: Shape) -> Json:
+def _line(source: objects.InvoiceLine, owner: objects.Invoice, shape: Shape) -> Json:
     rendered: Json = {
-        "id": fact.line_id,
+        "id": source.line_id,
         "object": "line_item",
-        "amount": fact.amount,
+        "amount": source.amount,
         "currency": owner.currency,
-        "description": fact.description,
+        "description": source.description,
         "discount_amounts": [],
-        "discountable": not fact.proration,
+        "discountable": not source.proration,
         "discounts": [],
         "invoice": owner.invoice_id,
         "livemode": False,
-        "metadata": dict(fact.metadata),
-        "period": {"end": seconds(fact.period.end), "start": seconds(fact.period.start)},
-        "quantity": fact.quantity,
+        "metadata": dict(source.metadata),
+        "period": {"end": seconds(source.period.end), "start": seconds(source.period.start)},
+        "quantity": source.quantity,
     }
     if shape.before_basil:
-        rendered |= _line_before_basil(fact, shape)
+        rendered |= _line_before_basil(source, shape)
     if shape.basil:
-        rendered |= _line_since_basil(fact)
+        rendered |= _line_since_basil(source)
     if shape.customer_account:
-        rendered["subtotal"] = fact.amount
+        rendered["subtotal"] = source.amount
     if shape.dahlia:
-        rendered["quantity_decimal"] = None if fact.quantity is None else str(fact.quantity)
+        rendered["quantity_decimal"] = None if source.quantity is None else str(source.quantity)
     return rendered
 
 
-def _line_before_basil(fact: objects.InvoiceLine, shape: Shape) -> Json:
+def _line_before_basil(source: objects.InvoiceLine, shape: Shape) -> Json:
     rendered: Json = {
-        "plan": _plan(fact.price, shape),
-        "price": price(fact.price, shape.api_version, transitional=shape.transitional),
-        "proration": fact.proration,
+        "plan": _plan(source.price, shape),
+        "price": price(source.price, shape.api_version, transitional=shape.transitional),
+        "proration": source.proration,
         "proration_details": {"credited_items": None},
-        "subscription": fact.subscription_id,
-        "tax_amounts": _tax_amounts(fact.tax),
+        "subscription": source.subscription_id,
+        "tax_amounts": _tax_amounts(source.tax),
         "tax_rates": [],
-        "type": "subscription" if fact.invoice_item_id is None else "invoiceitem",
+        "type": "subscription" if source.invoice_item_id is None else "invoiceitem",
     }
-    if fact.item_id is not None:
-        rendered["subscription_item"] = fact.item_id
-    if fact.invoice_item_id is not None:
-        rendered["invoice_item"] = fact.invoice_item_id
+    if source.item_id is not None:
+        rendered["subscription_item"] = source.item_id
+    if source.invoice_item_id is not None:
+        rendered["invoice_item"] = source.invoice_item_id
     return rendered
 
 
-def _line_since_basil(fact: objects.InvoiceLine) -> Json:
+def _line_since_basil(source: objects.InvoiceLine) -> Json:
     details: Json = {
-        "invoice_item": fact.invoice_item_id,
-        "proration": fact.proration,
+        "invoice_item": source.invoice_item_id,
+        "proration": source.proration,
         "proration_details": {"credited_items": None},
-        "subscription": fact.subscription_id,
+        "subscription": source.subscription_id,
     }
-    of_item = fact.item_id is not None
+    of_item = source.item_id is not None
     return {
         "parent": {
             "invoice_item_details": None if of_item else details,
-            "subscription_item_details": {**details, "subscription_item": fact.item_id} if of_item else None,
+            "subscription_item_details": {**details, "subscription_item": source.item_id} if of_item else None,
             "type": "subscription_item_details" if of_item else "invoice_item_details",
         },
         "pricing": {
-            "price_details": {"price": fact.price.price_id, "product": fact.price.product_id},
+            "price_details": {"price": source.price.price_id, "product": source.price.product_id},
             "type": "price_details",
-            "unit_amount_decimal": _decimal(fact.price),
+            "unit_amount_decimal": _decimal(source.price),
         },
-        "taxes": _taxes(fact.tax, fact.amount),
+        "taxes": _taxes(source.tax, source.amount),
     }
 
 
@@ -516,18 +516,18 @@ def _list(data: Iterable[Json], url: str, *, has_more: bool = False) -> Json:
     return {"object": "list", "data": members, "has_more": has_more, "total_count": len(members), "url": url}
 
 
-def _usage_type(fact: objects.Price) -> str:
-    return "metered" if fact.metered else "licensed"
+def _usage_type(source: objects.Price) -> str:
+    return "metered" if source.metered else "licensed"
 
 
-def _decimal(fact: objects.Price) -> str | None:
-    if fact.unit_amount_decimal is not None:
-        return fact.unit_amount_decimal
-    return None if fact.unit_amount is None else str(fact.unit_amount)
+def _decimal(source: objects.Price) -> str | None:
+    if source.unit_amount_decimal is not None:
+        return source.unit_amount_decimal
+    return None if source.unit_amount is None else str(source.unit_amount)
 
 
 def _derived(prefix: str, identifier: str) -> str:
-    """The id of an object that the facts do not name, the same every time."""
+    """Derive the id of an object that the source does not name."""
     return f"{prefix}_{identifier.rpartition('_')[2]}"
 
 
@@ -536,7 +536,7 @@ def _short(identifier: str) -> str:
 
 
 def seconds(instant: datetime) -> int:
-    """Unix time. Raises ValueError for a naive datetime, which would be read in the machine's own zone."""
+    """Return the Unix time. Raises ValueError for a naive datetime, which would be read in the machine's time zone."""
     if instant.tzinfo is None:
         raise ValueError(f"{instant!r} has no time zone")
     return int(instant.timestamp())

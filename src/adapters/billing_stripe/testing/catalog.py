@@ -4,20 +4,20 @@ from billing_stripe.testing import objects
 from billing_stripe.testing.builders import Json
 
 
-def product(fact: objects.Product, api_version: str) -> Json:
-    """A `product` object, the same in every version but for a list that 2024-04-10 renamed."""
+def product(source: objects.Product, api_version: str) -> Json:
+    """Render a `product` object; versions differ only in a list that 2024-04-10 renamed."""
     features = "marketing_features" if api_version >= "2024-04-10" else "features"
     return {
-        "id": fact.product_id,
+        "id": source.product_id,
         "object": "product",
-        "active": fact.active,
+        "active": source.active,
         "created": 1577836800,
         "description": None,
         "images": [],
         "livemode": False,
         features: [],
         "metadata": {},
-        "name": fact.name,
+        "name": source.name,
         "package_dimensions": None,
         "shippable": None,
         "statement_descriptor": None,

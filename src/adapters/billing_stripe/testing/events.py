@@ -1,4 +1,4 @@
-"""Events as Stripe sends them: the envelope, the layout of the body, and the signature."""
+"""Events in Stripe's form: the envelope, the layout of the body, and the signature."""
 
 import hashlib
 import hmac
@@ -23,17 +23,17 @@ def event(
     request_id: str | None = None,
     account: str | None = None,
 ) -> dict[str, Any]:
-    """An `event` about `object`, which should be rendered in the same API version.
+    """Build an `event` about `object`, which should be rendered in the same API version.
 
     Args:
         type: Stripe's event type, such as `customer.subscription.updated`.
-        object: what `data.object` holds; its `livemode`, where it has one, follows the event's.
+        object: the value of `data.object`; its `livemode`, if it has one, follows the event's.
         created: an aware datetime; Stripe keeps whole seconds.
         api_version: the version of the endpoint that receives the event.
         event_id: `evt_…`.
-        livemode: whether real money moves.
+        livemode: whether the event is live.
         previous_attributes: of updates only, see `builders.previous_attributes`.
-        request_id: None for what Stripe does by itself, such as a renewal.
+        request_id: None for a change that Stripe makes by itself, such as a renewal.
         account: the connected account, on a platform.
     """
     if created.tzinfo is None:
@@ -56,19 +56,19 @@ def event(
 
 
 def encode(event: Mapping[str, Any]) -> bytes:
-    """The body of the webhook, in Stripe's layout: indented by two spaces."""
+    """Encode the body of the webhook in Stripe's layout, indented by two spaces."""
     return json.dumps(event, indent=2, ensure_ascii=False).encode()
 
 
 def sign(body: bytes, secret: str, timestamp: datetime) -> str:
-    """The `Stripe-Signature` header of a body that is sent at `timestamp`."""
+    """Return the `Stripe-Signature` header of a body that is sent at `timestamp`."""
     seconds = int(timestamp.timestamp())
     digest = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={seconds},v1={digest}"
 
 
 def make_id(prefix: str, *parts: object) -> str:
-    """An id in Stripe's form that follows from its parts, such as `make_id("sub", seed, 7)`: `sub_1…`."""
+    """Return an id in Stripe's form that is derived from its parts, such as `make_id("sub", seed, 7)`: `sub_1…`."""
     number = int.from_bytes(hashlib.sha256(repr(parts).encode()).digest())
     letters = []
     for _ in range(_ID_LENGTH):

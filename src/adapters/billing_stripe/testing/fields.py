@@ -1,4 +1,4 @@
-"""When fields of Stripe's objects came and went. What is not listed has been there as long as we look back.
+"""API versions that added or removed fields of Stripe's objects. Other fields exist in all supported versions.
 
 Source: https://docs.stripe.com/changelog and the resource classes of the SDK releases that pin each version.
 """
@@ -104,7 +104,7 @@ LIVES: Final[Mapping[str, Mapping[str, Life]]] = {
 
 
 def misplaced_fields(shown: object, api_version: str) -> Iterator[str]:
-    """Fields anywhere in a JSON value that its API version does not have, as `invoice.parent`."""
+    """Yield the fields in a JSON value that its API version does not have, such as `invoice.parent`."""
     if isinstance(shown, list):
         for member in shown:
             yield from misplaced_fields(member, api_version)

@@ -1,7 +1,7 @@
 """Files with one event per type and API version: `python -m billing_stripe.testing.fixtures write | lint`.
 
-`write` makes them from the samples. `lint` looks at them without trusting that: whether each is an event that a
-webhook could be, in the shape of its version, without anything secret or personal, and still what `write` makes.
+`write` generates them from the samples. `lint` checks each file independently: it is an event that a webhook could
+carry, in the shape of its version, without secrets or personal data, and equal to what `write` generates.
 """
 
 import json
@@ -39,14 +39,14 @@ _SIGNED_WITH: Final = "whsec_of_no_endpoint"
 
 
 class _Clock:
-    """The time of the linting: signatures are of today."""
+    """The time of the check, for signatures."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
 
 def render() -> Iterator[tuple[Path, bytes]]:
-    """Every fixture under its path within the folder."""
+    """Return every fixture by its path within the folder."""
     for api_version in FIXTURE_VERSIONS:
         for type_ in SAMPLES:
             event = sample_event(type_, api_version)
@@ -55,7 +55,7 @@ def render() -> Iterator[tuple[Path, bytes]]:
 
 
 def write(folder: Path) -> None:
-    """Make the files, and remove those that nothing makes any more."""
+    """Write the files, and delete obsolete ones."""
     rendered = dict(render())
     for stray in set(_files(folder)) - rendered.keys():
         (folder / stray).unlink()
@@ -65,13 +65,13 @@ def write(folder: Path) -> None:
 
 
 def lint(folder: Path) -> list[str]:
-    """What is wrong with the files, one line each."""
+    """Return the faults of the files, one line each."""
     rendered = dict(render())
     found = {path: (folder / path).read_bytes() for path in _files(folder)}
     faults = [f"{path}: is missing" for path in sorted(rendered.keys() - found.keys())]
     for path, body in sorted(found.items()):
         if rendered.get(path) != body:
-            faults.append(f"{path}: is not what the samples make of it; write the fixtures again")
+            faults.append(f"{path}: differs from the samples; run `make stripe-fixtures`")
         faults += [f"{path}: {fault}" for fault in faults_of(path, body)]
     return faults
 
@@ -81,24 +81,24 @@ def _files(folder: Path) -> list[Path]:
 
 
 def faults_of(path: Path, body: bytes) -> Iterator[str]:
-    """What is wrong with one file, wherever it came from."""
+    """Yield the faults of one file."""
     verifier = StripeWebhookVerifier((_SIGNED_WITH,), tolerance=timedelta(minutes=5), clock=_Clock())
     try:
         event = verifier.verify(body, sign(body, _SIGNED_WITH, datetime.now(UTC)))
     except WebhookError as error:
-        yield f"is no event: {error}"
+        yield f"is not an event: {error}"
         return
     if event.type != path.stem:
         yield f"is a {event.type}"
     if event.api_version != path.parent.name:
         yield f"is of version {event.api_version}"
     envelope = json.loads(body)
-    yield from (f"{field} is not of this version" for field in misplaced_fields(envelope, path.parent.name))
+    yield from (f"{field} does not exist in this version" for field in misplaced_fields(envelope, path.parent.name))
     yield from _indiscretions(envelope)
 
 
 def _indiscretions(value: object, key: str = "") -> Iterator[str]:
-    """What should be nobody's and no account's, wherever it stands."""
+    """Yield values that look like secrets or personal data."""
     if isinstance(value, Mapping):
         for name, member in value.items():
             yield from _indiscretions(member, name)
@@ -106,27 +106,27 @@ def _indiscretions(value: object, key: str = "") -> Iterator[str]:
         for member in value:
             yield from _indiscretions(member, key)
     elif value is not None and key in _PERSONAL:
-        yield f"{key} is personal"
+        yield f"{key} is personal data"
     elif isinstance(value, str):
         yield from _indiscreet_text(value, key)
 
 
 def _indiscreet_text(text: str, key: str) -> Iterator[str]:
     if _SECRET.search(text):
-        yield f"{key} holds a key"
+        yield f"{key} contains a key"
     if _CARD.search(text):
-        yield f"{key} could be the number of a card"
+        yield f"{key} could be a card number"
     if key.endswith("name") and text not in _FICTIONAL:
-        yield f"{key} is not one of the made-up names"
+        yield f"{key} is not one of the example names"
     for match in _MAIL.finditer(text):
         if match[1] != "example.com":
             yield f"{key} has an address outside example.com"
     if "://" in text and _HOSTS.fullmatch(urlsplit(text).hostname or "") is None:
-        yield f"{key} leads elsewhere than to example.com or stripe.com"
+        yield f"{key} links to a host other than example.com or stripe.com"
 
 
 def main(arguments: list[str]) -> int:
-    """Write or lint the fixtures of the repository that is the working directory."""
+    """Write or lint the fixtures of the repository in the working directory."""
     match arguments:
         case ["write"]:
             write(FOLDER)

@@ -1,6 +1,6 @@
-"""What a Stripe object means, apart from how any API version writes it down.
+"""Stripe's objects, independent of the API version.
 
-A test states facts once and renders them in every version. Times are aware datetimes, amounts integers in the
+A test describes an object once and renders it in every version. Times are aware datetimes, amounts integers in the
 currency's minor unit, periods half-open.
 """
 
@@ -27,7 +27,7 @@ class Price:
     price_id: str
     product_id: str
     unit_amount: int | None
-    """None when the price is finer than the minor unit: then `unit_amount_decimal` says it."""
+    """None if the price is finer than the minor unit; see `unit_amount_decimal`."""
     unit_amount_decimal: str | None = None
     currency: str = "usd"
     interval: str = "month"
@@ -52,7 +52,7 @@ class Item:
 
 @attrs.frozen(kw_only=True)
 class Customer:
-    """A customer; a deleted one is rendered as the stump that Stripe sends."""
+    """A customer; a deleted one is rendered with id and flag only, as Stripe sends it."""
 
     customer_id: str
     created_at: datetime
@@ -75,16 +75,16 @@ class Subscription:
     items: tuple[Item, ...]
     metadata: Mapping[str, str] = NO_METADATA
     trial: Span | None = None
-    """Stays set when the trial is over."""
+    """Stays set after the trial."""
     cancel_at_period_end: bool = False
     cancel_at: datetime | None = None
     canceled_at: datetime | None = None
-    """When the cancellation was asked for, not when it takes effect."""
+    """The time of the request to cancel, not of the end."""
     ended_at: datetime | None = None
     pause_collection: str | None = None
-    """`keep_as_draft`, `mark_uncollectible` or `void`; None while money is collected."""
+    """`keep_as_draft`, `mark_uncollectible` or `void`; None while payments are collected."""
     paused_at: datetime | None = None
-    """Since when the status is `paused`; the newest versions say it."""
+    """Start of the status `paused`; in the newest versions only."""
     collection_method: str = "charge_automatically"
     days_until_due: int | None = None
     latest_invoice_id: str | None = None
@@ -99,7 +99,7 @@ class Subscription:
 
     @property
     def span(self) -> Span:
-        """The subscription's own period by Stripe's definition: latest start, earliest end of its items."""
+        """The subscription's period by Stripe's definition: the latest start and earliest end of its items."""
         return Span(max(item.period.start for item in self.items), min(item.period.end for item in self.items))
 
 
@@ -115,7 +115,7 @@ class InvoiceLine:
     subscription_id: str | None = None
     item_id: str | None = None
     invoice_item_id: str | None = None
-    """Set when the line stems from an invoice item, as prorations do."""
+    """Set if the line comes from an invoice item, as prorations do."""
     proration: bool = False
     description: str = "1 × Example"
     tax: int = 0
@@ -125,7 +125,7 @@ class InvoiceLine:
 
 @attrs.frozen(kw_only=True)
 class Invoice:
-    """An invoice. Its amounts follow from its lines, what was paid and what the customer's balance covered."""
+    """An invoice. Its amounts follow from its lines, the payments and the customer's balance."""
 
     invoice_id: str | None
     """None for a preview (`invoice.upcoming`)."""
@@ -142,7 +142,7 @@ class Invoice:
     collection_method: str = "charge_automatically"
     amount_paid: int = 0
     credited: int = 0
-    """Part of the total that the customer's balance covered."""
+    """The part of the total covered by the customer's balance."""
     due_at: datetime | None = None
     attempt_count: int = 0
     next_payment_attempt_at: datetime | None = None
@@ -167,23 +167,23 @@ class Invoice:
 
     @property
     def total(self) -> int:
-        """What the invoice is worth; negative when it credits more than it charges."""
+        """The total, including tax; negative if it credits more than it charges."""
         return self.subtotal + self.tax
 
     @property
     def amount_due(self) -> int:
-        """What there is to pay."""
+        """The amount to pay."""
         return max(0, self.total - self.credited)
 
     @property
     def amount_remaining(self) -> int:
-        """What is still to pay."""
+        """The amount that is still unpaid."""
         return self.amount_due - self.amount_paid
 
 
 @attrs.frozen(kw_only=True)
 class CheckoutSession:
-    """A hosted checkout that starts a subscription."""
+    """A Checkout session that starts a subscription."""
 
     session_id: str
     created_at: datetime
@@ -201,7 +201,7 @@ class CheckoutSession:
 
 @attrs.frozen(kw_only=True)
 class Product:
-    """What prices are for."""
+    """A product."""
 
     product_id: str
     name: str
@@ -210,12 +210,12 @@ class Product:
 
 @attrs.frozen(kw_only=True)
 class InvoicePayment:
-    """A payment of an invoice. An object of its own since 2025-03-31."""
+    """A payment of an invoice; a separate object since 2025-03-31."""
 
     invoice_payment_id: str
     invoice_id: str
     payment_id: str
-    """A payment intent (`pi_…`), or a charge (`ch_…`) where there is none."""
+    """A payment intent (`pi_…`), or a charge (`ch_…`) without one."""
     amount_paid: int
     created_at: datetime
     currency: str = "usd"
@@ -224,7 +224,7 @@ class InvoicePayment:
 
 @attrs.frozen(kw_only=True)
 class Charge:
-    """A charge of a payment. `amount_refunded` is everything refunded so far."""
+    """A charge of a payment. `amount_refunded` is the total of all refunds."""
 
     charge_id: str
     payment_id: str | None
@@ -235,7 +235,7 @@ class Charge:
     currency: str = "usd"
     disputed: bool = False
     invoice_id: str | None = None
-    """Rendered before 2025-03-31 only."""
+    """Rendered in versions before 2025-03-31 only."""
 
 
 @attrs.frozen(kw_only=True)
@@ -251,7 +251,7 @@ class Refund:
     status: str = "succeeded"
     reason: str | None = "requested_by_customer"
     customer_id: str | None = None
-    """Rendered since mid-2026 only."""
+    """Rendered in versions since mid-2026 only."""
 
 
 @attrs.frozen(kw_only=True)
@@ -270,7 +270,7 @@ class Dispute:
 
 @attrs.frozen(kw_only=True)
 class CreditNote:
-    """A correction of a finalized invoice, without tax."""
+    """A credit note for a finalized invoice, without tax."""
 
     credit_note_id: str
     invoice_id: str
@@ -284,7 +284,7 @@ class CreditNote:
 
 @attrs.frozen(kw_only=True)
 class Entitlements:
-    """The features that a customer has by now."""
+    """The current features of a customer."""
 
     customer_id: str
     features: tuple[str, ...]
@@ -295,14 +295,14 @@ class Entitlements:
 
 @attrs.frozen(kw_only=True)
 class SubscriptionSchedule:
-    """A plan for the phases of a subscription."""
+    """A schedule for the phases of a subscription."""
 
     schedule_id: str
     customer_id: str
     subscription_id: str
     created_at: datetime
     status: str = "active"
-    """A `released` one names its subscription elsewhere, as the one it let go."""
+    """A `released` one names its subscription in `released_subscription`."""
 
 
 @attrs.frozen(kw_only=True)

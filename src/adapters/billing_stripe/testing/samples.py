@@ -1,6 +1,6 @@
-"""One event of every type that is understood, in any API version: what the fixtures are made of.
+"""One event of every handled type, in any API version; the fixtures are generated from them.
 
-All of them tell of one customer, so that together they also make a history.
+All of them concern one customer, so that together they also form a history.
 """
 
 from collections.abc import Callable, Mapping
@@ -157,25 +157,25 @@ CREDIT = objects.CreditGrant(
 PRODUCT = objects.Product(product_id="prod_ExampleTeam", name="Team")
 
 Show = Callable[[str], Json]
-"""Renders the object of an event in an API version."""
+"""A function that renders the object of an event in an API version."""
 
 
 @attrs.frozen
 class Sample:
-    """What an event shows, and of an update what the object was before."""
+    """The object of an event, and for an update the object before it."""
 
     show: Show
     before: Show | None = None
     since: str = ""
-    """The first API version that has such objects. Versions begin with their date, so they compare as text."""
+    """The first API version with such objects. Versions start with their date, so they sort as text."""
 
 
 def _subscription(**changes: Any) -> Show:
     return lambda version: builders.subscription(attrs.evolve(SUBSCRIPTION, **changes), version)
 
 
-def _invoice(fact: objects.Invoice, **changes: Any) -> Show:
-    return lambda version: builders.invoice(attrs.evolve(fact, **changes), version)
+def _invoice(source: objects.Invoice, **changes: Any) -> Show:
+    return lambda version: builders.invoice(attrs.evolve(source, **changes), version)
 
 
 def _customer(**changes: Any) -> Show:
@@ -306,7 +306,7 @@ SAMPLES: Final[Mapping[str, Sample]] = MappingProxyType(
 
 
 def sample_event(type: str, api_version: str) -> Json | None:
-    """An event of that type as an endpoint of that version gets it; None where the version has no such object."""
+    """Return an event of a type in an API version, or None if the version has no such object."""
     sample = SAMPLES[type]
     if api_version < sample.since:
         return None

@@ -1,4 +1,4 @@
-"""Thin events: they name an object without showing it, and look the same in every API version."""
+"""Thin events, which reference an object without including it; their shape is the same in all API versions."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,43 +16,43 @@ _COLLECTIONS = {
 
 @attrs.frozen(kw_only=True)
 class ThinEvent:
-    """One event of the newer generation, such as `v1.customer.subscription.updated`."""
+    """An event of the newer generation, such as `v1.customer.subscription.updated`."""
 
     event_id: str
     type: str
     created_at: datetime
     related_type: str | None = None
-    """The kind of object it is about, as that object names itself; None for the few that are about none."""
+    """The `object` value of the related object; None for the few types without one."""
     related_id: str | None = None
     snapshot_event_id: str | None = None
-    """The event of the older generation that tells of the same fact."""
+    """The event of the older generation about the same change."""
     livemode: bool = False
     data: Mapping[str, Any] | None = None
-    """What the few types say that are about no object, or about more than it shows; told on request only."""
+    """The content of the few types that have some; included only in a fetched event."""
 
 
-def notification(fact: ThinEvent) -> dict[str, Any]:
-    """What Stripe posts: less than it tells on request."""
+def notification(source: ThinEvent) -> dict[str, Any]:
+    """Render the notification that Stripe posts, which has less than a fetched event."""
     return {
-        "id": fact.event_id,
+        "id": source.event_id,
         "object": "v2.core.event",
-        "type": fact.type,
-        "created": fact.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "livemode": fact.livemode,
+        "type": source.type,
+        "created": source.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "livemode": source.livemode,
         "context": None,
         "reason": None,
-        "related_object": _related(fact),
+        "related_object": _related(source),
     }
 
 
-def thin_event(fact: ThinEvent) -> dict[str, Any]:
-    """What Stripe answers when asked for the event."""
-    notified = {} if fact.data is None else {"data": dict(fact.data)}
-    return {**notification(fact), "changes": None, "snapshot_event": fact.snapshot_event_id, **notified}
+def thin_event(source: ThinEvent) -> dict[str, Any]:
+    """Render the event as Stripe returns it."""
+    notified = {} if source.data is None else {"data": dict(source.data)}
+    return {**notification(source), "changes": None, "snapshot_event": source.snapshot_event_id, **notified}
 
 
-def _related(fact: ThinEvent) -> dict[str, str] | None:
-    if fact.related_type is None or fact.related_id is None:
+def _related(source: ThinEvent) -> dict[str, str] | None:
+    if source.related_type is None or source.related_id is None:
         return None
-    collection = _COLLECTIONS.get(fact.related_type, f"/v1/{fact.related_type.replace('.', '/')}s")
-    return {"id": fact.related_id, "type": fact.related_type, "url": f"{collection}/{fact.related_id}"}
+    collection = _COLLECTIONS.get(source.related_type, f"/v1/{source.related_type.replace('.', '/')}s")
+    return {"id": source.related_id, "type": source.related_type, "url": f"{collection}/{source.related_id}"}

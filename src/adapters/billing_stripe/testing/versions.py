@@ -1,4 +1,4 @@
-"""Which fields an API version has, and where.
+"""The places of fields in each API version.
 
 Source: https://docs.stripe.com/changelog and the resource classes of the SDK releases that pin each version.
 """
@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 BASIL: Final = "2025-03-31.basil"
-"""The great divide: periods move to the items, the origin of invoices and lines to `parent`, prices to `pricing`."""
+"""The largest change: periods moved to items, the origin of invoices and lines to `parent`, prices to `pricing`."""
 
 API_VERSIONS: Final = (
     "2020-08-27",
@@ -19,15 +19,15 @@ API_VERSIONS: Final = (
     "2025-09-30.clover",
     "2026-10-28.endive",
 )
-"""One version per shape, oldest first. Those between them are rendered like the one before, as far as is known."""
+"""One version per shape, oldest first. Versions in between are rendered like the one before."""
 
 
 @attrs.frozen
 class Shape:
-    """The places that one API version knows.
+    """The places that one API version has.
 
-    `transitional` is an older version as Stripe has rendered it since March 2025: the new places stand beside the old
-    ones, and both say the same.
+    `transitional` renders an older version as Stripe has done since March 2025: with the new places beside the old
+    ones, holding the same values.
     """
 
     api_version: str
@@ -35,7 +35,7 @@ class Shape:
 
     @property
     def before_basil(self) -> bool:
-        """Whether the places of before 2025-03-31 are filled."""
+        """Whether the places from before 2025-03-31 are filled."""
         return self._date < _date(BASIL)
 
     @property
@@ -55,12 +55,12 @@ class Shape:
 
     @property
     def invoice_subscription_metadata(self) -> bool:
-        """`invoice.subscription_details.metadata`, where there is no `parent` to hold it."""
+        """`invoice.subscription_details.metadata`, in versions without `parent`."""
         return self.before_basil and self._has("2023-06-29")
 
     @property
     def charge_refunds(self) -> bool:
-        """`charge.refunds`, which later has to be asked for."""
+        """`charge.refunds`, which later versions include only on request."""
         return self._date < "2022-11-15"
 
     @property
@@ -118,10 +118,10 @@ class Shape:
         return _date(self.api_version)
 
     def _has(self, since: str) -> bool:
-        """Whether an additive field is there: additions show in every version that is rendered after them."""
+        """Return whether an additive field is present: additions appear in all versions from then on."""
         return self.transitional or self._date >= since
 
 
 def _date(api_version: str) -> str:
-    """`2025-03-31` of `2025-03-31.basil`: dates in this form compare like the days they name."""
+    """The date of a version, such as `2025-03-31` of `2025-03-31.basil`; as text it sorts by time."""
     return api_version[:10]

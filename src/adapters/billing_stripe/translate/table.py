@@ -46,42 +46,42 @@ class Translator:
 
     object_kind: str
     read: Read
-    does: str = ""
+    effect: str = ""
     """Effect of the event, in one sentence."""
-    notify: str = ""
+    messages: str = ""
     """Messages that may follow from it; none if empty."""
     notice: Notice | None = None
     creation: bool = False
 
 
-_BY_CHANGE = "`subscription.*`, by what changed"
-_DIFFERENT = "`invoice.*`, by what changed"
+_SUBSCRIPTION_CHANGE = "`subscription.*`, by what changed"
+_INVOICE_CHANGE = "`invoice.*`, by what changed"
 _REFUND = "`invoice.refunded` if it fails; the refunded amount arrives with the charge"
 _TWIN = "None: the price with the same id has an event of its own, with more details."
 
 
-def _subscription(does: str, notify: str = _BY_CHANGE, *, read: Read = read_subscription) -> Translator:
-    return Translator("subscription", read, does, notify)
+def _subscription(effect: str, messages: str = _SUBSCRIPTION_CHANGE, *, read: Read = read_subscription) -> Translator:
+    return Translator("subscription", read, effect, messages)
 
 
-def _invoice(does: str, notify: str = _DIFFERENT, *, read: Read = read_invoice) -> Translator:
-    return Translator("invoice", read, does, notify)
+def _invoice(effect: str, messages: str = _INVOICE_CHANGE, *, read: Read = read_invoice) -> Translator:
+    return Translator("invoice", read, effect, messages)
 
 
-def _customer(does: str, notify: str = "", *, read: Read = read_customer) -> Translator:
-    return Translator("customer", read, does, notify or "`customer.linked`, if it is the first to name the tenant")
+def _customer(effect: str, messages: str = "", *, read: Read = read_customer) -> Translator:
+    return Translator("customer", read, effect, messages or "`customer.linked`, if it is the first to name the tenant")
 
 
-def _checkout(does: str, notify: str = "", *, read: Read = read_failed_checkout) -> Translator:
-    return Translator("checkout.session", read, does, notify)
+def _checkout(effect: str, messages: str = "", *, read: Read = read_failed_checkout) -> Translator:
+    return Translator("checkout.session", read, effect, messages)
 
 
-def _dispute(does: str, notify: str = "`invoice.disputed`, once") -> Translator:
-    return Translator("dispute", read_dispute, does, notify)
+def _dispute(effect: str, messages: str = "`invoice.disputed`, once") -> Translator:
+    return Translator("dispute", read_dispute, effect, messages)
 
 
-def _schedule(does: str) -> Translator:
-    return Translator("subscription_schedule", read_schedule, does)
+def _schedule(effect: str) -> Translator:
+    return Translator("subscription_schedule", read_schedule, effect)
 
 
 _SUBSCRIPTIONS = {

@@ -1,7 +1,7 @@
 """The configuration of one process: a section per consumer, read once at start, all faults reported together.
 
-A section declares its variables, with their defaults and help, in one place. Where a policy of the domain is what can
-be configured, the section is that policy, and what it does not declare anew keeps the policy's default.
+A section declares its variables with their defaults and help in one place. A section that configures a policy of the
+domain is a subclass of it: the policy's defaults apply, and its other fields cannot be configured.
 """
 
 from billing_app.secret import Secret

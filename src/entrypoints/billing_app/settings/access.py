@@ -1,4 +1,4 @@
-"""What tenants may do."""
+"""The access policy: which subscription states grant access."""
 
 from datetime import timedelta
 

@@ -17,7 +17,7 @@ _METADATA_KEY: Final = "setting"
 
 @attrs.frozen(kw_only=True)
 class Setting:
-    """One environment variable, as the loader, `.env.example` and the reference need it."""
+    """One environment variable, for the loader, `.env.example` and the reference."""
 
     env: str
     parser: parsers.Parser[Any]
@@ -48,11 +48,11 @@ def setting(
 
     Args:
         env: name of the environment variable.
-        parser: from its text to the value.
-        default: the value without it.
+        parser: parses the text.
+        default: the value if the variable is not set.
         help: one or two sentences for the reference.
-        default_text: the default as it is written in a file, where `str(default)` is not that.
-        example: a value to show where there is no default.
+        default_text: the default as written in a file, if that differs from `str(default)`.
+        example: a value to show if there is no default.
         secret: whether error texts must mask it.
     """
     declared = Setting(

@@ -1,4 +1,4 @@
-"""The file that holds settings beside the environment."""
+"""The file with settings that complements the environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from billing_app.settings.faults import SettingsFault
 
 @attrs.frozen(kw_only=True)
 class EnvFile:
-    """The content of one file, and what is wrong with it."""
+    """The variables of a file, and its faults."""
 
     variables: Mapping[str, str] = attrs.field(factory=dict)
     faults: tuple[SettingsFault, ...] = ()

@@ -1,4 +1,4 @@
-"""Storing webhooks, many in one commit."""
+"""The inbox, which stores many webhooks in one commit."""
 
 from datetime import timedelta
 

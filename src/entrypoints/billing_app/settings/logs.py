@@ -8,7 +8,7 @@ from billing_app.settings.declaration import setting
 
 @attrs.frozen(kw_only=True)
 class LogSettings:
-    """Amount and form of the log."""
+    """Level and format of the log."""
 
     level: str = setting(
         "BILLING_LOG_LEVEL",

@@ -1,4 +1,4 @@
-"""How the text of an environment variable becomes a value: one parser per kind, each able to say what it expects."""
+"""Parsers of environment variables; each one can describe what it expects."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 
 
 class UnusableValueError(ValueError):
-    """A value was refused for a reason that `Parser.expects` does not give. The reason does not repeat a secret."""
+    """A value is unusable for a reason beyond `Parser.expects`. The reason never repeats a secret."""
 
 
 @attrs.frozen
 class Parser(Generic[T]):
-    """`parse` gets stripped, non-empty text and raises ValueError, or UnusableValueError if there is a reason to show.
+    """A description of the accepted text, and the function that parses it.
 
-    The text of any other ValueError is never shown: Python's own messages repeat the value, which may be a secret.
+    `parse` gets stripped, non-empty text and raises ValueError, or UnusableValueError with a reason to show. The
+    message of any other ValueError is never shown: Python's messages repeat the value, which may be a secret.
     """
 
     expects: str
@@ -66,7 +67,7 @@ def whole_number(minimum: int, maximum: int) -> Parser[int]:
 
 
 def duration(unit: str, minimum: float, maximum: float) -> Parser[timedelta]:
-    """A number in `unit`, one of the keywords of `timedelta`; fractions are accepted."""
+    """Parse a number, fractions included, in `unit`, a keyword of `timedelta`."""
 
     def parse(text: str) -> timedelta:
         number = float(text)
@@ -83,8 +84,8 @@ def url(*schemes: str, example: str) -> Parser[str]:
         if parts.scheme not in schemes:
             raise UnusableValueError(f"the scheme must be {' or '.join(schemes)}")
         if not (parts.netloc or parts.path.strip("/")):
-            raise UnusableValueError("it names no host")
-        # Reading the port is what makes urlsplit check it.
+            raise UnusableValueError("the host is missing")
+        # urlsplit checks the port only when it is read.
         if parts.port == 0:
             raise UnusableValueError("the port must not be 0")
         return text
@@ -95,9 +96,9 @@ def url(*schemes: str, example: str) -> Parser[str]:
 def _secure_url(text: str) -> str:
     parts = urlsplit(url("http", "https", example="").parse(text))
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise UnusableValueError("http is for this machine alone; what is fetched from elsewhere needs https")
+        raise UnusableValueError("http is allowed for this machine only; use https for other hosts")
     if parts.username is not None or parts.password is not None:
-        raise UnusableValueError("it must not hold a password")
+        raise UnusableValueError("it must not contain a password")
     return text
 
 
@@ -113,7 +114,7 @@ NETWORK: Final[Parser[Network]] = Parser("an IP address or a network such as 10.
 
 
 def comma_list(inner: Parser[T]) -> Parser[tuple[T, ...]]:
-    """Several values separated by commas; an empty member is a fault, because it is most often a lost secret."""
+    """Parse values separated by commas. An empty member is a fault: it is usually a lost secret."""
 
     def parse(text: str) -> tuple[T, ...]:
         members = [member.strip() for member in text.split(",")]

@@ -26,7 +26,7 @@ def parse_price_map(text: str) -> tuple[Plan, ...]:
 
 
 def _from_pairs(text: str) -> tuple[Plan, ...]:
-    """A plan that is named twice has two base prices, for example a monthly and a yearly one."""
+    """Read pairs. A plan that is named twice has two base prices, for example a monthly and a yearly one."""
     base: dict[str, tuple[PriceId, ...]] = {}
     for pair in text.split(","):
         code, equals, price_id = (part.strip() for part in pair.partition("="))

@@ -74,7 +74,7 @@ class PublishSettings(PublishPolicy):
 
 @attrs.frozen(kw_only=True)
 class RetentionSettings:
-    """How long data is kept that is no longer needed for processing."""
+    """Retention of data that processing no longer needs."""
 
     bodies: timedelta = duration(
         "BILLING_BODY_RETENTION_DAYS",

@@ -12,7 +12,7 @@ from billing_app.settings.parsers import Network
 
 @attrs.frozen(kw_only=True)
 class ServerSettings:
-    """Addresses to listen on, who may read from them, and the time to shut down."""
+    """Listening addresses, access to them, and the time to shut down."""
 
     host: str = setting("BILLING_HOST", parsers.TEXT, "127.0.0.1", "Address the HTTP server listens on.")
     port: int = whole("BILLING_PORT", 8080, "Port of the HTTP server; 0 picks a free one.", minimum=0, maximum=65535)

@@ -1,4 +1,4 @@
-"""All sections together, and the way from the environment to them."""
+"""The settings of a process, and how they are loaded from the environment."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _section(title: str, kind: type[T]) -> T:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The configuration of one process. Its defaults are a working development set-up.
+    """The configuration of one process. Its defaults are a working development setup.
 
     `load` reads and checks the environment. Tests construct the sections they need:
     `Settings(database=DatabaseSettings(pool_size=2))`.
@@ -108,7 +108,7 @@ def declared_sections() -> Sequence[Section]:
 
 
 def _read(section: Section, given: Mapping[str, str], faults: list[SettingsFault]) -> Any:
-    """Construct a section from its variables; append what is wrong with them to `faults`."""
+    """Construct a section from its variables; append their faults to `faults`."""
     values: dict[str, Any] = {}
     for name, setting in section.settings.items():
         text = given.get(setting.env, "").strip()
@@ -138,7 +138,7 @@ def _unknown_variables(given: Mapping[str, str]) -> Iterable[str]:
 
 
 def _cross_faults(settings: Settings) -> Iterable[SettingsFault]:
-    """Check what one variable requires of another."""
+    """Check requirements between variables."""
     if settings.switches.billing:
         yield from _missing_for_billing(settings)
     if settings.dispatch.backoff_base > settings.dispatch.backoff_cap:

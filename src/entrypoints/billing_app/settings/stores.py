@@ -1,4 +1,4 @@
-"""Postgres and Redis: where they are, and how long anything there may take."""
+"""Postgres and Redis: their addresses and limits."""
 
 from datetime import timedelta
 from pathlib import Path

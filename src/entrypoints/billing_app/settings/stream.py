@@ -1,4 +1,4 @@
-"""The event stream: its connections, and what each tenant may open."""
+"""The event stream: its connections and quotas."""
 
 from datetime import timedelta
 

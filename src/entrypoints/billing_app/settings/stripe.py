@@ -1,4 +1,4 @@
-"""How Stripe reaches us, and how we reach Stripe."""
+"""The connection with Stripe: webhooks in, API calls out."""
 
 from __future__ import annotations
 

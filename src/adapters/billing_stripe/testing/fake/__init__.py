@@ -1,7 +1,7 @@
-"""A small Stripe that runs in the test: it knows the facts it was given, and fails when told to.
+"""A fake Stripe that runs inside a test: it serves the objects it was given, and fails on request.
 
 async with fake_stripe() as fake:
-    fake.put(facts.Customer(customer_id="cus_1", ...))
+    fake.put(objects.Customer(customer_id="cus_1", ...))
     fake.fail("/v1/customers/*", faults.rate_limited(retry_after=1), times=2)
     async with open_client(secret_key=fake.secret_key, api_version=..., base_url=fake.url) as client:
         ...

@@ -1,4 +1,4 @@
-"""Answers in Stripe's forms: errors of both generations, and pages of lists."""
+"""Responses in Stripe's form: errors of both API generations, and pages of lists."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from aiohttp import web
 
 _SHOWN = 10
-"""How many members Stripe shows of a list: inside an object, and on a page nobody asked to be longer."""
+"""Members of a list inside an object, and of a page without `limit`."""
 _LONGEST_PAGE = 100
 
 Json = dict[str, Any]
 
 
 class StripeError(Exception):
-    """An error answer, on its way out of a handler."""
+    """An error response."""
 
     def __init__(
         self,
@@ -31,29 +31,29 @@ class StripeError(Exception):
 
 
 def missing(noun: str, identifier: str, param: str = "id") -> StripeError:
-    """No such object in the first generation's words: 404 for the object asked for, 400 for one merely mentioned."""
+    """Return the first generation's error for a missing object: 404 in the path, 400 in a parameter."""
     status = 404 if param == "id" else 400
     return StripeError(status, f"No such {noun}: '{identifier}'", code="resource_missing", param=param)
 
 
 def not_found() -> StripeError:
-    """No such object in the second generation's words."""
+    """Return the second generation's error for a missing object."""
     return StripeError(404, "Object not found.", type=None, code="not_found")
 
 
 def unknown_address(request: web.Request) -> StripeError:
-    """Nothing lives at this path."""
+    """Return the error for an unknown path."""
     return StripeError(404, f"Unrecognized request URL ({request.method}: {request.path}).")
 
 
 def beginning(listed: Json) -> Json:
-    """A list as it stands inside an object: its first members, and whether there are more."""
+    """Return a list as it appears inside an object: its first members, and whether there are more."""
     data = listed["data"]
     return {**listed, "data": data[:_SHOWN], "has_more": listed["has_more"] or len(data) > _SHOWN}
 
 
 def page(members: Sequence[Json], query: Mapping[str, str], url: str, noun: str) -> Json:
-    """The part of a list that `limit` and `starting_after` ask for."""
+    """Return the page that `limit` and `starting_after` select."""
     try:
         limit = int(query.get("limit", _SHOWN))
     except ValueError:

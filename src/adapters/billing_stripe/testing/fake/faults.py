@@ -1,4 +1,4 @@
-"""What can go wrong between a client and Stripe, as something to order by the number of requests."""
+"""Faults between a client and Stripe, to be injected for a number of requests."""
 
 import asyncio
 import socket
@@ -12,41 +12,41 @@ from aiohttp import web
 
 
 class Fault(Protocol):
-    """Replaces the answer to one request, or comes before it."""
+    """A fault that replaces or delays the response to one request."""
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse | None:
-        """The answer in place of the real one; None to let the real one follow. Ends early when `closing` is set."""
+        """Return the response in place of the real one, or None to let it follow. Ends early when `closing` is set."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """A fixed answer."""
+    """A fixed response."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse:
-        """Answer at once."""
+        """Respond at once."""
         return web.Response(status=self.status, body=self.body, headers=self.headers, content_type="application/json")
 
 
 def server_error(status: int = 500, headers: Mapping[str, str] | None = None) -> Answer:
-    """Stripe has a problem of its own."""
+    """Return a server error of Stripe."""
     body = b'{"error": {"message": "An unknown error occurred", "type": "api_error"}}'
     return Answer(status=status, body=body, headers=headers or {})
 
 
 def rate_limited(*, retry_after: int | None = None) -> Answer:
-    """Too many requests; `retry_after` in seconds."""
+    """Return a rate limit error; `retry_after` in seconds."""
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     body = b'{"error": {"code": "rate_limit", "message": "Too many requests", "type": "invalid_request_error"}}'
     return Answer(status=429, body=body, headers=headers)
 
 
 def conflict() -> Answer:
-    """The object is locked by another request."""
+    """Return the error for an object that another request has locked."""
     body = (
         b'{"error": {"code": "lock_timeout", "message": "Locked by another request", "type": "invalid_request_error"}}'
     )
@@ -55,10 +55,10 @@ def conflict() -> Answer:
 
 @attrs.frozen
 class DroppedBody:
-    """An answer that breaks off in the middle of its body."""
+    """A response that breaks off in the middle of its body."""
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse:
-        """Promise more than is sent, then hang up."""
+        """Announce more bytes than are sent, then close the connection."""
         response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
         await response.prepare(request)
         await response.write(b'{"id": "in_')
@@ -68,22 +68,22 @@ class DroppedBody:
 
 @attrs.frozen
 class Reset:
-    """A connection that is reset instead of answered."""
+    """A connection that is reset without a response."""
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse:
-        """Hang up without a word."""
+        """Reset the connection."""
         _hang_up(request, abruptly=True)
         return web.Response(status=500)
 
 
 @attrs.frozen
 class Delay:
-    """An answer that is right, but late."""
+    """A correct but late response."""
 
     wait: timedelta
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> None:
-        """Wait first."""
+        """Wait, then let the real response follow."""
         try:
             async with asyncio.timeout(self.wait.total_seconds()):
                 await closing.wait()
@@ -93,10 +93,10 @@ class Delay:
 
 @attrs.frozen
 class Hang:
-    """A request that is never answered."""
+    """A request without a response."""
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse:
-        """Wait until the client loses patience, or the fake is closed."""
+        """Wait until the client disconnects or the fake is closed."""
         await closing.wait()
         return web.Response(status=503)
 
@@ -106,7 +106,7 @@ def _hang_up(request: web.Request, *, abruptly: bool) -> None:
     if transport is None:
         return
     if abruptly:
-        # Lingering for no time makes the kernel send a reset in place of an orderly end.
+        # With a linger time of zero the kernel sends a reset instead of an orderly close.
         own = transport.get_extra_info("socket")
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.close()

@@ -12,100 +12,100 @@ from billing_stripe.testing.versions import API_VERSIONS
 
 
 @attrs.frozen(kw_only=True)
-class Call:
+class ApiRequest:
     """One authenticated request."""
 
     path: str
     id: str
-    """The id in the path; empty where there is none."""
+    """The id in the path; empty if there is none."""
     query: Mapping[str, str]
     api_version: str
-    """The version to answer in."""
+    """The API version of the response."""
 
 
-Handler = Callable[[Call, State], Json]
+Handler = Callable[[ApiRequest, State], Json]
 
 _OLDEST = API_VERSIONS[0]
 
 
-def customer(call: Call, state: State) -> Json:
-    """GET /v1/customers/:id; a deleted one is a stump."""
-    fact = state.find(objects.Customer, call.id)
-    if fact is None:
-        raise missing("customer", call.id)
-    return builders.customer(fact, call.api_version)
+def customer(request: ApiRequest, state: State) -> Json:
+    """GET /v1/customers/:id; a deleted one has only id and flag."""
+    source = state.find(objects.Customer, request.id)
+    if source is None:
+        raise missing("customer", request.id)
+    return builders.customer(source, request.api_version)
 
 
-def subscription(call: Call, state: State) -> Json:
+def subscription(request: ApiRequest, state: State) -> Json:
     """GET /v1/subscriptions/:id"""
-    rendered = _subscription(state, call.id, "id", call.api_version)
+    rendered = _subscription(state, request.id, "id", request.api_version)
     return {**rendered, "items": beginning(rendered["items"])}
 
 
-def subscription_items(call: Call, state: State) -> Json:
+def subscription_items(request: ApiRequest, state: State) -> Json:
     """GET /v1/subscription_items?subscription="""
-    identifier = call.query.get("subscription", "")
-    rendered = _subscription(state, identifier, "subscription", call.api_version)
-    return page(rendered["items"]["data"], call.query, "/v1/subscription_items", "subscription_item")
+    identifier = request.query.get("subscription", "")
+    rendered = _subscription(state, identifier, "subscription", request.api_version)
+    return page(rendered["items"]["data"], request.query, "/v1/subscription_items", "subscription_item")
 
 
-def invoice(call: Call, state: State) -> Json:
+def invoice(request: ApiRequest, state: State) -> Json:
     """GET /v1/invoices/:id"""
-    rendered = _invoice(call, state)
+    rendered = _invoice(request, state)
     return {**rendered, "lines": beginning(rendered["lines"])}
 
 
-def invoice_lines(call: Call, state: State) -> Json:
+def invoice_lines(request: ApiRequest, state: State) -> Json:
     """GET /v1/invoices/:id/lines"""
-    return page(_invoice(call, state)["lines"]["data"], call.query, call.path, "invoice line item")
+    return page(_invoice(request, state)["lines"]["data"], request.query, request.path, "invoice line item")
 
 
-def invoice_payments(call: Call, state: State) -> Json:
-    """GET /v1/invoice_payments, of one invoice or by one payment intent: the way from a payment to what it pays."""
-    wanted_invoice = call.query.get("invoice")
-    wanted_intent = call.query.get("payment[payment_intent]")
-    payments = [payment for fact in state.all(objects.Invoice) if (payment := _invoice_payment(fact)) is not None]
+def invoice_payments(request: ApiRequest, state: State) -> Json:
+    """GET /v1/invoice_payments, by invoice or by payment intent."""
+    wanted_invoice = request.query.get("invoice")
+    wanted_intent = request.query.get("payment[payment_intent]")
+    payments = [payment for source in state.all(objects.Invoice) if (payment := _invoice_payment(source)) is not None]
     matching = [
         payment
         for payment in payments
         if wanted_invoice in (None, payment["invoice"])
         and wanted_intent in (None, payment["payment"]["payment_intent"])
     ]
-    return page(matching, call.query, "/v1/invoice_payments", "invoice_payment")
+    return page(matching, request.query, "/v1/invoice_payments", "invoice_payment")
 
 
-def active_entitlements(call: Call, state: State) -> Json:
+def active_entitlements(request: ApiRequest, state: State) -> Json:
     """GET /v1/entitlements/active_entitlements?customer="""
-    customer_id = call.query.get("customer", "")
-    fact = state.find(objects.Entitlements, f"entitlements:{customer_id}")
-    if fact is None and state.find(objects.Customer, customer_id) is None:
+    customer_id = request.query.get("customer", "")
+    source = state.find(objects.Entitlements, f"entitlements:{customer_id}")
+    if source is None and state.find(objects.Customer, customer_id) is None:
         raise missing("customer", customer_id)
-    members = [] if fact is None else accounts.entitlement_summary(fact)["entitlements"]["data"]
-    return page(members, call.query, "/v1/entitlements/active_entitlements", "active entitlement")
+    members = [] if source is None else accounts.entitlement_summary(source)["entitlements"]["data"]
+    return page(members, request.query, "/v1/entitlements/active_entitlements", "active entitlement")
 
 
-def checkout_session(call: Call, state: State) -> Json:
+def checkout_session(request: ApiRequest, state: State) -> Json:
     """GET /v1/checkout/sessions/:id"""
-    fact = state.find(objects.CheckoutSession, call.id)
-    if fact is None:
-        raise missing("checkout.session", call.id)
-    return builders.checkout_session(fact, call.api_version)
+    source = state.find(objects.CheckoutSession, request.id)
+    if source is None:
+        raise missing("checkout.session", request.id)
+    return builders.checkout_session(source, request.api_version)
 
 
-def event(call: Call, state: State) -> Json:
+def event(request: ApiRequest, state: State) -> Json:
     """GET /v1/events/:id"""
-    body = state.event(call.id)
+    body = state.event(request.id)
     if body is None:
-        raise missing("event", call.id)
+        raise missing("event", request.id)
     return dict(body)
 
 
-def core_event(call: Call, state: State) -> Json:
+def core_event(request: ApiRequest, state: State) -> Json:
     """GET /v2/core/events/:id"""
-    fact = state.find(ThinEvent, call.id)
-    if fact is None:
+    source = state.find(ThinEvent, request.id)
+    if source is None:
         raise not_found()
-    return thin_event(fact)
+    return thin_event(source)
 
 
 GET: dict[str, Handler] = {
@@ -123,40 +123,40 @@ GET: dict[str, Handler] = {
 
 
 def _subscription(state: State, identifier: str, param: str, api_version: str) -> Json:
-    fact = state.find(objects.Subscription, identifier)
-    if fact is None:
+    source = state.find(objects.Subscription, identifier)
+    if source is None:
         raise missing("subscription", identifier, param)
-    return builders.subscription(fact, api_version)
+    return builders.subscription(source, api_version)
 
 
-def _invoice(call: Call, state: State) -> Json:
-    """The invoice with all of its lines."""
-    fact = state.find(objects.Invoice, call.id)
-    if fact is None:
-        raise missing("invoice", call.id)
-    return builders.invoice(fact, call.api_version)
+def _invoice(request: ApiRequest, state: State) -> Json:
+    """Return the invoice with all of its lines."""
+    source = state.find(objects.Invoice, request.id)
+    if source is None:
+        raise missing("invoice", request.id)
+    return builders.invoice(source, request.api_version)
 
 
-def _invoice_payment(fact: objects.Invoice) -> Json | None:
-    """What was or is to be paid on an invoice; the oldest version's rendering knows the payment intent's id."""
-    intent = builders.invoice(fact, _OLDEST)["payment_intent"]
+def _invoice_payment(source: objects.Invoice) -> Json | None:
+    """Return the payment of an invoice; the oldest API version names its payment intent."""
+    intent = builders.invoice(source, _OLDEST)["payment_intent"]
     if intent is None:
         return None
-    paid = fact.status == "paid"
+    paid = source.status == "paid"
     return {
         "id": f"inpay_{intent.removeprefix('pi_')}",
         "object": "invoice_payment",
-        "amount_paid": fact.amount_paid if paid else None,
-        "amount_requested": fact.amount_due,
-        "created": int((fact.finalized_at or fact.created_at).timestamp()),
-        "currency": fact.currency,
-        "invoice": fact.invoice_id,
+        "amount_paid": source.amount_paid if paid else None,
+        "amount_requested": source.amount_due,
+        "created": int((source.finalized_at or source.created_at).timestamp()),
+        "currency": source.currency,
+        "invoice": source.invoice_id,
         "is_default": True,
         "livemode": False,
         "payment": {"payment_intent": intent, "type": "payment_intent"},
-        "status": "paid" if paid else "canceled" if fact.status == "void" else "open",
+        "status": "paid" if paid else "canceled" if source.status == "void" else "open",
         "status_transitions": {
-            "canceled_at": None if fact.voided_at is None else int(fact.voided_at.timestamp()),
-            "paid_at": None if fact.paid_at is None else int(fact.paid_at.timestamp()),
+            "canceled_at": None if source.voided_at is None else int(source.voided_at.timestamp()),
+            "paid_at": None if source.paid_at is None else int(source.paid_at.timestamp()),
         },
     }

@@ -1,4 +1,4 @@
-"""The fake Stripe as a server on this machine."""
+"""The fake Stripe's HTTP server."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ from aiohttp import web
 
 from billing_stripe.testing.fake.answers import StripeError, unknown_address
 from billing_stripe.testing.fake.faults import Fault
-from billing_stripe.testing.fake.routes import GET, Call, Handler
+from billing_stripe.testing.fake.routes import GET, ApiRequest, Handler
 from billing_stripe.testing.fake.state import State, StripeObject
 from billing_stripe.testing.versions import API_VERSIONS
 
@@ -24,7 +24,7 @@ Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @attrs.frozen(kw_only=True)
 class Received:
-    """One request as it arrived, before anything was made of it."""
+    """One request as it arrived, before authentication."""
 
     method: str
     path: str
@@ -33,8 +33,8 @@ class Received:
 
 
 @attrs.define
-class _Order:
-    """Faults still to strike at a path."""
+class _PendingFault:
+    """A fault for the next requests of a path."""
 
     pattern: str
     fault: Fault
@@ -42,7 +42,7 @@ class _Order:
 
 
 class FakeStripe:
-    """Handle of a running fake: what to know, when to fail, and what it was asked. Made by `fake_stripe`."""
+    """A running fake: its objects, its faults, and the requests it received. See `fake_stripe`."""
 
     def __init__(self, *, secret_key: str, api_version: str) -> None:
         self.secret_key = secret_key
@@ -50,44 +50,44 @@ class FakeStripe:
         self.state = State()
         self.requests: list[Received] = []
         self._api_version = api_version
-        self._orders: list[_Order] = []
+        self._faults: list[_PendingFault] = []
         self._closing = asyncio.Event()
         self._request_numbers = itertools.count(1)
 
     def put(self, *objects: StripeObject) -> None:
-        """Let objects be as these facts say, from now on."""
-        for fact in objects:
-            self.state.put(fact)
+        """Add or replace objects."""
+        for each in objects:
+            self.state.put(each)
 
     def put_event(self, body: Mapping[str, Any]) -> None:
-        """Let a snapshot event have happened."""
+        """Add a snapshot event."""
         self.state.put_event(body)
 
     def remove(self, identifier: str) -> None:
-        """Let an object or an event be gone without a trace."""
+        """Remove an object or an event."""
         self.state.remove(identifier)
 
     def fail(self, path: str, fault: Fault, *, times: int = 1) -> None:
-        """Let the next requests for a path meet a fault; orders for the same path strike one after the other.
+        """Inject a fault into the next requests for a path; faults for the same path apply one after the other.
 
         Args:
-            path: such as `/v1/invoices/in_1`; `*` stands for anything.
+            path: such as `/v1/invoices/in_1`; `*` matches anything.
             fault: one of `faults`.
-            times: how many requests meet it.
+            times: the number of requests that meet it.
         """
-        self._orders.append(_Order(path, fault, times))
+        self._faults.append(_PendingFault(path, fault, times))
 
     # --- serving ------------------------------------------------------------------------------------------------
 
     def application(self) -> web.Application:
-        """The endpoints behind authentication and faults."""
+        """Return the endpoints, behind faults and authentication."""
         app = web.Application(middlewares=[self._receive])
         for path, handler in GET.items():
             app.router.add_get(path, self._serve(handler))
         return app
 
     def close(self) -> None:
-        """Let go of requests that faults keep waiting."""
+        """End requests that faults are delaying."""
         self._closing.set()
 
     @web.middleware
@@ -117,21 +117,21 @@ class FakeStripe:
 
     def _serve(self, handler: Handler) -> Next:
         async def serve(request: web.Request) -> web.StreamResponse:
-            call = Call(
+            api_request = ApiRequest(
                 path=request.path,
                 id=request.match_info.get("id", ""),
                 query=request.query,
                 api_version=self._version_of(request),
             )
-            return web.json_response(handler(call, self.state))
+            return web.json_response(handler(api_request, self.state))
 
         return serve
 
     def _due_fault(self, path: str) -> Fault | None:
-        for order in self._orders:
-            if order.times > 0 and fnmatchcase(path, order.pattern):
-                order.times -= 1
-                return order.fault
+        for pending in self._faults:
+            if pending.times > 0 and fnmatchcase(path, pending.pattern):
+                pending.times -= 1
+                return pending.fault
         return None
 
     def _authenticate(self, request: web.Request) -> None:
@@ -157,8 +157,8 @@ async def fake_stripe(
     """Run a fake Stripe on a free local port until the end of the block.
 
     Args:
-        secret_key: the only key it lets in.
-        api_version: the account's own version, for requests that name none.
+        secret_key: the only key that it accepts.
+        api_version: the account's default version, for requests without one.
     """
     fake = FakeStripe(secret_key=secret_key, api_version=api_version)
     runner = web.AppRunner(fake.application(), access_log=None, handler_cancellation=True, shutdown_timeout=1)

@@ -1,4 +1,4 @@
-"""What the fake Stripe knows: facts, each under its id."""
+"""The fake Stripe's objects, by id."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -27,52 +27,52 @@ F = TypeVar(
 
 
 class State:
-    """The objects of one account. A fact that is put again under the same id takes the place of the earlier one."""
+    """The objects and events of one account. An object replaces the earlier one with the same id."""
 
     def __init__(self) -> None:
         self._objects: dict[str, StripeObject] = {}
         self._events: dict[str, Mapping[str, Any]] = {}
 
-    def put(self, fact: StripeObject) -> None:
-        """Let an object be, or be like this from now on. Raises ValueError for a preview, which has no id."""
-        self._objects[_id(fact)] = fact
+    def put(self, source: StripeObject) -> None:
+        """Add or replace an object. Raises ValueError for a preview, which has no id."""
+        self._objects[_id(source)] = source
 
     def put_event(self, body: Mapping[str, Any]) -> None:
-        """Let an event have happened. It stays in the API version it was made in, as Stripe's do."""
+        """Add an event. It stays in its API version, as Stripe's do."""
         self._events[body["id"]] = body
 
     def remove(self, identifier: str) -> None:
-        """Let an object or an event be gone without a trace. Raises KeyError when there is none."""
+        """Remove an object or an event. Raises KeyError if there is none."""
         owner = self._objects if identifier in self._objects else self._events
         del owner[identifier]
 
     def find(self, kind: type[F], identifier: str) -> F | None:
-        """The object of this kind with this id."""
-        fact = self._objects.get(identifier)
-        return fact if isinstance(fact, kind) else None
+        """Return the object of this kind with this id, or None."""
+        source = self._objects.get(identifier)
+        return source if isinstance(source, kind) else None
 
     def all(self, kind: type[F]) -> Iterator[F]:
-        """Every object of this kind, newest first, as Stripe lists them."""
-        return (fact for fact in reversed(self._objects.values()) if isinstance(fact, kind))
+        """Iterate over all objects of this kind, newest first, as Stripe lists them."""
+        return (source for source in reversed(self._objects.values()) if isinstance(source, kind))
 
     def event(self, identifier: str) -> Mapping[str, Any] | None:
-        """The event with this id, as it was put."""
+        """Return the event with this id, as it was added, or None."""
         return self._events.get(identifier)
 
 
-def _id(fact: StripeObject) -> str:
-    match fact:
+def _id(source: StripeObject) -> str:
+    match source:
         case objects.Customer():
-            return fact.customer_id
+            return source.customer_id
         case objects.Subscription():
-            return fact.subscription_id
+            return source.subscription_id
         case objects.CheckoutSession():
-            return fact.session_id
+            return source.session_id
         case objects.Entitlements():
-            return f"entitlements:{fact.customer_id}"
+            return f"entitlements:{source.customer_id}"
         case ThinEvent():
-            return fact.event_id
+            return source.event_id
         case objects.Invoice():
-            if fact.invoice_id is None:
+            if source.invoice_id is None:
                 raise ValueError("a preview of an invoice cannot be fetched")
-            return fact.invoice_id
+            return source.invoice_id
