@@ -29,18 +29,17 @@ from aiohttp import web
 from deployment import JWT_SECRET, billing_server, cpu_seconds, folder, migrate, process, resident_mb
 from redis.asyncio import Redis
 
+from billing_app.container import Container, postgres_adapters
 from billing_app.http.tokens import issue_token
-from billing_app.settings import Secret, TokenSettings
+from billing_app.settings import Secret, Settings, TokenSettings
+from billing_app.shutdown import ShutdownDeadline
+from billing_app.worker import publishing
 from billing_core.events import BillingEvent
 from billing_core.state.ports import Changes, UnitOfWork
-from billing_core.stream.publisher import Publisher, PublishPolicy
 from billing_embedded import ServerUrls, embedded_servers
 from billing_embedded.loopback import free_port
 from billing_postgres.pool import Database
-from billing_postgres.state.repository import PostgresRepository
 from billing_postgres.stream.epochs import PostgresEpochLog
-from billing_postgres.stream.history import PostgresMessageHistory
-from billing_postgres.stream.outbox import PostgresOutbox
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 
@@ -220,35 +219,29 @@ async def writing(urls: ServerUrls, *, bare: bool) -> AsyncIterator[Writer]:
     from redis.asyncio import Redis
 
     assert urls.redis_url is not None
-    database = Database(url=urls.database_url)
+    settings, database = Settings(), Database(url=urls.database_url)
     async with await database.open_pool(size=4) as pool:
-        repository = PostgresRepository(database, pool)
         if bare:
+            adapters = postgres_adapters(settings, database=database, writers=pool)
             async with Redis.from_url(urls.redis_url) as redis:
 
                 async def add(event: BillingEvent) -> None:
                     fields = {"tenant": event.tenant_id, "number": event.sequence, "payload": event.payload}
                     await redis.xadd(BARE_STREAM, fields, maxlen=1000, approximate=True)
 
-                yield Writer(repository, add)
+                yield Writer(adapters["unit_of_work"], add)
             return
         async with RedisNodes.open(urls.redis_url, timeout=timedelta(seconds=2)) as nodes:
             epoch = await PostgresEpochLog(database, pool).enter()
-            publisher = Publisher(
-                history=PostgresMessageHistory(database, pool),
-                outbox=PostgresOutbox(database, pool),
-                bus=RedisEventBus(nodes, namespace=f"billing:{epoch.token}"),
-                policy=PublishPolicy(),
-                observe=lambda _: None,
-            )
-            publishing = asyncio.create_task(publisher.run())
+            bus = RedisEventBus(nodes, namespace=f"billing:{epoch.token}")
+            adapters = postgres_adapters(settings, database=database, writers=pool, bus=bus)
+            publisher = Container(**adapters, settings=settings).publisher()
 
             async def offer(event: BillingEvent) -> None:
                 publisher.offer([event])
 
-            yield Writer(repository, offer)
-            publisher.stop()
-            await publishing
+            async with publishing(publisher, ShutdownDeadline(timedelta(seconds=10))):
+                yield Writer(adapters["unit_of_work"], offer)
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -17,9 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billing_app.container import Adapters, Container, memory_adapters, postgres_adapters
+from billing_app.settings import DispatchSettings, Settings
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Translation
-from billing_core.inbox.dispatch import Dispatcher
-from billing_core.inbox.policy import DispatchPolicy, Scope
+from billing_core.inbox.batch import ProcessingReport
+from billing_core.inbox.policy import Scope
 from billing_core.model import (
     DELETED,
     AccessPolicy,
@@ -62,19 +65,10 @@ from billing_core.payloads import (
     subscription_section,
     usage_section,
 )
-from billing_core.state.ports import Clock
-from billing_core.state.service import BillingService
-from billing_core.stream.ports import MessageHistory
 from billing_core.testing.scripted import ScriptedProvider
 from billing_memory.clock import ManualClock
-from billing_memory.database import MemoryDatabase
-from billing_memory.inbox.event_inbox import MemoryEventInbox
-from billing_memory.state.repository import MemoryRepository
-from billing_memory.stream.history import MemoryMessageHistory
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
-from billing_postgres.state.repository import PostgresRepository
-from billing_postgres.stream.history import PostgresMessageHistory
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 MONTH = Period(start=START, end=START + timedelta(days=31))
@@ -82,32 +76,17 @@ TENANTS = (TenantId("acme"), TenantId("globex"), TenantId("initech"))
 CALLS, STORAGE = PriceId("price_calls"), PriceId("price_storage")
 FEATURES = {CALLS: "api_calls", STORAGE: STORAGE}
 """Storage has no feature key of its own."""
-POLICY = DispatchPolicy(batch=16, backoff_base=timedelta(0), max_attempts=1_000)
-
-
-@attrs.frozen(kw_only=True)
-class Adapters:
-    """Empty adapters for one history."""
-
-    store: MemoryEventInbox | PostgresEventInbox
-    repository: MemoryRepository | PostgresRepository
-    history: MessageHistory
-    clock: Clock
+SETTINGS = Settings(dispatch=DispatchSettings(batch=16, backoff_base=timedelta(0), max_attempts=1_000))
 
 
 OpenAdapters = Callable[[], AbstractAsyncContextManager[Adapters]]
+"""Opens empty adapters for one history."""
 
 
 @asynccontextmanager
-async def memory_adapters() -> AsyncIterator[Adapters]:
+async def in_memory() -> AsyncIterator[Adapters]:
     """Open adapters in process."""
-    database, clock = MemoryDatabase(), ManualClock(START)
-    yield Adapters(
-        store=MemoryEventInbox(database, clock),
-        repository=MemoryRepository(database, clock),
-        history=MemoryMessageHistory(database),
-        clock=clock,
-    )
+    yield memory_adapters(SETTINGS, clock=ManualClock(START))
 
 
 # --- the lives ----------------------------------------------------------------------------------------------------
@@ -432,25 +411,21 @@ class Delivery:
         self._adapters = adapters
         self._events = [*world.events, *world.ignored]
         self._unreliable = Unreliable(world.provider, {event.key for event in self._events if random.random() < 0.1})
-        service = BillingService(
-            unit_of_work=adapters.repository,
+        container = Container(
+            **adapters,
+            settings=SETTINGS,
             translator=self._unreliable,
-            catalog=PlanCatalog(),
-            policy=AccessPolicy(),
-            clock=adapters.clock,
-        )
-        self._dispatcher = Dispatcher(
-            queue=adapters.store,
-            translator=self._unreliable,
-            service=service,
             scope=Scope(livemode=True),
-            policy=POLICY,
             publish=lambda _: None,
-            observe=lambda report: self._outcomes.update({end.claim.event.key: end for end in report.outcomes}),
+            observers=SimpleNamespace(processed=self._note),
         )
+        self._dispatcher = container.dispatcher()
         self._outcomes: dict[EventKey, Outcome] = {}
         self._held: list[tuple[Sequence[Claim], Mapping[int, Translation]]] = []
         """Claimed batches, and the translations that are known already."""
+
+    def _note(self, report: ProcessingReport) -> None:
+        self._outcomes.update({outcome.claim.event.key: outcome for outcome in report.outcomes})
 
     async def run(self) -> Mapping[EventKey, Outcome]:
         """Deliver everything and continue until nothing is due. Returns the outcome of each event."""
@@ -459,7 +434,7 @@ class Delivery:
         self._random.shuffle(arrivals)
         for event in arrivals:
             handed_over = timedelta(0) if self._random.random() < 0.4 else None
-            receipt = await self._adapters.store.record(event, lease=handed_over)
+            receipt = await self._adapters["inbox"].record(event, lease=handed_over)
             if receipt.claim:
                 self._hand_over(receipt.claim)
             if self._random.random() < 0.4:
@@ -469,7 +444,7 @@ class Delivery:
             await self._dispatcher.process(claims, found)
         while claims := await self._claim():
             await self._dispatcher.process(claims)
-        assert await self._adapters.store.unpark() == 0
+        assert await self._adapters["queue"].unpark() == 0
         return self._outcomes
 
     async def _work(self) -> None:
@@ -490,7 +465,7 @@ class Delivery:
 
     async def _claim(self) -> Sequence[Claim]:
         """Claim with a lease that ends at once, so that the next worker may take the events away."""
-        return await self._adapters.store.claim(limit=self._random.randint(1, 12), lease=timedelta(0))
+        return await self._adapters["queue"].claim(limit=self._random.randint(1, 12), lease=timedelta(0))
 
 
 # --- the comparison -----------------------------------------------------------------------------------------------
@@ -507,11 +482,12 @@ class Rows:
     usage: frozenset[UsageRecord]
 
     @classmethod
-    async def read(cls, repository: MemoryRepository | PostgresRepository, world: World) -> "Rows":
+    async def read(cls, adapters: Adapters, world: World) -> "Rows":
         """Read all rows; deleted drafts by their ids, since the tenant does not see them."""
-        subscriptions = [row for tenant in TENANTS for row in await repository.subscriptions(tenant)]
-        usage = [row for tenant in TENANTS for row in await repository.usage(tenant, limit=1000)]
-        async with repository.transaction() as transaction:
+        reader = adapters["tenant_reader"]
+        subscriptions = [row for tenant in TENANTS for row in await reader.subscriptions(tenant)]
+        usage = [row for tenant in TENANTS for row in await reader.usage(tenant, limit=1000)]
+        async with adapters["unit_of_work"].transaction() as transaction:
             ids = world.lives.keys()
             invoices = await transaction.invoices(ids={InvoiceId(id_) for id_ in ids})
             customers = await transaction.customers({CustomerId(id_) for id_ in ids})
@@ -563,8 +539,8 @@ def assert_ended(outcomes: Mapping[EventKey, Outcome], world: World) -> None:
 async def assert_published(adapters: Adapters, rows: Rows) -> None:
     """Assert that messages are numbered from 1 without a gap, and that reading all of them yields the state."""
     for tenant_id in TENANTS:
-        state = await adapters.repository.state(tenant_id)
-        history = await adapters.history.events(tenant_id, after=0, limit=10_000)
+        state = await adapters["tenant_reader"].state(tenant_id)
+        history = await adapters["history"].events(tenant_id, after=0, limit=10_000)
         assert [event.sequence for event in history] == list(range(1, state.sequence + 1))
         payloads = [loads(event.payload) for event in history]
         assert [payload.sequence for payload in payloads] == list(range(1, state.sequence + 1))
@@ -578,7 +554,9 @@ async def assert_published(adapters: Adapters, rows: Rows) -> None:
         }
         assert_usage_published(payloads, {row for row in rows.usage if row.tenant_id == tenant_id}, invoices)
         if payloads:
-            assert payloads[-1].access == access_section(AccessPolicy().evaluate(subscriptions, adapters.clock.now()))
+            assert payloads[-1].access == access_section(
+                AccessPolicy().evaluate(subscriptions, adapters["clock"].now())
+            )
 
 
 def assert_usage_published(
@@ -606,7 +584,7 @@ async def check(world: World, deliveries: Sequence[Random], open_adapters: OpenA
     for random in deliveries:
         async with open_adapters() as adapters:
             outcomes = await Delivery(world, adapters, random).run()
-            rows = await Rows.read(adapters.repository, world)
+            rows = await Rows.read(adapters, world)
             assert_ended(outcomes, world)
             assert_correct(rows, world)
             await assert_published(adapters, rows)
@@ -624,7 +602,7 @@ def test_every_delivery_ends_where_the_provider_left_its_objects(
     customers: int, life: Random, deliveries: tuple[Random, Random]
 ) -> None:
     """State, usage, messages and numbers are a function of the set of events alone."""
-    asyncio.run(check(World(life, customers=customers), deliveries, memory_adapters))
+    asyncio.run(check(World(life, customers=customers), deliveries, in_memory))
 
 
 @pytest.mark.postgres
@@ -636,17 +614,11 @@ async def test_every_delivery_to_postgres_ends_there_too(
     """The same, on Postgres."""
 
     @asynccontextmanager
-    async def postgres_adapters() -> AsyncIterator[Adapters]:
+    async def on_postgres() -> AsyncIterator[Adapters]:
         database = Database(url=await create_database())
-        async with (
-            await database.open_pool(size=2) as pool,
-            PostgresEventInbox(database, pool) as store,
-        ):
-            yield Adapters(
-                store=store,
-                repository=PostgresRepository(database, pool),
-                history=PostgresMessageHistory(database, pool),
-                clock=ManualClock(START),
-            )
+        async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as inbox:
+            adapters = postgres_adapters(SETTINGS, database=database, writers=pool, inbox=inbox)
+            adapters["clock"] = ManualClock(START)
+            yield adapters
 
-    await check(World(life, customers=customers), deliveries, postgres_adapters)
+    await check(World(life, customers=customers), deliveries, on_postgres)

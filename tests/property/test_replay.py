@@ -7,71 +7,56 @@ from random import Random
 
 import attrs
 from hypothesis import given, settings
-from tests.property.test_convergence import RANDOM, START, Adapters, Delivery, Rows, World
+from tests.property.test_convergence import RANDOM, START, Delivery, Rows, World
 
+from billing_app.container import Container, memory_adapters
+from billing_app.settings import Settings
 from billing_core.events import BillingEvent, Disposition, Effect, Outcome
-from billing_core.inbox.dispatch import Dispatcher
-from billing_core.inbox.policy import DispatchPolicy, Scope
+from billing_core.inbox.policy import Scope
 from billing_core.inbox.selection import EventFilter
-from billing_core.model import AccessPolicy, PlanCatalog
-from billing_core.state.service import BillingService
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
-from billing_memory.inbox.event_inbox import MemoryEventInbox
-from billing_memory.oversight.event_log import MemoryEventLog
-from billing_memory.state.repository import MemoryRepository
-from billing_memory.stream.history import MemoryMessageHistory
 
 LEASE = timedelta(minutes=1)
+SETTINGS = Settings()
 
 
 class Replays:
     """A world with all its events delivered, and a way to replay them."""
 
     def __init__(self, life: Random) -> None:
-        self.database, self._clock = MemoryDatabase(), ManualClock(START)
-        self.store = MemoryEventInbox(self.database, self._clock)
-        self.repository = MemoryRepository(self.database, self._clock)
+        self.database = MemoryDatabase()
         self.world = World(life, customers=life.randint(1, 3))
         self.notified: list[BillingEvent] = []
-        service = BillingService(
-            unit_of_work=self.repository,
+        self._adapters = memory_adapters(SETTINGS, database=self.database, clock=ManualClock(START))
+        container = Container(
+            **self._adapters,
+            settings=SETTINGS,
             translator=self.world.provider,
-            catalog=PlanCatalog(),
-            policy=AccessPolicy(),
-            clock=self._clock,
-        )
-        self._dispatcher = Dispatcher(
-            queue=self.store,
-            translator=self.world.provider,
-            service=service,
             scope=Scope(livemode=True),
-            policy=DispatchPolicy(),
             publish=self.notified.extend,
-            observe=lambda _: None,
         )
+        self._dispatcher = container.dispatcher()
 
     async def deliver(self, random: Random) -> None:
         """Deliver everything, in some order."""
-        history = MemoryMessageHistory(self.database)
-        adapters = Adapters(store=self.store, repository=self.repository, history=history, clock=self._clock)
-        await Delivery(self.world, adapters, random).run()
+        await Delivery(self.world, self._adapters, random).run()
 
     async def applied(self) -> list[int]:
         """Return the numbers of the applied events."""
-        log = MemoryEventLog(self.database, self._clock)
-        return list(await log.select(EventFilter(statuses=(Disposition.APPLIED,))))
+        return list(await self._adapters["event_log"].select(EventFilter(statuses=(Disposition.APPLIED,))))
 
     async def replay(self, numbers: Sequence[int]) -> Sequence[Outcome]:
         """Replay these events as one batch."""
-        outcomes = await self._dispatcher.process(await self.store.reclaim(numbers, lease=LEASE))
-        while claims := await self.store.claim(limit=100, lease=LEASE):  # events that waited for an object that is back
+        outcomes = await self._dispatcher.process(await self._adapters["replay_queue"].reclaim(numbers, lease=LEASE))
+        # Events that waited for an object that is back are due now.
+        while claims := await self._adapters["queue"].claim(limit=100, lease=LEASE):
             await self._dispatcher.process(claims)
         return outcomes
 
     async def rows(self) -> Rows:
         """Read all rows of all tenants."""
-        return await Rows.read(self.repository, self.world)
+        return await Rows.read(self._adapters, self.world)
 
 
 @settings(max_examples=150, deadline=None)

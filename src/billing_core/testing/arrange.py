@@ -6,9 +6,11 @@ from typing import Any
 
 from billing_core.events import Claim, Disposition, Effect, Outcome, ProviderEvent
 from billing_core.inbox.ports import EventInbox, EventQueue
-from billing_core.model import CustomerId, TenantId
-from billing_core.state.ports import Changes, UnitOfWork
+from billing_core.model import AccessPolicy, CustomerId, PlanCatalog, TenantId
+from billing_core.state.ports import Changes, Clock, UnitOfWork
+from billing_core.state.service import BillingService
 from billing_core.testing.builders import ACME, provider_event
+from billing_core.testing.scripted import ScriptedProvider
 from billing_core.testing.timing import LONG
 
 CUSTOMER = CustomerId("cus_1")
@@ -45,6 +47,17 @@ def parked_on_objects(claim: Claim, *object_ids: str) -> Outcome:
         reason="unmapped_object",
         parked_on=object_ids[0],
         waits_for=object_ids,
+    )
+
+
+def service_over(unit_of_work: UnitOfWork, clock: Clock) -> BillingService:
+    """Return a service with an open catalog that writes through a unit of work."""
+    return BillingService(
+        unit_of_work=unit_of_work,
+        translator=ScriptedProvider(),
+        catalog=PlanCatalog(),
+        policy=AccessPolicy(),
+        clock=clock,
     )
 
 

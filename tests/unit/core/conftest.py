@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 
+from billing_app.container import Container, memory_adapters
+from billing_app.settings import CatalogSettings, DispatchSettings, Settings
 from billing_core.events import BillingEvent, Disposition, Outcome, ProviderEvent, Translation
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.inbox.ports import EventQueue
-from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import (
-    AccessPolicy,
     CustomerId,
     CustomerSnapshot,
     InvoiceId,
@@ -134,25 +135,39 @@ class Loop:
 
     def service(self) -> BillingService:
         """Build a service as configured now."""
-        return BillingService(
-            unit_of_work=self.written_to or self.repository,
-            translator=self.translator or self.provider,
-            catalog=self.plans,
-            policy=AccessPolicy(),
-            clock=self.clock,
-            notify=self.notify,
-        )
+        return self._container().service()
 
     def refetcher(self, **policy: Any) -> Refetcher:
         """Build a refetcher that asks the gateway."""
-        assert self.gateway is not None
-        return Refetcher(
+        refetcher = self._container(refetch_policy=RefetchPolicy(**policy)).refetcher()
+        assert refetcher is not None
+        return refetcher
+
+    def dispatcher(self) -> Dispatcher:
+        """Build a dispatcher as configured now."""
+        return self._container().dispatcher()
+
+    def _container(self, **replaced: object) -> Container:
+        settings = Settings(
+            dispatch=DispatchSettings(**attrs.asdict(self.policy)), catalog=CatalogSettings(plans=self.plans.plans)
+        )
+        adapters = memory_adapters(settings, database=self.database, clock=self.clock)
+        if self.store is not None:
+            adapters["queue"] = self.store
+        if self.written_to is not None:
+            adapters["unit_of_work"] = self.written_to
+        return Container(
+            **adapters,
+            settings=settings,
+            translator=self.translator or self.provider,
+            scope=self.scope,
             gateway=self.gateway,
-            service=self.service(),
-            objects=self.repository,
-            policy=RefetchPolicy(**policy),
+            thin_gateway=self.gateway,
+            notify=self.notify,
             publish=self.messages.extend,
-            observe=self.refetches.append,
+            refetch=self.uncertainties.extend,
+            observers=SimpleNamespace(processed=self.reports.append, refetched=self.refetches.append),
+            **replaced,
         )
 
     async def refetch(self) -> list[str]:
@@ -162,21 +177,6 @@ class Loop:
         for uncertainty in uncertainties:
             await refetcher.refetch(uncertainty)
         return [report.result for report in self.refetches[len(self.refetches) - len(uncertainties) :]]
-
-    def dispatcher(self) -> Dispatcher:
-        """Build a dispatcher as configured now."""
-        store = self.store or self.inbox
-        return Dispatcher(
-            queue=store,
-            translator=self.translator or self.provider,
-            service=self.service(),
-            scope=self.scope,
-            policy=self.policy,
-            publish=self.messages.extend,
-            observe=self.reports.append,
-            resolver=None if self.gateway is None else ThinEventResolver(gateway=self.gateway, events=store),
-            refetch=self.uncertainties.extend,
-        )
 
     def says(
         self,

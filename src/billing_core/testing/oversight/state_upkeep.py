@@ -7,10 +7,8 @@ import pytest
 from billing_core.errors import TenantConflictError
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.model import (
-    AccessPolicy,
     CustomerId,
     DuplicateSubscriptions,
-    PlanCatalog,
     SubscriptionId,
     TenantId,
 )
@@ -18,9 +16,8 @@ from billing_core.oversight.ports import CustomerLink, StateUpkeep
 from billing_core.state.ports import Changes, Clock, UnitOfWork
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
-from billing_core.testing.arrange import park, save
+from billing_core.testing.arrange import park, save, service_over
 from billing_core.testing.builders import ACME, GLOBEX, customer, subscription
-from billing_core.testing.scripted import ScriptedProvider
 from billing_core.testing.timing import LONG
 
 BOTH = (ACME, GLOBEX)
@@ -36,13 +33,7 @@ class StateUpkeepContract:
     @pytest.fixture
     def service(self, unit_of_work: UnitOfWork, clock: Clock) -> BillingService:
         """Return a service with an open catalog that writes through the unit of work."""
-        return BillingService(
-            unit_of_work=unit_of_work,
-            translator=ScriptedProvider(),
-            catalog=PlanCatalog(),
-            policy=AccessPolicy(),
-            clock=clock,
-        )
+        return service_over(unit_of_work, clock)
 
     async def test_duplicate_subscriptions_are_found(self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep) -> None:
         """As the domain defines them, by tenant and plan."""

@@ -7,10 +7,8 @@ import pytest
 
 from billing_core.events import Translation
 from billing_core.model import (
-    AccessPolicy,
     CustomerId,
     EntitlementsSnapshot,
-    PlanCatalog,
     Provenance,
     RecordSnapshot,
     RefundSnapshot,
@@ -21,9 +19,8 @@ from billing_core.model import (
 from billing_core.state.ports import Changes, Clock, TenantReader, UncertainObjects, UnitOfWork
 from billing_core.state.service import BillingService, RefetchResult
 from billing_core.stream.ports import MessageHistory
-from billing_core.testing.arrange import save
+from billing_core.testing.arrange import save, service_over
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, invoice, line, provenance, subscription
-from billing_core.testing.scripted import ScriptedProvider
 
 UNSURE = provenance("evt_1", "evt_2", ambiguous=True)
 
@@ -38,13 +35,7 @@ class UncertainObjectsContract:
     @pytest.fixture
     def service(self, unit_of_work: UnitOfWork, clock: Clock) -> BillingService:
         """Return a service with an open catalog that writes through the unit of work."""
-        return BillingService(
-            unit_of_work=unit_of_work,
-            translator=ScriptedProvider(),
-            catalog=PlanCatalog(),
-            policy=AccessPolicy(),
-            clock=clock,
-        )
+        return service_over(unit_of_work, clock)
 
     async def test_every_uncertain_object_is_found(
         self, unit_of_work: UnitOfWork, uncertain_objects: UncertainObjects

@@ -56,6 +56,7 @@ def refetcher(
     *,
     service: BillingService,
     objects: UncertainObjects,
+    policy: RefetchPolicy,
     publish: Callable[[Sequence[BillingEvent]], None],
     observers: Observers,
 ) -> Refetcher | None:
@@ -66,7 +67,7 @@ def refetcher(
         gateway=gateway,
         service=service,
         objects=objects,
-        policy=RefetchPolicy(),
+        policy=policy,
         publish=publish,
         observe=observers.refetched,
     )

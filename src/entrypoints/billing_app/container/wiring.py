@@ -34,6 +34,7 @@ from billing_core.oversight.ports import (
     TenantTimeline,
 )
 from billing_core.state.ports import Clock, PaymentGateway, TenantReader, UncertainObjects, UnitOfWork
+from billing_core.state.refetch import RefetchPolicy
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import EpochLog, EventBus, MessageHistory, Outbox
 from billing_core.stream.publisher import Publisher
@@ -117,8 +118,15 @@ class Container(containers.DeclarativeContainer):
         observe=observers.provided.published,
     )
     publish = publisher.provided.offer
+    refetch_policy = providers.Singleton(RefetchPolicy)
     refetcher = providers.Singleton(
-        parts.refetcher, gateway, service=service, objects=uncertain_objects, publish=publish, observers=observers
+        parts.refetcher,
+        gateway,
+        service=service,
+        objects=uncertain_objects,
+        policy=refetch_policy,
+        publish=publish,
+        observers=observers,
     )
     refetch = providers.Singleton(parts.refetch, refetcher)
     scope = providers.Singleton(parts.scope, settings.provided.stripe)
