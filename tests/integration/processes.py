@@ -1,4 +1,4 @@
-"""Commands as an operator runs them: real processes, settings from the environment."""
+"""Commands as real processes with settings from the environment."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def environment_of(database_url: str, redis_url: str) -> dict[str, str]:
-    """Settings of a small deployment; nothing else of the tester's environment that is ours."""
+    """Return the settings of a small deployment, without billing settings from the tester's environment."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BILLING_", "STRIPE_"))}
     return inherited | {
         "DATABASE_URL": database_url,
@@ -46,12 +46,12 @@ def environment_of(database_url: str, redis_url: str) -> dict[str, str]:
 async def running(
     *arguments: str, environment: Mapping[str, str], ready: str, program: Sequence[str] = ("-m", "billing_app")
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The command as a process that answers at `ready`; killed at the end if the test has not ended it."""
+    """Run the command as a process until it responds at `ready`; kill it at the end if it is still running."""
     process = await asyncio.create_subprocess_exec(sys.executable, *program, *arguments, env=environment)
     try:
         async with aiohttp.ClientSession() as session, asyncio.timeout(30):
             while not await answers(session, ready):
-                assert process.returncode is None, "it ended instead of starting"
+                assert process.returncode is None, "the process ended instead of starting"
                 await asyncio.sleep(0.05)
         yield process
     finally:
@@ -70,7 +70,7 @@ async def answers(session: aiohttp.ClientSession, url: str) -> bool:
 
 @attrs.frozen
 class Ended:
-    """How a command ended, and what it wrote."""
+    """The exit status and the output of a command."""
 
     status: int
     output: str
@@ -78,7 +78,7 @@ class Ended:
 
 
 async def ended(*arguments: str, environment: Mapping[str, str], given: str = "") -> Ended:
-    """Run a command that ends by itself, with `given` as its standard input."""
+    """Run a command to its end, with `given` as its standard input."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "billing_app", *arguments, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
@@ -90,7 +90,7 @@ async def ended(*arguments: str, environment: Mapping[str, str], given: str = ""
 
 
 def subscription_event(number: int, *, status: str = "active") -> bytes:
-    """The n-th event of one subscription of tenant acme."""
+    """Build the n-th event of one subscription of tenant acme."""
     price = objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
     item = objects.Item(
         item_id="si_1", price=price, period=objects.Span(START, START + timedelta(days=31)), quantity=number
@@ -121,7 +121,7 @@ async def post(session: aiohttp.ClientSession, base: str, body: bytes) -> tuple[
 
 
 def token(tenant_id: str) -> str:
-    """A tenant's token, good for some minutes."""
+    """Issue a token for a tenant, valid for some minutes."""
     return issue_token(
         secret=Secret(JWT_SECRET),
         policy=TokenSettings(),
@@ -133,12 +133,12 @@ def token(tenant_id: str) -> str:
 
 
 def bearer(proof: str) -> dict[str, str]:
-    """The header that carries a token."""
+    """Return the header with a token."""
     return {"Authorization": f"Bearer {proof}"}
 
 
 async def state_at(session: aiohttp.ClientSession, base: str, sequence: int) -> Any:
-    """The state of tenant acme once it has that many messages."""
+    """Wait until tenant acme has that many messages, and return its state."""
     url, headers = f"{base}/api/v1/billing/tenants/acme/state", bearer(token("acme"))
     async with asyncio.timeout(20):
         while True:
@@ -150,7 +150,7 @@ async def state_at(session: aiohttp.ClientSession, base: str, sequence: int) -> 
 
 
 async def nothing_waits(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Return once every stored event is applied."""
+    """Wait until every stored event is applied."""
     async with asyncio.timeout(30):
         while True:
             if not await connection.fetchval("SELECT count(*) FROM stripe_event_dispatch WHERE status <> 'applied'"):

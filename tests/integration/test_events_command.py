@@ -1,4 +1,4 @@
-"""`billing events`: what the one on call sees and does, from the command line."""
+"""`billing events`: inspecting and repairing the inbox on the command line."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ HOSTILE = "\x1b[31m[bold]red[/bold]\r\nforged \u202egnp"
 
 
 def payload(sequence: int, *, seats: int) -> str:
-    """A message about a subscription with so many seats."""
+    """The payload of a message about a subscription with this many seats."""
     shown = subscription("sub_1", items=(item(quantity=seats),)).snapshot
     return dumps(
         BillingEventPayload(
@@ -49,8 +49,8 @@ def payload(sequence: int, *, seats: int) -> str:
     )
 
 
-class Desk:
-    """A database, and the command line on it."""
+class CommandLine:
+    """The command line with a database."""
 
     def __init__(
         self, url: str, store: PostgresEventInbox, repository: PostgresRepository, log: PostgresEventLog
@@ -61,7 +61,7 @@ class Desk:
         self.log = log
 
     async def billing(self, *arguments: str, stdin: str | None = None) -> Result:
-        """Run the command in a thread, for it has an event loop of its own."""
+        """Run the command in a thread, because it runs an event loop of its own."""
         environment = {"DATABASE_URL": self._url, "ENABLE_BILLING": "", "COLUMNS": "200"}
         runner = CliRunner()
         return await asyncio.to_thread(
@@ -69,15 +69,15 @@ class Desk:
         )
 
     async def json(self, *arguments: str) -> Any:
-        """What the command prints as JSON."""
+        """Run the command with --json and return its output."""
         return json.loads((await self.billing(*arguments, "--json")).stdout)
 
     async def ids(self, *arguments: str) -> list[str]:
-        """Ids of the events that it lists."""
+        """Return the ids of the events that `list` prints."""
         return [event["event_id"] for event in (await self.json("list", *arguments))["events"]]
 
     async def dead(self, event_id: str, error: str = "boom", **fields: Any) -> ProviderEvent:
-        """Store an event and bury it."""
+        """Store an event and mark it as dead."""
         event = provider_event(event_id, **fields)
         receipt = await self.store.record(event, lease=LONG)
         assert receipt.claim is not None
@@ -85,11 +85,11 @@ class Desk:
         return event
 
     async def applied(self, event_id: str, *sequences: int, **fields: Any) -> ProviderEvent:
-        """Store an event and settle it, with messages of these numbers."""
+        """Store an event and mark it as applied, with messages of these numbers."""
         event = provider_event(event_id, **fields)
         receipt = await self.store.record(event, lease=LONG)
         assert receipt.claim is not None
-        notified = [
+        messages = [
             message(
                 ACME,
                 number,
@@ -101,7 +101,7 @@ class Desk:
         outcome = Outcome(
             claim=receipt.claim,
             disposition=Disposition.APPLIED,
-            effect=Effect.CHANGED if notified else Effect.CONFIRMED,
+            effect=Effect.CHANGED if messages else Effect.CONFIRMED,
             tenant_id=ACME,
             customer_id=CustomerId("cus_1"),
             sequence=sequences[-1] if sequences else None,
@@ -110,20 +110,20 @@ class Desk:
             await transaction.hold([receipt.claim])
             await transaction.lock_customers([CustomerId("cus_1")])
             await transaction.lock_tenants([ACME])
-            await transaction.save(Changes(customers=[customer("cus_1")], events=notified))
+            await transaction.save(Changes(customers=[customer("cus_1")], events=messages))
             await transaction.settle([outcome])
         return event
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[Desk]:
+async def desk(database_url: str) -> AsyncIterator[CommandLine]:
     database = Database(url=database_url)
     async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as store:
-        yield Desk(database_url, store, PostgresRepository(database, pool), PostgresEventLog(database, pool))
+        yield CommandLine(database_url, store, PostgresRepository(database, pool), PostgresEventLog(database, pool))
 
 
 def status(result: Result) -> int:
-    """The exit status the command asks for: outside of standalone mode click hands it back."""
+    """Return the exit status; outside of standalone mode click returns it as a value."""
     return result.return_value or result.exit_code
 
 
@@ -140,13 +140,13 @@ def status(result: Result) -> int:
         ("", None),
     ],
 )
-def test_moments_are_read_as_people_type_them(text: str, expected: datetime | None) -> None:
-    """A span before now or a date; without a zone it is UTC."""
+def test_moments_are_parsed_as_durations_or_dates(text: str, expected: datetime | None) -> None:
+    """A duration before now or a date, which is UTC without an offset."""
     assert parse_moment(text, datetime(2026, 3, 1, 12, tzinfo=UTC)) == expected
 
 
-async def test_events_are_listed_by_every_condition(desk: Desk) -> None:
-    """Latest first; each condition narrows it down, and pages follow each other."""
+async def test_every_condition_narrows_the_list(desk: CommandLine) -> None:
+    """Newest first; conditions are combined, and pages follow each other."""
     now = datetime.now(UTC)
     await desk.applied("evt_1", 1, type="invoice.paid", received_at=now - timedelta(hours=5))
     await desk.dead("evt_2", type="invoice.created", received_at=now - timedelta(minutes=1))
@@ -164,8 +164,8 @@ async def test_events_are_listed_by_every_condition(desk: Desk) -> None:
     assert await desk.ids("--limit", "2", "--before", str(page["before"])) == ["evt_1"]
 
 
-async def test_nothing_that_matches_is_an_exit_status_of_its_own(desk: Desk) -> None:
-    """Scripts can tell it from a failure; what is typed wrong is another one."""
+async def test_no_match_has_its_own_exit_status(desk: CommandLine) -> None:
+    """Scripts can distinguish it from a failure and from a usage error."""
     await desk.dead("evt_1")
     for hostile in ("' OR '1'='1", "%", "_vt_1", "evt_1'; DROP TABLE stripe_events; --", "\\"):
         assert status(await desk.billing("list", "--id", hostile)) == 3
@@ -176,8 +176,8 @@ async def test_nothing_that_matches_is_an_exit_status_of_its_own(desk: Desk) -> 
     assert "neither a duration" in str(wrong.exception)
 
 
-async def test_an_event_shows_what_it_did(desk: Desk) -> None:
-    """Its envelope, its messages and what changed by them since the one before."""
+async def test_an_event_is_shown_with_its_changes(desk: CommandLine) -> None:
+    """The output has its envelope, its messages, and the fields that changed since the previous message."""
     await desk.applied("evt_1", 1)
     await desk.applied("evt_2", 2)
     (shown,) = (await desk.json("show", "evt_2"))["events"]
@@ -187,16 +187,16 @@ async def test_an_event_shows_what_it_did(desk: Desk) -> None:
         2,
         "acme",
     )
-    (notified,) = shown["messages"]
-    assert (notified["sequence"], notified["event_type"]) == (2, "subscription.seats_changed")
-    assert notified["changes"].keys() == {"items"}
+    (entry,) = shown["messages"]
+    assert (entry["sequence"], entry["event_type"]) == (2, "subscription.seats_changed")
+    assert entry["changes"].keys() == {"items"}
     text = (await desk.billing("show", "evt_2")).stdout
     assert "message      2: subscription.seats_changed, The seats changed." in text
     assert "items: [" in text
 
 
-async def test_failed_attempts_are_shown_and_nothing_acts_on_the_terminal(desk: Desk) -> None:
-    """Whatever a payload brought into an error is spelt out."""
+async def test_failed_attempts_are_shown_without_control_characters(desk: CommandLine) -> None:
+    """Control characters that a payload brought into an error are escaped."""
     await desk.dead("evt_1", error=HOSTILE)
     for arguments in (("show", "evt_1"), ("list",)):
         text = (await desk.billing(*arguments)).stdout
@@ -207,16 +207,16 @@ async def test_failed_attempts_are_shown_and_nothing_acts_on_the_terminal(desk: 
     assert shown["failed_attempts"][0]["error"] == HOSTILE
 
 
-async def test_the_body_is_printed_byte_by_byte(desk: Desk) -> None:
-    """Only on demand, and exactly as it was received."""
+async def test_the_raw_body_is_printed_unchanged(desk: CommandLine) -> None:
+    """It is printed only with --raw, exactly as it was received."""
     body = b'{"a": "\\u0000\xff\x1b"}\n'
     await desk.dead("evt_1", body=body)
     assert (await desk.billing("show", "evt_1", "--raw")).stdout_bytes == body
     assert "\x1b" not in (await desk.billing("show", "evt_1")).stdout
 
 
-async def test_dead_and_parked_events_can_be_ended(desk: Desk) -> None:
-    """With a reason that is kept; applied ones stay, and the exit status says so."""
+async def test_dead_and_parked_events_can_be_ignored(desk: CommandLine) -> None:
+    """The reason is recorded; applied events are left unchanged, and the exit status is 1."""
     await desk.dead("evt_1")
     await park(desk.store, desk.repository, "evt_2", on=CustomerId("cus_2"))
     await desk.applied("evt_3")
@@ -234,8 +234,8 @@ async def test_dead_and_parked_events_can_be_ended(desk: Desk) -> None:
     ]
 
 
-async def test_many_are_ended_only_on_demand(desk: Desk) -> None:
-    """Where nobody can be asked, the command says what to add; without any condition it refuses."""
+async def test_ignoring_several_events_needs_confirmation(desk: CommandLine) -> None:
+    """Without a terminal, --yes is required; without any condition, the command refuses."""
     await desk.dead("evt_1")
     await desk.dead("evt_2")
     one = await desk.json("ignore", "--status", "dead", "--why", "a test", "--limit", "1")
@@ -248,8 +248,8 @@ async def test_many_are_ended_only_on_demand(desk: Desk) -> None:
     assert await desk.ids("--status", "dead") == ["evt_3", "evt_2"]
 
 
-async def test_old_bodies_are_pruned_and_duplicates_still_recognised(desk: Desk) -> None:
-    """The hash takes the body's place; dead ones stay whole."""
+async def test_old_bodies_are_pruned_and_duplicates_still_recognized(desk: CommandLine) -> None:
+    """The hash replaces the body; bodies of dead events are kept."""
     long_ago = datetime.now(UTC) - timedelta(days=100)
     event = await desk.applied("evt_1", received_at=long_ago)
     await desk.dead("evt_2", received_at=long_ago)

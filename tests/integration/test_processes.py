@@ -1,4 +1,4 @@
-"""`billing serve` and `billing worker` as an operator runs them: real processes, settings from the environment."""
+"""`billing serve` and `billing worker` as real processes with settings from the environment."""
 
 import asyncio
 import signal
@@ -13,14 +13,14 @@ from billing_embedded.loopback import free_port
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 
 
-async def test_a_server_and_a_worker_of_their_own_share_the_loop(environment: dict[str, str]) -> None:
-    """The server stores and wakes, the worker applies, the server shows; both end by SIGTERM with status 0."""
+async def test_a_server_and_a_separate_worker_share_the_work(environment: dict[str, str]) -> None:
+    """The server stores events and wakes the worker, which applies them; both end with status 0 on SIGTERM."""
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
     environment["BILLING_WORKER_PORT"] = str(free_port())
-    watched = f"http://127.0.0.1:{environment['BILLING_WORKER_PORT']}"
+    worker_base = f"http://127.0.0.1:{environment['BILLING_WORKER_PORT']}"
     async with (
         running("serve", "--no-worker", environment=environment, ready=f"{base}/readyz") as server,
-        running("worker", "--concurrency", "2", environment=environment, ready=f"{watched}/readyz") as worker,
+        running("worker", "--concurrency", "2", environment=environment, ready=f"{worker_base}/readyz") as worker,
         aiohttp.ClientSession() as session,
     ):
         assert await post(session, base, subscription_event(5)) == (202, {"status": "accepted", "event_id": "evt_5"})
@@ -28,15 +28,15 @@ async def test_a_server_and_a_worker_of_their_own_share_the_loop(environment: di
         state = await state_at(session, base, 1)
         assert (state["sequence"], state["subscriptions"][0]["seat_count"]) == (1, 5)
         assert (state["subscriptions"][0]["plan_code"], state["access"]["state"]) == ("pro", "full")
-        async with session.get(f"{watched}/metrics") as response:
+        async with session.get(f"{worker_base}/metrics") as response:
             assert 'stripe_dispatch_events_total{disposition="applied",reason=""} 1.0' in await response.text()
         for process in (server, worker):
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
 
 
-async def test_what_a_killed_server_accepted_is_applied_by_the_next(environment: dict[str, str]) -> None:
-    """A 202 is a promise: SIGKILL right after it costs the length of a lease, nothing else."""
+async def test_events_that_a_killed_server_accepted_are_applied_by_the_next(environment: dict[str, str]) -> None:
+    """A 202 is a promise: SIGKILL right after it delays the event by the length of a lease, and loses nothing."""
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
     async with aiohttp.ClientSession() as session:
         async with running("serve", environment=environment, ready=f"{base}/readyz") as server:
@@ -55,7 +55,7 @@ async def test_what_a_killed_server_accepted_is_applied_by_the_next(environment:
 
 
 async def test_billing_without_its_secrets_does_not_start(environment: dict[str, str]) -> None:
-    """Everything that is missing is named at once, with what to do."""
+    """All missing settings are reported at once, with what to do."""
     for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "BILLING_JWT_SECRET"):
         del environment[name]
     end = await ended("serve", environment=environment)
@@ -64,8 +64,8 @@ async def test_billing_without_its_secrets_does_not_start(environment: dict[str,
     assert "Traceback" not in end.errors
 
 
-async def test_a_taken_port_is_named(environment: dict[str, str]) -> None:
-    """One line says which setting to change."""
+async def test_a_taken_port_is_reported(environment: dict[str, str]) -> None:
+    """One line names the setting to change."""
     blocker = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", int(environment["BILLING_PORT"]))
     async with blocker:
         end = await ended("serve", environment=environment)
@@ -75,7 +75,7 @@ async def test_a_taken_port_is_named(environment: dict[str, str]) -> None:
 
 
 async def test_a_database_behind_the_code_is_refused(environment: dict[str, str]) -> None:
-    """Nothing runs on a schema it does not know; the message says how to bring it up to date."""
+    """No process starts on an old schema; the message says how to migrate it."""
     connection = await asyncpg.connect(environment["DATABASE_URL"])
     await connection.execute(
         "DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)"

@@ -1,4 +1,4 @@
-"""`billing events replay` and `billing explain`, as an operator runs them beside everything else that runs."""
+"""`billing events replay` and `billing explain`, beside servers and workers."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.stripe, pytest.mark.postgres, pytest.mark.redis]
 
 @attrs.frozen(kw_only=True)
 class Ran:
-    """How a command ended."""
+    """The result of a command."""
 
     status: int
     out: str
@@ -40,13 +40,13 @@ class Ran:
 
     @property
     def json(self) -> Any:
-        """What it printed, as JSON."""
+        """The output, parsed as JSON."""
         return json.loads(self.out)
 
 
 @attrs.frozen(kw_only=True)
 class Deployment:
-    """Settings, and a database to look into."""
+    """Settings, and a connection to the database."""
 
     environment: Mapping[str, str]
     connection: "asyncpg.Connection[asyncpg.Record]"
@@ -76,13 +76,13 @@ class Deployment:
 
     @asynccontextmanager
     async def container(self, **changed: Any) -> AsyncIterator[Container]:
-        """Its parts, in this process."""
+        """Open its container in this process."""
         settings = attrs.evolve(Settings.load(self.environment), **changed)
         async with open_container(settings, application_name="test") as container:
             yield container
 
-    async def live_through(self, events: Sequence[ProviderEvent]) -> None:
-        """Take events in and process them."""
+    async def apply(self, events: Sequence[ProviderEvent]) -> None:
+        """Store events and process them."""
         async with self.container() as container:
             for one in events:
                 await container.inbox().record(one)
@@ -90,7 +90,7 @@ class Deployment:
                 await container.dispatcher().process(claims)
 
     async def rows(self, *tables: str) -> Mapping[str, str]:
-        """A digest of all rows of each of our tables, or of these."""
+        """Return a digest of all rows per table, of these tables or of all."""
         found = await self.connection.fetch(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migrations'"
         )
@@ -99,18 +99,18 @@ class Deployment:
         return {name: await self.connection.fetchval(digest.format(name)) for name in names}
 
     async def damage(self) -> None:
-        """Do to the tenant's subscription what an operator might by hand."""
+        """Change the tenant's subscription with SQL, as by hand."""
         await self.connection.execute("UPDATE tenant_subscriptions SET status = 'canceled', ended = true")
 
     async def numbers(self) -> Sequence[int]:
-        """The numbers of all messages of the tenant."""
+        """Return the numbers of all messages of the tenant."""
         rows = await self.connection.fetch("SELECT sequence FROM billing_events ORDER BY sequence")
         return [row["sequence"] for row in rows]
 
 
 @pytest.fixture
 async def deployment(database_url: str, redis_url: str) -> AsyncIterator[Deployment]:
-    """A deployment whose workers poll quickly and whose leases are short."""
+    """A deployment with fast polling and short leases."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BILLING_", "STRIPE_"))}
     environment = inherited | {
         "DATABASE_URL": database_url,
@@ -130,7 +130,7 @@ async def deployment(database_url: str, redis_url: str) -> AsyncIterator[Deploym
 
 
 def step(number: int, *, seats: int | None = None, status: str = "active", tenant: str = "acme") -> ProviderEvent:
-    """The n-th event of one subscription."""
+    """Build the n-th event of one subscription."""
     price = objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
     item = objects.Item(
         item_id="si_1", price=price, period=objects.Span(START, START + timedelta(days=31)), quantity=seats or number
@@ -157,18 +157,18 @@ def step(number: int, *, seats: int | None = None, status: str = "active", tenan
 
 
 async def until(connection: "asyncpg.Connection[asyncpg.Record]", query: str) -> None:
-    """Wait for the database to answer yes."""
+    """Wait until the query returns true."""
     async with asyncio.timeout(30):
         while not await connection.fetchval(query):  # noqa: ASYNC110 - another process brings it about
             await asyncio.sleep(0.02)
 
 
-LIFE = [step(1, status="trialing"), step(2), step(3), step(4, seats=3), step(5, status="past_due")]
+EVENTS = [step(1, status="trialing"), step(2), step(3), step(4, seats=3), step(5, status="past_due")]
 
 
 async def test_replaying_what_was_applied_changes_nothing(deployment: Deployment) -> None:
-    """Not a row of state, no message, no number; it is counted, and who did it is on record."""
-    await deployment.live_through(LIFE)
+    """No row of state, message or number changes; the replay is counted and recorded in the audit log."""
+    await deployment.apply(EVENTS)
     state = ("tenant_subscriptions", "subscription_items", "billing_customers", "billing_tenants", "billing_events")
     before = await deployment.rows(*state)
     ran = await deployment.replay("--yes", "--json", "--by", "ann", "--why", "ticket 7")
@@ -176,56 +176,56 @@ async def test_replaying_what_was_applied_changes_nothing(deployment: Deployment
     assert ran.json["messages"] == 0
     assert await deployment.rows(*state) == before
     listed = await deployment.billing("events", "replays", "--json")
-    (noted,) = listed.json["replays"]
-    assert (noted["by"], noted["why"], noted["filter"]["tenant"]) == ("ann", "ticket 7", "acme")
-    assert noted["result"]["matched"] == 5
-    assert noted["finished_at"] is not None
+    (audit,) = listed.json["replays"]
+    assert (audit["by"], audit["why"], audit["filter"]["tenant"]) == ("ann", "ticket 7", "acme")
+    assert audit["result"]["matched"] == 5
+    assert audit["finished_at"] is not None
     assert "ann: ticket 7" in (await deployment.billing("events", "replays")).out
 
 
-async def test_a_damaged_row_is_shown_by_a_dry_run_and_put_right_by_a_replay(deployment: Deployment) -> None:
-    """The dry run leaves every table as it was; the replay tells the tenant once, through the bus."""
-    await deployment.live_through(LIFE)
-    whole = await deployment.rows("subscription_items")
-    notified = await deployment.numbers()
+async def test_a_dry_run_shows_a_damaged_row_and_a_replay_corrects_it(deployment: Deployment) -> None:
+    """The dry run changes no table; the replay sends the tenant one message, through the bus."""
+    await deployment.apply(EVENTS)
+    before_damage = await deployment.rows("subscription_items")
+    numbers = await deployment.numbers()
     await deployment.damage()
     before = await deployment.rows()
     ran = await deployment.replay("--dry-run", "--json")
     (difference,) = ran.json["differences"]
     assert (ran.status, difference["object_id"]) == (0, "sub_1")
     assert difference["fields"]["status"] == {"before": "canceled", "after": "past_due"}
-    assert [message["sequence"] for message in ran.json["would_tell"]] == [len(notified) + 1]
+    assert [message["sequence"] for message in ran.json["would_tell"]] == [len(numbers) + 1]
     shown = await deployment.replay("--dry-run")
     assert 'status: "canceled" → "past_due"' in shown.out
     assert "Dry run. Nothing was changed:" in shown.out
     assert await deployment.rows() == before
 
     ran = await deployment.replay("--yes")
-    assert (ran.status, await deployment.numbers()) == (0, [*notified, len(notified) + 1])
+    assert (ran.status, await deployment.numbers()) == (0, [*numbers, len(numbers) + 1])
     assert "1 messages published" in " ".join(ran.out.split())
     assert await deployment.connection.fetchval("SELECT status FROM tenant_subscriptions") == "past_due"
-    assert await deployment.rows("subscription_items") == whole
+    assert await deployment.rows("subscription_items") == before_damage
     assert await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox") == 0
     async with deployment.container() as container:
         sent = await container.bus().read(TenantId("acme"), after=0, limit=100)
-    assert sent[-1].sequence == len(notified) + 1
+    assert sent[-1].sequence == len(numbers) + 1
 
 
-async def test_nobody_is_told_where_that_is_asked_for(deployment: Deployment) -> None:
-    """State is right and no number was used."""
-    await deployment.live_through(LIFE)
-    notified = await deployment.numbers()
+async def test_no_publish_sends_no_message(deployment: Deployment) -> None:
+    """The state is corrected and no number is used."""
+    await deployment.apply(EVENTS)
+    numbers = await deployment.numbers()
     await deployment.damage()
     ran = await deployment.replay("--yes", "--no-publish", "--json")
     assert (ran.status, ran.json["changed"], ran.json["messages"]) == (0, 1, 0)
-    assert await deployment.numbers() == notified
-    assert await deployment.connection.fetchval("SELECT sequence FROM billing_tenants") == len(notified)
+    assert await deployment.numbers() == numbers
+    assert await deployment.connection.fetchval("SELECT sequence FROM billing_tenants") == len(numbers)
     assert await deployment.connection.fetchval("SELECT status FROM tenant_subscriptions") == "past_due"
 
 
 async def test_without_a_bus_messages_wait_in_the_outbox(deployment: Deployment) -> None:
-    """The replay succeeds all the same."""
-    await deployment.live_through(LIFE)
+    """The replay succeeds nevertheless."""
+    await deployment.apply(EVENTS)
     await deployment.damage()
     waiting = await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox")
     ran = await deployment.replay("--yes", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
@@ -233,14 +233,14 @@ async def test_without_a_bus_messages_wait_in_the_outbox(deployment: Deployment)
     assert await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox") == waiting + 1
 
 
-async def test_the_ways_out(deployment: Deployment) -> None:
-    """Each with its exit status and a sentence that says what to do."""
-    await deployment.live_through(LIFE)
-    nothing = await deployment.billing("events", "replay", "--tenant", "nobody")
+async def test_exit_statuses_and_messages(deployment: Deployment) -> None:
+    """Every failure has its exit status and a message that says what to do."""
+    await deployment.apply(EVENTS)
+    nothing = await deployment.billing("events", "replay", "--tenant", "unknown")
     assert (nothing.status, nothing.err.strip()) == (3, "No stored event matches.")
-    unasked = await deployment.replay()
-    assert unasked.status == 2
-    assert "Replay 5 events? Not a terminal. Pass --yes to confirm." in unasked.err
+    unconfirmed = await deployment.replay()
+    assert unconfirmed.status == 2
+    assert "Replay 5 events? Not a terminal. Pass --yes to confirm." in unconfirmed.err
     everything = await deployment.billing("events", "replay")
     assert everything.status == 2
     unknown_mode = await deployment.replay("--yes", STRIPE_SECRET_KEY="")
@@ -251,10 +251,10 @@ async def test_the_ways_out(deployment: Deployment) -> None:
     assert (pruned.status, pruned.json["pruned"]) == (1, 1)
 
 
-async def test_replays_and_workers_at_once_share_the_work(deployment: Deployment) -> None:
-    """Nothing is applied twice, no number is missing, and the state is what the events say."""
+async def test_concurrent_replays_and_workers_share_the_work(deployment: Deployment) -> None:
+    """No event is applied twice, no number is missing, and the state is that of the events."""
     events = [step(number) for number in range(1, 61)]
-    await deployment.live_through(events[:30])
+    await deployment.apply(events[:30])
     await deployment.damage()
     request = ReplayRequest(wanted=EventFilter(), actor="test")
 
@@ -282,10 +282,10 @@ async def test_replays_and_workers_at_once_share_the_work(deployment: Deployment
 
 
 async def test_a_killed_replay_loses_nothing(deployment: Deployment) -> None:
-    """What it had in hand is due once its lease is over, any worker ends it, and the audit shows no end."""
+    """Its events are due again when their leases expire, any worker finishes them, and the audit log shows no end."""
     events = [step(number) for number in range(1, 41)]
-    await deployment.live_through(events)
-    # The tenant's row is locked, so that the replay is killed in the middle of a batch it has claimed.
+    await deployment.apply(events)
+    # The tenant's row is locked, so that the replay is killed while it processes a batch.
     transaction = deployment.connection.transaction()
     await transaction.start()
     await deployment.connection.execute("SELECT FROM billing_tenants FOR UPDATE")
@@ -295,22 +295,22 @@ async def test_a_killed_replay_loses_nothing(deployment: Deployment) -> None:
     process.send_signal(signal.SIGKILL)
     await process.communicate()
     await transaction.rollback()
-    notified = await deployment.numbers()
+    numbers = await deployment.numbers()
     async with deployment.container() as container:
         working = asyncio.create_task(container.dispatcher().run())
         await until(looking, "SELECT count(*) = 0 FROM stripe_event_dispatch WHERE status <> 'applied'")
         container.dispatcher().stop()
         await working
     await looking.close()
-    assert await deployment.numbers() == notified
-    (noted,) = (await deployment.billing("events", "replays", "--json")).json["replays"]
-    assert (noted["finished_at"], noted["result"]) == (None, None)
+    assert await deployment.numbers() == numbers
+    (audit,) = (await deployment.billing("events", "replays", "--json")).json["replays"]
+    assert (audit["finished_at"], audit["result"]) == (None, None)
     assert "unfinished" in (await deployment.billing("events", "replays")).out
 
 
-async def test_an_interrupted_replay_ends_after_its_batch(deployment: Deployment) -> None:
-    """Its audit says how far it came; nothing is left claimed."""
-    await deployment.live_through([step(number) for number in range(1, 21)])
+async def test_an_interrupted_replay_stops_after_its_batch(deployment: Deployment) -> None:
+    """The audit log shows its progress, and no event stays claimed."""
+    await deployment.apply([step(number) for number in range(1, 21)])
     process = await deployment.start("events", "replay", "--tenant", "acme", "--rate", "5", "--yes", "--json")
     await until(deployment.connection, "SELECT count(*) > 0 FROM stripe_event_dispatch WHERE attempt > 1")
     process.send_signal(signal.SIGINT)
@@ -321,15 +321,15 @@ async def test_an_interrupted_replay_ends_after_its_batch(deployment: Deployment
     assert (
         await deployment.connection.fetchval("SELECT count(*) FROM stripe_event_dispatch WHERE status = 'leased'") == 0
     )
-    (noted,) = (await deployment.billing("events", "replays", "--json")).json["replays"]
-    assert noted["result"]["interrupted"]
+    (audit,) = (await deployment.billing("events", "replays", "--json")).json["replays"]
+    assert audit["result"]["interrupted"]
 
 
-async def test_a_tenants_state_is_explained(deployment: Deployment) -> None:
-    """The verdict, and one timeline of what came, what was decided and what changed."""
-    await deployment.live_through([*LIFE, step(6, tenant="globex")])
+async def test_explain_shows_access_and_timeline(deployment: Deployment) -> None:
+    """The output has the access, and a timeline of events, outcomes and changes."""
+    await deployment.apply([*EVENTS, step(6, tenant="globex")])
     async with deployment.container() as container:
-        await container.inbox().record(LIFE[0])
+        await container.inbox().record(EVENTS[0])
     ran = await deployment.billing("explain", "acme")
     assert ran.status == 0, ran.err
     assert "acme: access read_only (past_due_grace_over)" in ran.out
@@ -347,7 +347,7 @@ async def test_a_tenants_state_is_explained(deployment: Deployment) -> None:
     assert found["timeline"][0]["messages"][0]["changes"]["status"] == {"before": "active", "after": "past_due"}
 
 
-async def test_an_unknown_tenant_is_said_to_be_unknown(deployment: Deployment) -> None:
-    """With an exit status of its own; what was typed does nothing to the terminal."""
+async def test_explain_reports_an_unknown_tenant(deployment: Deployment) -> None:
+    """It has its own exit status, and control characters in the argument are escaped."""
     ran = await deployment.billing("explain", HOSTILE)
     assert (ran.status, "\x1b" in ran.err, "Unknown tenant" in ran.err) == (3, False, True)

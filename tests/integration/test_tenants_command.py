@@ -1,4 +1,4 @@
-"""`billing tenants`: whose customers are whose, from the command line."""
+"""`billing tenants`: the links between customers and tenants, on the command line."""
 
 import asyncio
 import json
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.postgres
 
 
 async def billing(database_url: str, *arguments: str) -> Result:
-    """Run the command in a thread, for it has an event loop of its own."""
+    """Run the command in a thread, because it runs an event loop of its own."""
     environment = {"DATABASE_URL": database_url, "ENABLE_BILLING": ""}
     runner = CliRunner()
     return await asyncio.to_thread(runner.invoke, cli.cli, ["tenants", *arguments], env=environment)
 
 
-async def test_a_parked_customer_is_listed_linked_and_gone_from_the_list(database_url: str) -> None:
-    """What waited for the link is due at once."""
+async def test_an_unlinked_customer_is_listed_until_it_is_linked(database_url: str) -> None:
+    """Events that waited for the link are due immediately."""
     database = Database(url=database_url)
     async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as store:
         repository, upkeep = PostgresRepository(database, pool), PostgresStateUpkeep(database, pool)
@@ -50,8 +50,8 @@ async def test_a_parked_customer_is_listed_linked_and_gone_from_the_list(databas
         assert link.tenant_id == TenantId("acme")
 
 
-async def test_a_link_is_made_once_and_never_moved(database_url: str) -> None:
-    """Doing it again is harmless; for another tenant it is refused, and nothing changes."""
+async def test_a_link_is_created_once_and_cannot_be_moved(database_url: str) -> None:
+    """Repeating the command is harmless; for another tenant it is refused, and nothing changes."""
     assert "Linked cus_1 to acme." in (await billing(database_url, "link", "cus_1", "acme")).stdout
     assert "already" in (await billing(database_url, "link", "cus_1", "acme")).stdout
     refused = await billing(database_url, "link", "cus_1", "globex")
@@ -59,8 +59,8 @@ async def test_a_link_is_made_once_and_never_moved(database_url: str) -> None:
     assert "cus_1  acme" in (await billing(database_url, "list")).stdout
 
 
-async def test_a_long_list_is_read_in_pages(database_url: str) -> None:
-    """The end of a full page says how to go on."""
+async def test_a_long_list_is_paged(database_url: str) -> None:
+    """The end of a full page says how to continue."""
     assert "No customer is linked" in (await billing(database_url, "list")).stdout
     for number in range(3):
         await billing(database_url, "link", f"cus_{number}", "acme")
@@ -72,8 +72,8 @@ async def test_a_long_list_is_read_in_pages(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("", "acme"), ("cus_1", " acme"), ("cus_1", "ac\nme")])
-async def test_ids_that_cannot_be_meant_are_refused(database_url: str, arguments: tuple[str, str]) -> None:
-    """A typing error must not make a link that can never be moved."""
+async def test_invalid_ids_are_rejected(database_url: str, arguments: tuple[str, str]) -> None:
+    """A typing error must not create a link that cannot be moved."""
     result = await billing(database_url, "link", *arguments)
     assert result.exit_code == 2
     assert "an id must not be empty" in result.output

@@ -1,4 +1,4 @@
-"""The command line finds commands without importing them, and turns known errors into one message."""
+"""The command line lists commands without importing them, and prints known errors as one line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def failing_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """`billing --help` stays instant: no driver, no SDK, no web framework, not even asyncio is loaded for it."""
+    """`billing --help` stays instant: it loads no driver, SDK or web framework, not even asyncio."""
     program = (
         "import sys\nfrom billing_app.cli import cli\n"
         "cli(['--help'], standalone_mode=False)\n"
@@ -56,36 +56,36 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_listed_command_can_be_imported_and_explains_itself(name: str) -> None:
-    """The table of commands points at things that exist, and `--help` works on each of them."""
+def test_every_listed_command_can_be_imported_and_has_help(name: str) -> None:
+    """Every entry of the table can be imported, and `--help` works for it."""
     result = CliRunner().invoke(cli.cli, [name, "--help"])
     assert result.exit_code == 0, result.output
     assert f"billing {name}" in result.output or f"cli {name}" in result.output
 
 
 def test_help_lists_every_command_with_its_line() -> None:
-    """The lines come from the table."""
+    """The lines come from the table of commands."""
     output = " ".join(CliRunner().invoke(cli.cli, ["--help"], terminal_width=200).output.split())
     for name, command in cli.COMMANDS.items():
         assert f"{name} {command.help}" in output
 
 
-def test_a_misspelt_command_is_corrected() -> None:
-    """Usage errors have exit status 2."""
+def test_a_similar_command_is_suggested_for_a_misspelled_one() -> None:
+    """The exit status of a usage error is 2."""
     result = CliRunner().invoke(cli.cli, ["embeded"])
     assert result.exit_code == 2
     assert "No such command 'embeded'. Did you mean 'embedded'?" in result.output
 
 
-def test_an_unknown_command_gets_no_far_fetched_advice() -> None:
-    """A suggestion that is not close would only confuse."""
+def test_no_command_is_suggested_if_none_is_similar() -> None:
+    """An unrelated suggestion would only confuse."""
     result = CliRunner().invoke(cli.cli, ["xyzzy"])
     assert result.exit_code == 2
     assert "Did you mean" not in result.output
 
 
-def test_a_table_entry_that_is_no_command_is_a_clear_error() -> None:
-    """A wrong line in the table does not end in an attribute error deep inside click."""
+def test_a_table_entry_that_is_not_a_command_is_a_clear_error() -> None:
+    """A wrong entry is reported as such, not as an attribute error inside click."""
     group = LazyGroup("test", lazy={"wrong": LazyCommand("billing_app.cli:COMMANDS", "")})
     with pytest.raises(TypeError, match=r"billing_app\.cli:COMMANDS is not a click command"):
         group.get_command(click.Context(group), "wrong")
@@ -94,7 +94,7 @@ def test_a_table_entry_that_is_no_command_is_a_clear_error() -> None:
 def test_an_operator_error_is_one_message_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Wrong configuration ends with exit status 2."""
+    """The exit status of a wrong configuration is 2."""
     failing_with(OperatorError("set DATABASE_URL"), monkeypatch)
     assert run(monkeypatch, "fails") == 2
     assert capsys.readouterr().err == "billing: set DATABASE_URL\n"
@@ -103,14 +103,14 @@ def test_an_operator_error_is_one_message_without_a_traceback(
 def test_a_billing_error_shows_its_stable_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the domain refuses ends with exit status 1."""
+    """The exit status of an error of the domain is 1."""
     failing_with(BillingError("no such tenant"), monkeypatch)
     assert run(monkeypatch, "fails") == 1
     assert capsys.readouterr().err == "billing: billing_error: no such tenant\n"
 
 
 def test_an_unknown_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mistake of ours must not be dressed up as the operator's."""
+    """A bug must not look like an error of the operator."""
     failing_with(ZeroDivisionError(), monkeypatch)
     monkeypatch.setattr(sys, "argv", ["billing", "fails"])
     with pytest.raises(ZeroDivisionError):
@@ -118,6 +118,6 @@ def test_an_unknown_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
-    """There is one place that says the version."""
+    """The version is defined in one place."""
     result = CliRunner().invoke(cli.cli, ["--version"])
     assert result.output == f"billing, version {importlib.metadata.version('billing-core')}\n"

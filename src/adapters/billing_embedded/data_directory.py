@@ -88,7 +88,7 @@ class DataDirectory:
     def take(self) -> bool:
         """Take the supervisor's lock until this process ends; return False if another process holds it."""
         lock = self._open_lock(os.O_RDWR | os.O_CREAT)
-        # The grace period tells a supervisor from a process that only calls `is_held`.
+        # The grace period distinguishes a supervisor from a process that only calls `is_held`.
         deadline = time.monotonic() + _LOCK_GRACE_SECONDS
         while True:
             try:

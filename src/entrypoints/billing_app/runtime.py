@@ -1,4 +1,4 @@
-"""What every long-running process of ours does: the fast loop, quiet garbage collection, and an end by signal."""
+"""The runtime of a long-running process: event loop, garbage collector and termination by signal."""
 
 import asyncio
 import gc
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a process to its end, on uvloop where it is installed."""
+    """Run a process to its end, on uvloop if it is installed."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main)
 
@@ -25,9 +25,9 @@ def _loop_factory() -> Any:
 
 
 def settle_garbage_collector() -> None:
-    """Call once everything is loaded: what lives for ever is never looked at again, and young objects less often.
+    """Exempt all current objects from garbage collection and collect new ones less often; call after start-up.
 
-    With the default thresholds collections cost the 99th percentile of answers more than they cost throughput.
+    With the default thresholds, collections slow down the 99th percentile of responses more than they cost throughput.
     """
     gc.collect()
     gc.freeze()
@@ -35,7 +35,7 @@ def settle_garbage_collector() -> None:
 
 
 def termination() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets, for the running loop. A second signal is not held back."""
+    """Return an event that SIGTERM or SIGINT sets. A second signal has its default effect."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -54,7 +54,7 @@ def termination() -> asyncio.Event:
 
 
 async def until(*ends: asyncio.Event, failure: "asyncio.Future[Any]") -> None:
-    """Wait for one of the events, or raise what ended a loop."""
+    """Wait for one of the events, or raise the error of a failed loop."""
     waiting = [asyncio.ensure_future(end.wait()) for end in ends]
     await asyncio.wait([*waiting, failure], return_when=asyncio.FIRST_COMPLETED)
     for each in waiting:
