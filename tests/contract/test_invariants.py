@@ -23,9 +23,9 @@ class TestMemoryInvariantLog(InMemory, InvariantLogContract):
     """In one process, whose tables are damaged by hand."""
 
     @pytest.fixture
-    def plant(self, database: MemoryDatabase, clock: ManualClock) -> Plant:
+    def plant(self, database: MemoryDatabase, manual_clock: ManualClock) -> Plant:
         tables = database.tables
-        long_ago = clock.now() - HOUR
+        long_ago = manual_clock.now() - HOUR
 
         async def damage(invariant: Invariant) -> str:
             match invariant:
@@ -51,7 +51,7 @@ class TestMemoryInvariantLog(InMemory, InvariantLogContract):
                     database.outbox[ACME, 1] = long_ago
                     return "acme#1"
                 case Invariant.OUTBOX:
-                    database.outbox[ACME, 7] = clock.now()
+                    database.outbox[ACME, 7] = manual_clock.now()
                     return "acme#7"
                 case Invariant.PARKED:
                     known = customer("cus_1", ACME)

@@ -19,7 +19,6 @@ from billing_core.testing.stream.event_bus import EventBusContract
 from billing_core.testing.stream.message_history import MessageHistoryContract
 from billing_core.testing.stream.outbox import OutboxContract
 from billing_memory.stream.bus import MemoryEventBus
-from billing_memory.stream.epochs import MemoryEpochLog
 from billing_postgres.pool import Database
 from billing_postgres.stream.epochs import PostgresEpochLog
 from billing_redis.bus import RedisEventBus
@@ -76,20 +75,11 @@ class TestClusterEventBus(EventBusContract, BackfillableBusContract):
             yield RedisEventBus(nodes, namespace=f"test-{uuid.uuid4().hex}")
 
 
-class TestMemoryEpochLog(EpochLogContract):
-    """In one process."""
-
-    @pytest.fixture
-    def epochs(self) -> EpochLog:
-        return MemoryEpochLog()
+class TestMemoryEpochLog(InMemory, EpochLogContract): ...
 
 
 class TestPostgresEpochLog(OnPostgres, EpochLogContract):
     """In a database that can be restored or fail over."""
-
-    @pytest.fixture
-    def epochs(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> EpochLog:
-        return PostgresEpochLog(database, pool)
 
     async def test_a_restored_dump_begins_an_epoch(self, epochs: EpochLog, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         """Its tables are new, whatever rows they hold. However many processes notice, one epoch begins."""

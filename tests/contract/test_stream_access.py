@@ -6,57 +6,30 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import asyncpg
 import pytest
-from tests.contract.conftest import OnPostgres
+from tests.contract.conftest import InMemory, OnPostgres
 
-from billing_core.stream_access.ports import Revocations, StreamTickets
 from billing_core.testing.stream_access.revocations import RevocationsContract
 from billing_core.testing.stream_access.stream_quota import MakeQuota, StreamQuotaContract
 from billing_core.testing.stream_access.stream_tickets import StreamTicketsContract
 from billing_memory.clock import SystemClock
 from billing_memory.stream_access.quota import MemoryStreamQuota
-from billing_memory.stream_access.revocations import MemoryRevocations
-from billing_memory.stream_access.tickets import MemoryStreamTickets
-from billing_postgres.pool import Database
-from billing_postgres.stream_access.revocations import PostgresRevocations
-from billing_postgres.stream_access.tickets import PostgresStreamTickets
 from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
 
 SECONDS = timedelta(seconds=5)
 
 
-class TestMemoryTickets(StreamTicketsContract):
-    """In one process."""
-
-    @pytest.fixture
-    def tickets(self) -> StreamTickets:
-        return MemoryStreamTickets(SystemClock())
+class TestMemoryTickets(InMemory, StreamTicketsContract): ...
 
 
-class TestPostgresTickets(OnPostgres, StreamTicketsContract):
-    """For all servers of a database."""
-
-    @pytest.fixture
-    def tickets(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> StreamTickets:
-        return PostgresStreamTickets(database, pool)
+class TestPostgresTickets(OnPostgres, StreamTicketsContract): ...
 
 
-class TestMemoryRevocations(RevocationsContract):
-    """In one process."""
-
-    @pytest.fixture
-    def revocations(self) -> Revocations:
-        return MemoryRevocations(SystemClock())
+class TestMemoryRevocations(InMemory, RevocationsContract): ...
 
 
-class TestPostgresRevocations(OnPostgres, RevocationsContract):
-    """For all servers of a database."""
-
-    @pytest.fixture
-    def revocations(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> Revocations:
-        return PostgresRevocations(database, pool)
+class TestPostgresRevocations(OnPostgres, RevocationsContract): ...
 
 
 class TestMemoryQuota(StreamQuotaContract):

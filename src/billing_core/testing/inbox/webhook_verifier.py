@@ -56,7 +56,7 @@ class WebhookVerifierContract:
         raise AssertionError(f"accepted with byte {position} changed to {other}")
 
     def test_a_genuine_signature_is_plausible(self, verifier: WebhookVerifier, delivery: Delivery) -> None:
-        """Whoever relies on it refuses no webhook that would be accepted."""
+        """A check by it alone refuses no webhook that `verify` accepts."""
         assert verifier.is_plausible(delivery.signature)
         assert verifier.is_plausible(delivery.garbage_signature)
 

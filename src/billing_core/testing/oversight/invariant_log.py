@@ -22,7 +22,7 @@ Leases, messages and parked events may be moved into the past, beyond the time i
 class InvariantLogContract:
     """No violation in sound data; each kind of damage found, named and distinguished.
 
-    A binding provides `invariant_log`; `inbox`, `queue` and `unit_of_work` on the same data, all empty; and `plant`.
+    A binding provides `invariants`; `inbox`, `queue` and `unit_of_work` on the same data, all empty; and `plant`.
     """
 
     @pytest.fixture
@@ -42,22 +42,22 @@ class InvariantLogContract:
         await claimed(inbox, provider_event("evt_4"))
 
     @pytest.mark.usefixtures("sound")
-    async def test_sound_data_has_no_violation(self, invariant_log: InvariantLog) -> None:
+    async def test_sound_data_has_no_violation(self, invariants: InvariantLog) -> None:
         """Neither in full nor in repeated samples."""
-        assert await invariant_log.everything() == []
-        assert [await invariant_log.sample() for _ in range(3)] == [[], [], []]
+        assert await invariants.everything() == []
+        assert [await invariants.sample() for _ in range(3)] == [[], [], []]
 
-    async def test_an_empty_database_has_no_violation(self, invariant_log: InvariantLog) -> None:
+    async def test_an_empty_database_has_no_violation(self, invariants: InvariantLog) -> None:
         """Nothing is missing where nothing was stored."""
-        assert await invariant_log.everything() == []
-        assert await invariant_log.sample() == []
+        assert await invariants.everything() == []
+        assert await invariants.sample() == []
 
     @pytest.mark.usefixtures("sound")
     @pytest.mark.parametrize("invariant", list(Invariant), ids=lambda each: each.value)
     async def test_each_damage_is_found_and_named(
-        self, invariant_log: InvariantLog, plant: Plant, invariant: Invariant
+        self, invariants: InvariantLog, plant: Plant, invariant: Invariant
     ) -> None:
         """That invariant is violated once, with its example, and no other is."""
         example = await plant(invariant)
-        for violations in (await invariant_log.everything(), await invariant_log.sample()):
+        for violations in (await invariants.everything(), await invariants.sample()):
             assert [(each.invariant, each.count, each.examples) for each in violations] == [(invariant, 1, (example,))]

@@ -19,7 +19,7 @@ from billing_core.testing.timing import LEASE, LONG, Elapse
 class ClaimFenceContract:
     """One unit of work per claim, and none for a claim that was lost.
 
-    A binding provides `unit_of_work`; `inbox`, `queue`, `backlog` and `history` on the same data, all empty; and
+    A binding provides `unit_of_work`; `inbox`, `queue`, `inbox_backlog` and `history` on the same data, all empty; and
     `elapse`.
     """
 
@@ -83,7 +83,7 @@ class ClaimFenceContract:
         assert await history.sequence(ACME) == 1
 
     async def test_taking_gets_every_event_that_is_not_being_processed(
-        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, backlog: InboxBacklog
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, inbox_backlog: InboxBacklog
     ) -> None:
         """A finished event can be settled again inside the unit of work; after the rollback it is as it was."""
         over, running = [await claimed(inbox, provider_event(event_id)) for event_id in ("evt_1", "evt_2")]
@@ -95,7 +95,7 @@ class ClaimFenceContract:
                 assert await transaction.take([over, running]) == [over]
                 await transaction.settle([parked(over)])
                 raise ZeroDivisionError
-        waiting = await backlog.backlog()
+        waiting = await inbox_backlog.backlog()
         assert (waiting.parked, dict(waiting.dead)) == (0, {"bug": 1})
         async with unit_of_work.transaction() as transaction:
             assert await transaction.hold([over, running]) == [running]

@@ -40,19 +40,19 @@ from billing_core.testing.state.samples import CHARGE, HOSTILE, LARGEST, OF_TENA
 class TenantReaderContract:
     """Everything that was saved of one tenant, in a stable order, and nothing of another's.
 
-    A binding provides `tenants`, and `unit_of_work` on the same data, empty.
+    A binding provides `tenant_reader`, and `unit_of_work` on the same data, empty.
     """
 
-    async def test_an_unknown_tenant_is_empty(self, tenants: TenantReader) -> None:
+    async def test_an_unknown_tenant_is_empty(self, tenant_reader: TenantReader) -> None:
         """Reading creates nothing and finds nothing."""
-        assert await tenants.state(ACME) == TenantState(
+        assert await tenant_reader.state(ACME) == TenantState(
             tenant_id=ACME, sequence=0, subscriptions=(), invoices=(), usage=()
         )
 
     # --- every field --------------------------------------------------------------------------------------------
 
     async def test_a_subscription_survives_in_every_field(
-        self, unit_of_work: UnitOfWork, tenants: TenantReader
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:
         """A subscription reads back as it was saved, with nothing and with everything filled in."""
         full = subscription(
@@ -91,9 +91,11 @@ class TenantReaderContract:
         )
         full = attrs.evolve(full, metered_prices={PriceId("price_gone"): HOSTILE, PriceId(HOSTILE): "api_calls"})
         await save(unit_of_work, Changes(subscriptions=[full, bare]))
-        assert await tenants.subscriptions(ACME) == [full, bare]
+        assert await tenant_reader.subscriptions(ACME) == [full, bare]
 
-    async def test_an_invoice_survives_in_every_field(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_an_invoice_survives_in_every_field(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
         """Amounts up to 64 bits, credits below zero, lines in their order, text as it is."""
         full = invoice(
             "in_full",
@@ -129,34 +131,36 @@ class TenantReaderContract:
         )
         bare = invoice("in_bare", customer_id=None, subscription_id=None, period=None, lines=())
         await save(unit_of_work, Changes(invoices=[full, bare]))
-        assert await tenants.invoices(ACME, limit=10) == [full, bare]
+        assert await tenant_reader.invoices(ACME, limit=10) == [full, bare]
 
-    async def test_usage_survives_in_every_field(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_usage_survives_in_every_field(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """So do records without a subscription or a period."""
         full = usage("in_1", "il_1", feature_key=HOSTILE, quantity=LARGEST, amount=-LARGEST)
         bare = usage("in_1", "il_2", subscription_id=None, period=None)
         await save(unit_of_work, Changes(usage={InvoiceId("in_1"): [full, bare]}))
-        assert await tenants.usage(ACME, limit=10) == [full, bare]
+        assert await tenant_reader.usage(ACME, limit=10) == [full, bare]
 
-    async def test_records_survive_in_every_field(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_records_survive_in_every_field(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """Records of every kind, with nothing and with everything filled in."""
         stored = [record(snapshot) for snapshot in OF_TENANTS]
         assert {each.snapshot.kind for each in stored} == RECORD_KINDS.keys() - {"price", "product"}
         await save(unit_of_work, Changes(records=stored))
         stored.sort(key=lambda each: each.snapshot.object_id, reverse=True)
-        assert await tenants.records(ACME, limit=100) == stored
+        assert await tenant_reader.records(ACME, limit=100) == stored
 
-    async def test_the_catalog_belongs_to_no_tenant(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_the_catalog_belongs_to_no_tenant(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
         """Prices and products come by id; a price and a product of the same name are kept apart."""
         stored = [record(snapshot, None) for snapshot in OF_THE_CATALOG]
         await save(unit_of_work, Changes(records=stored[::-1]))
-        assert await tenants.catalog() == stored
-        assert await tenants.records(ACME, limit=100) == []
+        assert await tenant_reader.catalog() == stored
+        assert await tenant_reader.records(ACME, limit=100) == []
 
     # --- order and limits ---------------------------------------------------------------------------------------
 
     async def test_state_holds_unpaid_invoices_oldest_first(
-        self, unit_of_work: UnitOfWork, tenants: TenantReader
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:
         """Drafts, paid, void and deleted invoices are not owed; unknown statuses are, while something remains."""
         owed = [
@@ -167,10 +171,10 @@ class TenantReaderContract:
         others = [invoice(f"in_{status}", status=status) for status in ("draft", "paid", "void", DELETED)]
         everything = [*others, *reversed(owed), invoice("in_zero", amount_remaining=0)]
         await save(unit_of_work, Changes(invoices=everything))
-        assert list((await tenants.state(ACME)).invoices) == owed
+        assert list((await tenant_reader.state(ACME)).invoices) == owed
 
     async def test_invoices_come_newest_first_without_deleted_drafts(
-        self, unit_of_work: UnitOfWork, tenants: TenantReader
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:
         """Invoices without a period come last; equal ones by id, so that pages are stable."""
         stored = [
@@ -180,11 +184,11 @@ class TenantReaderContract:
             invoice("in_0", period=None),
         ]
         await save(unit_of_work, Changes(invoices=[*stored[::-1], invoice("in_9", status=DELETED)]))
-        assert await tenants.invoices(ACME, limit=10) == stored
-        assert await tenants.invoices(ACME, limit=3) == stored[:3]
+        assert await tenant_reader.invoices(ACME, limit=10) == stored
+        assert await tenant_reader.invoices(ACME, limit=3) == stored[:3]
 
     async def test_subscriptions_come_newest_period_first(
-        self, unit_of_work: UnitOfWork, tenants: TenantReader
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:
         """Ended ones too, in the state as in the list."""
         stored = [
@@ -194,11 +198,11 @@ class TenantReaderContract:
             subscription("sub_0", items=()),
         ]
         await save(unit_of_work, Changes(subscriptions=stored[::-1]))
-        assert await tenants.subscriptions(ACME) == stored
-        assert list((await tenants.state(ACME)).subscriptions) == stored
+        assert await tenant_reader.subscriptions(ACME) == stored
+        assert list((await tenant_reader.state(ACME)).subscriptions) == stored
 
     async def test_state_holds_the_two_newest_periods_of_usage(
-        self, unit_of_work: UnitOfWork, tenants: TenantReader
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:
         """Counted for each feature of each subscription, so that slow ones are not crowded out by fast ones."""
         calls = [usage(f"in_{number}", "il_1", period=month(number)) for number in (1, 2, 3)]
@@ -211,11 +215,11 @@ class TenantReaderContract:
             for number in (1, 2, 3)
         }
         await save(unit_of_work, Changes(usage=by_invoice))
-        assert list((await tenants.state(ACME)).usage) == [calls[2], second_line, calls[1], yearly, elsewhere]
-        assert await tenants.usage(ACME, limit=4) == [calls[2], second_line, calls[1], yearly]
+        assert list((await tenant_reader.state(ACME)).usage) == [calls[2], second_line, calls[1], yearly, elsewhere]
+        assert await tenant_reader.usage(ACME, limit=4) == [calls[2], second_line, calls[1], yearly]
 
     async def test_state_holds_the_features_of_all_customers(
-        self, unit_of_work: UnitOfWork, tenants: TenantReader
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:
         """Each once, sorted by code point in every locale; none of another tenant, and none that were lost."""
         seen = EntitlementsSnapshot(customer_id=CustomerId("cus_1"), features=("gone",))
@@ -224,10 +228,10 @@ class TenantReaderContract:
         await save(unit_of_work, Changes(records=[record(seen), record(other), record(PAYMENT)]))
         await save(unit_of_work, Changes(records=[record(attrs.evolve(seen, features=("a", "B")), at=1)]))
         await save(unit_of_work, Changes(records=[record(theirs, GLOBEX)]), tenants=[GLOBEX])
-        assert (await tenants.state(ACME)).features == ("B", "Z", "a", "é")
-        assert (await tenants.state(TenantId("initech"))).features == ()
+        assert (await tenant_reader.state(ACME)).features == ("B", "Z", "a", "é")
+        assert (await tenant_reader.state(TenantId("initech"))).features == ()
 
-    async def test_records_come_latest_first(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_records_come_latest_first(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """Records of the requested kinds, within the limit; equal ones by id, so that pages are stable."""
         refunds = [
             record(RefundSnapshot(refund_id=f"re_{number}", amount=1, currency="usd", status="pending"), at=at)
@@ -235,12 +239,12 @@ class TenantReaderContract:
         ]
         others = [record(CHARGE, at=7), record(PAYMENT, at=99)]
         await save(unit_of_work, Changes(records=[*refunds[::-1], *others]))
-        assert await tenants.records(ACME, kinds=["refund"], limit=10) == refunds
-        assert await tenants.records(ACME, kinds=["refund", "charge"], limit=2) == [refunds[0], others[0]]
+        assert await tenant_reader.records(ACME, kinds=["refund"], limit=10) == refunds
+        assert await tenant_reader.records(ACME, kinds=["refund", "charge"], limit=2) == [refunds[0], others[0]]
 
     # --- one instant, one tenant --------------------------------------------------------------------------------
 
-    async def test_state_is_read_at_one_instant(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_state_is_read_at_one_instant(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """During concurrent writes, the number that is read always belongs to the state that is read."""
 
         async def write() -> None:
@@ -256,14 +260,14 @@ class TenantReaderContract:
 
         writer = asyncio.create_task(write())
         while not writer.done():
-            state = await tenants.state(ACME)
+            state = await tenant_reader.state(ACME)
             if state.sequence:
                 assert [each.snapshot.seat_count for each in state.subscriptions] == [state.sequence]
                 assert [each.snapshot.amount_remaining for each in state.invoices] == [state.sequence]
             await asyncio.sleep(0)
         await writer
 
-    async def test_tenants_never_see_each_other(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_tenants_never_see_each_other(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """Every read answers for one tenant."""
         for tenant, suffix in ((ACME, "a"), (GLOBEX, "g")):
             await save(
@@ -277,13 +281,13 @@ class TenantReaderContract:
                 ),
                 tenants=[tenant],
             )
-        assert await tenants.state(ACME) == TenantState(
+        assert await tenant_reader.state(ACME) == TenantState(
             tenant_id=ACME,
             sequence=1,
             subscriptions=(subscription("sub_a"),),
             invoices=(invoice("in_a"),),
             usage=(usage("in_a", "il_1"),),
         )
-        assert await tenants.subscriptions(ACME) == [subscription("sub_a")]
-        assert await tenants.invoices(ACME, limit=10) == [invoice("in_a")]
-        assert await tenants.usage(ACME, limit=10) == [usage("in_a", "il_1")]
+        assert await tenant_reader.subscriptions(ACME) == [subscription("sub_a")]
+        assert await tenant_reader.invoices(ACME, limit=10) == [invoice("in_a")]
+        assert await tenant_reader.usage(ACME, limit=10) == [usage("in_a", "il_1")]

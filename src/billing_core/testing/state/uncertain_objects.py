@@ -28,8 +28,8 @@ UNSURE = provenance("evt_1", "evt_2", ambiguous=True)
 class UncertainObjectsContract:
     """Every object that has to be fetched again, until it was.
 
-    A binding provides `uncertain_objects`; `unit_of_work`, `tenants` and `history` on the same data, all empty; and
-    `clock`.
+    A binding provides `uncertain_objects`; `unit_of_work`, `tenant_reader` and `history` on the same data, all empty;
+    and `clock`.
     """
 
     @pytest.fixture
@@ -91,7 +91,7 @@ class UncertainObjectsContract:
         self,
         unit_of_work: UnitOfWork,
         uncertain_objects: UncertainObjects,
-        tenants: TenantReader,
+        tenant_reader: TenantReader,
         history: MessageHistory,
         service: BillingService,
     ) -> None:
@@ -101,7 +101,7 @@ class UncertainObjectsContract:
         answer = Translation(customer_id=CustomerId("cus_1"), snapshots=(_snapshot("past_due"),))
         refetched = await service.apply_refetch(uncertainty, answer)
         assert (refetched.result, [event.sequence for event in refetched.events]) == (RefetchResult.REFETCHED, [1])
-        (held,) = await tenants.subscriptions(ACME)
+        (held,) = await tenant_reader.subscriptions(ACME)
         assert (held.snapshot.status, held.provenance) == ("past_due", attrs.evolve(UNSURE, ambiguous=False))
         assert await uncertain_objects.uncertain(after="", limit=10) == []
         assert list(await history.events(ACME, after=0, limit=10)) == list(refetched.events)
@@ -110,7 +110,7 @@ class UncertainObjectsContract:
         self,
         unit_of_work: UnitOfWork,
         uncertain_objects: UncertainObjects,
-        tenants: TenantReader,
+        tenant_reader: TenantReader,
         service: BillingService,
     ) -> None:
         """The provider's whole list takes its place."""
@@ -121,7 +121,7 @@ class UncertainObjectsContract:
         refetched = await service.apply_refetch(uncertainty, answer)
         assert refetched.result is RefetchResult.REFETCHED
         assert [event.event_type for event in refetched.events] == ["entitlements.updated"]
-        assert (await tenants.state(ACME)).features == ("api", "sso")
+        assert (await tenant_reader.state(ACME)).features == ("api", "sso")
         assert await uncertain_objects.uncertain(after="", limit=10) == []
 
     async def test_an_answer_that_was_overtaken_changes_nothing(

@@ -31,7 +31,7 @@ INVOICE = InvoiceId("in_1")
 class UnitOfWorkContract:
     """All or nothing, gapless numbers, and no object of one tenant overwritten by another.
 
-    A binding provides `unit_of_work`, and `inbox`, `queue`, `tenants` and `history` on the same data, all empty.
+    A binding provides `unit_of_work`, and `inbox`, `queue`, `tenant_reader` and `history` on the same data, all empty.
     """
 
     # --- saving -------------------------------------------------------------------------------------------------
@@ -48,29 +48,33 @@ class UnitOfWorkContract:
             await transaction.save(Changes())
             await transaction.settle([])
 
-    async def test_saving_twice_equals_saving_once(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_saving_twice_equals_saving_once(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """Values are absolute: nothing is added up."""
         changes = Changes(
             customers=[customer()], subscriptions=[subscription()], invoices=[invoice()], usage={INVOICE: [usage()]}
         )
         await save(unit_of_work, changes)
-        once = await tenants.state(ACME)
+        once = await tenant_reader.state(ACME)
         await save(unit_of_work, changes)
-        assert await tenants.state(ACME) == once
+        assert await tenant_reader.state(ACME) == once
 
-    async def test_the_last_value_of_an_object_counts(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_the_last_value_of_an_object_counts(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
         """Also within one save."""
         await save(unit_of_work, Changes(subscriptions=[subscription(seat_count=1), subscription(seat_count=2)]))
-        assert [each.snapshot.seat_count for each in await tenants.subscriptions(ACME)] == [2]
+        assert [each.snapshot.seat_count for each in await tenant_reader.subscriptions(ACME)] == [2]
 
-    async def test_the_last_value_of_a_record_counts(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_the_last_value_of_a_record_counts(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
         """Amounts are replaced, not added; also within one save."""
         later = record(attrs.evolve(CHARGE, amount_refunded=7), at=1)
         await save(unit_of_work, Changes(records=[record(CHARGE)]))
         await save(unit_of_work, Changes(records=[record(attrs.evolve(CHARGE, amount_refunded=3)), later]))
-        assert await tenants.records(ACME, limit=10) == [later]
+        assert await tenant_reader.records(ACME, limit=10) == [later]
 
-    async def test_items_are_replaced_as_a_whole(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_items_are_replaced_as_a_whole(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """Items that are missing from the new snapshot are gone, and other subscriptions keep theirs."""
         await save(
             unit_of_work,
@@ -78,13 +82,13 @@ class UnitOfWorkContract:
         )
         changed = subscription("sub_1", items=(item("si_2", quantity=9), item("si_3")))
         await save(unit_of_work, Changes(subscriptions=[changed]))
-        found = {each.snapshot.subscription_id: each for each in await tenants.subscriptions(ACME)}
+        found = {each.snapshot.subscription_id: each for each in await tenant_reader.subscriptions(ACME)}
         assert found == {"sub_1": changed, "sub_2": subscription("sub_2")}
         without = subscription("sub_1", items=())
         await save(unit_of_work, Changes(subscriptions=[without]))
-        assert without in await tenants.subscriptions(ACME)
+        assert without in await tenant_reader.subscriptions(ACME)
 
-    async def test_usage_is_replaced_per_invoice(self, unit_of_work: UnitOfWork, tenants: TenantReader) -> None:
+    async def test_usage_is_replaced_per_invoice(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """An invoice that is voided takes its usage along, and no other invoice's."""
         kept = usage("in_2", "il_1")
         await save(
@@ -93,12 +97,12 @@ class UnitOfWorkContract:
         )
         changed = usage("in_1", "il_2", quantity=7)
         await save(unit_of_work, Changes(usage={INVOICE: [changed]}))
-        assert await tenants.usage(ACME, limit=10) == [kept, changed]
+        assert await tenant_reader.usage(ACME, limit=10) == [kept, changed]
         async with unit_of_work.transaction() as transaction:
             stored = await transaction.usage({INVOICE, InvoiceId("in_9")})
             assert {id_: list(found) for id_, found in stored.items()} == {INVOICE: [changed], "in_9": []}
         await save(unit_of_work, Changes(usage={INVOICE: []}))
-        assert await tenants.usage(ACME, limit=10) == [kept]
+        assert await tenant_reader.usage(ACME, limit=10) == [kept]
 
     async def test_a_link_survives_a_save_without_one(self, unit_of_work: UnitOfWork) -> None:
         """A caller that does not know the tenant cannot take the customer away from it."""
@@ -114,7 +118,7 @@ class UnitOfWorkContract:
         inbox: EventInbox,
         queue: EventQueue,
         unit_of_work: UnitOfWork,
-        tenants: TenantReader,
+        tenant_reader: TenantReader,
         history: MessageHistory,
     ) -> None:
         """Nothing saved or settled inside a failed unit of work is visible afterwards, and its numbers are free."""
@@ -135,7 +139,7 @@ class UnitOfWorkContract:
                 )
                 await transaction.settle([applied(claim)])
                 raise LookupError
-        assert await tenants.state(ACME) == TenantState(
+        assert await tenant_reader.state(ACME) == TenantState(
             tenant_id=ACME, sequence=0, subscriptions=(), invoices=(), usage=()
         )
         assert await history.events(ACME, after=0, limit=10) == []
@@ -144,15 +148,15 @@ class UnitOfWorkContract:
             assert await transaction.customers([CUSTOMER]) == {}
 
     async def test_nothing_is_visible_before_the_end(
-        self, unit_of_work: UnitOfWork, tenants: TenantReader, history: MessageHistory
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader, history: MessageHistory
     ) -> None:
         """Readers see the state before or the state after, never one between."""
         async with unit_of_work.transaction() as transaction:
             await transaction.lock_tenants([ACME])
             await transaction.save(Changes(subscriptions=[subscription()], events=[message()]))
-            assert (await tenants.state(ACME)).subscriptions == ()
+            assert (await tenant_reader.state(ACME)).subscriptions == ()
             assert await history.sequence(ACME) == 0
-        assert (await tenants.state(ACME)).subscriptions == (subscription(),)
+        assert (await tenant_reader.state(ACME)).subscriptions == (subscription(),)
         assert await history.sequence(ACME) == 1
 
     async def test_a_unit_of_work_sees_what_it_wrote(self, unit_of_work: UnitOfWork) -> None:
@@ -207,7 +211,7 @@ class UnitOfWorkContract:
 
     @pytest.mark.parametrize("what", ["subscription", "invoice", "usage", "customer"])
     async def test_an_object_of_another_tenant_is_never_overwritten(
-        self, unit_of_work: UnitOfWork, tenants: TenantReader, what: str
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader, what: str
     ) -> None:
         """Whatever an event claims; and nothing else of that unit of work is kept either."""
 
@@ -220,23 +224,23 @@ class UnitOfWorkContract:
             }[what]
 
         await save(unit_of_work, changes(GLOBEX, 1), tenants=[GLOBEX])
-        before = await tenants.state(GLOBEX)
+        before = await tenant_reader.state(GLOBEX)
         with pytest.raises(TenantConflictError):
             await save(unit_of_work, attrs.evolve(changes(ACME, 2), events=[message()]))
-        assert await tenants.state(GLOBEX) == before
-        assert (await tenants.state(ACME)).sequence == 0
+        assert await tenant_reader.state(GLOBEX) == before
+        assert (await tenant_reader.state(ACME)).sequence == 0
         async with unit_of_work.transaction() as transaction:
             customers = await transaction.customers([CUSTOMER])
         assert all(each.tenant_id == GLOBEX for each in customers.values())
 
     @pytest.mark.parametrize("other", [GLOBEX, None])
     async def test_a_record_of_another_tenant_is_never_overwritten(
-        self, unit_of_work: UnitOfWork, tenants: TenantReader, other: TenantId | None
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader, other: TenantId | None
     ) -> None:
         """Nor moved to the catalog."""
         await save(unit_of_work, Changes(records=[record(CHARGE)]))
         theirs = Changes(records=[record(attrs.evolve(CHARGE, amount_refunded=7), other)])
         with pytest.raises(TenantConflictError):
             await save(unit_of_work, theirs, tenants=[] if other is None else [other])
-        assert await tenants.records(ACME, limit=10) == [record(CHARGE)]
-        assert await tenants.records(GLOBEX, limit=10) == []
+        assert await tenant_reader.records(ACME, limit=10) == [record(CHARGE)]
+        assert await tenant_reader.records(GLOBEX, limit=10) == []

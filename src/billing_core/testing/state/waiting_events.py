@@ -29,7 +29,7 @@ from billing_core.testing.timing import LONG
 class WaitingEventsContract:
     """Parked events become due with the link or the object they wait for, and no event is left behind.
 
-    A binding provides `inbox`, `queue`, `unit_of_work` and `tenants`, empty and on the same data.
+    A binding provides `inbox`, `queue`, `unit_of_work` and `tenant_reader`, empty and on the same data.
     """
 
     # --- for a link ---------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class WaitingEventsContract:
         assert await due(queue) == []
 
     async def test_an_object_that_is_rolled_back_unparks_nothing(
-        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, tenants: TenantReader
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:
         """Nothing of a failed unit of work is kept."""
         await park_on_objects(inbox, unit_of_work, "evt_1", "pi_1")
@@ -175,7 +175,7 @@ class WaitingEventsContract:
                 await transaction.lock_tenants([ACME])
                 await transaction.save(Changes(records=[record(PAYMENT)]))
                 raise LookupError
-        assert await tenants.records(ACME, limit=10) == []
+        assert await tenant_reader.records(ACME, limit=10) == []
         assert await queue.unpark() == 0
         assert await due(queue) == []
 

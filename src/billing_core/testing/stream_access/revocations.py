@@ -1,20 +1,24 @@
 """The contract of Revocations."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import attrs
 
+from billing_core.state.ports import Clock
 from billing_core.stream_access.ports import Revocation, Revocations
 
 MINUTE = timedelta(minutes=1)
 
 
 class RevocationsContract:
-    """Revocations, kept for as long as they can concern a valid proof. A binding provides `revocations`, empty."""
+    """Revocations, kept for as long as they can concern a valid proof.
 
-    async def test_a_revocation_is_known(self, revocations: Revocations) -> None:
+    A binding provides `revocations`, empty, and `clock`.
+    """
+
+    async def test_a_revocation_is_known(self, revocations: Revocations, clock: Clock) -> None:
         """In every field; tokens and tenants of the same name are told apart."""
-        now = datetime.now(UTC).replace(microsecond=1)
+        now = clock.now().replace(microsecond=1)
         made = [
             Revocation(subject="token", name="globex", revoked_at=now, kept_until=now + MINUTE),
             Revocation(subject="tenant", name="globex", revoked_at=now, kept_until=now + 2 * MINUTE),
@@ -25,9 +29,9 @@ class RevocationsContract:
             await revocations.revoke(each)
         assert await revocations.current() == [made[2], made[1], made[0]]
 
-    async def test_the_later_instants_hold(self, revocations: Revocations) -> None:
+    async def test_the_later_instants_hold(self, revocations: Revocations, clock: Clock) -> None:
         """Revoking again never weakens a revocation."""
-        now = datetime.now(UTC)
+        now = clock.now()
         first = Revocation(subject="tenant", name="acme", revoked_at=now, kept_until=now + MINUTE)
         await revocations.revoke(first)
         await revocations.revoke(attrs.evolve(first, revoked_at=now - MINUTE, kept_until=now + 2 * MINUTE))
@@ -37,9 +41,9 @@ class RevocationsContract:
             attrs.evolve(first, revoked_at=now + MINUTE, kept_until=now + 2 * MINUTE)
         ]
 
-    async def test_an_expired_revocation_is_forgotten(self, revocations: Revocations) -> None:
+    async def test_an_expired_revocation_is_forgotten(self, revocations: Revocations, clock: Clock) -> None:
         """And its subject may be revoked again."""
-        now = datetime.now(UTC)
+        now = clock.now()
         over = Revocation(subject="token", name="t1", revoked_at=now - MINUTE, kept_until=now - MINUTE)
         await revocations.revoke(over)
         await revocations.revoke(attrs.evolve(over, name="t2"))
