@@ -160,8 +160,8 @@ async def test_every_client_gets_every_number_once_while_a_master_is_killed_and_
         clients = [Client(deployment.urls, tenant_id, seed) for seed, tenant_id in enumerate(tenants * 2)]
         listening = [asyncio.ensure_future(client.run(session)) for client in clients]
 
-        async def traffic(rounds: int) -> None:
-            for _ in range(rounds):
+        async def traffic(repeats: int) -> None:
+            for _ in range(repeats):
                 for tenant_id in tenants:
                     await deployment.write(tenant_id, 2)
                 await asyncio.sleep(0.01)
