@@ -1,4 +1,4 @@
-"""Settings are read once, checked together, and never show a secret."""
+"""Settings are loaded once, checked together, and never reveal a secret."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def faults(**environ: str) -> dict[str, str]:
     return {fault.variable: str(fault) for fault in caught.value.faults}
 
 
-def complaint(**environ: str) -> str:
-    """The message that refuses a configuration; empty when it is accepted."""
+def error_message(**environ: str) -> str:
+    """Return the error message of a configuration; empty if it is valid."""
     try:
         load(**environ)
     except SettingsError as exc:
@@ -69,13 +69,13 @@ def write(path: Path, text: str) -> Path:
 
 
 class TestDefaults:
-    def test_nothing_has_to_be_set_for_development(self) -> None:
+    def test_development_needs_no_settings(self) -> None:
         """An empty environment gives the defaults, with billing switched off."""
         assert load() == Settings()
         assert not load().switches.billing
 
     def test_every_documented_default_is_the_default(self) -> None:
-        """Reading the written form of each default gives the value that is used without it."""
+        """Parsing the written form of each default gives the default."""
         written = {setting.env: setting.default_text for setting in DECLARED}
         assert load(**written) == Settings()
 
@@ -94,13 +94,13 @@ class TestDefaults:
         ids=["dispatch", "publishing", "access"],
     )
     def test_a_section_that_is_a_policy_keeps_its_defaults(self, section: Any, policy: Any) -> None:
-        """A service that embeds the domain alone behaves like one that is configured with nothing."""
+        """A service that embeds only the domain has the same policies as one with an empty environment."""
         assert attrs.asdict(section) == attrs.asdict(policy)
 
 
 class TestFile:
     def test_the_environment_wins_over_the_file(self, tmp_path: Path) -> None:
-        """The file fills in what the environment leaves open."""
+        """The file provides what the environment does not."""
         file = write(tmp_path / ".env.local", "BILLING_PORT=9000\nBILLING_HOST=0.0.0.0\n")
         settings = Settings.load({"BILLING_PORT": "9001"}, file)
         assert (settings.server.port, settings.server.host) == (9001, "0.0.0.0")
@@ -112,15 +112,15 @@ class TestFile:
         assert redis_url is not None
         assert redis_url.reveal() == "redis://:a${HOME_TOWN}b$c@h:1/0"
 
-    def test_a_line_that_is_no_assignment_stops_the_start(self, tmp_path: Path) -> None:
-        """Half a configuration is not used; the line number is named, its text is not."""
+    def test_a_line_that_is_not_an_assignment_is_a_fault(self, tmp_path: Path) -> None:
+        """Half a configuration is not used. The error has the line number, but not its text."""
         file = write(tmp_path / ".env.local", "BILLING_PORT=9000\nSTRIPE_SECRET_KEY='sk_test_unclosed\n")
         with pytest.raises(SettingsError, match="line 2") as caught:
             Settings.load({}, file)
         assert "unclosed" not in str(caught.value)
 
-    def test_a_file_that_cannot_be_read_is_not_an_empty_one(self, tmp_path: Path) -> None:
-        """A folder in its place, or bytes that are no text, are faults."""
+    def test_an_unreadable_file_is_not_an_empty_one(self, tmp_path: Path) -> None:
+        """A folder in its place, or bytes that are not text, are faults."""
         (tmp_path / ".env.local").mkdir()
         with pytest.raises(SettingsError, match="cannot be read"):
             Settings.load({}, tmp_path / ".env.local")
@@ -129,7 +129,7 @@ class TestFile:
             Settings.load({}, tmp_path / "binary")
 
     def test_a_file_that_others_can_read_is_reported(self, tmp_path: Path) -> None:
-        """It holds secrets; the warning says how to close it."""
+        """It contains secrets; the warning has the command that protects it."""
         file = write(tmp_path / ".env.local", "")
         assert Settings.load({}, file).warnings == ()
         file.chmod(0o644)
@@ -139,7 +139,7 @@ class TestFile:
 
 class TestFaults:
     def test_all_faults_are_reported_at_once(self) -> None:
-        """Nobody has to start the process once per mistake."""
+        """One start of the process is enough to see every mistake."""
         found = faults(
             ENABLE_BILLING="yes",
             STRIPE_WEBHOOK_SECRET="whsec_",
@@ -156,8 +156,8 @@ class TestFaults:
             "STRIPE_PRODUCT_PRICE_MAP",
         }
 
-    def test_the_message_says_what_is_wrong_what_is_expected_and_where_to_read_more(self) -> None:
-        """One line per variable, then where to change it."""
+    def test_the_message_has_the_fault_the_expected_value_and_the_documentation(self) -> None:
+        """One line per variable, then the place to change it."""
         with pytest.raises(SettingsError) as caught:
             load(BILLING_PORT="eighty")
         assert str(caught.value) == (
@@ -168,16 +168,16 @@ class TestFaults:
 
     @pytest.mark.parametrize("missing", ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "BILLING_JWT_SECRET"])
     @pytest.mark.parametrize("how", ["absent", "empty", "blank"])
-    def test_billing_does_not_start_without_its_secrets(self, missing: str, how: str) -> None:
-        """A secret that is set to nothing is as missing as one that is not set."""
+    def test_billing_requires_its_secrets(self, missing: str, how: str) -> None:
+        """An empty secret is a missing one."""
         environ = {**COMPLETE, missing: {"absent": "", "empty": "", "blank": " \n"}[how]}
         if how == "absent":
             del environ[missing]
         assert faults(**environ).keys() == {missing}
 
     @pytest.mark.parametrize("url", ["https://login.example.com/jwks.json", "http://127.0.0.1:9000/jwks.json"])
-    def test_published_keys_can_stand_in_for_a_shared_secret(self, url: str) -> None:
-        """One of the two is enough; http is for keys on the same machine."""
+    def test_published_keys_can_replace_a_shared_secret(self, url: str) -> None:
+        """One of the two is enough; http is allowed on the same machine."""
         environ = {**COMPLETE, "BILLING_JWT_JWKS_URL": url}
         del environ["BILLING_JWT_SECRET"]
         assert load(**environ).tokens.jwks_url == url
@@ -212,12 +212,12 @@ class TestFaults:
             ("BILLING_DISPATCH_BACKOFF_BASE_SECONDS", "601"),
         ],
     )
-    def test_a_value_that_cannot_be_right_is_refused(self, variable: str, value: str) -> None:
-        """Each fault names the variable it is about."""
+    def test_an_invalid_value_is_refused(self, variable: str, value: str) -> None:
+        """Each fault names its variable."""
         assert faults(**{**COMPLETE, variable: value}).keys() == {variable}
 
-    def test_a_misspelt_variable_is_pointed_out(self) -> None:
-        """It does no harm by itself, so it is a warning; its value is not repeated."""
+    def test_a_misspelled_variable_is_reported(self) -> None:
+        """It is harmless, so it is a warning; its value is not repeated."""
         assert load(BILLING_PROT="secret", STRIPE_PUBLISHABLE="x", PATH="/bin").warnings == (
             "BILLING_PROT is not a setting; did you mean BILLING_PORT?",
             "STRIPE_PUBLISHABLE is not a setting",
@@ -225,8 +225,8 @@ class TestFaults:
 
 
 class TestValues:
-    def test_text_becomes_values_with_units(self) -> None:
-        """Durations are timedeltas, lists are tuples, spaces around a value do not count."""
+    def test_text_is_parsed_to_values_with_units(self) -> None:
+        """Durations are timedeltas, lists are tuples, surrounding spaces are ignored."""
         settings = load(
             **COMPLETE
             | {
@@ -247,7 +247,7 @@ class TestValues:
         ("key", "livemode"), [("sk_live_1", True), ("rk_live_1", True), ("sk_test_1_live_", False), ("", None)]
     )
     def test_the_mode_comes_from_the_api_key(self, key: str, livemode: bool | None) -> None:
-        """There is no second setting that could contradict it."""
+        """No second setting can contradict it."""
         assert load(STRIPE_SECRET_KEY=key).stripe.livemode is livemode
 
 
@@ -269,21 +269,21 @@ class TestSecrets:
     @pytest.mark.parametrize("variable", [each.env for each in DECLARED if each.secret])
     @given(secret=st.text(alphabet="abcXYZ019#@/?:&% ", min_size=8, max_size=60))
     def test_a_fault_never_repeats_a_secret(self, variable: str, secret: str) -> None:
-        """Whatever is wrong with a value, the message shows at most its last four characters."""
-        refused = complaint(**{variable: "wrong"})
+        """The message shows at most the last four characters of a value."""
+        refused = error_message(**{variable: "wrong"})
         assert refused
         for value in (f"wrong{secret}kind", f"postgresql://user:{secret}", f"redis://:{secret}@[broken"):
-            assert secret[:8] not in complaint(**{variable: value})
+            assert secret[:8] not in error_message(**{variable: value})
 
-    def test_a_short_secret_shows_nothing_of_itself(self) -> None:
+    def test_a_short_secret_is_masked_entirely(self) -> None:
         """The last four of six characters would be most of it."""
         assert str(Secret("abcdef")) == "…"
         assert f"{Secret('whsec_abcdef')}" == "whsec_…"
 
 
 class TestPriceMap:
-    def test_both_forms_can_say_the_same(self) -> None:
-        """Pairs are for simple cases; JSON can also name seats and metered features."""
+    def test_both_forms_can_express_the_same(self) -> None:
+        """Pairs are for simple cases; JSON can also contain seats and metered features."""
         expected = (
             Plan(plan_code="starter", base_prices=(PriceId("price_1"),)),
             Plan(plan_code="pro", base_prices=(PriceId("price_2"), PriceId("price_3"))),
@@ -318,7 +318,7 @@ class TestPriceMap:
         ],
     )
     def test_a_map_that_is_ambiguous_or_malformed_is_refused(self, text: str, reason: str) -> None:
-        """The reason reaches the operator through the fault of the variable."""
+        """The fault of the variable contains the reason."""
         with pytest.raises(SettingsError, match=reason):
             load(STRIPE_PRODUCT_PRICE_MAP=text)
 
@@ -332,11 +332,11 @@ class TestReference:
         ],
         ids=["example", "document"],
     )
-    def test_the_files_in_the_repository_describe_the_settings_as_they_are(self, file: str, expected: str) -> None:
+    def test_the_files_in_the_repository_are_up_to_date(self, file: str, expected: str) -> None:
         """When this fails, run `python -m billing_app.settings_reference`."""
         assert (REPOSITORY / file).read_text(encoding="utf-8") == expected
 
     def test_the_example_file_changes_nothing(self, tmp_path: Path) -> None:
-        """A copy of it, as the file itself advises, is a valid file that leaves every default in place."""
+        """A copy of it, as the file itself suggests, is valid and leaves every default unchanged."""
         copy = write(tmp_path / ".env.local", settings_reference.render_example())
         assert Settings.load({}, copy) == Settings()

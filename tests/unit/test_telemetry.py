@@ -1,4 +1,4 @@
-"""Metrics keep their names and few label values; logs keep secrets to themselves."""
+"""Metrics keep their names and bounded label values; logs contain no secrets."""
 
 import io
 import json
@@ -50,15 +50,15 @@ def outcome(disposition: Disposition, *, attempt: int = 1, reason: str | None = 
 
 
 def backlog(**counts: Any) -> BacklogReport:
-    """A report of that backlog, with a message that has waited for 1.5 s."""
+    """Return a report of that backlog, with a message that has waited for 1.5 s."""
     return BacklogReport(backlog=Backlog(**counts), oldest_unpublished=timedelta(seconds=1.5))
 
 
 class TestMetrics:
-    """Counting, and what it is called."""
+    """The counters and gauges, with their names and labels."""
 
     def test_the_names_dashboards_rely_on_exist(self) -> None:
-        """Each fixed metric is in the output under its name, with its labels once it has counted."""
+        """Each fixed metric is exposed under its name, with its labels."""
         metrics = Metrics()
         metrics.webhook_stored("invoice.paid", "accepted")
         metrics.published(PublishingReport(published=1, backfilled=0, failed=0))
@@ -76,7 +76,7 @@ class TestMetrics:
             assert samples[shown] == set(labels)
 
     def test_two_instances_do_not_meet(self) -> None:
-        """Nothing is registered process-wide, so a second container in one process works."""
+        """Nothing is registered globally, so a process can have two containers."""
         first, second = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
         first.webhook_refused("bad_signature")
         labels = {"event_type": "unknown", "result": "bad_signature"}
@@ -85,7 +85,7 @@ class TestMetrics:
 
     @pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
     def test_every_handled_event_type_has_a_series_of_its_own(self, event_type: str) -> None:
-        """The translation table is the set of label values, so a new row is counted from the start."""
+        """The label values come from the translation table, so a new row is counted from the start."""
         metrics = Metrics(event_types=EVENT_TYPES)
         metrics.webhook_stored(event_type, "accepted")
         labels = {"event_type": event_type, "result": "accepted"}
@@ -99,7 +99,7 @@ class TestMetrics:
         labels = {"event_type": "other", "result": "accepted"}
         assert metrics.registry.get_sample_value("stripe_webhook_events_total", labels) == 500
 
-    def test_label_values_somebody_else_chooses_are_bounded(self) -> None:
+    def test_label_values_that_others_choose_are_bounded(self) -> None:
         """Plan codes and reasons get a series each up to a bound; the rest share one."""
         metrics = Metrics()
         for number in range(500):
@@ -110,7 +110,7 @@ class TestMetrics:
         assert any('plan_code="other"' in line and line.endswith(" 436.0") for line in lines)
 
     def test_a_gateway_call_is_counted_and_timed(self) -> None:
-        """By its operation and how it ended."""
+        """By operation and result."""
         metrics = Metrics()
         metrics.gateway_called("fetch", "gateway_unavailable", 40.0)
         value = metrics.registry.get_sample_value
@@ -118,8 +118,8 @@ class TestMetrics:
         assert value("stripe_gateway_operations_total", labels) == 1
         assert value("stripe_gateway_operation_duration_seconds_sum", {"operation": "fetch"}) == 40.0
 
-    def test_settled_doubts_are_counted_by_kind_and_result(self) -> None:
-        """What could not be mended counts under the code of its error."""
+    def test_refetched_objects_are_counted_by_kind_and_result(self) -> None:
+        """A failed attempt counts under the code of its error."""
         metrics = Metrics()
         uncertainty = Uncertainty(kind="invoice", object_id="in_1", basis=provenance())
         metrics.refetched(RefetchReport(uncertainty=uncertainty, result="refetched", seconds=0.1))
@@ -131,7 +131,7 @@ class TestMetrics:
             assert value("stripe_refetched_objects_total", {"kind": "invoice", "result": result}) == 1
 
     def test_duplicate_subscriptions_are_shown_until_they_are_gone(self) -> None:
-        """The gauge says what the last audit found."""
+        """The gauge has the result of the last check."""
         metrics = Metrics()
         duplicate = DuplicateSubscriptions(
             tenant_id=ACME, plan_code="pro", subscription_ids=(SubscriptionId("sub_1"), SubscriptionId("sub_2"))
@@ -142,7 +142,7 @@ class TestMetrics:
 
     @pytest.mark.parametrize("reason", ["livemode", "account"])
     def test_events_of_another_mode_or_account_are_counted(self, reason: str) -> None:
-        """A webhook that was set up in the wrong place shows as a rising count, not as silence."""
+        """A misconfigured webhook endpoint is visible as a rising count."""
         metrics = Metrics()
         ignored = outcome(Disposition.IGNORED, reason=reason)
         metrics.processed(ProcessingReport(outcomes=[ignored], events=(), retried=0, lost=0, seconds=1))
@@ -150,7 +150,7 @@ class TestMetrics:
         assert metrics.registry.get_sample_value("stripe_dispatch_events_total", labels) == 1
 
     def test_fields_that_could_not_be_read_are_counted(self) -> None:
-        """A new shape of the provider's shows as a rising count, by its place in the schema."""
+        """A new shape of Stripe's objects is visible as a rising count, by its path in the schema."""
         metrics = Metrics()
         places = ["invoice.period", "invoice.period", "invoice.total"]
         metrics.processed(ProcessingReport(outcomes=(), events=(), retried=0, lost=0, seconds=1, unreadable=places))
@@ -158,8 +158,8 @@ class TestMetrics:
         assert value("stripe_unreadable_fields_total", {"field": "invoice.period"}) == 2
         assert value("stripe_unreadable_fields_total", {"field": "invoice.total"}) == 1
 
-    def test_retries_are_told_from_first_attempts(self) -> None:
-        """Only attempts after the first count as retries, by how they ended."""
+    def test_retries_are_counted_apart_from_first_attempts(self) -> None:
+        """Only attempts after the first count as retries, by result."""
         metrics = Metrics()
         outcomes = [
             outcome(Disposition.APPLIED),
@@ -176,15 +176,15 @@ class TestMetrics:
         assert value("stripe_dispatch_batch_seconds_count") == 1
 
     def test_a_reason_without_dead_events_goes_back_to_none(self) -> None:
-        """An alert on dead events must end when they are replayed."""
+        """An alert on dead events must resolve when they are replayed."""
         metrics = Metrics()
         metrics.backlog_seen(backlog(dead={"bug": 2, "unknown_price": 1}))
         metrics.backlog_seen(backlog(dead={"bug": 1}))
         assert metrics.registry.get_sample_value("stripe_dispatch_dead_events", {"reason": "bug"}) == 1
         assert metrics.registry.get_sample_value("stripe_dispatch_dead_events", {"reason": "unknown_price"}) == 0
 
-    def test_what_waits_is_shown_in_seconds_and_counts(self) -> None:
-        """The gauges that alerts rest on."""
+    def test_the_backlog_is_shown_in_seconds_and_counts(self) -> None:
+        """Alerts depend on these gauges."""
         metrics = Metrics()
         metrics.backlog_seen(backlog(oldest_due=timedelta(seconds=7), due=3, parked=2))
         value = metrics.registry.get_sample_value
@@ -192,8 +192,8 @@ class TestMetrics:
         assert (value("stripe_dispatch_due_events"), value("stripe_dispatch_parked_events")) == (3, 2)
         assert value("stripe_billing_stream_backlog_seconds") == 1.5
 
-    def test_the_pool_is_asked_when_the_metrics_are_read(self) -> None:
-        """A gauge that nobody has to remember to set."""
+    def test_the_pool_is_read_when_the_metrics_are_scraped(self) -> None:
+        """The gauge reads its value when it is scraped."""
         metrics, busy = Metrics(), [3.0]
         metrics.watch_pool(in_use=lambda: busy[0], limit=10)
         assert metrics.registry.get_sample_value("billing_database_connections_in_use") == 3
@@ -203,7 +203,7 @@ class TestMetrics:
 
 
 async def test_a_stored_webhook_is_counted_by_type_and_result() -> None:
-    """The wrapper counts what its inner inbox answers."""
+    """The wrapper counts the receipts of its inner inbox."""
     metrics = Metrics(event_types=["invoice.paid"])
     inner = MemoryEventInbox(MemoryDatabase(), ManualClock())
     store = ObservedEventInbox(inner, metrics)
@@ -216,7 +216,7 @@ async def test_a_stored_webhook_is_counted_by_type_and_result() -> None:
 
 
 async def test_a_webhook_that_could_not_be_stored_is_counted_too() -> None:
-    """The code of the error is the result; the error goes on."""
+    """The result is the code of the error, which is raised again."""
 
     class AwayStore(MemoryEventInbox):
         async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
@@ -238,7 +238,7 @@ URL = "postgresql://app:pa55:w@rd@db.example:5432/billing"
 
 @pytest.fixture
 def logs() -> Iterator[io.StringIO]:
-    """What is written, as JSON lines; the process's own configuration comes back afterwards."""
+    """Capture the log as JSON lines, and restore the process's configuration afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
@@ -250,10 +250,10 @@ def logs() -> Iterator[io.StringIO]:
 
 
 class TestLogging:
-    """One line per entry, and no secret in any of them."""
+    """One line per entry, without secrets."""
 
     def test_entries_are_json_lines_with_level_and_time(self, logs: io.StringIO) -> None:
-        """A line break in a value does not begin another line."""
+        """A line break in a value does not start another line."""
         structlog.get_logger().info("webhook.refused", reason="bad\nINFO forged")
         (line,) = logs.getvalue().splitlines()
         entry = json.loads(line)
@@ -263,7 +263,7 @@ class TestLogging:
         assert entry["timestamp"].endswith("Z")
 
     def test_lower_levels_are_left_out(self, logs: io.StringIO) -> None:
-        """Debug lines cost nothing and say nothing unless asked for."""
+        """Debug lines are written only at level debug."""
         structlog.get_logger().debug("noise")
         assert logs.getvalue() == ""
 
@@ -271,21 +271,21 @@ class TestLogging:
         "key",
         ["token", "jwt_secret", "Authorization", "password", "Stripe-Signature", "api_key", "payload", "raw_body"],
     )
-    def test_values_are_hidden_by_the_name_of_their_key(self, logs: io.StringIO, key: str) -> None:
-        """At every depth, and whatever the value is."""
+    def test_values_are_redacted_by_the_name_of_their_key(self, logs: io.StringIO, key: str) -> None:
+        """At every depth, and for any value."""
         structlog.get_logger().info("x", **{key: "harmless"}, nested={"list": [{key: b"bytes"}]})
         entry = json.loads(logs.getvalue())
         assert entry[key] == REDACTED
         assert entry["nested"]["list"][0][key] == REDACTED
 
     def test_numbers_under_such_keys_stay(self, logs: io.StringIO) -> None:
-        """Which secret matched is no secret."""
+        """The index of the matching secret is not a secret."""
         structlog.get_logger().info("x", secret_slot=1)
         assert json.loads(logs.getvalue())["secret_slot"] == 1
 
     @pytest.mark.parametrize("secret", [STRIPE_KEY, STRIPE_KEY.replace("sk", "rk"), WEBHOOK_SECRET, JWT, URL])
-    def test_secrets_are_hidden_by_their_shape_wherever_they_are(self, logs: io.StringIO, secret: str) -> None:
-        """In the message, in values, in objects, in exceptions and their causes."""
+    def test_secrets_are_redacted_by_their_shape_everywhere(self, logs: io.StringIO, secret: str) -> None:
+        """In messages, values, objects, exceptions and their causes."""
 
         class Holder:
             def __str__(self) -> str:
@@ -303,8 +303,8 @@ class TestLogging:
         assert "ValueError: inner" in written
         assert len(written.splitlines()) == 1
 
-    def test_what_dependencies_log_is_redacted_too(self, logs: io.StringIO) -> None:
-        """The standard library's records take the same way, exceptions included."""
+    def test_log_records_of_dependencies_are_redacted_too(self, logs: io.StringIO) -> None:
+        """Records of the standard library are redacted the same way, including exceptions."""
         error = OSError(f"cannot reach {URL}")
         logging.getLogger("aiohttp.server").error("Error handling request with %s", STRIPE_KEY, exc_info=error)
         entry = json.loads(logs.getvalue())
@@ -314,13 +314,13 @@ class TestLogging:
         assert "cannot reach postgresql://app:…@db.example:5432/billing" in entry["exception"]
 
     def test_context_is_part_of_every_line(self, logs: io.StringIO) -> None:
-        """What an entrypoint binds is on the lines of whatever it calls."""
+        """Variables that an entrypoint binds are on all lines logged below it."""
         with structlog.contextvars.bound_contextvars(event_id="evt_1"):
             structlog.get_logger().info("x")
         assert json.loads(logs.getvalue())["event_id"] == "evt_1"
 
 
-def test_ordinary_text_is_left_alone() -> None:
-    """Ids, prices and addresses without passwords stay readable."""
+def test_ordinary_text_is_unchanged() -> None:
+    """Ids, prices and URLs without passwords stay readable."""
     text = "sub_1 of cus_2 at https://example.com:8080/a?b=c, price_3, postgresql://db/billing, sk_test"
     assert hide_secrets(text) == text

@@ -1,4 +1,4 @@
-"""Facts to render in any API version, and the way from an object to what is read from it."""
+"""Objects to render in any API version, and their translation."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ CALLS = objects.Price(price_id="price_calls", product_id="prod_api", unit_amount
 
 @pytest.fixture
 def make_event() -> MakeEvent:
-    """An event as the store hands it to the translator."""
+    """Return a function that builds an event as the inbox passes it to the translator."""
 
     def make(
         type: str, object: Mapping[str, Any], *, previous: Mapping[str, Any] | None = None, body: bytes | None = None
@@ -51,7 +51,7 @@ def make_event() -> MakeEvent:
 
 @pytest.fixture
 def subscription() -> objects.Subscription:
-    """A team of five with metered calls, its items not in order, cancelled for later."""
+    """A team of five with metered calls, with unordered items, canceled at a later date."""
     return objects.Subscription(
         subscription_id="sub_1",
         customer_id="cus_1",
@@ -71,7 +71,7 @@ def subscription() -> objects.Subscription:
 
 @pytest.fixture
 def invoice() -> objects.Invoice:
-    """A paid renewal: seats in advance with tax, calls in arrears, a credit for a seat that left."""
+    """A paid renewal: seats in advance with tax, calls in arrears, a credit for a removed seat."""
     return objects.Invoice(
         invoice_id="in_1",
         customer_id="cus_1",

@@ -1,4 +1,4 @@
-"""Whatever is signed gets in or is refused as malformed, and whatever got in comes to an end at the first attempt."""
+"""Any signed body is accepted or refused as malformed, and an accepted one is finished at the first attempt."""
 
 import json
 from datetime import timedelta
@@ -35,7 +35,7 @@ TYPES = st.sampled_from(sorted(TRANSLATORS)) | st.text(max_size=20)
 
 @st.composite
 def damaged_events(draw: st.DrawFn) -> bytes:
-    """An event of any type with anything in some places."""
+    """Events of any type with arbitrary values in some places."""
     event: Any = draw(st.sampled_from(EVENTS)) | {"id": f"evt_damaged{draw(st.integers(0, 10))}"}
     for _ in range(draw(st.integers(1, 3))):
         event = damaged(event, draw(st.sampled_from(list(places(event))[1:])), draw(ANYTHING))
@@ -44,7 +44,7 @@ def damaged_events(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def enveloped(draw: st.DrawFn) -> bytes:
-    """A sound envelope around anything."""
+    """Valid envelopes around arbitrary content."""
     envelope = {
         "id": "evt_1",
         "object": draw(st.sampled_from(["event", "v2.core.event"]) | ANYTHING),
@@ -58,7 +58,7 @@ def enveloped(draw: st.DrawFn) -> bytes:
 
 
 async def assert_it_comes_to_an_end(*bodies: bytes) -> None:
-    """Each on its own and after the others: what it says of objects may contradict what they said."""
+    """Each event alone and after the others, which it may contradict."""
     loop = Loop(translator=StripeTranslator())
     verifier = StripeWebhookVerifier((SECRET,), tolerance=timedelta(minutes=5), clock=loop.clock)
     intake = Intake(verifier=verifier, inbox=loop.inbox)
@@ -72,7 +72,7 @@ async def assert_it_comes_to_an_end(*bodies: bytes) -> None:
     for row in loop.database.tables.dispatch.values():
         assert row.disposition in ENDS, row.error
         assert row.reason != "bug", row.error
-        assert row.attempt <= 2  # once more when a link or an object arrived that it was waiting for
+        assert row.attempt <= 2  # a second time if it waited for a link or an object
 
 
 @untimed
@@ -80,21 +80,21 @@ async def assert_it_comes_to_an_end(*bodies: bytes) -> None:
 @example(body=b"[" * 100_000)
 @example(body=b'{"id": "evt_1", "type": "invoice.paid", "livemode": true, "created": 1, "data": ' + b"9" * 5_000 + b"}")
 async def test_anything_at_all(body: bytes) -> None:
-    """Signed by somebody who has the secret and lost their mind."""
+    """A signature does not imply a sensible body."""
     await assert_it_comes_to_an_end(body)
 
 
 @untimed
 @given(body=enveloped())
 async def test_anything_in_a_sound_envelope(body: bytes) -> None:
-    """Of every type that is understood, and of others."""
+    """Events of every handled type, and of others."""
     await assert_it_comes_to_an_end(body)
 
 
 @untimed
 @given(bodies=st.lists(damaged_events(), min_size=1, max_size=4))
 async def test_damaged_events_on_top_of_sound_ones(bodies: list[bytes]) -> None:
-    """The sound ones come first, so that the damaged ones find objects to contradict."""
+    """Valid events come first, so that the damaged ones can contradict stored objects."""
     await assert_it_comes_to_an_end(*SOUND, *bodies)
 
 
@@ -106,7 +106,7 @@ SOUND = [
 
 
 async def test_every_fixture_is_applied_or_ignored_for_good_reason() -> None:
-    """All of a version's events, in the order of their files, end up with their tenant."""
+    """All events of a version, in the order of their files, are assigned to their tenant."""
     for version in fixtures.FIXTURE_VERSIONS:
         loop = Loop(translator=StripeTranslator())
         verifier = StripeWebhookVerifier((SECRET,), tolerance=timedelta(minutes=5), clock=loop.clock)

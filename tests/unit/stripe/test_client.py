@@ -1,4 +1,4 @@
-"""What the client makes of everything that can go wrong between here and Stripe."""
+"""The client's behavior for every kind of failure between here and Stripe."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ QUICK = CallPolicy(attempts=3, wait_initial=timedelta(milliseconds=1))
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeStripe]:
-    """A Stripe that knows one customer."""
+    """A fake Stripe with one customer."""
     async with fake_stripe(secret_key=KEY) as running:
         running.put(objects.Customer(customer_id="cus_1", created_at=datetime(2026, 1, 1, tzinfo=UTC)))
         yield running
@@ -45,13 +45,13 @@ async def fake() -> AsyncIterator[FakeStripe]:
 
 @pytest.fixture
 def calls() -> list[GatewayCall]:
-    """What the observer was told."""
+    """The outcomes reported to the observer."""
     return []
 
 
 @pytest.fixture
 async def client(fake: FakeStripe, calls: list[GatewayCall]) -> AsyncIterator[ApiClient]:
-    """A client that does not wait long between attempts."""
+    """A client with short waits between attempts."""
     async with connect(fake, QUICK, calls) as connected:
         yield connected
 
@@ -59,14 +59,14 @@ async def client(fake: FakeStripe, calls: list[GatewayCall]) -> AsyncIterator[Ap
 def connect(
     fake: FakeStripe, policy: CallPolicy, calls: list[GatewayCall] | None = None, *, key: str = KEY
 ) -> AbstractAsyncContextManager[ApiClient]:
-    """A client of the fake with a policy of the test's own."""
+    """A client of the fake with the test's own policy."""
     observe = calls.append if calls is not None else list[GatewayCall]().append
     return open_client(secret_key=key, api_version=VERSION, base_url=fake.url, policy=policy, observe=observe)
 
 
 @pytest.fixture
 def waits() -> Iterator[list[float]]:
-    """The waits between attempts, in seconds, as the retry loop reports them before each."""
+    """The waits between attempts in seconds, as the retry loop reports them."""
     seen: list[float] = []
     stamina.instrumentation.set_on_retry_hooks([lambda details: seen.append(details.wait_for)])
     yield seen
@@ -103,10 +103,10 @@ TRANSIENT = {
 
 
 @pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT.keys())
-async def test_what_passes_is_tried_again(
+async def test_temporary_failures_are_retried(
     fault: faults.Fault, fake: FakeStripe, client: ApiClient, calls: list[GatewayCall]
 ) -> None:
-    """The caller sees the answer of the attempt that worked."""
+    """The caller gets the response of the successful attempt."""
     fake.fail(PATH, fault, times=2)
     answer = await fetch(client)
     assert answer is not None
@@ -119,7 +119,7 @@ async def test_what_passes_is_tried_again(
 async def test_attempts_are_limited(
     fault: faults.Fault, fake: FakeStripe, client: ApiClient, calls: list[GatewayCall]
 ) -> None:
-    """What does not pass ends in an error that says: come back later."""
+    """A persistent failure ends in a retryable error."""
     fake.fail(PATH, fault, times=10)
     error = await failure(client)
     assert error.retryable
@@ -130,7 +130,7 @@ async def test_attempts_are_limited(
 async def test_a_connection_that_is_reset_is_opened_again(
     fake: FakeStripe, client: ApiClient, calls: list[GatewayCall]
 ) -> None:
-    """How many requests that takes is partly aiohttp's business, which repeats a lost one by itself."""
+    """The number of requests depends on aiohttp, too, which repeats a lost one by itself."""
     fake.fail(PATH, faults.Reset(), times=2)
     assert await fetch(client) is not None
     fake.fail(PATH, faults.Reset(), times=10)
@@ -151,7 +151,7 @@ FINAL = {
 async def test_a_refusal_is_final(
     status: int, code: str | None, expected: type[GatewayError], fake: FakeStripe, client: ApiClient
 ) -> None:
-    """Asking again would be refused again."""
+    """A repeated request would be refused again."""
     body = json.dumps({"error": {"type": "invalid_request_error", "code": code, "message": "No."}}).encode()
     fake.fail(PATH, faults.Answer(status=status, body=body), times=10)
     assert type(await failure(client)) is expected
@@ -159,34 +159,34 @@ async def test_a_refusal_is_final(
 
 
 @pytest.mark.parametrize("code", ["resource_missing", "not_found"])
-async def test_what_does_not_exist_is_an_answer(
+async def test_a_missing_object_is_a_result(
     code: str, fake: FakeStripe, client: ApiClient, calls: list[GatewayCall]
 ) -> None:
-    """In the words of either generation of the API, and not a wrong address."""
+    """With the error of either API generation, as opposed to a wrong address."""
     body = json.dumps({"error": {"code": code, "message": "No such customer"}}).encode()
     fake.fail(PATH, faults.Answer(status=404, body=body))
     assert await fetch(client) is None
     assert outcomes(calls) == [("fetch_customer", "missing", 1)]
 
 
-async def test_stripes_own_advice_not_to_retry_is_heeded(fake: FakeStripe, client: ApiClient) -> None:
-    """It knows when an attempt would only repeat the outcome; later is another matter."""
+async def test_stripes_advice_not_to_retry_is_followed(fake: FakeStripe, client: ApiClient) -> None:
+    """Stripe knows when a retry would only repeat the outcome; the error itself stays retryable."""
     fake.fail(PATH, faults.server_error(headers={"Stripe-Should-Retry": "false"}), times=10)
     error = await failure(client)
     assert type(error) is GatewayUnavailableError
     assert len(fake.requests) == 1
 
 
-async def test_stripes_own_advice_to_retry_is_heeded(fake: FakeStripe, client: ApiClient) -> None:
-    """Whatever the status is."""
+async def test_stripes_advice_to_retry_is_followed(fake: FakeStripe, client: ApiClient) -> None:
+    """For any status."""
     body = b'{"error": {"type": "invalid_request_error"}}'
     fake.fail(PATH, faults.Answer(status=400, body=body, headers={"Stripe-Should-Retry": "true"}))
     assert await fetch(client) is not None
     assert len(fake.requests) == 2
 
 
-async def test_retry_after_is_waited_for(fake: FakeStripe, client: ApiClient, waits: list[float]) -> None:
-    """Not shorter than Stripe asks for, and only a little longer."""
+async def test_retry_after_is_respected(fake: FakeStripe, client: ApiClient, waits: list[float]) -> None:
+    """At least as long as Stripe asks for, and only a little longer."""
     fake.fail(PATH, faults.rate_limited(retry_after=1))
     assert await fetch(client) is not None
     assert len(waits) == 1
@@ -194,7 +194,7 @@ async def test_retry_after_is_waited_for(fake: FakeStripe, client: ApiClient, wa
 
 
 async def test_a_long_retry_after_is_left_to_the_caller(fake: FakeStripe, client: ApiClient) -> None:
-    """A worker has better things to do than to sleep for a minute with an event in its hands."""
+    """A worker should not sleep for a minute while it holds an event."""
     fake.fail(PATH, faults.rate_limited(retry_after=60))
     error = await failure(client)
     assert isinstance(error, GatewayRateLimitedError)
@@ -203,16 +203,16 @@ async def test_a_long_retry_after_is_left_to_the_caller(fake: FakeStripe, client
 
 
 @pytest.mark.parametrize("text", ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "soon", "", "١"])
-async def test_a_retry_after_that_is_no_number_is_ignored(text: str, fake: FakeStripe, client: ApiClient) -> None:
-    """Then the usual waits apply."""
+async def test_a_retry_after_that_is_not_a_number_is_ignored(text: str, fake: FakeStripe, client: ApiClient) -> None:
+    """The usual waits apply."""
     fault = faults.rate_limited()
     headers = {"Retry-After": text}
     fake.fail(PATH, faults.Answer(status=fault.status, body=fault.body, headers=headers))
     assert await fetch(client) is not None
 
 
-async def test_an_attempt_that_hangs_is_given_up(fake: FakeStripe, calls: list[GatewayCall]) -> None:
-    """And made again, like any that failed."""
+async def test_an_attempt_that_hangs_times_out(fake: FakeStripe, calls: list[GatewayCall]) -> None:
+    """It is then retried like any failed attempt."""
     fake.fail(PATH, faults.Hang())
     async with connect(fake, CallPolicy(attempt_timeout=timedelta(seconds=1)), calls) as client:
         assert await fetch(client) is not None
@@ -220,7 +220,7 @@ async def test_an_attempt_that_hangs_is_given_up(fake: FakeStripe, calls: list[G
 
 
 async def test_a_call_ends_at_its_deadline(fake: FakeStripe, calls: list[GatewayCall]) -> None:
-    """However patient its attempts are."""
+    """Also if its attempts would be allowed more time."""
     fake.fail(PATH, faults.Hang(), times=10)
     async with connect(fake, CallPolicy(deadline=timedelta(seconds=0.2)), calls) as client:
         error = await failure(client)
@@ -228,15 +228,15 @@ async def test_a_call_ends_at_its_deadline(fake: FakeStripe, calls: list[Gateway
     assert outcomes(calls) == [("fetch_customer", "gateway_unavailable", 1)]
 
 
-async def test_a_late_answer_is_an_answer(fake: FakeStripe, client: ApiClient) -> None:
-    """Nobody asks again while there is time."""
+async def test_a_late_response_within_the_limit_is_used(fake: FakeStripe, client: ApiClient) -> None:
+    """A response within the time limit needs no retry."""
     fake.fail(PATH, faults.Delay(timedelta(milliseconds=50)))
     assert await fetch(client) is not None
     assert len(fake.requests) == 1
 
 
 class Announced:
-    """A request that is never answered, and says when it has arrived."""
+    """A request without a response, which signals its arrival."""
 
     def __init__(self) -> None:
         self.arrived = asyncio.Event()
@@ -249,7 +249,7 @@ class Announced:
 async def test_a_canceled_call_ends_at_once_and_is_reported(
     fake: FakeStripe, client: ApiClient, calls: list[GatewayCall]
 ) -> None:
-    """Cancelling is neither a failure nor a reason to try again."""
+    """A cancellation is neither a failure nor a reason to retry."""
     fault = Announced()
     fake.fail(PATH, fault, times=10)
     call = asyncio.create_task(fetch(client))
@@ -261,8 +261,8 @@ async def test_a_canceled_call_ends_at_once_and_is_reported(
     assert len(fake.requests) == 1
 
 
-async def test_nobody_there_is_unavailable() -> None:
-    """The error keeps its cause, which says why there was no connection."""
+async def test_a_refused_connection_is_unavailable() -> None:
+    """The error keeps its cause, which says why the connection failed."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -272,8 +272,8 @@ async def test_nobody_there_is_unavailable() -> None:
     assert isinstance(error.__cause__, stripe.APIConnectionError)
 
 
-async def test_a_cursor_that_vanished_is_a_reason_to_start_over(fake: FakeStripe, client: ApiClient) -> None:
-    """The list changed while it was read: asking for the same page again is in vain, reading it anew is not."""
+async def test_a_deleted_cursor_means_reading_the_list_again(fake: FakeStripe, client: ApiClient) -> None:
+    """The list changed while it was read: retrying the same page is useless, reading the list again is not."""
     body = b'{"error": {"code": "resource_missing", "param": "starting_after", "message": "No such line"}}'
     fake.fail(PATH, faults.Answer(status=400, body=body), times=10)
     error = await failure(client)
@@ -286,15 +286,17 @@ HOSTILE = [b"", b"null", b"[]", b'"error"', b'{"error": null}', b'{"error": []}'
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 429, 500])
 @pytest.mark.parametrize("body", HOSTILE)
-async def test_no_answer_whatever_escapes_as_another_error(status: int, body: bytes, fake: FakeStripe) -> None:
-    """Callers catch one family of errors, and that has to be enough."""
+async def test_every_bad_response_becomes_a_gateway_error(status: int, body: bytes, fake: FakeStripe) -> None:
+    """Callers catch one family of errors."""
     fake.fail(PATH, faults.Answer(status=status, body=body))
     async with connect(fake, CallPolicy(attempts=1)) as client:
         await failure(client)
 
 
-async def test_requests_say_the_pinned_version_and_nothing_about_us(fake: FakeStripe, client: ApiClient) -> None:
-    """No telemetry, no machine's name, no idempotency key on a read."""
+async def test_requests_name_the_pinned_version_and_nothing_about_the_machine(
+    fake: FakeStripe, client: ApiClient
+) -> None:
+    """No telemetry, no machine name, and no idempotency key for a read."""
     await fetch(client)
     await fetch(client)
     for request in fake.requests:
@@ -323,7 +325,7 @@ async def test_neither_errors_nor_logs_repeat_what_stripe_wrote(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Messages quote keys and people; not even a whole traceback or a retry hook's log line shows them."""
+    """Stripe's messages quote keys and people; neither a traceback nor a retry hook's log line contains them."""
     caplog.set_level(logging.DEBUG)
     stamina.instrumentation.set_on_retry_hooks(None)  # the default ones, which log what they see
     fake.fail(PATH, fault, times=10)
@@ -337,13 +339,13 @@ async def test_neither_errors_nor_logs_repeat_what_stripe_wrote(
 
 
 async def test_an_error_names_operation_status_and_request(fake: FakeStripe, client: ApiClient) -> None:
-    """That is what support asks for."""
+    """Support needs these."""
     fake.fail(PATH, faults.server_error(), times=10)
     assert str(await failure(client)) == "fetch_customer: 500 req_00000000000003"
 
 
 async def test_a_level_set_for_the_sdks_log_is_kept(fake: FakeStripe) -> None:
-    """Otherwise it is quiet below warnings, since it tells ids and messages."""
+    """By default only warnings are logged, since lower levels contain ids and messages."""
     log = logging.getLogger("stripe")
     before = log.level
     try:
@@ -356,7 +358,7 @@ async def test_a_level_set_for_the_sdks_log_is_kept(fake: FakeStripe) -> None:
 
 
 async def test_connections_are_closed_with_the_client(fake: FakeStripe) -> None:
-    """A call after the end fails like one without a network."""
+    """A call after that fails like one without a network."""
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(connect(fake, QUICK))
         assert await fetch(client) is not None

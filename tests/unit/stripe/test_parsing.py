@@ -1,4 +1,4 @@
-"""One verdict and one value for every body, whichever JSON parser is installed."""
+"""The same result for every body, whichever JSON parser is installed."""
 
 import json
 import math
@@ -22,8 +22,7 @@ def verdict(body: bytes, **parser: None) -> object:
 
 
 def _comparable(value: object) -> object:
-    """Integers beyond 64 bits are the one thing that may differ: `float` here, `int` there, a number that no reader
-    takes for an integer in both."""
+    """Unify integers beyond 64 bits, the only allowed difference: a `float` or an `int`, which no reader accepts."""
     if isinstance(value, dict):
         return {key: _comparable(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -55,21 +54,21 @@ VALUES = st.recursive(
 @example(b"[" * 100 + b"]" * 100)
 @example(b'{"a":' * 1000 + b"1" + b"}" * 1000)
 @example(b'"' + b"[" * 2000 + b'"')
-def test_the_fast_parser_changes_no_verdict_and_no_value(body: bytes) -> None:
-    """orjson refuses more than JSON does and less than we do; neither shows."""
+def test_the_fast_parser_changes_no_result(body: bytes) -> None:
+    """orjson refuses more than JSON does, and less than we do; neither is visible."""
     assert verdict(body) == verdict(body, fast=None)
 
 
 @pytest.mark.parametrize("depth", [1, MAX_NESTING])
 def test_nesting_up_to_the_limit_is_read(depth: int) -> None:
-    """Far more than any object of Stripe's has."""
+    """Far more levels than any object of Stripe has."""
     assert parse_json(b"[" * depth + b"]" * depth) is not None
 
 
 @pytest.mark.parametrize("depth", [MAX_NESTING + 1, 900, 1_000_000])
 @pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")])
 def test_deeper_nesting_is_refused(depth: int, brackets: tuple[bytes, bytes]) -> None:
-    """Before any recursion of ours meets it."""
+    """Before our own recursion sees it."""
     opening, closing = brackets
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json(opening * depth + b"1" + closing * depth)
@@ -81,8 +80,8 @@ def test_many_brackets_side_by_side_are_not_deep() -> None:
 
 
 @pytest.mark.parametrize("siblings", [0, 1, 50, 500])
-def test_the_deepest_part_counts_wherever_it_stands(siblings: int) -> None:
-    """Shallow neighbours neither hide it nor add to it."""
+def test_the_deepest_part_counts_wherever_it_is(siblings: int) -> None:
+    """Shallow neighbors neither hide it nor add to it."""
     shallow = b"[]," * siblings
     within = MAX_NESTING - 1
     assert parse_json(b"[" + shallow + b"[" * within + b"]" * within + b"]")
@@ -91,5 +90,5 @@ def test_the_deepest_part_counts_wherever_it_stands(siblings: int) -> None:
 
 
 def test_a_number_beyond_a_double_is_infinite() -> None:
-    """Neither parser is asked to keep what no field of Stripe's holds."""
+    """No field of Stripe holds such a number."""
     assert parse_json(b"1e400") == math.inf

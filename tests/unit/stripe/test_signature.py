@@ -1,4 +1,4 @@
-"""Who may send us events, and what an event must look like to be stored."""
+"""Signatures that are accepted, and the envelope that an event needs to be stored."""
 
 import hashlib
 import hmac
@@ -44,13 +44,13 @@ def verifier(*secrets: str) -> StripeWebhookVerifier:
 
 
 def signature(body: bytes, secret: str = SECRET, *, timestamp: str | None = None) -> str:
-    """The `v1` value alone."""
+    """Return only the `v1` value."""
     stamp = str(int(NOW.timestamp())) if timestamp is None else timestamp
     return hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def read(**changed: object) -> ProviderEvent:
-    """The event read from a well-signed envelope with some fields changed; `...` leaves a field out."""
+    """Read a correctly signed envelope with some fields changed; `...` omits a field."""
     envelope = {key: value for key, value in {**ENVELOPE, **changed}.items() if value is not ...}
     return read_body(json.dumps(envelope).encode())
 
@@ -63,7 +63,7 @@ def read_body(body: bytes) -> ProviderEvent:
 
 
 def test_a_header_made_by_the_sdk_is_accepted() -> None:
-    """Stripe's own code and ours agree on what is signed."""
+    """The SDK and our code sign the same text."""
     header = stripe.WebhookSignature.generate_signature_header(BODY.decode(), SECRET, int(NOW.timestamp()))
     assert verifier().verify(BODY, header).event_id == "evt_1"
 
@@ -71,21 +71,21 @@ def test_a_header_made_by_the_sdk_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("secrets", "slot"), [((SECRET, OLD_SECRET), 0), ((OLD_SECRET, SECRET), 1), ((SECRET, SECRET), 0)]
 )
-def test_the_event_tells_which_secret_matched(secrets: tuple[str, ...], slot: int) -> None:
-    """So that an old secret can be retired when nobody signs with it any more."""
+def test_the_event_names_the_secret_that_matched(secrets: tuple[str, ...], slot: int) -> None:
+    """An old secret can be retired once it is no longer used."""
     assert verifier(*secrets).verify(BODY, sign(BODY, SECRET, NOW)).secret_slot == slot
 
 
 def test_one_matching_signature_among_several_is_enough() -> None:
-    """While a secret is rolled, Stripe signs with both, in any order."""
+    """During a rotation Stripe signs with both secrets, in any order."""
     stamp = int(NOW.timestamp())
     header = f"t={stamp},v1={signature(BODY, 'whsec_other')},v1={signature(BODY)},v0=ignored"
     assert verifier().verify(BODY, header).event_id == "evt_1"
 
 
 @pytest.mark.parametrize(("before", "accepted"), [(7, True), (8, False)])
-def test_only_the_first_eight_signatures_are_looked_at(before: int, accepted: bool) -> None:
-    """A forger cannot make us compare a whole header full of guesses."""
+def test_only_the_first_eight_signatures_are_compared(before: int, accepted: bool) -> None:
+    """A forger cannot make us compare many guesses."""
     header = f"t={int(NOW.timestamp())},{'v1=00,' * before}v1={signature(BODY)}"
     if accepted:
         assert verifier().verify(BODY, header).event_id == "evt_1"
@@ -122,34 +122,34 @@ GOOD = signature(BODY)
         f"t={STAMP},t={STAMP},v1={GOOD}",
     ],
 )
-def test_a_header_that_proves_nothing_is_refused(header: str) -> None:
-    """Missing, odd or foreign parts end as one and the same error."""
+def test_a_header_without_a_valid_signature_is_refused(header: str) -> None:
+    """Missing, malformed or foreign parts all give the same error."""
     with pytest.raises(SignatureVerificationError):
         verifier().verify(BODY, header)
 
 
 @pytest.mark.parametrize("body", [BODY + b" ", BODY[:-1], b"", BODY.replace(b"false", b"true")])
-def test_other_bytes_than_the_signed_ones_are_refused(body: bytes) -> None:
-    """Even when they mean the same JSON."""
+def test_bytes_other_than_the_signed_ones_are_refused(body: bytes) -> None:
+    """Even if they are the same JSON."""
     with pytest.raises(SignatureVerificationError):
         verifier().verify(body, sign(BODY, SECRET, NOW))
 
 
 @pytest.mark.parametrize("seconds", [-301, 301, -31_536_000, 31_536_000])
-def test_a_right_signature_from_another_time_is_stale(seconds: int) -> None:
-    """A recorded request, or a clock that is wrong: in the past and in the future alike."""
+def test_a_valid_signature_from_another_time_is_stale(seconds: int) -> None:
+    """A recorded request or a wrong clock, in the past or in the future."""
     with pytest.raises(StaleSignatureError):
         verifier().verify(BODY, sign(BODY, SECRET, NOW + timedelta(seconds=seconds)))
 
 
 @pytest.mark.parametrize("seconds", [-299, 299])
 def test_clocks_may_differ_within_the_tolerance(seconds: int) -> None:
-    """Five minutes either way."""
+    """Five minutes in either direction."""
     assert verifier().verify(BODY, sign(BODY, SECRET, NOW + timedelta(seconds=seconds))).event_id == "evt_1"
 
 
-def test_a_wrong_signature_from_another_time_is_not_called_stale() -> None:
-    """Staleness is said only to those who know the secret."""
+def test_an_invalid_signature_from_another_time_is_not_stale() -> None:
+    """Only a sender who knows the secret learns that a signature is stale."""
     with pytest.raises(SignatureVerificationError) as caught:
         verifier().verify(BODY, sign(BODY, "whsec_guess", NOW - timedelta(days=1)))
     assert caught.value.code == "bad_signature"
@@ -157,19 +157,19 @@ def test_a_wrong_signature_from_another_time_is_not_called_stale() -> None:
 
 @pytest.mark.parametrize("secrets", [(), ("",), (SECRET, ""), (" ",), (SECRET + "\n",)])
 def test_a_blank_secret_cannot_be_configured(secrets: tuple[str, ...]) -> None:
-    """An empty key would let anybody sign."""
+    """With an empty key anyone could sign."""
     with pytest.raises(ConfigurationError, match="STRIPE_WEBHOOK_SECRET"):
         StripeWebhookVerifier(secrets, tolerance=timedelta(minutes=5), clock=ManualClock(NOW))
 
 
 def test_the_timestamp_check_cannot_be_switched_off() -> None:
-    """The SDK reads a tolerance of 0 as none at all."""
+    """The SDK takes a tolerance of 0 for no limit."""
     with pytest.raises(ConfigurationError):
         StripeWebhookVerifier((SECRET,), tolerance=timedelta(0), clock=ManualClock(NOW))
 
 
 def test_no_error_carries_the_body_or_the_secret() -> None:
-    """Whoever logs the error, with its cause, logs neither."""
+    """Logging an error and its cause logs neither."""
     body = b"{'private': 'data'"
     with pytest.raises(MalformedEventError) as caught:
         verifier().verify(body, sign(body, SECRET, NOW))
@@ -182,7 +182,7 @@ def test_no_error_carries_the_body_or_the_secret() -> None:
 
 
 def test_the_envelope_is_read() -> None:
-    """Everything the store keeps beside the bytes."""
+    """All columns that are stored beside the bytes."""
     event = read(account="acct_1", livemode=True)
     assert (event.key.event_id, event.key.livemode, event.key.account) == ("evt_1", True, "acct_1")
     assert (event.type, event.api_version) == ("customer.updated", "2026-10-28.endive")
@@ -191,19 +191,19 @@ def test_the_envelope_is_read() -> None:
 
 @pytest.mark.parametrize("account", [None, ...])
 def test_an_event_of_our_own_account_has_no_account(account: object) -> None:
-    """Null and absent are the same."""
+    """Null equals absent."""
     assert read(account=account).key.account == ""
 
 
 @pytest.mark.parametrize("version", [None, ..., 7, "", "x" * 121, "2020\x00", "\ud800"])
-def test_an_odd_api_version_is_no_version(version: object) -> None:
-    """It is only ever looked at by people."""
+def test_a_malformed_api_version_is_dropped(version: object) -> None:
+    """It is for people only."""
     assert read(api_version=version).api_version is None
 
 
 @pytest.mark.parametrize("created", [2**33, 2**63 - 1, int(NOW.timestamp()) + 3600])
-def test_a_stamp_from_the_future_is_clamped(created: int) -> None:
-    """It would outrank every later truth about its object."""
+def test_a_timestamp_from_the_future_is_clamped(created: int) -> None:
+    """It would outrank all later snapshots of its object."""
     assert read(created=created).created_at == datetime(2026, 3, 1, 10, 30, 15, tzinfo=UTC)
 
 
@@ -215,8 +215,8 @@ def test_a_stamp_from_the_future_is_clamped(created: int) -> None:
         ("9999-01-01T00:00:00Z", datetime(2026, 3, 1, 10, 30, 15, tzinfo=UTC)),
     ],
 )
-def test_a_thin_event_has_an_iso_stamp_and_a_context(created: str, expected: datetime) -> None:
-    """`v2.core.event` writes time in letters and calls the account its context."""
+def test_a_thin_event_has_an_iso_timestamp_and_a_context(created: str, expected: datetime) -> None:
+    """`v2.core.event` has ISO timestamps and names the account `context`."""
     event = read(object="v2.core.event", created=created, context="acct_1", type="v1.billing.meter.no_meter_found")
     assert (event.created_at, event.key.account) == (expected, "acct_1")
 
@@ -257,7 +257,7 @@ def test_a_thin_event_has_an_iso_stamp_and_a_context(created: str, expected: dat
     ],
 )
 def test_an_envelope_without_its_essentials_is_malformed(changed: dict[str, object]) -> None:
-    """Without id, type, time and mode there is nothing to store it under."""
+    """It cannot be stored without id, type, time and mode."""
     with pytest.raises(MalformedEventError):
         read(**changed)
 
@@ -285,8 +285,8 @@ def test_an_envelope_without_its_essentials_is_malformed(changed: dict[str, obje
         b"[" * 100_000,
     ],
 )
-def test_signed_bytes_that_are_no_event_are_malformed(body: bytes) -> None:
-    """A bug at the sender or a leaked secret: never an error of ours."""
+def test_signed_bytes_that_are_not_an_event_are_malformed(body: bytes) -> None:
+    """A bug at the sender or a leaked secret is not our error."""
     with pytest.raises(MalformedEventError):
         read_body(body)
 
@@ -294,14 +294,14 @@ def test_signed_bytes_that_are_no_event_are_malformed(body: bytes) -> None:
 @pytest.mark.parametrize(
     "value", [b'"\\u0000"', b'"\\ud800"', b"1e400", b"123456789012345678901234567890", b"[" * 50 + b"]" * 50]
 )
-def test_strange_content_is_stored_as_it_is(value: bytes) -> None:
-    """What the envelope does not need is the translator's business."""
+def test_strange_content_is_stored_verbatim(value: bytes) -> None:
+    """Everything beyond the envelope is left to the translator."""
     body = BODY.replace(b"{}", value)
     assert read_body(body).body == body
 
 
-def test_of_a_repeated_key_the_last_one_counts() -> None:
-    """For id, type and everything else alike: there is one parse."""
+def test_the_last_of_repeated_keys_counts() -> None:
+    """For id, type and all other fields, since the body is parsed once."""
     assert read_body(BODY[:-1] + b', "id": "evt_2"}').event_id == "evt_2"
 
 
@@ -316,8 +316,8 @@ JSON = st.recursive(
 
 @settings(deadline=None)
 @given(body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()), header=st.text(st.characters()))
-def test_whatever_is_sent_ends_as_an_event_or_a_webhook_error(body: bytes, header: str) -> None:
-    """Signed or not, no input leaves by any other door."""
+def test_any_input_ends_as_an_event_or_a_webhook_error(body: bytes, header: str) -> None:
+    """No input, signed or not, has another outcome."""
     for claim in (header, f"t={STAMP},v1={header}", sign(body, SECRET, NOW)):
         with pytest.raises(WebhookError):
             verifier().verify(body, claim)
@@ -329,7 +329,7 @@ def test_whatever_is_sent_ends_as_an_event_or_a_webhook_error(body: bytes, heade
     thin=st.booleans(),
 )
 def test_a_signed_envelope_with_any_content_is_read_or_malformed(changed: dict[str, object], thin: bool) -> None:
-    """What is read is fit for storing: no control characters, a real instant, not from the future."""
+    """The result can be stored: no control characters, a valid time, not in the future."""
     if thin:
         changed = {"object": "v2.core.event", **changed}
     try:

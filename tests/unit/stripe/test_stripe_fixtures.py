@@ -1,4 +1,4 @@
-"""The events in tests/fixtures/stripe: they are what a webhook could be, and every version says the same of a fact."""
+"""The events in tests/fixtures/stripe: they could be webhooks, and all versions translate to the same result."""
 
 import json
 from pathlib import Path
@@ -33,11 +33,11 @@ def translated(path: Path) -> Translation:
     return StripeTranslator().translate(event)
 
 
-def facts_of(translation: Translation) -> tuple[Snapshot, ...]:
-    """What is shown in every version.
+def comparable_snapshots_of(translation: Translation) -> tuple[Snapshot, ...]:
+    """Return the snapshots that all versions have.
 
-    That an invoice or a charge names the payment of an invoice is over since 2025-03-31: it has an event of its own
-    then. Meters came in 2024.
+    Since 2025-03-31 the payment of an invoice has a separate event and is no longer named in the invoice or the charge.
+    Meters exist since 2024.
     """
     kept = [seen for seen in translation.snapshots if not isinstance(seen, PaymentSnapshot)] or translation.snapshots
     return tuple(attrs.evolve(seen, meter_id=None) if isinstance(seen, PriceSnapshot) else seen for seen in kept)
@@ -47,24 +47,24 @@ def versions_of(type: str) -> list[Path]:
     return [path for version in fixtures.FIXTURE_VERSIONS if (path := FOLDER / version / f"{type}.json").exists()]
 
 
-def test_the_fixtures_are_in_order() -> None:
-    """When this fails on drift, run `make stripe-fixtures`."""
+def test_the_fixtures_have_no_faults() -> None:
+    """When this fails, run `make stripe-fixtures`."""
     assert fixtures.lint(FOLDER) == []
 
 
-def test_every_understood_type_has_a_sample() -> None:
-    """A new row in the table comes with its event."""
+def test_every_handled_type_has_a_sample() -> None:
+    """A new row in the table needs a sample."""
     assert SAMPLES.keys() == TRANSLATORS.keys()
 
 
 @pytest.mark.parametrize("type", sorted(TRANSLATORS))
-def test_every_version_says_the_same(type: str) -> None:
-    """In each version of its file, the same is read from the same fact, and nothing is missing."""
+def test_all_versions_translate_to_the_same(type: str) -> None:
+    """All versions of an event translate to the same result, and nothing is missing."""
     said = [translated(path) for path in versions_of(type)]
     assert len(said) == (3 if type == "invoice_payment.paid" else len(fixtures.FIXTURE_VERSIONS))
     last = said[-1]
     for one in said:
-        assert facts_of(one) == facts_of(last)
+        assert comparable_snapshots_of(one) == comparable_snapshots_of(last)
         assert (one.tenant_hint, one.creation, one.notice, one.ignored) == (
             last.tenant_hint,
             last.creation,
@@ -75,23 +75,23 @@ def test_every_version_says_the_same(type: str) -> None:
 
 
 @pytest.mark.parametrize("type", sorted(TRANSLATORS))
-def test_every_event_belongs_to_somebody(type: str) -> None:
-    """To a customer, or to whoever has what it is about; the catalog and what is ignored belong to nobody."""
+def test_every_event_has_an_owner(type: str) -> None:
+    """To a customer or to the owner of a related object; catalog events and ignored ones have no owner."""
     for said in (translated(path) for path in versions_of(type)):
-        nobodys = type.startswith(("price.", "product.")) or said.ignored is not None
-        assert (said.customer_id is None and said.about == ()) is nobodys
+        without_owner = type.startswith(("price.", "product.")) or said.ignored is not None
+        assert (said.customer_id is None and said.about == ()) is without_owner
 
 
 @pytest.mark.parametrize("type", NAMING_THE_PAYMENT)
 def test_the_payment_of_an_invoice_is_the_same_wherever_it_is_named(type: str) -> None:
-    """Older versions name it in the invoice or the charge, newer ones in an event of its own."""
+    """Older versions name it in the invoice or the charge, newer ones in a separate event."""
     (named_apart,) = translated(FOLDER / "2026-10-28.endive" / "invoice_payment.paid.json").snapshots
     for version in ("2020-08-27", "2022-11-15", "2024-06-20"):
         assert named_apart in translated(FOLDER / version / f"{type}.json").snapshots
 
 
-def test_types_worth_subscribing_to_do_something() -> None:
-    """Plans are understood only to be left alone."""
+def test_subscribed_types_have_an_effect() -> None:
+    """Plans are known only to be ignored."""
     assert set(HANDLED_TYPES) == TRANSLATORS.keys() - {"plan.created", "plan.updated", "plan.deleted"}
 
 
@@ -101,7 +101,7 @@ def test_the_page_about_events_is_up_to_date() -> None:
 
 
 class TestLint:
-    """What the linting finds."""
+    """The faults that `lint` finds."""
 
     @pytest.mark.parametrize(
         ("old", "new", "fault"),
@@ -130,15 +130,15 @@ class TestLint:
             ),
         ],
     )
-    def test_it_finds_what_does_not_belong(self, old: str, new: str, fault: str) -> None:
-        """One fault, named."""
+    def test_it_finds_unwanted_content(self, old: str, new: str, fault: str) -> None:
+        """One fault, with its name."""
         path = Path("2020-08-27", "customer.updated.json")
         text = (FOLDER / path).read_text(encoding="utf-8")
         assert old in text
         assert set(fixtures.faults_of(path, text.replace(old, new).encode())) == {fault}
 
     def test_it_finds_missing_stray_and_changed_files(self, tmp_path: Path) -> None:
-        """Writing puts them right."""
+        """`write` corrects them."""
         fixtures.write(tmp_path)
         moved, changed = (Path("2020-08-27", f"customer.{name}.json") for name in ("updated", "created"))
         (tmp_path / moved).rename(tmp_path / moved.with_name("customer.invented.json"))
@@ -152,13 +152,13 @@ class TestLint:
         fixtures.write(tmp_path)
         assert fixtures.lint(tmp_path) == []
 
-    def test_the_command_says_what_it_takes(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """And fails without an order."""
+    def test_the_command_shows_its_usage(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Without an argument it fails."""
         assert fixtures.main([]) == 2
         assert "write | lint" in capsys.readouterr().err
 
 
-def test_files_hold_events_in_stripes_layout() -> None:
-    """Two spaces of indent, as webhooks come."""
+def test_files_contain_events_in_stripes_layout() -> None:
+    """Indented by two spaces, like webhooks."""
     body = (FOLDER / "2026-10-28.endive" / "invoice.paid.json").read_text(encoding="utf-8")
     assert body == json.dumps(json.loads(body), indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""What events of customers and of checkout sessions say: above all, whose customer somebody is."""
+"""Translation of customers and Checkout sessions, including the tenant that they name."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -41,14 +41,14 @@ def said(make_event: MakeEvent) -> Said:
 @pytest.mark.parametrize("version", API_VERSIONS)
 @pytest.mark.parametrize(("type", "creation"), [("customer.created", True), ("customer.updated", False)])
 def test_a_customer_is_read(said: Said, version: str, type: str, creation: bool) -> None:
-    """Mail, name, delinquency and tenant, in every version."""
+    """Email, name, delinquency and tenant, in every version."""
     assert said(type, builders.customer(CUSTOMER, version)) == Translation(
         customer_id=CUS_1, tenant_hint=ACME, snapshots=(SEEN,), creation=creation
     )
 
 
-def test_mail_name_and_delinquency_may_be_unknown(said: Said) -> None:
-    """Nothing of that is missing: a customer may be a mere id."""
+def test_email_name_and_delinquency_are_optional(said: Said) -> None:
+    """They are optional: a customer may be just an id."""
     shown = {"id": "cus_1", "object": "customer", "email": None, "name": None, "delinquent": None}
     assert said("customer.updated", shown) == Translation(
         customer_id=CUS_1, snapshots=(CustomerSnapshot(customer_id=CUS_1),)
@@ -56,20 +56,20 @@ def test_mail_name_and_delinquency_may_be_unknown(said: Said) -> None:
 
 
 @pytest.mark.parametrize("shown", [{"id": "cus_1", "object": "customer", "deleted": True}, {"id": "cus_1"}])
-def test_a_deleted_customer_may_be_a_mere_stump(said: Said, shown: dict[str, Any]) -> None:
-    """The event's type is the proof, and nothing is missing."""
+def test_a_deleted_customer_may_be_just_an_id(said: Said, shown: dict[str, Any]) -> None:
+    """The event type is decisive, and nothing is reported as missing."""
     gone = CustomerSnapshot(customer_id=CUS_1, deleted=True)
     assert said("customer.deleted", shown) == Translation(customer_id=CUS_1, snapshots=(gone,))
 
 
-def test_a_stump_in_an_update_is_a_deleted_customer(said: Said) -> None:
-    """A fetched customer says it by itself."""
+def test_a_deleted_flag_in_an_update_is_a_deleted_customer(said: Said) -> None:
+    """A fetched customer has the flag itself."""
     gone = CustomerSnapshot(customer_id=CUS_1, deleted=True)
     assert said("customer.updated", {"id": "cus_1", "deleted": True}).snapshots == (gone,)
 
 
 def test_a_customer_without_an_id_is_ignored(said: Said) -> None:
-    """There is nobody to know."""
+    """Without an id there is no customer to record."""
     assert said("customer.updated", {"object": "customer"}).ignored == "unreadable_object"
 
 
@@ -87,7 +87,7 @@ def test_a_customer_without_an_id_is_ignored(said: Said) -> None:
 def test_a_checkout_links_its_customer(
     said: Said, version: str, type: str, reference: str | None, metadata: dict[str, str], hint: str | None
 ) -> None:
-    """The server's metadata speaks before the reference that a visitor can set in a link."""
+    """The server's metadata takes precedence over the reference that a visitor can set in a link."""
     session = objects.CheckoutSession(
         session_id="cs_1",
         created_at=AT,
@@ -101,7 +101,7 @@ def test_a_checkout_links_its_customer(
     )
 
 
-def test_a_guest_is_nobodys_customer(said: Said) -> None:
-    """A one-off payment need not make a customer."""
+def test_a_guest_checkout_has_no_customer(said: Said) -> None:
+    """A one-off payment does not need a customer."""
     shown = builders.checkout_session(SESSION, API_VERSIONS[-1]) | {"customer": None}
     assert said("checkout.session.completed", shown) == Translation(ignored="no_customer")

@@ -1,4 +1,4 @@
-"""No content makes translation fail, and none gets through that a database or a browser would choke on."""
+"""No content makes the translation fail, and nothing unsafe for a database or a browser passes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ with_fixtures = settings(suppress_health_check=[HealthCheck.function_scoped_fixt
 
 
 def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every value within a JSON value, itself included."""
+    """Yield the path to every value within a JSON value, including itself."""
     yield path
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, member in members:
@@ -45,7 +45,7 @@ def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 
 def damaged(value: Any, path: tuple[Any, ...], other: object) -> Any:
-    """The same JSON value with another one in one place."""
+    """Return the JSON value with one value replaced."""
     if not path:
         return other
     step, *rest = path
@@ -55,7 +55,7 @@ def damaged(value: Any, path: tuple[Any, ...], other: object) -> Any:
 
 
 def scalars(part: object) -> Iterator[object]:
-    """Every scalar in nested tuples and lists."""
+    """Yield every scalar in nested tuples and lists."""
     if isinstance(part, (tuple, list)):
         for member in part:
             yield from scalars(member)
@@ -79,7 +79,7 @@ def assert_fit_for_use(translation: Translation) -> None:
 
 
 def rendered(type: str, version: str) -> dict[str, Any]:
-    """What an event of that type shows, in the newest version where this one has no such object."""
+    """Return the object of a sample event, in the newest version if this one has no such object."""
     sample = sample_event(type, version) or sample_event(type, API_VERSIONS[-1])
     assert sample is not None
     shown: dict[str, Any] = sample["data"]["object"]
@@ -88,10 +88,10 @@ def rendered(type: str, version: str) -> dict[str, Any]:
 
 @with_fixtures
 @given(data=st.data(), type=st.sampled_from(sorted(TRANSLATORS)), version=VERSIONS, other=ANYTHING)
-def test_any_value_in_any_place_is_survived(
+def test_any_value_in_any_place_is_handled(
     make_event: MakeEvent, data: st.DataObject, type: str, version: str, other: object
 ) -> None:
-    """One field at a time holds arbitrary JSON: the object, its previous attributes, anything below."""
+    """One field at a time gets arbitrary JSON: the object or anything below."""
     shown = rendered(type, version)
     broken = damaged(shown, data.draw(st.sampled_from(list(places(shown)))), other)
     body = json.dumps({"object": "event", "data": {"object": broken, "previous_attributes": data.draw(ANYTHING)}})
@@ -104,10 +104,10 @@ def test_any_value_in_any_place_is_survived(
 
 @with_fixtures
 @given(data=st.data(), version=VERSIONS, other=ANYTHING)
-def test_any_previous_value_is_survived(
+def test_any_previous_value_is_handled(
     make_event: MakeEvent, invoice: objects.Invoice, data: st.DataObject, version: str, other: object
 ) -> None:
-    """What an update claims to have overwritten is as arbitrary as the rest."""
+    """Previous attributes can be arbitrary, too."""
     shown = builders.invoice(invoice, version)
     previous = damaged(shown, data.draw(st.sampled_from(list(places(shown))[1:])), other)
     translation = TRANSLATOR.translate_previous(make_event("invoice.updated", shown, previous=previous))
@@ -116,7 +116,7 @@ def test_any_previous_value_is_survived(
 
 
 def test_hundreds_of_items_are_read(make_event: MakeEvent, subscription: objects.Subscription) -> None:
-    """Far beyond what Stripe allows, in order of their ids."""
+    """Far more than Stripe allows, sorted by id."""
     items = tuple(attrs.evolve(subscription.items[0], item_id=f"si_{n:03}") for n in range(300))
     shown = builders.subscription(attrs.evolve(subscription, items=items[::-1]), API_VERSIONS[-1])
     (seen,) = TRANSLATOR.translate(make_event("customer.subscription.updated", shown)).snapshots
@@ -126,15 +126,15 @@ def test_hundreds_of_items_are_read(make_event: MakeEvent, subscription: objects
 
 @pytest.mark.parametrize("type", ["payout.paid", "account.updated", "", "customer.subscription", "invoice.paid "])
 def test_a_type_that_is_not_in_the_table_is_ignored(make_event: MakeEvent, type: str) -> None:
-    """Stripe has hundreds, and adds more."""
+    """Stripe has hundreds of types, and adds more."""
     assert TRANSLATOR.translate(make_event(type, {"object": "payout"})) == Translation(ignored="unhandled_type")
 
 
 @pytest.mark.parametrize(
     "type", ["v1.billing.meter.no_meter_found", "v1.customer.subscription.updated", "invoice.paid"]
 )
-def test_a_thin_event_is_told_by_its_object(make_event: MakeEvent, type: str) -> None:
-    """It shows nothing that could be read, whatever it is called."""
+def test_a_thin_event_is_recognized_by_its_object(make_event: MakeEvent, type: str) -> None:
+    """It has no object to read, whatever its type."""
     body = b'{"object": "v2.core.event", "data": {"object": {"object": "invoice"}}}'
     assert TRANSLATOR.translate(make_event(type, {}, body=body)) == Translation(thin=True)
 
@@ -151,7 +151,7 @@ def test_a_thin_event_is_told_by_its_object(make_event: MakeEvent, type: str) ->
         (b'{"data": {"object": {"object": "subscription"}}}', "unexpected_object"),
     ],
 )
-def test_a_body_that_shows_no_invoice_is_ignored(make_event: MakeEvent, body: bytes, reason: str) -> None:
-    """The type alone does not tell the object."""
+def test_a_body_without_an_invoice_is_ignored(make_event: MakeEvent, body: bytes, reason: str) -> None:
+    """The type alone does not determine the object."""
     translation = TRANSLATOR.translate(make_event("invoice.paid", {}, body=body))
     assert (translation.ignored, translation.snapshots) == (reason, ())

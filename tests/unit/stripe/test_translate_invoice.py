@@ -1,4 +1,4 @@
-"""What invoice events say, in every shape."""
+"""Translation of invoices, in every shape."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -97,13 +97,13 @@ def said(make_event: MakeEvent) -> Said:
 
 @pytest.fixture
 def shown(invoice: objects.Invoice) -> Json:
-    """The invoice as the newest version shows it, to be damaged."""
+    """The invoice in the newest version, to be damaged."""
     return builders.invoice(invoice, ENDIVE)
 
 
 @pytest.fixture
 def shown_before(invoice: objects.Invoice) -> Json:
-    """The invoice as the last version of the old shape shows it."""
+    """The invoice in the last version of the old shape."""
     return builders.invoice(invoice, ACACIA)
 
 
@@ -114,12 +114,12 @@ def only(translation: Translation) -> InvoiceSnapshot:
 
 
 @pytest.mark.parametrize(("version", "transitional"), SHAPES)
-def test_every_api_version_says_the_same(
+def test_all_api_versions_translate_to_the_same(
     said: Said, invoice: objects.Invoice, version: str, transitional: bool
 ) -> None:
     """Subscription, tax, price, proration and metadata moved; the snapshot did not. Nothing is missing.
 
-    That a line's price is metered is said in older versions alone, so it is not read from the line at all.
+    Only older versions say that a line's price is metered, so it is not read from the line at all.
     """
     translation = said(builders.invoice(invoice, version, transitional=transitional))
     assert (translation.customer_id, translation.tenant_hint, translation.missing) == ("cus_1", "acme", ())
@@ -146,10 +146,10 @@ def test_every_api_version_says_the_same(
         ("invoice.voided", False, None),
     ],
 )
-def test_every_event_of_an_invoice_shows_it(
+def test_every_invoice_event_has_the_invoice(
     said: Said, shown: Json, type: str, creation: bool, notice: Notice | None
 ) -> None:
-    """Whatever happened to it; the type adds what only it knows."""
+    """All events have the invoice; some types add a notice."""
     assert said(shown, type) == Translation(
         customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,), creation=creation, notice=notice
     )
@@ -177,8 +177,8 @@ def test_every_event_of_an_invoice_shows_it(
         ({"total_taxes": [{"amount": 3}, {"amount": 4}]}, "tax", 7),
     ],
 )
-def test_a_field_is_read(said: Said, shown: Json, changed: Json, field: str, expected: object) -> None:
-    """One fact at a time, with nothing missing."""
+def test_a_field_is_translated(said: Said, shown: Json, changed: Json, field: str, expected: object) -> None:
+    """One field at a time, with nothing missing."""
     translation = said(shown | changed)
     assert getattr(only(translation), field) == expected
     assert translation.missing == ()
@@ -193,13 +193,13 @@ def test_a_field_is_read(said: Said, shown: Json, changed: Json, field: str, exp
         ({"total_taxes": None, "tax": None, "total_tax_amounts": None}, 0),
     ],
 )
-def test_tax_is_read_at_one_place_only(said: Said, shown: Json, taxes: Json, expected: int) -> None:
-    """New and old stand side by side since March 2025, and say the same."""
+def test_tax_is_read_from_one_place_only(said: Said, shown: Json, taxes: Json, expected: int) -> None:
+    """Since March 2025 payloads have both places, with the same values."""
     assert only(said(shown | taxes)).tax == expected
 
 
 def test_the_new_places_win(said: Said, shown: Json) -> None:
-    """The old ones are a courtesy to old versions, and may lag behind or go."""
+    """The old places exist for old versions and may be outdated or removed."""
     for line in shown["lines"]["data"]:
         line |= {"price": {"id": "price_old"}, "plan": {"id": "price_old"}, "proration": not line["amount"] < 0}
     old_places = {"subscription": "sub_old", "tax": 1, "subscription_details": {"metadata": {"tenant_id": "globex"}}}
@@ -208,13 +208,13 @@ def test_the_new_places_win(said: Said, shown: Json) -> None:
 
 
 def test_an_expanded_subscription_is_its_id(said: Said, shown_before: Json) -> None:
-    """Expansions of fetched objects are read like plain ids."""
+    """Expanded objects are read like plain ids."""
     shown_before["subscription"] = {"id": "sub_1", "object": "subscription"}
     assert only(said(shown_before)).subscription_id == "sub_1"
 
 
 def test_a_proration_names_no_item(said: Said, shown: Json, shown_before: Json) -> None:
-    """Older versions always do and newer ones rarely: left out, so that they agree."""
+    """Older versions always name it and newer ones rarely; it is left out, so that they agree."""
     details = shown["lines"]["data"][2]["parent"]["subscription_item_details"]
     shown["lines"]["data"][2]["parent"] = {
         "invoice_item_details": {key: value for key, value in details.items() if key != "subscription_item"},
@@ -224,7 +224,7 @@ def test_a_proration_names_no_item(said: Said, shown: Json, shown_before: Json) 
 
 
 def test_a_line_without_a_price_is_an_amount(said: Said, shown: Json) -> None:
-    """A one-off item was never a price, and needs none."""
+    """A one-off item has no price."""
     shown["lines"]["data"][0] |= {"pricing": None, "quantity": None}
     translation = said(shown)
     line = only(translation).lines[2]
@@ -232,14 +232,14 @@ def test_a_line_without_a_price_is_an_amount(said: Said, shown: Json) -> None:
 
 
 def test_an_expanded_price_of_a_line_is_its_id(said: Said, shown: Json) -> None:
-    """Expandable since 2025-12-15."""
+    """It can be expanded since 2025-12-15."""
     shown["lines"]["data"][0]["pricing"]["price_details"]["price"] = {"id": "price_seats", "object": "price"}
     assert only(said(shown)) == SEEN
 
 
 @pytest.mark.parametrize(("has_more", "complete"), [(False, True), (True, False)])
 def test_a_first_page_of_lines_is_marked(said: Said, shown: Json, has_more: bool, complete: bool) -> None:
-    """An event shows ten lines at most."""
+    """An event contains at most ten lines."""
     shown["lines"]["has_more"] = has_more
     assert only(said(shown)).lines_complete is complete
 
@@ -253,7 +253,7 @@ def test_a_first_page_of_lines_is_marked(said: Said, shown: Json, has_more: bool
     ],
 )
 def test_a_link_to_stripe_is_kept(said: Said, shown: Json, url: str) -> None:
-    """Wherever on Stripe's own hosts."""
+    """On any of Stripe's hosts."""
     assert only(said(shown | {"hosted_invoice_url": url})).hosted_invoice_url == url
 
 
@@ -308,10 +308,10 @@ def test_a_link_to_anywhere_else_is_dropped_and_counted(said: Said, shown: Json,
         (("lines", "data", 0, "pricing"), 7, "invoice.lines.data.pricing"),
     ],
 )
-def test_what_cannot_be_read_is_absent_and_named(
+def test_an_unreadable_field_is_absent_and_reported(
     said: Said, shown: Json, path: tuple[str | int, ...], damage: object, missing: str
 ) -> None:
-    """By its place in the schema, never by its content; the rest of the invoice counts all the same."""
+    """By its path in the schema, never by its content; the rest of the invoice is used."""
     *way, last = path
     place: Any = shown
     for step in way:
@@ -333,14 +333,14 @@ def test_what_cannot_be_read_is_absent_and_named(
         ({"object": "invoice_payment"}, "unexpected_object"),
     ],
 )
-def test_an_invoice_without_its_essentials_is_ignored(said: Said, shown: Json, damage: Json, reason: str) -> None:
-    """With a reason that can be counted."""
+def test_an_invoice_without_required_fields_is_ignored(said: Said, shown: Json, damage: Json, reason: str) -> None:
+    """With a reason for the metrics."""
     translation = said(shown | damage)
     assert (translation.ignored, translation.snapshots) == (reason, ())
 
 
-def test_text_is_made_fit_for_storing(said: Said, shown: Json) -> None:
-    """No NUL, no half of a surrogate pair, no endless description; line breaks stay."""
+def test_text_is_made_storable(said: Said, shown: Json) -> None:
+    """No NUL, no lone surrogate, no endless description; line breaks stay."""
     lines = shown["lines"]["data"]
     lines[0]["description"], lines[1]["description"] = "a\x00b\ud800c\nd", "x" * 100_000
     texts = {line.line_id: line.description for line in only(said(shown)).lines}
@@ -358,21 +358,21 @@ def test_the_oldest_shape_names_the_tenant_in_its_lines(said: Said, invoice: obj
 
 
 def test_lines_that_name_two_tenants_name_none(said: Said, invoice: objects.Invoice) -> None:
-    """No guess is made between them."""
+    """If lines disagree, no tenant is taken."""
     first, second, third = invoice.lines
     rival = attrs.evolve(second, metadata={"tenant_id": "globex"})
     shown = builders.invoice(attrs.evolve(invoice, lines=(first, rival, third)), "2020-08-27")
     assert said(shown).tenant_hint is None
 
 
-def test_metadata_of_an_invoice_item_is_not_asked(said: Said, invoice: objects.Invoice) -> None:
-    """It is the item's own, not the subscription's."""
+def test_metadata_of_an_invoice_item_is_not_used(said: Said, invoice: objects.Invoice) -> None:
+    """It belongs to the item, not to the subscription."""
     line = attrs.evolve(invoice.lines[2], metadata={"tenant_id": "globex"})
     assert said(builders.invoice(attrs.evolve(invoice, lines=(line,)), "2020-08-27")).tenant_hint is None
 
 
-def test_an_invoices_own_metadata_is_not_asked(said: Said, shown: Json) -> None:
-    """Whatever somebody noted about one invoice does not say whose customer it is."""
+def test_an_invoices_own_metadata_is_not_used(said: Said, shown: Json) -> None:
+    """A note on one invoice does not determine the customer's tenant."""
     shown |= {"metadata": {"tenant_id": "globex"}}
     assert said(shown).tenant_hint == "acme"
     assert said(shown | {"parent": None, "lines": {"data": []}}).tenant_hint is None
@@ -381,14 +381,14 @@ def test_an_invoices_own_metadata_is_not_asked(said: Said, shown: Json) -> None:
 # --- drafts that go, invoices that are none ---------------------------------------------------------------------
 
 
-def test_a_deleted_draft_may_be_a_mere_stump(said: Said) -> None:
-    """It says which invoice is gone: whose that was, it is now. Nothing is missing."""
+def test_a_deleted_draft_may_be_just_an_id(said: Said) -> None:
+    """The id is enough: the owner is looked up, and nothing is reported as missing."""
     gone = InvoiceSnapshot(invoice_id=INVOICE, customer_id=None, status="deleted", currency="xxx")
     assert said({"id": "in_1"}, "invoice.deleted") == Translation(about=("in_1",), snapshots=(gone,))
 
 
-def test_a_deleted_draft_that_is_shown_whole_names_its_customer(said: Said, shown: Json) -> None:
-    """What it would have cost is of no interest any more."""
+def test_a_complete_deleted_draft_names_its_customer(said: Said, shown: Json) -> None:
+    """Its amounts no longer matter."""
     translation = said(shown, "invoice.deleted")
     gone = InvoiceSnapshot(
         invoice_id=INVOICE, customer_id=CUSTOMER, status="deleted", currency="usd", subscription_id=SUBSCRIPTION
@@ -397,12 +397,12 @@ def test_a_deleted_draft_that_is_shown_whole_names_its_customer(said: Said, show
 
 
 def test_a_deleted_draft_without_an_id_is_ignored(said: Said) -> None:
-    """There is nothing to say it about."""
+    """Without an id there is no invoice to delete."""
     assert said({"object": "invoice"}, "invoice.deleted").ignored == "unreadable_object"
 
 
 @pytest.mark.parametrize("identity", [{"id": None}, {"id": "upcoming_in_1"}, {}])
-def test_an_upcoming_invoice_is_an_announcement(said: Said, shown: Json, identity: Json) -> None:
+def test_an_upcoming_invoice_is_only_announced(said: Said, shown: Json, identity: Json) -> None:
     """It never becomes a snapshot, with or without an id."""
     shown.pop("id")
     assert said(shown | identity, "invoice.upcoming") == Translation(
@@ -410,14 +410,14 @@ def test_an_upcoming_invoice_is_an_announcement(said: Said, shown: Json, identit
     )
 
 
-def test_an_upcoming_invoice_of_nobody_is_ignored(said: Said, shown: Json) -> None:
-    """And then it announces nothing."""
+def test_an_upcoming_invoice_without_a_customer_is_ignored(said: Said, shown: Json) -> None:
+    """It announces nothing."""
     translation = said(shown | {"customer": None}, "invoice.upcoming")
     assert (translation.ignored, translation.notice) == ("no_customer", None)
 
 
-def test_taxes_that_no_column_holds_are_none(said: Said, shown: Json) -> None:
-    """Each may be storable where their sum is not."""
+def test_taxes_beyond_64_bits_are_dropped(said: Said, shown: Json) -> None:
+    """Each may fit into a column while their sum does not."""
     taxes = [{"amount": 2**63 - 1}, {"amount": 1}]
     translation = said(shown | {"total_taxes": taxes})
     assert (only(translation).tax, translation.missing) == (0, ("invoice.total_taxes",))

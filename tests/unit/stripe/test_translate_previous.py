@@ -1,4 +1,4 @@
-"""What an object was before an update: the edges of the walk that decides ties."""
+"""The object before an update, which decides ties within one second."""
 
 import json
 from collections.abc import Callable
@@ -75,14 +75,14 @@ def trial_dropped(before: objects.Subscription) -> objects.Subscription:
         trial_dropped,
     ],
 )
-def test_an_update_shows_the_subscription_before_it(
+def test_an_update_contains_the_subscription_before_it(
     make_event: MakeEvent,
     subscription: objects.Subscription,
     change: Callable[[objects.Subscription], objects.Subscription],
     version: str,
     transitional: bool,
 ) -> None:
-    """Exactly the snapshot that the event before it carried, in every shape and both ways."""
+    """The same snapshot as in the event before, in every shape and both directions."""
     for old, new in ((subscription, change(subscription)), (change(subscription), subscription)):
         before = builders.subscription(old, version, transitional=transitional)
         after = builders.subscription(new, version, transitional=transitional)
@@ -94,10 +94,10 @@ def test_an_update_shows_the_subscription_before_it(
 
 
 @pytest.mark.parametrize(("version", "transitional"), SHAPES)
-def test_an_update_shows_the_invoice_before_it(
+def test_an_update_contains_the_invoice_before_it(
     make_event: MakeEvent, invoice: objects.Invoice, version: str, transitional: bool
 ) -> None:
-    """Members of nested objects and whole lists of lines go back to what they were."""
+    """Nested members and whole lists of lines return to their old values."""
     draft = attrs.evolve(
         invoice, status="draft", number=None, amount_paid=0, paid_at=None, finalized_at=None, lines=invoice.lines[:2]
     )
@@ -109,10 +109,10 @@ def test_an_update_shows_the_invoice_before_it(
 
 
 @pytest.mark.parametrize("identified", [True, False])
-def test_members_of_a_list_may_be_given_in_part(
+def test_list_members_may_be_partial(
     make_event: MakeEvent, subscription: objects.Subscription, identified: bool
 ) -> None:
-    """By id, or by their place: what is not said did not change."""
+    """Members are matched by id or by index; what is absent did not change."""
     after = builders.subscription(subscription, ENDIVE)
     old_seats: Json = {"id": "si_1", "quantity": 3} if identified else {"quantity": 3}
     members = [old_seats, {"id": "si_2"}] if identified else [{}, old_seats]
@@ -127,10 +127,10 @@ def test_members_of_a_list_may_be_given_in_part(
 
 
 @pytest.mark.parametrize("previous", [None, {}, [], "x", {"id": 7}])
-def test_an_update_that_does_not_tell_has_no_before(
+def test_an_update_without_previous_values_has_no_before(
     make_event: MakeEvent, subscription: objects.Subscription, previous: object
 ) -> None:
-    """Nothing to overlay, or nothing readable left."""
+    """There is nothing to overlay, or the result is unreadable."""
     shown = builders.subscription(subscription, ENDIVE)
     event = make_event("customer.subscription.updated", shown)
     body = event.body.replace(b'"data": {', b'"data": {"previous_attributes": %s,' % json.dumps(previous).encode(), 1)
@@ -139,14 +139,14 @@ def test_an_update_that_does_not_tell_has_no_before(
 
 @pytest.mark.parametrize("type", ["customer.subscription.created", "invoice.paid", "price.updated"])
 def test_other_events_have_no_before(make_event: MakeEvent, subscription: objects.Subscription, type: str) -> None:
-    """Only updates overwrite something, and only what is handled is read."""
+    """Only updates have previous values, and only handled types are read."""
     shown = builders.subscription(subscription, ENDIVE)
     assert TRANSLATOR.translate_previous(make_event(type, shown, previous={"status": "trialing"})) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data": []}', b'{"data": {"previous_attributes": {"a": 1}}}'])
-def test_a_body_that_is_no_event_has_no_before(make_event: MakeEvent, body: bytes) -> None:
-    """Whatever lies in the store."""
+def test_a_body_that_is_not_an_event_has_no_before(make_event: MakeEvent, body: bytes) -> None:
+    """Whatever is stored."""
     assert TRANSLATOR.translate_previous(make_event("invoice.updated", {}, body=body)) is None
 
 
@@ -166,6 +166,6 @@ def test_a_body_that_is_no_event_has_no_before(make_event: MakeEvent, body: byte
         ({"a": [7, {"id": []}]}, {"a": [{"id": []}, "x"]}, {"a": [{"id": []}, "x"]}),
     ],
 )
-def test_old_values_are_laid_over_the_new(current: Json, previous: Json, before: Json) -> None:
-    """Objects merge, lists are given whole, null was null; a member of a list keeps what is not said of it."""
+def test_old_values_replace_the_new(current: Json, previous: Json, before: Json) -> None:
+    """Objects merge, lists are replaced, null replaces; a list member keeps its other values."""
     assert overlay(current, previous) == before

@@ -1,4 +1,4 @@
-"""What events beside subscriptions and invoices say: payments and what corrects them, benefits, the catalog."""
+"""Translation of payments, refunds, disputes, credit notes, entitlements, schedules and the catalog."""
 
 from collections.abc import Callable
 from typing import Any
@@ -68,11 +68,11 @@ def said(make_event: MakeEvent) -> Said:
 
 
 class TestPayments:
-    """Which payment settled which invoice."""
+    """The link between a payment and an invoice."""
 
     @pytest.mark.parametrize("payment_id", ["pi_1", "ch_1"])
-    def test_the_payment_of_an_invoice_is_the_invoices(self, said: Said, payment_id: str) -> None:
-        """It names no customer: whoever has the invoice is meant."""
+    def test_a_payment_belongs_to_the_owner_of_its_invoice(self, said: Said, payment_id: str) -> None:
+        """It names no customer; it belongs to the owner of the invoice."""
         shown = adjustments.invoice_payment(
             objects.InvoicePayment(
                 invoice_payment_id="inpay_1",
@@ -88,8 +88,8 @@ class TestPayments:
         )
 
     @pytest.mark.parametrize("part", ["payment", "invoice", "status", "currency"])
-    def test_a_payment_that_leads_nowhere_is_ignored(self, said: Said, part: str) -> None:
-        """What is missing is named."""
+    def test_a_payment_without_references_is_ignored(self, said: Said, part: str) -> None:
+        """The missing field is reported."""
         shown = {
             "object": "invoice_payment",
             "payment": {"type": "payment_intent", "payment_intent": "pi_1"},
@@ -106,15 +106,15 @@ class TestPayments:
     def test_an_old_invoice_names_its_payment_itself(
         self, said: Said, invoice: objects.Invoice, type: str, version: str
     ) -> None:
-        """The same link that later has an event of its own."""
+        """Later versions have a separate event for the same link."""
         shown = builders.invoice(invoice, version)
         _, payment = said(type, shown).snapshots
         assert payment == attrs.evolve(PAYMENT, amount_paid=9780)
         _, by_charge = said(type, shown | {"payment_intent": None}).snapshots
         assert by_charge == attrs.evolve(PAYMENT, payment_id="ch_1", amount_paid=9780)
 
-    def test_an_invoice_paid_otherwise_names_none(self, said: Said, invoice: objects.Invoice) -> None:
-        """By cash, by credit, or before anything was paid."""
+    def test_an_invoice_without_a_payment_names_none(self, said: Said, invoice: objects.Invoice) -> None:
+        """For example a cash or credit payment, or none at all."""
         shown = builders.invoice(invoice, OLD)
         assert len(said("invoice.paid", shown | {"payment_intent": None, "charge": None}).snapshots) == 1
         assert len(said("invoice.paid", shown | {"status": "open"}).snapshots) == 1
@@ -124,40 +124,40 @@ class TestWhatIsGivenBack:
     """Charges, refunds, disputes and credit notes."""
 
     @pytest.mark.parametrize("version", API_VERSIONS)
-    def test_a_charge_says_what_was_given_back_of_it(self, said: Said, version: str) -> None:
-        """All together; and in older versions, which invoice it paid."""
+    def test_a_charge_has_the_total_of_its_refunds(self, said: Said, version: str) -> None:
+        """The total of all refunds, and in older versions the invoice it paid."""
         charge = ChargeSnapshot(charge_id="ch_1", payment_id="pi_1", amount=1900, amount_refunded=700, currency="usd")
         translation = said("charge.refunded", adjustments.charge(CHARGE, version))
         shown = (PAYMENT, charge) if version < BASIL else (charge,)
         assert translation == Translation(customer_id=CUS_1, snapshots=shown)
 
-    def test_a_guests_charge_is_nobodys(self, said: Said) -> None:
-        """A tenant is a customer."""
+    def test_a_guests_charge_is_ignored(self, said: Said) -> None:
+        """Tenants are customers."""
         shown = adjustments.charge(attrs.evolve(CHARGE, customer_id=None), NEW)
         assert said("charge.refunded", shown).ignored == "no_customer"
 
     @pytest.mark.parametrize("type", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"])
-    def test_a_refund_is_of_whoever_paid(self, said: Said, type: str) -> None:
-        """Newer versions name the customer, older ones the payment and the charge."""
+    def test_a_refund_belongs_to_the_payer(self, said: Said, type: str) -> None:
+        """Newer versions name the customer, older ones only the payment and the charge."""
         assert said(type, adjustments.refund(REFUND, NEW)) == Translation(customer_id=CUS_1, snapshots=(GIVEN_BACK,))
         assert said(type, adjustments.refund(REFUND, BASIL)) == Translation(
             about=("pi_1", "ch_1"), snapshots=(GIVEN_BACK,)
         )
 
-    def test_a_refund_may_name_the_charge_alone(self, said: Said) -> None:
-        """As those of charges without a payment intent."""
+    def test_a_refund_may_name_only_the_charge(self, said: Said) -> None:
+        """A charge may have no payment intent."""
         shown = adjustments.refund(attrs.evolve(REFUND, payment_id=None), OLD)
         assert said("refund.created", shown).about == ("ch_1",)
         assert said("refund.created", shown | {"charge": None}).ignored == "no_customer"
 
     def test_expanded_references_are_read_as_ids(self, said: Said) -> None:
-        """An object may stand where its id does."""
+        """References may be expanded."""
         shown = adjustments.refund(REFUND, BASIL) | {"charge": {"id": "ch_1"}, "payment_intent": {"id": "pi_1"}}
         assert said("refund.created", shown).snapshots == (GIVEN_BACK,)
 
     @pytest.mark.parametrize("status", ["needs_response", "won", "lost", "prevented", "of_tomorrow"])
     @pytest.mark.parametrize("version", API_VERSIONS)
-    def test_a_dispute_is_of_whoever_paid(self, said: Said, version: str, status: str) -> None:
+    def test_a_dispute_belongs_to_the_payer(self, said: Said, version: str, status: str) -> None:
         """Its status is kept verbatim."""
         shown = adjustments.dispute(attrs.evolve(DISPUTE, status=status), version)
         assert said("charge.dispute.updated", shown) == Translation(
@@ -176,8 +176,8 @@ class TestWhatIsGivenBack:
         )
 
     @pytest.mark.parametrize("version", API_VERSIONS)
-    def test_a_credit_note_lowers_its_invoice(self, said: Said, version: str) -> None:
-        """It names customer and invoice in every version."""
+    def test_a_credit_note_names_its_invoice(self, said: Said, version: str) -> None:
+        """It names customer and invoice in every version; only the status changes."""
         source = objects.CreditNote(
             credit_note_id="cn_1", invoice_id=IN_1, customer_id=CUS_1, created_at=AT, amount=500
         )
@@ -199,8 +199,8 @@ class TestWhatIsGivenBack:
             ("credit_note.created", {"object": "credit_note", "id": "cn_1", "status": "issued", "currency": "usd"}),
         ],
     )
-    def test_what_lacks_its_core_is_ignored(self, said: Said, type: str, shown: dict[str, Any]) -> None:
-        """Its id, its status, its currency or its invoice."""
+    def test_an_object_without_required_fields_is_ignored(self, said: Said, type: str, shown: dict[str, Any]) -> None:
+        """Id, status, currency and invoice are required."""
         assert said(type, shown).ignored == "unreadable_object"
 
 
@@ -216,7 +216,7 @@ class TestBenefits:
         assert translate_object(shown) == expected
 
     def test_a_page_of_entitlements_is_incomplete(self, said: Said) -> None:
-        """As is a list that is not there, which is counted as missing besides."""
+        """So is an absent list, which is also reported as missing."""
         shown = accounts.entitlement_summary(
             objects.Entitlements(customer_id=CUS_1, features=("sso",), more_features=True)
         )
@@ -230,8 +230,8 @@ class TestBenefits:
 
     @pytest.mark.parametrize("status", ["not_started", "active", "released"])
     @pytest.mark.parametrize("version", API_VERSIONS)
-    def test_a_schedule_knows_its_subscription(self, said: Said, version: str, status: str) -> None:
-        """One that was released names it in another place."""
+    def test_a_schedule_names_its_subscription(self, said: Said, version: str, status: str) -> None:
+        """A released schedule names it in another field."""
         source = objects.SubscriptionSchedule(
             schedule_id="sub_sched_1", customer_id=CUS_1, subscription_id=SUB_1, created_at=AT, status=status
         )
@@ -240,13 +240,13 @@ class TestBenefits:
             snapshots=(ScheduleSnapshot(schedule_id="sub_sched_1", subscription_id=SUB_1, status=status),),
         )
 
-    def test_a_schedule_without_core_or_customer_is_ignored(self, said: Said) -> None:
-        """A customer alone would be nobody's plan."""
+    def test_a_schedule_without_required_fields_is_ignored(self, said: Said) -> None:
+        """Without them it cannot be assigned."""
         assert said("subscription_schedule.updated", {"customer": "cus_1"}).ignored == "unreadable_object"
         assert said("subscription_schedule.updated", {"id": "x", "status": "active"}).ignored == "no_customer"
 
     def test_an_alert_is_a_notice(self, said: Said) -> None:
-        """It has no id and changes nothing."""
+        """It has no id and changes no state."""
         source = objects.AlertTriggered(
             alert_id="alrt_1", customer_id=CUS_1, created_at=AT, meter_id="mtr_1", threshold=10, value=11
         )
@@ -257,8 +257,8 @@ class TestBenefits:
         assert said("billing.alert.triggered", shown | {"customer": None}).ignored == "no_customer"
 
     @pytest.mark.parametrize("version", API_VERSIONS)
-    def test_credit_is_somebodys(self, said: Said, version: str) -> None:
-        """Nothing else of it is read."""
+    def test_a_credit_grant_has_an_owner(self, said: Said, version: str) -> None:
+        """Only its customer is read."""
         source = objects.CreditGrant(credit_grant_id="credgr_1", customer_id=CUS_1, created_at=AT, amount=100)
         shown = accounts.credit_grant(source, version)
         assert said("billing.credit_grant.created", shown) == Translation(customer_id=CUS_1)
@@ -290,12 +290,12 @@ class TestCatalogue:
 
     @pytest.mark.parametrize(("type", "creation"), [("price.created", True), ("price.updated", False)])
     def test_a_price_is_read_to_its_last_digit(self, said: Said, type: str, creation: bool) -> None:
-        """Amounts below the minor unit stay text; nobody owns a price."""
+        """Amounts below the minor unit stay text; a price has no owner."""
         expected = Translation(snapshots=(self.SEEN,), creation=creation)
         assert said(type, builders.price(self.PRICE, NEW)) == expected
 
     def test_deleted_means_deleted(self, said: Said) -> None:
-        """By the event's type, or by the object's own word."""
+        """By the event type, or by the object's own flag."""
         shown = builders.price(self.PRICE, NEW)
         gone = (attrs.evolve(self.SEEN, deleted=True),)
         assert said("price.deleted", shown).snapshots == gone
@@ -306,34 +306,34 @@ class TestCatalogue:
         assert said("product.deleted", product).snapshots == (attrs.evolve(seen, deleted=True),)
 
     def test_a_one_off_price_is_licensed(self, said: Said) -> None:
-        """It has no recurrence that could say more."""
+        """It has no `recurring`."""
         (seen,) = said("price.created", builders.price(self.PRICE, NEW) | {"recurring": None}).snapshots
         assert isinstance(seen, PriceSnapshot)
         assert (seen.usage_type, seen.meter_id) == ("licensed", None)
 
     @pytest.mark.parametrize("type", ["price.created", "product.created"])
-    def test_what_has_no_id_is_ignored(self, said: Said, type: str) -> None:
-        """There is nothing to know it by."""
+    def test_an_object_without_an_id_is_ignored(self, said: Said, type: str) -> None:
+        """Without an id it cannot be recorded."""
         assert said(type, {"active": True}).ignored == "unreadable_object"
 
     @pytest.mark.parametrize("version", API_VERSIONS)
-    def test_a_plan_is_left_to_its_price(self, said: Said, version: str) -> None:
-        """Both have events, and the price says more."""
+    def test_a_plan_is_ignored_in_favor_of_its_price(self, said: Said, version: str) -> None:
+        """Both have events, and the price's has more detail."""
         assert said("plan.updated", builders.plan(self.PRICE, version)).ignored == "price_twin"
 
 
 @pytest.mark.parametrize("type", ["checkout.session.expired", "checkout.session.async_payment_failed"])
 @pytest.mark.parametrize("version", API_VERSIONS)
-def test_a_checkout_that_failed_links_nobody(said: Said, version: str, type: str) -> None:
-    """Even when it names customer and tenant."""
+def test_a_failed_checkout_links_no_customer(said: Said, version: str, type: str) -> None:
+    """Even if it names customer and tenant."""
     session = objects.CheckoutSession(
         session_id="cs_1", created_at=AT, customer_id=CUS_1, subscription_id=None, client_reference_id="acme"
     )
     assert said(type, builders.checkout_session(session, version)) == Translation(ignored="unfinished_checkout")
 
 
-def test_every_message_can_be_found_in_the_table() -> None:
-    """The page names no message that does not exist, and leaves none out."""
+def test_the_table_names_every_message() -> None:
+    """The page names only existing messages, and all of them."""
     words = {word for row in TRANSLATORS.values() for word in row.messages.split("`")[1::2]}
     kinds = {word.removesuffix("*") for word in words if word.endswith(".*")}
     named = {word for word in words if not word.endswith(".*")}

@@ -1,4 +1,4 @@
-"""What subscription events say, in every shape."""
+"""Translation of subscriptions, in every shape."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -79,7 +79,7 @@ Said = Callable[..., Translation]
 
 @pytest.fixture
 def shown(subscription: objects.Subscription) -> Json:
-    """The subscription as the newest version shows it, to be damaged."""
+    """The subscription in the newest version, to be damaged."""
     return builders.subscription(subscription, ENDIVE)
 
 
@@ -90,10 +90,10 @@ def only(translation: Translation) -> SubscriptionSnapshot:
 
 
 @pytest.mark.parametrize(("version", "transitional"), SHAPES)
-def test_every_api_version_says_the_same(
+def test_all_api_versions_translate_to_the_same(
     said: Said, subscription: objects.Subscription, version: str, transitional: bool
 ) -> None:
-    """Item periods or a subscription's, prices with or without currency: one snapshot, with nothing missing."""
+    """Item periods or the subscription's, with or without a currency: the same snapshot, with nothing missing."""
     translation = said(builders.subscription(subscription, version, transitional=transitional))
     assert translation == Translation(customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,))
 
@@ -110,10 +110,10 @@ def test_every_api_version_says_the_same(
         ("customer.subscription.trial_will_end", False, Notice.TRIAL_ENDING),
     ],
 )
-def test_every_event_of_a_living_subscription_shows_it(
+def test_every_event_of_a_live_subscription_has_the_subscription(
     said: Said, shown: Json, type: str, creation: bool, notice: Notice | None
 ) -> None:
-    """Twins and announcements carry the same snapshot; the type adds what only it knows."""
+    """All events have the same snapshot; some types add a notice."""
     translation = said(shown, type)
     assert translation == Translation(
         customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,), creation=creation, notice=notice
@@ -124,10 +124,10 @@ def test_every_event_of_a_living_subscription_shows_it(
     ("status", "expected"),
     [("canceled", "canceled"), ("incomplete_expired", "incomplete_expired"), ("active", "canceled"), (7, "canceled")],
 )
-def test_a_deleted_subscription_has_ended_whatever_it_shows(
+def test_a_deleted_subscription_has_ended_whatever_its_status(
     said: Said, shown: Json, status: object, expected: str
 ) -> None:
-    """The event's type is the proof."""
+    """The event type is decisive."""
     assert only(said(shown | {"status": status}, "customer.subscription.deleted")).status == expected
 
 
@@ -153,15 +153,15 @@ def test_status_words_are_kept_verbatim(said: Said, shown: Json, status: str) ->
         ({"customer": None, "customer_account": "acct_9"}, "customer_id", "acct_9"),
     ],
 )
-def test_a_field_is_read(said: Said, shown: Json, changed: Json, field: str, expected: object) -> None:
-    """One fact at a time, with nothing missing."""
+def test_a_field_is_translated(said: Said, shown: Json, changed: Json, field: str, expected: object) -> None:
+    """One field at a time, with nothing missing."""
     translation = said(shown | changed)
     assert getattr(only(translation), field) == expected
     assert translation.missing == ()
 
 
 def test_items_of_mixed_intervals_keep_their_own_periods(said: Said, shown: Json) -> None:
-    """The new place wins over a period of the subscription, and each item has its own."""
+    """The item's period takes precedence over the subscription's, and each item has its own."""
     yearly = {"current_period_start": 1767225600, "current_period_end": 1798761600}
     shown["items"]["data"][0] |= yearly
     shown |= {"current_period_start": 1, "current_period_end": 2}
@@ -170,8 +170,8 @@ def test_items_of_mixed_intervals_keep_their_own_periods(said: Said, shown: Json
     assert calls.period == Period(start=from_timestamp(1767225600), end=from_timestamp(1798761600))
 
 
-def test_a_plan_stands_in_for_a_price(said: Said, shown: Json) -> None:
-    """Before 2020-05 there were no prices; usage type and product are the plan's own."""
+def test_a_plan_is_read_in_place_of_a_price(said: Said, shown: Json) -> None:
+    """Before 2020-05 there were no prices; usage type and product are fields of the plan."""
     for item in shown["items"]["data"]:
         del item["price"]
     del shown["currency"]
@@ -179,20 +179,20 @@ def test_a_plan_stands_in_for_a_price(said: Said, shown: Json) -> None:
     assert only(said(shown)) == attrs.evolve(SEEN, items=expected)
 
 
-def test_the_price_wins_over_the_plan(said: Said, shown: Json) -> None:
-    """The plan is a legacy twin and may lag behind."""
+def test_the_price_takes_precedence_over_the_plan(said: Said, shown: Json) -> None:
+    """The plan is a legacy twin and may be outdated."""
     shown["items"]["data"][1]["plan"] |= {"id": "price_old", "usage_type": "metered"}
     assert only(said(shown)) == SEEN
 
 
 def test_a_metered_item_has_no_quantity(said: Said, shown: Json) -> None:
-    """Even if a payload claims one: usage is no setting."""
+    """Even if the payload has one: usage is not a setting."""
     shown["items"]["data"][0]["quantity"] = 3
     assert only(said(shown)) == SEEN
 
 
 def test_an_expanded_product_is_its_id(said: Said, shown: Json) -> None:
-    """An endpoint does not expand, a fetched object may."""
+    """Webhooks do not expand references, fetched objects may."""
     shown["items"]["data"][1]["price"]["product"] = {"id": "prod_app", "object": "product"}
     assert only(said(shown)) == SEEN
 
@@ -224,10 +224,10 @@ def test_an_expanded_product_is_its_id(said: Said, shown: Json) -> None:
         (("metadata", "tenant_id"), 7, "subscription.metadata.tenant_id"),
     ],
 )
-def test_what_cannot_be_read_is_absent_and_named(
+def test_an_unreadable_field_is_absent_and_reported(
     said: Said, shown: Json, path: tuple[str | int, ...], damage: object, missing: str | None
 ) -> None:
-    """By its place in the schema, never by its content; the rest of the object counts all the same."""
+    """By its path in the schema, never by its content; the rest of the object is used."""
     *way, last = path
     place: Any = shown
     for step in way:
@@ -250,29 +250,29 @@ def test_what_cannot_be_read_is_absent_and_named(
         ({"object": 7}, "unexpected_object"),
     ],
 )
-def test_a_subscription_without_its_essentials_is_ignored(said: Said, shown: Json, damage: Json, reason: str) -> None:
-    """With a reason that can be counted."""
+def test_a_subscription_without_required_fields_is_ignored(said: Said, shown: Json, damage: Json, reason: str) -> None:
+    """With a reason for the metrics."""
     translation = said(shown | damage)
     assert (translation.ignored, translation.snapshots) == (reason, ())
 
 
 @pytest.mark.parametrize("tenant", ["acme", "Acme & Söhne", "t" * 200, "00000000-0000-0000-0000-000000000000"])
 def test_a_tenant_in_metadata_is_a_hint(said: Said, shown: Json, tenant: str) -> None:
-    """Any text that is safe to show and store."""
+    """Any text that is safe to display and store."""
     translation = said(shown | {"metadata": {"tenant_id": tenant}})
     assert (translation.tenant_hint, translation.missing) == (tenant, ())
 
 
 @pytest.mark.parametrize("tenant", ["", "t" * 201, "a\x00", "a\nb", "a\x7f", "a\x85", "\ud800"])
-def test_an_unusable_tenant_is_no_hint(said: Said, shown: Json, tenant: str) -> None:
-    """It is counted instead."""
+def test_an_invalid_tenant_is_not_a_hint(said: Said, shown: Json, tenant: str) -> None:
+    """It is reported as unreadable instead."""
     translation = said(shown | {"metadata": {"tenant_id": tenant}})
     assert translation.tenant_hint is None
     assert translation.missing == ("subscription.metadata.tenant_id",)
 
 
 @pytest.mark.parametrize("metadata", [{}, {"tenant": "acme"}, None])
-def test_metadata_without_a_tenant_says_nothing(said: Said, shown: Json, metadata: object) -> None:
-    """Most objects carry none; that is no fault."""
+def test_metadata_without_a_tenant_is_ignored(said: Said, shown: Json, metadata: object) -> None:
+    """Most objects have none; that is not a fault."""
     translation = said(shown | {"metadata": metadata})
     assert (translation.tenant_hint, translation.missing) == (None, ())

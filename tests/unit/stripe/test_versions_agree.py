@@ -1,4 +1,4 @@
-"""One life, told in every API version through the whole loop: the tenant reads the same, byte for byte."""
+"""One history in every API version through the whole loop: the tenant's messages are equal, byte for byte."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -50,7 +50,7 @@ CHECKOUT = objects.CheckoutSession(
 
 
 def subscription(period: objects.Span, *, seats: int = 1, status: str = "active", **more: Any) -> objects.Subscription:
-    """The subscription in one of its periods."""
+    """Return the subscription in one of its periods."""
     return objects.Subscription(
         subscription_id="sub_1",
         customer_id="cus_1",
@@ -67,7 +67,7 @@ def subscription(period: objects.Span, *, seats: int = 1, status: str = "active"
 
 
 def renewal(at: datetime, **more: Any) -> objects.Invoice:
-    """The second period's invoice: the plan in advance with tax, calls in arrears, a credit for a seat that left."""
+    """The second period's invoice: the plan in advance with tax, calls in arrears, a credit for a removed seat."""
     own: Json = {"subscription_id": "sub_1", "metadata": {"tenant_id": "acme"}}
     return objects.Invoice(
         invoice_id="in_2",
@@ -92,8 +92,8 @@ def renewal(at: datetime, **more: Any) -> objects.Invoice:
 
 
 @attrs.frozen
-class Told:
-    """One event of the life, yet to be rendered."""
+class HistoryEvent:
+    """One event of the history, to be rendered."""
 
     type: str
     at: datetime
@@ -102,8 +102,8 @@ class Told:
     before: Any = None
 
 
-def life() -> Iterator[Told]:
-    """From the checkout to the end, with everything that can befall a payment."""
+def history() -> Iterator[HistoryEvent]:
+    """Yield the events from checkout to the end, with every kind of payment event."""
     renewed, paid = FIRST.end, FIRST.end + timedelta(hours=1)
     trial, active = subscription(FIRST, status="trialing"), subscription(FIRST)
     more_seats, second = subscription(FIRST, seats=2), subscription(SECOND, seats=2)
@@ -179,14 +179,14 @@ def life() -> Iterator[Told]:
         ("customer.deleted", builders.customer, CUSTOMER, None),
     ]
     for number, (type_, show, source, before) in enumerate(steps):
-        yield Told(type_, AT + timedelta(minutes=number), show, source, before)
+        yield HistoryEvent(type_, AT + timedelta(minutes=number), show, source, before)
 
 
 ENTITLED = objects.Entitlements(customer_id="cus_1", features=("sso", "audit_log"))
 
 
 def _same(show: Callable[..., Json]) -> Callable[..., Json]:
-    """Objects that no transition ever concerned."""
+    """Render objects whose shape never had a transition."""
 
     def render(source: Any, version: str, *, transitional: bool) -> Json:
         return show(source) if show.__module__.endswith("accounts") else show(source, version)
@@ -195,7 +195,7 @@ def _same(show: Callable[..., Json]) -> Callable[..., Json]:
 
 
 def bodies(version: str, transitional: bool) -> Iterator[bytes]:
-    for number, notified in enumerate(life()):
+    for number, notified in enumerate(history()):
         if notified.type == "invoice_payment.paid" and version < BASIL:
             continue
         shown = notified.show(notified.source, version, transitional=transitional)
@@ -214,7 +214,7 @@ def bodies(version: str, transitional: bool) -> Iterator[bytes]:
 
 
 async def heard(version: str, transitional: bool) -> tuple[Sequence[BillingEvent], set[Disposition]]:
-    """What the tenant was told, and what became of the events."""
+    """Return the tenant's messages and the dispositions of the events."""
     loop = Loop(translator=StripeTranslator())
     verifier = StripeWebhookVerifier((SECRET,), tolerance=timedelta(minutes=5), clock=loop.clock)
     for body in bodies(version, transitional):
@@ -224,16 +224,16 @@ async def heard(version: str, transitional: bool) -> tuple[Sequence[BillingEvent
 
 
 @pytest.mark.parametrize(("version", "transitional"), SHAPES)
-async def test_every_version_makes_the_same_messages(version: str, transitional: bool) -> None:
-    """Same numbers, same types, same payloads, to the byte; and nothing is left behind on the way."""
+async def test_every_version_produces_the_same_messages(version: str, transitional: bool) -> None:
+    """Equal numbers, types and payloads, byte for byte, and no event is left unprocessed."""
     messages, dispositions = await heard(version, transitional)
     reference, _ = await heard(API_VERSIONS[-1], False)
     assert [message.payload for message in messages] == [message.payload for message in reference]
     assert dispositions == {Disposition.APPLIED}
 
 
-async def test_the_life_tells_of_everything() -> None:
-    """Were a kind of event to say nothing, its versions would agree all too easily."""
+async def test_the_history_covers_every_message() -> None:
+    """Without this, an event type without effect would make the versions agree trivially."""
     messages, _ = await heard(API_VERSIONS[-1], False)
     assert {message.event_type for message in messages} >= {
         "subscription.created",
