@@ -111,6 +111,16 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Change conditions of the SQL one at a time and list the changes that no test notices; takes hours, so not in CI.
+
+    `-- --file write_inbox --sample 20` tries some of them.
+    """
+    install_locked(session)
+    session.run("python", "scripts/mutate_sql.py", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist and from it the wheel, then try the wheel alone and with its extras in an empty environment."""
     session.install("build")
