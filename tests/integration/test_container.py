@@ -1,5 +1,6 @@
 """The composition root on real adapters; tests/unit/test_container.py has the rules that it keeps."""
 
+import asyncpg
 import pytest
 from tests.wiring import misfits
 
@@ -62,3 +63,13 @@ async def test_billing_that_is_switched_off_takes_nothing_in(database_url: str, 
     given = settings(database_url, redis_url, billing=False)
     async with open_container(given, application_name="test") as container:
         assert built(container)["intake"] is None
+
+
+async def test_connections_for_reading_cannot_write(database_url: str, redis_url: str) -> None:
+    """The server itself refuses, whatever statement reaches it: the service stays the only writer of state."""
+    async with open_container(settings(database_url, redis_url), application_name="test") as container:
+        for reader in (container.history(), container.event_log(), container.timeline(), container.state_upkeep()):
+            pool = reader._pool if hasattr(reader, "_pool") else reader._statements.pool
+            async with pool.acquire() as connection:
+                with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                    await connection.execute("UPDATE tenant_subscriptions SET status = 'active'")

@@ -44,6 +44,16 @@ WRITERS = {
     "session": {"pool.py"},
 }
 """The modules that may use a file of statements that write."""
+STATE_TABLES = (
+    "billing_customers",
+    "billing_events",
+    "billing_records",
+    "billing_tenants",
+    "subscription_invoices",
+    "subscription_items",
+    "subscription_usage",
+    "tenant_subscriptions",
+)
 TABLES = (
     "billing_customers",
     "billing_events",
@@ -57,7 +67,7 @@ TABLES = (
 )
 SQL = re.compile(
     r"\b(INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|SELECT\s.+\sFROM|TRUNCATE\s+\w+|ALTER\s+TABLE|CREATE\s+TABLE)\b",
-    re.DOTALL,
+    re.DOTALL | re.IGNORECASE,
 )
 
 
@@ -83,6 +93,13 @@ def test_sql_stands_in_the_queries_only() -> None:
     assert len(SOURCES) > 40
     offenders = {path.name for path in SOURCES for text in strings(path) if SQL.search(text)}
     assert offenders == set()
+
+
+def test_tables_of_state_are_written_by_one_file_of_queries() -> None:
+    """The statements that `BillingService` writes through stand together; no other file changes a tenant's rows."""
+    writing = r"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?|MERGE\s+INTO|COPY)\s+(?:ONLY\s+)?(\w+)"
+    written = {name: set(re.findall(writing, "\n".join(queries.load(name).values()), re.IGNORECASE)) for name in FILES}
+    assert {name for name, tables in written.items() if tables & set(STATE_TABLES)} == {"write_state"}
 
 
 def test_writing_queries_are_loaded_where_writing_is_allowed() -> None:

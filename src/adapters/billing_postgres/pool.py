@@ -45,8 +45,10 @@ class Database:
                 raise
             return connection
 
-    async def open_pool(self, *, size: int, min_size: int = 0) -> "asyncpg.Pool[asyncpg.Record]":
-        """Open a pool of at most `size` connections.
+    async def open_pool(
+        self, *, size: int, min_size: int = 0, read_only: bool = False
+    ) -> "asyncpg.Pool[asyncpg.Record]":
+        """Open a pool of at most `size` connections; with `read_only`, ones on which the server refuses every write.
 
         Its users change a session only within their transactions, so a connection is returned without the reset query:
         it would cost every short transaction another round trip.
@@ -56,6 +58,8 @@ class Database:
         """
         arguments = self._arguments()
         arguments["server_settings"]["plan_cache_mode"] = "force_custom_plan"
+        if read_only:
+            arguments["server_settings"]["default_transaction_read_only"] = "on"
         with translated("connect"):
             pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
                 **arguments,

@@ -141,7 +141,6 @@ def postgres_adapters(
     readers = readers or writers
     inbox = inbox or PostgresEventInbox(database, writers)
     repository = PostgresRepository(database, writers, readers=readers)
-    event_log = PostgresEventLog(database, readers)
     return Adapters(
         inbox=inbox,
         queue=inbox,
@@ -157,8 +156,8 @@ def postgres_adapters(
         tickets=PostgresStreamTickets(database, writers),
         quota=quota or MemoryStreamQuota(clock, settings.quota),
         revocations=PostgresRevocations(database, writers),
-        event_log=event_log,
-        audit_log=event_log,
+        event_log=PostgresEventLog(database, readers),
+        audit_log=PostgresEventLog(database, writers),
         timeline=PostgresTenantTimeline(database, readers),
         invariants=PostgresInvariantLog(database, readers),
         inbox_backlog=inbox,

@@ -68,7 +68,7 @@ async def open_container(
             transaction_timeout=settings.database.transaction_timeout,
         )
         writers = await open_pool(stack, deadline, database, settings.database.pool_size)
-        readers = await open_pool(stack, deadline, database, settings.database.pool_size)
+        readers = await open_pool(stack, deadline, database, settings.database.pool_size, read_only=True)
         metrics.watch_pool(
             in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.database.pool_size
         )

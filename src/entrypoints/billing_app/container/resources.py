@@ -50,10 +50,10 @@ async def prepare_schema(database_url: str, *, ours: bool) -> None:
 
 
 async def open_pool(
-    stack: AsyncExitStack, deadline: ShutdownDeadline, database: Database, size: int
+    stack: AsyncExitStack, deadline: ShutdownDeadline, database: Database, size: int, *, read_only: bool = False
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """Open a pool whose connections are closed politely at the end, or dropped when the server does not answer."""
-    pool = await database.open_pool(size=size)
+    pool = await database.open_pool(size=size, read_only=read_only)
 
     async def close() -> None:
         try:
