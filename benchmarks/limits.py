@@ -179,7 +179,7 @@ def _row(event: dict, number: int) -> tuple:
         "occurred_at": event["created"],
         "summary": "The subscription was updated.",
         "status": seen["status"],
-        "subscription": {key: seen.get(key) for key in _TOLD},
+        "subscription": {key: seen.get(key) for key in _MESSAGE_FIELDS},
         "item": {"item_id": item["id"], "price_id": price_id, "quantity": quantity, "start": start, "end": end},
         "invoice": None,
         "usage": [],
@@ -203,7 +203,7 @@ def _row(event: dict, number: int) -> tuple:
     )
 
 
-_TOLD = (
+_MESSAGE_FIELDS = (
     "id",
     "customer",
     "status",

@@ -87,7 +87,7 @@ class Site:
         return found[0].snapshot.status if found else None
 
     async def marked(self) -> bool:
-        """Whether anything is in doubt."""
+        """Tell whether any object is uncertain."""
         return bool(await self.container.uncertain_objects().uncertain(after="", limit=1))
 
     async def dispatched(self, event_id: str) -> tuple[str, str | None]:
@@ -364,7 +364,7 @@ async def test_events_of_another_mode_or_account_are_ignored_and_counted(
 
 
 async def test_an_event_that_would_move_a_link_is_dead_and_logged(open_site: Open) -> None:
-    """Whoever operates this reads who claims whose customer; neither tenant changes."""
+    """Operators read which tenant claims which customer; neither tenant changes."""
     async with open_site(fetch=False) as site:
         await site.post(said(SUBSCRIPTION, "evt_a"))
         await until(lambda: _equals(site.dispatched("evt_a"), ("applied", None)))

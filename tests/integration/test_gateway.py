@@ -176,7 +176,7 @@ async def test_an_invoice_that_goes_while_it_is_read_is_gone(fake: FakeStripe, g
     assert await gateway.fetch_invoice(InvoiceId("in_1")) is None
 
 
-async def test_a_list_that_changes_while_it_is_read_is_to_be_read_anew(
+async def test_a_list_that_changes_while_it_is_read_has_to_be_read_again(
     fake: FakeStripe, gateway: StripeGateway
 ) -> None:
     """The line after which to go on has been removed: the fake answers as Stripe does."""
@@ -205,7 +205,7 @@ async def test_a_list_that_changes_while_it_is_read_is_to_be_read_anew(
 async def test_a_list_that_never_ends_is_left_incomplete(
     page: dict[str, Any], fake: FakeStripe, gateway: StripeGateway
 ) -> None:
-    """It is given up as soon as a page brings nothing new, and marked, so that nobody bills by it."""
+    """Reading ends as soon as a page brings nothing new, and the invoice is marked as incomplete."""
     fake.put(make_invoice(lines=30))
     fake.fail("/v1/invoices/in_1/lines", faults.Answer(status=200, body=encode(page)), times=10)
     snapshot = only(await gateway.fetch_invoice(InvoiceId("in_1")))
@@ -267,7 +267,7 @@ async def test_ids_are_never_read_as_addresses(fake: FakeStripe, gateway: Stripe
 
 
 async def test_a_wrong_key_is_an_operators_business(fake: FakeStripe) -> None:
-    """And is not shown to whoever reads the error."""
+    """The error does not contain the key."""
     async with connect(fake, key="rk_test_revoked") as client:
         with pytest.raises(GatewayUnauthorizedError) as raised:
             await StripeGateway(client).fetch_customer(CustomerId("cus_1"))

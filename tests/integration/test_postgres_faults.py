@@ -399,7 +399,7 @@ class TestWakeup:
     async def test_a_lost_listener_comes_back(
         self, store: PostgresEventInbox, elsewhere: PostgresEventInbox, proxy: Proxy
     ) -> None:
-        """It looks at once for events of which it missed the notices."""
+        """It looks at once for events whose notices it missed."""
         await self.claimed(store, elsewhere, "evt_1")
         proxy.cut()
         await self.claimed(store, elsewhere, "evt_2")

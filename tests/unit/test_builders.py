@@ -281,7 +281,7 @@ def test_a_renewal_shows_in_the_place_of_the_period() -> None:
     assert changes("2025-09-30.clover") == {"items"}
 
 
-def test_a_preview_has_no_id_and_a_deleted_customer_is_a_stump() -> None:
+def test_a_preview_has_no_id_and_a_deleted_customer_only_its_id() -> None:
     """Objects that Stripe sends incomplete are incomplete here too."""
     assert "id" not in builders.invoice(attrs.evolve(INVOICE, invoice_id=None), BASIL)
     gone = objects.Customer(customer_id="cus_1", created_at=START, deleted=True)

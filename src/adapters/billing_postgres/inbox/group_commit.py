@@ -29,7 +29,7 @@ class _Entry(Generic[Item, Result]):
 
 
 class Flusher(Generic[Item, Result]):
-    """Passes queued items in batches to `writers`, each of which handles one batch at a time.
+    """A queue whose items go in batches to `writers`; each writer handles one batch at a time.
 
     A writer returns results in the order of its batch, or raises and fails this batch only. Unless the error is a
     StoreUnavailableError, an item caused it: each item is then tried alone, so that only that one fails.
