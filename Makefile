@@ -12,7 +12,7 @@ setup: ## install the locked dependencies and the project into .venv
 	@sh scripts/setup.sh
 
 .PHONY: demo
-demo: setup ## play Stripe traffic through a local server (ARGS="--events 2000 --json")
+demo: setup ## send Stripe traffic to a local server (ARGS="--events 2000 --json")
 	@$(BIN)/billing demo $(ARGS)
 
 .PHONY: serve
@@ -20,11 +20,11 @@ serve: setup ## run the HTTP server (ARGS="--port 8080")
 	@$(BIN)/billing serve $(ARGS)
 
 .PHONY: worker
-worker: setup ## run a dispatch worker
+worker: setup ## run a worker that processes stored events
 	@$(BIN)/billing worker $(ARGS)
 
 .PHONY: stripe-replay
-stripe-replay: setup ## process stored events once more (ARGS="--tenant acme --dry-run")
+stripe-replay: setup ## process stored events again (ARGS="--tenant acme --dry-run")
 	@$(BIN)/billing events replay $(ARGS)
 
 .PHONY: dev-up
@@ -36,7 +36,7 @@ dev-down: setup ## stop the local Postgres and Valkey
 	@$(BIN)/billing embedded stop $(ARGS)
 
 .PHONY: test
-test: setup ## run every test that needs no browser (ARGS="-k webhook")
+test: setup ## run all tests that need no browser (ARGS="-k webhook")
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: e2e
@@ -61,7 +61,7 @@ stripe-fixtures: setup ## write the Stripe events that the tests read
 	@$(BIN)/python -m billing_stripe.testing.fixtures write
 
 .PHONY: docs
-docs: setup ## write the parts of the documentation that are made from the code
+docs: setup ## regenerate the documentation that is generated from the code
 	@$(BIN)/python -m billing_app.settings_reference
 	@$(BIN)/python -m billing_app.payload_schema
 	@$(BIN)/python -m billing_app.http.openapi
@@ -73,15 +73,15 @@ types: setup ## check types
 	@$(BIN)/mypy
 
 .PHONY: imports
-imports: setup ## check who may import whom
+imports: setup ## check the import rules
 	@$(BIN)/lint-imports
 
 .PHONY: lock
-lock: setup ## renew uv.lock and requirements-dev.txt after a change of dependencies
+lock: setup ## update uv.lock and requirements-dev.txt after a change of dependencies
 	@$(BIN)/nox --session lock -- --write
 
 .PHONY: build
-build: setup ## build the wheel and the sdist into dist/ and try the wheel in an empty environment
+build: setup ## build the wheel and the sdist into dist/ and test the wheel in an empty environment
 	@$(BIN)/nox --session build
 
 .PHONY: clean

@@ -55,7 +55,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def imports(session: nox.Session) -> None:
-    """Check who may import whom."""
+    """Check the import rules."""
     install_locked(session)
     session.run("lint-imports")
 
@@ -91,7 +91,7 @@ def contract(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def integration(session: nox.Session) -> None:
-    """Run the tests that put whole processes together."""
+    """Run the tests of whole processes."""
     install_locked(session)
     session.run("pytest", "tests/integration", *session.posargs)
 

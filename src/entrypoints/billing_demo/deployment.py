@@ -143,7 +143,7 @@ async def open_deployment(
     Raises: FolderInUseError if another demo uses the folder; EmbeddedErrors; DemoError.
     """
     chosen = choose_port(port)
-    if chosen != port:
+    if port not in (0, chosen):
         log(f"port {port} is in use; using {chosen}")
     async with AsyncExitStack() as stack:
         try:
