@@ -209,13 +209,13 @@ class BatchProcessor:
             )
         )
 
-    async def _apply(self, claims: Sequence[Claim], known: Mapping[int, Translation]) -> BatchResult | None:
+    async def _apply(self, claims: Sequence[Claim], read: Mapping[int, Translation]) -> BatchResult | None:
         """Apply a group of events together. None if one of them failed: halved, it stands alone in the end."""
         try:
             if len(claims) == 1 and claims[0].tries > self._policy.max_attempts:
                 return await self._bury(claims[0], "bug", "No attempt ever came back: it may kill its process.")
             translated = [
-                (claim, known.get(claim.dispatch_id) or self._translate(claim)) async for claim in cooperate(claims)
+                (claim, read.get(claim.dispatch_id) or self._translate(claim)) async for claim in cooperate(claims)
             ]
             thin = [claim for claim, translation in translated if self._needs_lookup(translation)]
             readable = [one for one in translated if not self._needs_lookup(one[1])]

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
@@ -13,16 +13,20 @@ from billing_core.events import ProviderEvent, Translation
 from billing_core.model import (
     CustomerId,
     CustomerSnapshot,
+    EntitlementsSnapshot,
+    EventId,
     InvoiceId,
     InvoiceSnapshot,
     Plan,
     PlanCatalog,
     PriceId,
     Provenance,
+    Snapshot,
     SubscriptionId,
     SubscriptionSnapshot,
     Uncertainty,
 )
+from billing_core.state.service import RefetchResult
 from billing_memory.gateway import MemoryGateway
 
 ACTIVE, PAST_DUE, TRIALING = (
@@ -216,6 +220,26 @@ class TestFailures:
         await loop.arrive(*contradicting(loop), loop.says(PART))
         assert await loop.refetch() == ["bug", "refetched"]
         assert loop.refetches[0].error == "ZeroDivisionError: oops"
+
+
+class TestKinds:
+    """Every kind of object that can be fetched again."""
+
+    SHOWN = (subscription(), invoice(), customer(), EntitlementsSnapshot(customer_id=ALICE, features=()))
+
+    def test_no_refetchable_kind_is_missing_here(self) -> None:
+        """A new kind has to be added to the fetches, to the reads and here."""
+        assert {seen.kind for seen in self.SHOWN} == {kind.kind for kind in get_args(Snapshot) if kind.refetchable}
+
+    @pytest.mark.parametrize("seen", SHOWN, ids=lambda seen: seen.kind)
+    async def test_it_is_fetched_and_then_read(self, loop: Loop, gateway: MemoryGateway, seen: Snapshot) -> None:
+        """An object that the provider or the store does not have is no bug."""
+        basis = Provenance(observed_at=AT, event_ids=(EventId("evt_1"),), ambiguous=True)
+        uncertainty = Uncertainty(kind=seen.kind, object_id=seen.object_id, basis=basis)
+        loop.uncertainties.append(uncertainty)
+        assert await loop.refetch() == ["unknown"]
+        answer = Translation(customer_id=ALICE, snapshots=(seen,))
+        assert (await loop.service().apply_refetch(uncertainty, answer)).result is RefetchResult.OVERTAKEN
 
 
 class TestInvoices:
