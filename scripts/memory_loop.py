@@ -47,5 +47,5 @@ class MemoryLoop:
         """Process the due events, and those that become due by that."""
         outcomes: list[Outcome] = []
         while claims := await self._container.queue().claim(limit=50, lease=timedelta(minutes=1)):
-            outcomes += await self._container.dispatcher().process(claims)
+            outcomes += await self._container.batches().process(claims)
         return outcomes

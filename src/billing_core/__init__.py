@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         ReceiptStatus,
         Translation,
     )
-    from billing_core.inbox.batch import ProcessingReport
+    from billing_core.inbox.batch import BatchProcessor, ProcessingReport
     from billing_core.inbox.dispatch import Dispatcher
     from billing_core.inbox.intake import Handoff, Intake
     from billing_core.inbox.policy import DispatchPolicy, Scope
@@ -129,7 +129,7 @@ _NAMES: Final = MappingProxyType(
             "BillingEvent BillingEventType Claim Disposition Effect EventKey Notice Outcome ProviderEvent Receipt "
             "ReceiptStatus Translation"
         ),
-        "inbox.batch": "ProcessingReport",
+        "inbox.batch": "BatchProcessor ProcessingReport",
         "inbox.dispatch": "Dispatcher",
         "inbox.intake": "Handoff Intake",
         "inbox.policy": "DispatchPolicy Scope",
@@ -173,6 +173,7 @@ __all__ = [
     "AuditTrail",
     "BackfillPolicy",
     "Backfiller",
+    "BatchProcessor",
     "BillingError",
     "BillingEvent",
     "BillingEventPayload",

@@ -87,7 +87,7 @@ class Deployment:
             for one in events:
                 await container.inbox().record(one)
             while claims := await container.queue().claim(limit=100, lease=timedelta(minutes=1)):
-                await container.dispatcher().process(claims)
+                await container.batches().process(claims)
 
     async def rows(self, *tables: str) -> Mapping[str, str]:
         """Return a digest of all rows per table, of these tables or of all."""

@@ -58,10 +58,10 @@ async def test_a_thousand_due_events_cost_tens_of_statements(database_url: str) 
             settings=SETTINGS,
             publish=lambda _: None,
         )
-        dispatcher = container.dispatcher()
+        batches = container.batches()
         applied = 0
         while claims := await store.claim(limit=SETTINGS.dispatch.batch, lease=timedelta(minutes=1)):
-            outcomes = await dispatcher.process(claims)
+            outcomes = await batches.process(claims)
             applied += sum(outcome.disposition is Disposition.APPLIED for outcome in outcomes)
         notified = await _count_messages(pool)
     assert (applied, notified) == (EVENTS, EVENTS)

@@ -419,7 +419,7 @@ class Delivery:
             publish=lambda _: None,
             observers=SimpleNamespace(processed=self._note),
         )
-        self._dispatcher = container.dispatcher()
+        self._batches = container.batches()
         self._outcomes: dict[EventKey, Outcome] = {}
         self._held: list[tuple[Sequence[Claim], Mapping[int, Translation]]] = []
         """Claimed batches, and the translations that are known already."""
@@ -441,9 +441,9 @@ class Delivery:
                 await self._work()
         self._unreliable.broken.clear()
         for claims, found in self._held:
-            await self._dispatcher.process(claims, found)
+            await self._batches.process(claims, found)
         while claims := await self._claim():
-            await self._dispatcher.process(claims)
+            await self._batches.process(claims)
         assert await self._adapters["queue"].unpark() == 0
         return self._outcomes
 
@@ -451,11 +451,11 @@ class Delivery:
         """Claim a batch and process it, either now or after other workers have had it, or process an earlier one."""
         self._held.append((await self._claim(), {}))
         if self._random.random() < 0.8:
-            await self._dispatcher.process(*self._held.pop(self._random.randrange(len(self._held))))
+            await self._batches.process(*self._held.pop(self._random.randrange(len(self._held))))
 
     def _hand_over(self, claim: Claim) -> None:
         """Keep the translation instead of the body, in a batch of its own or in that of the previous event."""
-        claim, translation = self._dispatcher.read_ahead(claim)
+        claim, translation = self._batches.read_ahead(claim)
         claims: Sequence[Claim] = [claim]
         found: Mapping[int, Translation] = {} if translation is None else {claim.dispatch_id: translation}
         if self._held and self._held[-1][1] and self._random.random() < 0.7:

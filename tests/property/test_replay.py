@@ -36,7 +36,7 @@ class Replays:
             scope=Scope(livemode=True),
             publish=self.notified.extend,
         )
-        self._dispatcher = container.dispatcher()
+        self._batches = container.batches()
 
     async def deliver(self, random: Random) -> None:
         """Deliver everything, in some order."""
@@ -48,10 +48,10 @@ class Replays:
 
     async def replay(self, numbers: Sequence[int]) -> Sequence[Outcome]:
         """Replay these events as one batch."""
-        outcomes = await self._dispatcher.process(await self._adapters["replay_queue"].reclaim(numbers, lease=LEASE))
+        outcomes = await self._batches.process(await self._adapters["replay_queue"].reclaim(numbers, lease=LEASE))
         # Events that waited for an object that is back are due now.
         while claims := await self._adapters["queue"].claim(limit=100, lease=LEASE):
-            await self._dispatcher.process(claims)
+            await self._batches.process(claims)
         return outcomes
 
     async def rows(self) -> Rows:

@@ -166,8 +166,8 @@ def test_each_required_argument_is_missed() -> None:
 OPTIONAL = {
     ("metrics", "event_types"),
     ("service", "notify"),
-    ("dispatcher", "resolver"),
-    ("dispatcher", "refetch"),
+    ("batches", "resolver"),
+    ("batches", "refetch"),
     ("services", "epoch"),
 }
 """Arguments that have a default."""

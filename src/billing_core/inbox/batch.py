@@ -85,7 +85,19 @@ class BatchProcessor:
         resolver: ThinEventResolver | None = None,
         refetch: Callable[[Sequence[Uncertainty]], None] | None = None,
     ) -> None:
-        """Compose a processor; `Dispatcher` explains the arguments."""
+        """Compose a processor.
+
+        Args:
+            queue: the claims on events.
+            translator: reads events.
+            service: applies them.
+            scope: the mode and account to act on.
+            policy: limits on batches, attempts and waits.
+            publish: takes new messages after their commit.
+            observe: takes a report of each batch.
+            resolver: looks up thin events; without one they are parked.
+            refetch: takes uncertain objects after the commit; without one their marks stay until a newer event.
+        """
         self._queue = queue
         self._translator = translator
         self._service = service
@@ -112,7 +124,13 @@ class BatchProcessor:
             return claim, None
         return claim.without_body(), translation
 
-    async def process(self, claims: Sequence[Claim], read: Mapping[int, Translation] = NOT_READ) -> BatchResult:
+    async def process(self, claims: Sequence[Claim], read: Mapping[int, Translation] = NOT_READ) -> Sequence[Outcome]:
+        """Apply claimed events, thin ones too; see `apply`."""
+        result = await self.apply(claims, read)
+        looked_up = await asyncio.gather(*map(self.look_up, result.thin))
+        return [outcome for each in (result, *looked_up) for outcome in each.outcomes]
+
+    async def apply(self, claims: Sequence[Claim], read: Mapping[int, Translation] = NOT_READ) -> BatchResult:
         """Apply all claims but thin events; those are left for `look_up`.
 
         While the store is unavailable the batch is tried again until its lease has run out: giving up loses nothing,
@@ -127,7 +145,7 @@ class BatchProcessor:
         groups = [claims] if claims else []
         while groups:
             try:
-                done = await self._apply(groups[-1], read)
+                done = await self._apply_together(groups[-1], read)
             except StoreUnavailableError:
                 if self._stopping or time.monotonic() - started > self._policy.lease.total_seconds():
                     break
@@ -158,7 +176,7 @@ class BatchProcessor:
             return BatchResult()
         finally:
             self._lookups.release()
-        return await self.process([claim], {claim.dispatch_id: translation})
+        return await self.apply([claim], {claim.dispatch_id: translation})
 
     async def dry_run(self, claims: Sequence[Claim]) -> DryRun:
         """Find out what processing stored events would do; nothing is changed, but the provider may be asked.
@@ -209,7 +227,7 @@ class BatchProcessor:
             )
         )
 
-    async def _apply(self, claims: Sequence[Claim], read: Mapping[int, Translation]) -> BatchResult | None:
+    async def _apply_together(self, claims: Sequence[Claim], read: Mapping[int, Translation]) -> BatchResult | None:
         """Apply a group of events together. None if one of them failed: halved, it stands alone in the end."""
         try:
             if len(claims) == 1 and claims[0].tries > self._policy.max_attempts:

@@ -7,18 +7,14 @@ that a slow provider delays no other event.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from billing_core.errors import StoreUnavailableError
-from billing_core.events import BillingEvent, Claim, Outcome, Translation
-from billing_core.inbox.batch import NOT_READ, BatchProcessor, BatchResult, ProcessingReport
-from billing_core.inbox.policy import DispatchPolicy, Scope
+from billing_core.events import Claim, Translation
+from billing_core.inbox.batch import NOT_READ, BatchProcessor, BatchResult
+from billing_core.inbox.policy import DispatchPolicy
 from billing_core.inbox.ports import EventQueue
-from billing_core.inbox.thin_events import ThinEventResolver
-from billing_core.model import Uncertainty
-from billing_core.state.ports import EventTranslator
-from billing_core.state.service import BillingService, DryRun
 
 
 class Dispatcher:
@@ -27,45 +23,10 @@ class Dispatcher:
     `run` continues until `stop`; handed-over events that are not processed by then return to the store.
     """
 
-    def __init__(
-        self,
-        *,
-        queue: EventQueue,
-        translator: EventTranslator,
-        service: BillingService,
-        scope: Scope,
-        policy: DispatchPolicy,
-        publish: Callable[[Sequence[BillingEvent]], None],
-        observe: Callable[[ProcessingReport], None],
-        resolver: ThinEventResolver | None = None,
-        refetch: Callable[[Sequence[Uncertainty]], None] | None = None,
-    ) -> None:
-        """Compose a dispatcher.
-
-        Args:
-            queue: the events that are due, and the claims on them.
-            translator: reads events.
-            service: applies them.
-            scope: the mode and account to act on.
-            policy: limits on batches, attempts and waits.
-            publish: takes new messages after their commit.
-            observe: takes a report of each batch.
-            resolver: looks up thin events; without one they are parked.
-            refetch: takes uncertain objects after the commit; without one their marks stay until a newer event.
-        """
+    def __init__(self, *, queue: EventQueue, batches: BatchProcessor, policy: DispatchPolicy) -> None:
         self._queue = queue
+        self._batches = batches
         self._policy = policy
-        self._batches = BatchProcessor(
-            queue=queue,
-            translator=translator,
-            service=service,
-            scope=scope,
-            policy=policy,
-            publish=publish,
-            observe=observe,
-            resolver=resolver,
-            refetch=refetch,
-        )
         self._handed: deque[tuple[Claim, Translation | None]] = deque()
         self._handed_over = asyncio.Event()
         self._due = asyncio.Event()
@@ -85,34 +46,6 @@ class Dispatcher:
         """
         self._handed.append(self._batches.read_ahead(claim))
         self._handed_over.set()
-
-    def read_ahead(self, claim: Claim) -> tuple[Claim, Translation | None]:
-        """See `billing_core.inbox.batch.BatchProcessor.read_ahead`."""
-        return self._batches.read_ahead(claim)
-
-    # --- one batch ----------------------------------------------------------------------------------------------
-
-    async def process(self, claims: Sequence[Claim], read: Mapping[int, Translation] = NOT_READ) -> Sequence[Outcome]:
-        """Apply claimed events, thin ones too; see `billing_core.inbox.batch.BatchProcessor.process`."""
-        result = await self._apply(claims, read)
-        looked_up = await asyncio.gather(*map(self._look_up, result.thin))
-        return [outcome for each in (result, *looked_up) for outcome in each.outcomes]
-
-    async def dry_run(self, claims: Sequence[Claim]) -> DryRun:
-        """See `billing_core.inbox.batch.BatchProcessor.dry_run`."""
-        return await self._batches.dry_run(claims)
-
-    async def _apply(self, claims: Sequence[Claim], read: Mapping[int, Translation] = NOT_READ) -> BatchResult:
-        return self._noticed(await self._batches.process(claims, read))
-
-    async def _look_up(self, claim: Claim) -> BatchResult:
-        return self._noticed(await self._batches.look_up(claim))
-
-    def _noticed(self, result: BatchResult) -> BatchResult:
-        """Wake the loops if a new link made events due."""
-        if result.linked:
-            self._due.set()
-        return result
 
     # --- loops --------------------------------------------------------------------------------------------------
 
@@ -164,9 +97,18 @@ class Dispatcher:
         self, tasks: asyncio.TaskGroup, claims: Sequence[Claim], read: Mapping[int, Translation] = NOT_READ
     ) -> None:
         """Apply what can be read; look up thin events beside the loop."""
-        result = await self._apply(claims, read)
+        result = await self._batches.apply(claims, read)
+        self._wake_for(result)
         for claim in result.thin:
             tasks.create_task(self._look_up(claim))
+
+    async def _look_up(self, claim: Claim) -> None:
+        self._wake_for(await self._batches.look_up(claim))
+
+    def _wake_for(self, result: BatchResult) -> None:
+        """Wake the loops if a new link made events due."""
+        if result.linked:
+            self._due.set()
 
     async def _limit_company(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Return as many of the claims as may be tried together; release the others uncounted.

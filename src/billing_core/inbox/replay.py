@@ -1,6 +1,6 @@
 """Replay: process stored events again, from our own store and however old they are.
 
-There is no second way to write state: replayed events go through `Dispatcher.process`, like all others. An event that
+There is no second way to write state: replayed events go through the `BatchProcessor`, like all others. An event that
 was applied before changes nothing, unless its rows differ from its content; see docs/adr/0011.
 """
 
@@ -14,7 +14,7 @@ import attrs
 from billing_core.converters import to_plain
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Disposition, Effect, Outcome
-from billing_core.inbox.dispatch import Dispatcher
+from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.policy import DispatchPolicy
 from billing_core.inbox.ports import AuditTrail, EventSelector, ReplayQueue
 from billing_core.inbox.selection import EventFilter
@@ -128,14 +128,14 @@ class Replayer:
         events: EventSelector,
         queue: ReplayQueue,
         audits: AuditTrail,
-        dispatcher: Dispatcher,
+        batches: BatchProcessor,
         policy: DispatchPolicy,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._events = events
         self._queue = queue
         self._audits = audits
-        self._dispatcher = dispatcher
+        self._batches = batches
         self._policy = policy
         self._sleep = sleep
         self._stopping = False
@@ -165,7 +165,7 @@ class Replayer:
         )
         report = ReplayReport(matched=len(numbers))
         started = time.monotonic()
-        for batch in self._batches(numbers, request.rate):
+        for batch in self._split(numbers, request.rate):
             if request.rate is not None:
                 await self._sleep(max(0.0, started + report.seen / request.rate - time.monotonic()))
             if self._stopping:
@@ -186,13 +186,13 @@ class Replayer:
         claims = await self._queue.read(numbers)
         failures: Sequence[tuple[Claim, str]] = ()
         try:
-            trial = await self._dispatcher.dry_run(claims)
+            trial = await self._batches.dry_run(claims)
         except StoreUnavailableError:
             raise
         except Exception:
             failures = await self._find_failures(claims)
             failed = {claim.dispatch_id for claim, _ in failures}
-            trial = await self._dispatcher.dry_run([each for each in claims if each.dispatch_id not in failed])
+            trial = await self._batches.dry_run([each for each in claims if each.dispatch_id not in failed])
         report = ReplayReport(matched=len(numbers)).plus(
             trial.outcomes,
             unfinished=len(failures),
@@ -202,7 +202,7 @@ class Replayer:
         failed_events = [Failure(event_id=claim.event.event_id, error=error) for claim, error in failures]
         return DryRunReport(report=report, trial=trial, failures=failed_events)
 
-    def _batches(self, numbers: Sequence[int], rate: float | None) -> Iterator[Sequence[int]]:
+    def _split(self, numbers: Sequence[int], rate: float | None) -> Iterator[Sequence[int]]:
         """Split into batches, none larger than what may be replayed in one second."""
         size = self._policy.batch if rate is None else max(1, min(self._policy.batch, math.floor(rate)))
         return (numbers[start : start + size] for start in range(0, len(numbers), size))
@@ -211,7 +211,7 @@ class Replayer:
         claims = await self._queue.reclaim(numbers, lease=self._policy.lease)
         left_out = set(numbers) - {claim.dispatch_id for claim in claims}
         readable = {claim.dispatch_id for claim in await self._queue.read(sorted(left_out))} if left_out else set()
-        outcomes = await self._dispatcher.process(claims) if claims else ()
+        outcomes = await self._batches.process(claims) if claims else ()
         return report.plus(
             outcomes,
             unfinished=len(claims) - len(outcomes),
@@ -224,7 +224,7 @@ class Replayer:
         if not claims:
             return ()
         try:
-            await self._dispatcher.dry_run(claims)
+            await self._batches.dry_run(claims)
         except StoreUnavailableError:
             raise
         except Exception as error:

@@ -12,7 +12,7 @@ import pytest
 from billing_app.container import Container, memory_adapters
 from billing_app.settings import CatalogSettings, DispatchSettings, Settings
 from billing_core.events import BillingEvent, Disposition, Outcome, ProviderEvent, Translation
-from billing_core.inbox.batch import ProcessingReport
+from billing_core.inbox.batch import BatchProcessor, ProcessingReport
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.inbox.ports import EventQueue
@@ -147,6 +147,10 @@ class Loop:
         """Build a dispatcher as configured now."""
         return self._container().dispatcher()
 
+    def batches(self) -> BatchProcessor:
+        """Build a processor of batches as configured now."""
+        return self._container().batches()
+
     def _container(self, **replaced: object) -> Container:
         settings = Settings(
             dispatch=DispatchSettings(**attrs.asdict(self.policy)), catalog=CatalogSettings(plans=self.plans.plans)
@@ -211,17 +215,17 @@ class Loop:
 
     async def work(self) -> Sequence[Outcome]:
         """Process everything due in one batch."""
-        return await self.dispatcher().process(await self.inbox.claim(limit=1000, lease=timedelta(seconds=60)))
+        return await self.batches().process(await self.inbox.claim(limit=1000, lease=timedelta(seconds=60)))
 
     async def hand_over(self, *events: ProviderEvent) -> Sequence[Outcome]:
         """Store events and process them in one batch as a server does: translated at intake."""
-        dispatcher, handed = self.dispatcher(), []
+        batches, handed = self.batches(), []
         for event in events:
             receipt = await self.inbox.record(event, lease=timedelta(minutes=1))
             assert receipt.claim is not None
-            handed.append(dispatcher.read_ahead(receipt.claim))
+            handed.append(batches.read_ahead(receipt.claim))
         read = {claim.dispatch_id: translation for claim, translation in handed if translation is not None}
-        return await dispatcher.process([claim for claim, _ in handed], read)
+        return await batches.process([claim for claim, _ in handed], read)
 
     async def replay(self, event: ProviderEvent) -> Sequence[Outcome]:
         """Process a stored event again, as an operator would."""

@@ -12,6 +12,7 @@ from tests.unit.core.conftest import ACME, ALICE, AT, Loop, subscription, until
 
 from billing_core.errors import BillingError, FoldingError, StoreUnavailableError
 from billing_core.events import Claim, Disposition, ProviderEvent, Translation
+from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.state.ports import EventTranslator
@@ -243,10 +244,10 @@ class TestLeases:
         (slow,) = await claimed(loop, event)
         loop.clock.advance(2 * MINUTE)
         (quick,) = await claimed(loop)
-        assert not await loop.dispatcher().process([slow])
+        assert not await loop.batches().process([slow])
         assert (loop.reports[0].lost, loop.messages) == (1, [])
-        await loop.dispatcher().process([quick])
-        assert not await loop.dispatcher().process([slow])
+        await loop.batches().process([quick])
+        assert not await loop.batches().process([slow])
         assert len(loop.messages) == 1
 
     async def test_a_lost_claim_that_fails_changes_nothing_either(self, loop: Loop, poisoned: Poisoned) -> None:
@@ -257,7 +258,7 @@ class TestLeases:
         await claimed(loop)
         for error in (RuntimeError("retry"), FoldingError("bury")):
             poisoned.poison[event.event_id] = error
-            assert not await loop.dispatcher().process([slow])
+            assert not await loop.batches().process([slow])
             assert (loop.row(event).disposition, loop.row(event).attempt) == (Disposition.LEASED, 2)
         assert [report.lost for report in loop.reports] == [1, 1]
 
@@ -266,7 +267,7 @@ class TestLeases:
         lost, kept = loop.says(ACTIVE), loop.says(subscription("sub_2"))
         claims = await claimed(loop, lost, kept)
         attempted(loop, lost, 2)
-        (outcome,) = await loop.dispatcher().process(claims)
+        (outcome,) = await loop.batches().process(claims)
         assert outcome.claim.event == kept
         assert loop.reports[0].lost == 1
 
@@ -274,16 +275,16 @@ class TestLeases:
 class TestUnavailableStore:
     """A database that does not answer."""
 
-    def dispatcher(self, loop: Loop, fails: Callable[[int], bool]) -> Dispatcher:
-        """The loop's dispatcher, over a repository that fails."""
+    def batches(self, loop: Loop, fails: Callable[[int], bool]) -> BatchProcessor:
+        """Build the loop's processor over a repository that fails."""
         loop.written_to = Faltering(loop.repository, fails)
-        return loop.dispatcher()
+        return loop.batches()
 
     async def test_a_batch_waits_for_the_store_to_come_back(self, loop: Loop) -> None:
         """Its events cost no attempt."""
         event = loop.says(ACTIVE)
         claims = await claimed(loop, event)
-        (outcome,) = await self.dispatcher(loop, lambda nth: nth <= 2).process(claims)
+        (outcome,) = await self.batches(loop, lambda nth: nth <= 2).process(claims)
         assert outcome.disposition is Disposition.APPLIED
         assert loop.row(event).attempt == 1
 
@@ -292,7 +293,7 @@ class TestUnavailableStore:
         events = [loop.says(subscription(f"sub_{number}"), at=number) for number in range(4)]
         poisoned.poison[events[3].event_id] = RuntimeError("poison")
         claims = await claimed(loop, *events)
-        outcomes = await self.dispatcher(loop, lambda nth: nth == 2).process(claims)
+        outcomes = await self.batches(loop, lambda nth: nth == 2).process(claims)
         assert [outcome.claim.event for outcome in outcomes] == events[:3]
         (report,) = loop.reports
         assert (report.retried, report.lost) == (1, 0)
@@ -304,10 +305,10 @@ class TestUnavailableStore:
         loop.policy = DispatchPolicy(lease=timedelta(0) if ended_by == "lease" else MINUTE)
         event = loop.says(ACTIVE)
         claims = await claimed(loop, event)
-        dispatcher = self.dispatcher(loop, lambda _: True)
+        batches = self.batches(loop, lambda _: True)
         if ended_by == "stop":
-            dispatcher.stop()
-        assert not await dispatcher.process(claims)
+            batches.stop()
+        assert not await batches.process(claims)
         assert (loop.reports[0].lost, loop.row(event).disposition) == (1, Disposition.LEASED)
 
     async def test_the_loop_outlives_a_store_that_is_away(self, loop: Loop) -> None:

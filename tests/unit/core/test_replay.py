@@ -25,7 +25,7 @@ SUB = SubscriptionId("sub_1")
 def replayer(loop: Loop, **given: Any) -> Replayer:
     """Build a replayer over the loop's own adapters."""
     log = MemoryEventLog(loop.database, loop.clock)
-    known = {"events": log, "queue": loop.inbox, "audits": log, "dispatcher": loop.dispatcher()}
+    known = {"events": log, "queue": loop.inbox, "audits": log, "batches": loop.batches()}
     return Replayer(**{**known, "policy": loop.policy, **given})
 
 
@@ -219,7 +219,7 @@ class TestAudit:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            await replay(loop, dispatcher=Dies())
+            await replay(loop, batches=Dies())
         assert (await log.latest(limit=1))[0].finished_at is None
 
 

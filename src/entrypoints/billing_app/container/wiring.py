@@ -18,6 +18,7 @@ from billing_app.observers import Observers
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import Worker
+from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, ReplayQueue, ThinEventGateway
 from billing_core.inbox.replay import Replayer
@@ -131,8 +132,8 @@ class Container(containers.DeclarativeContainer):
     refetch = providers.Singleton(parts.refetch, refetcher)
     scope = providers.Singleton(parts.scope, settings.provided.stripe)
     resolver = providers.Singleton(parts.thin_event_resolver, thin_gateway, known_events)
-    dispatcher = providers.Singleton(
-        Dispatcher,
+    batches = providers.Singleton(
+        BatchProcessor,
         queue=queue,
         translator=translator,
         service=service,
@@ -143,6 +144,7 @@ class Container(containers.DeclarativeContainer):
         resolver=resolver,
         refetch=refetch,
     )
+    dispatcher = providers.Singleton(Dispatcher, queue=queue, batches=batches, policy=settings.provided.dispatch)
     intake = providers.Singleton(
         parts.intake, settings, clock=clock, inbox=inbox, dispatcher=dispatcher, metrics=metrics
     )
@@ -151,7 +153,7 @@ class Container(containers.DeclarativeContainer):
         events=event_log,
         queue=replay_queue,
         audits=audit_log,
-        dispatcher=dispatcher,
+        batches=batches,
         policy=settings.provided.dispatch,
     )
 
