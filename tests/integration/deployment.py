@@ -156,7 +156,7 @@ async def logs_end_at(bus: EventBus, tenants: Collection[TenantId], number: int)
 
 
 async def _log_end(bus: EventBus, tenant_id: TenantId) -> int:
-    """0 while it cannot be told."""
+    """Return the number of the last message; 0 while the bus is unavailable."""
     try:
         log = await bus.read(tenant_id, after=0, limit=10_000)
     except EventBusUnavailableError:

@@ -1,7 +1,6 @@
-"""`billing serve` and `billing worker`: the long-running processes, from start to orderly end."""
+"""`billing serve` and `billing worker`: the long-running processes, from start to orderly shutdown."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -25,16 +24,16 @@ from billing_core.stream.epochs import EpochMonitor
 log = structlog.get_logger()
 
 _EPOCH_EVERY = timedelta(seconds=5)
-_HEADER_TIMEOUT = 10.0
-"""Seconds an idle connection may stay; the server's own default is an hour."""
+_IDLE_TIMEOUT = 10.0
+"""Seconds that an idle connection stays open; the library's default is an hour."""
 
 
 async def serve(settings: Settings, *, authenticator: TenantAuthenticator | None = None) -> None:
-    """Take webhooks, serve the API and the stream, and, unless switched off, process events; until SIGTERM.
+    """Receive webhooks, serve the API and the stream and, unless switched off, process events, until SIGTERM.
 
     Args:
-        settings: of this process.
-        authenticator: says who may read a tenant's data, in place of our own bearer tokens.
+        settings: the configuration of this process.
+        authenticator: decides who may read a tenant's data, in place of our own bearer tokens.
     """
     stop = termination()
     while not stop.is_set():
@@ -45,18 +44,18 @@ async def serve(settings: Settings, *, authenticator: TenantAuthenticator | None
 async def _serve_one_epoch(settings: Settings, stop: asyncio.Event, authenticator: TenantAuthenticator | None) -> None:
     async with (
         open_container(settings, application_name="billing-serve", authenticator=authenticator) as container,
-        # Left in reverse order: first no new webhooks, then those that were accepted are processed.
-        _loops(settings, container) as failure,
-        _revocations(container),
+        # Left in reverse order: webhooks are refused first, then those that were accepted are processed.
+        _processing(settings, container) as failure,
+        _revocations_known(container),
         _listening(settings.server, create_app(container.services()), container.deadline()) as url,
-        _epoch_end(container) as over,
+        _watching_epoch(container) as over,
     ):
         log.info("server.started", url=url, billing=settings.switches.billing, worker=failure is not None)
         await _run(stop, over, failure, container.deadline())
 
 
 async def work(settings: Settings, *, concurrency: int) -> None:
-    """Process events without taking any in; until SIGTERM."""
+    """Process events without receiving any, until SIGTERM."""
     if not settings.switches.billing:
         raise ConfigurationError("ENABLE_BILLING is false: there is nothing to process")
     stop = termination()
@@ -69,18 +68,18 @@ async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: 
     async with (
         open_container(settings, application_name="billing-worker") as container,
         container.worker().running(concurrency=concurrency) as failure,
-        _watched(settings, container) as url,
-        _epoch_end(container) as over,
+        _probes_served(settings, container) as url,
+        _watching_epoch(container) as over,
     ):
         log.info("worker.started", concurrency=concurrency, url=url)
         await _run(stop, over, failure, container.deadline())
 
 
 @asynccontextmanager
-async def _epoch_end(container: Container) -> AsyncIterator[asyncio.Event]:
-    """An event that is set when the database has begun another epoch.
+async def _watching_epoch(container: Container) -> AsyncIterator[asyncio.Event]:
+    """Yield an event that is set when the database has begun another epoch.
 
-    Everything that a process holds in memory is of the history before: it closes all of it and opens it anew.
+    Everything that a process holds in memory belongs to the previous history, so it closes and reopens all of it.
     """
     over = asyncio.Event()
     ours = container.epoch()
@@ -90,14 +89,14 @@ async def _epoch_end(container: Container) -> AsyncIterator[asyncio.Event]:
             log.warning("epoch.changed", number=epoch.number, before=ours.number)
             over.set()
 
-    watch = EpochMonitor(log=container.epochs(), every=_EPOCH_EVERY, observe=look)
-    async with _beside("epoch_watch", watch.run(), container.deadline()):
+    monitor = EpochMonitor(log=container.epochs(), every=_EPOCH_EVERY, observe=look)
+    async with _beside("epoch_monitor", monitor.run(), container.deadline()):
         yield over
 
 
 @asynccontextmanager
-async def _revocations(container: Container) -> AsyncIterator[None]:
-    """Inside the block this process knows which tokens were revoked."""
+async def _revocations_known(container: Container) -> AsyncIterator[None]:
+    """Keep the list of revoked tokens up to date for the length of the block."""
     revoked = container.revoked()
     await revoked.load()
     async with _beside("revocations", revoked.run(), container.deadline()):
@@ -106,19 +105,21 @@ async def _revocations(container: Container) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _beside(name: str, loop: Coroutine[Any, Any, None], deadline: ShutdownDeadline) -> AsyncIterator[None]:
-    """Run a loop that has nothing to finish, for the length of the block."""
+    """Run a loop that has nothing to finish for the length of the block."""
     running = asyncio.create_task(loop, name=name)
     try:
         yield
     finally:
         running.cancel()
-        with contextlib.suppress(Exception):  # what it failed by was in the log
+        try:
             await deadline.finish(name, running, at_most=UNWINDING)
+        except Exception:
+            log.exception("loop.failed", loop=name)
 
 
 @asynccontextmanager
-async def _watched(settings: Settings, container: Container) -> AsyncIterator[str | None]:
-    """Health and metrics of a worker, where it is to show them."""
+async def _probes_served(settings: Settings, container: Container) -> AsyncIterator[str | None]:
+    """Serve the health and metrics of a worker if a port is configured; yield the address."""
     if settings.server.worker_port is None:
         yield None
         return
@@ -138,8 +139,8 @@ async def _run(
 
 
 @asynccontextmanager
-async def _loops(settings: Settings, container: Container) -> AsyncIterator["asyncio.Future[None] | None"]:
-    """The worker's loops, where this process runs them."""
+async def _processing(settings: Settings, container: Container) -> AsyncIterator["asyncio.Future[None] | None"]:
+    """Run a worker inside this process, unless that is switched off."""
     if not (settings.switches.billing and settings.switches.retry_worker):
         yield None
         return
@@ -149,9 +150,9 @@ async def _loops(settings: Settings, container: Container) -> AsyncIterator["asy
 
 @asynccontextmanager
 async def _listening(settings: ServerSettings, app: web.Application, deadline: ShutdownDeadline) -> AsyncIterator[str]:
-    """Run the HTTP server and yield its address. At the end it accepts nothing new and ends the streams at once."""
-    options: dict[str, Any] = {"keepalive_timeout": _HEADER_TIMEOUT, "access_log_class": AccessLogger}
-    # The server waits this long for its requests, and again after it has canceled them: half of the time in all.
+    """Run the HTTP server and yield its address. A shutdown refuses new requests and ends the streams at once."""
+    options: dict[str, Any] = {"keepalive_timeout": _IDLE_TIMEOUT, "access_log_class": AccessLogger}
+    # The library waits this long for requests, and as long again once it has canceled them: half of the time in all.
     patience = settings.shutdown_timeout.total_seconds() / 4
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=patience, **options)
     await runner.setup()

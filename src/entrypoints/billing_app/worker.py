@@ -1,4 +1,4 @@
-"""The loops that turn stored events into state and state into messages, and their orderly end."""
+"""The loops that turn stored events into state and state into messages, and their orderly shutdown."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from billing_core.stream.publisher import Publisher
 
 @attrs.frozen(kw_only=True)
 class Worker:
-    """A dispatcher, the publisher of what it commits, and those who look after what is committed."""
+    """The loops of one process: the dispatcher, the publisher of its messages, the refetcher and the monitors."""
 
     dispatcher: Dispatcher
     publisher: Publisher
@@ -25,43 +25,43 @@ class Worker:
     duplicate_monitor: DuplicateMonitor
     invariant_monitor: InvariantMonitor
     refetcher: Refetcher | None
-    """None where the provider cannot be asked."""
+    """None if the provider cannot be asked."""
     backfiller: Backfiller | None
-    """None where the bus is not to be filled when a process starts."""
+    """None if the bus is not filled when a process starts."""
     deadline: ShutdownDeadline
 
     @asynccontextmanager
     async def running(self, *, concurrency: int) -> AsyncIterator["asyncio.Future[None]"]:
-        """Run all loops for the length of the block; yields a future that fails if a loop ends with an error.
+        """Run all loops for the length of the block; yield a future that fails if a loop ends with an error.
 
-        At the end each loop finishes the work in hand until the deadline. Events of a loop that is cut off are
-        processed again when their leases have run out.
+        A shutdown lets each loop finish its current work until the deadline. Events whose processing is cut off are
+        processed again once their leases have run out.
 
         Args:
-            concurrency: batches of due events that are processed at a time.
+            concurrency: number of batches of due events that are processed at a time.
         """
         dispatching = asyncio.create_task(self.dispatcher.run(concurrency=concurrency), name="dispatcher")
         publishing = asyncio.create_task(self.publisher.run(), name="publisher")
-        looking_after = {
-            asyncio.create_task(carer.run(), name=type(carer).__name__.lower()): carer
-            for carer in (self.backlog_monitor, self.duplicate_monitor, self.invariant_monitor, self.refetcher)
-            if carer is not None
+        upkeep = {
+            asyncio.create_task(loop.run(), name=type(loop).__name__.lower()): loop
+            for loop in (self.backlog_monitor, self.duplicate_monitor, self.invariant_monitor, self.refetcher)
+            if loop is not None
         }
         backfill = asyncio.create_task(_backfill(self.backfiller), name="backfiller")
-        failure = _first_failure(dispatching, publishing, backfill, *looking_after)
+        failure = _first_failure(dispatching, publishing, backfill, *upkeep)
         try:
             yield failure
         finally:
             backfill.cancel()
             self.dispatcher.stop()
-            for carer in looking_after.values():
-                carer.stop()
+            for loop in upkeep.values():
+                loop.stop()
             await _finish(dispatching, self.deadline)
             # Objects that the provider has not returned by now are fetched again after the next sweep of any worker.
-            for task in looking_after:
+            for task in upkeep:
                 task.cancel()
-            canceled = asyncio.gather(*looking_after, return_exceptions=True)
-            await self.deadline.finish("monitors", canceled, at_most=UNWINDING)
+            canceled = asyncio.gather(*upkeep, return_exceptions=True)
+            await self.deadline.finish("upkeep", canceled, at_most=UNWINDING)
             # Last, because the last batch has only now offered its messages.
             self.publisher.stop()
             await _finish(publishing, self.deadline)
@@ -70,7 +70,7 @@ class Worker:
 
 @asynccontextmanager
 async def publishing(publisher: Publisher, deadline: ShutdownDeadline) -> AsyncIterator[None]:
-    """Publish what is committed inside the block. What cannot be sent by its end stays in the outbox."""
+    """Publish the messages committed inside the block. Those that cannot be sent in time stay in the outbox."""
     task = asyncio.create_task(publisher.run(), name="publisher")
     try:
         yield

@@ -125,7 +125,7 @@ class Loop:
 
     @property
     def history(self) -> MemoryMessageHistory:
-        """What tenants were sent."""
+        """The messages that tenants were sent."""
         return MemoryMessageHistory(self.database)
 
     @property

@@ -89,7 +89,7 @@ async def open_replayer(settings: Settings, *, notify: bool, publishes: bool) ->
     """
     if settings.stripe.livemode is None:
         raise ConfigurationError(
-            "STRIPE_SECRET_KEY is not set, and it tells whether events of live or of test mode are ours: "
+            "STRIPE_SECRET_KEY is not set, and it decides whether this deployment processes live or test events: "
             "replay with the settings that the workers have"
         )
     patient = attrs.evolve(settings, database=attrs.evolve(settings.database, statement_timeout=_OPERATORS_WAIT))

@@ -47,7 +47,7 @@ def scope(stripe: StripeSettings) -> Scope:
 
 
 def thin_event_resolver(gateway: ThinEventGateway | None, events: KnownEvents) -> ThinEventResolver | None:
-    """Return None where the provider cannot be asked: thin events are parked then."""
+    """Return None if the provider cannot be asked: thin events are parked then."""
     return None if gateway is None else ThinEventResolver(gateway=gateway, events=events)
 
 
@@ -60,7 +60,7 @@ def refetcher(
     publish: Callable[[Sequence[BillingEvent]], None],
     observers: Observers,
 ) -> Refetcher | None:
-    """Return None where the provider cannot be asked: uncertain objects wait for a newer event then."""
+    """Return None if the provider cannot be asked: uncertain objects wait for a newer event then."""
     if gateway is None:
         return None
     return Refetcher(
@@ -79,7 +79,7 @@ def refetch(refetcher: Refetcher | None) -> Callable[[Sequence[Uncertainty]], No
 
 
 def backfiller(settings: Settings, *, outbox: Outbox, bus: EventBus, observers: Observers) -> Backfiller | None:
-    """Return None where the bus is not to be filled when a process starts, or keeps nothing."""
+    """Return None if the bus keeps nothing, or is not filled when a process starts."""
     if not settings.switches.stream_replay or not isinstance(bus, BackfillableBus):
         return None
     policy = BackfillPolicy(newest=settings.redis.log_length)
@@ -87,7 +87,7 @@ def backfiller(settings: Settings, *, outbox: Outbox, bus: EventBus, observers: 
 
 
 def followed(bus: EventBus) -> EventBus | None:
-    """Return the bus that streams follow; None where only the history has messages."""
+    """Return the bus that streams follow; None if only the history has messages."""
     return None if isinstance(bus, NullEventBus) else bus
 
 

@@ -82,12 +82,12 @@ class Container(containers.DeclarativeContainer):
     state_upkeep = providers.Dependency(instance_of=StateUpkeep)
     clock = providers.Dependency(instance_of=Clock)
 
-    # --- given where a process has it -------------------------------------------------------------------------------
+    # --- given if the process has it --------------------------------------------------------------------------------
     gateway: providers.Provider[PaymentGateway | None] = providers.Object(None)
-    """None where the provider cannot be asked."""
+    """None if the provider cannot be asked."""
     thin_gateway: providers.Provider[ThinEventGateway | None] = providers.Object(None)
     issuer_keys: providers.Provider[PublishedKeys | None] = providers.Object(None)
-    """None where only shared secrets sign tokens."""
+    """None if only shared secrets sign tokens."""
     epoch: providers.Provider[Epoch] = providers.Object(FIRST_EPOCH)
     """The epoch that this process has entered."""
     notify: providers.Provider[bool] = providers.Object(True)
