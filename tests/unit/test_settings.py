@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +17,11 @@ from billing_app import settings_reference
 from billing_app.settings import (
     DOCUMENTATION,
     AccessSettings,
+    DatabaseSettings,
     DispatchSettings,
+    InboxSettings,
     PublishSettings,
+    RedisSettings,
     Secret,
     Setting,
     Settings,
@@ -28,6 +32,9 @@ from billing_app.settings.price_map import parse_price_map
 from billing_core.inbox.policy import DispatchPolicy
 from billing_core.model import AccessPolicy, Plan, PriceId
 from billing_core.stream.publisher import PublishPolicy
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
+from billing_postgres.pool import Database
+from billing_redis.bus import RedisEventBus
 
 REPOSITORY = Path(__file__).parents[2]
 NO_FILE = Path("/nonexistent/.env.local")
@@ -96,6 +103,24 @@ class TestDefaults:
     def test_a_section_that_is_a_policy_keeps_its_defaults(self, section: Any, policy: Any) -> None:
         """A service that embeds only the domain has the same policies as one with an empty environment."""
         assert attrs.asdict(section) == attrs.asdict(policy)
+
+    @pytest.mark.parametrize(
+        ("section", "adapter", "shared"),
+        [
+            (
+                DatabaseSettings(),
+                Database,
+                {"acquire_timeout", "statement_timeout", "lock_timeout", "transaction_timeout"},
+            ),
+            (InboxSettings(), PostgresEventInbox, {"flushes", "batch", "queue_limit", "timeout"}),
+            (RedisSettings(), RedisEventBus, {"shards", "log_length"}),
+        ],
+        ids=["database", "inbox", "redis"],
+    )
+    def test_an_adapter_on_its_own_has_the_same_defaults(self, section: Any, adapter: Any, shared: set[str]) -> None:
+        """The settings import no adapter, so both declare the defaults; they must not diverge."""
+        defaults = {name: one.default for name, one in inspect.signature(adapter).parameters.items()}
+        assert {name: getattr(section, name) for name in shared} == {name: defaults[name] for name in shared}
 
 
 class TestFile:
