@@ -4,7 +4,7 @@ A statement names a declaration and what it needs of it, as psql names its varia
 
     INSERT INTO subscription_usage (:usage.names) SELECT :usage.values FROM unnest(:usage.arrays) AS t (:usage.names)
 
-Source: docs/adr/0018-columns-declared-once.md.
+Source: docs/adr/0017-columns-declared-once.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of stored events as operators see them; see docs/adr/0018-columns-declared-once.md."""
+"""Rows of stored events as operators see them; see docs/adr/0017-columns-declared-once.md."""
 
 from __future__ import annotations
 

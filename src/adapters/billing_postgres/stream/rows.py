@@ -1,4 +1,4 @@
-"""Rows of numbered messages. The columns are declared here once; see docs/adr/0018-columns-declared-once.md."""
+"""Rows of numbered messages. The columns are declared here once; see docs/adr/0017-columns-declared-once.md."""
 
 from __future__ import annotations
 
