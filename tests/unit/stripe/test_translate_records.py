@@ -264,7 +264,7 @@ class TestBenefits:
         assert said("billing.credit_grant.created", shown) == Translation(customer_id=CUS_1)
 
 
-class TestCatalogue:
+class TestCatalog:
     """Prices, products, plans."""
 
     PRICE = objects.Price(
