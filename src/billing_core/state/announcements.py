@@ -5,7 +5,7 @@ stands in mid-sentence ("plan pro", "an invoice"); `Announcement` capitalizes th
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -233,20 +233,8 @@ def record_announcement(before: RecordSnapshot | None, after: RecordSnapshot) ->
 
     A refund is announced once, by its charge: the refund's own events repeat that, unless it fails.
     """
-    match after:
-        case ChargeSnapshot():
-            return _charge_announcement(before if isinstance(before, ChargeSnapshot) else None, after)
-        case RefundSnapshot():
-            return _refund_announcement(before if isinstance(before, RefundSnapshot) else None, after)
-        case DisputeSnapshot():
-            return _dispute_announcement(before if isinstance(before, DisputeSnapshot) else None, after)
-        case CreditNoteSnapshot():
-            return _credit_note_announcement(before if isinstance(before, CreditNoteSnapshot) else None, after)
-        case EntitlementsSnapshot():
-            known = before.features if isinstance(before, EntitlementsSnapshot) else ()
-            return None if known == after.features else Announcement(Type.ENTITLEMENTS_UPDATED, _features(after))
-        case _:
-            return None
+    announce = _ANNOUNCED_RECORDS.get(type(after))
+    return None if announce is None else announce(before if type(before) is type(after) else None, after)
 
 
 def _charge_announcement(before: ChargeSnapshot | None, after: ChargeSnapshot) -> Announcement | None:
@@ -278,6 +266,21 @@ def _credit_note_announcement(before: CreditNoteSnapshot | None, after: CreditNo
     if before is not None and before.amount == after.amount:
         return None
     return Announcement(Type.INVOICE_CREDITED, f"{amount} was credited.")
+
+
+def _entitlements_announcement(before: EntitlementsSnapshot | None, after: EntitlementsSnapshot) -> Announcement | None:
+    known = before.features if before else ()
+    return None if known == after.features else Announcement(Type.ENTITLEMENTS_UPDATED, _features(after))
+
+
+_ANNOUNCED_RECORDS: Final[Mapping[type, Callable[[Any, Any], Announcement | None]]] = {
+    ChargeSnapshot: _charge_announcement,
+    RefundSnapshot: _refund_announcement,
+    DisputeSnapshot: _dispute_announcement,
+    CreditNoteSnapshot: _credit_note_announcement,
+    EntitlementsSnapshot: _entitlements_announcement,
+}
+"""By kind of record; the other kinds are no news for a tenant."""
 
 
 def _features(seen: EntitlementsSnapshot) -> str:
