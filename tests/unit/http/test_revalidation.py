@@ -39,7 +39,7 @@ def id_of(token: str) -> str:
 
 async def test_a_revoked_token_ends_its_own_streams(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
     """The client gets the reason, and its next requests are refused, also with a ticket issued before."""
-    async with make_world(tokens=attrs.evolve(SETTINGS.tokens, recheck=TICK)).serving() as world:
+    async with make_world(tokens=attrs.evolve(SETTINGS.tokens, revalidate_every=TICK)).serving() as world:
         bad, good = world.token(), world.token()
         ticket_url, stream_url = f"{world.url}/api/v1/billing/stream/tickets", f"{world.url}/api/v1/billing/stream"
         headers = {"Authorization": f"Bearer {bad}"}
@@ -66,7 +66,7 @@ async def test_all_tokens_of_a_tenant_can_be_revoked(
 ) -> None:
     """Other tenants are not affected, and a token issued afterwards is valid."""
     async with (
-        make_world(tokens=attrs.evolve(SETTINGS.tokens, recheck=TICK)).serving() as world,
+        make_world(tokens=attrs.evolve(SETTINGS.tokens, revalidate_every=TICK)).serving() as world,
         listen(world) as acme,
         listen(world, GLOBEX) as globex,
     ):
@@ -107,7 +107,7 @@ async def test_a_host_application_decides_for_itself(
     make_world: MakeWorld, http: aiohttp.ClientSession, eventually: Eventually
 ) -> None:
     """It is called once for all streams of one principal; if it fails, streams stay open."""
-    world, host = make_world(tokens=attrs.evolve(SETTINGS.tokens, recheck=TICK)), Host()
+    world, host = make_world(tokens=attrs.evolve(SETTINGS.tokens, revalidate_every=TICK)), Host()
     world.replace(authenticator=host)
     async with world.serving():
         url = f"{world.url}/api/v1/billing/stream"

@@ -107,7 +107,7 @@ def revoke(source: str | None, token_id: str | None, tenant: str | None, keep: t
 
         click.echo(json.dumps({**to_plain(revocation), "recorded": recorded}))
     elif recorded:
-        seconds = settings.tokens.recheck.total_seconds()
+        seconds = settings.tokens.revalidate_every.total_seconds()
         click.echo(f"Revoked {_named(revocation)}. Every server refuses it within {seconds:g} seconds.")
     else:
         click.echo(f"Nothing to revoke: {_named(revocation)} expired at {revocation.kept_until:%Y-%m-%d %H:%M:%S} UTC.")

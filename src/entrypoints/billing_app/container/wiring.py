@@ -186,7 +186,9 @@ class Container(containers.DeclarativeContainer):
 
     # --- what a server answers with ---------------------------------------------------------------------------------
     token_verifier = providers.Singleton(TokenVerifier, policy=settings.provided.tokens, published=issuer_keys)
-    revoked = providers.Singleton(RevocationList, revocations=revocations, every=settings.provided.tokens.recheck)
+    revoked = providers.Singleton(
+        RevocationList, revocations=revocations, every=settings.provided.tokens.revalidate_every
+    )
     authenticator = providers.Singleton(
         JwtAuthenticator, verifier=token_verifier, policy=settings.provided.tokens, revoked=revoked
     )
@@ -199,7 +201,7 @@ class Container(containers.DeclarativeContainer):
         epoch=epoch,
     )
     leases = providers.Singleton(StreamLeases, quota, metrics, lease=settings.provided.quota.lease)
-    revalidator = providers.Singleton(Revalidator, authenticator, every=settings.provided.tokens.recheck)
+    revalidator = providers.Singleton(Revalidator, authenticator, every=settings.provided.tokens.revalidate_every)
     services = providers.Singleton(
         Services,
         settings=settings,

@@ -49,7 +49,7 @@ class TokenSettings:
         ("owner", "admin", "viewer"),
         "Roles that may read billing data.",
     )
-    recheck: timedelta = seconds(
+    revalidate_every: timedelta = seconds(
         "BILLING_TOKEN_RECHECK_SECONDS",
         15,
         "How often a server loads revocations and revalidates the tokens of open streams. A revocation takes effect "
