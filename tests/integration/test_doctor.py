@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import shutil
+import tempfile
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -11,6 +15,9 @@ from click.testing import CliRunner
 
 from billing_app import cli
 from billing_core.oversight.monitors import InvariantMonitor, InvariantReport
+from billing_embedded import embedded_servers_sync
+from billing_postgres.durability import durability_risks
+from billing_postgres.migrate import migrate
 from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
 from billing_telemetry.metrics import Metrics
@@ -36,7 +43,7 @@ async def test_a_healthy_installation_passes_every_check(database_url: str, redi
     """Every check ran, and none has a warning."""
     status, found = await doctor(database_url, redis_url, "--invariants")
     assert status == 0
-    assert {"settings", "database", "redis", "inbox", "outbox", "invariant gapless"} <= found.keys()
+    assert {"settings", "database", "durability", "redis", "inbox", "outbox", "invariant gapless"} <= found.keys()
     assert {each["verdict"] for each in found.values()} == {"ok"}
 
 
@@ -51,6 +58,42 @@ async def test_damaged_rows_are_reported(database_url: str, redis_url: str) -> N
     assert found["invariant gapless"]["verdict"] == "fail"
     assert "acme" in found["invariant gapless"]["detail"]
     assert found["invariant counter"]["verdict"] == "ok"
+
+
+async def test_commits_that_do_not_wait_are_reported(database_url: str, redis_url: str) -> None:
+    """The role's setting is a warning, since intake and publishing raise it for themselves."""
+    status, found = await doctor(f"{database_url}?options=-c%20synchronous_commit%3Doff", redis_url)
+    assert (status, found["durability"]["verdict"]) == (0, "warn")
+    assert "synchronous_commit is off" in found["durability"]["detail"]
+    assert "ALTER ROLE" in found["durability"]["remedy"]
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A folder for a server of this test's own."""
+    data_dir = Path(tempfile.mkdtemp(prefix="billing-tests-"))
+    data_dir.chmod(0o711)  # under root the server runs as another user
+    yield data_dir
+    shutil.rmtree(data_dir)
+
+
+@pytest.mark.faults
+async def test_a_server_that_does_not_write_to_disk_fails_the_check(data_dir: Path, redis_url: str) -> None:
+    """Without fsync a crash of the machine loses what was answered 202."""
+    with embedded_servers_sync(data_dir) as urls:
+        await migrate(urls.database_url)
+        connection = await asyncpg.connect(urls.database_url)
+        for setting in ("fsync", "full_page_writes"):
+            await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        await connection.execute("SELECT pg_reload_conf()")
+        async with asyncio.timeout(30):
+            while await connection.fetchval("SHOW fsync") == "on":  # noqa: ASYNC110 - the server does not say when
+                await asyncio.sleep(0.05)
+        await connection.close()
+        risks = await durability_risks(urls.database_url)
+        assert [risk.setting for risk in risks if risk.voids_promise] == ["fsync", "full_page_writes"]
+        status, found = await doctor(urls.database_url, redis_url)
+        assert (status, found["durability"]["verdict"]) == (1, "fail")
 
 
 async def test_an_unreachable_server_is_reported(database_url: str, redis_url: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from billing_app.container import Container, bring_schema_up_to_date, check_bus, open_tools
+from billing_app.container import Container, bring_schema_up_to_date, check_bus, find_durability_risks, open_tools
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 from billing_core.errors import BillingError
@@ -53,6 +53,8 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
         yield await _check_redis(settings)
     if database.status is CheckStatus.FAIL:
         return
+    for result in await _check_durability(settings):
+        yield result
     async with open_tools(settings) as tools:
         for result in _check_backlog(await tools.inbox_backlog().backlog()):
             yield result
@@ -74,6 +76,21 @@ async def _check_database(settings: Settings) -> CheckResult:
         detail = f"the schema was migrated by a newer release ({schema.ahead[-1]})"
         return CheckResult("database", CheckStatus.WARN, detail, "Deploy that release here too.")
     return CheckResult("database", CheckStatus.OK, "reachable, and the schema is up to date")
+
+
+async def _check_durability(settings: Settings) -> list[CheckResult]:
+    risks = await find_durability_risks(settings)
+    if not risks:
+        return [CheckResult("durability", CheckStatus.OK, "a commit survives a crash of the machine")]
+    return [
+        CheckResult(
+            "durability",
+            CheckStatus.FAIL if risk.voids_promise else CheckStatus.WARN,
+            f"{risk.setting} is {risk.value}: {risk.risk}",
+            risk.remedy,
+        )
+        for risk in risks
+    ]
 
 
 async def _check_redis(settings: Settings) -> CheckResult:

@@ -1,6 +1,6 @@
 """Open what a command needs, and no more."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Final
@@ -18,6 +18,7 @@ from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import publishing
 from billing_core.errors import ConfigurationError
 from billing_core.inbox.replay import Replayer
+from billing_postgres.durability import DurabilityRisk, durability_risks
 from billing_postgres.migrate import inspect, migrate
 from billing_postgres.pool import Database
 from billing_redis.bus import RedisEventBus
@@ -53,6 +54,12 @@ async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaR
         pending=tuple(migration.name for migration in status.pending),
         ahead=status.ahead,
     )
+
+
+async def find_durability_risks(settings: Settings) -> Sequence[DurabilityRisk]:
+    """Return the settings of the database under which a crash loses what was acknowledged. StoreUnavailableError."""
+    async with resolve_servers(_without_stream(settings)) as urls:
+        return await durability_risks(urls.database_url)
 
 
 @asynccontextmanager
