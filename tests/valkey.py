@@ -58,6 +58,31 @@ class Valkey:
             return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
+class Sentinel(Valkey):
+    """One sentinel, enough of a majority to replace the master of one server group."""
+
+    def __init__(self, folder: Path, master: Valkey) -> None:
+        super().__init__(folder)
+        self._file = folder / "sentinel.conf"
+        self._file.write_text(
+            f"port {self.port}\nbind 127.0.0.1\n"
+            f"sentinel monitor billing 127.0.0.1 {master.port} 1\n"
+            "sentinel down-after-milliseconds billing 500\nsentinel failover-timeout billing 5000\n"
+        )
+
+    def launch(self) -> None:
+        command = [str(find_valkey().server_program), str(self._file), "--sentinel"]
+        self._process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.DEVNULL)
+
+    async def master_port(self) -> int:
+        _, port = await self.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "billing")
+        return int(port)
+
+    async def replicas(self) -> int:
+        """Return how many replicas it knows that it could promote."""
+        return len(await self.call("SENTINEL", "REPLICAS", "billing"))
+
+
 class ValkeyCluster:
     """Masters without replicas: while one is down, its keys are unavailable."""
 

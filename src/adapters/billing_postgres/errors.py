@@ -36,6 +36,7 @@ def translated(operation: str) -> Iterator[None]:
     try:
         yield
     except UNAVAILABLE as exc:
-        if isinstance(exc, ValueError):  # the driver's error for an argument that does not fit its column
+        # The driver's error for an argument that does not fit its column; one of a certificate is a ValueError too.
+        if isinstance(exc, ValueError) and not isinstance(exc, OSError):
             raise
         raise StoreUnavailableError(f"{operation}: {type(exc).__name__}") from exc

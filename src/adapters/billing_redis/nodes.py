@@ -19,7 +19,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError
+from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, RedisError
 
 from billing_core.errors import EventBusUnavailableError
 
@@ -85,13 +85,13 @@ class RedisNodes:
                 yield
         except (RedisError, OSError, TimeoutError) as exc:
             self.note_failure(exc)
+            if isinstance(exc, ReadOnlyError):
+                await self._drop_idle_connections()
             raise EventBusUnavailableError(f"{operation}: {type(exc).__name__}") from exc
 
     def note_failure(self, exc: BaseException) -> None:
         """Load the slots again before the next call, if a move or a failover may have caused this failure."""
-        if isinstance(exc, (MovedError, AskError, ClusterDownError, OSError, TimeoutError)) or (
-            isinstance(exc, RedisError) and "READONLY" in str(exc)
-        ):
+        if isinstance(exc, (MovedError, AskError, ClusterDownError, ReadOnlyError, OSError, TimeoutError)):
             self._stale = True
 
     async def clustered(self) -> bool:
@@ -133,6 +133,12 @@ class RedisNodes:
     def dedicated(self, address: Address) -> Redis:
         """Return a client with one connection of its own, for blocking reads. The caller closes it."""
         return Redis.from_url(self._url_of(address), single_connection_client=True, **self._options(retries=0))
+
+    async def _drop_idle_connections(self) -> None:
+        """Connect again before the next call: a demoted master keeps its connections, and the name leads elsewhere."""
+        for client in self._clients.values():
+            with contextlib.suppress(RedisError, OSError):
+                await client.connection_pool.disconnect(inuse_connections=False)
 
     async def _current_slots(self) -> Sequence["_Slots"]:
         if self._slots is None or (self._stale and monotonic() >= self._loaded_at + _RELOAD_PAUSE):
