@@ -242,21 +242,14 @@ class Outcome:
     """The message this event caused, if any."""
 
     @classmethod
-    def dead(
-        cls,
-        claim: Claim,
-        error: BillingError,
-        *,
-        customer_id: CustomerId | None = None,
-        tenant_id: TenantId | None = None,
-    ) -> "Outcome":
+    def dead(cls, claim: Claim, error: BillingError, *, customer_id: CustomerId | None = None) -> "Outcome":
         """Return the outcome of an event that an operator has to look at.
 
         Args:
             claim: the event.
             error: the reason it cannot be applied.
-            customer_id: the customer it names.
-            tenant_id: that customer's tenant: nothing of the tenant changes, but its timeline shows the event.
+            customer_id: the customer it names. Nothing of the customer's tenant changes, but its timeline shows the
+                event: the store adds the tenant by the customer's link, never by what the event says.
         """
         return cls(
             claim=claim,
@@ -264,7 +257,6 @@ class Outcome:
             reason=dead_reason(error),
             error=str(error),
             customer_id=customer_id,
-            tenant_id=tenant_id,
         )
 
 

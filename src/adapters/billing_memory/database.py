@@ -151,6 +151,20 @@ class Tables:
                 found[id_] = known.tenant_id
         return found
 
+    def tenant_of(self, customer_id: CustomerId | None, about: Iterable[str] = ()) -> TenantId | None:
+        """Return the tenant of a dead event: that of its customer, or without one the only owner of its objects."""
+        if customer_id is not None:
+            customer = self.customers.get(customer_id)
+            return None if customer is None else customer.tenant_id
+        owners = set(self.owners(about).values())
+        return owners.pop() if len(owners) == 1 else None
+
+    def owner(self, row: Dispatch) -> TenantId | None:
+        """Return the tenant of an event. One that died before its customer got a tenant is that tenant's."""
+        if row.outcome is None or row.outcome.tenant_id is not None or row.disposition is not Disposition.DEAD:
+            return None if row.outcome is None else row.outcome.tenant_id
+        return self.tenant_of(row.outcome.customer_id)
+
     def unpark(self, now: datetime, *, on: Collection[str] | None = None) -> int:
         """Make due the events that wait for an object, one of `on` if given, that has a tenant now; return how many."""
         ready = [

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from billing_core.cooperate import cooperate
-from billing_core.errors import BillingError, StoreUnavailableError, dead_reason
+from billing_core.errors import BillingError, StoreUnavailableError, TenantConflictError, dead_reason
 from billing_core.events import BillingEvent, Claim, Disposition, Outcome, Translation
 from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.inbox.ports import EventQueue
@@ -67,6 +67,8 @@ class BatchResult:
 
 NOT_READ: Final[Mapping[int, Translation]] = MappingProxyType({})
 """No event of a batch has been translated yet."""
+UNKNOWN: Final = Translation()
+"""Nothing is known of an event: it could not be translated."""
 
 
 class BatchProcessor:
@@ -229,6 +231,7 @@ class BatchProcessor:
 
     async def _apply_together(self, claims: Sequence[Claim], read: Mapping[int, Translation]) -> BatchResult | None:
         """Apply a group of events together. None if one of them failed: halved, it stands alone in the end."""
+        translated: Sequence[tuple[Claim, Translation]] = ()
         try:
             if len(claims) == 1 and claims[0].tries > self._policy.max_attempts:
                 return await self._bury(claims[0], "bug", "No attempt ever came back: it may kill its process.")
@@ -251,7 +254,9 @@ class BatchProcessor:
         except StoreUnavailableError:
             raise
         except Exception as error:
-            return await self._fail(claims[0], error) if len(claims) == 1 else None
+            if len(claims) > 1:
+                return None
+            return await self._fail(claims[0], error, translated[0][1] if translated else UNKNOWN)
 
     def _translate(self, claim: Claim) -> Translation:
         refused = self._scope.refuses(claim)
@@ -260,20 +265,23 @@ class BatchProcessor:
     def _needs_lookup(self, translation: Translation) -> bool:
         return translation.thin and self._resolver is not None
 
-    async def _fail(self, claim: Claim, error: Exception) -> BatchResult:
-        """Retry an event later, if that can help and attempts are left; else it is dead.
+    async def _fail(self, claim: Claim, error: Exception, translation: Translation = UNKNOWN) -> BatchResult:
+        """Retry an event later, if that can help and attempts are left; else it is dead, with what is known of it.
 
         An error that is not ours is a bug, and retried all the same: the next deployment may have fixed it.
         """
         retryable = error.retryable if isinstance(error, BillingError) else True
         reason, text = dead_reason(error), f"{type(error).__name__}: {error}"
         if not retryable or claim.tries >= self._policy.max_attempts:
-            return await self._bury(claim, reason, text)
+            return await self._bury(claim, reason, text, translation)
         after = self._policy.backoff(claim.tries)
         kept = await self._queue.retry(claim, after=after, reason=reason, error=text)
         return BatchResult(retried=int(kept))
 
-    async def _bury(self, claim: Claim, reason: str, error: str) -> BatchResult:
-        kept = await self._queue.bury(claim, reason=reason, error=error)
-        dead = Outcome(claim=claim, disposition=Disposition.DEAD, reason=reason, error=error)
+    async def _bury(self, claim: Claim, reason: str, error: str, translation: Translation = UNKNOWN) -> BatchResult:
+        customer_id = translation.customer_id
+        # The objects that an event of a conflict names do not say whose it is.
+        about = () if reason == TenantConflictError.code else translation.about
+        kept = await self._queue.bury(claim, reason=reason, error=error, customer_id=customer_id, about=about)
+        dead = Outcome(claim=claim, disposition=Disposition.DEAD, reason=reason, error=error, customer_id=customer_id)
         return BatchResult(outcomes=(dead,) if kept else ())

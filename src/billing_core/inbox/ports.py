@@ -8,7 +8,7 @@ import attrs
 
 from billing_core.events import Claim, EventKey, ProviderEvent, Receipt, Translation
 from billing_core.inbox.selection import EventFilter
-from billing_core.model import EventId
+from billing_core.model import CustomerId, EventId
 
 
 @runtime_checkable
@@ -86,8 +86,20 @@ class EventQueue(Protocol):
         """Return a claim; its event is due again `after` from now. False if it was lost meanwhile: nothing changes."""
         ...
 
-    async def bury(self, claim: Claim, *, reason: str, error: str) -> bool:
-        """End a claim as dead, visible and replayable. False if it was lost meanwhile: nothing changes."""
+    async def bury(
+        self,
+        claim: Claim,
+        *,
+        reason: str,
+        error: str,
+        customer_id: CustomerId | None = None,
+        about: Sequence[str] = (),
+    ) -> bool:
+        """End a claim as dead, visible and replayable. False if it was lost meanwhile: nothing changes.
+
+        The row keeps the customer and the tenant that the customer is linked to. An event that names no customer is
+        the tenant's that owns the known ones of the objects it is `about`, if that is one tenant.
+        """
         ...
 
     async def release(self, claims: Collection[Claim]) -> None:

@@ -245,9 +245,7 @@ class Ledger:
     def _fold_for(self, tenant_id: TenantId, event: ClaimedEvent) -> Outcome:
         contradiction = self._contradiction(tenant_id, event.translation)
         if contradiction is not None:
-            customer_id = event.translation.customer_id
-            owner = None if customer_id is None else tenant_id
-            return Outcome.dead(event.claim, contradiction, customer_id=customer_id, tenant_id=owner)
+            return Outcome.dead(event.claim, contradiction, customer_id=event.translation.customer_id)
         return self._apply(tenant_id, event)
 
     def _contradiction(self, tenant_id: TenantId, translation: Translation) -> TenantConflictError | None:

@@ -108,7 +108,10 @@ class ClaimFence(Protocol):
         ...
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write the outcomes of held claims. An event whose tenant became known meanwhile is due, not parked."""
+        """Write the outcomes of held claims. An event whose tenant became known meanwhile is due, not parked.
+
+        The row of a dead event keeps its customer and the tenant that the customer is linked to.
+        """
         ...
 
 

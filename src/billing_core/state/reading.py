@@ -68,7 +68,7 @@ async def read_batch(translated: Sequence[tuple[Claim, Translation]], catalog: P
         try:
             snapshots = tuple([catalog.read(snapshot) for snapshot in translation.snapshots])
         except FoldingError as error:
-            refused.append(Outcome.dead(claim, error))
+            refused.append(Outcome.dead(claim, error, customer_id=translation.customer_id))
         else:
             events.append(ClaimedEvent(claim=claim, translation=translation.showing(snapshots)))
     events.sort(key=lambda event: (event.created_at, event.claim.dispatch_id))

@@ -238,6 +238,11 @@ class Loop:
         """Return the dispatch row of an event."""
         return self.database.tables.dispatch[self.database.numbers[event.key]]
 
+    def attribution(self, event: ProviderEvent) -> tuple[CustomerId | None, TenantId | None]:
+        """Return the customer and the tenant that stand in the dispatch row of an event."""
+        outcome = self.row(event).outcome
+        return (None, None) if outcome is None else (outcome.customer_id, outcome.tenant_id)
+
     async def payloads(self, tenant_id: TenantId = ACME) -> list[BillingEventPayload]:
         """Return all messages of a tenant."""
         events = await self.history.events(tenant_id, after=0, limit=10_000)

@@ -10,7 +10,13 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, Loop, subscription, until
 
-from billing_core.errors import BillingError, FoldingError, StoreUnavailableError
+from billing_core.errors import (
+    BillingError,
+    FoldingError,
+    GatewayRejectedError,
+    StoreUnavailableError,
+    TenantConflictError,
+)
 from billing_core.events import Claim, Disposition, ProviderEvent, Translation
 from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.dispatch import Dispatcher
@@ -58,6 +64,7 @@ class Faltering:
 
     repository: MemoryRepository
     fails: Callable[[int], bool]
+    error: Exception = attrs.field(factory=lambda: StoreUnavailableError("transaction"))
     begun: int = 0
 
     @asynccontextmanager
@@ -65,7 +72,7 @@ class Faltering:
         """Begin a unit of work, or fail."""
         self.begun += 1
         if self.fails(self.begun):
-            raise StoreUnavailableError("transaction")
+            raise self.error
         async with self.repository.transaction() as transaction:
             yield transaction
 
@@ -156,6 +163,26 @@ class TestFailures:
         assert [(outcome.disposition, outcome.reason) for outcome in outcomes] == [(Disposition.DEAD, "transient")]
         loop.clock.advance(MINUTE)
         assert not await loop.work()
+
+    async def test_a_dead_event_keeps_what_was_read_of_it(self, loop: Loop) -> None:
+        """Its customer and that customer's tenant, whatever failed after it was translated."""
+        await loop.arrive(loop.says(ACTIVE))
+        loop.written_to = Faltering(loop.repository, lambda _: True, error=GatewayRejectedError("refused"))
+        named, about = loop.says(PAST_DUE, at=1), loop.says(tenant=None, at=2, about=("sub_1",))
+        outcomes = await loop.arrive(named, about)
+        assert [(outcome.disposition, outcome.customer_id) for outcome in outcomes] == [
+            (Disposition.DEAD, ALICE),
+            (Disposition.DEAD, None),
+        ]
+        assert [loop.attribution(event) for event in (named, about)] == [(ALICE, ACME), (None, ACME)]
+
+    async def test_a_conflict_about_objects_leaves_an_event_to_no_tenant(self, loop: Loop) -> None:
+        """The event belongs to one of two tenants, and a timeline shows no event of another."""
+        await loop.arrive(loop.says(ACTIVE))
+        loop.written_to = Faltering(loop.repository, lambda _: True, error=TenantConflictError("of another tenant"))
+        event = loop.says(tenant=None, at=1, about=("sub_1",))
+        (outcome,) = await loop.arrive(event)
+        assert (outcome.reason, loop.attribution(event)) == ("tenant_conflict", (None, None))
 
     async def test_an_event_that_recovers_is_applied(self, loop: Loop, poisoned: Poisoned) -> None:
         """A later attempt succeeds: nothing of the failures remains but their number."""

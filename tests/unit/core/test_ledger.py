@@ -515,10 +515,19 @@ class TestReplay:
         assert sorted(str(outcome.reason) for outcome in outcomes) == ["None", "unknown_price"]
         assert loop.row(unknown).disposition is Disposition.DEAD
         assert "price_new" in str(loop.row(unknown).error)
+        assert loop.attribution(unknown) == (ALICE, ACME)
         assert (await loop.subscription()).plan_code == "pro"
         loop.plans = PlanCatalog((Plan(plan_code="max", base_prices=(PriceId("price_new"),)),))
         await loop.replay(unknown)
         assert (await loop.subscription()).plan_code == "max"
+
+    async def test_a_dead_event_is_not_the_tenants_that_it_merely_names(self, loop: Loop) -> None:
+        """Only a link says whose a customer is: this one has none, and shows an object of another tenant."""
+        await loop.arrive(loop.says(ACTIVE))
+        claiming = loop.says(subscription(customer_id=BOB), at=1, tenant=GLOBEX)
+        (outcome,) = await loop.arrive(claiming)
+        assert outcome.reason == "tenant_conflict"
+        assert loop.attribution(claiming) == (BOB, None)
 
 
 class TestMessages:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from billing_core.events import Claim, Disposition, EventKey, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.model import CustomerId
 from billing_core.oversight.ports import Backlog
 from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
@@ -62,15 +63,29 @@ class MemoryEventInbox:
             self._put(attrs.evolve(row, disposition=Disposition.DUE, due_at=now + after))
             return True
 
-    async def bury(self, claim: Claim, *, reason: str, error: str) -> bool:
-        """End a claim as dead."""
+    async def bury(
+        self,
+        claim: Claim,
+        *,
+        reason: str,
+        error: str,
+        customer_id: CustomerId | None = None,
+        about: Sequence[str] = (),
+    ) -> bool:
+        """End a claim as dead, with the customer and the tenant that are known of it."""
         async with self._database.writing:
             row = self._database.tables.dispatch[claim.dispatch_id]
             if not row.held_by(claim):
                 return False
             now = self._clock.now()
+            known = row.outcome or Outcome(claim=claim, disposition=Disposition.DEAD)
+            known = attrs.evolve(
+                known,
+                customer_id=customer_id or known.customer_id,
+                tenant_id=self._database.tables.tenant_of(customer_id, about) or known.tenant_id,
+            )
             row = row.failed(at=now, reason=reason, error=error)
-            self._put(attrs.evolve(row, disposition=Disposition.DEAD, finished_at=now))
+            self._put(attrs.evolve(row, disposition=Disposition.DEAD, finished_at=now, outcome=known))
             return True
 
     async def release(self, claims: Collection[Claim]) -> None:

@@ -6,7 +6,7 @@ import attrs
 
 from billing_core.events import BillingEvent
 from billing_core.inbox.selection import EventFilter
-from billing_core.model import EventId
+from billing_core.model import EventId, TenantId
 from billing_core.oversight.inspection import Audit, FailedAttempt, StoredEvent
 from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
@@ -70,12 +70,12 @@ class MemoryEventLog:
         return [each for each in reversed(self._database.audits) if action in (None, each.action)][:limit]
 
     def _matching(self, wanted: EventFilter) -> Sequence[Dispatch]:
-        return [row for row in self._database.tables.dispatch.values() if _matches(row, wanted)]
+        tables = self._database.tables
+        return [row for row in tables.dispatch.values() if _matches(row, wanted, tables.owner(row))]
 
 
-def _matches(row: Dispatch, wanted: EventFilter) -> bool:
-    outcome = row.outcome
-    tenant_id, customer_id = (None, None) if outcome is None else (outcome.tenant_id, outcome.customer_id)
+def _matches(row: Dispatch, wanted: EventFilter, tenant_id: TenantId | None) -> bool:
+    customer_id = None if row.outcome is None else row.outcome.customer_id
     return (
         (not wanted.ids or row.event.event_id in wanted.ids)
         and wanted.matches_type(row.event.type)

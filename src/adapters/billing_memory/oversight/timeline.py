@@ -31,7 +31,7 @@ class MemoryTenantTimeline:
         mine = [
             row
             for _, row in sorted(tables.dispatch.items())
-            if _is_of(row, tenant_id, parked_on)
+            if (tables.owner(row) == tenant_id or _is_parked_on(row, parked_on))
             and (since is None or row.event.received_at >= since)
             and (until is None or row.event.received_at < until)
         ]
@@ -51,9 +51,5 @@ class MemoryTenantTimeline:
         )
 
 
-def _is_of(row: Dispatch, tenant_id: TenantId, customers: Collection[str]) -> bool:
-    outcome = row.outcome
-    if outcome is None:
-        return False
-    parked = row.disposition is Disposition.PARKED and outcome.parked_on in customers
-    return parked or outcome.tenant_id == tenant_id
+def _is_parked_on(row: Dispatch, customers: Collection[str]) -> bool:
+    return row.disposition is Disposition.PARKED and row.outcome is not None and row.outcome.parked_on in customers

@@ -146,6 +146,8 @@ class MemoryTransaction:
             row = self._tables.dispatch[outcome.claim.dispatch_id]
             if row.dispatch_id not in self._database.held or not row.held_by(outcome.claim):
                 raise ValueError("only held claims can be settled, and each once")
+            if outcome.disposition is Disposition.DEAD and outcome.tenant_id is None:
+                outcome = attrs.evolve(outcome, tenant_id=self._tables.tenant_of(outcome.customer_id))  # noqa: PLW2901
             self._tables.dispatch[row.dispatch_id] = row.settled(outcome, at=self._now)
             if outcome.disposition is Disposition.PARKED and outcome.parked_on is not None:
                 self._tables.unpark(self._now, on={outcome.parked_on, *outcome.waits_for})

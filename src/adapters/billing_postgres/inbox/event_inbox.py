@@ -15,6 +15,7 @@ import asyncpg
 
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, EventKey, ProviderEvent, Receipt, ReceiptStatus
+from billing_core.model import CustomerId
 from billing_core.oversight.ports import Backlog
 from billing_postgres import queries
 from billing_postgres.inbox.recorder import Recorder
@@ -105,10 +106,24 @@ class PostgresEventInbox:
         )
         return bool(kept)
 
-    async def bury(self, claim: Claim, *, reason: str, error: str) -> bool:
-        """End a claim as dead."""
+    async def bury(
+        self,
+        claim: Claim,
+        *,
+        reason: str,
+        error: str,
+        customer_id: CustomerId | None = None,
+        about: Sequence[str] = (),
+    ) -> bool:
+        """End a claim as dead, with the customer and the tenant that are known of it."""
         kept = await self._statements.fetch(
-            "bury_event", claim.dispatch_id, claim.attempt, storable(reason), storable(error)
+            "bury_event",
+            claim.dispatch_id,
+            claim.attempt,
+            storable(reason),
+            storable(error),
+            storable(customer_id),
+            [storable(object_id) for object_id in about],
         )
         return bool(kept)
 

@@ -1,5 +1,6 @@
 -- The inbox as operators see it. A condition that is null matches every event; statements are planned each time they
--- run, so such a condition is gone before the planner chooses its indexes.
+-- run, so such a condition is gone before the planner chooses its indexes. An event that died before its customer got a
+-- tenant is that tenant's.
 
 -- name: find_events
 -- Args: $1 event ids, $2 types (LIKE patterns), $3 tenant, $4 customer, $5 statuses, $6 reasons, $7 since, $8 until,
@@ -8,10 +9,13 @@ SELECT :stored_events.names, EXISTS (SELECT FROM stripe_event_bodies AS b WHERE 
 FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
 WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
   AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
-  AND ($3::text IS NULL OR d.tenant_id = $3)
+  AND ($3::text IS NULL OR d.tenant_id = $3
+       OR d.status = 'dead' AND d.tenant_id IS NULL
+          AND EXISTS (SELECT FROM billing_customers AS c WHERE c.customer_id = d.customer_id AND c.tenant_id = $3))
   AND ($4::text IS NULL
        OR d.tenant_id = (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $4) AND d.customer_id = $4
-       OR d.status = 'parked' AND d.parked_on = $4)
+       OR d.status = 'parked' AND d.parked_on = $4
+       OR d.status = 'dead' AND d.customer_id = $4)
   AND ($5::text[] IS NULL OR d.status = ANY ($5))
   AND ($6::text[] IS NULL OR d.reason = ANY ($6))
   AND ($7::timestamptz IS NULL OR e.received_at >= $7)
@@ -26,10 +30,13 @@ SELECT e.id
 FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
 WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
   AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
-  AND ($3::text IS NULL OR d.tenant_id = $3)
+  AND ($3::text IS NULL OR d.tenant_id = $3
+       OR d.status = 'dead' AND d.tenant_id IS NULL
+          AND EXISTS (SELECT FROM billing_customers AS c WHERE c.customer_id = d.customer_id AND c.tenant_id = $3))
   AND ($4::text IS NULL
        OR d.tenant_id = (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $4) AND d.customer_id = $4
-       OR d.status = 'parked' AND d.parked_on = $4)
+       OR d.status = 'parked' AND d.parked_on = $4
+       OR d.status = 'dead' AND d.customer_id = $4)
   AND ($5::text[] IS NULL OR d.status = ANY ($5))
   AND ($6::text[] IS NULL OR d.reason = ANY ($6))
   AND ($7::timestamptz IS NULL OR e.received_at >= $7)

@@ -12,7 +12,8 @@ WHERE tenant_id = $1
 ORDER BY customer_id;
 
 -- name: list_tenant_events
--- Events of the tenant, and events that are parked on one of its customers.
+-- Events of the tenant, events that are parked on one of its customers, and events that died before their customer was
+-- linked to it.
 -- Args: $1 tenant, $2 received since (null: ever), $3 received before (null: now), $4 limit. Latest received first.
 WITH mine AS (
     (SELECT event FROM stripe_event_dispatch WHERE tenant_id = $1)
@@ -20,6 +21,10 @@ WITH mine AS (
     (SELECT d.event
      FROM billing_customers AS c JOIN stripe_event_dispatch AS d ON d.parked_on = c.customer_id AND d.status = 'parked'
      WHERE c.tenant_id = $1)
+    UNION
+    (SELECT d.event
+     FROM billing_customers AS c JOIN stripe_event_dispatch AS d ON d.customer_id = c.customer_id AND d.status = 'dead'
+     WHERE c.tenant_id = $1 AND d.tenant_id IS NULL)
 )
 SELECT :stored_events.names, EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = e.id) AS body_kept
 FROM mine JOIN stripe_events AS e ON e.id = mine.event JOIN stripe_event_dispatch AS d ON d.event = e.id

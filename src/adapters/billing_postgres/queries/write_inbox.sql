@@ -85,10 +85,20 @@ WITH kept AS (
 SELECT event FROM kept;
 
 -- name: bury_event
--- Args: $1 event, $2 attempt (the fence), $3 reason, $4 error. Returns: the event, if the claim still holds.
+-- The row keeps the customer and that customer's tenant; without a customer, the one tenant of the objects it is about.
+-- Args: $1 event, $2 attempt (the fence), $3 reason, $4 error, $5 customer (null: unknown), $6 ids of objects.
+-- Returns: the event, if the claim still holds.
 WITH kept AS (
     UPDATE stripe_event_dispatch
-    SET status = 'dead', finished_at = now(), reason = $3, error = $4, first_error = coalesce(first_error, $4)
+    SET status = 'dead', finished_at = now(), reason = $3, error = $4, first_error = coalesce(first_error, $4),
+        customer_id = coalesce($5, customer_id),
+        tenant_id = coalesce(
+            (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $5),
+            (SELECT min(o.tenant_id) FROM billing_objects AS o
+             WHERE $5 IS NULL AND o.object_id = ANY ($6::text[])
+             HAVING count(DISTINCT o.tenant_id) = 1),
+            tenant_id
+        )
     WHERE event = $1 AND attempt = $2 AND status = 'leased'
     RETURNING event, attempt, reason, error
 ), noted AS (

@@ -184,7 +184,7 @@ RETURNING known.tenant_id;
 
 -- name: settle_events
 -- An event is not parked on a customer that has a tenant by now: nothing would make it due. One that is applied again
--- without a new effect keeps its first effect.
+-- without a new effect keeps its first effect. A dead one gets the tenant of its customer.
 -- Args: one array per column of an outcome; the attempt is the fence. Returns: the events settled.
 WITH settled AS (
     UPDATE stripe_event_dispatch AS d
@@ -198,7 +198,13 @@ WITH settled AS (
         error = c.error,
         first_error = coalesce(d.first_error, c.error),
         parked_on = c.parked_on,
-        tenant_id = coalesce(c.tenant_id, d.tenant_id),
+        tenant_id = coalesce(
+            c.tenant_id,
+            CASE WHEN c.status = 'dead' THEN (
+                SELECT b.tenant_id FROM billing_customers AS b WHERE b.customer_id = c.customer_id
+            ) END,
+            d.tenant_id
+        ),
         customer_id = coalesce(c.customer_id, d.customer_id),
         sequence = coalesce(c.sequence, d.sequence),
         finished_at = CASE WHEN c.status <> 'parked' THEN now() END

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from billing_core.events import Disposition
+from billing_core.errors import UnknownPriceError
+from billing_core.events import Disposition, Outcome
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
@@ -14,7 +15,7 @@ from billing_core.oversight.inspection import StoredEvent
 from billing_core.oversight.ports import EventLog
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, parked, save, settle
-from billing_core.testing.builders import ACME, message, provider_event
+from billing_core.testing.builders import ACME, GLOBEX, customer, message, provider_event, subscription
 from billing_core.testing.inbox.event_selector import ALICE, EXPECTED, HOSTILE, store_three
 from billing_core.testing.timing import LONG
 
@@ -90,6 +91,51 @@ class EventLogContract:
         await settle(unit_of_work, parked(claim, ALICE, customer_id=ALICE))
         (found,) = await event_log.find(EventFilter(customer_id=ALICE), before=None, limit=10)
         assert (found.status, found.parked_on) == (Disposition.PARKED, ALICE)
+
+    async def test_a_dead_event_is_found_by_its_customer_and_that_customers_tenant(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, event_log: EventLog
+    ) -> None:
+        """However it died: buried by itself, or settled with its batch."""
+        await save(unit_of_work, Changes(customers=[customer(ALICE, ACME)]))
+        buried = await claimed(inbox, provider_event("evt_1"))
+        assert await queue.bury(buried, reason="transient", error="boom", customer_id=ALICE)
+        refused = await claimed(inbox, provider_event("evt_2"))
+        await settle(unit_of_work, Outcome.dead(refused, UnknownPriceError("price_1"), customer_id=ALICE))
+        for wanted in (EventFilter(customer_id=ALICE), EventFilter(tenant_id=ACME)):
+            found = await event_log.find(wanted, before=None, limit=10)
+            assert [each.key.event_id for each in found] == ["evt_2", "evt_1"]
+            assert {(each.status, each.customer_id, each.tenant_id) for each in found} == {
+                (Disposition.DEAD, ALICE, ACME)
+            }
+            assert set(await event_log.select(wanted)) == {each.dispatch_id for each in found}
+        assert not await event_log.find(EventFilter(tenant_id=GLOBEX), before=None, limit=10)
+
+    async def test_an_event_that_died_before_its_customer_got_a_tenant_is_that_tenants(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, event_log: EventLog
+    ) -> None:
+        """Until then it belongs to no tenant, and is found by its customer."""
+        claim = await claimed(inbox, provider_event("evt_1"))
+        await queue.bury(claim, reason="bug", error="boom", customer_id=ALICE)
+        by_customer, by_tenant = EventFilter(customer_id=ALICE), EventFilter(tenant_id=ACME)
+        assert list(await event_log.select(by_customer)) == [claim.dispatch_id]
+        assert len(await event_log.find(by_customer, before=None, limit=10)) == 1
+        assert list(await event_log.select(by_tenant)) == []
+        await save(unit_of_work, Changes(customers=[customer(ALICE, ACME)]))
+        assert list(await event_log.select(by_tenant)) == [claim.dispatch_id]
+        assert len(await event_log.find(by_tenant, before=None, limit=10)) == 1
+
+    async def test_a_dead_event_without_a_customer_is_the_only_owners_of_its_objects(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, event_log: EventLog
+    ) -> None:
+        """Objects of two tenants do not tell whose it is, nor do unknown ones."""
+        owned = [subscription("sub_1"), subscription("sub_2", tenant_id=GLOBEX)]
+        await save(unit_of_work, Changes(subscriptions=owned), tenants=[ACME, GLOBEX])
+        named = [["sub_1"], ["unknown", "sub_1"], ["sub_1", "sub_2"], ["unknown", HOSTILE], []]
+        for number, about in enumerate(named):
+            claim = await claimed(inbox, provider_event(f"evt_{number}"))
+            await queue.bury(claim, reason="transient", error="boom", about=about)
+        found = [(each.customer_id, each.tenant_id) for each in reversed(await _all(event_log))]
+        assert found == [(None, ACME), (None, ACME), (None, None), (None, None), (None, None)]
 
     # --- the trace ----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from billing_core.testing.arrange import applied, claimed, parked, save, settle
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, message, provider_event, subscription
 from billing_core.testing.timing import LONG
 
-ALICE = CustomerId("cus_alice")
+ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
 
 
 class TenantTimelineContract:
@@ -61,6 +61,21 @@ class TenantTimelineContract:
             [("evt_2", Disposition.PARKED)],
             [],  # the link made it due, and it has not been processed yet
         )
+
+    async def test_events_that_died_are_their_customers_tenants(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, timeline: TenantTimeline
+    ) -> None:
+        """Also those that died before the customer was linked; those of another tenant's customer are not shown."""
+        await save(unit_of_work, Changes(customers=[customer(BOB, GLOBEX)]), tenants=[ACME, GLOBEX])
+        for number, customer_id in enumerate((ALICE, BOB, CustomerId("cus_unlinked"), None), start=1):
+            claim = await claimed(inbox, provider_event(f"evt_{number}", received_at=AT))
+            await queue.bury(claim, reason="transient", error="boom", customer_id=customer_id)
+        assert _ids(await _history(timeline)) == []
+        await save(unit_of_work, Changes(customers=[customer(ALICE, ACME)]))
+        claim = await claimed(inbox, provider_event("evt_5", received_at=AT))
+        await queue.bury(claim, reason="transient", error="boom", customer_id=ALICE)
+        assert _ids(await _history(timeline)) == ["evt_1", "evt_5"]
+        assert _ids(await _history(timeline, since=1)) == []
 
     async def test_the_latest_events_of_a_span_are_shown(
         self, inbox: EventInbox, unit_of_work: UnitOfWork, timeline: TenantTimeline
