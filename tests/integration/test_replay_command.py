@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -13,9 +14,13 @@ from typing import Any
 import asyncpg
 import attrs
 import pytest
+import structlog
+from structlog.testing import LogCapture
 
+from billing_app import observers
 from billing_app.container import Container, open_container
 from billing_app.settings import DispatchSettings, Settings
+from billing_app.worker import publishing
 from billing_core.events import EventKey, ProviderEvent
 from billing_core.inbox.replay import ReplayRequest
 from billing_core.inbox.selection import EventFilter
@@ -209,6 +214,40 @@ async def test_a_dry_run_shows_a_damaged_row_and_a_replay_corrects_it(deployment
     async with deployment.container() as container:
         sent = await container.bus().read(TenantId("acme"), after=0, limit=100)
     assert sent[-1].sequence == len(numbers) + 1
+
+
+async def test_a_replayed_subscription_update_changes_the_row_reaches_redis_is_counted_and_is_logged(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All four effects of one replayed `customer.subscription.updated`, on a real Postgres and a real Valkey."""
+    lines = LogCapture()
+    debugging = structlog.make_filtering_bound_logger(logging.DEBUG)
+    monkeypatch.setattr(observers, "log", structlog.wrap_logger(None, processors=[lines], wrapper_class=debugging))
+    *earlier, last = EVENTS
+    await deployment.apply(earlier)
+    async with deployment.container() as container:
+        await container.inbox().record(last)
+        ignored = await deployment.billing("events", "ignore", "--id", last.event_id, "--why", "to be replayed")
+        assert ignored.status == 0, ignored.err
+        (number,) = await container.replayer().find(EventFilter(ids=(last.event_id,)), limit=None)
+        request = ReplayRequest(wanted=EventFilter(ids=(last.event_id,)), actor="ann")
+        async with publishing(container.publisher(), container.deadline()):
+            report = await container.replayer().replay(request, [number], observe=lambda _: None)
+        sent = await container.bus().read(TenantId("acme"), after=0, limit=100)
+        counted = container.metrics().registry.get_sample_value
+    assert (report.changed, report.messages) == (1, 1)
+    row = await deployment.connection.fetchrow("SELECT status, seat_count FROM tenant_subscriptions")
+    assert row is not None
+    assert tuple(row) == ("past_due", 5)
+    assert (sent[-1].event_id, sent[-1].sequence) == (last.event_id, (await deployment.numbers())[-1])
+    assert counted("stripe_dispatch_events_total", {"disposition": "applied", "reason": ""}) == 1
+    published = counted("stripe_billing_stream_events_total", {"source": "publisher", "result": "published"})
+    assert published == len(sent)  # the earlier events' messages were still in the outbox
+    (line,) = [
+        line for line in lines.entries if line["event"] == "event.processed" and line["event_id"] == last.event_id
+    ]
+    assert (line["event_type"], line["disposition"]) == ("customer.subscription.updated", "applied")
+    assert (line["effect"], line["sequence"]) == ("changed", sent[-1].sequence)
 
 
 async def test_no_publish_sends_no_message(deployment: Deployment) -> None:

@@ -1,10 +1,12 @@
 """The observers of a process: they turn the domain's reports into metrics and log lines."""
 
+import logging
 from typing import Final, Protocol, runtime_checkable
 
 import attrs
 import structlog
 
+from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport
 from billing_core.state.refetch import RefetchReport
@@ -54,19 +56,15 @@ class Observers:
     metrics: ReportMetrics
 
     def processed(self, report: ProcessingReport) -> None:
-        """Count a batch of events, and log those that failed."""
+        """Count a batch of events, and log those that failed; at debug level, also those that did not."""
         self.metrics.processed(report)
+        debugging = log.is_enabled_for(logging.DEBUG)  # asked once: a log call costs more than counting a batch
         for outcome in report.outcomes:
             if outcome.error is not None:
-                event = outcome.claim.event
-                log.warning(
-                    "event.needs_attention",
-                    event_id=event.event_id,
-                    event_type=event.type,
-                    disposition=outcome.disposition.value,
-                    reason=outcome.reason,
-                    error=outcome.error,
-                )
+                log.warning("event.needs_attention", **_described(outcome), error=outcome.error)
+            elif debugging:
+                effect = None if outcome.effect is None else outcome.effect.value
+                log.debug("event.processed", **_described(outcome), effect=effect, sequence=outcome.sequence)
 
     def published(self, report: PublishingReport) -> None:
         """Count messages; they are too many to log."""
@@ -112,3 +110,13 @@ class Observers:
                 count=violation.count,
                 examples=violation.examples,
             )
+
+
+def _described(outcome: Outcome) -> dict[str, str | None]:
+    event = outcome.claim.event
+    return {
+        "event_id": event.event_id,
+        "event_type": event.type,
+        "disposition": outcome.disposition.value,
+        "reason": outcome.reason,
+    }
