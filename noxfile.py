@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -122,14 +123,20 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the sdist and from it the wheel, then try the wheel alone and with its extras in an empty environment."""
+    """Build the sdist and from it the wheel; try the wheel in an empty environment, and the sdist by its own tests."""
     session.install("build")
     dist = Path("dist")
     for old in dist.glob("billing_core-*"):
         old.unlink()
     session.run("python", "-m", "build", "--outdir", str(dist))
     (wheel,) = (path.resolve() for path in dist.glob("billing_core-*.whl"))
+    (sdist,) = (path.resolve() for path in dist.glob("billing_core-*.tar.gz"))
+    try_wheel(session, wheel)
+    try_sdist(session, sdist)
 
+
+def try_wheel(session: nox.Session, wheel: Path) -> None:
+    """Import the wheel alone, then with its extras, in an environment that has nothing else."""
     environment = Path(session.create_tmp()).resolve() / "wheel"
     session.run("python", "-m", "venv", "--clear", str(environment))
     scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
@@ -142,3 +149,16 @@ def build(session: nox.Session) -> None:
     session.run(python, "scripts/import_core_alone.py", external=True)
     session.run(python, "-c", f"import {', '.join(PACKAGES)}", external=True)
     session.run(str(scripts / "billing"), "--help", external=True)
+
+
+def try_sdist(session: nox.Session, sdist: Path) -> None:
+    """Run the unit tests of the unpacked sdist there, and collect all others: it holds whatever they read."""
+    unpacked = Path(session.create_tmp()).resolve() / "sdist"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    shutil.unpack_archive(sdist, unpacked, filter="data")
+    (root,) = unpacked.iterdir()
+    tools = nox.project.dependency_groups(nox.project.load_toml(root / "pyproject.toml"), "dev")
+    session.install("--editable", f"{root}[all]", *tools)
+    with session.chdir(root):
+        session.run("pytest", "tests/unit")
+        session.run("pytest", "tests", "--collect-only", "-qq")

@@ -124,7 +124,7 @@ def _parts(name: str) -> Sequence[str]:
 def _files(suffix: str = "") -> Iterator[Path]:
     """Yield the files of the project, relative to its root, without records and generated ones."""
     for directory, folders, names in os.walk(ROOT):
-        folders[:] = [folder for folder in folders if folder not in GENERATED]
+        folders[:] = [each for each in folders if each not in GENERATED and (each == ".ci" or not each.startswith("."))]
         for name in names:
             path = Path(directory, name).relative_to(ROOT)
             if name.endswith(suffix) and not any(path.is_relative_to(record) for record in RECORDS):
