@@ -44,13 +44,17 @@ def servers() -> Iterator[ServerUrls]:
 
 @pytest.fixture(scope="session")
 async def admin(servers: ServerUrls) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """Open a connection for creating and dropping databases."""
+    """Open a connection for creating and dropping databases.
+
+    The local server does not wait for the disk: on a busy machine, creating and dropping hundreds of databases would
+    take longer than the tests. A test about crashes of the machine takes `durable_database_url`.
+    """
     connection = await asyncpg.connect(servers.database_url)
-    yield connection
     if "DATABASE_URL" not in os.environ:
-        # This server is stopped now: flushing a hundred test databases first would take longer than the tests.
-        await connection.execute("ALTER SYSTEM SET fsync = off")
+        for setting in ("fsync", "full_page_writes"):
+            await connection.execute(f"ALTER SYSTEM SET {setting} = off")
         await connection.execute("SELECT pg_reload_conf()")
+    yield connection
     await connection.close()
 
 
@@ -69,10 +73,7 @@ async def template_database(servers: ServerUrls, admin: asyncpg.Connection[async
 async def create_database(
     servers: ServerUrls, admin: asyncpg.Connection[asyncpg.Record], template_database: str
 ) -> AsyncIterator[CreateDatabase]:
-    """Return a function that creates a fresh migrated database (about 10 ms) and returns its URL.
-
-    They are dropped at the end on a server that was given; the local one is deleted as a whole.
-    """
+    """Return a function that creates a fresh migrated database and returns its URL; all are dropped at the end."""
     names: list[str] = []
 
     async def create() -> str:
@@ -82,14 +83,22 @@ async def create_database(
         return database_url_for(servers, name)
 
     yield create
-    for name in names if "DATABASE_URL" in os.environ else ():
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    for name in names:
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
-async def database_url(create_database: CreateDatabase) -> str:
-    """Create a fresh migrated database for one test and return its URL. A test class can share `create_database`."""
-    return await create_database()
+async def database_url(
+    create_database: CreateDatabase, admin: asyncpg.Connection[asyncpg.Record]
+) -> AsyncIterator[str]:
+    """Create a fresh migrated database for one test and return its URL. A test class can share `create_database`.
+
+    It is dropped after the test: hundreds of them, with 300 files each, would take minutes to delete in the end.
+    """
+    url = await create_database()
+    yield url
+    name = urlsplit(url).path.removeprefix("/")
+    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

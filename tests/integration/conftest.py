@@ -1,17 +1,47 @@
 """What several files share: the settings of a deployment, and a Valkey of one test's own to kill or misconfigure."""
 
-from collections.abc import AsyncIterator
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
+from tests.conftest import database_url_for
 from tests.integration.processes import environment_of
 from tests.valkey import Valkey, ValkeyCluster
+
+from billing_embedded import ServerUrls, embedded_servers_sync
+from billing_postgres.migrate import migrate
 
 
 @pytest.fixture
 def environment(database_url: str, redis_url: str) -> dict[str, str]:
     """Settings of a small deployment, for a test to change."""
     return environment_of(database_url, redis_url)
+
+
+@pytest.fixture(scope="module")
+def durable_servers() -> Iterator[ServerUrls]:
+    """Start a Postgres that waits for the disk as in production, unlike the one that the other tests share."""
+    data_dir = Path(tempfile.mkdtemp(prefix="billing-tests-"))
+    data_dir.chmod(0o711)  # under root the server runs as another user
+    with embedded_servers_sync(data_dir) as urls:
+        yield urls
+    shutil.rmtree(data_dir)
+
+
+@pytest.fixture
+async def durable_database_url(durable_servers: ServerUrls) -> str:
+    """Create a fresh migrated database on a server that waits for the disk, and return its URL."""
+    name = f"billing_test_{secrets.token_hex(6)}"
+    connection = await asyncpg.connect(durable_servers.database_url)
+    await connection.execute(f'CREATE DATABASE "{name}"')
+    await connection.close()
+    url = database_url_for(durable_servers, name)
+    await migrate(url)
+    return url
 
 
 @pytest.fixture

@@ -39,30 +39,30 @@ async def doctor(database_url: str, redis_url: str, *arguments: str) -> tuple[in
     return result.exit_code, {each["check"]: each for each in json.loads(result.stdout)["findings"]}
 
 
-async def test_a_healthy_installation_passes_every_check(database_url: str, redis_url: str) -> None:
+async def test_a_healthy_installation_passes_every_check(durable_database_url: str, redis_url: str) -> None:
     """Every check ran, and none has a warning."""
-    status, found = await doctor(database_url, redis_url, "--invariants")
+    status, found = await doctor(durable_database_url, redis_url, "--invariants")
     assert status == 0
     assert {"settings", "database", "durability", "redis", "inbox", "outbox", "invariant gapless"} <= found.keys()
     assert {each["verdict"] for each in found.values()} == {"ok"}
 
 
-async def test_damaged_rows_are_reported(database_url: str, redis_url: str) -> None:
+async def test_damaged_rows_are_reported(durable_database_url: str, redis_url: str) -> None:
     """All rows are read only with --invariants."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(durable_database_url)
     await connection.execute(DAMAGE)
     await connection.close()
-    assert (await doctor(database_url, redis_url))[0] == 0
-    status, found = await doctor(database_url, redis_url, "--invariants")
+    assert (await doctor(durable_database_url, redis_url))[0] == 0
+    status, found = await doctor(durable_database_url, redis_url, "--invariants")
     assert status == 1
     assert found["invariant gapless"]["verdict"] == "fail"
     assert "acme" in found["invariant gapless"]["detail"]
     assert found["invariant counter"]["verdict"] == "ok"
 
 
-async def test_commits_that_do_not_wait_are_reported(database_url: str, redis_url: str) -> None:
+async def test_commits_that_do_not_wait_are_reported(durable_database_url: str, redis_url: str) -> None:
     """The role's setting is a warning, since intake and publishing raise it for themselves."""
-    status, found = await doctor(f"{database_url}?options=-c%20synchronous_commit%3Doff", redis_url)
+    status, found = await doctor(f"{durable_database_url}?options=-c%20synchronous_commit%3Doff", redis_url)
     assert (status, found["durability"]["verdict"]) == (0, "warn")
     assert "synchronous_commit is off" in found["durability"]["detail"]
     assert "ALTER ROLE" in found["durability"]["remedy"]
@@ -96,10 +96,10 @@ async def test_a_server_that_does_not_write_to_disk_fails_the_check(data_dir: Pa
         assert (status, found["durability"]["verdict"]) == (1, "fail")
 
 
-async def test_an_unreachable_server_is_reported(database_url: str, redis_url: str) -> None:
+async def test_an_unreachable_server_is_reported(durable_database_url: str, redis_url: str) -> None:
     """The result names the setting to check, and checks that depend on the server are skipped."""
     unreachable = "redis://127.0.0.1:1/0"
-    status, found = await doctor(database_url, unreachable)
+    status, found = await doctor(durable_database_url, unreachable)
     assert (status, found["redis"]["verdict"], found["database"]["verdict"]) == (1, "fail", "ok")
     assert "REDIS_URL" in found["redis"]["remedy"]
     status, found = await doctor("postgresql://unknown:secret-word@127.0.0.1:1/none", redis_url)

@@ -19,9 +19,9 @@ async def test_every_test_gets_a_database_of_its_own(database_url: str, turn: st
 
 
 @pytest.mark.postgres
-async def test_commits_are_as_durable_as_in_production(database_url: str) -> None:
+async def test_commits_are_as_durable_as_in_production(durable_database_url: str) -> None:
     """Numbers measured and crashes tested against the local server would mean nothing with fsync off."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(durable_database_url)
     try:
         for setting in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
             assert await connection.fetchval("SELECT current_setting($1)", setting) == "on"
