@@ -1,7 +1,7 @@
 """A whole loop in memory, and snapshots to send through it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -105,6 +105,8 @@ class Loop:
     plans: PlanCatalog = attrs.field(factory=PlanCatalog)
     reports: list[ProcessingReport] = attrs.field(factory=list)
     messages: list[BillingEvent] = attrs.field(factory=list)
+    uncommitted: list[BillingEvent] = attrs.field(factory=list)
+    """Messages that were passed on for publishing before their transaction had ended; the fixture allows none."""
     translator: EventTranslator | None = None
     """Replaces the provider as the translator."""
     store: EventQueue | None = None
@@ -168,11 +170,16 @@ class Loop:
             gateway=self.gateway,
             thin_gateway=self.gateway,
             notify=self.notify,
-            publish=self.messages.extend,
+            publish=self._publish,
             refetch=self.uncertainties.extend,
             observers=SimpleNamespace(processed=self.reports.append, refetched=self.refetches.append),
             **replaced,
         )
+
+    def _publish(self, events: Sequence[BillingEvent]) -> None:
+        committed = self.database.tables.messages
+        self.uncommitted += [each for each in events if committed.get((each.tenant_id, each.sequence)) != each]
+        self.messages.extend(events)
 
     async def refetch(self) -> list[str]:
         """Refetch the uncertain objects so far, one after the other; return the result of each."""
@@ -273,6 +280,8 @@ async def until(done: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def loop() -> Loop:
-    """A loop with an open catalog, in live mode."""
-    return Loop()
+def loop() -> Iterator[Loop]:
+    """A loop with an open catalog, in live mode. No test may see a message before its commit."""
+    loop = Loop()
+    yield loop
+    assert loop.uncommitted == []

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 
+from billing_app.http.stream.quota import StreamLeases
 from billing_app.settings import QuotaSettings
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
-from billing_core.stream_access.ports import Leases, QuotaRefusal, StreamQuota
-from billing_core.testing.builders import ACME, GLOBEX
+from billing_core.stream_access.ports import Leases, QuotaPolicy, QuotaRefusal, StreamQuota
+from billing_core.testing.builders import ACME, AT, GLOBEX
+from billing_memory.clock import ManualClock
+from billing_memory.stream_access.quota import MemoryStreamQuota
 
 if TYPE_CHECKING:
     from tests.unit.http.conftest import Eventually, Listen, MakeWorld, World
@@ -120,6 +127,63 @@ async def test_open_streams_renew_their_leases(make_world: MakeWorld, listen: Li
         async with listen(world):
             pass
     assert quota.left == names | set(quota.entered)
+
+
+class PassingTime:
+    """A `sleep` that lets a clock pass instead, and calls `meanwhile` before each return."""
+
+    def __init__(self, clock: ManualClock, meanwhile: Callable[[], Awaitable[None]], *, sleeps: int) -> None:
+        self._clock = clock
+        self._meanwhile = meanwhile
+        self._sleeps = sleeps
+        self.over = asyncio.Event()
+
+    async def __call__(self, seconds: float) -> None:
+        """Sleep, unless there was enough of it."""
+        if self._sleeps == 0:
+            self.over.set()
+            await asyncio.Event().wait()
+        self._sleeps -= 1
+        self._clock.advance(timedelta(seconds=seconds))
+        await self._meanwhile()
+
+
+class FailsEverySecondTime(MemoryStreamQuota):
+    """A quota that loses every second renewal."""
+
+    _renewals = 0
+
+    async def keep(self, leases: Leases) -> None:
+        """See StreamQuota."""
+        self._renewals += 1
+        if self._renewals % 2:
+            raise EventBusUnavailableError("quota")
+        await super().keep(leases)
+
+
+@pytest.mark.parametrize("quota_class", [MemoryStreamQuota, FailsEverySecondTime])
+async def test_a_place_is_kept_until_its_stream_ends(
+    make_world: MakeWorld, quota_class: type[MemoryStreamQuota]
+) -> None:
+    """For twenty renewals no other stream gets it, also where single renewals fail; then it is free at once."""
+    clock, policy = ManualClock(AT), QuotaPolicy(rate_per_minute=0, concurrent=1, lease=timedelta(seconds=45))
+    quota = quota_class(clock, policy)
+    admitted: list[bool] = []
+
+    async def open_another() -> None:
+        admitted.append(await quota.enter(ACME, f"other {len(admitted)}") is None)
+
+    time = PassingTime(clock, open_another, sleeps=20)
+    leases = StreamLeases(quota, make_world().metrics, lease=policy.lease, sleep=time)
+    with await leases.acquire(ACME):
+        renewing = asyncio.create_task(leases.run())
+        await time.over.wait()
+        assert admitted == [False] * 20
+    renewing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await renewing
+    await open_another()
+    assert admitted[-1]
 
 
 def test_the_fake_quota_satisfies_the_port() -> None:

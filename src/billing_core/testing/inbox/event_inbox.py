@@ -39,6 +39,24 @@ class EventInboxContract:
         assert [receipt.status for receipt in receipts] == [ReceiptStatus.ACCEPTED] * 4
         assert {claim.event.key for claim in await queue.claim(limit=10, lease=LONG)} == {e.key for e in events}
 
+    async def test_equal_ids_of_one_commit_are_told_apart(self, inbox: EventInbox, queue: EventQueue) -> None:
+        """Two accounts and two modes, recorded concurrently: four events, each with its own body and its own claim.
+
+        The second delivery of each is a duplicate of that one.
+        """
+        keys = [("", False), ("", True), ("acct_1", False), ("acct_1", True)]
+        events = [
+            provider_event("evt_1", account=account, livemode=livemode, body=f"{account} {livemode}".encode())
+            for account, livemode in keys
+        ]
+        receipts = await asyncio.gather(*(inbox.record(event, lease=LONG) for event in [*events, *events]))
+        assert [receipt.status for receipt in receipts] == [ReceiptStatus.ACCEPTED] * 4 + [ReceiptStatus.DUPLICATE] * 4
+        claims = [receipt.claim for receipt in receipts if receipt.claim is not None]
+        assert [claim.event for claim in claims] == events
+        await queue.release(claims)
+        stored = await queue.claim(limit=10, lease=LONG)
+        assert {claim.dispatch_id: claim.event for claim in stored} == {c.dispatch_id: c.event for c in claims}
+
     async def test_of_concurrent_records_of_one_key_one_is_accepted(self, inbox: EventInbox) -> None:
         """Exactly one of them is the first, whether or not they share a commit."""
         events = [provider_event(f"evt_{number % 5}") for number in range(100)]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
@@ -31,9 +31,17 @@ class StreamLeases:
     us from one tenant, and must not shut out all of them.
     """
 
-    def __init__(self, quota: StreamQuota, metrics: StreamMetrics, *, lease: timedelta) -> None:
-        """Renew leases three times within the time that a `lease` lasts."""
+    def __init__(
+        self,
+        quota: StreamQuota,
+        metrics: StreamMetrics,
+        *,
+        lease: timedelta,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Renew leases three times within the time that a `lease` lasts, so that one failure costs no place."""
         self._quota = quota
+        self._sleep = sleep
         self._metrics = metrics
         self._pause = lease.total_seconds() / 3
         self._held: dict[TenantId, set[str]] = {}
@@ -81,7 +89,7 @@ class StreamLeases:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(self._pause)
+            await self._sleep(self._pause)
             try:
                 await self._quota.keep({tenant_id: frozenset(leases) for tenant_id, leases in self._held.items()})
             except EventBusUnavailableError as exc:
