@@ -1,4 +1,4 @@
-"""Real servers for the tests: one Postgres and one Valkey per session, a fresh database per test."""
+"""Profiles of hypothesis, and real servers: one Postgres and one Valkey per session, a fresh database per test."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 import redis.asyncio
+from hypothesis import HealthCheck, settings
 from tests.valkey import ValkeyCluster
 
 from billing_embedded import ServerUrls, embedded_servers_sync
 from billing_postgres.migrate import migrate
+
+_PROFILE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""No limits on time: on a busy machine they fail tests that prove what they should."""
+settings.register_profile("ci", _PROFILE, max_examples=100, derandomize=True, database=None, print_blob=True)
+settings.register_profile("laptop", _PROFILE, max_examples=30)
+# In CI a change fails by what it changes, not by chance; other runs try other examples, and remember failures.
+settings.load_profile("ci" if os.environ.get("CI") else "laptop")
 
 pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contract shows what it compared
 

@@ -7,6 +7,7 @@ messages. Every message carries a mark of its tenant. Every byte received on eac
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.property.choices import choices, scaled, shrinks_slowly
 from tests.unit.http.conftest import SETTINGS, STREAM, World
 
 from billing_app.settings import QuotaSettings, StreamSettings
@@ -261,12 +263,12 @@ async def check(open_world: Open, tenants: list[str], random: Random, steps: int
         story.assert_isolated()
 
 
-RANDOM = st.randoms(use_true_random=True)
 SOME = st.lists(st.sampled_from(NAMES), min_size=2, max_size=6, unique=True)
 
 
-@settings(max_examples=40, deadline=None)
-@given(tenants=SOME, random=RANDOM, steps=st.integers(5, 80))
+@shrinks_slowly
+@settings(max_examples=scaled(40))
+@given(tenants=SOME, random=choices(), steps=st.integers(5, 80))
 def test_every_byte_belongs_to_the_tenant_that_gets_it(tenants: list[str], random: Random, steps: int) -> None:
     """In memory."""
     asyncio.run(check(in_memory, tenants, random, steps))
@@ -274,8 +276,9 @@ def test_every_byte_belongs_to_the_tenant_that_gets_it(tenants: list[str], rando
 
 @pytest.mark.postgres
 @pytest.mark.redis
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(tenants=SOME, random=RANDOM, steps=st.integers(20, 60))
+@shrinks_slowly
+@settings(max_examples=scaled(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tenants=SOME, random=choices(), steps=st.integers(20, 60))
 async def test_also_with_real_servers(
     create_database: Callable[[], Awaitable[str]], redis_url: str, tenants: list[str], random: Random, steps: int
 ) -> None:
@@ -290,7 +293,7 @@ async def test_also_with_real_servers(
         ):
             world = _world()
             world.repository = PostgresRepository(database, pool)
-            world.bus = RedisEventBus(nodes, namespace=f"isolation:{random.getrandbits(32):x}")
+            world.bus = RedisEventBus(nodes, namespace=f"isolation:{uuid.uuid4().hex}")
             world.replace(tenant_reader=world.repository, history=PostgresMessageHistory(database, pool), bus=world.bus)
 
             async def forget() -> None:

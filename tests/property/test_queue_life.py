@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.property.choices import scaled, shrinks_slowly
 
 from billing_core.events import Claim, Disposition, Effect, Outcome, ReceiptStatus
 from billing_core.inbox.selection import EventFilter
@@ -340,12 +341,14 @@ def _outcome(claim: Claim, disposition: Disposition, on: CustomerId) -> Outcome:
             return Outcome(claim=claim, disposition=disposition, reason="unhandled")
 
 
+@shrinks_slowly
 def test_in_memory() -> None:
     """The memory adapters keep to the model."""
-    run_state_machine_as_test(QueueLife, settings=settings(max_examples=100, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(QueueLife, settings=settings(max_examples=scaled(100), stateful_step_count=50))
 
 
 @pytest.mark.postgres
+@shrinks_slowly
 def test_on_postgres(database_url: str) -> None:
     """Postgres keeps to the same model."""
 
@@ -369,4 +372,4 @@ def test_on_postgres(database_url: str) -> None:
     class OnPostgres(QueueLife):
         open_stores = staticmethod(on_postgres)
 
-    run_state_machine_as_test(OnPostgres, settings=settings(max_examples=40, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(OnPostgres, settings=settings(max_examples=scaled(40), stateful_step_count=50))

@@ -7,7 +7,8 @@ from random import Random
 
 import attrs
 from hypothesis import given, settings
-from tests.property.test_convergence import RANDOM, START, Delivery, Rows, World
+from tests.property.choices import choices, scaled, shrinks_slowly
+from tests.property.test_convergence import START, Delivery, Rows, World, worlds
 
 from billing_app.container import Container, memory_adapters
 from billing_app.settings import Settings
@@ -24,9 +25,9 @@ SETTINGS = Settings()
 class Replays:
     """A world with all its events delivered, and a way to replay them."""
 
-    def __init__(self, life: Random) -> None:
+    def __init__(self, world: World) -> None:
         self.database = MemoryDatabase()
-        self.world = World(life, customers=life.randint(1, 3))
+        self.world = world
         self.notified: list[BillingEvent] = []
         self._adapters = memory_adapters(SETTINGS, database=self.database, clock=ManualClock(START))
         container = Container(
@@ -59,13 +60,14 @@ class Replays:
         return await Rows.read(self._adapters, self.world)
 
 
-@settings(max_examples=150, deadline=None)
-@given(life=RANDOM, delivery=RANDOM, replays=RANDOM)
-def test_replaying_applied_events_changes_nothing(life: Random, delivery: Random, replays: Random) -> None:
+@shrinks_slowly
+@settings(max_examples=scaled(150))
+@given(world=worlds(), delivery=choices(), replays=choices())
+def test_replaying_applied_events_changes_nothing(world: World, delivery: Random, replays: Random) -> None:
     """Any events, in any batches and any order, any number of times."""
 
     async def check() -> None:
-        it = Replays(life)
+        it = Replays(world)
         await it.deliver(delivery)
         before, done = await it.rows(), effects(it)
         applied = await it.applied()
@@ -78,13 +80,14 @@ def test_replaying_applied_events_changes_nothing(life: Random, delivery: Random
     asyncio.run(check())
 
 
-@settings(max_examples=150, deadline=None)
-@given(life=RANDOM, delivery=RANDOM, damages=RANDOM)
-def test_a_replay_of_the_history_corrects_damaged_state(life: Random, delivery: Random, damages: Random) -> None:
+@shrinks_slowly
+@settings(max_examples=scaled(150))
+@given(world=worlds(), delivery=choices(), damages=choices())
+def test_a_replay_of_the_history_corrects_damaged_state(world: World, delivery: Random, damages: Random) -> None:
     """Missing rows come back, and the messages about them are numbered without a gap."""
 
     async def check() -> None:
-        it = Replays(life)
+        it = Replays(world)
         await it.deliver(delivery)
         before, last = await it.rows(), dict(it.database.tables.counters)
         gone = damage(it.database, damages)
