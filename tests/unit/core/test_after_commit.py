@@ -64,9 +64,9 @@ class TestDispatch:
             await loop.inbox.record(event)
         claims = await loop.inbox.claim(limit=10, lease=loop.policy.lease)
         lose_commits(loop, 1)
-        dispatcher = loop.dispatcher()
-        dispatcher.stop()
-        assert not await dispatcher.process(claims)
+        batches = loop.batches()
+        batches.stop()
+        assert not await batches.process(claims)
         assert passed_on(loop) == (0, 0, 0)
         assert {loop.row(event).disposition for event in events} == {Disposition.LEASED}
         loop.clock.advance(loop.policy.lease)
@@ -88,9 +88,9 @@ class TestDispatch:
         lose_commits(loop, 1)
         await loop.inbox.record(loop.says(customer_id=ALICE))
         claims = await loop.inbox.claim(limit=10, lease=loop.policy.lease)
-        dispatcher = loop.dispatcher()
-        dispatcher.stop()
-        assert not await dispatcher.process(claims)
+        batches = loop.batches()
+        batches.stop()
+        assert not await batches.process(claims)
         assert loop.row(waiting).disposition is Disposition.PARKED
         assert loop.messages == []
 
