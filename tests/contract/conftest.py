@@ -23,6 +23,19 @@ from billing_memory.database import MemoryDatabase
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 
+_MAKE_EVENTS_OLDER = """
+WITH free AS (
+    SELECT event FROM stripe_event_dispatch FOR UPDATE SKIP LOCKED
+), older AS (
+    UPDATE stripe_event_dispatch AS d
+    SET due_at = due_at - $1::interval
+    FROM free
+    WHERE d.event = free.event
+    RETURNING d.event
+)
+SELECT count(*) FROM older
+"""
+
 
 class _PortFixtures:
     """One fixture for each of the `adapters` of a binding."""
@@ -69,14 +82,17 @@ class InMemory(_PortFixtures):
 
 @pytest.mark.postgres
 class OnPostgres(_PortFixtures):
-    """On a real server, whose time tests must wait for."""
+    """On a real server. Its time passes by making rows older; rows that a test has locked have to be waited for."""
 
     @pytest.fixture
-    def elapse(self) -> Elapse:
-        async def sleep(span: timedelta) -> None:
-            await asyncio.sleep(span.total_seconds())
+    def elapse(self, pool: asyncpg.Pool[asyncpg.Record]) -> Elapse:
+        async def make_older(span: timedelta) -> None:
+            await pool.execute("UPDATE billing_outbox SET committed_at = committed_at - $1::interval", span)
+            older = await pool.fetchval(_MAKE_EVENTS_OLDER, span)
+            if older < await pool.fetchval("SELECT count(*) FROM stripe_event_dispatch"):
+                await asyncio.sleep(span.total_seconds())
 
-        return sleep
+        return make_older
 
     @pytest.fixture
     def database(self, database_url: str) -> Database:

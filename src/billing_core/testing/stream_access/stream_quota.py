@@ -46,7 +46,7 @@ class StreamQuotaContract:
 
     async def test_a_stream_whose_server_died_frees_its_slot(self, make_quota: MakeQuota) -> None:
         """It is freed when its lease runs out; a stream that its server keeps alive keeps its slot."""
-        quota = make_quota(attrs.evolve(OPEN, concurrent=2, lease=timedelta(milliseconds=300)))
+        quota = make_quota(attrs.evolve(OPEN, concurrent=2, lease=timedelta(seconds=1)))
         assert await quota.enter(ACME, "dead") is None
         assert await quota.enter(ACME, "kept") is None
         names = (f"new{number}" for number in count())
