@@ -36,7 +36,7 @@ OLD_BODY_BYTES = 256
 
 @asynccontextmanager
 async def workers(urls: ServerUrls, count: int) -> AsyncIterator[None]:
-    """Run `billing worker` as an operator does, in so many processes."""
+    """Run the given number of `billing worker` processes, started as an operator does."""
     environment = {**os.environ, **settings_for(urls), "BILLING_LOG_LEVEL": "error"}
     command = (sys.executable, "-m", "billing_app", "worker", "--concurrency", "2")
     processes = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(count)]

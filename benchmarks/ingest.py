@@ -53,12 +53,12 @@ class Traffic:
         self.body_size = len(self._bodies[0])
 
     def requests(self, path: str, count: int) -> list[bytes]:
-        """Return so many requests to `path`, each with an event of its own."""
+        """Return `count` requests to `path`, each with an event of its own."""
         now = datetime.now(UTC)
         return [load.request(path, body, sign(body, WEBHOOK_SECRET, now)) for body in self.bodies(count)]
 
     def bodies(self, count: int) -> Iterator[bytes]:
-        """Return so many new events, as they are sent."""
+        """Yield `count` new events, as they are sent."""
         start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
         for number in itertools.islice(self._numbers, count):
             body = self._bodies[number % TENANTS]

@@ -96,7 +96,7 @@ class _Run:
 
 
 async def post_all(port: int, requests: Sequence[bytes], *, connections: int, expected_status: int = 202) -> Load:
-    """Send all requests to 127.0.0.1:port over so many connections, and wait for all answers."""
+    """Send all requests to 127.0.0.1:port over the given number of connections, and wait for all answers."""
     run = _Run(requests, expected_status, connections)
     loop = asyncio.get_running_loop()
     started = time.perf_counter()

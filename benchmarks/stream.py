@@ -259,7 +259,7 @@ async def bare_server(urls: ServerUrls) -> AsyncIterator[tuple[int, int]]:
 
 
 async def measure_one(urls: ServerUrls, count: int, seconds: float, *, bare: bool) -> Measured:
-    """Measure one server with so many clients."""
+    """Measure one server with the given number of clients."""
     settings = {
         "BILLING_STREAM_RATE_LIMIT_PER_MINUTE": "0",
         "BILLING_STREAM_CONCURRENT_LIMIT": "0",

@@ -44,7 +44,7 @@ FLIPS: Final = (
     (r" \+ 1\b", ""),
     (r" - 1\b", ""),
 )
-"""Patterns and what stands in their place, one at a time."""
+"""Patterns and their replacements, applied one at a time."""
 
 
 class Mutant(NamedTuple):
@@ -102,7 +102,7 @@ def main() -> None:
     """Parse the command line, try the mutants and print the survivors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", action="append", help="only this file of queries, without .sql")
-    parser.add_argument("--sample", type=int, help="only so many mutants, chosen at random")
+    parser.add_argument("--sample", type=int, help="test this many mutants, chosen at random")
     parser.add_argument("--seed", type=int, default=0, help="of the choice")
     parser.add_argument("--tests", nargs="+", default=list(TESTS), help="tests that have to notice")
     given = parser.parse_args()

@@ -95,7 +95,7 @@ class ValkeyCluster:
                     "cluster-config-file": f"nodes-{number}.conf",
                     "cluster-port": str(_free_port()),
                     "cluster-node-timeout": "1000",
-                    # As operators of such a cluster would have it: one master less, and the others go on.
+                    # As in a cluster of an operator: with one master less, the others continue.
                     "cluster-require-full-coverage": "no",
                 },
             )

@@ -1,4 +1,4 @@
-"""What several files share: the settings of a deployment, and a Valkey of one test's own to kill or misconfigure."""
+"""Fixtures of several files: the settings of a deployment, and a Valkey that a test may kill or misconfigure."""
 
 import secrets
 import shutil

@@ -1,4 +1,4 @@
-"""What was answered 202 or published is on disk, even where a role or a database switched synchronous commits off."""
+"""Every event answered 202 and every message published is on disk, even where synchronous commits were switched off."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_a_crash_right_after_the_answer_loses_nothing(data_dir: Path, act:
 
 @pytest.mark.parametrize("configured", ROLE_SETTINGS)
 async def test_only_what_is_too_weak_is_raised(database_url: str, configured: str) -> None:
-    """A site that waits for its replicas goes on doing so."""
+    """A site that waits for its replicas continues to do so."""
     database = Database(url=f"{database_url}?options=-c%20synchronous_commit%3D{configured}")
     async with (
         await database.open_pool(size=1) as pool,

@@ -75,7 +75,7 @@ class Site:
     connection: "asyncpg.Connection[asyncpg.Record]"
 
     async def post(self, body: Mapping[str, Any]) -> None:
-        """What Stripe posts, signed."""
+        """Sign an event as Stripe does, and post it."""
         raw = encode(body)
         intake = self.container.intake()
         assert intake is not None

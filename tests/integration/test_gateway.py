@@ -1,4 +1,4 @@
-"""What Stripe's gateway does beyond the contract: versions, pages, thin events, and lists that do not end."""
+"""Stripe's gateway beyond the contract: versions, pages, thin events, and lists that do not end."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -77,7 +77,7 @@ async def fake() -> AsyncIterator[FakeStripe]:
 
 @pytest.fixture
 def calls() -> list[GatewayCall]:
-    """What the observer was told."""
+    """The calls that the observer received."""
     return []
 
 
@@ -155,7 +155,7 @@ async def test_pages_go_on_where_the_invoice_stops(
 async def test_a_failing_page_is_tried_again_by_itself(
     fake: FakeStripe, gateway: StripeGateway, calls: list[GatewayCall]
 ) -> None:
-    """What was read before it is kept; each call is reported under its own name."""
+    """The pages read before it are kept; each call is reported under its own name."""
     fake.put(make_invoice(lines=150))
     fake.fail("/v1/invoices/in_1/lines", faults.DroppedBody())
     snapshot = only(await gateway.fetch_invoice(InvoiceId("in_1")))
@@ -179,7 +179,7 @@ async def test_an_invoice_that_goes_while_it_is_read_is_gone(fake: FakeStripe, g
 async def test_a_list_that_changes_while_it_is_read_has_to_be_read_again(
     fake: FakeStripe, gateway: StripeGateway
 ) -> None:
-    """The line after which to go on has been removed: the fake answers as Stripe does."""
+    """The line after which to continue has been removed: the fake answers as Stripe does."""
     fake.put(make_invoice(lines=30))
     rendered = builders.invoice(make_invoice(lines=1), ENDIVE)
     rendered["lines"] = {
@@ -233,7 +233,7 @@ async def test_the_address_in_a_thin_event_is_never_called(fake: FakeStripe, gat
 async def test_a_thin_event_without_a_readable_object_is_ignored(
     related: object, fake: FakeStripe, gateway: StripeGateway
 ) -> None:
-    """Whatever stands there."""
+    """Any JSON value may be in its place."""
     body = encode({"id": "evt_1", "object": "v2.core.event", "snapshot_event": "", "related_object": related})
     fake.fail("/v2/core/events/evt_1", faults.Answer(status=200, body=body))
     fetched = await gateway.fetch_event(EventId("evt_1"))

@@ -191,7 +191,7 @@ class TestStatements:
 
     @pytest.mark.parametrize("text", ["", "NULL", "a,b", "{a}", '"', "\\", '\\"', "\x1f", " a ", "ä€😀", "\n"])
     async def test_event_ids_are_stored_as_they_are(self, database_url: str, text: str) -> None:
-        """Whatever an id consists of; several of them stay apart."""
+        """An id may consist of any characters; several of them stay apart."""
         database, ids = Database(url=database_url), (text, "evt_2")
         async with await database.open_pool(size=1) as pool:
             repository = PostgresRepository(database, pool)

@@ -93,7 +93,7 @@ async def all_reach(clients: list[Client], number: int) -> None:
 async def test_a_lagging_replica_is_promoted_and_every_client_gets_every_number_once(
     database_url: str, valkey: Valkey, replica: Valkey
 ) -> None:
-    """What the replica never got comes from the history: for new clients at once, in its logs with the next message."""
+    """Messages that the replica lacks come from the history: for new clients at once, in its log with the next one."""
     async with (
         moving_name(valkey.port) as name,
         deployed(database_url, name.url) as deployment,

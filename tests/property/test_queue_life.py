@@ -1,4 +1,4 @@
-"""Whatever two workers, operators and the clock do to an event, it is processed by one worker at a time and never lost.
+"""An event is processed by one worker at a time and never lost, whatever two workers, operators and the clock do to it.
 
 A state machine plays random lives of a few events against a model of a dozen lines, in memory and on Postgres.
 """

@@ -80,7 +80,7 @@ def test_the_tables_list_every_package_and_folder() -> None:
 
 
 def test_every_file_that_is_named_exists() -> None:
-    """Wherever a page points to a file of the source."""
+    """This covers every page that points to a file of the source."""
     named = set(re.findall(r"`(\w+(?:/\w+)+\.py)`", ARCHITECTURE))
     assert named
     assert not [path for path in named if not any((source / path).exists() for source in [*SOURCES, ROOT])]

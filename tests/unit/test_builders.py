@@ -240,7 +240,7 @@ def test_a_proration_names_its_invoice_item(version: str) -> None:
 
 @pytest.mark.parametrize("version", API_VERSIONS)
 def test_the_amounts_of_an_invoice_follow_from_its_lines(version: str) -> None:
-    """What is due is the lines and their tax less the credit; a credit larger than the total leaves nothing due."""
+    """The amount due is the lines and their tax less the credit; a credit larger than the total leaves nothing due."""
     due = builders.invoice(attrs.evolve(INVOICE, status="open", amount_paid=0, credited=600), version)
     assert (due["subtotal"], due["total"], due["amount_due"], due["amount_remaining"]) == (6000, 6600, 6000, 6000)
     credit = builders.invoice(attrs.evolve(INVOICE, lines=(PRORATION,), amount_paid=0), version)
@@ -296,7 +296,7 @@ def test_naive_datetimes_are_refused() -> None:
 
 
 def test_the_signature_is_one_that_stripes_own_code_accepts() -> None:
-    """What we sign, the SDK verifies, and not with another secret."""
+    """The SDK verifies our signature, and rejects it with another secret."""
     body = encode(
         event(
             "customer.subscription.updated",

@@ -48,7 +48,7 @@ def test_values_become_one_array_per_column() -> None:
 
 
 def test_fields_are_read_by_name() -> None:
-    """Whatever else a row holds, and in whatever order."""
+    """A row may hold other columns, in any order."""
     assert _PLAIN.read({"later": 7, "size": 1, "name": "a"}) == {"name": "a", "size": 1}  # type: ignore[arg-type]
 
 

@@ -50,7 +50,7 @@ async def test_stages_share_the_time() -> None:
 
 
 async def test_the_clock_starts_once() -> None:
-    """However often a shutdown is said to begin."""
+    """A shutdown may be announced more than once."""
     deadline = ShutdownDeadline(LONG)
     deadline.begin()
     before = deadline.remaining()

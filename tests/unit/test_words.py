@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import re
@@ -58,6 +59,9 @@ RECORDS = (
 EXCEPTIONS = frozenset({("src/adapters/billing_embedded/system_user.py", "nobody")})
 """The name of a system user."""
 
+RIDDLES = frozenset({"what", "who", "whose", "whom", "those", "whatever", "whichever"})
+"""Openings of a sentence whose subject the reader has to guess."""
+
 GENERATED = frozenset({"node_modules", "dist", "build", "__pycache__"})
 
 
@@ -79,6 +83,20 @@ def test_names_do_not_contain_retired_words() -> None:
 def test_names_say_what_they_name() -> None:
     """A variable called `facts` could be anything."""
     assert not [f"{path}: {name}" for path, name in _names() if name.strip("_").lower() in VAGUE]
+
+
+def test_docstrings_name_their_subject_first() -> None:
+    """A reader who looks a name up finds the thing itself in the first words, not a relative clause."""
+    assert not [f"{path}: {first}" for path, first in _docstrings() if first.split()[0].lower() in RIDDLES]
+
+
+def _docstrings() -> Iterator[tuple[Path, str]]:
+    """Yield the first line of every docstring and of every string under an attribute."""
+    for path in _files(".py"):
+        for node in ast.walk(ast.parse(_text(path))):
+            match node:
+                case ast.Expr(value=ast.Constant(value=str(text))) if text.strip():
+                    yield path, text.strip().splitlines()[0]
 
 
 def _lines(words: Sequence[str]) -> Sequence[str]:

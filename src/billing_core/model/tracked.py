@@ -1,4 +1,4 @@
-"""The objects that events tell of: as one event shows them, and as they are kept."""
+"""The objects that events describe: as one event shows them, and as they are stored."""
 
 from billing_core.model.customer import CustomerSnapshot, TenantCustomer
 from billing_core.model.invoice import InvoiceSnapshot, SubscriptionInvoice

@@ -35,7 +35,7 @@ class Invariant(Enum):
 
     @property
     def remedy(self) -> str:
-        """What an operator does about a violation."""
+        """The action that an operator takes on a violation."""
         return _MEANINGS[self][1]
 
 

@@ -125,7 +125,7 @@ class TestFailures:
     async def test_a_poison_event_harms_no_other_event_of_its_batch(
         self, loop: Loop, poisoned: Poisoned, place: int
     ) -> None:
-        """Wherever it stands in the batch, it is found by halving and retried later."""
+        """It is found by halving, at any place in the batch, and retried later."""
         events = [loop.says(subscription(f"sub_{number}"), at=number) for number in range(7)]
         poisoned.poison[events[place].event_id] = RuntimeError("poison")
         outcomes = await loop.arrive(*events)

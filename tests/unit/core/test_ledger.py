@@ -473,7 +473,7 @@ class TestReplay:
     async def test_a_damaged_row_is_corrected_by_the_event_it_rests_on(
         self, loop: Loop, damage: SubscriptionSnapshot
     ) -> None:
-        """Whatever the row says, even that the subscription ended; the tenant is notified once."""
+        """The row may say anything, even that the subscription ended; the tenant is notified once."""
         events = [loop.says(PAUSED), loop.says(ACTIVE, at=1)]
         await loop.arrive(*events)
         rows = loop.database.tables.subscriptions

@@ -102,7 +102,7 @@ def plain() -> ModuleType:
 
 @given(payload=PAYLOADS)
 def test_a_payload_is_read_back_as_it_was_written(payload: BillingEventPayload, plain: ModuleType) -> None:
-    """Whatever its strings hold, with either encoder, as text and as bytes."""
+    """Its strings may hold anything; with either encoder, as text and as bytes."""
     text = dumps(payload)
     assert loads(text) == payload
     assert loads(text.encode()) == payload

@@ -278,7 +278,7 @@ class TestValues:
             record_from_json("invented", text)
 
     def test_circular_references_lead_nowhere(self) -> None:
-        """Whatever ids a payload contains."""
+        """A payload may contain any ids."""
         one = attrs.evolve(CHARGE, charge_id="ch_1", payment_id="ch_2")
         other = attrs.evolve(CHARGE, charge_id="ch_2", payment_id="ch_1")
         found: dict[str, RecordSnapshot] = {"ch_1": one, "ch_2": other}

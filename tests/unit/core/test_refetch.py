@@ -96,7 +96,7 @@ class TestTies:
     async def test_a_tie_ends_in_the_provider_s_answer(
         self, loop: Loop, gateway: MemoryGateway, truth: SubscriptionSnapshot
     ) -> None:
-        """Whatever was guessed before; the mark is removed, and only a difference is published."""
+        """The earlier guess does not matter; the mark is removed, and only a difference is published."""
         gateway.subscriptions[SubscriptionId("sub_1")] = now(truth)
         await loop.arrive(*contradicting(loop))
         guessed, notified = await loop.subscription(), await loop.notified()

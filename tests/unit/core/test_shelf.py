@@ -17,7 +17,7 @@ def test_an_equal_object_is_no_change() -> None:
 
 
 def test_a_changed_object_replaces_the_one_that_was_loaded() -> None:
-    """However often it changes, it is compared with the loaded one."""
+    """It is compared with the loaded one after every further change, too."""
     shelf = Shelf([FIRST])
     last = attrs.evolve(FIRST, snapshot=attrs.evolve(FIRST.snapshot, status="canceled"))
     assert shelf.keep(CHANGED)

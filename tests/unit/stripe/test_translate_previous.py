@@ -146,7 +146,7 @@ def test_other_events_have_no_before(make_event: MakeEvent, subscription: object
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data": []}', b'{"data": {"previous_attributes": {"a": 1}}}'])
 def test_a_body_that_is_not_an_event_has_no_before(make_event: MakeEvent, body: bytes) -> None:
-    """Whatever is stored."""
+    """The stored body may be anything."""
     assert TRANSLATOR.translate_previous(make_event("invoice.updated", {}, body=body)) is None
 
 

@@ -1,7 +1,7 @@
 -- Events of the inbox, read without claiming them.
 
 -- name: read_events
--- What reclaim_events would return, without claiming: each event has its present attempt. Args: $1 events.
+-- The rows that reclaim_events would return, without claiming: each event has its present attempt. Args: $1 events.
 SELECT d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, b.body, :events.names
 FROM stripe_event_dispatch AS d
 JOIN stripe_events AS e ON e.id = d.event

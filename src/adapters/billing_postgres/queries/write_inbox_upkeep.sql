@@ -1,4 +1,4 @@
--- What operators do to stored events.
+-- Changes that operators make to stored events.
 
 -- name: ignore_events
 -- Args: $1 events, $2 reason. Returns: the events that were ended.

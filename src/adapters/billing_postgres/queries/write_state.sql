@@ -45,7 +45,7 @@ SELECT * FROM unnest($1::text[])
 ON CONFLICT (tenant_id) DO NOTHING;
 
 -- name: lock_tenants
--- Whatever numbers a message locks its tenant, so this makes the commit that the message is published after durable.
+-- Every transaction that numbers a message locks its tenant, so this makes the commit before publishing durable.
 -- Args: $1 tenant ids. Returns: their counters.
 SELECT tenant_id, sequence, (SELECT billing_commit_durably()) AS durability
 FROM billing_tenants

@@ -104,7 +104,7 @@ _SUBSCRIPTION: Final = Fields(
 _DERIVED: Final = Fields(
     "snapshot", ended="boolean", current_period_start="timestamptz", current_period_end="timestamptz"
 )
-"""What statements search and sort by; the snapshot computes it."""
+"""The columns that statements search and sort by; the snapshot computes them."""
 SUBSCRIPTIONS: Final = Columns[TenantSubscription](
     [
         *_SUBSCRIPTION.columns,

@@ -75,7 +75,7 @@ class WebhookVerifierContract:
     @share_fixtures
     @given(body=st.binary(), signature=st.text(st.characters()))
     def test_only_webhook_errors_are_raised(self, verifier: WebhookVerifier, body: bytes, signature: str) -> None:
-        """Whatever a stranger sends."""
+        """A stranger can send any bytes and any header."""
         try:
             verifier.verify(body, signature)
         except WebhookError:

@@ -95,7 +95,7 @@ class EventLogContract:
     async def test_a_dead_event_is_found_by_its_customer_and_that_customers_tenant(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, event_log: EventLog
     ) -> None:
-        """However it died: buried by itself, or settled with its batch."""
+        """This holds for both ways to die: buried by itself, or settled with its batch."""
         await save(unit_of_work, Changes(customers=[customer(ALICE, ACME)]))
         buried = await claimed(inbox, provider_event("evt_1"))
         assert await queue.bury(buried, reason="transient", error="boom", customer_id=ALICE)
@@ -181,7 +181,7 @@ class EventLogContract:
         assert counts["evt_2"].last_duplicate_at is None
 
     async def test_the_messages_of_an_event_are_found(self, unit_of_work: UnitOfWork, event_log: EventLog) -> None:
-        """Those of every tenant."""
+        """All tenants are searched."""
         notified = message(ACME, 1, event_id=EventId("evt_1"))
         await save(unit_of_work, Changes(events=[notified]))
         assert await event_log.messages(EventId("evt_1")) == [notified]

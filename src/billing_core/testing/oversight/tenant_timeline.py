@@ -23,7 +23,7 @@ class TenantTimelineContract:
     """
 
     async def test_an_unknown_tenant_has_no_history(self, timeline: TenantTimeline) -> None:
-        """Whatever its name."""
+        """Any name can be asked for."""
         for name in ("acme", "", "'; DROP TABLE billing_tenants --", "\x00\ud800"):
             assert await timeline.history(TenantId(name), since=None, until=None, limit=10) is None
 
@@ -50,7 +50,7 @@ class TenantTimelineContract:
     async def test_events_that_wait_for_a_customer_of_the_tenant_are_its_own(
         self, inbox: EventInbox, unit_of_work: UnitOfWork, timeline: TenantTimeline
     ) -> None:
-        """Those of a customer without a tenant belong to none."""
+        """Events of a customer without a tenant belong to none."""
         await settle(unit_of_work, parked(await claimed(inbox, provider_event("evt_1")), CustomerId("cus_unlinked")))
         await save(unit_of_work, Changes())
         assert _ids(await _history(timeline)) == []

@@ -174,7 +174,7 @@ class PaymentGatewayContract:
     async def test_entitlements_are_fetched_with_all_features(
         self, stage: ProviderStage, gateway: PaymentGateway
     ) -> None:
-        """However many; the provider has one list per customer, which may be empty."""
+        """Their number does not matter: the provider has one list per customer, which may be empty."""
         stage.hold(CUSTOMER)
         for count in (0, 1, 100, 101, 250):
             features = tuple(f"feature_{number:03}" for number in range(count))

@@ -61,7 +61,7 @@ class StateReaderContract:
             assert by_id(await transaction.invoices(ids=ids, subscriptions=subscriptions)) == [stored[0], stored[2]]
 
     async def test_records_are_found_by_object_id(self, unit_of_work: UnitOfWork) -> None:
-        """Those of every tenant, and those of the catalog."""
+        """Records of every tenant are found, and records of the catalog."""
         stored = [record(CHARGE, GLOBEX), record(PAYMENT), record(OF_THE_CATALOG[0], None)]
         await save(unit_of_work, Changes(records=stored), tenants=BOTH)
         async with unit_of_work.transaction() as transaction:

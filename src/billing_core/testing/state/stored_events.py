@@ -25,7 +25,7 @@ class StoredEventsContract:
             assert await transaction.stored_events([]) == []
 
     async def test_messages_are_found_by_the_event_they_follow_from(self, unit_of_work: UnitOfWork) -> None:
-        """Those of several tenants at once; an event without a message is left out."""
+        """One call finds messages of several tenants; an event without a message is left out."""
         mine, theirs = message(event_id="evt_1"), message(tenant_id=GLOBEX, event_id="evt_2")
         await save(unit_of_work, Changes(events=[mine, theirs]), tenants=(ACME, GLOBEX))
         async with unit_of_work.transaction() as transaction:

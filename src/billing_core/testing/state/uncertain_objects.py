@@ -40,7 +40,7 @@ class UncertainObjectsContract:
     async def test_every_uncertain_object_is_found(
         self, unit_of_work: UnitOfWork, uncertain_objects: UncertainObjects
     ) -> None:
-        """Those of every tenant and kind, by id, with their basis; and nothing else."""
+        """Objects of every tenant and kind are listed by id, each with its basis; no others are."""
         changes = Changes(
             customers=[
                 customer("cus_1"),

@@ -213,7 +213,7 @@ class UnitOfWorkContract:
     async def test_an_object_of_another_tenant_is_never_overwritten(
         self, unit_of_work: UnitOfWork, tenant_reader: TenantReader, what: str
     ) -> None:
-        """Whatever an event claims; and nothing else of that unit of work is kept either."""
+        """The claim of an event does not matter, and nothing else of that unit of work is kept either."""
 
         def changes(tenant: TenantId, seats: int) -> Changes:
             return {

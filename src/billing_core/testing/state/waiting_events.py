@@ -77,7 +77,7 @@ class WaitingEventsContract:
     async def test_no_event_is_left_behind_by_a_concurrent_link(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, first: str
     ) -> None:
-        """Whichever of the two locks the customer first, the event ends up due."""
+        """Either of the two may lock the customer first; the event ends up due."""
         claim = await claimed(inbox, provider_event("evt_1"))
         begun = asyncio.Event()
 

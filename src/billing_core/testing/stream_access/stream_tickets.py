@@ -23,7 +23,7 @@ class StreamTicketsContract:
         assert await tickets.take(b"a" * 32) == asked
 
     async def test_a_ticket_is_good_for_one_use(self, tickets: StreamTickets) -> None:
-        """However often it is presented, in sequence or concurrently."""
+        """Further uses are refused, in sequence or concurrently."""
         asked = Principal(tenant_id=ACME, role="viewer", expires_at=AT)
         await tickets.put(b"a" * 32, asked, ttl=MINUTE)
         taken = await asyncio.gather(*(tickets.take(b"a" * 32) for _ in range(8)))
