@@ -97,7 +97,7 @@ if TYPE_CHECKING:
         StateUpkeep,
         TenantTimeline,
     )
-    from billing_core.payloads import BillingEventPayload, StatePayload
+    from billing_core.payloads import BillingEventPayload, OperatorStatePayload, StatePayload
     from billing_core.state.ports import (
         BillingTransaction,
         Changes,
@@ -147,7 +147,7 @@ _NAMES: Final = MappingProxyType(
             "TenantState TenantSubscription Uncertainty UsageRecord"
         ),
         "oversight.ports": "AuditLog EventLog InboxBacklog InboxUpkeep InvariantLog StateUpkeep TenantTimeline",
-        "payloads": "BillingEventPayload StatePayload",
+        "payloads": "BillingEventPayload OperatorStatePayload StatePayload",
         "state.ports": (
             "BillingTransaction Changes Clock EventTranslator PaymentGateway TenantReader UncertainObjects UnitOfWork"
         ),
@@ -252,6 +252,7 @@ __all__ = [
     "SignatureVerificationError",
     "Snapshot",
     "StaleSignatureError",
+    "OperatorStatePayload",
     "StatePayload",
     "StateUpkeep",
     "StoreUnavailableError",

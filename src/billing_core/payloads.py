@@ -14,6 +14,7 @@ import attrs
 from billing_core import converters
 from billing_core.model import (
     AccessVerdict,
+    Attention,
     ChargeSnapshot,
     CreditNoteSnapshot,
     DisputeSnapshot,
@@ -175,6 +176,30 @@ class StatePayload:
     """Lookup keys of the features the tenant is entitled to, sorted; empty unless the provider manages entitlements."""
 
 
+@attrs.frozen(kw_only=True)
+class UncertainSection:
+    """An object whose state may be wrong until it is fetched from Stripe."""
+
+    kind: str
+    """`subscription`, `invoice`, `customer` or `entitlements`."""
+    object_id: str
+    complete: bool
+    """False if lines or features are missing."""
+    ambiguous: bool
+    """True if events of one second do not tell which was last."""
+
+
+@attrs.frozen(kw_only=True)
+class OperatorStatePayload(StatePayload):
+    """A tenant's whole state, and what needs attention: only for the roles of BILLING_JWT_OPERATOR_ROLES."""
+
+    attention: bool
+    """True if events of the tenant failed permanently: its state may lack them until an operator replays them."""
+    dead_events: int
+    uncertain: tuple[UncertainSection, ...]
+    """By object id; at most 100."""
+
+
 def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
     """Build the wire form of a subscription."""
     return SubscriptionSection(
@@ -315,6 +340,21 @@ def state_payload(state: TenantState, access: AccessVerdict, epoch: Epoch = FIRS
         invoices=tuple(invoice_section(invoice.snapshot) for invoice in state.invoices),
         usage=usage_sections(state.usage),
         features=state.features,
+    )
+
+
+def operator_state_payload(state: StatePayload, attention: Attention) -> OperatorStatePayload:
+    """Add what needs attention to the wire form of a tenant's state."""
+    return OperatorStatePayload(
+        **{field.name: getattr(state, field.name) for field in attrs.fields(StatePayload)},
+        attention=attention.needed,
+        dead_events=attention.dead_events,
+        uncertain=tuple(
+            UncertainSection(
+                kind=each.kind, object_id=each.object_id, complete=each.complete, ambiguous=each.basis.ambiguous
+            )
+            for each in attention.uncertain
+        ),
     )
 
 

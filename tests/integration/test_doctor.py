@@ -14,12 +14,18 @@ import pytest
 from click.testing import CliRunner
 
 from billing_app import cli
+from billing_core.model import CustomerId
 from billing_core.oversight.monitors import InvariantMonitor, InvariantReport
+from billing_core.state.ports import Changes
+from billing_core.testing.arrange import claimed, save
+from billing_core.testing.builders import customer, provider_event
 from billing_embedded import embedded_servers_sync
 from billing_postgres.durability import durability_risks
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.migrate import migrate
 from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.pool import Database
+from billing_postgres.state.repository import PostgresRepository
 from billing_telemetry.metrics import Metrics
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
@@ -58,6 +64,20 @@ async def test_damaged_rows_are_reported(durable_database_url: str, redis_url: s
     assert found["invariant gapless"]["verdict"] == "fail"
     assert "acme" in found["invariant gapless"]["detail"]
     assert found["invariant counter"]["verdict"] == "ok"
+
+
+async def test_the_tenants_of_dead_events_are_named(database_url: str, redis_url: str) -> None:
+    """Beside the number of the events and their reason; the remedy lists them."""
+    database = Database(url=database_url)
+    async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as inbox:
+        await save(PostgresRepository(database, pool), Changes(customers=[customer("cus_1")]))
+        for number, customer_id in enumerate((CustomerId("cus_1"), None)):
+            claim = await claimed(inbox, provider_event(f"evt_{number}"))
+            await inbox.bury(claim, reason="bug", error="boom", customer_id=customer_id)
+    _, found = await doctor(database_url, redis_url)
+    assert found["dead"]["verdict"] == "warn"
+    assert found["dead"]["detail"] == "2 events failed permanently: bug; the latest concern acme"
+    assert "billing events list --status dead --reason bug" in found["dead"]["remedy"]
 
 
 async def test_commits_that_do_not_wait_are_reported(durable_database_url: str, redis_url: str) -> None:

@@ -380,10 +380,25 @@ async def test_explain_shows_access_and_timeline(deployment: Deployment) -> None
     ):
         assert expected in ran.out
     assert "dead: tenant_conflict" in ran.out
+    assert "needs attention: 1 events failed permanently; run `billing events list --status dead --tenant" in ran.out
+    assert "uncertain subscription sub_" not in ran.out
     found = (await deployment.billing("explain", "acme", "--json", "--limit", "2")).json
     assert (found["access"]["state"], found["earlier_events"]) == ("read_only", True)
+    assert (found["attention"], found["dead_events"], found["uncertain"]) == (True, 1, [])
     assert [entry["event_id"] for entry in found["timeline"]] == ["evt_5", "evt_6"]
     assert found["timeline"][0]["messages"][0]["changes"]["status"] == {"before": "active", "after": "past_due"}
+
+
+async def test_explain_names_uncertain_objects(deployment: Deployment) -> None:
+    """With the reason; they do not need an operator, because they are fetched again."""
+    await deployment.apply(EVENTS)
+    await deployment.connection.execute("UPDATE tenant_subscriptions SET ambiguous = true")
+    ran = await deployment.billing("explain", "acme")
+    assert "needs attention" not in ran.out
+    assert ": ambiguous until it is fetched from Stripe" in ran.out
+    found = (await deployment.billing("explain", "acme", "--json")).json
+    (uncertain,) = found["uncertain"]
+    assert (found["attention"], uncertain["complete"], uncertain["ambiguous"]) == (False, True, True)
 
 
 async def test_explain_reports_an_unknown_tenant(deployment: Deployment) -> None:

@@ -8,7 +8,8 @@ from click.testing import CliRunner, Result
 
 from billing_app import cli
 from billing_core.model import CustomerId, TenantId
-from billing_core.testing.arrange import park
+from billing_core.testing.arrange import claimed, park
+from billing_core.testing.builders import provider_event
 from billing_core.testing.timing import LONG
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.oversight.upkeep import PostgresStateUpkeep
@@ -37,7 +38,15 @@ async def test_an_unlinked_customer_is_listed_until_it_is_linked(database_url: s
 
         listed = await billing(database_url, "list", "--unlinked", "--json")
         assert json.loads(listed.stdout) == {
-            "customers": [{"customer_id": "cus_1", "tenant_id": None, "waiting_events": 3}]
+            "customers": [
+                {
+                    "customer_id": "cus_1",
+                    "tenant_id": None,
+                    "waiting_events": 3,
+                    "dead_events": 0,
+                    "attention": False,
+                }
+            ]
         }
         assert "cus_1  no tenant, 3 events waiting" in (await billing(database_url, "list", "--unlinked")).stdout
 
@@ -48,6 +57,18 @@ async def test_an_unlinked_customer_is_listed_until_it_is_linked(database_url: s
         assert "cus_1  acme" in (await billing(database_url, "list")).stdout
         (link,) = await upkeep.customers(linked=True, after="", limit=10)
         assert link.tenant_id == TenantId("acme")
+
+
+async def test_a_customer_with_dead_events_needs_attention(database_url: str) -> None:
+    """The list says so, with their number."""
+    await billing(database_url, "link", "cus_1", "acme")
+    database = Database(url=database_url)
+    async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as store:
+        claim = await claimed(store, provider_event())
+        await store.bury(claim, reason="bug", error="boom", customer_id=CustomerId("cus_1"))
+    (listed,) = json.loads((await billing(database_url, "list", "--json")).stdout)["customers"]
+    assert (listed["dead_events"], listed["attention"]) == (1, True)
+    assert "cus_1  acme, needs attention: 1 events" in (await billing(database_url, "list")).stdout
 
 
 async def test_a_link_is_created_once_and_cannot_be_moved(database_url: str) -> None:

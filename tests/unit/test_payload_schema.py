@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from aiohttp import ClientSession, web
 from jsonschema import Draft202012Validator, FormatChecker
@@ -16,8 +17,8 @@ from scripts.memory_loop import MemoryLoop
 from billing_app import payload_schema
 from billing_app.http.schemas import routes
 from billing_core.events import BillingEvent, BillingEventType
-from billing_core.model import AccessPolicy
-from billing_core.payloads import dumps, state_payload
+from billing_core.model import AccessPolicy, Attention, uncertainty_of
+from billing_core.payloads import dumps, operator_state_payload, state_payload
 from billing_core.state.ports import TenantReader
 from billing_demo.scenario import Scenario
 from billing_memory.clock import ManualClock, SystemClock
@@ -74,7 +75,14 @@ async def test_every_message_and_state_matches_the_schema() -> None:
     for tenant_id in {message.tenant_id for message in messages}:
         state = await repository.state(tenant_id)
         verdict = AccessPolicy().evaluate([each.snapshot for each in state.subscriptions], datetime.now(UTC))
-        validator("StatePayload").validate(json.loads(dumps(state_payload(state, verdict))))
+        shown = state_payload(state, verdict)
+        validator("StatePayload").validate(json.loads(dumps(shown)))
+        uncertain = [
+            uncertainty_of(attrs.evolve(each, provenance=attrs.evolve(each.provenance, ambiguous=True)))
+            for each in state.subscriptions
+        ]
+        attention = Attention(dead_events=1, uncertain=tuple(each for each in uncertain if each))
+        validator("OperatorStatePayload").validate(json.loads(dumps(operator_state_payload(shown, attention))))
 
 
 validator_of_messages = validator("BillingEventPayload")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
@@ -117,6 +118,14 @@ class TestMetrics:
         labels = {"operation": "fetch", "plan_code": "", "result": "gateway_unavailable"}
         assert value("stripe_gateway_operations_total", labels) == 1
         assert value("stripe_gateway_operation_duration_seconds_sum", {"operation": "fetch"}) == 40.0
+
+    def test_uncertain_objects_are_shown_by_kind(self) -> None:
+        """Also when there are none any more."""
+        metrics = Metrics()
+        for count in (3, 0):
+            metrics.backlog_seen(attrs.evolve(backlog(), uncertain={"invoice": count, "customer": 1}))
+            assert metrics.registry.get_sample_value("billing_uncertain_objects", {"kind": "invoice"}) == count
+            assert metrics.registry.get_sample_value("billing_uncertain_objects", {"kind": "customer"}) == 1
 
     def test_refetched_objects_are_counted_by_kind_and_result(self) -> None:
         """A failed attempt counts under the code of its error."""

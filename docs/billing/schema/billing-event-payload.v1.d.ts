@@ -32,6 +32,21 @@ export interface StatePayload {
   features: string[];
 }
 
+/** A tenant's whole state, and what needs attention: only for the roles of BILLING_JWT_OPERATOR_ROLES. */
+export interface OperatorStatePayload {
+  tenant_id: string;
+  sequence: number;
+  position: string;
+  access: AccessSection;
+  subscriptions: SubscriptionSection[];
+  invoices: InvoiceSection[];
+  usage: UsageSection[];
+  features: string[];
+  attention: boolean;
+  dead_events: number;
+  uncertain: UncertainSection[];
+}
+
 /** A whole subscription. `status` is the provider's word, verbatim; decide by `access`, not by `status`. */
 export interface SubscriptionSection {
   subscription_id: string;
@@ -94,6 +109,14 @@ export interface AccessSection {
   state: string;
   reason: string;
   until: string | null;
+}
+
+/** An object whose state may be wrong until it is fetched from Stripe. */
+export interface UncertainSection {
+  kind: string;
+  object_id: string;
+  complete: boolean;
+  ambiguous: boolean;
 }
 
 /** One price that a subscription bills. `quantity` is null for metered items. */

@@ -132,6 +132,10 @@ class Metrics:
             "billing_duplicate_subscriptions", "Tenants with more than one live subscription to the same plan."
         )
 
+        self._uncertain = _Labeled(
+            gauge("billing_uncertain_objects", "Objects whose state may be wrong until they are refetched.", "kind")
+        )
+
         self._violations = _Labeled(
             gauge("billing_invariant_violations", "Rows that violate an invariant.", "invariant")
         )
@@ -178,6 +182,8 @@ class Metrics:
         self._due.set(report.backlog.due)
         self._parked.set(report.backlog.parked)
         self._backlog.set(report.oldest_unpublished.total_seconds())
+        for kind, count in report.uncertain.items():
+            self._uncertain(kind).set(count)
         counts = dict.fromkeys(self._dead_reasons, 0)
         for reason, count in report.backlog.dead.items():
             label = self._reason(reason)

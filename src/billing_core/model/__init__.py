@@ -39,10 +39,13 @@ from billing_core.model.subscription import (
 )
 from billing_core.model.time import Period, from_timestamp
 from billing_core.model.tracked import Snapshot, Tracked
-from billing_core.model.uncertainty import Uncertainty, uncertainty_of
+from billing_core.model.uncertainty import UNCERTAIN_KINDS, UNCERTAIN_SHOWN, Attention, Uncertainty, uncertainty_of
 from billing_core.model.usage import UsageRecord, billed_usage
 
 __all__ = [
+    "UNCERTAIN_KINDS",
+    "UNCERTAIN_SHOWN",
+    "Attention",
     "AccessPolicy",
     "AccessState",
     "AccessVerdict",

@@ -1,9 +1,16 @@
-"""Objects whose state may be wrong until the provider is asked again."""
+"""Objects whose state may be wrong until the provider is asked again, and what of a tenant needs attention."""
+
+from typing import Final
 
 import attrs
 
 from billing_core.model.ordering import Provenance
 from billing_core.model.tracked import Tracked
+
+UNCERTAIN_KINDS: Final = ("subscription", "invoice", "customer", "entitlements")
+"""The kinds that can be uncertain: those of the refetchable snapshots."""
+UNCERTAIN_SHOWN: Final = 100
+"""How many uncertain objects of one tenant are listed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -15,6 +22,8 @@ class Uncertainty:
     object_id: str
     basis: Provenance
     """The events that the uncertain state rests on. Once it rests on others, this uncertainty is settled."""
+    complete: bool = attrs.field(default=True, eq=False)
+    """False if lines or features are missing."""
 
 
 def uncertainty_of(held: Tracked) -> Uncertainty | None:
@@ -24,4 +33,18 @@ def uncertainty_of(held: Tracked) -> Uncertainty | None:
         return None
     if not (basis.ambiguous or seen.partial):
         return None
-    return Uncertainty(kind=seen.kind, object_id=seen.object_id, basis=basis)
+    return Uncertainty(kind=seen.kind, object_id=seen.object_id, basis=basis, complete=not seen.partial)
+
+
+@attrs.frozen(kw_only=True)
+class Attention:
+    """What operators have to know of a tenant: its state may be wrong for these reasons."""
+
+    dead_events: int = 0
+    uncertain: tuple[Uncertainty, ...] = ()
+    """By object id, at most `UNCERTAIN_SHOWN`."""
+
+    @property
+    def needed(self) -> bool:
+        """Whether an operator has to act. Dead events stay until then; uncertain objects are refetched."""
+        return self.dead_events > 0

@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from billing_core.events import BillingEvent
-from billing_core.model import AccessPolicy, AccessVerdict, EventId, TenantCustomer, TenantId, TenantState
+from billing_core.model import AccessPolicy, AccessVerdict, Attention, EventId, TenantCustomer, TenantId, TenantState
 from billing_core.oversight.inspection import FailedAttempt, StoredEvent
 from billing_core.payloads import AccessSection, BillingEventPayload, InvoiceSection, SubscriptionSection, loads
 from billing_core.state.diff import FieldChange, changed_fields
@@ -31,6 +31,8 @@ class TenantHistory:
     """The failed attempts of these events, by `dispatch_id`."""
     messages: Sequence[BillingEvent]
     """The messages that these events caused and some earlier ones to compare them with, by number."""
+    attention: Attention
+    """What needs attention now, whatever the requested time range."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +95,7 @@ class Explanation:
     customers: Sequence[TenantCustomer]
     timeline: Sequence[TimelineEntry]
     cut: bool
+    attention: Attention
 
     @property
     def tenant_id(self) -> TenantId:
@@ -120,6 +123,7 @@ def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> E
         customers=history.customers,
         timeline=timeline,
         cut=history.cut,
+        attention=history.attention,
     )
 
 

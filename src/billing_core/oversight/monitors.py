@@ -1,6 +1,6 @@
 """Monitors: each checks one thing at an interval and passes its report to an observer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import attrs
@@ -9,30 +9,44 @@ from billing_core.model import DuplicateSubscriptions
 from billing_core.oversight.invariants import Violation
 from billing_core.oversight.ports import Backlog, InboxBacklog, InvariantLog, StateUpkeep
 from billing_core.periodic import Periodic
+from billing_core.state.ports import UncertainObjects
 from billing_core.stream.ports import Outbox
 
 
 @attrs.frozen(kw_only=True)
 class BacklogReport:
-    """The events and messages that are waiting at one moment."""
+    """The events, messages and uncertain objects that are waiting at one moment."""
 
     backlog: Backlog
     oldest_unpublished: timedelta
+    uncertain: Mapping[str, int] = attrs.field(factory=dict)
+    """Objects that need a refetch, by kind."""
 
 
 class BacklogMonitor(Periodic[BacklogReport]):
-    """Measures the backlog of the inbox and the outbox."""
+    """Measures the backlog of the inbox, the outbox and refetches."""
 
     def __init__(
-        self, *, inbox: InboxBacklog, outbox: Outbox, every: timedelta, observe: Callable[[BacklogReport], None]
+        self,
+        *,
+        inbox: InboxBacklog,
+        outbox: Outbox,
+        objects: UncertainObjects,
+        every: timedelta,
+        observe: Callable[[BacklogReport], None],
     ) -> None:
         super().__init__(every=every, observe=observe)
         self._inbox = inbox
         self._outbox = outbox
+        self._objects = objects
 
     async def run_once(self) -> BacklogReport:
         """Measure the backlog now."""
-        return BacklogReport(backlog=await self._inbox.backlog(), oldest_unpublished=await self._outbox.oldest())
+        return BacklogReport(
+            backlog=await self._inbox.backlog(),
+            oldest_unpublished=await self._outbox.oldest(),
+            uncertain=await self._objects.count_uncertain(),
+        )
 
 
 @attrs.frozen(kw_only=True)

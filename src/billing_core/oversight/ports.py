@@ -12,7 +12,7 @@ import attrs
 from billing_core.events import BillingEvent
 from billing_core.inbox.ports import AuditTrail, EventSelector
 from billing_core.inbox.selection import EventFilter
-from billing_core.model import CustomerId, DuplicateSubscriptions, EventId, TenantId
+from billing_core.model import Attention, CustomerId, DuplicateSubscriptions, EventId, TenantId
 from billing_core.oversight.explain import TenantHistory
 from billing_core.oversight.inspection import Audit, FailedAttempt, Pruned, StoredEvent
 from billing_core.oversight.invariants import Violation
@@ -90,9 +90,14 @@ class TenantTimeline(Protocol):
     ) -> TenantHistory | None:
         """Return a tenant's state and the latest `limit` events received in `[since, until)`, read at one instant.
 
-        The events are those attributed to the tenant and those parked on its customers. The messages are those that
+        The events are those attributed to the tenant, those parked on its customers, and those that died before their
+        customer was linked to it. The messages are those that
         the events caused, and enough earlier ones to tell what changed. None if the tenant is unknown.
         """
+        ...
+
+    async def attention(self, tenant_id: TenantId) -> Attention:
+        """Return what needs attention of a tenant now; nothing does of an unknown one."""
         ...
 
 
@@ -120,11 +125,12 @@ class InvariantLog(Protocol):
 
 @attrs.frozen(kw_only=True)
 class CustomerLink:
-    """A customer, the tenant it is linked to, and the number of events that wait for a link."""
+    """A customer, the tenant it is linked to, and the numbers of events that wait for a link and that are dead."""
 
     customer_id: CustomerId
     tenant_id: TenantId | None
     waiting: int
+    dead: int = 0
 
 
 @runtime_checkable

@@ -246,3 +246,7 @@ class UncertainObjects(Protocol):
     async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
         """Return objects that are ambiguous or lack lines or features, with ids above `after`, by id."""
         ...
+
+    async def count_uncertain(self) -> Mapping[str, int]:
+        """Count the same objects by kind, every kind included, at a cost that grows with their number only."""
+        ...

@@ -11,11 +11,15 @@ from billing_app.container import Container, bring_schema_up_to_date, check_bus,
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 from billing_core.errors import BillingError
+from billing_core.events import Disposition
+from billing_core.inbox.selection import EventFilter
 from billing_core.oversight.invariants import Invariant
 from billing_core.oversight.ports import Backlog
 
 _LATE: Final = timedelta(minutes=1)
 """Warn when an event or a message has waited longer than this."""
+_LATEST: Final = 10
+"""Name the tenants of this many dead events, for each reason."""
 
 
 class CheckStatus(Enum):
@@ -56,8 +60,11 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
     for result in await _check_durability(settings):
         yield result
     async with open_tools(settings) as tools:
-        for result in _check_backlog(await tools.inbox_backlog().backlog()):
+        backlog = await tools.inbox_backlog().backlog()
+        for result in _check_backlog(backlog):
             yield result
+        for reason, count in sorted(backlog.dead.items()):
+            yield await _check_dead(tools, reason, count)
         yield _check_outbox(await tools.outbox().oldest())
         if invariants:
             for result in await _check_invariants(tools):
@@ -112,9 +119,15 @@ def _check_backlog(backlog: Backlog) -> Iterator[CheckResult]:
         detail = f"{backlog.parked} events are waiting for a tenant link or an object"
         remedy = "Run `billing tenants list --unlinked` and `billing events list --status parked`."
         yield CheckResult("parked", CheckStatus.WARN, detail, remedy)
-    for reason, count in sorted(backlog.dead.items()):
-        remedy = f"Run `billing events list --status dead --reason {reason}`, fix the cause, then replay the events."
-        yield CheckResult("dead", CheckStatus.WARN, f"{count} events failed permanently: {reason}", remedy)
+
+
+async def _check_dead(tools: Container, reason: str, count: int) -> CheckResult:
+    wanted = EventFilter(statuses=(Disposition.DEAD,), reasons=(reason,))
+    latest = await tools.event_log().find(wanted, before=None, limit=_LATEST)
+    tenants = sorted({event.tenant_id for event in latest if event.tenant_id is not None})
+    concerned = f"; the latest concern {', '.join(tenants)}" if tenants else ""
+    remedy = f"Run `billing events list --status dead --reason {reason}`, fix the cause, then replay the events."
+    return CheckResult("dead", CheckStatus.WARN, f"{count} events failed permanently: {reason}{concerned}", remedy)
 
 
 def _check_outbox(oldest: timedelta) -> CheckResult:

@@ -12,13 +12,13 @@ from typing import Any, Final, get_args, get_origin
 import attrs
 
 from billing_app.wire_schema import classes_of, description_of, fields_of, schema_of
-from billing_core.payloads import BillingEventPayload, StatePayload
+from billing_core.payloads import BillingEventPayload, OperatorStatePayload, StatePayload
 
 PATH: Final = "/schemas/billing-event-payload.v1.json"
 FOLDER: Final = Path("docs/billing/schema")
 SCHEMA_FILE: Final = "billing-event-payload.v1.schema.json"
 TYPES_FILE: Final = "billing-event-payload.v1.d.ts"
-ROOTS: Final = (BillingEventPayload, StatePayload)
+ROOTS: Final = (BillingEventPayload, StatePayload, OperatorStatePayload)
 
 _TYPESCRIPT: Final[dict[Any, str]] = {str: "string", int: "number", bool: "boolean", datetime: "string"}
 

@@ -11,6 +11,7 @@ import aiohttp
 import attrs
 import pytest
 from structlog.testing import capture_logs
+from tests.unit.http.conftest import SETTINGS
 from yarl import URL
 
 from billing_app.http.sign_in import make_ticket, read_ticket
@@ -29,7 +30,18 @@ from billing_core.model import (
     TenantState,
 )
 from billing_core.state.ports import Changes
-from billing_core.testing.builders import ACME, AT, GLOBEX, invoice, item, month, provenance, subscription, usage
+from billing_core.testing.builders import (
+    ACME,
+    AT,
+    GLOBEX,
+    invoice,
+    item,
+    month,
+    provenance,
+    provider_event,
+    subscription,
+    usage,
+)
 from billing_memory.state.repository import MemoryRepository
 
 if TYPE_CHECKING:
@@ -85,6 +97,34 @@ async def test_an_unknown_tenant_has_an_empty_state(world: World, http: aiohttp.
             "usage": [],
             "features": [],
         }
+
+
+async def test_only_an_operator_sees_what_needs_attention(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """Beside the same state as every reader; an operator's token names one tenant, too."""
+    world = make_world(tokens=attrs.evolve(SETTINGS.tokens, operator_roles=("operator",)))
+    await give_acme_a_subscription(world)
+    async with world.repository.transaction() as transaction:
+        await transaction.lock_tenants([ACME])
+        await transaction.save(Changes(invoices=[invoice("in_2", status="paid", lines_complete=False)]))
+    claim = (await world.container.inbox().record(provider_event(), lease=timedelta(minutes=1))).claim
+    assert claim is not None
+    await world.container.queue().bury(claim, reason="bug", error="boom", about=["sub_1"])
+    async with world.serving():
+        async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer(role="viewer")) as answer:
+            state = await answer.json()
+        async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer(role="operator")) as answer:
+            seen = await answer.json()
+        async with http.get(f"{world.url}{BASE}/globex/state", headers=world.bearer(role="operator")) as answer:
+            assert answer.status == 403
+    flawed = {"kind": "invoice", "object_id": "in_2", "complete": False, "ambiguous": False}
+    assert seen == {**state, "attention": True, "dead_events": 1, "uncertain": [flawed]}
+    assert not {"attention", "dead_events", "uncertain"} & state.keys()
+
+
+async def test_without_configured_operators_the_role_may_not_read(world: World, http: aiohttp.ClientSession) -> None:
+    """An issuer may give any role that this service does not know."""
+    async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer(role="operator")) as answer:
+        assert answer.status == 403
 
 
 @pytest.mark.parametrize("name", ["subscriptions", "invoices", "usage"])

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from billing_core.events import Disposition
-from billing_core.model import TenantId
+from billing_core.model import UNCERTAIN_SHOWN, Attention, TenantId
 from billing_core.oversight.explain import MESSAGES_BEFORE, TenantHistory
 from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
@@ -48,6 +48,16 @@ class MemoryTenantTimeline:
             cut=len(mine) > limit,
             attempts={row.dispatch_id: row.failures for row in shown if row.failures},
             messages=[each for each in history if first <= each.sequence <= last or each.event_id in ids],
+            attention=await self.attention(tenant_id),
+        )
+
+    async def attention(self, tenant_id: TenantId) -> Attention:
+        """Return what needs attention of a tenant."""
+        tables = self._database.tables
+        dead = [row for row in tables.dispatch.values() if row.disposition is Disposition.DEAD]
+        return Attention(
+            dead_events=sum(tables.owner(row) == tenant_id for row in dead),
+            uncertain=tuple(self._repository.uncertain_of(tenant_id)[:UNCERTAIN_SHOWN]),
         )
 
 

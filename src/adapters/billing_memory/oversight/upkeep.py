@@ -26,13 +26,16 @@ class MemoryStateUpkeep:
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
         """Return customers with or without a tenant, by id."""
-        parked = Counter(
-            row.outcome.parked_on
-            for row in self._database.tables.dispatch.values()
-            if row.disposition is Disposition.PARKED and row.outcome
-        )
+        settled = [(row.disposition, row.outcome) for row in self._database.tables.dispatch.values() if row.outcome]
+        parked = Counter(outcome.parked_on for status, outcome in settled if status is Disposition.PARKED)
+        dead = Counter(outcome.customer_id for status, outcome in settled if status is Disposition.DEAD)
         return [
-            CustomerLink(customer_id=each.customer_id, tenant_id=each.tenant_id, waiting=parked[each.customer_id])
+            CustomerLink(
+                customer_id=each.customer_id,
+                tenant_id=each.tenant_id,
+                waiting=parked[each.customer_id],
+                dead=dead[each.customer_id],
+            )
             for _, each in sorted(self._database.tables.customers.items())
             if (each.tenant_id is not None) == linked and each.customer_id > after
         ][:limit]

@@ -1,12 +1,14 @@
 """The state of every tenant, in process."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from billing_core.model import (
     CATALOG_KINDS,
     DELETED,
+    UNCERTAIN_KINDS,
     EntitlementsSnapshot,
     SubscriptionId,
     SubscriptionInvoice,
@@ -89,15 +91,20 @@ class MemoryRepository:
 
     async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
         """Return objects whose state may be wrong, by id."""
+        return [found for found in self.uncertain_of() if found.object_id > after][:limit]
+
+    async def count_uncertain(self) -> Mapping[str, int]:
+        """Count these objects by kind."""
+        return {**dict.fromkeys(UNCERTAIN_KINDS, 0), **Counter(found.kind for found in self.uncertain_of())}
+
+    def uncertain_of(self, tenant_id: TenantId | None = None) -> Sequence[Uncertainty]:
+        """Return the uncertain objects of one tenant, or of all, by id."""
         tables = self._database.tables
         held: list[Tracked] = [*tables.subscriptions.values(), *tables.invoices.values()]
         held += [*tables.customers.values(), *tables.records.values()]
-        found = [
-            uncertainty
-            for each in held
-            if (uncertainty := uncertainty_of(each)) is not None and uncertainty.object_id > after
-        ]
-        return sorted(found, key=lambda uncertainty: uncertainty.object_id)[:limit]
+        mine = (each for each in held if tenant_id in (None, each.tenant_id))
+        found = [uncertainty for each in mine if (uncertainty := uncertainty_of(each)) is not None]
+        return sorted(found, key=lambda uncertainty: uncertainty.object_id)
 
     def _features(self, tenant_id: TenantId) -> set[str]:
         entitled = [

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from billing_core.model import TenantId
+from billing_core.model import UNCERTAIN_SHOWN, Attention, TenantId
 from billing_core.oversight.explain import MESSAGES_BEFORE, TenantHistory
 from billing_core.oversight.inspection import FailedAttempt
 from billing_postgres import queries
@@ -16,7 +16,7 @@ from billing_postgres.errors import translated
 from billing_postgres.oversight.rows import failed_attempt_from_row, stored_event_from_row
 from billing_postgres.pool import Connection, Database
 from billing_postgres.state.repository import read_state
-from billing_postgres.state.rows import customer_from_row
+from billing_postgres.state.rows import customer_from_row, uncertainty_from_row
 from billing_postgres.stream.rows import message_from_row
 from billing_postgres.text import storable
 
@@ -50,6 +50,7 @@ class PostgresTenantTimeline:
                 MESSAGES_BEFORE,
             )
             state = await read_state(connection, tenant_id)
+            attention = await _read_attention(connection, tenant_id)
         attempts: defaultdict[int, list[FailedAttempt]] = defaultdict(list)
         for row in failed:
             attempts[row["event"]].append(failed_attempt_from_row(row))
@@ -60,7 +61,19 @@ class PostgresTenantTimeline:
             cut=len(found) > limit,
             attempts=attempts,
             messages=list(map(message_from_row, messages)),
+            attention=attention,
         )
+
+    async def attention(self, tenant_id: TenantId) -> Attention:
+        """Return what needs attention of a tenant."""
+        async with self._database.acquire(self._pool) as connection:
+            return await _read_attention(connection, TenantId(storable(tenant_id) or ""))
+
+
+async def _read_attention(connection: Connection, tenant_id: TenantId) -> Attention:
+    (dead,) = await _fetch(connection, "count_tenant_dead_events", tenant_id)
+    uncertain = await _fetch(connection, "list_tenant_uncertain", tenant_id, UNCERTAIN_SHOWN)
+    return Attention(dead_events=dead["dead_events"], uncertain=tuple(map(uncertainty_from_row, uncertain)))
 
 
 async def _fetch(connection: Connection, query: str, *arguments: object) -> list[asyncpg.Record]:

@@ -105,27 +105,27 @@ SELECT :records.names FROM billing_records WHERE kind IN ('price', 'product') OR
 
 -- name: list_uncertain
 -- Args: $1 id to start after, $2 limit. Objects of every kind whose state may be wrong, by id.
-SELECT kind, object_id, observed_at, event_ids, ambiguous
+SELECT kind, object_id, observed_at, event_ids, ambiguous, complete
 FROM (
-    (SELECT 'subscription' AS kind, subscription_id AS object_id, observed_at, event_ids, ambiguous
+    (SELECT 'subscription' AS kind, subscription_id AS object_id, observed_at, event_ids, ambiguous, true AS complete
      FROM tenant_subscriptions
      WHERE ambiguous AND subscription_id > $1
      ORDER BY subscription_id
      LIMIT $2)
     UNION ALL
-    (SELECT 'invoice', invoice_id, observed_at, event_ids, ambiguous
+    (SELECT 'invoice', invoice_id, observed_at, event_ids, ambiguous, lines_complete OR status = 'deleted'
      FROM subscription_invoices
      WHERE (ambiguous OR NOT lines_complete) AND (ambiguous OR status <> 'deleted') AND invoice_id > $1
      ORDER BY invoice_id
      LIMIT $2)
     UNION ALL
-    (SELECT 'customer', customer_id, observed_at, event_ids, ambiguous
+    (SELECT 'customer', customer_id, observed_at, event_ids, ambiguous, true
      FROM billing_customers
      WHERE ambiguous AND customer_id > $1
      ORDER BY customer_id
      LIMIT $2)
     UNION ALL
-    (SELECT kind, object_id, observed_at, event_ids, ambiguous
+    (SELECT kind, object_id, observed_at, event_ids, ambiguous, data ->> 'complete' IS DISTINCT FROM 'false'
      FROM billing_records
      WHERE kind = 'entitlements' AND (ambiguous OR data ->> 'complete' = 'false') AND object_id > $1
      ORDER BY object_id
@@ -133,3 +133,12 @@ FROM (
 ) AS uncertain
 ORDER BY object_id COLLATE "C"
 LIMIT $2;
+
+-- name: count_uncertain
+-- Counts the same objects by kind. Every part of it uses an index that holds uncertain objects only.
+SELECT (SELECT count(*) FROM tenant_subscriptions WHERE ambiguous) AS subscription,
+       (SELECT count(*) FROM subscription_invoices
+        WHERE (ambiguous OR NOT lines_complete) AND (ambiguous OR status <> 'deleted')) AS invoice,
+       (SELECT count(*) FROM billing_customers WHERE ambiguous) AS customer,
+       (SELECT count(*) FROM billing_records
+        WHERE kind = 'entitlements' AND (ambiguous OR data ->> 'complete' = 'false')) AS entitlements;

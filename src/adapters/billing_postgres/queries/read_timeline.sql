@@ -54,3 +54,35 @@ WHERE m.tenant_id = $1
   AND (m.sequence BETWEEN greatest(caused.first - $3, caused.last - 10 * $3) AND caused.last
        OR m.event_id = ANY ($2::text[]))
 ORDER BY m.sequence;
+
+-- name: count_tenant_dead_events
+-- Args: $1 tenant. Events that died before their customer was linked are counted, too.
+SELECT count(*) AS dead_events
+FROM stripe_event_dispatch AS d
+WHERE d.status = 'dead'
+  AND (d.tenant_id = $1
+       OR d.tenant_id IS NULL
+          AND EXISTS (SELECT FROM billing_customers AS c WHERE c.customer_id = d.customer_id AND c.tenant_id = $1));
+
+-- name: list_tenant_uncertain
+-- Args: $1 tenant, $2 limit. Its objects whose state may be wrong, by id; found by the indexes that hold only such.
+SELECT kind, object_id, observed_at, event_ids, ambiguous, complete
+FROM (
+    SELECT 'subscription' AS kind, subscription_id AS object_id, observed_at, event_ids, ambiguous, true AS complete
+    FROM tenant_subscriptions
+    WHERE ambiguous AND tenant_id = $1
+    UNION ALL
+    SELECT 'invoice', invoice_id, observed_at, event_ids, ambiguous, lines_complete OR status = 'deleted'
+    FROM subscription_invoices
+    WHERE (ambiguous OR NOT lines_complete) AND (ambiguous OR status <> 'deleted') AND tenant_id = $1
+    UNION ALL
+    SELECT 'customer', customer_id, observed_at, event_ids, ambiguous, true
+    FROM billing_customers
+    WHERE ambiguous AND tenant_id = $1
+    UNION ALL
+    SELECT kind, object_id, observed_at, event_ids, ambiguous, data ->> 'complete' IS DISTINCT FROM 'false'
+    FROM billing_records
+    WHERE kind = 'entitlements' AND (ambiguous OR data ->> 'complete' = 'false') AND tenant_id = $1
+) AS uncertain
+ORDER BY object_id COLLATE "C"
+LIMIT $2;

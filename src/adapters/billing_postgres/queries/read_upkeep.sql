@@ -13,8 +13,11 @@ ORDER BY tenant_id, plan_code;
 -- Args: $1 whether those with a tenant or those without, $2 id to start after, $3 limit.
 SELECT c.customer_id, c.tenant_id, (
     SELECT count(*) FROM stripe_event_dispatch AS d WHERE d.status = 'parked' AND d.parked_on = c.customer_id
-) AS waiting
+) AS waiting, coalesce(dead.events, 0) AS dead
 FROM billing_customers AS c
+LEFT JOIN (
+    SELECT customer_id, count(*) AS events FROM stripe_event_dispatch WHERE status = 'dead' GROUP BY customer_id
+) AS dead USING (customer_id)
 WHERE (c.tenant_id IS NOT NULL) = $1 AND c.customer_id > $2
 ORDER BY c.customer_id
 LIMIT $3;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Final
@@ -98,6 +98,11 @@ class PostgresRepository:
     async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
         """Return objects whose state may be wrong, by id."""
         return list(map(rows.uncertainty_from_row, await self._statements.fetch("list_uncertain", after, limit)))
+
+    async def count_uncertain(self) -> Mapping[str, int]:
+        """Count these objects by kind."""
+        (row,) = await self._statements.fetch("count_uncertain")
+        return dict(row)
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:

@@ -50,7 +50,7 @@ def _provenance(row: asyncpg.Record) -> Provenance:
 
 def uncertainty_from_row(row: asyncpg.Record) -> Uncertainty:
     """Return an object whose state may be wrong."""
-    return Uncertainty(kind=row["kind"], object_id=row["object_id"], basis=_provenance(row))
+    return Uncertainty(kind=row["kind"], object_id=row["object_id"], basis=_provenance(row), complete=row["complete"])
 
 
 # --- customers --------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from billing_core.oversight.ports import CustomerLink, StateUpkeep
 from billing_core.state.ports import Changes, Clock, UnitOfWork
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
-from billing_core.testing.arrange import park, save, service_over
-from billing_core.testing.builders import ACME, GLOBEX, customer, subscription
+from billing_core.testing.arrange import claimed, park, save, service_over
+from billing_core.testing.builders import ACME, GLOBEX, customer, provider_event, subscription
 from billing_core.testing.timing import LONG
 
 BOTH = (ACME, GLOBEX)
@@ -62,6 +62,20 @@ class StateUpkeepContract:
         rest = await state_upkeep.customers(linked=True, after=first[-1].customer_id, limit=10)
         assert [link.customer_id for link in [*first, *rest]] == [f"cus_{number}" for number in range(5)]
         assert first[0] == CustomerLink(customer_id=CustomerId("cus_0"), tenant_id=ACME, waiting=0)
+
+    async def test_customers_are_listed_with_their_dead_events(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep
+    ) -> None:
+        """With a tenant or without."""
+        await save(unit_of_work, Changes(customers=[customer("cus_1"), customer("cus_2"), customer("cus_3", None)]))
+        for number, customer_id in enumerate(("cus_1", "cus_1", "cus_3", None)):
+            claim = await claimed(inbox, provider_event(f"evt_{number}"))
+            named = None if customer_id is None else CustomerId(customer_id)
+            await queue.bury(claim, reason="bug", error="boom", customer_id=named)
+        linked = await state_upkeep.customers(linked=True, after="", limit=10)
+        unlinked = await state_upkeep.customers(linked=False, after="", limit=10)
+        assert [(each.customer_id, each.dead) for each in linked] == [("cus_1", 2), ("cus_2", 0)]
+        assert [(each.customer_id, each.dead) for each in unlinked] == [("cus_3", 1)]
 
     # --- links by hand ------------------------------------------------------------------------------------------
 

@@ -5,12 +5,22 @@ from datetime import timedelta
 
 from billing_core.events import Disposition, Effect
 from billing_core.inbox.ports import EventInbox, EventQueue
-from billing_core.model import CustomerId, EventId, TenantId
+from billing_core.model import Attention, CustomerId, EntitlementsSnapshot, EventId, TenantId, TenantRecord
 from billing_core.oversight.explain import TenantHistory
 from billing_core.oversight.ports import TenantTimeline
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, parked, save, settle
-from billing_core.testing.builders import ACME, AT, GLOBEX, customer, message, provider_event, subscription
+from billing_core.testing.builders import (
+    ACME,
+    AT,
+    GLOBEX,
+    customer,
+    invoice,
+    message,
+    provenance,
+    provider_event,
+    subscription,
+)
 from billing_core.testing.timing import LONG
 
 ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
@@ -88,6 +98,48 @@ class TenantTimelineContract:
         assert (_ids(latest), latest.cut) == (["evt_3", "evt_4"], True)
         between = await _history(timeline, since=1, until=4)
         assert (_ids(between), between.cut) == (["evt_1", "evt_2", "evt_3"], False)
+
+    async def test_a_tenants_dead_events_and_uncertain_objects_need_attention(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, timeline: TenantTimeline
+    ) -> None:
+        """Whenever they were received, also those that died before the link; never those of another tenant."""
+        unsure = provenance("evt_1", "evt_2", ambiguous=True)
+        features = EntitlementsSnapshot(customer_id=ALICE, features=("api",), complete=False)
+        early = await claimed(inbox, provider_event("evt_0", received_at=AT))
+        await queue.bury(early, reason="bug", error="boom", customer_id=ALICE)
+        changes = Changes(
+            customers=[customer(ALICE, ACME, email="a@example.com", provenance=unsure), customer(BOB, GLOBEX)],
+            subscriptions=[subscription("sub_1", basis=unsure), subscription("sub_2", GLOBEX, basis=unsure)],
+            invoices=[
+                invoice("in_1", lines_complete=False),
+                invoice("in_2", GLOBEX, lines_complete=False),
+                invoice("in_3"),
+                invoice("in_4", status="deleted", lines_complete=False),
+            ],
+            records=[TenantRecord(tenant_id=ACME, snapshot=features, provenance=unsure)],
+        )
+        await save(unit_of_work, changes, tenants=[ACME, GLOBEX])
+        for number, customer_id in enumerate((ALICE, BOB, None), start=1):
+            claim = await claimed(inbox, provider_event(f"evt_{number}", received_at=AT))
+            await queue.bury(claim, reason="transient", error="boom", customer_id=customer_id)
+        attention = await timeline.attention(ACME)
+        assert (attention.dead_events, attention.needed) == (2, True)
+        assert [(each.kind, each.object_id, each.complete, each.basis.ambiguous) for each in attention.uncertain] == [
+            ("customer", ALICE, True, True),
+            ("entitlements", f"entitlements:{ALICE}", False, True),
+            ("invoice", "in_1", False, False),
+            ("subscription", "sub_1", True, True),
+        ]
+        assert (await _history(timeline, since=5)).attention == attention
+
+    async def test_nothing_needs_attention_of_a_tenant_without_dead_events(
+        self, unit_of_work: UnitOfWork, timeline: TenantTimeline
+    ) -> None:
+        """Nor of an unknown one, whatever its name."""
+        await save(unit_of_work, Changes(subscriptions=[subscription()]))
+        for name in (ACME, TenantId("unknown"), TenantId("\x00\ud800")):
+            attention = await timeline.attention(name)
+            assert (attention, attention.needed) == (Attention(), False)
 
     async def test_messages_come_with_those_before_them(
         self, inbox: EventInbox, unit_of_work: UnitOfWork, timeline: TenantTimeline

@@ -7,6 +7,7 @@ import pytest
 
 from billing_core.events import Translation
 from billing_core.model import (
+    UNCERTAIN_KINDS,
     CustomerId,
     EntitlementsSnapshot,
     Provenance,
@@ -73,6 +74,13 @@ class UncertainObjectsContract:
             ("invoice", "in_5", UNSURE),
             ("subscription", "sub_2", UNSURE),
         ]
+        assert [each.object_id for each in found if not each.complete] == ["entitlements:cus_2", "in_3"]
+        counted = await uncertain_objects.count_uncertain()
+        assert counted == {"customer": 1, "entitlements": 2, "invoice": 3, "subscription": 1}
+
+    async def test_every_kind_is_counted_although_none_is_uncertain(self, uncertain_objects: UncertainObjects) -> None:
+        """A gauge that is not set keeps its last value."""
+        assert await uncertain_objects.count_uncertain() == dict.fromkeys(UNCERTAIN_KINDS, 0)
 
     async def test_uncertain_objects_are_read_in_pages(
         self, unit_of_work: UnitOfWork, uncertain_objects: UncertainObjects

@@ -15,6 +15,7 @@ from billing_app.cli.terminal import json_option, moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
+    from billing_core.model import Attention
     from billing_core.oversight.explain import Explanation, TimelineEntry, Transition
 
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 def explain(tenant: str, since: datetime | None, until: datetime | None, limit: int, as_json: bool) -> None:
     """Explain how TENANT came to its current state.
 
-    Shows its access and the reason, its subscriptions, and a timeline: each event received, its outcome, the fields it
-    changed, the number of the resulting message, and the access after it. Changes nothing.
+    Shows its access and the reason, what needs attention, its subscriptions, and a timeline: each event received, its
+    outcome, the fields it changed, the number of the resulting message, and the access after it. Changes nothing.
 
     Exit status: 0 done, 2 wrong usage or configuration, 3 unknown tenant.
     """
@@ -67,6 +68,17 @@ def _to_json(explanation: Explanation) -> dict[str, Any]:
         "tenant_id": explanation.tenant_id,
         "sequence": explanation.state.sequence,
         "access": to_plain(explanation.verdict),
+        "attention": explanation.attention.needed,
+        "dead_events": explanation.attention.dead_events,
+        "uncertain": [
+            {
+                "kind": each.kind,
+                "object_id": each.object_id,
+                "complete": each.complete,
+                "ambiguous": each.basis.ambiguous,
+            }
+            for each in explanation.attention.uncertain
+        ],
         "customers": [each.customer_id for each in explanation.customers],
         "subscriptions": [
             {
@@ -110,6 +122,7 @@ def _print(explanation: Explanation) -> None:
     until = f", until {moment(verdict.until)}" if verdict.until else ""
     click.echo(f"{plain(explanation.tenant_id)}: access {verdict.state.value} ({plain(verdict.reason)}){until}")
     click.echo(f"last message: {explanation.state.sequence}")
+    _print_attention(explanation.attention, explanation.tenant_id)
     for customer in explanation.customers:
         click.echo(f"customer: {plain(customer.customer_id)}")
     for held in explanation.state.subscriptions:
@@ -128,6 +141,18 @@ def _print(explanation: Explanation) -> None:
         _print_entry(entry)
     if not explanation.timeline:
         click.echo("No event for this tenant was received in this period.")
+
+
+def _print_attention(attention: Attention, tenant_id: str) -> None:
+    if attention.needed:
+        click.echo(
+            f"needs attention: {attention.dead_events} events failed permanently; "
+            f"run `billing events list --status dead --tenant {plain(tenant_id)}`"
+        )
+    for each in attention.uncertain:
+        flaws = ("incomplete", not each.complete), ("ambiguous", each.basis.ambiguous)
+        flawed = " and ".join(flaw for flaw, present in flaws if present)
+        click.echo(f"uncertain {each.kind} {plain(each.object_id)}: {flawed} until it is fetched from Stripe")
 
 
 def _print_entry(entry: TimelineEntry) -> None:

@@ -55,17 +55,24 @@ def link(customer: str, tenant: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show at most this many.")
 @json_option
 def list_(unlinked: bool, after: str, limit: int, as_json: bool) -> None:
-    """List customers by id, with their tenants."""
+    """List customers by id, with their tenants and the number of their events that failed permanently."""
     links = asyncio.run(_list(Settings.load(), linked=not unlinked, after=after, limit=limit))
     if as_json:
         shown = [
-            {"customer_id": each.customer_id, "tenant_id": each.tenant_id, "waiting_events": each.waiting}
+            {
+                "customer_id": each.customer_id,
+                "tenant_id": each.tenant_id,
+                "waiting_events": each.waiting,
+                "dead_events": each.dead,
+                "attention": each.dead > 0,
+            }
             for each in links
         ]
         click.echo(json.dumps({"customers": shown}))
         return
     for each in links:
-        click.echo(f"{each.customer_id}  {each.tenant_id or f'no tenant, {each.waiting} events waiting'}")
+        dead = f", needs attention: {each.dead} events failed permanently" if each.dead else ""
+        click.echo(f"{each.customer_id}  {each.tenant_id or f'no tenant, {each.waiting} events waiting'}{dead}")
     if not links:
         click.echo("Every known customer has a tenant." if unlinked else "No customer is linked to a tenant.")
     elif len(links) == limit:

@@ -37,7 +37,9 @@ def _duration_option(_ctx: click.Context, _param: click.Parameter, text: str | N
 @click.group(invoke_without_command=True)
 @click.option("--tenant", help="Tenant whose data the token gives access to.")
 @click.option("--ttl", callback=_duration_option, help="Lifetime, such as 30m. Default: BILLING_TOKEN_TTL_SECONDS.")
-@click.option("--role", default="viewer", show_default=True, help="One of BILLING_JWT_READER_ROLES.")
+@click.option(
+    "--role", default="viewer", show_default=True, help="One of BILLING_JWT_READER_ROLES or BILLING_JWT_OPERATOR_ROLES."
+)
 @click.pass_context
 def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: str) -> None:
     """Print a token for one tenant, signed with BILLING_JWT_SECRET, or revoke tokens.
@@ -58,8 +60,8 @@ def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: s
         raise click.BadParameter("a tenant id must not be empty or have surrounding spaces", param_hint="--tenant")
     settings = Settings.load()
     policy = settings.tokens
-    if role not in policy.reader_roles:
-        raise click.BadParameter(f"{role!r} is not one of {', '.join(policy.reader_roles)}", param_hint="--role")
+    if role not in policy.roles:
+        raise click.BadParameter(f"{role!r} is not one of {', '.join(policy.roles)}", param_hint="--role")
     if not settings.tokens.secrets:
         raise OperatorError(
             "BILLING_JWT_SECRET is not set. Generate one with `openssl rand -hex 32`, for the server too."

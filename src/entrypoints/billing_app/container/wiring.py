@@ -162,6 +162,7 @@ class Container(containers.DeclarativeContainer):
         BacklogMonitor,
         inbox=inbox_backlog,
         outbox=outbox,
+        objects=uncertain_objects,
         every=_BACKLOG_EVERY,
         observe=observers.provided.backlog_seen,
     )
@@ -208,6 +209,7 @@ class Container(containers.DeclarativeContainer):
         intake=intake,
         reader=tenant_reader,
         history=history,
+        timeline=timeline,
         policy=settings.provided.access,
         clock=clock,
         metrics=metrics,

@@ -12,6 +12,7 @@ from billing_app.http.responses import RefusalError, json_response, json_text_re
 from billing_app.http.services import SERVICES, Services
 from billing_core import payloads
 from billing_core.model import ADJUSTMENT_KINDS, TenantId
+from billing_core.stream_access.ports import Principal
 
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,18}").fullmatch
 """ASCII digits only, and no more than fit into a 64-bit integer."""
@@ -26,7 +27,7 @@ def routes() -> Iterable[web.RouteDef]:
     """Return the routes of the read API, each open to the tenant's own tokens only."""
     base = "/api/v1/billing/tenants/{tenant_id:[^/]+}"  # aiohttp's default pattern excludes braces
     return [
-        web.get(f"{base}/state", _for_own_tenant(_state)),
+        web.get(f"{base}/state", _state),
         web.get(f"{base}/subscriptions", _for_own_tenant(_subscriptions)),
         web.get(f"{base}/invoices", _for_own_tenant(_invoices)),
         web.get(f"{base}/usage", _for_own_tenant(_usage)),
@@ -47,18 +48,29 @@ def whole_number(request: web.Request, name: str, *, default: int) -> int:
 
 def _for_own_tenant(handler: TenantHandler) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        services = request.app[SERVICES]
-        principal = await services.authenticator.authenticate(request)
-        return await handler(request, services, require_own_tenant(request, principal))
+        services, principal = await _authenticated(request)
+        return await handler(request, services, principal.tenant_id)
 
     return handle
 
 
-async def _state(_request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
-    state = await services.reader.state(tenant_id)
+async def _authenticated(request: web.Request) -> tuple[Services, Principal]:
+    """Return the principal of a request for its own tenant. Raises RefusalError."""
+    services = request.app[SERVICES]
+    principal = await services.authenticator.authenticate(request)
+    require_own_tenant(request, principal)
+    return services, principal
+
+
+async def _state(request: web.Request) -> web.Response:
+    services, principal = await _authenticated(request)
+    state = await services.reader.state(principal.tenant_id)
     snapshots = (subscription.snapshot for subscription in state.subscriptions)
     verdict = services.policy.evaluate(snapshots, services.clock.now())
-    return json_text_response(payloads.dumps(payloads.state_payload(state, verdict, services.epoch)))
+    payload = payloads.state_payload(state, verdict, services.epoch)
+    if principal.role in services.settings.tokens.operator_roles:
+        payload = payloads.operator_state_payload(payload, await services.timeline.attention(principal.tenant_id))
+    return json_text_response(payloads.dumps(payload))
 
 
 async def _subscriptions(_request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:

@@ -170,7 +170,11 @@ def _read_api() -> Json:
         events={"type": "array", "items": component("BillingEventPayload")},
     )
     return {
-        f"{_TENANT}/state": read("readState", "Everything that the tenant has now.", component("StatePayload")),
+        f"{_TENANT}/state": read(
+            "readState",
+            "Everything that the tenant has now; for operators, also what needs attention.",
+            {"anyOf": [component("StatePayload"), component("OperatorStatePayload")]},
+        ),
         f"{_TENANT}/subscriptions": read(
             "listSubscriptions", "All subscriptions.", _listing("subscriptions", "SubscriptionSection")
         ),

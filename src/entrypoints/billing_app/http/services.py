@@ -15,6 +15,7 @@ from billing_app.settings import Settings
 from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
+from billing_core.oversight.ports import TenantTimeline
 from billing_core.state.ports import Clock, TenantReader
 from billing_core.stream.ports import MessageHistory
 from billing_core.stream_access.ports import StreamTickets
@@ -32,6 +33,7 @@ class Services:
     """None while billing is disabled."""
     reader: TenantReader
     history: MessageHistory
+    timeline: TenantTimeline
     policy: AccessPolicy
     clock: Clock
     metrics: HttpMetrics

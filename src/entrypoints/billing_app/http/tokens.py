@@ -106,7 +106,7 @@ class JwtAuthenticator:
         if scheme.lower() != "bearer" or not token:
             raise unauthorized("Send a token: Authorization: Bearer <token>.", challenge="Bearer")
         principal = read_principal(await self._verifier.read(token.strip()), self._policy)
-        if principal.role not in self._policy.reader_roles:
+        if principal.role not in self._policy.roles:
             raise RefusalError(403, "forbidden_role", "This token's role may not read billing data.")
         if self._revoked.covers(principal):
             raise unauthorized("The token was revoked.")

@@ -49,6 +49,14 @@ class TokenSettings:
         ("owner", "admin", "viewer"),
         "Roles that may read billing data.",
     )
+    operator_roles: tuple[str, ...] = setting(
+        "BILLING_JWT_OPERATOR_ROLES",
+        parsers.comma_list(parsers.TEXT),
+        (),
+        "Roles of your own staff: they may read billing data, and `/state` also shows them what needs attention. "
+        "Never a role that tenants can have.",
+        example="operator",
+    )
     revalidate_every: timedelta = seconds(
         "BILLING_TOKEN_RECHECK_SECONDS",
         15,
@@ -64,3 +72,8 @@ class TokenSettings:
         minimum=1,
         maximum=30 * 86400,
     )
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All roles that may read billing data."""
+        return (*self.reader_roles, *self.operator_roles)
