@@ -88,6 +88,7 @@ class OnPostgres(_PortFixtures):
     def elapse(self, pool: asyncpg.Pool[asyncpg.Record]) -> Elapse:
         async def make_older(span: timedelta) -> None:
             await pool.execute("UPDATE billing_outbox SET committed_at = committed_at - $1::interval", span)
+            await pool.execute("UPDATE billing_stream_tickets SET good_until = good_until - $1::interval", span)
             older = await pool.fetchval(_MAKE_EVENTS_OLDER, span)
             if older < await pool.fetchval("SELECT count(*) FROM stripe_event_dispatch"):
                 await asyncio.sleep(span.total_seconds())

@@ -94,6 +94,26 @@ def test_of_equal_verdicts_the_longest_explains() -> None:
         assert POLICY.evaluate(order, NOW) == AccessVerdict(state=AccessState.FULL, reason="trialing")
 
 
+def test_of_equal_verdicts_that_end_the_last_one_counts() -> None:
+    """Access ends with the subscription that ends last."""
+    sooner = subscription("sub_1", cancel_at=AT + timedelta(days=4))
+    later = subscription("sub_2", cancel_at=AT + timedelta(days=5))
+    for order in ([sooner, later], [later, sooner]):
+        assert POLICY.evaluate(order, NOW).until == AT + timedelta(days=5)
+
+
+def test_of_verdicts_that_nothing_tells_apart_always_the_same_explains() -> None:
+    """The result does not depend on the order in which rows are read."""
+    first, second = subscription("sub_1", "canceled"), subscription("sub_2", "incomplete_expired")
+    for order in ([first, second], [second, first]):
+        assert POLICY.evaluate(order, NOW).reason == "canceled"
+
+
+def test_grace_is_a_week_unless_configured() -> None:
+    """The default of PAST_DUE_GRACE is the policy's own."""
+    assert AccessPolicy() == POLICY
+
+
 def test_of_ended_subscriptions_the_latest_explains() -> None:
     """The reason is the subscription that ended last, not the one that was read first."""
     first = subscription("sub_9", "incomplete_expired", ended_at=AT)

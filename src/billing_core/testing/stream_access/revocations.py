@@ -51,3 +51,14 @@ class RevocationsContract:
         again = attrs.evolve(over, kept_until=now + MINUTE)
         await revocations.revoke(again)
         assert await revocations.current() == [again]
+
+    async def test_an_expired_revocation_is_replaced_where_it_stands(
+        self, revocations: Revocations, clock: Clock
+    ) -> None:
+        """Revoking its subject again needs no other call in between that deletes it."""
+        now = clock.now()
+        over = Revocation(subject="token", name="t1", revoked_at=now - MINUTE, kept_until=now - MINUTE)
+        await revocations.revoke(over)
+        again = attrs.evolve(over, revoked_at=now, kept_until=now + MINUTE)
+        await revocations.revoke(again)
+        assert await revocations.current() == [again]

@@ -1,0 +1,72 @@
+"""Rows that expired are deleted by the calls that add others, which wait for no other process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from billing_core.stream_access.ports import Principal, Revocation
+from billing_core.testing.builders import ACME, AT
+from billing_postgres.pool import Database
+from billing_postgres.stream_access.revocations import PostgresRevocations
+from billing_postgres.stream_access.tickets import PostgresStreamTickets
+
+pytestmark = pytest.mark.postgres
+Add = Callable[[str, timedelta], Awaitable[None]]
+"""Adds a row with a name, valid for some time."""
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    """Connections to an empty database."""
+    async with await Database(url=database_url).open_pool(size=3) as pool:
+        yield pool
+
+
+@pytest.fixture(params=["billing_stream_tickets", "billing_token_revocations"])
+def table(request: pytest.FixtureRequest) -> str:
+    """Each table whose rows expire unused."""
+    return str(request.param)
+
+
+@pytest.fixture
+def add(table: str, database_url: str, pool: asyncpg.Pool[asyncpg.Record]) -> Add:
+    """A function that adds a row to the table."""
+    database = Database(url=database_url)
+    tickets, revocations = PostgresStreamTickets(database, pool), PostgresRevocations(database, pool)
+
+    async def ticket(name: str, valid: timedelta) -> None:
+        principal = Principal(tenant_id=ACME, role="viewer", expires_at=AT)
+        await tickets.put(name.encode().ljust(32), principal, ttl=valid)
+
+    async def revocation(name: str, valid: timedelta) -> None:
+        now = datetime.now(UTC)
+        made = Revocation(subject="token", name=name, revoked_at=now, kept_until=now + valid)
+        await revocations.revoke(made)
+
+    return ticket if table == "billing_stream_tickets" else revocation
+
+
+async def test_expired_rows_do_not_pile_up(table: str, add: Add, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    """Each call deletes some of them, and nothing that is valid."""
+    for number in range(30):
+        await add(f"over {number}", timedelta(seconds=-1))
+        await add(f"valid {number}", timedelta(minutes=1))
+    assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 30
+
+
+async def test_an_expired_row_that_is_locked_delays_no_call(
+    table: str, add: Add, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    """It is left to the next one."""
+    await add("over", timedelta(seconds=-1))
+    async with pool.acquire() as other, other.transaction():
+        await other.execute(f"SELECT FROM {table} FOR UPDATE")
+        await asyncio.wait_for(add("valid", timedelta(minutes=1)), 10)
+    assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 2
+    await add("more", timedelta(minutes=1))
+    assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 2
