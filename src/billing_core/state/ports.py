@@ -164,7 +164,7 @@ class StateReader(Protocol):
         ...
 
     async def usage(self, ids: Collection[InvoiceId]) -> Mapping[InvoiceId, Sequence[UsageRecord]]:
-        """Return the stored billed usage by invoice, in no particular order; invoices without any are left out."""
+        """Return the stored billed usage of each of these invoices, in no particular order; empty if it has none."""
         ...
 
 
