@@ -60,7 +60,7 @@ async def measure_workers(database: "asyncpg.Connection[asyncpg.Record]", urls: 
         await _until(lambda: _count(database, "due", "leased"), below=1)
         seconds = time.perf_counter() - started
     applied = await database.fetchval("SELECT count(*) FROM billing_events")
-    assert applied > 0, "nothing was told: the events were not applied"
+    assert applied > 0, "no message was created: the events were not applied"
     return total / seconds
 
 

@@ -58,7 +58,7 @@ WITH seen AS (
     SELECT DISTINCT ON (subscription_id) * FROM seen ORDER BY subscription_id, at DESC
 ), applied AS (
     INSERT INTO limit_applied SELECT event_id FROM seen
-), told AS (
+), messages AS (
     INSERT INTO limit_messages SELECT tenant_id, sequence, event_id, payload::json FROM seen
 ), counted AS (
     INSERT INTO limit_tenants SELECT tenant_id, max(sequence) FROM seen GROUP BY 1 ORDER BY 1

@@ -138,12 +138,12 @@ def _next_period(item: objects.Item) -> objects.Item:
     return attrs.evolve(item, period=objects.Span(item.period.end, item.period.end + length))
 
 
-def _subscription(fact: objects.Subscription, **changes: Any) -> dict[str, Any]:
-    return builders.subscription(attrs.evolve(fact, **changes), _VERSION)
+def _subscription(of: objects.Subscription, **changes: Any) -> dict[str, Any]:
+    return builders.subscription(attrs.evolve(of, **changes), _VERSION)
 
 
-def _invoice(fact: objects.Invoice, **changes: Any) -> dict[str, Any]:
-    return builders.invoice(attrs.evolve(fact, **changes), _VERSION)
+def _invoice(of: objects.Invoice, **changes: Any) -> dict[str, Any]:
+    return builders.invoice(attrs.evolve(of, **changes), _VERSION)
 
 
 def render(found: Mapping[str, Example]) -> str:

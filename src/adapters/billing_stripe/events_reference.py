@@ -20,14 +20,14 @@ The effect of each event type, and the messages that may follow from it. Every o
 
 - The effect is the same in every API version since 2020-03.
 - Messages follow from changes of state, not from events. An event that only confirms the state produces none, so of two
-  events about one fact only the first produces a message.
+  events about one change only the first produces a message.
 - The tenant of an event is the one its customer is linked to. Refunds, disputes and payments that name no customer
   belong to the tenant of the payment, charge or invoice they name. An event whose tenant is unknown waits for it.
 - The catalog belongs to no tenant and produces no messages.
 - An event that cannot be read is ignored with a reason, never refused: `unreadable_object`, `unexpected_object`,
   `no_customer`. Single fields that cannot be read are left out, and counted in `stripe_unreadable_fields_total`.
 - Thin events (`v2.core.event`) name an object without showing it. With an API key the subscription, invoice, customer
-  or checkout session is fetched and applied, unless the snapshot event of the same fact is stored: then the
+  or checkout session is fetched and applied, unless the snapshot event of the same change is stored: then the
   reason is `snapshot_twin`. Without a key they are parked as `thin`.
 - Refused usage is reported in thin events only, `v1.billing.meter.error_report_triggered` and
   `v1.billing.meter.no_meter_found`. They are fetched and ignored as `meter_errors`; their error says how many meter
