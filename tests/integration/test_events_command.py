@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from billing_app import cli
-from billing_app.cli.events.filters import parse_moment
+from billing_app.cli.options import parse_moment
 from billing_core.events import Disposition, Effect, Outcome, ProviderEvent
 from billing_core.model import AccessPolicy, CustomerId, EventId
 from billing_core.payloads import SCHEMA_VERSION, BillingEventPayload, access_section, dumps, subscription_section

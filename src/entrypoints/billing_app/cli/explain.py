@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from billing_app.cli.events.filters import NOTHING_MATCHED, moment_option
-from billing_app.cli.events.rendering import changes_to_json, event_to_json, instant
-from billing_app.cli.terminal import json_option, moment, plain
+from billing_app.cli.events.rendering import changes_to_json, event_to_json, instant, value_text
+from billing_app.cli.options import moment_option
+from billing_app.cli.terminal import NOTHING_MATCHED, json_option, moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -179,4 +179,4 @@ def _print_transition(transition: Transition) -> None:
 
 
 def _value(value: object) -> str:
-    return "–" if value is None else plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return plain(value) if isinstance(value, str) else value_text(value)

@@ -7,8 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Final
 
 import click
+
+NOTHING_MATCHED: Final = 3
+"""Exit status of a command that found nothing."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,31 +11,30 @@ from typing import TYPE_CHECKING
 
 import click
 
+from billing_app.cli.options import parse_duration
 from billing_app.cli.terminal import json_option
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
     from billing_core.stream_access.ports import Principal, Revocation
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=30)
 _LONGEST_TOKEN = 16 * 1024
 
 
-def _duration_option(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
-    """Parse a duration such as `90s`, `30m`, `1h` or `7d`; a bare number is seconds."""
+def _lifetime_option(_ctx: click.Context, _param: click.Parameter, text: str | None) -> timedelta | None:
+    """Parse a lifetime such as `90s`, `30m`, `1h` or `7d`; a bare number is seconds."""
     if text is None:
         return None
-    match = re.fullmatch(r"([0-9]{1,7})([smhd]?)", text)
-    duration = timedelta(**{_UNITS[match[2] or "s"]: int(match[1])}) if match else timedelta(0)
-    if not timedelta(0) < duration <= _LONGEST:
+    duration = parse_duration(f"{text}s" if text.isdecimal() else text)
+    if duration is None or not timedelta(0) < duration <= _LONGEST:
         raise click.BadParameter(f"{text!r} is not a duration such as 90s, 30m, 1h or 7d (at most 30 days)")
     return duration
 
 
 @click.group(invoke_without_command=True)
 @click.option("--tenant", help="Tenant whose data the token gives access to.")
-@click.option("--ttl", callback=_duration_option, help="Lifetime, such as 30m. Default: BILLING_TOKEN_TTL_SECONDS.")
+@click.option("--ttl", callback=_lifetime_option, help="Lifetime, such as 30m. Default: BILLING_TOKEN_TTL_SECONDS.")
 @click.option(
     "--role", default="viewer", show_default=True, help="One of BILLING_JWT_READER_ROLES or BILLING_JWT_OPERATOR_ROLES."
 )
@@ -84,7 +82,7 @@ def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: s
 @click.option("--tenant", help="Revoke all tokens of this tenant issued up to now.")
 @click.option(
     "--keep",
-    callback=_duration_option,
+    callback=_lifetime_option,
     help="How long to keep the revocation. Default: 30d, the longest lifetime of our tokens; with -, until it expires.",
 )
 @json_option

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from billing_app.cli.events.filters import duration_option
+from billing_app.cli.options import duration_option
 from billing_app.cli.terminal import json_option, operator, progress
 from billing_app.settings import Settings
 

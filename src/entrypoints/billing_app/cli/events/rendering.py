@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from billing_app.cli.terminal import moment
+from billing_app.cli.terminal import moment, plain
 
 if TYPE_CHECKING:
     from billing_core.oversight.inspection import StoredEvent
@@ -33,6 +34,11 @@ def event_to_json(event: StoredEvent) -> Mapping[str, Any]:
 def changes_to_json(changes: Iterable[FieldChange]) -> Mapping[str, Any]:
     """Return the values before and after, by field."""
     return {change.field: {"before": change.before, "after": change.after} for change in changes}
+
+
+def value_text(value: object) -> str:
+    """Format one side of a change."""
+    return "–" if value is None else plain(json.dumps(value, ensure_ascii=False))
 
 
 def status_text(event: StoredEvent) -> str:

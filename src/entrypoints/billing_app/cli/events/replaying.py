@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
-from billing_app.cli.events.rendering import changes_to_json
+from billing_app.cli.events.rendering import changes_to_json, value_text
 from billing_app.cli.terminal import confirm, json_option, operator, plain, progress
 from billing_app.settings import Settings
 
@@ -184,7 +184,7 @@ def _print_dry_run(found: DryRunReport) -> None:
 
 
 def _value(value: object) -> str:
-    text = "–" if value is None else plain(json.dumps(value, ensure_ascii=False))
+    text = value_text(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

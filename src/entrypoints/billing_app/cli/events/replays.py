@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_app.cli.events.filters import NOTHING_MATCHED
 from billing_app.cli.events.rendering import instant
-from billing_app.cli.terminal import json_option, moment, plain
+from billing_app.cli.terminal import NOTHING_MATCHED, json_option, moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:

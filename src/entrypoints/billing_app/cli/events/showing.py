@@ -11,7 +11,7 @@ import attrs
 import click
 
 from billing_app.cli.events.filters import nothing_matched
-from billing_app.cli.events.rendering import changes_to_json, event_to_json, status_text
+from billing_app.cli.events.rendering import changes_to_json, event_to_json, status_text, value_text
 from billing_app.cli.terminal import json_option, moment, plain
 from billing_app.settings import Settings
 
@@ -143,6 +143,5 @@ def _print(found: _Found) -> None:
     for transition in found.transitions:
         click.echo(f"{'message':<12} {transition.sequence}: {transition.event_type}, {plain(transition.summary)}")
         for each in transition.changes:
-            change = f"{json.dumps(each.before, default=str)} → {json.dumps(each.after, default=str)}"
-            click.echo(f"{'':<12}   {each.field}: {plain(change)}")
+            click.echo(f"{'':<12}   {each.field}: {value_text(each.before)} → {value_text(each.after)}")
     click.echo("")
