@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis.core
+import hypothesis.vendor.pretty
 import pytest
 import redis.asyncio
 from hypothesis import HealthCheck, settings
@@ -25,6 +27,9 @@ settings.register_profile("ci", _PROFILE, max_examples=100, derandomize=True, da
 settings.register_profile("laptop", _PROFILE, max_examples=30)
 # In CI a change fails by what it changes, not by chance; other runs try other examples, and remember failures.
 settings.load_profile("ci" if os.environ.get("CI") else "laptop")
+
+# schemathesis, a plugin for tests/api, has every failure of hypothesis printed without the values that caused it.
+hypothesis.core.RepresentationPrinter = hypothesis.vendor.pretty.RepresentationPrinter  # type: ignore[misc]
 
 pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contract shows what it compared
 

@@ -1,0 +1,123 @@
+"""Change one condition or number of the domain at a time, and list the changes that no test notices.
+
+    python scripts/mutate_core.py [--file state/precedence.py …] [--tests tests/unit/core …]
+
+Needs cosmic-ray; `nox -s mutants -- core` installs it. Works on a copy of the sources in a temporary folder, never on
+the checkout. Exit status 1 if a mutant survived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+DOMAIN: Final = Path("src/billing_core")
+ROOTS: Final = ("src", "src/adapters", "src/entrypoints")
+FILES: Final = (
+    "state/precedence.py",
+    "state/ledger.py",
+    "state/announcements.py",
+    "model/access.py",
+    "inbox/dispatch.py",
+    "inbox/batch.py",
+)
+TESTS: Final = ("tests/unit/core", "tests/property/test_replay.py", "tests/property/test_convergence.py")
+SKIPPED: Final = (
+    "core/ReplaceBinaryOperator_BitOr_.*",  # almost all of them are in annotations
+    "core/ReplaceBinaryOperator_(?!Add_Sub|Sub_Add).*",  # one wrong operator proves what ten do
+    "core/ReplaceComparisonOperator_(Eq|Is)_(Gt|GtE|Lt|LtE|Is|Eq)$",  # an order where there is none
+    "core/ReplaceUnaryOperator_USub_(Invert|Not)",
+    "core/RemoveDecorator",
+)
+"""Operators whose mutants say nothing about tests."""
+
+
+def configure(copy: Path, files: list[str], tests: list[str]) -> Path:
+    """Write the configuration of a session."""
+    # Without processes or servers; the same examples for each mutant, and none that an earlier one failed by.
+    command = shlex.join(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "not postgres",
+            *tests,
+        ]
+    )
+    settings = {
+        "module-path": [str(DOMAIN / file) for file in files],
+        "timeout": 300.0,
+        "excluded-modules": [],
+        "test-command": command,
+    }
+    lines = ["[cosmic-ray]", *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
+    lines += ["[cosmic-ray.distributor]", 'name = "local"']
+    lines += ["[cosmic-ray.filters.operators-filter]", f"exclude-operators = {json.dumps(SKIPPED)}"]
+    path = copy / "mutants.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    """Parse the command line, try the mutants and print the survivors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--file", action="append", help=f"only this file below {DOMAIN}")
+    parser.add_argument("--tests", nargs="+", default=list(TESTS), help="tests that have to notice")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="billing-mutants-") as folder:
+        copy = Path(folder) / "copy"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "dist"))
+        configuration, session = configure(copy, given.file or list(FILES), given.tests), copy / "mutants.sqlite"
+        environment = os.environ | {
+            "CI": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",  # two mutants of one second and one size would share it
+            "PYTHONPATH": os.pathsep.join(str(copy / root) for root in ROOTS),
+        }
+
+        def run(module: str, *arguments: object) -> str:
+            command = [sys.executable, "-m", module, *map(str, arguments)]
+            result = subprocess.run(  # noqa: S603 - the command is made of our own paths
+                command, cwd=copy, env=environment, stdout=subprocess.PIPE, check=True, text=True
+            )
+            return result.stdout
+
+        run("cosmic_ray.cli", "baseline", configuration)
+        run("cosmic_ray.cli", "init", configuration, session)
+        run("cosmic_ray.tools.filters.operators_filter", session, configuration)
+        run("cosmic_ray.cli", "exec", configuration, session)
+        survivors = report(run("cosmic_ray.cli", "dump", session))
+    raise SystemExit(1 if survivors else 0)
+
+
+def report(dump: str) -> int:
+    """Print the survivors of a session, and return how many there are."""
+    survivors = tried = 0
+    for line in dump.splitlines():
+        _, result = json.loads(line)
+        if result is None or result["worker_outcome"] == "skipped":
+            continue
+        tried += 1
+        if result["test_outcome"] == "survived":
+            survivors += 1
+            print(result["diff"])
+    print(f"{tried} mutants, {survivors} survived")
+    return survivors
+
+
+if __name__ == "__main__":
+    main()
