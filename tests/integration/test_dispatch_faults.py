@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import aiohttp
 import asyncpg
 import pytest
+from tests.postgres import connected
 
 from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
@@ -174,14 +175,9 @@ class Deployment:
                 if numbers:
                     assert numbers == list(range(numbers[0], counter + 1)), tenant_id
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """A connection of the test's own."""
-        connection = await asyncpg.connect(self.database_url)
-        try:
-            yield connection
-        finally:
-            await connection.close()
+        return connected(self.database_url)
 
     @asynccontextmanager
     async def locked(self, lock: str) -> AsyncIterator[None]:

@@ -9,9 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from click.testing import CliRunner
+from tests.postgres import connected
 
 from billing_app import cli
 from billing_core.model import CustomerId
@@ -55,9 +55,8 @@ async def test_a_healthy_installation_passes_every_check(durable_database_url: s
 
 async def test_damaged_rows_are_reported(durable_database_url: str, redis_url: str) -> None:
     """All rows are read only with --invariants."""
-    connection = await asyncpg.connect(durable_database_url)
-    await connection.execute(DAMAGE)
-    await connection.close()
+    async with connected(durable_database_url) as connection:
+        await connection.execute(DAMAGE)
     assert (await doctor(durable_database_url, redis_url))[0] == 0
     status, found = await doctor(durable_database_url, redis_url, "--invariants")
     assert status == 1
@@ -102,14 +101,12 @@ async def test_a_server_that_does_not_write_to_disk_fails_the_check(data_dir: Pa
     """Without fsync a crash of the machine loses what was answered 202."""
     with embedded_servers_sync(data_dir) as urls:
         await migrate(urls.database_url)
-        connection = await asyncpg.connect(urls.database_url)
-        for setting in ("fsync", "full_page_writes"):
-            await connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        await connection.execute("SELECT pg_reload_conf()")
-        async with asyncio.timeout(30):
+        async with connected(urls.database_url) as connection, asyncio.timeout(30):
+            for setting in ("fsync", "full_page_writes"):
+                await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            await connection.execute("SELECT pg_reload_conf()")
             while await connection.fetchval("SHOW fsync") == "on":  # noqa: ASYNC110 - the server does not say when
                 await asyncio.sleep(0.05)
-        await connection.close()
         risks = await durability_risks(urls.database_url)
         assert [risk.setting for risk in risks if risk.voids_promise] == ["fsync", "full_page_writes"]
         status, found = await doctor(urls.database_url, redis_url)

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 from tests.integration.test_postgres_faults import postmaster_of
+from tests.postgres import connected
 
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, message, provider_event
@@ -60,11 +61,10 @@ async def crash(url: str, data_dir: Path) -> None:
 
 async def without_synchronous_commits(url: str) -> None:
     """Let the role commit without waiting, and keep the server from writing such commits out by itself."""
-    connection = await asyncpg.connect(url)
-    await connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
-    await connection.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
-    await connection.execute("SELECT pg_reload_conf()")
-    await connection.close()
+    async with connected(url) as connection:
+        await connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
+        await connection.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        await connection.execute("SELECT pg_reload_conf()")
 
 
 async def record_many(database: Database, pool: Pool) -> None:
@@ -101,12 +101,14 @@ async def test_a_crash_right_after_the_answer_loses_nothing(data_dir: Path, act:
         await without_synchronous_commits(urls.database_url)
         database = Database(url=urls.database_url)
         pool = await database.open_pool(size=2)
-        await pool.execute("CREATE TABLE bystander (id int)")
-        await pool.execute("CHECKPOINT")
-        await act(database, pool)
-        await pool.execute("INSERT INTO bystander VALUES (1)")
-        await crash(urls.database_url, data_dir)
-        pool.terminate()
+        try:
+            await pool.execute("CREATE TABLE bystander (id int)")
+            await pool.execute("CHECKPOINT")
+            await act(database, pool)
+            await pool.execute("INSERT INTO bystander VALUES (1)")
+            await crash(urls.database_url, data_dir)
+        finally:
+            pool.terminate()
 
         async with await database.open_pool(size=1) as pool:
             events = await pool.fetchval("SELECT count(*) FROM stripe_events JOIN stripe_event_bodies ON id = event")

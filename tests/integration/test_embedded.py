@@ -22,6 +22,7 @@ from typing import Any
 import asyncpg
 import pytest
 import redis.asyncio
+from tests.postgres import connected
 
 from billing_app.container.local_servers import resolve_servers
 from billing_app.settings import DatabaseSettings, EmbeddedSettings, RedisSettings, Secret, Settings, Switches
@@ -121,19 +122,17 @@ def urls_of(data_dir: Path) -> ServerUrls:
 
 async def write(urls: ServerUrls, word: str) -> None:
     """Commit one row and append one stream entry."""
-    connection = await asyncpg.connect(urls.database_url)
-    await connection.execute("CREATE TABLE IF NOT EXISTS words (word text)")
-    await connection.execute("INSERT INTO words VALUES ($1)", word)
-    await connection.close()
+    async with connected(urls.database_url) as connection:
+        await connection.execute("CREATE TABLE IF NOT EXISTS words (word text)")
+        await connection.execute("INSERT INTO words VALUES ($1)", word)
     async with redis_of(urls) as valkey:
         await valkey.xadd("words", {"word": word})
 
 
 async def read(urls: ServerUrls) -> tuple[list[str], list[str]]:
     """Read everything that `write` has written: the rows and the stream entries."""
-    connection = await asyncpg.connect(urls.database_url)
-    rows = [row["word"] for row in await connection.fetch("SELECT word FROM words ORDER BY word")]
-    await connection.close()
+    async with connected(urls.database_url) as connection:
+        rows = [row["word"] for row in await connection.fetch("SELECT word FROM words ORDER BY word")]
     async with redis_of(urls) as valkey:
         entries = [fields[b"word"].decode() for _, fields in await valkey.xrange("words")]
     return rows, entries

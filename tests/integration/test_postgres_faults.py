@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import attrs
 import pytest
+from tests.postgres import Connection, connected
 
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Disposition, Outcome, ReceiptStatus
@@ -34,8 +34,6 @@ LONG = timedelta(minutes=5)
 SHORT = timedelta(milliseconds=300)
 PATIENCE = timedelta(seconds=20)
 CUSTOMER = CustomerId("cus_1")
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class Proxy:
@@ -122,9 +120,8 @@ class Proxy:
 @pytest.fixture
 async def direct(database_url: str) -> AsyncIterator[Connection]:
     """A connection that no fault of the test touches."""
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
+    async with connected(database_url) as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -296,6 +293,14 @@ class TestProcessing:
         return PostgresRepository(database, pool)
 
     @pytest.fixture
+    async def impatient(self, database: Database) -> AsyncIterator[PostgresRepository]:
+        """A repository whose transactions the server ends when they are idle for a moment."""
+        hasty = attrs.evolve(database, idle_in_transaction_timeout=SHORT)
+        pool = await hasty.open_pool(size=1)
+        yield PostgresRepository(hasty, pool)
+        pool.terminate()
+
+    @pytest.fixture
     def history(self, database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> PostgresMessageHistory:
         return PostgresMessageHistory(database, pool)
 
@@ -315,29 +320,31 @@ class TestProcessing:
         assert await history.sequence(ACME) == sequence
         assert len(await history.events(ACME, after=0, limit=10)) == sequence
 
-    async def test_a_frozen_unit_of_work_loses_its_locks(self, database: Database, store: PostgresEventInbox) -> None:
+    async def test_a_frozen_unit_of_work_loses_its_locks(
+        self,
+        impatient: PostgresRepository,
+        repository: PostgresRepository,
+        store: PostgresEventInbox,
+        direct: Connection,
+    ) -> None:
         """Another one takes over; the frozen one can write nothing when it continues."""
-        impatient = attrs.evolve(database, idle_in_transaction_timeout=SHORT)
-        frozen_pool, other_pool = await impatient.open_pool(size=1), await database.open_pool(size=1)
         receipt = await store.record(provider_event(), lease=LONG)
         assert receipt.claim is not None
         done = Outcome(claim=receipt.claim, disposition=Disposition.APPLIED, tenant_id=ACME, sequence=1)
         taken_over = False
         while not taken_over:  # a pause of this process may end the session before it is meant to freeze
             with pytest.raises(StoreUnavailableError):  # noqa: PT012 - the rest has to happen inside
-                async with PostgresRepository(impatient, frozen_pool).transaction() as frozen:
+                async with impatient.transaction() as frozen:
                     assert await frozen.hold([receipt.claim])
                     await frozen.lock_tenants([ACME])
-                    async with PostgresRepository(database, other_pool).transaction() as other:
+                    async with repository.transaction() as other:
                         assert await other.hold([receipt.claim])  # waits until the server has ended the frozen session
                         await other.lock_tenants([ACME])
                         await other.save(Changes(events=[message()]))
                         await other.settle([done])
                     taken_over = True
                     await frozen.save(Changes(events=[message()]))
-        assert await PostgresMessageHistory(database, other_pool).sequence(ACME) == 1
-        for each in (frozen_pool, other_pool):
-            each.terminate()
+        assert await direct.fetchval("SELECT sequence FROM billing_tenants WHERE tenant_id = $1", ACME) == 1
 
     async def test_a_pool_that_is_used_up_is_unavailable(
         self,
@@ -381,10 +388,8 @@ class TestWakeup:
     async def elsewhere(self, database_url: str) -> AsyncIterator[PostgresEventInbox]:
         """The store of another process."""
         database = Database(url=database_url)
-        pool = await database.open_pool(size=2)
-        async with PostgresEventInbox(database, pool) as store:
+        async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as store:
             yield store
-        await pool.close()
 
     async def claimed(self, listener: PostgresEventInbox, recorder: PostgresEventInbox, event_id: str) -> None:
         """Record an event at `recorder`, and wait until `listener` has claimed it after nothing but a notice."""
@@ -451,8 +456,10 @@ class TestServerKilled:
             url = urls.database_url
             await migrate(url)
             database = Database(url=url)
-            pool = await database.open_pool(size=2)
-            async with PostgresEventInbox(database, pool, timeout=PATIENCE) as store:
+            async with (
+                await database.open_pool(size=2) as pool,
+                PostgresEventInbox(database, pool, timeout=PATIENCE) as store,
+            ):
                 accepted: set[str] = set()
                 under_way, refused = asyncio.Event(), asyncio.Event()
 
@@ -477,4 +484,3 @@ class TestServerKilled:
                     await record_until_accepted(store, "evt_after")
                 stored = {claim.event.event_id for claim in await store.claim(limit=100_000, lease=LONG)}
                 assert accepted | {"evt_after"} <= stored
-            await pool.close()

@@ -4,9 +4,9 @@ import asyncio
 import signal
 
 import aiohttp
-import asyncpg
 import pytest
 from tests.integration.processes import ended, nothing_waits, post, running, state_at, subscription_event
+from tests.postgres import connected
 
 from billing_embedded.loopback import free_port
 
@@ -45,10 +45,9 @@ async def test_events_that_a_killed_server_accepted_are_applied_by_the_next(envi
             await server.wait()
         assert {status for status, _ in answers} == {202}
         async with running("serve", environment=environment, ready=f"{base}/readyz"):
-            connection = await asyncpg.connect(environment["DATABASE_URL"])
-            await nothing_waits(connection)
-            numbers = await connection.fetchval("SELECT array_agg(sequence ORDER BY sequence) FROM billing_events")
-            await connection.close()
+            async with connected(environment["DATABASE_URL"]) as connection:
+                await nothing_waits(connection)
+                numbers = await connection.fetchval("SELECT array_agg(sequence ORDER BY sequence) FROM billing_events")
             state = await state_at(session, base, 1)
     assert state["subscriptions"][0]["seat_count"] == 59
     assert numbers == list(range(1, state["sequence"] + 1))
@@ -76,10 +75,9 @@ async def test_a_taken_port_is_reported(environment: dict[str, str]) -> None:
 
 async def test_a_database_behind_the_code_is_refused(environment: dict[str, str]) -> None:
     """No process starts on an old schema; the message says how to migrate it."""
-    connection = await asyncpg.connect(environment["DATABASE_URL"])
-    await connection.execute(
-        "DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)"
-    )
-    await connection.close()
+    async with connected(environment["DATABASE_URL"]) as connection:
+        await connection.execute(
+            "DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)"
+        )
     end = await ended("serve", environment=environment)
     assert (end.status, "billing migrate" in end.errors) == (2, True)

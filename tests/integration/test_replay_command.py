@@ -16,6 +16,7 @@ import attrs
 import pytest
 import structlog
 from structlog.testing import LogCapture
+from tests.postgres import connected
 
 from billing_app import observers
 from billing_app.container import Container, open_container
@@ -127,11 +128,8 @@ async def deployment(database_url: str, redis_url: str) -> AsyncIterator[Deploym
         "BILLING_DISPATCH_LEASE_SECONDS": "1",
         "BILLING_PORT": str(free_port()),
     }
-    connection = await asyncpg.connect(database_url)
-    try:
+    async with connected(database_url) as connection:
         yield Deployment(environment=environment, connection=connection)
-    finally:
-        await connection.close()
 
 
 def step(number: int, *, seats: int | None = None, status: str = "active", tenant: str = "acme") -> ProviderEvent:
@@ -329,18 +327,18 @@ async def test_a_killed_replay_loses_nothing(deployment: Deployment) -> None:
     await transaction.start()
     await deployment.connection.execute("SELECT FROM billing_tenants FOR UPDATE")
     process = await deployment.start("events", "replay", "--tenant", "acme", "--yes")
-    looking = await asyncpg.connect(deployment.environment["DATABASE_URL"])
-    await until(looking, "SELECT count(*) = 40 FROM stripe_event_dispatch WHERE status = 'leased'")
+    # The deployment's own connection is in the transaction that locks.
+    async with connected(deployment.environment["DATABASE_URL"]) as looking:
+        await until(looking, "SELECT count(*) = 40 FROM stripe_event_dispatch WHERE status = 'leased'")
     process.send_signal(signal.SIGKILL)
     await process.communicate()
     await transaction.rollback()
     numbers = await deployment.numbers()
     async with deployment.container() as container:
         working = asyncio.create_task(container.dispatcher().run())
-        await until(looking, "SELECT count(*) = 0 FROM stripe_event_dispatch WHERE status <> 'applied'")
+        await until(deployment.connection, "SELECT count(*) = 0 FROM stripe_event_dispatch WHERE status <> 'applied'")
         container.dispatcher().stop()
         await working
-    await looking.close()
     assert await deployment.numbers() == numbers
     (audit,) = (await deployment.billing("events", "replays", "--json")).json["replays"]
     assert (audit["finished_at"], audit["result"]) == (None, None)

@@ -11,9 +11,9 @@ from pathlib import Path
 from time import monotonic
 
 import aiohttp
-import asyncpg
 import pytest
 from tests.integration.processes import environment_of, post, running, state_at, subscription_event
+from tests.postgres import connected
 
 from billing_embedded import embedded_servers_sync
 from billing_embedded.loopback import free_port
@@ -37,11 +37,10 @@ class Postgres:
     @asynccontextmanager
     async def frozen(self) -> AsyncIterator[None]:
         """Stop the server and the processes of its connections, so that all of them stay open and none answers."""
-        connection = await asyncpg.connect(self.url)
-        rows = await connection.fetch(
-            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
-        await connection.close()
+        async with connected(self.url) as connection:
+            rows = await connection.fetch(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
         postmaster = int(next(self._folder.rglob("postmaster.pid")).read_text().splitlines()[0])
         processes = [postmaster, *(row["pid"] for row in rows)]
         for process in processes:
@@ -134,6 +133,5 @@ async def test_no_event_stays_claimed_when_a_server_ends(postgres: Postgres, env
         answers = await asyncio.gather(*(post(session, base, subscription_event(number)) for number in range(1, 60)))
         assert {status for status, _ in answers} == {202}
         assert await seconds_to_end(server) < TOO_LONG
-    connection = await asyncpg.connect(postgres.url)
-    assert await connection.fetchval("SELECT count(*) FROM stripe_event_dispatch WHERE status = 'leased'") == 0
-    await connection.close()
+    async with connected(postgres.url) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM stripe_event_dispatch WHERE status = 'leased'") == 0

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg
 import pytest
 import redis.asyncio
 from tests.integration.processes import bearer, ended, post, running, state_at, subscription_event, token
+from tests.postgres import connected
 
 from billing_embedded.loopback import free_port
 
@@ -160,9 +160,8 @@ async def test_an_empty_redis_is_filled_from_history_once(environment: dict[str,
         for number in range(1, 6):
             await post(session, base, subscription_event(number))
             await state_at(session, base, number)
-    connection = await asyncpg.connect(environment["DATABASE_URL"])
-    epoch = await connection.fetchval("SELECT token FROM billing_epochs ORDER BY number DESC LIMIT 1")
-    await connection.close()
+    async with connected(environment["DATABASE_URL"]) as connection:
+        epoch = await connection.fetchval("SELECT token FROM billing_epochs ORDER BY number DESC LIMIT 1")
     other = environment | {"BILLING_PORT": str(free_port())}
     async with redis.asyncio.Redis.from_url(environment["REDIS_URL"]) as client:
         await client.flushdb()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -154,10 +154,9 @@ def raw_request() -> RawRequest:
 
     async def send(world: World, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
-        writer.write(request)
-        answer = await reader.read()
-        writer.close()
-        return answer
+        with closing(writer):
+            writer.write(request)
+            return await reader.read()
 
     return send
 

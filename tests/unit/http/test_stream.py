@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -352,16 +353,16 @@ async def test_a_client_that_does_not_read_is_cut_off_and_delays_no_other(
     async with make_world(stream=settings).serving() as world, listen(world) as reading:
         await reading.event()
         _, stuck = await asyncio.open_connection("127.0.0.1", world.port, limit=1)
-        stuck.write(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {world.token()}\r\n\r\n".encode())
-        await eventually(lambda: world.sample("stripe_billing_stream_connections") == 2)
-        number = 0
-        while world.sample("stripe_billing_stream_ended_total", reason="stalled") == 0:
-            number += 1
-            await world.commit(ACME)
-            await world.bus.append([message(ACME, number, payload=json.dumps("x" * 500_000))])
-            assert (await reading.event()).id == str(number)
-        assert world.sample("stripe_billing_stream_connections") == 1
-        stuck.close()
+        with closing(stuck):
+            stuck.write(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {world.token()}\r\n\r\n".encode())
+            await eventually(lambda: world.sample("stripe_billing_stream_connections") == 2)
+            number = 0
+            while world.sample("stripe_billing_stream_ended_total", reason="stalled") == 0:
+                number += 1
+                await world.commit(ACME)
+                await world.bus.append([message(ACME, number, payload=json.dumps("x" * 500_000))])
+                assert (await reading.event()).id == str(number)
+            assert world.sample("stripe_billing_stream_connections") == 1
 
 
 @pytest.mark.parametrize("cancellation", [True, False])
@@ -439,14 +440,14 @@ async def test_a_server_that_stops_ends_every_stream_with_reconnect(make_world: 
 async def test_a_proxy_that_speaks_http_1_0_is_served(world: World, eventually: Eventually) -> None:
     """nginx does so by default; the frames are then not chunked."""
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
-    writer.write(f"GET {STREAM} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {world.token()}\r\n\r\n".encode())
-    head = await reader.readuntil(b"\r\n\r\n")
-    assert b"chunked" not in head.lower()
-    assert await reader.readuntil(b"\n\n") == b"retry: 3000\nid: 0\n\n"
-    (event,) = await world.publish(ACME)
-    expected = f"id: 1\nevent: subscription.updated\ndata: {event.payload}\n\n"
-    assert await reader.readuntil(b"\n\n") == expected.encode()
-    writer.close()
+    with closing(writer):
+        writer.write(f"GET {STREAM} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {world.token()}\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"chunked" not in head.lower()
+        assert await reader.readuntil(b"\n\n") == b"retry: 3000\nid: 0\n\n"
+        (event,) = await world.publish(ACME)
+        expected = f"id: 1\nevent: subscription.updated\ndata: {event.payload}\n\n"
+        assert await reader.readuntil(b"\n\n") == expected.encode()
 
 
 async def test_a_head_request_opens_no_stream(world: World, http: aiohttp.ClientSession) -> None:

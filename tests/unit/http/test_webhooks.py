@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -124,11 +125,12 @@ async def test_a_compressed_body_is_refused_before_it_is_read(world: World, http
 
 
 async def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(
-    world: World, raw_request: RawRequest
+    make_world: MakeWorld, raw_request: RawRequest
 ) -> None:
     """Content-Length decides, before any byte of the body arrives."""
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
-    answer = await raw_request(world, head.encode())
+    async with make_world().serving(lingering_time=0.1) as world:
+        answer = await raw_request(world, head.encode())
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"too_large"' in answer
 
@@ -229,9 +231,10 @@ async def test_a_webhook_whose_sender_disconnects_is_canceled(make_world: MakeWo
     world.replace(intake=StuckIntake())
     async with world.serving(), asyncio.timeout(10):
         _, writer = await asyncio.open_connection("127.0.0.1", world.port)
-        writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}".encode())
-        await entered.wait()
-        writer.transport.abort()
+        with closing(writer):
+            writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+            await entered.wait()
+            writer.transport.abort()
         await canceled.wait()
 
 
