@@ -38,7 +38,7 @@ def uncertainty_of(held: Tracked) -> Uncertainty | None:
 
 @attrs.frozen(kw_only=True)
 class Attention:
-    """What operators have to know of a tenant: its state may be wrong for these reasons."""
+    """The reasons for which the state of a tenant may be wrong, as operators see them."""
 
     dead_events: int = 0
     uncertain: tuple[Uncertainty, ...] = ()

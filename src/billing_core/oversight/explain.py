@@ -32,7 +32,7 @@ class TenantHistory:
     messages: Sequence[BillingEvent]
     """The messages that these events caused and some earlier ones to compare them with, by number."""
     attention: Attention
-    """What needs attention now, whatever the requested time range."""
+    """The reasons for attention now, whatever the requested time range."""
 
 
 @attrs.frozen(kw_only=True)
