@@ -69,11 +69,10 @@ class PlanCatalog:
 
     def read_subscription(self, snapshot: SubscriptionSnapshot) -> SubscriptionSnapshot:
         """Fill in plan code, deciding price, seat count and feature keys. Raises UnknownPriceError."""
-        items = tuple(self._read_item(item) for item in snapshot.items)
+        items = tuple([self._read_item(item) for item in snapshot.items])
         base = self._base_item(snapshot, items)
         seats = self._seat_item(items) or base
-        return attrs.evolve(
-            snapshot,
+        return snapshot.read_as(
             items=items,
             plan_code=None if base is None else self._plan_code(base),
             price_id=None if base is None else base.price_id,
@@ -92,7 +91,7 @@ class PlanCatalog:
             else line
             for line in snapshot.lines
         )
-        return attrs.evolve(snapshot, lines=lines)
+        return snapshot if lines == snapshot.lines else attrs.evolve(snapshot, lines=lines)
 
     def _read_item(self, item: ItemSnapshot) -> ItemSnapshot:
         place = self._places.get(item.price_id)

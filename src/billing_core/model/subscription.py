@@ -92,12 +92,39 @@ class SubscriptionSnapshot(Ordered):
     @property
     def current_period_start(self) -> datetime | None:
         """Latest start of the items. Source: Stripe's definition in the subscription list filters."""
-        return max((item.period.start for item in self.items if item.period), default=None)
+        return max([item.period.start for item in self.items if item.period], default=None)
 
     @property
     def current_period_end(self) -> datetime | None:
         """Earliest end of the items. Source: as for the start."""
-        return min((item.period.end for item in self.items if item.period), default=None)
+        return min([item.period.end for item in self.items if item.period], default=None)
+
+    def read_as(
+        self,
+        *,
+        items: tuple[ItemSnapshot, ...],
+        plan_code: str | None,
+        price_id: PriceId | None,
+        seat_count: int | None,
+    ) -> "SubscriptionSnapshot":
+        """Return the same with our reading of the items. Spelled out, as `Translation.showing` is."""
+        return SubscriptionSnapshot(
+            subscription_id=self.subscription_id,
+            customer_id=self.customer_id,
+            status=self.status,
+            items=items,
+            currency=self.currency,
+            cancel_at_period_end=self.cancel_at_period_end,
+            cancel_at=self.cancel_at,
+            canceled_at=self.canceled_at,
+            ended_at=self.ended_at,
+            trial_ends_at=self.trial_ends_at,
+            collection_paused=self.collection_paused,
+            collection_method=self.collection_method,
+            plan_code=plan_code,
+            price_id=price_id,
+            seat_count=seat_count,
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -282,8 +282,11 @@ class Ledger:
 
     def _rests_on(self, event: ClaimedEvent) -> bool:
         """Tell whether this very event was counted in before: then it is a replay."""
-        known = [self._known(snapshot) for snapshot in event.translation.snapshots]
-        return any(held and held.provenance and event.event_id in held.provenance.event_ids for held in known)
+        for snapshot in event.translation.snapshots:
+            known = self._known(snapshot)
+            if known and known.provenance and event.event_id in known.provenance.event_ids:
+                return True
+        return False
 
     # --- one snapshot: resolve, compare, keep, announce -----------------------------------------------------------
 

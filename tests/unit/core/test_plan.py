@@ -1,10 +1,13 @@
 """Plans are read from the price map, never from the order of items."""
 
+from typing import Any
+
+import attrs
 import pytest
-from tests.unit.core.conftest import invoice, item, line, metered, subscription
+from tests.unit.core.conftest import AT, invoice, item, line, metered, subscription
 
 from billing_core.errors import UnknownPriceError
-from billing_core.model import ItemSnapshot, Plan, PlanCatalog, PriceId
+from billing_core.model import ItemSnapshot, Plan, PlanCatalog, PriceId, SubscriptionSnapshot
 
 PRO = Plan(
     plan_code="pro",
@@ -92,3 +95,16 @@ def test_lines_of_mapped_metered_prices_get_their_feature() -> None:
     assert (first.usage_type, first.feature_key) == ("metered", "api_calls")
     assert second == seen.lines[1]
     assert OPEN.read_invoice(seen) == seen
+
+
+def test_reading_a_subscription_keeps_every_field_that_is_not_ours() -> None:
+    """A field that a copy forgot would fall back to its default."""
+    ours = {"items", "plan_code", "price_id", "seat_count"}
+    values: dict[str, Any] = {
+        field.name: True if field.default is False else AT if field.validator else field.name
+        for field in attrs.fields(SubscriptionSnapshot)
+        if field.name not in ours
+    }
+    shown = SubscriptionSnapshot(**values)
+    read = PlanCatalog().read_subscription(shown)
+    assert {name: getattr(read, name) for name in values} == values
