@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 from billing_app.cli.terminal import json_option
@@ -68,7 +67,9 @@ def status(ctx: click.Context, data_dir: Path | None, as_json: bool) -> None:
     """Show whether the servers are running. The exit status is 0 if both respond, otherwise 1."""
     found = client.status(_directory(data_dir))
     if as_json:
-        click.echo(json.dumps({**attrs.asdict(found), "data_dir": str(found.data_dir)}))
+        from billing_core.converters import to_plain
+
+        click.echo(json.dumps({**to_plain(found), "data_dir": str(found.data_dir)}))
     else:
         _describe(found)
     ctx.exit(0 if found.state == "running" else 1)
