@@ -21,7 +21,6 @@ from billing_core.model import (
     EventId,
     InvoiceId,
     InvoiceSnapshot,
-    PriceId,
     RecordSnapshot,
     Snapshot,
     SubscriptionId,
@@ -34,7 +33,6 @@ from billing_core.model import (
     Tracked,
     Uncertainty,
     UsageRecord,
-    billed_usage,
     invoice_of,
     merge_metered_prices,
     payment_object_id,
@@ -51,6 +49,7 @@ from billing_core.state.announcements import (
     subscription_announcement,
     usage_announcement,
 )
+from billing_core.state.billed_usage import BilledUsage
 from billing_core.state.diff import ObjectChange, changed_object
 from billing_core.state.messages import billing_event
 from billing_core.state.ports import Changes
@@ -125,12 +124,11 @@ class Ledger:
         self._evidence = evidence
         self._policy = policy
         self._now = now
-        self._stored_usage = dict(usage)
         self._notify = notify
         self._subscriptions_of: dict[TenantId, set[SubscriptionId]] = {}
         for subscription in self._subscriptions.all():
             self._index(subscription)
-        self._usage: dict[InvoiceId, tuple[UsageRecord, ...]] = {}
+        self._usage = BilledUsage(invoices=self._invoices, subscriptions=self._subscriptions, stored=usage)
         self._links: dict[int, CustomerId] = {}
         self.events: list[BillingEvent] = []
 
@@ -197,7 +195,7 @@ class Ledger:
             customers=self._customers.changed(),
             subscriptions=self._subscriptions.changed(),
             invoices=self._invoices.changed(),
-            usage=self._usage,
+            usage=self._usage.changed,
             records=self._records.changed(),
             events=self.events,
         )
@@ -314,7 +312,7 @@ class Ledger:
         if not self._subscriptions.keep(after):
             return _Folded(resolution.effect)
         self._index(after)
-        usage = self._rate_again(after, rated_by)
+        usage = self._usage.rate_again(after, rated_by)
         news = subscription_announcement(known.snapshot if known else None, after.snapshot)
         if news is None and usage:
             news = rated_announcement(after.snapshot)
@@ -334,10 +332,7 @@ class Ledger:
         news = invoice_announcement(before, after.snapshot)
         if news is None:
             return _Folded(resolution.effect)
-        usage = self._billed_usage(after)
-        if usage != (self._billed_usage(known) if known else ()):
-            self._usage[seen.invoice_id] = usage
-        return _Folded(Effect.CHANGED, news, invoice=after.snapshot, usage=usage)
+        return _Folded(Effect.CHANGED, news, invoice=after.snapshot, usage=self._usage.bill(known, after))
 
     def _fold_customer(self, seen: CustomerSnapshot, statement: Statement) -> _Folded:
         known = self._customer(seen.customer_id)
@@ -396,36 +391,15 @@ class Ledger:
                     return None, invoice
         return None, None
 
-    def _rate_again(self, subscription: TenantSubscription, rated_by: Mapping[PriceId, str]) -> tuple[UsageRecord, ...]:
-        """Rate earlier invoices again: new metered prices say which of their lines were usage."""
-        if subscription.metered_prices == rated_by:
-            return ()
-        changed: list[UsageRecord] = []
-        for invoice in self._invoices.all():
-            if _bills(invoice, subscription):
-                usage = billed_usage(invoice, subscription.metered_prices)
-                if usage != billed_usage(invoice, rated_by):
-                    self._usage[invoice.snapshot.invoice_id] = usage
-                    changed.extend(usage)
-        return tuple(changed)
-
     def _correct_usage(self, invoice: SubscriptionInvoice, statement: Statement) -> _Folded | None:
         """Correct the stored usage of an invoice that rests on a replayed event; None if it is right."""
+        if statement.event_id not in invoice.provenance.event_ids:
+            return None
+        usage = self._usage.correct(invoice)
+        if usage is None:
+            return None
         seen = invoice.snapshot
-        if seen.invoice_id not in self._stored_usage or statement.event_id not in invoice.provenance.event_ids:
-            return None
-        usage = self._billed_usage(invoice)
-        if set(usage) == set(self._stored_usage[seen.invoice_id]):
-            return None
-        self._stored_usage[seen.invoice_id] = self._usage[seen.invoice_id] = usage
         return _Folded(Effect.CHANGED, usage_announcement(seen), invoice=seen, usage=usage)
-
-    def _billed_usage(self, invoice: SubscriptionInvoice) -> tuple[UsageRecord, ...]:
-        id_ = invoice.snapshot.subscription_id
-        subscription = None if id_ is None else self._subscriptions.get(id_)
-        if subscription is None or not _bills(invoice, subscription):
-            return billed_usage(invoice, {})
-        return billed_usage(invoice, subscription.metered_prices)
 
     def _invoice_of(self, record: TenantRecord) -> InvoiceSnapshot | None:
         """Return the invoice that a record concerns, as it stands."""
@@ -450,13 +424,6 @@ class Ledger:
 
     def _known(self, snapshot: Snapshot) -> Tracked | None:
         return self._shelf_of.get(type(snapshot), self._records).get(snapshot.object_id)
-
-
-def _bills(invoice: SubscriptionInvoice, subscription: TenantSubscription) -> bool:
-    return (
-        invoice.snapshot.subscription_id == subscription.snapshot.subscription_id
-        and invoice.tenant_id == subscription.tenant_id
-    )
 
 
 def _strongest(effects: Iterable[Effect]) -> Effect:
