@@ -22,7 +22,12 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).parents[1]
 QUERIES: Final = Path("src/adapters/billing_postgres/queries")
 ROOTS: Final = ("src", "src/adapters", "src/entrypoints")
-TESTS: Final = ("tests/contract", "tests/integration/test_postgres_queries.py", "tests/property/test_queue_life.py")
+TESTS: Final = (
+    "tests/contract",
+    "tests/integration/test_postgres_queries.py",
+    "tests/integration/test_expired_rows.py",
+    "tests/property/test_queue_life.py",
+)
 FLIPS: Final = (
     (r" = ", " <> "),
     (r" <> ", " = "),
@@ -62,19 +67,30 @@ class Mutant(NamedTuple):
 
 
 def mutants(file: Path) -> Iterator[Mutant]:
-    """Yield every mutant of a file. Comments stay, and so do SET lists and ON clauses that only name columns."""
+    """Yield every mutant of a file. Comments stay, and so do the assignments of SET lists: they are no conditions."""
     text = file.read_text(encoding="utf-8")
-    query, offset = "", 0
+    query, offset, assigning = "", 0, False
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
         if named := re.match(r"-- name: (\w+)", line):
             query = named[1]
         elif not line.lstrip().startswith("--"):
             for pattern, replacement in FLIPS:
                 for match in re.finditer(pattern, line):
+                    if assigning_at(match, assigning):
+                        continue
                     start, end = offset + match.start(), offset + match.end()
                     changed = text[:start] + replacement + text[end:]
                     yield Mutant(file.stem, query, number, match[0], replacement, changed)
+            if keywords := re.findall(r"\b(?:SET|FROM|WHERE|RETURNING)\b|;", line):
+                assigning = keywords[-1] == "SET"
         offset += len(line)
+
+
+def assigning_at(match: re.Match[str], assigning: bool) -> bool:
+    """Return whether an equals sign assigns: it follows a lone column in a SET list, which may have begun before."""
+    before = match.string[: match.start()]
+    column = re.search(r"(\bSET |,|^)\s*\w+$", before)
+    return match[0] == " = " and column is not None and (assigning or " SET " in f" {before}")
 
 
 def survives(mutant: Mutant, copy: Path, tests: list[str]) -> bool:
