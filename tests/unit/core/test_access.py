@@ -1,11 +1,12 @@
 """A tenant's access, by its subscriptions alone."""
 
 from datetime import timedelta
+from itertools import permutations
 
 import pytest
 from tests.unit.core.conftest import AT, MONTH, item, subscription
 
-from billing_core.model import NO_SUBSCRIPTION, AccessPolicy, AccessState, AccessVerdict
+from billing_core.model import NO_SUBSCRIPTION, AccessPolicy, AccessState, AccessVerdict, Period
 
 NOW = AT + timedelta(days=3)
 POLICY = AccessPolicy(past_due_grace=timedelta(days=7))
@@ -116,10 +117,22 @@ def test_grace_is_a_week_unless_configured() -> None:
 
 def test_of_ended_subscriptions_the_latest_explains() -> None:
     """The reason is the subscription that ended last, not the one that was read first."""
-    first = subscription("sub_9", "incomplete_expired", ended_at=AT)
-    last = subscription("sub_1", "canceled", ended_at=AT + timedelta(days=1))
-    for order in ([first, last], [last, first]):
-        assert POLICY.evaluate(order, NOW).reason == "canceled"
+    for first_id, last_id in (("sub_9", "sub_1"), ("sub_1", "sub_9")):
+        first = subscription(first_id, "incomplete_expired", ended_at=AT)
+        last = subscription(last_id, "canceled", ended_at=AT + timedelta(days=1))
+        for order in ([first, last], [last, first]):
+            assert POLICY.evaluate(order, NOW).reason == "canceled"
+
+
+def test_of_running_subscriptions_the_one_whose_period_began_last_explains() -> None:
+    """One without a period explains only if there is no other."""
+    before = Period(start=MONTH.start - timedelta(days=31), end=MONTH.start)
+    for first_id, second_id, third_id in permutations(("sub_1", "sub_5", "sub_9")):
+        timeless = subscription(first_id, "active", items=(item(period=None),))
+        older = subscription(second_id, "active", items=(item(period=before),))
+        newest = subscription(third_id, "trialing")
+        for order in permutations([timeless, older, newest]):
+            assert POLICY.evaluate(order, NOW).reason == "trialing"
 
 
 def test_the_table_of_states_is_a_setting() -> None:
