@@ -22,15 +22,17 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 DOMAIN: Final = Path("src/billing_core")
 ROOTS: Final = ("src", "src/adapters", "src/entrypoints")
-FILES: Final = (
-    "state/precedence.py",
-    "state/ledger.py",
-    "state/announcements.py",
-    "model/access.py",
-    "inbox/dispatch.py",
-    "inbox/batch.py",
-)
+FILES: Final = {
+    "state/precedence.py": ["test_ordering.py", "test_refetch.py", "test_replay.py"],
+    "state/ledger.py": ["test_ledger.py"],
+    "state/announcements.py": ["test_announcements.py"],
+    "model/access.py": ["test_access.py"],
+    "inbox/dispatch.py": ["test_dispatch.py"],
+    "inbox/batch.py": ["test_dispatch.py", "test_after_commit.py"],
+}
+"""Files to mutate, and the tests that are likely to notice; they run first."""
 TESTS: Final = ("tests/unit/core", "tests/property/test_replay.py", "tests/property/test_convergence.py")
+PYTEST: Final = ("-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not postgres")
 SKIPPED: Final = (
     "core/ReplaceBinaryOperator_BitOr_.*",  # almost all of them are in annotations
     "core/ReplaceBinaryOperator_(?!Add_Sub|Sub_Add).*",  # one wrong operator proves what ten do
@@ -41,29 +43,13 @@ SKIPPED: Final = (
 """Operators whose mutants say nothing about tests."""
 
 
-def configure(copy: Path, files: list[str], tests: list[str]) -> Path:
-    """Write the configuration of a session."""
-    # Without processes or servers; the same examples for each mutant, and none that an earlier one failed by.
-    command = shlex.join(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "--no-header",
-            "-p",
-            "no:cacheprovider",
-            "-m",
-            "not postgres",
-            *tests,
-        ]
-    )
+def configure(copy: Path, file: str, tests: list[str]) -> Path:
+    """Write the configuration of a session, whose tests need no server."""
     settings = {
-        "module-path": [str(DOMAIN / file) for file in files],
+        "module-path": str(DOMAIN / file),
         "timeout": 300.0,
         "excluded-modules": [],
-        "test-command": command,
+        "test-command": shlex.join([sys.executable, *PYTEST, *tests]),
     }
     lines = ["[cosmic-ray]", *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
     lines += ["[cosmic-ray.distributor]", 'name = "local"']
@@ -82,9 +68,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="billing-mutants-") as folder:
         copy = Path(folder) / "copy"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "dist"))
-        configuration, session = configure(copy, given.file or list(FILES), given.tests), copy / "mutants.sqlite"
         environment = os.environ | {
-            "CI": "1",
+            "CI": "1",  # the same examples for each mutant
             "PYTHONDONTWRITEBYTECODE": "1",  # two mutants of one second and one size would share it
             "PYTHONPATH": os.pathsep.join(str(copy / root) for root in ROOTS),
         }
@@ -96,15 +81,20 @@ def main() -> None:
             )
             return result.stdout
 
-        run("cosmic_ray.cli", "baseline", configuration)
-        run("cosmic_ray.cli", "init", configuration, session)
-        run("cosmic_ray.tools.filters.operators_filter", session, configuration)
-        run("cosmic_ray.cli", "exec", configuration, session)
-        survivors = report(run("cosmic_ray.cli", "dump", session))
+        survivors = 0
+        for file in given.file or FILES:
+            first = [f"tests/unit/core/{name}" for name in FILES.get(file, [])]
+            configuration, session = configure(copy, file, [*first, *given.tests]), copy / "mutants.sqlite"
+            session.unlink(missing_ok=True)
+            run("cosmic_ray.cli", "baseline", configuration)
+            run("cosmic_ray.cli", "init", configuration, session)
+            run("cosmic_ray.tools.filters.operators_filter", session, configuration)
+            run("cosmic_ray.cli", "exec", configuration, session)
+            survivors += report(file, run("cosmic_ray.cli", "dump", session))
     raise SystemExit(1 if survivors else 0)
 
 
-def report(dump: str) -> int:
+def report(file: str, dump: str) -> int:
     """Print the survivors of a session, and return how many there are."""
     survivors = tried = 0
     for line in dump.splitlines():
@@ -115,7 +105,7 @@ def report(dump: str) -> int:
         if result["test_outcome"] == "survived":
             survivors += 1
             print(result["diff"])
-    print(f"{tried} mutants, {survivors} survived")
+    print(f"{file}: {tried} mutants, {survivors} survived", flush=True)
     return survivors
 
 
