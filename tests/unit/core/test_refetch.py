@@ -27,8 +27,10 @@ from billing_core.model import (
     SubscriptionSnapshot,
     Uncertainty,
 )
+from billing_core.oversight.monitors import BacklogMonitor
 from billing_core.state.service import RefetchResult
 from billing_memory.gateway import MemoryGateway
+from billing_memory.stream.outbox import MemoryOutbox
 
 ACTIVE, PAST_DUE, TRIALING = (
     PlanCatalog().read_subscription(subscription(status=status)) for status in ("active", "past_due", "trialing")
@@ -118,6 +120,24 @@ class TestTies:
         first = loop.says(subscription("sub_2"), at=5, creation=True)
         await loop.arrive(first, loop.says(subscription("sub_2", "past_due"), at=5))
         assert "sub_2" not in {uncertainty.object_id for uncertainty in loop.uncertainties}
+
+    async def test_uncertain_objects_are_counted_until_they_are_refetched(
+        self, loop: Loop, gateway: MemoryGateway
+    ) -> None:
+        """By the monitor of what waits, for every kind."""
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(TRIALING)
+        monitor = BacklogMonitor(
+            inbox=loop.inbox,
+            outbox=MemoryOutbox(loop.database, loop.clock),
+            objects=loop.repository,
+            every=timedelta(seconds=5),
+            observe=lambda _: None,
+        )
+        await loop.arrive(*contradicting(loop))
+        uncertain = dict.fromkeys(UNCERTAIN_KINDS, 0)
+        assert (await monitor.run_once()).uncertain == {**uncertain, "subscription": 1}
+        await loop.refetch()
+        assert (await monitor.run_once()).uncertain == uncertain
 
     async def test_later_events_still_win(self, loop: Loop, gateway: MemoryGateway) -> None:
         """The answer is dated back to the tie it settles, not to the fetch."""

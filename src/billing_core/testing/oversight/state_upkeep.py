@@ -16,7 +16,7 @@ from billing_core.oversight.ports import CustomerLink, StateUpkeep
 from billing_core.state.ports import Changes, Clock, UnitOfWork
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
-from billing_core.testing.arrange import claimed, park, save, service_over
+from billing_core.testing.arrange import applied, claimed, park, save, service_over, settle
 from billing_core.testing.builders import ACME, GLOBEX, customer, provider_event, subscription
 from billing_core.testing.timing import LONG
 
@@ -66,8 +66,10 @@ class StateUpkeepContract:
     async def test_customers_are_listed_with_their_dead_events(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep
     ) -> None:
-        """With a tenant or without."""
+        """With a tenant or without; applied events are not counted."""
         await save(unit_of_work, Changes(customers=[customer("cus_1"), customer("cus_2"), customer("cus_3", None)]))
+        fine = await claimed(inbox, provider_event("evt_fine"))
+        await settle(unit_of_work, applied(fine, customer_id=CustomerId("cus_2"), sequence=None))
         for number, customer_id in enumerate(("cus_1", "cus_1", "cus_3", None)):
             claim = await claimed(inbox, provider_event(f"evt_{number}"))
             named = None if customer_id is None else CustomerId(customer_id)

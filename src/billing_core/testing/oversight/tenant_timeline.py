@@ -105,8 +105,9 @@ class TenantTimelineContract:
         """Whenever they were received, also those that died before the link; never those of another tenant."""
         unsure = provenance("evt_1", "evt_2", ambiguous=True)
         features = EntitlementsSnapshot(customer_id=ALICE, features=("api",), complete=False)
-        early = await claimed(inbox, provider_event("evt_0", received_at=AT))
-        await queue.bury(early, reason="bug", error="boom", customer_id=ALICE)
+        for event_id, customer_id in (("evt_0", ALICE), ("evt_00", BOB)):
+            early = await claimed(inbox, provider_event(event_id, received_at=AT))
+            await queue.bury(early, reason="bug", error="boom", customer_id=customer_id)
         changes = Changes(
             customers=[customer(ALICE, ACME, email="a@example.com", provenance=unsure), customer(BOB, GLOBEX)],
             subscriptions=[subscription("sub_1", basis=unsure), subscription("sub_2", GLOBEX, basis=unsure)],
@@ -119,11 +120,12 @@ class TenantTimelineContract:
             records=[TenantRecord(tenant_id=ACME, snapshot=features, provenance=unsure)],
         )
         await save(unit_of_work, changes, tenants=[ACME, GLOBEX])
-        for number, customer_id in enumerate((ALICE, BOB, None), start=1):
+        for number, named in enumerate((ALICE, BOB, None), start=1):
             claim = await claimed(inbox, provider_event(f"evt_{number}", received_at=AT))
-            await queue.bury(claim, reason="transient", error="boom", customer_id=customer_id)
+            await queue.bury(claim, reason="transient", error="boom", customer_id=named)
         attention = await timeline.attention(ACME)
         assert (attention.dead_events, attention.needed) == (2, True)
+        assert _ids(await _history(timeline)) == ["evt_0", "evt_1"]
         assert [(each.kind, each.object_id, each.complete, each.basis.ambiguous) for each in attention.uncertain] == [
             ("customer", ALICE, True, True),
             ("entitlements", f"entitlements:{ALICE}", False, True),
