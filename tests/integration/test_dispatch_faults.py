@@ -29,11 +29,11 @@ from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
 from billing_app.settings import TokenSettings
 from billing_core.model import TenantId
-from billing_demo.api_client import ApiClient
 from billing_demo.catalog import price_map
 from billing_demo.comparison import differences
 from billing_demo.expected_state import ExpectedState
 from billing_demo.scenario import DemoEvent, Scenario
+from billing_demo.tenant_api import TenantApi
 from billing_embedded import embedded_servers_sync
 from billing_embedded.loopback import free_port
 from billing_postgres.migrate import migrate
@@ -156,7 +156,7 @@ class Deployment:
 
     async def _prove_state(self) -> None:
         async with aiohttp.ClientSession() as session:
-            api = ApiClient(session=session, base_url=self._base, token=token_of)
+            api = TenantApi(session=session, base_url=self._base, token=token_of)
             found = [
                 line
                 for tenant_id in self._expected.tenants

@@ -21,7 +21,6 @@ from billing_app.settings import Settings
 from billing_app.settings.price_map import parse_price_map
 from billing_demo import deployment
 from billing_demo.account import AccountEvent
-from billing_demo.api_client import ApiClient
 from billing_demo.catalog import PLANS, PRICE_ROLES, price_map
 from billing_demo.command import demo
 from billing_demo.convergence import ConvergenceCheck
@@ -31,7 +30,8 @@ from billing_demo.expected_state import ExpectedState
 from billing_demo.folder import temporary_folder
 from billing_demo.progress import Progress, Summary
 from billing_demo.screen import LiveScreen, PlainScreen, TenantAccess
-from billing_demo.stream_clients import StreamClients
+from billing_demo.stream_followers import StreamFollowers
+from billing_demo.tenant_api import TenantApi
 from billing_embedded import ServerUrls
 from billing_embedded.data_directory import DataDirectory
 from billing_stripe.testing import objects
@@ -248,9 +248,9 @@ async def remaining_differences(api: Api, session: aiohttp.ClientSession) -> lis
     expected.record(AccountEvent(tenant_id="acme", type="customer.created", at=NOW, subject=customer))
     async with TestServer(api.application()) as server:
         base_url = str(server.make_url("")).rstrip("/")
-        streams = StreamClients(session=session, url=f"{base_url}/stream", token=str)
+        streams = StreamFollowers(session=session, url=f"{base_url}/stream", token=str)
         streams.connect("acme")
-        client = ApiClient(session=session, base_url=base_url, token=str)
+        client = TenantApi(session=session, base_url=base_url, token=str)
         found = await ConvergenceCheck(expected=expected, api=client, streams=streams, give_up_after=0.2).wait()
         await streams.close()
         return found

@@ -24,7 +24,7 @@ from billing_demo.delivery import (
 )
 from billing_demo.run import CounterTotal, metric_value
 from billing_demo.scenario import DemoEvent, Scenario
-from billing_demo.stream_clients import Frame, FrameParser, StreamClient, StreamClients
+from billing_demo.stream_followers import EventParser, ServerSentEvent, StreamFollower, StreamFollowers
 from billing_memory.clock import SystemClock
 from billing_stripe.signature import StripeWebhookVerifier
 
@@ -182,17 +182,17 @@ class Stream:
         await asyncio.Event().wait()
         return response
 
-    async def received_by_a_client(self, session: aiohttp.ClientSession) -> StreamClient:
+    async def received_by_a_client(self, session: aiohttp.ClientSession) -> StreamFollower:
         """Return a client that has received everything."""
         app = web.Application()
         app.router.add_get("/stream", self.serve)
         async with TestServer(app) as server:
             url = str(server.make_url("/stream"))
-            streams = StreamClients(session=session, url=url, token=lambda tenant_id: f"token of {tenant_id}")
+            streams = StreamFollowers(session=session, url=url, token=lambda tenant_id: f"token of {tenant_id}")
             streams.connect("acme")
             streams.connect("acme")
             await self.exhausted.wait()
-            client = streams.clients["acme"]
+            client = streams.followers["acme"]
             await streams.close()
         return client
 
@@ -211,11 +211,11 @@ async def test_messages_of_disconnected_clients_stay_in_the_totals(session: aioh
     app = web.Application()
     app.router.add_get("/stream", stream.serve)
     async with TestServer(app) as server:
-        streams = StreamClients(session=session, url=str(server.make_url("/stream")), token=str)
+        streams = StreamFollowers(session=session, url=str(server.make_url("/stream")), token=str)
         streams.connect("acme")
         await stream.exhausted.wait()
         streams.disconnect()
-        assert (streams.clients, streams.messages, len(streams.violations)) == ({}, 3, 1)
+        assert (streams.followers, streams.messages, len(streams.violations)) == ({}, 3, 1)
         streams.connect("acme")
         await streams.close()
     assert streams.messages == 3
@@ -240,10 +240,10 @@ async def test_a_client_reports_every_violation(
 
 def test_frames_are_parsed_according_to_the_standard() -> None:
     """Comments and retry lines make no frame, data lines are joined, and one space after the colon is not content."""
-    parser = FrameParser()
+    parser = EventParser()
     lines = ["retry: 500", "", ": hello", "", "id:7", "event: note", "data: a", "data:  b", ""]
     frames = [found for line in lines if (found := parser.feed(line))]
-    assert frames == [Frame(event="note", id="7", data="a\n b")]
+    assert frames == [ServerSentEvent(event="note", id="7", data="a\n b")]
 
 
 def test_a_value_is_found_on_the_metrics_page() -> None:

@@ -5,10 +5,10 @@ from typing import Final
 
 import aiohttp
 
-from billing_demo.api_client import ApiClient
 from billing_demo.comparison import differences
 from billing_demo.expected_state import ExpectedState
-from billing_demo.stream_clients import StreamClients
+from billing_demo.stream_followers import StreamFollowers
+from billing_demo.tenant_api import TenantApi
 
 GIVE_UP_AFTER: Final = 20.0
 """Seconds without any change after which differences are final: longer than every lease and backoff of the demo."""
@@ -20,7 +20,7 @@ class ConvergenceCheck:
     """Compares the expected state with the HTTP API, the history and the messages that stream clients received."""
 
     def __init__(
-        self, *, expected: ExpectedState, api: ApiClient, streams: StreamClients, give_up_after: float = GIVE_UP_AFTER
+        self, *, expected: ExpectedState, api: TenantApi, streams: StreamFollowers, give_up_after: float = GIVE_UP_AFTER
     ) -> None:
         self._expected = expected
         self._api = api
@@ -58,7 +58,7 @@ class ConvergenceCheck:
         sequence = actual.state["sequence"]
         if history != list(range(1, sequence + 1)):
             found.append(f"{tenant_id} history has {len(history)} messages, expected 1 to {sequence} without a gap")
-        received = self._streams.clients[tenant_id].last
+        received = self._streams.followers[tenant_id].last
         if received != sequence:
             found.append(f"{tenant_id} stream client has received {received} of {sequence} messages")
         return found

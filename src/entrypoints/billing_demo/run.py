@@ -14,7 +14,6 @@ import aiohttp
 import attrs
 
 from billing_app.errors import OperatorError
-from billing_demo.api_client import ApiClient
 from billing_demo.convergence import ConvergenceCheck
 from billing_demo.credentials import Credentials
 from billing_demo.delivery import DeliveryCounts, DeliveryOptions, WebhookSender, plan_deliveries
@@ -23,7 +22,8 @@ from billing_demo.expected_state import ExpectedState
 from billing_demo.progress import Progress, Summary
 from billing_demo.scenario import DemoEvent, Scenario
 from billing_demo.screen import Screen, TenantAccess
-from billing_demo.stream_clients import StreamClients
+from billing_demo.stream_followers import StreamFollowers
+from billing_demo.tenant_api import TenantApi
 
 _REFRESH_SECONDS: Final = 0.5
 _OLDEST_DUE: Final = "stripe_dispatch_oldest_due_seconds"
@@ -71,8 +71,8 @@ class Run:
         self._simulated_until: datetime | None = None
         self._applied = CounterTotal()
         self._started_at = asyncio.get_running_loop().time()
-        self._api = ApiClient(session=session, base_url=deployment.base_url, token=credentials.token)
-        self._streams = StreamClients(
+        self._api = TenantApi(session=session, base_url=deployment.base_url, token=credentials.token)
+        self._streams = StreamFollowers(
             session=session, url=f"{deployment.base_url}/api/v1/billing/stream", token=credentials.token
         )
 
@@ -148,7 +148,7 @@ class Run:
             simulated_until=self._simulated_until,
             applied=self._applied.update(metric_value(metrics, _APPLIED)),
             messages=self._streams.messages,
-            clients=len(self._streams.clients),
+            clients=len(self._streams.followers),
             violations=len(self._streams.violations),
             statuses=self._streams.statuses(),
             backlog_seconds=metric_value(metrics, _OLDEST_DUE),

@@ -10,7 +10,7 @@ from billing_demo.comparison import ActualTenant
 _LIMIT: Final = 500
 
 
-class ApiClient:
+class TenantApi:
     """Reads tenants' data, each tenant's with its own token."""
 
     def __init__(self, *, session: aiohttp.ClientSession, base_url: str, token: Callable[[str], str]) -> None:

@@ -1,4 +1,4 @@
-"""Clients of the real stream, one per tenant, that verify every message number."""
+"""Followers of the real stream, one per tenant, that verify every message number."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ _SILENCE_SECONDS: Final = 60.0
 
 
 @attrs.frozen(kw_only=True)
-class Frame:
+class ServerSentEvent:
     """One server-sent event."""
 
     event: str = "message"
@@ -24,19 +24,21 @@ class Frame:
     data: str = ""
 
 
-class FrameParser:
+class EventParser:
     """Parses the lines of a stream. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
 
     def __init__(self) -> None:
         self._fields: dict[str, str] = {}
 
-    def feed(self, line: str) -> Frame | None:
+    def feed(self, line: str) -> ServerSentEvent | None:
         """Parse one line without its end; return a frame if the line completes one that has data or an event name."""
         if line == "":
             fields, self._fields = self._fields, {}
             if "data" not in fields and "event" not in fields:
                 return None
-            return Frame(event=fields.get("event", "message"), id=fields.get("id"), data=fields.get("data", ""))
+            return ServerSentEvent(
+                event=fields.get("event", "message"), id=fields.get("id"), data=fields.get("data", "")
+            )
         name, _, value = line.partition(":")
         if name in ("event", "id", "data"):
             value = value.removeprefix(" ")
@@ -45,7 +47,7 @@ class FrameParser:
         return None
 
 
-class StreamClient:
+class StreamFollower:
     """Follows one tenant's stream; reconnects and resumes after the last number it has received."""
 
     def __init__(self, *, session: aiohttp.ClientSession, url: str, tenant_id: str, token: Callable[[], str]) -> None:
@@ -80,7 +82,7 @@ class StreamClient:
             async for frame in _frames(response.content):
                 self._receive(frame)
 
-    def _receive(self, frame: Frame) -> None:
+    def _receive(self, frame: ServerSentEvent) -> None:
         if frame.event == "reconnect":
             return
         if frame.event == "reset":
@@ -97,16 +99,16 @@ class StreamClient:
             self.status = payload["subscription"]["status"]
 
 
-async def _frames(content: aiohttp.StreamReader) -> AsyncIterator[Frame]:
-    parser = FrameParser()
+async def _frames(content: aiohttp.StreamReader) -> AsyncIterator[ServerSentEvent]:
+    parser = EventParser()
     async for line in content:
         frame = parser.feed(line.decode().rstrip("\r\n"))
         if frame is not None:
             yield frame
 
 
-class StreamClients:
-    """All stream clients of a run."""
+class StreamFollowers:
+    """All stream followers of a run."""
 
     def __init__(self, *, session: aiohttp.ClientSession, url: str, token: Callable[[str], str]) -> None:
         self._session = session
@@ -116,42 +118,42 @@ class StreamClients:
         self._closing: list[asyncio.Task[None]] = []
         self._earlier_messages = 0
         self._earlier_violations: list[str] = []
-        self.clients: dict[str, StreamClient] = {}
+        self.followers: dict[str, StreamFollower] = {}
 
     def connect(self, tenant_id: str) -> None:
         """Follow a tenant's stream from its first message; does nothing if it is followed already."""
-        if tenant_id in self.clients:
+        if tenant_id in self.followers:
             return
-        client = StreamClient(
+        follower = StreamFollower(
             session=self._session, url=self._url, tenant_id=tenant_id, token=lambda: self._token(tenant_id)
         )
-        self.clients[tenant_id] = client
-        self._tasks[tenant_id] = asyncio.create_task(client.run(), name=f"stream client of {tenant_id}")
+        self.followers[tenant_id] = follower
+        self._tasks[tenant_id] = asyncio.create_task(follower.run(), name=f"stream follower of {tenant_id}")
 
     def disconnect(self) -> None:
-        """Disconnect all clients, without waiting. Their messages and violations stay in the totals."""
+        """Disconnect all followers, without waiting. Their messages and violations stay in the totals."""
         self._earlier_messages, self._earlier_violations = self.messages, self.violations
         for task in self._tasks.values():
             task.cancel()
         self._closing += self._tasks.values()
-        self._tasks, self.clients = {}, {}
+        self._tasks, self.followers = {}, {}
 
     async def close(self) -> None:
-        """Disconnect all clients and wait until their streams are closed."""
+        """Disconnect all followers and wait until their streams are closed."""
         self.disconnect()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     @property
     def messages(self) -> int:
-        """Number of messages that all clients have received."""
-        return self._earlier_messages + sum(client.last for client in self.clients.values())
+        """Number of messages that all followers have received."""
+        return self._earlier_messages + sum(follower.last for follower in self.followers.values())
 
     @property
     def violations(self) -> list[str]:
         """All violations of order and completeness."""
-        current = [violation for client in self.clients.values() for violation in client.violations]
+        current = [violation for follower in self.followers.values() for violation in follower.violations]
         return self._earlier_violations + current
 
     def statuses(self) -> Counter[str]:
         """Count the tenants by the status of their subscription in the last message."""
-        return Counter(client.status for client in self.clients.values() if client.status is not None)
+        return Counter(follower.status for follower in self.followers.values() if follower.status is not None)
