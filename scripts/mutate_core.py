@@ -32,7 +32,17 @@ FILES: Final = {
 }
 """Files to mutate, and the tests that are likely to notice; they run first."""
 TESTS: Final = ("tests/unit/core", "tests/property/test_replay.py", "tests/property/test_convergence.py")
-PYTEST: Final = ("-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not postgres")
+PYTEST: Final = (
+    "-m",
+    "pytest",
+    "-x",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "--hypothesis-profile=mutants",
+    "-m",
+    "not postgres",
+)
 SKIPPED: Final = (
     "core/ReplaceBinaryOperator_BitOr_.*",  # almost all of them are in annotations
     "core/ReplaceBinaryOperator_(?!Add_Sub|Sub_Add).*",  # one wrong operator proves what ten do
@@ -69,7 +79,6 @@ def main() -> None:
         copy = Path(folder) / "copy"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "dist"))
         environment = os.environ | {
-            "CI": "1",  # the same examples for each mutant
             "PYTHONDONTWRITEBYTECODE": "1",  # two mutants of one second and one size would share it
             "PYTHONPATH": os.pathsep.join(str(copy / root) for root in ROOTS),
         }

@@ -99,7 +99,8 @@ def survives(mutant: Mutant, copy: Path, tests: list[str]) -> bool:
     original = path.read_text(encoding="utf-8")
     path.write_text(mutant.text, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(copy / root) for root in ROOTS)}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     try:
         result = subprocess.run(  # noqa: S603 - the command is made of our own paths
             command, cwd=copy, env=environment, capture_output=True, check=False, timeout=900

@@ -15,7 +15,7 @@ import hypothesis.core
 import hypothesis.vendor.pretty
 import pytest
 import redis.asyncio
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from tests.valkey import ValkeyCluster
 
 from billing_embedded import ServerUrls, embedded_servers_sync
@@ -25,6 +25,8 @@ _PROFILE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """No limits on time: on a busy machine they fail tests that prove what they should."""
 settings.register_profile("ci", _PROFILE, max_examples=100, derandomize=True, database=None, print_blob=True)
 settings.register_profile("laptop", _PROFILE, max_examples=30)
+# Of a mutant only the fact counts that a test fails: shrinking would take longer than all its tests.
+settings.register_profile("mutants", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 # In CI a change fails by what it changes, not by chance; other runs try other examples, and remember failures.
 settings.load_profile("ci" if os.environ.get("CI") else "laptop")
 
