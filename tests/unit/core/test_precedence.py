@@ -25,7 +25,7 @@ def replayed(event_id: EventId, held: TenantSubscription) -> ClaimedEvent:
 
 @pytest.mark.parametrize(("event_id", "status"), [(FIRST, "active"), (SECOND, "past_due")])
 def test_without_bodies_a_replayed_event_speaks_for_itself_only(event_id: EventId, status: str) -> None:
-    """What it shows is its own; what is held stands for the other event. The greatest id decides an open tie."""
+    """Its snapshot is its own, and the held one stands for the other event. The greatest id decides an open tie."""
     held = subscription(status="active", basis=BOTH)
     shown = subscription(status="past_due", basis=BOTH)
     resolution = resolve(held, shown.snapshot, replayed(event_id, shown), no_evidence)
