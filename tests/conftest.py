@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -16,6 +13,7 @@ import hypothesis.vendor.pretty
 import pytest
 import redis.asyncio
 from hypothesis import HealthCheck, Phase, settings
+from tests.postgres import server_folder
 from tests.valkey import ValkeyCluster
 
 from billing_embedded import ServerUrls, embedded_servers_sync
@@ -48,13 +46,8 @@ def servers() -> Iterator[ServerUrls]:
     if database_url and redis_url:
         yield ServerUrls(database_url=database_url, redis_url=redis_url)
         return
-    data_dir = Path(tempfile.mkdtemp(prefix="billing-tests-"))
-    data_dir.chmod(0o711)  # under root the servers run as another user
-    try:
-        with embedded_servers_sync(data_dir) as local:
-            yield ServerUrls(database_url=database_url or local.database_url, redis_url=redis_url or local.redis_url)
-    finally:
-        shutil.rmtree(data_dir)
+    with server_folder() as folder, embedded_servers_sync(folder) as local:
+        yield ServerUrls(database_url=database_url or local.database_url, redis_url=redis_url or local.redis_url)
 
 
 @pytest.fixture(scope="session")

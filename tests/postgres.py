@@ -1,7 +1,10 @@
-"""Connections of a test's own, which a failing test closes too: an open socket would fail a later one."""
+"""A test's own connections and servers, which a failing test closes too: an open socket would fail a later one."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TypeAlias
 
 import asyncpg
@@ -17,3 +20,19 @@ async def connected(url: str) -> AsyncIterator[Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """Create a data folder for local servers, which under root run as another user, and delete it in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="billing-tests-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def postmaster_of(data_dir: Path) -> int:
+    """Return the process id of the server that uses this data folder."""
+    return int(next(data_dir.rglob("postmaster.pid")).read_text().splitlines()[0])

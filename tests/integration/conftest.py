@@ -1,8 +1,6 @@
 """Fixtures of several files: the settings of a deployment, and a Valkey that a test may kill or misconfigure."""
 
 import secrets
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import asyncpg
 import pytest
 from tests.conftest import database_url_for
 from tests.integration.processes import environment_of
+from tests.postgres import server_folder
 from tests.valkey import Valkey, ValkeyCluster
 
 from billing_embedded import ServerUrls, embedded_servers_sync
@@ -22,14 +21,18 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
     return environment_of(database_url, redis_url)
 
 
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """Create a data folder for servers of one test's own."""
+    with server_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="module")
 def durable_servers() -> Iterator[ServerUrls]:
     """Start a Postgres that waits for the disk as in production, unlike the one that the other tests share."""
-    data_dir = Path(tempfile.mkdtemp(prefix="billing-tests-"))
-    data_dir.chmod(0o711)  # under root the server runs as another user
-    with embedded_servers_sync(data_dir) as urls:
+    with server_folder() as folder, embedded_servers_sync(folder) as urls:
         yield urls
-    shutil.rmtree(data_dir)
 
 
 @pytest.fixture

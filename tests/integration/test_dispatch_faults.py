@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import aiohttp
 import asyncpg
 import pytest
-from tests.postgres import connected
+from tests.postgres import connected, postmaster_of
 
 from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
@@ -417,8 +417,3 @@ async def test_a_killed_database_costs_nothing_but_time(
             os.kill(postmaster, signal.SIGKILL)
             await delivering
             await deployment.prove()
-
-
-def postmaster_of(folder: Path) -> int:
-    """The process id of the server whose data lies in this folder."""
-    return int(next(folder.rglob("postmaster.pid")).read_text().splitlines()[0])

@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -85,15 +82,6 @@ async def test_commits_that_do_not_wait_are_reported(durable_database_url: str, 
     assert (status, found["durability"]["verdict"]) == (0, "warn")
     assert "synchronous_commit is off" in found["durability"]["detail"]
     assert "ALTER ROLE" in found["durability"]["remedy"]
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """A folder for a server of this test's own."""
-    data_dir = Path(tempfile.mkdtemp(prefix="billing-tests-"))
-    data_dir.chmod(0o711)  # under root the server runs as another user
-    yield data_dir
-    shutil.rmtree(data_dir)
 
 
 @pytest.mark.faults

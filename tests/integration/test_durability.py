@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
 import asyncpg
 import pytest
-from tests.integration.test_postgres_faults import postmaster_of
-from tests.postgres import connected
+from tests.postgres import connected, postmaster_of
 
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, message, provider_event
@@ -32,15 +29,6 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Act = Callable[[Database, "asyncpg.Pool[asyncpg.Record]"], Awaitable[None]]
 PATIENCE = timedelta(seconds=20)
 ROLE_SETTINGS = ("off", "local", "on", "remote_write", "remote_apply")
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """A folder for a server of this test's own, which it crashes."""
-    data_dir = Path(tempfile.mkdtemp(prefix="billing-tests-"))
-    data_dir.chmod(0o711)  # under root the server runs as another user
-    yield data_dir
-    shutil.rmtree(data_dir)
 
 
 async def crash(url: str, data_dir: Path) -> None:

@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import attrs
 import pytest
-from tests.postgres import Connection, connected
+from tests.postgres import Connection, connected, postmaster_of
 
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Disposition, Outcome, ReceiptStatus
@@ -158,11 +156,6 @@ async def store(database: Database, pool: "asyncpg.Pool[asyncpg.Record]") -> Asy
     """A store through the proxy, with one connection for recording."""
     async with PostgresEventInbox(database, pool, timeout=PATIENCE, queue_limit=20, flushes=1) as store:
         yield store
-
-
-def postmaster_of(data_dir: Path) -> int:
-    """Return the process id of the server that uses this data folder."""
-    return int(next(data_dir.rglob("postmaster.pid")).read_text().splitlines()[0])
 
 
 async def record_until_accepted(store: PostgresEventInbox, event_id: str) -> ReceiptStatus:
@@ -441,14 +434,6 @@ class TestWakeup:
 
 class TestServerKilled:
     """The server is killed with SIGKILL."""
-
-    @pytest.fixture
-    def data_dir(self) -> Iterator[Path]:
-        """A folder that servers of any user can enter."""
-        folder = Path(tempfile.mkdtemp(prefix="billing-kill-"))
-        folder.chmod(0o711)
-        yield folder
-        shutil.rmtree(folder)
 
     async def test_every_acknowledged_event_survives_and_service_resumes(self, data_dir: Path) -> None:
         """Webhooks that arrive meanwhile are refused in time; the same process accepts later ones."""
