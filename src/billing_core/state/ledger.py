@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import attrs
 
-from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Disposition, Effect, Outcome, Translation
 from billing_core.model import (
     AccessPolicy,
@@ -35,7 +34,6 @@ from billing_core.model import (
     UsageRecord,
     invoice_of,
     merge_metered_prices,
-    payment_object_id,
     uncertainty_of,
 )
 from billing_core.state.announcements import (
@@ -52,6 +50,7 @@ from billing_core.state.announcements import (
 from billing_core.state.billed_usage import BilledUsage
 from billing_core.state.diff import ObjectChange, changed_object
 from billing_core.state.messages import billing_event
+from billing_core.state.ownership import Ownership
 from billing_core.state.ports import Changes
 from billing_core.state.precedence import Evidence, resolve
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, Statement
@@ -119,7 +118,14 @@ class Ledger:
         }
         """By class of snapshot; every other class is a record."""
         self._counters = dict(counters)
-        self._owners = owners
+        self._ownership = Ownership(
+            customers=self._customers,
+            records=self._records,
+            shelves=self._shelves,
+            known=self._known,
+            owners=owners,
+            locked=counters.keys(),
+        )
         self._notified = notified
         self._evidence = evidence
         self._policy = policy
@@ -129,21 +135,13 @@ class Ledger:
         for subscription in self._subscriptions.all():
             self._index(subscription)
         self._usage = BilledUsage(invoices=self._invoices, subscriptions=self._subscriptions, stored=usage)
-        self._links: dict[int, CustomerId] = {}
         self.events: list[BillingEvent] = []
 
     # --- the batch ----------------------------------------------------------------------------------------------
 
     def link_customers(self, batch: Iterable[ClaimedEvent]) -> None:
         """Link each customer without a tenant to the tenant of the first event that contradicts nothing we know."""
-        for event in batch:
-            customer_id, hint = event.translation.customer_id, event.translation.tenant_hint
-            if customer_id is None or hint is None:
-                continue
-            customer = self._customer(customer_id)
-            if customer.tenant_id is None and self._contradiction(hint, event.translation) is None:
-                self._customers.keep(attrs.evolve(customer, tenant_id=hint))
-                self._links[event.claim.dispatch_id] = customer_id
+        self._ownership.link_customers(batch)
 
     def fold(self, event: ClaimedEvent) -> Outcome:
         """Fold one event. An event that contradicts our links ends as dead and leaves no trace."""
@@ -158,19 +156,10 @@ class Ledger:
             return Outcome(
                 claim=claim, disposition=Disposition.IGNORED, reason=translation.ignored, error=translation.detail
             )
-        customer_id = translation.customer_id
-        if customer_id is None:
-            return self._fold_without_customer(event)
-        tenant_id = self._customer(customer_id).tenant_id or translation.tenant_hint
-        if tenant_id is None:
-            return Outcome(
-                claim=claim,
-                disposition=Disposition.PARKED,
-                reason="unmapped_customer",
-                parked_on=customer_id,
-                customer_id=customer_id,
-            )
-        return self._fold_for(tenant_id, event)
+        if translation.customer_id is None and not translation.about:
+            return self._fold_catalog(event)
+        owner = self._ownership.owner_of(event)
+        return owner if isinstance(owner, Outcome) else self._apply(owner, event)
 
     def settle(self, tenant_id: TenantId, answer: ProviderAnswer) -> None:
         """Replace an uncertain object with the provider's answer."""
@@ -182,7 +171,7 @@ class Ledger:
     @property
     def linked(self) -> Sequence[CustomerId]:
         """Customers that got a tenant from an event of the batch."""
-        return list(self._links.values())
+        return self._ownership.linked
 
     def uncertainties(self) -> Sequence[Uncertainty]:
         """Return the changed objects that need a refetch."""
@@ -207,57 +196,13 @@ class Ledger:
 
     # --- one event ----------------------------------------------------------------------------------------------
 
-    def _fold_without_customer(self, event: ClaimedEvent) -> Outcome:
-        """Fold an event that names objects in place of their customer, or shows the catalog, which has no tenant."""
-        about = event.translation.about
-        if not about:
-            return self._fold_catalog(event)
-        owners = {id_: owner for id_ in about if (owner := self._owner(id_)) is not None}
-        if not owners:
-            return Outcome(
-                claim=event.claim,
-                disposition=Disposition.PARKED,
-                reason="unmapped_object",
-                parked_on=about[0],
-                waits_for=about,
-            )
-        if len(set(owners.values())) > 1:
-            return Outcome.dead(event.claim, TenantConflictError(f"{', '.join(owners)} belong to different tenants"))
-        return self._fold_for(next(iter(owners.values())), event)
-
     def _fold_catalog(self, event: ClaimedEvent) -> Outcome:
+        """Fold an event that shows the catalog, which has no tenant."""
         shown = [seen for seen in event.translation.snapshots if isinstance(seen, CatalogSnapshot)]
         if not shown:
             return Outcome(claim=event.claim, disposition=Disposition.IGNORED, reason="no_customer")
         effect = _strongest(self._fold_record(None, seen, event).effect for seen in shown)
         return Outcome(claim=event.claim, disposition=Disposition.APPLIED, effect=effect)
-
-    def _owner(self, id_: str) -> TenantId | None:
-        """Return the tenant that owns an object; None if it is unknown or that tenant is not locked."""
-        if id_ in self._owners:
-            return self._owners[id_]
-        found = (shelf.get(id_) for shelf in self._shelves)
-        held = next((each for each in found if each is not None), None) or self._records.get(payment_object_id(id_))
-        return held.tenant_id if held is not None and held.tenant_id in self._counters else None
-
-    def _fold_for(self, tenant_id: TenantId, event: ClaimedEvent) -> Outcome:
-        contradiction = self._contradiction(tenant_id, event.translation)
-        if contradiction is not None:
-            return Outcome.dead(event.claim, contradiction, customer_id=event.translation.customer_id)
-        return self._apply(tenant_id, event)
-
-    def _contradiction(self, tenant_id: TenantId, translation: Translation) -> TenantConflictError | None:
-        """Return why an event cannot be the tenant's: metadata moves no link, and no object changes its tenant."""
-        hint = translation.tenant_hint
-        if hint is not None and hint != tenant_id:
-            return TenantConflictError(
-                f"{translation.customer_id or translation.about[0]} belongs to {tenant_id!r}, the event names {hint!r}"
-            )
-        for snapshot in translation.snapshots:
-            known = self._known(snapshot)
-            if known is not None and known.tenant_id not in (None, tenant_id):
-                return TenantConflictError(f"{snapshot.object_id} belongs to {known.tenant_id!r}, not to {tenant_id!r}")
-        return None
 
     def _apply(self, tenant_id: TenantId, event: ClaimedEvent) -> Outcome:
         claim, translation = event.claim, event.translation
@@ -267,7 +212,7 @@ class Ledger:
         news = next((each.announcement for each in folded if each.announcement is not None), None)
         if news is None and translation.notice is not None and effect is not Effect.STALE and not repeated:
             news = notice_announcement(translation.notice)
-        if news is None and claim.dispatch_id in self._links:
+        if news is None and self._ownership.made_link(event):
             news = LINKED
         return Outcome(
             claim=claim,
@@ -335,7 +280,7 @@ class Ledger:
         return _Folded(Effect.CHANGED, news, invoice=after.snapshot, usage=self._usage.bill(known, after))
 
     def _fold_customer(self, seen: CustomerSnapshot, statement: Statement) -> _Folded:
-        known = self._customer(seen.customer_id)
+        known = self._ownership.customer(seen.customer_id)
         resolution = resolve(known, seen, statement, self._evidence)
         after = attrs.evolve(known, snapshot=resolution.snapshot, provenance=resolution.provenance)
         if not self._customers.keep(after) or after.snapshot == known.snapshot:
@@ -414,13 +359,6 @@ class Ledger:
     def _index(self, subscription: TenantSubscription) -> None:
         ids = self._subscriptions_of.setdefault(subscription.tenant_id, set())
         ids.add(subscription.snapshot.subscription_id)
-
-    def _customer(self, customer_id: CustomerId) -> TenantCustomer:
-        """Return a customer that the batch names: all of them were loaded, unknown ones without a tenant."""
-        customer = self._customers.get(customer_id)
-        if customer is None:
-            raise LookupError(f"{customer_id} was not loaded")
-        return customer
 
     def _known(self, snapshot: Snapshot) -> Tracked | None:
         return self._shelf_of.get(type(snapshot), self._records).get(snapshot.object_id)

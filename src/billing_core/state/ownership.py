@@ -1,0 +1,139 @@
+"""Decide which tenant an event belongs to: by links and stored objects, else by the tenant that its metadata names.
+
+Metadata may make a link where there is none. It never moves one, and no object changes its tenant.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from billing_core.errors import TenantConflictError
+from billing_core.events import Disposition, Outcome, Translation
+from billing_core.model import (
+    CustomerId,
+    Snapshot,
+    TenantCustomer,
+    TenantId,
+    TenantRecord,
+    Tracked,
+    payment_object_id,
+)
+from billing_core.state.reading import ClaimedEvent
+from billing_core.state.shelf import Shelf
+
+
+class Ownership:
+    """The tenants of a batch's events, as stored and as linked while the batch is folded."""
+
+    def __init__(
+        self,
+        *,
+        customers: Shelf[TenantCustomer],
+        records: Shelf[TenantRecord],
+        shelves: Sequence[Shelf[Any]],
+        known: Callable[[Snapshot], Tracked | None],
+        owners: Mapping[str, TenantId],
+        locked: Collection[TenantId],
+    ) -> None:
+        """Take over what a ledger holds.
+
+        Args:
+            customers: the customers that the batch names; links are kept there.
+            records: the records that the batch shows or creates.
+            shelves: every shelf of the ledger.
+            known: looks up the object of a snapshot, as it stands.
+            owners: the tenants of objects that events name in place of a customer.
+            locked: the tenants that the batch may write to.
+        """
+        self._customers = customers
+        self._records = records
+        self._shelves = shelves
+        self._known = known
+        self._owners = owners
+        self._locked = locked
+        self._links: dict[int, CustomerId] = {}
+
+    @property
+    def linked(self) -> Sequence[CustomerId]:
+        """Customers that got a tenant from an event of the batch."""
+        return list(self._links.values())
+
+    def made_link(self, event: ClaimedEvent) -> bool:
+        """Tell whether this event linked its customer to a tenant."""
+        return event.claim.dispatch_id in self._links
+
+    def link_customers(self, batch: Iterable[ClaimedEvent]) -> None:
+        """Link each customer without a tenant to the tenant of the first event that contradicts nothing we know."""
+        for event in batch:
+            customer_id, hint = event.translation.customer_id, event.translation.tenant_hint
+            if customer_id is None or hint is None:
+                continue
+            customer = self.customer(customer_id)
+            if customer.tenant_id is None and self._contradiction(hint, event.translation) is None:
+                self._customers.keep(attrs.evolve(customer, tenant_id=hint))
+                self._links[event.claim.dispatch_id] = customer_id
+
+    def customer(self, customer_id: CustomerId) -> TenantCustomer:
+        """Return a customer that the batch names: all of them were loaded, unknown ones without a tenant."""
+        customer = self._customers.get(customer_id)
+        if customer is None:
+            raise LookupError(f"{customer_id} was not loaded")
+        return customer
+
+    def owner_of(self, event: ClaimedEvent) -> TenantId | Outcome:
+        """Return the tenant of an event that names a customer or objects; else the outcome it ends with."""
+        customer_id = event.translation.customer_id
+        found = self._by_objects(event) if customer_id is None else self._by_customer(event, customer_id)
+        if isinstance(found, Outcome):
+            return found
+        contradiction = self._contradiction(found, event.translation)
+        return found if contradiction is None else Outcome.dead(event.claim, contradiction, customer_id=customer_id)
+
+    def _by_customer(self, event: ClaimedEvent, customer_id: CustomerId) -> TenantId | Outcome:
+        tenant_id = self.customer(customer_id).tenant_id or event.translation.tenant_hint
+        if tenant_id is not None:
+            return tenant_id
+        return Outcome(
+            claim=event.claim,
+            disposition=Disposition.PARKED,
+            reason="unmapped_customer",
+            parked_on=customer_id,
+            customer_id=customer_id,
+        )
+
+    def _by_objects(self, event: ClaimedEvent) -> TenantId | Outcome:
+        about = event.translation.about
+        owners = {id_: owner for id_ in about if (owner := self._owner(id_)) is not None}
+        if not owners:
+            return Outcome(
+                claim=event.claim,
+                disposition=Disposition.PARKED,
+                reason="unmapped_object",
+                parked_on=about[0],
+                waits_for=about,
+            )
+        if len(set(owners.values())) > 1:
+            return Outcome.dead(event.claim, TenantConflictError(f"{', '.join(owners)} belong to different tenants"))
+        return next(iter(owners.values()))
+
+    def _owner(self, id_: str) -> TenantId | None:
+        """Return the tenant that owns an object; None if it is unknown or that tenant is not locked."""
+        if id_ in self._owners:
+            return self._owners[id_]
+        found = (shelf.get(id_) for shelf in self._shelves)
+        held = next((each for each in found if each is not None), None) or self._records.get(payment_object_id(id_))
+        return held.tenant_id if held is not None and held.tenant_id in self._locked else None
+
+    def _contradiction(self, tenant_id: TenantId, translation: Translation) -> TenantConflictError | None:
+        """Return why an event cannot be the tenant's: metadata moves no link, and no object changes its tenant."""
+        hint = translation.tenant_hint
+        if hint is not None and hint != tenant_id:
+            return TenantConflictError(
+                f"{translation.customer_id or translation.about[0]} belongs to {tenant_id!r}, the event names {hint!r}"
+            )
+        for snapshot in translation.snapshots:
+            known = self._known(snapshot)
+            if known is not None and known.tenant_id not in (None, tenant_id):
+                return TenantConflictError(f"{snapshot.object_id} belongs to {known.tenant_id!r}, not to {tenant_id!r}")
+        return None
