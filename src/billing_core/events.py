@@ -170,6 +170,8 @@ class Translation:
     about: tuple[str, ...] = ()
     """Ids of invoices, payments, charges or subscriptions, where no customer is named: the event is their tenant's."""
     tenant_hint: TenantId | None = None
+    refused_hint: str | None = None
+    """Why the tenant that the metadata names is none: it does not look like a tenant id."""
     snapshots: tuple[Snapshot, ...] = ()
     creation: bool = False
     """The event says that its object was created just then: any other event of the object came later."""
@@ -192,6 +194,7 @@ class Translation:
             customer_id=self.customer_id,
             about=self.about,
             tenant_hint=self.tenant_hint,
+            refused_hint=self.refused_hint,
             snapshots=snapshots,
             creation=self.creation,
             notice=self.notice,

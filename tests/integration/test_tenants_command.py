@@ -26,6 +26,11 @@ async def billing(database_url: str, *arguments: str) -> Result:
     return await asyncio.to_thread(runner.invoke, cli.cli, ["tenants", *arguments], env=environment)
 
 
+async def link(database_url: str, customer: str, tenant: str) -> Result:
+    """Link a customer that no event has named to a tenant that may be new."""
+    return await billing(database_url, "link", customer, tenant, "--force", "--yes")
+
+
 async def test_an_unlinked_customer_is_listed_until_it_is_linked(database_url: str) -> None:
     """Events that waited for the link are due immediately."""
     database = Database(url=database_url)
@@ -50,7 +55,7 @@ async def test_an_unlinked_customer_is_listed_until_it_is_linked(database_url: s
         }
         assert "cus_1  no tenant, 3 events waiting" in (await billing(database_url, "list", "--unlinked")).stdout
 
-        linked = await billing(database_url, "link", "cus_1", "acme", "--json")
+        linked = await billing(database_url, "link", "cus_1", "acme", "--yes", "--json")
         assert json.loads(linked.stdout) == {"customer_id": "cus_1", "tenant_id": "acme", "made": True}
         assert len(await store.claim(limit=10, lease=LONG)) == 3
         assert "Every known customer has a tenant." in (await billing(database_url, "list", "--unlinked")).stdout
@@ -61,7 +66,7 @@ async def test_an_unlinked_customer_is_listed_until_it_is_linked(database_url: s
 
 async def test_a_customer_with_dead_events_needs_attention(database_url: str) -> None:
     """The list says so, with their number."""
-    await billing(database_url, "link", "cus_1", "acme")
+    await link(database_url, "cus_1", "acme")
     database = Database(url=database_url)
     async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as store:
         claim = await claimed(store, provider_event())
@@ -73,9 +78,9 @@ async def test_a_customer_with_dead_events_needs_attention(database_url: str) ->
 
 async def test_a_link_is_created_once_and_cannot_be_moved(database_url: str) -> None:
     """Repeating the command is harmless; for another tenant it is refused, and nothing changes."""
-    assert "Linked cus_1 to acme." in (await billing(database_url, "link", "cus_1", "acme")).stdout
-    assert "already" in (await billing(database_url, "link", "cus_1", "acme")).stdout
-    refused = await billing(database_url, "link", "cus_1", "globex")
+    assert "Linked cus_1 to acme." in (await link(database_url, "cus_1", "acme")).stdout
+    assert "already" in (await link(database_url, "cus_1", "acme")).stdout
+    refused = await link(database_url, "cus_1", "globex")
     assert getattr(refused.exception, "code", None) == "tenant_conflict"
     assert "cus_1  acme" in (await billing(database_url, "list")).stdout
 
@@ -84,7 +89,7 @@ async def test_a_long_list_is_paged(database_url: str) -> None:
     """The end of a full page says how to continue."""
     assert "No customer is linked" in (await billing(database_url, "list")).stdout
     for number in range(3):
-        await billing(database_url, "link", f"cus_{number}", "acme")
+        await link(database_url, f"cus_{number}", "acme")
     page = await billing(database_url, "list", "--limit", "2")
     assert page.stdout.splitlines() == ["cus_0  acme", "cus_1  acme"]
     assert "--after cus_1" in page.stderr
@@ -97,4 +102,24 @@ async def test_invalid_ids_are_rejected(database_url: str, arguments: tuple[str,
     """A typing error must not create a link that cannot be moved."""
     result = await billing(database_url, "link", *arguments)
     assert result.exit_code == 2
-    assert "an id must not be empty" in result.output
+    assert "the id " in result.output
+
+
+async def test_a_customer_that_no_event_has_named_is_linked_only_by_force(database_url: str) -> None:
+    """A swapped or mistyped id would otherwise wait for events that never come."""
+    unseen = await billing(database_url, "link", "cus_1", "acme", "--yes")
+    swapped = await billing(database_url, "link", "acme", "cus_1", "--yes")
+    assert (unseen.exit_code, swapped.exit_code) == (2, 2)
+    assert "No event has named cus_1 yet. Pass --force" in unseen.output
+    assert "acme is not the id of a customer" in swapped.output
+    assert "No customer is linked" in (await billing(database_url, "list")).stdout
+    assert "Linked cus_1 to acme." in (await link(database_url, "cus_1", "acme")).stdout
+
+
+async def test_a_tenant_that_is_not_known_is_not_created_without_consent(database_url: str) -> None:
+    """A known one needs none."""
+    asked = await billing(database_url, "link", "cus_1", "acme", "--force")
+    assert asked.exit_code == 2
+    assert "The tenant acme is not known. Create it?" in asked.output
+    await link(database_url, "cus_1", "acme")
+    assert "Linked cus_2 to acme." in (await billing(database_url, "link", "cus_2", "acme", "--force")).stdout

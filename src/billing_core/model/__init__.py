@@ -37,6 +37,7 @@ from billing_core.model.subscription import (
     TenantSubscription,
     merge_metered_prices,
 )
+from billing_core.model.tenant_rules import TenantRules
 from billing_core.model.time import Period, from_timestamp
 from billing_core.model.tracked import Snapshot, Tracked
 from billing_core.model.uncertainty import UNCERTAIN_KINDS, UNCERTAIN_SHOWN, Attention, Uncertainty, uncertainty_of
@@ -102,6 +103,7 @@ __all__ = [
     "TenantCustomer",
     "TenantId",
     "TenantRecord",
+    "TenantRules",
     "TenantState",
     "TenantSubscription",
     "Tracked",

@@ -144,3 +144,7 @@ class StateUpkeep(Protocol):
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
         """Return customers with a tenant, or those without one, with ids above `after`, ordered by id."""
         ...
+
+    async def knows(self, *, customer: CustomerId, tenant: TenantId) -> tuple[bool, bool]:
+        """Return whether a customer was ever seen, and whether a tenant was."""
+        ...

@@ -94,10 +94,12 @@ class Ownership:
         tenant_id = self.customer(customer_id).tenant_id or event.translation.tenant_hint
         if tenant_id is not None:
             return tenant_id
+        refused = event.translation.refused_hint
         return Outcome(
             claim=event.claim,
             disposition=Disposition.PARKED,
-            reason="unmapped_customer",
+            reason="unmapped_customer" if refused is None else "refused_tenant_id",
+            error=refused,
             parked_on=customer_id,
             customer_id=customer_id,
         )

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import attrs
 
 from billing_core.cooperate import cooperate
 from billing_core.errors import FoldingError
 from billing_core.events import Claim, Outcome, Translation
-from billing_core.model import EventId, PlanCatalog, Provenance
+from billing_core.model import EventId, PlanCatalog, Provenance, TenantRules
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +49,9 @@ class ProviderAnswer:
         return self.basis.observed_at
 
 
+_SHOWN: Final = 60
+"""Characters of a refused tenant id that operators see."""
+
 Statement = ClaimedEvent | ProviderAnswer
 
 
@@ -61,7 +65,9 @@ class ReadBatch:
     """Events that cannot be read in our terms."""
 
 
-async def read_batch(translated: Sequence[tuple[Claim, Translation]], catalog: PlanCatalog) -> ReadBatch:
+async def read_batch(
+    translated: Sequence[tuple[Claim, Translation]], catalog: PlanCatalog, tenants: TenantRules
+) -> ReadBatch:
     """Read translated events in our terms and put them into the order of the provider's clock."""
     events, refused = [], []
     async for claim, translation in cooperate(translated):
@@ -70,9 +76,20 @@ async def read_batch(translated: Sequence[tuple[Claim, Translation]], catalog: P
         except FoldingError as error:
             refused.append(Outcome.dead(claim, error, customer_id=translation.customer_id))
         else:
-            events.append(ClaimedEvent(claim=claim, translation=translation.showing(snapshots)))
+            shown = _with_plausible_hint(translation.showing(snapshots), tenants)
+            events.append(ClaimedEvent(claim=claim, translation=shown))
     events.sort(key=lambda event: (event.created_at, event.claim.dispatch_id))
     return ReadBatch(events=_replayed_backwards(events), refused=refused)
+
+
+def _with_plausible_hint(translation: Translation, tenants: TenantRules) -> Translation:
+    """Return the translation without its hint if that cannot be a tenant id; the reason is kept for operators."""
+    hint = translation.tenant_hint
+    fault = None if hint is None else tenants.fault_of(hint)
+    if hint is None or fault is None:
+        return translation
+    # Escaped and cut: the text may hold anything, and it is shown on terminals.
+    return attrs.evolve(translation, tenant_hint=None, refused_hint=f"The tenant id {hint[:_SHOWN]!a} {fault}.")
 
 
 def _replayed_backwards(events: Sequence[ClaimedEvent]) -> Sequence[ClaimedEvent]:

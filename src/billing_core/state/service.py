@@ -9,7 +9,7 @@ import attrs
 from billing_core.cooperate import cooperate
 from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Outcome, Translation
-from billing_core.model import AccessPolicy, CustomerId, PlanCatalog, TenantId, Uncertainty, uncertainty_of
+from billing_core.model import AccessPolicy, CustomerId, PlanCatalog, TenantId, TenantRules, Uncertainty, uncertainty_of
 from billing_core.state.diff import ObjectChange
 from billing_core.state.ledger import Ledger
 from billing_core.state.loading import StateLoader, lock_uncertain
@@ -82,6 +82,7 @@ class BillingService:
         policy: AccessPolicy,
         clock: Clock,
         notify: bool = True,
+        tenants: TenantRules | None = None,
     ) -> None:
         """Compose the single writer.
 
@@ -92,9 +93,11 @@ class BillingService:
             policy: decides on access.
             clock: says at which instant access is decided.
             notify: whether messages are created. Without it state is written and no number is used.
+            tenants: says which texts in metadata can be tenant ids; without it any visible text.
         """
         self._unit_of_work = unit_of_work
         self._catalog = catalog
+        self._tenants = tenants or TenantRules()
         self._loader = StateLoader(translator=translator, catalog=catalog, policy=policy, clock=clock, notify=notify)
 
     async def apply(self, translated: Sequence[tuple[Claim, Translation]]) -> AppliedBatch:
@@ -103,7 +106,7 @@ class BillingService:
         Raises: StoreUnavailableError, TenantConflictError when an object turned out to be another tenant's while
         saving. Nothing is written then.
         """
-        batch = await read_batch(translated, self._catalog)
+        batch = await read_batch(translated, self._catalog, self._tenants)
         async with self._unit_of_work.transaction() as transaction:
             held = await transaction.hold([claim for claim, _ in translated])
             ledger, outcomes = await self._fold(transaction, batch, held)
@@ -117,7 +120,7 @@ class BillingService:
         The claims need not be held: events that are not being processed elsewhere are held until the rollback.
         Raises: as `apply`.
         """
-        batch = await read_batch(translated, self._catalog)
+        batch = await read_batch(translated, self._catalog, self._tenants)
         trial = DryRun(outcomes=(), events=(), differences=())
         with contextlib.suppress(_RollBack):
             async with self._unit_of_work.transaction() as transaction:

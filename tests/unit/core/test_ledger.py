@@ -317,6 +317,26 @@ class TestTenants:
         assert loop.database.tables.subscriptions == {}
         assert loop.messages == []
 
+    @pytest.mark.parametrize("hint", [" acme", "acme\u200b", "  ", "t" * 201, "ac\nme", "\ud800"])
+    async def test_a_text_that_cannot_be_a_tenant_id_links_nothing(self, loop: Loop, hint: str) -> None:
+        """The event waits for a link with a reason for operators, and the corrected id then makes the link."""
+        (waiting,) = await loop.arrive(loop.says(ACTIVE, tenant=TenantId(hint)))
+        assert (waiting.disposition, waiting.reason) == (Disposition.PARKED, "refused_tenant_id")
+        assert waiting.error is not None
+        assert waiting.error.isascii()
+        assert waiting.error.isprintable()
+        assert len(waiting.error) < 1000
+        assert loop.database.tables.counters == {}
+        await loop.arrive(loop.says(PAST_DUE, at=60))
+        (late,) = await loop.work()
+        assert (late.disposition, late.effect, late.tenant_id) == (Disposition.APPLIED, Effect.STALE, ACME)
+
+    async def test_a_text_that_cannot_be_a_tenant_id_contradicts_no_link(self, loop: Loop) -> None:
+        """It names no tenant, so the event is that of the link."""
+        await loop.arrive(loop.says(ACTIVE))
+        (outcome,) = await loop.arrive(loop.says(PAST_DUE, tenant=TenantId(" globex"), at=1))
+        assert (outcome.disposition, outcome.tenant_id) == (Disposition.APPLIED, ACME)
+
     @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
     @pytest.mark.parametrize("batches", ["one by one", "together"])
     async def test_what_waited_is_applied_when_the_link_comes(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import pytest
 
 from billing_core.events import ProviderEvent, Translation
@@ -99,6 +100,22 @@ def test_a_checkout_links_its_customer(
     assert said(type, builders.checkout_session(session, version)) == Translation(
         customer_id=CUS_1, tenant_hint=None if hint is None else TenantId(hint)
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "hint"), [("subscription", "order_4711"), ("setup", "order_4711"), ("payment", None), ("new", None)]
+)
+def test_the_reference_of_a_one_off_payment_names_no_tenant(said: Said, mode: str, hint: str | None) -> None:
+    """There it is an order or a cart."""
+    session = attrs.evolve(SESSION, mode=mode, client_reference_id="order_4711", metadata={})
+    translation = said("checkout.session.completed", builders.checkout_session(session, API_VERSIONS[-1]))
+    assert (translation.customer_id, translation.tenant_hint) == (SESSION.customer_id, hint)
+
+
+def test_metadata_names_the_tenant_of_a_one_off_payment(said: Said) -> None:
+    """It is set by the server, whatever the session is about."""
+    session = attrs.evolve(SESSION, mode="payment", client_reference_id="order_4711", metadata={"tenant_id": "acme"})
+    assert said("checkout.session.completed", builders.checkout_session(session, API_VERSIONS[-1])).tenant_hint == ACME
 
 
 def test_a_guest_checkout_has_no_customer(said: Said) -> None:

@@ -258,13 +258,13 @@ def test_a_subscription_without_required_fields_is_ignored(said: Said, shown: Js
 
 @pytest.mark.parametrize("tenant", ["acme", "Acme & Söhne", "t" * 200, "00000000-0000-0000-0000-000000000000"])
 def test_a_tenant_in_metadata_is_a_hint(said: Said, shown: Json, tenant: str) -> None:
-    """Any text that is safe to display and store."""
+    """As it is written there; whether it can be a tenant id is decided by the rules."""
     translation = said(shown | {"metadata": {"tenant_id": tenant}})
     assert (translation.tenant_hint, translation.missing) == (tenant, ())
 
 
-@pytest.mark.parametrize("tenant", ["", "t" * 201, "a\x00", "a\nb", "a\x7f", "a\x85", "\ud800"])
-def test_an_invalid_tenant_is_not_a_hint(said: Said, shown: Json, tenant: str) -> None:
+@pytest.mark.parametrize("tenant", ["", 7, ["acme"]])
+def test_an_unreadable_tenant_is_not_a_hint(said: Said, shown: Json, tenant: object) -> None:
     """It is reported as unreadable instead."""
     translation = said(shown | {"metadata": {"tenant_id": tenant}})
     assert translation.tenant_hint is None

@@ -7,7 +7,7 @@ from datetime import timedelta
 import attrs
 
 from billing_core.events import Disposition
-from billing_core.model import DuplicateSubscriptions, duplicate_subscriptions
+from billing_core.model import CustomerId, DuplicateSubscriptions, TenantId, duplicate_subscriptions
 from billing_core.oversight.inspection import Pruned
 from billing_core.oversight.ports import CustomerLink
 from billing_core.state.ports import Clock
@@ -39,6 +39,10 @@ class MemoryStateUpkeep:
             for _, each in sorted(self._database.tables.customers.items())
             if (each.tenant_id is not None) == linked and each.customer_id > after
         ][:limit]
+
+    async def knows(self, *, customer: CustomerId, tenant: TenantId) -> tuple[bool, bool]:
+        """Return whether there are rows of a customer and of a tenant."""
+        return customer in self._database.tables.customers, tenant in self._database.tables.counters
 
 
 class MemoryInboxUpkeep:

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from billing_core.model import DuplicateSubscriptions
+from billing_core.model import CustomerId, DuplicateSubscriptions, TenantId
 from billing_core.oversight.inspection import Pruned
 from billing_core.oversight.ports import CustomerLink
 from billing_postgres import queries
@@ -40,6 +40,11 @@ class PostgresStateUpkeep:
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
         """Return customers with or without a tenant, by id."""
         return [CustomerLink(**row) for row in await self._statements.fetch("list_customers", linked, after, limit)]
+
+    async def knows(self, *, customer: CustomerId, tenant: TenantId) -> tuple[bool, bool]:
+        """Return whether there are rows of a customer and of a tenant."""
+        (row,) = await self._statements.fetch("find_known", customer, tenant)
+        return row["customer"], row["tenant"]
 
 
 class PostgresInboxUpkeep:

@@ -21,3 +21,8 @@ LEFT JOIN (
 WHERE (c.tenant_id IS NOT NULL) = $1 AND c.customer_id > $2
 ORDER BY c.customer_id
 LIMIT $3;
+
+-- name: find_known
+-- Args: $1 customer id, $2 tenant id.
+SELECT EXISTS (SELECT FROM billing_customers WHERE customer_id = $1) AS customer,
+       EXISTS (SELECT FROM billing_tenants WHERE tenant_id = $2) AS tenant;

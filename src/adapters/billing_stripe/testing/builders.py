@@ -170,7 +170,7 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
 
 
 def checkout_session(source: objects.CheckoutSession, api_version: str, *, transitional: bool = False) -> Json:
-    """Render a `checkout.session` object in mode `subscription`."""
+    """Render a `checkout.session` object."""
     shape = Shape(api_version, transitional)
     return {
         "id": source.session_id,
@@ -193,7 +193,7 @@ def checkout_session(source: objects.CheckoutSession, api_version: str, *, trans
         "livemode": False,
         "locale": None,
         "metadata": dict(source.metadata),
-        "mode": "subscription",
+        "mode": source.mode,
         "payment_intent": None,
         "payment_method_types": ["card"],
         "payment_status": source.payment_status,

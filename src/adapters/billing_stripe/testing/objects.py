@@ -183,13 +183,14 @@ class Invoice:
 
 @attrs.frozen(kw_only=True)
 class CheckoutSession:
-    """A Checkout session that starts a subscription."""
+    """A Checkout session, by default one that starts a subscription."""
 
     session_id: str
     created_at: datetime
     customer_id: str | None
     subscription_id: str | None
     client_reference_id: str | None = None
+    mode: str = "subscription"
     status: str = "complete"
     payment_status: str = "paid"
     amount_total: int = 0

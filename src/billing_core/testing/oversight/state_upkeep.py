@@ -79,6 +79,15 @@ class StateUpkeepContract:
         assert [(each.customer_id, each.dead) for each in linked] == [("cus_1", 2), ("cus_2", 0)]
         assert [(each.customer_id, each.dead) for each in unlinked] == [("cus_3", 1)]
 
+    async def test_customers_and_tenants_are_known_once_they_were_seen(
+        self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep
+    ) -> None:
+        """Each by itself."""
+        await save(unit_of_work, Changes(customers=[customer("cus_1", None)]))
+        assert await state_upkeep.knows(customer=CustomerId("cus_1"), tenant=ACME) == (True, True)
+        assert await state_upkeep.knows(customer=CustomerId("cus_2"), tenant=ACME) == (False, True)
+        assert await state_upkeep.knows(customer=CustomerId("cus_1"), tenant=GLOBEX) == (True, False)
+
     # --- links by hand ------------------------------------------------------------------------------------------
 
     async def test_a_link_by_hand_makes_waiting_events_due(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_app.cli.terminal import json_option
+from billing_app.cli.terminal import confirm, json_option
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,16 +23,21 @@ def tenants() -> None:
 
 
 def _identifier(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
-    if not text or text != text.strip() or not text.isprintable():
-        raise click.BadParameter("an id must not be empty, have surrounding spaces or contain control characters")
+    from billing_core.model import TenantRules
+
+    fault = TenantRules().fault_of(text)
+    if fault is not None:
+        raise click.BadParameter(f"the id {fault}")
     return text
 
 
 @tenants.command()
 @click.argument("customer", callback=_identifier)
 @click.argument("tenant", callback=_identifier)
+@click.option("--force", is_flag=True, help="Also link a customer that no event has named yet.")
+@click.option("--yes", is_flag=True, help="Create a tenant that is not known without asking.")
 @json_option
-def link(customer: str, tenant: str, as_json: bool) -> None:
+def link(*, customer: str, tenant: str, force: bool, yes: bool, as_json: bool) -> None:
     """Link CUSTOMER (cus_…) to TENANT.
 
     Events that were waiting for the link are processed. Repeating the command is harmless. A link cannot be moved: if
@@ -40,7 +45,7 @@ def link(customer: str, tenant: str, as_json: bool) -> None:
     """
     from billing_core.model import CustomerId, TenantId
 
-    made = asyncio.run(_link(Settings.load(), CustomerId(customer), TenantId(tenant)))
+    made = asyncio.run(_link(Settings.load(), CustomerId(customer), TenantId(tenant), force=force, yes=yes))
     if as_json:
         click.echo(json.dumps({"customer_id": customer, "tenant_id": tenant, "made": made}))
     elif made:
@@ -79,10 +84,17 @@ def list_(unlinked: bool, after: str, limit: int, as_json: bool) -> None:
         click.echo(f"There may be more. Continue with --after {links[-1].customer_id}", err=True)
 
 
-async def _link(settings: Settings, customer_id: CustomerId, tenant_id: TenantId) -> bool:
+async def _link(settings: Settings, customer_id: CustomerId, tenant_id: TenantId, *, force: bool, yes: bool) -> bool:
     from billing_app.container import open_tools
 
+    if not force and not customer_id.startswith("cus_"):
+        raise click.UsageError(f"{customer_id} is not the id of a customer (cus_…). Pass --force to link it anyway.")
     async with open_tools(settings) as tools:
+        seen, known = await tools.state_upkeep().knows(customer=customer_id, tenant=tenant_id)
+        if not seen and not force:
+            raise click.UsageError(f"No event has named {customer_id} yet. Pass --force to link it anyway.")
+        if not known:
+            confirm(f"The tenant {tenant_id} is not known. Create it?", yes=yes)
         return await tools.service().link(customer_id, tenant_id)
 
 
