@@ -4,6 +4,7 @@ import asyncio
 from collections import ChainMap
 from collections.abc import Collection, Iterable, MutableMapping
 from datetime import datetime
+from typing import Final
 
 import attrs
 
@@ -21,6 +22,9 @@ from billing_core.model import (
     payment_object_id,
 )
 from billing_core.oversight.inspection import Audit, FailedAttempt
+
+NO_TENANT: Final = "no_tenant"
+"""The reason of ignored events that waited too long for a tenant."""
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +95,17 @@ class Dispatch:
         """Return whether the event is not being processed, and was not claimed since `claim` was read."""
         leased = self.disposition is Disposition.LEASED and self.due_at > now
         return not leased and self.attempt == claim.attempt
+
+    @property
+    def waits(self) -> bool:
+        """Return whether the event is parked on a customer or an object."""
+        parked = self.outcome if self.disposition is Disposition.PARKED else None
+        return parked is not None and parked.parked_on is not None
+
+    @property
+    def lapsed(self) -> bool:
+        """Return whether the event stopped waiting and can still be processed."""
+        return self.disposition is Disposition.IGNORED and self.reason == NO_TENANT and bool(self.event.body)
 
     def held_by(self, claim: Claim) -> bool:
         """Return whether `claim` is the current one: the fence against a lost lease."""
@@ -170,10 +185,12 @@ class Tables:
         ready = [
             row
             for row in self.dispatch.values()
-            if row.disposition is Disposition.PARKED and row.outcome is not None and self._tenant_known(row.outcome, on)
+            if row.disposition is Disposition.PARKED or row.lapsed
+            if row.outcome is not None and self._tenant_known(row.outcome, on)
         ]
         for row in ready:
-            self.dispatch[row.dispatch_id] = attrs.evolve(row, disposition=Disposition.DUE, due_at=now)
+            due = attrs.evolve(row, disposition=Disposition.DUE, due_at=now, finished_at=None)
+            self.dispatch[row.dispatch_id] = due
         return len(ready)
 
     def _tenant_known(self, parked: Outcome, on: Collection[str] | None) -> bool:

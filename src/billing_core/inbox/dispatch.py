@@ -57,7 +57,7 @@ class Dispatcher:
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_handed(tasks))
-            tasks.create_task(self._unpark_regularly())
+            tasks.create_task(self._look_after_parked())
             for _ in range(concurrency):
                 tasks.create_task(self._run_due(tasks))
         await self._release_handed()
@@ -130,12 +130,13 @@ class Dispatcher:
             await self._batches.release(apart)
         return together
 
-    async def _unpark_regularly(self) -> None:
-        """Look for events that were parked while the object they wait for was being saved."""
+    async def _look_after_parked(self) -> None:
+        """Find parked events whose object was saved meanwhile, then end those that have waited for too long."""
         while not self._stopping.is_set():
             with contextlib.suppress(StoreUnavailableError):
                 if await self._queue.unpark():
                     self._due.set()
+                await self._queue.lapse(after=self._policy.parked_for, limit=self._policy.batch)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._policy.waiting_poll.total_seconds())
 

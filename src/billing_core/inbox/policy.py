@@ -25,6 +25,8 @@ class DispatchPolicy:
     poll: timedelta = timedelta(seconds=1)
     waiting_poll: timedelta = timedelta(seconds=10)
     """Interval of looking for parked events that no longer have to wait; nearly all become due without it."""
+    parked_for: timedelta = timedelta(days=30)
+    """Time after which an event stops waiting for a tenant: a guest's refund never finds one."""
     lookups: int = 8
     """Thin events that the provider is asked about at a time."""
     handoff_limit: int = 8192

@@ -113,6 +113,14 @@ class EventQueue(Protocol):
         """
         ...
 
+    async def lapse(self, *, after: timedelta, limit: int) -> int:
+        """End up to `limit` events as ignored (`no_tenant`) that have been parked for `after`; return their number.
+
+        The longest waiting ones first. They become due all the same if their customer or object gets a tenant later,
+        as long as their bodies are kept. Events that wait for neither (thin ones) stay parked.
+        """
+        ...
+
     async def wait(self, *, at_most: timedelta) -> None:
         """Wait until events may have become due, at most `at_most`. A hint: it may return early."""
         ...

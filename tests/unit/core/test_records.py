@@ -184,6 +184,24 @@ class TestOwners:
         records = await loop.repository.records(ACME, limit=10)
         assert [each.snapshot for each in records] == [DISPUTE, PAYMENT]
 
+    async def test_the_refund_of_a_guest_does_not_wait_without_an_end(self, loop: Loop) -> None:
+        """A worker ignores it once it has waited long enough; the charge would still take it up."""
+        loop.policy = DispatchPolicy(parked_for=timedelta(days=30), waiting_poll=timedelta(milliseconds=1))
+        refund = notify(loop, REFUND, about=["ch_1"], at=1)
+        await loop.arrive(refund)
+        dispatcher = loop.dispatcher()
+        running = asyncio.create_task(dispatcher.run())
+        await asyncio.sleep(0.02)
+        assert loop.row(refund).disposition is Disposition.PARKED
+        loop.clock.advance(timedelta(days=30))
+        await until(lambda: loop.row(refund).disposition is Disposition.IGNORED)
+        dispatcher.stop()
+        await running
+        assert loop.row(refund).reason == "no_tenant"
+        await loop.arrive(loop.says(PAID), notify(loop, CHARGE, customer_id=ALICE, at=2))
+        (outcome,) = await loop.work()
+        assert (outcome.disposition, outcome.tenant_id) == (Disposition.APPLIED, ACME)
+
     async def test_a_draft_is_deleted_by_its_id_alone(self, loop: Loop) -> None:
         """The event names the invoice and nothing else."""
         await loop.arrive(loop.says(invoice(status="draft")))

@@ -11,7 +11,7 @@ from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderE
 from billing_core.model import CustomerId
 from billing_core.oversight.ports import Backlog
 from billing_core.state.ports import Clock
-from billing_memory.database import Dispatch, MemoryDatabase
+from billing_memory.database import NO_TENANT, Dispatch, MemoryDatabase
 
 
 class MemoryEventInbox:
@@ -104,6 +104,18 @@ class MemoryEventInbox:
         if count:
             self._database.due.set()
         return count
+
+    async def lapse(self, *, after: timedelta, limit: int) -> int:
+        """End events that have been parked for too long."""
+        async with self._database.writing:
+            now = self._clock.now()
+            rows = self._database.tables.dispatch.values()
+            waiting = [row for row in rows if row.waits and row.due_at <= now - after]
+            waiting.sort(key=lambda row: (row.due_at, row.dispatch_id))
+            for row in waiting[:limit]:
+                lapsed = attrs.evolve(row, disposition=Disposition.IGNORED, reason=NO_TENANT, finished_at=now)
+                self._database.tables.dispatch[row.dispatch_id] = lapsed
+            return len(waiting[:limit])
 
     async def reclaim(self, dispatch_ids: Collection[int], *, lease: timedelta) -> Sequence[Claim]:
         """Claim these events whatever their status, in the order they happened."""

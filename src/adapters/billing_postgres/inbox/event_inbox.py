@@ -163,6 +163,10 @@ class PostgresEventInbox:
             dead={row["reason"]: row["dead"] for row in dead},
         )
 
+    async def lapse(self, *, after: timedelta, limit: int) -> int:
+        """End events that have been parked for too long."""
+        return len(await self._statements.fetch("lapse_events", after, limit))
+
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when an event was recorded or released, here or elsewhere, since the last `claim`."""
         await self._wakeup.wait(at_most=at_most)

@@ -158,6 +158,7 @@ WITH linked AS (
     SELECT w.event
     FROM stripe_event_waits AS w,
          LATERAL (SELECT FROM billing_objects AS o WHERE o.object_id = w.object_id LIMIT 1) AS object
+    WHERE NOT w.lapsed
 ), ready AS (
     SELECT d.event
     FROM stripe_event_dispatch AS d
@@ -165,6 +166,25 @@ WITH linked AS (
     FOR NO KEY UPDATE SKIP LOCKED
 )
 SELECT unnest(billing_unpark(array_agg(event))) AS event FROM ready;
+
+-- name: lapse_events
+-- Ends events that have been parked for too long. What they wait for stays noted.
+-- Args: $1 time (interval), $2 limit. Returns: the events that were ended.
+WITH old AS (
+    SELECT event
+    FROM stripe_event_dispatch
+    WHERE status = 'parked' AND parked_on IS NOT NULL AND due_at <= now() - $1::interval
+    ORDER BY due_at
+    LIMIT $2
+    FOR NO KEY UPDATE SKIP LOCKED
+), noted AS (
+    UPDATE stripe_event_waits AS w SET lapsed = true FROM old WHERE w.event = old.event
+)
+UPDATE stripe_event_dispatch AS d
+SET status = 'ignored', reason = 'no_tenant', finished_at = now()
+FROM old
+WHERE d.event = old.event
+RETURNING d.event;
 
 -- name: notify_due
 -- Wakes the other processes. Empty payload: equal notices merge, and the table shows what is due.

@@ -42,5 +42,7 @@ WITH old AS (
     UPDATE stripe_events AS e SET body_sha256 = sha256(old.body) FROM old WHERE e.id = old.event
 ), gone AS (
     DELETE FROM stripe_event_bodies AS b USING old WHERE b.event = old.event
+), forgotten AS (
+    DELETE FROM stripe_event_waits AS w USING old WHERE w.event = old.event
 )
 SELECT count(*) AS bodies, max(event) AS reached FROM old;

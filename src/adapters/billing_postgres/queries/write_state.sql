@@ -58,7 +58,7 @@ FOR NO KEY UPDATE;
 SELECT pg_advisory_xact_lock(hashtextextended('billing_catalogue', 0));
 
 -- name: save_customers
--- A link is made once and never moved. Events that waited for it become due.
+-- A link is made once and never moved. Events that waited for it become due, also those that stopped waiting.
 -- Args: one array per column. Returns: the customers saved; one that is missing is linked to another tenant.
 WITH seen AS (
     SELECT :customers.values FROM unnest(:customers.arrays) AS t (:customers.names)
@@ -74,9 +74,16 @@ WITH seen AS (
     RETURNING customer_id
 )
 SELECT customer_id AS saved, (
-    SELECT billing_unpark(array_agg(d.event))
-    FROM stripe_event_dispatch AS d JOIN seen ON d.parked_on = seen.customer_id
-    WHERE d.status = 'parked' AND seen.tenant_id IS NOT NULL
+    SELECT billing_unpark(array_agg(waiting.event))
+    FROM (
+        SELECT d.event
+        FROM stripe_event_dispatch AS d JOIN seen ON d.parked_on = seen.customer_id
+        WHERE d.status = 'parked' AND seen.tenant_id IS NOT NULL
+        UNION ALL
+        SELECT d.event
+        FROM stripe_event_dispatch AS d JOIN seen ON d.parked_on = seen.customer_id
+        WHERE d.status = 'ignored' AND d.reason = 'no_tenant' AND seen.tenant_id IS NOT NULL
+    ) AS waiting
 ) AS unparked
 FROM written;
 
@@ -234,6 +241,6 @@ WITH seen AS (
 ), noted AS (
     INSERT INTO stripe_event_waits (event, object_id)
     SELECT event, object_id FROM seen WHERE event NOT IN (SELECT event FROM ready)
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (event, object_id) DO UPDATE SET lapsed = false
 )
 SELECT unnest(billing_unpark(array_agg(event))) AS event FROM ready;

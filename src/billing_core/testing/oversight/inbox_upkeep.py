@@ -7,9 +7,9 @@ from billing_core.inbox.ports import EventInbox, EventQueue, ReplayQueue
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import CustomerId, EventId
 from billing_core.oversight.ports import EventLog, InboxUpkeep
-from billing_core.state.ports import UnitOfWork
-from billing_core.testing.arrange import applied, claimed, parked, settle
-from billing_core.testing.builders import provider_event
+from billing_core.state.ports import Changes, UnitOfWork
+from billing_core.testing.arrange import applied, claimed, park, park_on_objects, parked, save, settle
+from billing_core.testing.builders import customer, provider_event, subscription
 from billing_core.testing.timing import LEASE, LONG, Elapse
 
 ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
@@ -43,6 +43,19 @@ class InboxUpkeepContract:
         statuses = {str(each.key.event_id): (each.status, each.reason) for each in found}
         assert statuses["evt_1"] == (Disposition.APPLIED, None)
         assert statuses["evt_2"] == statuses["evt_3"] == (Disposition.IGNORED, "by_operator")
+
+    async def test_an_event_that_stopped_waiting_is_not_taken_up_without_its_body(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, inbox_upkeep: InboxUpkeep
+    ) -> None:
+        """Its body follows retention; it stays ignored, whichever tenant its customer or object gets."""
+        age = timedelta(microseconds=1)
+        await park(inbox, unit_of_work, "evt_1", on=BOB)
+        await park_on_objects(inbox, unit_of_work, "evt_2", "sub_1")
+        assert (await inbox_upkeep.prune(older_than=age, after=0, limit=9)).bodies == 0
+        assert await queue.lapse(after=timedelta(0), limit=9) == 2
+        assert (await inbox_upkeep.prune(older_than=age, after=0, limit=9)).bodies == 2
+        await save(unit_of_work, Changes(customers=[customer(BOB)], subscriptions=[subscription("sub_1")]))
+        assert await queue.claim(limit=10, lease=LONG) == []
 
     async def test_an_event_that_is_being_processed_is_not_ignored(
         self, inbox: EventInbox, replay_queue: ReplayQueue, inbox_upkeep: InboxUpkeep, elapse: Elapse

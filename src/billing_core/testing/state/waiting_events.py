@@ -1,6 +1,7 @@
 """The contract of parking: `ClaimFence.settle`, `BillingTransaction.save` and `EventQueue.unpark` taken together."""
 
 import asyncio
+from datetime import timedelta
 
 import attrs
 import pytest
@@ -46,6 +47,38 @@ class WaitingEventsContract:
         assert await due(queue) == []
         await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))
         assert await due(queue) == ["evt_1", "evt_2"]
+
+    async def test_events_that_waited_too_long_end_and_a_later_link_takes_them_up(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """Only those of the linked customer; the longest waiting events end first."""
+        await park(inbox, unit_of_work, "evt_1")
+        await park(inbox, unit_of_work, "evt_2", on=CustomerId("cus_2"))
+        assert await queue.lapse(after=LONG, limit=10) == 0
+        assert await queue.lapse(after=timedelta(0), limit=1) == 1
+        assert await queue.lapse(after=timedelta(0), limit=10) == 1
+        assert await queue.lapse(after=timedelta(0), limit=10) == 0
+        assert await queue.unpark() == 0
+        await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))
+        assert await due(queue) == ["evt_1"]
+
+    async def test_events_that_waited_too_long_for_an_object_are_taken_up_with_it(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """Any of the objects they name."""
+        await park_on_objects(inbox, unit_of_work, "evt_1", "in_1", "sub_1")
+        await park_on_objects(inbox, unit_of_work, "evt_2", "in_2")
+        assert await queue.lapse(after=timedelta(0), limit=10) == 2
+        await save(unit_of_work, Changes(subscriptions=[subscription("sub_1")]))
+        assert await due(queue) == ["evt_1"]
+
+    async def test_an_event_that_waits_for_nothing_nameable_stays_parked(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """A thin event waits for a key."""
+        claim = await claimed(inbox, provider_event("evt_1"))
+        await settle(unit_of_work, attrs.evolve(parked(claim), parked_on=None, reason="thin"))
+        assert await queue.lapse(after=timedelta(0), limit=10) == 0
 
     async def test_a_link_that_fails_unparks_nothing(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork

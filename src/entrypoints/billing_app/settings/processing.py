@@ -54,6 +54,14 @@ class DispatchSettings(DispatchPolicy):
         minimum=0.01,
         maximum=300,
     )
+    parked_for: timedelta = duration(
+        "BILLING_PARKED_DAYS",
+        "days",
+        _DISPATCH.parked_for / timedelta(days=1),
+        "Days after which an event that waits for a tenant is ignored as `no_tenant`. A later link still applies it.",
+        minimum=1,
+        maximum=3650,
+    )
 
 
 @attrs.frozen(kw_only=True)
