@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         TenantCustomer,
         TenantId,
         TenantRecord,
+        TenantRules,
         TenantState,
         TenantSubscription,
         Uncertainty,
@@ -144,7 +145,7 @@ _NAMES: Final = MappingProxyType(
             "AccessPolicy AccessState AccessVerdict CustomerId CustomerSnapshot EventId InvoiceId InvoiceLine "
             "InvoiceSnapshot ItemSnapshot Money Period Plan PlanCatalog PriceId RecordSnapshot Snapshot "
             "SubscriptionId SubscriptionInvoice SubscriptionSnapshot TenantCustomer TenantId TenantRecord "
-            "TenantState TenantSubscription Uncertainty UsageRecord"
+            "TenantRules TenantState TenantSubscription Uncertainty UsageRecord"
         ),
         "oversight.ports": "AuditLog EventLog InboxBacklog InboxUpkeep InvariantLog StateUpkeep TenantTimeline",
         "payloads": "BillingEventPayload OperatorStatePayload StatePayload",
@@ -266,6 +267,7 @@ __all__ = [
     "TenantId",
     "TenantReader",
     "TenantRecord",
+    "TenantRules",
     "TenantState",
     "TenantSubscription",
     "TenantTimeline",

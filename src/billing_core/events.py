@@ -168,7 +168,10 @@ class Translation:
 
     customer_id: CustomerId | None = None
     about: tuple[str, ...] = ()
-    """Ids of invoices, payments, charges or subscriptions, where no customer is named: the event is their tenant's."""
+    """Ids of invoices, payments, charges or subscriptions: without a customer, the event is their tenant's.
+
+    Beside a customer they are what an event without snapshots concerns; they decide where customers are shared.
+    """
     tenant_hint: TenantId | None = None
     refused_hint: str | None = None
     """Why the tenant that the metadata names is none: it does not look like a tenant id."""
@@ -238,7 +241,7 @@ class Outcome:
     parked_on: str | None = None
     """The customer, or the first of the objects, that has to get a tenant before the event can be applied."""
     waits_for: tuple[str, ...] = ()
-    """All objects that an event without a customer names: each may be the first to get a tenant."""
+    """All objects whose tenant the event belongs to: each may be the first to get one."""
     tenant_id: TenantId | None = None
     customer_id: CustomerId | None = None
     sequence: int | None = None

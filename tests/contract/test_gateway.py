@@ -60,7 +60,7 @@ class MemoryStage:
                 self.gateway.entitlements[snapshot.customer_id] = said
 
     def hold_checkout(self, session_id: str, *, tenant_id: TenantId, completed: bool) -> None:
-        said = Translation(customer_id=CUSTOMER.customer_id, tenant_hint=tenant_id)
+        said = Translation(customer_id=CUSTOMER.customer_id, about=("sub_1",), tenant_hint=tenant_id)
         self.gateway.checkout_sessions[session_id] = said if completed else Translation(ignored="unfinished")
 
     def hold_event(self, event_id: EventId, *, about: Snapshot | None, snapshot_event_id: EventId | None) -> None:

@@ -254,7 +254,9 @@ async def test_a_thin_event_about_a_checkout_is_resolved(fake: FakeStripe, gatew
     fake.put(CHECKOUT, checkout)
     fetched = await gateway.fetch_event(EventId("evt_1"))
     assert fetched is not None
-    assert fetched.translation == Translation(customer_id=CustomerId("cus_1"), tenant_hint=TenantId("acme"))
+    assert fetched.translation == Translation(
+        customer_id=CustomerId("cus_1"), about=("sub_1",), tenant_hint=TenantId("acme")
+    )
 
 
 async def test_ids_are_never_read_as_addresses(fake: FakeStripe, gateway: StripeGateway) -> None:

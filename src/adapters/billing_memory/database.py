@@ -22,6 +22,7 @@ from billing_core.model import (
     payment_object_id,
 )
 from billing_core.oversight.inspection import Audit, FailedAttempt
+from billing_core.state.shared_customers import SHARED_CUSTOMER
 
 NO_TENANT: Final = "no_tenant"
 """The reason of ignored events that waited too long for a tenant."""
@@ -105,7 +106,8 @@ class Dispatch:
     @property
     def lapsed(self) -> bool:
         """Return whether the event stopped waiting and can still be processed."""
-        return self.disposition is Disposition.IGNORED and self.reason == NO_TENANT and bool(self.event.body)
+        ended = self.disposition is Disposition.IGNORED and self.reason in (NO_TENANT, SHARED_CUSTOMER)
+        return ended and bool(self.event.body)
 
     def held_by(self, claim: Claim) -> bool:
         """Return whether `claim` is the current one: the fence against a lost lease."""
@@ -194,8 +196,8 @@ class Tables:
         return len(ready)
 
     def _tenant_known(self, parked: Outcome, on: Collection[str] | None) -> bool:
-        if parked.waits_for:
-            return bool(self.owners(id_ for id_ in parked.waits_for if on is None or id_ in on))
+        if self.owners(id_ for id_ in parked.waits_for if on is None or id_ in on):
+            return True
         if parked.parked_on is None or (on is not None and parked.parked_on not in on):
             return False
         customer = self.customers.get(CustomerId(parked.parked_on))

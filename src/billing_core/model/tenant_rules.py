@@ -1,8 +1,11 @@
-"""The form of a tenant id. Metadata is written by people and by other systems: not every text there is an id."""
+"""How tenants are found: by customer or by subscription, and which texts can be their ids.
+
+Metadata is written by people and by other systems: not every text there is an id.
+"""
 
 import re
 import unicodedata
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -18,8 +21,10 @@ def _compiles(_: object, __: object, pattern: str | None) -> None:
 
 @attrs.frozen(kw_only=True)
 class TenantRules:
-    """Decides whether a text can be the id of a tenant."""
+    """Says what names a tenant, and decides whether a text can be the id of one."""
 
+    link: Literal["customer", "subscription"] = "customer"
+    """The object that belongs to one tenant: a customer with everything it pays for, or each subscription by itself."""
     id_pattern: str | None = attrs.field(default=None, validator=_compiles)
     """The form of this team's tenant ids, as a regular expression for the whole id; None for any."""
 

@@ -7,7 +7,7 @@ events in a batch changes which messages are created, never the state they end i
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -54,6 +54,7 @@ from billing_core.state.ownership import Ownership
 from billing_core.state.ports import Changes
 from billing_core.state.precedence import Evidence, resolve
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, Statement
+from billing_core.state.shared_customers import OwnershipBySubscription
 from billing_core.state.shelf import Shelf
 
 _NO_USAGE: Final[Mapping[InvoiceId, Sequence[UsageRecord]]] = MappingProxyType({})
@@ -89,6 +90,7 @@ class Ledger:
         notified: Collection[tuple[TenantId, EventId]] = (),
         usage: Mapping[InvoiceId, Sequence[UsageRecord]] = _NO_USAGE,
         notify: bool = True,
+        link: Literal["customer", "subscription"] = "customer",
     ) -> None:
         """Take over loaded state.
 
@@ -105,6 +107,7 @@ class Ledger:
             notified: the events without snapshots that a tenant already has a message of.
             usage: the stored usage of invoices that replayed events show; it is compared with their lines.
             notify: whether messages are created. Without it only state changes.
+            link: what belongs to one tenant, see `TenantRules`.
         """
         self._customers = Shelf(customers)
         self._subscriptions = Shelf(subscriptions)
@@ -118,7 +121,8 @@ class Ledger:
         }
         """By class of snapshot; every other class is a record."""
         self._counters = dict(counters)
-        self._ownership = Ownership(
+        ownership = OwnershipBySubscription if link == "subscription" else Ownership
+        self._ownership = ownership(
             customers=self._customers,
             records=self._records,
             shelves=self._shelves,

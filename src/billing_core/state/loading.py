@@ -25,6 +25,7 @@ from billing_core.model import (
     TenantCustomer,
     TenantId,
     TenantRecord,
+    TenantRules,
     TenantSubscription,
     Tracked,
     Uncertainty,
@@ -37,6 +38,7 @@ from billing_core.state.evidence import gather_evidence, no_evidence
 from billing_core.state.ledger import Ledger
 from billing_core.state.ports import BillingTransaction, Clock, EventTranslator, StateReader
 from billing_core.state.reading import ClaimedEvent
+from billing_core.state.shared_customers import names_new_owner, objects_of
 
 
 @attrs.frozen(kw_only=True)
@@ -51,20 +53,30 @@ class StateLoader:
     """Loads ledgers."""
 
     def __init__(
-        self, *, translator: EventTranslator, catalog: PlanCatalog, policy: AccessPolicy, clock: Clock, notify: bool
+        self,
+        *,
+        translator: EventTranslator,
+        catalog: PlanCatalog,
+        policy: AccessPolicy,
+        clock: Clock,
+        tenants: TenantRules,
+        notify: bool,
     ) -> None:
         self._translator = translator
         self._catalog = catalog
         self._policy = policy
         self._clock = clock
         self._notify = notify
+        self._shared = tenants.link == "subscription"
+        self._link = tenants.link
 
     async def load(self, transaction: BillingTransaction, events: Sequence[ClaimedEvent]) -> Ledger:
         """Lock and load everything that these events concern. Their claims are held already."""
         snapshots = [snapshot for event in events for snapshot in event.translation.snapshots]
-        customers = await _lock_customers(transaction, events)
-        owners = await _find_owners(transaction, events)
-        counters = await transaction.lock_tenants(_tenants(customers, events) | set(owners.values()))
+        customers = await _lock_customers(transaction, events, shared=self._shared)
+        owners = await _find_owners(transaction, events, shared=self._shared)
+        tenants = _named_tenants(events, owners) if self._shared else _tenants(customers, events)
+        counters = await transaction.lock_tenants(tenants | _linked(customers) | set(owners.values()))
         records = await _load_records(transaction, snapshots)
         customers = await _read_again(transaction, customers, snapshots)
         subscriptions = await transaction.subscriptions(
@@ -91,6 +103,7 @@ class StateLoader:
             policy=self._policy,
             now=self._clock.now(),
             notify=self._notify,
+            link=self._link,
         )
 
     async def load_around(self, transaction: BillingTransaction, tenant_id: TenantId, seen: Snapshot) -> Ledger:
@@ -142,10 +155,15 @@ async def _read_refetchable(state: StateReader, uncertainty: Uncertainty) -> Tra
 
 
 async def _lock_customers(
-    transaction: BillingTransaction, events: Iterable[ClaimedEvent]
+    transaction: BillingTransaction, events: Iterable[ClaimedEvent], *, shared: bool
 ) -> Mapping[CustomerId, TenantCustomer]:
-    """Read the customers of a batch. Those without a tenant are locked, so that no event parks past their link."""
+    """Read the customers of a batch. Those without a tenant are locked, so that no event parks past their link.
+
+    Shared customers are always locked: no other batch then finds an owner for a subscription that is unknown here.
+    """
     ids = {id_ for event in events if (id_ := event.translation.customer_id) is not None}
+    if shared:
+        return await transaction.lock_customers(ids) if ids else {}
     known = dict(await transaction.customers(ids))
     unlinked = [id_ for id_ in ids if id_ not in known or known[id_].tenant_id is None]
     if unlinked:
@@ -165,20 +183,38 @@ async def _read_again(
     return {**customers, **await transaction.customers(shown)} if shown else customers
 
 
-async def _find_owners(transaction: BillingTransaction, events: Iterable[ClaimedEvent]) -> Mapping[str, TenantId]:
-    """Find the tenants of the objects that events name in place of a customer."""
+async def _find_owners(
+    transaction: BillingTransaction, events: Sequence[ClaimedEvent], *, shared: bool
+) -> Mapping[str, TenantId]:
+    """Find the tenants of the objects that events name in place of a customer; of all objects, if those are shared."""
     named = {id_ for event in events if event.translation.customer_id is None for id_ in event.translation.about}
+    if shared:
+        named |= objects_of(events)
     return await transaction.owners(named) if named else {}
 
 
 def _tenants(customers: Mapping[CustomerId, TenantCustomer], events: Iterable[ClaimedEvent]) -> set[TenantId]:
-    """Return every tenant a batch may write to: its customers' tenants, and those its events name for the others."""
-    tenants = {tenant_id for customer in customers.values() if (tenant_id := customer.tenant_id) is not None}
+    """Return the tenants that events name for customers without one."""
+    tenants = set()
     for event in events:
         customer_id, hint = event.translation.customer_id, event.translation.tenant_hint
         if customer_id is not None and hint is not None and customers[customer_id].tenant_id is None:
             tenants.add(hint)
     return tenants
+
+
+def _linked(customers: Mapping[CustomerId, TenantCustomer]) -> set[TenantId]:
+    return {tenant_id for customer in customers.values() if (tenant_id := customer.tenant_id) is not None}
+
+
+def _named_tenants(events: Iterable[ClaimedEvent], owners: Mapping[str, TenantId]) -> set[TenantId]:
+    """Return the tenants that events name for their subscriptions or customers, where those may be without one."""
+    return {
+        hint
+        for event in events
+        if (hint := event.translation.tenant_hint) is not None
+        if names_new_owner(event.translation, owners)
+    }
 
 
 async def _load_records(transaction: BillingTransaction, snapshots: Iterable[Snapshot]) -> _Records:

@@ -94,6 +94,20 @@ class Ownership:
         tenant_id = self.customer(customer_id).tenant_id or event.translation.tenant_hint
         if tenant_id is not None:
             return tenant_id
+        return self._parked_on_customer(event, customer_id)
+
+    def _by_objects(self, event: ClaimedEvent) -> TenantId | Outcome:
+        about = event.translation.about
+        owners = {id_: owner for id_ in about if (owner := self._owner(id_)) is not None}
+        if not owners:
+            return self._parked_on_objects(event, about)
+        if len(set(owners.values())) > 1:
+            return Outcome.dead(event.claim, TenantConflictError(f"{', '.join(owners)} belong to different tenants"))
+        return next(iter(owners.values()))
+
+    def _parked_on_customer(
+        self, event: ClaimedEvent, customer_id: CustomerId, *, waits_for: tuple[str, ...] = ()
+    ) -> Outcome:
         refused = event.translation.refused_hint
         return Outcome(
             claim=event.claim,
@@ -101,23 +115,19 @@ class Ownership:
             reason="unmapped_customer" if refused is None else "refused_tenant_id",
             error=refused,
             parked_on=customer_id,
+            waits_for=waits_for,
             customer_id=customer_id,
         )
 
-    def _by_objects(self, event: ClaimedEvent) -> TenantId | Outcome:
-        about = event.translation.about
-        owners = {id_: owner for id_ in about if (owner := self._owner(id_)) is not None}
-        if not owners:
-            return Outcome(
-                claim=event.claim,
-                disposition=Disposition.PARKED,
-                reason="unmapped_object",
-                parked_on=about[0],
-                waits_for=about,
-            )
-        if len(set(owners.values())) > 1:
-            return Outcome.dead(event.claim, TenantConflictError(f"{', '.join(owners)} belong to different tenants"))
-        return next(iter(owners.values()))
+    def _parked_on_objects(self, event: ClaimedEvent, about: tuple[str, ...]) -> Outcome:
+        return Outcome(
+            claim=event.claim,
+            disposition=Disposition.PARKED,
+            reason="unmapped_object",
+            parked_on=about[0],
+            waits_for=about,
+            customer_id=event.translation.customer_id,
+        )
 
     def _owner(self, id_: str) -> TenantId | None:
         """Return the tenant that owns an object; None if it is unknown or that tenant is not locked."""

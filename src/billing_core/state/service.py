@@ -81,8 +81,8 @@ class BillingService:
         catalog: PlanCatalog,
         policy: AccessPolicy,
         clock: Clock,
+        tenants: TenantRules,
         notify: bool = True,
-        tenants: TenantRules | None = None,
     ) -> None:
         """Compose the single writer.
 
@@ -92,13 +92,15 @@ class BillingService:
             catalog: maps prices to plans.
             policy: decides on access.
             clock: says at which instant access is decided.
+            tenants: says what names a tenant, and which texts can be the ids of tenants.
             notify: whether messages are created. Without it state is written and no number is used.
-            tenants: says which texts in metadata can be tenant ids; without it any visible text.
         """
         self._unit_of_work = unit_of_work
         self._catalog = catalog
-        self._tenants = tenants or TenantRules()
-        self._loader = StateLoader(translator=translator, catalog=catalog, policy=policy, clock=clock, notify=notify)
+        self._tenants = tenants
+        self._loader = StateLoader(
+            translator=translator, catalog=catalog, policy=policy, clock=clock, tenants=self._tenants, notify=notify
+        )
 
     async def apply(self, translated: Sequence[tuple[Claim, Translation]]) -> AppliedBatch:
         """Apply claimed events. Those whose lease was lost meanwhile are left to their new holder.

@@ -6,7 +6,7 @@ from typing import Any
 
 from billing_core.events import Claim, Disposition, Effect, Outcome, ProviderEvent
 from billing_core.inbox.ports import EventInbox, EventQueue
-from billing_core.model import AccessPolicy, CustomerId, PlanCatalog, TenantId
+from billing_core.model import AccessPolicy, CustomerId, PlanCatalog, TenantId, TenantRules
 from billing_core.state.ports import Changes, Clock, UnitOfWork
 from billing_core.state.service import BillingService
 from billing_core.testing.builders import ACME, provider_event
@@ -58,6 +58,7 @@ def service_over(unit_of_work: UnitOfWork, clock: Clock) -> BillingService:
         catalog=PlanCatalog(),
         policy=AccessPolicy(),
         clock=clock,
+        tenants=TenantRules(),
     )
 
 

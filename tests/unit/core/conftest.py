@@ -31,6 +31,7 @@ from billing_core.model import (
     SubscriptionId,
     SubscriptionSnapshot,
     TenantId,
+    TenantRules,
     Uncertainty,
     UsageRecord,
 )
@@ -118,6 +119,7 @@ class Loop:
     uncertainties: list[Uncertainty] = attrs.field(factory=list)
     refetches: list[RefetchReport] = attrs.field(factory=list)
     notify: bool = True
+    tenants: TenantRules = attrs.field(factory=TenantRules)
     _made: int = 0
 
     @property
@@ -170,6 +172,7 @@ class Loop:
             gateway=self.gateway,
             thin_gateway=self.gateway,
             notify=self.notify,
+            tenant_rules=self.tenants,
             publish=self._publish,
             refetch=self.uncertainties.extend,
             observers=SimpleNamespace(processed=self.reports.append, refetched=self.refetches.append),

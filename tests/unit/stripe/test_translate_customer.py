@@ -98,7 +98,7 @@ def test_a_checkout_links_its_customer(
         metadata=metadata,
     )
     assert said(type, builders.checkout_session(session, version)) == Translation(
-        customer_id=CUS_1, tenant_hint=None if hint is None else TenantId(hint)
+        customer_id=CUS_1, about=("sub_1",), tenant_hint=None if hint is None else TenantId(hint)
     )
 
 

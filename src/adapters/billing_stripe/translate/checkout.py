@@ -23,7 +23,9 @@ def read_completed_checkout(seen: Reader) -> Translation:
     hint = seen.tenant_in_metadata()
     if hint is None and seen.word("mode") in _LASTING:
         hint = seen.tenant("client_reference_id")
-    return Translation(customer_id=customer_id, tenant_hint=hint)
+    subscription_id = seen.reference("subscription")
+    about = () if subscription_id is None else (subscription_id,)
+    return Translation(customer_id=customer_id, about=about, tenant_hint=hint)
 
 
 def read_failed_checkout(_: Reader) -> Translation:

@@ -104,8 +104,11 @@ def read_upcoming_invoice(seen: Reader) -> Translation:
     customer_id = seen.required("customer", seen.customer())
     if customer_id is None:
         return Translation(ignored=NO_CUSTOMER)
-    hint = _tenant_hint(seen, _origin_of_invoice(seen), seen.child("lines").children("data"))
-    return Translation(customer_id=customer_id, tenant_hint=hint)
+    origin = _origin_of_invoice(seen)
+    hint = _tenant_hint(seen, origin, seen.child("lines").children("data"))
+    subscription_id = _subscription_id(seen, origin)
+    about = () if subscription_id is None else (subscription_id,)
+    return Translation(customer_id=customer_id, about=about, tenant_hint=hint)
 
 
 def _origin_of_invoice(seen: Reader) -> Reader:

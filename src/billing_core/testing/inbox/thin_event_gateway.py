@@ -36,10 +36,10 @@ class ThinEventGatewayContract:
     async def test_a_completed_checkout_links_customer_and_tenant(
         self, stage: ThinEventStage, thin_events: ThinEventGateway
     ) -> None:
-        """It names the customer that the session created or used."""
+        """It names the customer that the session created or used, and its subscription."""
         stage.hold_checkout("cs_1", tenant_id=ACME, completed=True)
         fetched = await thin_events.fetch_checkout_session("cs_1")
-        assert fetched == Translation(customer_id=CUSTOMER.customer_id, tenant_hint=ACME)
+        assert fetched == Translation(customer_id=CUSTOMER.customer_id, about=("sub_1",), tenant_hint=ACME)
 
     async def test_an_unfinished_checkout_links_no_one(
         self, stage: ThinEventStage, thin_events: ThinEventGateway

@@ -62,6 +62,32 @@ class WaitingEventsContract:
         await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))
         assert await due(queue) == ["evt_1"]
 
+    async def test_an_event_of_a_shared_customer_is_taken_up_by_its_link(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """It was ignored because the customer had no tenant of its own; what was ignored otherwise stays ignored."""
+        for event_id, reason in (("evt_1", "shared_customer"), ("evt_2", "by_operator")):
+            claim = await claimed(inbox, provider_event(event_id))
+            await settle(unit_of_work, attrs.evolve(parked(claim), disposition=Disposition.IGNORED, reason=reason))
+        assert await due(queue) == []
+        await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))
+        assert await due(queue) == ["evt_1"]
+
+    async def test_an_event_may_wait_for_a_customer_and_for_an_object(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """The first of them to get a tenant makes it due."""
+        for event_id, customer_id, object_id in (("evt_1", "cus_1", "sub_1"), ("evt_2", "cus_2", "sub_2")):
+            claim = await claimed(inbox, provider_event(event_id))
+            waiting = attrs.evolve(parked(claim, CustomerId(customer_id)), waits_for=(object_id,))
+            async with unit_of_work.transaction() as transaction:
+                await transaction.hold([claim])
+                await transaction.lock_customers([CustomerId(customer_id)])
+                await transaction.settle([waiting])
+        assert await due(queue) == []
+        await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)], subscriptions=[subscription("sub_2")]))
+        assert await due(queue) == ["evt_1", "evt_2"]
+
     async def test_events_that_waited_too_long_for_an_object_are_taken_up_with_it(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
     ) -> None:

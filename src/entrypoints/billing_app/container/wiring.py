@@ -22,7 +22,7 @@ from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, ReplayQueue, ThinEventGateway
 from billing_core.inbox.replay import Replayer
-from billing_core.model import PlanCatalog
+from billing_core.model import PlanCatalog, TenantRules
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor
 from billing_core.oversight.ports import (
@@ -92,6 +92,8 @@ class Container(containers.DeclarativeContainer):
     """The epoch that this process has entered."""
     notify: providers.Provider[bool] = providers.Object(True)
     """Whether tenants get messages about changes."""
+    tenant_rules: providers.Provider[TenantRules] = providers.Object(TenantRules())
+    """The way tenants are named, and the form of their ids."""
 
     # --- one process ------------------------------------------------------------------------------------------------
     deadline = providers.Singleton(ShutdownDeadline, settings.provided.server.shutdown_timeout)
@@ -109,6 +111,7 @@ class Container(containers.DeclarativeContainer):
         policy=settings.provided.access,
         clock=clock,
         notify=notify,
+        tenants=tenant_rules,
     )
     publisher = providers.Singleton(
         Publisher,
