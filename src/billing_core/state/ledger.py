@@ -121,7 +121,8 @@ class Ledger:
         }
         """By class of snapshot; every other class is a record."""
         self._counters = dict(counters)
-        ownership = OwnershipBySubscription if link == "subscription" else Ownership
+        self._shared = link == "subscription"
+        ownership = OwnershipBySubscription if self._shared else Ownership
         self._ownership = ownership(
             customers=self._customers,
             records=self._records,
@@ -163,7 +164,8 @@ class Ledger:
         if translation.customer_id is None and not translation.about:
             return self._fold_catalog(event)
         owner = self._ownership.owner_of(event)
-        return owner if isinstance(owner, Outcome) else self._apply(owner, event)
+        outcome = owner if isinstance(owner, Outcome) else self._apply(owner, event)
+        return self._publish_deletion(event, outcome) if self._shared else outcome
 
     def settle(self, tenant_id: TenantId, answer: ProviderAnswer) -> None:
         """Replace an uncertain object with the provider's answer."""
@@ -207,6 +209,28 @@ class Ledger:
             return Outcome(claim=event.claim, disposition=Disposition.IGNORED, reason="no_customer")
         effect = _strongest(self._fold_record(None, seen, event).effect for seen in shown)
         return Outcome(claim=event.claim, disposition=Disposition.APPLIED, effect=effect)
+
+    def _publish_deletion(self, event: ClaimedEvent, outcome: Outcome) -> Outcome:
+        """Notify all tenants that a deleted customer pays for, beside its own. It may have no tenant of its own."""
+        deleted = next(filter(_is_deletion, event.translation.snapshots), None)
+        if not isinstance(deleted, CustomerSnapshot) or outcome.disposition is Disposition.DEAD:
+            return outcome
+        own = outcome.tenant_id
+        folded = self._fold_customer(deleted, event) if own is None else _Folded(outcome.effect or Effect.CONFIRMED)
+        news = customer_announcement(None, deleted)
+        if folded.effect is Effect.CHANGED and news is not None and self._notify:
+            held = self._subscriptions.all()
+            payees = {each.tenant_id for each in held if each.snapshot.customer_id == deleted.customer_id}
+            for tenant_id in sorted(payees - {own}):
+                self._announce(tenant_id, event, news, [])
+        if own is not None:
+            return outcome
+        return Outcome(
+            claim=event.claim,
+            disposition=Disposition.APPLIED,
+            effect=folded.effect,
+            customer_id=deleted.customer_id,
+        )
 
     def _apply(self, tenant_id: TenantId, event: ClaimedEvent) -> Outcome:
         claim, translation = event.claim, event.translation
@@ -366,6 +390,10 @@ class Ledger:
 
     def _known(self, snapshot: Snapshot) -> Tracked | None:
         return self._shelf_of.get(type(snapshot), self._records).get(snapshot.object_id)
+
+
+def _is_deletion(snapshot: Snapshot) -> bool:
+    return isinstance(snapshot, CustomerSnapshot) and snapshot.deleted
 
 
 def _strongest(effects: Iterable[Effect]) -> Effect:

@@ -76,6 +76,8 @@ class StateLoader:
         customers = await _lock_customers(transaction, events, shared=self._shared)
         owners = await _find_owners(transaction, events, shared=self._shared)
         tenants = _named_tenants(events, owners) if self._shared else _tenants(customers, events)
+        if self._shared and (deleted := _deleted_customers(snapshots)):
+            tenants |= set(await transaction.tenants_under(deleted))
         counters = await transaction.lock_tenants(tenants | _linked(customers) | set(owners.values()))
         records = await _load_records(transaction, snapshots)
         customers = await _read_again(transaction, customers, snapshots)
@@ -205,6 +207,10 @@ def _tenants(customers: Mapping[CustomerId, TenantCustomer], events: Iterable[Cl
 
 def _linked(customers: Mapping[CustomerId, TenantCustomer]) -> set[TenantId]:
     return {tenant_id for customer in customers.values() if (tenant_id := customer.tenant_id) is not None}
+
+
+def _deleted_customers(snapshots: Iterable[Snapshot]) -> set[CustomerId]:
+    return {seen.customer_id for seen in snapshots if isinstance(seen, CustomerSnapshot) and seen.deleted}
 
 
 def _named_tenants(events: Iterable[ClaimedEvent], owners: Mapping[str, TenantId]) -> set[TenantId]:

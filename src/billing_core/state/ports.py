@@ -147,6 +147,10 @@ class StateReader(Protocol):
         """
         ...
 
+    async def tenants_under(self, ids: Collection[CustomerId]) -> Collection[TenantId]:
+        """Return the tenants of all subscriptions of these customers, ended ones included."""
+        ...
+
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
         """Return the records with these object ids, of any tenant."""
         ...

@@ -204,6 +204,26 @@ class TestCustomers:
         assert loop.database.tables.customers[ALICE].tenant_id == ACME
         assert GLOBEX not in loop.database.tables.counters
 
+    @pytest.mark.parametrize("own", [None, ACME])
+    async def test_its_deletion_is_published_to_every_tenant_that_it_pays_for(
+        self, loop: Loop, own: TenantId | None
+    ) -> None:
+        """Once, in the batch of the last subscription or later, whether the payer has a tenant of its own or not."""
+        await settle(loop, loop.says(OF_ACME, tenant=ACME), loop.says(customer(), tenant=own, at=1))
+        deleted = loop.says(customer(deleted=True), tenant=None, at=3)
+        await loop.arrive(loop.says(OF_GLOBEX, tenant=GLOBEX, at=2), deleted)
+        await settle(loop, loop.says(customer(deleted=True), tenant=None, at=4))
+        await loop.replay(deleted)
+        assert loop.row(deleted).disposition is Disposition.APPLIED
+        assert (await loop.notified(ACME)).count("customer.deleted") == 1
+        assert (await loop.notified(GLOBEX)) == ["subscription.created", "customer.deleted"]
+
+    async def test_its_other_changes_are_published_to_no_other_tenant(self, loop: Loop) -> None:
+        """Its name and address are its own tenant's business."""
+        await settle(loop, loop.says(OF_GLOBEX, tenant=GLOBEX), loop.says(customer(), tenant=ACME, at=1))
+        await settle(loop, loop.says(customer(name="Alice"), tenant=None, at=2))
+        assert await loop.notified(GLOBEX) == ["subscription.created"]
+
     async def test_entitlements_of_the_payer_are_granted_to_no_tenant(self, loop: Loop) -> None:
         """They do not say which subscription grants them."""
         await loop.service().link(ALICE, ACME)

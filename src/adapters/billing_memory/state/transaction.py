@@ -79,6 +79,11 @@ class MemoryTransaction:
         """Return the tenants that own these objects; unknown objects are left out."""
         return self._tables.owners(ids)
 
+    async def tenants_under(self, ids: Collection[CustomerId]) -> Collection[TenantId]:
+        """Return the tenants of all subscriptions of these customers."""
+        held = self._tables.subscriptions.values()
+        return {each.tenant_id for each in held if each.snapshot.customer_id in ids}
+
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
         """Return the records with these object ids."""
         return [self._tables.records[id_] for id_ in sorted(set(ids)) if id_ in self._tables.records]

@@ -36,6 +36,10 @@ SELECT :records.names FROM billing_records WHERE object_id = ANY ($1::text[]) OR
 -- Args: $1 ids by which events name objects.
 SELECT object_id, tenant_id FROM billing_objects WHERE object_id = ANY ($1::text[]);
 
+-- name: find_tenants_under
+-- Args: $1 customer ids.
+SELECT DISTINCT tenant_id FROM tenant_subscriptions WHERE customer_id = ANY ($1::text[]);
+
 -- name: find_stored_events
 -- Args: one array per column of an event's key. Events whose body was pruned are left out.
 SELECT :events.names, body

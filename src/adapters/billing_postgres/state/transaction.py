@@ -101,6 +101,10 @@ class PostgresTransaction:
         """Return the tenants that own these objects; unknown objects are left out."""
         return {row["object_id"]: row["tenant_id"] for row in await self._fetch("find_owners", list(ids))}
 
+    async def tenants_under(self, ids: Collection[CustomerId]) -> Collection[TenantId]:
+        """Return the tenants of all subscriptions of these customers."""
+        return {row["tenant_id"] for row in await self._fetch("find_tenants_under", list(ids))}
+
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
         """Return the records with these object ids."""
         return [rows.record_from_row(row) for row in await self._fetch("find_records", list(ids))]

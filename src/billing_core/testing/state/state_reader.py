@@ -85,6 +85,20 @@ class StateReaderContract:
             assert await transaction.owners(["pi_1"]) == {"pi_1": ACME}
             assert await transaction.owners([]) == {}
 
+    async def test_the_tenants_that_a_customer_pays_for_are_those_of_its_subscriptions(
+        self, unit_of_work: UnitOfWork
+    ) -> None:
+        """Ended ones included; its own link does not count."""
+        ended = subscription("sub_2", GLOBEX, status="canceled")
+        await save(
+            unit_of_work, Changes(customers=[customer("cus_2")], subscriptions=[subscription(), ended]), tenants=BOTH
+        )
+        payer = ended.snapshot.customer_id
+        async with unit_of_work.transaction() as transaction:
+            assert set(await transaction.tenants_under([payer, CustomerId("cus_2")])) == set(BOTH)
+            assert not await transaction.tenants_under([CustomerId("cus_2")])
+            assert not await transaction.tenants_under([])
+
     async def test_the_catalog_has_no_owner(self, unit_of_work: UnitOfWork) -> None:
         """A price or product names no tenant."""
         await save(unit_of_work, Changes(records=[record(snapshot, None) for snapshot in OF_THE_CATALOG]))
