@@ -10,8 +10,12 @@ import asyncpg
 import pytest
 
 from billing_core.stream_access.ports import Principal, Revocation
+from billing_core.testing.arrange import park_on_objects
 from billing_core.testing.builders import ACME, AT
+from billing_postgres.inbox.event_inbox import PostgresEventInbox
+from billing_postgres.oversight.upkeep import PostgresInboxUpkeep
 from billing_postgres.pool import Database
+from billing_postgres.state.repository import PostgresRepository
 from billing_postgres.stream_access.revocations import PostgresRevocations
 from billing_postgres.stream_access.tickets import PostgresStreamTickets
 
@@ -70,3 +74,17 @@ async def test_an_expired_row_that_is_locked_delays_no_call(
     assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 2
     await add("more", timedelta(minutes=1))
     assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 2
+
+
+async def test_what_an_event_waits_for_is_forgotten_with_its_body(
+    database_url: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    """Until then it is kept, so that a later object takes up the event that stopped waiting for it."""
+    database = Database(url=database_url)
+    repository, upkeep = PostgresRepository(database, pool), PostgresInboxUpkeep(database, pool)
+    async with PostgresEventInbox(database, pool) as inbox:
+        await park_on_objects(inbox, repository, "evt_1", "in_1", "sub_1")
+        assert await inbox.lapse(after=timedelta(0), limit=10) == 1
+        assert await pool.fetchval("SELECT count(*) FROM stripe_event_waits") == 2
+        assert (await upkeep.prune(older_than=timedelta(microseconds=1), after=0, limit=10)).bodies == 1
+        assert await pool.fetchval("SELECT count(*) FROM stripe_event_waits") == 0

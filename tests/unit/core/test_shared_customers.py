@@ -1,6 +1,6 @@
 """One customer that pays for several tenants: each subscription names its own."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from itertools import permutations
 
@@ -12,15 +12,18 @@ from billing_core.events import Disposition, Notice, Outcome, ProviderEvent, Tra
 from billing_core.model import (
     ChargeSnapshot,
     CreditNoteSnapshot,
+    CustomerId,
     EntitlementsSnapshot,
     InvoiceId,
     PaymentSnapshot,
     RefundSnapshot,
     ScheduleSnapshot,
     SubscriptionId,
+    TenantCustomer,
     TenantId,
     TenantRules,
 )
+from billing_memory.state.transaction import MemoryTransaction
 
 OF_ACME, OF_GLOBEX = subscription(subscription_id="sub_a"), subscription(subscription_id="sub_g")
 INVOICE = invoice("in_g", status="paid", subscription_id=SubscriptionId("sub_g"))
@@ -231,3 +234,20 @@ class TestCustomers:
         (outcome,) = await settle(loop, bare(loop, "evt_features", snapshots=(summary,)))
         assert (outcome.disposition, outcome.reason) == (Disposition.IGNORED, "shared_customer")
         assert (await loop.repository.state(ACME)).features == ()
+
+
+async def test_events_of_one_payer_are_processed_one_batch_after_the_other(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is locked although it is linked: two batches must not find two tenants for a subscription."""
+    locked: list[CustomerId] = []
+
+    async def lock(transaction: MemoryTransaction, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
+        locked.extend(ids)
+        return await lock_customers(transaction, ids)
+
+    lock_customers = MemoryTransaction.lock_customers
+    await settle(loop, loop.says(customer(), tenant=ACME))
+    monkeypatch.setattr(MemoryTransaction, "lock_customers", lock)
+    await loop.arrive(loop.says(OF_GLOBEX, tenant=GLOBEX, at=1))
+    assert locked == [ALICE]
