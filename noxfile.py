@@ -83,7 +83,7 @@ def lock(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the tests that need no server."""
     install_locked(session)
-    session.run("pytest", "tests/unit", "tests/property", *session.posargs)
+    session.run("pytest", "tests/unit", "tests/property", "tests/histories", *session.posargs)
 
 
 @nox.session(python=PYTHONS)

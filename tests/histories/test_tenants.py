@@ -1,0 +1,72 @@
+"""The tenants of objects."""
+
+import pytest
+from tests.histories.deployment import deployed, every_order
+from tests.histories.stripe import ACME, OCTOBER, Span, checkout, day, item, sent, subscription
+
+from billing_core.model import TenantRules
+
+
+async def test_one_payer_can_have_two_tenants() -> None:
+    """One customer, two subscriptions, each with a tenant in its own metadata."""
+    events = tuple(
+        sent(
+            "customer.subscription.created",
+            subscription("active", subscription_id=subscription_id, metadata={"tenant_id": tenant_id}),
+            "2026-11-01",
+        )
+        for subscription_id, tenant_id in (("sub_1", "org_a"), ("sub_2", "org_b"))
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-02"), tenant_rules=TenantRules(link="subscription")) as deployment:
+            await deployment.receive(*arrivals)
+            for tenant_id, subscription_id in (("org_a", "sub_1"), ("org_b", "sub_2")):
+                tenant = await deployment.tenant(tenant_id)
+                assert tenant.access["state"] == "full"
+                assert list(tenant.subscriptions) == [subscription_id]
+
+
+async def test_an_order_number_is_no_tenant() -> None:
+    """`client_reference_id` of a one-off payment is anything the shop likes."""
+    month = Span(day("2026-10-02"), day("2026-11-02"))
+    book = checkout("cs_1", client_reference_id="order_4711", changes={"mode": "payment"})
+    plan = checkout("cs_2", subscription_id="sub_1", metadata=ACME)
+    events = (
+        sent("checkout.session.completed", book, OCTOBER.start),
+        sent("checkout.session.completed", plan, "2026-10-02"),
+        sent("customer.subscription.created", subscription("active", item(period=month)), "2026-10-02"),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-10-03")) as deployment:
+            await deployment.receive(*arrivals)
+            assert (await deployment.outcome(events[2]))[0] == "applied"
+            acme = await deployment.tenant()
+            assert acme.access["state"] == "full"
+            assert acme.subscriptions["sub_1"]["status"] == "active"
+            assert not (await deployment.tenant("order_4711")).messages
+
+
+@pytest.mark.parametrize("typo", [" acme", "acme ", "\u200bacme", "ac\nme", "   "])
+async def test_a_tenant_id_with_a_blank_links_nothing_and_can_be_corrected(typo: str) -> None:
+    """The correction a minute later counts; the event with the typo waits for it and is then applied, too."""
+    wrong = subscription(metadata={"tenant_id": typo})
+    events = (
+        sent("customer.subscription.created", wrong, "2026-11-01"),
+        sent("customer.subscription.updated", subscription(), "2026-11-01 00:01", before=wrong),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-02")) as deployment:
+            await deployment.receive(*arrivals)
+            assert [(await deployment.outcome(event))[0] for event in events] == ["applied"] * 2
+            acme = await deployment.tenant()
+            assert acme.access["state"] == "full"
+            assert acme.subscriptions["sub_1"]["status"] == "active"
+
+
+async def test_an_event_whose_hint_cannot_be_a_tenant_id_waits_visibly() -> None:
+    """Without a correction no tenant gets the subscription."""
+    event = sent("customer.subscription.created", subscription(metadata={"tenant_id": " acme"}), "2026-11-01")
+    async with deployed(now=day("2026-11-02")) as deployment:
+        await deployment.receive(event)
+        assert (await deployment.outcome(event))[0] == "parked"
+        assert not (await deployment.tenant("acme")).subscriptions
