@@ -2,7 +2,7 @@
 
 import pytest
 from tests.histories.deployment import deployed, every_order
-from tests.histories.stripe import ACME, OCTOBER, Span, checkout, day, item, sent, subscription
+from tests.histories.stripe import ACME, OCTOBER, Span, checkout, day, invoice, item, line, sent, subscription
 
 from billing_core.model import TenantRules
 
@@ -70,3 +70,71 @@ async def test_an_event_whose_hint_cannot_be_a_tenant_id_waits_visibly() -> None
         await deployment.receive(event)
         assert (await deployment.outcome(event))[0] == "parked"
         assert not (await deployment.tenant("acme")).subscriptions
+
+
+async def test_an_invoice_before_its_subscription_goes_to_the_tenant_that_the_subscription_names() -> None:
+    """One payer of two tenants: the invoice of the second one carries the metadata of its subscription."""
+    bill = invoice(
+        "open",
+        line(subscription_id="sub_2"),
+        subscription_id="sub_2",
+        subscription_metadata={"tenant_id": "org_b"},
+    )
+    first, second = (
+        subscription("active", subscription_id=subscription_id, metadata={"tenant_id": tenant_id})
+        for subscription_id, tenant_id in (("sub_1", "org_a"), ("sub_2", "org_b"))
+    )
+    events = (
+        sent("customer.subscription.created", first, "2026-11-01"),
+        sent("customer.subscription.created", second, "2026-11-01 00:01"),
+        sent("invoice.finalized", bill, "2026-11-01 00:01"),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-02"), tenant_rules=TenantRules(link="subscription")) as deployment:
+            await deployment.receive(*arrivals)
+            assert (await deployment.tenant("org_b")).owed == ["in_1"]
+            assert not (await deployment.tenant("org_a")).invoices
+
+
+@pytest.mark.parametrize("mode", ["subscription", "setup"])
+async def test_the_reference_of_a_checkout_that_keeps_a_customer_is_its_tenant(mode: str) -> None:
+    """A session that subscribes, or that saves a payment method, is about the customer."""
+    session = checkout("cs_1", client_reference_id="acme", changes={"mode": mode})
+    events = (
+        sent("checkout.session.completed", session, "2026-10-01"),
+        sent("customer.subscription.created", subscription(metadata={}), "2026-11-01"),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-02")) as deployment:
+            await deployment.receive(*arrivals)
+            assert (await deployment.tenant()).access["state"] == "full"
+
+
+async def test_a_payment_beside_a_subscription_does_not_move_it() -> None:
+    """The order number arrives after the link: neither the link nor the access of the tenant changes."""
+    order = checkout("cs_9", client_reference_id="order_4712", changes={"mode": "payment"})
+    events = (
+        sent("customer.subscription.created", subscription(), "2026-11-01"),
+        sent("checkout.session.completed", order, "2026-11-02"),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-03")) as deployment:
+            await deployment.receive(*arrivals)
+            assert (await deployment.outcome(events[1]))[0] != "dead"
+            assert (await deployment.tenant()).access["state"] == "full"
+
+
+async def test_a_form_of_tenant_ids_keeps_other_texts_out() -> None:
+    """A cart number does not look like the UUIDs of this team, so the correction still links the customer."""
+    right = "6f1d3c1e-0b7a-4c52-9b52-0a6d4f2f7a11"
+    wrong, corrected = (subscription(metadata={"tenant_id": hint}) for hint in ("cart-17", right))
+    events = (
+        sent("customer.subscription.created", wrong, "2026-11-01"),
+        sent("customer.subscription.updated", corrected, "2026-11-01 00:01", before=wrong),
+    )
+    rules = TenantRules(id_pattern="[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-02"), tenant_rules=rules) as deployment:
+            await deployment.receive(*arrivals)
+            assert (await deployment.tenant(right)).access["state"] == "full"
+            assert not (await deployment.tenant("cart-17")).subscriptions
