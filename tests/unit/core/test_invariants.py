@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from tests.unit.core.conftest import until
 
@@ -43,6 +43,14 @@ class TestDuplicates:
         others = [subscription("sub_2", status=status) for status in ("canceled", "incomplete_expired", "incomplete")]
         assert found(subscription("sub_1"), *others, subscription("sub_3", plan_code=None)) == []
         assert found(subscription("sub_1", plan_code=None), subscription("sub_2", plan_code=None)) == []
+
+    def test_a_subscription_that_is_set_to_end_does_not_count(self) -> None:
+        """So an operator settles a duplicate, in either of the provider's two ways; withdrawn, it counts again."""
+        later = datetime(2027, 1, 1, tzinfo=UTC)
+        for ending in ({"cancel_at_period_end": True}, {"cancel_at": later}):
+            assert found(subscription("sub_1"), subscription("sub_2", **ending)) == []
+        third = subscription("sub_3", cancel_at_period_end=True)
+        assert found(subscription("sub_1"), subscription("sub_2"), third) == [TWO]
 
 
 class Faltering(MemoryRepository):

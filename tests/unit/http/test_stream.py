@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -37,14 +38,15 @@ async def test_a_stream_opens_with_its_position(world: World, listen: Listen) ->
     await world.commit(ACME, 3)
     async with listen(world) as stream:
         opening = await stream.event()
-        assert (opening.retry, opening.id, opening.event, opening.data) == ("3000", "3", None, None)
+        assert (opening.retry, opening.id, opening.event, opening.data) == (opening.retry, "3", None, None)
+        assert 3000 <= int(opening.retry or 0) <= 6000
 
 
 async def test_the_response_has_headers_that_prevent_buffering(world: World, http: aiohttp.ClientSession) -> None:
     """Neither caches nor proxies hold it back."""
     async with http.get(world.url + STREAM, headers=world.bearer()) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Cache-Control"] == "no-store, no-transform"
         assert answer.headers["X-Accel-Buffering"] == "no"
         assert "Content-Encoding" not in answer.headers
 
@@ -418,21 +420,27 @@ async def test_a_stream_has_a_maximum_lifetime(make_world: MakeWorld, listen: Li
     ):
         await stream.event()
         last = await stream.event()
-        assert (last.event, last.data, last.retry) == ("reconnect", '{"reason":"max_life"}', "3000")
+        assert (last.event, last.data) == ("reconnect", '{"reason":"max_life"}')
+        assert 3000 <= int(last.retry or 0) <= 6000
         assert await stream.frame() is None
 
 
 async def test_a_server_that_stops_ends_every_stream_with_reconnect(make_world: MakeWorld, listen: Listen) -> None:
-    """All streams end at once and tell their clients when to reconnect."""
-    async with make_world(stream=StreamSettings(keepalive=NEVER)).serving(shutdown_timeout=60) as world:
+    """All streams end at once, but each gets a pause of its own: their clients do not come back in lockstep."""
+    pauses = set()
+    settings = StreamSettings(keepalive=NEVER, retry=timedelta(minutes=5))
+    async with make_world(stream=settings).serving(shutdown_timeout=60) as world:
         streams = [listen(world), listen(world, GLOBEX)]
         opened = [await stream.__aenter__() for stream in streams]
         for stream in opened:
             await stream.event()
     for stream in opened:
         last = await stream.event()
-        assert (last.event, last.data, last.retry) == ("reconnect", '{"reason":"shutdown"}', "3000")
+        assert (last.event, last.data) == ("reconnect", '{"reason":"shutdown"}')
+        pauses.add(int(last.retry or 0))
         assert await stream.frame() is None
+    assert len(pauses) == len(streams)
+    assert all(300_000 <= pause <= 600_000 for pause in pauses)
     for manager in streams:
         await manager.__aexit__(None, None, None)
 
@@ -444,7 +452,7 @@ async def test_a_proxy_that_speaks_http_1_0_is_served(world: World, eventually: 
         writer.write(f"GET {STREAM} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {world.token()}\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         assert b"chunked" not in head.lower()
-        assert await reader.readuntil(b"\n\n") == b"retry: 3000\nid: 0\n\n"
+        assert re.fullmatch(rb"retry: [3-6]\d{3}\nid: 0\n\n", await reader.readuntil(b"\n\n"))
         (event,) = await world.publish(ACME)
         expected = f"id: 1\nevent: subscription.updated\ndata: {event.payload}\n\n"
         assert await reader.readuntil(b"\n\n") == expected.encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import attrs
 import pytest
+from structlog.testing import capture_logs
 
 from billing_app.settings import Switches, WebhookSettings
 from billing_core.errors import StoreUnavailableError
@@ -133,6 +135,28 @@ async def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(
         answer = await raw_request(world, head.encode())
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"too_large"' in answer
+
+
+async def test_an_event_as_large_as_the_provider_allows_is_accepted(world: World, http: aiohttp.ClientSession) -> None:
+    """Ten lines with fifty metadata keys of full length each, in the object and again in `previous_attributes`."""
+    metadata = {f"{number:040}": "x" * 500 for number in range(50)}
+    lines = {"data": [{"id": f"il_{number}", "metadata": metadata} for number in range(10)]}
+    shown = {"id": "in_1", "object": "invoice", "lines": lines}
+    content = body(type="invoice.updated", data={"object": shown, "previous_attributes": {"lines": lines}})
+    assert len(content) > 512 * 1024
+    async with http.post(world.url + PATH, data=content, headers=signed(content)) as answer:
+        assert answer.status == 202
+
+
+async def test_the_log_says_how_large_a_refused_body_is(world: World, http: aiohttp.ClientSession) -> None:
+    """An operator sees from it how far to raise the limit; the metric counts it."""
+    size = world.settings.webhooks.body_limit + 1
+    with capture_logs() as lines:
+        async with http.post(world.url + PATH, data=io.BytesIO(b"x" * size)) as answer:
+            assert answer.status == 413
+    (line,) = [line for line in lines if line["event"] == "webhook.refused"]
+    assert (line["reason"], line["size"]) == ("too_large", size)
+    assert world.sample("stripe_webhook_events_total", event_type="unknown", result="too_large") == 1
 
 
 async def test_a_chunked_body_that_grows_too_large_is_cut_off(world: World, http: aiohttp.ClientSession) -> None:

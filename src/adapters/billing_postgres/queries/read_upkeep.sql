@@ -1,10 +1,10 @@
 -- Questions across all tenants, asked by monitors and operators.
 
 -- name: list_duplicate_subscriptions
--- A subscription whose first payment is open is not live yet.
+-- A subscription whose first payment is open is not live yet; one that is set to end no longer counts.
 SELECT tenant_id, plan_code, array_agg(subscription_id ORDER BY subscription_id) AS subscription_ids
 FROM tenant_subscriptions
-WHERE NOT ended AND status <> 'incomplete' AND plan_code IS NOT NULL
+WHERE NOT ended AND NOT cancel_at_period_end AND cancel_at IS NULL AND status <> 'incomplete' AND plan_code IS NOT NULL
 GROUP BY tenant_id, plan_code
 HAVING count(*) > 1
 ORDER BY tenant_id, plan_code;

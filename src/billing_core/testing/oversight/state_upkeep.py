@@ -17,7 +17,7 @@ from billing_core.state.ports import Changes, Clock, UnitOfWork
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import applied, claimed, park, save, service_over, settle
-from billing_core.testing.builders import ACME, GLOBEX, customer, provider_event, subscription
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, provider_event, subscription
 from billing_core.testing.timing import LONG
 
 BOTH = (ACME, GLOBEX)
@@ -48,6 +48,8 @@ class StateUpkeepContract:
             subscription("sub_8", GLOBEX, plan_code="team"),
             subscription("sub_9", GLOBEX, plan_code="team", status="trialing"),
             subscription("sub_10", GLOBEX),
+            subscription("sub_11", cancel_at_period_end=True),
+            subscription("sub_12", GLOBEX, cancel_at=AT),
         ]
         await save(unit_of_work, Changes(subscriptions=subscriptions), tenants=BOTH)
         assert list(await state_upkeep.duplicate_subscriptions()) == [

@@ -65,10 +65,10 @@ class RefusalLog:
         self._addresses: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, reason: str, address: str) -> None:
-        """Add one refused webhook."""
+    def add(self, reason: str, address: str, size: int | None = None) -> None:
+        """Add one refused webhook; `size` is the announced length of its body in bytes."""
         if self._timer is None:
-            log.warning("webhook.refused", reason=reason, address=address)
+            log.warning("webhook.refused", reason=reason, address=address, size=size)
             self._timer = asyncio.get_running_loop().call_later(_SUMMARY_SECONDS, self.flush)
             return
         self._reasons[reason] += 1

@@ -93,7 +93,7 @@ class WebhookReceiver:
         address = client_address(request, self._trusted_proxies)
         self._budget.spend(address)
         self._metrics.webhook_refused(reason)
-        self._refusals.add(reason, address)
+        self._refusals.add(reason, address, request.content_length)
 
     async def close(self, _app: web.Application) -> None:
         """Log the refusals that no summary has reported yet."""

@@ -38,7 +38,7 @@ class StreamSettings:
         "BILLING_STREAM_RETRY_MILLISECONDS",
         "milliseconds",
         3000,
-        "Pause before a client reconnects, sent to it as `retry:`.",
+        "Shortest pause before a client reconnects; each stream gets one of up to twice this, as `retry:`.",
         minimum=0,
         maximum=600_000,
     )

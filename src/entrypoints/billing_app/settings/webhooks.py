@@ -13,8 +13,8 @@ class WebhookSettings:
 
     body_limit: int = whole(
         "BILLING_BODY_LIMIT_BYTES",
-        512 * 1024,
-        "Largest webhook body that is accepted.",
+        2 * 1024 * 1024,
+        "Largest webhook body that is accepted. An invoice of ten lines with full metadata has more than 600 kB.",
         minimum=1024,
         maximum=16 * 1024 * 1024,
     )

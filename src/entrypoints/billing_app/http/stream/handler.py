@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -25,6 +26,8 @@ from billing_core.stream_access.ports import Principal
 _HEADERS: Final = {
     **SAFE_HEADERS,
     "Content-Type": "text/event-stream; charset=utf-8",
+    # A proxy that compresses holds every event back until its window is full. Source: RFC 9111, 5.2.2.6
+    "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",  # nginx would hold events back until its buffer is full
 }
 _BAD_ID: Final = "Last-Event-ID must be the id of an event of this stream."
@@ -79,7 +82,7 @@ class _StreamHandler:
                 reason = "client_left"
                 await socket.write(self._opening(cursor, reset=ahead or start.foreign))
                 reason = await self._run(client, principal)
-                await socket.close(reconnect_frame(reason, self._services.settings.stream.retry))
+                await socket.close(reconnect_frame(reason, self._retry()))
         except HubFullError:
             message = "This server has reached its limit of open streams. Try again in a moment."
             retry_after = {"Retry-After": str(random.randint(1, 5))}  # noqa: S311 - spreads load
@@ -92,8 +95,12 @@ class _StreamHandler:
 
     def _opening(self, cursor: int, *, reset: bool) -> Sequence[Frame]:
         position = self._services.epoch.position(cursor)
-        opening = opening_frame(position, self._services.settings.stream.retry)
+        opening = opening_frame(position, self._retry())
         return [opening, reset_frame(cursor, position)] if reset else [opening]
+
+    def _retry(self) -> timedelta:
+        """Return a pause of one to two times the setting, drawn per stream: a plain EventSource adds no jitter."""
+        return self._services.settings.stream.retry * random.uniform(1, 2)  # noqa: S311
 
     async def _run(self, client: StreamClient, principal: Principal) -> str:
         """Send messages until the stream ends, at the latest with its lifetime; return the reason."""
