@@ -199,7 +199,7 @@ class Writer:
     async def _write(self, tenant: str, turn: asyncio.Lock) -> None:
         async with turn:
             async with self._repository.transaction() as transaction:
-                number = (await transaction.lock_tenants([tenant]))[tenant] + 1
+                number = (await transaction.lock_tenants([tenant])).counters[tenant] + 1
                 event = BillingEvent(
                     tenant_id=tenant,
                     sequence=number,

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from billing_core.inbox.selection import EventFilter
     from billing_core.inbox.thin_events import ThinEventResolver
     from billing_core.model import (
+        AccessFacts,
         AccessPolicy,
         AccessState,
         AccessVerdict,
@@ -142,8 +143,8 @@ _NAMES: Final = MappingProxyType(
         "inbox.selection": "EventFilter",
         "inbox.thin_events": "ThinEventResolver",
         "model": (
-            "AccessPolicy AccessState AccessVerdict CustomerId CustomerSnapshot EventId InvoiceId InvoiceLine "
-            "InvoiceSnapshot ItemSnapshot Money Period Plan PlanCatalog PriceId RecordSnapshot Snapshot "
+            "AccessFacts AccessPolicy AccessState AccessVerdict CustomerId CustomerSnapshot EventId InvoiceId "
+            "InvoiceLine InvoiceSnapshot ItemSnapshot Money Period Plan PlanCatalog PriceId RecordSnapshot Snapshot "
             "SubscriptionId SubscriptionInvoice SubscriptionSnapshot TenantCustomer TenantId TenantRecord "
             "TenantRules TenantState TenantSubscription Uncertainty UsageRecord"
         ),
@@ -166,6 +167,7 @@ _HOMES: Final = {name: f"billing_core.{module}" for module, names in _NAMES.item
 
 __all__ = [
     "__version__",
+    "AccessFacts",
     "AccessPolicy",
     "AccessState",
     "AccessVerdict",

@@ -60,7 +60,7 @@ class Deployment:
     async def write(self, tenant_id: TenantId, count: int) -> None:
         """Commit a tenant's next messages and hand them to the publisher."""
         async with self._unit_of_work.transaction() as transaction:
-            last = (await transaction.lock_tenants([tenant_id]))[tenant_id]
+            last = (await transaction.lock_tenants([tenant_id])).counters[tenant_id]
             events = [message(tenant_id, number) for number in range(last + 1, last + count + 1)]
             await transaction.save(Changes(events=events))
         self.publisher.offer(events)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from billing_app import cli
 from billing_app.cli.options import parse_moment
 from billing_core.events import Disposition, Effect, Outcome, ProviderEvent
-from billing_core.model import AccessPolicy, CustomerId, EventId
+from billing_core.model import NO_SUBSCRIPTION, CustomerId, EventId
 from billing_core.payloads import SCHEMA_VERSION, BillingEventPayload, access_section, dumps, subscription_section
 from billing_core.state.ports import Changes
 from billing_core.testing.arrange import park
@@ -44,7 +44,7 @@ def payload(sequence: int, *, seats: int) -> str:
             subscription=subscription_section(shown),
             invoice=None,
             usage=(),
-            access=access_section(AccessPolicy().evaluate([shown], AT)),
+            access=access_section(NO_SUBSCRIPTION),
         )
     )
 

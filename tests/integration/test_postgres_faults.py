@@ -371,7 +371,7 @@ class TestProcessing:
             await task
         for _ in range(4):
             async with repository.transaction() as transaction:
-                assert await transaction.lock_tenants([ACME]) == {ACME: 0}
+                assert (await transaction.lock_tenants([ACME])).counters == {ACME: 0}
 
 
 class TestWakeup:

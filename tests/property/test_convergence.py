@@ -26,6 +26,7 @@ from billing_core.inbox.batch import ProcessingReport
 from billing_core.inbox.policy import Scope
 from billing_core.model import (
     DELETED,
+    AccessFacts,
     AccessPolicy,
     ChargeSnapshot,
     CreditNoteSnapshot,
@@ -547,7 +548,8 @@ async def assert_published(adapters: Adapters, rows: Rows) -> None:
         assert [event.sequence for event in history] == list(range(1, state.sequence + 1))
         payloads = [loads(event.payload) for event in history]
         assert [payload.sequence for payload in payloads] == list(range(1, state.sequence + 1))
-        subscriptions = [row.snapshot for row in rows.subscriptions.values() if row.tenant_id == tenant_id]
+        held = [row for row in rows.subscriptions.values() if row.tenant_id == tenant_id]
+        subscriptions = [row.snapshot for row in held]
         invoices = [row.snapshot for row in rows.invoices.values() if row.tenant_id == tenant_id]
         assert _last(payload.subscription for payload in payloads) == {
             seen.subscription_id: subscription_section(seen) for seen in subscriptions
@@ -558,7 +560,7 @@ async def assert_published(adapters: Adapters, rows: Rows) -> None:
         assert_usage_published(payloads, {row for row in rows.usage if row.tenant_id == tenant_id}, invoices)
         if payloads:
             assert payloads[-1].access == access_section(
-                AccessPolicy().evaluate(subscriptions, adapters["clock"].now())
+                AccessPolicy().evaluate(AccessFacts(subscriptions=held), adapters["clock"].now())
             )
 
 

@@ -127,7 +127,7 @@ class Story:
         tenant_id = self._random.choice(self._tenants)
         written = self.written[tenant_id]
         async with self._world.repository.transaction() as transaction:
-            first = (await transaction.lock_tenants([tenant_id]))[tenant_id] + 1
+            first = (await transaction.lock_tenants([tenant_id])).counters[tenant_id] + 1
             events = [self._event(tenant_id, number) for number in range(first, first + self._random.randint(1, 4))]
             await transaction.save(Changes(events=events))
         written += [event.payload for event in events]

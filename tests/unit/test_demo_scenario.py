@@ -14,7 +14,7 @@ from scripts.memory_loop import MemoryLoop
 
 from billing_core.converters import dumps
 from billing_core.events import Outcome
-from billing_core.model import AccessPolicy, Plan, TenantId
+from billing_core.model import AccessFacts, AccessPolicy, Plan, TenantId
 from billing_core.payloads import invoice_section, state_payload, usage_section
 from billing_core.payloads import subscription_section as wire_subscription
 from billing_demo.account import month_later
@@ -74,7 +74,7 @@ class Loop(MemoryLoop):
     async def tenant(self, tenant_id: str) -> ActualTenant:
         """Return the data that the HTTP API would show."""
         tenant = TenantId(tenant_id)
-        verdict = AccessPolicy().evaluate((), self.clock.now())
+        verdict = AccessPolicy().evaluate(AccessFacts(), self.clock.now())
         return ActualTenant(
             state=as_sent(state_payload(await self.reader.state(tenant), verdict)),
             subscriptions=[

@@ -74,7 +74,7 @@ async def test_every_message_and_state_matches_the_schema() -> None:
         validator_of_messages.validate(payload)
     for tenant_id in {message.tenant_id for message in messages}:
         state = await repository.state(tenant_id)
-        verdict = AccessPolicy().evaluate([each.snapshot for each in state.subscriptions], datetime.now(UTC))
+        verdict = AccessPolicy().evaluate(state.access_facts, datetime.now(UTC))
         shown = state_payload(state, verdict)
         validator("StatePayload").validate(json.loads(dumps(shown)))
         uncertain = [

@@ -1,6 +1,6 @@
 """Values and pure transitions of billing. Nothing here does I/O or knows a vendor."""
 
-from billing_core.model.access import NO_SUBSCRIPTION, AccessPolicy, AccessState, AccessVerdict
+from billing_core.model.access import NO_SUBSCRIPTION, AccessFacts, AccessPolicy, AccessState, AccessVerdict
 from billing_core.model.adjustments import (
     ADJUSTMENT_KINDS,
     ChargeSnapshot,
@@ -47,6 +47,7 @@ __all__ = [
     "UNCERTAIN_KINDS",
     "UNCERTAIN_SHOWN",
     "Attention",
+    "AccessFacts",
     "AccessPolicy",
     "AccessState",
     "AccessVerdict",

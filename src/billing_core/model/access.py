@@ -1,12 +1,12 @@
 """A tenant's access: one pure, configurable policy instead of status words in every frontend."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
 import attrs
 
-from billing_core.model.subscription import SubscriptionSnapshot
+from billing_core.model.subscription import SubscriptionSnapshot, TenantSubscription
 from billing_core.model.time import aware
 
 
@@ -35,9 +35,22 @@ NO_SUBSCRIPTION = AccessVerdict(state=AccessState.BLOCKED, reason="no_subscripti
 
 
 @attrs.frozen(kw_only=True)
-class AccessPolicy:
-    """Maps subscription states to access. `reason` is the deciding status, or `past_due_grace_over`."""
+class AccessFacts:
+    """The part of a tenant's state that decides on its access."""
 
+    subscriptions: Sequence[TenantSubscription] = ()
+
+
+@attrs.frozen(kw_only=True)
+class AccessPolicy:
+    """Maps subscription states to access, by the clock: a verdict is never older than its own `until`.
+
+    `reason` is the deciding status, or `collection_paused`, `past_due_grace_over`, `scheduled_end_passed` or
+    `trial_overdue`.
+    """
+
+    trial_overdue_after: timedelta = timedelta(hours=24)
+    """How long a trial that is over keeps its access while the provider has not said what follows."""
     past_due_grace: timedelta = timedelta(days=7)
     states: Mapping[str, AccessState] = attrs.field(
         factory=lambda: {
@@ -50,16 +63,30 @@ class AccessPolicy:
     )
     """Statuses that are not listed, unknown ones among them, are blocked."""
 
-    def evaluate(self, subscriptions: Iterable[SubscriptionSnapshot], now: datetime) -> AccessVerdict:
+    def evaluate(self, facts: AccessFacts, now: datetime) -> AccessVerdict:
         """Return the best verdict that any of the tenant's subscriptions gives at `now`."""
-        verdicts = [(self._evaluate_one(seen, now), seen) for seen in subscriptions]
+        verdicts = [(self._evaluate_one(each.snapshot, now), each.snapshot) for each in facts.subscriptions]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
     def _evaluate_one(self, seen: SubscriptionSnapshot, now: datetime) -> AccessVerdict:
+        end = _scheduled_end(seen)
+        if end is not None and end <= now:
+            return AccessVerdict(state=AccessState.BLOCKED, reason="scheduled_end_passed")
+        overdue = self._trial_overdue_at(seen)
+        if overdue is not None and overdue <= now:
+            return AccessVerdict(state=AccessState.BLOCKED, reason="trial_overdue")
         state = self.states.get(seen.status, AccessState.BLOCKED)
         if state is AccessState.GRACE:
             return self._grace(seen, now)
-        return AccessVerdict(state=state, reason=seen.status, until=_scheduled_end(seen))
+        reason = "collection_paused" if seen.collection_paused and seen.status == "active" else seen.status
+        until = min((each for each in (end, overdue) if each is not None), default=None)
+        return AccessVerdict(state=state, reason=reason, until=until)
+
+    def _trial_overdue_at(self, seen: SubscriptionSnapshot) -> datetime | None:
+        """Return when a trial is over for good, unless the provider says by then what follows it."""
+        if seen.status != "trialing" or seen.trial_ends_at is None:
+            return None
+        return seen.trial_ends_at + self.trial_overdue_after
 
     def _grace(self, seen: SubscriptionSnapshot, now: datetime) -> AccessVerdict:
         """Count grace from the start of the unpaid period: the state alone decides, not the arrival of events."""

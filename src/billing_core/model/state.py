@@ -2,6 +2,7 @@
 
 import attrs
 
+from billing_core.model.access import AccessFacts
 from billing_core.model.identifiers import TenantId
 from billing_core.model.invoice import SubscriptionInvoice
 from billing_core.model.subscription import TenantSubscription
@@ -21,3 +22,8 @@ class TenantState:
     """Billed usage of the running and the last period."""
     features: tuple[str, ...] = ()
     """Lookup keys of all features that any of its customers is entitled to, sorted."""
+
+    @property
+    def access_facts(self) -> AccessFacts:
+        """The part of the state that decides on access."""
+        return AccessFacts(subscriptions=self.subscriptions)

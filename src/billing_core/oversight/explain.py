@@ -116,10 +116,9 @@ def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> E
         )
         for event in history.events
     ]
-    subscriptions = [each.snapshot for each in history.state.subscriptions]
     return Explanation(
         state=history.state,
-        verdict=policy.evaluate(subscriptions, now),
+        verdict=policy.evaluate(history.state.access_facts, now),
         customers=history.customers,
         timeline=timeline,
         cut=history.cut,

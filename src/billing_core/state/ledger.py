@@ -5,7 +5,6 @@ events in a batch changes which messages are created, never the state they end i
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -22,7 +21,6 @@ from billing_core.model import (
     InvoiceSnapshot,
     RecordSnapshot,
     Snapshot,
-    SubscriptionId,
     SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantCustomer,
@@ -51,11 +49,12 @@ from billing_core.state.billed_usage import BilledUsage
 from billing_core.state.diff import ObjectChange, changed_object
 from billing_core.state.messages import billing_event
 from billing_core.state.ownership import Ownership
-from billing_core.state.ports import Changes
+from billing_core.state.ports import Changes, LockedTenants
 from billing_core.state.precedence import Evidence, resolve
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, Statement
 from billing_core.state.shared_customers import OwnershipBySubscription
 from billing_core.state.shelf import Shelf
+from billing_core.state.verdicts import Verdicts
 
 _NO_USAGE: Final[Mapping[InvoiceId, Sequence[UsageRecord]]] = MappingProxyType({})
 _NO_OWNERS: Final[Mapping[str, TenantId]] = MappingProxyType({})
@@ -79,12 +78,11 @@ class Ledger:
         self,
         *,
         customers: Iterable[TenantCustomer],
-        counters: Mapping[TenantId, int],
+        tenants: LockedTenants,
         subscriptions: Iterable[TenantSubscription],
         invoices: Iterable[SubscriptionInvoice],
         evidence: Evidence,
         policy: AccessPolicy,
-        now: datetime,
         records: Iterable[TenantRecord] = (),
         owners: Mapping[str, TenantId] = _NO_OWNERS,
         notified: Collection[tuple[TenantId, EventId]] = (),
@@ -96,12 +94,11 @@ class Ledger:
 
         Args:
             customers: the customers that the batch names.
-            counters: each locked tenant's highest message number.
+            tenants: the locked tenants.
             subscriptions: all subscriptions of these tenants.
             invoices: the invoices that the batch shows or may rate again.
             evidence: looks up other events of an object, for ties.
             policy: decides on access.
-            now: the instant for which access is decided.
             records: the records that the batch shows, and those that lead to their invoices.
             owners: the tenants of objects that events name in place of a customer.
             notified: the events without snapshots that a tenant already has a message of.
@@ -120,7 +117,7 @@ class Ledger:
             CustomerSnapshot: self._customers,
         }
         """By class of snapshot; every other class is a record."""
-        self._counters = dict(counters)
+        self._counters = dict(tenants.counters)
         self._shared = link == "subscription"
         ownership = OwnershipBySubscription if self._shared else Ownership
         self._ownership = ownership(
@@ -129,16 +126,12 @@ class Ledger:
             shelves=self._shelves,
             known=self._known,
             owners=owners,
-            locked=counters.keys(),
+            locked=tenants.counters.keys(),
         )
         self._notified = notified
         self._evidence = evidence
-        self._policy = policy
-        self._now = now
         self._notify = notify
-        self._subscriptions_of: dict[TenantId, set[SubscriptionId]] = {}
-        for subscription in self._subscriptions.all():
-            self._index(subscription)
+        self._verdicts = Verdicts(self._subscriptions, policy=policy, now=tenants.now)
         self._usage = BilledUsage(invoices=self._invoices, subscriptions=self._subscriptions, stored=usage)
         self.events: list[BillingEvent] = []
 
@@ -284,7 +277,7 @@ class Ledger:
         )
         if not self._subscriptions.keep(after):
             return _Folded(resolution.effect)
-        self._index(after)
+        self._verdicts.include([after])
         usage = self._usage.rate_again(after, rated_by)
         news = subscription_announcement(known.snapshot if known else None, after.snapshot)
         if news is None and usage:
@@ -339,7 +332,6 @@ class Ledger:
         invoice = next((each.invoice for each in folded if each.invoice), None)
         if subscription is None and invoice is None:
             subscription, invoice = self._subject(statement.translation)
-        held = [self._subscriptions.get(id_) for id_ in self._subscriptions_of.get(tenant_id, ())]
         self.events.append(
             billing_event(
                 announcement,
@@ -349,7 +341,7 @@ class Ledger:
                 subscription=subscription,
                 invoice=invoice,
                 usage=[record for each in folded for record in each.usage],
-                access=self._policy.evaluate([each.snapshot for each in held if each], self._now),
+                access=self._verdicts.of(tenant_id),
             )
         )
         return sequence
@@ -383,10 +375,6 @@ class Ledger:
     def _find_record(self, object_id: str) -> RecordSnapshot | None:
         held = self._records.get(object_id)
         return None if held is None else held.snapshot
-
-    def _index(self, subscription: TenantSubscription) -> None:
-        ids = self._subscriptions_of.setdefault(subscription.tenant_id, set())
-        ids.add(subscription.snapshot.subscription_id)
 
     def _known(self, snapshot: Snapshot) -> Tracked | None:
         return self._shelf_of.get(type(snapshot), self._records).get(snapshot.object_id)

@@ -36,7 +36,7 @@ from billing_core.model import (
 )
 from billing_core.state.evidence import gather_evidence, no_evidence
 from billing_core.state.ledger import Ledger
-from billing_core.state.ports import BillingTransaction, Clock, EventTranslator, StateReader
+from billing_core.state.ports import BillingTransaction, EventTranslator, StateReader
 from billing_core.state.reading import ClaimedEvent
 from billing_core.state.shared_customers import names_new_owner, objects_of
 
@@ -58,14 +58,12 @@ class StateLoader:
         translator: EventTranslator,
         catalog: PlanCatalog,
         policy: AccessPolicy,
-        clock: Clock,
         tenants: TenantRules,
         notify: bool,
     ) -> None:
         self._translator = translator
         self._catalog = catalog
         self._policy = policy
-        self._clock = clock
         self._notify = notify
         self._shared = tenants.link == "subscription"
         self._link = tenants.link
@@ -75,14 +73,14 @@ class StateLoader:
         snapshots = [snapshot for event in events for snapshot in event.translation.snapshots]
         customers = await _lock_customers(transaction, events, shared=self._shared)
         owners = await _find_owners(transaction, events, shared=self._shared)
-        tenants = _named_tenants(events, owners) if self._shared else _tenants(customers, events)
+        named = _named_tenants(events, owners) if self._shared else _tenants(customers, events)
         if self._shared and (deleted := _deleted_customers(snapshots)):
-            tenants |= set(await transaction.tenants_under(deleted))
-        counters = await transaction.lock_tenants(tenants | _linked(customers) | set(owners.values()))
+            named |= set(await transaction.tenants_under(deleted))
+        tenants = await transaction.lock_tenants(named | _linked(customers) | set(owners.values()))
         records = await _load_records(transaction, snapshots)
         customers = await _read_again(transaction, customers, snapshots)
         subscriptions = await transaction.subscriptions(
-            tenants=counters.keys(),
+            tenants=tenants.counters.keys(),
             ids={seen.subscription_id for seen in snapshots if isinstance(seen, SubscriptionSnapshot)},
         )
         invoices = await transaction.invoices(
@@ -92,7 +90,7 @@ class StateLoader:
         tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
         return Ledger(
             customers=customers.values(),
-            counters=counters,
+            tenants=tenants,
             subscriptions=subscriptions,
             invoices=invoices,
             records=records.known,
@@ -103,7 +101,6 @@ class StateLoader:
             notified=await _notified(transaction, events),
             usage=await _replayed_usage(transaction, events),
             policy=self._policy,
-            now=self._clock.now(),
             notify=self._notify,
             link=self._link,
         )
@@ -118,13 +115,12 @@ class StateLoader:
         customers = await transaction.customers([seen.customer_id] if isinstance(seen, CustomerSnapshot) else ())
         return Ledger(
             customers=customers.values(),
-            counters=await transaction.lock_tenants([tenant_id]),
+            tenants=await transaction.lock_tenants([tenant_id]),
             subscriptions=subscriptions,
             invoices=invoices,
             records=await transaction.records([seen.object_id]) if isinstance(seen, RecordSnapshot) else (),
             evidence=no_evidence,
             policy=self._policy,
-            now=self._clock.now(),
             notify=self._notify,
         )
 

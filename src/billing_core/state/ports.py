@@ -91,6 +91,16 @@ class Changes:
     """New messages, numbered upwards from each tenant's counter without a gap."""
 
 
+@attrs.frozen(kw_only=True)
+class LockedTenants:
+    """Tenants that a unit of work has locked, and the instant at which it judges them."""
+
+    counters: Mapping[TenantId, int] = attrs.field(factory=dict)
+    """Each tenant's highest message number."""
+    now: datetime
+    """The store's time, read when the last of the locks was held: of two units of work the later one judges later."""
+
+
 @runtime_checkable
 class ClaimFence(Protocol):
     """The dispatch rows of a batch, held by the unit of work that folds it."""
@@ -123,8 +133,8 @@ class TenantLocks(Protocol):
         """Lock and return these customers; unknown ones are created without a tenant."""
         ...
 
-    async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
-        """Lock these tenants and return their counters, the highest message numbers. Unknown tenants start at 0."""
+    async def lock_tenants(self, ids: Collection[TenantId]) -> LockedTenants:
+        """Lock these tenants. Unknown ones are created with number 0."""
         ...
 
     async def lock_catalog(self) -> None:

@@ -13,7 +13,7 @@ from billing_core.model import AccessPolicy, CustomerId, PlanCatalog, TenantId, 
 from billing_core.state.diff import ObjectChange
 from billing_core.state.ledger import Ledger
 from billing_core.state.loading import StateLoader, lock_uncertain
-from billing_core.state.ports import BillingTransaction, Changes, Clock, EventTranslator, UnitOfWork
+from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
 from billing_core.state.reading import ProviderAnswer, ReadBatch, read_batch
 
 
@@ -80,7 +80,6 @@ class BillingService:
         translator: EventTranslator,
         catalog: PlanCatalog,
         policy: AccessPolicy,
-        clock: Clock,
         tenants: TenantRules,
         notify: bool = True,
     ) -> None:
@@ -91,7 +90,6 @@ class BillingService:
             translator: reads stored events again where a tie asks for it.
             catalog: maps prices to plans.
             policy: decides on access.
-            clock: says at which instant access is decided.
             tenants: says what names a tenant, and which texts can be the ids of tenants.
             notify: whether messages are created. Without it state is written and no number is used.
         """
@@ -99,7 +97,7 @@ class BillingService:
         self._catalog = catalog
         self._tenants = tenants
         self._loader = StateLoader(
-            translator=translator, catalog=catalog, policy=policy, clock=clock, tenants=self._tenants, notify=notify
+            translator=translator, catalog=catalog, policy=policy, tenants=self._tenants, notify=notify
         )
 
     async def apply(self, translated: Sequence[tuple[Claim, Translation]]) -> AppliedBatch:

@@ -7,7 +7,7 @@ from typing import Any
 from billing_core.events import Claim, Disposition, Effect, Outcome, ProviderEvent
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.model import AccessPolicy, CustomerId, PlanCatalog, TenantId, TenantRules
-from billing_core.state.ports import Changes, Clock, UnitOfWork
+from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.state.service import BillingService
 from billing_core.testing.builders import ACME, provider_event
 from billing_core.testing.scripted import ScriptedProvider
@@ -50,14 +50,13 @@ def parked_on_objects(claim: Claim, *object_ids: str) -> Outcome:
     )
 
 
-def service_over(unit_of_work: UnitOfWork, clock: Clock) -> BillingService:
+def service_over(unit_of_work: UnitOfWork) -> BillingService:
     """Return a service with an open catalog that writes through a unit of work."""
     return BillingService(
         unit_of_work=unit_of_work,
         translator=ScriptedProvider(),
         catalog=PlanCatalog(),
         policy=AccessPolicy(),
-        clock=clock,
         tenants=TenantRules(),
     )
 

@@ -43,7 +43,7 @@ class Rig:
     async def write(self, lengths: Mapping[TenantId, int], *, published: bool = True) -> None:
         """Commit further messages of each tenant; published ones have left the outbox."""
         async with self.repository.transaction() as transaction:
-            last = await transaction.lock_tenants(sorted(lengths))
+            last = (await transaction.lock_tenants(sorted(lengths))).counters
             events = [
                 message(tenant_id, number)
                 for tenant_id, length in lengths.items()

@@ -1,6 +1,6 @@
 """A tenant's state as events arrive: in order, late, twice, at once, or for another tenant."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import islice, permutations
@@ -36,7 +36,7 @@ from billing_core.model import (
     TenantCustomer,
     TenantId,
 )
-from billing_core.state.ports import BillingTransaction, Changes
+from billing_core.state.ports import BillingTransaction, Changes, LockedTenants
 from billing_memory.state.repository import MemoryRepository
 from billing_memory.state.transaction import MemoryTransaction
 
@@ -459,7 +459,7 @@ class OvertakenTransaction:
     transaction: MemoryTransaction
     written: TenantCustomer
 
-    async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
+    async def lock_tenants(self, ids: Collection[TenantId]) -> LockedTenants:
         """Let the other transaction commit first."""
         await self.transaction.save(Changes(customers=[self.written]))
         return await self.transaction.lock_tenants(ids)

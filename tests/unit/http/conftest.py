@@ -90,7 +90,7 @@ class World:
     async def commit(self, tenant_id: TenantId, count: int = 1) -> list[BillingEvent]:
         """Write the tenant's next messages to the history, as dispatch does, without publishing them."""
         async with self.repository.transaction() as transaction:
-            last = (await transaction.lock_tenants([tenant_id]))[tenant_id]
+            last = (await transaction.lock_tenants([tenant_id])).counters[tenant_id]
             events = [message(tenant_id, number) for number in range(last + 1, last + count + 1)]
             await transaction.save(Changes(events=events))
         return events

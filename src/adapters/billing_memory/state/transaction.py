@@ -20,7 +20,7 @@ from billing_core.model import (
     TenantSubscription,
     UsageRecord,
 )
-from billing_core.state.ports import Changes
+from billing_core.state.ports import Changes, LockedTenants
 from billing_core.stream.numbering import numbers_by_tenant
 from billing_memory.database import MemoryDatabase, Tables
 
@@ -68,9 +68,12 @@ class MemoryTransaction:
         known = self._tables.customers
         return {each: known.setdefault(each, TenantCustomer(customer_id=each)) for each in ids}
 
-    async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
-        """Return the counters of these tenants; unknown ones are created."""
-        return {tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids}
+    async def lock_tenants(self, ids: Collection[TenantId]) -> LockedTenants:
+        """Return these tenants; unknown ones are created."""
+        return LockedTenants(
+            counters={tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids},
+            now=self._now,
+        )
 
     async def lock_catalog(self) -> None:
         """Do nothing: there is one unit of work at a time."""

@@ -46,12 +46,17 @@ ON CONFLICT (tenant_id) DO NOTHING;
 
 -- name: lock_tenants
 -- Every transaction that numbers a message locks its tenant, so this makes the commit before publishing durable.
--- Args: $1 tenant ids. Returns: their counters.
-SELECT tenant_id, sequence, (SELECT billing_commit_durably()) AS durability
-FROM billing_tenants
-WHERE tenant_id = ANY ($1::text[])
-ORDER BY tenant_id
-FOR NO KEY UPDATE;
+-- Args: $1 tenant ids.
+-- Returns: the locked tenants with the time at which each lock was held; one row without a tenant if there are none.
+WITH locked AS (
+    SELECT tenant_id, sequence, (SELECT billing_commit_durably()) AS durability
+    FROM billing_tenants
+    WHERE tenant_id = ANY ($1::text[])
+    ORDER BY tenant_id
+    FOR NO KEY UPDATE
+)
+SELECT locked.*, clock_timestamp() AS now
+FROM (SELECT) AS always LEFT JOIN locked ON true;
 
 -- name: lock_catalog
 -- Prices and products have no tenant whose row could be locked. Held until the end of the transaction.

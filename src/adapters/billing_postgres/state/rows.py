@@ -28,6 +28,7 @@ from billing_core.model import (
     Uncertainty,
     UsageRecord,
 )
+from billing_core.state.ports import LockedTenants
 from billing_postgres.columns import Column, Columns, Fields, period_columns, read_period
 from billing_postgres.text import text_array
 
@@ -51,6 +52,18 @@ def _provenance(row: asyncpg.Record) -> Provenance:
 def uncertainty_from_row(row: asyncpg.Record) -> Uncertainty:
     """Return an object whose state may be wrong."""
     return Uncertainty(kind=row["kind"], object_id=row["object_id"], basis=_provenance(row), complete=row["complete"])
+
+
+# --- tenants ----------------------------------------------------------------------------------------------------
+
+
+def locked_tenants(found: Sequence[asyncpg.Record]) -> LockedTenants:
+    """Return locked tenants; the last row was read under all of the locks."""
+    tenants = [row for row in found if row["tenant_id"] is not None]
+    return LockedTenants(
+        counters={row["tenant_id"]: row["sequence"] for row in tenants},
+        now=found[-1]["now"],
+    )
 
 
 # --- customers --------------------------------------------------------------------------------------------------

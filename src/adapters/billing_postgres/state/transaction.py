@@ -22,7 +22,7 @@ from billing_core.model import (
     TenantSubscription,
     UsageRecord,
 )
-from billing_core.state.ports import Changes
+from billing_core.state.ports import Changes, LockedTenants
 from billing_core.stream.numbering import numbers_by_tenant
 from billing_postgres import queries
 from billing_postgres.errors import translated
@@ -66,12 +66,12 @@ class PostgresTransaction:
         await self._fetch("create_customers", ascending)
         return _by_id(await self._fetch("lock_customers", ascending))
 
-    async def lock_tenants(self, ids: Collection[TenantId]) -> Mapping[TenantId, int]:
-        """Lock these tenants and return their counters; unknown ones are created."""
+    async def lock_tenants(self, ids: Collection[TenantId]) -> LockedTenants:
+        """Lock these tenants; unknown ones are created."""
         ascending = sorted(set(ids))
         if new := [id_ for id_ in ascending if id_ not in self._existing]:
             await self._fetch("create_tenants", new)
-        return {row["tenant_id"]: row["sequence"] for row in await self._fetch("lock_tenants", ascending)}
+        return rows.locked_tenants(await self._fetch("lock_tenants", ascending))
 
     async def lock_catalog(self) -> None:
         """Keep other units of work from prices and products until the end."""

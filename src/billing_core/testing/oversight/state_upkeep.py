@@ -13,7 +13,7 @@ from billing_core.model import (
     TenantId,
 )
 from billing_core.oversight.ports import CustomerLink, StateUpkeep
-from billing_core.state.ports import Changes, Clock, UnitOfWork
+from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import applied, claimed, park, save, service_over, settle
@@ -31,9 +31,9 @@ class StateUpkeepContract:
     """
 
     @pytest.fixture
-    def service(self, unit_of_work: UnitOfWork, clock: Clock) -> BillingService:
+    def service(self, unit_of_work: UnitOfWork) -> BillingService:
         """Return a service with an open catalog that writes through the unit of work."""
-        return service_over(unit_of_work, clock)
+        return service_over(unit_of_work)
 
     async def test_duplicate_subscriptions_are_found(self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep) -> None:
         """As the domain defines them, by tenant and plan."""

@@ -74,7 +74,7 @@ class ClaimFenceContract:
             async with unit_of_work.transaction() as transaction:
                 if not await transaction.hold([claim]):
                     return False
-                last = (await transaction.lock_tenants([ACME]))[ACME]
+                last = (await transaction.lock_tenants([ACME])).counters[ACME]
                 await transaction.save(Changes(events=[message(ACME, last + 1)]))
                 await transaction.settle([applied(claim)])
                 return True

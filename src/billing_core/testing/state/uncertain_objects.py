@@ -17,7 +17,7 @@ from billing_core.model import (
     TenantId,
     TenantRecord,
 )
-from billing_core.state.ports import Changes, Clock, TenantReader, UncertainObjects, UnitOfWork
+from billing_core.state.ports import Changes, TenantReader, UncertainObjects, UnitOfWork
 from billing_core.state.service import BillingService, RefetchResult
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import save, service_over
@@ -34,9 +34,9 @@ class UncertainObjectsContract:
     """
 
     @pytest.fixture
-    def service(self, unit_of_work: UnitOfWork, clock: Clock) -> BillingService:
+    def service(self, unit_of_work: UnitOfWork) -> BillingService:
         """Return a service with an open catalog that writes through the unit of work."""
-        return service_over(unit_of_work, clock)
+        return service_over(unit_of_work)
 
     async def test_every_uncertain_object_is_found(
         self, unit_of_work: UnitOfWork, uncertain_objects: UncertainObjects

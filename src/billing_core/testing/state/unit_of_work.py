@@ -41,7 +41,7 @@ class UnitOfWorkContract:
         async with unit_of_work.transaction() as transaction:
             assert await transaction.hold([]) == []
             assert await transaction.lock_customers([]) == {}
-            assert await transaction.lock_tenants([]) == {}
+            assert (await transaction.lock_tenants([])).counters == {}
             assert await transaction.customers([]) == {}
             assert await transaction.subscriptions(tenants=[], ids=[]) == []
             assert await transaction.invoices() == []
@@ -163,11 +163,11 @@ class UnitOfWorkContract:
         """The next snapshot is applied on top of it."""
         async with unit_of_work.transaction() as transaction:
             await transaction.lock_customers([CUSTOMER])
-            assert await transaction.lock_tenants([ACME]) == {ACME: 0}
+            assert (await transaction.lock_tenants([ACME])).counters == {ACME: 0}
             await transaction.save(Changes(customers=[customer()], subscriptions=[subscription()], events=[message()]))
             assert await transaction.subscriptions(tenants=[ACME], ids=[]) == [subscription()]
             assert await transaction.customers([CUSTOMER]) == {CUSTOMER: customer()}
-            assert await transaction.lock_tenants([ACME]) == {ACME: 1}
+            assert (await transaction.lock_tenants([ACME])).counters == {ACME: 1}
 
     # --- numbers ------------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class UnitOfWorkContract:
 
         async def one(attempt: int) -> None:
             async with unit_of_work.transaction() as transaction:
-                last = (await transaction.lock_tenants([ACME]))[ACME]
+                last = (await transaction.lock_tenants([ACME])).counters[ACME]
                 await transaction.save(Changes(events=messages(ACME, last + 1, last + 2)))
                 await asyncio.sleep(0)
                 if attempt % 3 == 0:

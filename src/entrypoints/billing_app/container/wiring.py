@@ -109,7 +109,6 @@ class Container(containers.DeclarativeContainer):
         translator=translator,
         catalog=providers.Singleton(PlanCatalog, settings.provided.catalog.plans),
         policy=settings.provided.access,
-        clock=clock,
         notify=notify,
         tenants=tenant_rules,
     )
