@@ -179,6 +179,8 @@ class Translation:
     creation: bool = False
     """The event says that its object was created just then: any other event of the object came later."""
     notice: Notice | None = None
+    payment_failed: bool = False
+    """The event says that a payment of the invoice it shows failed just then."""
     thin: bool = False
     """The event names its object without showing it: the provider has to be asked."""
     ignored: str | None = None
@@ -201,6 +203,7 @@ class Translation:
             snapshots=snapshots,
             creation=self.creation,
             notice=self.notice,
+            payment_failed=self.payment_failed,
             thin=self.thin,
             ignored=self.ignored,
             detail=self.detail,

@@ -1,11 +1,9 @@
 """The access of tenants, and its end."""
 
-import pytest
 from tests.histories.deployment import deployed, every_order
 from tests.histories.stripe import NOVEMBER, OCTOBER, Span, day, invoice, item, line, sent, subscription
 
 
-@pytest.mark.xfail(reason="grace counts from the missed payment")
 async def test_a_debit_that_bounces_after_twelve_days_has_its_whole_grace() -> None:
     """Bank debits take long to fail: until then the subscription stays active, and grace has not begun."""
     running, failed = subscription(), subscription("past_due")
@@ -21,7 +19,6 @@ async def test_a_debit_that_bounces_after_twelve_days_has_its_whole_grace() -> N
             assert acme.access == {"state": "grace", "reason": "past_due", "until": "2026-11-20T00:00:00Z"}
 
 
-@pytest.mark.xfail(reason="grace counts from the missed payment")
 async def test_an_invoice_by_mail_has_its_grace_after_its_due_date() -> None:
     """With net 30 the period is nearly over when payment is late."""
     terms = {"collection_method": "send_invoice", "days_until_due": 30}
@@ -51,7 +48,6 @@ async def test_an_invoice_by_mail_has_its_grace_after_its_due_date() -> None:
             assert acme.owed == ["in_1"]
 
 
-@pytest.mark.xfail(reason="the verdict never contradicts its own until")
 async def test_a_scheduled_end_that_has_passed_gives_no_access() -> None:
     """The verdict named the end: it keeps it, even if the event of the end is never delivered."""
     ending = subscription(cancel_at_period_end=True, cancel_at=NOVEMBER.end, canceled_at=day("2026-11-02"))
@@ -63,7 +59,6 @@ async def test_a_scheduled_end_that_has_passed_gives_no_access() -> None:
             assert acme.access["state"] == "blocked"
 
 
-@pytest.mark.xfail(reason="the verdict never contradicts its own until")
 async def test_a_trial_that_is_long_over_gives_no_access() -> None:
     """No word came from Stripe after the trial: a day's allowance later the tenant is blocked."""
     trial = Span(day("2026-10-01"), day("2026-10-15"))
@@ -77,7 +72,6 @@ async def test_a_trial_that_is_long_over_gives_no_access() -> None:
             assert acme.access["state"] == "blocked"
 
 
-@pytest.mark.xfail(reason="paused collection has an access of its own")
 async def test_paused_collection_is_told_from_paying() -> None:
     """Nothing is charged while collection is paused: the reason says so, and teams can decide about it."""
     running = subscription()

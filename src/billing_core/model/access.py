@@ -6,6 +6,8 @@ from enum import Enum
 
 import attrs
 
+from billing_core.model.identifiers import SubscriptionId
+from billing_core.model.invoice import SubscriptionInvoice
 from billing_core.model.subscription import SubscriptionSnapshot, TenantSubscription
 from billing_core.model.time import aware
 
@@ -39,6 +41,17 @@ class AccessFacts:
     """The part of a tenant's state that decides on its access."""
 
     subscriptions: Sequence[TenantSubscription] = ()
+    invoices: Sequence[SubscriptionInvoice] = ()
+    """At least the open ones of subscriptions whose status may give grace."""
+
+    def missed_at(self, subscription_id: SubscriptionId, now: datetime) -> datetime | None:
+        """Return when the first of a subscription's open invoices was missed; None if no invoice says so."""
+        missed = (
+            invoice.missed_at
+            for invoice in self.invoices
+            if invoice.snapshot.subscription_id == subscription_id and invoice.snapshot.status == "open"
+        )
+        return min((at for at in missed if at is not None and at <= now), default=None)
 
 
 @attrs.frozen(kw_only=True)
@@ -63,12 +76,16 @@ class AccessPolicy:
     )
     """Statuses that are not listed, unknown ones among them, are blocked."""
 
+    def counts_grace(self, seen: SubscriptionSnapshot) -> bool:
+        """Return whether open invoices decide on the access that a subscription gives."""
+        return self.states.get(seen.status) is AccessState.GRACE
+
     def evaluate(self, facts: AccessFacts, now: datetime) -> AccessVerdict:
         """Return the best verdict that any of the tenant's subscriptions gives at `now`."""
-        verdicts = [(self._evaluate_one(each.snapshot, now), each.snapshot) for each in facts.subscriptions]
+        verdicts = [(self._evaluate_one(each.snapshot, facts, now), each.snapshot) for each in facts.subscriptions]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
-    def _evaluate_one(self, seen: SubscriptionSnapshot, now: datetime) -> AccessVerdict:
+    def _evaluate_one(self, seen: SubscriptionSnapshot, facts: AccessFacts, now: datetime) -> AccessVerdict:
         end = _scheduled_end(seen)
         if end is not None and end <= now:
             return AccessVerdict(state=AccessState.BLOCKED, reason="scheduled_end_passed")
@@ -77,7 +94,7 @@ class AccessPolicy:
             return AccessVerdict(state=AccessState.BLOCKED, reason="trial_overdue")
         state = self.states.get(seen.status, AccessState.BLOCKED)
         if state is AccessState.GRACE:
-            return self._grace(seen, now)
+            return self._grace(seen, facts.missed_at(seen.subscription_id, now), now)
         reason = "collection_paused" if seen.collection_paused and seen.status == "active" else seen.status
         until = min((each for each in (end, overdue) if each is not None), default=None)
         return AccessVerdict(state=state, reason=reason, until=until)
@@ -88,12 +105,11 @@ class AccessPolicy:
             return None
         return seen.trial_ends_at + self.trial_overdue_after
 
-    def _grace(self, seen: SubscriptionSnapshot, now: datetime) -> AccessVerdict:
-        """Count grace from the start of the unpaid period: the state alone decides, not the arrival of events."""
-        start = seen.current_period_start
-        if start is None:
-            return AccessVerdict(state=AccessState.GRACE, reason=seen.status)
-        over = start + self.past_due_grace
+    def _grace(self, seen: SubscriptionSnapshot, missed_at: datetime | None, now: datetime) -> AccessVerdict:
+        """Count grace from when money was first missed: neither the next period nor a retry grants it again."""
+        if missed_at is None:
+            return AccessVerdict(state=AccessState.GRACE, reason=seen.status, until=_scheduled_end(seen))
+        over = missed_at + self.past_due_grace
         if now < over:
             until = min(over, _scheduled_end(seen) or over)
             return AccessVerdict(state=AccessState.GRACE, reason=seen.status, until=until)

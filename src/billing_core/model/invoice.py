@@ -113,8 +113,18 @@ class SubscriptionInvoice:
     tenant_id: TenantId
     snapshot: InvoiceSnapshot
     provenance: Provenance
+    failed_at: tuple[datetime, ...] = ()
+    """When its payments failed, ascending: the creation times of all events that said so, stale ones too.
+
+    It only grows. No snapshot says it, and the count of attempts includes partial payments and debits under way.
+    """
 
     @property
     def object_id(self) -> str:
         """The id it is stored under."""
         return self.snapshot.invoice_id
+
+    @property
+    def missed_at(self) -> datetime | None:
+        """When money was first missed: on the due date, else at the first failure; None while neither is known."""
+        return self.snapshot.due_at or next(iter(self.failed_at), None)

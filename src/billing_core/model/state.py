@@ -26,4 +26,4 @@ class TenantState:
     @property
     def access_facts(self) -> AccessFacts:
         """The part of the state that decides on access."""
-        return AccessFacts(subscriptions=self.subscriptions)
+        return AccessFacts(subscriptions=self.subscriptions, invoices=self.invoices)

@@ -57,7 +57,7 @@ _SUBSCRIPTION_LEFT: Final[Mapping[str, _Template]] = {
 
 _INVOICE_ENTERED: Final[Mapping[str, _Template]] = {
     "draft": (Type.INVOICE_CREATED, "{name} is being prepared."),
-    "open": (Type.INVOICE_FINALIZED, "{name} for {total} is due{on_due_date}."),
+    "open": (Type.INVOICE_FINALIZED, "{name} for {due} is due{on_due_date}."),
     "paid": (Type.INVOICE_PAID, "{name} for {total} was paid."),
     "void": (Type.INVOICE_VOIDED, "{name} for {total} was voided and no longer needs to be paid."),
     "uncollectible": (Type.INVOICE_UNCOLLECTIBLE, "{name} for {total} was written off."),
@@ -184,9 +184,6 @@ def invoice_announcement(before: InvoiceSnapshot | None, after: InvoiceSnapshot)
     """Announce the most important difference between two snapshots of an invoice; None if they are equal."""
     if before == after:
         return None
-    attempts_before = before.attempt_count if before else 0
-    if after.precedence == 1 and after.attempt_count > attempts_before and after.amount_remaining > 0:
-        return _payment_failure(after)
     if before is None or before.status != after.status:
         return _invoice_status_announcement(after)
     return Announcement(Type.INVOICE_UPDATED, f"{_named(after)} was updated.")
@@ -201,7 +198,8 @@ def _named(seen: InvoiceSnapshot) -> str:
     return f"invoice {seen.number}" if seen.number else "an invoice"
 
 
-def _payment_failure(seen: InvoiceSnapshot) -> Announcement:
+def payment_failure(seen: InvoiceSnapshot) -> Announcement:
+    """Announce that a payment failed, by the invoice as the event of the failure shows it."""
     amount, retry = _amount(seen.amount_remaining, seen.currency), seen.next_payment_attempt_at
     next_attempt = f" The next attempt is on {retry:%Y-%m-%d}." if retry else ""
     failed = f"The {amount} payment for {_named(seen)} failed.{next_attempt}"
@@ -214,6 +212,7 @@ def _invoice_status_announcement(seen: InvoiceSnapshot) -> Announcement:
         name=_named(seen),
         status=seen.status,
         total=_amount(seen.total, seen.currency),
+        due=_amount(seen.amount_due, seen.currency),
         on_due_date=f" on {seen.due_at:%Y-%m-%d}" if seen.due_at else "",
     )
 

@@ -40,6 +40,7 @@ from billing_core.state.announcements import (
     customer_announcement,
     invoice_announcement,
     notice_announcement,
+    payment_failure,
     rated_announcement,
     record_announcement,
     subscription_announcement,
@@ -131,7 +132,7 @@ class Ledger:
         self._notified = notified
         self._evidence = evidence
         self._notify = notify
-        self._verdicts = Verdicts(self._subscriptions, policy=policy, now=tenants.now)
+        self._verdicts = Verdicts(self._subscriptions, self._invoices, policy=policy, now=tenants.now)
         self._usage = BilledUsage(invoices=self._invoices, subscriptions=self._subscriptions, stored=usage)
         self.events: list[BillingEvent] = []
 
@@ -290,12 +291,20 @@ class Ledger:
         known = self._invoices.get(seen.invoice_id)
         before = known.snapshot if known else None
         resolution = resolve(known, seen, statement, self._evidence)
+        failed_at = known.failed_at if known else ()
+        fails_now = statement.translation.payment_failed and statement.created_at not in failed_at
         after = SubscriptionInvoice(
-            tenant_id=tenant_id, snapshot=resolution.snapshot.completed_by(before), provenance=resolution.provenance
+            tenant_id=tenant_id,
+            snapshot=resolution.snapshot.completed_by(before),
+            provenance=resolution.provenance,
+            failed_at=tuple(sorted((*failed_at, statement.created_at))) if fails_now else failed_at,
         )
         if not self._invoices.keep(after):
             return self._correct_usage(after, statement) or _Folded(resolution.effect)
         news = invoice_announcement(before, after.snapshot)
+        replayed = isinstance(statement, ClaimedEvent) and statement.claim.applied
+        if fails_now and after.snapshot.outstanding and not replayed:
+            news = payment_failure(seen)
         if news is None:
             return _Folded(resolution.effect)
         return _Folded(Effect.CHANGED, news, invoice=after.snapshot, usage=self._usage.bill(known, after))

@@ -85,7 +85,7 @@ class StateLoader:
         )
         invoices = await transaction.invoices(
             ids={seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)} | records.invoices,
-            subscriptions=_newly_metered(snapshots, subscriptions),
+            subscriptions=_newly_metered(snapshots, subscriptions) | self._in_grace(snapshots, subscriptions),
         )
         tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
         return Ledger(
@@ -110,7 +110,7 @@ class StateLoader:
         subscriptions = await transaction.subscriptions(tenants=[tenant_id], ids=())
         invoices = await transaction.invoices(
             ids=[seen.invoice_id] if isinstance(seen, InvoiceSnapshot) else (),
-            subscriptions=_newly_metered([seen], subscriptions),
+            subscriptions=_newly_metered([seen], subscriptions) | self._in_grace([seen], subscriptions),
         )
         customers = await transaction.customers([seen.customer_id] if isinstance(seen, CustomerSnapshot) else ())
         return Ledger(
@@ -123,6 +123,14 @@ class StateLoader:
             policy=self._policy,
             notify=self._notify,
         )
+
+    def _in_grace(
+        self, snapshots: Iterable[Snapshot], subscriptions: Iterable[TenantSubscription]
+    ) -> set[SubscriptionId]:
+        """Return the subscriptions whose invoices decide on access, before the batch or after it."""
+        shown = [snapshot for snapshot in snapshots if isinstance(snapshot, SubscriptionSnapshot)]
+        candidates = [*shown, *(each.snapshot for each in subscriptions)]
+        return {each.subscription_id for each in candidates if self._policy.counts_grace(each)}
 
 
 async def lock_uncertain(transaction: BillingTransaction, uncertainty: Uncertainty) -> Tracked | None:

@@ -107,6 +107,7 @@ def invoice(
     tenant_id: TenantId = ACME,
     *,
     basis: Provenance | None = None,
+    failed_at: tuple[datetime, ...] = (),
     **fields: Any,
 ) -> SubscriptionInvoice:
     """Return an open invoice with one line."""
@@ -122,7 +123,9 @@ def invoice(
         "lines": (line(),),
     }
     snapshot = InvoiceSnapshot(invoice_id=InvoiceId(invoice_id), **{**given, **fields})
-    return SubscriptionInvoice(tenant_id=tenant_id, snapshot=snapshot, provenance=basis or provenance())
+    return SubscriptionInvoice(
+        tenant_id=tenant_id, snapshot=snapshot, provenance=basis or provenance(), failed_at=failed_at
+    )
 
 
 def usage(invoice_id: str = "in_1", line_id: str = "il_1", tenant_id: TenantId = ACME, **fields: Any) -> UsageRecord:

@@ -1,21 +1,27 @@
-"""A tenant's access, by its subscriptions alone."""
+"""A tenant's access, by its subscriptions, open invoices and the clock."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import permutations
+from typing import Any
 
+import attrs
 import pytest
-from tests.unit.core.conftest import ACME, AT, MONTH, item, subscription
+from tests.unit.core.conftest import ACME, AT, MONTH, invoice, item, subscription
 
 from billing_core.model import (
+    DELETED,
     NO_SUBSCRIPTION,
     AccessFacts,
     AccessPolicy,
     AccessState,
     AccessVerdict,
     EventId,
+    InvoiceId,
     Period,
     Provenance,
+    SubscriptionId,
+    SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantSubscription,
 )
@@ -24,11 +30,24 @@ NOW = AT + timedelta(days=3)
 POLICY = AccessPolicy(past_due_grace=timedelta(days=7))
 
 
-def evaluate(policy: AccessPolicy, seen: Iterable[SubscriptionSnapshot], now: datetime) -> AccessVerdict:
-    """Return the access that a tenant's subscriptions give."""
-    provenance = Provenance(observed_at=AT, event_ids=(EventId("evt_1"),))
-    held = [TenantSubscription(tenant_id=ACME, snapshot=each, provenance=provenance) for each in seen]
-    return policy.evaluate(AccessFacts(subscriptions=held), now)
+PROVENANCE = Provenance(observed_at=AT, event_ids=(EventId("evt_1"),))
+
+
+def evaluate(
+    policy: AccessPolicy,
+    seen: Iterable[SubscriptionSnapshot],
+    now: datetime,
+    invoices: Sequence[SubscriptionInvoice] = (),
+) -> AccessVerdict:
+    """Return the access that a tenant's subscriptions and invoices give."""
+    held = [TenantSubscription(tenant_id=ACME, snapshot=each, provenance=PROVENANCE) for each in seen]
+    return policy.evaluate(AccessFacts(subscriptions=held, invoices=invoices), now)
+
+
+def owed(invoice_id: str = "in_1", *failed_at: datetime, **fields: Any) -> SubscriptionInvoice:
+    """Return an open invoice of the subscription."""
+    seen = attrs.evolve(invoice(), invoice_id=InvoiceId(invoice_id), **fields)
+    return SubscriptionInvoice(tenant_id=ACME, snapshot=seen, provenance=PROVENANCE, failed_at=failed_at)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +75,10 @@ def test_a_tenant_without_a_subscription_is_blocked() -> None:
     assert evaluate(POLICY, [], NOW) == NO_SUBSCRIPTION
 
 
+MISSED = NOW - timedelta(days=1)
+
+
+@pytest.mark.parametrize("bill", [owed("in_1", MISSED), owed(due_at=MISSED)], ids=["failed payment", "due date"])
 @pytest.mark.parametrize(
     ("after", "state", "reason"),
     [
@@ -65,17 +88,86 @@ def test_a_tenant_without_a_subscription_is_blocked() -> None:
     ],
     ids=["last moment", "over", "long over"],
 )
-def test_grace_counts_from_the_start_of_the_unpaid_period(after: timedelta, state: AccessState, reason: str) -> None:
-    """Not from the arrival of an event, so that the verdict is the same on every machine."""
-    verdict = evaluate(POLICY, [subscription(status="past_due")], AT + after)
+def test_grace_counts_from_when_money_was_first_missed(
+    bill: SubscriptionInvoice, after: timedelta, state: AccessState, reason: str
+) -> None:
+    """Not from the period: a debit may bounce late in it, and a bill by mail is due at its end."""
+    verdict = evaluate(POLICY, [subscription(status="past_due")], MISSED + after, [bill])
     assert (verdict.state, verdict.reason) == (state, reason)
-    assert verdict.until == (AT + timedelta(days=7) if state is AccessState.GRACE else None)
+    assert verdict.until == (MISSED + timedelta(days=7) if state is AccessState.GRACE else None)
 
 
-def test_grace_without_a_period_has_no_end() -> None:
-    """Some payloads do not say when the period began; that locks no tenant out."""
-    verdict = evaluate(POLICY, [subscription(status="past_due", items=(item(period=None),))], NOW)
+def test_neither_a_retry_nor_the_next_period_grants_grace_again() -> None:
+    """The oldest open invoice counts, by its first failure."""
+    invoices = [owed("in_2", NOW), owed("in_1", MISSED, NOW), owed("in_3", due_at=NOW + timedelta(days=30))]
+    for order in permutations(invoices):
+        assert evaluate(POLICY, [subscription(status="past_due")], NOW, order).until == MISSED + timedelta(days=7)
+
+
+@pytest.mark.parametrize("status", ["draft", "paid", "void", "uncollectible", DELETED])
+def test_only_open_invoices_count_against_grace(status: str) -> None:
+    """One that was written off no longer waits for money."""
+    invoices = [owed("in_1", MISSED - timedelta(days=90), status=status), owed("in_2", MISSED)]
+    assert evaluate(POLICY, [subscription(status="past_due")], NOW, invoices).state is AccessState.GRACE
+
+
+def test_another_subscription_s_invoice_does_not_count() -> None:
+    """Each subscription has its own grace."""
+    invoices = [owed("in_1", MISSED - timedelta(days=90), subscription_id=SubscriptionId("sub_9"))]
+    assert evaluate(POLICY, [subscription(status="past_due")], NOW, invoices).state is AccessState.GRACE
+
+
+def test_grace_without_a_missed_payment_has_no_end() -> None:
+    """The subscription's event may arrive before the invoice's; that locks no tenant out."""
+    verdict = evaluate(POLICY, [subscription(status="past_due")], NOW)
     assert verdict == AccessVerdict(state=AccessState.GRACE, reason="past_due")
+
+
+@pytest.mark.parametrize("status", ["active", "trialing", "past_due", "unpaid"])
+def test_a_scheduled_end_that_has_passed_blocks(status: str) -> None:
+    """Even if its event is never delivered: the verdict named this instant as its end."""
+    end = AT + timedelta(days=5)
+    seen = subscription(status=status, cancel_at=end)
+    assert evaluate(POLICY, [seen], end - timedelta(microseconds=1)).state is not AccessState.BLOCKED
+    expected = AccessVerdict(state=AccessState.BLOCKED, reason="scheduled_end_passed")
+    assert evaluate(POLICY, [seen], end) == expected
+    period_end = subscription(status=status, cancel_at_period_end=True)
+    assert evaluate(POLICY, [period_end], MONTH.end) == expected
+
+
+def test_a_trial_that_is_over_blocks_after_an_allowance() -> None:
+    """The provider needs a while to say what follows the trial."""
+    seen = subscription(status="trialing", trial_ends_at=NOW)
+    last = NOW + timedelta(hours=24)
+    assert evaluate(POLICY, [seen], last - timedelta(microseconds=1)) == AccessVerdict(
+        state=AccessState.FULL, reason="trialing", until=last
+    )
+    assert evaluate(POLICY, [seen], last) == AccessVerdict(state=AccessState.BLOCKED, reason="trial_overdue")
+    patient = AccessPolicy(trial_overdue_after=timedelta(days=3))
+    assert evaluate(patient, [seen], last).state is AccessState.FULL
+    paying = subscription(status="active", trial_ends_at=NOW)
+    assert evaluate(POLICY, [paying], last) == AccessVerdict(state=AccessState.FULL, reason="active")
+
+
+def test_no_verdict_is_older_than_its_own_end() -> None:
+    """At the instant that a verdict names, another one holds."""
+    seen = [
+        subscription(status="trialing", trial_ends_at=NOW),
+        subscription(status="past_due"),
+        subscription(status="active", cancel_at_period_end=True),
+        subscription(status="past_due", cancel_at=AT + timedelta(days=4)),
+    ]
+    for each in seen:
+        verdict = evaluate(POLICY, [each], NOW, [owed("in_1", MISSED)])
+        assert verdict.until is not None
+        assert verdict.until > NOW
+        assert evaluate(POLICY, [each], verdict.until, [owed("in_1", MISSED)]).state is not verdict.state
+
+
+def test_paused_collection_is_told_from_paying() -> None:
+    """It gives the access of its status, for a reason of its own."""
+    verdict = evaluate(POLICY, [subscription(status="active", collection_paused=True)], NOW)
+    assert verdict == AccessVerdict(state=AccessState.FULL, reason="collection_paused")
 
 
 def test_a_scheduled_cancellation_ends_the_verdict() -> None:
@@ -90,7 +182,7 @@ def test_a_scheduled_cancellation_ends_the_verdict() -> None:
 def test_grace_ends_no_later_than_the_subscription() -> None:
     """A subscription that ends sooner ends its grace sooner."""
     seen = subscription(status="past_due", cancel_at=AT + timedelta(days=4))
-    assert evaluate(POLICY, [seen], NOW).until == AT + timedelta(days=4)
+    assert evaluate(POLICY, [seen], NOW, [owed("in_1", MISSED)]).until == AT + timedelta(days=4)
 
 
 def test_the_best_of_several_subscriptions_counts() -> None:

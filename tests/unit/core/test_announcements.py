@@ -15,6 +15,7 @@ from billing_core.model import (
     DisputeSnapshot,
     EntitlementsSnapshot,
     InvoiceId,
+    InvoiceSnapshot,
     PaymentSnapshot,
     Period,
     PriceId,
@@ -25,9 +26,11 @@ from billing_core.model import (
 )
 from billing_core.state.announcements import (
     LINKED,
+    Announcement,
     customer_announcement,
     invoice_announcement,
     notice_announcement,
+    payment_failure,
     rated_announcement,
     record_announcement,
     subscription_announcement,
@@ -125,41 +128,17 @@ def test_a_subscription_s_change_has_a_name_and_a_sentence(
         (None, invoice(status="draft"), "invoice.created", "An invoice is being prepared."),
         (
             invoice(status="draft"),
-            invoice(number="A-1"),
+            invoice(number="A-1", amount_due=1500),
             "invoice.finalized",
-            "Invoice A-1 for 19.00 USD is due.",
+            "Invoice A-1 for 15.00 USD is due.",
         ),
         (
             invoice(status="draft"),
-            invoice(number="A-1", due_at=AT),
+            invoice(number="A-1", amount_due=1900, due_at=AT),
             "invoice.finalized",
             "Invoice A-1 for 19.00 USD is due on 2026-03-01.",
         ),
-        (
-            invoice(),
-            invoice(number="A-1", attempt_count=1, amount_remaining=500),
-            "invoice.payment_failed",
-            "The 5.00 USD payment for invoice A-1 failed.",
-        ),
         (invoice(), invoice(status="paid", number="A-1"), "invoice.paid", "Invoice A-1 for 19.00 USD was paid."),
-        (
-            invoice(),
-            invoice(number="A-1", attempt_count=1, next_payment_attempt_at=AT),
-            "invoice.payment_failed",
-            "The 19.00 USD payment for invoice A-1 failed. The next attempt is on 2026-03-01.",
-        ),
-        (
-            invoice(attempt_count=1),
-            invoice(attempt_count=2),
-            "invoice.payment_failed",
-            "The 19.00 USD payment for an invoice failed.",
-        ),
-        (
-            None,
-            invoice(attempt_count=1),
-            "invoice.payment_failed",
-            "The 19.00 USD payment for an invoice failed.",
-        ),
         (
             invoice(),
             invoice(status="void"),
@@ -184,15 +163,31 @@ def test_a_subscription_s_change_has_a_name_and_a_sentence(
     ids=lambda value: value if isinstance(value, str) and "." in value and " " not in value else "",
 )
 def test_an_invoice_s_change_has_a_name_and_a_sentence(before: Any, after: Any, event_type: str, summary: str) -> None:
-    """Amounts are written with their currency; a failed payment is the amount that remains to be paid."""
+    """Amounts are written with their currency: what is due, not the total, when an invoice is sent."""
     announcement = invoice_announcement(before, after)
     assert announcement is not None
     assert (announcement.event_type.value, announcement.summary) == (event_type, summary)
 
 
-def test_an_attempt_that_leaves_nothing_to_pay_did_not_fail() -> None:
-    """The provider counts the successful attempt too."""
-    announcement = invoice_announcement(invoice(), invoice(attempt_count=1, amount_remaining=0))
+@pytest.mark.parametrize(
+    ("seen", "summary"),
+    [
+        (invoice(number="A-1", amount_remaining=500), "The 5.00 USD payment for invoice A-1 failed."),
+        (
+            invoice(number="A-1", next_payment_attempt_at=AT),
+            "The 19.00 USD payment for invoice A-1 failed. The next attempt is on 2026-03-01.",
+        ),
+        (invoice(), "The 19.00 USD payment for an invoice failed."),
+    ],
+)
+def test_a_failed_payment_names_what_remains_to_be_paid(seen: InvoiceSnapshot, summary: str) -> None:
+    """With the next attempt, if there is one."""
+    assert payment_failure(seen) == Announcement(BillingEventType.INVOICE_PAYMENT_FAILED, summary)
+
+
+def test_a_count_of_attempts_is_no_failure() -> None:
+    """Partial payments, debits under way and the successful attempt are counted too."""
+    announcement = invoice_announcement(invoice(), invoice(attempt_count=1))
     assert announcement is not None
     assert announcement.event_type is BillingEventType.INVOICE_UPDATED
 
@@ -354,7 +349,7 @@ def test_every_event_type_is_announced_by_something() -> None:
         for b in stages
         if (announcement := invoice_announcement(a, b)) is not None
     }
-    announced.add(BillingEventType.CUSTOMER_DELETED)
+    announced |= {BillingEventType.CUSTOMER_DELETED, payment_failure(invoice()).event_type}
     records = (charge(500), dispute("needs_response"), dispute("lost"), credit_note(), entitlements("sso"))
     announced |= {
         announcement.event_type for record in records if (announcement := record_announcement(None, record)) is not None

@@ -62,7 +62,8 @@ async def test_a_limited_timeline_compares_with_earlier_messages(loop: Loop) -> 
 
 async def test_the_verdict_is_current(loop: Loop) -> None:
     """Grace ends without an event."""
-    await loop.arrive(loop.says(subscription(status="past_due"), customer_id=ALICE))
+    failed = loop.says(invoice(), customer_id=ALICE, payment_failed=True)
+    await loop.arrive(loop.says(subscription(status="past_due"), customer_id=ALICE), failed)
     assert (await explained(loop)).verdict.until is not None
     loop.clock.advance(AccessPolicy().past_due_grace * 10)
     assert (await explained(loop)).verdict.reason == "past_due_grace_over"

@@ -300,6 +300,62 @@ class TestUsage:
         assert await self.billed(loop) == []
 
 
+class TestFailedPayments:
+    """A payment failed when an event says so, and each failure is told once."""
+
+    async def test_the_first_failure_is_the_same_in_every_order(self, loop: Loop) -> None:
+        """A stale event counts too: grace counts from it."""
+        failures = [loop.says(invoice(attempt_count=n), at=n, event_id=f"evt_{n}", payment_failed=True) for n in (1, 2)]
+        recorded = set()
+        for arrivals in (failures, failures[::-1], [*failures, *failures]):
+            other = Loop(provider=loop.provider)
+            for event in arrivals:
+                await other.arrive(event)
+            (row,) = other.database.tables.invoices.values()
+            recorded.add(row.failed_at)
+            assert (await other.notified()).count("invoice.payment_failed") == 2
+        assert recorded == {(AT + timedelta(seconds=1), AT + timedelta(seconds=2))}
+
+    async def test_a_failure_is_told_beside_a_twin_that_came_first(self, loop: Loop) -> None:
+        """An update of the same second shows the same invoice."""
+        await loop.arrive(loop.says(invoice(attempt_count=1)))
+        await loop.arrive(loop.says(invoice(attempt_count=1), payment_failed=True))
+        assert (await loop.notified())[-1] == "invoice.payment_failed"
+
+    async def test_a_replay_fills_in_a_failure_without_telling_it_again(self, loop: Loop) -> None:
+        """Rows of earlier releases do not know when payments failed."""
+        failure = loop.says(invoice(attempt_count=1), payment_failed=True)
+        await loop.arrive(failure)
+        (row,) = loop.database.tables.invoices.values()
+        loop.database.tables.invoices[row.snapshot.invoice_id] = attrs.evolve(row, failed_at=())
+        before = await loop.notified()
+        await loop.replay(failure)
+        assert list(loop.database.tables.invoices.values()) == [row]
+        assert await loop.notified() == before
+
+    async def test_a_failure_of_an_invoice_that_is_settled_is_kept_but_not_told(self, loop: Loop) -> None:
+        """It is over: the payment that followed was made."""
+        await loop.arrive(loop.says(invoice(status="paid"), at=9))
+        await loop.arrive(loop.says(invoice(attempt_count=1), payment_failed=True))
+        (row,) = loop.database.tables.invoices.values()
+        assert row.failed_at == (AT,)
+        assert "invoice.payment_failed" not in await loop.notified()
+
+    async def test_a_rise_of_attempts_alone_is_no_failure(self, loop: Loop) -> None:
+        """A partial payment, or a debit under way."""
+        await loop.arrive(loop.says(invoice()), loop.says(invoice(attempt_count=1, amount_remaining=900), at=1))
+        assert "invoice.payment_failed" not in await loop.notified()
+
+    async def test_a_message_about_an_invoice_shows_grace_by_stored_invoices(self, loop: Loop) -> None:
+        """The verdict of a message counts invoices that its event does not show."""
+        await loop.arrive(loop.says(invoice(), payment_failed=True))
+        await loop.arrive(loop.says(PAST_DUE, at=1))
+        loop.clock.advance(timedelta(days=8))
+        await loop.arrive(loop.says(attrs.evolve(PAST_DUE, collection_paused=True), at=2))
+        (*_, last) = await loop.payloads()
+        assert last.access.reason == "past_due_grace_over"
+
+
 class TestTenants:
     """The tenant of an event."""
 

@@ -151,7 +151,12 @@ def test_every_invoice_event_has_the_invoice(
 ) -> None:
     """All events have the invoice; some types add a notice."""
     assert said(shown, type) == Translation(
-        customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,), creation=creation, notice=notice
+        customer_id=CUSTOMER,
+        tenant_hint=ACME,
+        snapshots=(SEEN,),
+        creation=creation,
+        notice=notice,
+        payment_failed=type == "invoice.payment_failed",
     )
 
 

@@ -206,6 +206,7 @@ INVOICES: Final = Columns[SubscriptionInvoice](
         *period_columns("snapshot.period", start="period_start", end="period_end"),
         _TENANT,
         Column("lines", "jsonb", lambda row: encode([_json_from_line(line) for line in row.snapshot.lines])),
+        Column("failed_at", "jsonb", lambda row: encode([at.isoformat() for at in row.failed_at])),
         *_PROVENANCE,
     ],
     fixed=("invoice_id", "tenant_id"),
@@ -224,6 +225,7 @@ def invoice_from_row(row: asyncpg.Record) -> SubscriptionInvoice:
             **_INVOICE.read(row),
         ),
         provenance=_provenance(row),
+        failed_at=tuple(datetime.fromisoformat(at) for at in decode(row["failed_at"])),
     )
 
 

@@ -81,8 +81,13 @@ def _translate(translator: Translator, shown: object) -> Translation:
         return Translation(ignored=reasons.UNEXPECTED_OBJECT)
     missing: list[str] = []
     translation = translator.read(Reader(shown, translator.object_kind, missing))
-    if translation.ignored is None and (translator.creation or translator.notice is not None):
-        translation = attrs.evolve(translation, creation=translator.creation, notice=translator.notice)
+    if translation.ignored is None and (translator.creation or translator.notice or translator.payment_failed):
+        translation = attrs.evolve(
+            translation,
+            creation=translator.creation,
+            notice=translator.notice,
+            payment_failed=translator.payment_failed,
+        )
     if missing:
         translation = attrs.evolve(translation, missing=tuple(dict.fromkeys(missing)))
     return translation

@@ -52,6 +52,7 @@ class Translator:
     """Messages that may follow from it; none if empty."""
     notice: Notice | None = None
     creation: bool = False
+    payment_failed: bool = False
 
 
 _SUBSCRIPTION_CHANGE = "`subscription.*`, by what changed"
@@ -120,8 +121,9 @@ _INVOICES = {
     "invoice.payment_succeeded": _invoice(
         "Sent together with `invoice.paid` when money moved.", "`invoice.paid`, once for both", read=read_paid_invoice
     ),
-    "invoice.payment_failed": _invoice(
-        "Dunning starts: the number of attempts and the next one are recorded.", "`invoice.payment_failed`"
+    "invoice.payment_failed": attrs.evolve(
+        _invoice("Dunning starts: the number of attempts and the next one are recorded.", "`invoice.payment_failed`"),
+        payment_failed=True,
     ),
     "invoice.payment_action_required": attrs.evolve(
         _invoice("The payer has to confirm the payment.", "`invoice.payment_action_required`"),

@@ -128,6 +128,7 @@ class TenantReaderContract:
             ),
             lines_complete=False,
             basis=provenance("evt_2", "evt_1", ambiguous=True),
+            failed_at=(AT, AT + timedelta(microseconds=1)),
         )
         bare = invoice("in_bare", customer_id=None, subscription_id=None, period=None, lines=())
         await save(unit_of_work, Changes(invoices=[full, bare]))

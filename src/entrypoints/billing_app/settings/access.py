@@ -16,7 +16,15 @@ class AccessSettings(AccessPolicy):
         "BILLING_PAST_DUE_GRACE_DAYS",
         "days",
         AccessPolicy().past_due_grace,
-        "How long a tenant keeps full access after a failed payment.",
+        "Grace after a missed payment, from the oldest open invoice's due date, else from its first failed payment.",
         minimum=0,
         maximum=365,
+    )
+    trial_overdue_after: timedelta = duration(
+        "BILLING_TRIAL_OVERDUE_HOURS",
+        "hours",
+        AccessPolicy().trial_overdue_after,
+        "How long a trial that is over keeps its access while Stripe has not said what follows.",
+        minimum=0,
+        maximum=8760,
     )
