@@ -93,12 +93,12 @@ class Changes:
 
 @attrs.frozen(kw_only=True)
 class LockedTenants:
-    """Tenants that a unit of work has locked, and the instant at which it judges them."""
+    """Tenants that a unit of work has locked, and the instant for which it decides on their access."""
 
     counters: Mapping[TenantId, int] = attrs.field(factory=dict)
     """Each tenant's highest message number."""
     now: datetime
-    """The store's time, read when the last of the locks was held: of two units of work the later one judges later."""
+    """The store's time, read when the last of the locks was held, so that it never runs backwards for a tenant."""
 
 
 @runtime_checkable
