@@ -80,12 +80,12 @@ class AccessPolicy:
         """Return whether open invoices decide on the access that a subscription gives."""
         return self.states.get(seen.status) is AccessState.GRACE
 
-    def evaluate(self, facts: AccessFacts, now: datetime) -> AccessVerdict:
+    def evaluate(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
         """Return the best verdict that any of the tenant's subscriptions gives at `now`."""
-        verdicts = [(self._evaluate_one(each.snapshot, facts, now), each.snapshot) for each in facts.subscriptions]
+        verdicts = [(self._evaluate_one(each.snapshot, basis, now), each.snapshot) for each in basis.subscriptions]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
-    def _evaluate_one(self, seen: SubscriptionSnapshot, facts: AccessFacts, now: datetime) -> AccessVerdict:
+    def _evaluate_one(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
         end = _scheduled_end(seen)
         if end is not None and end <= now:
             return AccessVerdict(state=AccessState.BLOCKED, reason="scheduled_end_passed")
@@ -94,7 +94,7 @@ class AccessPolicy:
             return AccessVerdict(state=AccessState.BLOCKED, reason="trial_overdue")
         state = self.states.get(seen.status, AccessState.BLOCKED)
         if state is AccessState.GRACE:
-            return self._grace(seen, facts.missed_at(seen.subscription_id, now), now)
+            return self._grace(seen, basis.missed_at(seen.subscription_id, now), now)
         reason = "collection_paused" if seen.collection_paused and seen.status == "active" else seen.status
         until = min((each for each in (end, overdue) if each is not None), default=None)
         return AccessVerdict(state=state, reason=reason, until=until)

@@ -36,6 +36,11 @@ class Announcement:
     event_type: Type
     summary: str = attrs.field(converter=_capitalized)
 
+    @property
+    def is_update(self) -> bool:
+        """Whether it says only that something changed: it is left out beside a notice of the same event."""
+        return self.event_type in (Type.SUBSCRIPTION_UPDATED, Type.INVOICE_UPDATED)
+
 
 _Template = tuple[Type, str]
 
@@ -161,8 +166,8 @@ def _collection_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot
 
 def _renewal(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
     old, new = before.current_period_end, after.current_period_end
-    if old is None or new is None or new <= old:
-        return None
+    if after.status != "active" or old is None or new is None or new <= old:
+        return None  # neither an extended trial nor an unpaid period is a renewal
     return Announcement(Type.SUBSCRIPTION_RENEWED, f"{_plan(after)} was renewed until {new:%Y-%m-%d}.")
 
 

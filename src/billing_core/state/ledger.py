@@ -231,19 +231,40 @@ class Ledger:
         repeated = claim.applied or self._rests_on(event) or (tenant_id, event.event_id) in self._notified
         folded = [self._fold_snapshot(tenant_id, snapshot, event) for snapshot in translation.snapshots]
         effect = _strongest(each.effect for each in folded)
-        news = next((each.announcement for each in folded if each.announcement is not None), None)
-        if news is None and translation.notice is not None and effect is not Effect.STALE and not repeated:
-            news = notice_announcement(translation.notice)
-        if news is None and self._ownership.made_link(event):
-            news = LINKED
+        announcements = self._news(event, folded, repeated=repeated)
+        numbers = [self._announce(tenant_id, event, each, folded) for each in announcements] if self._notify else []
         return Outcome(
             claim=claim,
             disposition=Disposition.APPLIED,
-            effect=effect if news is None else Effect.CHANGED,
+            effect=Effect.CHANGED if announcements else effect,
             tenant_id=tenant_id,
             customer_id=translation.customer_id,
-            sequence=None if news is None or not self._notify else self._announce(tenant_id, event, news, folded),
+            sequence=next(iter(numbers), None),
         )
+
+    def _news(self, event: ClaimedEvent, folded: Sequence[_Folded], *, repeated: bool) -> Sequence[Announcement]:
+        """Return the announcements of an event: its first change, and its notice, unless that was published or is over.
+
+        A notice is published whatever the order of arrival: also by a stale event, and beside a change.
+        """
+        notice = event.translation.notice
+        change = next((each.announcement for each in folded if each.announcement is not None), None)
+        if notice is not None and not repeated and not self._is_over(event.translation):
+            beside = [] if change is None or change.is_update else [change]
+            return [*beside, notice_announcement(notice)]
+        if change is None and self._ownership.made_link(event):
+            return [LINKED]
+        return [] if change is None else [change]
+
+    def _is_over(self, translation: Translation) -> bool:
+        """Tell whether the object of a notice has moved on: no trial is left to end, or no money is owed."""
+        for snapshot in translation.snapshots:
+            match self._known(snapshot):
+                case TenantSubscription(snapshot=subscription):
+                    return subscription.status != "trialing"
+                case SubscriptionInvoice(snapshot=invoice):
+                    return not invoice.outstanding
+        return False
 
     def _rests_on(self, event: ClaimedEvent) -> bool:
         """Tell whether this very event was counted in before: then it is a replay."""

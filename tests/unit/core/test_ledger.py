@@ -27,6 +27,7 @@ from billing_core.events import Disposition, Effect, Notice, ProviderEvent
 from billing_core.model import (
     DELETED,
     EventId,
+    InvoiceSnapshot,
     Plan,
     PlanCatalog,
     PriceId,
@@ -611,11 +612,45 @@ class TestMessages:
 
     async def test_a_notice_is_published_when_nothing_changed(self, loop: Loop) -> None:
         """With the object it is about, as it is stored."""
-        await loop.arrive(loop.says(ACTIVE))
-        await loop.arrive(loop.says(ACTIVE, at=1, notice=Notice.TRIAL_ENDING))
+        trialing = subscription(status="trialing")
+        await loop.arrive(loop.says(trialing))
+        await loop.arrive(loop.says(trialing, at=1, notice=Notice.TRIAL_ENDING))
         last = (await loop.payloads())[-1]
-        assert (last.event_type, last.status) == ("subscription.trial_ending", "active")
+        assert (last.event_type, last.status) == ("subscription.trial_ending", "trialing")
         assert last.subscription is not None
+
+    @pytest.mark.parametrize("order", list(permutations(range(3))))
+    async def test_a_notice_is_published_once_in_every_order_of_arrival(
+        self, loop: Loop, order: tuple[int, ...]
+    ) -> None:
+        """By the first event of its object, beside a change, and by a stale event."""
+        trialing = subscription(status="trialing")
+        events = [
+            loop.says(trialing),
+            loop.says(trialing, at=1, notice=Notice.TRIAL_ENDING),
+            loop.says(attrs.evolve(trialing, cancel_at_period_end=True), at=2),
+        ]
+        for index in order:
+            await loop.arrive(events[index])
+            await loop.replay(events[index])
+        assert (await loop.notified()).count("subscription.trial_ending") == 1
+
+    async def test_an_update_is_not_published_beside_a_notice(self, loop: Loop) -> None:
+        """It would say only that something changed."""
+        await loop.arrive(loop.says(invoice()))
+        overdue = invoice(next_payment_attempt_at=AT)
+        await loop.arrive(loop.says(overdue, at=1, notice=Notice.OVERDUE))
+        assert await loop.notified() == ["invoice.finalized", "invoice.overdue"]
+
+    @pytest.mark.parametrize("settled", [invoice(status="paid"), invoice(status="void"), invoice(amount_remaining=0)])
+    async def test_a_notice_about_an_invoice_that_is_settled_is_not_published(
+        self, loop: Loop, settled: InvoiceSnapshot
+    ) -> None:
+        """There is nothing left to pay or to confirm."""
+        await loop.arrive(loop.says(settled, at=9))
+        for notice in (Notice.OVERDUE, Notice.ACTION_REQUIRED):
+            await loop.arrive(loop.says(invoice(), notice=notice))
+        assert {"invoice.overdue", "invoice.payment_action_required"}.isdisjoint(await loop.notified())
 
     async def test_a_notice_about_an_invoice_that_does_not_exist_yet_is_published(self, loop: Loop) -> None:
         """A forecast has no object."""

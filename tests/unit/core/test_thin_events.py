@@ -93,10 +93,11 @@ class TestLookups:
 
     async def test_the_notice_of_a_later_twin_is_published(self, loop: Loop, gateway: MemoryGateway) -> None:
         """Only the snapshot event carries it."""
+        trialing = subscription(status="trialing")
         event = thin(loop, at=5)
-        about(gateway, event, ACTIVE, twin=TWIN)
+        about(gateway, event, trialing, twin=TWIN)
         await loop.arrive(event)
-        await loop.arrive(loop.says(ACTIVE, at=5, event_id=TWIN, notice=Notice.TRIAL_ENDING))
+        await loop.arrive(loop.says(trialing, at=5, event_id=TWIN, notice=Notice.TRIAL_ENDING))
         assert await loop.notified() == ["subscription.created", "subscription.trial_ending"]
 
     async def test_a_twin_with_another_state_is_settled_by_a_refetch(self, loop: Loop, gateway: MemoryGateway) -> None:
