@@ -126,7 +126,7 @@ class Miswired:
     @staticmethod
     def forget_an_argument(container: Any) -> None:
         container.service.set_kwargs(
-            **{name: each for name, each in container.service.kwargs.items() if name != "clock"}
+            **{name: each for name, each in container.service.kwargs.items() if name != "policy"}
         )
 
     @staticmethod
