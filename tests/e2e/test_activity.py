@@ -7,7 +7,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import attrs
 import pytest
 from playwright.async_api import Route, expect
 
@@ -107,7 +106,9 @@ async def test_the_page_catches_up_after_the_browser_was_offline(site: Site, vis
 async def test_access_that_ends_at_a_time_is_loaded_again(site: Site, visit: Visiting) -> None:
     """No message announces the end of a grace period; the page loads the state then, or a day later at the latest."""
     account = site.account("grace")
-    account.period = attrs.evolve(account.period, start=datetime.now(UTC) - timedelta(days=6, hours=12))
+    missed = datetime.now(UTC) - timedelta(days=6, hours=12)
+    await account.bill("A-1", amounts=[(account.price("pro"), 1, 1900)], status="open", due_at=missed)
+    await account.history(at_least=1)
     await account.subscribe(seats=1, status="past_due")
     opened = await visit(account, clock=True)
     page = opened.page

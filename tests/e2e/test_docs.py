@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ def block(language: str) -> str:
 async def test_the_example_follows_a_tenant(site: Site, browser: Browser) -> None:
     """The state first, then changes; the application's backend replaces a refused token."""
     account = site.account("example")
+    missed = datetime.now(UTC) - timedelta(days=30)
+    await account.bill("A-1", amounts=[(account.price("pro"), 1, 1900)], status="open", due_at=missed)
+    await account.history(at_least=1)
     await account.subscribe(seats=1, status="past_due")
     context = await browser.new_context()
     page = await context.new_page()

@@ -369,7 +369,7 @@ async def test_explain_shows_access_and_timeline(deployment: Deployment) -> None
         await container.inbox().record(EVENTS[0])
     ran = await deployment.billing("explain", "acme")
     assert ran.status == 0, ran.err
-    assert "acme: access read_only (past_due_grace_over)" in ran.out
+    assert "acme: access grace (past_due)" in ran.out
     for expected in (
         "applied: changed the state",
         "seat_count: 3 → 5",
@@ -381,7 +381,7 @@ async def test_explain_shows_access_and_timeline(deployment: Deployment) -> None
     assert "needs attention: 1 events failed permanently; run `billing events list --status dead --tenant" in ran.out
     assert "uncertain subscription sub_" not in ran.out
     found = (await deployment.billing("explain", "acme", "--json", "--limit", "2")).json
-    assert (found["access"]["state"], found["earlier_events"]) == ("read_only", True)
+    assert (found["access"]["state"], found["earlier_events"]) == ("grace", True)
     assert (found["attention"], found["dead_events"], found["uncertain"]) == (True, 1, [])
     assert [entry["event_id"] for entry in found["timeline"]] == ["evt_5", "evt_6"]
     assert found["timeline"][0]["messages"][0]["changes"]["status"] == {"before": "active", "after": "past_due"}

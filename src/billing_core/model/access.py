@@ -86,13 +86,15 @@ class AccessPolicy:
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
     def _evaluate_one(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
+        state = self.states.get(seen.status, AccessState.BLOCKED)
+        if state is AccessState.BLOCKED:
+            return AccessVerdict(state=state, reason=seen.status)
         end = _scheduled_end(seen)
         if end is not None and end <= now:
             return AccessVerdict(state=AccessState.BLOCKED, reason="scheduled_end_passed")
         overdue = self._trial_overdue_at(seen)
         if overdue is not None and overdue <= now:
             return AccessVerdict(state=AccessState.BLOCKED, reason="trial_overdue")
-        state = self.states.get(seen.status, AccessState.BLOCKED)
         if state is AccessState.GRACE:
             return self._grace(seen, basis.missed_at(seen.subscription_id, now), now)
         reason = "collection_paused" if seen.collection_paused and seen.status == "active" else seen.status
@@ -113,7 +115,9 @@ class AccessPolicy:
         if now < over:
             until = min(over, _scheduled_end(seen) or over)
             return AccessVerdict(state=AccessState.GRACE, reason=seen.status, until=until)
-        return AccessVerdict(state=AccessState.READ_ONLY, reason=f"{seen.status}_grace_over")
+        return AccessVerdict(
+            state=AccessState.READ_ONLY, reason=f"{seen.status}_grace_over", until=_scheduled_end(seen)
+        )
 
 
 def _preference(candidate: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[int, bool, float, float, str]:

@@ -164,6 +164,21 @@ def test_no_verdict_is_older_than_its_own_end() -> None:
         assert evaluate(POLICY, [each], verdict.until, [owed("in_1", MISSED)]).state is not verdict.state
 
 
+def test_an_end_after_the_grace_period_is_named() -> None:
+    """The verdict changes once more by the clock alone."""
+    end = MISSED + timedelta(days=20)
+    seen = subscription(status="past_due", cancel_at=end)
+    verdict = evaluate(POLICY, [seen], MISSED + timedelta(days=10), [owed("in_1", MISSED)])
+    assert verdict == AccessVerdict(state=AccessState.READ_ONLY, reason="past_due_grace_over", until=end)
+
+
+def test_a_blocked_tenant_has_no_end_to_wait_for() -> None:
+    """Its access does not change when the subscription ends."""
+    seen = subscription(status="incomplete", cancel_at=AT + timedelta(days=5))
+    for now in (NOW, AT + timedelta(days=6)):
+        assert evaluate(POLICY, [seen], now) == AccessVerdict(state=AccessState.BLOCKED, reason="incomplete")
+
+
 def test_paused_collection_is_told_from_paying() -> None:
     """It gives the access of its status, for a reason of its own."""
     verdict = evaluate(POLICY, [subscription(status="active", collection_paused=True)], NOW)
