@@ -32,7 +32,6 @@ _ENVIRONMENT: Final = {
     "STRIPE_SECRET_KEY": "sk_test_histories",
     "STRIPE_WEBHOOK_SECRET": _SECRET,
     "BILLING_JWT_SECRET": "j" * 32,
-    "BILLING_BODY_LIMIT_BYTES": "2097152",
 }
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _LEASE: Final = timedelta(minutes=1)

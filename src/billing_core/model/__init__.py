@@ -46,11 +46,11 @@ from billing_core.model.usage import UsageRecord, billed_usage
 __all__ = [
     "UNCERTAIN_KINDS",
     "UNCERTAIN_SHOWN",
-    "Attention",
     "AccessFacts",
     "AccessPolicy",
     "AccessState",
     "AccessVerdict",
+    "Attention",
     "ADJUSTMENT_KINDS",
     "billed_usage",
     "CATALOG_KINDS",

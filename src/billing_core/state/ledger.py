@@ -6,7 +6,7 @@ events in a batch changes which messages are created, never the state they end i
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import attrs
 
@@ -89,7 +89,7 @@ class Ledger:
         notified: Collection[tuple[TenantId, EventId]] = (),
         usage: Mapping[InvoiceId, Sequence[UsageRecord]] = _NO_USAGE,
         notify: bool = True,
-        link: Literal["customer", "subscription"] = "customer",
+        shared: bool = False,
     ) -> None:
         """Take over loaded state.
 
@@ -105,7 +105,7 @@ class Ledger:
             notified: the events without snapshots that a tenant already has a message of.
             usage: the stored usage of invoices that replayed events show; it is compared with their lines.
             notify: whether messages are created. Without it only state changes.
-            link: what belongs to one tenant, see `TenantRules`.
+            shared: whether one customer may pay for several tenants, each subscription naming its own.
         """
         self._customers = Shelf(customers)
         self._subscriptions = Shelf(subscriptions)
@@ -119,8 +119,8 @@ class Ledger:
         }
         """By class of snapshot; every other class is a record."""
         self._counters = dict(tenants.counters)
-        self._shared = link == "subscription"
-        ownership = OwnershipBySubscription if self._shared else Ownership
+        self._shared = shared
+        ownership = OwnershipBySubscription if shared else Ownership
         self._ownership = ownership(
             customers=self._customers,
             records=self._records,
@@ -299,7 +299,7 @@ class Ledger:
         )
         if not self._subscriptions.keep(after):
             return _Folded(resolution.effect)
-        self._verdicts.include([after])
+        self._verdicts.include(after)
         usage = self._usage.rate_again(after, rated_by)
         news = subscription_announcement(known.snapshot if known else None, after.snapshot)
         if news is None and usage:
@@ -322,6 +322,7 @@ class Ledger:
         )
         if not self._invoices.keep(after):
             return self._correct_usage(after, statement) or _Folded(resolution.effect)
+        self._verdicts.include(after)
         news = invoice_announcement(before, after.snapshot)
         replayed = isinstance(statement, ClaimedEvent) and statement.claim.applied
         if fails_now and after.snapshot.outstanding and not replayed:

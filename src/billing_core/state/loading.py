@@ -66,7 +66,6 @@ class StateLoader:
         self._policy = policy
         self._notify = notify
         self._shared = tenants.link == "subscription"
-        self._link = tenants.link
 
     async def load(self, transaction: BillingTransaction, events: Sequence[ClaimedEvent]) -> Ledger:
         """Lock and load everything that these events concern. Their claims are held already."""
@@ -102,7 +101,7 @@ class StateLoader:
             usage=await _replayed_usage(transaction, events),
             policy=self._policy,
             notify=self._notify,
-            link=self._link,
+            shared=self._shared,
         )
 
     async def load_around(self, transaction: BillingTransaction, tenant_id: TenantId, seen: Snapshot) -> Ledger:

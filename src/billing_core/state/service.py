@@ -97,7 +97,7 @@ class BillingService:
         self._catalog = catalog
         self._tenants = tenants
         self._loader = StateLoader(
-            translator=translator, catalog=catalog, policy=policy, tenants=self._tenants, notify=notify
+            translator=translator, catalog=catalog, policy=policy, tenants=tenants, notify=notify
         )
 
     async def apply(self, translated: Sequence[tuple[Claim, Translation]]) -> AppliedBatch:

@@ -223,6 +223,13 @@ class Loop:
             await self.inbox.record(event)
         return await self.work()
 
+    async def arrive_all(self, events: Sequence[ProviderEvent], *, together: bool) -> None:
+        """Process events in one batch or each by itself, and then everything that becomes due."""
+        for batch in [events] if together else [[event] for event in events]:
+            await self.arrive(*batch)
+        while await self.work():
+            pass
+
     async def work(self) -> Sequence[Outcome]:
         """Process everything due in one batch."""
         return await self.batches().process(await self.inbox.claim(limit=1000, lease=timedelta(seconds=60)))

@@ -176,10 +176,7 @@ class TestOwners:
             notify(loop, DISPUTE, about=["ch_1", "pi_1"], at=2),
         ]
         events = [story[index] for index in order]
-        for batch in [events] if batches == "together" else [[event] for event in events]:
-            await loop.arrive(*batch)
-        while await loop.work():
-            pass
+        await loop.arrive_all(events, together=batches == "together")
         assert {loop.row(event).disposition for event in events} == {Disposition.APPLIED}
         records = await loop.repository.records(ACME, limit=10)
         assert [each.snapshot for each in records] == [DISPUTE, PAYMENT]

@@ -81,10 +81,7 @@ class TestSubscriptions:
             loop.says(INVOICE, tenant=None, at=3),
         ]
         events = [story[index] for index in order]
-        for batch in [events] if batches == "together" else [[event] for event in events]:
-            await loop.arrive(*batch)
-        while await loop.work():
-            pass
+        await loop.arrive_all(events, together=batches == "together")
         assert {loop.row(event).disposition for event in events} == {Disposition.APPLIED}
         assert owners(loop) == {"sub_a": ACME, "sub_g": GLOBEX, "in_g": GLOBEX}
         assert loop.database.tables.customers[ALICE].tenant_id == ACME
