@@ -297,7 +297,8 @@ class TestKilled:
         """It is recognized by the lock that it inherited, not by a process id that may have been reused."""
         lock = os.open(directory.lock_file("postgres"), os.O_RDWR | os.O_CREAT, 0o600)
         program = (
-            "import fcntl, sys, time; fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX); print(flush=True); time.sleep(99)"
+            "import fcntl, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_DFL);"  # a shell's & ignores it
+            "fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX); print(flush=True); time.sleep(99)"
         )
         leftover = subprocess.Popen(
             [sys.executable, "-c", program, str(lock), "postgres"],
