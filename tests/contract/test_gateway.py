@@ -207,7 +207,9 @@ def _invoice(seen: InvoiceSnapshot, metadata: dict[str, str]) -> objects.Invoice
             objects.InvoiceLine(
                 line_id=line.line_id,
                 amount=line.amount,
-                price=objects.Price(price_id=str(line.price_id), product_id="prod_app", unit_amount=line.amount),
+                price=objects.Price(
+                    price_id=str(line.price_id), product_id=str(line.product_id), unit_amount=line.amount
+                ),
                 period=_span(line.period),
                 subscription_id=seen.subscription_id,
                 item_id=line.subscription_item_id,

@@ -33,6 +33,7 @@ from billing_core.model.schedule import ScheduleSnapshot
 from billing_core.model.state import TenantState
 from billing_core.model.subscription import (
     ItemSnapshot,
+    Metadata,
     SubscriptionSnapshot,
     TenantSubscription,
     merge_metered_prices,
@@ -79,6 +80,7 @@ __all__ = [
     "leads_to",
     "LineId",
     "merge_metered_prices",
+    "Metadata",
     "Money",
     "NO_SUBSCRIPTION",
     "Order",

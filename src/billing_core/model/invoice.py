@@ -24,6 +24,7 @@ class InvoiceLine:
     amount: int
     quantity: int | None = None
     price_id: PriceId | None = None
+    product_id: str | None = None
     subscription_item_id: ItemId | None = None
     usage_type: UsageType | None = None
     """None where the provider does not say: in newer API versions only the subscription's item has it."""

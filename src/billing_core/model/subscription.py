@@ -11,6 +11,8 @@ from billing_core.model.ordering import Ordered, Provenance
 from billing_core.model.time import Period, aware
 
 UsageType = Literal["licensed", "metered"]
+Metadata = tuple[tuple[str, str], ...]
+"""Keys and values that the merchant attached to an object, by key; a tuple, since snapshots are hashed."""
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 """Statuses no subscription leaves. Source: https://docs.stripe.com/api/subscriptions/object#subscription_object-status"""
@@ -29,6 +31,7 @@ class ItemSnapshot:
     """None for metered items: their quantity is usage, not a setting."""
     feature_key: str | None = None
     """Our name of a metered feature. The translator leaves it empty; the plan catalog fills it in."""
+    price_metadata: Metadata = ()
     period: Period | None = None
 
 

@@ -23,6 +23,7 @@ from billing_core.model import (
     RefundSnapshot,
     SubscriptionSnapshot,
 )
+from billing_core.payloads import subscription_section
 
 
 def _capitalized(sentence: str) -> str:
@@ -95,8 +96,8 @@ def notice_announcement(notice: Notice) -> Announcement:
 
 
 def subscription_announcement(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> Announcement | None:
-    """Announce the most important difference between two snapshots of a subscription; None if they are equal."""
-    if before == after:
+    """Announce the most important difference between two snapshots of a subscription; None if no message shows one."""
+    if before is not None and (before == after or subscription_section(before) == subscription_section(after)):
         return None
     if before is None or before.status != after.status:
         return _subscription_status_announcement(before, after)

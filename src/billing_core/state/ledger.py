@@ -305,7 +305,8 @@ class Ledger:
         if news is None and usage:
             news = rated_announcement(after.snapshot)
         if news is None:
-            return _Folded(resolution.effect)
+            unchanged = known is not None and known.snapshot == after.snapshot
+            return _Folded(resolution.effect if unchanged else Effect.CHANGED)
         return _Folded(Effect.CHANGED, news, subscription=after.snapshot, usage=usage)
 
     def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, statement: Statement) -> _Folded:

@@ -109,7 +109,7 @@ def plan(status: str = "active", **fields: Any) -> Any:
             "subscription.renewed",
             "Plan pro was renewed until 2026-05-01.",
         ),
-        (plan(), plan(collection_method="send_invoice"), "subscription.updated", "Plan pro was updated."),
+        (plan(), plan(currency="eur"), "subscription.updated", "Plan pro was updated."),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value and " " not in value else "",
 )
@@ -196,6 +196,12 @@ def test_equal_snapshots_announce_nothing() -> None:
     """An event that repeats what is known is no news."""
     assert subscription_announcement(plan(), plan()) is None
     assert invoice_announcement(invoice(), invoice()) is None
+
+
+def test_a_fact_that_no_message_shows_is_no_news() -> None:
+    """An update that shows nothing new would only puzzle its readers."""
+    tagged = plan(items=(item(quantity=1, price_metadata=(("plan", "pro"),)),))
+    assert subscription_announcement(plan(), tagged) is None
 
 
 def test_only_the_deletion_of_a_customer_is_announced() -> None:

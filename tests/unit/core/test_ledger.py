@@ -87,6 +87,14 @@ class TestOrder:
         assert [first.effect, second.effect] == [Effect.CONFIRMED, Effect.CONFIRMED]
         assert await loop.notified() == ["subscription.created"]
 
+    async def test_a_fact_that_no_message_shows_is_kept_without_a_message(self, loop: Loop) -> None:
+        """The event changed the state all the same."""
+        tagged = subscription(items=(item(quantity=1, price_metadata=(("plan", "pro"),)),))
+        await loop.arrive(loop.says(subscription()))
+        (outcome,) = await loop.arrive(loop.says(tagged, at=1))
+        assert (outcome.effect, outcome.sequence) == (Effect.CHANGED, None)
+        assert (await loop.subscription()).items == tagged.items
+
     @pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
     async def test_an_ended_subscription_stays_ended(self, loop: Loop, status: str) -> None:
         """Even when a newer event says otherwise."""

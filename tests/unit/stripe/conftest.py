@@ -16,7 +16,9 @@ MakeEvent = Callable[..., ProviderEvent]
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 MONTH = objects.Span(AT, AT + timedelta(days=31))
 LAST_MONTH = objects.Span(AT - timedelta(days=28), AT)
-SEATS = objects.Price(price_id="price_seats", product_id="prod_app", unit_amount=1900, lookup_key="team")
+SEATS = objects.Price(
+    price_id="price_seats", product_id="prod_app", unit_amount=1900, lookup_key="team", plan_code="team"
+)
 CALLS = objects.Price(price_id="price_calls", product_id="prod_api", unit_amount=2, metered=True)
 
 

@@ -46,6 +46,7 @@ SEEN = SubscriptionSnapshot(
             lookup_key="team",
             usage_type="licensed",
             quantity=5,
+            price_metadata=(("plan_code", "team"),),
             period=MONTH,
         ),
         ItemSnapshot(
@@ -175,7 +176,7 @@ def test_a_plan_is_read_in_place_of_a_price(said: Said, shown: Json) -> None:
     for item in shown["items"]["data"]:
         del item["price"]
     del shown["currency"]
-    expected = tuple(attrs.evolve(item, lookup_key=None) for item in SEEN.items)
+    expected = tuple(attrs.evolve(item, lookup_key=None, price_metadata=()) for item in SEEN.items)
     assert only(said(shown)) == attrs.evolve(SEEN, items=expected)
 
 
@@ -195,6 +196,25 @@ def test_an_expanded_product_is_its_id(said: Said, shown: Json) -> None:
     """Webhooks do not expand references, fetched objects may."""
     shown["items"]["data"][1]["price"]["product"] = {"id": "prod_app", "object": "product"}
     assert only(said(shown)) == SEEN
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected", "missing"),
+    [
+        ({"b": "2", "a": ""}, (("a", ""), ("b", "2")), ()),
+        ({"b": 2, "a": "1"}, (("a", "1"),), ("subscription.items.data.price.metadata",)),
+        ({"\ud800": "1", "a": "\x00"}, (), ("subscription.items.data.price.metadata",)),
+        (["a"], (), ("subscription.items.data.price.metadata",)),
+        (None, (), ()),
+    ],
+)
+def test_the_metadata_of_a_price_is_kept(
+    said: Said, shown: Json, metadata: object, expected: object, missing: object
+) -> None:
+    """By key; what cannot be stored is left out, and no key of the merchant's becomes a metric label."""
+    shown["items"]["data"][1]["price"]["metadata"] = metadata
+    translation = said(shown)
+    assert (only(translation).items[0].price_metadata, translation.missing) == (expected, missing)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from billing_core.model import (
     InvoiceLine,
     InvoiceSnapshot,
     ItemSnapshot,
+    Metadata,
     Period,
     Provenance,
     SubscriptionId,
@@ -161,6 +162,7 @@ ITEMS: Final = Columns[SubscriptionItem](
     [
         *Fields(subscription_id="text").columns,
         *_ITEM.columns,
+        Column("price_metadata", "jsonb", lambda row: encode(dict(row.item.price_metadata))),
         *period_columns("item.period", start="current_period_start", end="current_period_end"),
     ],
     fixed=("subscription_id", "item_id"),
@@ -172,8 +174,13 @@ def items_by_subscription(found: Iterable[asyncpg.Record]) -> Mapping[str, list[
     items: defaultdict[str, list[ItemSnapshot]] = defaultdict(list)
     for row in found:
         period = read_period(row["current_period_start"], row["current_period_end"])
-        items[row["subscription_id"]].append(ItemSnapshot(period=period, **_ITEM.read(row)))
+        metadata = _metadata(row["price_metadata"])
+        items[row["subscription_id"]].append(ItemSnapshot(period=period, price_metadata=metadata, **_ITEM.read(row)))
     return items
+
+
+def _metadata(text: str) -> Metadata:
+    return () if text == "{}" else tuple(sorted(decode(text).items()))
 
 
 # --- invoices ---------------------------------------------------------------------------------------------------

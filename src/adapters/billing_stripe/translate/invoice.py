@@ -195,6 +195,7 @@ def _line(seen: Reader) -> InvoiceLine | None:
         amount=seen.amount("amount"),
         quantity=seen.integer("quantity"),
         price_id=_price_id(seen),
+        product_id=_product_id(seen),
         subscription_item_id=None if proration else _subscription_item_id(origin),
         proration=proration,
         description=seen.text("description"),
@@ -227,3 +228,10 @@ def _price_id(line: Reader) -> PriceId | None:
     new_place = line.child("pricing").child("price_details")
     value = new_place.reference("price") or line.reference("price") or line.reference("plan")
     return None if value is None else PriceId(value)
+
+
+def _product_id(line: Reader) -> str | None:
+    """Read the product of the price: beside the price in newer versions, in the price or plan itself in older ones."""
+    new_place = line.child("pricing").child("price_details")
+    place = new_place if "product" in new_place else line.child("price" if "price" in line else "plan")
+    return place.reference("product")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from billing_core.model import CustomerId, Period, TenantId
+from billing_core.model import CustomerId, Metadata, Period, TenantId
 
 T = TypeVar("T")
 
@@ -23,6 +23,10 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 def fits(number: int) -> bool:
     """Tell whether a number fits into a 64-bit column."""
     return _LEAST <= number <= _MOST
+
+
+def _is_storable(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_TEXT and _UNSTORABLE.search(value) is None
 
 
 class Reader:
@@ -174,6 +178,19 @@ class Reader:
         if value is not None:
             self.note(key)
         return None
+
+    def metadata(self) -> Metadata:
+        """Return the metadata of the object. What is noted never contains a key: merchants choose them."""
+        value = self._object.get("metadata")
+        if not value:
+            return ()
+        if not isinstance(value, dict):
+            self.note("metadata")
+            return ()
+        pairs = [(key, text) for key, text in value.items() if _is_storable(key) and _is_storable(text)]
+        if len(pairs) < len(value):
+            self.note("metadata")
+        return tuple(sorted(pairs))
 
     def tenant_in_metadata(self) -> TenantId | None:
         """Return the tenant that the metadata of the object names."""

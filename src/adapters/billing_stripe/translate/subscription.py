@@ -105,6 +105,7 @@ def _item(seen: Reader, owner: Reader) -> ItemSnapshot | None:
         lookup_key=price.word("lookup_key"),
         usage_type=usage_type,
         quantity=None if usage_type == "metered" else seen.integer("quantity"),
+        price_metadata=price.metadata(),
         period=_period(seen, owner),
     )
 

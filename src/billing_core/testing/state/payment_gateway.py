@@ -87,6 +87,7 @@ def invoice(invoice_id: str, *, lines: int) -> InvoiceSnapshot:
                 amount=number,
                 quantity=1,
                 price_id=PriceId(f"price_{number:04}"),
+                product_id="prod_app",
                 subscription_item_id=ItemId(f"si_{number:04}"),
                 description=f"Line {number}",
                 period=_MONTH,
