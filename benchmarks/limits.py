@@ -171,10 +171,11 @@ def _row(event: dict, number: int) -> tuple:
     end = item.get("current_period_end") or seen["current_period_end"]
     tenant_id, price_id, quantity = seen["metadata"]["tenant_id"], item["price"]["id"], item["quantity"]
     payload = {
-        "schema_version": 1,
+        "schema_version": 2,
         "sequence": number,
         "tenant_id": tenant_id,
         "event_type": "subscription.updated",
+        "source": {"kind": "webhook", "id": event["id"]},
         "stripe_event_id": event["id"],
         "occurred_at": event["created"],
         "summary": "The subscription was updated.",

@@ -50,7 +50,7 @@ WARM_UP: Final = 3.0
 """Seconds at the start that are not measured."""
 BARE_STREAM: Final = "bench:messages"
 _MESSAGE: Final = re.compile(rb"id: (\d+)[^\n]*\nevent: [a-z_.]+\ndata: [^\n]*\n\n")
-_PAYLOAD: Final = '{"schema_version":1,"sequence":%d,"tenant_id":"%s","padding":"' + "x" * 1000 + '"}'
+_PAYLOAD: Final = '{"schema_version":2,"sequence":%d,"tenant_id":"%s","padding":"' + "x" * 1000 + '"}'
 """Size of a message about a subscription with two items."""
 
 

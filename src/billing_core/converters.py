@@ -51,7 +51,12 @@ def loads(text: str | bytes, cls: type[T]) -> T:
 
     Raises: ValueError, KeyError or TypeError if the text holds no such value.
     """
-    return _json.structure(decode(text), cls)
+    return from_decoded(decode(text), cls)
+
+
+def from_decoded(content: object, cls: type[T]) -> T:
+    """Build a value from decoded JSON, as `loads` does."""
+    return _json.structure(content, cls)
 
 
 def to_plain(value: object) -> Any:

@@ -147,6 +147,39 @@ class BillingEventType(Enum):
     CUSTOMER_DELETED = "customer.deleted"
 
 
+class SourceKind(Enum):
+    """The kinds of causes of a message. A closed set."""
+
+    WEBHOOK = "webhook"
+    """A provider event."""
+    OPERATION = "operation"
+    """The provider's answer to a call that the application made."""
+    CLOCK = "clock"
+    """The passing of time: an end was reached."""
+    GRANT = "grant"
+    """Access that an operator granted or revoked."""
+    LINK = "link"
+    """An operator's decision on whose a customer or subscription is."""
+    CATALOG = "catalog"
+    """A change of the rules on plans, access or scope."""
+    REFETCH = "refetch"
+    """The provider's answer about an object that was uncertain."""
+
+
+@attrs.frozen(kw_only=True)
+class MessageSource:
+    """The cause of a message."""
+
+    kind: SourceKind
+    id: str | None
+    """The id of the event, operation, grant or decision; of a refetch, the object's; null for the clock."""
+
+    @property
+    def event_id(self) -> EventId | None:
+        """The provider event behind the message; None where there is none."""
+        return EventId(self.id) if self.kind is SourceKind.WEBHOOK and self.id is not None else None
+
+
 class Notice(Enum):
     """News for the tenant although no state changed."""
 
@@ -276,8 +309,8 @@ class BillingEvent:
     tenant_id: TenantId
     sequence: int
     event_type: str
-    event_id: EventId
-    """The provider event it follows from."""
+    event_id: EventId | None
+    """The provider event it follows from; None where there is none."""
     occurred_at: datetime = attrs.field(validator=aware)
     payload: str = attrs.field(repr=False)
     """`BillingEventPayload` as one line of JSON, encoded once and passed on verbatim."""

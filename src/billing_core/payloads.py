@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from billing_core import converters
+from billing_core.events import MessageSource, SourceKind
 from billing_core.model import (
     AccessVerdict,
     Attention,
@@ -28,7 +29,7 @@ from billing_core.model import (
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.model.time import end_of, start_of
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -140,6 +141,16 @@ class AccessSection:
 
 
 @attrs.frozen(kw_only=True)
+class SourceSection:
+    """The cause of a message."""
+
+    kind: str
+    """`webhook`, `operation`, `clock`, `grant`, `link`, `catalog` or `refetch`."""
+    id: str | None
+    """The id of the event, operation, grant or decision; of a refetch, the object's; null for the clock."""
+
+
+@attrs.frozen(kw_only=True)
 class BillingEventPayload:
     """One change to a tenant's billing. Sections that the event does not concern are null or empty."""
 
@@ -148,7 +159,9 @@ class BillingEventPayload:
     """The number of the message: each tenant's are counted from 1 without gaps. Also the stream's event id."""
     tenant_id: str
     event_type: str
-    stripe_event_id: str
+    source: SourceSection
+    stripe_event_id: str | None
+    """Null if no Stripe event stands behind the message."""
     occurred_at: datetime
     summary: str
     """One English sentence for people."""
@@ -324,6 +337,11 @@ def adjustment_section(record: TenantRecord) -> AdjustmentSection:
             raise TypeError(f"a {seen.kind} is not an adjustment")
 
 
+def source_section(source: MessageSource) -> SourceSection:
+    """Build the wire form of a message's cause."""
+    return SourceSection(kind=source.kind.value, id=source.id)
+
+
 def access_section(verdict: AccessVerdict) -> AccessSection:
     """Build the wire form of an access verdict."""
     return AccessSection(state=verdict.state.value, reason=verdict.reason, until=verdict.until)
@@ -364,5 +382,11 @@ def dumps(payload: BillingEventPayload | StatePayload) -> str:
 
 
 def loads(text: str | bytes) -> BillingEventPayload:
-    """Decode a message; fields that a later revision added are ignored. Raises ValueError, KeyError or TypeError."""
-    return converters.loads(text, BillingEventPayload)
+    """Decode a message; fields that a later revision added are ignored. Version 1 knew no cause but a provider event.
+
+    Raises ValueError, KeyError or TypeError.
+    """
+    content = converters.decode(text)
+    if isinstance(content, dict) and content.get("schema_version") == 1:
+        content.setdefault("source", {"kind": SourceKind.WEBHOOK.value, "id": content["stripe_event_id"]})
+    return converters.from_decoded(content, BillingEventPayload)

@@ -13,7 +13,14 @@ from billing_app import cli
 from billing_app.cli.options import parse_moment
 from billing_core.events import Disposition, Effect, Outcome, ProviderEvent
 from billing_core.model import NO_SUBSCRIPTION, CustomerId, EventId
-from billing_core.payloads import SCHEMA_VERSION, BillingEventPayload, access_section, dumps, subscription_section
+from billing_core.payloads import (
+    SCHEMA_VERSION,
+    BillingEventPayload,
+    SourceSection,
+    access_section,
+    dumps,
+    subscription_section,
+)
 from billing_core.state.ports import Changes
 from billing_core.testing.arrange import park
 from billing_core.testing.builders import ACME, AT, customer, item, message, provider_event, subscription
@@ -37,6 +44,7 @@ def payload(sequence: int, *, seats: int) -> str:
             sequence=sequence,
             tenant_id=ACME,
             event_type="subscription.seats_changed",
+            source=SourceSection(kind="webhook", id=f"evt_{sequence}"),
             stripe_event_id=EventId(f"evt_{sequence}"),
             occurred_at=AT,
             summary="The seats changed.",

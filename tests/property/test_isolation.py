@@ -24,7 +24,7 @@ from tests.unit.http.conftest import SETTINGS, STREAM, World
 from billing_app.settings import QuotaSettings, StreamSettings
 from billing_core.events import BillingEvent, EventId
 from billing_core.model import TenantId
-from billing_core.payloads import AccessSection, BillingEventPayload, dumps
+from billing_core.payloads import SCHEMA_VERSION, AccessSection, BillingEventPayload, SourceSection, dumps
 from billing_core.state.ports import Changes
 from billing_postgres.pool import Database
 from billing_postgres.state.repository import PostgresRepository
@@ -138,10 +138,11 @@ class Story:
         text = self._random.choice(TEXTS) + self.marks[tenant_id] + self._random.choice([*TEXTS, *self._tenants])
         event_id, kind, now = f"evt_{text}_{number}", self._random.choice(KINDS), datetime.now(UTC)
         payload = BillingEventPayload(
-            schema_version=1,
+            schema_version=SCHEMA_VERSION,
             sequence=number,
             tenant_id=tenant_id,
             event_type=kind,
+            source=SourceSection(kind="webhook", id=event_id),
             stripe_event_id=event_id,
             occurred_at=now,
             summary=text,

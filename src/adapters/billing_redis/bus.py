@@ -175,7 +175,7 @@ class RedisEventBus:
 
 
 def _encoded(event: BillingEvent) -> Sequence[str | int]:
-    return event.sequence, event.event_type, event.event_id, event.occurred_at.isoformat(), event.payload
+    return event.sequence, event.event_type, event.event_id or "", event.occurred_at.isoformat(), event.payload
 
 
 def _live_event(entry: Entry) -> BillingEvent | None:
@@ -190,7 +190,7 @@ def _event(tenant_id: TenantId, number: str, fields: Mapping[str, str]) -> Billi
             tenant_id=tenant_id,
             sequence=int(number),
             event_type=fields["type"],
-            event_id=EventId(fields["event"]),
+            event_id=EventId(fields["event"]) if fields["event"] else None,
             occurred_at=datetime.fromisoformat(fields["at"]),
             payload=fields["payload"],
         )

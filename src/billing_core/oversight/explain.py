@@ -9,7 +9,14 @@ import attrs
 from billing_core.events import BillingEvent
 from billing_core.model import AccessPolicy, AccessVerdict, Attention, EventId, TenantCustomer, TenantId, TenantState
 from billing_core.oversight.inspection import FailedAttempt, StoredEvent
-from billing_core.payloads import AccessSection, BillingEventPayload, InvoiceSection, SubscriptionSection, loads
+from billing_core.payloads import (
+    AccessSection,
+    BillingEventPayload,
+    InvoiceSection,
+    SourceSection,
+    SubscriptionSection,
+    loads,
+)
 from billing_core.state.diff import FieldChange, changed_fields
 
 MESSAGES_BEFORE: Final = 500
@@ -30,7 +37,8 @@ class TenantHistory:
     attempts: Mapping[int, Sequence[FailedAttempt]]
     """The failed attempts of these events, by `dispatch_id`."""
     messages: Sequence[BillingEvent]
-    """The messages that these events caused and some earlier ones to compare them with, by number."""
+    """The messages that these events caused, those of other causes among and after them, and some earlier ones to
+    compare them with, by number."""
     attention: Attention
     """The reasons for attention now, whatever the requested time range."""
 
@@ -42,6 +50,7 @@ class Transition:
     sequence: int
     event_type: str
     summary: str
+    source: SourceSection
     object_id: str | None
     """The subscription or invoice in the message; None if it has neither."""
     first: bool
@@ -53,30 +62,16 @@ class Transition:
 
 @attrs.frozen(kw_only=True)
 class TimelineEntry:
-    """One event with its failed attempts and the messages it caused."""
+    """One event with its failed attempts and the messages it caused, or one message that no event caused."""
 
-    event: StoredEvent
+    event: StoredEvent | None
     attempts: tuple[FailedAttempt, ...]
     transitions: tuple[Transition, ...]
 
     @property
     def decision(self) -> str:
         """The decision as a phrase that an operator reads."""
-        event = self.event
-        match event.status.value:
-            case "applied":
-                return _APPLIED[event.effect.value] if event.effect else "applied"
-            case "ignored":
-                return f"ignored: {event.reason}"
-            case "parked":
-                waits = f"waiting for {event.parked_on} ({event.reason})" if event.parked_on else event.reason
-                return f"parked: {waits}"
-            case "dead":
-                return f"dead: {event.reason}"
-            case "leased":
-                return f"being processed, attempt {event.attempt}"
-            case _:
-                return f"waiting for attempt {event.attempt + 1}"
+        return f"no event: {self.transitions[0].source.kind}" if self.event is None else _decision(self.event)
 
 
 _APPLIED: Mapping[str, str] = {
@@ -105,7 +100,7 @@ class Explanation:
 
 def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> Explanation:
     """Arrange a tenant's history: each event with its decision, its messages, and the access verdict after each one."""
-    caused: dict[EventId, list[Transition]] = {}
+    caused: dict[EventId | None, list[Transition]] = {}
     for event_id, transition in transitions(history.messages):
         caused.setdefault(event_id, []).append(transition)
     timeline = [
@@ -120,13 +115,45 @@ def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> E
         state=history.state,
         verdict=policy.evaluate(history.state.access_facts, now),
         customers=history.customers,
-        timeline=timeline,
+        timeline=_with_messages_beside(timeline, caused.get(None, ())),
         cut=history.cut,
         attention=history.attention,
     )
 
 
-def transitions(messages: Sequence[BillingEvent]) -> Iterable[tuple[EventId, Transition]]:
+def _decision(event: StoredEvent) -> str:
+    match event.status.value:
+        case "applied":
+            return _APPLIED[event.effect.value] if event.effect else "applied"
+        case "ignored":
+            return f"ignored: {event.reason}"
+        case "parked":
+            waits = f"waiting for {event.parked_on} ({event.reason})" if event.parked_on else event.reason
+            return f"parked: {waits}"
+        case "dead":
+            return f"dead: {event.reason}"
+        case "leased":
+            return f"being processed, attempt {event.attempt}"
+        case _:
+            return f"waiting for attempt {event.attempt + 1}"
+
+
+def _with_messages_beside(timeline: Sequence[TimelineEntry], messages: Iterable[Transition]) -> Sequence[TimelineEntry]:
+    """Insert the messages that no event caused, each after the last event with a lower number.
+
+    Those below all numbers of the timeline were read for comparison only, and are left out.
+    """
+    first = min((each.sequence for entry in timeline for each in entry.transitions), default=1)
+    placed = list(timeline)
+    for message in messages:
+        if message.sequence >= first:
+            earlier = (any(each.sequence < message.sequence for each in entry.transitions) for entry in placed)
+            place = max((index for index, before in enumerate(earlier, start=1) if before), default=len(placed))
+            placed.insert(place, TimelineEntry(event=None, attempts=(), transitions=(message,)))
+    return placed
+
+
+def transitions(messages: Sequence[BillingEvent]) -> Iterable[tuple[EventId | None, Transition]]:
     """Yield each message as a transition. After a gap in the numbers nothing is compared: the changes are unknown."""
     known: dict[str, ObjectSection] = {}
     expected = 0
@@ -150,6 +177,7 @@ def _transition(
         sequence=payload.sequence,
         event_type=payload.event_type,
         summary=payload.summary,
+        source=payload.source,
         object_id=None if shown is None else _id_of(shown),
         first=before is None,
         changes=() if before is None else changed_fields(before, shown),

@@ -367,7 +367,8 @@ class Ledger:
         self.events.append(
             billing_event(
                 announcement,
-                statement,
+                statement.source,
+                occurred_at=statement.created_at,
                 tenant_id=tenant_id,
                 sequence=sequence,
                 subscription=subscription,

@@ -1,8 +1,9 @@
 """Messages to a tenant: an announcement with the state it is about, numbered and encoded."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
-from billing_core.events import BillingEvent
+from billing_core.events import BillingEvent, MessageSource
 from billing_core.model import AccessVerdict, InvoiceSnapshot, SubscriptionSnapshot, TenantId, UsageRecord
 from billing_core.payloads import (
     SCHEMA_VERSION,
@@ -10,17 +11,18 @@ from billing_core.payloads import (
     access_section,
     dumps,
     invoice_section,
+    source_section,
     subscription_section,
     usage_sections,
 )
 from billing_core.state.announcements import Announcement
-from billing_core.state.reading import Statement
 
 
 def billing_event(
     announcement: Announcement,
-    statement: Statement,
+    source: MessageSource,
     *,
+    occurred_at: datetime,
     tenant_id: TenantId,
     sequence: int,
     subscription: SubscriptionSnapshot | None,
@@ -32,7 +34,8 @@ def billing_event(
 
     Args:
         announcement: the news.
-        statement: the statement of the provider that it follows from.
+        source: its cause.
+        occurred_at: the instant at which it happened, by the provider's clock where the provider reported it.
         tenant_id: the tenant to notify.
         sequence: the message's number.
         subscription: the subscription that the message is about, if it is about one.
@@ -46,8 +49,9 @@ def billing_event(
         sequence=sequence,
         tenant_id=tenant_id,
         event_type=announcement.event_type.value,
-        stripe_event_id=statement.event_id,
-        occurred_at=statement.created_at,
+        source=source_section(source),
+        stripe_event_id=source.event_id,
+        occurred_at=occurred_at,
         summary=announcement.summary,
         status=subject.status if subject else None,
         subscription=subscription_section(subscription) if subscription else None,
@@ -59,7 +63,7 @@ def billing_event(
         tenant_id=tenant_id,
         sequence=sequence,
         event_type=payload.event_type,
-        event_id=statement.event_id,
+        event_id=source.event_id,
         occurred_at=payload.occurred_at,
         payload=dumps(payload),
     )

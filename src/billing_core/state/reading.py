@@ -8,7 +8,7 @@ import attrs
 
 from billing_core.cooperate import cooperate
 from billing_core.errors import FoldingError
-from billing_core.events import Claim, Outcome, Translation
+from billing_core.events import Claim, MessageSource, Outcome, SourceKind, Translation
 from billing_core.model import EventId, PlanCatalog, Provenance, TenantRules
 
 
@@ -29,6 +29,11 @@ class ClaimedEvent:
         """The instant at which the provider created the event."""
         return self.claim.event.created_at
 
+    @property
+    def source(self) -> MessageSource:
+        """The cause of the messages that follow."""
+        return MessageSource(kind=SourceKind.WEBHOOK, id=self.event_id)
+
 
 @attrs.frozen(kw_only=True)
 class ProviderAnswer:
@@ -47,6 +52,11 @@ class ProviderAnswer:
     def created_at(self) -> datetime:
         """The instant of that event: the answer is dated back, so that later events outrank it."""
         return self.basis.observed_at
+
+    @property
+    def source(self) -> MessageSource:
+        """The cause of the messages that follow."""
+        return MessageSource(kind=SourceKind.REFETCH, id=next(each.object_id for each in self.translation.snapshots))
 
 
 _SHOWN: Final = 60

@@ -14,10 +14,10 @@ import attrs
 from billing_app.wire_schema import classes_of, description_of, fields_of, schema_of
 from billing_core.payloads import BillingEventPayload, OperatorStatePayload, StatePayload
 
-PATH: Final = "/schemas/billing-event-payload.v1.json"
+PATH: Final = "/schemas/billing-event-payload.v2.json"
 FOLDER: Final = Path("docs/billing/schema")
-SCHEMA_FILE: Final = "billing-event-payload.v1.schema.json"
-TYPES_FILE: Final = "billing-event-payload.v1.d.ts"
+SCHEMA_FILE: Final = "billing-event-payload.v2.schema.json"
+TYPES_FILE: Final = "billing-event-payload.v2.d.ts"
 ROOTS: Final = (BillingEventPayload, StatePayload, OperatorStatePayload)
 
 _TYPESCRIPT: Final[dict[Any, str]] = {str: "string", int: "number", bool: "boolean", datetime: "string"}
@@ -28,7 +28,7 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": PATH,
-        "title": "BillingEventPayload v1",
+        "title": "BillingEventPayload v2",
         "$ref": "#/$defs/BillingEventPayload",
         "$defs": {each.__name__: schema_of(each, "#/$defs") for each in classes_of(*ROOTS)},
     }
@@ -40,7 +40,7 @@ def typescript() -> str:
 
 
 _TYPESCRIPT_HEAD: Final = """\
-// The messages of the billing stream and the response of `/state`, version 1. Generated from the payload classes;
+// The messages of the billing stream and the response of `/state`, version 2. Generated from the payload classes;
 // run `python -m billing_app.payload_schema` to regenerate it.
 //
 // Instants are ISO 8601 in UTC. Amounts are integers in the minor unit of their currency. Words such as `status` come

@@ -28,6 +28,7 @@ from billing_core.payloads import (
     BillingEventPayload,
     InvoiceSection,
     ItemSection,
+    SourceSection,
     StatePayload,
     SubscriptionSection,
     UsageSection,
@@ -98,10 +99,11 @@ USAGE_LINE = UsageSection(
 )
 ACCESS = AccessSection(state="grace", reason="past_due", until=LATER)
 MESSAGE = BillingEventPayload(
-    schema_version=1,
+    schema_version=2,
     sequence=7,
     tenant_id="acme",
     event_type="invoice.finalized",
+    source=SourceSection(kind="webhook", id="evt_1"),
     stripe_event_id="evt_1",
     occurred_at=AT,
     summary="\r\n\t\x00\x7f 💶",
@@ -125,8 +127,9 @@ ADJUSTMENT = AdjustmentSection(
     kind="refund", adjustment_id="re_1", status="failed", amount=500, currency="usd", observed_at=LATER
 )
 MESSAGE_JSON = (
-    '{"schema_version":1,"sequence":7,"tenant_id":"acme","event_type":"invoice.finalized","stripe_event_i'
-    'd":"evt_1","occurred_at":"2026-03-01T09:30:00Z","summary":"\\r\\n\\t\\u0000\x7f \U0001f4b6","status":"op'
+    '{"schema_version":2,"sequence":7,"tenant_id":"acme","event_type":"invoice.finalized",'
+    '"source":{"kind":"webhook","id":"evt_1"},"stripe_event_id":"evt_1","occurred_at":"2026-03-01T09:30:00Z",'
+    '"summary":"\\r\\n\\t\\u0000\x7f \U0001f4b6","status":"op'
     'en","subscription":null,"invoice":{"invoice_id":"in_1","subscription_id":"sub_1","customer_id":null,'
     '"number":"\xc4-1\u2028\\"\\\\</script>","status":"open","amount_due":1999,"amount_paid":-922337203685477'
     '5808,"amount_remaining":9223372036854775807,"total":1999,"tax":0,"currency":"usd","billing_reason":n'

@@ -1,9 +1,12 @@
 """Explanations: one timeline of events, decisions and messages."""
 
+import attrs
 from tests.unit.core.conftest import ACME, ALICE, GLOBEX, Loop, invoice, subscription
 
+from billing_core.events import MessageSource, SourceKind
 from billing_core.model import AccessPolicy, TenantId
 from billing_core.oversight.explain import Explanation, explain
+from billing_core.payloads import dumps, loads, source_section
 from billing_memory.oversight.timeline import MemoryTenantTimeline
 
 TRIALING = subscription(status="trialing")
@@ -67,3 +70,23 @@ async def test_the_verdict_is_current(loop: Loop) -> None:
     assert (await explained(loop)).verdict.until is not None
     loop.clock.advance(AccessPolicy().past_due_grace * 10)
     assert (await explained(loop)).verdict.reason == "past_due_grace_over"
+
+
+async def test_a_message_without_an_event_stands_where_its_number_is(loop: Loop) -> None:
+    """A refetch caused it, after the event that left its object uncertain."""
+    await loop.arrive(loop.says(TRIALING))
+    sent = loop.database.tables.messages[ACME, 1]
+    source = MessageSource(kind=SourceKind.REFETCH, id="sub_1")
+    payload = attrs.evolve(loads(sent.payload), sequence=2, source=source_section(source), stripe_event_id=None)
+    loop.database.tables.messages[ACME, 2] = attrs.evolve(sent, sequence=2, event_id=None, payload=dumps(payload))
+    loop.database.tables.counters[ACME] = 2
+    await loop.arrive(loop.says(subscription(status="past_due"), at=2))
+    timeline = (await explained(loop)).timeline
+    assert [(entry.event is None, entry.transitions[0].sequence) for entry in timeline] == [
+        (False, 1),
+        (True, 2),
+        (False, 3),
+    ]
+    assert timeline[1].decision == "no event: refetch"
+    (limited,) = (await explained(loop, limit=1)).timeline
+    assert limited.transitions[0].sequence == 3

@@ -19,6 +19,7 @@ from billing_core.payloads import (
     BillingEventPayload,
     InvoiceSection,
     ItemSection,
+    SourceSection,
     StatePayload,
     SubscriptionSection,
     UsageSection,
@@ -57,6 +58,7 @@ INVOICES = section(InvoiceSection)
 USAGE = st.lists(section(UsageSection), max_size=2).map(tuple)
 PAYLOADS = section(
     BillingEventPayload,
+    source=section(SourceSection),
     subscription=st.none() | SUBSCRIPTIONS,
     invoice=st.none() | INVOICES,
     usage=USAGE,
@@ -130,10 +132,11 @@ def test_the_wire_form_is_made_of_plain_json(payload: BillingEventPayload) -> No
 def written(**fields: Any) -> str:
     """Return a small payload as JSON, with some fields replaced."""
     payload = BillingEventPayload(
-        schema_version=1,
+        schema_version=2,
         sequence=7,
         tenant_id="acme",
         event_type="customer.linked",
+        source=SourceSection(kind="webhook", id="evt_1"),
         stripe_event_id="evt_1",
         occurred_at=datetime(2026, 3, 1, tzinfo=UTC),
         summary="",

@@ -39,8 +39,8 @@ class MemoryTenantTimeline:
         ids = {row.event.event_id for row in shown}
         history = [message for (owner, _), message in sorted(tables.messages.items()) if owner == tenant_id]
         caused = [message.sequence for message in history if message.event_id in ids]
-        first = max(min(caused) - MESSAGES_BEFORE, max(caused) - 10 * MESSAGES_BEFORE) if caused else 0
-        last = max(caused, default=0)
+        last = tables.counters[tenant_id] if until is None else max(caused, default=0)
+        first = max(min(caused, default=last) - MESSAGES_BEFORE, last - 10 * MESSAGES_BEFORE)
         return TenantHistory(
             state=await self._repository.state(tenant_id),
             customers=customers,

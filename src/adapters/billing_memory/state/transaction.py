@@ -123,7 +123,9 @@ class MemoryTransaction:
     async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
         """Return which of these provider events caused a message, each with the tenant of the message."""
         messages = self._tables.messages.values()
-        return {(message.tenant_id, message.event_id) for message in messages if message.event_id in ids}
+        return {
+            (each.tenant_id, each.event_id) for each in messages if each.event_id is not None and each.event_id in ids
+        }
 
     async def save(self, changes: Changes) -> None:
         """Write the changes, move the counters, and make due the events that waited for what is saved."""

@@ -48,6 +48,7 @@ class PostgresTenantTimeline:
                 tenant_id,
                 [event.key.event_id for event in events],
                 MESSAGES_BEFORE,
+                until is None,
             )
             state = await read_state(connection, tenant_id)
             attention = await _read_attention(connection, tenant_id)

@@ -42,11 +42,12 @@ ORDER BY event, attempt;
 -- name: list_explaining_messages
 -- The messages that events caused, and the messages around and before them that show what changed: as many as asked for
 -- before the first one, and ten times as many in all.
--- Args: $1 tenant, $2 provider event ids, $3 how many before.
+-- Args: $1 tenant, $2 provider event ids, $3 how many before, $4 whether all messages after them are wanted, too.
 WITH caused AS (
-    SELECT min(sequence) AS first, max(sequence) AS last
-    FROM billing_events
-    WHERE tenant_id = $1 AND event_id = ANY ($2::text[])
+    SELECT min(m.sequence) AS first, CASE WHEN $4 THEN max(t.sequence) ELSE max(m.sequence) END AS last
+    FROM billing_tenants AS t
+    LEFT JOIN billing_events AS m ON m.tenant_id = t.tenant_id AND m.event_id = ANY ($2::text[])
+    WHERE t.tenant_id = $1
 )
 SELECT :messages.names
 FROM caused, billing_events AS m

@@ -146,12 +146,23 @@ class TenantTimelineContract:
     async def test_messages_come_with_those_before_them(
         self, inbox: EventInbox, unit_of_work: UnitOfWork, timeline: TenantTimeline
     ) -> None:
-        """Up to the last one that an event of the history caused."""
-        await save(unit_of_work, Changes(events=[message(ACME, number) for number in range(1, 9)]))
+        """Up to the last one that an event of the history caused, where the span ends; else up to the tenant's last."""
+        given = [message(ACME, number) for number in range(1, 8)]
+        await save(unit_of_work, Changes(events=[*given, message(ACME, 8, event_id=None)]))
         await _apply(inbox, unit_of_work, "evt_4")
         await _apply(inbox, unit_of_work, "evt_6")
-        assert [each.sequence for each in (await _history(timeline)).messages] == [1, 2, 3, 4, 5, 6]
-        assert [each.event_id for each in (await _history(timeline)).messages][-1] == EventId("evt_6")
+        ended = (await _history(timeline, until=1)).messages
+        assert ([each.sequence for each in ended], ended[-1].event_id) == ([1, 2, 3, 4, 5, 6], EventId("evt_6"))
+        current = (await _history(timeline)).messages
+        assert ([each.sequence for each in current], current[-1].event_id) == ([1, 2, 3, 4, 5, 6, 7, 8], None)
+
+    async def test_messages_without_events_are_a_history(
+        self, unit_of_work: UnitOfWork, timeline: TenantTimeline
+    ) -> None:
+        """The clock alone caused them."""
+        await save(unit_of_work, Changes(events=[message(ACME, 1, event_id=None)]))
+        assert [each.sequence for each in (await _history(timeline)).messages] == [1]
+        assert (await _history(timeline, until=1)).messages == []
 
 
 async def _history(

@@ -22,6 +22,12 @@ class EventBusContract:
         assert await event_bus.append([sent]) == {ACME: 1}
         assert list(await event_bus.read(ACME, after=0, limit=10)) == [sent]
 
+    async def test_a_message_without_an_event_stays_one(self, event_bus: EventBus) -> None:
+        """The clock may have caused it."""
+        sent = [message(ACME, 1, event_id=None)]
+        await event_bus.append(sent)
+        assert list(await event_bus.read(ACME, after=0, limit=10)) == sent
+
     async def test_an_append_of_nothing_is_harmless(self, event_bus: EventBus) -> None:
         """A publisher need not check whether it has messages."""
         assert await event_bus.append([]) == {}

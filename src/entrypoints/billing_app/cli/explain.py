@@ -100,7 +100,7 @@ def _entry_to_json(entry: TimelineEntry) -> dict[str, Any]:
     from billing_core.converters import to_plain
 
     return {
-        **event_to_json(entry.event),
+        **(event_to_json(entry.event) if entry.event else {"event_id": None}),
         "decision": entry.decision,
         "failed_attempts": to_plain(entry.attempts),
         "messages": [
@@ -108,6 +108,7 @@ def _entry_to_json(entry: TimelineEntry) -> dict[str, Any]:
                 "sequence": transition.sequence,
                 "event_type": transition.event_type,
                 "summary": transition.summary,
+                "source": to_plain(transition.source),
                 "object_id": transition.object_id,
                 "changes": changes_to_json(transition.changes),
                 "access": to_plain(transition.access),
@@ -157,6 +158,10 @@ def _print_attention(attention: Attention, tenant_id: str) -> None:
 
 def _print_entry(entry: TimelineEntry) -> None:
     event = entry.event
+    if event is None:
+        click.echo(plain(entry.decision))
+        _print_transition(entry.transitions[0])
+        return
     click.echo(f"{moment(event.received_at)}  {plain(event.type)}  {plain(event.key.event_id)}")
     click.echo(f"    created {moment(event.created_at)}")
     if event.duplicates:

@@ -1,4 +1,4 @@
-// The messages of the billing stream and the response of `/state`, version 1. Generated from the payload classes;
+// The messages of the billing stream and the response of `/state`, version 2. Generated from the payload classes;
 // run `python -m billing_app.payload_schema` to regenerate it.
 //
 // Instants are ISO 8601 in UTC. Amounts are integers in the minor unit of their currency. Words such as `status` come
@@ -10,7 +10,8 @@ export interface BillingEventPayload {
   sequence: number;
   tenant_id: string;
   event_type: string;
-  stripe_event_id: string;
+  source: SourceSection;
+  stripe_event_id: string | null;
   occurred_at: string;
   summary: string;
   status: string | null;
@@ -45,6 +46,12 @@ export interface OperatorStatePayload {
   attention: boolean;
   dead_events: number;
   uncertain: UncertainSection[];
+}
+
+/** The cause of a message. */
+export interface SourceSection {
+  kind: string;
+  id: string | null;
 }
 
 /** A whole subscription. `status` is the provider's word, verbatim; decide by `access`, not by `status`. */
