@@ -282,6 +282,8 @@ class Outcome:
     customer_id: CustomerId | None = None
     sequence: int | None = None
     """The message this event caused, if any."""
+    outdated_hint: bool = False
+    """Its metadata names another tenant than the one that an operator chose. It was applied to the latter."""
 
     @classmethod
     def dead(cls, claim: Claim, error: BillingError, *, customer_id: CustomerId | None = None) -> "Outcome":

@@ -6,6 +6,7 @@ from tests.contract.conftest import InMemory, OnPostgres
 from billing_core.state.ports import Clock
 from billing_core.testing.state.claim_fence import ClaimFenceContract
 from billing_core.testing.state.clock import ClockContract
+from billing_core.testing.state.link_register import LinkRegisterContract
 from billing_core.testing.state.state_reader import StateReaderContract
 from billing_core.testing.state.stored_events import StoredEventsContract
 from billing_core.testing.state.tenant_locks import TenantLocksContract
@@ -32,6 +33,12 @@ class TestMemoryTenantLocks(InMemory, TenantLocksContract): ...
 
 
 class TestPostgresTenantLocks(OnPostgres, TenantLocksContract): ...
+
+
+class TestMemoryLinkRegister(InMemory, LinkRegisterContract): ...
+
+
+class TestPostgresLinkRegister(OnPostgres, LinkRegisterContract): ...
 
 
 class TestMemoryStateReader(InMemory, StateReaderContract): ...

@@ -158,6 +158,13 @@ class TestMetrics:
         labels = {"disposition": "ignored", "reason": reason}
         assert metrics.registry.get_sample_value("stripe_dispatch_events_total", labels) == 1
 
+    def test_outdated_names_of_tenants_are_counted(self) -> None:
+        """Metadata that still names the former tenant shows as a rising count until it is corrected."""
+        metrics = Metrics()
+        outcomes = [attrs.evolve(outcome(Disposition.APPLIED), outdated_hint=outdated) for outdated in (True, False)]
+        metrics.processed(ProcessingReport(outcomes=outcomes, events=(), retried=0, lost=0, seconds=1))
+        assert metrics.registry.get_sample_value("billing_outdated_tenant_hints_total") == 1
+
     def test_fields_that_could_not_be_read_are_counted(self) -> None:
         """A new shape of Stripe's objects is visible as a rising count, by its path in the schema."""
         metrics = Metrics()

@@ -8,10 +8,12 @@ from typing import Final
 
 import attrs
 
+from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, Effect, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     CustomerId,
     InvoiceId,
+    LinkDecision,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
@@ -129,6 +131,8 @@ class Tables:
     usage: MutableMapping[InvoiceId, tuple[UsageRecord, ...]] = attrs.field(factory=dict)
     records: MutableMapping[str, TenantRecord] = attrs.field(factory=dict)
     messages: MutableMapping[MessageKey, BillingEvent] = attrs.field(factory=dict)
+    decisions: MutableMapping[int, LinkDecision] = attrs.field(factory=dict)
+    """Decisions about links by their numbers."""
 
     def over(self, stored: "Tables") -> "Tables":
         """Return a view that reads through to `stored` and writes to these tables only."""
@@ -141,6 +145,7 @@ class Tables:
             usage=ChainMap(self.usage, stored.usage),
             records=ChainMap(self.records, stored.records),
             messages=ChainMap(self.messages, stored.messages),
+            decisions=ChainMap(self.decisions, stored.decisions),
         )
 
     def update(self, written: "Tables") -> None:
@@ -153,6 +158,7 @@ class Tables:
         self.usage.update(written.usage)
         self.records.update(written.records)
         self.messages.update(written.messages)
+        self.decisions.update(written.decisions)
 
     def owners(self, ids: Iterable[str]) -> dict[str, TenantId]:
         """Return the tenants that own these objects; unknown objects are left out."""
@@ -194,6 +200,16 @@ class Tables:
             due = attrs.evolve(row, disposition=Disposition.DUE, due_at=now, finished_at=None)
             self.dispatch[row.dispatch_id] = due
         return len(ready)
+
+    def revive(self, now: datetime, *, of: Collection[CustomerId]) -> None:
+        """Make due what is dead because of a conflict of tenants, of these customers and of no customer."""
+        for row in list(self.dispatch.values()):
+            customer_id = None if row.outcome is None else row.outcome.customer_id
+            dead = row.disposition is Disposition.DEAD and row.reason == TenantConflictError.code
+            if dead and bool(row.event.body) and (customer_id is None or customer_id in of):
+                self.dispatch[row.dispatch_id] = attrs.evolve(
+                    row, disposition=Disposition.DUE, due_at=now, finished_at=None, forgiven=row.attempt
+                )
 
     def _tenant_known(self, parked: Outcome, on: Collection[str] | None) -> bool:
         if self.owners(id_ for id_ in parked.waits_for if on is None or id_ in on):

@@ -78,6 +78,10 @@ class Metrics:
             counter("stripe_unreadable_fields_total", "Event fields that could not be read and were left out.", "field")
         )
         self._field = _Bounded(room=_MAX_OPEN_VALUES)
+        self._outdated_hints = counter(
+            "billing_outdated_tenant_hints_total",
+            "Applied events whose metadata names an outdated tenant.",
+        )
         self._retries = _Labeled(
             counter("stripe_dispatch_retry_total", "Retries by result, and retries that were scheduled.", "result")
         )
@@ -171,6 +175,9 @@ class Metrics:
             self._retries("rescheduled").inc(report.retried)
         if report.lost:
             self._retries("lost").inc(report.lost)
+        outdated = sum(outcome.outdated_hint for outcome in report.outcomes)
+        if outdated:
+            self._outdated_hints.inc(outdated)
         for place in report.unreadable:
             self._unreadable(self._field(place)).inc()
         if report.events:

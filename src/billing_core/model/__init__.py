@@ -25,6 +25,7 @@ from billing_core.model.identifiers import (
     TenantId,
 )
 from billing_core.model.invoice import DELETED, InvoiceLine, InvoiceSnapshot, SubscriptionInvoice
+from billing_core.model.links import UNDECIDED, LinkAction, LinkDecision, LinkStanding, standings
 from billing_core.model.money import Money
 from billing_core.model.ordering import Decision, Order, Ordered, Provenance, Sighting, compare, decide
 from billing_core.model.plan import Plan, PlanCatalog
@@ -79,6 +80,9 @@ __all__ = [
     "ItemSnapshot",
     "leads_to",
     "LineId",
+    "LinkAction",
+    "LinkDecision",
+    "LinkStanding",
     "merge_metered_prices",
     "Metadata",
     "Money",
@@ -100,6 +104,7 @@ __all__ = [
     "ScheduleSnapshot",
     "Sighting",
     "Snapshot",
+    "standings",
     "SubscriptionId",
     "SubscriptionInvoice",
     "SubscriptionSnapshot",
@@ -112,5 +117,6 @@ __all__ = [
     "Tracked",
     "Uncertainty",
     "uncertainty_of",
+    "UNDECIDED",
     "UsageRecord",
 ]

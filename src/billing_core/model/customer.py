@@ -36,7 +36,7 @@ class CustomerSnapshot(Ordered):
 class TenantCustomer:
     """The link from a provider customer to our tenant, and what is known of the customer.
 
-    `tenant_id` is None until the customer is linked: its events wait until then. Once set it never changes.
+    `tenant_id` is None until the customer is linked: its events wait until then. Only an operator moves a link.
     `snapshot` and `provenance` are None until an event of the customer itself arrived.
     """
 

@@ -19,6 +19,7 @@ from billing_core.model import (
     EventId,
     InvoiceId,
     InvoiceSnapshot,
+    LinkStanding,
     RecordSnapshot,
     Snapshot,
     SubscriptionInvoice,
@@ -59,6 +60,7 @@ from billing_core.state.verdicts import Verdicts
 
 _NO_USAGE: Final[Mapping[InvoiceId, Sequence[UsageRecord]]] = MappingProxyType({})
 _NO_OWNERS: Final[Mapping[str, TenantId]] = MappingProxyType({})
+_NOTHING_DECIDED: Final[Mapping[str, LinkStanding]] = MappingProxyType({})
 
 
 @attrs.frozen
@@ -86,6 +88,7 @@ class Ledger:
         policy: AccessPolicy,
         records: Iterable[TenantRecord] = (),
         owners: Mapping[str, TenantId] = _NO_OWNERS,
+        decided: Mapping[str, LinkStanding] = _NOTHING_DECIDED,
         notified: Collection[tuple[TenantId, EventId]] = (),
         usage: Mapping[InvoiceId, Sequence[UsageRecord]] = _NO_USAGE,
         notify: bool = True,
@@ -102,6 +105,7 @@ class Ledger:
             policy: decides on access.
             records: the records that the batch shows, and those that lead to their invoices.
             owners: the tenants of objects that events name in place of a customer.
+            decided: what operators decided about customers and subscriptions whose events name a new or another tenant.
             notified: the events without snapshots that a tenant already has a message of.
             usage: the stored usage of invoices that replayed events show; it is compared with their lines.
             notify: whether messages are created. Without it only state changes.
@@ -127,6 +131,7 @@ class Ledger:
             shelves=self._shelves,
             known=self._known,
             owners=owners,
+            decided=decided,
             locked=tenants.counters.keys(),
         )
         self._notified = notified
@@ -159,6 +164,8 @@ class Ledger:
             return self._fold_catalog(event)
         owner = self._ownership.owner_of(event)
         outcome = owner if isinstance(owner, Outcome) else self._apply(owner, event)
+        if outcome.disposition is Disposition.APPLIED and translation.tenant_hint not in (None, outcome.tenant_id):
+            outcome = attrs.evolve(outcome, outdated_hint=True)
         return self._publish_deletion(event, outcome) if self._shared else outcome
 
     def settle(self, tenant_id: TenantId, answer: ProviderAnswer) -> None:

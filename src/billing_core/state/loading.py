@@ -17,6 +17,7 @@ from billing_core.model import (
     EventId,
     InvoiceId,
     InvoiceSnapshot,
+    LinkStanding,
     PlanCatalog,
     RecordSnapshot,
     Snapshot,
@@ -33,12 +34,17 @@ from billing_core.model import (
     invoice_of,
     leads_to,
     merge_metered_prices,
+    standings,
 )
 from billing_core.state.evidence import gather_evidence, no_evidence
 from billing_core.state.ledger import Ledger
 from billing_core.state.ports import BillingTransaction, EventTranslator, StateReader
 from billing_core.state.reading import ClaimedEvent
-from billing_core.state.shared_customers import names_new_owner, objects_of
+from billing_core.state.shared_customers import described_subscription, names_new_owner, objects_of, subject_of
+
+
+class LinksMovedError(Exception):
+    """An operator moved a link while a unit of work waited for its locks. Roll it back and begin again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,14 +74,22 @@ class StateLoader:
         self._shared = tenants.link == "subscription"
 
     async def load(self, transaction: BillingTransaction, events: Sequence[ClaimedEvent]) -> Ledger:
-        """Lock and load everything that these events concern. Their claims are held already."""
+        """Lock and load everything that these events concern. Their claims are held already.
+
+        Raises: LinksMovedError.
+        """
         snapshots = [snapshot for event in events for snapshot in event.translation.snapshots]
         customers = await _lock_customers(transaction, events, shared=self._shared)
         owners = await _find_owners(transaction, events, shared=self._shared)
         named = _named_tenants(events, owners) if self._shared else _tenants(customers, events)
         if self._shared and (deleted := _deleted_customers(snapshots)):
             named |= set(await transaction.tenants_under(deleted))
+        decided = await _decided_before(transaction, events, customers, owners, shared=self._shared)
+        named |= {each.tenant_id for each in decided.values() if each.tenant_id is not None}
         tenants = await transaction.lock_tenants(named | _linked(customers) | set(owners.values()))
+        if tenants.overtaken:
+            raise LinksMovedError
+        decided = {**decided, **await _outranking(transaction, events, customers, owners, shared=self._shared)}
         records = await _load_records(transaction, snapshots)
         customers = await _read_again(transaction, customers, snapshots)
         subscriptions = await transaction.subscriptions(
@@ -94,6 +108,7 @@ class StateLoader:
             invoices=invoices,
             records=records.known,
             owners=owners,
+            decided=decided,
             evidence=await gather_evidence(
                 transaction, events, tracked, translator=self._translator, catalog=self._catalog
             ),
@@ -133,12 +148,13 @@ class StateLoader:
 
 
 async def lock_uncertain(transaction: BillingTransaction, uncertainty: Uncertainty) -> Tracked | None:
-    """Lock the tenant of an uncertain object, then read the object; None when no tenant has such an object."""
+    """Lock the tenant of an uncertain object, then read the object; None if no tenant has it, or another one by now."""
     held = await _read_refetchable(transaction, uncertainty)
     if held is None or held.tenant_id is None:
         return None
     await transaction.lock_tenants([held.tenant_id])
-    return await _read_refetchable(transaction, uncertainty)
+    locked = await _read_refetchable(transaction, uncertainty)
+    return None if locked is None or locked.tenant_id != held.tenant_id else locked
 
 
 async def _read_refetchable(state: StateReader, uncertainty: Uncertainty) -> Tracked | None:
@@ -181,7 +197,7 @@ async def _read_again(
 ) -> Mapping[CustomerId, TenantCustomer]:
     """Read the customers that events show again, under the locks of their tenants.
 
-    A linked customer was read before its tenant was locked. Its link never changes, but another process may have
+    A linked customer was read before its tenant was locked. Its link is still the same, but another process may have
     written a newer snapshot of it in between.
     """
     shown = {seen.customer_id for seen in snapshots if isinstance(seen, CustomerSnapshot)}
@@ -210,6 +226,44 @@ def _tenants(customers: Mapping[CustomerId, TenantCustomer], events: Iterable[Cl
 
 def _linked(customers: Mapping[CustomerId, TenantCustomer]) -> set[TenantId]:
     return {tenant_id for customer in customers.values() if (tenant_id := customer.tenant_id) is not None}
+
+
+async def _decided_before(
+    transaction: BillingTransaction,
+    events: Iterable[ClaimedEvent],
+    customers: Mapping[CustomerId, TenantCustomer],
+    owners: Mapping[str, TenantId],
+    *,
+    shared: bool,
+) -> Mapping[str, LinkStanding]:
+    """Read what operators decided about objects without a tenant. Their customers are locked, so it stays true."""
+    ids: set[str] = {customer_id for customer_id, customer in customers.items() if customer.tenant_id is None}
+    if shared:
+        described = (described_subscription(event.translation) for event in events)
+        ids |= {id_ for id_ in described if id_ is not None and id_ not in owners}
+    return standings(await transaction.decisions(ids)) if ids else {}
+
+
+async def _outranking(
+    transaction: BillingTransaction,
+    events: Iterable[ClaimedEvent],
+    customers: Mapping[CustomerId, TenantCustomer],
+    owners: Mapping[str, TenantId],
+    *,
+    shared: bool,
+) -> Mapping[str, LinkStanding]:
+    """Read what operators decided about objects that events name another tenant for. Those tenants are locked."""
+    ids: set[str] = set()
+    for event in events:
+        id_ = subject_of(event.translation) if shared else event.translation.customer_id
+        hint = event.translation.tenant_hint
+        if id_ is None or hint is None:
+            continue
+        customer = customers.get(CustomerId(id_))
+        tenant_id = owners.get(id_) if customer is None else customer.tenant_id
+        if tenant_id not in (None, hint):
+            ids.add(id_)
+    return standings(await transaction.decisions(ids)) if ids else {}
 
 
 def _deleted_customers(snapshots: Iterable[Snapshot]) -> set[CustomerId]:

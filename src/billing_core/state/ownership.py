@@ -1,6 +1,6 @@
 """Decide which tenant an event belongs to: by links and stored objects, else by the tenant that its metadata names.
 
-Metadata may make a link where there is none. It never moves one, and no object changes its tenant.
+Metadata may make a link where there is none; it never moves one. Where an operator has decided, it counts for nothing.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -11,7 +11,9 @@ import attrs
 from billing_core.errors import TenantConflictError
 from billing_core.events import Disposition, Outcome, Translation
 from billing_core.model import (
+    UNDECIDED,
     CustomerId,
+    LinkStanding,
     Snapshot,
     TenantCustomer,
     TenantId,
@@ -34,6 +36,7 @@ class Ownership:
         shelves: Sequence[Shelf[Any]],
         known: Callable[[Snapshot], Tracked | None],
         owners: Mapping[str, TenantId],
+        decided: Mapping[str, LinkStanding],
         locked: Collection[TenantId],
     ) -> None:
         """Take over what a ledger holds.
@@ -44,6 +47,7 @@ class Ownership:
             shelves: every shelf of the ledger.
             known: looks up the object of a snapshot, as it stands.
             owners: the tenants of objects that events name in place of a customer.
+            decided: what operators decided about customers and subscriptions whose events name a new or another tenant.
             locked: the tenants that the batch may write to.
         """
         self._customers = customers
@@ -51,6 +55,7 @@ class Ownership:
         self._shelves = shelves
         self._known = known
         self._owners = owners
+        self._decided = decided
         self._locked = locked
         self._links: dict[int, CustomerId] = {}
 
@@ -66,12 +71,13 @@ class Ownership:
     def link_customers(self, batch: Iterable[ClaimedEvent]) -> None:
         """Link each customer without a tenant to the tenant of the first event that contradicts nothing we know."""
         for event in batch:
-            customer_id, hint = event.translation.customer_id, event.translation.tenant_hint
-            if customer_id is None or hint is None:
+            customer_id = event.translation.customer_id
+            named = None if customer_id is None else self._named_tenant(event.translation, customer_id)
+            if customer_id is None or named is None:
                 continue
             customer = self.customer(customer_id)
-            if customer.tenant_id is None and self._contradiction(hint, event.translation) is None:
-                self._customers.keep(attrs.evolve(customer, tenant_id=hint))
+            if customer.tenant_id is None and self._contradiction(named, event.translation) is None:
+                self._customers.keep(attrs.evolve(customer, tenant_id=named))
                 self._links[event.claim.dispatch_id] = customer_id
 
     def customer(self, customer_id: CustomerId) -> TenantCustomer:
@@ -91,7 +97,7 @@ class Ownership:
         return found if contradiction is None else Outcome.dead(event.claim, contradiction, customer_id=customer_id)
 
     def _by_customer(self, event: ClaimedEvent, customer_id: CustomerId) -> TenantId | Outcome:
-        tenant_id = self.customer(customer_id).tenant_id or event.translation.tenant_hint
+        tenant_id = self.customer(customer_id).tenant_id or self._named_tenant(event.translation, customer_id)
         if tenant_id is not None:
             return tenant_id
         return self._parked_on_customer(event, customer_id)
@@ -108,7 +114,7 @@ class Ownership:
     def _parked_on_customer(
         self, event: ClaimedEvent, customer_id: CustomerId, *, waits_for: tuple[str, ...] = ()
     ) -> Outcome:
-        refused = event.translation.refused_hint
+        refused = event.translation.refused_hint or self._refusal(event.translation)
         return Outcome(
             claim=event.claim,
             disposition=Disposition.PARKED,
@@ -120,10 +126,12 @@ class Ownership:
         )
 
     def _parked_on_objects(self, event: ClaimedEvent, about: tuple[str, ...]) -> Outcome:
+        refused = self._refusal(event.translation)
         return Outcome(
             claim=event.claim,
             disposition=Disposition.PARKED,
-            reason="unmapped_object",
+            reason="unmapped_object" if refused is None else "refused_tenant_id",
+            error=refused,
             parked_on=about[0],
             waits_for=about,
             customer_id=event.translation.customer_id,
@@ -140,7 +148,7 @@ class Ownership:
     def _contradiction(self, tenant_id: TenantId, translation: Translation) -> TenantConflictError | None:
         """Return why an event cannot be the tenant's: metadata moves no link, and no object changes its tenant."""
         hint = translation.tenant_hint
-        if hint is not None and hint != tenant_id:
+        if hint is not None and hint != tenant_id and not self._is_outdated(translation, hint):
             return TenantConflictError(
                 f"{translation.customer_id or translation.about[0]} belongs to {tenant_id!r}, the event names {hint!r}"
             )
@@ -149,3 +157,28 @@ class Ownership:
             if known is not None and known.tenant_id not in (None, tenant_id):
                 return TenantConflictError(f"{snapshot.object_id} belongs to {known.tenant_id!r}, not to {tenant_id!r}")
         return None
+
+    # --- metadata beside decisions ------------------------------------------------------------------------------
+
+    def _subject(self, translation: Translation) -> str | None:
+        """Return the id of the object whose tenant the metadata of an event names."""
+        return translation.customer_id
+
+    def _standing(self, id_: str | None) -> LinkStanding:
+        return UNDECIDED if id_ is None else self._decided.get(id_, UNDECIDED)
+
+    def _named_tenant(self, translation: Translation, id_: str) -> TenantId | None:
+        """Return the tenant that an object without one gets: an operator's choice, else the one its metadata names."""
+        standing, hint = self._standing(id_), translation.tenant_hint
+        return standing.tenant_id or (None if hint is None or standing.outranks(hint) else hint)
+
+    def _is_outdated(self, translation: Translation, hint: TenantId) -> bool:
+        """Tell whether an operator's decision outranks the metadata of an event."""
+        return self._standing(self._subject(translation)).outranks(hint)
+
+    def _refusal(self, translation: Translation) -> str | None:
+        """Return the text for operators about metadata that names a tenant which an operator refused."""
+        hint = translation.tenant_hint
+        if hint is None or not self._is_outdated(translation, hint):
+            return None
+        return f"An operator unlinked {self._subject(translation)} from the tenant {hint!a} that its metadata names."

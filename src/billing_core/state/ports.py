@@ -12,6 +12,7 @@ from billing_core.model import (
     CustomerId,
     EventId,
     InvoiceId,
+    LinkDecision,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
@@ -99,6 +100,8 @@ class LockedTenants:
     """Each tenant's highest message number."""
     now: datetime
     """The store's time, read when the last of the locks was held, so that it never runs backwards for a tenant."""
+    overtaken: bool = False
+    """An object was taken away from one of them after this unit of work read that it is theirs. Start over."""
 
 
 @runtime_checkable
@@ -134,7 +137,11 @@ class TenantLocks(Protocol):
         ...
 
     async def lock_tenants(self, ids: Collection[TenantId]) -> LockedTenants:
-        """Lock these tenants. Unknown ones are created with number 0."""
+        """Lock these tenants. Unknown ones are created with number 0.
+
+        Links and owners that were read before may have moved until the lock was held; `overtaken` says so. Read under
+        the lock they stay until the end.
+        """
         ...
 
     async def lock_catalog(self) -> None:
@@ -153,7 +160,7 @@ class StateReader(Protocol):
     async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
         """Return the tenants of these subscriptions, invoices and records; unknown ids are left out.
 
-        May be called before the tenants are locked: an object never changes its tenant.
+        May be called before the tenants are locked: `lock_tenants` says if one of the objects was moved meanwhile.
         """
         ...
 
@@ -196,7 +203,27 @@ class StoredEvents(Protocol):
 
 
 @runtime_checkable
-class BillingTransaction(ClaimFence, TenantLocks, StateReader, StoredEvents, Protocol):
+class LinkRegister(Protocol):
+    """The decisions of operators about the tenants of customers and subscriptions: their log, and what they decide."""
+
+    async def decisions(self, ids: Collection[str]) -> Sequence[LinkDecision]:
+        """Return all decisions about these customers and subscriptions, in the order in which they were made.
+
+        Those about an object that this unit of work has locked, itself or by its tenant, stay the same until its end.
+        """
+        ...
+
+    async def decide(self, decision: LinkDecision, *, customers: Collection[CustomerId]) -> int:
+        """Add a decision to the log and return its number. The object's customer and tenants are locked.
+
+        Events that are dead because of a conflict of tenants become due, with fresh attempts, if their bodies are kept:
+        those of these customers, and those of no customer.
+        """
+        ...
+
+
+@runtime_checkable
+class BillingTransaction(ClaimFence, TenantLocks, StateReader, StoredEvents, LinkRegister, Protocol):
     """One unit of work. Everything it writes becomes visible together at its end, or not at all.
 
     Call `hold`, then `lock_customers`, then `lock_tenants`, then `lock_catalog`, then read: every caller uses this

@@ -3,18 +3,34 @@
 import contextlib
 from collections.abc import Sequence
 from enum import Enum
+from typing import Final
 
 import attrs
 
 from billing_core.cooperate import cooperate
 from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Outcome, Translation
-from billing_core.model import AccessPolicy, CustomerId, PlanCatalog, TenantId, TenantRules, Uncertainty, uncertainty_of
+from billing_core.model import (
+    UNDECIDED,
+    AccessPolicy,
+    CustomerId,
+    LinkAction,
+    LinkDecision,
+    PlanCatalog,
+    TenantId,
+    TenantRules,
+    Uncertainty,
+    standings,
+    uncertainty_of,
+)
 from billing_core.state.diff import ObjectChange
 from billing_core.state.ledger import Ledger
-from billing_core.state.loading import StateLoader, lock_uncertain
+from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
 from billing_core.state.reading import ProviderAnswer, ReadBatch, read_batch
+
+LIBRARY: Final = "library"
+"""The actor of decisions for which a caller names none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -107,9 +123,12 @@ class BillingService:
         saving. Nothing is written then.
         """
         batch = await read_batch(translated, self._catalog, self._tenants)
-        async with self._unit_of_work.transaction() as transaction:
-            held = await transaction.hold([claim for claim, _ in translated])
-            ledger, outcomes = await self._fold(transaction, batch, held)
+        while True:
+            with contextlib.suppress(LinksMovedError):
+                async with self._unit_of_work.transaction() as transaction:
+                    held = await transaction.hold([claim for claim, _ in translated])
+                    ledger, outcomes = await self._fold(transaction, batch, held)
+                break
         return AppliedBatch(
             outcomes=outcomes, events=ledger.events, linked=ledger.linked, uncertainties=ledger.uncertainties()
         )
@@ -121,13 +140,14 @@ class BillingService:
         Raises: as `apply`.
         """
         batch = await read_batch(translated, self._catalog, self._tenants)
-        trial = DryRun(outcomes=(), events=(), differences=())
-        with contextlib.suppress(_RollBack):
-            async with self._unit_of_work.transaction() as transaction:
-                held = await transaction.take([claim for claim, _ in translated])
-                ledger, outcomes = await self._fold(transaction, batch, held)
-                trial = DryRun(outcomes=outcomes, events=ledger.events, differences=ledger.differences())
-                raise _RollBack
+        trial: DryRun | None = None
+        while trial is None:
+            with contextlib.suppress(_RollBack, LinksMovedError):
+                async with self._unit_of_work.transaction() as transaction:
+                    held = await transaction.take([claim for claim, _ in translated])
+                    ledger, outcomes = await self._fold(transaction, batch, held)
+                    trial = DryRun(outcomes=outcomes, events=ledger.events, differences=ledger.differences())
+                    raise _RollBack
         return trial
 
     async def apply_refetch(self, uncertainty: Uncertainty, found: Translation) -> RefetchOutcome:
@@ -153,22 +173,30 @@ class BillingService:
         result = RefetchResult.INCOMPLETE if ledger.uncertainties() else RefetchResult.REFETCHED
         return RefetchOutcome(result=result, events=ledger.events)
 
-    async def link(self, customer_id: CustomerId, tenant_id: TenantId) -> bool:
+    async def link(
+        self, customer_id: CustomerId, tenant_id: TenantId, *, actor: str = LIBRARY, reason: str | None = None
+    ) -> bool:
         """Link a customer to its tenant; the events that waited for it are then due. False if it was linked already.
 
+        Either way the link is an operator's from now on: metadata that names another tenant no longer contradicts it.
         Raises: TenantConflictError when the customer is another tenant's; StoreUnavailableError.
         """
+        decision = LinkDecision(
+            action=LinkAction.LINK, object_id=customer_id, to_tenant=tenant_id, actor=actor, reason=reason
+        )
         async with self._unit_of_work.transaction() as transaction:
             customer = (await transaction.lock_customers([customer_id]))[customer_id]
-            if customer.tenant_id == tenant_id:
-                return False
-            if customer.tenant_id is not None:
+            if customer.tenant_id not in (None, tenant_id):
                 raise TenantConflictError(
-                    f"customer {customer_id} belongs to {customer.tenant_id!r}; a link is never moved"
+                    f"customer {customer_id} belongs to {customer.tenant_id!r}; `billing tenants move` moves it"
                 )
             await transaction.lock_tenants([tenant_id])
-            await transaction.save(Changes(customers=[attrs.evolve(customer, tenant_id=tenant_id)]))
-        return True
+            before = standings(await transaction.decisions([customer_id])).get(customer_id, UNDECIDED)
+            if before.tenant_id != tenant_id:
+                await transaction.decide(decision, customers=[customer_id])
+            if customer.tenant_id is None:
+                await transaction.save(Changes(customers=[attrs.evolve(customer, tenant_id=tenant_id)]))
+        return customer.tenant_id is None
 
     async def _fold(
         self, transaction: BillingTransaction, batch: ReadBatch, held: Sequence[Claim]

@@ -45,16 +45,23 @@ def objects_of(events: Iterable[ClaimedEvent]) -> set[str]:
 
 def names_new_owner(translation: Translation, known: Collection[str]) -> bool:
     """Return whether the metadata of an event may give a customer, or a subscription that is not known, its tenant."""
-    subscription_id = _described_subscription(translation)
+    subscription_id = described_subscription(translation)
     return _shows_customer(translation) or (subscription_id is not None and subscription_id not in known)
 
 
-def _described_subscription(translation: Translation) -> SubscriptionId | None:
+def described_subscription(translation: Translation) -> SubscriptionId | None:
     """Return the subscription whose metadata an event carries, if it carries any."""
     for snapshot in translation.snapshots:
         if isinstance(snapshot, SubscriptionSnapshot | InvoiceSnapshot):
             return snapshot.subscription_id
     return None
+
+
+def subject_of(translation: Translation) -> str | None:
+    """Return the id of the object whose tenant the metadata of an event names: the customer's or a subscription's."""
+    if _shows_customer(translation):
+        return translation.customer_id
+    return described_subscription(translation) or next(iter(translation.about), None)
 
 
 def _followed(snapshot: Snapshot) -> tuple[str | None, ...]:
@@ -95,11 +102,15 @@ class OwnershipBySubscription(Ownership):
         batch = list(batch)
         super().link_customers(each for each in batch if _shows_customer(each.translation))
         for event in batch:
-            subscription_id, hint = _described_subscription(event.translation), event.translation.tenant_hint
-            if subscription_id is None or hint is None or self._owner(subscription_id) is not None:
+            subscription_id = described_subscription(event.translation)
+            if subscription_id is None or self._owner(subscription_id) is not None:
                 continue
-            if self._contradiction(hint, event.translation) is None:
-                self._named[subscription_id] = hint
+            named = self._named_tenant(event.translation, subscription_id)
+            if named is not None and self._contradiction(named, event.translation) is None:
+                self._named[subscription_id] = named
+
+    def _subject(self, translation: Translation) -> str | None:
+        return subject_of(translation)
 
     def _owner(self, id_: str) -> TenantId | None:
         return super()._owner(id_) or self._named.get(id_)
@@ -122,9 +133,15 @@ class OwnershipBySubscription(Ownership):
             return owners.pop()
         own = self.customer(customer_id).tenant_id
         followed = followed_by(translation)
-        if own is not None and (not followed or _shows_subscription(translation)):
+        if own is not None and (
+            not followed or (_shows_subscription(translation) and not self._refuses(own, translation))
+        ):
             return own
         return self._waiting(event, customer_id, followed)
+
+    def _refuses(self, tenant_id: TenantId, translation: Translation) -> bool:
+        """Tell whether an operator took the subscription of an event away from a tenant."""
+        return tenant_id in self._standing(self._subject(translation)).refused
 
     def _waiting(self, event: ClaimedEvent, customer_id: CustomerId, followed: tuple[str, ...]) -> Outcome:
         """Return the outcome of an event whose tenant is not known yet, or never."""
@@ -136,9 +153,9 @@ class OwnershipBySubscription(Ownership):
                 parked_on=customer_id,
                 customer_id=customer_id,
             )
-        if _shows_subscription(event.translation):
+        if _shows_subscription(event.translation) and self.customer(customer_id).tenant_id is None:
             return self._parked_on_customer(event, customer_id, waits_for=followed)
-        return self._parked_on_objects(event, followed)
+        return self._parked_on_objects(event, followed)  # a customer with a tenant would make it due at once
 
 
 def _shows_customer(translation: Translation) -> bool:

@@ -12,6 +12,7 @@ from billing_core.model import (
     CustomerId,
     EventId,
     InvoiceId,
+    LinkDecision,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
@@ -126,6 +127,17 @@ class MemoryTransaction:
         return {
             (each.tenant_id, each.event_id) for each in messages if each.event_id is not None and each.event_id in ids
         }
+
+    async def decisions(self, ids: Collection[str]) -> Sequence[LinkDecision]:
+        """Return all decisions about these customers and subscriptions, the first one first."""
+        return [decision for _, decision in sorted(self._tables.decisions.items()) if decision.object_id in ids]
+
+    async def decide(self, decision: LinkDecision, *, customers: Collection[CustomerId]) -> int:
+        """Add a decision to the log; events that are dead because of a conflict become due."""
+        number = len(self._tables.decisions) + 1
+        self._tables.decisions[number] = decision
+        self._tables.revive(self._now, of=customers)
+        return number
 
     async def save(self, changes: Changes) -> None:
         """Write the changes, move the counters, and make due the events that waited for what is saved."""

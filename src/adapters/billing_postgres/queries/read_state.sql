@@ -1,8 +1,12 @@
 -- The state of tenants. Statements that a unit of work shares with readers take arrays; the others take one tenant.
 
 -- name: find_customers
--- Args: $1 customer ids.
-SELECT :customers.names FROM billing_customers WHERE customer_id = ANY ($1::text[]);
+-- Args: $1 customer ids. Returns: customers with the number of departures from their tenants until now.
+SELECT :customers.names, (
+    SELECT t.departures FROM billing_tenants AS t WHERE t.tenant_id = billing_customers.tenant_id
+) AS departures
+FROM billing_customers
+WHERE customer_id = ANY ($1::text[]);
 
 -- name: find_subscriptions
 -- Args: $1 tenant ids, $2 subscription ids. Newest period first.
@@ -33,12 +37,21 @@ SELECT :usage.names FROM subscription_usage WHERE invoice_id = ANY ($1::text[]);
 SELECT :records.names FROM billing_records WHERE object_id = ANY ($1::text[]) ORDER BY object_id;
 
 -- name: find_owners
--- Args: $1 ids by which events name objects.
-SELECT object_id, tenant_id FROM billing_objects WHERE object_id = ANY ($1::text[]);
+-- Args: $1 ids by which events name objects. Returns: their tenants with the number of departures until now.
+SELECT o.object_id, o.tenant_id, t.departures
+FROM billing_objects AS o JOIN billing_tenants AS t ON t.tenant_id = o.tenant_id
+WHERE o.object_id = ANY ($1::text[]);
 
 -- name: find_tenants_under
 -- Args: $1 customer ids.
 SELECT DISTINCT tenant_id FROM tenant_subscriptions WHERE customer_id = ANY ($1::text[]);
+
+-- name: find_decisions
+-- Args: $1 ids of customers and subscriptions. In the order in which they were made.
+SELECT :decisions.names
+FROM billing_link_decisions
+WHERE object_id = ANY ($1::text[])
+ORDER BY decision_id;
 
 -- name: find_stored_events
 -- Args: one array per column of an event's key. Events whose body was pruned are left out.

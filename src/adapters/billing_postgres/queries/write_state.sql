@@ -49,7 +49,7 @@ ON CONFLICT (tenant_id) DO NOTHING;
 -- Args: $1 tenant ids.
 -- Returns: the locked tenants with the time at which each lock was held; one row without a tenant if there are none.
 WITH locked AS (
-    SELECT tenant_id, sequence, (SELECT billing_commit_durably()) AS durability
+    SELECT tenant_id, sequence, departures, (SELECT billing_commit_durably()) AS durability
     FROM billing_tenants
     WHERE tenant_id = ANY ($1::text[])
     ORDER BY tenant_id
@@ -63,7 +63,7 @@ FROM (SELECT) AS always LEFT JOIN locked ON true;
 SELECT pg_advisory_xact_lock(hashtextextended('billing_catalogue', 0));
 
 -- name: save_customers
--- A link is made once and never moved. Events that waited for it become due, also those that stopped waiting.
+-- A link is made here and moved elsewhere (`transfer`). Events that waited for it become due, also those that stopped waiting.
 -- Args: one array per column. Returns: the customers saved; one that is missing is linked to another tenant.
 WITH seen AS (
     SELECT :customers.values FROM unnest(:customers.arrays) AS t (:customers.names)
@@ -249,3 +249,20 @@ WITH seen AS (
     ON CONFLICT (event, object_id) DO UPDATE SET lapsed = false
 )
 SELECT unnest(billing_unpark(array_agg(event))) AS event FROM ready;
+
+-- name: save_decision
+-- Adds an operator's decision about a link to the log. Events that are dead because of a conflict become due.
+-- Args: $1 customers whose conflicts it may settle; then one value per column. Returns: the decision's number.
+WITH decided AS (
+    INSERT INTO billing_link_decisions (:decisions.names) VALUES (:decisions.parameters) RETURNING decision_id
+), revived AS (
+    UPDATE stripe_event_dispatch AS d
+    SET status = 'due', due_at = now(), finished_at = NULL, forgiven = d.attempt
+    WHERE d.status = 'dead' AND d.reason = 'tenant_conflict'
+      AND (d.customer_id IS NULL OR d.customer_id = ANY ($1::text[]))
+      AND EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = d.event)
+    RETURNING d.event
+), notified AS (
+    SELECT pg_notify('billing_due', '') FROM revived LIMIT 1
+)
+SELECT decision_id, (SELECT count(*) FROM notified) AS wakeups FROM decided;

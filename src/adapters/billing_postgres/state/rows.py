@@ -17,6 +17,8 @@ from billing_core.model import (
     InvoiceLine,
     InvoiceSnapshot,
     ItemSnapshot,
+    LinkAction,
+    LinkDecision,
     Metadata,
     Period,
     Provenance,
@@ -24,6 +26,7 @@ from billing_core.model import (
     SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantCustomer,
+    TenantId,
     TenantRecord,
     TenantSubscription,
     Uncertainty,
@@ -58,12 +61,13 @@ def uncertainty_from_row(row: asyncpg.Record) -> Uncertainty:
 # --- tenants ----------------------------------------------------------------------------------------------------
 
 
-def locked_tenants(found: Sequence[asyncpg.Record]) -> LockedTenants:
-    """Return locked tenants; the last row was read under all of the locks."""
+def locked_tenants(found: Sequence[asyncpg.Record], seen: Mapping[TenantId, int]) -> LockedTenants:
+    """Return locked tenants; the last row was read under all of the locks. `seen` are departures counted before."""
     tenants = [row for row in found if row["tenant_id"] is not None]
     return LockedTenants(
         counters={row["tenant_id"]: row["sequence"] for row in tenants},
         now=found[-1]["now"],
+        overtaken=any(seen.get(row["tenant_id"], row["departures"]) != row["departures"] for row in tenants),
     )
 
 
@@ -298,6 +302,17 @@ def record_from_row(row: asyncpg.Record) -> TenantRecord:
     )
 
 
+# --- decisions --------------------------------------------------------------------------------------------------
+
+_DECISION: Final = Fields(object_id="text", from_tenant="text", to_tenant="text", actor="text", reason="text")
+DECISIONS: Final = Columns[LinkDecision]([Column("action", "text", attrgetter("action.value")), *_DECISION.columns])
+
+
+def decision_from_row(row: asyncpg.Record) -> LinkDecision:
+    """Return an operator's decision about a link."""
+    return LinkDecision(action=LinkAction(row["action"]), **_DECISION.read(row))
+
+
 DECLARED: Final[Mapping[str, Columns[Any]]] = {
     "customers": CUSTOMERS,
     "subscriptions": SUBSCRIPTIONS,
@@ -305,5 +320,6 @@ DECLARED: Final[Mapping[str, Columns[Any]]] = {
     "invoices": INVOICES,
     "usage": USAGE,
     "records": RECORDS,
+    "decisions": DECISIONS,
 }
 """By the name that statements use."""

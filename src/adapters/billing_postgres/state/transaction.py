@@ -14,6 +14,7 @@ from billing_core.model import (
     CustomerId,
     EventId,
     InvoiceId,
+    LinkDecision,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
@@ -39,8 +40,8 @@ class PostgresTransaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._existing: set[TenantId] = set()
-        """Tenants of customers that were read: they need not be created."""
+        self._departures: dict[TenantId, int] = {}
+        """The tenants of what was read, with their departures at the first reading. They need not be created."""
 
     async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Lock those claims that still hold."""
@@ -56,9 +57,9 @@ class PostgresTransaction:
 
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """Return those of these customers that are known."""
-        found = _by_id(await self._fetch("find_customers", list(ids)))
-        self._existing.update(each.tenant_id for each in found.values() if each.tenant_id is not None)
-        return found
+        found = await self._fetch("find_customers", list(ids))
+        self._note_departures(found)
+        return _by_id(found)
 
     async def lock_customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """Lock these customers; unknown ones are created without a tenant."""
@@ -69,9 +70,9 @@ class PostgresTransaction:
     async def lock_tenants(self, ids: Collection[TenantId]) -> LockedTenants:
         """Lock these tenants; unknown ones are created."""
         ascending = sorted(set(ids))
-        if new := [id_ for id_ in ascending if id_ not in self._existing]:
+        if new := [id_ for id_ in ascending if id_ not in self._departures]:
             await self._fetch("create_tenants", new)
-        return rows.locked_tenants(await self._fetch("lock_tenants", ascending))
+        return rows.locked_tenants(await self._fetch("lock_tenants", ascending), self._departures)
 
     async def lock_catalog(self) -> None:
         """Keep other units of work from prices and products until the end."""
@@ -99,7 +100,9 @@ class PostgresTransaction:
 
     async def owners(self, ids: Collection[str]) -> Mapping[str, TenantId]:
         """Return the tenants that own these objects; unknown objects are left out."""
-        return {row["object_id"]: row["tenant_id"] for row in await self._fetch("find_owners", list(ids))}
+        found = await self._fetch("find_owners", list(ids))
+        self._note_departures(found)
+        return {row["object_id"]: row["tenant_id"] for row in found}
 
     async def tenants_under(self, ids: Collection[CustomerId]) -> Collection[TenantId]:
         """Return the tenants of all subscriptions of these customers."""
@@ -123,6 +126,16 @@ class PostgresTransaction:
     async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
         """Return which of these provider events caused a message, each with the tenant of the message."""
         return [(row["tenant_id"], row["event_id"]) for row in await self._fetch("find_notified_events", list(ids))]
+
+    async def decisions(self, ids: Collection[str]) -> Sequence[LinkDecision]:
+        """Return all decisions about these customers and subscriptions, the first one first."""
+        return [rows.decision_from_row(row) for row in await self._fetch("find_decisions", list(ids))]
+
+    async def decide(self, decision: LinkDecision, *, customers: Collection[CustomerId]) -> int:
+        """Add a decision to the log; events that are dead because of a conflict become due."""
+        (row,) = await self._fetch("save_decision", list(customers), *rows.DECISIONS.row(decision))
+        number: int = row["decision_id"]
+        return number
 
     async def save(self, changes: Changes) -> None:
         """Write the changes.
@@ -150,6 +163,12 @@ class PostgresTransaction:
         waits = [(outcome.claim.dispatch_id, id_) for outcome in outcomes for id_ in outcome.waits_for]
         if waits:
             await self._fetch("wait_for_objects", [event for event, _ in waits], [id_ for _, id_ in waits])
+
+    def _note_departures(self, found: Iterable[asyncpg.Record]) -> None:
+        """Remember when something was read of a tenant that is not locked yet."""
+        for row in found:
+            if row["tenant_id"] is not None:
+                self._departures.setdefault(row["tenant_id"], row["departures"])
 
     async def _save_customers(self, customers: Sequence[TenantCustomer]) -> None:
         latest = {customer.customer_id: rows.with_snapshot(customer) for customer in customers}

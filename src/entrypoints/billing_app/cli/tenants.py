@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_app.cli.terminal import confirm, json_option
+from billing_app.cli.terminal import confirm, json_option, operator
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,16 +36,20 @@ def _identifier(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
 @click.argument("tenant", callback=_identifier)
 @click.option("--force", is_flag=True, help="Also link a customer that no event has named yet.")
 @click.option("--yes", is_flag=True, help="Create a tenant that is not known without asking.")
+@click.option("--why", help="Why the customer is linked; for the audit log.")
+@click.option("--by", default=operator, show_default="your user name", help="Your name, for the audit log.")
 @json_option
-def link(*, customer: str, tenant: str, force: bool, yes: bool, as_json: bool) -> None:
+def link(*, customer: str, tenant: str, force: bool, yes: bool, why: str | None, by: str, as_json: bool) -> None:
     """Link CUSTOMER (cus_…) to TENANT.
 
-    Events that were waiting for the link are processed. Repeating the command is harmless. A link cannot be moved: if
-    the customer is linked to another tenant, nothing changes and the exit status is 1.
+    Events that were waiting for the link are processed, and metadata that names another tenant no longer counts.
+    Repeating the command is harmless. If the customer is linked to another tenant, nothing changes and the exit status
+    is 1.
     """
     from billing_core.model import CustomerId, TenantId
 
-    made = asyncio.run(_link(Settings.load(), CustomerId(customer), TenantId(tenant), force=force, yes=yes))
+    wanted = CustomerId(customer), TenantId(tenant)
+    made = asyncio.run(_link(Settings.load(), *wanted, actor=by, reason=why, force=force, yes=yes))
     if as_json:
         click.echo(json.dumps({"customer_id": customer, "tenant_id": tenant, "made": made}))
     elif made:
@@ -84,7 +88,16 @@ def list_(unlinked: bool, after: str, limit: int, as_json: bool) -> None:
         click.echo(f"There may be more. Continue with --after {links[-1].customer_id}", err=True)
 
 
-async def _link(settings: Settings, customer_id: CustomerId, tenant_id: TenantId, *, force: bool, yes: bool) -> bool:
+async def _link(
+    settings: Settings,
+    customer_id: CustomerId,
+    tenant_id: TenantId,
+    *,
+    actor: str,
+    reason: str | None,
+    force: bool,
+    yes: bool,
+) -> bool:
     from billing_app.container import open_tools
 
     if not force and not customer_id.startswith("cus_"):
@@ -95,7 +108,7 @@ async def _link(settings: Settings, customer_id: CustomerId, tenant_id: TenantId
             raise click.UsageError(f"No event has named {customer_id} yet. Pass --force to link it anyway.")
         if not known:
             confirm(f"The tenant {tenant_id} is not known. Create it?", yes=yes)
-        return await tools.service().link(customer_id, tenant_id)
+        return await tools.service().link(customer_id, tenant_id, actor=actor, reason=reason)
 
 
 async def _list(settings: Settings, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
