@@ -1,5 +1,9 @@
 """The access of tenants, and its end."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
 from tests.histories.deployment import deployed, every_order
 from tests.histories.stripe import NOVEMBER, OCTOBER, Span, day, invoice, item, line, sent, subscription
 
@@ -98,3 +102,25 @@ async def test_pausing_collection_is_told() -> None:
             sent("customer.subscription.updated", paused, "2026-11-02", before=running),
         )
         assert "subscription.paused" in (await deployment.tenant()).message_types
+
+
+@pytest.mark.parametrize(
+    ("rules", "access"),
+    [
+        ("", {"state": "grace", "reason": "past_due", "until": "2026-11-14T00:00:00Z"}),
+        ("past_due = { days = 2 }", {"state": "read_only", "reason": "past_due_grace_over", "until": None}),
+        ('past_due = "full"', {"state": "full", "reason": "past_due", "until": None}),
+    ],
+)
+async def test_a_team_decides_on_the_access_of_a_missed_payment(rules: str, access: Mapping[str, Any]) -> None:
+    """In billing.toml, whatever the order in which the events arrive."""
+    running, failed = subscription(), subscription("past_due")
+    events = (
+        sent("customer.subscription.updated", running, "2026-11-01"),
+        sent("invoice.payment_failed", invoice(attempt_count=1), "2026-11-07"),
+        sent("customer.subscription.updated", failed, "2026-11-07", before=running),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-10"), rules=f"[access]\n{rules}\n") as deployment:
+            await deployment.receive(*arrivals)
+            assert (await deployment.tenant()).access == access

@@ -4,7 +4,7 @@ import pytest
 from tests.histories.deployment import deployed, every_order
 from tests.histories.stripe import ACME, OCTOBER, Span, checkout, day, invoice, item, line, sent, subscription
 
-from billing_core.model import TenantRules
+SHARED_PAYER = '[tenants]\nlink = "subscription"\n'
 
 
 async def test_one_payer_can_have_two_tenants() -> None:
@@ -18,7 +18,7 @@ async def test_one_payer_can_have_two_tenants() -> None:
         for subscription_id, tenant_id in (("sub_1", "org_a"), ("sub_2", "org_b"))
     )
     for arrivals in every_order(events):
-        async with deployed(now=day("2026-11-02"), tenant_rules=TenantRules(link="subscription")) as deployment:
+        async with deployed(now=day("2026-11-02"), rules=SHARED_PAYER) as deployment:
             await deployment.receive(*arrivals)
             for tenant_id, subscription_id in (("org_a", "sub_1"), ("org_b", "sub_2")):
                 tenant = await deployment.tenant(tenant_id)
@@ -90,7 +90,7 @@ async def test_an_invoice_before_its_subscription_goes_to_the_tenant_that_the_su
         sent("invoice.finalized", bill, "2026-11-01 00:01"),
     )
     for arrivals in every_order(events):
-        async with deployed(now=day("2026-11-02"), tenant_rules=TenantRules(link="subscription")) as deployment:
+        async with deployed(now=day("2026-11-02"), rules=SHARED_PAYER) as deployment:
             await deployment.receive(*arrivals)
             assert (await deployment.tenant("org_b")).owed == ["in_1"]
             assert not (await deployment.tenant("org_a")).invoices
@@ -132,9 +132,9 @@ async def test_a_form_of_tenant_ids_keeps_other_texts_out() -> None:
         sent("customer.subscription.created", wrong, "2026-11-01"),
         sent("customer.subscription.updated", corrected, "2026-11-01 00:01", before=wrong),
     )
-    rules = TenantRules(id_pattern="[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+    rules = '[tenants]\nid_pattern = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"\n'
     for arrivals in every_order(events):
-        async with deployed(now=day("2026-11-02"), tenant_rules=rules) as deployment:
+        async with deployed(now=day("2026-11-02"), rules=rules) as deployment:
             await deployment.receive(*arrivals)
             assert (await deployment.tenant(right)).access["state"] == "full"
             assert not (await deployment.tenant("cart-17")).subscriptions

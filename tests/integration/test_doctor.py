@@ -46,7 +46,16 @@ async def test_a_healthy_installation_passes_every_check(durable_database_url: s
     """Every check ran, and none has a warning."""
     status, found = await doctor(durable_database_url, redis_url, "--invariants")
     assert status == 0
-    assert {"settings", "database", "durability", "redis", "inbox", "outbox", "invariant gapless"} <= found.keys()
+    assert {
+        "settings",
+        "billing.toml",
+        "database",
+        "durability",
+        "redis",
+        "inbox",
+        "outbox",
+        "invariant gapless",
+    } <= found.keys()
     assert {each["verdict"] for each in found.values()} == {"ok"}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,9 +20,9 @@ from billing_postgres.state.repository import PostgresRepository
 pytestmark = pytest.mark.postgres
 
 
-async def billing(database_url: str, *arguments: str) -> Result:
+async def billing(database_url: str, *arguments: str, **environ: str) -> Result:
     """Run the command in a thread, because it runs an event loop of its own."""
-    environment = {"DATABASE_URL": database_url, "ENABLE_BILLING": ""}
+    environment = {"DATABASE_URL": database_url, "ENABLE_BILLING": "", **environ}
     runner = CliRunner()
     return await asyncio.to_thread(runner.invoke, cli.cli, ["tenants", *arguments], env=environment)
 
@@ -103,6 +104,18 @@ async def test_invalid_ids_are_rejected(database_url: str, arguments: tuple[str,
     result = await billing(database_url, "link", *arguments)
     assert result.exit_code == 2
     assert "the id " in result.output
+
+
+async def test_an_id_of_another_form_is_rejected(database_url: str, tmp_path: Path) -> None:
+    """As it is in metadata: `id_pattern` of billing.toml decides."""
+    rules = tmp_path / "billing.toml"
+    rules.write_text('[tenants]\nid_pattern = "org-[0-9]+"\n', encoding="utf-8")
+    arguments = ("link", "cus_1", "acme", "--force", "--yes")
+    refused = await billing(database_url, *arguments, BILLING_CONFIG=str(rules))
+    assert refused.exit_code == 2
+    assert "TENANT: the id does not have the form of a tenant id" in refused.output
+    taken = await billing(database_url, *arguments[:2], "org-1", "--force", "--yes", BILLING_CONFIG=str(rules))
+    assert "Linked cus_1 to org-1." in taken.stdout
 
 
 async def test_a_customer_that_no_event_has_named_is_linked_only_by_force(database_url: str) -> None:

@@ -188,7 +188,8 @@ class TestFaults:
         assert str(caught.value) == (
             "One setting needs attention:\n"
             "  - BILLING_PORT is 'eighty', which cannot be used. It takes a whole number from 0 to 65535.\n"
-            "Change them in the environment or in .env.local; docs/billing/configuration.md describes every setting."
+            "Change them in the environment, in .env.local or in billing.toml; "
+            "docs/billing/configuration.md describes every setting."
         )
 
     @pytest.mark.parametrize("missing", ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "BILLING_JWT_SECRET"])

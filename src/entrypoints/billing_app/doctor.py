@@ -51,6 +51,7 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
     for warning in settings.warnings:
         yield CheckResult("settings", CheckStatus.WARN, warning, "Correct or remove the setting.")
     yield CheckResult("settings", CheckStatus.OK, f"billing is {'on' if settings.switches.billing else 'off'}")
+    yield CheckResult("billing.toml", CheckStatus.OK, str(settings.rules))
     database = await _check_database(settings)
     yield database
     if settings.switches.stream:

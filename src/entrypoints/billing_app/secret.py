@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _KNOWN_PREFIX = re.compile(r"(?:whsec|(?:sk|rk|pk)_(?:test|live))_")
+_KEY = re.compile(rf"{_KNOWN_PREFIX.pattern}[\w+/=-]+")
 _HOST_AND_PATH = re.compile(r"(?:\[[0-9a-fA-F:.]*\]|[^:/#\[\]]*)(?::\d{1,5})?(?:/[^#]*)?")
 _LONG_ENOUGH_FOR_A_TAIL = 16
 """Fewer secret characters than this, and the last four would reveal too much."""
@@ -42,6 +43,11 @@ def mask_unparsed(value: str) -> str:
     """Mask a refused value. Of a URL only the scheme remains, since its apparent host may be the password."""
     scheme, separator, _ = value.partition("://")
     return f"{scheme}://…" if separator and scheme.isalpha() else _mask(value)
+
+
+def mask_inside(text: str) -> str:
+    """Mask everything in a text that looks like a key or signing secret."""
+    return _KEY.sub(lambda found: _mask(found[0]), text)
 
 
 def _mask(value: str) -> str:

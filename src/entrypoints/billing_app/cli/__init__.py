@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "serve": LazyCommand("billing_app.cli.serve:serve", "Receive webhooks and serve the API, the stream and the page."),
     "worker": LazyCommand("billing_app.cli.serve:worker", "Process stored events without receiving webhooks."),
     "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Apply pending database migrations."),
+    "config": LazyCommand("billing_app.cli.config:config", "Check settings and billing.toml before they are deployed."),
     "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers and link them to tenants."),
     "doctor": LazyCommand(
         "billing_app.cli.doctor:doctor", "Check settings, database, Redis and backlog, and say what to fix."

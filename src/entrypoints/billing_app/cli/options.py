@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 import click
 
-_DURATION: Final = re.compile(r"([0-9]{1,7})([smhdw])")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def parse_duration(text: str) -> timedelta | None:
-    """Parse a duration such as `90s`, `15m`, `2h`, `3d` or `1w`; None if it is not one."""
-    found = _DURATION.fullmatch(text.strip())
-    return None if found is None else timedelta(**{_UNITS[found[2]]: int(found[1])})
+from billing_app.settings.parsers import parse_duration
 
 
 def parse_moment(text: str, now: datetime) -> datetime | None:

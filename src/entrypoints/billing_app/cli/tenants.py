@@ -48,8 +48,10 @@ def link(*, customer: str, tenant: str, force: bool, yes: bool, why: str | None,
     """
     from billing_core.model import CustomerId, TenantId
 
-    wanted = CustomerId(customer), TenantId(tenant)
-    made = asyncio.run(_link(Settings.load(), *wanted, actor=by, reason=why, force=force, yes=yes))
+    settings, wanted = Settings.load(), (CustomerId(customer), TenantId(tenant))
+    if (fault := settings.tenants.fault_of(tenant)) is not None:
+        raise click.BadParameter(f"the id {fault}", param_hint="TENANT")
+    made = asyncio.run(_link(settings, *wanted, actor=by, reason=why, force=force, yes=yes))
     if as_json:
         click.echo(json.dumps({"customer_id": customer, "tenant_id": tenant, "made": made}))
     elif made:

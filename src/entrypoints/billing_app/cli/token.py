@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_app.cli.options import parse_duration
 from billing_app.cli.terminal import json_option
 from billing_app.settings import Settings
+from billing_app.settings.parsers import parse_duration
 
 if TYPE_CHECKING:
     from billing_core.stream_access.ports import Principal, Revocation

@@ -92,7 +92,7 @@ class Container(containers.DeclarativeContainer):
     """The epoch that this process has entered."""
     notify: providers.Provider[bool] = providers.Object(True)
     """Whether tenants get messages about changes."""
-    tenant_rules: providers.Provider[TenantRules] = providers.Object(TenantRules())
+    tenant_rules: providers.Provider[TenantRules] = settings.provided.tenants
     """The way tenants are named, and the form of their ids."""
 
     # --- one process ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from billing_app.settings.access import AccessSettings
 from billing_app.settings.catalog import CatalogSettings
 from billing_app.settings.declaration import Setting
 from billing_app.settings.demo import DemoSettings
-from billing_app.settings.faults import DOCUMENTATION, ENV_FILE, SettingsError, SettingsFault
+from billing_app.settings.faults import DOCUMENTATION, ENV_FILE, RULES_FILE, SettingsError, SettingsFault
 from billing_app.settings.inbox import InboxSettings
 from billing_app.settings.logs import LogSettings
 from billing_app.settings.processing import DispatchSettings, PublishSettings, RetentionSettings
@@ -35,6 +35,7 @@ __all__ = [
     "LogSettings",
     "PublishSettings",
     "QuotaSettings",
+    "RULES_FILE",
     "RedisSettings",
     "RetentionSettings",
     "Secret",

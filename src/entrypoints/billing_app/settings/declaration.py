@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import attrs
 
 from billing_app.settings import parsers
+from billing_app.settings.rules import Given, value_text
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ class Setting:
     default_text: str
     example: str
     secret: bool
+    contradiction: Callable[[Any, Given], str | None]
+    """Says why a value does not repeat what billing.toml gives the same field, as the end of a sentence about that."""
 
 
 def settings_of(section: type[Any]) -> Mapping[str, Setting]:
@@ -32,6 +35,10 @@ def settings_of(section: type[Any]) -> Mapping[str, Setting]:
     return {
         field.name: field.metadata[_METADATA_KEY] for field in attrs.fields(section) if _METADATA_KEY in field.metadata
     }
+
+
+def _differs(value: object, given: Given) -> str | None:
+    return None if value == given.value else f"is {value_text(given.node.value)}"
 
 
 def setting(
@@ -43,6 +50,7 @@ def setting(
     default_text: str | None = None,
     example: str = "",
     secret: bool = False,
+    contradiction: Callable[[T, Given], str | None] = _differs,
 ) -> Any:
     """Declare a field.
 
@@ -54,6 +62,7 @@ def setting(
         default_text: the default as written in a file, if that differs from `str(default)`.
         example: a value to show if there is no default.
         secret: whether error texts must mask it.
+        contradiction: compares it with the same field of billing.toml; by default they must be equal.
     """
     declared = Setting(
         env=env,
@@ -62,6 +71,7 @@ def setting(
         default_text=_as_written(default) if default_text is None else default_text,
         example=example,
         secret=secret,
+        contradiction=contradiction,
     )
     return attrs.field(default=default, metadata={_METADATA_KEY: declared})
 

@@ -12,6 +12,7 @@ from billing_app.errors import OperatorError
 
 DOCUMENTATION: Final = "docs/billing/configuration.md"
 ENV_FILE: Final = Path(".env.local")
+RULES_FILE: Final = Path("billing.toml")
 
 
 @attrs.frozen
@@ -35,5 +36,6 @@ class SettingsError(OperatorError):
         lines = "\n".join(f"  - {fault}" for fault in self.faults)
         super().__init__(
             f"{count} attention:\n{lines}\n"
-            f"Change them in the environment or in {ENV_FILE}; {DOCUMENTATION} describes every setting."
+            f"Change them in the environment, in {ENV_FILE} or in {RULES_FILE}; "
+            f"{DOCUMENTATION} describes every setting."
         )

@@ -17,9 +17,17 @@ from billing_app.secret import Secret
 
 T = TypeVar("T")
 
+_DURATION: Final = re.compile(r"([0-9]{1,7})([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def parse_duration(text: str) -> timedelta | None:
+    """Parse a duration such as `90s`, `15m`, `2h`, `3d` or `1w`; None if it is not one."""
+    found = _DURATION.fullmatch(text.strip())
+    return None if found is None else timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 class UnusableValueError(ValueError):
@@ -145,3 +153,4 @@ def _flag(text: str) -> bool:
 FLAG = Parser("true or false", _flag)
 TEXT: Parser[str] = Parser("text", str)
 PATH = Parser("a folder", lambda text: Path(text).expanduser())
+FILE = Parser("a file", lambda text: Path(text).expanduser())

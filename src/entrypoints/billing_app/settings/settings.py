@@ -16,11 +16,13 @@ from billing_app.settings.catalog import CatalogSettings
 from billing_app.settings.declaration import Setting, settings_of
 from billing_app.settings.demo import DemoSettings
 from billing_app.settings.env_file import read_env_file
-from billing_app.settings.faults import ENV_FILE, SettingsError, SettingsFault
+from billing_app.settings.faults import ENV_FILE, RULES_FILE, SettingsError, SettingsFault
 from billing_app.settings.inbox import InboxSettings
 from billing_app.settings.logs import LogSettings
 from billing_app.settings.parsers import UnusableValueError
 from billing_app.settings.processing import DispatchSettings, PublishSettings, RetentionSettings
+from billing_app.settings.rules import Given, Rules, read_rules
+from billing_app.settings.rules_file import RulesFileSettings
 from billing_app.settings.server import ServerSettings
 from billing_app.settings.stores import DatabaseSettings, EmbeddedSettings, RedisSettings
 from billing_app.settings.stream import QuotaSettings, StreamSettings
@@ -28,6 +30,7 @@ from billing_app.settings.stripe import StripeSettings
 from billing_app.settings.switches import Switches
 from billing_app.settings.tokens import TokenSettings
 from billing_app.settings.webhooks import WebhookSettings
+from billing_core.model import TenantRules
 
 T = TypeVar("T")
 
@@ -60,12 +63,14 @@ class Settings:
 
     switches: Switches = _section("Switches", Switches)
     stripe: StripeSettings = _section("Stripe", StripeSettings)
+    rules_file: RulesFileSettings = _section("Rules", RulesFileSettings)
     catalog: CatalogSettings = _section("Plans", CatalogSettings)
     database: DatabaseSettings = _section("Postgres", DatabaseSettings)
     redis: RedisSettings = _section("Redis", RedisSettings)
     embedded: EmbeddedSettings = _section("Local servers", EmbeddedSettings)
     server: ServerSettings = _section("HTTP server", ServerSettings)
     tokens: TokenSettings = _section("Tokens", TokenSettings)
+    tenants: TenantRules = _section("Tenants", TenantRules)
     access: AccessSettings = _section("Access", AccessSettings)
     webhooks: WebhookSettings = _section("Webhooks", WebhookSettings)
     inbox: InboxSettings = _section("Storing webhooks", InboxSettings)
@@ -77,20 +82,28 @@ class Settings:
     logs: LogSettings = _section("Logs", LogSettings)
     demo: DemoSettings = _section("Demo", DemoSettings)
 
+    rules: Rules = attrs.field(default=Rules(), eq=False, repr=False)
+    """The contents of billing.toml, from which sections above take their values."""
     warnings: tuple[str, ...] = ()
     """Suspicious but harmless findings, such as a misspelled variable, for the caller to show."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ, env_file: Path = ENV_FILE) -> Settings:
-        """Read `env_file`, then `environ`, which wins. A variable that is set but empty counts as not set.
+        """Read `env_file`, then `environ`, which wins, and billing.toml: the one that they name, or the one beside.
+
+        A variable that is set but empty counts as not set. What billing.toml says, a variable may only repeat.
 
         Raises: SettingsError with every fault that was found.
         """
         file = read_env_file(env_file)
         given = {**file.variables, **environ}
-        faults = list(file.faults)
-        sections = {section.name: _read(section, given, faults) for section in declared_sections()}
-        settings = cls(**sections, warnings=(*file.warnings, *_unknown_variables(given)))
+        rules = _read_rules(given, env_file)
+        faults = [*file.faults, *rules.faults]
+        sections = {
+            section.name: _read(section, given, rules.sections.get(section.name, {}), faults)
+            for section in declared_sections()
+        }
+        settings = cls(**sections, rules=rules, warnings=(*file.warnings, *_unknown_variables(given)))
         faulty = {fault.variable for fault in faults}
         faults += [fault for fault in _cross_faults(settings) if fault.variable not in faulty]
         if faults:
@@ -107,17 +120,32 @@ def declared_sections() -> Sequence[Section]:
     ]
 
 
-def _read(section: Section, given: Mapping[str, str], faults: list[SettingsFault]) -> Any:
-    """Construct a section from its variables; append their faults to `faults`."""
-    values: dict[str, Any] = {}
+_RULES_FILE: Final = next(section for section in declared_sections() if section.kind is RulesFileSettings)
+
+
+def _read_rules(given: Mapping[str, str], env_file: Path) -> Rules:
+    """Read billing.toml. It may be missing, unless a variable names it."""
+    named = _read(_RULES_FILE, given, {}, []).path
+    return read_rules(named or env_file.parent / RULES_FILE, required=named is not None)
+
+
+def _read(section: Section, given: Mapping[str, str], ruled: Mapping[str, Given], faults: list[SettingsFault]) -> Any:
+    """Construct a section from billing.toml and from its variables; append their faults to `faults`."""
+    values = {name: each.value for name, each in ruled.items()}
     for name, setting in section.settings.items():
         text = given.get(setting.env, "").strip()
         if not text:
             continue
         try:
-            values[name] = setting.parser.parse(text)
+            value = setting.parser.parse(text)
         except ValueError as exc:
             faults.append(_parse_fault(setting, text, exc))
+            continue
+        if name not in ruled:
+            values[name] = value
+        elif (reason := setting.contradiction(value, ruled[name])) is not None:
+            problem = f"is {text!r}, but {ruled[name].node.place} {reason}"
+            faults.append(SettingsFault(setting.env, problem, "Remove the variable, or make it repeat the file."))
     return section.kind(**values)
 
 
