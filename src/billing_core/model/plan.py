@@ -102,13 +102,18 @@ class PlanCatalog:
         return item
 
     def _base_item(self, snapshot: SubscriptionSnapshot, items: tuple[ItemSnapshot, ...]) -> ItemSnapshot | None:
-        """Return the item that names the plan: mapped base, else any mapped one, else the first licensed by id."""
+        """Return the item that names the plan: mapped base, else any mapped one, else the first licensed by id.
+
+        While items are missing only a mapped base counts: the plan may be among those that are not shown.
+        """
         ordered = sorted(items, key=lambda item: item.item_id)
-        for role in ("base", "seat", "metered"):
+        for role in ("base",) if snapshot.partial else ("base", "seat", "metered"):
             for item in ordered:
                 place = self._places.get(item.price_id)
                 if place is not None and place.role == role:
                     return item
+        if snapshot.partial:
+            return None
         if self._places and not snapshot.ended and items:
             raise UnknownPriceError(f"no plan is mapped to {', '.join(item.price_id for item in ordered)}")
         licensed = [item for item in ordered if item.usage_type == "licensed"]

@@ -47,6 +47,8 @@ class SubscriptionSnapshot(Ordered):
     status: str
     items: tuple[ItemSnapshot, ...] = ()
     """Ordered by item id, so that equal content is equal."""
+    items_complete: bool = True
+    """False while the provider's payload holds only the first page of items."""
     currency: str | None = None
     cancel_at_period_end: bool = False
     cancel_at: datetime | None = attrs.field(default=None, validator=aware)
@@ -78,6 +80,11 @@ class SubscriptionSnapshot(Ordered):
         return 1 if self.ended else 0
 
     @property
+    def partial(self) -> bool:
+        """Items are missing; those of an ended subscription no longer matter."""
+        return not self.items_complete and not self.ended
+
+    @property
     def cancellation_scheduled(self) -> bool:
         """Whether an end is scheduled, in either of the provider's two ways."""
         return not self.ended and (self.cancel_at_period_end or self.cancel_at is not None)
@@ -102,6 +109,24 @@ class SubscriptionSnapshot(Ordered):
         """Earliest end of the items. Source: as for the start."""
         return min([item.period.end for item in self.items if item.period], default=None)
 
+    def completed_by(self, known: "SubscriptionSnapshot | None") -> "SubscriptionSnapshot":
+        """Return this with the known items that it leaves out, and the known plan where it shows none.
+
+        It stays incomplete, since some of them may be gone. Without this each event of a long subscription would end
+        its plan until the next refetch.
+        """
+        if self.items_complete or known is None:
+            return self
+        shown = {item.item_id for item in self.items}
+        others = tuple(item for item in known.items if item.item_id not in shown)
+        plan = self if self.plan_code is not None else known
+        return self.read_as(
+            items=tuple(sorted((*self.items, *others), key=lambda item: item.item_id)),
+            plan_code=plan.plan_code,
+            price_id=plan.price_id,
+            seat_count=plan.seat_count,
+        )
+
     def read_as(
         self,
         *,
@@ -116,6 +141,7 @@ class SubscriptionSnapshot(Ordered):
             customer_id=self.customer_id,
             status=self.status,
             items=items,
+            items_complete=self.items_complete,
             currency=self.currency,
             cancel_at_period_end=self.cancel_at_period_end,
             cancel_at=self.cancel_at,

@@ -300,7 +300,7 @@ class Ledger:
         rated_by = known.metered_prices if known else {}
         after = TenantSubscription(
             tenant_id=tenant_id,
-            snapshot=resolution.snapshot,
+            snapshot=resolution.snapshot.completed_by(known.snapshot if known else None),
             provenance=resolution.provenance,
             metered_prices=merge_metered_prices(rated_by, seen.metered_prices),
         )

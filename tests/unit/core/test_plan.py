@@ -50,6 +50,19 @@ def test_unknown_items_beside_a_known_one_do_no_harm() -> None:
     assert CLOSED.read_subscription(subscription(items=items)).plan_code == "starter"
 
 
+@pytest.mark.parametrize("catalog", [OPEN, CLOSED], ids=["open", "closed"])
+@pytest.mark.parametrize("shown", [item(price_id="price_addon"), item(price_id="price_seat"), metered()])
+def test_the_plan_is_unknown_while_it_may_be_among_missing_items(catalog: PlanCatalog, shown: ItemSnapshot) -> None:
+    """A page of add-ons says nothing about the plan."""
+    seen = catalog.read_subscription(subscription(items=(shown,), items_complete=False))
+    assert (seen.plan_code, seen.price_id, seen.seat_count) == (None, None, None)
+
+
+def test_a_base_price_names_the_plan_although_items_are_missing() -> None:
+    """No other item can contradict it."""
+    assert CLOSED.read_subscription(subscription(items=(item(),), items_complete=False)).plan_code == "pro"
+
+
 def test_a_closed_catalog_refuses_a_live_subscription_without_a_known_price() -> None:
     """The error names the price to map."""
     with pytest.raises(UnknownPriceError, match="price_new"):

@@ -1,4 +1,4 @@
-"""Refetches settle ties that events leave open, and complete invoices that events show in part."""
+"""Refetches settle ties that events leave open, and complete objects that events show in part."""
 
 import asyncio
 from datetime import timedelta
@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import attrs
 import pytest
-from tests.unit.core.conftest import ACME, ALICE, AT, Loop, customer, invoice, line, subscription, until
+from tests.unit.core.conftest import ACME, ALICE, AT, Loop, customer, invoice, item, line, subscription, until
 
 from billing_core.errors import BillingError, GatewayUnavailableError, UnknownPriceError
 from billing_core.events import ProviderEvent, Translation
@@ -266,6 +266,41 @@ class TestKinds:
         assert await loop.refetch() == ["unknown"]
         answer = Translation(customer_id=ALICE, snapshots=(seen,))
         assert (await loop.service().apply_refetch(uncertainty, answer)).result is RefetchResult.OVERTAKEN
+
+
+class TestSubscriptions:
+    """Events show the first ten items."""
+
+    WHOLE = subscription(items=(item("si_1", "price_addon", quantity=1), item("si_2", quantity=3)))
+    PART = subscription(items=(item("si_1", "price_addon", quantity=2),), items_complete=False)
+
+    async def test_all_items_are_fetched(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Until then no plan is guessed from the items that are shown."""
+        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_pro"),)),))
+        await loop.arrive(loop.says(self.PART))
+        assert (await loop.subscription()).plan_code is None
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(self.WHOLE)
+        assert await loop.refetch() == ["refetched"]
+        assert (await loop.subscription()).plan_code == "pro"
+        assert (await loop.subscription()).items == self.WHOLE.items
+        assert loop.uncertainties == []
+
+    async def test_known_items_and_their_plan_stay_until_the_answer(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Otherwise each event of a long subscription would end its plan and begin it again."""
+        await loop.arrive(loop.says(self.WHOLE), loop.says(self.PART, at=1))
+        seen = await loop.subscription()
+        assert [(each.item_id, each.quantity) for each in seen.items] == [("si_1", 2), ("si_2", 3)]
+        assert (seen.plan_code, seen.price_id, seen.items_complete) == ("price_addon", "price_addon", False)
+        assert await loop.notified() == ["subscription.created", "subscription.updated"]
+        removed = attrs.evolve(self.WHOLE, items=(item("si_1", "price_addon", quantity=2),))
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(removed)
+        assert await loop.refetch() == ["refetched"]
+        assert (await loop.subscription()).items == removed.items
+
+    async def test_an_ended_subscription_is_not_asked_about(self, loop: Loop) -> None:
+        """Its items grant and bill nothing any more."""
+        await loop.arrive(loop.says(attrs.evolve(self.PART, status="canceled")))
+        assert loop.uncertainties == []
 
 
 class TestInvoices:

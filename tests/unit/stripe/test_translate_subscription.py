@@ -198,6 +198,23 @@ def test_an_expanded_product_is_its_id(said: Said, shown: Json) -> None:
     assert only(said(shown)) == SEEN
 
 
+@pytest.mark.parametrize("has_more", [True, False])
+def test_a_subscription_is_complete_unless_stripe_has_more_items(said: Said, shown: Json, has_more: bool) -> None:
+    """Events show the first ten items; the rest has to be fetched, and the plan may be among them."""
+    shown["items"]["has_more"] = has_more
+    translation = said(shown)
+    seen = only(translation)
+    assert (seen.items_complete, seen.partial, translation.missing) == (not has_more, has_more, ())
+
+
+def test_missing_items_of_an_ended_subscription_need_no_refetch(said: Said, shown: Json) -> None:
+    """They grant and bill nothing any more."""
+    shown["items"]["has_more"] = True
+    shown["status"] = "canceled"
+    seen = only(said(shown))
+    assert (seen.items_complete, seen.partial) == (False, False)
+
+
 @pytest.mark.parametrize(
     ("metadata", "expected", "missing"),
     [
@@ -222,7 +239,6 @@ def test_the_metadata_of_a_price_is_kept(
     [
         (("items",), None, "subscription.items"),
         (("items", "data"), "none", "subscription.items.data"),
-        (("items", "has_more"), True, "subscription.items.has_more"),
         (("items", "data", 0, "id"), 7, "subscription.items.data.id"),
         (("items", "data", 0, "price"), {}, "subscription.items.data.price"),
         (("items", "data", 0, "quantity"), 2**63, None),

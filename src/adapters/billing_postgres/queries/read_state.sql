@@ -124,9 +124,10 @@ SELECT :records.names FROM billing_records WHERE kind IN ('price', 'product') OR
 -- Args: $1 id to start after, $2 limit. Objects of every kind whose state may be wrong, by id.
 SELECT kind, object_id, observed_at, event_ids, ambiguous, complete
 FROM (
-    (SELECT 'subscription' AS kind, subscription_id AS object_id, observed_at, event_ids, ambiguous, true AS complete
+    (SELECT 'subscription' AS kind, subscription_id AS object_id, observed_at, event_ids, ambiguous,
+            items_complete OR ended AS complete
      FROM tenant_subscriptions
-     WHERE ambiguous AND subscription_id > $1
+     WHERE (ambiguous OR (NOT items_complete AND NOT ended)) AND subscription_id > $1
      ORDER BY subscription_id
      LIMIT $2)
     UNION ALL
@@ -153,7 +154,8 @@ LIMIT $2;
 
 -- name: count_uncertain
 -- Counts the same objects by kind. Every part of it uses an index that holds uncertain objects only.
-SELECT (SELECT count(*) FROM tenant_subscriptions WHERE ambiguous) AS subscription,
+SELECT (SELECT count(*) FROM tenant_subscriptions
+        WHERE ambiguous OR (NOT items_complete AND NOT ended)) AS subscription,
        (SELECT count(*) FROM subscription_invoices
         WHERE (ambiguous OR NOT lines_complete) AND (ambiguous OR status <> 'deleted')) AS invoice,
        (SELECT count(*) FROM billing_customers WHERE ambiguous) AS customer,

@@ -69,9 +69,10 @@ WHERE d.status = 'dead'
 -- Args: $1 tenant, $2 limit. Its objects whose state may be wrong, by id; found by the indexes that hold only such.
 SELECT kind, object_id, observed_at, event_ids, ambiguous, complete
 FROM (
-    SELECT 'subscription' AS kind, subscription_id AS object_id, observed_at, event_ids, ambiguous, true AS complete
+    SELECT 'subscription' AS kind, subscription_id AS object_id, observed_at, event_ids, ambiguous,
+           items_complete OR ended AS complete
     FROM tenant_subscriptions
-    WHERE ambiguous AND tenant_id = $1
+    WHERE (ambiguous OR (NOT items_complete AND NOT ended)) AND tenant_id = $1
     UNION ALL
     SELECT 'invoice', invoice_id, observed_at, event_ids, ambiguous, lines_complete OR status = 'deleted'
     FROM subscription_invoices

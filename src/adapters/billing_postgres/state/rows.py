@@ -110,6 +110,7 @@ _SUBSCRIPTION: Final = Fields(
     plan_code="text",
     price_id="text",
     seat_count="bigint",
+    items_complete="boolean",
     currency="text",
     cancel_at_period_end="boolean",
     cancel_at="timestamptz",

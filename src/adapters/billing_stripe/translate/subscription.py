@@ -56,12 +56,14 @@ def _translation(seen: Reader, status: str | None) -> Translation:
 def _snapshot(
     seen: Reader, subscription_id: SubscriptionId, customer_id: CustomerId, status: str
 ) -> SubscriptionSnapshot:
-    rows = _item_rows(seen)
+    listed = seen.child("items")
+    rows = listed.children("data")
     return SubscriptionSnapshot(
         subscription_id=subscription_id,
         customer_id=customer_id,
         status=status,
         items=_items(rows, seen),
+        items_complete=_items_complete(seen, listed),
         currency=seen.required("currency", _currency(seen, rows)),
         cancel_at_period_end=seen.required("cancel_at_period_end", seen.flag("cancel_at_period_end")) or False,
         cancel_at=seen.instant("cancel_at"),
@@ -73,13 +75,12 @@ def _snapshot(
     )
 
 
-def _item_rows(seen: Reader) -> list[Reader]:
-    listed = seen.child("items")
+def _items_complete(seen: Reader, listed: Reader) -> bool:
+    """Tell whether the payload has all items; it shows the first ten."""
     if "data" not in listed:
         seen.note("items")
-    if listed.flag("has_more"):
-        listed.note("has_more")
-    return listed.children("data")
+        return False
+    return not listed.flag("has_more")
 
 
 def _items(rows: Sequence[Reader], owner: Reader) -> tuple[ItemSnapshot, ...]:

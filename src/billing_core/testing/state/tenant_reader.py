@@ -71,6 +71,7 @@ class TenantReaderContract:
                 ),
                 item("si_2", quantity=LARGEST, period=None),
             ),
+            items_complete=False,
             cancel_at_period_end=True,
             cancel_at=AT,
             canceled_at=AT + timedelta(microseconds=1),

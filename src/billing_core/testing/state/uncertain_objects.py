@@ -48,7 +48,12 @@ class UncertainObjectsContract:
                 customer("cus_2", email="a@example.com", provenance=UNSURE),
                 customer("cus_3", email="b@example.com"),
             ],
-            subscriptions=[subscription("sub_1"), subscription("sub_2", GLOBEX, basis=UNSURE)],
+            subscriptions=[
+                subscription("sub_1"),
+                subscription("sub_2", GLOBEX, basis=UNSURE),
+                subscription("sub_3", items_complete=False),
+                subscription("sub_4", status="canceled", items_complete=False),
+            ],
             invoices=[
                 invoice("in_1"),
                 invoice("in_2", basis=UNSURE),
@@ -73,10 +78,11 @@ class UncertainObjectsContract:
             ("invoice", "in_3", provenance()),
             ("invoice", "in_5", UNSURE),
             ("subscription", "sub_2", UNSURE),
+            ("subscription", "sub_3", provenance()),
         ]
-        assert [each.object_id for each in found if not each.complete] == ["entitlements:cus_2", "in_3"]
+        assert [each.object_id for each in found if not each.complete] == ["entitlements:cus_2", "in_3", "sub_3"]
         counted = await uncertain_objects.count_uncertain()
-        assert counted == {"customer": 1, "entitlements": 2, "invoice": 3, "subscription": 1}
+        assert counted == {"customer": 1, "entitlements": 2, "invoice": 3, "subscription": 2}
 
     async def test_every_kind_is_counted_although_none_is_uncertain(self, uncertain_objects: UncertainObjects) -> None:
         """A gauge that is not set keeps its last value."""
