@@ -20,6 +20,7 @@ from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
+from billing_memory.clock import ManualClock
 from billing_memory.stream.bus import MemoryEventBus, NullEventBus
 from billing_memory.stream.history import MemoryMessageHistory
 
@@ -402,10 +403,11 @@ async def test_one_client_too_many_is_refused_until_a_slot_is_free(
             assert await first.numbers(1) == await third.numbers(1) == [1]
 
 
-async def test_a_stream_ends_with_its_token(world: World, listen: Listen) -> None:
+async def test_a_stream_ends_with_its_token(make_world: MakeWorld, listen: Listen) -> None:
     """An expired token does not keep a stream open."""
-    now = datetime.now(UTC)
-    async with listen(world, now=now, ttl=timedelta(seconds=2)) as stream:
+    world, issued = make_world(), datetime.now(UTC)
+    world.replace(clock=ManualClock(issued + timedelta(seconds=3599.9)))
+    async with world.serving(), listen(world, now=issued, ttl=timedelta(hours=1)) as stream:
         await stream.event()
         last = await stream.event()
         assert (last.event, last.data) == ("reconnect", '{"reason":"token_expired"}')
