@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         StaleSignatureError,
         StoreUnavailableError,
         TenantConflictError,
-        UnknownPriceError,
         WebhookError,
     )
     from billing_core.events import (
@@ -125,7 +124,7 @@ _NAMES: Final = MappingProxyType(
             "BillingError ConfigurationError EventBusUnavailableError FoldingError GatewayError "
             "GatewayRateLimitedError GatewayRejectedError GatewayUnauthorizedError GatewayUnavailableError "
             "MalformedEventError SignatureVerificationError StaleSignatureError StoreUnavailableError "
-            "TenantConflictError UnknownPriceError WebhookError"
+            "TenantConflictError WebhookError"
         ),
         "events": (
             "BillingEvent BillingEventType Claim Disposition Effect EventKey Notice Outcome ProviderEvent Receipt "
@@ -279,7 +278,6 @@ __all__ = [
     "UncertainObjects",
     "Uncertainty",
     "UnitOfWork",
-    "UnknownPriceError",
     "UsageRecord",
     "WebhookError",
     "WebhookVerifier",

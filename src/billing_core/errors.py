@@ -109,12 +109,6 @@ class TenantConflictError(FoldingError):
     code = "tenant_conflict"
 
 
-class UnknownPriceError(FoldingError):
-    """No price of the subscription is in the price map: add it to STRIPE_PRODUCT_PRICE_MAP, then replay."""
-
-    code = "unknown_price"
-
-
 class ConfigurationError(BillingError):
     """The process cannot start as configured. The text names the setting and what to do."""
 
@@ -129,7 +123,7 @@ DEAD_REASONS: Final = frozenset(
         "permanent",  # a retry cannot help: the provider refuses, the key lacks a permission, the body is gone
         "unmapped_customer",
         "tenant_conflict",
-        "unknown_price",
+        "unknown_price",  # of earlier releases: no event dies for its price any more
         "unsupported",
         "livemode",
         "bug",  # ours: an unforeseen error, or a process that died of the event each time

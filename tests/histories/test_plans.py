@@ -20,7 +20,6 @@ from billing_stripe.testing import builders
 BESPOKE = price("price_acme_2026", 990000, lookup_key="pro_acme", plan_code="pro")
 
 
-@pytest.mark.xfail(reason="no event dies or freezes a subscription for its price")
 async def test_a_bespoke_price_of_a_known_product_is_followed() -> None:
     """Sales makes a price in the dashboard: the subscription keeps its plan and goes on to follow Stripe."""
     listed = subscription("active", item(period=OCTOBER, quantity=40))

@@ -72,6 +72,26 @@ async def test_an_empty_database_gets_everything_once(empty_url: str, connection
     assert [(row["name"], row["timed"]) for row in kept] == [(name, True) for name in names]
 
 
+async def test_events_that_died_for_their_price_are_due_again(
+    empty_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With new attempts; events that died of something else stay dead."""
+    migrations = packaged()
+    revival = next(at for at, each in enumerate(migrations) if "revive_unknown_prices" in each.name)
+    with monkeypatch.context() as before:
+        before.setattr(module, "packaged", lambda: migrations[:revival])
+        await migrate(empty_url)
+    await connection.execute(
+        "INSERT INTO stripe_event_dispatch (event, status, due_at, attempt, reason) VALUES"
+        " (1, 'dead', 'infinity', 7, 'unknown_price'), (2, 'dead', 'infinity', 7, 'bug')"
+    )
+    await migrate(empty_url)
+    rows = await connection.fetch(
+        "SELECT status, attempt, forgiven, due_at <= now() AS due FROM stripe_event_dispatch ORDER BY event"
+    )
+    assert [tuple(row) for row in rows] == [("due", 7, 7, True), ("dead", 7, 0, False)]
+
+
 async def test_inspecting_a_database_changes_nothing(empty_url: str, connection: Connection) -> None:
     """Not even the table of applied migrations is created."""
     await inspect(empty_url)

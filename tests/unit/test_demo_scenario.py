@@ -53,11 +53,11 @@ class Loop(MemoryLoop):
 
     def __init__(self) -> None:
         plans = tuple(
-            Plan(
-                plan_code=plan.code,
-                base_prices=tuple(price.price_id for price in plan.base.values()),  # type: ignore[misc]
-                seat_prices=() if plan.seat is None else (plan.seat.price_id,),  # type: ignore[arg-type]
-                metered_prices={feature: price.price_id for feature, price in plan.metered.items()},  # type: ignore[misc]
+            Plan.of_prices(
+                plan.code,
+                base=[price.price_id for price in plan.base.values()],
+                seat=[] if plan.seat is None else [plan.seat.price_id],
+                metered={feature: [price.price_id] for feature, price in plan.metered.items()},
             )
             for plan in PLANS
         )

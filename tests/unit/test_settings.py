@@ -30,7 +30,7 @@ from billing_app.settings import (
 )
 from billing_app.settings.price_map import parse_price_map
 from billing_core.inbox.policy import DispatchPolicy
-from billing_core.model import AccessPolicy, Plan, PriceId
+from billing_core.model import AccessPolicy, Plan
 from billing_core.stream.publisher import PublishPolicy
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
@@ -311,19 +311,19 @@ class TestPriceMap:
     def test_both_forms_can_express_the_same(self) -> None:
         """Pairs are for simple cases; JSON can also contain seats and metered features."""
         expected = (
-            Plan(plan_code="starter", base_prices=(PriceId("price_1"),)),
-            Plan(plan_code="pro", base_prices=(PriceId("price_2"), PriceId("price_3"))),
+            Plan.of_prices("starter", base=["price_1"]),
+            Plan.of_prices("pro", base=["price_2", "price_3"]),
         )
         assert parse_price_map("starter=price_1, pro=price_2,pro=price_3") == expected
         assert parse_price_map('{"starter": "price_1", "pro": ["price_2", "price_3"]}') == expected
         assert parse_price_map('{"pro": {"base": "price_1", "seat": ["price_2"], "metered": {"api": "price_3"}}}') == (
-            Plan(
-                plan_code="pro",
-                base_prices=(PriceId("price_1"),),
-                seat_prices=(PriceId("price_2"),),
-                metered_prices={"api": PriceId("price_3")},
-            ),
+            Plan.of_prices("pro", base=["price_1"], seat=["price_2"], metered={"api": ["price_3"]}),
         )
+
+    def test_a_metered_feature_may_have_several_prices(self) -> None:
+        """A monthly and a yearly plan bill the same calls by two prices."""
+        expected = (Plan.of_prices("pro", metered={"api": ["price_1", "price_2"]}),)
+        assert parse_price_map('{"pro": {"metered": {"api": ["price_1", "price_2"]}}}') == expected
 
     @pytest.mark.parametrize(
         ("text", "reason"),
@@ -339,6 +339,7 @@ class TestPriceMap:
             ('{"starter": {}}', "has no price"),
             ('{"starter": {"seats": "price_1"}}', "unknown part 'seats'"),
             ('{"starter": {"metered": ["price_1"]}}', "must map feature keys to price ids"),
+            ('{"starter": {"metered": {"api": 1}}}', "api of plan 'starter' must be a price id or a list"),
             ('{"starter": "price 1"}', "one with spaces"),
             ('{" starter": "price_1"}', "spaces around it"),
         ],

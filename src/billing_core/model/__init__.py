@@ -28,7 +28,7 @@ from billing_core.model.invoice import DELETED, InvoiceLine, InvoiceSnapshot, Su
 from billing_core.model.links import UNDECIDED, LinkAction, LinkDecision, LinkStanding, standings
 from billing_core.model.money import Money
 from billing_core.model.ordering import Decision, Order, Ordered, Provenance, Sighting, compare, decide
-from billing_core.model.plan import Plan, PlanCatalog
+from billing_core.model.plan import PLAN_METADATA, ROLES, Plan, PlanCatalog, PlanFeature, PlanMatch, PlanPrice, Role
 from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, invoice_of, leads_to
 from billing_core.model.schedule import ScheduleSnapshot
 from billing_core.model.state import TenantState
@@ -93,7 +93,11 @@ __all__ = [
     "PaymentSnapshot",
     "Period",
     "Plan",
+    "PLAN_METADATA",
     "PlanCatalog",
+    "PlanFeature",
+    "PlanMatch",
+    "PlanPrice",
     "PriceId",
     "PriceSnapshot",
     "ProductSnapshot",
@@ -101,6 +105,8 @@ __all__ = [
     "RECORD_KINDS",
     "RecordSnapshot",
     "RefundSnapshot",
+    "Role",
+    "ROLES",
     "ScheduleSnapshot",
     "Sighting",
     "Snapshot",

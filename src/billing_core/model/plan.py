@@ -1,64 +1,170 @@
-"""The plan a subscription is on: decided by our price map, never by the order of its items."""
+"""The plan a subscription is on: decided by the rules in force, never by the order of its items."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final, Literal
 
 import attrs
 
-from billing_core.errors import UnknownPriceError
 from billing_core.model.identifiers import PriceId
-from billing_core.model.invoice import InvoiceSnapshot
-from billing_core.model.subscription import ItemSnapshot, SubscriptionSnapshot
+from billing_core.model.invoice import InvoiceLine, InvoiceSnapshot
+from billing_core.model.subscription import ItemSnapshot, Metadata, SubscriptionSnapshot
 from billing_core.model.tracked import Snapshot
 
-Role = Literal["base", "seat", "metered"]
+Role = Literal["base", "seat", "metered", "addon"]
+ROLES: Final[tuple[Role, ...]] = ("base", "seat", "metered", "addon")
+"""In the order in which they name the plan of a subscription."""
+
+PLAN_METADATA: Final = "plan_code"
+"""The metadata key by which a price names its plan without being listed in any rule."""
+_PRICES_KEPT: Final = 8192
+"""Places that are remembered: an account has few prices, and its events show them again and again."""
+
+
+@attrs.frozen(kw_only=True)
+class PlanPrice:
+    """One price of a plan: its role, and what set-up provisions. It has an id, a lookup key, or both."""
+
+    role: Role = "base"
+    price_id: PriceId | None = None
+    lookup_key: str | None = None
+    feature: str | None = None
+    """The feature that a metered price bills; several prices may bill one feature."""
+    interval: str | None = None
+    interval_count: int = 1
+    amount: int | None = None
+    """In the minor unit of the currency, per unit and interval."""
+    unit_amount_decimal: str | None = None
+    """In place of `amount`, where the price has digits below the minor unit."""
+    currency: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PlanMatch:
+    """Prices that belong to a plan beside those it lists: any one of these conditions is enough."""
+
+    prices: tuple[PriceId, ...] = ()
+    products: tuple[str, ...] = ()
+    lookup_keys: tuple[str, ...] = ()
+    """Patterns as of a shell: `pro_*`."""
+    metadata: Metadata = ()
+    """Pairs of a price's metadata. `plan_code` with the code of the plan always counts."""
+
+
+@attrs.frozen(kw_only=True)
+class PlanFeature:
+    """The content of a plan under one key: a switch, a number, or metered usage."""
+
+    key: str
+    enabled: bool = True
+    limit: int | None = None
+    """The most that the plan allows of a counted thing; None if it is not counted or not limited."""
+    metered: bool = False
+    included: int | None = None
+    """Metered usage that is included per `reset`."""
+    enforcement: Literal["soft", "hard"] | None = None
+    """Whether more than `included` is billed or refused."""
+    reset: str | None = None
+    """The span after which included usage starts over."""
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """One plan that is sold, and its prices."""
+    """One plan that is sold: the prices that make it up, and what it gives."""
 
     plan_code: str
-    base_prices: tuple[PriceId, ...] = ()
-    seat_prices: tuple[PriceId, ...] = ()
-    metered_prices: Mapping[str, PriceId] = attrs.field(factory=dict)
-    """feature key → price."""
+    name: str | None = None
+    """For display; None: the code is shown."""
+    group: str | None = None
+    """A tenant should have one live subscription per group."""
+    match: PlanMatch = PlanMatch()
+    prices: tuple[PlanPrice, ...] = ()
+    features: tuple[PlanFeature, ...] = ()
+    trial_days: int | None = None
+    grants_access: bool = True
+    """False for an add-on, which gives no access by itself."""
+
+    @classmethod
+    def of_prices(
+        cls,
+        plan_code: str,
+        *,
+        base: Iterable[str] = (),
+        seat: Iterable[str] = (),
+        metered: Mapping[str, Iterable[str]] = MappingProxyType({}),
+    ) -> "Plan":
+        """Return a plan that is nothing but price ids, as in the short form; `metered` maps features to prices."""
+        prices = [PlanPrice(price_id=PriceId(price_id)) for price_id in base]
+        prices += [PlanPrice(role="seat", price_id=PriceId(price_id)) for price_id in seat]
+        for feature, price_ids in metered.items():
+            prices += [PlanPrice(role="metered", price_id=PriceId(id_), feature=feature) for id_ in price_ids]
+        return cls(plan_code=plan_code, prices=tuple(prices))
 
     @property
     def price_ids(self) -> tuple[PriceId, ...]:
-        """All prices of the plan; one that is listed twice appears twice."""
-        return (*self.base_prices, *self.seat_prices, *self.metered_prices.values())
+        """All price ids of the plan; one that is listed twice appears twice."""
+        return (*(price.price_id for price in self.prices if price.price_id is not None), *self.match.prices)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
+class _Sighting:
+    """All that an item or line shows of its price."""
+
+    price_id: PriceId | None
+    product_id: str | None
+    lookup_key: str | None = None
+    metadata: Metadata = ()
+    metered: bool = False
+
+
+@attrs.frozen
 class _Place:
-    """The plan and the role that a price has in it."""
+    """The plan of a price, and its role there."""
 
-    plan_code: str
+    plan: Plan
     role: Role
-    feature_key: str | None = None
+    feature: str | None = None
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Its turn to name the plan of a subscription: the lowest does, and an add-on plan only by itself."""
+        return not self.plan.grants_access, ROLES.index(self.role)
+
+
+_FIRST: Final = (False, ROLES.index("base"))
+"""The rank of an item that no other outranks."""
 
 
 class PlanCatalog:
-    """Reads provider snapshots in our terms: price id → plan, role, feature.
+    """Reads provider snapshots in our terms: price → plan, role, feature.
+
+    A price is of the plan that lists it, by its id or else by its exact lookup key; else of the plan that names its
+    product; else of the one whose pattern fits its lookup key, the longest pattern first; else of the one that the
+    price's metadata names.
 
     Without plans the catalog is open: plan and feature fall back to the price's own lookup key, then to its id.
-    With plans it is closed: a live subscription none of whose prices is known raises `UnknownPriceError`.
+    With plans it is closed: a subscription none of whose prices is known is on no plan.
     """
 
-    def __init__(self, plans: tuple[Plan, ...] = ()) -> None:
-        self.plans = plans
-        self._places: dict[str, _Place] = {}
-        for plan in plans:
-            for price in plan.base_prices:
-                self._places[price] = _Place(plan_code=plan.plan_code, role="base")
-            for price in plan.seat_prices:
-                self._places[price] = _Place(plan_code=plan.plan_code, role="seat")
-            for feature_key, price in plan.metered_prices.items():
-                self._places[price] = _Place(plan_code=plan.plan_code, role="metered", feature_key=feature_key)
+    def __init__(self, plans: Iterable[Plan] = ()) -> None:
+        self.plans = tuple(plans)
+        self._by_price: dict[str, Plan] = {}
+        self._by_lookup_key: dict[str, Plan] = {}
+        self._by_product: dict[str, Plan] = {}
+        self._by_metadata: dict[tuple[str, str], Plan] = {}
+        for plan in self.plans:
+            self._by_price |= dict.fromkeys(plan.price_ids, plan)
+            self._by_lookup_key |= {price.lookup_key: plan for price in plan.prices if price.lookup_key is not None}
+            self._by_product |= dict.fromkeys(plan.match.products, plan)
+            self._by_metadata |= dict.fromkeys([(PLAN_METADATA, plan.plan_code), *plan.match.metadata], plan)
+        patterns = [(pattern, plan) for plan in self.plans for pattern in plan.match.lookup_keys]
+        self._by_pattern = sorted(patterns, key=lambda found: (-len(found[0]), found[0]))
+        self._place = lru_cache(maxsize=_PRICES_KEPT)(self._find_place)
 
     def read(self, snapshot: Snapshot) -> Snapshot:
-        """Read a snapshot in our terms. Raises UnknownPriceError."""
+        """Read a snapshot in our terms."""
         match snapshot:
             case SubscriptionSnapshot():
                 return self.read_subscription(snapshot)
@@ -68,64 +174,96 @@ class PlanCatalog:
                 return snapshot
 
     def read_subscription(self, snapshot: SubscriptionSnapshot) -> SubscriptionSnapshot:
-        """Fill in plan code, deciding price, seat count and feature keys. Raises UnknownPriceError."""
-        items = tuple([self._read_item(item) for item in snapshot.items])
-        base = self._base_item(snapshot, items)
-        seats = self._seat_item(items) or base
+        """Fill in plan code, deciding price, seat count and feature keys."""
+        places = [self._place_of_item(item) for item in snapshot.items]
+        items = tuple([_read_item(item, place) for item, place in zip(snapshot.items, places, strict=True)])
+        read = sorted(zip(items, places, strict=True), key=lambda found: found[0].item_id)
+        base, place = _naming_item(read, partial=snapshot.partial)
+        seats = next((item for item, place in read if place is not None and place.role == "seat"), base)
         return snapshot.read_as(
             items=items,
-            plan_code=None if base is None else self._plan_code(base),
+            plan_code=self._plan_code(base, place),
             price_id=None if base is None else base.price_id,
             seat_count=None if seats is None else seats.quantity,
         )
 
     def read_invoice(self, snapshot: InvoiceSnapshot) -> InvoiceSnapshot:
         """Fill in the feature keys of lines whose price is mapped as metered."""
-        if not self._places:
+        if not self.plans:
             return snapshot
-        lines = tuple(
-            attrs.evolve(line, usage_type="metered", feature_key=place.feature_key)
-            if line.price_id is not None
-            and (place := self._places.get(line.price_id)) is not None
-            and place.role == "metered"
-            else line
-            for line in snapshot.lines
-        )
+        lines = tuple([self._read_line(line) for line in snapshot.lines])
         return snapshot if lines == snapshot.lines else attrs.evolve(snapshot, lines=lines)
 
-    def _read_item(self, item: ItemSnapshot) -> ItemSnapshot:
-        place = self._places.get(item.price_id)
-        if place is not None and place.role == "metered":
-            return attrs.evolve(item, usage_type="metered", quantity=None, feature_key=place.feature_key)
-        if item.usage_type == "metered" and item.feature_key is None:
-            return attrs.evolve(item, feature_key=item.lookup_key or item.price_id)
-        return item
-
-    def _base_item(self, snapshot: SubscriptionSnapshot, items: tuple[ItemSnapshot, ...]) -> ItemSnapshot | None:
-        """Return the item that names the plan: mapped base, else any mapped one, else the first licensed by id.
-
-        While items are missing only a mapped base counts: the plan may be among those that are not shown.
-        """
-        ordered = sorted(items, key=lambda item: item.item_id)
-        for role in ("base",) if snapshot.partial else ("base", "seat", "metered"):
-            for item in ordered:
-                place = self._places.get(item.price_id)
-                if place is not None and place.role == role:
-                    return item
-        if snapshot.partial:
+    def _place_of_item(self, item: ItemSnapshot) -> _Place | None:
+        if not self.plans:
             return None
-        if self._places and not snapshot.ended and items:
-            raise UnknownPriceError(f"no plan is mapped to {', '.join(item.price_id for item in ordered)}")
-        licensed = [item for item in ordered if item.usage_type == "licensed"]
-        return next(iter(licensed or ordered), None)
+        metered = item.usage_type == "metered"
+        return self._place(_Sighting(item.price_id, item.product_id, item.lookup_key, item.price_metadata, metered))
 
-    def _seat_item(self, items: tuple[ItemSnapshot, ...]) -> ItemSnapshot | None:
-        for item in items:
-            place = self._places.get(item.price_id)
-            if place is not None and place.role == "seat":
-                return item
-        return None
+    def _read_line(self, line: InvoiceLine) -> InvoiceLine:
+        place = self._place(_Sighting(line.price_id, line.product_id, metered=line.usage_type == "metered"))
+        if place is None or place.role != "metered":
+            return line
+        return attrs.evolve(line, usage_type="metered", feature_key=place.feature)
 
-    def _plan_code(self, item: ItemSnapshot) -> str:
-        place = self._places.get(item.price_id)
-        return place.plan_code if place is not None else item.lookup_key or item.price_id
+    def _find_place(self, seen: _Sighting) -> _Place | None:
+        plan = self._find_plan(seen)
+        return None if plan is None else _place_in(plan, seen)
+
+    def _find_plan(self, seen: _Sighting) -> Plan | None:
+        return (
+            self._by_price.get(seen.price_id or "")
+            or self._by_lookup_key.get(seen.lookup_key or "")
+            or self._by_product.get(seen.product_id or "")
+            or self._find_by_pattern(seen.lookup_key)
+            or next((plan for pair in seen.metadata if (plan := self._by_metadata.get(pair)) is not None), None)
+        )
+
+    def _find_by_pattern(self, lookup_key: str | None) -> Plan | None:
+        if lookup_key is None:
+            return None
+        return next((plan for pattern, plan in self._by_pattern if fnmatchcase(lookup_key, pattern)), None)
+
+    def _plan_code(self, base: ItemSnapshot | None, place: _Place | None) -> str | None:
+        if place is not None:
+            return place.plan.plan_code
+        if base is None or self.plans:
+            return None
+        return base.lookup_key or base.price_id
+
+
+def _naming_item(
+    read: Sequence[tuple[ItemSnapshot, _Place | None]], *, partial: bool
+) -> tuple[ItemSnapshot | None, _Place | None]:
+    """Return the item that names the plan: the mapped one that ranks first, else the first licensed one by id.
+
+    While items are missing only one that no other can outrank counts: the plan may be among those that are not shown.
+    """
+    placed = [(item, place) for item, place in read if place is not None]
+    first = min(placed, key=lambda found: found[1].rank, default=None)
+    if first is not None and (first[1].rank == _FIRST or not partial):
+        return first
+    licensed = [item for item, _ in read if item.usage_type == "licensed"]
+    unplaced = () if partial else licensed or [item for item, _ in read]
+    return next(iter(unplaced), None), None
+
+
+def _read_item(item: ItemSnapshot, place: _Place | None) -> ItemSnapshot:
+    if place is not None and place.role == "metered":
+        return attrs.evolve(item, usage_type="metered", quantity=None, feature_key=place.feature)
+    feature_key = (item.lookup_key or item.price_id) if item.usage_type == "metered" else None
+    return item if item.feature_key == feature_key else attrs.evolve(item, feature_key=feature_key)
+
+
+def _place_in(plan: Plan, seen: _Sighting) -> _Place:
+    """Return the place of a price in its plan: as listed, else by whether it is metered."""
+    listed = [price for price in plan.prices if price.price_id is not None and price.price_id == seen.price_id] or [
+        price for price in plan.prices if price.lookup_key is not None and price.lookup_key == seen.lookup_key
+    ]
+    for price in listed:
+        return _Place(plan, price.role, price.feature)
+    if not seen.metered:
+        return _Place(plan, "base")
+    features = {price.feature for price in plan.prices if price.role == "metered"}
+    only = features.pop() if len(features) == 1 else None
+    return _Place(plan, "metered", only or seen.lookup_key or seen.price_id)

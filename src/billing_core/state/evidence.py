@@ -6,7 +6,6 @@ from typing import cast
 
 import attrs
 
-from billing_core.errors import FoldingError
 from billing_core.events import EventKey, ProviderEvent, Translation
 from billing_core.model import EventId, Order, PlanCatalog, Provenance, Sighting, Snapshot, Tracked, compare
 from billing_core.state.ports import BillingTransaction, EventTranslator
@@ -45,10 +44,7 @@ class StoredEvidence:
 
     def _find(self, translation: Translation, object_id: str) -> Snapshot | None:
         shown = translation.find(object_id)
-        try:
-            return None if shown is None else self._catalog.read(shown)
-        except FoldingError:
-            return None
+        return None if shown is None else self._catalog.read(shown)
 
 
 def no_evidence(event_id: EventId, snapshot: S) -> Sighting[S] | None:

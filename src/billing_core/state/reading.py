@@ -7,8 +7,7 @@ from typing import Final
 import attrs
 
 from billing_core.cooperate import cooperate
-from billing_core.errors import FoldingError
-from billing_core.events import Claim, MessageSource, Outcome, SourceKind, Translation
+from billing_core.events import Claim, MessageSource, SourceKind, Translation
 from billing_core.model import EventId, PlanCatalog, Provenance, TenantRules
 
 
@@ -65,31 +64,17 @@ _SHOWN: Final = 60
 Statement = ClaimedEvent | ProviderAnswer
 
 
-@attrs.frozen(kw_only=True)
-class ReadBatch:
-    """A batch read in our terms."""
-
-    events: Sequence[ClaimedEvent]
-    """In the order in which they are folded."""
-    refused: Sequence[Outcome]
-    """Events that cannot be read in our terms."""
-
-
 async def read_batch(
     translated: Sequence[tuple[Claim, Translation]], catalog: PlanCatalog, tenants: TenantRules
-) -> ReadBatch:
-    """Read translated events in our terms and put them into the order of the provider's clock."""
-    events, refused = [], []
+) -> Sequence[ClaimedEvent]:
+    """Read translated events in our terms, in the order in which they are folded: that of the provider's clock."""
+    events = []
     async for claim, translation in cooperate(translated):
-        try:
-            snapshots = tuple([catalog.read(snapshot) for snapshot in translation.snapshots])
-        except FoldingError as error:
-            refused.append(Outcome.dead(claim, error, customer_id=translation.customer_id))
-        else:
-            shown = _with_plausible_hint(translation.showing(snapshots), tenants)
-            events.append(ClaimedEvent(claim=claim, translation=shown))
+        snapshots = tuple([catalog.read(snapshot) for snapshot in translation.snapshots])
+        shown = _with_plausible_hint(translation.showing(snapshots), tenants)
+        events.append(ClaimedEvent(claim=claim, translation=shown))
     events.sort(key=lambda event: (event.created_at, event.claim.dispatch_id))
-    return ReadBatch(events=_replayed_backwards(events), refused=refused)
+    return _replayed_backwards(events)
 
 
 def _with_plausible_hint(translation: Translation, tenants: TenantRules) -> Translation:

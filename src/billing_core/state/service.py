@@ -27,7 +27,7 @@ from billing_core.state.diff import ObjectChange
 from billing_core.state.ledger import Ledger
 from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
-from billing_core.state.reading import ProviderAnswer, ReadBatch, read_batch
+from billing_core.state.reading import ClaimedEvent, ProviderAnswer, read_batch
 
 LIBRARY: Final = "library"
 """The actor of decisions for which a caller names none."""
@@ -154,7 +154,7 @@ class BillingService:
         """Replace the uncertain state of an object with the provider's answer, unless the object has changed since.
 
         The state keeps the stamp of the events it rests on, so that later ones outrank it as before.
-        Raises: StoreUnavailableError; FoldingError when the object cannot be read in our terms. Nothing is written.
+        Raises: StoreUnavailableError. Nothing is written then.
         """
         shown = found.find(uncertainty.object_id)
         if shown is None:
@@ -199,15 +199,14 @@ class BillingService:
         return customer.tenant_id is None
 
     async def _fold(
-        self, transaction: BillingTransaction, batch: ReadBatch, held: Sequence[Claim]
+        self, transaction: BillingTransaction, batch: Sequence[ClaimedEvent], held: Sequence[Claim]
     ) -> tuple[Ledger, Sequence[Outcome]]:
         """Fold the events of a batch that are held, and save everything that follows."""
         ours = {claim.dispatch_id for claim in held}
-        events = [event for event in batch.events if event.claim.dispatch_id in ours]
+        events = [event for event in batch if event.claim.dispatch_id in ours]
         ledger = await self._loader.load(transaction, events)
         ledger.link_customers(events)
         outcomes = [ledger.fold(event) async for event in cooperate(events)]
-        outcomes += [outcome for outcome in batch.refused if outcome.claim.dispatch_id in ours]
         await transaction.save(ledger.changes())
         await transaction.settle(outcomes)
         return ledger, outcomes

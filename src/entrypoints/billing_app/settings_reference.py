@@ -63,7 +63,10 @@ _PRICE_MAP = """\
 }
 ```
 
-The quantity of a `seat` item is the seat count. `metered` maps feature keys to prices. A price may be used once only.
+The quantity of a `seat` item is the seat count. `metered` maps each feature key to a price or a list of prices. A price
+may be used once only. With a map, a subscription whose prices are all missing from it is on no plan
+(`plan_code: null`), and its access goes by its status. A price whose metadata names a plan as `plan_code` need not be
+in the map.
 """
 
 

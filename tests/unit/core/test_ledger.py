@@ -30,7 +30,6 @@ from billing_core.model import (
     InvoiceSnapshot,
     Plan,
     PlanCatalog,
-    PriceId,
     Provenance,
     SubscriptionId,
     SubscriptionSnapshot,
@@ -585,25 +584,23 @@ class TestReplay:
         """The same event, read with the new map."""
         event = loop.says(ACTIVE)
         await loop.arrive(event)
-        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_pro"),)),))
+        loop.plans = PlanCatalog((Plan.of_prices("pro", base=["price_pro"]),))
         for _ in range(2):
             await loop.replay(event)
         assert await loop.notified() == ["subscription.created", "subscription.plan_changed"]
         assert (await loop.subscription()).plan_code == "pro"
 
-    async def test_an_unknown_price_is_buried_and_applied_when_it_is_mapped(self, loop: Loop) -> None:
-        """The subscription keeps its last known plan meanwhile, and other events are not held back."""
-        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_pro"),)),))
+    async def test_a_subscription_on_a_price_of_no_plan_follows_the_provider(self, loop: Loop) -> None:
+        """It is on no plan until its price is mapped; its status is right all the while."""
+        loop.plans = PlanCatalog([Plan.of_prices("pro", base=["price_pro"])])
         await loop.arrive(loop.says(ACTIVE))
-        unknown = loop.says(subscription(items=(item(price_id="price_new"),)), at=1)
-        outcomes = await loop.arrive(unknown, loop.says(invoice(), at=1))
-        assert sorted(str(outcome.reason) for outcome in outcomes) == ["None", "unknown_price"]
-        assert loop.row(unknown).disposition is Disposition.DEAD
-        assert "price_new" in str(loop.row(unknown).error)
-        assert loop.attribution(unknown) == (ALICE, ACME)
-        assert (await loop.subscription()).plan_code == "pro"
-        loop.plans = PlanCatalog((Plan(plan_code="max", base_prices=(PriceId("price_new"),)),))
-        await loop.replay(unknown)
+        moved = loop.says(subscription(status="unpaid", items=(item(price_id="price_new"),)), at=1)
+        (outcome,) = await loop.arrive(moved)
+        assert outcome.disposition is Disposition.APPLIED
+        seen = await loop.subscription()
+        assert (seen.status, seen.plan_code, seen.price_id) == ("unpaid", None, "price_new")
+        loop.plans = PlanCatalog([Plan.of_prices("max", base=["price_new"])])
+        await loop.replay(moved)
         assert (await loop.subscription()).plan_code == "max"
 
     async def test_a_dead_event_is_not_the_tenants_that_it_merely_names(self, loop: Loop) -> None:

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, Loop, customer, invoice, item, line, subscription, until
 
-from billing_core.errors import BillingError, GatewayUnavailableError, UnknownPriceError
+from billing_core.errors import BillingError, GatewayUnavailableError
 from billing_core.events import ProviderEvent, Translation
 from billing_core.model import (
     UNCERTAIN_KINDS,
@@ -20,7 +20,6 @@ from billing_core.model import (
     InvoiceSnapshot,
     Plan,
     PlanCatalog,
-    PriceId,
     Provenance,
     Snapshot,
     SubscriptionId,
@@ -223,13 +222,17 @@ class TestFailures:
         assert await loop.refetch() == ["unknown"]
         assert (await loop.subscription()).ended
 
-    async def test_a_price_without_a_plan_leaves_the_mark(self, loop: Loop, gateway: MemoryGateway) -> None:
-        """The error's code says what an operator has to do, and nothing is half written."""
+    async def test_an_answer_with_a_price_of_no_plan_settles_the_object(
+        self, loop: Loop, gateway: MemoryGateway
+    ) -> None:
+        """A price is no reason to keep a status that the provider corrects."""
         gateway.subscriptions[SubscriptionId("sub_1")] = now(PAST_DUE)
         await loop.arrive(*contradicting(loop))
-        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_other"),)),))
-        assert await loop.refetch() == [UnknownPriceError.code]
-        assert marked(loop)
+        loop.plans = PlanCatalog([Plan.of_prices("pro", base=["price_other"])])
+        assert await loop.refetch() == ["refetched"]
+        settled = await loop.subscription()
+        assert (settled.status, settled.plan_code) == ("past_due", None)
+        assert not marked(loop)
 
     async def test_a_bug_ends_neither_the_refetcher_nor_the_next_object(
         self, loop: Loop, gateway: MemoryGateway
@@ -276,7 +279,7 @@ class TestSubscriptions:
 
     async def test_all_items_are_fetched(self, loop: Loop, gateway: MemoryGateway) -> None:
         """Until then no plan is guessed from the items that are shown."""
-        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_pro"),)),))
+        loop.plans = PlanCatalog([Plan.of_prices("pro", base=["price_pro"])])
         await loop.arrive(loop.says(self.PART))
         assert (await loop.subscription()).plan_code is None
         gateway.subscriptions[SubscriptionId("sub_1")] = now(self.WHOLE)

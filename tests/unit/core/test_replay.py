@@ -5,14 +5,14 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.unit.core.conftest import ACME, ALICE, AT, Loop, customer, invoice, item, line, subscription
+from tests.unit.core.conftest import ACME, ALICE, AT, GLOBEX, Loop, customer, invoice, item, line, subscription
 
 from billing_core.events import Claim, Disposition, Effect, Notice, Outcome, ProviderEvent, Translation
 from billing_core.inbox.policy import Scope
 from billing_core.inbox.ports import FetchedEvent
 from billing_core.inbox.replay import Replayer, ReplayReport, ReplayRequest
 from billing_core.inbox.selection import EventFilter
-from billing_core.model import InvoiceId, Plan, PlanCatalog, PriceId, SubscriptionId
+from billing_core.model import InvoiceId, SubscriptionId
 from billing_memory.gateway import MemoryGateway
 from billing_memory.oversight.event_log import MemoryEventLog
 
@@ -102,15 +102,15 @@ class TestReplay:
 
     async def test_a_dead_event_gets_new_attempts_but_not_forever(self, loop: Loop) -> None:
         """Each replay forgives earlier attempts; an event that still fails is dead again."""
-        loop.plans = PlanCatalog((Plan(plan_code="pro", base_prices=(PriceId("price_other"),)),))
+        await loop.arrive(loop.says(customer(), tenant=GLOBEX))
         event = loop.says(ACTIVE)
         await loop.arrive(event)
         assert loop.row(event).disposition is Disposition.DEAD
         report = await replay(loop, EventFilter(statuses=(Disposition.DEAD,)))
         assert (report.dead, report.failed) == (1, True)
         assert loop.row(event).claim.tries == 1
-        loop.plans = PlanCatalog()
-        report = await replay(loop, EventFilter(reasons=("unknown_price",)))
+        loop.database.tables.customers.clear()
+        report = await replay(loop, EventFilter(reasons=("tenant_conflict",)))
         assert (report.changed, report.messages) == (1, 1)
         assert (await loop.subscription()).status == "active"
 

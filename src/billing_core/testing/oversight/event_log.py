@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing_core.errors import UnknownPriceError
+from billing_core.errors import TenantConflictError
 from billing_core.events import Disposition, Outcome
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.inbox.selection import EventFilter
@@ -100,7 +100,7 @@ class EventLogContract:
         buried = await claimed(inbox, provider_event("evt_1"))
         assert await queue.bury(buried, reason="transient", error="boom", customer_id=ALICE)
         refused = await claimed(inbox, provider_event("evt_2"))
-        await settle(unit_of_work, Outcome.dead(refused, UnknownPriceError("price_1"), customer_id=ALICE))
+        await settle(unit_of_work, Outcome.dead(refused, TenantConflictError("cus_1"), customer_id=ALICE))
         for wanted in (EventFilter(customer_id=ALICE), EventFilter(tenant_id=ACME)):
             found = await event_log.find(wanted, before=None, limit=10)
             assert [each.key.event_id for each in found] == ["evt_2", "evt_1"]

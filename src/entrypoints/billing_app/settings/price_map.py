@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from billing_app.settings.parsers import UnusableValueError
-from billing_core.model import Plan, PriceId
+from billing_core.model import Plan
 
 EXPECTS = "pairs like starter=price_1,pro=price_2, or a JSON object (see The price map)"
 _ROLES = frozenset({"base", "seat", "metered"})
@@ -27,13 +26,13 @@ def parse_price_map(text: str) -> tuple[Plan, ...]:
 
 def _from_pairs(text: str) -> tuple[Plan, ...]:
     """Read pairs. A plan that is named twice has two base prices, for example a monthly and a yearly one."""
-    base: dict[str, tuple[PriceId, ...]] = {}
+    base: dict[str, tuple[str, ...]] = {}
     for pair in text.split(","):
         code, equals, price_id = (part.strip() for part in pair.partition("="))
         if not (code and equals and price_id):
             raise UnusableValueError(f"{pair.strip()!r} is not of the form plan=price")
-        base[code] = (*base.get(code, ()), PriceId(price_id))
-    return tuple(Plan(plan_code=code, base_prices=price_ids) for code, price_ids in base.items())
+        base[code] = (*base.get(code, ()), price_id)
+    return tuple(Plan.of_prices(code, base=price_ids) for code, price_ids in base.items())
 
 
 def _from_json(text: str) -> tuple[Plan, ...]:
@@ -54,28 +53,30 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _plan_from_json(code: str, value: object) -> Plan:
     if not isinstance(value, dict):
-        return Plan(plan_code=code, base_prices=_price_ids(f"plan {code!r}", value))
+        return Plan.of_prices(code, base=_price_ids(f"plan {code!r}", value))
     unknown = sorted(value.keys() - _ROLES)
     if unknown:
         raise UnusableValueError(
             f"plan {code!r} has the unknown part {unknown[0]!r}; the parts are base, seat and metered"
         )
     metered = value.get("metered", {})
-    if not isinstance(metered, dict) or not all(isinstance(price_id, str) for price_id in metered.values()):
+    if not isinstance(metered, dict):
         raise UnusableValueError(f"metered of plan {code!r} must map feature keys to price ids")
-    return Plan(
-        plan_code=code,
-        base_prices=_price_ids(f"base of plan {code!r}", value.get("base", [])),
-        seat_prices=_price_ids(f"seat of plan {code!r}", value.get("seat", [])),
-        metered_prices=MappingProxyType(metered),
+    return Plan.of_prices(
+        code,
+        base=_price_ids(f"base of plan {code!r}", value.get("base", [])),
+        seat=_price_ids(f"seat of plan {code!r}", value.get("seat", [])),
+        metered={
+            feature: _price_ids(f"{feature} of plan {code!r}", price_ids) for feature, price_ids in metered.items()
+        },
     )
 
 
-def _price_ids(where: str, value: object) -> tuple[PriceId, ...]:
+def _price_ids(where: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
-        return (PriceId(value),)
+        return (value,)
     if isinstance(value, list) and all(isinstance(price_id, str) for price_id in value):
-        return tuple(map(PriceId, value))
+        return tuple(value)
     raise UnusableValueError(f"{where} must be a price id or a list of price ids")
 
 
