@@ -4,6 +4,7 @@ A database row holds objects where JSON holds strings, so an adapter that struct
 """
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from cattrs import Converter
@@ -88,6 +89,8 @@ def _instant_from_json(value: str, _: object) -> datetime:
 # Instants pass through: the encoder writes them faster than a hook would.
 _json: Final = Converter(detailed_validation=False, unstruct_collection_overrides={tuple: list})
 _json.register_structure_hook(datetime, _instant_from_json)
+_json.register_unstructure_hook(Decimal, str)
+_json.register_structure_hook(Decimal, lambda value, _: Decimal(value))
 
 _plain: Final = _json.copy()
 _plain.register_unstructure_hook(datetime, datetime.isoformat)

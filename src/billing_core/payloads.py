@@ -100,6 +100,9 @@ class UsageSection:
 
     feature_key: str
     quantity: int
+    """Rounded half to even where the quantity has a fraction; see `quantity_decimal`."""
+    quantity_decimal: str | None = None
+    """The exact quantity, as a decimal number without exponent; null in messages of earlier releases."""
     amount: int
     currency: str
     period_start: datetime | None
@@ -277,7 +280,8 @@ def usage_section(record: UsageRecord) -> UsageSection:
     """Build the wire form of billed usage."""
     return UsageSection(
         feature_key=record.feature_key,
-        quantity=record.quantity,
+        quantity=record.whole_quantity,
+        quantity_decimal=f"{record.quantity:f}",
         amount=record.amount,
         currency=record.currency,
         period_start=start_of(record.period),

@@ -165,7 +165,7 @@ class World:
                 line_id=line.line_id,
                 subscription_id=seen.subscription_id,
                 feature_key=features[line.price_id],
-                quantity=line.quantity or 0,
+                quantity=line.exact_quantity,
                 amount=line.amount,
                 currency=seen.currency,
                 period=line.period,

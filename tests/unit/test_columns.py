@@ -1,11 +1,15 @@
 """The declarations of columns, and the SQL that is made of them."""
 
+from decimal import Decimal
 from operator import attrgetter
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from billing_core.testing.builders import usage
 from billing_postgres.columns import Column, Columns, Fields, expand
+from billing_postgres.state.rows import USAGE, usage_from_row
 from billing_postgres.text import text_array
 
 _PLAIN = Fields("part", name="text", size="bigint")
@@ -56,3 +60,21 @@ def test_a_column_may_be_any_part_of_a_value() -> None:
     """As the getter finds it."""
     column = Column[SimpleNamespace]("size", "bigint", attrgetter("part.size"))
     assert column.get(THING) == 1
+
+
+@pytest.mark.parametrize(
+    ("whole", "exact", "expected"),
+    [
+        (1, Decimal("0.6"), Decimal("0.6")),
+        (2, Decimal("2.5"), Decimal("2.5")),
+        (5, Decimal("0.6"), Decimal(5)),
+        (1000, None, Decimal(1000)),
+    ],
+)
+def test_usage_is_exact_unless_an_earlier_release_replaced_its_integer(
+    whole: int, exact: Decimal | None, expected: Decimal
+) -> None:
+    """Processes of both releases write to one table during a deployment."""
+    written = zip(USAGE.names.split(", "), USAGE.row(usage()), strict=True)
+    row: Any = {**dict(written), "quantity": whole, "quantity_decimal": exact}
+    assert usage_from_row(row) == usage(quantity=expected)

@@ -103,6 +103,7 @@ export interface InvoiceSection {
 export interface UsageSection {
   feature_key: string;
   quantity: number;
+  quantity_decimal: string | null;
   amount: number;
   currency: string;
   period_start: string | null;

@@ -1,6 +1,7 @@
 """A tenant's invoice and its lines."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar
 
 import attrs
@@ -23,6 +24,8 @@ class InvoiceLine:
     line_id: LineId
     amount: int
     quantity: int | None = None
+    quantity_decimal: Decimal | None = None
+    """The exact quantity if it has a fraction; the provider truncates `quantity`."""
     price_id: PriceId | None = None
     product_id: str | None = None
     subscription_item_id: ItemId | None = None
@@ -32,6 +35,11 @@ class InvoiceLine:
     proration: bool = False
     description: str | None = None
     period: Period | None = None
+
+    @property
+    def exact_quantity(self) -> Decimal:
+        """The quantity with its fraction; 0 if the line has none."""
+        return Decimal(self.quantity or 0) if self.quantity_decimal is None else self.quantity_decimal
 
 
 @attrs.frozen(kw_only=True)

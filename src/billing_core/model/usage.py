@@ -1,6 +1,7 @@
 """Billed usage: the amounts that invoices charge for metered features."""
 
 from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Decimal
 
 import attrs
 
@@ -18,10 +19,15 @@ class UsageRecord:
     line_id: LineId
     subscription_id: SubscriptionId | None
     feature_key: str
-    quantity: int
+    quantity: Decimal
     amount: int
     currency: str
     period: Period | None
+
+    @property
+    def whole_quantity(self) -> int:
+        """The quantity as an integer, rounded half to even."""
+        return int(self.quantity.to_integral_value(ROUND_HALF_EVEN))
 
 
 def billed_usage(invoice: SubscriptionInvoice, metered_prices: Mapping[PriceId, str]) -> tuple[UsageRecord, ...]:
@@ -41,7 +47,7 @@ def billed_usage(invoice: SubscriptionInvoice, metered_prices: Mapping[PriceId, 
             line_id=line.line_id,
             subscription_id=seen.subscription_id,
             feature_key=feature_key,
-            quantity=line.quantity or 0,
+            quantity=line.exact_quantity,
             amount=line.amount,
             currency=seen.currency,
             period=line.period,

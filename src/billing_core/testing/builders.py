@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from billing_core.events import BillingEvent, EventKey, ProviderEvent
@@ -133,7 +134,7 @@ def usage(invoice_id: str = "in_1", line_id: str = "il_1", tenant_id: TenantId =
     given = {
         "subscription_id": SubscriptionId("sub_1"),
         "feature_key": "api_calls",
-        "quantity": 1000,
+        "quantity": Decimal(fields.pop("quantity", 1000)),
         "amount": 500,
         "currency": "usd",
         "period": month(1),

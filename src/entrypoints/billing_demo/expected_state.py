@@ -134,6 +134,7 @@ def usage_sections(snapshot: objects.Invoice) -> Iterable[Section]:
             yield {
                 "feature_key": PRICE_ROLES[line.price.price_id].role,
                 "quantity": line.quantity,
+                "quantity_decimal": str(line.quantity),
                 "amount": line.amount,
                 "currency": snapshot.currency,
                 "period_start": _wire(line.period.start),

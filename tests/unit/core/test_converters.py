@@ -90,6 +90,7 @@ INVOICE = InvoiceSection(
 USAGE_LINE = UsageSection(
     feature_key="api_calls",
     quantity=120,
+    quantity_decimal="120.5",
     amount=240,
     currency="jpy",
     period_start=AT,
@@ -135,8 +136,8 @@ MESSAGE_JSON = (
     '5808,"amount_remaining":9223372036854775807,"total":1999,"tax":0,"currency":"usd","billing_reason":n'
     'ull,"collection_method":null,"hosted_invoice_url":"https://invoice.example/1?a=b&c","period_start":"'
     '2026-03-01T09:30:00Z","period_end":"2026-03-31T09:30:00.000120Z","due_at":null,"paid_at":null,"attem'
-    'pt_count":0,"next_payment_attempt_at":null},"usage":[{"feature_key":"api_calls","quantity":120,"amou'
-    'nt":240,"currency":"jpy","period_start":"2026-03-01T09:30:00Z","period_end":null,"invoice_id":"in_1"'
+    'pt_count":0,"next_payment_attempt_at":null},"usage":[{"feature_key":"api_calls","quantity":120,"quan'
+    'tity_decimal":"120.5","amount":240,"currency":"jpy","period_start":"2026-03-01T09:30:00Z","period_end":null,"invoice_id":"in_1"'
     ',"line_id":"il_1"}],"access":{"state":"grace","reason":"past_due","until":"2026-03-31T09:30:00.00012'
     '0Z"}}'
 )

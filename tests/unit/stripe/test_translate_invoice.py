@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -429,3 +430,33 @@ def test_taxes_beyond_64_bits_are_dropped(said: Said, shown: Json) -> None:
     taxes = [{"amount": 2**63 - 1}, {"amount": 1}]
     translation = said(shown | {"total_taxes": taxes})
     assert (only(translation).tax, translation.missing) == (0, ("invoice.total_taxes",))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "decimal", "expected", "missing"),
+    [
+        (0, "0.6", Decimal("0.6"), ()),
+        (12, "12.100", Decimal("12.1"), ()),
+        (-1, "-1.5", Decimal("-1.5"), ()),
+        (0, "0.00000000000000000001", Decimal("1E-20"), ()),
+        (5, "5", Decimal(5), ()),
+        (5, "5.000", Decimal(5), ()),
+        (5, None, Decimal(5), ()),
+        (None, None, Decimal(0), ()),
+        (5, 5.5, Decimal(5), ("invoice.lines.data.quantity_decimal",)),
+        (5, "5,5", Decimal(5), ("invoice.lines.data.quantity_decimal",)),
+        (5, "NaN", Decimal(5), ("invoice.lines.data.quantity_decimal",)),
+        (5, "1e5", Decimal(5), ("invoice.lines.data.quantity_decimal",)),
+        (5, str(2**63) + ".5", Decimal(5), ("invoice.lines.data.quantity_decimal",)),
+    ],
+)
+def test_a_quantity_keeps_its_fraction(
+    said: Said, shown: Json, quantity: object, decimal: object, expected: Decimal, missing: object
+) -> None:
+    """Equal numbers are equal texts, and a quantity without a fraction reads the same in every version."""
+    shown["lines"]["data"][0] |= {"quantity": quantity, "quantity_decimal": decimal}
+    translation = said(shown)
+    line = next(line for line in only(translation).lines if line.line_id == "il_3")
+    assert (line.exact_quantity, str(line.exact_quantity)) == (expected, str(expected))
+    assert (line.quantity_decimal is None) == (expected == expected.to_integral_value())
+    assert translation.missing == missing

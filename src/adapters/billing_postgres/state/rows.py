@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -223,7 +224,9 @@ INVOICES: Final = Columns[SubscriptionInvoice](
     ],
     fixed=("invoice_id", "tenant_id"),
 )
-_LINE: Final = tuple(field.name for field in attrs.fields(InvoiceLine) if field.name != "period")
+_LINE: Final = tuple(
+    field.name for field in attrs.fields(InvoiceLine) if field.name not in ("period", "quantity_decimal")
+)
 _LINE_VALUES: Final = attrgetter(*_LINE)
 
 
@@ -245,14 +248,16 @@ def _json_from_line(line: InvoiceLine) -> Mapping[str, object]:
     period = line.period
     return {
         **dict(zip(_LINE, _LINE_VALUES(line), strict=True)),
+        "quantity_decimal": None if line.quantity_decimal is None else str(line.quantity_decimal),
         "period_start": None if period is None else period.start.isoformat(),
         "period_end": None if period is None else period.end.isoformat(),
     }
 
 
 def _line_from_json(line: Mapping[str, Any]) -> InvoiceLine:
-    start, end = line["period_start"], line["period_end"]
+    start, end, exact = line["period_start"], line["period_end"], line.get("quantity_decimal")
     return InvoiceLine(
+        quantity_decimal=None if exact is None else Decimal(exact),
         period=None if start is None else Period(start=datetime.fromisoformat(start), end=datetime.fromisoformat(end)),
         **{name: value for name, value in line.items() if name in _LINE},
     )
@@ -266,19 +271,32 @@ _USAGE: Final = Fields(
     tenant_id="text",
     subscription_id="text",
     feature_key="text",
-    quantity="bigint",
     amount="bigint",
     currency="text",
 )
 USAGE: Final = Columns[UsageRecord](
-    [*_USAGE.columns, *period_columns("period", start="period_start", end="period_end")],
+    [
+        *_USAGE.columns,
+        Column("quantity", "bigint", attrgetter("whole_quantity")),
+        Column("quantity_decimal", "numeric", attrgetter("quantity")),
+        *period_columns("period", start="period_start", end="period_end"),
+    ],
     fixed=("invoice_id", "line_id", "tenant_id"),
 )
 
 
 def usage_from_row(row: asyncpg.Record) -> UsageRecord:
     """Return the billed usage of one invoice line."""
-    return UsageRecord(period=read_period(row["period_start"], row["period_end"]), **_USAGE.read(row))
+    return UsageRecord(
+        quantity=_quantity(row["quantity"], row["quantity_decimal"]),
+        period=read_period(row["period_start"], row["period_end"]),
+        **_USAGE.read(row),
+    )
+
+
+def _quantity(whole: int, exact: Decimal | None) -> Decimal:
+    """Return the exact quantity. A process of an earlier release writes the integer alone: then that is newer."""
+    return exact if exact is not None and exact.to_integral_value(ROUND_HALF_EVEN) == whole else Decimal(whole)
 
 
 # --- records ----------------------------------------------------------------------------------------------------

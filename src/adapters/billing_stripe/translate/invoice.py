@@ -1,6 +1,7 @@
 """Invoices and their lines. 2025-03-31 moved an invoice's subscription to `parent`, a line's price to `pricing`."""
 
 import re
+from decimal import Decimal
 
 import attrs
 
@@ -194,6 +195,7 @@ def _line(seen: Reader) -> InvoiceLine | None:
         line_id=LineId(line_id),
         amount=seen.amount("amount"),
         quantity=seen.integer("quantity"),
+        quantity_decimal=_fraction(seen),
         price_id=_price_id(seen),
         product_id=_product_id(seen),
         subscription_item_id=None if proration else _subscription_item_id(origin),
@@ -201,6 +203,12 @@ def _line(seen: Reader) -> InvoiceLine | None:
         description=seen.text("description"),
         period=seen.child("period").period("start", "end"),
     )
+
+
+def _fraction(line: Reader) -> Decimal | None:
+    """Read the exact quantity, only where it says more than `quantity` does: versions before 2026-03-25 lack it."""
+    exact = line.decimal("quantity_decimal")
+    return None if exact is None or exact == exact.to_integral_value() else exact
 
 
 def _origin(line: Reader) -> Reader:

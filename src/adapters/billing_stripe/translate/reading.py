@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Context, Decimal
 from typing import Final, TypeVar
 
 from billing_core.model import CustomerId, Metadata, Period, TenantId
@@ -15,7 +16,10 @@ _MAX_IDENTIFIER = 255
 """Source: https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backward-compatible"""
 _END_OF_TIME = 32_503_680_000
 """The year 3000: later than any real date, and still safe to add days to."""
+_EXACT = Context(prec=40)
+"""More digits than any number that is read has."""
 _LEAST, _MOST = -(2**63), 2**63 - 1
+_DECIMAL = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,20})?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """A Postgres text can contain neither NUL nor a lone surrogate."""
 
@@ -127,6 +131,19 @@ class Reader:
             return value
         if value is not None:
             self.note(key)
+        return None
+
+    def decimal(self, key: str) -> Decimal | None:
+        """Return a decimal number that is written as text and whose integer fits into a 64-bit column.
+
+        Equal numbers are equal texts: trailing zeros are left out.
+        """
+        value = self._object.get(key)
+        if value is None:
+            return None
+        if isinstance(value, str) and _DECIMAL.fullmatch(value) and _LEAST < (number := Decimal(value)) < _MOST:
+            return number.normalize(_EXACT)
+        self.note(key)
         return None
 
     def amount(self, key: str) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from decimal import Decimal
 
 import attrs
 
@@ -119,6 +120,7 @@ class TenantReaderContract:
                     "il_1",
                     -LARGEST,
                     quantity=LARGEST,
+                    quantity_decimal=Decimal("0.000001"),
                     price_id=PriceId("price_1"),
                     product_id="prod_1",
                     subscription_item_id=ItemId("si_1"),
@@ -139,7 +141,7 @@ class TenantReaderContract:
 
     async def test_usage_survives_in_every_field(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """So do records without a subscription or a period."""
-        full = usage("in_1", "il_1", feature_key=HOSTILE, quantity=LARGEST, amount=-LARGEST)
+        full = usage("in_1", "il_1", feature_key=HOSTILE, quantity=LARGEST - Decimal("0.4"), amount=-LARGEST)
         bare = usage("in_1", "il_2", subscription_id=None, period=None)
         await save(unit_of_work, Changes(usage={InvoiceId("in_1"): [full, bare]}))
         assert await tenant_reader.usage(ACME, limit=10) == [full, bare]

@@ -171,7 +171,7 @@ export function showUsage(records) {
     const periods = features.get(record.feature_key) ?? new Map();
     const key = `${record.period_start} ${record.period_end} ${record.currency}`;
     const known = periods.get(key) ?? { ...record, quantity: 0, amount: 0 };
-    known.quantity += record.quantity;
+    known.quantity += Number(record.quantity_decimal ?? record.quantity);
     known.amount += record.amount;
     features.set(record.feature_key, periods.set(key, known));
   }
