@@ -61,11 +61,13 @@ if TYPE_CHECKING:
     from billing_core.model import (
         AccessFacts,
         AccessPolicy,
+        AccessReason,
         AccessState,
         AccessVerdict,
         CustomerId,
         CustomerSnapshot,
         EventId,
+        Grace,
         InvoiceId,
         InvoiceLine,
         InvoiceSnapshot,
@@ -142,10 +144,10 @@ _NAMES: Final = MappingProxyType(
         "inbox.selection": "EventFilter",
         "inbox.thin_events": "ThinEventResolver",
         "model": (
-            "AccessFacts AccessPolicy AccessState AccessVerdict CustomerId CustomerSnapshot EventId InvoiceId "
-            "InvoiceLine InvoiceSnapshot ItemSnapshot Money Period Plan PlanCatalog PriceId RecordSnapshot Snapshot "
-            "SubscriptionId SubscriptionInvoice SubscriptionSnapshot TenantCustomer TenantId TenantRecord "
-            "TenantRules TenantState TenantSubscription Uncertainty UsageRecord"
+            "AccessFacts AccessPolicy AccessReason AccessState AccessVerdict CustomerId CustomerSnapshot EventId "
+            "Grace InvoiceId InvoiceLine InvoiceSnapshot ItemSnapshot Money Period Plan PlanCatalog PriceId "
+            "RecordSnapshot Snapshot SubscriptionId SubscriptionInvoice SubscriptionSnapshot TenantCustomer "
+            "TenantId TenantRecord TenantRules TenantState TenantSubscription Uncertainty UsageRecord"
         ),
         "oversight.ports": "AuditLog EventLog InboxBacklog InboxUpkeep InvariantLog StateUpkeep TenantTimeline",
         "payloads": "BillingEventPayload OperatorStatePayload StatePayload",
@@ -168,6 +170,7 @@ __all__ = [
     "__version__",
     "AccessFacts",
     "AccessPolicy",
+    "AccessReason",
     "AccessState",
     "AccessVerdict",
     "AppliedBatch",
@@ -211,6 +214,7 @@ __all__ = [
     "GatewayRejectedError",
     "GatewayUnauthorizedError",
     "GatewayUnavailableError",
+    "Grace",
     "Handoff",
     "InboxBacklog",
     "InboxUpkeep",

@@ -7,13 +7,15 @@ Instants are ISO 8601 in UTC with `Z`; amounts are integers in the minor unit of
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
 import attrs
 
 from billing_core import converters
 from billing_core.events import MessageSource, SourceKind
 from billing_core.model import (
+    AccessReason,
+    AccessState,
     AccessVerdict,
     Attention,
     ChargeSnapshot,
@@ -138,8 +140,8 @@ class AdjustmentSection:
 class AccessSection:
     """The tenant's access (`full`, `grace`, `read_only` or `blocked`), the reason, and its end if that is known."""
 
-    state: str
-    reason: str
+    state: Annotated[str, AccessState]
+    reason: Annotated[str, AccessReason]
     until: datetime | None
 
 
@@ -348,7 +350,7 @@ def source_section(source: MessageSource) -> SourceSection:
 
 def access_section(verdict: AccessVerdict) -> AccessSection:
     """Build the wire form of an access verdict."""
-    return AccessSection(state=verdict.state.value, reason=verdict.reason, until=verdict.until)
+    return AccessSection(state=verdict.state.value, reason=verdict.reason.value, until=verdict.until)
 
 
 def state_payload(state: TenantState, access: AccessVerdict, epoch: Epoch = FIRST_EPOCH) -> StatePayload:

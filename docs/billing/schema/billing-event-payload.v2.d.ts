@@ -3,6 +3,7 @@
 //
 // Instants are ISO 8601 in UTC. Amounts are integers in the minor unit of their currency. Words such as `status` come
 // from Stripe and are open sets: expect values that are not known yet, and ignore fields that are not listed here.
+// Lists of words are closed within a version of this package; a later one may add to them.
 
 /** One change to a tenant's billing. Sections that the event does not concern are null or empty. */
 export interface BillingEventPayload {
@@ -114,8 +115,8 @@ export interface UsageSection {
 
 /** The tenant's access (`full`, `grace`, `read_only` or `blocked`), the reason, and its end if that is known. */
 export interface AccessSection {
-  state: string;
-  reason: string;
+  state: "full" | "grace" | "read_only" | "blocked";
+  reason: "trialing" | "active" | "past_due" | "unpaid" | "paused" | "incomplete" | "incomplete_expired" | "canceled" | "other_status" | "no_subscription" | "addon_only" | "collection_paused" | "past_due_grace_over" | "grace_over" | "scheduled_end_passed" | "trial_overdue" | "trial_never_paid" | "confirmation_overdue" | "unmapped_price";
   until: string | null;
 }
 

@@ -1,6 +1,14 @@
 """Values and pure transitions of billing. Nothing here does I/O or knows a vendor."""
 
-from billing_core.model.access import NO_SUBSCRIPTION, AccessFacts, AccessPolicy, AccessState, AccessVerdict
+from billing_core.model.access import (
+    NO_SUBSCRIPTION,
+    AccessFacts,
+    AccessPolicy,
+    AccessReason,
+    AccessState,
+    AccessVerdict,
+    Grace,
+)
 from billing_core.model.adjustments import (
     ADJUSTMENT_KINDS,
     ChargeSnapshot,
@@ -50,6 +58,7 @@ __all__ = [
     "UNCERTAIN_SHOWN",
     "AccessFacts",
     "AccessPolicy",
+    "AccessReason",
     "AccessState",
     "AccessVerdict",
     "Attention",
@@ -73,6 +82,7 @@ __all__ = [
     "EventId",
     "from_timestamp",
     "invoice_of",
+    "Grace",
     "InvoiceId",
     "InvoiceLine",
     "InvoiceSnapshot",

@@ -1,13 +1,15 @@
 """A tenant's access: one pure, configurable policy instead of status words in every frontend."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from enum import Enum
+from enum import Enum, StrEnum
+from typing import Any, Final
 
 import attrs
 
 from billing_core.model.identifiers import SubscriptionId
 from billing_core.model.invoice import SubscriptionInvoice
+from billing_core.model.plan import Plan
 from billing_core.model.subscription import SubscriptionSnapshot, TenantSubscription
 from billing_core.model.time import aware
 
@@ -24,16 +26,60 @@ class AccessState(Enum):
 _BEST_FIRST = {state: rank for rank, state in enumerate(AccessState)}
 
 
+class AccessReason(StrEnum):
+    """Reasons of a verdict: a closed list. Most are the deciding subscription's status."""
+
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    UNPAID = "unpaid"
+    PAUSED = "paused"
+    INCOMPLETE = "incomplete"
+    INCOMPLETE_EXPIRED = "incomplete_expired"
+    CANCELED = "canceled"
+    OTHER_STATUS = "other_status"
+    """A status that this version does not know; the subscription shows it verbatim."""
+    NO_SUBSCRIPTION = "no_subscription"
+    ADDON_ONLY = "addon_only"
+    """There are only subscriptions of plans that grant nothing by themselves."""
+    COLLECTION_PAUSED = "collection_paused"
+    PAST_DUE_GRACE_OVER = "past_due_grace_over"
+    GRACE_OVER = "grace_over"
+    """Grace of any other status than `past_due` is over."""
+    SCHEDULED_END_PASSED = "scheduled_end_passed"
+    TRIAL_OVERDUE = "trial_overdue"
+    TRIAL_NEVER_PAID = "trial_never_paid"
+    """The first payment after a trial failed."""
+    CONFIRMATION_OVERDUE = "confirmation_overdue"
+    """The first payment was not confirmed in time."""
+    UNMAPPED_PRICE = "unmapped_price"
+
+
+_OF_STATUS: Final = {
+    reason.value: reason
+    for reason in (
+        AccessReason.TRIALING,
+        AccessReason.ACTIVE,
+        AccessReason.PAST_DUE,
+        AccessReason.UNPAID,
+        AccessReason.PAUSED,
+        AccessReason.INCOMPLETE,
+        AccessReason.INCOMPLETE_EXPIRED,
+        AccessReason.CANCELED,
+    )
+}
+
+
 @attrs.frozen(kw_only=True)
 class AccessVerdict:
     """A tenant's access, the reason, and when it ends if nothing else happens; `until` is None if no end is set."""
 
     state: AccessState
-    reason: str
+    reason: AccessReason
     until: datetime | None = attrs.field(default=None, validator=aware)
 
 
-NO_SUBSCRIPTION = AccessVerdict(state=AccessState.BLOCKED, reason="no_subscription")
+NO_SUBSCRIPTION = AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.NO_SUBSCRIPTION)
 
 
 @attrs.frozen(kw_only=True)
@@ -43,29 +89,53 @@ class AccessFacts:
     subscriptions: Sequence[TenantSubscription] = ()
     invoices: Sequence[SubscriptionInvoice] = ()
     """At least the open ones of subscriptions whose status may give grace."""
+    paying: Collection[SubscriptionId] = ()
+    """Subscriptions with a known payment, beside those that `invoices` show."""
 
-    def missed_at(self, subscription_id: SubscriptionId, now: datetime) -> datetime | None:
-        """Return when the first of a subscription's open invoices was missed; None if no invoice says so."""
-        missed = (
-            invoice.missed_at
-            for invoice in self.invoices
-            if invoice.snapshot.subscription_id == subscription_id and invoice.snapshot.status == "open"
-        )
-        return min((at for at in missed if at is not None and at <= now), default=None)
+    def missed_at(self, subscription_id: SubscriptionId) -> datetime | None:
+        """Return when the first of a subscription's open invoices was, or will be, missed; None if none says so."""
+        missed = (each.missed_at for each in self._billed(subscription_id) if each.snapshot.status == "open")
+        return min((at for at in missed if at is not None), default=None)
+
+    def ever_paid(self, subscription_id: SubscriptionId) -> bool:
+        """Return whether any money was paid for a subscription; a free invoice is no payment."""
+        paid = any(each.snapshot.amount_paid > 0 for each in self._billed(subscription_id))
+        return paid or subscription_id in self.paying
+
+    def _billed(self, subscription_id: SubscriptionId) -> Iterable[SubscriptionInvoice]:
+        return (each for each in self.invoices if each.snapshot.subscription_id == subscription_id)
+
+
+def _lasting(_: object, attribute: "attrs.Attribute[Any]", value: AccessState | Mapping[str, AccessState]) -> None:
+    """Refuse grace where no missed payment ends it. Raises ValueError."""
+    states = value.values() if isinstance(value, Mapping) else [value]
+    if AccessState.GRACE in states:
+        raise ValueError(f"{attribute.name}: grace has no end here")
+
+
+@attrs.frozen(kw_only=True)
+class Grace:
+    """Access for a while after money was missed."""
+
+    lasts: timedelta | None = None
+    """None for the policy's own span, `past_due_grace`."""
+    then: AccessState = attrs.field(default=AccessState.READ_ONLY, validator=_lasting)
+
+
+Rule = AccessState | Grace
+"""The access of a status; `AccessState.GRACE` is the same as `Grace()`."""
 
 
 @attrs.frozen(kw_only=True)
 class AccessPolicy:
-    """Maps subscription states to access, by the clock: a verdict is never older than its own `until`.
-
-    `reason` is the deciding status, or `collection_paused`, `past_due_grace_over`, `scheduled_end_passed` or
-    `trial_overdue`.
-    """
+    """Maps subscription states to access, by the clock: a verdict is never older than its own `until`."""
 
     trial_overdue_after: timedelta = timedelta(hours=24)
     """How long a trial that is over keeps its access while the provider has not said what follows."""
+    confirmation_overdue_after: timedelta = timedelta(hours=24)
+    """How long `incomplete` keeps its access, if `states` gives it any: from the start of its first period."""
     past_due_grace: timedelta = timedelta(days=7)
-    states: Mapping[str, AccessState] = attrs.field(
+    states: Mapping[str, Rule] = attrs.field(
         factory=lambda: {
             "trialing": AccessState.FULL,
             "active": AccessState.FULL,
@@ -75,49 +145,116 @@ class AccessPolicy:
         }
     )
     """Statuses that are not listed, unknown ones among them, are blocked."""
+    by_mail: Mapping[str, Rule] = attrs.field(factory=dict)
+    """Rules that differ for subscriptions whose invoices are sent, by status."""
+    never_paid_trial: Rule | None = None
+    """In place of grace where a trial was never followed by a payment; None for the same grace."""
+    paused_collection: Mapping[str, AccessState] = attrs.field(factory=dict, validator=_lasting)
+    """The most access while collection is paused, by behavior: `keep_as_draft`, `mark_uncollectible`, `void`.
+
+    A behavior that is not listed leaves the access of the status.
+    """
+    unmapped_price: AccessState | None = attrs.field(default=None, validator=attrs.validators.optional(_lasting))
+    """The most access while the plan of a subscription is not known; None leaves the access of the status."""
+    addon_plans: frozenset[str] = frozenset()
+    """Plans that grant nothing by themselves."""
+
+    def with_plans(self, plans: Iterable[Plan]) -> "AccessPolicy":
+        """Return the same policy, in which the add-ons among these plans grant nothing by themselves."""
+        addons = {plan.plan_code for plan in plans if not plan.grants_access}
+        return attrs.evolve(self, addon_plans=self.addon_plans | addons)
 
     def counts_grace(self, seen: SubscriptionSnapshot) -> bool:
-        """Return whether open invoices decide on the access that a subscription gives."""
-        return self.states.get(seen.status) is AccessState.GRACE
+        """Return whether invoices decide on the access that a subscription gives."""
+        return isinstance(self._rule(seen), Grace)
 
     def evaluate(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
         """Return the best verdict that any of the tenant's subscriptions gives at `now`."""
-        verdicts = [(self._evaluate_one(each.snapshot, basis, now), each.snapshot) for each in basis.subscriptions]
+        granting = [each.snapshot for each in basis.subscriptions if each.snapshot.plan_code not in self.addon_plans]
+        if not granting and basis.subscriptions:
+            return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.ADDON_ONLY)
+        verdicts = [(self._evaluate_one(seen, basis, now), seen) for seen in granting]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
     def _evaluate_one(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
-        state = self.states.get(seen.status, AccessState.BLOCKED)
-        if state is AccessState.BLOCKED:
-            return AccessVerdict(state=state, reason=seen.status)
+        verdict = self._by_status(seen, basis, now)
+        for most, reason in self._limits(seen):
+            if _BEST_FIRST[verdict.state] >= _BEST_FIRST[most]:
+                continue
+            until = verdict.until
+            while until is not None:  # an end within the limit changes nothing
+                following = self._by_status(seen, basis, until)
+                if _BEST_FIRST[following.state] > _BEST_FIRST[most]:
+                    break
+                until = following.until
+            verdict = AccessVerdict(state=most, reason=reason, until=until)
+        return verdict
+
+    def _limits(self, seen: SubscriptionSnapshot) -> Iterable[tuple[AccessState, AccessReason]]:
+        """Yield what limits the access that the status gives."""
+        paused = self.paused_collection.get(seen.pause_behavior or "") if seen.collection_paused else None
+        if paused is not None:
+            yield paused, AccessReason.COLLECTION_PAUSED
+        if self.unmapped_price is not None and seen.plan_code is None:
+            yield self.unmapped_price, AccessReason.UNMAPPED_PRICE
+
+    def _by_status(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
+        rule, reason = self._rule(seen), _OF_STATUS.get(seen.status, AccessReason.OTHER_STATUS)
+        if isinstance(rule, Grace) and self._never_paid(seen, basis):
+            rule, reason = self._never_paid_rule(rule), AccessReason.TRIAL_NEVER_PAID
+        if rule is AccessState.BLOCKED:
+            return AccessVerdict(state=rule, reason=reason)
         end = _scheduled_end(seen)
         if end is not None and end <= now:
-            return AccessVerdict(state=AccessState.BLOCKED, reason="scheduled_end_passed")
-        overdue = self._trial_overdue_at(seen)
+            return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.SCHEDULED_END_PASSED)
+        overdue, unheard = self._overdue(seen)
         if overdue is not None and overdue <= now:
-            return AccessVerdict(state=AccessState.BLOCKED, reason="trial_overdue")
-        if state is AccessState.GRACE:
-            return self._grace(seen, basis.missed_at(seen.subscription_id, now), now)
-        reason = "collection_paused" if seen.collection_paused and seen.status == "active" else seen.status
+            return AccessVerdict(state=AccessState.BLOCKED, reason=unheard)
+        if isinstance(rule, Grace):
+            return self._grace(rule, reason, basis.missed_at(seen.subscription_id), end, now)
+        if seen.collection_paused and seen.status == "active":
+            reason = AccessReason.COLLECTION_PAUSED
         until = min((each for each in (end, overdue) if each is not None), default=None)
-        return AccessVerdict(state=state, reason=reason, until=until)
+        return AccessVerdict(state=rule, reason=reason, until=until)
 
-    def _trial_overdue_at(self, seen: SubscriptionSnapshot) -> datetime | None:
-        """Return when a trial is over for good, unless the provider says by then what follows it."""
+    def _rule(self, seen: SubscriptionSnapshot) -> Rule:
+        rule = self.states.get(seen.status, AccessState.BLOCKED)
+        if seen.collection_method == "send_invoice":
+            rule = self.by_mail.get(seen.status, rule)
+        return Grace() if rule is AccessState.GRACE else rule
+
+    def _never_paid(self, seen: SubscriptionSnapshot, basis: AccessFacts) -> bool:
+        if self.never_paid_trial is None or seen.trial_ends_at is None:
+            return False
+        return not basis.ever_paid(seen.subscription_id)
+
+    def _never_paid_rule(self, default: Grace) -> Rule:
+        rule = default if self.never_paid_trial is None else self.never_paid_trial
+        return Grace() if rule is AccessState.GRACE else rule
+
+    def _overdue(self, seen: SubscriptionSnapshot) -> tuple[datetime | None, AccessReason]:
+        """Return when a passing status is over for good, unless the provider says by then what follows it."""
+        if seen.status == "incomplete":
+            began = seen.current_period_start
+            due = None if began is None else began + self.confirmation_overdue_after
+            return due, AccessReason.CONFIRMATION_OVERDUE
         if seen.status != "trialing" or seen.trial_ends_at is None:
-            return None
-        return seen.trial_ends_at + self.trial_overdue_after
+            return None, AccessReason.TRIAL_OVERDUE
+        return seen.trial_ends_at + self.trial_overdue_after, AccessReason.TRIAL_OVERDUE
 
-    def _grace(self, seen: SubscriptionSnapshot, missed_at: datetime | None, now: datetime) -> AccessVerdict:
+    def _grace(
+        self, rule: Grace, reason: AccessReason, missed_at: datetime | None, end: datetime | None, now: datetime
+    ) -> AccessVerdict:
         """Count grace from when money was first missed: neither the next period nor a retry grants it again."""
         if missed_at is None:
-            return AccessVerdict(state=AccessState.GRACE, reason=seen.status, until=_scheduled_end(seen))
-        over = missed_at + self.past_due_grace
+            return AccessVerdict(state=AccessState.GRACE, reason=reason, until=end)
+        over = missed_at + (self.past_due_grace if rule.lasts is None else rule.lasts)
         if now < over:
-            until = min(over, _scheduled_end(seen) or over)
-            return AccessVerdict(state=AccessState.GRACE, reason=seen.status, until=until)
-        return AccessVerdict(
-            state=AccessState.READ_ONLY, reason=f"{seen.status}_grace_over", until=_scheduled_end(seen)
-        )
+            return AccessVerdict(state=AccessState.GRACE, reason=reason, until=min(over, end or over))
+        if reason is not AccessReason.TRIAL_NEVER_PAID:
+            past_due = reason is AccessReason.PAST_DUE
+            reason = AccessReason.PAST_DUE_GRACE_OVER if past_due else AccessReason.GRACE_OVER
+        return AccessVerdict(state=rule.then, reason=reason, until=None if rule.then is AccessState.BLOCKED else end)
 
 
 def _preference(candidate: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[int, bool, float, float, str]:

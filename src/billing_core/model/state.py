@@ -1,11 +1,14 @@
 """A tenant's whole state, read at one instant."""
 
+from datetime import datetime
+
 import attrs
 
 from billing_core.model.access import AccessFacts
-from billing_core.model.identifiers import TenantId
+from billing_core.model.identifiers import SubscriptionId, TenantId
 from billing_core.model.invoice import SubscriptionInvoice
 from billing_core.model.subscription import TenantSubscription
+from billing_core.model.time import aware
 from billing_core.model.usage import UsageRecord
 
 
@@ -15,15 +18,19 @@ class TenantState:
 
     tenant_id: TenantId
     sequence: int
+    as_of: datetime = attrs.field(eq=False, validator=aware)
+    """The store's time at which it was read: the instant to decide on access for."""
     subscriptions: tuple[TenantSubscription, ...]
     invoices: tuple[SubscriptionInvoice, ...]
     """Invoices that the tenant still owes, oldest first."""
     usage: tuple[UsageRecord, ...]
     """Billed usage of the running and the last period."""
+    paying: frozenset[SubscriptionId] = frozenset()
+    """Subscriptions with a known payment."""
     features: tuple[str, ...] = ()
     """Lookup keys of all features that any of its customers is entitled to, sorted."""
 
     @property
     def access_facts(self) -> AccessFacts:
         """The part of the state that decides on access."""
-        return AccessFacts(subscriptions=self.subscriptions, invoices=self.invoices)
+        return AccessFacts(subscriptions=self.subscriptions, invoices=self.invoices, paying=self.paying)

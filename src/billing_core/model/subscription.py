@@ -58,6 +58,8 @@ class SubscriptionSnapshot(Ordered):
     """Stays set after the trial, as the provider keeps it."""
     collection_paused: bool = False
     """The subscription runs, but the provider does not collect payments; not the same as status `paused`."""
+    pause_behavior: str | None = None
+    """The fate of invoices while collection is paused, in the provider's word; None also where it was not kept."""
     collection_method: str | None = None
     plan_code: str | None = None
     price_id: PriceId | None = None
@@ -149,6 +151,7 @@ class SubscriptionSnapshot(Ordered):
             ended_at=self.ended_at,
             trial_ends_at=self.trial_ends_at,
             collection_paused=self.collection_paused,
+            pause_behavior=self.pause_behavior,
             collection_method=self.collection_method,
             plan_code=plan_code,
             price_id=price_id,

@@ -1,7 +1,6 @@
 """Explain a tenant's state from the events received, the decisions made and the messages published. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Final
 
 import attrs
@@ -98,7 +97,7 @@ class Explanation:
         return self.state.tenant_id
 
 
-def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> Explanation:
+def explain(history: TenantHistory, *, policy: AccessPolicy) -> Explanation:
     """Arrange a tenant's history: each event with its decision, its messages, and the access verdict after each one."""
     caused: dict[EventId | None, list[Transition]] = {}
     for event_id, transition in transitions(history.messages):
@@ -113,7 +112,7 @@ def explain(history: TenantHistory, *, policy: AccessPolicy, now: datetime) -> E
     ]
     return Explanation(
         state=history.state,
-        verdict=policy.evaluate(history.state.access_facts, now),
+        verdict=policy.evaluate(history.state.access_facts, history.state.as_of),
         customers=history.customers,
         timeline=_with_messages_beside(timeline, caused.get(None, ())),
         cut=history.cut,

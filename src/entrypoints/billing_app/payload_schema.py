@@ -11,7 +11,7 @@ from typing import Any, Final, get_args, get_origin
 
 import attrs
 
-from billing_app.wire_schema import classes_of, description_of, fields_of, schema_of
+from billing_app.wire_schema import classes_of, description_of, fields_of, schema_of, words_of
 from billing_core.payloads import BillingEventPayload, OperatorStatePayload, StatePayload
 
 PATH: Final = "/schemas/billing-event-payload.v2.json"
@@ -45,6 +45,7 @@ _TYPESCRIPT_HEAD: Final = """\
 //
 // Instants are ISO 8601 in UTC. Amounts are integers in the minor unit of their currency. Words such as `status` come
 // from Stripe and are open sets: expect values that are not known yet, and ignore fields that are not listed here.
+// Lists of words are closed within a version of this package; a later one may add to them.
 
 """
 
@@ -63,6 +64,8 @@ def _interface(cls: type) -> str:
 
 
 def _typescript_of(hint: Any) -> str:
+    if (words := words_of(hint)) is not None:
+        return " | ".join(f'"{word}"' for word in words)
     if get_origin(hint) is tuple:
         inner = _typescript_of(get_args(hint)[0])
         return f"({inner})[]" if "|" in inner else f"{inner}[]"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 from types import NoneType, UnionType
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -30,7 +30,7 @@ def classes_of(*roots: type) -> list[type]:
 
 def fields_of(cls: type) -> Iterator[tuple[str, Any]]:
     """Return the names and types of a class's fields, in order."""
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     return ((field.name, hints[field.name]) for field in attrs.fields(cls))
 
 
@@ -49,7 +49,14 @@ def schema_of(cls: type, references: str) -> dict[str, Any]:
     return {"description": description_of(cls), "type": "object", "properties": properties, "required": required}
 
 
+def words_of(hint: Any) -> list[str] | None:
+    """Return the words of a closed list, declared as `Annotated[str, SomeEnum]`; None for any other type."""
+    return [each.value for each in get_args(hint)[1]] if get_origin(hint) is Annotated else None
+
+
 def _schema_of(hint: Any, references: str) -> dict[str, Any]:
+    if (words := words_of(hint)) is not None:
+        return {"type": "string", "enum": words}
     if get_origin(hint) is tuple:
         return {"type": "array", "items": _schema_of(get_args(hint)[0], references)}
     if get_origin(hint) is UnionType:
@@ -60,6 +67,8 @@ def _schema_of(hint: Any, references: str) -> dict[str, Any]:
 
 def _parts(hint: Any) -> Iterator[Any]:
     """Yield the classes that a type consists of."""
+    if words_of(hint) is not None:
+        return
     arguments = [argument for argument in get_args(hint) if argument is not Ellipsis]
     if not arguments:
         yield hint

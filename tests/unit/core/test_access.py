@@ -14,11 +14,14 @@ from billing_core.model import (
     NO_SUBSCRIPTION,
     AccessFacts,
     AccessPolicy,
+    AccessReason,
     AccessState,
     AccessVerdict,
     EventId,
+    Grace,
     InvoiceId,
     Period,
+    Plan,
     Provenance,
     SubscriptionId,
     SubscriptionInvoice,
@@ -65,9 +68,10 @@ def owed(invoice_id: str = "in_1", *failed_at: datetime, **fields: Any) -> Subsc
     ],
 )
 def test_every_status_has_its_verdict(status: str, state: AccessState) -> None:
-    """The reason is the deciding status, verbatim."""
+    """The reason is the deciding status; the list of reasons is closed."""
     verdict = evaluate(POLICY, [subscription(status=status)], NOW)
-    assert (verdict.state, verdict.reason) == (state, status)
+    assert verdict.state is state
+    assert verdict.reason == ("other_status" if status == "a_word_of_tomorrow" else status)
 
 
 def test_a_tenant_without_a_subscription_is_blocked() -> None:
@@ -120,7 +124,7 @@ def test_another_subscription_s_invoice_does_not_count() -> None:
 def test_grace_without_a_missed_payment_has_no_end() -> None:
     """The subscription's event may arrive before the invoice's; that locks no tenant out."""
     verdict = evaluate(POLICY, [subscription(status="past_due")], NOW)
-    assert verdict == AccessVerdict(state=AccessState.GRACE, reason="past_due")
+    assert verdict == AccessVerdict(state=AccessState.GRACE, reason=AccessReason.PAST_DUE)
 
 
 @pytest.mark.parametrize("status", ["active", "trialing", "past_due", "unpaid"])
@@ -129,7 +133,7 @@ def test_a_scheduled_end_that_has_passed_blocks(status: str) -> None:
     end = AT + timedelta(days=5)
     seen = subscription(status=status, cancel_at=end)
     assert evaluate(POLICY, [seen], end - timedelta(microseconds=1)).state is not AccessState.BLOCKED
-    expected = AccessVerdict(state=AccessState.BLOCKED, reason="scheduled_end_passed")
+    expected = AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.SCHEDULED_END_PASSED)
     assert evaluate(POLICY, [seen], end) == expected
     period_end = subscription(status=status, cancel_at_period_end=True)
     assert evaluate(POLICY, [period_end], MONTH.end) == expected
@@ -140,13 +144,13 @@ def test_a_trial_that_is_over_blocks_after_an_allowance() -> None:
     seen = subscription(status="trialing", trial_ends_at=NOW)
     last = NOW + timedelta(hours=24)
     assert evaluate(POLICY, [seen], last - timedelta(microseconds=1)) == AccessVerdict(
-        state=AccessState.FULL, reason="trialing", until=last
+        state=AccessState.FULL, reason=AccessReason.TRIALING, until=last
     )
-    assert evaluate(POLICY, [seen], last) == AccessVerdict(state=AccessState.BLOCKED, reason="trial_overdue")
+    assert evaluate(POLICY, [seen], last) == AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.TRIAL_OVERDUE)
     patient = AccessPolicy(trial_overdue_after=timedelta(days=3))
     assert evaluate(patient, [seen], last).state is AccessState.FULL
     paying = subscription(status="active", trial_ends_at=NOW)
-    assert evaluate(POLICY, [paying], last) == AccessVerdict(state=AccessState.FULL, reason="active")
+    assert evaluate(POLICY, [paying], last) == AccessVerdict(state=AccessState.FULL, reason=AccessReason.ACTIVE)
 
 
 def test_no_verdict_is_older_than_its_own_end() -> None:
@@ -169,20 +173,20 @@ def test_an_end_after_the_grace_period_is_named() -> None:
     end = MISSED + timedelta(days=20)
     seen = subscription(status="past_due", cancel_at=end)
     verdict = evaluate(POLICY, [seen], MISSED + timedelta(days=10), [owed("in_1", MISSED)])
-    assert verdict == AccessVerdict(state=AccessState.READ_ONLY, reason="past_due_grace_over", until=end)
+    assert verdict == AccessVerdict(state=AccessState.READ_ONLY, reason=AccessReason.PAST_DUE_GRACE_OVER, until=end)
 
 
 def test_a_blocked_tenant_has_no_end_to_wait_for() -> None:
     """Its access does not change when the subscription ends."""
     seen = subscription(status="incomplete", cancel_at=AT + timedelta(days=5))
     for now in (NOW, AT + timedelta(days=6)):
-        assert evaluate(POLICY, [seen], now) == AccessVerdict(state=AccessState.BLOCKED, reason="incomplete")
+        assert evaluate(POLICY, [seen], now) == AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.INCOMPLETE)
 
 
 def test_paused_collection_is_told_from_paying() -> None:
     """It gives the access of its status, for a reason of its own."""
     verdict = evaluate(POLICY, [subscription(status="active", collection_paused=True)], NOW)
-    assert verdict == AccessVerdict(state=AccessState.FULL, reason="collection_paused")
+    assert verdict == AccessVerdict(state=AccessState.FULL, reason=AccessReason.COLLECTION_PAUSED)
 
 
 def test_a_scheduled_cancellation_ends_the_verdict() -> None:
@@ -210,7 +214,7 @@ def test_the_best_of_several_subscriptions_counts() -> None:
     ]
     for rotation in range(4):
         verdict = evaluate(POLICY, several[rotation:] + several[:rotation], NOW)
-        assert verdict == AccessVerdict(state=AccessState.FULL, reason="active")
+        assert verdict == AccessVerdict(state=AccessState.FULL, reason=AccessReason.ACTIVE)
 
 
 def test_of_equal_verdicts_the_longest_explains() -> None:
@@ -218,7 +222,7 @@ def test_of_equal_verdicts_the_longest_explains() -> None:
     ending = subscription("sub_1", cancel_at_period_end=True)
     continuing = subscription("sub_2", "trialing")
     for order in ([ending, continuing], [continuing, ending]):
-        assert evaluate(POLICY, order, NOW) == AccessVerdict(state=AccessState.FULL, reason="trialing")
+        assert evaluate(POLICY, order, NOW) == AccessVerdict(state=AccessState.FULL, reason=AccessReason.TRIALING)
 
 
 def test_of_equal_verdicts_that_end_the_last_one_counts() -> None:
@@ -265,3 +269,184 @@ def test_the_table_of_states_is_a_setting() -> None:
     """A business that gives no grace says so."""
     strict = AccessPolicy(states={"active": AccessState.FULL})
     assert evaluate(strict, [subscription(status="past_due")], NOW).state is AccessState.BLOCKED
+
+
+# --- settings of a team -----------------------------------------------------------------------------------------------
+
+
+def test_what_follows_grace_is_a_setting() -> None:
+    """Of each status with its own span; the reason says which kind of grace is over."""
+    policy = AccessPolicy(
+        states={
+            "past_due": Grace(then=AccessState.BLOCKED),
+            "unpaid": Grace(lasts=timedelta(days=30)),
+        }
+    )
+    bills, end = [owed("in_1", MISSED)], MISSED + timedelta(days=90)
+    seen = subscription(status="past_due", cancel_at=end)
+    assert evaluate(policy, [seen], NOW, bills).until == MISSED + timedelta(days=7)
+    assert evaluate(policy, [seen], MISSED + timedelta(days=7), bills) == AccessVerdict(
+        state=AccessState.BLOCKED, reason=AccessReason.PAST_DUE_GRACE_OVER
+    )
+    unpaid = subscription(status="unpaid", cancel_at=end)
+    assert evaluate(policy, [unpaid], NOW, bills) == AccessVerdict(
+        state=AccessState.GRACE, reason=AccessReason.UNPAID, until=MISSED + timedelta(days=30)
+    )
+    assert evaluate(policy, [unpaid], MISSED + timedelta(days=30), bills) == AccessVerdict(
+        state=AccessState.READ_ONLY, reason=AccessReason.GRACE_OVER, until=end
+    )
+
+
+def test_grace_of_a_bill_that_is_not_due_yet_counts_from_its_due_date() -> None:
+    """Its due date is known beforehand, so the end is, too."""
+    bills = [owed(due_at=NOW + timedelta(days=2))]
+    assert evaluate(POLICY, [subscription(status="past_due")], NOW, bills).until == NOW + timedelta(days=9)
+
+
+def test_bills_by_mail_have_rules_of_their_own() -> None:
+    """Only the statuses that differ are named; cards keep theirs."""
+    policy = AccessPolicy(by_mail={"past_due": Grace(lasts=timedelta(days=45)), "unpaid": AccessState.FULL})
+    bills = [owed(due_at=MISSED)]
+
+    def state(status: str, method: str | None) -> AccessVerdict:
+        return evaluate(policy, [subscription(status=status, collection_method=method)], NOW, bills)
+
+    assert state("past_due", "send_invoice").until == MISSED + timedelta(days=45)
+    assert state("past_due", "charge_automatically").until == MISSED + timedelta(days=7)
+    assert state("past_due", None).until == MISSED + timedelta(days=7)
+    assert state("unpaid", "send_invoice").state is AccessState.FULL
+    assert state("unpaid", "charge_automatically").state is AccessState.READ_ONLY
+    assert state("active", "send_invoice").state is AccessState.FULL
+    assert policy.counts_grace(subscription(status="past_due", collection_method="send_invoice"))
+    assert not AccessPolicy(by_mail={"past_due": AccessState.FULL}).counts_grace(
+        subscription(status="past_due", collection_method="send_invoice")
+    )
+
+
+PAUSES = {
+    "keep_as_draft": AccessState.FULL,
+    "mark_uncollectible": AccessState.READ_ONLY,
+    "void": AccessState.BLOCKED,
+}
+
+
+@pytest.mark.parametrize("behavior", [*PAUSES, None])
+def test_paused_collection_limits_access_by_its_behavior(behavior: str | None) -> None:
+    """A behavior that is not listed, or was not kept, leaves the access of the status."""
+    policy = AccessPolicy(paused_collection=PAUSES)
+    seen = subscription(collection_paused=True, pause_behavior=behavior)
+    expected = PAUSES.get(behavior or "", AccessState.FULL)
+    assert evaluate(policy, [seen], NOW) == AccessVerdict(state=expected, reason=AccessReason.COLLECTION_PAUSED)
+    running = subscription(pause_behavior=behavior)
+    assert evaluate(policy, [running], NOW) == AccessVerdict(state=AccessState.FULL, reason=AccessReason.ACTIVE)
+
+
+def test_a_limit_never_raises_access() -> None:
+    """A tenant that may only read because of a debt does not write because collection is paused."""
+    policy = AccessPolicy(paused_collection={"void": AccessState.FULL}, unmapped_price=AccessState.READ_ONLY)
+    seen = subscription(status="unpaid", collection_paused=True, pause_behavior="void", plan_code=None)
+    assert evaluate(policy, [seen], NOW) == AccessVerdict(state=AccessState.READ_ONLY, reason=AccessReason.UNPAID)
+
+
+def test_a_limited_verdict_names_the_next_end_that_changes_it() -> None:
+    """The end of grace changes nothing for a tenant that may only read anyway; the end of the subscription does."""
+    policy = AccessPolicy(paused_collection=PAUSES)
+    end = MISSED + timedelta(days=20)
+    seen = subscription(status="past_due", cancel_at=end, collection_paused=True, pause_behavior="mark_uncollectible")
+    bills = [owed("in_1", MISSED)]
+    limited = AccessVerdict(state=AccessState.READ_ONLY, reason=AccessReason.COLLECTION_PAUSED, until=end)
+    assert evaluate(policy, [seen], NOW, bills) == limited
+    assert evaluate(policy, [seen], end, bills).reason is AccessReason.SCHEDULED_END_PASSED
+    blocked = attrs.evolve(seen, pause_behavior="void")
+    assert evaluate(policy, [blocked], NOW, bills) == AccessVerdict(
+        state=AccessState.BLOCKED, reason=AccessReason.COLLECTION_PAUSED
+    )
+
+
+@pytest.mark.parametrize("rule", [AccessState.BLOCKED, AccessState.READ_ONLY])
+def test_a_trial_that_was_never_paid_for_may_have_no_grace(rule: AccessState) -> None:
+    """Only if the team says so; any payment for the subscription gives it the grace of all others."""
+    policy = AccessPolicy(never_paid_trial=rule)
+    after_trial, bills = subscription(status="past_due", trial_ends_at=AT), [owed("in_1", MISSED)]
+    never = AccessVerdict(state=rule, reason=AccessReason.TRIAL_NEVER_PAID)
+    assert evaluate(policy, [after_trial], NOW, bills) == never
+    assert evaluate(POLICY, [after_trial], NOW, bills).state is AccessState.GRACE
+    assert evaluate(policy, [subscription(status="past_due")], NOW, bills).state is AccessState.GRACE
+    free = owed("in_0", status="paid", amount_paid=0)
+    assert evaluate(policy, [after_trial], NOW, [*bills, free]) == never
+    elsewhere = owed("in_9", status="paid", amount_paid=9, subscription_id=SubscriptionId("sub_9"))
+    assert evaluate(policy, [after_trial], NOW, [*bills, elsewhere]) == never
+    paid = owed("in_0", status="paid", amount_paid=1900)
+    assert evaluate(policy, [after_trial], NOW, [*bills, paid]).state is AccessState.GRACE
+    held = TenantSubscription(tenant_id=ACME, snapshot=after_trial, provenance=PROVENANCE)
+    basis = AccessFacts(subscriptions=[held], invoices=bills, paying={held.snapshot.subscription_id})
+    assert policy.evaluate(basis, NOW).state is AccessState.GRACE
+
+
+def test_a_trial_that_was_never_paid_for_may_have_a_shorter_grace() -> None:
+    """Its reason says why it is shorter, before and after its end."""
+    policy = AccessPolicy(never_paid_trial=Grace(lasts=timedelta(days=2)))
+    seen, bills, end = subscription(status="past_due", trial_ends_at=AT), [owed("in_1", MISSED)], MISSED + timedelta(2)
+    assert evaluate(policy, [seen], NOW, bills) == AccessVerdict(
+        state=AccessState.GRACE, reason=AccessReason.TRIAL_NEVER_PAID, until=end
+    )
+    assert evaluate(policy, [seen], end, bills) == AccessVerdict(
+        state=AccessState.READ_ONLY, reason=AccessReason.TRIAL_NEVER_PAID
+    )
+    same = AccessPolicy(never_paid_trial=AccessState.GRACE)
+    assert evaluate(same, [seen], NOW, bills).until == MISSED + timedelta(days=7)
+
+
+def test_access_while_the_first_payment_is_confirmed_ends_by_the_clock() -> None:
+    """The provider gives up within a day; if it does not say so, the access ends nevertheless."""
+    policy = AccessPolicy(states={"incomplete": AccessState.FULL})
+    seen, last = subscription(status="incomplete"), MONTH.start + timedelta(hours=24)
+    assert evaluate(policy, [seen], last - timedelta(microseconds=1)) == AccessVerdict(
+        state=AccessState.FULL, reason=AccessReason.INCOMPLETE, until=last
+    )
+    assert evaluate(policy, [seen], last) == AccessVerdict(
+        state=AccessState.BLOCKED, reason=AccessReason.CONFIRMATION_OVERDUE
+    )
+    patient = attrs.evolve(policy, confirmation_overdue_after=timedelta(days=10))
+    assert evaluate(patient, [seen], last).state is AccessState.FULL
+    assert evaluate(policy, [subscription(status="incomplete", items=())], NOW).until is None
+
+
+def test_an_add_on_grants_nothing_by_itself() -> None:
+    """Neither access nor a longer one; without a plan that grants any, the reason says so."""
+    policy = AccessPolicy().with_plans([Plan(plan_code="storage", grants_access=False), Plan(plan_code="pro")])
+    addon = subscription("sub_2", plan_code="storage")
+    verdict = AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.ADDON_ONLY)
+    assert evaluate(policy, [addon], NOW) == verdict
+    unpaid = subscription("sub_1", "unpaid")
+    for order in ([addon, unpaid], [unpaid, addon]):
+        assert evaluate(policy, order, NOW).reason is AccessReason.UNPAID
+    assert evaluate(AccessPolicy(), [addon], NOW).state is AccessState.FULL
+    both = attrs.evolve(policy, addon_plans=frozenset({"seats"})).with_plans(())
+    assert both.addon_plans == {"seats"}
+
+
+def test_the_access_of_an_unknown_plan_is_a_setting() -> None:
+    """By default its status decides: a team that forgot to list a price locks no payer out."""
+    seen = subscription(plan_code=None, cancel_at=AT + timedelta(days=9))
+    assert evaluate(POLICY, [seen], NOW).reason is AccessReason.ACTIVE
+    policy = AccessPolicy(unmapped_price=AccessState.READ_ONLY)
+    assert evaluate(policy, [seen], NOW) == AccessVerdict(
+        state=AccessState.READ_ONLY, reason=AccessReason.UNMAPPED_PRICE, until=AT + timedelta(days=9)
+    )
+    assert evaluate(policy, [subscription(plan_code="pro")], NOW).reason is AccessReason.ACTIVE
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"unmapped_price": AccessState.GRACE},
+        {"paused_collection": {"void": AccessState.GRACE}},
+    ],
+)
+def test_grace_is_refused_where_nothing_ends_it(fields: dict[str, Any]) -> None:
+    """Only a missed payment starts grace, and nothing follows grace but a state that lasts."""
+    with pytest.raises(ValueError, match="grace has no end"):
+        AccessPolicy(**fields)
+    with pytest.raises(ValueError, match="then: grace has no end"):
+        Grace(then=AccessState.GRACE)

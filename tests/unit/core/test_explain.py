@@ -17,7 +17,7 @@ async def explained(loop: Loop, tenant_id: TenantId = ACME, limit: int = 50) -> 
     timeline = MemoryTenantTimeline(loop.database, loop.clock)
     history = await timeline.history(tenant_id, since=None, until=None, limit=limit)
     assert history is not None
-    return explain(history, policy=AccessPolicy(), now=loop.clock.now())
+    return explain(history, policy=AccessPolicy())
 
 
 async def test_a_transition_names_the_fields_that_changed(loop: Loop) -> None:

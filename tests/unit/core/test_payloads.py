@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing_app.wire_schema import words_of
 from billing_core import converters
 from billing_core.payloads import (
     AccessSection,
@@ -45,9 +46,13 @@ def section(cls: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrate
     }
     drawn = {}
     for field in attrs.fields(cls):
-        name = field.type.__name__ if isinstance(field.type, type) else str(field.type)
-        base = name.removesuffix(" | None").rsplit(".", 1)[-1]
-        if field.name not in fields:
+        if field.name in fields:
+            continue
+        if (words := words_of(field.type)) is not None:
+            drawn[field.name] = st.sampled_from(words)
+        else:
+            name = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+            base = name.removesuffix(" | None").rsplit(".", 1)[-1]
             drawn[field.name] = by_type[base] | st.none() if name.endswith("| None") else by_type[base]
     return st.builds(cls, **drawn, **fields)
 

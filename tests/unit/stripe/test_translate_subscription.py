@@ -63,6 +63,7 @@ SEEN = SubscriptionSnapshot(
     canceled_at=AT,
     trial_ends_at=AT,
     collection_paused=True,
+    pause_behavior="void",
     collection_method="charge_automatically",
 )
 
@@ -148,6 +149,8 @@ def test_status_words_are_kept_verbatim(said: Said, shown: Json, status: str) ->
         ({"trial_end": None}, "trial_ends_at", None),
         ({"pause_collection": None}, "collection_paused", False),
         ({"pause_collection": {"behavior": "void"}}, "collection_paused", True),
+        ({"pause_collection": {"behavior": "void"}}, "pause_behavior", "void"),
+        ({"pause_collection": None}, "pause_behavior", None),
         ({"collection_method": "send_invoice"}, "collection_method", "send_invoice"),
         ({"currency": "jpy"}, "currency", "jpy"),
         ({"customer": {"id": "cus_9", "object": "customer"}}, "customer_id", "cus_9"),

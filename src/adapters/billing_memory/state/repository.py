@@ -52,13 +52,17 @@ class MemoryRepository:
 
     async def state(self, tenant_id: TenantId) -> TenantState:
         """Return a tenant's state and the number of its last message."""
-        owed = [invoice for invoice in self._invoices(tenant_id) if invoice.snapshot.outstanding]
+        billed = self._invoices(tenant_id)
+        paid = {invoice.snapshot.subscription_id for invoice in billed if invoice.snapshot.amount_paid > 0}
+        owed = [invoice for invoice in billed if invoice.snapshot.outstanding]
         return TenantState(
             tenant_id=tenant_id,
             sequence=self._database.tables.counters.get(tenant_id, 0),
+            as_of=self._clock.now(),
             subscriptions=tuple(self._subscriptions(tenant_id)),
             invoices=tuple(reversed(owed)),
             usage=tuple(_of_latest_periods(self._usage(tenant_id))),
+            paying=frozenset(id_ for id_ in paid if id_ is not None),
             features=tuple(sorted(self._features(tenant_id))),
         )
 

@@ -1,5 +1,9 @@
 -- The state of tenants. Statements that a unit of work shares with readers take arrays; the others take one tenant.
 
+-- name: read_instant
+-- The time by which access is decided. The first statement of a transaction: what it reads is then no newer.
+SELECT billing_now();
+
 -- name: find_customers
 -- Args: $1 customer ids. Returns: customers with the number of departures from their tenants until now.
 SELECT :customers.names, (
@@ -70,6 +74,12 @@ SELECT :invoices.names
 FROM subscription_invoices
 WHERE tenant_id = $1 AND amount_remaining > 0 AND status NOT IN ('draft', 'paid', 'void', 'deleted')
 ORDER BY period_end NULLS FIRST, invoice_id;
+
+-- name: list_paying_subscriptions
+-- Args: $1 tenant id. The subscriptions for which anything was paid.
+SELECT DISTINCT subscription_id
+FROM subscription_invoices
+WHERE tenant_id = $1 AND amount_paid > 0 AND subscription_id IS NOT NULL;
 
 -- name: list_invoices
 -- Args: $1 tenant id, $2 limit. Newest first, without deleted drafts.

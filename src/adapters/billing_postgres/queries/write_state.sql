@@ -55,7 +55,7 @@ WITH locked AS (
     ORDER BY tenant_id
     FOR NO KEY UPDATE
 )
-SELECT locked.*, clock_timestamp() AS now
+SELECT locked.*, billing_now() AS now
 FROM (SELECT) AS always LEFT JOIN locked ON true;
 
 -- name: lock_catalog

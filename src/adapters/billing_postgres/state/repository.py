@@ -31,17 +31,21 @@ _QUERIES: Final = MappingProxyType({**queries.load("read_state"), **queries.load
 async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState:
     """Return a tenant's state; at one instant if the transaction of the connection has one snapshot."""
     with translated("state"):
+        now = await connection.fetchval(_QUERIES["read_instant"])
         sequence = await connection.fetchval(_QUERIES["get_sequence"], tenant_id)
         invoices = await connection.fetch(_QUERIES["list_owed_invoices"], tenant_id)
+        paying = await connection.fetch(_QUERIES["list_paying_subscriptions"], tenant_id)
         usage = await connection.fetch(_QUERIES["list_recent_usage"], tenant_id)
         features = await connection.fetch(_QUERIES["list_features"], tenant_id)
     subscriptions = await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
     return TenantState(
         tenant_id=tenant_id,
         sequence=sequence or 0,
+        as_of=now,
         subscriptions=tuple(subscriptions),
         invoices=tuple(map(rows.invoice_from_row, invoices)),
         usage=tuple(map(rows.usage_from_row, usage)),
+        paying=frozenset(row["subscription_id"] for row in paying),
         features=tuple(row["feature"] for row in features),
     )
 

@@ -119,6 +119,7 @@ _SUBSCRIPTION: Final = Fields(
     ended_at="timestamptz",
     trial_ends_at="timestamptz",
     collection_paused="boolean",
+    pause_behavior="text",
     collection_method="text",
 )
 _DERIVED: Final = Fields(

@@ -71,6 +71,7 @@ def _snapshot(
         ended_at=seen.instant("ended_at"),
         trial_ends_at=seen.instant("trial_end"),
         collection_paused="pause_collection" in seen,
+        pause_behavior=seen.child("pause_collection").word("behavior"),
         collection_method=seen.word("collection_method"),
     )
 

@@ -47,7 +47,7 @@ class TenantReaderContract:
     async def test_an_unknown_tenant_is_empty(self, tenant_reader: TenantReader) -> None:
         """Reading creates nothing and finds nothing."""
         assert await tenant_reader.state(ACME) == TenantState(
-            tenant_id=ACME, sequence=0, subscriptions=(), invoices=(), usage=()
+            tenant_id=ACME, as_of=AT, sequence=0, subscriptions=(), invoices=(), usage=()
         )
 
     # --- every field --------------------------------------------------------------------------------------------
@@ -79,6 +79,7 @@ class TenantReaderContract:
             ended_at=AT,
             trial_ends_at=AT,
             collection_paused=True,
+            pause_behavior="mark_uncollectible",
             seat_count=LARGEST,
             plan_code=HOSTILE,
             basis=provenance("evt_2", "evt_1", ambiguous=True),
@@ -178,6 +179,31 @@ class TenantReaderContract:
         everything = [*others, *reversed(owed), invoice("in_zero", amount_remaining=0)]
         await save(unit_of_work, Changes(invoices=everything))
         assert list((await tenant_reader.state(ACME)).invoices) == owed
+
+    async def test_state_names_the_subscriptions_that_were_ever_paid_for(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
+        """In part counts, whatever became of the invoice; a free invoice, and one without a subscription, do not."""
+        stored = [
+            invoice("in_1", amount_paid=1),
+            invoice("in_2", amount_paid=0, status="paid", subscription_id=SubscriptionId("sub_free")),
+            invoice("in_3", amount_paid=5, status="void", subscription_id=SubscriptionId("sub_2")),
+            invoice("in_4", amount_paid=5, status="paid", subscription_id=None),
+        ]
+        await save(unit_of_work, Changes(invoices=stored))
+        await save(unit_of_work, Changes(invoices=[invoice("in_5", GLOBEX, amount_paid=1)]), tenants=[GLOBEX])
+        assert (await tenant_reader.state(ACME)).paying == {"sub_1", "sub_2"}
+
+    async def test_state_names_the_instant_to_decide_for(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
+        """The store's time, as in a unit of work: no process's clock decides on access."""
+        async with unit_of_work.transaction() as transaction:
+            before = (await transaction.lock_tenants([ACME])).now
+        during = (await tenant_reader.state(ACME)).as_of
+        async with unit_of_work.transaction() as transaction:
+            after = (await transaction.lock_tenants([ACME])).now
+        assert before <= during <= after
 
     async def test_invoices_come_newest_first_without_deleted_drafts(
         self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
@@ -289,6 +315,7 @@ class TenantReaderContract:
             )
         assert await tenant_reader.state(ACME) == TenantState(
             tenant_id=ACME,
+            as_of=AT,
             sequence=1,
             subscriptions=(subscription("sub_a"),),
             invoices=(invoice("in_a"),),

@@ -13,6 +13,7 @@ from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import CUSTOMER, applied, claimed, save
 from billing_core.testing.builders import (
     ACME,
+    AT,
     GLOBEX,
     customer,
     invoice,
@@ -140,7 +141,7 @@ class UnitOfWorkContract:
                 await transaction.settle([applied(claim)])
                 raise LookupError
         assert await tenant_reader.state(ACME) == TenantState(
-            tenant_id=ACME, sequence=0, subscriptions=(), invoices=(), usage=()
+            tenant_id=ACME, as_of=AT, sequence=0, subscriptions=(), invoices=(), usage=()
         )
         assert await history.events(ACME, after=0, limit=10) == []
         assert await queue.bury(claim, reason="unexpected", error="still ours")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,7 +58,7 @@ async def _explain(
 
     async with open_tools(settings) as tools:
         history = await tools.timeline().history(TenantId(tenant), since=since, until=until, limit=limit)
-    return None if history is None else explain(history, policy=settings.access, now=datetime.now(UTC))
+        return None if history is None else explain(history, policy=tools.access_policy())
 
 
 def _to_json(explanation: Explanation) -> dict[str, Any]:

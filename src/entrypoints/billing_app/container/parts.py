@@ -12,7 +12,7 @@ from billing_core.inbox.intake import Intake
 from billing_core.inbox.policy import Scope
 from billing_core.inbox.ports import EventInbox, KnownEvents, ThinEventGateway
 from billing_core.inbox.thin_events import ThinEventResolver
-from billing_core.model import TenantId, Uncertainty
+from billing_core.model import AccessPolicy, TenantId, Uncertainty
 from billing_core.state.ports import Clock, PaymentGateway, UncertainObjects
 from billing_core.state.refetch import Refetcher, RefetchPolicy
 from billing_core.state.service import BillingService
@@ -39,6 +39,11 @@ def intake(
         inbox=ObservedEventInbox(inbox, metrics),
         handoff=dispatcher if settings.switches.retry_worker else None,
     )
+
+
+def access_policy(settings: Settings) -> AccessPolicy:
+    """Return the access policy of the plans that are sold."""
+    return settings.access.with_plans(settings.catalog.plans)
 
 
 def scope(stripe: StripeSettings) -> Scope:

@@ -103,12 +103,13 @@ class Container(containers.DeclarativeContainer):
 
     # --- events to state --------------------------------------------------------------------------------------------
     translator = providers.Singleton(StripeTranslator)
+    access_policy = providers.Singleton(parts.access_policy, settings)
     service = providers.Singleton(
         BillingService,
         unit_of_work=unit_of_work,
         translator=translator,
         catalog=providers.Singleton(PlanCatalog, settings.provided.catalog.plans),
-        policy=settings.provided.access,
+        policy=access_policy,
         notify=notify,
         tenants=tenant_rules,
     )
@@ -212,7 +213,7 @@ class Container(containers.DeclarativeContainer):
         reader=tenant_reader,
         history=history,
         timeline=timeline,
-        policy=settings.provided.access,
+        policy=access_policy,
         clock=clock,
         metrics=metrics,
         authenticator=authenticator,

@@ -27,11 +27,22 @@ export function showAccess(access) {
 }
 
 function explanation(reason) {
-  if (reason === "no_subscription") return "This tenant has no subscription.";
-  const over = /^(.+)_grace_over$/.exec(reason);
-  if (over) return `The subscription is ${lower(over[1])}, and its grace period is over.`;
-  return `The subscription is ${lower(reason)}.`;
+  return REASONS[reason] ?? `The subscription is ${lower(reason)}.`;
 }
+
+const REASONS = {
+  no_subscription: "This tenant has no subscription.",
+  addon_only: "There are only add-ons, which give no access by themselves.",
+  other_status: "The status of the subscription is not known.",
+  collection_paused: "Payment collection is paused.",
+  past_due_grace_over: "The subscription is past due, and its grace period is over.",
+  grace_over: "The grace period is over.",
+  scheduled_end_passed: "The subscription was set to end, and this day has passed.",
+  trial_overdue: "The trial is over, and nothing has followed it.",
+  trial_never_paid: "The first payment after the trial failed.",
+  confirmation_overdue: "The first payment was not confirmed in time.",
+  unmapped_price: "The plan of the subscription is not known.",
+};
 
 const lower = (status) => label(status).toLowerCase();
 
