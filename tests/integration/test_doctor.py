@@ -15,7 +15,7 @@ from billing_core.model import CustomerId
 from billing_core.oversight.monitors import InvariantMonitor, InvariantReport
 from billing_core.state.ports import Changes
 from billing_core.testing.arrange import claimed, save
-from billing_core.testing.builders import customer, provider_event
+from billing_core.testing.builders import customer, provider_event, subscription
 from billing_embedded import embedded_servers_sync
 from billing_postgres.durability import durability_risks
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
@@ -54,6 +54,7 @@ async def test_a_healthy_installation_passes_every_check(durable_database_url: s
         "redis",
         "inbox",
         "outbox",
+        "plans",
         "invariant gapless",
     } <= found.keys()
     assert {each["verdict"] for each in found.values()} == {"ok"}
@@ -83,6 +84,17 @@ async def test_the_tenants_of_dead_events_are_named(database_url: str, redis_url
     assert found["dead"]["verdict"] == "warn"
     assert found["dead"]["detail"] == "2 events failed permanently: bug; the latest concern acme"
     assert "billing events list --status dead --reason bug" in found["dead"]["remedy"]
+
+
+async def test_prices_of_no_plan_are_reported_with_their_tenants(database_url: str, redis_url: str) -> None:
+    """A warning, because no tenant loses access for it."""
+    database = Database(url=database_url)
+    async with await database.open_pool(size=3) as pool:
+        unmapped = subscription(plan_code=None, price_id="price_new")
+        await save(PostgresRepository(database, pool), Changes(subscriptions=[unmapped]))
+    _, found = await doctor(database_url, redis_url)
+    assert found["plans"]["verdict"] == "warn"
+    assert "1 prices of live subscriptions belong to no plan; tenants: acme" in found["plans"]["detail"]
 
 
 async def test_commits_that_do_not_wait_are_reported(durable_database_url: str, redis_url: str) -> None:

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
 from billing_core.inbox.batch import ProcessingReport
-from billing_core.model import DuplicateSubscriptions, EventId, SubscriptionId, Uncertainty
-from billing_core.oversight.monitors import BacklogReport, DuplicateReport
-from billing_core.oversight.ports import Backlog
+from billing_core.model import DuplicateSubscriptions, EventId, PriceId, SubscriptionId, Uncertainty
+from billing_core.oversight.monitors import BacklogReport, DuplicateReport, UnmappedReport
+from billing_core.oversight.ports import Backlog, UnmappedPrice
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.publisher import PublishingReport
 from billing_core.testing.builders import ACME, provenance
@@ -148,6 +148,16 @@ class TestMetrics:
         for found in ((duplicate,), ()):
             metrics.duplicates_seen(DuplicateReport(duplicates=found))
             assert metrics.registry.get_sample_value("billing_duplicate_subscriptions") == len(found)
+
+    def test_prices_of_no_plan_are_shown_until_they_are_mapped(self) -> None:
+        """The gauge has the result of the last check."""
+        metrics = Metrics()
+        price = UnmappedPrice(
+            price_id=PriceId("price_1"), product_id=None, lookup_key=None, subscriptions=2, tenants=(ACME,)
+        )
+        for found in ((price,), ()):
+            metrics.unmapped_seen(UnmappedReport(prices=found))
+            assert metrics.registry.get_sample_value("billing_unmapped_prices") == len(found)
 
     @pytest.mark.parametrize("reason", ["livemode", "account"])
     def test_events_of_another_mode_or_account_are_counted(self, reason: str) -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.oversight.invariants import Invariant
-from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport
+from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.publisher import PublishingReport
 
@@ -135,6 +135,7 @@ class Metrics:
         self._duplicates = gauge(
             "billing_duplicate_subscriptions", "Tenants with more than one live subscription to the same plan."
         )
+        self._unmapped = gauge("billing_unmapped_prices", "Prices of live subscriptions that belong to no plan.")
 
         self._uncertain = _Labeled(
             gauge("billing_uncertain_objects", "Objects whose state may be wrong until they are refetched.", "kind")
@@ -245,6 +246,10 @@ class Metrics:
     def duplicates_seen(self, report: DuplicateReport) -> None:
         """Set the number of tenants with duplicate subscriptions."""
         self._duplicates.set(len(report.duplicates))
+
+    def unmapped_seen(self, report: UnmappedReport) -> None:
+        """Set the number of prices of live subscriptions that belong to no plan."""
+        self._unmapped.set(len(report.prices))
 
     def invariants_checked(self, report: InvariantReport) -> None:
         """Set the violations of every invariant, zero included."""

@@ -7,7 +7,7 @@ import attrs
 
 from billing_core.model import DuplicateSubscriptions
 from billing_core.oversight.invariants import Violation
-from billing_core.oversight.ports import Backlog, InboxBacklog, InvariantLog, StateUpkeep
+from billing_core.oversight.ports import Backlog, InboxBacklog, InvariantLog, StateUpkeep, UnmappedPrice
 from billing_core.periodic import Periodic
 from billing_core.state.ports import UncertainObjects
 from billing_core.stream.ports import Outbox
@@ -66,6 +66,25 @@ class DuplicateMonitor(Periodic[DuplicateReport]):
     async def run_once(self) -> DuplicateReport:
         """Check all subscriptions now."""
         return DuplicateReport(duplicates=await self._upkeep.duplicate_subscriptions())
+
+
+@attrs.frozen(kw_only=True)
+class UnmappedReport:
+    """The result of one check for prices that belong to no plan; also reported when there are none."""
+
+    prices: Sequence[UnmappedPrice]
+
+
+class UnmappedMonitor(Periodic[UnmappedReport]):
+    """Looks for live subscriptions to prices that belong to no plan."""
+
+    def __init__(self, *, upkeep: StateUpkeep, every: timedelta, observe: Callable[[UnmappedReport], None]) -> None:
+        super().__init__(every=every, observe=observe)
+        self._upkeep = upkeep
+
+    async def run_once(self) -> UnmappedReport:
+        """Check now."""
+        return UnmappedReport(prices=await self._upkeep.unmapped_prices())
 
 
 @attrs.frozen(kw_only=True)

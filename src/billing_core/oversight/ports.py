@@ -12,7 +12,7 @@ import attrs
 from billing_core.events import BillingEvent
 from billing_core.inbox.ports import AuditTrail, EventSelector
 from billing_core.inbox.selection import EventFilter
-from billing_core.model import Attention, CustomerId, DuplicateSubscriptions, EventId, TenantId
+from billing_core.model import Attention, CustomerId, DuplicateSubscriptions, EventId, PriceId, TenantId
 from billing_core.oversight.explain import TenantHistory
 from billing_core.oversight.inspection import Audit, FailedAttempt, Pruned, StoredEvent
 from billing_core.oversight.invariants import Violation
@@ -133,12 +133,31 @@ class CustomerLink:
     dead: int = 0
 
 
+@attrs.frozen(kw_only=True)
+class UnmappedPrice:
+    """A price that belongs to no plan, and who is on it."""
+
+    price_id: PriceId
+    product_id: str | None
+    lookup_key: str | None
+    subscriptions: int
+    tenants: tuple[TenantId, ...]
+    """By id."""
+
+
 @runtime_checkable
 class StateUpkeep(Protocol):
     """Queries over all tenants, for operators. Read-only."""
 
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
         """Return what `billing_core.model.duplicate_subscriptions` finds among all subscriptions."""
+        ...
+
+    async def unmapped_prices(self) -> Sequence[UnmappedPrice]:
+        """Return the deciding prices of those subscriptions that have not ended and are on no plan, ordered by id.
+
+        Asked often for a gauge: its cost grows with these subscriptions, not with all.
+        """
         ...
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:

@@ -1,6 +1,6 @@
 """Health checks of an installation: settings, database, Redis, backlog and, on request, invariants of stored rows."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
 from enum import Enum
 from typing import Final
@@ -14,7 +14,7 @@ from billing_core.errors import BillingError
 from billing_core.events import Disposition
 from billing_core.inbox.selection import EventFilter
 from billing_core.oversight.invariants import Invariant
-from billing_core.oversight.ports import Backlog
+from billing_core.oversight.ports import Backlog, UnmappedPrice
 
 _LATE: Final = timedelta(minutes=1)
 """Warn when an event or a message has waited longer than this."""
@@ -67,6 +67,7 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
         for reason, count in sorted(backlog.dead.items()):
             yield await _check_dead(tools, reason, count)
         yield _check_outbox(await tools.outbox().oldest())
+        yield _check_prices(await tools.state_upkeep().unmapped_prices())
         if invariants:
             for result in await _check_invariants(tools):
                 yield result
@@ -137,6 +138,16 @@ def _check_outbox(oldest: timedelta) -> CheckResult:
         remedy = "Check that Redis is reachable and that a server or worker is running."
         return CheckResult("outbox", CheckStatus.WARN, detail, remedy)
     return CheckResult("outbox", CheckStatus.OK, detail)
+
+
+def _check_prices(unmapped: Sequence[UnmappedPrice]) -> CheckResult:
+    if not unmapped:
+        return CheckResult("plans", CheckStatus.OK, "the price of every live subscription belongs to a plan")
+    tenants = sorted({tenant_id for price in unmapped for tenant_id in price.tenants})
+    concerned = ", ".join(tenants[:_LATEST]) + (", …" if len(tenants) > _LATEST else "")
+    detail = f"{len(unmapped)} prices of live subscriptions belong to no plan; tenants: {concerned}"
+    remedy = "Run `billing plans unmapped`, and name the prices in a plan; until then access goes by status."
+    return CheckResult("plans", CheckStatus.WARN, detail, remedy)
 
 
 async def _check_invariants(tools: Container) -> list[CheckResult]:

@@ -8,7 +8,7 @@ import structlog
 
 from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
-from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport
+from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.backfill import BackfillReport
 from billing_core.stream.ports import BackfillClaim
@@ -42,6 +42,10 @@ class ReportMetrics(Protocol):
 
     def duplicates_seen(self, report: DuplicateReport) -> None:
         """Set how many tenants have duplicate subscriptions now."""
+        ...
+
+    def unmapped_seen(self, report: UnmappedReport) -> None:
+        """Set how many prices of live subscriptions belong to no plan now."""
         ...
 
     def invariants_checked(self, report: InvariantReport) -> None:
@@ -98,6 +102,13 @@ class Observers:
         if report.duplicates:
             first = [f"{each.tenant_id}: {', '.join(each.subscription_ids)}" for each in report.duplicates[:_SHOWN]]
             log.warning("subscriptions.duplicated", count=len(report.duplicates), first=first)
+
+    def unmapped_seen(self, report: UnmappedReport) -> None:
+        """Count the prices of live subscriptions that belong to no plan, and log the first of them."""
+        self.metrics.unmapped_seen(report)
+        if report.prices:
+            first = [f"{each.price_id}: {', '.join(each.tenants[:_SHOWN])}" for each in report.prices[:_SHOWN]]
+            log.warning("prices.unmapped", count=len(report.prices), first=first)
 
     def invariants_checked(self, report: InvariantReport) -> None:
         """Count violations, and log each violated invariant with examples."""

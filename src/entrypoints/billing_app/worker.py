@@ -9,7 +9,7 @@ import attrs
 
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.inbox.dispatch import Dispatcher
-from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor
+from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.state.refetch import Refetcher
 from billing_core.stream.backfill import Backfiller
 from billing_core.stream.publisher import Publisher
@@ -23,6 +23,7 @@ class Worker:
     publisher: Publisher
     backlog_monitor: BacklogMonitor
     duplicate_monitor: DuplicateMonitor
+    unmapped_monitor: UnmappedMonitor
     invariant_monitor: InvariantMonitor
     refetcher: Refetcher | None
     """None if the provider cannot be asked."""
@@ -44,7 +45,13 @@ class Worker:
         publishing = asyncio.create_task(self.publisher.run(), name="publisher")
         upkeep = {
             asyncio.create_task(loop.run(), name=type(loop).__name__.lower()): loop
-            for loop in (self.backlog_monitor, self.duplicate_monitor, self.invariant_monitor, self.refetcher)
+            for loop in (
+                self.backlog_monitor,
+                self.duplicate_monitor,
+                self.unmapped_monitor,
+                self.invariant_monitor,
+                self.refetcher,
+            )
             if loop is not None
         }
         backfill = asyncio.create_task(_backfill(self.backfiller), name="backfiller")

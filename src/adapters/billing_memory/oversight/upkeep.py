@@ -1,15 +1,22 @@
 """Questions across all tenants, and actions on stored events, in process."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import attrs
 
 from billing_core.events import Disposition
-from billing_core.model import CustomerId, DuplicateSubscriptions, TenantId, duplicate_subscriptions
+from billing_core.model import (
+    CustomerId,
+    DuplicateSubscriptions,
+    PriceId,
+    TenantId,
+    TenantSubscription,
+    duplicate_subscriptions,
+)
 from billing_core.oversight.inspection import Pruned
-from billing_core.oversight.ports import CustomerLink
+from billing_core.oversight.ports import CustomerLink, UnmappedPrice
 from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
 
@@ -23,6 +30,15 @@ class MemoryStateUpkeep:
     async def duplicate_subscriptions(self) -> Sequence[DuplicateSubscriptions]:
         """Return tenants with several live subscriptions of one plan."""
         return duplicate_subscriptions(self._database.tables.subscriptions.values())
+
+    async def unmapped_prices(self) -> Sequence[UnmappedPrice]:
+        """Return the prices of live subscriptions without a plan."""
+        found: defaultdict[PriceId, list[TenantSubscription]] = defaultdict(list)
+        for each in self._database.tables.subscriptions.values():
+            seen = each.snapshot
+            if seen.plan_code is None and seen.price_id is not None and not seen.ended:
+                found[seen.price_id].append(each)
+        return [_unmapped_price(price_id, found[price_id]) for price_id in sorted(found)]
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
         """Return customers with or without a tenant, by id."""
@@ -43,6 +59,17 @@ class MemoryStateUpkeep:
     async def knows(self, *, customer: CustomerId, tenant: TenantId) -> tuple[bool, bool]:
         """Return whether there are rows of a customer and of a tenant."""
         return customer in self._database.tables.customers, tenant in self._database.tables.counters
+
+
+def _unmapped_price(price_id: PriceId, subscriptions: Sequence[TenantSubscription]) -> UnmappedPrice:
+    items = [item for each in subscriptions for item in each.snapshot.items if item.price_id == price_id]
+    return UnmappedPrice(
+        price_id=price_id,
+        product_id=max([item.product_id for item in items if item.product_id is not None], default=None),
+        lookup_key=max([item.lookup_key for item in items if item.lookup_key is not None], default=None),
+        subscriptions=len(subscriptions),
+        tenants=tuple(sorted({each.tenant_id for each in subscriptions})),
+    )
 
 
 class MemoryInboxUpkeep:

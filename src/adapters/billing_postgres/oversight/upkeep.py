@@ -10,7 +10,7 @@ import asyncpg
 
 from billing_core.model import CustomerId, DuplicateSubscriptions, TenantId
 from billing_core.oversight.inspection import Pruned
-from billing_core.oversight.ports import CustomerLink
+from billing_core.oversight.ports import CustomerLink, UnmappedPrice
 from billing_postgres import queries
 from billing_postgres.pool import Database
 from billing_postgres.statements import Statements
@@ -35,6 +35,19 @@ class PostgresStateUpkeep:
                 subscription_ids=tuple(row["subscription_ids"]),
             )
             for row in await self._statements.fetch("list_duplicate_subscriptions")
+        ]
+
+    async def unmapped_prices(self) -> Sequence[UnmappedPrice]:
+        """Return the prices of live subscriptions without a plan."""
+        return [
+            UnmappedPrice(
+                price_id=row["price_id"],
+                product_id=row["product_id"],
+                lookup_key=row["lookup_key"],
+                subscriptions=row["subscriptions"],
+                tenants=tuple(row["tenants"]),
+            )
+            for row in await self._statements.fetch("list_unmapped_prices")
         ]
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:

@@ -9,6 +9,20 @@ GROUP BY tenant_id, plan_code
 HAVING count(*) > 1
 ORDER BY tenant_id, plan_code;
 
+-- name: list_unmapped_prices
+-- The condition is that of the index tenant_subscriptions_unmapped.
+SELECT s.price_id, max(item.product_id) AS product_id, max(item.lookup_key) AS lookup_key,
+       count(*) AS subscriptions, array_agg(DISTINCT s.tenant_id ORDER BY s.tenant_id) AS tenants
+FROM tenant_subscriptions AS s
+LEFT JOIN LATERAL (
+    SELECT max(i.product_id COLLATE "C") AS product_id, max(i.lookup_key COLLATE "C") AS lookup_key
+    FROM subscription_items AS i
+    WHERE i.subscription_id = s.subscription_id AND i.price_id = s.price_id
+) AS item ON true
+WHERE s.plan_code IS NULL AND s.price_id IS NOT NULL AND NOT s.ended
+GROUP BY s.price_id
+ORDER BY s.price_id;
+
 -- name: list_customers
 -- Args: $1 whether those with a tenant or those without, $2 id to start after, $3 limit.
 SELECT c.customer_id, c.tenant_id, (

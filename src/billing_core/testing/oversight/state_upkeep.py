@@ -1,7 +1,9 @@
 """The contract of StateUpkeep, and of links that operators make by hand."""
 
 import asyncio
+from typing import Any
 
+import attrs
 import pytest
 
 from billing_core.errors import TenantConflictError
@@ -9,10 +11,12 @@ from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.model import (
     CustomerId,
     DuplicateSubscriptions,
+    ItemId,
+    PriceId,
     SubscriptionId,
     TenantId,
 )
-from billing_core.oversight.ports import CustomerLink, StateUpkeep
+from billing_core.oversight.ports import CustomerLink, StateUpkeep, UnmappedPrice
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
@@ -56,6 +60,35 @@ class StateUpkeepContract:
             DuplicateSubscriptions(tenant_id=ACME, plan_code="pro", subscription_ids=_ids("sub_1", "sub_2")),
             DuplicateSubscriptions(tenant_id=GLOBEX, plan_code="team", subscription_ids=_ids("sub_8", "sub_9")),
         ]
+
+    async def test_prices_of_no_plan_are_listed_with_the_tenants_on_them(
+        self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep
+    ) -> None:
+        """Only those of subscriptions that have not ended, each once, by id."""
+        item = attrs.evolve(subscription().snapshot.items[0], price_id=PriceId("price_new"), lookup_key="acme_2026")
+        items = (item, attrs.evolve(item, item_id=ItemId("si_second")))
+        new: dict[str, Any] = {"plan_code": None, "price_id": "price_new"}
+        subscriptions = [
+            subscription("sub_1", **new, items=items),
+            subscription("sub_2", GLOBEX, **new, status="unpaid"),
+            subscription("sub_3", **new, status="incomplete"),
+            subscription("sub_4", plan_code=None, price_id="price_bare", items=()),
+            subscription("sub_5", plan_code=None, price_id="price_old", status="canceled"),
+            subscription("sub_6", plan_code="pro", price_id="price_pro"),
+            subscription("sub_7", plan_code=None, price_id=None, items=()),
+        ]
+        await save(unit_of_work, Changes(subscriptions=subscriptions), tenants=BOTH)
+        bare, new_price = await state_upkeep.unmapped_prices()
+        assert bare == UnmappedPrice(
+            price_id=PriceId("price_bare"), product_id=None, lookup_key=None, subscriptions=1, tenants=(ACME,)
+        )
+        assert new_price == UnmappedPrice(
+            price_id=PriceId("price_new"),
+            product_id=item.product_id,
+            lookup_key="acme_2026",
+            subscriptions=3,
+            tenants=(ACME, GLOBEX),
+        )
 
     async def test_customers_are_listed_in_pages(self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep) -> None:
         """By id."""

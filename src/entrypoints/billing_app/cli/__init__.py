@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Apply pending database migrations."),
     "config": LazyCommand("billing_app.cli.config:config", "Check settings and billing.toml before they are deployed."),
     "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers and link them to tenants."),
+    "plans": LazyCommand("billing_app.cli.plans:plans", "List plans, and the prices that belong to none."),
     "doctor": LazyCommand(
         "billing_app.cli.doctor:doctor", "Check settings, database, Redis and backlog, and say what to fix."
     ),

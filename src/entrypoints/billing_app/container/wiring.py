@@ -24,7 +24,7 @@ from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, Replay
 from billing_core.inbox.replay import Replayer
 from billing_core.model import PlanCatalog, TenantRules
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
-from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor
+from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.oversight.ports import (
     AuditLog,
     EventLog,
@@ -45,6 +45,7 @@ from billing_stripe.translate import EVENT_TYPES, StripeTranslator
 from billing_telemetry.metrics import Metrics
 
 _DUPLICATES_EVERY: Final = timedelta(minutes=1)
+_UNMAPPED_EVERY: Final = timedelta(minutes=1)
 _INVARIANTS_EVERY: Final = timedelta(minutes=1)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
 
@@ -172,6 +173,9 @@ class Container(containers.DeclarativeContainer):
     duplicate_monitor = providers.Singleton(
         DuplicateMonitor, upkeep=state_upkeep, every=_DUPLICATES_EVERY, observe=observers.provided.duplicates_seen
     )
+    unmapped_monitor = providers.Singleton(
+        UnmappedMonitor, upkeep=state_upkeep, every=_UNMAPPED_EVERY, observe=observers.provided.unmapped_seen
+    )
     invariant_monitor = providers.Singleton(
         InvariantMonitor, log=invariants, every=_INVARIANTS_EVERY, observe=observers.provided.invariants_checked
     )
@@ -182,6 +186,7 @@ class Container(containers.DeclarativeContainer):
         publisher=publisher,
         backlog_monitor=backlog_monitor,
         duplicate_monitor=duplicate_monitor,
+        unmapped_monitor=unmapped_monitor,
         invariant_monitor=invariant_monitor,
         refetcher=refetcher,
         backfiller=backfiller,
