@@ -103,6 +103,8 @@ def _invoices() -> Iterator[StoryEvent]:
     yield "invoice.payment_action_required", _invoice(known.FAILED)
     yield "invoice.updated", _invoice(known.FAILED, next_payment_attempt_at=known.AT + 5 * _DAY)
     yield "invoice.paid", _invoice(known.PAID)
+    renewal = tuple(attrs.evolve(line, period=_next_span(_next_span(line.period))) for line in known.PAID.lines[:1])
+    yield "invoice.paid", _invoice(known.PAID, invoice_id="in_1ExampleRenewal", number="ACME-0009", lines=renewal)
     other = {"invoice_id": "in_1ExampleByMail", "number": "ACME-0008"}
     yield "invoice.sent", _invoice(known.BY_MAIL, **other)
     yield "invoice.overdue", _invoice(known.BY_MAIL, **other)
@@ -134,8 +136,11 @@ def _the_end() -> Iterator[StoryEvent]:
 
 
 def _next_period(item: objects.Item) -> objects.Item:
-    length = item.period.end - item.period.start
-    return attrs.evolve(item, period=objects.Span(item.period.end, item.period.end + length))
+    return attrs.evolve(item, period=_next_span(item.period))
+
+
+def _next_span(span: objects.Span) -> objects.Span:
+    return objects.Span(span.end, span.end + (span.end - span.start))
 
 
 def _subscription(of: objects.Subscription, **changes: Any) -> dict[str, Any]:

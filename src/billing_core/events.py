@@ -212,6 +212,10 @@ class Translation:
     creation: bool = False
     """The event says that its object was created just then: any other event of the object came later."""
     notice: Notice | None = None
+    notice_of: str | None = None
+    """The subject of a notice without a snapshot: two events with the same one give one notice. None: the event."""
+    began_at: datetime | None = None
+    """When the subscription it shows was created: the period that began by then is its first."""
     payment_failed: bool = False
     """The event says that a payment of the invoice it shows failed just then."""
     thin: bool = False
@@ -236,6 +240,8 @@ class Translation:
             snapshots=snapshots,
             creation=self.creation,
             notice=self.notice,
+            notice_of=self.notice_of,
+            began_at=self.began_at,
             payment_failed=self.payment_failed,
             thin=self.thin,
             ignored=self.ignored,

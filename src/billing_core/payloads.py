@@ -146,6 +146,14 @@ class AccessSection:
 
 
 @attrs.frozen(kw_only=True)
+class PeriodSection:
+    """The period of a renewal. `end` is null where the plan bills usage only and the period is not known yet."""
+
+    start: datetime
+    end: datetime | None
+
+
+@attrs.frozen(kw_only=True)
 class SourceSection:
     """The cause of a message."""
 
@@ -176,6 +184,8 @@ class BillingEventPayload:
     invoice: InvoiceSection | None
     usage: tuple[UsageSection, ...]
     access: AccessSection
+    period: PeriodSection | None = None
+    """The period that `subscription.renewed` announces, each once; null in other messages."""
 
 
 @attrs.frozen(kw_only=True)

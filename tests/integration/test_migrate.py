@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,10 +13,18 @@ import pytest
 from click.testing import CliRunner
 
 from billing_app.cli.migrate import migrate as migrate_command
+from billing_core.converters import dumps
 from billing_core.errors import StoreUnavailableError
+from billing_core.model import PriceId, SubscriptionId
+from billing_core.payloads import invoice_section, subscription_section
+from billing_core.state.ports import Changes
+from billing_core.testing.arrange import save
+from billing_core.testing.builders import ACME, AT, invoice, item, line, message, month, subscription
 from billing_embedded import ServerUrls
 from billing_postgres import migrate as module
 from billing_postgres.migrate import MigrationError, inspect, migrate, packaged, pending, read_migrations
+from billing_postgres.pool import Database
+from billing_postgres.state.repository import PostgresRepository
 
 pytestmark = pytest.mark.postgres
 
@@ -90,6 +98,41 @@ async def test_events_that_died_for_their_price_are_due_again(
         "SELECT status, attempt, forgiven, due_at <= now() AS due FROM stripe_event_dispatch ORDER BY event"
     )
     assert [tuple(row) for row in rows] == [("due", 7, 7, True), ("dead", 7, 0, False)]
+
+
+async def test_what_was_announced_or_paid_before_keys_were_kept_is_not_announced_again(database_url: str) -> None:
+    """The keys are those that the code makes of the same objects."""
+    calls = PriceId("price_calls")
+    metered = item("si_2", price_id=calls, usage_type="metered", quantity=None)
+    regular = line("il_1", price_id=PriceId("price_pro"), period=month(2))
+    usage = line("il_2", price_id=calls, period=month(1))
+    paid = invoice("in_1", status="paid", subscription_id=SubscriptionId("sub_1"), lines=(regular, usage))
+    failed = invoice("in_2", attempt_count=2).snapshot
+    trial = subscription(trial_ends_at=month(1).end).snapshot
+    shown: Sequence[tuple[str, dict[str, object]]] = [
+        ("invoice.payment_failed", {"invoice": invoice_section(failed)}),
+        ("invoice.overdue", {"invoice": invoice_section(failed)}),
+        ("subscription.trial_ending", {"subscription": subscription_section(trial)}),
+        ("subscription.updated", {"subscription": subscription_section(trial)}),
+    ]
+    sent = [
+        message(ACME, number, event_type=event_type, payload=dumps(sections))
+        for number, (event_type, sections) in enumerate(shown, start=1)
+    ]
+    database = Database(url=database_url)
+    async with await database.open_pool(size=1) as pool:
+        changes = Changes(subscriptions=[subscription(items=(item(), metered))], invoices=[paid], events=sent)
+        await save(PostgresRepository(database, pool), changes)
+        (migration,) = [each for each in packaged() if "recall_announced_occasions" in each.name]
+        await pool.execute(migration.sql)
+        rows = await pool.fetch("SELECT key, sequence FROM billing_occasions ORDER BY sequence, key")
+    at, end, begin = (int(instant.timestamp()) for instant in (AT, month(1).end, month(2).start))
+    assert [tuple(row) for row in rows] == [
+        (f"invoice.payment_failed:in_2:2:{at}", 1),
+        ("invoice.overdue:in_2:0", 2),
+        (f"subscription.trial_ending:sub_1:{end}", 3),
+        (f"subscription.renewed:sub_1:{begin}", None),
+    ]
 
 
 async def test_inspecting_a_database_changes_nothing(empty_url: str, connection: Connection) -> None:

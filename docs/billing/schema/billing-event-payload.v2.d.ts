@@ -20,6 +20,7 @@ export interface BillingEventPayload {
   invoice: InvoiceSection | null;
   usage: UsageSection[];
   access: AccessSection;
+  period: PeriodSection | null;
 }
 
 /** A tenant's whole state as of message `sequence`. Start a stream with `after` set to `position` to continue. */
@@ -118,6 +119,12 @@ export interface AccessSection {
   state: "full" | "grace" | "read_only" | "blocked";
   reason: "trialing" | "active" | "past_due" | "unpaid" | "paused" | "incomplete" | "incomplete_expired" | "canceled" | "other_status" | "no_subscription" | "addon_only" | "collection_paused" | "past_due_grace_over" | "grace_over" | "scheduled_end_passed" | "trial_overdue" | "trial_never_paid" | "confirmation_overdue" | "unmapped_price";
   until: string | null;
+}
+
+/** The period of a renewal. `end` is null where the plan bills usage only and the period is not known yet. */
+export interface PeriodSection {
+  start: string;
+  end: string | null;
 }
 
 /** An object whose state may be wrong until it is fetched from Stripe. */

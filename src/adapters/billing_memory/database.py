@@ -133,6 +133,8 @@ class Tables:
     messages: MutableMapping[MessageKey, BillingEvent] = attrs.field(factory=dict)
     decisions: MutableMapping[int, LinkDecision] = attrs.field(factory=dict)
     """Decisions about links by their numbers."""
+    occasions: MutableMapping[tuple[TenantId, str], int | None] = attrs.field(factory=dict)
+    """The numbers of the messages that announced them."""
 
     def over(self, stored: "Tables") -> "Tables":
         """Return a view that reads through to `stored` and writes to these tables only."""
@@ -146,6 +148,7 @@ class Tables:
             records=ChainMap(self.records, stored.records),
             messages=ChainMap(self.messages, stored.messages),
             decisions=ChainMap(self.decisions, stored.decisions),
+            occasions=ChainMap(self.occasions, stored.occasions),
         )
 
     def update(self, written: "Tables") -> None:
@@ -159,6 +162,7 @@ class Tables:
         self.records.update(written.records)
         self.messages.update(written.messages)
         self.decisions.update(written.decisions)
+        self.occasions.update(written.occasions)
 
     def owners(self, ids: Iterable[str]) -> dict[str, TenantId]:
         """Return the tenants that own these objects; unknown objects are left out."""

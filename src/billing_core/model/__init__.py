@@ -35,6 +35,7 @@ from billing_core.model.identifiers import (
 from billing_core.model.invoice import DELETED, InvoiceLine, InvoiceSnapshot, SubscriptionInvoice
 from billing_core.model.links import UNDECIDED, LinkAction, LinkDecision, LinkStanding, standings
 from billing_core.model.money import Money
+from billing_core.model.occasion import TenantOccasion
 from billing_core.model.ordering import Decision, Order, Ordered, Provenance, Sighting, compare, decide
 from billing_core.model.plan import PLAN_METADATA, ROLES, Plan, PlanCatalog, PlanFeature, PlanMatch, PlanPrice, Role
 from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, invoice_of, leads_to
@@ -126,6 +127,7 @@ __all__ = [
     "SubscriptionSnapshot",
     "TenantCustomer",
     "TenantId",
+    "TenantOccasion",
     "TenantRecord",
     "TenantRules",
     "TenantState",

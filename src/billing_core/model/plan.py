@@ -194,6 +194,14 @@ class PlanCatalog:
         lines = tuple([self._read_line(line) for line in snapshot.lines])
         return snapshot if lines == snapshot.lines else attrs.evolve(snapshot, lines=lines)
 
+    def names_plan(self, line: InvoiceLine) -> bool | None:
+        """Tell whether a line bills the plan itself, as a base price does; None if no plan lists its price by id."""
+        plan = self._by_price.get(line.price_id or "")
+        if plan is None:
+            return None
+        first = min((ROLES.index(price.role) for price in plan.prices), default=0)
+        return ROLES.index(_place_in(plan, _Sighting(line.price_id, line.product_id)).role) == first
+
     def _place_of_item(self, item: ItemSnapshot) -> _Place | None:
         if not self.plans:
             return None

@@ -5,6 +5,7 @@ stands in mid-sentence ("plan pro", "an invoice"); `Announcement` capitalizes th
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import attrs
@@ -39,7 +40,7 @@ class Announcement:
 
     @property
     def is_update(self) -> bool:
-        """Whether it says only that something changed: it is left out beside a notice of the same event."""
+        """Whether it says only that something changed: it is left out beside an occasion of the same object."""
         return self.event_type in (Type.SUBSCRIPTION_UPDATED, Type.INVOICE_UPDATED)
 
 
@@ -106,6 +107,12 @@ def subscription_announcement(before: SubscriptionSnapshot | None, after: Subscr
     return next((change for change in changes if change is not None), updated)
 
 
+def renewal(seen: SubscriptionSnapshot, start: datetime, end: datetime | None) -> Announcement:
+    """Announce that a new period of a subscription began."""
+    span = f"from {start:%Y-%m-%d}" + (f" until {end:%Y-%m-%d}" if end else "")
+    return Announcement(Type.SUBSCRIPTION_RENEWED, f"{_plan(seen)} was renewed {span}.")
+
+
 def rated_announcement(seen: SubscriptionSnapshot) -> Announcement:
     """Announce that invoice lines turned out to bill usage of a subscription, when nothing else changed."""
     return Announcement(Type.SUBSCRIPTION_UPDATED, f"Usage billed for {_plan(seen)} was identified.")
@@ -165,11 +172,11 @@ def _collection_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot
     return Announcement(Type.SUBSCRIPTION_RESUMED, f"Payment collection for {_plan(after)} was resumed.")
 
 
-def _renewal(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
+def _period_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
     old, new = before.current_period_end, after.current_period_end
-    if after.status != "active" or old is None or new is None or new <= old:
-        return None  # neither an extended trial nor an unpaid period is a renewal
-    return Announcement(Type.SUBSCRIPTION_RENEWED, f"{_plan(after)} was renewed until {new:%Y-%m-%d}.")
+    if new is None or old == new:
+        return None
+    return Announcement(Type.SUBSCRIPTION_UPDATED, f"The current period of {_plan(after)} ends on {new:%Y-%m-%d}.")
 
 
 _SubscriptionChange = Callable[[SubscriptionSnapshot, SubscriptionSnapshot], Announcement | None]
@@ -178,7 +185,7 @@ _SUBSCRIPTION_CHANGES: Final[tuple[_SubscriptionChange, ...]] = (
     _seat_change,
     _cancellation_change,
     _collection_change,
-    _renewal,
+    _period_change,
 )
 """The most important one first."""
 

@@ -5,21 +5,22 @@ events in a batch changes which messages are created, never the state they end i
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
 
-from billing_core.events import BillingEvent, Disposition, Effect, Outcome, Translation
+from billing_core.events import BillingEvent, Disposition, Effect, Outcome
 from billing_core.model import (
     AccessPolicy,
     CatalogSnapshot,
     CustomerId,
     CustomerSnapshot,
-    EventId,
     InvoiceId,
     InvoiceSnapshot,
     LinkStanding,
+    PlanCatalog,
     RecordSnapshot,
     Snapshot,
     SubscriptionInvoice,
@@ -40,8 +41,6 @@ from billing_core.state.announcements import (
     Announcement,
     customer_announcement,
     invoice_announcement,
-    notice_announcement,
-    payment_failure,
     rated_announcement,
     record_announcement,
     subscription_announcement,
@@ -50,10 +49,13 @@ from billing_core.state.announcements import (
 from billing_core.state.billed_usage import BilledUsage
 from billing_core.state.diff import ObjectChange, changed_object
 from billing_core.state.messages import billing_event
+from billing_core.state.occasion_book import OccasionBook
+from billing_core.state.occasions import Occasion
 from billing_core.state.ownership import Ownership
 from billing_core.state.ports import Changes, LockedTenants
 from billing_core.state.precedence import Evidence, resolve
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, Statement
+from billing_core.state.renewals import has_new_items
 from billing_core.state.shared_customers import OwnershipBySubscription
 from billing_core.state.shelf import Shelf
 from billing_core.state.verdicts import Verdicts
@@ -72,6 +74,14 @@ class _Folded:
     subscription: SubscriptionSnapshot | None = None
     invoice: InvoiceSnapshot | None = None
     usage: tuple[UsageRecord, ...] = ()
+    new_items: bool = False
+    """Whether the snapshot is of a subscription and shows items that were not known."""
+
+    @property
+    def object_id(self) -> str | None:
+        """The subscription or invoice that a message about it shows."""
+        shown = self.subscription or self.invoice
+        return None if shown is None else shown.object_id
 
 
 class Ledger:
@@ -86,10 +96,11 @@ class Ledger:
         invoices: Iterable[SubscriptionInvoice],
         evidence: Evidence,
         policy: AccessPolicy,
+        catalog: PlanCatalog,
         records: Iterable[TenantRecord] = (),
         owners: Mapping[str, TenantId] = _NO_OWNERS,
         decided: Mapping[str, LinkStanding] = _NOTHING_DECIDED,
-        notified: Collection[tuple[TenantId, EventId]] = (),
+        occasions: Collection[tuple[TenantId, str]] = (),
         usage: Mapping[InvoiceId, Sequence[UsageRecord]] = _NO_USAGE,
         notify: bool = True,
         shared: bool = False,
@@ -103,10 +114,11 @@ class Ledger:
             invoices: the invoices that the batch shows or may rate again.
             evidence: looks up other events of an object, for ties.
             policy: decides on access.
+            catalog: says which lines of an invoice bill a plan.
             records: the records that the batch shows, and those that lead to their invoices.
             owners: the tenants of objects that events name in place of a customer.
             decided: what operators decided about customers and subscriptions whose events name a new or another tenant.
-            notified: the events without snapshots that a tenant already has a message of.
+            occasions: the known occasions among those that the batch may report, by tenant and key.
             usage: the stored usage of invoices that replayed events show; it is compared with their lines.
             notify: whether messages are created. Without it only state changes.
             shared: whether one customer may pay for several tenants, each subscription naming its own.
@@ -134,7 +146,7 @@ class Ledger:
             decided=decided,
             locked=tenants.counters.keys(),
         )
-        self._notified = notified
+        self._occasions = OccasionBook(self._subscriptions, self._invoices, catalog=catalog, known=occasions)
         self._evidence = evidence
         self._notify = notify
         self._verdicts = Verdicts(self._subscriptions, self._invoices, policy=policy, now=tenants.now)
@@ -170,10 +182,8 @@ class Ledger:
 
     def settle(self, tenant_id: TenantId, answer: ProviderAnswer) -> None:
         """Replace an uncertain object with the provider's answer."""
-        for snapshot in answer.translation.snapshots:
-            folded = self._fold_snapshot(tenant_id, snapshot, answer)
-            if folded.announcement is not None:
-                self._announce(tenant_id, answer, folded.announcement, [folded])
+        folded = [self._fold_snapshot(tenant_id, snapshot, answer) for snapshot in answer.translation.snapshots]
+        self._publish(tenant_id, answer, folded)
 
     @property
     def linked(self) -> Sequence[CustomerId]:
@@ -193,6 +203,7 @@ class Ledger:
             invoices=self._invoices.changed(),
             usage=self._usage.changed,
             records=self._records.changed(),
+            occasions=self._occasions.kept,
             events=self.events,
         )
 
@@ -223,7 +234,7 @@ class Ledger:
             held = self._subscriptions.all()
             payees = {each.tenant_id for each in held if each.snapshot.customer_id == deleted.customer_id}
             for tenant_id in sorted(payees - {own}):
-                self._announce(tenant_id, event, news, [])
+                self._announce(tenant_id, event, news)
         if own is not None:
             return outcome
         return Outcome(
@@ -235,51 +246,39 @@ class Ledger:
 
     def _apply(self, tenant_id: TenantId, event: ClaimedEvent) -> Outcome:
         claim, translation = event.claim, event.translation
-        repeated = claim.applied or self._rests_on(event) or (tenant_id, event.event_id) in self._notified
         folded = [self._fold_snapshot(tenant_id, snapshot, event) for snapshot in translation.snapshots]
-        effect = _strongest(each.effect for each in folded)
-        announcements = self._news(event, folded, repeated=repeated)
-        numbers = [self._announce(tenant_id, event, each, folded) for each in announcements] if self._notify else []
+        before = len(self.events)
+        published = self._publish(tenant_id, event, folded)
         return Outcome(
             claim=claim,
             disposition=Disposition.APPLIED,
-            effect=Effect.CHANGED if announcements else effect,
+            effect=Effect.CHANGED if published else _strongest(each.effect for each in folded),
             tenant_id=tenant_id,
             customer_id=translation.customer_id,
-            sequence=next(iter(numbers), None),
+            sequence=self.events[before].sequence if len(self.events) > before else None,
         )
 
-    def _news(self, event: ClaimedEvent, folded: Sequence[_Folded], *, repeated: bool) -> Sequence[Announcement]:
-        """Return the announcements of an event: its first change, and its notice, unless that was published or is over.
+    def _publish(self, tenant_id: TenantId, statement: Statement, folded: Sequence[_Folded]) -> bool:
+        """Announce the first change that a statement made, and its new occasions; tell whether there is anything.
 
-        A notice is published whatever the order of arrival: also by a stale event, and beside a change.
+        A change that says only that an object changed is left out beside an occasion of the same object.
         """
-        notice = event.translation.notice
-        change = next((each.announcement for each in folded if each.announcement is not None), None)
-        if notice is not None and not repeated and not self._is_over(event.translation):
-            beside = [] if change is None or change.is_update else [change]
-            return [*beside, notice_announcement(notice)]
-        if change is None and self._ownership.made_link(event):
-            return [LINKED]
-        return [] if change is None else [change]
+        fresh = self._occasions.take(tenant_id, statement, new_items=any(each.new_items for each in folded))
+        change = next((each for each in folded if each.announcement is not None), None)
+        news = None if change is None else change.announcement
+        if change is not None and news is not None and news.is_update:
+            news = None if change.object_id in {each.object_id for each in fresh} else news
+        if change is None and not fresh and self._made_link(statement):
+            news = LINKED
+        if news is not None and self._notify:
+            self._announce(tenant_id, statement, news, folded)
+        for occasion in fresh:
+            sequence = self._announce_occasion(tenant_id, statement, occasion) if self._notify else None
+            self._occasions.keep(tenant_id, occasion, sequence)
+        return news is not None or bool(fresh)
 
-    def _is_over(self, translation: Translation) -> bool:
-        """Tell whether the object of a notice has moved on: no trial is left to end, or no money is owed."""
-        for snapshot in translation.snapshots:
-            match self._known(snapshot):
-                case TenantSubscription(snapshot=subscription):
-                    return subscription.status != "trialing"
-                case SubscriptionInvoice(snapshot=invoice):
-                    return not invoice.outstanding
-        return False
-
-    def _rests_on(self, event: ClaimedEvent) -> bool:
-        """Tell whether this very event was counted in before: then it is a replay."""
-        for snapshot in event.translation.snapshots:
-            known = self._known(snapshot)
-            if known and known.provenance and event.event_id in known.provenance.event_ids:
-                return True
-        return False
+    def _made_link(self, statement: Statement) -> bool:
+        return isinstance(statement, ClaimedEvent) and self._ownership.made_link(statement)
 
     # --- one snapshot: resolve, compare, keep, announce -----------------------------------------------------------
 
@@ -307,14 +306,15 @@ class Ledger:
         if not self._subscriptions.keep(after):
             return _Folded(resolution.effect)
         self._verdicts.include(after)
+        new_items = has_new_items(known.snapshot if known else None, after.snapshot)
         usage = self._usage.rate_again(after, rated_by)
         news = subscription_announcement(known.snapshot if known else None, after.snapshot)
         if news is None and usage:
             news = rated_announcement(after.snapshot)
         if news is None:
             unchanged = known is not None and known.snapshot == after.snapshot
-            return _Folded(resolution.effect if unchanged else Effect.CHANGED)
-        return _Folded(Effect.CHANGED, news, subscription=after.snapshot, usage=usage)
+            return _Folded(resolution.effect if unchanged else Effect.CHANGED, new_items=new_items)
+        return _Folded(Effect.CHANGED, news, subscription=after.snapshot, usage=usage, new_items=new_items)
 
     def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, statement: Statement) -> _Folded:
         known = self._invoices.get(seen.invoice_id)
@@ -332,9 +332,6 @@ class Ledger:
             return self._correct_usage(after, statement) or _Folded(resolution.effect)
         self._verdicts.include(after)
         news = invoice_announcement(before, after.snapshot)
-        replayed = isinstance(statement, ClaimedEvent) and statement.claim.applied
-        if fails_now and after.snapshot.outstanding and not replayed:
-            news = payment_failure(seen)
         if news is None:
             return _Folded(resolution.effect)
         return _Folded(Effect.CHANGED, news, invoice=after.snapshot, usage=self._usage.bill(known, after))
@@ -363,14 +360,35 @@ class Ledger:
     # --- consequences -------------------------------------------------------------------------------------------
 
     def _announce(
-        self, tenant_id: TenantId, statement: Statement, announcement: Announcement, folded: Sequence[_Folded]
-    ) -> int:
-        """Create a message for the tenant and return its number."""
-        sequence = self._counters[tenant_id] = self._counters[tenant_id] + 1
+        self, tenant_id: TenantId, statement: Statement, announcement: Announcement, folded: Sequence[_Folded] = ()
+    ) -> None:
+        """Create the message about what a statement changed."""
         subscription = next((each.subscription for each in folded if each.subscription), None)
         invoice = next((each.invoice for each in folded if each.invoice), None)
         if subscription is None and invoice is None:
-            subscription, invoice = self._subject(statement.translation)
+            shown = (self._object(each.object_id) for each in statement.translation.snapshots)
+            subscription, invoice = next(filter(any, shown), (None, None))
+        usage = [record for each in folded for record in each.usage]
+        self._create_message(tenant_id, statement, announcement, subscription, invoice, usage=usage)
+
+    def _announce_occasion(self, tenant_id: TenantId, statement: Statement, occasion: Occasion) -> int:
+        """Create the message about an occasion, with its object as it stands, and return its number."""
+        period = (occasion.at, occasion.until) if occasion.at is not None and occasion.is_renewal else None
+        shown = self._object(occasion.object_id)
+        return self._create_message(tenant_id, statement, occasion.announcement, *shown, period=period)
+
+    def _create_message(
+        self,
+        tenant_id: TenantId,
+        statement: Statement,
+        announcement: Announcement,
+        subscription: SubscriptionSnapshot | None,
+        invoice: InvoiceSnapshot | None,
+        *,
+        usage: Sequence[UsageRecord] = (),
+        period: tuple[datetime, datetime | None] | None = None,
+    ) -> int:
+        sequence = self._counters[tenant_id] = self._counters[tenant_id] + 1
         self.events.append(
             billing_event(
                 announcement,
@@ -380,21 +398,18 @@ class Ledger:
                 sequence=sequence,
                 subscription=subscription,
                 invoice=invoice,
-                usage=[record for each in folded for record in each.usage],
+                usage=usage,
                 access=self._verdicts.of(tenant_id),
+                period=period,
             )
         )
         return sequence
 
-    def _subject(self, translation: Translation) -> tuple[SubscriptionSnapshot | None, InvoiceSnapshot | None]:
-        """Return the subscription or invoice that a notice is about, as it stands."""
-        for snapshot in translation.snapshots:
-            match self._known(snapshot):
-                case TenantSubscription(snapshot=subscription):
-                    return subscription, None
-                case SubscriptionInvoice(snapshot=invoice):
-                    return None, invoice
-        return None, None
+    def _object(self, object_id: str | None) -> tuple[SubscriptionSnapshot | None, InvoiceSnapshot | None]:
+        """Return the subscription or the invoice with an id, as it stands."""
+        subscription = None if object_id is None else self._subscriptions.get(object_id)
+        invoice = None if object_id is None or subscription is not None else self._invoices.get(object_id)
+        return (None if subscription is None else subscription.snapshot, None if invoice is None else invoice.snapshot)
 
     def _correct_usage(self, invoice: SubscriptionInvoice, statement: Statement) -> _Folded | None:
         """Correct the stored usage of an invoice that rests on a replayed event; None if it is right."""

@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
+from billing_core.events import Translation
 from billing_core.model import (
     AccessPolicy,
     CatalogSnapshot,
     CustomerId,
     CustomerSnapshot,
     EntitlementsSnapshot,
-    EventId,
     InvoiceId,
     InvoiceSnapshot,
     LinkStanding,
@@ -22,6 +22,7 @@ from billing_core.model import (
     RecordSnapshot,
     Snapshot,
     SubscriptionId,
+    SubscriptionInvoice,
     SubscriptionSnapshot,
     TenantCustomer,
     TenantId,
@@ -38,8 +39,10 @@ from billing_core.model import (
 )
 from billing_core.state.evidence import gather_evidence, no_evidence
 from billing_core.state.ledger import Ledger
+from billing_core.state.occasion_book import possible_keys
 from billing_core.state.ports import BillingTransaction, EventTranslator, StateReader
 from billing_core.state.reading import ClaimedEvent
+from billing_core.state.renewals import has_new_items, keys_of_renewals
 from billing_core.state.shared_customers import described_subscription, names_new_owner, objects_of, subject_of
 
 
@@ -98,7 +101,9 @@ class StateLoader:
         )
         invoices = await transaction.invoices(
             ids={seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)} | records.invoices,
-            subscriptions=_newly_metered(snapshots, subscriptions) | self._in_grace(snapshots, subscriptions),
+            subscriptions=_newly_metered(snapshots, subscriptions)
+            | _with_new_items(snapshots, subscriptions)
+            | self._in_grace(snapshots, subscriptions),
         )
         tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
         return Ledger(
@@ -112,9 +117,10 @@ class StateLoader:
             evidence=await gather_evidence(
                 transaction, events, tracked, translator=self._translator, catalog=self._catalog
             ),
-            notified=await _notified(transaction, events),
+            occasions=await _known_occasions(transaction, events, tenants=tenants.counters.keys(), invoices=invoices),
             usage=await _replayed_usage(transaction, events),
             policy=self._policy,
+            catalog=self._catalog,
             notify=self._notify,
             shared=self._shared,
         )
@@ -127,6 +133,7 @@ class StateLoader:
             subscriptions=_newly_metered([seen], subscriptions) | self._in_grace([seen], subscriptions),
         )
         customers = await transaction.customers([seen.customer_id] if isinstance(seen, CustomerSnapshot) else ())
+        keys = keys_of_renewals(Translation(snapshots=(seen,)))
         return Ledger(
             customers=customers.values(),
             tenants=await transaction.lock_tenants([tenant_id]),
@@ -135,6 +142,8 @@ class StateLoader:
             records=await transaction.records([seen.object_id]) if isinstance(seen, RecordSnapshot) else (),
             evidence=no_evidence,
             policy=self._policy,
+            catalog=self._catalog,
+            occasions=await transaction.occasions(tenants=[tenant_id], keys=keys) if keys else (),
             notify=self._notify,
         )
 
@@ -309,14 +318,23 @@ def _newly_metered(snapshots: Iterable[Snapshot], subscriptions: Iterable[Tenant
     return found
 
 
-async def _notified(
-    transaction: BillingTransaction, events: Iterable[ClaimedEvent]
-) -> Collection[tuple[TenantId, EventId]]:
-    """Find the notices that were published before. No snapshot says whether an event without one was counted in."""
-    bare = {
-        event.event_id for event in events if event.translation.notice is not None and not event.translation.snapshots
-    }
-    return await transaction.notified(bare) if bare else ()
+async def _known_occasions(
+    transaction: BillingTransaction,
+    events: Iterable[ClaimedEvent],
+    *,
+    tenants: Collection[TenantId],
+    invoices: Iterable[SubscriptionInvoice],
+) -> Collection[tuple[TenantId, str]]:
+    """Find the occasions that an earlier batch kept, among those that this one may report."""
+    keys = possible_keys(events, invoices)
+    return await transaction.occasions(tenants=tenants, keys=keys) if keys and tenants else ()
+
+
+def _with_new_items(snapshots: Iterable[Snapshot], subscriptions: Iterable[TenantSubscription]) -> set[SubscriptionId]:
+    """Return the subscriptions whose paid invoices may turn out to be renewals, by items that were not known."""
+    known = {subscription.snapshot.subscription_id: subscription.snapshot for subscription in subscriptions}
+    shown = [seen for seen in snapshots if isinstance(seen, SubscriptionSnapshot)]
+    return {seen.subscription_id for seen in shown if has_new_items(known.get(seen.subscription_id), seen)}
 
 
 async def _replayed_usage(

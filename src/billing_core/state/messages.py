@@ -8,6 +8,7 @@ from billing_core.model import AccessVerdict, InvoiceSnapshot, SubscriptionSnaps
 from billing_core.payloads import (
     SCHEMA_VERSION,
     BillingEventPayload,
+    PeriodSection,
     access_section,
     dumps,
     invoice_section,
@@ -29,6 +30,7 @@ def billing_event(
     invoice: InvoiceSnapshot | None,
     usage: Iterable[UsageRecord],
     access: AccessVerdict,
+    period: tuple[datetime, datetime | None] | None = None,
 ) -> BillingEvent:
     """Encode an announcement once, as it is stored, published and streamed.
 
@@ -42,6 +44,7 @@ def billing_event(
         invoice: the invoice that the message is about, if it is about one.
         usage: the billed usage that became known.
         access: the tenant's access now.
+        period: of a renewal, the start and end of the period that began; its end may be unknown.
     """
     subject = subscription or invoice
     payload = BillingEventPayload(
@@ -58,6 +61,7 @@ def billing_event(
         invoice=invoice_section(invoice) if invoice else None,
         usage=usage_sections(usage),
         access=access_section(access),
+        period=None if period is None else PeriodSection(start=period[0], end=period[1]),
     )
     return BillingEvent(
         tenant_id=tenant_id,

@@ -10,13 +10,13 @@ import attrs
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent, Translation
 from billing_core.model import (
     CustomerId,
-    EventId,
     InvoiceId,
     LinkDecision,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
     TenantId,
+    TenantOccasion,
     TenantRecord,
     TenantState,
     TenantSubscription,
@@ -88,6 +88,8 @@ class Changes:
     usage: Mapping[InvoiceId, Sequence[UsageRecord]] = attrs.field(factory=dict)
     """The complete billed usage of each of these invoices."""
     records: Sequence[TenantRecord] = ()
+    occasions: Sequence[TenantOccasion] = ()
+    """Occasions that no earlier unit of work kept."""
     events: Sequence[BillingEvent] = ()
     """New messages, numbered upwards from each tenant's counter without a gap."""
 
@@ -191,14 +193,16 @@ class StateReader(Protocol):
 
 @runtime_checkable
 class StoredEvents(Protocol):
-    """Earlier events and messages, as this unit of work sees them."""
+    """Earlier events and occasions, as this unit of work sees them."""
 
     async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
         """Return the stored events with these keys whose bodies are still kept."""
         ...
 
-    async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
-        """Return the tenants that have a message of one of these provider events, each with the event."""
+    async def occasions(
+        self, *, tenants: Collection[TenantId], keys: Collection[str]
+    ) -> Collection[tuple[TenantId, str]]:
+        """Return those of these occasions that these tenants have had, announced or not."""
         ...
 
 

@@ -33,6 +33,7 @@ from billing_core.state.announcements import (
     payment_failure,
     rated_announcement,
     record_announcement,
+    renewal,
     subscription_announcement,
 )
 
@@ -106,8 +107,8 @@ def plan(status: str = "active", **fields: Any) -> Any:
         (
             plan(),
             plan(items=(item(quantity=1, period=NEXT_MONTH),)),
-            "subscription.renewed",
-            "Plan pro was renewed until 2026-05-01.",
+            "subscription.updated",
+            "The current period of plan pro ends on 2026-05-01.",
         ),
         (plan(), plan(currency="eur"), "subscription.updated", "Plan pro was updated."),
     ],
@@ -329,7 +330,12 @@ def test_every_event_type_is_announced_by_something() -> None:
     """The closed set of types holds none that cannot occur."""
     announced = {
         announcement.event_type
-        for announcement in (LINKED, *(notice_announcement(notice) for notice in Notice), rated_announcement(plan()))
+        for announcement in (
+            LINKED,
+            *(notice_announcement(notice) for notice in Notice),
+            rated_announcement(plan()),
+            renewal(plan(), MONTH.start, MONTH.end),
+        )
     }
     statuses = ("incomplete", "active", "past_due", "unpaid", "paused", "canceled", "incomplete_expired")
     changes: tuple[dict[str, Any], ...] = (

@@ -139,7 +139,7 @@ MESSAGE_JSON = (
     'pt_count":0,"next_payment_attempt_at":null},"usage":[{"feature_key":"api_calls","quantity":120,"quan'
     'tity_decimal":"120.5","amount":240,"currency":"jpy","period_start":"2026-03-01T09:30:00Z","period_end":null,"invoice_id":"in_1"'
     ',"line_id":"il_1"}],"access":{"state":"grace","reason":"past_due","until":"2026-03-31T09:30:00.00012'
-    '0Z"}}'
+    '0Z"},"period":null}'
 )
 STATE_JSON = (
     '{"tenant_id":"acme","sequence":7,"position":"7","access":{"state":"grace","reason":"past_due","until'

@@ -20,6 +20,7 @@ from billing_core.payloads import (
     BillingEventPayload,
     InvoiceSection,
     ItemSection,
+    PeriodSection,
     SourceSection,
     StatePayload,
     SubscriptionSection,
@@ -68,6 +69,7 @@ PAYLOADS = section(
     invoice=st.none() | INVOICES,
     usage=USAGE,
     access=section(AccessSection),
+    period=st.none() | section(PeriodSection),
 )
 STATES = section(
     StatePayload,

@@ -415,7 +415,11 @@ def test_an_upcoming_invoice_is_only_announced(said: Said, shown: Json, identity
     """It never becomes a snapshot, with or without an id."""
     shown.pop("id")
     assert said(shown | identity, "invoice.upcoming") == Translation(
-        customer_id=CUSTOMER, about=("sub_1",), tenant_hint=ACME, notice=Notice.UPCOMING
+        customer_id=CUSTOMER,
+        about=("sub_1",),
+        tenant_hint=ACME,
+        notice=Notice.UPCOMING,
+        notice_of="sub_1:2026-03-01T09:30",
     )
 
 

@@ -28,6 +28,7 @@ MakeEvent = Callable[..., ProviderEvent]
 Json = dict[str, Any]
 
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+BEGAN = AT - timedelta(days=28)
 MONTH = Period(start=AT, end=AT + timedelta(days=31))
 SHAPES = [(version, False) for version in API_VERSIONS] + [("2020-08-27", True), ("2024-06-20", True)]
 ENDIVE = API_VERSIONS[-1]
@@ -97,7 +98,7 @@ def test_all_api_versions_translate_to_the_same(
 ) -> None:
     """Item periods or the subscription's, with or without a currency: the same snapshot, with nothing missing."""
     translation = said(builders.subscription(subscription, version, transitional=transitional))
-    assert translation == Translation(customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,))
+    assert translation == Translation(customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,), began_at=BEGAN)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,12 @@ def test_every_event_of_a_live_subscription_has_the_subscription(
     """All events have the same snapshot; some types add a notice."""
     translation = said(shown, type)
     assert translation == Translation(
-        customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,), creation=creation, notice=notice
+        customer_id=CUSTOMER,
+        tenant_hint=ACME,
+        snapshots=(SEEN,),
+        began_at=BEGAN,
+        creation=creation,
+        notice=notice,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from datetime import datetime
+from itertools import product
 from typing import TypeVar
 
 import attrs
@@ -10,7 +11,6 @@ from billing_core.errors import TenantConflictError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     CustomerId,
-    EventId,
     InvoiceId,
     LinkDecision,
     SubscriptionId,
@@ -121,12 +121,11 @@ class MemoryTransaction:
         numbers = self._database.numbers
         return [self._tables.dispatch[numbers[key]].event for key in keys if key in numbers]
 
-    async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
-        """Return which of these provider events caused a message, each with the tenant of the message."""
-        messages = self._tables.messages.values()
-        return {
-            (each.tenant_id, each.event_id) for each in messages if each.event_id is not None and each.event_id in ids
-        }
+    async def occasions(
+        self, *, tenants: Collection[TenantId], keys: Collection[str]
+    ) -> Collection[tuple[TenantId, str]]:
+        """Return those of these occasions that these tenants have had."""
+        return [each for each in product(tenants, keys) if each in self._tables.occasions]
 
     async def decisions(self, ids: Collection[str]) -> Sequence[LinkDecision]:
         """Return all decisions about these customers and subscriptions, the first one first."""
@@ -146,6 +145,8 @@ class MemoryTransaction:
             raise ValueError("messages must continue the counters of locked tenants")
         self._tables.counters.update({tenant_id: run[-1] for tenant_id, run in runs.items()})
         self._tables.messages.update({(event.tenant_id, event.sequence): event for event in changes.events})
+        for occasion in changes.occasions:
+            self._tables.occasions.setdefault((occasion.tenant_id, occasion.key), occasion.sequence)
         for customer in changes.customers:
             self._save_customer(customer)
         saved = [

@@ -64,9 +64,9 @@ FROM unnest(:keys.arrays) AS k (:keys.names)
 JOIN stripe_events AS e USING (:keys.names)
 JOIN stripe_event_bodies AS b ON b.event = e.id;
 
--- name: find_notified_events
--- Args: $1 provider event ids. Returns: those that messages were written for, and the tenants of these messages.
-SELECT tenant_id, event_id FROM billing_events WHERE event_id = ANY ($1::text[]);
+-- name: find_occasions
+-- Args: $1 tenants, $2 keys.
+SELECT tenant_id, key FROM billing_occasions WHERE tenant_id = ANY ($1::text[]) AND key = ANY ($2::text[]);
 
 -- name: list_owed_invoices
 -- Args: $1 tenant id. Final invoices that are not paid in full, oldest first.

@@ -174,6 +174,12 @@ SELECT object_id AS saved, (
 ) AS unparked
 FROM written;
 
+-- name: save_occasions
+-- Args: one array per column.
+INSERT INTO billing_occasions (:occasions.names)
+SELECT :occasions.values FROM unnest(:occasions.arrays) AS t (:occasions.names)
+ON CONFLICT DO NOTHING;
+
 -- name: save_messages
 -- Appends messages to the history and the outbox and moves the counters, which the caller has locked.
 -- Args: one entry per tenant: $1 tenant ids, $2 first numbers, $3 last numbers; then one array per column of a message.

@@ -28,6 +28,7 @@ from billing_core.model import (
     SubscriptionSnapshot,
     TenantCustomer,
     TenantId,
+    TenantOccasion,
     TenantRecord,
     TenantSubscription,
     Uncertainty,
@@ -333,6 +334,12 @@ def decision_from_row(row: asyncpg.Record) -> LinkDecision:
     return LinkDecision(action=LinkAction(row["action"]), **_DECISION.read(row))
 
 
+OCCASIONS: Final = Columns[TenantOccasion](
+    Fields(tenant_id="text", key="text", sequence="bigint").columns,
+    fixed=("tenant_id", "key", "sequence"),
+)
+
+
 DECLARED: Final[Mapping[str, Columns[Any]]] = {
     "customers": CUSTOMERS,
     "subscriptions": SUBSCRIPTIONS,
@@ -341,5 +348,6 @@ DECLARED: Final[Mapping[str, Columns[Any]]] = {
     "usage": USAGE,
     "records": RECORDS,
     "decisions": DECISIONS,
+    "occasions": OCCASIONS,
 }
 """By the name that statements use."""

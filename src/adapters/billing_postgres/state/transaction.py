@@ -12,7 +12,6 @@ from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     CustomerId,
-    EventId,
     InvoiceId,
     LinkDecision,
     SubscriptionId,
@@ -123,9 +122,12 @@ class PostgresTransaction:
         """Return those of these events whose bodies are still kept."""
         return [event_from_row(row) for row in await self._fetch("find_stored_events", *KEYS.arrays(keys))]
 
-    async def notified(self, ids: Collection[EventId]) -> Collection[tuple[TenantId, EventId]]:
-        """Return which of these provider events caused a message, each with the tenant of the message."""
-        return [(row["tenant_id"], row["event_id"]) for row in await self._fetch("find_notified_events", list(ids))]
+    async def occasions(
+        self, *, tenants: Collection[TenantId], keys: Collection[str]
+    ) -> Collection[tuple[TenantId, str]]:
+        """Return those of these occasions that these tenants have had."""
+        found = await self._fetch("find_occasions", list(tenants), list(keys))
+        return [(row["tenant_id"], row["key"]) for row in found]
 
     async def decisions(self, ids: Collection[str]) -> Sequence[LinkDecision]:
         """Return all decisions about these customers and subscriptions, the first one first."""
@@ -152,6 +154,8 @@ class PostgresTransaction:
             await self._save_usage(changes.usage)
         if changes.records:
             await self._save_records(changes.records)
+        if changes.occasions:
+            await self._fetch("save_occasions", *rows.OCCASIONS.arrays(changes.occasions))
         if changes.events:
             await self._save_messages(changes.events)
 

@@ -109,7 +109,9 @@ def read_upcoming_invoice(seen: Reader) -> Translation:
     hint = _tenant_hint(seen, origin, seen.child("lines").children("data"))
     subscription_id = _subscription_id(seen, origin)
     about = () if subscription_id is None else (subscription_id,)
-    return Translation(customer_id=customer_id, about=about, tenant_hint=hint)
+    period = seen.period("period_start", "period_end")
+    notice_of = None if subscription_id is None or period is None else f"{subscription_id}:{period.end:%Y-%m-%dT%H:%M}"
+    return Translation(customer_id=customer_id, about=about, tenant_hint=hint, notice_of=notice_of)
 
 
 def _origin_of_invoice(seen: Reader) -> Reader:

@@ -50,6 +50,7 @@ def _translation(seen: Reader, status: str | None) -> Translation:
         customer_id=customer_id,
         tenant_hint=seen.tenant_in_metadata(),
         snapshots=(_snapshot(seen, SubscriptionId(subscription_id), customer_id, status),),
+        began_at=seen.instant("created"),
     )
 
 

@@ -115,7 +115,7 @@ _INVOICES = {
     "invoice.sent": _invoice("The invoice was sent by email; nothing else changed."),
     "invoice.paid": _invoice(
         "The invoice is settled in any way, even with nothing to pay; its usage is billed.",
-        "`invoice.paid`",
+        "`invoice.paid`, and `subscription.renewed` where it bills a further period of the plan",
         read=read_paid_invoice,
     ),
     "invoice.payment_succeeded": _invoice(

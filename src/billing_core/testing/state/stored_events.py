@@ -1,14 +1,16 @@
 """The contract of StoredEvents."""
 
+import contextlib
+
 from billing_core.inbox.ports import EventInbox
-from billing_core.model import EventId
+from billing_core.model import TenantOccasion
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, message, provider_event
 
 
 class StoredEventsContract:
-    """Earlier events and messages, inside a unit of work.
+    """Earlier events and occasions, inside a unit of work.
 
     A binding provides `unit_of_work` and `inbox`, empty and on the same data.
     """
@@ -24,11 +26,26 @@ class StoredEventsContract:
             assert sorted(found, key=lambda event: event.event_id) == sent[1:]
             assert await transaction.stored_events([]) == []
 
-    async def test_messages_are_found_by_the_event_they_follow_from(self, unit_of_work: UnitOfWork) -> None:
-        """One call finds messages of several tenants; an event without a message is left out."""
-        mine, theirs = message(event_id="evt_1"), message(tenant_id=GLOBEX, event_id="evt_2")
-        await save(unit_of_work, Changes(events=[mine, theirs]), tenants=(ACME, GLOBEX))
+    async def test_an_occasion_is_kept_for_its_tenant(self, unit_of_work: UnitOfWork) -> None:
+        """Whether it was announced or not; the same key of another tenant is another occasion."""
+        announced = TenantOccasion(tenant_id=ACME, key="invoice.overdue:in_1:0", sequence=1)
+        over = TenantOccasion(tenant_id=GLOBEX, key="invoice.overdue:in_2:0", sequence=None)
+        changes = Changes(events=[message()], occasions=[announced, over])
+        await save(unit_of_work, changes, tenants=(ACME, GLOBEX))
+        keys = {announced.key, over.key, "invoice.overdue:in_3:0"}
         async with unit_of_work.transaction() as transaction:
-            found = await transaction.notified([EventId("evt_1"), EventId("evt_2"), EventId("evt_3")])
-            assert sorted(found) == [(ACME, "evt_1"), (GLOBEX, "evt_2")]
-            assert list(await transaction.notified([EventId("evt_2")])) == [(GLOBEX, "evt_2")]
+            found = await transaction.occasions(tenants=[ACME, GLOBEX], keys=keys)
+            assert sorted(found) == [(ACME, announced.key), (GLOBEX, over.key)]
+            assert list(await transaction.occasions(tenants=[ACME], keys=keys)) == [(ACME, announced.key)]
+            assert list(await transaction.occasions(tenants=[ACME], keys=[over.key])) == []
+
+    async def test_occasions_are_rolled_back_with_their_message(self, unit_of_work: UnitOfWork) -> None:
+        """Else a repeated batch would announce nothing."""
+        kept = TenantOccasion(tenant_id=ACME, key="invoice.overdue:in_1:0", sequence=1)
+        with contextlib.suppress(LookupError):
+            async with unit_of_work.transaction() as transaction:
+                await transaction.lock_tenants([ACME])
+                await transaction.save(Changes(events=[message()], occasions=[kept]))
+                raise LookupError
+        async with unit_of_work.transaction() as transaction:
+            assert list(await transaction.occasions(tenants=[ACME], keys=[kept.key])) == []
