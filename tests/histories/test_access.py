@@ -109,6 +109,14 @@ async def test_pausing_collection_is_told() -> None:
     [
         ("", {"state": "grace", "reason": "past_due", "until": "2026-11-14T00:00:00Z"}),
         ("past_due = { days = 2 }", {"state": "read_only", "reason": "past_due_grace_over", "until": None}),
+        (
+            'past_due = { days = 2, then = "blocked" }',
+            {"state": "blocked", "reason": "past_due_grace_over", "until": None},
+        ),
+        (
+            'by_mail = { past_due = "blocked" }',
+            {"state": "grace", "reason": "past_due", "until": "2026-11-14T00:00:00Z"},
+        ),
         ('past_due = "full"', {"state": "full", "reason": "past_due", "until": None}),
     ],
 )

@@ -1,8 +1,12 @@
 """The plans of subscriptions, and prices that no plan names."""
 
+from collections.abc import Mapping
+from typing import Final
+
 import pytest
 from tests.histories.deployment import deployed, every_order
 from tests.histories.stripe import (
+    CALLS,
     NOVEMBER,
     OCTOBER,
     Span,
@@ -16,6 +20,7 @@ from tests.histories.stripe import (
 )
 
 from billing_stripe.testing import builders
+from billing_stripe.testing.objects import Price
 
 BESPOKE = price("price_acme_2026", 990000, lookup_key="pro_acme", plan_code="pro")
 
@@ -105,3 +110,57 @@ async def test_monthly_and_yearly_prices_are_one_plan() -> None:
             acme = await deployment.tenant()
             assert acme.subscriptions["sub_1"]["plan_code"] == "pro"
             assert acme.subscriptions["sub_1"]["price_id"] == "price_yr"
+
+
+RULES: Final = """\
+[plans.pro]
+prices = [{ id = "price_pro" }, { id = "price_api", role = "metered", feature = "calls" }]
+match = { products = ["prod_app"] }
+
+[plans.team]
+match = { lookup_keys = ["team_*"], metadata = { tier = "team" } }
+
+[plans.support]
+grants_access = false
+prices = [{ lookup_key = "support_monthly" }]
+
+[access]
+unmapped_price = "read_only"
+"""
+
+
+@pytest.mark.parametrize(
+    ("sold", "metadata", "plan_code", "access"),
+    [
+        (price(), {}, "pro", "full"),
+        (price("price_for_acme"), {}, "pro", "full"),
+        (price("price_1", product_id="prod_team", lookup_key="team_yearly"), {}, "team", "full"),
+        (price("price_1", product_id="prod_team"), {"tier": "team"}, "team", "full"),
+        (price("price_1", product_id="prod_team"), {"plan_code": "team"}, "team", "full"),
+        (price("price_1", product_id="prod_help", lookup_key="support_monthly"), {}, "support", "blocked"),
+        (price("price_1", product_id="prod_team"), {"tier": "gold"}, None, "read_only"),
+    ],
+    ids=["price", "product", "lookup key", "metadata", "code in metadata", "add-on", "none"],
+)
+async def test_a_plan_is_what_the_file_says(
+    sold: Price, metadata: Mapping[str, str], plan_code: str | None, access: str
+) -> None:
+    """By price, product, lookup key or metadata; access follows from the plan."""
+    seen = subscription("active", item(sold))
+    seen["items"]["data"][0]["price"]["metadata"] = metadata
+    events = (sent("customer.subscription.created", seen, "2026-11-01"),)
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-02"), rules=RULES) as deployment:
+            await deployment.receive(*arrivals)
+            acme = await deployment.tenant()
+            assert acme.subscriptions["sub_1"]["plan_code"] == plan_code
+            assert acme.access["state"] == access
+
+
+async def test_a_metered_price_bills_the_feature_that_the_file_names() -> None:
+    """Not its own lookup key."""
+    both = subscription("active", item(), item(CALLS))
+    async with deployed(now=day("2026-11-02"), rules=RULES) as deployment:
+        await deployment.receive(sent("customer.subscription.created", both, "2026-11-01"))
+        items = (await deployment.tenant()).subscriptions["sub_1"]["items"]
+        assert [each["feature_key"] for each in items if each["usage_type"] == "metered"] == ["calls"]

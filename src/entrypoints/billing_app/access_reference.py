@@ -181,8 +181,8 @@ reports; both are closed lists. `until` is null if no end is known.
 _SETTINGS: Final = """
 ## Settings
 
-The fields of `AccessPolicy`, given to `BillingService`. `BILLING_PAST_DUE_GRACE_DAYS` and
-`BILLING_TRIAL_OVERDUE_HOURS` set two of them ([configuration](configuration.md)).
+The fields of `AccessPolicy`. The table `[access]` of billing.toml sets them, each status under its own name
+([configuration](configuration.md#access)); hosts that embed the service pass the object.
 
 | Field | Default | Meaning |
 |---|---|---|

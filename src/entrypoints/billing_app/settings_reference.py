@@ -77,8 +77,12 @@ _RULES = f"""\
 that it lacks, the defaults below apply. [`{RULES_EXAMPLE}`](../../{RULES_EXAMPLE}) is a complete one.
 A key that is not listed here is a fault, with the key that was probably meant.
 
-A variable may only repeat what the file says: `BILLING_PAST_DUE_GRACE_DAYS`, for example, beside `past_due.days`. A
-contradiction is a fault that names both places. Every process of a deployment needs the same file.
+A variable may only repeat what the file says: `STRIPE_PRODUCT_PRICE_MAP` beside `[plans]`, and
+`BILLING_PAST_DUE_GRACE_DAYS` beside `past_due.days`. A contradiction is a fault that names both places. Every process
+of a deployment needs the same file.
+
+A plan is found by price, else by product, else by lookup key, else by metadata. A price id, lookup key, product or pair
+of metadata in two plans is a fault.
 """
 
 

@@ -4,7 +4,23 @@ import attrs
 
 from billing_app.settings import parsers, price_map
 from billing_app.settings.declaration import setting
-from billing_core.model import Plan
+from billing_app.settings.rules import Given
+from billing_core.model import Plan, PlanPrice
+
+
+def _contradiction(plans: tuple[Plan, ...], given: Given) -> str | None:
+    """Return the first price that billing.toml does not list in the same plan and role."""
+    listed = {(plan.plan_code, _place(price)) for plan in given.value for price in plan.prices}
+    matched = {(plan.plan_code, ("base", price_id, None)) for plan in given.value for price_id in plan.match.prices}
+    for plan in plans:
+        for price in plan.prices:
+            if (plan.plan_code, _place(price)) not in listed | matched:
+                return f"does not list {price.price_id} as a {price.role} price of {plan.plan_code}"
+    return None
+
+
+def _place(price: PlanPrice) -> tuple[str, str | None, str | None]:
+    return price.role, price.price_id, price.feature
 
 
 @attrs.frozen(kw_only=True)
@@ -15,6 +31,7 @@ class CatalogSettings:
         "STRIPE_PRODUCT_PRICE_MAP",
         parsers.Parser(price_map.EXPECTS, price_map.parse_price_map),
         (),
-        "Stripe prices of each plan.",
+        "Stripe prices of each plan: the short form of `[plans]` in billing.toml.",
         example="starter=price_1,pro=price_2",
+        contradiction=_contradiction,
     )

@@ -86,9 +86,14 @@ class Node:
         return f"{self.document.name}:{self.document.line(self.path)} {path_text(self.path)}".rstrip()
 
     def child(self, key: str | int) -> Node:
-        """Return the value of a key or the element of an array; its value is None if the key is missing."""
-        missing = isinstance(key, str) and key not in self.value
+        """Return the value of a key or the element of an array; its value is None if there is none."""
+        missing = isinstance(key, str) and not (isinstance(self.value, dict) and key in self.value)
         return Node(None if missing else self.value[key], (*self.path, key), self.document)
+
+    @property
+    def elements(self) -> Sequence[Node]:
+        """The elements of an array; none of anything else."""
+        return [self.child(index) for index in range(len(self.value))] if isinstance(self.value, list) else []
 
     def refuse(self, problem: str, remedy: str) -> None:
         """Report a fault of this value."""

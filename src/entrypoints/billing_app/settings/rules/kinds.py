@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from enum import Enum
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -41,6 +42,16 @@ class Kind(Protocol[T_co]):
         ...
 
 
+class NoDefault:
+    """The base of kinds whose values have no default to show."""
+
+    __slots__ = ()
+
+    def show(self, _value: object) -> str:
+        """Write nothing."""
+        return ""
+
+
 def refuse(node: Node, kind: Kind[Any], reason: str = "") -> None:
     """Report that a value is not of a kind, with an example of one that is."""
     name = node.path[-1] if node.path else ""
@@ -50,6 +61,15 @@ def refuse(node: Node, kind: Kind[Any], reason: str = "") -> None:
         f"is {value_text(node.value)}, which cannot be used{because}",
         f"It takes {kind.expects}, for example {example}.",
     )
+
+
+def refuse_unknown(node: Node, known: Collection[str]) -> None:
+    """Report the keys of a table that are not among the known ones."""
+    for name in node.value:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            remedy = f"Did you mean {close[0]}?" if close else "Remove it."
+            node.child(name).refuse("is not a known key", f"{remedy} The keys here are {', '.join(known)}.")
 
 
 @attrs.frozen
@@ -85,9 +105,59 @@ class Scalar(Generic[T]):
         return json.dumps(value) if self.write is None else self.write(value)
 
 
-def choice(kind: type[E]) -> Scalar[E]:
-    """Accept the values of an enumeration."""
-    inner = word(*(member.value for member in kind))
+@attrs.frozen
+class Entries(NoDefault, Generic[T]):
+    """A table whose keys are some of a few names, with values of one kind."""
+
+    names: tuple[str, ...]
+    inner: Kind[T]
+
+    @property
+    def expects(self) -> str:
+        """A description of the accepted values."""
+        return f"a table of {', '.join(self.names)}, each {self.inner.expects}"
+
+    @property
+    def example(self) -> str:
+        """An accepted value, as TOML."""
+        return f"{{ {self.names[0]} = {self.inner.example} }}"
+
+    def read(self, node: Node) -> Mapping[str, T] | None:
+        """Return the values by name, but for those with faults."""
+        if not isinstance(node.value, dict):
+            refuse(node, self)
+            return None
+        refuse_unknown(node, self.names)
+        read = {name: self.inner.read(node.child(name)) for name in self.names if name in node.value}
+        return {name: value for name, value in read.items() if value is not None}
+
+
+@attrs.frozen
+class ListOf(NoDefault, Generic[T]):
+    """An array of values of one kind. A single value stands for an array of one."""
+
+    inner: Scalar[T]
+
+    @property
+    def expects(self) -> str:
+        """A description of the accepted values."""
+        return f"{self.inner.expects}, or an array of them"
+
+    @property
+    def example(self) -> str:
+        """An accepted value, as TOML."""
+        return f"[{self.inner.example}]"
+
+    def read(self, node: Node) -> tuple[T, ...] | None:
+        """Return the values, but for those with faults."""
+        elements = node.elements if isinstance(node.value, list) else (node,)
+        read = [self.inner.read(each) for each in elements]
+        return tuple(value for value in read if value is not None)
+
+
+def choice(kind: type[E], *, leave_out: E | None = None) -> Scalar[E]:
+    """Accept the values of an enumeration, but for one."""
+    inner = word(*(member.value for member in kind if member is not leave_out))
     return Scalar(str, inner.expects, inner.example, lambda text: kind(inner.convert(text)), _value_of)
 
 
@@ -136,6 +206,17 @@ def duration(maximum: str, example: str) -> Scalar[timedelta]:
     return Scalar(str, f"a duration (s, m, h, d, w) of at most {maximum}", f'"{example}"', convert, _in_hours)
 
 
+def matching(pattern: str, expects: str, example: str) -> Scalar[str]:
+    """Accept texts that match a pattern as a whole."""
+
+    def convert(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return text
+
+    return Scalar(str, expects, json.dumps(example), convert)
+
+
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -144,6 +225,13 @@ def _pattern(text: str) -> str:
     return text
 
 
+def read_name(node: Node, kind: Scalar[T]) -> T | None:
+    """Read the name of a value, which a team chooses, or report its faults."""
+    return kind.read(attrs.evolve(node, value=node.path[-1]))
+
+
+TEXT: Final = matching(r"\s*\S.*", "text", "Pro")
+FLAG: Final = Scalar(bool, "true or false", "true", bool)
 PATTERN: Final = Scalar(str, "a regular expression for the whole text", '"[a-z0-9-]{3,64}"', _pattern)
 
 

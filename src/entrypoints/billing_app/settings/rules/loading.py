@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final, Protocol
 
 import attrs
 
 from billing_app.settings.faults import SettingsFault
 from billing_app.settings.rules.access import ACCESS
-from billing_app.settings.rules.document import Document
-from billing_app.settings.rules.table import Given, Table, refuse_unknown
+from billing_app.settings.rules.document import Document, Node
+from billing_app.settings.rules.kinds import refuse_unknown
+from billing_app.settings.rules.plans import PLANS
+from billing_app.settings.rules.table import Given
 from billing_app.settings.rules.tenants import TENANTS
 
-TABLES: Final[Mapping[str, Table[Any]]] = MappingProxyType({"tenants": TENANTS, "access": ACCESS})
-"""The tables of the file, each read to the section of the settings that has its name."""
+
+class _Reader(Protocol):
+    def read_fields(self, node: Node) -> Mapping[str, Given]:
+        """Return the fields that a table of the file sets, but for those with faults."""
+        ...
+
+
+_SECTIONS: Final[Mapping[str, tuple[str, _Reader]]] = MappingProxyType(
+    {"tenants": ("tenants", TENANTS), "access": ("access", ACCESS), "plans": ("catalog", PLANS)}
+)
+"""The tables of the file, each with the section of the settings whose fields it sets."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +45,7 @@ class Rules:
     def __str__(self) -> str:
         """Say what the file sets: its name, and the keys of each table."""
         if self.path is None:
-            return "there is none, so access and tenants have their defaults"
+            return "there is none, so everything has its default"
         tables = "; ".join(f"[{name}] {', '.join(keys)}" for name, keys in self.keys.items())
         return f"{self.path}: {tables or 'nothing is set'}"
 
@@ -49,11 +60,8 @@ def read_rules(path: Path, *, required: bool) -> Rules:
         return Rules(faults=(missing,) if required else ())
     if root is None:
         return Rules(path=path, faults=document.faults)
-    refuse_unknown(root, TABLES)
-    given = {name: root.child(name) for name in TABLES if name in root.value}
-    return Rules(
-        path=path,
-        sections={name: TABLES[name].read_fields(node) for name, node in given.items()},
-        keys={name: tuple(node.value) for name, node in given.items() if isinstance(node.value, dict)},
-        faults=document.faults,
-    )
+    refuse_unknown(root, _SECTIONS)
+    given = {name: root.child(name) for name in _SECTIONS if name in root.value}
+    sections = {_SECTIONS[name][0]: _SECTIONS[name][1].read_fields(node) for name, node in given.items()}
+    keys = {name: tuple(node.value) for name, node in given.items() if isinstance(node.value, dict)}
+    return Rules(path=path, sections=sections, keys=keys, faults=document.faults)

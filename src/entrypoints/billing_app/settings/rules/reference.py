@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
-from billing_app.settings.rules.loading import TABLES
-from billing_app.settings.rules.table import Group, Key, Table
+from billing_app.settings.rules.access import ACCESS, RULE
+from billing_app.settings.rules.plans import MATCH, METERED, PLAN, PRICE
+from billing_app.settings.rules.table import Key, Table
+from billing_app.settings.rules.tenants import TENANTS
 
 _HEAD = "\n| Key | Default | Takes | Meaning |\n|---|---|---|---|\n"
 
 
+TABLES: Final[Mapping[str, Table[Any]]] = MappingProxyType(
+    {
+        "[tenants]": TENANTS,
+        "[access]": ACCESS,
+        "[access.STATUS]": RULE,
+        "[plans.CODE]": PLAN,
+        "[[plans.CODE.prices]]": PRICE,
+        "[plans.CODE.match]": MATCH,
+        "[plans.CODE.features.KEY]": METERED,
+    }
+)
+"""Every table of the file, by its header."""
+
+
 def render_tables() -> str:
     """Return one section per table of the file."""
-    return "".join(f"\n### `[{name}]`\n{_HEAD}{''.join(_rows(table))}" for name, table in TABLES.items())
+    return "".join(f"\n### `{header}`\n{_HEAD}{''.join(_rows(table))}" for header, table in TABLES.items())
 
 
 def _rows(table: Table[Any]) -> Iterator[str]:
-    for name, key in _flat(table.keys):
-        cells = (f"`{name}`", _default(table, key), key.kind.expects, key.help)
+    for key in table.keys:
+        cells = (f"`{key.name}`", _default(table, key), key.kind.expects, key.help)
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
-
-
-def _flat(keys: Sequence[Key], prefix: str = "") -> Iterator[tuple[str, Key]]:
-    for key in keys:
-        if isinstance(key.kind, Group):
-            yield from _flat(key.kind.keys, f"{prefix}{key.name}.")
-        else:
-            yield f"{prefix}{key.name}", key
 
 
 def _default(table: Table[Any], key: Key) -> str:
     if key.required:
         return "required"
-    text = key.kind.show(table.default(key.into or key.name)) if key.default is None else key.default
+    if key.default is not None:
+        return key.default
+    text = key.kind.show(table.default(key.into or key.name))
     return f"`{text}`" if text else "–"

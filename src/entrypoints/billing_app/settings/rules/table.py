@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from billing_app.settings.rules.document import Node, key_text
-from billing_app.settings.rules.kinds import Kind, refuse
+from billing_app.settings.rules.kinds import Kind, NoDefault, refuse, refuse_unknown
 
 T = TypeVar("T")
 
@@ -37,43 +36,13 @@ class Given:
 
 
 @attrs.frozen
-class Group:
-    """A table whose keys set fields of the table around it. A single value stands for its first key."""
-
-    keys: tuple[Key, ...]
-
-    @property
-    def expects(self) -> str:
-        """A description of the accepted values."""
-        return f"{self.keys[0].kind.expects}, or a table of {', '.join(key.name for key in self.keys)}"
-
-    @property
-    def example(self) -> str:
-        """An accepted value, as TOML."""
-        return self.keys[0].kind.example
-
-    def read(self, node: Node) -> tuple[tuple[Key, Given], ...] | None:
-        """Return the keys that are given."""
-        if isinstance(node.value, dict):
-            return tuple(_read_keys(node, self.keys))
-        first = self.keys[0]
-        if not isinstance(node.value, bool | int | float | str):
-            refuse(node, self)
-            return None
-        value = first.kind.read(node)
-        return None if value is None else ((first, Given(value, node)),)
-
-    def show(self, value: Any) -> str:
-        """Write nothing: each key has its own default."""
-        return ""
-
-
-@attrs.frozen
-class Table(Generic[T]):
+class Table(NoDefault, Generic[T]):
     """A table that is read to an object."""
 
     cls: type[T]
     keys: tuple[Key, ...]
+    adjust: Callable[[Node, dict[str, Given]], None] = attrs.field(default=lambda _node, _fields: None, kw_only=True)
+    """Checks the fields together, or changes them."""
 
     @property
     def expects(self) -> str:
@@ -86,13 +55,12 @@ class Table(Generic[T]):
         shown = [key for key in self.keys if key.required] or self.keys[:1]
         return f"{{ {', '.join(_example(key) for key in shown)} }}"
 
-    def read(self, node: Node) -> T | None:
-        """Return an object of the class."""
-        before = len(node.document.faults)
+    def read(self, node: Node, **more: Any) -> T | None:
+        """Return an object of the class, with more fields that are known otherwise. Values with faults are left out."""
         fields = self.read_fields(node)
-        if len(node.document.faults) > before:
+        if not isinstance(node.value, dict):
             return None
-        return self.cls(**{name: given.value for name, given in fields.items()})
+        return self.cls(**{name: given.value for name, given in fields.items()}, **more)
 
     def read_fields(self, node: Node) -> Mapping[str, Given]:
         """Return the fields that the table sets, but for those with faults."""
@@ -104,6 +72,7 @@ class Table(Generic[T]):
             name, _, entry = (key.into or key.name).partition(".")
             before = fields[name].value if name in fields else self.default(name)
             fields[name] = Given({**before, entry: given.value}, given.node) if entry else given
+        self.adjust(node, fields)
         return fields
 
     def default(self, field: str) -> Any:
@@ -115,9 +84,30 @@ class Table(Generic[T]):
             return None
         return value.get(entry) if entry else value
 
-    def show(self, value: Any) -> str:
-        """Write nothing: defaults of whole tables are described by their keys."""
-        return ""
+
+@attrs.frozen
+class TablesOf(NoDefault, Generic[T]):
+    """An array of tables."""
+
+    table: Table[T]
+
+    @property
+    def expects(self) -> str:
+        """A description of the accepted values."""
+        return "an array of tables"
+
+    @property
+    def example(self) -> str:
+        """An accepted value, as TOML."""
+        return f"[{self.table.example}]"
+
+    def read(self, node: Node) -> tuple[T, ...] | None:
+        """Return the objects, but for those with faults."""
+        if not isinstance(node.value, list):
+            refuse(node, self)
+            return None
+        read = [self.table.read(each) for each in node.elements]
+        return tuple(each for each in read if each is not None)
 
 
 def _read_keys(node: Node, keys: tuple[Key, ...]) -> Iterator[tuple[Key, Given]]:
@@ -128,19 +118,7 @@ def _read_keys(node: Node, keys: tuple[Key, ...]) -> Iterator[tuple[Key, Given]]
             if key.required:
                 child.refuse("is missing", f"Add it, for example {_example(key)}.")
         elif (value := key.kind.read(child)) is not None:
-            if isinstance(key.kind, Group):
-                yield from value
-            else:
-                yield key, Given(value, child)
-
-
-def refuse_unknown(node: Node, known: Collection[str]) -> None:
-    """Report the keys of a table that are not among the known ones."""
-    for name in node.value:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            remedy = f"Did you mean {close[0]}?" if close else "Remove it."
-            node.child(name).refuse("is not a known key", f"{remedy} The keys here are {', '.join(known)}.")
+            yield key, Given(value, child)
 
 
 def _example(key: Key) -> str:
