@@ -97,6 +97,7 @@ if TYPE_CHECKING:
         InboxBacklog,
         InboxUpkeep,
         InvariantLog,
+        RefusalTally,
         StateUpkeep,
         TenantTimeline,
     )
@@ -149,7 +150,9 @@ _NAMES: Final = MappingProxyType(
             "RecordSnapshot Snapshot SubscriptionId SubscriptionInvoice SubscriptionSnapshot TenantCustomer "
             "TenantId TenantRecord TenantRules TenantState TenantSubscription Uncertainty UsageRecord"
         ),
-        "oversight.ports": "AuditLog EventLog InboxBacklog InboxUpkeep InvariantLog StateUpkeep TenantTimeline",
+        "oversight.ports": (
+            "AuditLog EventLog InboxBacklog InboxUpkeep InvariantLog RefusalTally StateUpkeep TenantTimeline"
+        ),
         "payloads": "BillingEventPayload OperatorStatePayload StatePayload",
         "state.ports": (
             "BillingTransaction Changes Clock EventTranslator PaymentGateway TenantReader UncertainObjects UnitOfWork"
@@ -249,6 +252,7 @@ __all__ = [
     "RefetchPolicy",
     "RefetchReport",
     "Refetcher",
+    "RefusalTally",
     "ReplayQueue",
     "ReplayReport",
     "ReplayRequest",

@@ -6,6 +6,7 @@ from billing_core.testing.oversight.audit_log import AuditLogContract
 from billing_core.testing.oversight.event_log import EventLogContract
 from billing_core.testing.oversight.inbox_backlog import InboxBacklogContract
 from billing_core.testing.oversight.inbox_upkeep import InboxUpkeepContract
+from billing_core.testing.oversight.refusal_tally import RefusalTallyContract
 from billing_core.testing.oversight.state_upkeep import StateUpkeepContract
 from billing_core.testing.oversight.tenant_timeline import TenantTimelineContract
 
@@ -44,3 +45,9 @@ class TestMemoryStateUpkeep(InMemory, StateUpkeepContract): ...
 
 
 class TestPostgresStateUpkeep(OnPostgres, StateUpkeepContract): ...
+
+
+class TestMemoryRefusalTally(InMemory, RefusalTallyContract): ...
+
+
+class TestPostgresRefusalTally(OnPostgres, RefusalTallyContract): ...

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.postgres import connected
 from billing_app import cli
 from billing_core.model import CustomerId
 from billing_core.oversight.monitors import InvariantMonitor, InvariantReport
+from billing_core.oversight.ports import RefusedWebhooks
 from billing_core.state.ports import Changes
 from billing_core.testing.arrange import claimed, save
 from billing_core.testing.builders import customer, provider_event, subscription
@@ -21,6 +22,7 @@ from billing_postgres.durability import durability_risks
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.migrate import migrate
 from billing_postgres.oversight.invariants import PostgresInvariantLog
+from billing_postgres.oversight.refusals import PostgresRefusalTally
 from billing_postgres.pool import Database
 from billing_postgres.state.repository import PostgresRepository
 from billing_telemetry.metrics import Metrics
@@ -95,6 +97,26 @@ async def test_prices_of_no_plan_are_reported_with_their_tenants(database_url: s
     _, found = await doctor(database_url, redis_url)
     assert found["plans"]["verdict"] == "warn"
     assert "1 prices of live subscriptions belong to no plan; tenants: acme" in found["plans"]["detail"]
+
+
+async def test_refused_webhooks_are_named_with_their_size(database_url: str, redis_url: str) -> None:
+    """Of the last days, over all servers, with what to set."""
+    today = datetime.now(UTC).date()
+    refused = [
+        RefusedWebhooks(day=today - timedelta(days=days), reason="too_large", count=2, largest=largest)
+        for days, largest in ((20, 9_000_000), (2, 3_000_000), (0, 2_500_000))
+    ]
+    database = Database(url=database_url)
+    async with await database.open_pool(size=1) as pool:
+        await PostgresRefusalTally(database, pool).add(refused)
+    _, found = await doctor(database_url, redis_url)
+    assert found["refused"]["verdict"] == "warn"
+    since = (today - timedelta(days=2)).isoformat()
+    assert found["refused"]["detail"] == (
+        f"4 webhooks signed in Stripe's form were refused since {since}: too_large; "
+        "the largest had at least 3000000 bytes"
+    )
+    assert "BILLING_BODY_LIMIT_BYTES" in found["refused"]["remedy"]
 
 
 async def test_commits_that_do_not_wait_are_reported(durable_database_url: str, redis_url: str) -> None:

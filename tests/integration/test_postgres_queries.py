@@ -40,6 +40,7 @@ WRITERS = {
     "write_epochs": {"epochs.py"},
     "write_tickets": {"tickets.py"},
     "write_revocations": {"revocations.py"},
+    "write_refusals": {"refusals.py"},
     "migrate": {"migrate.py"},
     "session": {"pool.py"},
 }

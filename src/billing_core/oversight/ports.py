@@ -4,8 +4,8 @@ Every method raises StoreUnavailableError.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Protocol, runtime_checkable
+from datetime import date, datetime, timedelta
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
@@ -166,4 +166,39 @@ class StateUpkeep(Protocol):
 
     async def knows(self, *, customer: CustomerId, tenant: TenantId) -> tuple[bool, bool]:
         """Return whether a customer was ever seen, and whether a tenant was."""
+        ...
+
+
+REFUSALS_KEPT: Final = timedelta(days=30)
+"""How long refused webhooks stay in a tally."""
+
+
+@attrs.frozen(kw_only=True)
+class RefusedWebhooks:
+    """The webhooks of one day, in UTC, that were refused for the same reason."""
+
+    day: date
+    reason: str
+    count: int
+    largest: int
+    """The size of the largest body in bytes, as far as it is known; 0 if none is."""
+
+    def plus(self, other: "RefusedWebhooks") -> "RefusedWebhooks":
+        """Return both counts, of the same day and reason, as one."""
+        return attrs.evolve(self, count=self.count + other.count, largest=max(self.largest, other.largest))
+
+
+@runtime_checkable
+class RefusalTally(Protocol):
+    """Counts refused webhooks, which are not stored. Approximate: a killed process loses its last minute."""
+
+    async def add(self, refused: Collection[RefusedWebhooks]) -> None:
+        """Add to what is counted, and keep the largest size. What is older than `REFUSALS_KEPT` is deleted.
+
+        The newest day given is today; each pair of day and reason is given once.
+        """
+        ...
+
+    async def since(self, day: date) -> Sequence[RefusedWebhooks]:
+        """Return what was counted on that day and later, ordered by day and reason."""
         ...

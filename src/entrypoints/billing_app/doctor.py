@@ -1,7 +1,7 @@
 """Health checks of an installation: settings, database, Redis, backlog and, on request, invariants of stored rows."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
@@ -10,16 +10,18 @@ import attrs
 from billing_app.container import Container, bring_schema_up_to_date, check_bus, find_durability_risks, open_tools
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
-from billing_core.errors import BillingError
+from billing_core.errors import BillingError, SignatureVerificationError
 from billing_core.events import Disposition
 from billing_core.inbox.selection import EventFilter
 from billing_core.oversight.invariants import Invariant
-from billing_core.oversight.ports import Backlog, UnmappedPrice
+from billing_core.oversight.ports import Backlog, RefusedWebhooks, UnmappedPrice
 
 _LATE: Final = timedelta(minutes=1)
 """Warn when an event or a message has waited longer than this."""
 _LATEST: Final = 10
 """Name the tenants of this many dead events, for each reason."""
+_REFUSALS_SHOWN: Final = timedelta(days=7)
+"""Warn of webhooks that were refused within this time."""
 
 
 class CheckStatus(Enum):
@@ -66,6 +68,9 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
             yield result
         for reason, count in sorted(backlog.dead.items()):
             yield await _check_dead(tools, reason, count)
+        since = (datetime.now(UTC) - _REFUSALS_SHOWN).date()
+        for result in _check_refusals(await tools.refusal_tally().since(since)):
+            yield result
         yield _check_outbox(await tools.outbox().oldest())
         yield _check_prices(await tools.state_upkeep().unmapped_prices())
         if invariants:
@@ -130,6 +135,22 @@ async def _check_dead(tools: Container, reason: str, count: int) -> CheckResult:
     concerned = f"; the latest concern {', '.join(tenants)}" if tenants else ""
     remedy = f"Run `billing events list --status dead --reason {reason}`, fix the cause, then replay the events."
     return CheckResult("dead", CheckStatus.WARN, f"{count} events failed permanently: {reason}{concerned}", remedy)
+
+
+def _check_refusals(refused: Sequence[RefusedWebhooks]) -> Iterator[CheckResult]:
+    by_reason: dict[str, RefusedWebhooks] = {}
+    for each in refused:
+        earlier = by_reason.get(each.reason)
+        by_reason[each.reason] = each if earlier is None else earlier.plus(each)
+    for reason, total in by_reason.items():
+        detail = f"{total.count} webhooks signed in Stripe's form were refused since {total.day}: {reason}"
+        remedy = "Look for `webhook.refused` in the servers' logs, and for failed deliveries in Stripe's dashboard."
+        if reason == "too_large":
+            detail = f"{detail}; the largest had at least {total.largest} bytes"
+            remedy = "Set BILLING_BODY_LIMIT_BYTES to more, then resend them from Stripe's dashboard."
+        elif reason == SignatureVerificationError.code:
+            remedy = "Compare STRIPE_WEBHOOK_SECRET with the secret of the endpoint that sends them."
+        yield CheckResult("refused", CheckStatus.WARN, detail, remedy)
 
 
 def _check_outbox(oldest: timedelta) -> CheckResult:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,12 @@ from structlog.testing import capture_logs
 from tests.unit.http.test_webhooks import PATH, body, signed
 
 from billing_app.http.addresses import UNKNOWN, client_address
-from billing_app.http.refusals import RefusalBudget, RefusalLog
+from billing_app.http.refusals import RefusalBudget, RefusalCounts, RefusalLog
 from billing_app.settings.webhooks import WebhookSettings
+from billing_core.errors import StoreUnavailableError
+from billing_core.oversight.ports import RefusedWebhooks
+from billing_memory.clock import ManualClock
+from billing_memory.oversight.refusals import MemoryRefusalTally
 
 if TYPE_CHECKING:
     from tests.unit.http.conftest import MakeWorld, RawRequest, World
@@ -100,13 +105,19 @@ async def test_refusals_are_summarized() -> None:
     refusals = RefusalLog()
     with capture_logs() as lines:
         for number in range(100):
-            refusals.add("bad_signature", "192.0.2.1" if number % 4 else "192.0.2.2")
+            refusals.add("bad_signature", "192.0.2.1" if number % 4 else "192.0.2.2", number)
+        refusals.add("broken_body", "192.0.2.1")
         refusals.flush()
         refusals.flush()
     assert [line["event"] for line in lines] == ["webhook.refused", "webhook.refused_summary"]
     summary = lines[1]
-    assert (summary["count"], summary["reasons"], summary["addresses"]) == (99, {"bad_signature": 99}, 2)
-    assert summary["most"] == {"192.0.2.1": 75, "192.0.2.2": 24}
+    assert (summary["count"], summary["reasons"], summary["addresses"]) == (
+        100,
+        {"bad_signature": 99, "broken_body": 1},
+        2,
+    )
+    assert summary["most"] == {"192.0.2.1": 76, "192.0.2.2": 24}
+    assert summary["largest"] == {"bad_signature": 99}
 
 
 UNSIGNED = b'{"id": "evt_unsigned"}'
@@ -148,6 +159,83 @@ async def test_refused_webhooks_are_logged_once_and_in_a_summary(
             assert await post_unsigned(world, http, 50) == {400: 50}
     events = [line["event"] for line in lines if line["log_level"] != "debug"]
     assert events == ["webhook.refused", "webhook.refused_summary"]
+
+
+async def test_only_webhooks_that_may_be_genuine_are_tallied(
+    make_world: MakeWorld, http: aiohttp.ClientSession
+) -> None:
+    """By reason, with the largest size; of a body that was cut off it is known to exceed the limit."""
+    limit = 2048
+    async with make_world(webhooks=WebhookSettings(body_limit=limit)).serving() as world:
+
+        async def refuse(content: bytes, headers: dict[str, str], *, chunked: bool = False) -> None:
+            async def pieces() -> AsyncIterator[bytes]:
+                yield content
+
+            data = pieces() if chunked else content
+            async with http.post(world.url + PATH, data=data, headers=headers) as answer:
+                assert answer.status in (400, 413)
+
+        today = datetime.now(UTC).date()
+        await post_unsigned(world, http, 3)
+        await refuse(b"x" * 4000, {})
+        await refuse(body(), signed(b"another body"))
+        await refuse(b"x" * (limit + 9), signed(b""), chunked=True)
+        tally = world.container.refusal_tally()
+        assert await tally.since(today) == []  # not before the minute is over, or the process ends
+    found = {each.reason: (each.count, each.largest) for each in await tally.since(today)}
+    assert found == {"too_large": (1, limit + 1), "bad_signature": (1, len(body()))}
+
+
+class FlakyTally(MemoryRefusalTally):
+    """A tally whose store can be unavailable, or not answer at all."""
+
+    failing = hanging = False
+
+    async def add(self, refused: Collection[RefusedWebhooks]) -> None:
+        if self.hanging:
+            await asyncio.Event().wait()
+        if self.failing:
+            raise StoreUnavailableError
+        await super().add(refused)
+
+
+async def ended(counts: RefusalCounts) -> None:
+    """Let the loop begin and end, as the process does."""
+    running = asyncio.ensure_future(counts.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_counts_wait_for_a_store_that_is_unavailable() -> None:
+    """Counts that could not be written are written later, with newer ones; a day ends at midnight, UTC."""
+    clock, tally = ManualClock(datetime(2026, 3, 1, 23, 59, tzinfo=UTC)), FlakyTally()
+    counts = RefusalCounts(tally, clock)
+    counts.add("too_large", 5)
+    tally.failing = True
+    await ended(counts)
+    assert await tally.since(date.min) == []
+    tally.failing = False
+    counts.add("too_large", 10**30)
+    clock.advance(timedelta(minutes=1))
+    counts.add("too_large", 7)
+    await ended(counts)
+    first, second = await tally.since(date.min)
+    assert (first.day, first.count, first.largest) == (date(2026, 3, 1), 2, 2**63 - 1)
+    assert (second.day, second.count, second.largest) == (date(2026, 3, 2), 1, 7)
+    await ended(counts)
+    assert await tally.since(date.min) == [first, second]
+
+
+async def test_a_store_that_does_not_answer_delays_no_shutdown() -> None:
+    """The counts of the last minute are lost then."""
+    tally = FlakyTally()
+    counts = RefusalCounts(tally, ManualClock())
+    counts.add("too_large", 5)
+    tally.hanging = True
+    async with asyncio.timeout(10):
+        await ended(counts)
 
 
 @pytest.mark.parametrize("request_line", [b"GET /healthz HTTP/1.1", b"GET /nowhere HTTP/1.1", b"\x16\x03\x01 what"])

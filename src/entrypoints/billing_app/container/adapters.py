@@ -17,6 +17,7 @@ from billing_core.oversight.ports import (
     InboxBacklog,
     InboxUpkeep,
     InvariantLog,
+    RefusalTally,
     StateUpkeep,
     TenantTimeline,
 )
@@ -28,6 +29,7 @@ from billing_memory.database import MemoryDatabase
 from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_memory.oversight.event_log import MemoryEventLog
 from billing_memory.oversight.invariants import MemoryInvariantLog
+from billing_memory.oversight.refusals import MemoryRefusalTally
 from billing_memory.oversight.timeline import MemoryTenantTimeline
 from billing_memory.oversight.upkeep import MemoryInboxUpkeep, MemoryStateUpkeep
 from billing_memory.state.repository import MemoryRepository
@@ -41,6 +43,7 @@ from billing_memory.stream_access.tickets import MemoryStreamTickets
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.oversight.invariants import PostgresInvariantLog
+from billing_postgres.oversight.refusals import PostgresRefusalTally
 from billing_postgres.oversight.timeline import PostgresTenantTimeline
 from billing_postgres.oversight.upkeep import PostgresInboxUpkeep, PostgresStateUpkeep
 from billing_postgres.pool import Database
@@ -78,6 +81,7 @@ class Adapters(TypedDict):
     inbox_backlog: InboxBacklog
     inbox_upkeep: InboxUpkeep
     state_upkeep: StateUpkeep
+    refusal_tally: RefusalTally
     clock: Clock
 
 
@@ -112,6 +116,7 @@ def memory_adapters(
         inbox_backlog=inbox,
         inbox_upkeep=MemoryInboxUpkeep(database, clock),
         state_upkeep=MemoryStateUpkeep(database),
+        refusal_tally=MemoryRefusalTally(),
         clock=clock,
     )
 
@@ -163,5 +168,6 @@ def postgres_adapters(
         inbox_backlog=inbox,
         inbox_upkeep=PostgresInboxUpkeep(database, writers),
         state_upkeep=PostgresStateUpkeep(database, readers),
+        refusal_tally=PostgresRefusalTally(database, writers),
         clock=clock,
     )

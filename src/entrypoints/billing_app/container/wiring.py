@@ -31,6 +31,7 @@ from billing_core.oversight.ports import (
     InboxBacklog,
     InboxUpkeep,
     InvariantLog,
+    RefusalTally,
     StateUpkeep,
     TenantTimeline,
 )
@@ -81,6 +82,7 @@ class Container(containers.DeclarativeContainer):
     inbox_backlog = providers.Dependency(instance_of=InboxBacklog)
     inbox_upkeep = providers.Dependency(instance_of=InboxUpkeep)
     state_upkeep = providers.Dependency(instance_of=StateUpkeep)
+    refusal_tally = providers.Dependency(instance_of=RefusalTally)
     clock = providers.Dependency(instance_of=Clock)
 
     # --- given if the process has it --------------------------------------------------------------------------------
@@ -218,6 +220,7 @@ class Container(containers.DeclarativeContainer):
         reader=tenant_reader,
         history=history,
         timeline=timeline,
+        refusal_tally=refusal_tally,
         policy=access_policy,
         clock=clock,
         metrics=metrics,

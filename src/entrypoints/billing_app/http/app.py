@@ -10,6 +10,8 @@ from aiohttp.typedefs import Handler
 
 from billing_app.http import api, health, pages, schemas, sign_in
 from billing_app.http.cors import allow_origins
+from billing_app.http.loops import running
+from billing_app.http.refusals import RefusalCounts
 from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
 from billing_app.http.stream.handler import add_stream
@@ -61,7 +63,9 @@ def create_probes(services: Services) -> web.Application:
 
 def _add_billing(app: web.Application, services: Services, intake: Intake) -> None:
     settings = services.settings
-    receiver = WebhookReceiver(intake, services.metrics, settings.webhooks, settings.server.trusted_proxies)
+    counts = RefusalCounts(services.refusal_tally, services.clock)
+    receiver = WebhookReceiver(intake, services.metrics, counts, settings.webhooks, settings.server.trusted_proxies)
+    app.cleanup_ctx.append(running(counts.run))
     app.on_cleanup.append(receiver.close)
     app.router.add_post(WEBHOOK_PATH, receiver.receive)
     app.router.add_routes(api.routes())

@@ -1,12 +1,18 @@
-"""Refused webhooks: a limit per client address, and one log line per minute."""
+"""Refused webhooks: a limit per client address, one log line per minute, and a count that outlives the process."""
 
 import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
 from typing import Final
 
 import structlog
+
+from billing_core.errors import StoreUnavailableError
+from billing_core.oversight.ports import RefusalTally, RefusedWebhooks
+from billing_core.state.ports import Clock
 
 log = structlog.get_logger()
 
@@ -14,6 +20,10 @@ _ADDRESSES: Final = 10_000
 """Addresses kept at a time, about 2 MB; the least recently used one is dropped first."""
 _SUMMARY_SECONDS: Final = 60.0
 _SHOWN: Final = 3
+_LAST_WRITE_SECONDS: Final = 1.0
+"""Longest time that the end of a process waits for the tally."""
+_MOST_BYTES: Final = 2**63 - 1
+"""The largest size that a tally can keep; a sender may announce any."""
 
 
 class RefusalBudget:
@@ -63,15 +73,18 @@ class RefusalLog:
     def __init__(self) -> None:
         self._reasons: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
+        self._largest: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, reason: str, address: str, size: int | None = None) -> None:
-        """Add one refused webhook; `size` is the announced length of its body in bytes."""
+        """Add one refused webhook; `size` is the length of its body in bytes, if it is known."""
         if self._timer is None:
             log.warning("webhook.refused", reason=reason, address=address, size=size)
             self._timer = asyncio.get_running_loop().call_later(_SUMMARY_SECONDS, self.flush)
             return
         self._reasons[reason] += 1
+        if size is not None:
+            self._largest[reason] = max(size, self._largest.get(reason, 0))
         if address in self._addresses or len(self._addresses) < _ADDRESSES:
             self._addresses[address] += 1
 
@@ -86,8 +99,50 @@ class RefusalLog:
             "webhook.refused_summary",
             count=self._reasons.total(),
             reasons=dict(self._reasons),
+            largest=self._largest,
             addresses=len(self._addresses),
             most=dict(self._addresses.most_common(_SHOWN)),
         )
         self._reasons.clear()
         self._addresses.clear()
+        self._largest = {}
+
+
+class RefusalCounts:
+    """Refused webhooks by day and reason, added to the tally once per minute."""
+
+    def __init__(self, tally: RefusalTally, clock: Clock) -> None:
+        self._tally = tally
+        self._clock = clock
+        self._counted: dict[tuple[date, str], RefusedWebhooks] = {}
+
+    def add(self, reason: str, size: int) -> None:
+        """Count one refused webhook; `size` is the length of its body in bytes as far as it is known."""
+        day, largest = self._clock.now().date(), min(size, _MOST_BYTES)
+        self._merge(RefusedWebhooks(day=day, reason=reason, count=1, largest=largest))
+
+    async def run(self) -> None:
+        """Write what was counted to the tally, minute by minute, until cancelled; then write the rest."""
+        try:
+            while True:
+                await asyncio.sleep(_SUMMARY_SECONDS)
+                await self._write()
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WRITE_SECONDS):
+                    await self._write()
+
+    async def _write(self) -> None:
+        """Write what was counted; without the store it is kept for the next time."""
+        if self._counted:
+            written, self._counted = self._counted, {}
+            try:
+                await self._tally.add(written.values())
+            except StoreUnavailableError:
+                for refused in written.values():
+                    self._merge(refused)
+
+    def _merge(self, refused: RefusedWebhooks) -> None:
+        key = (refused.day, refused.reason)
+        known = self._counted.get(key)
+        self._counted[key] = refused if known is None else known.plus(refused)

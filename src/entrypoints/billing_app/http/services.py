@@ -15,7 +15,7 @@ from billing_app.settings import Settings
 from billing_core.inbox.intake import Intake
 from billing_core.model import AccessPolicy
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
-from billing_core.oversight.ports import TenantTimeline
+from billing_core.oversight.ports import RefusalTally, TenantTimeline
 from billing_core.state.ports import Clock, TenantReader
 from billing_core.stream.ports import MessageHistory
 from billing_core.stream_access.ports import StreamTickets
@@ -34,6 +34,7 @@ class Services:
     reader: TenantReader
     history: MessageHistory
     timeline: TenantTimeline
+    refusal_tally: RefusalTally
     policy: AccessPolicy
     clock: Clock
     metrics: HttpMetrics

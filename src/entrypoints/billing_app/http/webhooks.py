@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from billing_app.http.addresses import client_address
 from billing_app.http.ports import WebhookMetrics
-from billing_app.http.refusals import RefusalBudget, RefusalLog
+from billing_app.http.refusals import RefusalBudget, RefusalCounts, RefusalLog
 from billing_app.http.responses import SAFE_HEADERS, RefusalError, error_response
 from billing_app.settings.parsers import Network
 from billing_app.settings.webhooks import WebhookSettings
@@ -32,10 +32,16 @@ class WebhookReceiver:
     """The handler of Stripe's webhooks."""
 
     def __init__(
-        self, intake: Intake, metrics: WebhookMetrics, settings: WebhookSettings, trusted_proxies: Sequence[Network]
+        self,
+        intake: Intake,
+        metrics: WebhookMetrics,
+        counts: RefusalCounts,
+        settings: WebhookSettings,
+        trusted_proxies: Sequence[Network],
     ) -> None:
         self._intake = intake
         self._metrics = metrics
+        self._counts = counts
         self._body_limit = settings.body_limit
         self._read_timeout = settings.read_timeout.total_seconds()
         self._trusted_proxies = trusted_proxies
@@ -93,7 +99,12 @@ class WebhookReceiver:
         address = client_address(request, self._trusted_proxies)
         self._budget.spend(address)
         self._metrics.webhook_refused(reason)
-        self._refusals.add(reason, address, request.content_length)
+        size = request.content_length
+        if size is None and reason == "too_large":
+            size = self._body_limit + 1  # at least: the rest was not read
+        self._refusals.add(reason, address, size)
+        if self._intake.is_plausible(request.headers.get("Stripe-Signature", "")):
+            self._counts.add(reason, size or 0)
 
     async def close(self, _app: web.Application) -> None:
         """Log the refusals that no summary has reported yet."""

@@ -2,16 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 import attrs
 from aiohttp import web
 
 from billing_app.http.auth import require_own_tenant
+from billing_app.http.loops import running
 from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError
 from billing_app.http.services import Services
 from billing_app.http.stream import tickets
@@ -41,19 +40,11 @@ def add_stream(app: web.Application, services: Services, path: str) -> None:
         services.hub.close()
 
     for loop in (services.revalidator.run, services.leases.run, services.hub.run):
-        app.cleanup_ctx.append(partial(_running, loop))
+        app.cleanup_ctx.append(running(loop))
     app.on_shutdown.append(close_hub)
     # No HEAD: it would open a stream.
     app.router.add_get(path, _StreamHandler(services).serve, allow_head=False)
     app.router.add_post(f"{path}/tickets", tickets.issue)
-
-
-async def _running(loop: Callable[[], Awaitable[None]], _app: web.Application) -> AsyncIterator[None]:
-    running = asyncio.ensure_future(loop())
-    yield
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
 
 
 class _StreamHandler:
