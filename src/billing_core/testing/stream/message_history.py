@@ -1,5 +1,6 @@
 """The contract of MessageHistory."""
 
+from billing_core.model import TenantId
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import save
@@ -34,5 +35,9 @@ class MessageHistoryContract:
 
     async def test_each_tenant_has_its_own_messages(self, unit_of_work: UnitOfWork, history: MessageHistory) -> None:
         """And its own numbers."""
-        await save(unit_of_work, Changes(events=[message(ACME, 1), message(GLOBEX, 1)]), tenants=(ACME, GLOBEX))
-        assert await history.events(ACME, after=0, limit=10) == [message(ACME, 1)]
+        stored = [*messages(ACME, 1, 2), message(GLOBEX, 1)]
+        await save(unit_of_work, Changes(events=stored), tenants=(ACME, GLOBEX))
+        assert await history.events(ACME, after=0, limit=10) == messages(ACME, 1, 2)
+        assert (await history.sequence(ACME), await history.sequence(GLOBEX)) == (2, 1)
+        assert await history.sequences([ACME, GLOBEX, TenantId("unknown")]) == {ACME: 2, GLOBEX: 1}
+        assert await history.sequences([GLOBEX]) == {GLOBEX: 1}

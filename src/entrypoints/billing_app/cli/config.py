@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import click
 
-from billing_app.cli.terminal import json_option
+from billing_app.cli.terminal import json_option, print_json
 from billing_app.settings import Settings
 
 
@@ -27,7 +26,7 @@ def check(file: str | None, as_json: bool) -> None:
     settings = Settings.load(os.environ if file is None else {**os.environ, "BILLING_CONFIG": file})
     path = None if settings.rules.path is None else str(settings.rules.path)
     if as_json:
-        click.echo(json.dumps({"file": path, "keys": settings.rules.keys, "warnings": settings.warnings}))
+        print_json({"file": path, "keys": settings.rules.keys, "warnings": settings.warnings})
         return
     for warning in settings.warnings:
         click.echo(f"Warning: {warning}", err=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from billing_app.cli.terminal import json_option, plain
+from billing_app.cli.terminal import json_option, plain, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def doctor(invariants: bool, as_json: bool) -> None:
             }
             for result in results
         ]
-        click.echo(json.dumps({"healthy": healthy, "findings": findings}))
+        print_json({"healthy": healthy, "findings": findings})
     else:
         for result in results:
             _print(result)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from billing_app.cli.terminal import json_option
+from billing_app.cli.terminal import json_option, print_json
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 from billing_embedded import EmbeddedError, ServerUrls, client
@@ -69,7 +68,7 @@ def status(ctx: click.Context, data_dir: Path | None, as_json: bool) -> None:
     if as_json:
         from billing_core.converters import to_plain
 
-        click.echo(json.dumps({**to_plain(found), "data_dir": str(found.data_dir)}))
+        print_json({**to_plain(found), "data_dir": str(found.data_dir)})
     else:
         _describe(found)
     ctx.exit(0 if found.state == "running" else 1)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 import click
 
-from billing_app.cli.terminal import json_option
+from billing_app.cli.terminal import json_option, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def epoch(begin: str | None, as_json: bool) -> None:
         raise click.BadParameter("the reason must not be empty", param_hint="--begin")
     current = asyncio.run(_epoch(Settings.load(), begin))
     if as_json:
-        click.echo(json.dumps({"number": current.number, "token": current.token, "begun": begin is not None}))
+        print_json({"number": current.number, "token": current.token, "begun": begin is not None})
     else:
         click.echo(f"{'Began epoch' if begin is not None else 'Epoch'} {current.number} ({current.token}).")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 
 from billing_app.cli.events.rendering import changes_to_json, event_to_json, instant, value_text
 from billing_app.cli.options import moment_option
-from billing_app.cli.terminal import NOTHING_MATCHED, json_option, moment, plain
+from billing_app.cli.terminal import NOTHING_MATCHED, json_option, moment, plain, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def explain(tenant: str, since: datetime | None, until: datetime | None, limit: 
         click.echo(f"Unknown tenant {plain(tenant)!r}. See `billing tenants list`.", err=True)
         raise click.exceptions.Exit(NOTHING_MATCHED)
     if as_json:
-        click.echo(json.dumps(_to_json(explanation)))
+        print_json(_to_json(explanation))
     else:
         _print(explanation)
 

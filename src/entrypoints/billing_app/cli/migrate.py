@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 
 import click
 
-from billing_app.cli.terminal import json_option
+from billing_app.cli.terminal import json_option, print_json
 from billing_app.settings import Settings
 
 
@@ -24,7 +23,7 @@ def migrate(check: bool, as_json: bool) -> None:
 
     report = asyncio.run(bring_schema_up_to_date(Settings.load(), check=check))
     if as_json:
-        click.echo(json.dumps({"applied": report.applied, "pending": report.pending, "ahead": report.ahead}))
+        print_json({"applied": report.applied, "pending": report.pending, "ahead": report.ahead})
     else:
         for name in report.applied:
             click.echo(f"Applied {name}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,13 @@ NOTHING_MATCHED: Final = 3
 """Exit status of a command that found nothing."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def print_json(value: object) -> None:
+    """Print a value as `--json` does: one line of ASCII, with instants in ISO 8601."""
+    from billing_core.converters import to_plain
+
+    click.echo(json.dumps(to_plain(value)))
 
 
 def plain(text: object) -> str:

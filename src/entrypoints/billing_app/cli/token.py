@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_app.cli.terminal import json_option
+from billing_app.cli.terminal import json_option, print_json
 from billing_app.settings import Settings
 from billing_app.settings.parsers import parse_duration
 
@@ -105,7 +104,7 @@ def revoke(source: str | None, token_id: str | None, tenant: str | None, keep: t
     if as_json:
         from billing_core.converters import to_plain
 
-        click.echo(json.dumps({**to_plain(revocation), "recorded": recorded}))
+        print_json({**to_plain(revocation), "recorded": recorded})
     elif recorded:
         seconds = settings.tokens.revalidate_every.total_seconds()
         click.echo(f"Revoked {_named(revocation)}. Every server refuses it within {seconds:g} seconds.")
@@ -119,9 +118,7 @@ def revoked(as_json: bool) -> None:
     """List the current revocations."""
     found = asyncio.run(_current(Settings.load()))
     if as_json:
-        from billing_core.converters import to_plain
-
-        click.echo(json.dumps({"revocations": to_plain(found)}))
+        print_json({"revocations": found})
         return
     for each in found:
         click.echo(f"{each.revoked_at:%Y-%m-%d %H:%M:%S} UTC  kept until {each.kept_until:%Y-%m-%d}  {_named(each)}")

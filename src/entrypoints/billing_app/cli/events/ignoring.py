@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
-from billing_app.cli.terminal import confirm, json_option, operator
+from billing_app.cli.terminal import confirm, json_option, operator, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def ignore(*, wanted: EventFilter, limit: int | None, why: str, by: str, yes: bo
         nothing_matched()
     left = matched - ignored
     if as_json:
-        click.echo(json.dumps({"matched": matched, "ignored": ignored, "left": left}))
+        print_json({"matched": matched, "ignored": ignored, "left": left})
     else:
         click.echo(f"Ignored {ignored} of {matched} events.")
         if left:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from billing_app.cli.events.filters import event_filter, nothing_matched
 from billing_app.cli.events.rendering import event_to_json, status_text
-from billing_app.cli.terminal import json_option, moment, plain
+from billing_app.cli.terminal import json_option, moment, plain, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def list_(wanted: EventFilter, limit: int, before: int | None, as_json: bool) ->
     found = asyncio.run(_find(Settings.load(), wanted, before=before, limit=limit))
     more = found[-1].dispatch_id if len(found) == limit else None
     if as_json:
-        click.echo(json.dumps({"events": [event_to_json(event) for event in found], "before": more}))
+        print_json({"events": [event_to_json(event) for event in found], "before": more})
     elif found:
         _print(found)
     if not found:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import timedelta
 from typing import Final
 
 import click
 
 from billing_app.cli.options import duration_option
-from billing_app.cli.terminal import json_option, operator, progress
+from billing_app.cli.terminal import json_option, operator, print_json, progress
 from billing_app.settings import Settings
 
 _BATCH: Final = 1000
@@ -34,7 +33,7 @@ def prune(older_than: timedelta | None, dry_run: bool, as_json: bool) -> None:
     age = settings.retention.bodies if older_than is None else older_than
     pruned = asyncio.run(_prune(settings, age, dry_run=dry_run, quiet=as_json))
     if as_json:
-        click.echo(json.dumps({"bodies": pruned, "older_than_seconds": age.total_seconds(), "dry_run": dry_run}))
+        print_json({"bodies": pruned, "older_than_seconds": age.total_seconds(), "dry_run": dry_run})
     else:
         click.echo(f"{pruned} bodies {'would be' if dry_run else 'were'} deleted.")
 

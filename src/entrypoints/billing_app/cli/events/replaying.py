@@ -10,7 +10,7 @@ import click
 
 from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
 from billing_app.cli.events.rendering import changes_to_json, value_text
-from billing_app.cli.terminal import confirm, json_option, operator, plain, progress
+from billing_app.cli.terminal import confirm, json_option, operator, plain, print_json, progress
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _report(outcome: ReplayReport | DryRunReport | None, *, as_json: bool) -> No
     report = outcome if isinstance(outcome, ReplayReport) else outcome.report
     if as_json:
         dry_run = {} if isinstance(outcome, ReplayReport) else _dry_run_to_json(outcome)
-        click.echo(json.dumps({"dry_run": bool(dry_run), **to_plain(report), **dry_run}))
+        print_json({"dry_run": bool(dry_run), **to_plain(report), **dry_run})
     else:
         if not isinstance(outcome, ReplayReport):
             _print_dry_run(outcome)
@@ -149,8 +149,6 @@ def _report(outcome: ReplayReport | DryRunReport | None, *, as_json: bool) -> No
 
 
 def _dry_run_to_json(found: DryRunReport) -> dict[str, Any]:
-    from billing_core.converters import to_plain
-
     return {
         "differences": [
             {
@@ -162,7 +160,7 @@ def _dry_run_to_json(found: DryRunReport) -> dict[str, Any]:
             for change in found.trial.differences
         ],
         "would_tell": [json.loads(event.payload) for event in found.trial.events],
-        "failures": to_plain(found.failures),
+        "failures": found.failures,
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from billing_app.cli.events.rendering import instant
-from billing_app.cli.terminal import NOTHING_MATCHED, json_option, moment, plain
+from billing_app.cli.terminal import NOTHING_MATCHED, json_option, moment, plain, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def replays(limit: int, as_json: bool) -> None:
     """
     found = asyncio.run(_find(Settings.load(), limit))
     if as_json:
-        click.echo(json.dumps({"replays": [_to_json(audit) for audit in found]}))
+        print_json({"replays": [_to_json(audit) for audit in found]})
     for audit in [] if as_json else found:
         why = f": {plain(audit.reason)}" if audit.reason else ""
         click.echo(f"{moment(audit.started_at)}  {plain(audit.actor)}{why}")

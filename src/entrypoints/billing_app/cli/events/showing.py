@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 
 from billing_app.cli.events.filters import nothing_matched
 from billing_app.cli.events.rendering import changes_to_json, event_to_json, status_text, value_text
-from billing_app.cli.terminal import json_option, moment, plain
+from billing_app.cli.terminal import json_option, moment, plain, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def show(event_id: str, raw: bool, as_json: bool) -> None:
     if raw:
         _print_body(found)
     elif as_json:
-        click.echo(json.dumps({"events": [_to_json(one) for one in found]}))
+        print_json({"events": [_to_json(one) for one in found]})
     else:
         for one in found:
             _print(one)
@@ -91,11 +90,9 @@ async def _transition(history: MessageHistory, message: BillingEvent) -> Transit
 
 
 def _to_json(found: _Found) -> dict[str, Any]:
-    from billing_core.converters import to_plain
-
     return {
         **event_to_json(found.event),
-        "failed_attempts": to_plain(found.attempts),
+        "failed_attempts": found.attempts,
         "messages": [
             {
                 "sequence": transition.sequence,
