@@ -1,0 +1,76 @@
+"""Prices, and the plans that are their legacy twins."""
+
+from billing_stripe.testing import objects
+from billing_stripe.testing.builders.values import Json, derived
+from billing_stripe.testing.versions import Shape
+
+
+def price(source: objects.Price, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `price` object."""
+    shape = Shape(api_version, transitional)
+    return {
+        "id": source.price_id,
+        "object": "price",
+        "active": source.active,
+        "billing_scheme": "per_unit",
+        "created": 1577836800,
+        "currency": source.currency,
+        "livemode": False,
+        "lookup_key": source.lookup_key,
+        "metadata": {} if source.plan_code is None else {"plan_code": source.plan_code},
+        "nickname": source.nickname,
+        "product": source.product_id,
+        "recurring": {
+            **({"aggregate_usage": "sum" if source.metered else None} if shape.before_basil else {}),
+            "interval": source.interval,
+            "interval_count": 1,
+            **({"meter": derived("mtr", source.price_id) if source.metered else None} if shape.meters else {}),
+            "trial_period_days": None,
+            "usage_type": _usage_type(source),
+        },
+        "tax_behavior": "exclusive",
+        "tiers_mode": None,
+        "transform_quantity": None,
+        "type": "recurring",
+        "unit_amount": source.unit_amount,
+        "unit_amount_decimal": decimal(source),
+    }
+
+
+def plan(source: objects.Price, api_version: str, *, transitional: bool = False) -> Json:
+    """Render the `plan` object of a price, its legacy twin."""
+    return plan_of(source, Shape(api_version, transitional))
+
+
+def plan_of(source: objects.Price, shape: Shape) -> Json:
+    """Render the legacy twin of a price; all versions still have it."""
+    return {
+        "id": source.price_id,
+        "object": "plan",
+        "active": True,
+        **({"aggregate_usage": "sum" if source.metered else None} if shape.before_basil else {}),
+        "amount": source.unit_amount,
+        "amount_decimal": decimal(source),
+        "billing_scheme": "per_unit",
+        "created": 1577836800,
+        "currency": source.currency,
+        "interval": source.interval,
+        "interval_count": 1,
+        "livemode": False,
+        "metadata": {},
+        "nickname": source.nickname,
+        "product": source.product_id,
+        "trial_period_days": None,
+        "usage_type": _usage_type(source),
+    }
+
+
+def _usage_type(source: objects.Price) -> str:
+    return "metered" if source.metered else "licensed"
+
+
+def decimal(source: objects.Price) -> str | None:
+    """Return the unit amount as a decimal string, if the price has one."""
+    if source.unit_amount_decimal is not None:
+        return source.unit_amount_decimal
+    return None if source.unit_amount is None else str(source.unit_amount)

@@ -1,0 +1,151 @@
+"""Subscriptions with their items."""
+
+from datetime import datetime
+
+from billing_stripe.testing import objects
+from billing_stripe.testing.builders.prices import plan_of, price
+from billing_stripe.testing.builders.values import Json, derived, json_list, optional_seconds, seconds
+from billing_stripe.testing.versions import Shape
+
+
+def subscription(source: objects.Subscription, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `subscription` object with its items."""
+    shape = Shape(api_version, transitional)
+    rendered: Json = {
+        "id": source.subscription_id,
+        "object": "subscription",
+        "application": None,
+        "application_fee_percent": None,
+        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "billing_cycle_anchor": seconds(source.created_at),
+        "billing_thresholds": None,
+        "cancel_at": optional_seconds(source.cancel_at),
+        "cancel_at_period_end": source.cancel_at_period_end,
+        "canceled_at": optional_seconds(source.canceled_at),
+        "collection_method": source.collection_method,
+        "created": seconds(source.created_at),
+        "customer": source.customer_id,
+        "days_until_due": source.days_until_due,
+        "default_payment_method": derived("pm", source.customer_id),
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": None,
+        "ended_at": optional_seconds(source.ended_at),
+        "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
+        "items": json_list(
+            [_item(item, source.subscription_id, shape) for item in source.items],
+            f"/v1/subscription_items?subscription={source.subscription_id}",
+        ),
+        "latest_invoice": source.latest_invoice_id,
+        "livemode": False,
+        "metadata": dict(source.metadata),
+        "next_pending_invoice_item_invoice": None,
+        "pause_collection": None
+        if source.pause_collection is None
+        else {"behavior": source.pause_collection, "resumes_at": None},
+        "pending_setup_intent": None,
+        "pending_update": None,
+        "schedule": None,
+        "start_date": seconds(source.created_at),
+        "status": source.status,
+        "test_clock": None,
+        "transfer_data": None,
+        "trial_end": None if source.trial is None else seconds(source.trial.end),
+        "trial_start": None if source.trial is None else seconds(source.trial.start),
+    }
+    rendered |= _discounts(source, shape) | _single_item(source, shape) | _newer_subscription_fields(source, shape)
+    return rendered
+
+
+def _item(source: objects.Item, subscription_id: str, shape: Shape) -> Json:
+    rendered: Json = {
+        "id": source.item_id,
+        "object": "subscription_item",
+        "billing_thresholds": None,
+        "created": seconds(source.period.start),
+        "metadata": {},
+        "plan": plan_of(source.price, shape),
+        "price": price(source.price, shape.api_version, transitional=shape.transitional),
+        "subscription": subscription_id,
+        "tax_rates": [],
+    }
+    if not source.price.metered:
+        rendered["quantity"] = source.quantity
+    if shape.basil:
+        rendered["current_period_end"] = seconds(source.period.end)
+        rendered["current_period_start"] = seconds(source.period.start)
+    if shape.cancellation_details:
+        rendered["discounts"] = []
+    if shape.billing_schedules:
+        rendered["billed_until"] = None
+    if shape.endive:
+        rendered["current_trial"] = None
+    return rendered
+
+
+def _single_item(source: objects.Subscription, shape: Shape) -> Json:
+    """Return period, plan and quantity of the subscription itself.
+
+    Plan and quantity are set for a single item only. Later versions no longer document them, but still send them.
+    """
+    rendered: Json = {"plan": None, "quantity": None}
+    if len(source.items) == 1:
+        (item,) = source.items
+        rendered["plan"] = plan_of(item.price, shape)
+        if not item.price.metered:
+            rendered["quantity"] = item.quantity
+    if shape.before_basil and source.items:
+        rendered["current_period_end"] = seconds(source.span.end)
+        rendered["current_period_start"] = seconds(source.span.start)
+    return rendered
+
+
+def _discounts(source: objects.Subscription, shape: Shape) -> Json:
+    discount: Json | None = None
+    if source.coupon_id is not None:
+        coupon = {"id": source.coupon_id, "object": "coupon", "duration": "forever", "percent_off": 20.0, "valid": True}
+        by_source: Json = {"source": {"coupon": source.coupon_id, "type": "coupon"}}
+        discount = {
+            "id": derived("di", source.subscription_id),
+            "object": "discount",
+            **(by_source if shape.discount_source else {"coupon": coupon}),
+            "customer": source.customer_id,
+            "end": None,
+            "start": seconds(source.created_at),
+            "subscription": source.subscription_id,
+        }
+    rendered: Json = {"discount": discount} if shape.before_basil else {}
+    if shape.cancellation_details:
+        rendered["discounts"] = [] if discount is None else [discount["id"]]
+    return rendered
+
+
+def _newer_subscription_fields(source: objects.Subscription, shape: Shape) -> Json:
+    rendered: Json = {}
+    if shape.subscription_currency:
+        rendered["currency"] = source.currency
+    if shape.cancellation_details:
+        reason = "cancellation_requested" if source.canceled_at is not None else None
+        rendered["cancellation_details"] = {"comment": None, "feedback": None, "reason": reason}
+        rendered["trial_settings"] = {"end_behavior": {"missing_payment_method": "pause"}}
+    if shape.billing_mode:
+        flexible = shape.flexible_by_default if source.flexible_billing is None else source.flexible_billing
+        detail: Json = {"flexible": {"proration_discounts": "included"}} if flexible else {"flexible": None}
+        rendered["billing_mode"] = {**detail, "type": "flexible" if flexible else "classic"}
+    if shape.customer_account:
+        rendered["customer_account"] = None
+    if shape.billing_schedules:
+        rendered["billing_schedules"] = []
+    if shape.endive:
+        rendered["status_details"] = None if source.paused_at is None else _paused_details(source.paused_at)
+    return rendered
+
+
+def _paused_details(paused_at: datetime) -> Json:
+    return {
+        "paused": {
+            "subscription": {"type": "pause_requested"},
+            "transitioned_at": seconds(paused_at),
+            "type": "subscription",
+        }
+    }
