@@ -25,7 +25,7 @@ def previous_attributes(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 
 
 def json_list(data: Iterable[Json], url: str, *, has_more: bool = False) -> Json:
-    """Render a list, of which these are the first members."""
+    """Render a list that begins with these members."""
     members = list(data)
     return {"object": "list", "data": members, "has_more": has_more, "total_count": len(members), "url": url}
 
