@@ -309,6 +309,13 @@ class TestFaults:
         shown = "".join(faults(tmp_path, text))
         assert SECRET[8:-4] not in shown
 
+    @pytest.mark.parametrize("value", ["postgresql://user:hunter22@host/billing", "see redis://:hunter22@host"])
+    def test_a_password_in_a_url_is_masked(self, tmp_path: Path, value: str) -> None:
+        """Addresses belong to the environment, but the error must not repeat this one."""
+        shown = "".join(faults(tmp_path, f'[tenants]\nlink = "{value}"\n'))
+        assert "hunter22" not in shown
+        assert "://…" in shown
+
 
 _KEYS = sorted({key.name for table in TABLES.values() for key in table.keys})
 _WORDS = st.sampled_from(["full", "grace", "price_1", "prod_1", "pro", "usd", "metered", "month", "1d", "", " "])
@@ -557,6 +564,12 @@ class TestConfigCommand:
         assert (done.exit_code, done.stdout) == (0, f"The settings are valid.\n{file}: [tenants] ; [access] unpaid\n")
         listed = CliRunner().invoke(cli.cli, ["config", "check", str(file), "--json"])
         assert f'"file": "{file}", "keys": {{"tenants": [], "access": ["unpaid"]}}' in listed.stdout
+
+    def test_without_a_file_it_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The environment alone is checked."""
+        monkeypatch.chdir(tmp_path)
+        done = CliRunner().invoke(cli.cli, ["config", "check"])
+        assert "billing.toml: there is none: the environment and the defaults apply\n" in done.stdout
 
     def test_faults_end_it_with_the_status_of_a_wrong_configuration(self, tmp_path: Path) -> None:
         """All of them are shown, as at a start."""

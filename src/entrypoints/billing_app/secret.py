@@ -6,6 +6,7 @@ import re
 
 _KNOWN_PREFIX = re.compile(r"(?:whsec|(?:sk|rk|pk)_(?:test|live))_")
 _KEY = re.compile(rf"{_KNOWN_PREFIX.pattern}[\w+/=-]+")
+_URL_WITH_USER = re.compile(r"(\w+)://\S*@\S*")
 _HOST_AND_PATH = re.compile(r"(?:\[[0-9a-fA-F:.]*\]|[^:/#\[\]]*)(?::\d{1,5})?(?:/[^#]*)?")
 _LONG_ENOUGH_FOR_A_TAIL = 16
 """Fewer secret characters than this, and the last four would reveal too much."""
@@ -46,8 +47,8 @@ def mask_unparsed(value: str) -> str:
 
 
 def mask_inside(text: str) -> str:
-    """Mask everything in a text that looks like a key or signing secret."""
-    return _KEY.sub(lambda found: _mask(found[0]), text)
+    """Mask everything in a text that looks like a key, a signing secret or a URL with a password."""
+    return _KEY.sub(lambda found: _mask(found[0]), _URL_WITH_USER.sub(r"\1://…", text))
 
 
 def _mask(value: str) -> str:

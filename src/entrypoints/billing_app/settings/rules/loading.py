@@ -45,7 +45,7 @@ class Rules:
     def __str__(self) -> str:
         """Say what the file sets: its name, and the keys of each table."""
         if self.path is None:
-            return "there is none, so everything has its default"
+            return "there is none: the environment and the defaults apply"
         tables = "; ".join(f"[{name}] {', '.join(keys)}" for name, keys in self.keys.items())
         return f"{self.path}: {tables or 'nothing is set'}"
 
