@@ -61,7 +61,6 @@ async def test_the_plan_among_items_that_the_event_leaves_out_blocks_no_tenant()
             assert acme.subscriptions["sub_1"]["plan_code"] is None
 
 
-@pytest.mark.xfail(reason="other products of the same account are out of scope")
 async def test_another_product_of_the_account_is_out_of_scope() -> None:
     """A newsletter of the same company gives no access, is in no message, and disturbs no operator."""
     news = price("price_newsletter", 300, product_id="prod_news")
@@ -93,6 +92,49 @@ async def test_another_product_of_the_account_is_out_of_scope() -> None:
             assert list(acme.subscriptions) == ["sub_1"]
             assert not acme.invoices
             assert "invoice.paid" not in acme.message_types
+
+
+async def test_another_app_is_told_apart_by_the_metadata_of_its_prices() -> None:
+    """Lines of invoices show no metadata: the invoice, which may come first, is its subscription's."""
+    other = price("price_other", 4900, plan_code="other")
+    theirs = subscription(
+        "active", item(other, item_id="si_2"), subscription_id="sub_2", metadata={"tenant_id": "x-42"}
+    )
+    bill = invoice(
+        "open", line("il_9", 4900, other), invoice_id="in_9", subscription_id="sub_2", subscription_metadata={}
+    )
+    events = (
+        sent("customer.subscription.created", subscription(created_at=NOVEMBER.start), "2026-11-01"),
+        sent("customer.subscription.created", theirs, "2026-11-01 00:00:05"),
+        sent("invoice.finalized", bill, "2026-11-01 00:00:06"),
+    )
+    rules = '[scope]\nignore = { metadata = { plan_code = "other" } }'
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-02"), plans="pro=price_pro", rules=rules) as deployment:
+            await deployment.receive(*arrivals)
+            assert await deployment.outcome(events[1]) == ("ignored", "out_of_scope")
+            acme = await deployment.tenant()
+            assert acme.access["state"] == "full"
+            assert list(acme.subscriptions) == ["sub_1"]
+            assert not acme.invoices
+
+
+async def test_a_subscription_that_moves_to_another_product_is_no_longer_shown() -> None:
+    """In any order of arrival: the older event does not bring it back."""
+    news = price("price_newsletter", 300, product_id="prod_news")
+    before = subscription("active", item(period=OCTOBER))
+    after = subscription("active", item(news, OCTOBER))
+    events = (
+        sent("customer.subscription.created", before, "2026-10-01"),
+        sent("customer.subscription.updated", after, "2026-10-02", before=before),
+    )
+    rules = '[scope]\nignore = { products = ["prod_news"] }'
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-10-03"), plans="pro=price_pro", rules=rules) as deployment:
+            await deployment.receive(*arrivals)
+            acme = await deployment.tenant()
+            assert (acme.access["state"], acme.access["reason"]) == ("blocked", "no_subscription")
+            assert not acme.subscriptions
 
 
 async def test_monthly_and_yearly_prices_are_one_plan() -> None:

@@ -30,6 +30,8 @@ from billing_core.model import (
     PlanMatch,
     PlanPrice,
     PriceId,
+    ProductScope,
+    ScopeRule,
     TenantRules,
 )
 
@@ -578,3 +580,29 @@ class TestConfigCommand:
         done = CliRunner().invoke(cli.cli, ["config", "check", str(file)])
         assert isinstance(done.exception, SettingsError)
         assert (done.exception.exit_code, len(done.exception.faults)) == (2, 16)
+
+
+class TestScope:
+    """The table [scope]."""
+
+    def test_products_are_left_out_by_any_condition(self, tmp_path: Path) -> None:
+        """A single value stands for a list of one."""
+        text = """
+            [plans.news]
+            prices = [{ id = "price_news" }]
+            [scope]
+            ignore = { products = ["prod_a", "prod_b"], prices = "price_1", plans = "news" }
+            only = { metadata = { app = ["ours", "shared"] } }
+        """
+        assert load(tmp_path, text).scope == ProductScope(
+            ignore=ScopeRule(products=("prod_a", "prod_b"), prices=(PriceId("price_1"),), plans=("news",)),
+            only=ScopeRule(metadata=(("app", "ours"), ("app", "shared"))),
+        )
+
+    def test_every_fault_is_reported(self, tmp_path: Path) -> None:
+        """Ids of the wrong kind, and plans that do not exist, which would leave out nothing or everything."""
+        text = '[scope]\nignore = { products = ["price_1"] }\n[scope.only]\nplans = ["news"]\nfoo = 1'
+        found = places(tmp_path, text)
+        assert 'billing.toml:2 scope.ignore.products[0] is "price_1", which cannot be used' in found
+        assert "billing.toml:5 scope.only.foo is not a known key" in found
+        assert "billing.toml:4 scope.only.plans names 'news', which is no plan" in found

@@ -11,6 +11,7 @@ import attrs
 from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, Effect, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
+    OUT_OF_SCOPE,
     CustomerId,
     InvoiceId,
     LinkDecision,
@@ -108,7 +109,7 @@ class Dispatch:
     @property
     def lapsed(self) -> bool:
         """Return whether the event stopped waiting and can still be processed."""
-        ended = self.disposition is Disposition.IGNORED and self.reason in (NO_TENANT, SHARED_CUSTOMER)
+        ended = self.disposition is Disposition.IGNORED and self.reason in (NO_TENANT, SHARED_CUSTOMER, OUT_OF_SCOPE)
         return ended and bool(self.event.body)
 
     def held_by(self, claim: Claim) -> bool:

@@ -23,6 +23,7 @@ The effect of each event type, and the messages that may follow from it. Every o
   events about one change only the first produces a message.
 - The tenant of an event is the one its customer is linked to. Refunds, disputes and payments that name no customer
   belong to the tenant of the payment, charge or invoice they name. An event whose tenant is unknown waits for it.
+- An event of another product of the account is ignored as `out_of_scope`, where `[scope]` says so.
 - The catalog belongs to no tenant and produces no messages.
 - An event that cannot be read is ignored with a reason, never refused: `unreadable_object`, `unexpected_object`,
   `no_customer`. Single fields that cannot be read are left out, and counted in `stripe_unreadable_fields_total`.

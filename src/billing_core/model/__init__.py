@@ -32,7 +32,7 @@ from billing_core.model.identifiers import (
     SubscriptionId,
     TenantId,
 )
-from billing_core.model.invoice import DELETED, InvoiceLine, InvoiceSnapshot, SubscriptionInvoice
+from billing_core.model.invoice import DELETED, InvoiceLine, InvoiceSnapshot, SubscriptionInvoice, is_out_of_scope
 from billing_core.model.links import UNDECIDED, LinkAction, LinkDecision, LinkStanding, standings
 from billing_core.model.money import Money
 from billing_core.model.occasion import TenantOccasion
@@ -40,6 +40,7 @@ from billing_core.model.ordering import Decision, Order, Ordered, Provenance, Si
 from billing_core.model.plan import PLAN_METADATA, ROLES, Plan, PlanCatalog, PlanFeature, PlanMatch, PlanPrice, Role
 from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, invoice_of, leads_to
 from billing_core.model.schedule import ScheduleSnapshot
+from billing_core.model.scope import OUT_OF_SCOPE, ProductScope, ScopeRule
 from billing_core.model.state import TenantState
 from billing_core.model.subscription import (
     ItemSnapshot,
@@ -84,6 +85,7 @@ __all__ = [
     "from_timestamp",
     "invoice_of",
     "Grace",
+    "is_out_of_scope",
     "InvoiceId",
     "InvoiceLine",
     "InvoiceSnapshot",
@@ -99,6 +101,7 @@ __all__ = [
     "Money",
     "NO_SUBSCRIPTION",
     "Order",
+    "OUT_OF_SCOPE",
     "Ordered",
     "payment_object_id",
     "PaymentSnapshot",
@@ -111,6 +114,7 @@ __all__ = [
     "PlanPrice",
     "PriceId",
     "PriceSnapshot",
+    "ProductScope",
     "ProductSnapshot",
     "Provenance",
     "RECORD_KINDS",
@@ -119,6 +123,7 @@ __all__ = [
     "Role",
     "ROLES",
     "ScheduleSnapshot",
+    "ScopeRule",
     "Sighting",
     "Snapshot",
     "standings",

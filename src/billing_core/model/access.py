@@ -170,8 +170,9 @@ class AccessPolicy:
 
     def evaluate(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
         """Return the best verdict that any of the tenant's subscriptions gives at `now`."""
-        granting = [each.snapshot for each in basis.subscriptions if each.snapshot.plan_code not in self.addon_plans]
-        if not granting and basis.subscriptions:
+        ours = [each.snapshot for each in basis.subscriptions if not each.snapshot.out_of_scope]
+        granting = [seen for seen in ours if seen.plan_code not in self.addon_plans]
+        if not granting and ours:
             return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.ADDON_ONLY)
         verdicts = [(self._evaluate_one(seen, basis, now), seen) for seen in granting]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION

@@ -23,12 +23,12 @@ def duplicate_subscriptions(subscriptions: Iterable[TenantSubscription]) -> Sequ
     """Find tenants with several live subscriptions of one plan, by tenant and plan.
 
     A subscription whose first payment is open is not live yet: repeated attempts to subscribe leave those for a day.
-    One that is set to end is left out: that is how an operator settles a duplicate.
+    One that is set to end is left out: that is how an operator settles a duplicate. So are other products.
     """
     live: defaultdict[tuple[TenantId, str], list[SubscriptionId]] = defaultdict(list)
     for subscription in subscriptions:
         seen = subscription.snapshot
-        if seen.plan_code is not None and seen.auto_renew and seen.status != "incomplete":
+        if seen.plan_code is not None and not seen.out_of_scope and seen.auto_renew and seen.status != "incomplete":
             live[subscription.tenant_id, seen.plan_code].append(seen.subscription_id)
     return [
         DuplicateSubscriptions(tenant_id=tenant_id, plan_code=plan_code, subscription_ids=tuple(sorted(ids)))

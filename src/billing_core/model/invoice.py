@@ -8,7 +8,7 @@ import attrs
 
 from billing_core.model.identifiers import CustomerId, InvoiceId, ItemId, LineId, PriceId, SubscriptionId, TenantId
 from billing_core.model.ordering import Ordered, Provenance
-from billing_core.model.subscription import UsageType
+from billing_core.model.subscription import SubscriptionSnapshot, UsageType
 from billing_core.model.time import Period, aware
 
 DELETED = "deleted"
@@ -73,6 +73,11 @@ class InvoiceSnapshot(Ordered):
     """Ordered by line id, so that equal content is equal."""
     lines_complete: bool = True
     """False while the provider's payload holds only the first page of lines."""
+    out_of_scope: bool | None = None
+    """Whether its lines are for other products of the account; None if its subscription decides.
+
+    Our reading of the lines, filled in by the plan catalog.
+    """
 
     @property
     def object_id(self) -> str:
@@ -137,3 +142,10 @@ class SubscriptionInvoice:
     def missed_at(self) -> datetime | None:
         """When money was first missed: on the due date, else at the first failure; None while neither is known."""
         return self.snapshot.due_at or next(iter(self.failed_at), None)
+
+
+def is_out_of_scope(invoice: InvoiceSnapshot, subscription: SubscriptionSnapshot | None) -> bool:
+    """Return whether an invoice is for other products of the account: by its lines, else by its subscription."""
+    if invoice.out_of_scope is not None:
+        return invoice.out_of_scope
+    return subscription is not None and subscription.out_of_scope

@@ -10,6 +10,7 @@ import attrs
 
 from billing_core.model.identifiers import PriceId
 from billing_core.model.invoice import InvoiceLine, InvoiceSnapshot
+from billing_core.model.scope import ProductScope, ScopedPrice, all_left_out
 from billing_core.model.subscription import ItemSnapshot, Metadata, SubscriptionSnapshot
 from billing_core.model.tracked import Snapshot
 
@@ -115,7 +116,8 @@ class _Sighting:
     price_id: PriceId | None
     product_id: str | None
     lookup_key: str | None = None
-    metadata: Metadata = ()
+    metadata: Metadata | None = None
+    """None where the provider does not show it, nor the lookup key."""
     metered: bool = False
 
 
@@ -146,10 +148,14 @@ class PlanCatalog:
 
     Without plans the catalog is open: plan and feature fall back to the price's own lookup key, then to its id.
     With plans it is closed: a subscription none of whose prices is known is on no plan.
+
+    It also says what is left out: subscriptions and invoices none of whose prices is in the scope. While items are
+    missing, a subscription is kept.
     """
 
-    def __init__(self, plans: Iterable[Plan] = ()) -> None:
+    def __init__(self, plans: Iterable[Plan] = (), scope: ProductScope = ProductScope()) -> None:  # noqa: B008 - frozen
         self.plans = tuple(plans)
+        self.scope = scope
         self._by_price: dict[str, Plan] = {}
         self._by_lookup_key: dict[str, Plan] = {}
         self._by_product: dict[str, Plan] = {}
@@ -162,6 +168,7 @@ class PlanCatalog:
         patterns = [(pattern, plan) for plan in self.plans for pattern in plan.match.lookup_keys]
         self._by_pattern = sorted(patterns, key=lambda found: (-len(found[0]), found[0]))
         self._place = lru_cache(maxsize=_PRICES_KEPT)(self._find_place)
+        self._leaves_out = lru_cache(maxsize=_PRICES_KEPT)(self._find_whether_left_out)
 
     def read(self, snapshot: Snapshot) -> Snapshot:
         """Read a snapshot in our terms."""
@@ -175,7 +182,8 @@ class PlanCatalog:
 
     def read_subscription(self, snapshot: SubscriptionSnapshot) -> SubscriptionSnapshot:
         """Fill in plan code, deciding price, seat count and feature keys."""
-        places = [self._place_of_item(item) for item in snapshot.items]
+        sightings = [_sighting(item) for item in snapshot.items] if self.plans or self.scope.limited else []
+        places = [self._place(seen) for seen in sightings] if self.plans else [None] * len(snapshot.items)
         items = tuple([_read_item(item, place) for item, place in zip(snapshot.items, places, strict=True)])
         read = sorted(zip(items, places, strict=True), key=lambda found: found[0].item_id)
         base, place = _naming_item(read, partial=snapshot.partial)
@@ -185,14 +193,18 @@ class PlanCatalog:
             plan_code=self._plan_code(base, place),
             price_id=None if base is None else base.price_id,
             seat_count=None if seats is None else seats.quantity,
+            out_of_scope=self.scope.limited and not snapshot.partial and self._all_left_out(sightings) is True,
         )
 
     def read_invoice(self, snapshot: InvoiceSnapshot) -> InvoiceSnapshot:
-        """Fill in the feature keys of lines whose price is mapped as metered."""
-        if not self.plans:
+        """Fill in the feature keys of metered lines, and whether the lines are out of scope."""
+        lines = tuple([self._read_line(line) for line in snapshot.lines]) if self.plans else snapshot.lines
+        out_of_scope = None
+        if self.scope.limited and snapshot.lines_complete:
+            out_of_scope = self._all_left_out(_line_sighting(line) for line in lines if line.price_id is not None)
+        if (lines, out_of_scope) == (snapshot.lines, snapshot.out_of_scope):
             return snapshot
-        lines = tuple([self._read_line(line) for line in snapshot.lines])
-        return snapshot if lines == snapshot.lines else attrs.evolve(snapshot, lines=lines)
+        return attrs.evolve(snapshot, lines=lines, out_of_scope=out_of_scope)
 
     def names_plan(self, line: InvoiceLine) -> bool | None:
         """Tell whether a line bills the plan itself, as a base price does; None if no plan lists its price by id."""
@@ -200,19 +212,27 @@ class PlanCatalog:
         if plan is None:
             return None
         first = min((ROLES.index(price.role) for price in plan.prices), default=0)
-        return ROLES.index(_place_in(plan, _Sighting(line.price_id, line.product_id)).role) == first
-
-    def _place_of_item(self, item: ItemSnapshot) -> _Place | None:
-        if not self.plans:
-            return None
-        metered = item.usage_type == "metered"
-        return self._place(_Sighting(item.price_id, item.product_id, item.lookup_key, item.price_metadata, metered))
+        return ROLES.index(_place_in(plan, _line_sighting(line)).role) == first
 
     def _read_line(self, line: InvoiceLine) -> InvoiceLine:
-        place = self._place(_Sighting(line.price_id, line.product_id, metered=line.usage_type == "metered"))
+        place = self._place(_line_sighting(line))
         if place is None or place.role != "metered":
             return line
         return attrs.evolve(line, usage_type="metered", feature_key=place.feature)
+
+    def _all_left_out(self, sightings: Iterable[_Sighting]) -> bool | None:
+        return all_left_out(self._leaves_out(seen) for seen in sightings)
+
+    def _find_whether_left_out(self, seen: _Sighting) -> bool | None:
+        place = self._place(seen) if self.plans else None
+        shown = ScopedPrice(
+            price_id=seen.price_id,
+            product_id=seen.product_id,
+            metadata=seen.metadata,
+            plan_code=None if place is None else place.plan.plan_code,
+            plan_known=place is not None or seen.metadata is not None,
+        )
+        return self.scope.leaves_out(shown)
 
     def _find_place(self, seen: _Sighting) -> _Place | None:
         plan = self._find_plan(seen)
@@ -224,7 +244,7 @@ class PlanCatalog:
             or self._by_lookup_key.get(seen.lookup_key or "")
             or self._by_product.get(seen.product_id or "")
             or self._find_by_pattern(seen.lookup_key)
-            or next((plan for pair in seen.metadata if (plan := self._by_metadata.get(pair)) is not None), None)
+            or next((plan for pair in seen.metadata or () if (plan := self._by_metadata.get(pair)) is not None), None)
         )
 
     def _find_by_pattern(self, lookup_key: str | None) -> Plan | None:
@@ -238,6 +258,15 @@ class PlanCatalog:
         if base is None or self.plans:
             return None
         return base.lookup_key or base.price_id
+
+
+def _sighting(item: ItemSnapshot) -> _Sighting:
+    metered = item.usage_type == "metered"
+    return _Sighting(item.price_id, item.product_id, item.lookup_key, item.price_metadata, metered)
+
+
+def _line_sighting(line: InvoiceLine) -> _Sighting:
+    return _Sighting(line.price_id, line.product_id, metered=line.usage_type == "metered")
 
 
 def _naming_item(

@@ -64,7 +64,11 @@ class SubscriptionSnapshot(Ordered):
     plan_code: str | None = None
     price_id: PriceId | None = None
     seat_count: int | None = None
-    """The last three are our reading of the items, filled in by the plan catalog."""
+    out_of_scope: bool = False
+    """It is for another product of the account: it gives no access and is not shown to the tenant.
+
+    The last four are our reading of the items, filled in by the plan catalog.
+    """
 
     @property
     def ended(self) -> bool:
@@ -112,7 +116,7 @@ class SubscriptionSnapshot(Ordered):
         return min([item.period.end for item in self.items if item.period], default=None)
 
     def completed_by(self, known: "SubscriptionSnapshot | None") -> "SubscriptionSnapshot":
-        """Return this with the known items that it leaves out, and the known plan where it shows none.
+        """Return this with the known items that it leaves out, the known plan where it shows none, and the known scope.
 
         It stays incomplete, since some of them may be gone. Without this each event of a long subscription would end
         its plan until the next refetch.
@@ -127,6 +131,7 @@ class SubscriptionSnapshot(Ordered):
             plan_code=plan.plan_code,
             price_id=plan.price_id,
             seat_count=plan.seat_count,
+            out_of_scope=known.out_of_scope,
         )
 
     def read_as(
@@ -136,6 +141,7 @@ class SubscriptionSnapshot(Ordered):
         plan_code: str | None,
         price_id: PriceId | None,
         seat_count: int | None,
+        out_of_scope: bool,
     ) -> "SubscriptionSnapshot":
         """Return the same with our reading of the items. Spelled out, as `Translation.showing` is."""
         return SubscriptionSnapshot(
@@ -156,6 +162,7 @@ class SubscriptionSnapshot(Ordered):
             plan_code=plan_code,
             price_id=price_id,
             seat_count=seat_count,
+            out_of_scope=out_of_scope,
         )
 
 

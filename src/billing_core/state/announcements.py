@@ -96,6 +96,11 @@ def notice_announcement(notice: Notice) -> Announcement:
 # --- Subscriptions ------------------------------------------------------------------------------------------------
 
 
+def departure_announcement(before: SubscriptionSnapshot) -> Announcement:
+    """Return the news that a subscription was moved to another product of the account, which is not ours."""
+    return Announcement(Type.SUBSCRIPTION_UPDATED, f"{_plan(before)} was replaced by another product.")
+
+
 def subscription_announcement(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> Announcement | None:
     """Announce the most important difference between two snapshots of a subscription; None if no message shows one."""
     if before is not None and (before == after or subscription_section(before) == subscription_section(after)):

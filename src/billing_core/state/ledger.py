@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import attrs
 
-from billing_core.events import BillingEvent, Disposition, Effect, Outcome
+from billing_core.events import BillingEvent, Disposition, Effect, Outcome, Translation
 from billing_core.model import (
+    OUT_OF_SCOPE,
     AccessPolicy,
     CatalogSnapshot,
     CustomerId,
@@ -33,6 +34,7 @@ from billing_core.model import (
     Uncertainty,
     UsageRecord,
     invoice_of,
+    is_out_of_scope,
     merge_metered_prices,
     uncertainty_of,
 )
@@ -40,6 +42,7 @@ from billing_core.state.announcements import (
     LINKED,
     Announcement,
     customer_announcement,
+    departure_announcement,
     invoice_announcement,
     rated_announcement,
     record_announcement,
@@ -175,7 +178,7 @@ class Ledger:
         if translation.customer_id is None and not translation.about:
             return self._fold_catalog(event)
         owner = self._ownership.owner_of(event)
-        outcome = owner if isinstance(owner, Outcome) else self._apply(owner, event)
+        outcome = self._by_scope(event, owner if isinstance(owner, Outcome) else self._apply(owner, event))
         if outcome.disposition is Disposition.APPLIED and translation.tenant_hint not in (None, outcome.tenant_id):
             outcome = attrs.evolve(outcome, outdated_hint=True)
         return self._publish_deletion(event, outcome) if self._shared else outcome
@@ -222,6 +225,35 @@ class Ledger:
         effect = _strongest(self._fold_record(None, seen, event).effect for seen in shown)
         return Outcome(claim=event.claim, disposition=Disposition.APPLIED, effect=effect)
 
+    def _by_scope(self, event: ClaimedEvent, outcome: Outcome) -> Outcome:
+        """End an event of another product as ignored. One that waits for a tenant is ignored until there is one."""
+        if outcome.disposition is Disposition.PARKED and event.out_of_scope:
+            return attrs.evolve(outcome, disposition=Disposition.IGNORED, reason=OUT_OF_SCOPE, error=None)
+        if outcome.disposition is not Disposition.APPLIED or outcome.sequence is not None:
+            return outcome
+        if not event.out_of_scope and not self._shows_only_hidden(event.translation):
+            return outcome
+        return attrs.evolve(outcome, disposition=Disposition.IGNORED, reason=OUT_OF_SCOPE, effect=None)
+
+    def _shows_only_hidden(self, translation: Translation) -> bool:
+        """Tell whether everything that an event concerns is stored as out of scope."""
+        ids = [seen.object_id for seen in translation.snapshots] or translation.about
+        return bool(ids) and all(self._is_hidden(id_) for id_ in ids)
+
+    def _is_hidden(self, object_id: str) -> bool:
+        """Tell whether an object is stored as out of scope: a subscription, an invoice, or a record of such."""
+        subscription = self._subscriptions.get(object_id)
+        if subscription is not None:
+            return subscription.snapshot.out_of_scope
+        invoice = self._invoices.get(object_id)
+        if invoice is None and (record := self._records.get(object_id)) is not None:
+            invoice_id = invoice_of(record.snapshot, self._find_record)
+            invoice = None if invoice_id is None else self._invoices.get(invoice_id)
+        if invoice is None:
+            return False
+        billed = self._subscriptions.get(invoice.snapshot.subscription_id or "")
+        return is_out_of_scope(invoice.snapshot, None if billed is None else billed.snapshot)
+
     def _publish_deletion(self, event: ClaimedEvent, outcome: Outcome) -> Outcome:
         """Notify all tenants that a deleted customer pays for, beside its own. It may have no tenant of its own."""
         deleted = next(filter(_is_deletion, event.translation.snapshots), None)
@@ -263,7 +295,7 @@ class Ledger:
 
         A change that says only that an object changed is left out beside an occasion of the same object.
         """
-        fresh = self._occasions.take(tenant_id, statement, new_items=any(each.new_items for each in folded))
+        fresh = self._fresh_occasions(tenant_id, statement, new_items=any(each.new_items for each in folded))
         change = next((each for each in folded if each.announcement is not None), None)
         news = None if change is None else change.announcement
         if change is not None and news is not None and news.is_update:
@@ -277,12 +309,31 @@ class Ledger:
             self._occasions.keep(tenant_id, occasion, sequence)
         return news is not None or bool(fresh)
 
+    def _fresh_occasions(self, tenant_id: TenantId, statement: Statement, *, new_items: bool) -> Sequence[Occasion]:
+        """Return the new occasions. One of an object that is out of scope is kept without a message."""
+        fresh = []
+        for occasion in self._occasions.take(tenant_id, statement, new_items=new_items):
+            if occasion.object_id is not None and self._is_hidden(occasion.object_id):
+                self._occasions.keep(tenant_id, occasion, None)
+            else:
+                fresh.append(occasion)
+        return fresh
+
     def _made_link(self, statement: Statement) -> bool:
         return isinstance(statement, ClaimedEvent) and self._ownership.made_link(statement)
 
     # --- one snapshot: resolve, compare, keep, announce -----------------------------------------------------------
 
     def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, statement: Statement) -> _Folded:
+        before = self._subscriptions.get(snapshot.object_id)
+        folded = self._fold_any(tenant_id, snapshot, statement)
+        if not self._is_hidden(snapshot.object_id):
+            return folded
+        # State is kept, so that it is right whichever event came first; the tenant is told only that it left.
+        left = before is not None and not before.snapshot.out_of_scope and not before.snapshot.ended
+        return _Folded(folded.effect, departure_announcement(before.snapshot) if before and left else None)
+
+    def _fold_any(self, tenant_id: TenantId, snapshot: Snapshot, statement: Statement) -> _Folded:
         match snapshot:
             case SubscriptionSnapshot():
                 return self._fold_subscription(tenant_id, snapshot, statement)
@@ -308,7 +359,8 @@ class Ledger:
         self._verdicts.include(after)
         new_items = has_new_items(known.snapshot if known else None, after.snapshot)
         usage = self._usage.rate_again(after, rated_by)
-        news = subscription_announcement(known.snapshot if known else None, after.snapshot)
+        shown = None if known is None or known.snapshot.out_of_scope else known.snapshot
+        news = subscription_announcement(shown, after.snapshot)
         if news is None and usage:
             news = rated_announcement(after.snapshot)
         if news is None:
@@ -406,9 +458,11 @@ class Ledger:
         return sequence
 
     def _object(self, object_id: str | None) -> tuple[SubscriptionSnapshot | None, InvoiceSnapshot | None]:
-        """Return the subscription or the invoice with an id, as it stands."""
-        subscription = None if object_id is None else self._subscriptions.get(object_id)
-        invoice = None if object_id is None or subscription is not None else self._invoices.get(object_id)
+        """Return the subscription or the invoice with an id, as it stands and as far as tenants see it."""
+        if object_id is None or self._is_hidden(object_id):
+            return None, None
+        subscription = self._subscriptions.get(object_id)
+        invoice = None if subscription is not None else self._invoices.get(object_id)
         return (None if subscription is None else subscription.snapshot, None if invoice is None else invoice.snapshot)
 
     def _correct_usage(self, invoice: SubscriptionInvoice, statement: Statement) -> _Folded | None:

@@ -1,6 +1,6 @@
 """Statements of the provider, read in our terms: events as they are claimed, and answers to a refetch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -8,7 +8,15 @@ import attrs
 
 from billing_core.cooperate import cooperate
 from billing_core.events import Claim, MessageSource, SourceKind, Translation
-from billing_core.model import EventId, PlanCatalog, Provenance, TenantRules
+from billing_core.model import (
+    EventId,
+    InvoiceSnapshot,
+    PlanCatalog,
+    Provenance,
+    Snapshot,
+    SubscriptionSnapshot,
+    TenantRules,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -17,6 +25,8 @@ class ClaimedEvent:
 
     claim: Claim
     translation: Translation
+    out_of_scope: bool = False
+    """All that it shows is for other products of the account."""
 
     @property
     def event_id(self) -> EventId:
@@ -72,9 +82,19 @@ async def read_batch(
     async for claim, translation in cooperate(translated):
         snapshots = tuple([catalog.read(snapshot) for snapshot in translation.snapshots])
         shown = _with_plausible_hint(translation.showing(snapshots), tenants)
-        events.append(ClaimedEvent(claim=claim, translation=shown))
+        left_out = catalog.scope.limited and _is_out_of_scope(snapshots)
+        if left_out:
+            # The metadata of other products may name anything, and their notices concern no tenant of ours.
+            shown = attrs.evolve(shown, tenant_hint=None, refused_hint=None, notice=None)
+        events.append(ClaimedEvent(claim=claim, translation=shown, out_of_scope=left_out))
     events.sort(key=lambda event: (event.created_at, event.claim.dispatch_id))
     return _replayed_backwards(events)
+
+
+def _is_out_of_scope(snapshots: Iterable[Snapshot]) -> bool:
+    """Return whether all subscriptions and invoices of an event are out of scope, by what the event itself shows."""
+    shown = [seen.out_of_scope for seen in snapshots if isinstance(seen, SubscriptionSnapshot | InvoiceSnapshot)]
+    return bool(shown) and all(shown)
 
 
 def _with_plausible_hint(translation: Translation, tenants: TenantRules) -> Translation:

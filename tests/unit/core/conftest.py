@@ -157,7 +157,9 @@ class Loop:
 
     def _container(self, **replaced: object) -> Container:
         settings = Settings(
-            dispatch=DispatchSettings(**attrs.asdict(self.policy)), catalog=CatalogSettings(plans=self.plans.plans)
+            dispatch=DispatchSettings(**attrs.asdict(self.policy)),
+            catalog=CatalogSettings(plans=self.plans.plans),
+            scope=self.plans.scope,
         )
         adapters = memory_adapters(settings, database=self.database, clock=self.clock)
         if self.store is not None:

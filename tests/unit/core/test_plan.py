@@ -114,7 +114,7 @@ def test_lines_of_mapped_metered_prices_get_their_feature() -> None:
 
 def test_reading_a_subscription_keeps_every_field_that_is_not_ours() -> None:
     """A field that a copy forgot would fall back to its default."""
-    ours = {"items", "plan_code", "price_id", "seat_count"}
+    ours = {"items", "plan_code", "price_id", "seat_count", "out_of_scope"}
     values: dict[str, Any] = {
         field.name: True if field.default is False else AT if field.validator else field.name
         for field in attrs.fields(SubscriptionSnapshot)

@@ -36,7 +36,7 @@ class MemoryStateUpkeep:
         found: defaultdict[PriceId, list[TenantSubscription]] = defaultdict(list)
         for each in self._database.tables.subscriptions.values():
             seen = each.snapshot
-            if seen.plan_code is None and seen.price_id is not None and not seen.ended:
+            if seen.plan_code is None and seen.price_id is not None and not (seen.ended or seen.out_of_scope):
                 found[seen.price_id].append(each)
         return [_unmapped_price(price_id, found[price_id]) for price_id in sorted(found)]
 

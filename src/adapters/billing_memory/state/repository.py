@@ -19,6 +19,7 @@ from billing_core.model import (
     Tracked,
     Uncertainty,
     UsageRecord,
+    is_out_of_scope,
     uncertainty_of,
 )
 from billing_core.model.time import end_of
@@ -119,7 +120,8 @@ class MemoryRepository:
         return set().union(*entitled)
 
     def _subscriptions(self, tenant_id: TenantId) -> list[TenantSubscription]:
-        mine = [found for found in self._database.tables.subscriptions.values() if found.tenant_id == tenant_id]
+        stored = self._database.tables.subscriptions.values()
+        mine = [found for found in stored if found.tenant_id == tenant_id and not found.snapshot.out_of_scope]
         return sorted(
             mine,
             key=lambda found: (found.snapshot.current_period_end or _NEVER, found.snapshot.subscription_id),
@@ -127,14 +129,25 @@ class MemoryRepository:
         )
 
     def _invoices(self, tenant_id: TenantId) -> list[SubscriptionInvoice]:
-        mine = [found for found in self._database.tables.invoices.values() if found.tenant_id == tenant_id]
+        stored = self._database.tables.invoices.values()
+        mine = [found for found in stored if found.tenant_id == tenant_id and not self._is_out_of_scope(found)]
         return sorted(
             mine, key=lambda found: (end_of(found.snapshot.period) or _NEVER, found.snapshot.invoice_id), reverse=True
         )
 
+    def _is_out_of_scope(self, invoice: SubscriptionInvoice) -> bool:
+        billed = self._database.tables.subscriptions.get(invoice.snapshot.subscription_id or SubscriptionId(""))
+        return is_out_of_scope(invoice.snapshot, None if billed is None else billed.snapshot)
+
     def _usage(self, tenant_id: TenantId) -> list[UsageRecord]:
-        records = self._database.tables.usage.values()
-        mine = [record for of_invoice in records for record in of_invoice if record.tenant_id == tenant_id]
+        invoices = self._database.tables.invoices
+        mine = [
+            record
+            for invoice_id, of_invoice in self._database.tables.usage.items()
+            if (invoice := invoices.get(invoice_id)) is None or not self._is_out_of_scope(invoice)
+            for record in of_invoice
+            if record.tenant_id == tenant_id
+        ]
         return sorted(
             mine, key=lambda record: (end_of(record.period) or _NEVER, record.invoice_id, record.line_id), reverse=True
         )

@@ -73,6 +73,7 @@ SELECT tenant_id, key FROM billing_occasions WHERE tenant_id = ANY ($1::text[]) 
 SELECT :invoices.names
 FROM subscription_invoices
 WHERE tenant_id = $1 AND amount_remaining > 0 AND status NOT IN ('draft', 'paid', 'void', 'deleted')
+  AND NOT billing_out_of_scope(out_of_scope, subscription_id)
 ORDER BY period_end NULLS FIRST, invoice_id;
 
 -- name: list_paying_subscriptions
@@ -85,7 +86,7 @@ WHERE tenant_id = $1 AND amount_paid > 0 AND subscription_id IS NOT NULL;
 -- Args: $1 tenant id, $2 limit. Newest first, without deleted drafts.
 SELECT :invoices.names
 FROM subscription_invoices
-WHERE tenant_id = $1 AND status <> 'deleted'
+WHERE tenant_id = $1 AND status <> 'deleted' AND NOT billing_out_of_scope(out_of_scope, subscription_id)
 ORDER BY period_end DESC NULLS LAST, invoice_id DESC
 LIMIT $2;
 
@@ -98,7 +99,10 @@ FROM (
         PARTITION BY subscription_id, feature_key ORDER BY period_end DESC NULLS LAST
     ) AS age
     FROM subscription_usage
-    WHERE tenant_id = $1
+    WHERE tenant_id = $1 AND NOT EXISTS (
+        SELECT FROM subscription_invoices AS i
+        WHERE i.invoice_id = subscription_usage.invoice_id AND billing_out_of_scope(i.out_of_scope, i.subscription_id)
+    )
 ) AS ranked
 WHERE age <= 2
 ORDER BY period_end DESC NULLS LAST, invoice_id DESC, line_id DESC;
@@ -107,7 +111,10 @@ ORDER BY period_end DESC NULLS LAST, invoice_id DESC, line_id DESC;
 -- Args: $1 tenant id, $2 limit. Newest period first.
 SELECT :usage.names
 FROM subscription_usage
-WHERE tenant_id = $1
+WHERE tenant_id = $1 AND NOT EXISTS (
+    SELECT FROM subscription_invoices AS i
+    WHERE i.invoice_id = subscription_usage.invoice_id AND billing_out_of_scope(i.out_of_scope, i.subscription_id)
+)
 ORDER BY period_end DESC NULLS LAST, invoice_id DESC, line_id DESC
 LIMIT $2;
 

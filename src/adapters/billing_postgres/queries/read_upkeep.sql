@@ -4,13 +4,13 @@
 -- A subscription whose first payment is open is not live yet; one that is set to end no longer counts.
 SELECT tenant_id, plan_code, array_agg(subscription_id ORDER BY subscription_id) AS subscription_ids
 FROM tenant_subscriptions
-WHERE NOT ended AND NOT cancel_at_period_end AND cancel_at IS NULL AND status <> 'incomplete' AND plan_code IS NOT NULL
+WHERE NOT ended AND NOT out_of_scope AND NOT cancel_at_period_end AND cancel_at IS NULL AND status <> 'incomplete' AND plan_code IS NOT NULL
 GROUP BY tenant_id, plan_code
 HAVING count(*) > 1
 ORDER BY tenant_id, plan_code;
 
 -- name: list_unmapped_prices
--- The condition is that of the index tenant_subscriptions_unmapped.
+-- The index tenant_subscriptions_unmapped holds these subscriptions, and unmapped ones of other products.
 SELECT s.price_id, max(item.product_id) AS product_id, max(item.lookup_key) AS lookup_key,
        count(*) AS subscriptions, array_agg(DISTINCT s.tenant_id ORDER BY s.tenant_id) AS tenants
 FROM tenant_subscriptions AS s
@@ -19,7 +19,7 @@ LEFT JOIN LATERAL (
     FROM subscription_items AS i
     WHERE i.subscription_id = s.subscription_id AND i.price_id = s.price_id
 ) AS item ON true
-WHERE s.plan_code IS NULL AND s.price_id IS NOT NULL AND NOT s.ended
+WHERE s.plan_code IS NULL AND s.price_id IS NOT NULL AND NOT s.ended AND NOT s.out_of_scope
 GROUP BY s.price_id
 ORDER BY s.price_id;
 

@@ -87,7 +87,7 @@ SELECT customer_id AS saved, (
         UNION ALL
         SELECT d.event
         FROM stripe_event_dispatch AS d JOIN seen ON d.parked_on = seen.customer_id
-        WHERE d.status = 'ignored' AND d.reason IN ('no_tenant', 'shared_customer') AND seen.tenant_id IS NOT NULL
+        WHERE d.status = 'ignored' AND d.reason IN ('no_tenant', 'shared_customer', 'out_of_scope') AND seen.tenant_id IS NOT NULL
     ) AS waiting
 ) AS unparked
 FROM written;

@@ -37,7 +37,7 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
         paying = await connection.fetch(_QUERIES["list_paying_subscriptions"], tenant_id)
         usage = await connection.fetch(_QUERIES["list_recent_usage"], tenant_id)
         features = await connection.fetch(_QUERIES["list_features"], tenant_id)
-    subscriptions = await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
+    subscriptions = await _read_subscriptions(connection, tenant_id)
     return TenantState(
         tenant_id=tenant_id,
         sequence=sequence or 0,
@@ -48,6 +48,12 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
         paying=frozenset(row["subscription_id"] for row in paying),
         features=tuple(row["feature"] for row in features),
     )
+
+
+async def _read_subscriptions(connection: Connection, tenant_id: TenantId) -> Sequence[TenantSubscription]:
+    """Return a tenant's subscriptions without those to other products."""
+    stored = await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
+    return [each for each in stored if not each.snapshot.out_of_scope]
 
 
 class PostgresRepository:
@@ -79,7 +85,7 @@ class PostgresRepository:
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
         """Return all subscriptions, newest period first."""
         async with self._snapshot() as connection:
-            return await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
+            return await _read_subscriptions(connection, tenant_id)
 
     async def invoices(self, tenant_id: TenantId, *, limit: int) -> Sequence[SubscriptionInvoice]:
         """Return invoices without deleted drafts, newest first."""

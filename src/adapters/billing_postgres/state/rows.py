@@ -112,6 +112,7 @@ _SUBSCRIPTION: Final = Fields(
     plan_code="text",
     price_id="text",
     seat_count="bigint",
+    out_of_scope="boolean",
     items_complete="boolean",
     currency="text",
     cancel_at_period_end="boolean",
@@ -214,6 +215,7 @@ _INVOICE: Final = Fields(
     attempt_count="bigint",
     next_payment_attempt_at="timestamptz",
     lines_complete="boolean",
+    out_of_scope="boolean",
 )
 INVOICES: Final = Columns[SubscriptionInvoice](
     [

@@ -54,6 +54,7 @@ class StateUpkeepContract:
             subscription("sub_10", GLOBEX),
             subscription("sub_11", cancel_at_period_end=True),
             subscription("sub_12", GLOBEX, cancel_at=AT),
+            subscription("sub_13", GLOBEX, out_of_scope=True),
         ]
         await save(unit_of_work, Changes(subscriptions=subscriptions), tenants=BOTH)
         assert list(await state_upkeep.duplicate_subscriptions()) == [
@@ -76,6 +77,7 @@ class StateUpkeepContract:
             subscription("sub_5", plan_code=None, price_id="price_old", status="canceled"),
             subscription("sub_6", plan_code="pro", price_id="price_pro"),
             subscription("sub_7", plan_code=None, price_id=None, items=()),
+            subscription("sub_8", plan_code=None, price_id="price_theirs", out_of_scope=True),
         ]
         await save(unit_of_work, Changes(subscriptions=subscriptions), tenants=BOTH)
         bare, new_price = await state_upkeep.unmapped_prices()

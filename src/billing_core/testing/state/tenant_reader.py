@@ -250,6 +250,34 @@ class TenantReaderContract:
         assert list((await tenant_reader.state(ACME)).usage) == [calls[2], second_line, calls[1], yearly, elsewhere]
         assert await tenant_reader.usage(ACME, limit=4) == [calls[2], second_line, calls[1], yearly]
 
+    async def test_other_products_are_not_shown(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
+        """Neither subscriptions, nor invoices by their lines or else by their subscription, nor usage of these."""
+        ours, theirs = SubscriptionId("sub_ours"), SubscriptionId("sub_theirs")
+        shown = [
+            invoice("in_1", subscription_id=ours),
+            invoice("in_2", subscription_id=theirs, out_of_scope=False),
+            invoice("in_3", subscription_id=SubscriptionId("sub_unknown")),
+            invoice("in_4", subscription_id=None),
+        ]
+        hidden = [invoice("in_5", subscription_id=theirs), invoice("in_6", subscription_id=ours, out_of_scope=True)]
+        billed = {InvoiceId(id_): [usage(id_, feature_key=id_)] for id_ in ("in_1", "in_5", "in_6")}
+        await save(
+            unit_of_work,
+            Changes(
+                subscriptions=[subscription(ours), subscription(theirs, out_of_scope=True)],
+                invoices=[*shown, *hidden],
+                usage=billed,
+            ),
+        )
+        state = await tenant_reader.state(ACME)
+        assert [each.object_id for each in state.subscriptions] == [ours]
+        assert [each.object_id for each in await tenant_reader.subscriptions(ACME)] == [ours]
+        ids = ["in_1", "in_2", "in_3", "in_4"]
+        assert sorted(each.object_id for each in state.invoices) == ids
+        assert sorted(each.object_id for each in await tenant_reader.invoices(ACME, limit=10)) == ids
+        assert [each.feature_key for each in state.usage] == ["in_1"]
+        assert [each.feature_key for each in await tenant_reader.usage(ACME, limit=10)] == ["in_1"]
+
     async def test_state_holds_the_features_of_all_customers(
         self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:

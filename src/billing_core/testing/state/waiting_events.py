@@ -62,11 +62,12 @@ class WaitingEventsContract:
         await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))
         assert await due(queue) == ["evt_1"]
 
-    async def test_an_event_of_a_shared_customer_is_taken_up_by_its_link(
-        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
+    @pytest.mark.parametrize("taken_up", ["shared_customer", "out_of_scope"])
+    async def test_an_event_that_was_ignored_before_the_link_is_taken_up_by_it(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, taken_up: str
     ) -> None:
-        """It was ignored because the customer had no tenant of its own; what was ignored otherwise stays ignored."""
-        for event_id, reason in (("evt_1", "shared_customer"), ("evt_2", "by_operator")):
+        """It was ignored because the customer had no tenant; what was ignored otherwise stays ignored."""
+        for event_id, reason in (("evt_1", taken_up), ("evt_2", "by_operator")):
             claim = await claimed(inbox, provider_event(event_id))
             await settle(unit_of_work, attrs.evolve(parked(claim), disposition=Disposition.IGNORED, reason=reason))
         assert await due(queue) == []

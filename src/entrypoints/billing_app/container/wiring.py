@@ -111,7 +111,7 @@ class Container(containers.DeclarativeContainer):
         BillingService,
         unit_of_work=unit_of_work,
         translator=translator,
-        catalog=providers.Singleton(PlanCatalog, settings.provided.catalog.plans),
+        catalog=providers.Singleton(PlanCatalog, settings.provided.catalog.plans, settings.provided.scope),
         policy=access_policy,
         notify=notify,
         tenants=tenant_rules,

@@ -30,7 +30,7 @@ from billing_app.settings.stripe import StripeSettings
 from billing_app.settings.switches import Switches
 from billing_app.settings.tokens import TokenSettings
 from billing_app.settings.webhooks import WebhookSettings
-from billing_core.model import TenantRules
+from billing_core.model import ProductScope, TenantRules
 
 T = TypeVar("T")
 
@@ -65,6 +65,7 @@ class Settings:
     stripe: StripeSettings = _section("Stripe", StripeSettings)
     rules_file: RulesFileSettings = _section("Rules", RulesFileSettings)
     catalog: CatalogSettings = _section("Plans", CatalogSettings)
+    scope: ProductScope = _section("Scope", ProductScope)
     database: DatabaseSettings = _section("Postgres", DatabaseSettings)
     redis: RedisSettings = _section("Redis", RedisSettings)
     embedded: EmbeddedSettings = _section("Local servers", EmbeddedSettings)
@@ -169,12 +170,23 @@ def _cross_faults(settings: Settings) -> Iterable[SettingsFault]:
     """Check requirements between variables."""
     if settings.switches.billing:
         yield from _missing_for_billing(settings)
+    yield from _unknown_plans(settings)
     if settings.dispatch.backoff_base > settings.dispatch.backoff_cap:
         yield SettingsFault(
             "BILLING_DISPATCH_BACKOFF_BASE_SECONDS",
             "is above BILLING_DISPATCH_BACKOFF_CAP_SECONDS",
             "Lower the base or raise the cap.",
         )
+
+
+def _unknown_plans(settings: Settings) -> Iterable[SettingsFault]:
+    """Report plans that the scope names and that are not configured: it would leave out nothing, or everything."""
+    known = [plan.plan_code for plan in settings.catalog.plans]
+    for given in settings.rules.sections.get("scope", {}).values():
+        for plan_code in given.value.plans:
+            if plan_code not in known:
+                remedy = f"The plans are {', '.join(known)}." if known else "No plans are configured."
+                yield SettingsFault(given.node.child("plans").place, f"names {plan_code!r}, which is no plan", remedy)
 
 
 def _missing_for_billing(settings: Settings) -> Iterable[SettingsFault]:

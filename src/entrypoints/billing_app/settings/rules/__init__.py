@@ -1,7 +1,7 @@
 """`billing.toml`: the plans that are sold, and who may do what.
 
 `scan` finds the line of each key, `document` reads the file, `kinds` checks single values and `table` whole tables.
-`tenants`, `access` and `plans` declare the keys of a table each, and `loading` reads them all.
+`tenants`, `access`, `plans` and `scope` declare the keys of a table each, and `loading` reads them all.
 """
 
 from billing_app.settings.rules.document import value_text

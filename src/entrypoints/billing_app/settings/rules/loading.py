@@ -14,6 +14,7 @@ from billing_app.settings.rules.access import ACCESS
 from billing_app.settings.rules.document import Document, Node
 from billing_app.settings.rules.kinds import refuse_unknown
 from billing_app.settings.rules.plans import PLANS
+from billing_app.settings.rules.scope import SCOPE
 from billing_app.settings.rules.table import Given
 from billing_app.settings.rules.tenants import TENANTS
 
@@ -25,7 +26,12 @@ class _Reader(Protocol):
 
 
 _SECTIONS: Final[Mapping[str, tuple[str, _Reader]]] = MappingProxyType(
-    {"tenants": ("tenants", TENANTS), "access": ("access", ACCESS), "plans": ("catalog", PLANS)}
+    {
+        "tenants": ("tenants", TENANTS),
+        "access": ("access", ACCESS),
+        "plans": ("catalog", PLANS),
+        "scope": ("scope", SCOPE),
+    }
 )
 """The tables of the file, each with the section of the settings whose fields it sets."""
 

@@ -14,8 +14,8 @@ from billing_core.model.plan import PLAN_METADATA, ROLES
 _LARGEST: Final = 2**63 - 1
 _SPANS: Final = ("day", "week", "month", "year")
 
-_PRICE_ID: Final = matching(r"(?!prod_)\S+", "the id of a price (price_…)", "price_123")
-_PRODUCT_ID: Final = matching(r"(?!price_)\S+", "the id of a product (prod_…)", "prod_123")
+PRICE_ID: Final = matching(r"(?!prod_)\S+", "the id of a price (price_…)", "price_123")
+PRODUCT_ID: Final = matching(r"(?!price_)\S+", "the id of a product (prod_…)", "prod_123")
 _LOOKUP_KEY: Final = matching(r"\S(.*\S)?", "a lookup key", "pro_monthly")
 _KEY_PATTERN: Final = matching(r"\S(.*\S)?", "a lookup key, with * for any text", "pro_*")
 _CURRENCY: Final = matching(r"[a-z]{3}", "three lower-case letters", "usd")
@@ -38,6 +38,9 @@ class _Metadata(NoDefault):
         return tuple(sorted((key, text) for key, texts in read.items() for text in texts or ()))
 
 
+METADATA: Final = _Metadata()
+
+
 def _check_price(node: Node, _fields: dict[str, Given]) -> None:
     given, role = node.value.keys(), node.value.get("role", "base")
     if not given & {"id", "lookup_key"}:
@@ -58,7 +61,7 @@ PRICE: Final = Table(
     PlanPrice,
     (
         Key("role", word(*ROLES), "`base` names the plan, the quantity of `seat` is the seat count."),
-        Key("id", _PRICE_ID, "The price at Stripe. Either this or `lookup_key` is needed.", "price_id"),
+        Key("id", PRICE_ID, "The price at Stripe. Either this or `lookup_key` is needed.", "price_id"),
         Key("lookup_key", _LOOKUP_KEY, "The price at Stripe, by its exact lookup key."),
         Key("feature", _FEATURE_KEY, "The feature that a metered price bills; several prices may bill one."),
         Key("interval", word(*_SPANS), "The billing interval."),
@@ -73,12 +76,12 @@ PRICE: Final = Table(
 MATCH: Final = Table(
     PlanMatch,
     (
-        Key("prices", ListOf(_PRICE_ID), "Prices, as base prices."),
-        Key("products", ListOf(_PRODUCT_ID), "Products: all of their prices, bespoke ones among them."),
+        Key("prices", ListOf(PRICE_ID), "Prices, as base prices."),
+        Key("products", ListOf(PRODUCT_ID), "Products: all of their prices, bespoke ones among them."),
         Key("lookup_keys", ListOf(_KEY_PATTERN), "Patterns of lookup keys; the longest that fits decides."),
         Key(
             "metadata",
-            _Metadata(),
+            METADATA,
             f"Metadata of prices. `{PLAN_METADATA}` with the code of the plan always counts.",
         ),
     ),

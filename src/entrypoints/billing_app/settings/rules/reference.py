@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from billing_app.settings.rules.access import ACCESS, RULE
 from billing_app.settings.rules.plans import MATCH, METERED, PLAN, PRICE
+from billing_app.settings.rules.scope import SCOPE, SCOPE_RULE
 from billing_app.settings.rules.table import Key, Table
 from billing_app.settings.rules.tenants import TENANTS
 
@@ -23,6 +24,8 @@ TABLES: Final[Mapping[str, Table[Any]]] = MappingProxyType(
         "[[plans.CODE.prices]]": PRICE,
         "[plans.CODE.match]": MATCH,
         "[plans.CODE.features.KEY]": METERED,
+        "[scope]": SCOPE,
+        "[scope.ignore], [scope.only]": SCOPE_RULE,
     }
 )
 """Every table of the file, by its header."""
