@@ -25,6 +25,7 @@ HEADING: Final = "## One message of each type\n"
 
 _VERSION: Final = API_VERSIONS[-1]
 _DAY: Final = timedelta(days=1)
+_LONG_AFTER: Final = timedelta(days=60)
 _BETWEEN: Final = timedelta(hours=12)
 _BUSINESS: Final = attrs.evolve(
     known.TEAM, price_id="price_1ExampleBusiness", unit_amount=9900, lookup_key="business_monthly", plan_code="business"
@@ -40,10 +41,10 @@ StoryEvent = tuple[str, dict[str, Any]]
 
 @attrs.frozen(kw_only=True)
 class Example:
-    """A message, and the type of the Stripe event behind it."""
+    """A message, and the type of the Stripe event behind it; None if the clock is."""
 
     message: BillingEvent
-    stripe_type: str
+    stripe_type: str | None
 
 
 async def examples(database: MemoryDatabase) -> Mapping[str, Example]:
@@ -58,6 +59,10 @@ async def examples(database: MemoryDatabase) -> Mapping[str, Example]:
         for message in loop.messages:
             found.setdefault(message.event_type, Example(message=message, stripe_type=stripe_type))
         loop.messages.clear()
+    clock.advance(_LONG_AFTER)
+    await loop.review_access()
+    (message,) = loop.messages
+    found[message.event_type] = Example(message=message, stripe_type=None)
     return found
 
 
@@ -132,6 +137,10 @@ def _the_end() -> Iterator[StoryEvent]:
     never_paid = attrs.evolve(_RUNNING, subscription_id="sub_1ExampleNeverPaid", status="incomplete")
     yield "customer.subscription.created", _subscription(never_paid)
     yield "customer.subscription.updated", _subscription(never_paid, status="incomplete_expired", ended_at=known.AT)
+    later = tuple(map(_next_period, _RUNNING.items))
+    unended = attrs.evolve(_RUNNING, subscription_id="sub_1ExampleTrial", status="trialing", trial=_RUNNING.span)
+    unended = attrs.evolve(unended, items=later)
+    yield "customer.subscription.created", _subscription(unended)
     yield "customer.deleted", builders.customer(known.CUSTOMER, _VERSION)
 
 
@@ -162,7 +171,8 @@ def render(found: Mapping[str, Example]) -> str:
 
 def _rendered(type_: str, example: Example) -> str:
     text = json.dumps(json.loads(example.message.payload), indent=2, ensure_ascii=False)
-    caption = f"<summary><code>{type_}</code>, here caused by Stripe's <code>{example.stripe_type}</code></summary>"
+    cause = f"Stripe's <code>{example.stripe_type}</code>" if example.stripe_type else "the clock"
+    caption = f"<summary><code>{type_}</code>, here caused by {cause}</summary>"
     return f"<details>\n{caption}\n\n```json\n{text}\n```\n\n</details>\n"
 
 

@@ -43,6 +43,10 @@ class MemoryLoop:
         assert intake is not None
         await intake.receive(body, sign(body, _SECRET, self._clock.now()))
 
+    async def review_access(self) -> None:
+        """Decide again on the access of tenants that are due."""
+        await self._container.access_reviewer().run_once()
+
     async def process(self) -> Sequence[Outcome]:
         """Process the due events, and those that become due by that."""
         outcomes: list[Outcome] = []

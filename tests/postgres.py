@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,6 +21,14 @@ async def connected(url: str) -> AsyncIterator[Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+async def move_clock(connection: "Connection | asyncpg.Pool[asyncpg.Record]", ahead: timedelta) -> None:
+    """Let a database decide on access as if so much time had passed."""
+    await connection.execute(
+        "CREATE OR REPLACE FUNCTION billing_now() RETURNS timestamptz LANGUAGE sql VOLATILE"
+        f" AS $$ SELECT clock_timestamp() + interval '{ahead.total_seconds()} seconds' $$"
+    )
 
 
 @contextmanager

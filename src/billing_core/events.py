@@ -143,6 +143,7 @@ class BillingEventType(Enum):
     INVOICE_CREDITED = "invoice.credited"
     ENTITLEMENTS_UPDATED = "entitlements.updated"
     USAGE_THRESHOLD_REACHED = "usage.threshold_reached"
+    ACCESS_CHANGED = "access.changed"
     CUSTOMER_LINKED = "customer.linked"
     CUSTOMER_DELETED = "customer.deleted"
 

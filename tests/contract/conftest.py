@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.postgres import move_clock
 
 from billing_app.container import Adapters, memory_adapters, postgres_adapters
 from billing_app.settings import Settings
@@ -82,11 +83,19 @@ class InMemory(_PortFixtures):
 
 @pytest.mark.postgres
 class OnPostgres(_PortFixtures):
-    """On a real server. Its time passes by making rows older; rows that a test has locked have to be waited for."""
+    """On a real server. Its time passes by making rows older; rows that a test has locked have to be waited for.
+
+    The clock that decides on access is a function of the database, and is moved.
+    """
 
     @pytest.fixture
     def elapse(self, pool: asyncpg.Pool[asyncpg.Record]) -> Elapse:
+        passed = timedelta()
+
         async def make_older(span: timedelta) -> None:
+            nonlocal passed
+            passed += span
+            await move_clock(pool, passed)
             await pool.execute("UPDATE billing_outbox SET committed_at = committed_at - $1::interval", span)
             await pool.execute("UPDATE billing_stream_tickets SET good_until = good_until - $1::interval", span)
             older = await pool.fetchval(_MAKE_EVENTS_OLDER, span)

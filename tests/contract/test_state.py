@@ -4,6 +4,7 @@ import pytest
 from tests.contract.conftest import InMemory, OnPostgres
 
 from billing_core.state.ports import Clock
+from billing_core.testing.state.access_schedule import AccessScheduleContract
 from billing_core.testing.state.claim_fence import ClaimFenceContract
 from billing_core.testing.state.clock import ClockContract
 from billing_core.testing.state.link_register import LinkRegisterContract
@@ -27,6 +28,13 @@ class TestMemoryClaimFence(InMemory, ClaimFenceContract): ...
 
 
 class TestPostgresClaimFence(OnPostgres, ClaimFenceContract): ...
+
+
+class TestMemoryAccessSchedule(InMemory, AccessScheduleContract):
+    serial = True
+
+
+class TestPostgresAccessSchedule(OnPostgres, AccessScheduleContract): ...
 
 
 class TestMemoryTenantLocks(InMemory, TenantLocksContract): ...

@@ -89,7 +89,7 @@ async def ended(*arguments: str, environment: Mapping[str, str], given: str = ""
     return Ended(process.returncode, output.decode(), errors.decode())
 
 
-def subscription_event(number: int, *, status: str = "active") -> bytes:
+def subscription_event(number: int, *, status: str = "active", trial: objects.Span | None = None) -> bytes:
     """Build the n-th event of one subscription of tenant acme."""
     price = objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
     item = objects.Item(
@@ -99,6 +99,7 @@ def subscription_event(number: int, *, status: str = "active") -> bytes:
         subscription_id="sub_1",
         customer_id="cus_1",
         status=status,
+        trial=trial,
         created_at=START,
         items=(item,),
         metadata={"tenant_id": "acme"},

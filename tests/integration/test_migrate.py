@@ -5,6 +5,7 @@ import json
 import secrets
 import sys
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -132,6 +133,52 @@ async def test_what_was_announced_or_paid_before_keys_were_kept_is_not_announced
         ("invoice.overdue:in_2:0", 2),
         (f"subscription.trial_ending:sub_1:{end}", 3),
         (f"subscription.renewed:sub_1:{begin}", None),
+    ]
+
+
+async def test_access_and_failed_payments_are_filled_in_from_the_history(
+    empty_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The access that the last message named; failures of invoices that are still owed, in the form in which they are kept."""
+    migrations = packaged()
+    backfill = next(at for at, each in enumerate(migrations) if "backfill_access" in each.name)
+    with monkeypatch.context() as before:
+        before.setattr(module, "packaged", lambda: migrations[:backfill])
+        await migrate(empty_url)
+    await connection.execute("INSERT INTO billing_tenants (tenant_id, sequence) VALUES ('acme', 3), ('globex', 0)")
+    access = {"state": "grace", "reason": "past_due", "until": "2026-03-08T09:30:00Z"}
+    for sequence, minute, invoice_id in ((1, 31, "in_1"), (2, 30, "in_1"), (3, 32, "in_paid")):
+        payload = {"access": access if sequence == 3 else None, "invoice": {"invoice_id": invoice_id}}
+        await connection.execute(
+            "INSERT INTO billing_events (tenant_id, sequence, event_type, event_id, occurred_at, payload)"
+            " VALUES ('acme', $1, 'invoice.payment_failed', 'evt_1', $2, $3)",
+            sequence,
+            datetime(2026, 3, 1, 9, minute, tzinfo=UTC),
+            json.dumps(payload),
+        )
+    for invoice_id, status, failed in (
+        ("in_1", "open", '["2026-03-01T09:31:00+00:00", "2026-03-02T00:00:00+00:00"]'),
+        ("in_2", "open", "[]"),
+        ("in_paid", "paid", "[]"),
+    ):
+        await connection.execute(
+            "INSERT INTO subscription_invoices (invoice_id, tenant_id, status, currency, amount_due, amount_paid,"
+            " amount_remaining, total, tax, attempt_count, lines_complete, observed_at, event_ids, failed_at)"
+            " VALUES ($1, 'acme', $2, 'usd', 9, 0, 9, 9, 0, 0, true, now(), '{}', $3)",
+            *(invoice_id, status, failed),
+        )
+    await migrate(empty_url)
+    tenants = await connection.fetch(
+        "SELECT access_state, access_reason, access_until, access_due_at, access_policy FROM billing_tenants"
+        " ORDER BY tenant_id"
+    )
+    until = datetime(2026, 3, 8, 9, 30, tzinfo=UTC)
+    assert [tuple(row) for row in tenants] == [("grace", "past_due", until, until, None), (None,) * 5]
+    invoices = await connection.fetch("SELECT failed_at FROM subscription_invoices ORDER BY invoice_id")
+    assert [json.loads(row["failed_at"]) for row in invoices] == [
+        ["2026-03-01T09:30:00+00:00", "2026-03-01T09:31:00+00:00", "2026-03-02T00:00:00+00:00"],
+        [],
+        [],
     ]
 
 

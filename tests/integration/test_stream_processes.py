@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import aiohttp
 import pytest
 import redis.asyncio
 from tests.integration.processes import bearer, ended, post, running, state_at, subscription_event, token
-from tests.postgres import connected
+from tests.postgres import connected, move_clock
 
 from billing_embedded.loopback import free_port
+from billing_stripe.testing import objects
 
 STREAM = "/api/v1/billing/stream"
 
@@ -205,3 +207,35 @@ async def test_an_unavailable_redis_at_startup_is_an_error_that_says_what_to_do(
     assert "REDIS_URL does not answer" in found.errors
     assert "BILLING_STREAM_FALLBACK=postgres" in found.errors
     assert "of-none" not in found.errors + found.output
+
+
+async def test_a_trial_that_no_event_ends_is_announced_once_by_any_number_of_workers(
+    environment: dict[str, str],
+) -> None:
+    """By the clock of the database: the stream gets one message, the state agrees, and no process adds another."""
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
+    other = environment | {"BILLING_PORT": str(free_port())}
+    async with (
+        serving(environment) as base,
+        serving(other),
+        aiohttp.ClientSession() as session,
+        connected(environment["DATABASE_URL"]) as connection,
+    ):
+        trial = objects.Span(end - timedelta(days=14), end)
+        await post(session, base, subscription_event(1, status="trialing", trial=trial))
+        assert (await state_at(session, base, 1))["access"]["state"] == "full"
+        async with stream(session, base, token("acme"), "1") as opened:
+            await move_clock(connection, timedelta(days=40))
+            while "data" not in (frame := await opened.next() or {"data": "{}"}):
+                continue  # the first frame says when to reconnect
+            message = json.loads(frame["data"])
+        assert (message["event_type"], message["sequence"]) == ("access.changed", 2)
+        assert message["source"] == {"kind": "clock", "id": None}
+        assert datetime.fromisoformat(message["occurred_at"]) == end + timedelta(hours=24)
+        blocked = {"state": "blocked", "reason": "trial_overdue", "until": None}
+        assert message["access"] == blocked
+        assert (await state_at(session, base, 2))["access"] == blocked
+        await post(session, base, subscription_event(2))
+        assert (await state_at(session, base, 3))["access"]["state"] == "full"
+        types = await connection.fetch("SELECT event_type FROM billing_events ORDER BY sequence")
+        assert [row["event_type"] for row in types][1:] == ["access.changed", "subscription.activated"]

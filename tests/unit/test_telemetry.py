@@ -15,9 +15,10 @@ from prometheus_client import CollectorRegistry
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
 from billing_core.inbox.batch import ProcessingReport
-from billing_core.model import DuplicateSubscriptions, EventId, PriceId, SubscriptionId, Uncertainty
+from billing_core.model import AccessState, DuplicateSubscriptions, EventId, PriceId, SubscriptionId, Uncertainty
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, UnmappedReport
 from billing_core.oversight.ports import Backlog, UnmappedPrice
+from billing_core.state.access_review import AccessReport
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.publisher import PublishingReport
 from billing_core.testing.builders import ACME, provenance
@@ -75,6 +76,17 @@ class TestMetrics:
         for name, labels in FIXED_NAMES.items():
             shown = f"{name}_count" if name.endswith("_duration_seconds") else name
             assert samples[shown] == set(labels)
+
+    def test_reviews_of_access_are_counted_by_what_tenants_were_told(self) -> None:
+        """Tenants that were told nothing are counted, too; a review that found none adds nothing."""
+        metrics = Metrics()
+        for report in (AccessReport(), AccessReport(reviewed=5, changed={AccessState.BLOCKED: 2, AccessState.FULL: 1})):
+            metrics.access_reviewed(report)
+        counted = {
+            result: metrics.registry.get_sample_value("billing_access_reviews_total", {"result": result})
+            for result in ("blocked", "full", "unchanged", "grace")
+        }
+        assert counted == {"blocked": 2, "full": 1, "unchanged": 2, "grace": None}
 
     def test_two_instances_do_not_meet(self) -> None:
         """Nothing is registered globally, so a process can have two containers."""

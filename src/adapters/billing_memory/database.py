@@ -12,6 +12,7 @@ from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, Effect, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     OUT_OF_SCOPE,
+    AnnouncedAccess,
     CustomerId,
     InvoiceId,
     LinkDecision,
@@ -132,6 +133,7 @@ class Tables:
     usage: MutableMapping[InvoiceId, tuple[UsageRecord, ...]] = attrs.field(factory=dict)
     records: MutableMapping[str, TenantRecord] = attrs.field(factory=dict)
     messages: MutableMapping[MessageKey, BillingEvent] = attrs.field(factory=dict)
+    access: MutableMapping[TenantId, AnnouncedAccess] = attrs.field(factory=dict)
     decisions: MutableMapping[int, LinkDecision] = attrs.field(factory=dict)
     """Decisions about links by their numbers."""
     occasions: MutableMapping[tuple[TenantId, str], int | None] = attrs.field(factory=dict)
@@ -148,6 +150,7 @@ class Tables:
             usage=ChainMap(self.usage, stored.usage),
             records=ChainMap(self.records, stored.records),
             messages=ChainMap(self.messages, stored.messages),
+            access=ChainMap(self.access, stored.access),
             decisions=ChainMap(self.decisions, stored.decisions),
             occasions=ChainMap(self.occasions, stored.occasions),
         )
@@ -162,6 +165,7 @@ class Tables:
         self.usage.update(written.usage)
         self.records.update(written.records)
         self.messages.update(written.messages)
+        self.access.update(written.access)
         self.decisions.update(written.decisions)
         self.occasions.update(written.occasions)
 
@@ -232,6 +236,8 @@ class MemoryDatabase:
         self.tables = Tables()
         self.numbers: dict[EventKey, int] = {}
         self.audits: list[Audit] = []
+        self.access_policy: str | None = None
+        """The fingerprint of the policy that decides on access."""
         self.outbox: dict[MessageKey, datetime] = {}
         """Unpublished messages and when they were committed."""
         self.held: set[int] = set()

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.oversight.invariants import Invariant
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
+from billing_core.state.access_review import AccessReport
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.publisher import PublishingReport
 
@@ -132,6 +133,13 @@ class Metrics:
         self._refetched = _Labeled(
             counter("stripe_refetched_objects_total", "Uncertain objects fetched from the provider.", "kind", "result")
         )
+        self._access_reviews = _Labeled(
+            counter(
+                "billing_access_reviews_total",
+                "Tenants whose access was decided on again, by the state that they were told of, or unchanged.",
+                "result",
+            )
+        )
         self._duplicates = gauge(
             "billing_duplicate_subscriptions", "Tenants with more than one live subscription to the same plan."
         )
@@ -242,6 +250,12 @@ class Metrics:
     def refetched(self, report: RefetchReport) -> None:
         """Count one attempt to refetch an object."""
         self._refetched(report.uncertainty.kind, report.result).inc()
+
+    def access_reviewed(self, report: AccessReport) -> None:
+        """Count the tenants of one review."""
+        for state, count in report.changed.items():
+            self._access_reviews(state.value).inc(count)
+        self._access_reviews("unchanged").inc(report.reviewed - sum(report.changed.values()))
 
     def duplicates_seen(self, report: DuplicateReport) -> None:
         """Set the number of tenants with duplicate subscriptions."""

@@ -7,6 +7,7 @@ from billing_core.model.access import (
     AccessReason,
     AccessState,
     AccessVerdict,
+    AnnouncedAccess,
     Grace,
 )
 from billing_core.model.adjustments import (
@@ -63,6 +64,7 @@ __all__ = [
     "AccessReason",
     "AccessState",
     "AccessVerdict",
+    "AnnouncedAccess",
     "Attention",
     "ADJUSTMENT_KINDS",
     "billed_usage",

@@ -1,8 +1,10 @@
 """A tenant's access: one pure, configurable policy instead of status words in every frontend."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -83,6 +85,17 @@ NO_SUBSCRIPTION = AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.N
 
 
 @attrs.frozen(kw_only=True)
+class AnnouncedAccess:
+    """The last verdict that a tenant was told, and when the clock may change it."""
+
+    verdict: AccessVerdict
+    due_at: datetime | None = attrs.field(default=None, validator=aware)
+    """When to decide again; None while only news can change it."""
+    policy: str | None = None
+    """The fingerprint of the policy that decided; None if it is not known."""
+
+
+@attrs.frozen(kw_only=True)
 class AccessFacts:
     """The part of a tenant's state that decides on its access."""
 
@@ -158,6 +171,12 @@ class AccessPolicy:
     """The most access while the plan of a subscription is not known; None leaves the access of the status."""
     addon_plans: frozenset[str] = frozenset()
     """Plans that grant nothing by themselves."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short text that is the same for equal policies, in every process."""
+        values = sorted(f"{field.name}={_canonical(getattr(self, field.name))}" for field in attrs.fields(AccessPolicy))
+        return hashlib.sha256("\n".join(values).encode()).hexdigest()[:16]
 
     def with_plans(self, plans: Iterable[Plan]) -> "AccessPolicy":
         """Return the same policy, in which the add-ons among these plans grant nothing by themselves."""
@@ -256,6 +275,13 @@ class AccessPolicy:
             past_due = reason is AccessReason.PAST_DUE
             reason = AccessReason.PAST_DUE_GRACE_OVER if past_due else AccessReason.GRACE_OVER
         return AccessVerdict(state=rule.then, reason=reason, until=None if rule.then is AccessState.BLOCKED else end)
+
+
+def _canonical(value: object) -> str:
+    """Return a text that does not depend on the order of a mapping or a set."""
+    if isinstance(value, Mapping):
+        return repr(sorted((str(key), _canonical(each)) for key, each in value.items()))
+    return repr(sorted(value)) if isinstance(value, frozenset) else repr(value)
 
 
 def _preference(candidate: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[int, bool, float, float, str]:

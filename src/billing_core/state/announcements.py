@@ -13,6 +13,8 @@ import attrs
 from billing_core.events import BillingEventType as Type
 from billing_core.events import Notice
 from billing_core.model import (
+    AccessState,
+    AccessVerdict,
     ChargeSnapshot,
     CreditNoteSnapshot,
     CustomerSnapshot,
@@ -72,6 +74,13 @@ _INVOICE_ENTERED: Final[Mapping[str, _Template]] = {
 }
 """By the status that an invoice entered. The total of a draft may still change, so its sentences have none."""
 
+_ACCESS: Final[Mapping[AccessState, str]] = {
+    AccessState.FULL: "full",
+    AccessState.GRACE: "full, in a grace period",
+    AccessState.READ_ONLY: "read-only",
+    AccessState.BLOCKED: "blocked",
+}
+
 LINKED: Final = Announcement(Type.CUSTOMER_LINKED, "The billing account was connected.")
 
 _NOTICES: Final[Mapping[Notice, str]] = {
@@ -81,6 +90,13 @@ _NOTICES: Final[Mapping[Notice, str]] = {
     Notice.UPCOMING: "An invoice will be created soon.",
     Notice.USAGE_THRESHOLD_REACHED: "Usage reached an alert threshold.",
 }
+
+
+def access_announcement(verdict: AccessVerdict) -> Announcement:
+    """Announce access that is another one although nothing else happened."""
+    reason = verdict.reason.value.replace("_", " ")
+    until = f" until {verdict.until:%Y-%m-%d}" if verdict.until else ""
+    return Announcement(Type.ACCESS_CHANGED, f"Access is {_ACCESS[verdict.state]}{until} ({reason}).")
 
 
 def _filled_in(template: _Template, **values: str) -> Announcement:

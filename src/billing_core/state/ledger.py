@@ -152,7 +152,7 @@ class Ledger:
         self._occasions = OccasionBook(self._subscriptions, self._invoices, catalog=catalog, known=occasions)
         self._evidence = evidence
         self._notify = notify
-        self._verdicts = Verdicts(self._subscriptions, self._invoices, policy=policy, now=tenants.now)
+        self._verdicts = Verdicts(self._subscriptions, self._invoices, policy=policy, tenants=tenants)
         self._usage = BilledUsage(invoices=self._invoices, subscriptions=self._subscriptions, stored=usage)
         self.events: list[BillingEvent] = []
 
@@ -200,14 +200,18 @@ class Ledger:
 
     def changes(self) -> Changes:
         """Return everything that has to be written."""
+        subscriptions, invoices = self._subscriptions.changed(), self._invoices.changed()
+        touched = {*(each.tenant_id for each in subscriptions), *(each.tenant_id for each in invoices)}
+        touched.update(each.tenant_id for each in self.events)
         return Changes(
             customers=self._customers.changed(),
-            subscriptions=self._subscriptions.changed(),
-            invoices=self._invoices.changed(),
+            subscriptions=subscriptions,
+            invoices=invoices,
             usage=self._usage.changed,
             records=self._records.changed(),
             occasions=self._occasions.kept,
             events=self.events,
+            access=self._verdicts.changes(touched),
         )
 
     def differences(self) -> Sequence[ObjectChange]:
@@ -451,7 +455,7 @@ class Ledger:
                 subscription=subscription,
                 invoice=invoice,
                 usage=usage,
-                access=self._verdicts.of(tenant_id),
+                access=self._verdicts.tell(tenant_id),
                 period=period,
             )
         )

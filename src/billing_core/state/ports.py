@@ -9,6 +9,7 @@ import attrs
 
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent, Translation
 from billing_core.model import (
+    AnnouncedAccess,
     CustomerId,
     InvoiceId,
     LinkDecision,
@@ -92,6 +93,8 @@ class Changes:
     """Occasions that no earlier unit of work kept."""
     events: Sequence[BillingEvent] = ()
     """New messages, numbered upwards from each tenant's counter without a gap."""
+    access: Mapping[TenantId, AnnouncedAccess] = attrs.field(factory=dict)
+    """The access that these locked tenants know of from now on, and when it is due to be decided again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,6 +105,8 @@ class LockedTenants:
     """Each tenant's highest message number."""
     now: datetime
     """The store's time, read when the last of the locks was held, so that it never runs backwards for a tenant."""
+    announced: Mapping[TenantId, AnnouncedAccess] = attrs.field(factory=dict)
+    """The access that each tenant was told last; a tenant that was told nothing yet is left out."""
     overtaken: bool = False
     """An object was taken away from one of them after this unit of work read that it is theirs. Start over."""
 
@@ -148,6 +153,23 @@ class TenantLocks(Protocol):
 
     async def lock_catalog(self) -> None:
         """Lock prices and products, which no tenant's lock covers."""
+        ...
+
+
+@runtime_checkable
+class AccessSchedule(Protocol):
+    """When the access of tenants has to be decided again. Each reading costs by what is due."""
+
+    async def adopt_policy(self, fingerprint: str) -> None:
+        """Let this policy decide from now on: every tenant that another one decided about last is due."""
+        ...
+
+    async def lock_due(self, *, policy: str, limit: int) -> LockedTenants:
+        """Lock tenants that are due, the longest due first; those that are locked elsewhere are left out.
+
+        None are due for a policy in whose place another one was adopted. `limit` counts those that the clock made due
+        and those that a changed policy did, each.
+        """
         ...
 
 
@@ -227,7 +249,7 @@ class LinkRegister(Protocol):
 
 
 @runtime_checkable
-class BillingTransaction(ClaimFence, TenantLocks, StateReader, StoredEvents, LinkRegister, Protocol):
+class BillingTransaction(ClaimFence, TenantLocks, AccessSchedule, StateReader, StoredEvents, LinkRegister, Protocol):
     """One unit of work. Everything it writes becomes visible together at its end, or not at all.
 
     Call `hold`, then `lock_customers`, then `lock_tenants`, then `lock_catalog`, then read: every caller uses this

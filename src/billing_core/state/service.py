@@ -13,6 +13,7 @@ from billing_core.events import BillingEvent, Claim, Outcome, Translation
 from billing_core.model import (
     UNDECIDED,
     AccessPolicy,
+    AccessState,
     CustomerId,
     LinkAction,
     LinkDecision,
@@ -24,6 +25,7 @@ from billing_core.model import (
     uncertainty_of,
 )
 from billing_core.state.diff import ObjectChange
+from billing_core.state.due_access import decide_due
 from billing_core.state.ledger import Ledger
 from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
@@ -31,6 +33,10 @@ from billing_core.state.reading import ClaimedEvent, ProviderAnswer, read_batch
 
 LIBRARY: Final = "library"
 """The actor of decisions for which a caller names none."""
+
+
+REVIEWED_AT_ONCE: Final = 100
+"""Tenants whose access one transaction reviews."""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +85,17 @@ class RefetchOutcome:
     events: Sequence[BillingEvent] = ()
 
 
+@attrs.frozen(kw_only=True)
+class ReviewedTenants:
+    """The result of one batch of tenants whose access was due, after its commit."""
+
+    count: int = 0
+    events: Sequence[BillingEvent] = ()
+    """A message to each of those whose access is another one than it knew."""
+    states: Sequence[AccessState] = ()
+    """The state that each of these messages tells."""
+
+
 class _RollBack(Exception):  # noqa: N818 - a signal, not an error
     """Ends a dry run: everything it wrote is rolled back."""
 
@@ -112,6 +129,7 @@ class BillingService:
         self._unit_of_work = unit_of_work
         self._catalog = catalog
         self._tenants = tenants
+        self._policy = policy
         self._loader = StateLoader(
             translator=translator, catalog=catalog, policy=policy, tenants=tenants, notify=notify
         )
@@ -172,6 +190,25 @@ class BillingService:
             await transaction.save(ledger.changes())
         result = RefetchResult.INCOMPLETE if ledger.uncertainties() else RefetchResult.REFETCHED
         return RefetchOutcome(result=result, events=ledger.events)
+
+    async def adopt_access_policy(self) -> None:
+        """Decide on access by the policy of this process: tenants that another one decided about last are due.
+
+        Raises: StoreUnavailableError.
+        """
+        async with self._unit_of_work.transaction() as transaction:
+            await transaction.adopt_policy(self._policy.fingerprint)
+
+    async def review_access(self, *, limit: int = REVIEWED_AT_ONCE) -> ReviewedTenants:
+        """Decide again on the access of some tenants that are due, and notify those for whom it changed.
+
+        None are due while another policy than that of this process is the adopted one.
+        Raises: StoreUnavailableError. Nothing is written then.
+        """
+        async with self._unit_of_work.transaction() as transaction:
+            due = await decide_due(transaction, self._policy, limit=limit)
+            await transaction.save(due.changes)
+        return ReviewedTenants(count=due.count, events=due.changes.events, states=due.states)
 
     async def link(
         self, customer_id: CustomerId, tenant_id: TenantId, *, actor: str = LIBRARY, reason: str | None = None

@@ -1,24 +1,25 @@
 """Access verdicts of the tenants of a batch, by the state as it is folded so far."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from billing_core.model import (
     AccessFacts,
     AccessPolicy,
     AccessVerdict,
+    AnnouncedAccess,
     InvoiceId,
     SubscriptionId,
     SubscriptionInvoice,
     TenantId,
     TenantSubscription,
 )
+from billing_core.state.ports import LockedTenants
 from billing_core.state.shelf import Shelf, T
 
 
 class Verdicts:
-    """Decides on the access of locked tenants at the instant of their locks."""
+    """Decides on the access of locked tenants at the instant of their locks, and knows what they were told of it."""
 
     def __init__(
         self,
@@ -26,12 +27,14 @@ class Verdicts:
         invoices: Shelf[SubscriptionInvoice],
         *,
         policy: AccessPolicy,
-        now: datetime,
+        tenants: LockedTenants,
     ) -> None:
         self._subscriptions = subscriptions
         self._invoices = invoices
         self._policy = policy
-        self._now = now
+        self._now = tenants.now
+        self._announced = tenants.announced
+        self._latest: dict[TenantId, AccessVerdict] = {}
         self._subscriptions_of: defaultdict[TenantId, set[SubscriptionId]] = defaultdict(set)
         self._invoices_of: defaultdict[TenantId, set[InvoiceId]] = defaultdict(set)
         for subscription in subscriptions.all():
@@ -53,6 +56,29 @@ class Verdicts:
         if any(self._policy.counts_grace(each.snapshot) for each in subscriptions):
             invoices = _found(self._invoices, self._invoices_of[tenant_id])
         return self._policy.evaluate(AccessFacts(subscriptions=subscriptions, invoices=invoices), self._now)
+
+    def tell(self, tenant_id: TenantId) -> AccessVerdict:
+        """Return a tenant's access for a message, which tells the tenant."""
+        verdict = self._latest[tenant_id] = self.of(tenant_id)
+        return verdict
+
+    def changes(self, tenants: Collection[TenantId]) -> Mapping[TenantId, AnnouncedAccess]:
+        """Return the access that these tenants know of, where that or its end is no longer as stored.
+
+        A verdict that no message tells is due at once. A tenant that was never told of any has nothing to compare.
+        """
+        changed = {}
+        for tenant_id in sorted(tenants):
+            before, verdict = self._announced.get(tenant_id), self.of(tenant_id)
+            known = self._latest.get(tenant_id) or (verdict if before is None else before.verdict)
+            due_at = verdict.until
+            if known != verdict:
+                since = None if before is None else before.due_at
+                due_at = self._now if since is None else min(since, self._now)
+            after = AnnouncedAccess(verdict=known, due_at=due_at, policy=self._policy.fingerprint)
+            if after != before:
+                changed[tenant_id] = after
+        return changed
 
 
 def _found(shelf: Shelf[T], ids: Iterable[str]) -> Sequence[T]:

@@ -174,6 +174,10 @@ reports; both are closed lists. `until` is null if no end is known.
   from its first failed payment. The next period and a retry do not grant it again. While no invoice says since when,
   `until` is null.
 - **Limits never raise access.** Paused collection and an unknown plan can only lower what the status gives.
+- **A change without news is a message, too.** When an end is reached that the last message named, a worker sends one
+  `access.changed`, with `occurred_at` at that end and `source.kind` `clock`. If another policy changed the verdict, the
+  kind is `catalog`. A change that no message told, such as that of a replay in silence, follows in the same way. Each
+  comes once, over any number of workers; one that an event tells first is not repeated.
 
 ## By default
 """

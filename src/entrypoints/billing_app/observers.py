@@ -9,6 +9,7 @@ import structlog
 from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
+from billing_core.state.access_review import AccessReport
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.backfill import BackfillReport
 from billing_core.stream.ports import BackfillClaim
@@ -34,6 +35,10 @@ class ReportMetrics(Protocol):
 
     def refetched(self, report: RefetchReport) -> None:
         """Count an object fetched from the provider, by result."""
+        ...
+
+    def access_reviewed(self, report: AccessReport) -> None:
+        """Count tenants whose access was decided on again."""
         ...
 
     def backlog_seen(self, report: BacklogReport) -> None:
@@ -91,6 +96,13 @@ class Observers:
             error=report.error,
             seconds=round(report.seconds, 3),
         )
+
+    def access_reviewed(self, report: AccessReport) -> None:
+        """Count and log reviews of tenants that were due; one that found none is no news."""
+        self.metrics.access_reviewed(report)
+        if report.reviewed:
+            changed = {state.value: count for state, count in report.changed.items()}
+            log.info("access.reviewed", tenants=report.reviewed, changed=changed)
 
     def backlog_seen(self, report: BacklogReport) -> None:
         """Show what is waiting."""

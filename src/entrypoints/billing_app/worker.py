@@ -10,6 +10,7 @@ import attrs
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
+from billing_core.state.access_review import AccessReviewer
 from billing_core.state.refetch import Refetcher
 from billing_core.stream.backfill import Backfiller
 from billing_core.stream.publisher import Publisher
@@ -17,7 +18,7 @@ from billing_core.stream.publisher import Publisher
 
 @attrs.frozen(kw_only=True)
 class Worker:
-    """The loops of one process: the dispatcher, the publisher of its messages, the refetcher and the monitors."""
+    """The loops of one process: dispatcher, publisher of its messages, reviewer of access, refetcher and monitors."""
 
     dispatcher: Dispatcher
     publisher: Publisher
@@ -25,6 +26,7 @@ class Worker:
     duplicate_monitor: DuplicateMonitor
     unmapped_monitor: UnmappedMonitor
     invariant_monitor: InvariantMonitor
+    access_reviewer: AccessReviewer
     refetcher: Refetcher | None
     """None if the provider cannot be asked."""
     backfiller: Backfiller | None
@@ -50,6 +52,7 @@ class Worker:
                 self.duplicate_monitor,
                 self.unmapped_monitor,
                 self.invariant_monitor,
+                self.access_reviewer,
                 self.refetcher,
             )
             if loop is not None

@@ -9,6 +9,7 @@ from tests.unit.core.conftest import AT, MONTH, customer, invoice, item, subscri
 from billing_core.events import BillingEventType, Notice
 from billing_core.model import (
     DELETED,
+    NO_SUBSCRIPTION,
     ChargeSnapshot,
     CreditNoteSnapshot,
     CustomerId,
@@ -27,6 +28,7 @@ from billing_core.model import (
 from billing_core.state.announcements import (
     LINKED,
     Announcement,
+    access_announcement,
     customer_announcement,
     invoice_announcement,
     notice_announcement,
@@ -361,6 +363,7 @@ def test_every_event_type_is_announced_by_something() -> None:
         for b in stages
         if (announcement := invoice_announcement(a, b)) is not None
     }
+    announced.add(access_announcement(NO_SUBSCRIPTION).event_type)
     announced |= {BillingEventType.CUSTOMER_DELETED, payment_failure(invoice()).event_type}
     records = (charge(500), dispute("needs_response"), dispute("lost"), credit_note(), entitlements("sso"))
     announced |= {

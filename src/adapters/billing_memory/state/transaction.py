@@ -37,10 +37,12 @@ class MemoryTransaction:
         self._now = now
         self._written = Tables()
         self._tables = self._written.over(database.tables)
+        self._adopted: str | None = None
 
     def commit(self) -> None:
         """Make everything visible in one step: nothing else runs meanwhile."""
         self._database.tables.update(self._written)
+        self._database.access_policy = self._adopted or self._database.access_policy
         self._database.outbox.update(dict.fromkeys(self._written.messages, self._now))
         self._database.due.set()
 
@@ -71,10 +73,26 @@ class MemoryTransaction:
 
     async def lock_tenants(self, ids: Collection[TenantId]) -> LockedTenants:
         """Return these tenants; unknown ones are created."""
+        known = self._tables.access
         return LockedTenants(
             counters={tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids},
+            announced={tenant_id: known[tenant_id] for tenant_id in ids if tenant_id in known},
             now=self._now,
         )
+
+    async def adopt_policy(self, fingerprint: str) -> None:
+        """Let this policy decide from now on, once the transaction is committed."""
+        self._adopted = fingerprint
+
+    async def lock_due(self, *, policy: str, limit: int) -> LockedTenants:
+        """Return tenants that are due; there is one unit of work at a time."""
+        known = self._tables.access
+        if policy != (self._adopted or self._database.access_policy):
+            return await self.lock_tenants(())
+        by_clock = [(each.due_at, id_) for id_, each in known.items() if each.due_at and each.due_at <= self._now]
+        tenants = sorted(self._tables.counters)
+        by_policy = [id_ for id_ in tenants if id_ not in known or known[id_].policy != policy]
+        return await self.lock_tenants({*(id_ for _, id_ in sorted(by_clock)[:limit]), *by_policy[:limit]})
 
     async def lock_catalog(self) -> None:
         """Do nothing: there is one unit of work at a time."""
@@ -145,6 +163,7 @@ class MemoryTransaction:
             raise ValueError("messages must continue the counters of locked tenants")
         self._tables.counters.update({tenant_id: run[-1] for tenant_id, run in runs.items()})
         self._tables.messages.update({(event.tenant_id, event.sequence): event for event in changes.events})
+        self._tables.access.update(changes.access)
         for occasion in changes.occasions:
             self._tables.occasions.setdefault((occasion.tenant_id, occasion.key), occasion.sequence)
         for customer in changes.customers:

@@ -49,11 +49,48 @@ ON CONFLICT (tenant_id) DO NOTHING;
 -- Args: $1 tenant ids.
 -- Returns: the locked tenants with the time at which each lock was held; one row without a tenant if there are none.
 WITH locked AS (
-    SELECT tenant_id, sequence, departures, (SELECT billing_commit_durably()) AS durability
+    SELECT tenant_id, sequence, departures, access_state, access_reason, access_until, access_due_at, access_policy,
+        (SELECT billing_commit_durably()) AS durability
     FROM billing_tenants
     WHERE tenant_id = ANY ($1::text[])
     ORDER BY tenant_id
     FOR NO KEY UPDATE
+)
+SELECT locked.*, billing_now() AS now
+FROM (SELECT) AS always LEFT JOIN locked ON true;
+
+-- name: adopt_access_policy
+-- Args: $1 fingerprint.
+INSERT INTO billing_access_policy (fingerprint, adopted_at) VALUES ($1, billing_now())
+ON CONFLICT (one) DO UPDATE SET fingerprint = excluded.fingerprint, adopted_at = excluded.adopted_at
+WHERE billing_access_policy.fingerprint <> excluded.fingerprint;
+
+-- name: lock_due_tenants
+-- Each part of `due` reads an index that starts with what is due. Checked again under the lock: another process may have
+-- decided meanwhile. None are due for a policy that is not the adopted one.
+-- Args: $1 fingerprint of the policy, $2 limit of each part. Returns: as `lock_tenants`.
+WITH asked AS MATERIALIZED (
+    SELECT billing_now() AS now, EXISTS (SELECT FROM billing_access_policy WHERE fingerprint = $1) AS adopted
+), due AS MATERIALIZED (
+    (SELECT tenant_id FROM billing_tenants
+     WHERE access_due_at <= (SELECT now FROM asked)
+     ORDER BY access_due_at
+     LIMIT $2)
+    UNION ALL
+    (SELECT tenant_id FROM billing_tenants WHERE access_policy IS NULL LIMIT $2)
+    UNION ALL
+    (SELECT tenant_id FROM billing_tenants WHERE access_policy < $1 ORDER BY access_policy LIMIT $2)
+    UNION ALL
+    (SELECT tenant_id FROM billing_tenants WHERE access_policy > $1 ORDER BY access_policy LIMIT $2)
+), locked AS (
+    SELECT tenant_id, sequence, departures, access_state, access_reason, access_until, access_due_at, access_policy,
+        (SELECT billing_commit_durably()) AS durability
+    FROM billing_tenants
+    WHERE tenant_id = ANY (ARRAY (SELECT tenant_id FROM due))
+      AND (access_due_at <= (SELECT now FROM asked) OR access_policy IS DISTINCT FROM $1)
+      AND (SELECT adopted FROM asked)
+    ORDER BY tenant_id
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 SELECT locked.*, billing_now() AS now
 FROM (SELECT) AS always LEFT JOIN locked ON true;
@@ -199,6 +236,17 @@ SET sequence = run.last
 FROM run
 WHERE known.tenant_id = run.tenant_id AND known.sequence = run.first - 1
 RETURNING known.tenant_id;
+
+-- name: save_access
+-- Args: one array per column. The caller has locked the tenants.
+UPDATE billing_tenants AS known
+SET access_state = told.access_state,
+    access_reason = told.access_reason,
+    access_until = told.access_until,
+    access_due_at = told.access_due_at,
+    access_policy = told.access_policy
+FROM unnest(:access.arrays) AS told (:access.names)
+WHERE known.tenant_id = told.tenant_id;
 
 -- name: settle_events
 -- An event is not parked on a customer that has a tenant by now: nothing would make it due. One that is applied again

@@ -14,6 +14,10 @@ import attrs
 
 from billing_core.converters import decode, encode, record_from_json, record_to_json
 from billing_core.model import (
+    AccessReason,
+    AccessState,
+    AccessVerdict,
+    AnnouncedAccess,
     CustomerSnapshot,
     InvoiceLine,
     InvoiceSnapshot,
@@ -68,9 +72,40 @@ def locked_tenants(found: Sequence[asyncpg.Record], seen: Mapping[TenantId, int]
     tenants = [row for row in found if row["tenant_id"] is not None]
     return LockedTenants(
         counters={row["tenant_id"]: row["sequence"] for row in tenants},
+        announced={row["tenant_id"]: known for row in tenants if (known := _announced(row)) is not None},
         now=found[-1]["now"],
         overtaken=any(seen.get(row["tenant_id"], row["departures"]) != row["departures"] for row in tenants),
     )
+
+
+class TenantAccess(NamedTuple):
+    """A tenant, and the access that it knows of."""
+
+    tenant_id: TenantId
+    known: AnnouncedAccess
+
+
+ACCESS: Final = Columns[TenantAccess](
+    [
+        *Fields(tenant_id="text").columns,
+        Column("access_state", "text", lambda row: row.known.verdict.state.value),
+        Column("access_reason", "text", lambda row: row.known.verdict.reason.value),
+        Column("access_until", "timestamptz", lambda row: row.known.verdict.until),
+        Column("access_due_at", "timestamptz", lambda row: row.known.due_at),
+        Column("access_policy", "text", lambda row: row.known.policy),
+    ]
+)
+_REASONS: Final = frozenset(AccessReason)
+
+
+def _announced(row: asyncpg.Record) -> AnnouncedAccess | None:
+    """Return the access that a tenant was told; None if none, or by a release whose reasons are not known here."""
+    if row["access_state"] is None or row["access_reason"] not in _REASONS:
+        return None
+    verdict = AccessVerdict(
+        state=AccessState(row["access_state"]), reason=AccessReason(row["access_reason"]), until=row["access_until"]
+    )
+    return AnnouncedAccess(verdict=verdict, due_at=row["access_due_at"], policy=row["access_policy"])
 
 
 # --- customers --------------------------------------------------------------------------------------------------
@@ -343,6 +378,7 @@ OCCASIONS: Final = Columns[TenantOccasion](
 
 
 DECLARED: Final[Mapping[str, Columns[Any]]] = {
+    "access": ACCESS,
     "customers": CUSTOMERS,
     "subscriptions": SUBSCRIPTIONS,
     "items": ITEMS,

@@ -73,6 +73,14 @@ class PostgresTransaction:
             await self._fetch("create_tenants", new)
         return rows.locked_tenants(await self._fetch("lock_tenants", ascending), self._departures)
 
+    async def adopt_policy(self, fingerprint: str) -> None:
+        """Let this policy decide from now on."""
+        await self._fetch("adopt_access_policy", fingerprint)
+
+    async def lock_due(self, *, policy: str, limit: int) -> LockedTenants:
+        """Lock tenants that are due and not locked elsewhere."""
+        return rows.locked_tenants(await self._fetch("lock_due_tenants", policy, limit), {})
+
     async def lock_catalog(self) -> None:
         """Keep other units of work from prices and products until the end."""
         await self._fetch("lock_catalog")
@@ -158,6 +166,9 @@ class PostgresTransaction:
             await self._fetch("save_occasions", *rows.OCCASIONS.arrays(changes.occasions))
         if changes.events:
             await self._save_messages(changes.events)
+        if changes.access:
+            access = [rows.TenantAccess(tenant_id, known) for tenant_id, known in changes.access.items()]
+            await self._fetch("save_access", *rows.ACCESS.arrays(access))
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Write the outcomes of held claims. An event parked on a customer that has a tenant by now is due again."""

@@ -35,6 +35,7 @@ from billing_core.oversight.ports import (
     StateUpkeep,
     TenantTimeline,
 )
+from billing_core.state.access_review import AccessReviewer
 from billing_core.state.ports import Clock, PaymentGateway, TenantReader, UncertainObjects, UnitOfWork
 from billing_core.state.refetch import RefetchPolicy
 from billing_core.state.service import BillingService
@@ -48,6 +49,7 @@ from billing_telemetry.metrics import Metrics
 _DUPLICATES_EVERY: Final = timedelta(minutes=1)
 _UNMAPPED_EVERY: Final = timedelta(minutes=1)
 _INVARIANTS_EVERY: Final = timedelta(minutes=1)
+_ACCESS_EVERY: Final = timedelta(seconds=5)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
 
 
@@ -181,6 +183,13 @@ class Container(containers.DeclarativeContainer):
     invariant_monitor = providers.Singleton(
         InvariantMonitor, log=invariants, every=_INVARIANTS_EVERY, observe=observers.provided.invariants_checked
     )
+    access_reviewer = providers.Singleton(
+        AccessReviewer,
+        service=service,
+        every=_ACCESS_EVERY,
+        publish=publish,
+        observe=observers.provided.access_reviewed,
+    )
     backfiller = providers.Singleton(parts.backfiller, settings, outbox=outbox, bus=bus, observers=observers)
     worker = providers.Singleton(
         Worker,
@@ -190,6 +199,7 @@ class Container(containers.DeclarativeContainer):
         duplicate_monitor=duplicate_monitor,
         unmapped_monitor=unmapped_monitor,
         invariant_monitor=invariant_monitor,
+        access_reviewer=access_reviewer,
         refetcher=refetcher,
         backfiller=backfiller,
         deadline=deadline,

@@ -1,0 +1,72 @@
+"""Decide again on the access of tenants that are due: an end was reached, or the policy is another one."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from billing_core.events import BillingEvent, MessageSource, SourceKind
+from billing_core.model import AccessPolicy, AccessState, AnnouncedAccess, TenantId
+from billing_core.state.announcements import access_announcement
+from billing_core.state.messages import billing_event
+from billing_core.state.ports import BillingTransaction, Changes, LockedTenants
+from billing_core.state.shelf import Shelf
+from billing_core.state.verdicts import Verdicts
+
+
+@attrs.frozen(kw_only=True)
+class DueAccess:
+    """Tenants that were due and are locked, and what has to be written of them."""
+
+    count: int = 0
+    changes: Changes = attrs.field(factory=Changes)
+    """With a message to each of those whose access is another one than it knew."""
+    states: Sequence[AccessState] = ()
+    """The state that each of these messages tells."""
+
+
+async def decide_due(transaction: BillingTransaction, policy: AccessPolicy, *, limit: int) -> DueAccess:
+    """Lock tenants that are due, and decide on their access by what is stored and the store's time."""
+    tenants = await transaction.lock_due(policy=policy.fingerprint, limit=limit)
+    if not tenants.counters:
+        return DueAccess()
+    verdicts = await _load(transaction, policy, tenants)
+    wrong = [
+        (tenant_id, known)
+        for tenant_id, known in sorted(tenants.announced.items())
+        if known.verdict != verdicts.of(tenant_id)
+    ]
+    events = [_message(tenant_id, known, tenants, verdicts, policy) for tenant_id, known in wrong]
+    return DueAccess(
+        count=len(tenants.counters),
+        changes=Changes(events=events, access=verdicts.changes(tenants.counters)),
+        states=[verdicts.of(tenant_id).state for tenant_id, _ in wrong],
+    )
+
+
+async def _load(transaction: BillingTransaction, policy: AccessPolicy, tenants: LockedTenants) -> Verdicts:
+    subscriptions = await transaction.subscriptions(tenants=tenants.counters, ids=())
+    in_grace = {each.snapshot.subscription_id for each in subscriptions if policy.counts_grace(each.snapshot)}
+    invoices = await transaction.invoices(subscriptions=in_grace)
+    return Verdicts(Shelf(subscriptions), Shelf(invoices), policy=policy, tenants=tenants)
+
+
+def _message(
+    tenant_id: TenantId, known: AnnouncedAccess, tenants: LockedTenants, verdicts: Verdicts, policy: AccessPolicy
+) -> BillingEvent:
+    verdict = verdicts.tell(tenant_id)
+    source, occurred_at = MessageSource(kind=SourceKind.CLOCK, id=None), tenants.now
+    if known.due_at is not None and known.due_at <= tenants.now:
+        occurred_at = known.due_at
+    elif known.policy not in (None, policy.fingerprint):
+        source = MessageSource(kind=SourceKind.CATALOG, id=policy.fingerprint)
+    return billing_event(
+        access_announcement(verdict),
+        source,
+        occurred_at=occurred_at,
+        tenant_id=tenant_id,
+        sequence=tenants.counters[tenant_id] + 1,
+        subscription=None,
+        invoice=None,
+        usage=(),
+        access=verdict,
+    )

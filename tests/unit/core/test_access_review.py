@@ -1,0 +1,262 @@
+"""Tenants hear of access that changed by the clock alone, once, with the instant at which it did."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+from tests.unit.core.conftest import ACME, AT, MONTH, Loop, invoice, subscription
+
+from billing_core.events import MessageSource, SourceKind
+from billing_core.model import AccessPolicy, AccessReason, AccessState, AccessVerdict, AnnouncedAccess, CustomerId
+from billing_core.payloads import BillingEventPayload, source_section
+from billing_core.state.access_review import AccessReport, AccessReviewer
+from billing_core.state.announcements import access_announcement
+from billing_core.state.service import BillingService, ReviewedTenants
+
+DAY = timedelta(days=1)
+TRIAL_END = AT + 5 * DAY
+TRIALING = subscription(status="trialing", trial_ends_at=TRIAL_END)
+BY_CLOCK = source_section(MessageSource(kind=SourceKind.CLOCK, id=None))
+
+
+def service(loop: Loop, policy: AccessPolicy | None = None) -> BillingService:
+    """Return the service of a process with this policy."""
+    return BillingService(
+        unit_of_work=loop.repository,
+        translator=loop.provider,
+        catalog=loop.plans,
+        policy=policy or AccessPolicy(),
+        tenants=loop.tenants,
+    )
+
+
+async def review(loop: Loop, policy: AccessPolicy | None = None) -> AccessReport:
+    """Do what a worker does at an interval, in a process that just started with this policy."""
+    reviewer = AccessReviewer(
+        service=service(loop, policy), every=DAY, publish=loop.messages.extend, observe=lambda _: None
+    )
+    return await reviewer.run_once()
+
+
+async def changes(loop: Loop) -> list[BillingEventPayload]:
+    """Return the messages of a change by the clock or by the policy."""
+    return [each for each in await loop.payloads() if each.event_type == "access.changed"]
+
+
+def known(loop: Loop) -> AnnouncedAccess:
+    """Return what the tenant knows of its access."""
+    return loop.database.tables.access[ACME]
+
+
+async def test_a_trial_that_no_event_ends_is_told_once(loop: Loop) -> None:
+    """At the instant that the last message named, however late the worker comes."""
+    await loop.arrive(loop.says(TRIALING))
+    overdue = TRIAL_END + DAY
+    assert (known(loop).due_at, (await loop.payloads())[-1].access.until) == (overdue, overdue)
+    loop.clock.advance(overdue - AT - timedelta(microseconds=1))
+    await review(loop)
+    assert await changes(loop) == []
+    loop.clock.advance(7 * DAY)
+    assert await review(loop) == AccessReport(reviewed=1, changed={AccessState.BLOCKED: 1})
+    (announced,) = await changes(loop)
+    assert (announced.sequence, announced.occurred_at, announced.source, announced.stripe_event_id) == (
+        2,
+        overdue,
+        BY_CLOCK,
+        None,
+    )
+    assert (announced.access.state, announced.access.reason, announced.access.until) == (
+        "blocked",
+        "trial_overdue",
+        None,
+    )
+    assert announced.summary == "Access is blocked (trial overdue)."
+    assert (announced.subscription, announced.invoice, announced.usage, announced.status) == (None, None, (), None)
+    assert [each.sequence for each in loop.messages][-1:] == [2]
+    for _ in range(3):
+        loop.clock.advance(DAY)
+        assert await review(loop) == AccessReport()
+    assert len(await changes(loop)) == 1
+
+
+async def test_each_change_by_the_clock_is_told(loop: Loop) -> None:
+    """Grace ends, and later the subscription."""
+    end = AT + 20 * DAY
+    await loop.arrive(loop.says(invoice(), payment_failed=True))
+    await loop.arrive(loop.says(subscription(status="past_due", cancel_at=end), at=1))
+    for _ in range(30):
+        loop.clock.advance(DAY)
+        await review(loop)
+    assert [(each.access.state, each.access.until, each.occurred_at) for each in await changes(loop)] == [
+        ("read_only", end, AT + 7 * DAY),
+        ("blocked", None, end),
+    ]
+
+
+async def test_news_that_come_before_the_end_replace_it(loop: Loop) -> None:
+    """The end of the trial is told by its own event: the clock has nothing to add."""
+    await loop.arrive(loop.says(TRIALING))
+    await loop.arrive(loop.says(attrs.evolve(TRIALING, status="active"), at=1))
+    assert known(loop).due_at is None
+    loop.clock.advance(90 * DAY)
+    await review(loop)
+    assert await changes(loop) == []
+
+
+async def test_an_event_after_the_end_tells_it_in_place_of_the_clock(loop: Loop) -> None:
+    """Any message updates what the tenant knows."""
+    await loop.arrive(loop.says(TRIALING))
+    loop.clock.advance(30 * DAY)
+    await loop.arrive(loop.says(attrs.evolve(TRIALING, collection_paused=True), at=1))
+    assert (await loop.payloads())[-1].access.reason == "trial_overdue"
+    await review(loop)
+    assert await changes(loop) == []
+
+
+async def test_a_change_that_no_message_told_is_due_at_once(loop: Loop) -> None:
+    """A replay in silence changes the verdict; the next review tells it, as of that change."""
+    await loop.arrive(loop.says(TRIALING))
+    loop.notify = False
+    loop.clock.advance(DAY)
+    await loop.arrive(loop.says(attrs.evolve(TRIALING, status="unpaid"), at=1))
+    since = AT + DAY
+    assert (known(loop).due_at, known(loop).verdict.reason) == (since, AccessReason.TRIALING)
+    loop.clock.advance(DAY)
+    await loop.arrive(loop.says(attrs.evolve(TRIALING, status="unpaid", collection_paused=True), at=2))
+    assert known(loop).due_at == since
+    await review(loop)
+    (announced,) = await changes(loop)
+    assert (announced.access.reason, announced.occurred_at) == ("unpaid", since)
+    assert known(loop).due_at is None
+
+
+async def test_a_silent_change_that_is_undone_is_not_told(loop: Loop) -> None:
+    """The tenant knows what holds again."""
+    await loop.arrive(loop.says(TRIALING))
+    loop.notify = False
+    await loop.arrive(loop.says(attrs.evolve(TRIALING, status="unpaid"), at=1))
+    await loop.arrive(loop.says(TRIALING, at=2))
+    assert known(loop).due_at == TRIAL_END + DAY
+    await review(loop)
+    assert await changes(loop) == []
+
+
+async def test_a_tenant_that_was_told_nothing_has_nothing_to_compare(loop: Loop) -> None:
+    """Imported in silence: its access is noted, and changes from then on are told."""
+    loop.notify = False
+    await loop.arrive(loop.says(TRIALING))
+    assert known(loop).verdict.reason is AccessReason.TRIALING
+    await review(loop)
+    assert await loop.payloads() == []
+    loop.clock.advance(30 * DAY)
+    await review(loop)
+    assert [each.access.reason for each in await changes(loop)] == ["trial_overdue"]
+
+
+async def test_messages_of_one_batch_tell_the_last_state(loop: Loop) -> None:
+    """The last of them counts, and nothing is due but its own end."""
+    later = attrs.evolve(TRIALING, trial_ends_at=TRIAL_END + DAY)
+    await loop.arrive(loop.says(TRIALING), loop.says(later, at=1))
+    last = (await loop.payloads())[-1]
+    assert known(loop).verdict.until == last.access.until == known(loop).due_at == TRIAL_END + 2 * DAY
+
+
+async def test_another_policy_is_told_as_such(loop: Loop) -> None:
+    """Once to each tenant whose verdict differs, in batches; the others hear nothing."""
+    await loop.arrive(loop.says(TRIALING))
+    paying = subscription("sub_2", customer_id=CustomerId("cus_2"))
+    await loop.arrive(loop.says(paying, tenant="globex", customer_id=CustomerId("cus_2")))
+    patient = AccessPolicy(trial_overdue_after=3 * DAY)
+    loop.clock.advance(DAY)
+    await review(loop)
+    assert await review(loop, patient) == AccessReport(reviewed=2, changed={AccessState.FULL: 1})
+    (announced,) = await changes(loop)
+    assert announced.access.until == TRIAL_END + 3 * DAY
+    assert announced.summary == "Access is full until 2026-03-09 (trialing)."
+    assert announced.source == source_section(MessageSource(kind=SourceKind.CATALOG, id=patient.fingerprint))
+    assert announced.occurred_at == AT + DAY
+    assert await review(loop, patient) == AccessReport()
+
+
+async def test_a_process_with_the_replaced_policy_decides_nothing(loop: Loop) -> None:
+    """Two releases that run side by side would tell each tenant back and forth."""
+    await loop.arrive(loop.says(TRIALING))
+    old = service(loop)
+    await old.adopt_access_policy()
+    await review(loop, AccessPolicy(trial_overdue_after=3 * DAY))
+    loop.clock.advance(90 * DAY)
+    assert await old.review_access() == ReviewedTenants()
+    assert len(await changes(loop)) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+async def test_any_number_of_workers_tell_each_tenant_once(loop: Loop, workers: int) -> None:
+    """Together they review every tenant that is due, whatever the size of a batch."""
+    names = [f"tenant-{number}" for number in range(23)]
+    for name in names:
+        seen = attrs.evolve(TRIALING, subscription_id=f"sub_{name}", customer_id=CustomerId(f"cus_{name}"))
+        await loop.arrive(loop.says(seen, tenant=name))
+    loop.clock.advance(90 * DAY)
+    work = service(loop)
+    await work.adopt_access_policy()
+
+    async def run() -> int:
+        reviewed = 0
+        while (found := await work.review_access(limit=4)).count:
+            reviewed += found.count
+            assert found.count <= 4
+        return reviewed
+
+    assert sum(await asyncio.gather(*(run() for _ in range(workers)))) == len(names)
+    announced = Counter(
+        key[0] for key, each in loop.database.tables.messages.items() if each.event_type == "access.changed"
+    )
+    assert announced == Counter(names)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence"),
+    [
+        ({"state": AccessState.FULL, "reason": AccessReason.ACTIVE}, "Access is full (active)."),
+        (
+            {"state": AccessState.GRACE, "reason": AccessReason.PAST_DUE, "until": MONTH.end},
+            "Access is full, in a grace period until 2026-04-01 (past due).",
+        ),
+        (
+            {"state": AccessState.READ_ONLY, "reason": AccessReason.PAST_DUE_GRACE_OVER},
+            "Access is read-only (past due grace over).",
+        ),
+    ],
+)
+async def test_the_sentence_names_the_state_its_end_and_the_reason(verdict: dict[str, Any], sentence: str) -> None:
+    """In words that people read."""
+    assert access_announcement(AccessVerdict(**verdict)).summary == sentence
+
+
+def test_the_fingerprint_follows_the_policy_alone() -> None:
+    """Equal policies have one, in whatever order they were written; any other setting has another one."""
+    same = [
+        AccessPolicy(states={"active": AccessState.FULL, "unpaid": AccessState.BLOCKED}, addon_plans=frozenset("ab")),
+        AccessPolicy(states={"unpaid": AccessState.BLOCKED, "active": AccessState.FULL}, addon_plans=frozenset("ba")),
+    ]
+    assert len({each.fingerprint for each in same}) == 1
+    assert len(same[0].fingerprint) == 16
+    others: list[Callable[[], AccessPolicy]] = [
+        AccessPolicy,
+        lambda: AccessPolicy(past_due_grace=DAY),
+        lambda: AccessPolicy(states={"active": AccessState.FULL}),
+        lambda: AccessPolicy(addon_plans=frozenset({"a"})),
+        lambda: AccessPolicy(unmapped_price=AccessState.BLOCKED),
+    ]
+    assert len({make().fingerprint for make in others}) == len(others)
+
+
+def test_instants_of_a_review_are_aware() -> None:
+    """A naive instant would be read in the zone of the machine."""
+    verdict = AccessVerdict(state=AccessState.FULL, reason=AccessReason.ACTIVE)
+    with pytest.raises(ValueError, match="due_at"):
+        AnnouncedAccess(verdict=verdict, due_at=datetime(2026, 3, 1))  # noqa: DTZ001
