@@ -14,6 +14,7 @@ import attrs
 from scripts.memory_loop import MemoryLoop
 
 from billing_core.events import BillingEvent, BillingEventType
+from billing_core.model import TenantId
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_stripe.testing import API_VERSIONS, accounts, adjustments, builders, encode, event, make_id, objects
@@ -35,16 +36,22 @@ _RUNNING: Final = attrs.evolve(
     items=(attrs.evolve(known.SUBSCRIPTION.items[0], quantity=5), known.SUBSCRIPTION.items[2]),
 )
 
+_CAUSES: Final = {
+    "access.changed": "the clock",
+    "grant.added": "<code>billing grants add</code>",
+    "grant.revoked": "<code>billing grants revoke</code>",
+}
+
 StoryEvent = tuple[str, dict[str, Any]]
 """A Stripe event: its type and the object it shows."""
 
 
 @attrs.frozen(kw_only=True)
 class Example:
-    """A message, and the type of the Stripe event behind it; None if the clock is."""
+    """A message and its cause: the type of a Stripe event, unless it is none."""
 
     message: BillingEvent
-    stripe_type: str | None
+    cause: str
 
 
 async def examples(database: MemoryDatabase) -> Mapping[str, Example]:
@@ -57,12 +64,12 @@ async def examples(database: MemoryDatabase) -> Mapping[str, Example]:
         await loop.receive(_body(stripe_type, shown, number, clock.now()))
         await loop.process()
         for message in loop.messages:
-            found.setdefault(message.event_type, Example(message=message, stripe_type=stripe_type))
+            found.setdefault(message.event_type, Example(message=message, cause=f"Stripe's <code>{stripe_type}</code>"))
         loop.messages.clear()
     clock.advance(_LONG_AFTER)
     await loop.review_access()
-    (message,) = loop.messages
-    found[message.event_type] = Example(message=message, stripe_type=None)
+    await loop.grant(TenantId("acme"), "pro", until=clock.now() + _LONG_AFTER)
+    found |= {each.event_type: Example(message=each, cause=_CAUSES[each.event_type]) for each in loop.messages}
     return found
 
 
@@ -171,8 +178,7 @@ def render(found: Mapping[str, Example]) -> str:
 
 def _rendered(type_: str, example: Example) -> str:
     text = json.dumps(json.loads(example.message.payload), indent=2, ensure_ascii=False)
-    cause = f"Stripe's <code>{example.stripe_type}</code>" if example.stripe_type else "the clock"
-    caption = f"<summary><code>{type_}</code>, here caused by {cause}</summary>"
+    caption = f"<summary><code>{type_}</code>, here caused by {example.cause}</summary>"
     return f"<details>\n{caption}\n\n```json\n{text}\n```\n\n</details>\n"
 
 

@@ -1,7 +1,7 @@
 """The whole loop in one process, on memory adapters and fed with Stripe's bytes: for examples and tests."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
@@ -10,7 +10,7 @@ from billing_app.container import Container, memory_adapters
 from billing_app.secret import Secret
 from billing_app.settings import CatalogSettings, Settings, StripeSettings, Switches
 from billing_core.events import BillingEvent, Outcome
-from billing_core.model import Plan
+from billing_core.model import GrantId, Plan, TenantId
 from billing_core.state.ports import Clock, TenantReader
 from billing_memory.database import MemoryDatabase
 from billing_stripe.testing import sign
@@ -19,6 +19,9 @@ _SECRET: Final = "whsec_of_no_endpoint"  # noqa: S105 - it signs what never leav
 _SETTINGS: Final = Settings(
     switches=Switches(billing=True, retry_worker=False), stripe=StripeSettings(webhook_secrets=(Secret(_SECRET),))
 )
+
+
+_GRANT: Final = GrantId("grant_example")
 
 
 class MemoryLoop:
@@ -42,6 +45,13 @@ class MemoryLoop:
         intake = self._container.intake()
         assert intake is not None
         await intake.receive(body, sign(body, _SECRET, self._clock.now()))
+
+    async def grant(self, tenant_id: TenantId, plan_code: str, *, until: datetime) -> None:
+        """Grant a tenant access, and revoke it again."""
+        service = self._container.service()
+        made = await service.grant(tenant_id, plan_code=plan_code, until=until, reason="goodwill", grant_id=_GRANT)
+        revoked = await service.revoke_grant(made.grant.grant_id, reason="granted by mistake")
+        self.messages += [*made.events, *(revoked.events if revoked else ())]
 
     async def review_access(self) -> None:
         """Decide again on the access of tenants that are due."""

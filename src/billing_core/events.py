@@ -144,6 +144,8 @@ class BillingEventType(Enum):
     ENTITLEMENTS_UPDATED = "entitlements.updated"
     USAGE_THRESHOLD_REACHED = "usage.threshold_reached"
     ACCESS_CHANGED = "access.changed"
+    GRANT_ADDED = "grant.added"
+    GRANT_REVOKED = "grant.revoked"
     CUSTOMER_LINKED = "customer.linked"
     CUSTOMER_DELETED = "customer.deleted"
 

@@ -189,6 +189,16 @@ class BillingEventPayload:
 
 
 @attrs.frozen(kw_only=True)
+class GrantSection:
+    """Access to a plan that was granted beside what is paid for; without an end if `until` is null."""
+
+    grant_id: str
+    plan_code: str
+    until: datetime | None
+    granted_at: datetime
+
+
+@attrs.frozen(kw_only=True)
 class StatePayload:
     """A tenant's whole state as of message `sequence`. Start a stream with `after` set to `position` to continue."""
 
@@ -202,6 +212,8 @@ class StatePayload:
     usage: tuple[UsageSection, ...]
     features: tuple[str, ...] = ()
     """Lookup keys of the features the tenant is entitled to, sorted; empty unless the provider manages entitlements."""
+    grants: tuple[GrantSection, ...] = ()
+    """Grants that hold now."""
 
 
 @attrs.frozen(kw_only=True)
@@ -374,6 +386,10 @@ def state_payload(state: TenantState, access: AccessVerdict, epoch: Epoch = FIRS
         invoices=tuple(invoice_section(invoice.snapshot) for invoice in state.invoices),
         usage=usage_sections(state.usage),
         features=state.features,
+        grants=tuple(
+            GrantSection(grant_id=each.grant_id, plan_code=each.plan_code, until=each.until, granted_at=each.granted_at)
+            for each in state.grants
+        ),
     )
 
 

@@ -139,7 +139,7 @@ async def test_what_was_announced_or_paid_before_keys_were_kept_is_not_announced
 async def test_access_and_failed_payments_are_filled_in_from_the_history(
     empty_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The access that the last message named; failures of invoices that are still owed, in the form in which they are kept."""
+    """The access that the last message named, and failures of invoices that are still owed."""
     migrations = packaged()
     backfill = next(at for at, each in enumerate(migrations) if "backfill_access" in each.name)
     with monkeypatch.context() as before:

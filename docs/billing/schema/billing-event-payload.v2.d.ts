@@ -33,6 +33,7 @@ export interface StatePayload {
   invoices: InvoiceSection[];
   usage: UsageSection[];
   features: string[];
+  grants: GrantSection[];
 }
 
 /** A tenant's whole state, and what needs attention: only for the roles of BILLING_JWT_OPERATOR_ROLES. */
@@ -45,6 +46,7 @@ export interface OperatorStatePayload {
   invoices: InvoiceSection[];
   usage: UsageSection[];
   features: string[];
+  grants: GrantSection[];
   attention: boolean;
   dead_events: number;
   uncertain: UncertainSection[];
@@ -117,7 +119,7 @@ export interface UsageSection {
 /** The tenant's access (`full`, `grace`, `read_only` or `blocked`), the reason, and its end if that is known. */
 export interface AccessSection {
   state: "full" | "grace" | "read_only" | "blocked";
-  reason: "trialing" | "active" | "past_due" | "unpaid" | "paused" | "incomplete" | "incomplete_expired" | "canceled" | "other_status" | "no_subscription" | "addon_only" | "collection_paused" | "past_due_grace_over" | "grace_over" | "scheduled_end_passed" | "trial_overdue" | "trial_never_paid" | "confirmation_overdue" | "unmapped_price";
+  reason: "trialing" | "active" | "past_due" | "unpaid" | "paused" | "incomplete" | "incomplete_expired" | "canceled" | "other_status" | "no_subscription" | "addon_only" | "collection_paused" | "past_due_grace_over" | "grace_over" | "scheduled_end_passed" | "trial_overdue" | "trial_never_paid" | "confirmation_overdue" | "unmapped_price" | "granted";
   until: string | null;
 }
 
@@ -125,6 +127,14 @@ export interface AccessSection {
 export interface PeriodSection {
   start: string;
   end: string | null;
+}
+
+/** Access to a plan that was granted beside what is paid for; without an end if `until` is null. */
+export interface GrantSection {
+  grant_id: string;
+  plan_code: string;
+  until: string | null;
+  granted_at: string;
 }
 
 /** An object whose state may be wrong until it is fetched from Stripe. */

@@ -12,8 +12,10 @@ from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Disposition, Effect, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     OUT_OF_SCOPE,
+    AccessGrant,
     AnnouncedAccess,
     CustomerId,
+    GrantId,
     InvoiceId,
     LinkDecision,
     SubscriptionId,
@@ -134,6 +136,7 @@ class Tables:
     records: MutableMapping[str, TenantRecord] = attrs.field(factory=dict)
     messages: MutableMapping[MessageKey, BillingEvent] = attrs.field(factory=dict)
     access: MutableMapping[TenantId, AnnouncedAccess] = attrs.field(factory=dict)
+    grants: MutableMapping[GrantId, AccessGrant] = attrs.field(factory=dict)
     decisions: MutableMapping[int, LinkDecision] = attrs.field(factory=dict)
     """Decisions about links by their numbers."""
     occasions: MutableMapping[tuple[TenantId, str], int | None] = attrs.field(factory=dict)
@@ -151,6 +154,7 @@ class Tables:
             records=ChainMap(self.records, stored.records),
             messages=ChainMap(self.messages, stored.messages),
             access=ChainMap(self.access, stored.access),
+            grants=ChainMap(self.grants, stored.grants),
             decisions=ChainMap(self.decisions, stored.decisions),
             occasions=ChainMap(self.occasions, stored.occasions),
         )
@@ -166,6 +170,7 @@ class Tables:
         self.records.update(written.records)
         self.messages.update(written.messages)
         self.access.update(written.access)
+        self.grants.update(written.grants)
         self.decisions.update(written.decisions)
         self.occasions.update(written.occasions)
 
@@ -227,6 +232,11 @@ class Tables:
             return False
         customer = self.customers.get(CustomerId(parked.parked_on))
         return customer is not None and customer.tenant_id is not None
+
+
+def by_instant(grant: AccessGrant) -> tuple[datetime, str]:
+    """Return the key that sorts grants by the instant at which they were made."""
+    return grant.granted_at, grant.grant_id
 
 
 class MemoryDatabase:

@@ -23,9 +23,11 @@ from billing_core.model.catalog import CATALOG_KINDS, CatalogSnapshot, PriceSnap
 from billing_core.model.customer import CustomerSnapshot, TenantCustomer
 from billing_core.model.duplicates import DuplicateSubscriptions, duplicate_subscriptions
 from billing_core.model.entitlements import EntitlementsSnapshot, entitled_customer
+from billing_core.model.grants import AccessGrant
 from billing_core.model.identifiers import (
     CustomerId,
     EventId,
+    GrantId,
     InvoiceId,
     ItemId,
     LineId,
@@ -60,6 +62,7 @@ __all__ = [
     "UNCERTAIN_KINDS",
     "UNCERTAIN_SHOWN",
     "AccessFacts",
+    "AccessGrant",
     "AccessPolicy",
     "AccessReason",
     "AccessState",
@@ -88,6 +91,7 @@ __all__ = [
     "invoice_of",
     "Grace",
     "is_out_of_scope",
+    "GrantId",
     "InvoiceId",
     "InvoiceLine",
     "InvoiceSnapshot",

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from billing_core.model.grants import AccessGrant
 from billing_core.model.identifiers import SubscriptionId
 from billing_core.model.invoice import SubscriptionInvoice
 from billing_core.model.plan import Plan
@@ -55,6 +56,8 @@ class AccessReason(StrEnum):
     CONFIRMATION_OVERDUE = "confirmation_overdue"
     """The first payment was not confirmed in time."""
     UNMAPPED_PRICE = "unmapped_price"
+    GRANTED = "granted"
+    """An operator granted it, and no subscription gives as much for as long."""
 
 
 _OF_STATUS: Final = {
@@ -104,6 +107,8 @@ class AccessFacts:
     """At least the open ones of subscriptions whose status may give grace."""
     paying: Collection[SubscriptionId] = ()
     """Subscriptions with a known payment, beside those that `invoices` show."""
+    grants: Sequence[AccessGrant] = ()
+    """Revoked and ended ones do not count."""
 
     def missed_at(self, subscription_id: SubscriptionId) -> datetime | None:
         """Return when the first of a subscription's open invoices was, or will be, missed; None if none says so."""
@@ -192,6 +197,17 @@ class AccessPolicy:
         ours = [each.snapshot for each in basis.subscriptions if not each.snapshot.out_of_scope]
         granting = [seen for seen in ours if seen.plan_code not in self.addon_plans]
         if not granting and ours:
+        """Return the best verdict that a grant or any of the tenant's subscriptions gives at `now`."""
+        paid_for = self._by_subscriptions(basis, now)
+        granted = [
+            AccessVerdict(state=AccessState.FULL, reason=AccessReason.GRANTED, until=each.until)
+            for each in basis.grants
+            if each.holds(now) and each.plan_code not in self.addon_plans
+        ]
+        return min([paid_for, *granted], key=_worth)  # of equal ones the first: what is paid for
+    def _by_subscriptions(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
+        granting = [each.snapshot for each in basis.subscriptions if each.snapshot.plan_code not in self.addon_plans]
+        if not granting and basis.subscriptions:
             return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.ADDON_ONLY)
         verdicts = [(self._evaluate_one(seen, basis, now), seen) for seen in granting]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
@@ -284,13 +300,18 @@ def _canonical(value: object) -> str:
     return repr(sorted(value)) if isinstance(value, frozenset) else repr(value)
 
 
+def _worth(verdict: AccessVerdict) -> tuple[int, bool, float]:
+    """Rank by better state, then by longer duration."""
+    lasting = 0.0 if verdict.until is None else -verdict.until.timestamp()
+    return (_BEST_FIRST[verdict.state], verdict.until is not None, lasting)
+
+
 def _preference(candidate: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[int, bool, float, float, str]:
     """Rank by better state, then by longer duration, then by later subscription: that one explains best."""
     verdict, seen = candidate
-    lasting = 0.0 if verdict.until is None else -verdict.until.timestamp()
     latest = seen.ended_at or seen.current_period_start
     age = 0.0 if latest is None else -latest.timestamp()
-    return (_BEST_FIRST[verdict.state], verdict.until is not None, lasting, age, seen.subscription_id)
+    return (*_worth(verdict), age, seen.subscription_id)
 
 
 def _scheduled_end(seen: SubscriptionSnapshot) -> datetime | None:

@@ -9,5 +9,7 @@ ItemId = NewType("ItemId", str)
 PriceId = NewType("PriceId", str)
 InvoiceId = NewType("InvoiceId", str)
 LineId = NewType("LineId", str)
+GrantId = NewType("GrantId", str)
+"""An id of our own."""
 EventId = NewType("EventId", str)
 """The provider's event id. Unique only together with account and livemode, see `billing_core.events.EventKey`."""

@@ -5,6 +5,7 @@ from datetime import datetime
 import attrs
 
 from billing_core.model.access import AccessFacts
+from billing_core.model.grants import AccessGrant
 from billing_core.model.identifiers import SubscriptionId, TenantId
 from billing_core.model.invoice import SubscriptionInvoice
 from billing_core.model.subscription import TenantSubscription
@@ -27,10 +28,14 @@ class TenantState:
     """Billed usage of the running and the last period."""
     paying: frozenset[SubscriptionId] = frozenset()
     """Subscriptions with a known payment."""
+    grants: tuple[AccessGrant, ...] = ()
+    """Grants that hold, by the instant at which they were made."""
     features: tuple[str, ...] = ()
     """Lookup keys of all features that any of its customers is entitled to, sorted."""
 
     @property
     def access_facts(self) -> AccessFacts:
         """The part of the state that decides on access."""
-        return AccessFacts(subscriptions=self.subscriptions, invoices=self.invoices, paying=self.paying)
+        return AccessFacts(
+            subscriptions=self.subscriptions, invoices=self.invoices, paying=self.paying, grants=self.grants
+        )

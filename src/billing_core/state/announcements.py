@@ -13,6 +13,7 @@ import attrs
 from billing_core.events import BillingEventType as Type
 from billing_core.events import Notice
 from billing_core.model import (
+    AccessGrant,
     AccessState,
     AccessVerdict,
     ChargeSnapshot,
@@ -97,6 +98,14 @@ def access_announcement(verdict: AccessVerdict) -> Announcement:
     reason = verdict.reason.value.replace("_", " ")
     until = f" until {verdict.until:%Y-%m-%d}" if verdict.until else ""
     return Announcement(Type.ACCESS_CHANGED, f"Access is {_ACCESS[verdict.state]}{until} ({reason}).")
+
+
+def grant_announcement(grant: AccessGrant) -> Announcement:
+    """Announce a grant that was made or revoked."""
+    if grant.revoked_at is not None:
+        return Announcement(Type.GRANT_REVOKED, f"The grant of plan {grant.plan_code} was revoked.")
+    until = f" until {grant.until:%Y-%m-%d}" if grant.until else ""
+    return Announcement(Type.GRANT_ADDED, f"Plan {grant.plan_code} was granted{until}.")
 
 
 def _filled_in(template: _Template, **values: str) -> Announcement:

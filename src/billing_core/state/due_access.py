@@ -1,12 +1,12 @@
-"""Decide again on the access of tenants that are due: an end was reached, or the policy is another one."""
+"""Changes of access without an event: an end was reached, the policy is another one, or an operator grants it."""
 
 from collections.abc import Sequence
 
 import attrs
 
 from billing_core.events import BillingEvent, MessageSource, SourceKind
-from billing_core.model import AccessPolicy, AccessState, AnnouncedAccess, TenantId
-from billing_core.state.announcements import access_announcement
+from billing_core.model import AccessGrant, AccessPolicy, AccessState, AnnouncedAccess, TenantId
+from billing_core.state.announcements import access_announcement, grant_announcement
 from billing_core.state.messages import billing_event
 from billing_core.state.ports import BillingTransaction, Changes, LockedTenants
 from billing_core.state.shelf import Shelf
@@ -41,6 +41,27 @@ async def decide_due(transaction: BillingTransaction, policy: AccessPolicy, *, l
         changes=Changes(events=events, access=verdicts.changes(tenants.counters)),
         states=[verdicts.of(tenant_id).state for tenant_id, _ in wrong],
     )
+
+
+async def change_grant(
+    transaction: BillingTransaction, policy: AccessPolicy, grant: AccessGrant, tenants: LockedTenants
+) -> Changes:
+    """Return what a new or revoked grant of a locked tenant changes."""
+    others = [each for each in tenants.grants.get(grant.tenant_id, ()) if each.grant_id != grant.grant_id]
+    tenants = attrs.evolve(tenants, grants={grant.tenant_id: [*others, grant]})
+    verdicts = await _load(transaction, policy, tenants)
+    message = billing_event(
+        grant_announcement(grant),
+        MessageSource(kind=SourceKind.GRANT, id=grant.grant_id),
+        occurred_at=grant.revoked_at or grant.granted_at,
+        tenant_id=grant.tenant_id,
+        sequence=tenants.counters[grant.tenant_id] + 1,
+        subscription=None,
+        invoice=None,
+        usage=(),
+        access=verdicts.tell(grant.tenant_id),
+    )
+    return Changes(grants=[grant], events=[message], access=verdicts.changes([grant.tenant_id]))
 
 
 async def _load(transaction: BillingTransaction, policy: AccessPolicy, tenants: LockedTenants) -> Verdicts:

@@ -9,8 +9,10 @@ import attrs
 
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent, Translation
 from billing_core.model import (
+    AccessGrant,
     AnnouncedAccess,
     CustomerId,
+    GrantId,
     InvoiceId,
     LinkDecision,
     SubscriptionId,
@@ -95,6 +97,8 @@ class Changes:
     """New messages, numbered upwards from each tenant's counter without a gap."""
     access: Mapping[TenantId, AnnouncedAccess] = attrs.field(factory=dict)
     """The access that these locked tenants know of from now on, and when it is due to be decided again."""
+    grants: Sequence[AccessGrant] = ()
+    """Grants of locked tenants that were made or revoked."""
 
 
 @attrs.frozen(kw_only=True)
@@ -107,6 +111,8 @@ class LockedTenants:
     """The store's time, read when the last of the locks was held, so that it never runs backwards for a tenant."""
     announced: Mapping[TenantId, AnnouncedAccess] = attrs.field(factory=dict)
     """The access that each tenant was told last; a tenant that was told nothing yet is left out."""
+    grants: Mapping[TenantId, Sequence[AccessGrant]] = attrs.field(factory=dict)
+    """The grants that were not revoked, of tenants that have any, by the instant at which they were made."""
     overtaken: bool = False
     """An object was taken away from one of them after this unit of work read that it is theirs. Start over."""
 
@@ -194,6 +200,10 @@ class StateReader(Protocol):
 
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
         """Return the records with these object ids, of any tenant."""
+        ...
+
+    async def grant(self, grant_id: GrantId) -> AccessGrant | None:
+        """Return a grant of any tenant, also a revoked one; None if there is none."""
         ...
 
     async def subscriptions(
@@ -299,6 +309,10 @@ class TenantReader(Protocol):
 
     async def records(self, tenant_id: TenantId, *, kinds: Collection[str] = (), limit: int) -> Sequence[TenantRecord]:
         """Return records of these kinds, or of all kinds: latest observed first, then by descending id."""
+        ...
+
+    async def grants(self, tenant_id: TenantId | None = None, *, limit: int) -> Sequence[AccessGrant]:
+        """Return grants of one tenant or of all, the last made first; revoked and ended ones too."""
         ...
 
     async def catalog(self) -> Sequence[TenantRecord]:

@@ -1,7 +1,9 @@
 """The single writer: every change of a tenant's billing goes through `BillingService`, whatever caused it."""
 
 import contextlib
+import secrets
 from collections.abc import Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Final
 
@@ -12,9 +14,11 @@ from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Outcome, Translation
 from billing_core.model import (
     UNDECIDED,
+    AccessGrant,
     AccessPolicy,
     AccessState,
     CustomerId,
+    GrantId,
     LinkAction,
     LinkDecision,
     PlanCatalog,
@@ -25,7 +29,7 @@ from billing_core.model import (
     uncertainty_of,
 )
 from billing_core.state.diff import ObjectChange
-from billing_core.state.due_access import decide_due
+from billing_core.state.due_access import change_grant, decide_due
 from billing_core.state.ledger import Ledger
 from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
@@ -94,6 +98,15 @@ class ReviewedTenants:
     """A message to each of those whose access is another one than it knew."""
     states: Sequence[AccessState] = ()
     """The state that each of these messages tells."""
+
+
+@attrs.frozen(kw_only=True)
+class GrantResult:
+    """A grant after its commit, and the message about it."""
+
+    grant: AccessGrant
+    events: Sequence[BillingEvent] = ()
+    """Empty if nothing changed."""
 
 
 class _RollBack(Exception):  # noqa: N818 - a signal, not an error
@@ -209,6 +222,58 @@ class BillingService:
             due = await decide_due(transaction, self._policy, limit=limit)
             await transaction.save(due.changes)
         return ReviewedTenants(count=due.count, events=due.changes.events, states=due.states)
+
+    async def grant(
+        self,
+        tenant_id: TenantId,
+        *,
+        plan_code: str,
+        until: datetime | None = None,
+        reason: str,
+        actor: str = LIBRARY,
+        grant_id: GrantId | None = None,
+    ) -> GrantResult:
+        """Grant a tenant full access to a plan, beside what it pays for, and notify it. Events do not undo it.
+
+        With a `grant_id` of the caller's own, a repeated call grants nothing more and returns the first grant.
+        Raises: ValueError if `until` has passed or a text is blank; StoreUnavailableError. Nothing is written then.
+        """
+        async with self._unit_of_work.transaction() as transaction:
+            tenants = await transaction.lock_tenants([tenant_id])
+            if grant_id is not None and (made := await transaction.grant(grant_id)) is not None:
+                return GrantResult(grant=made)
+            grant = AccessGrant(
+                grant_id=grant_id or GrantId(f"grant_{secrets.token_hex(12)}"),
+                tenant_id=tenant_id,
+                plan_code=plan_code,
+                until=until,
+                actor=actor,
+                reason=reason,
+                granted_at=tenants.now,
+            )
+            if not grant.holds(tenants.now):
+                raise ValueError("the end of the grant has passed")
+            changes = await change_grant(transaction, self._policy, grant, tenants)
+            await transaction.save(changes)
+        return GrantResult(grant=grant, events=changes.events)
+
+    async def revoke_grant(self, grant_id: GrantId, *, reason: str, actor: str = LIBRARY) -> GrantResult | None:
+        """Revoke a grant and notify its tenant; None if there is no such grant. One that is revoked stays as it is.
+
+        Raises: ValueError if the reason is blank; StoreUnavailableError. Nothing is written then.
+        """
+        async with self._unit_of_work.transaction() as transaction:
+            found = await transaction.grant(grant_id)
+            if found is None:
+                return None
+            tenants = await transaction.lock_tenants([found.tenant_id])
+            grant = await transaction.grant(grant_id) or found
+            if grant.revoked_at is not None:
+                return GrantResult(grant=grant)
+            grant = attrs.evolve(grant, revoked_at=tenants.now, revoked_by=actor, revoked_reason=reason)
+            changes = await change_grant(transaction, self._policy, grant, tenants)
+            await transaction.save(changes)
+        return GrantResult(grant=grant, events=changes.events)
 
     async def link(
         self, customer_id: CustomerId, tenant_id: TenantId, *, actor: str = LIBRARY, reason: str | None = None

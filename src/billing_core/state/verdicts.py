@@ -34,6 +34,7 @@ class Verdicts:
         self._policy = policy
         self._now = tenants.now
         self._announced = tenants.announced
+        self._grants = tenants.grants
         self._latest: dict[TenantId, AccessVerdict] = {}
         self._subscriptions_of: defaultdict[TenantId, set[SubscriptionId]] = defaultdict(set)
         self._invoices_of: defaultdict[TenantId, set[InvoiceId]] = defaultdict(set)
@@ -55,7 +56,8 @@ class Verdicts:
         invoices: Sequence[SubscriptionInvoice] = ()
         if any(self._policy.counts_grace(each.snapshot) for each in subscriptions):
             invoices = _found(self._invoices, self._invoices_of[tenant_id])
-        return self._policy.evaluate(AccessFacts(subscriptions=subscriptions, invoices=invoices), self._now)
+        basis = AccessFacts(subscriptions=subscriptions, invoices=invoices, grants=self._grants.get(tenant_id, ()))
+        return self._policy.evaluate(basis, self._now)
 
     def tell(self, tenant_id: TenantId) -> AccessVerdict:
         """Return a tenant's access for a message, which tells the tenant."""

@@ -7,9 +7,11 @@ from typing import Any
 
 from billing_core.events import BillingEvent, EventKey, ProviderEvent
 from billing_core.model import (
+    AccessGrant,
     CustomerId,
     CustomerSnapshot,
     EventId,
+    GrantId,
     InvoiceId,
     InvoiceLine,
     InvoiceSnapshot,
@@ -142,6 +144,12 @@ def usage(invoice_id: str = "in_1", line_id: str = "il_1", tenant_id: TenantId =
     return UsageRecord(
         tenant_id=tenant_id, invoice_id=InvoiceId(invoice_id), line_id=LineId(line_id), **{**given, **fields}
     )
+
+
+def grant(grant_id: str = "grant_1", tenant_id: TenantId = ACME, **fields: Any) -> AccessGrant:
+    """Return a grant of plan pro without an end."""
+    given = {"plan_code": "pro", "actor": "ops", "reason": "goodwill", "granted_at": AT}
+    return AccessGrant(grant_id=GrantId(grant_id), tenant_id=tenant_id, **{**given, **fields})
 
 
 def message(tenant_id: TenantId = ACME, sequence: int = 1, **fields: Any) -> BillingEvent:

@@ -14,12 +14,14 @@ import attrs
 
 from billing_core.model import (
     AccessFacts,
+    AccessGrant,
     AccessPolicy,
     AccessReason,
     AccessState,
     CustomerId,
     EventId,
     Grace,
+    GrantId,
     InvoiceId,
     InvoiceSnapshot,
     ItemId,
@@ -50,6 +52,7 @@ class _Case:
     text: str
     subscriptions: Sequence[SubscriptionSnapshot] = ()
     invoices: Sequence[SubscriptionInvoice] = ()
+    grants: Sequence[AccessGrant] = ()
     policy: AccessPolicy = _DEFAULT
     ends: str = "–"
 
@@ -71,6 +74,18 @@ def _owed(*failed_at: datetime, **fields: Any) -> SubscriptionInvoice:
         **fields,
     )
     return SubscriptionInvoice(tenant_id=_TENANT, snapshot=snapshot, provenance=_BASIS, failed_at=failed_at)
+
+
+def _grant(until: datetime) -> AccessGrant:
+    return AccessGrant(
+        grant_id=GrantId("grant_1"),
+        tenant_id=_TENANT,
+        plan_code="pro",
+        until=until,
+        actor="ops",
+        reason="goodwill",
+        granted_at=_NOW,
+    )
 
 
 _ITEM: Final = ItemSnapshot(
@@ -109,6 +124,12 @@ _BY_DEFAULT: Final = (
     _Case(text="`incomplete_expired`", subscriptions=[_seen("incomplete_expired")]),
     _Case(text="`canceled`", subscriptions=[_seen("canceled")]),
     _Case(text="any other status", subscriptions=[_seen("a_status_of_2031")]),
+    _Case(
+        text="a grant, beside a subscription that gives less or ends before it",
+        subscriptions=[_seen("canceled")],
+        grants=[_grant(until=_NOW + _DAY)],
+        ends="the end of the grant",
+    ),
     _Case(
         text="several: the best of them counts",
         subscriptions=[_seen("canceled"), _seen("unpaid", "sub_2"), _seen("active", "sub_3")],
@@ -192,6 +213,24 @@ The fields of `AccessPolicy`. The table `[access]` of billing.toml sets them, ea
 |---|---|---|
 """
 
+_GRANTS: Final = """
+## Grants
+
+An operator grants a tenant full access beside what it pays for:
+
+```console
+$ billing grants add acme --plan pro --until 2027-01-01 --why "pilot customer"
+$ billing grants list acme
+$ billing grants revoke grant_… --why "pilot is over"
+```
+
+`BillingService.grant` and `revoke_grant` do the same. No event of Stripe changes a grant. Of a grant and a
+subscription the one that gives more decides, or lasts longer; `reason` is `granted` if it is the grant. Its end falls
+due like any other.
+Each grant keeps who made and revoked it, when and why; the tenant gets one message for each (`grant.added`,
+`grant.revoked`), and `/state` lists the grants that hold. The reasons and names stay with the operators.
+"""
+
 _MEANINGS: Final = {
     "trial_overdue_after": "how long a trial that is over keeps its access while Stripe has not said what follows",
     "confirmation_overdue_after": "the same for `incomplete`, from its period's start, if `states` gives it access",
@@ -217,6 +256,7 @@ def render() -> str:
             *(f"| `{name}` | {_default(name)} | {meaning} |\n" for name, meaning in _MEANINGS.items()),
             "\n## With other settings\n",
             _cases("Setting and situation", _BY_SETTING),
+            _GRANTS,
             "\n## Reasons\n\n",
             "".join(f"- `{reason.value}`\n" for reason in AccessReason),
         ]
@@ -227,7 +267,9 @@ def _cases(title: str, cases: Iterable[_Case]) -> str:
     rows = [f"\n| {title} | `state` | `reason` | `until` |\n|---|---|---|---|\n"]
     for case in cases:
         held = [TenantSubscription(tenant_id=_TENANT, snapshot=each, provenance=_BASIS) for each in case.subscriptions]
-        verdict = case.policy.evaluate(AccessFacts(subscriptions=held, invoices=case.invoices), _NOW)
+        verdict = case.policy.evaluate(
+            AccessFacts(subscriptions=held, invoices=case.invoices, grants=case.grants), _NOW
+        )
         if (verdict.until is None) != (case.ends == "–"):
             raise ValueError(f"{case.text}: {verdict.until}")
         rows.append(f"| {case.text} | `{verdict.state.value}` | `{verdict.reason.value}` | {case.ends} |\n")

@@ -13,6 +13,7 @@ from billing_core.model import (
     DELETED,
     NO_SUBSCRIPTION,
     AccessFacts,
+    AccessGrant,
     AccessPolicy,
     AccessReason,
     AccessState,
@@ -28,6 +29,7 @@ from billing_core.model import (
     SubscriptionSnapshot,
     TenantSubscription,
 )
+from billing_core.testing.builders import grant
 
 NOW = AT + timedelta(days=3)
 POLICY = AccessPolicy(past_due_grace=timedelta(days=7))
@@ -450,3 +452,49 @@ def test_grace_is_refused_where_nothing_ends_it(fields: dict[str, Any]) -> None:
         AccessPolicy(**fields)
     with pytest.raises(ValueError, match="then: grace has no end"):
         Grace(then=AccessState.GRACE)
+
+
+# --- grants -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_grant_gives_full_access_until_it_ends() -> None:
+    """At its end what is paid for decides again."""
+    end = NOW + timedelta(days=9)
+    basis = AccessFacts(grants=[grant(until=end)])
+    assert POLICY.evaluate(basis, NOW) == AccessVerdict(state=AccessState.FULL, reason=AccessReason.GRANTED, until=end)
+    assert POLICY.evaluate(basis, end) == NO_SUBSCRIPTION
+    endless = AccessFacts(grants=[grant(), grant(until=end)])
+    assert POLICY.evaluate(endless, NOW).until is None
+    revoked = grant(revoked_at=NOW, revoked_by="ops", revoked_reason="over")
+    assert POLICY.evaluate(AccessFacts(grants=[revoked]), NOW) == NO_SUBSCRIPTION
+
+
+def test_a_verdict_rests_on_the_better_or_longer_of_the_two() -> None:
+    """Of equal ones on what is paid for."""
+    end = NOW + timedelta(days=9)
+
+    def reason(seen: SubscriptionSnapshot, *grants: AccessGrant) -> tuple[AccessReason, datetime | None]:
+        held = TenantSubscription(tenant_id=ACME, snapshot=seen, provenance=PROVENANCE)
+        verdict = POLICY.evaluate(AccessFacts(subscriptions=[held], grants=grants), NOW)
+        return verdict.reason, verdict.until
+
+    assert reason(subscription(), grant()) == (AccessReason.ACTIVE, None)
+    assert reason(subscription(cancel_at=end), grant(until=end)) == (AccessReason.ACTIVE, end)
+    longer = end + timedelta(days=1)
+    assert reason(subscription(cancel_at=end), grant(until=longer)) == (AccessReason.GRANTED, longer)
+    assert reason(subscription(cancel_at=longer), grant(until=end)) == (AccessReason.ACTIVE, longer)
+    assert reason(subscription(status="unpaid"), grant(until=end)) == (AccessReason.GRANTED, end)
+    assert reason(subscription(status="canceled"), grant(until=end)) == (AccessReason.GRANTED, end)
+
+
+def test_a_grant_of_an_add_on_grants_nothing_by_itself() -> None:
+    """As an add-on that is paid for does not."""
+    policy = AccessPolicy(addon_plans=frozenset({"pro"}))
+    assert policy.evaluate(AccessFacts(grants=[grant()]), NOW) == NO_SUBSCRIPTION
+
+
+@pytest.mark.parametrize("fields", [{"plan_code": " "}, {"reason": ""}, {"until": datetime(2027, 1, 1)}])  # noqa: DTZ001
+def test_a_grant_names_its_plan_and_its_reason_and_ends_at_an_instant(fields: dict[str, Any]) -> None:
+    """It is read long after it was made."""
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        grant(**fields)

@@ -11,7 +11,15 @@ import pytest
 from tests.unit.core.conftest import ACME, AT, MONTH, Loop, invoice, subscription
 
 from billing_core.events import MessageSource, SourceKind
-from billing_core.model import AccessPolicy, AccessReason, AccessState, AccessVerdict, AnnouncedAccess, CustomerId
+from billing_core.model import (
+    AccessPolicy,
+    AccessReason,
+    AccessState,
+    AccessVerdict,
+    AnnouncedAccess,
+    CustomerId,
+    GrantId,
+)
 from billing_core.payloads import BillingEventPayload, source_section
 from billing_core.state.access_review import AccessReport, AccessReviewer
 from billing_core.state.announcements import access_announcement
@@ -260,3 +268,65 @@ def test_instants_of_a_review_are_aware() -> None:
     verdict = AccessVerdict(state=AccessState.FULL, reason=AccessReason.ACTIVE)
     with pytest.raises(ValueError, match="due_at"):
         AnnouncedAccess(verdict=verdict, due_at=datetime(2026, 3, 1))  # noqa: DTZ001
+
+
+# --- grants -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_grant_is_announced_and_no_event_undoes_it(loop: Loop) -> None:
+    """The verdict of every message says on which of the two it rests; the clock announces the end of the grant."""
+    end = AT + 40 * DAY
+    await loop.arrive(loop.says(attrs.evolve(TRIALING, status="active")))
+    made = await service(loop).grant(ACME, plan_code="pro", until=end, reason="goodwill", actor="ops")
+    (announced,) = made.events
+    payload = (await loop.payloads())[-1]
+    assert (announced.event_type, payload.event_type, payload.sequence) == ("grant.added", "grant.added", 2)
+    assert payload.source == source_section(MessageSource(kind=SourceKind.GRANT, id=made.grant.grant_id))
+    assert (payload.summary, payload.access.reason) == ("Plan pro was granted until 2026-04-10.", "active")
+    await loop.arrive(loop.says(attrs.evolve(TRIALING, status="canceled", ended_at=AT), at=2))
+    payload = (await loop.payloads())[-1]
+    assert (payload.access.state, payload.access.reason, payload.access.until) == ("full", "granted", end)
+    state = await loop.repository.state(ACME)
+    assert AccessPolicy().evaluate(state.access_facts, state.as_of).reason is AccessReason.GRANTED
+    assert [each.grant_id for each in state.grants] == [made.grant.grant_id]
+    loop.clock.advance(50 * DAY)
+    await review(loop)
+    payload = (await loop.payloads())[-1]
+    assert (payload.event_type, payload.access.reason, payload.occurred_at) == ("access.changed", "canceled", end)
+
+
+async def test_a_revoked_grant_ends_at_once(loop: Loop) -> None:
+    """With one message, by whom and why on record; to revoke it again changes nothing."""
+    made = (await service(loop).grant(ACME, plan_code="pro", reason="goodwill", actor="ops")).grant
+    loop.clock.advance(DAY)
+    revoked = await service(loop).revoke_grant(made.grant_id, reason="a mistake", actor="boss")
+    assert revoked is not None
+    assert revoked.grant == attrs.evolve(made, revoked_at=AT + DAY, revoked_by="boss", revoked_reason="a mistake")
+    assert [(each.event_type, each.access.state) for each in await loop.payloads()] == [
+        ("grant.added", "full"),
+        ("grant.revoked", "blocked"),
+    ]
+    again = await service(loop).revoke_grant(made.grant_id, reason="again", actor="boss")
+    assert again is not None
+    assert (again.grant, again.events) == (revoked.grant, ())
+    assert await service(loop).revoke_grant(GrantId("grant_9"), reason="none") is None
+    await review(loop)
+    assert len(await loop.payloads()) == 2
+
+
+async def test_a_repeated_grant_with_an_id_of_the_caller_s_own_is_one(loop: Loop) -> None:
+    """A retry after a lost answer is safe."""
+    results = [
+        await service(loop).grant(ACME, plan_code="pro", reason="goodwill", grant_id=GrantId("grant_ticket_7"))
+        for _ in range(2)
+    ]
+    assert results[0].grant == results[1].grant
+    assert [len(each.events) for each in results] == [1, 0]
+    assert len(await loop.payloads()) == 1
+
+
+async def test_a_grant_that_has_ended_is_refused(loop: Loop) -> None:
+    """Nothing is written, and no tenant is created."""
+    with pytest.raises(ValueError, match="has passed"):
+        await service(loop).grant(ACME, plan_code="pro", until=AT, reason="goodwill")
+    assert loop.database.tables.counters == {}

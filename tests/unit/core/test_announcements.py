@@ -30,6 +30,7 @@ from billing_core.state.announcements import (
     Announcement,
     access_announcement,
     customer_announcement,
+    grant_announcement,
     invoice_announcement,
     notice_announcement,
     payment_failure,
@@ -38,6 +39,7 @@ from billing_core.state.announcements import (
     renewal,
     subscription_announcement,
 )
+from billing_core.testing.builders import grant
 
 NEXT_MONTH = Period(start=MONTH.end, end=MONTH.end + timedelta(days=30))
 
@@ -364,6 +366,7 @@ def test_every_event_type_is_announced_by_something() -> None:
         if (announcement := invoice_announcement(a, b)) is not None
     }
     announced.add(access_announcement(NO_SUBSCRIPTION).event_type)
+    announced |= {grant_announcement(each).event_type for each in (grant(), grant(revoked_at=AT))}
     announced |= {BillingEventType.CUSTOMER_DELETED, payment_failure(invoice()).event_type}
     records = (charge(500), dispute("needs_response"), dispute("lost"), credit_note(), entitlements("sso"))
     announced |= {

@@ -149,7 +149,7 @@ STATE_JSON = (
     '9:30:00.000120Z","trial_ends_at":null,"cancel_at":null,"canceled_at":null,"ended_at":null,"collectio'
     'n_paused":false,"currency":"usd","items":[{"item_id":"si_1","price_id":"price_pro","quantity":3,"usa'
     'ge_type":"licensed","feature_key":null,"current_period_start":"2026-03-01T09:30:00Z","current_period'
-    '_end":"2026-03-31T09:30:00.000120Z"}]}],"invoices":[],"usage":[],"features":["api","sso"]}'
+    '_end":"2026-03-31T09:30:00.000120Z"}]}],"invoices":[],"usage":[],"features":["api","sso"],"grants":[]}'
 )
 ADJUSTMENT_JSON = (
     '{"kind":"refund","adjustment_id":"re_1","status":"failed","amount":500,"amount_refunded":null,"curre'

@@ -18,6 +18,7 @@ from billing_core.payloads import (
     AccessSection,
     AdjustmentSection,
     BillingEventPayload,
+    GrantSection,
     InvoiceSection,
     ItemSection,
     PeriodSection,
@@ -77,6 +78,7 @@ STATES = section(
     invoices=st.lists(INVOICES, max_size=2).map(tuple),
     usage=USAGE,
     access=section(AccessSection),
+    grants=st.lists(section(GrantSection), max_size=2).map(tuple),
     features=st.lists(TEXT, max_size=2).map(tuple),
 )
 ADJUSTMENTS = section(AdjustmentSection)

@@ -74,7 +74,7 @@ async def test_the_state_has_everything_a_tenant_has_and_its_position(
         assert answer.status == 200
         assert answer.headers["Cache-Control"] == "no-store"
         state = await answer.json()
-    assert " ".join(state) == "tenant_id sequence position access subscriptions invoices usage features"
+    assert " ".join(state) == "tenant_id sequence position access subscriptions invoices usage features grants"
     assert (state["sequence"], state["position"]) == (2, "2")
     assert (state["tenant_id"], state["sequence"]) == ("acme", 2)
     assert state["access"] == {"state": "full", "reason": "active", "until": None}
@@ -96,6 +96,7 @@ async def test_an_unknown_tenant_has_an_empty_state(world: World, http: aiohttp.
             "invoices": [],
             "usage": [],
             "features": [],
+            "grants": [],
         }
 
 

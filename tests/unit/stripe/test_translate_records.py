@@ -333,10 +333,11 @@ def test_a_failed_checkout_links_no_customer(said: Said, version: str, type: str
 
 
 def test_the_table_names_every_message() -> None:
-    """The page names only existing messages, and all of them."""
+    """The page names only existing messages, and all of those that an event can cause."""
     words = {word for row in TRANSLATORS.values() for word in row.messages.split("`")[1::2]}
     kinds = {word.removesuffix("*") for word in words if word.endswith(".*")}
     named = {word for word in words if not word.endswith(".*")}
     types = {type_.value for type_ in BillingEventType}
     assert named <= types
-    assert {type_ for type_ in types - named if not type_.startswith(tuple(kinds))} == set()
+    without_event = {"access.changed", "grant.added", "grant.revoked"}
+    assert {type_ for type_ in types - named if not type_.startswith(tuple(kinds))} == without_event

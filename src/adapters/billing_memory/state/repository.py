@@ -9,6 +9,7 @@ from billing_core.model import (
     CATALOG_KINDS,
     DELETED,
     UNCERTAIN_KINDS,
+    AccessGrant,
     EntitlementsSnapshot,
     SubscriptionId,
     SubscriptionInvoice,
@@ -24,7 +25,7 @@ from billing_core.model import (
 )
 from billing_core.model.time import end_of
 from billing_core.state.ports import Clock
-from billing_memory.database import MemoryDatabase
+from billing_memory.database import MemoryDatabase, by_instant
 from billing_memory.state.transaction import MemoryTransaction
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -64,6 +65,7 @@ class MemoryRepository:
             invoices=tuple(reversed(owed)),
             usage=tuple(_of_latest_periods(self._usage(tenant_id))),
             paying=frozenset(id_ for id_ in paid if id_ is not None),
+            grants=tuple(each for each in reversed(self._grants(tenant_id)) if each.holds(self._clock.now())),
             features=tuple(sorted(self._features(tenant_id))),
         )
 
@@ -88,6 +90,14 @@ class MemoryRepository:
         ]
         mine.sort(key=lambda found: (found.provenance.observed_at, found.snapshot.object_id), reverse=True)
         return mine[:limit]
+
+    async def grants(self, tenant_id: TenantId | None = None, *, limit: int) -> Sequence[AccessGrant]:
+        """Return grants, the last made first."""
+        return self._grants(tenant_id)[:limit]
+
+    def _grants(self, tenant_id: TenantId | None) -> list[AccessGrant]:
+        held = [each for each in self._database.tables.grants.values() if tenant_id in (None, each.tenant_id)]
+        return sorted(held, key=by_instant, reverse=True)
 
     async def catalog(self) -> Sequence[TenantRecord]:
         """Return prices and products by id."""

@@ -10,7 +10,9 @@ import attrs
 from billing_core.errors import TenantConflictError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
+    AccessGrant,
     CustomerId,
+    GrantId,
     InvoiceId,
     LinkDecision,
     SubscriptionId,
@@ -23,7 +25,7 @@ from billing_core.model import (
 )
 from billing_core.state.ports import Changes, LockedTenants
 from billing_core.stream.numbering import numbers_by_tenant
-from billing_memory.database import MemoryDatabase, Tables
+from billing_memory.database import MemoryDatabase, Tables, by_instant
 
 Key = TypeVar("Key")
 Owned = TypeVar("Owned", TenantSubscription, SubscriptionInvoice, TenantRecord)
@@ -77,8 +79,17 @@ class MemoryTransaction:
         return LockedTenants(
             counters={tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids},
             announced={tenant_id: known[tenant_id] for tenant_id in ids if tenant_id in known},
+            grants={tenant_id: held for tenant_id in ids if (held := self._grants_of(tenant_id))},
             now=self._now,
         )
+
+    def _grants_of(self, tenant_id: TenantId) -> Sequence[AccessGrant]:
+        held = [each for each in self._tables.grants.values() if each.tenant_id == tenant_id]
+        return sorted((each for each in held if each.revoked_at is None), key=by_instant)
+
+    async def grant(self, grant_id: GrantId) -> AccessGrant | None:
+        """Return a grant of any tenant."""
+        return self._tables.grants.get(grant_id)
 
     async def adopt_policy(self, fingerprint: str) -> None:
         """Let this policy decide from now on, once the transaction is committed."""
@@ -166,6 +177,7 @@ class MemoryTransaction:
         self._tables.access.update(changes.access)
         for occasion in changes.occasions:
             self._tables.occasions.setdefault((occasion.tenant_id, occasion.key), occasion.sequence)
+        self._tables.grants.update({each.grant_id: each for each in changes.grants})
         for customer in changes.customers:
             self._save_customer(customer)
         saved = [

@@ -82,6 +82,25 @@ SELECT DISTINCT subscription_id
 FROM subscription_invoices
 WHERE tenant_id = $1 AND amount_paid > 0 AND subscription_id IS NOT NULL;
 
+-- name: find_grant
+-- Args: $1 grant id.
+SELECT :grants.names FROM billing_grants WHERE grant_id = $1;
+
+-- name: find_held_grants
+-- Args: $1 tenant ids. Those that were not revoked, by the instant at which they were made.
+SELECT :grants.names
+FROM billing_grants
+WHERE tenant_id = ANY ($1::text[]) AND revoked_at IS NULL
+ORDER BY granted_at, grant_id;
+
+-- name: list_grants_of
+-- Args: $1 tenant id, $2 limit. The last made first.
+SELECT :grants.names FROM billing_grants WHERE tenant_id = $1 ORDER BY granted_at DESC, grant_id DESC LIMIT $2;
+
+-- name: list_grants
+-- Args: $1 limit. The last made first.
+SELECT :grants.names FROM billing_grants ORDER BY granted_at DESC, grant_id DESC LIMIT $1;
+
 -- name: list_invoices
 -- Args: $1 tenant id, $2 limit. Newest first, without deleted drafts.
 SELECT :invoices.names

@@ -49,7 +49,7 @@ ON CONFLICT (tenant_id) DO NOTHING;
 -- Args: $1 tenant ids.
 -- Returns: the locked tenants with the time at which each lock was held; one row without a tenant if there are none.
 WITH locked AS (
-    SELECT tenant_id, sequence, departures, access_state, access_reason, access_until, access_due_at, access_policy,
+    SELECT tenant_id, sequence, departures, access_state, access_reason, access_until, access_due_at, access_policy, granted,
         (SELECT billing_commit_durably()) AS durability
     FROM billing_tenants
     WHERE tenant_id = ANY ($1::text[])
@@ -83,7 +83,7 @@ WITH asked AS MATERIALIZED (
     UNION ALL
     (SELECT tenant_id FROM billing_tenants WHERE access_policy > $1 ORDER BY access_policy LIMIT $2)
 ), locked AS (
-    SELECT tenant_id, sequence, departures, access_state, access_reason, access_until, access_due_at, access_policy,
+    SELECT tenant_id, sequence, departures, access_state, access_reason, access_until, access_due_at, access_policy, granted,
         (SELECT billing_commit_durably()) AS durability
     FROM billing_tenants
     WHERE tenant_id = ANY (ARRAY (SELECT tenant_id FROM due))
@@ -236,6 +236,16 @@ SET sequence = run.last
 FROM run
 WHERE known.tenant_id = run.tenant_id AND known.sequence = run.first - 1
 RETURNING known.tenant_id;
+
+-- name: save_grants
+-- Args: one array per column. The caller has locked the tenants.
+WITH written AS (
+    INSERT INTO billing_grants AS known (:grants.names)
+    SELECT :grants.values FROM unnest(:grants.arrays) AS seen (:grants.names)
+    ON CONFLICT (grant_id) DO UPDATE SET :grants.updates
+    RETURNING tenant_id
+)
+UPDATE billing_tenants AS t SET granted = true FROM written WHERE t.tenant_id = written.tenant_id AND NOT t.granted;
 
 -- name: save_access
 -- Args: one array per column. The caller has locked the tenants.

@@ -10,6 +10,7 @@ from typing import Final
 import asyncpg
 
 from billing_core.model import (
+    AccessGrant,
     SubscriptionInvoice,
     TenantId,
     TenantRecord,
@@ -35,6 +36,7 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
         sequence = await connection.fetchval(_QUERIES["get_sequence"], tenant_id)
         invoices = await connection.fetch(_QUERIES["list_owed_invoices"], tenant_id)
         paying = await connection.fetch(_QUERIES["list_paying_subscriptions"], tenant_id)
+        grants = await connection.fetch(_QUERIES["find_held_grants"], [tenant_id])
         usage = await connection.fetch(_QUERIES["list_recent_usage"], tenant_id)
         features = await connection.fetch(_QUERIES["list_features"], tenant_id)
     subscriptions = await _read_subscriptions(connection, tenant_id)
@@ -46,6 +48,7 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
         invoices=tuple(map(rows.invoice_from_row, invoices)),
         usage=tuple(map(rows.usage_from_row, usage)),
         paying=frozenset(row["subscription_id"] for row in paying),
+        grants=tuple(grant for row in grants if (grant := rows.grant_from_row(row)).holds(now)),
         features=tuple(row["feature"] for row in features),
     )
 
@@ -100,6 +103,12 @@ class PostgresRepository:
         return list(
             map(rows.record_from_row, await self._statements.fetch("list_records", tenant_id, list(kinds), limit))
         )
+
+    async def grants(self, tenant_id: TenantId | None = None, *, limit: int) -> Sequence[AccessGrant]:
+        """Return grants, the last made first."""
+        if tenant_id is None:
+            return list(map(rows.grant_from_row, await self._statements.fetch("list_grants", limit)))
+        return list(map(rows.grant_from_row, await self._statements.fetch("list_grants_of", tenant_id, limit)))
 
     async def catalog(self) -> Sequence[TenantRecord]:
         """Return prices and products by id."""

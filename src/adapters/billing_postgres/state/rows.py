@@ -14,6 +14,7 @@ import attrs
 
 from billing_core.converters import decode, encode, record_from_json, record_to_json
 from billing_core.model import (
+    AccessGrant,
     AccessReason,
     AccessState,
     AccessVerdict,
@@ -106,6 +107,26 @@ def _announced(row: asyncpg.Record) -> AnnouncedAccess | None:
         state=AccessState(row["access_state"]), reason=AccessReason(row["access_reason"]), until=row["access_until"]
     )
     return AnnouncedAccess(verdict=verdict, due_at=row["access_due_at"], policy=row["access_policy"])
+
+
+_GRANT: Final = Fields(
+    grant_id="text",
+    tenant_id="text",
+    plan_code="text",
+    until="timestamptz",
+    actor="text",
+    reason="text",
+    granted_at="timestamptz",
+    revoked_at="timestamptz",
+    revoked_by="text",
+    revoked_reason="text",
+)
+GRANTS: Final = Columns[AccessGrant](_GRANT.columns, fixed=("grant_id", "tenant_id"))
+
+
+def grant_from_row(row: asyncpg.Record) -> AccessGrant:
+    """Return a grant."""
+    return AccessGrant(**_GRANT.read(row))
 
 
 # --- customers --------------------------------------------------------------------------------------------------
@@ -379,6 +400,7 @@ OCCASIONS: Final = Columns[TenantOccasion](
 
 DECLARED: Final[Mapping[str, Columns[Any]]] = {
     "access": ACCESS,
+    "grants": GRANTS,
     "customers": CUSTOMERS,
     "subscriptions": SUBSCRIPTIONS,
     "items": ITEMS,

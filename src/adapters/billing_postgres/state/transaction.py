@@ -7,11 +7,14 @@ from types import MappingProxyType
 from typing import Final
 
 import asyncpg
+import attrs
 
 from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
+    AccessGrant,
     CustomerId,
+    GrantId,
     InvoiceId,
     LinkDecision,
     SubscriptionId,
@@ -71,7 +74,21 @@ class PostgresTransaction:
         ascending = sorted(set(ids))
         if new := [id_ for id_ in ascending if id_ not in self._departures]:
             await self._fetch("create_tenants", new)
-        return rows.locked_tenants(await self._fetch("lock_tenants", ascending), self._departures)
+        return await self._locked(await self._fetch("lock_tenants", ascending))
+
+    async def _locked(self, found: Sequence[asyncpg.Record]) -> LockedTenants:
+        """Return locked tenants with their grants, which are read under the locks."""
+        tenants = rows.locked_tenants(found, self._departures)
+        granted = [row["tenant_id"] for row in found if row["granted"]]
+        if not granted:
+            return tenants
+        held = list(map(rows.grant_from_row, await self._fetch("find_held_grants", granted)))
+        grants = {tenant_id: [each for each in held if each.tenant_id == tenant_id] for tenant_id in granted}
+        return attrs.evolve(tenants, grants={tenant_id: each for tenant_id, each in grants.items() if each})
+
+    async def grant(self, grant_id: GrantId) -> AccessGrant | None:
+        """Return a grant of any tenant."""
+        return next(map(rows.grant_from_row, await self._fetch("find_grant", grant_id)), None)
 
     async def adopt_policy(self, fingerprint: str) -> None:
         """Let this policy decide from now on."""
@@ -79,7 +96,7 @@ class PostgresTransaction:
 
     async def lock_due(self, *, policy: str, limit: int) -> LockedTenants:
         """Lock tenants that are due and not locked elsewhere."""
-        return rows.locked_tenants(await self._fetch("lock_due_tenants", policy, limit), {})
+        return await self._locked(await self._fetch("lock_due_tenants", policy, limit))
 
     async def lock_catalog(self) -> None:
         """Keep other units of work from prices and products until the end."""
@@ -166,6 +183,8 @@ class PostgresTransaction:
             await self._fetch("save_occasions", *rows.OCCASIONS.arrays(changes.occasions))
         if changes.events:
             await self._save_messages(changes.events)
+        if changes.grants:
+            await self._fetch("save_grants", *rows.GRANTS.arrays(changes.grants))
         if changes.access:
             access = [rows.TenantAccess(tenant_id, known) for tenant_id, known in changes.access.items()]
             await self._fetch("save_access", *rows.ACCESS.arrays(access))

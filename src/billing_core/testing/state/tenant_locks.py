@@ -2,12 +2,15 @@
 
 import asyncio
 
+import attrs
+
 from billing_core.inbox.ports import EventInbox
-from billing_core.model import CustomerId, TenantId
+from billing_core.model import CustomerId, GrantId, TenantId
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import CUSTOMER, claimed, save
-from billing_core.testing.builders import ACME, GLOBEX, customer, message, provider_event
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, grant, message, provider_event
+from billing_core.testing.timing import LONG, TICK
 
 
 class TenantLocksContract:
@@ -26,6 +29,30 @@ class TenantLocksContract:
             }
             locked = await transaction.lock_tenants([GLOBEX, ACME, GLOBEX])
             assert locked.counters == {ACME: 1, GLOBEX: 0}
+
+    async def test_locked_tenants_come_with_the_grants_that_were_not_revoked(self, unit_of_work: UnitOfWork) -> None:
+        """In the order in which they were made, ended ones too; a tenant without any is left out."""
+        later, ended = grant("grant_1", granted_at=AT + TICK), grant("grant_2", until=AT)
+        gone = grant("grant_3", revoked_at=AT, revoked_by="ops", revoked_reason="over")
+        theirs = grant("grant_4", GLOBEX, revoked_at=AT, revoked_by="ops", revoked_reason="over")
+        await save(unit_of_work, Changes(grants=[later, ended, gone, theirs]), tenants=[ACME, GLOBEX])
+        async with unit_of_work.transaction() as transaction:
+            assert (await transaction.lock_tenants([ACME, GLOBEX])).grants == {ACME: [ended, later]}
+            assert (await transaction.lock_tenants([])).grants == {}
+
+    async def test_a_grant_is_found_by_its_id_and_can_be_revoked(self, unit_of_work: UnitOfWork) -> None:
+        """Every field survives, with nothing and with everything filled in."""
+        made = grant(until=AT + LONG)
+        await save(unit_of_work, Changes(grants=[made]))
+        revoked = attrs.evolve(made, revoked_at=AT + TICK, revoked_by="ops", revoked_reason="a mistake")
+        async with unit_of_work.transaction() as transaction:
+            assert await transaction.grant(made.grant_id) == made
+            assert await transaction.grant(GrantId("grant_9")) is None
+            await transaction.lock_tenants([ACME])
+            await transaction.save(Changes(grants=[revoked]))
+        async with unit_of_work.transaction() as transaction:
+            assert await transaction.grant(made.grant_id) == revoked
+            assert (await transaction.lock_tenants([ACME])).grants == {}
 
     async def test_overlapping_units_of_work_do_not_deadlock(
         self, inbox: EventInbox, unit_of_work: UnitOfWork, history: MessageHistory

@@ -26,6 +26,7 @@ from billing_core.testing.builders import (
     AT,
     GLOBEX,
     customer,
+    grant,
     invoice,
     item,
     line,
@@ -36,6 +37,7 @@ from billing_core.testing.builders import (
     usage,
 )
 from billing_core.testing.state.samples import CHARGE, HOSTILE, LARGEST, OF_TENANTS, OF_THE_CATALOG, PAYMENT, record
+from billing_core.testing.timing import LONG, TICK
 
 
 class TenantReaderContract:
@@ -193,6 +195,23 @@ class TenantReaderContract:
         await save(unit_of_work, Changes(invoices=stored))
         await save(unit_of_work, Changes(invoices=[invoice("in_5", GLOBEX, amount_paid=1)]), tenants=[GLOBEX])
         assert (await tenant_reader.state(ACME)).paying == {"sub_1", "sub_2"}
+
+    async def test_state_holds_the_grants_that_hold(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
+        """Neither revoked nor ended ones, by the store's time; the list has all, the last made first."""
+        async with unit_of_work.transaction() as transaction:
+            now = (await transaction.lock_tenants([ACME])).now
+        held = [grant("grant_1", until=now + LONG), grant("grant_2", granted_at=AT + TICK)]
+        ended = grant("grant_3", until=now - TICK, granted_at=AT + 2 * TICK)
+        revoked = grant("grant_4", revoked_at=AT, revoked_by="o", revoked_reason="x", granted_at=AT + 3 * TICK)
+        theirs = grant("grant_5", GLOBEX, granted_at=AT + 4 * TICK)
+        await save(unit_of_work, Changes(grants=[revoked, *held, ended, theirs]), tenants=[ACME, GLOBEX])
+        assert list((await tenant_reader.state(ACME)).grants) == held
+        mine = [revoked, ended, *reversed(held)]
+        assert await tenant_reader.grants(ACME, limit=10) == mine
+        assert await tenant_reader.grants(limit=10) == [theirs, *mine]
+        assert await tenant_reader.grants(ACME, limit=2) == mine[:2]
 
     async def test_state_names_the_instant_to_decide_for(
         self, unit_of_work: UnitOfWork, tenant_reader: TenantReader

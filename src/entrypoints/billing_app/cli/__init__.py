@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "config": LazyCommand("billing_app.cli.config:config", "Check settings and billing.toml before they are deployed."),
     "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers and link them to tenants."),
     "plans": LazyCommand("billing_app.cli.plans:plans", "List plans, and the prices that belong to none."),
+    "grants": LazyCommand("billing_app.cli.grants:grants", "Grant tenants access beside what they pay for."),
     "doctor": LazyCommand(
         "billing_app.cli.doctor:doctor", "Check settings, database, Redis and backlog, and say what to fix."
     ),

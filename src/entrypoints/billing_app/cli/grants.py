@@ -1,0 +1,153 @@
+"""`billing grants`: access that an operator gives, beside what is paid for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain
+from billing_app.settings import Settings
+from billing_app.settings.parsers import parse_duration
+
+if TYPE_CHECKING:
+    from billing_core.model import AccessGrant
+    from billing_core.state.service import GrantResult
+
+
+@click.group()
+def grants() -> None:
+    """Grant tenants access beside what they pay for. Stripe's events do not undo it."""
+
+
+def _end(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
+    """Parse the end of a grant: a date, or a duration from now."""
+    if text is None:
+        return None
+    try:
+        if (duration := parse_duration(text)) is not None:
+            return datetime.now(UTC) + duration
+        instant = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{text!r} is neither a date (2027-01-01) nor a duration from now (90d)") from None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _words(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    if not text.strip():
+        raise click.BadParameter("must not be blank")
+    return text
+
+
+_by = click.option("--by", default=operator, show_default="your user name", help="Your name, for the record.")
+
+
+@grants.command()
+@click.argument("tenant")
+@click.option("--plan", required=True, callback=_words, help="The plan that the tenant may use.")
+@click.option("--until", callback=_end, help="The end: 2027-01-01 (UTC), or 90d from now. Without it, until revoked.")
+@click.option("--why", required=True, callback=_words, help="Why it is granted, for the record.")
+@click.option("--yes", is_flag=True, help="Create a tenant that is not known without asking.")
+@_by
+@json_option
+def add(*, tenant: str, plan: str, until: datetime | None, why: str, yes: bool, by: str, as_json: bool) -> None:
+    """Grant TENANT full access to a plan, and notify it.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+    """
+    settings = Settings.load()
+    if (fault := settings.tenants.fault_of(tenant)) is not None:
+        raise click.BadParameter(f"the id {fault}", param_hint="TENANT")
+    if until is not None and until <= datetime.now(UTC):
+        raise click.BadParameter("this end has passed", param_hint="--until")
+    grant = asyncio.run(_add(settings, tenant, plan=plan, until=until, reason=why, actor=by, yes=yes)).grant
+    if as_json:
+        click.echo(json.dumps(_to_json(grant)))
+    else:
+        until_when = f" until {moment(grant.until)}" if grant.until else ""
+        click.echo(f"Granted plan {plain(plan)} to {plain(tenant)}{until_when}. Revoke it with {grant.grant_id}.")
+
+
+@grants.command(name="list")
+@click.argument("tenant", required=False)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show at most this many.")
+@json_option
+def list_(tenant: str | None, limit: int, as_json: bool) -> None:
+    """List grants, the last made first: those of TENANT, or of all. Revoked and ended ones are shown as such."""
+    found = asyncio.run(_list(Settings.load(), tenant, limit=limit))
+    if as_json:
+        click.echo(json.dumps({"grants": list(map(_to_json, found))}))
+        return
+    for each in found:
+        until = f"until {moment(each.until)}" if each.until else "without an end"
+        click.echo(f"{each.grant_id}  {plain(each.tenant_id)}  {plain(each.plan_code)}  {until}")
+        click.echo(f"  granted {moment(each.granted_at)} by {plain(each.actor)}: {plain(each.reason)}")
+        if each.revoked_at is not None:
+            revoked = f"{moment(each.revoked_at)} by {plain(each.revoked_by)}: {plain(each.revoked_reason)}"
+            click.echo(f"  revoked {revoked}")
+        elif not each.holds(datetime.now(UTC)):
+            click.echo("  ended")
+    if not found:
+        click.echo("There are no grants.")
+
+
+@grants.command()
+@click.argument("grant")
+@click.option("--why", required=True, callback=_words, help="Why it is revoked, for the record.")
+@_by
+@json_option
+def revoke(*, grant: str, why: str, by: str, as_json: bool) -> None:
+    """Revoke GRANT (grant_…) now, and notify its tenant. Repeating the command is harmless.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown grant.
+    """
+    result = asyncio.run(_revoke(Settings.load(), grant, reason=why, actor=by))
+    if result is None:
+        click.echo(f"Unknown grant {plain(grant)!r}. See `billing grants list`.", err=True)
+        raise click.exceptions.Exit(NOTHING_MATCHED)
+    if as_json:
+        click.echo(json.dumps(_to_json(result.grant)))
+    elif result.events:
+        click.echo(f"Revoked the grant of plan {plain(result.grant.plan_code)} to {plain(result.grant.tenant_id)}.")
+    else:
+        click.echo(f"{plain(grant)} was revoked before, at {moment(result.grant.revoked_at)}.")
+
+
+async def _add(
+    settings: Settings, tenant: str, *, plan: str, until: datetime | None, reason: str, actor: str, yes: bool
+) -> GrantResult:
+    from billing_app.container import open_tools
+    from billing_core.model import CustomerId, TenantId
+
+    async with open_tools(settings) as tools:
+        _, known = await tools.state_upkeep().knows(customer=CustomerId(""), tenant=TenantId(tenant))
+        if not known:
+            confirm(f"The tenant {plain(tenant)} is not known. Create it?", yes=yes)
+        return await tools.service().grant(TenantId(tenant), plan_code=plan, until=until, reason=reason, actor=actor)
+
+
+async def _list(settings: Settings, tenant: str | None, *, limit: int) -> Sequence[AccessGrant]:
+    from billing_app.container import open_tools
+    from billing_core.model import TenantId
+
+    async with open_tools(settings) as tools:
+        return await tools.tenant_reader().grants(None if tenant is None else TenantId(tenant), limit=limit)
+
+
+async def _revoke(settings: Settings, grant: str, *, reason: str, actor: str) -> GrantResult | None:
+    from billing_app.container import open_tools
+    from billing_core.model import GrantId
+
+    async with open_tools(settings) as tools:
+        return await tools.service().revoke_grant(GrantId(grant), reason=reason, actor=actor)
+
+
+def _to_json(grant: AccessGrant) -> dict[str, Any]:
+    from billing_core.converters import to_plain
+
+    plain_grant: dict[str, Any] = to_plain(grant)
+    return plain_grant
