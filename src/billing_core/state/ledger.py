@@ -198,6 +198,12 @@ class Ledger:
         changed = (each for shelf in self._shelves for each in shelf.changed())
         return [uncertainty for each in changed if (uncertainty := uncertainty_of(each))]
 
+    def unexplained_grace(self) -> Sequence[Uncertainty]:
+        """Return the changed subscriptions whose grace no invoice explains; they are worth one refetch."""
+        unexplained = self._verdicts.without_missed_payment(self._subscriptions.changed())
+        uncertain = self.uncertainties()
+        return [each for each in unexplained if each not in uncertain]
+
     def changes(self) -> Changes:
         """Return everything that has to be written."""
         subscriptions, invoices = self._subscriptions.changed(), self._invoices.changed()

@@ -26,7 +26,6 @@ from billing_core.model import (
     TenantRules,
     Uncertainty,
     standings,
-    uncertainty_of,
 )
 from billing_core.state.diff import ObjectChange
 from billing_core.state.due_access import change_grant, decide_due
@@ -161,7 +160,10 @@ class BillingService:
                     ledger, outcomes = await self._fold(transaction, batch, held)
                 break
         return AppliedBatch(
-            outcomes=outcomes, events=ledger.events, linked=ledger.linked, uncertainties=ledger.uncertainties()
+            outcomes=outcomes,
+            events=ledger.events,
+            linked=ledger.linked,
+            uncertainties=[*ledger.uncertainties(), *ledger.unexplained_grace()],
         )
 
     async def dry_run(self, translated: Sequence[tuple[Claim, Translation]]) -> DryRun:
@@ -193,7 +195,7 @@ class BillingService:
         seen = self._catalog.read(shown)
         async with self._unit_of_work.transaction() as transaction:
             held = await lock_uncertain(transaction, uncertainty)
-            if held is None or uncertainty_of(held) != uncertainty or held.tenant_id is None or held.snapshot is None:
+            if held is None or held.provenance != uncertainty.basis or held.tenant_id is None or held.snapshot is None:
                 return RefetchOutcome(result=RefetchResult.OVERTAKEN)
             if seen.precedence < held.snapshot.precedence:
                 return RefetchOutcome(result=RefetchResult.UNKNOWN)

@@ -13,6 +13,7 @@ from billing_core.model import (
     SubscriptionInvoice,
     TenantId,
     TenantSubscription,
+    Uncertainty,
 )
 from billing_core.state.ports import LockedTenants
 from billing_core.state.shelf import Shelf, T
@@ -58,6 +59,18 @@ class Verdicts:
             invoices = _found(self._invoices, self._invoices_of[tenant_id])
         basis = AccessFacts(subscriptions=subscriptions, invoices=invoices, grants=self._grants.get(tenant_id, ()))
         return self._policy.evaluate(basis, self._now)
+
+    def without_missed_payment(self, changed: Iterable[TenantSubscription]) -> Iterable[Uncertainty]:
+        """Yield those of these subscriptions that are in grace although no invoice of them says since when.
+
+        Their invoice was not delivered yet, or their status has changed again: the provider is asked.
+        """
+        for each in changed:
+            seen = each.snapshot
+            invoices = _found(self._invoices, self._invoices_of[each.tenant_id])
+            if not self._policy.counts_grace(seen) or AccessFacts(invoices=invoices).missed_at(seen.subscription_id):
+                continue
+            yield Uncertainty(kind=seen.kind, object_id=seen.subscription_id, basis=each.provenance)
 
     def tell(self, tenant_id: TenantId) -> AccessVerdict:
         """Return a tenant's access for a message, which tells the tenant."""

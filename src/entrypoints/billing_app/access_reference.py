@@ -193,7 +193,7 @@ reports; both are closed lists. `until` is null if no end is known.
 - **The best subscription counts.** Of several equal ones the one that lasts longest explains the verdict.
 - **Grace counts from when money was first missed**: from the due date of the subscription's oldest open invoice, else
   from its first failed payment. The next period and a retry do not grant it again. While no invoice says since when,
-  `until` is null.
+  `until` is null, and the subscription is fetched from Stripe once, if there is an API key.
 - **Limits never raise access.** Paused collection and an unknown plan can only lower what the status gives.
 - **A change without news is a message, too.** When an end is reached that the last message named, a worker sends one
   `access.changed`, with `occurred_at` at that end and `source.kind` `clock`. If another policy changed the verdict, the

@@ -121,7 +121,7 @@ class TestTies:
             loop.says(PAST_DUE, at=5, before=ACTIVE), loop.says(ACTIVE, at=5, before=PAST_DUE), loop.says(ACTIVE, at=4)
         )
         first = loop.says(subscription("sub_2"), at=5, creation=True)
-        await loop.arrive(first, loop.says(subscription("sub_2", "past_due"), at=5))
+        await loop.arrive(first, loop.says(subscription("sub_2", "unpaid"), at=5))
         assert "sub_2" not in {uncertainty.object_id for uncertainty in loop.uncertainties}
 
     async def test_uncertain_objects_are_counted_until_they_are_refetched(
@@ -269,6 +269,47 @@ class TestKinds:
         assert await loop.refetch() == ["unknown"]
         answer = Translation(customer_id=ALICE, snapshots=(seen,))
         assert (await loop.service().apply_refetch(uncertainty, answer)).result is RefetchResult.OVERTAKEN
+
+
+class TestGrace:
+    """A subscription is in grace, and no invoice says since when."""
+
+    async def test_the_provider_is_asked_once(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Its answer replaces the status if that has changed again; if not, grace has no end until an invoice says."""
+        await loop.arrive(loop.says(PAST_DUE))
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(PAST_DUE)
+        assert await loop.refetch() == ["refetched"]
+        assert loop.uncertainties == []
+        await loop.arrive(loop.says(attrs.evolve(PAST_DUE, cancel_at_period_end=True), at=1))
+        gateway.subscriptions[SubscriptionId("sub_1")] = now(ACTIVE)
+        assert await loop.refetch() == ["refetched"]
+        assert (await loop.subscription()).status == "active"
+        assert (await loop.payloads())[-1].access.reason == "active"
+
+    @pytest.mark.parametrize("known", [{"due_at": AT}, {"payment_failed": True}], ids=["due date", "failure"])
+    async def test_an_invoice_that_says_since_when_is_enough(
+        self, loop: Loop, gateway: MemoryGateway, known: dict[str, Any]
+    ) -> None:
+        """Whether it arrives before the subscription's event or in one batch with it."""
+        due_at = known.pop("due_at", None)
+        bill = loop.says(invoice(due_at=due_at), at=1, **known)
+        await loop.arrive(loop.says(PAST_DUE), bill)
+        assert loop.uncertainties == []
+        await loop.arrive(loop.says(attrs.evolve(PAST_DUE, cancel_at_period_end=True), at=2))
+        assert loop.uncertainties == []
+
+    async def test_an_answer_about_an_older_state_changes_nothing(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Another event arrived during the fetch."""
+        await loop.arrive(loop.says(PAST_DUE))
+        (uncertainty,) = loop.uncertainties
+        await loop.arrive(loop.says(attrs.evolve(PAST_DUE, cancel_at_period_end=True), at=1))
+        answer = Translation(customer_id=ALICE, snapshots=(ACTIVE,))
+        assert (await loop.service().apply_refetch(uncertainty, answer)).result is RefetchResult.OVERTAKEN
+
+    async def test_access_without_grace_asks_for_nothing(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """Only a status that gives grace depends on when money was missed."""
+        await loop.arrive(loop.says(attrs.evolve(PAST_DUE, status="unpaid")))
+        assert loop.uncertainties == []
 
 
 class TestSubscriptions:
