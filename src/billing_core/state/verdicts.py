@@ -37,6 +37,8 @@ class Verdicts:
         self._announced = tenants.announced
         self._grants = tenants.grants
         self._latest: dict[TenantId, AccessVerdict] = {}
+        self._decided: dict[TenantId, AccessVerdict] = {}
+        """Until an object of the tenant changes."""
         self._subscriptions_of: defaultdict[TenantId, set[SubscriptionId]] = defaultdict(set)
         self._invoices_of: defaultdict[TenantId, set[InvoiceId]] = defaultdict(set)
         for subscription in subscriptions.all():
@@ -45,7 +47,8 @@ class Verdicts:
             self.include(invoice)
 
     def include(self, held: TenantSubscription | SubscriptionInvoice) -> None:
-        """Let an object count for its tenant."""
+        """Let an object count for its tenant, as it stands now."""
+        self._decided.pop(held.tenant_id, None)
         if isinstance(held, TenantSubscription):
             self._subscriptions_of[held.tenant_id].add(held.snapshot.subscription_id)
         else:
@@ -53,6 +56,12 @@ class Verdicts:
 
     def of(self, tenant_id: TenantId) -> AccessVerdict:
         """Return a tenant's access as its state stands now."""
+        verdict = self._decided.get(tenant_id)
+        if verdict is None:
+            verdict = self._decided[tenant_id] = self._decide(tenant_id)
+        return verdict
+
+    def _decide(self, tenant_id: TenantId) -> AccessVerdict:
         subscriptions = _found(self._subscriptions, self._subscriptions_of[tenant_id])
         invoices: Sequence[SubscriptionInvoice] = ()
         if any(self._policy.counts_grace(each.snapshot) for each in subscriptions):
@@ -67,10 +76,11 @@ class Verdicts:
         """
         for each in changed:
             seen = each.snapshot
-            invoices = _found(self._invoices, self._invoices_of[each.tenant_id])
-            if not self._policy.counts_grace(seen) or AccessFacts(invoices=invoices).missed_at(seen.subscription_id):
+            if not self._policy.counts_grace(seen):
                 continue
-            yield Uncertainty(kind=seen.kind, object_id=seen.subscription_id, basis=each.provenance)
+            invoices = _found(self._invoices, self._invoices_of[each.tenant_id])
+            if AccessFacts(invoices=invoices).missed_at(seen.subscription_id) is None:
+                yield Uncertainty(kind=seen.kind, object_id=seen.subscription_id, basis=each.provenance)
 
     def tell(self, tenant_id: TenantId) -> AccessVerdict:
         """Return a tenant's access for a message, which tells the tenant."""
