@@ -193,10 +193,6 @@ class AccessPolicy:
         return isinstance(self._rule(seen), Grace)
 
     def evaluate(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
-        """Return the best verdict that any of the tenant's subscriptions gives at `now`."""
-        ours = [each.snapshot for each in basis.subscriptions if not each.snapshot.out_of_scope]
-        granting = [seen for seen in ours if seen.plan_code not in self.addon_plans]
-        if not granting and ours:
         """Return the best verdict that a grant or any of the tenant's subscriptions gives at `now`."""
         paid_for = self._by_subscriptions(basis, now)
         granted = [
@@ -205,9 +201,11 @@ class AccessPolicy:
             if each.holds(now) and each.plan_code not in self.addon_plans
         ]
         return min([paid_for, *granted], key=_worth)  # of equal ones the first: what is paid for
+
     def _by_subscriptions(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
-        granting = [each.snapshot for each in basis.subscriptions if each.snapshot.plan_code not in self.addon_plans]
-        if not granting and basis.subscriptions:
+        ours = [each.snapshot for each in basis.subscriptions if not each.snapshot.out_of_scope]
+        granting = [seen for seen in ours if seen.plan_code not in self.addon_plans]
+        if not granting and ours:
             return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.ADDON_ONLY)
         verdicts = [(self._evaluate_one(seen, basis, now), seen) for seen in granting]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
