@@ -1,12 +1,8 @@
-"""The stream behind proxies that compress: nginx with gzip, and node with `compression` as in express and Next.js.
-
-A missing proxy is a failure in CI, never a skip: .ci/run installs both.
-"""
+"""The stream behind proxies that compress: nginx with gzip, and node with `compression` as in express and Next.js."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +16,7 @@ import attrs
 import pytest
 from tests.integration.deployment import SETTINGS, Deployment, serving
 from tests.integration.processes import answers, bearer
+from tests.programs import find_program, missing
 
 from billing_app.container import Container, memory_adapters
 from billing_app.http.tokens import issue_token
@@ -37,13 +34,6 @@ PROMPTLY: Final = 10.0
 
 
 @pytest.fixture(scope="module")
-def nginx() -> Path:
-    """Return the program, or skip the test."""
-    program = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
-    return Path(program) if program else missing("There is no nginx. Install it (Debian: apt-get install nginx).")
-
-
-@pytest.fixture(scope="module")
 def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with proxy.js and the packages that it needs, or skip the test."""
     folder = tmp_path_factory.mktemp("node")
@@ -54,12 +44,6 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except (OSError, subprocess.SubprocessError) as exc:
         missing(f"npm could not install the packages of {FOLDER.name}/package.json: {exc}")
     return folder
-
-
-def missing(reason: str) -> Path:
-    if "CI" in os.environ:
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 @pytest.fixture
@@ -86,7 +70,7 @@ async def proxy(request: pytest.FixtureRequest, deployment: Deployment, tmp_path
         for name, value in values.items():
             text = text.replace(name, str(value))
         (tmp_path / "nginx.conf").write_text(text, encoding="utf-8")
-        command = [str(request.getfixturevalue("nginx")), "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
+        command = [find_program("nginx"), "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
         port = outer_port if request.param == "nginx behind nginx" else port
     async with listening(command, f"http://127.0.0.1:{port}") as url:
         yield url

@@ -1,8 +1,9 @@
 """Connections to Postgres, with a limit on every wait."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import asyncpg
@@ -11,7 +12,7 @@ import attrs
 from billing_postgres import queries
 from billing_postgres.errors import UNAVAILABLE, translated
 
-_LIMIT_TRANSACTIONS: Final = queries.load("session")["limit_transactions"]
+_CONFIGURE: Final = queries.load("session")["configure"]
 
 Isolation = Literal["read_committed", "repeatable_read"]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -32,14 +33,12 @@ class Database:
     transaction_timeout: timedelta = timedelta(seconds=30)
     """Frees the row locks of a process that froze while sending a statement, which no other limit covers."""
 
-    async def connect(self, **server_settings: str) -> "asyncpg.Connection[asyncpg.Record]":
+    async def connect(self, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
         """Open a connection that the caller keeps and closes, with further settings for its session."""
-        arguments = self._arguments()
-        arguments["server_settings"] |= server_settings
         with translated("connect"):
-            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(**arguments)
+            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(**self._arguments())
             try:
-                await self._limit_transactions(connection)
+                await self._configure(connection, settings)
             except BaseException:
                 connection.terminate()
                 raise
@@ -56,16 +55,15 @@ class Database:
         Statements are planned each time they run. By default plans are kept, and a plan made while a table was small
         scans the whole table until the next ANALYZE; for a statement that works on a batch, planning costs little.
         """
-        arguments = self._arguments()
-        arguments["server_settings"]["plan_cache_mode"] = "force_custom_plan"
+        settings = {"plan_cache_mode": "force_custom_plan"}
         if read_only:
-            arguments["server_settings"]["default_transaction_read_only"] = "on"
+            settings["default_transaction_read_only"] = "on"
         with translated("connect"):
             pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
-                **arguments,
+                **self._arguments(),
                 min_size=min(min_size, size),
                 max_size=size,
-                init=self._limit_transactions,
+                init=partial(self._configure, settings=settings),
                 reset=_no_reset,
             )
             return pool
@@ -101,10 +99,18 @@ class Database:
             with translated("commit"):
                 await transaction.commit()
 
-    async def _limit_transactions(self, connection: Connection) -> None:
-        """Set the limit where the server has it: one before 17 would refuse a connection that asks for it."""
+    async def _configure(self, connection: Connection, settings: Mapping[str, str]) -> None:
+        """Set the limits of a session. Not when it is opened: pgbouncer refuses or drops what it is asked for then."""
+        limits = {
+            "statement_timeout": _milliseconds(self.statement_timeout),
+            "lock_timeout": _milliseconds(self.lock_timeout),
+            "idle_in_transaction_session_timeout": _milliseconds(self.idle_in_transaction_timeout),
+            "jit": "off",  # compiling takes longer than any statement here
+        }
         if connection.get_server_version() >= (17,):
-            await connection.fetchval(_LIMIT_TRANSACTIONS, _milliseconds(self.transaction_timeout))
+            limits["transaction_timeout"] = _milliseconds(self.transaction_timeout)
+        names, values = zip(*{**limits, **settings}.items(), strict=True)
+        await connection.fetch(_CONFIGURE, names, values)
 
     def _arguments(self) -> dict[str, Any]:
         return {
@@ -112,13 +118,7 @@ class Database:
             "timeout": self.connect_timeout.total_seconds(),
             # The server's own timeout comes first; this one is for a server that does not answer at all.
             "command_timeout": self.statement_timeout.total_seconds() + 1,
-            "server_settings": {
-                "application_name": self.application_name,
-                "statement_timeout": _milliseconds(self.statement_timeout),
-                "lock_timeout": _milliseconds(self.lock_timeout),
-                "idle_in_transaction_session_timeout": _milliseconds(self.idle_in_transaction_timeout),
-                "jit": "off",  # compiling takes longer than any statement here
-            },
+            "server_settings": {"application_name": self.application_name},
         }
 
 

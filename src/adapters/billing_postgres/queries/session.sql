@@ -1,5 +1,5 @@
 -- Run once on every new connection.
 
--- name: limit_transactions
--- Args: $1 milliseconds, as text.
-SELECT set_config('transaction_timeout', $1, false);
+-- name: configure
+-- Args: arrays of $1 names and $2 values.
+SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS t (name, value);
