@@ -12,6 +12,7 @@ import billing_postgres
 from billing_core.events import Disposition, Effect, Outcome
 from billing_core.model import CustomerId, InvoiceId, TenantId
 from billing_core.state.ports import Changes
+from billing_core.testing.arrange import due, park, save
 from billing_core.testing.builders import (
     ACME,
     customer,
@@ -166,6 +167,23 @@ class TestStatements:
         )
         assert row is not None
         assert tuple(row) == ("dead", "permanent", True)
+
+    async def test_events_whose_link_was_missed_are_found_unless_they_are_locked(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str
+    ) -> None:
+        """No unit of work leaves such an event behind; looking for them waits for no other transaction."""
+        database = Database(url=database_url)
+        async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as store:
+            repository = PostgresRepository(database, pool)
+            await save(repository, Changes(customers=[customer("cus_1", None), customer("cus_2", None)]))
+            for number in (1, 2):
+                await park(store, repository, f"evt_{number}", on=CustomerId(f"cus_{number}"))
+            await connection.execute("UPDATE billing_customers SET tenant_id = 'acme' WHERE customer_id = 'cus_1'")
+            async with connection.transaction():
+                await connection.execute("SELECT FROM stripe_event_dispatch FOR UPDATE")
+                assert await store.unpark() == 0
+            assert await store.unpark() == 1
+            assert await due(store) == ["evt_1"]
 
     async def test_a_batch_takes_the_same_statements_whatever_its_size(self, database_url: str) -> None:
         """Every event would pay for round trips of its own."""

@@ -14,6 +14,7 @@ from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.stream.ports import OutboxEntry
 from billing_core.stream.publisher import Publisher, PublishingReport, PublishPolicy
+from billing_core.testing.builders import messages
 from billing_memory.stream.bus import MemoryEventBus
 from billing_memory.stream.outbox import MemoryOutbox
 
@@ -151,6 +152,15 @@ async def test_a_gap_of_one_tenant_does_not_delay_another(desk: Desk) -> None:
     assert [report.backfilled for report in desk.reports] == [2]
 
 
+async def test_messages_that_the_history_lacks_leave_a_gap(desk: Desk) -> None:
+    """After a restored backup, for example: nothing can be resent, and the call ends."""
+    await desk.bus.append(messages(ACME, 1, 1))
+    async with asyncio.timeout(10):
+        assert await desk.publisher().publish(messages(ACME, 3, 4))
+    assert await desk.bus.numbers() == [1]
+    assert desk.reports == [PublishingReport(published=2, backfilled=0, failed=0)]
+
+
 async def test_a_bus_that_lost_everything_continues_with_the_next_message(desk: Desk) -> None:
     """The history is not copied: readers find older messages in the repository."""
     events = await desk.commit(3)
@@ -210,16 +220,31 @@ async def test_messages_of_a_dead_process_are_found(desk: Desk) -> None:
     assert [len(events) for events in desk.bus.sent] == [2, 2, 1]
 
 
-async def test_fresh_messages_are_published_at_once(desk: Desk) -> None:
-    """They do not wait for a search."""
-    publisher = desk.publisher(poll=timedelta(minutes=5))
+async def test_a_failed_search_pauses_although_more_is_waiting(desk: Desk) -> None:
+    """An unavailable bus is tried once per poll interval."""
+    await desk.commit(3)
+    desk.loop.clock.advance(timedelta(minutes=5))
+    desk.bus.away = True
+    publisher = desk.publisher(batch=1, poll=timedelta(minutes=5))
     running = asyncio.create_task(publisher.run())
-    await asyncio.sleep(0)
-    publisher.offer(await desk.commit(1))
-    await until(lambda: not desk.loop.database.outbox)
+    await until(lambda: bool(desk.reports))
+    for _ in range(20):
+        await asyncio.sleep(0)
     publisher.stop()
     await running
-    assert await desk.bus.numbers() == [1]
+    assert desk.reports == [PublishingReport(published=0, backfilled=0, failed=1)]
+
+
+async def test_fresh_messages_are_published_at_once(desk: Desk) -> None:
+    """They do not wait for a search, also after a time without any."""
+    publisher = desk.publisher(poll=timedelta(minutes=5))
+    running = asyncio.create_task(publisher.run())
+    for _ in range(2):
+        publisher.offer(await desk.commit(1))
+        await until(lambda: not desk.loop.database.outbox)
+    publisher.stop()
+    await running
+    assert await desk.bus.numbers() == [1, 2]
 
 
 async def test_stopping_sends_the_queued_messages(desk: Desk) -> None:

@@ -167,18 +167,18 @@ class EventLogContract:
         assert [each.reason for each in await event_log.attempts(claim.dispatch_id)] == ["tenant_conflict"]
 
     async def test_duplicates_are_counted(self, inbox: EventInbox, event_log: EventLog) -> None:
-        """With the time of the last one."""
-        for _ in range(3):
-            await inbox.record(provider_event("evt_1"))
-        await inbox.record(provider_event("evt_2"))
-        counts = {str(found.key.event_id): found for found in await _all(event_log)}
+        """With the time of the last one; an equal id of another mode or account is another event."""
+        repeated = provider_event("evt_1")
+        others = [provider_event("evt_2"), provider_event(livemode=True), provider_event(account="acct_1")]
+        for event in [repeated, *others, repeated, repeated]:
+            await inbox.record(event)
+        counts = {found.key: found for found in await _all(event_log)}
         async with asyncio.timeout(20):
-            while counts["evt_1"].duplicates < 2:  # noted after the answer
+            while counts[repeated.key].duplicates < 2:  # noted after the answer
                 await asyncio.sleep(0.01)
-                counts = {str(found.key.event_id): found for found in await _all(event_log)}
-        assert (counts["evt_1"].duplicates, counts["evt_2"].duplicates) == (2, 0)
-        assert counts["evt_1"].last_duplicate_at is not None
-        assert counts["evt_2"].last_duplicate_at is None
+                counts = {found.key: found for found in await _all(event_log)}
+        assert (counts[repeated.key].duplicates, counts[repeated.key].last_duplicate_at is None) == (2, False)
+        assert [(counts[each.key].duplicates, counts[each.key].last_duplicate_at) for each in others] == [(0, None)] * 3
 
     async def test_the_messages_of_an_event_are_found(self, unit_of_work: UnitOfWork, event_log: EventLog) -> None:
         """All tenants are searched."""

@@ -44,6 +44,7 @@ class WaitingEventsContract:
         await park(inbox, unit_of_work, "evt_3", on=CustomerId("cus_2"))
         assert await due(queue) == []
         await save(unit_of_work, Changes(customers=[customer("cus_1", None, name="Zoë")]))
+        assert await queue.unpark() == 0
         assert await due(queue) == []
         await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))
         assert await due(queue) == ["evt_1", "evt_2"]
