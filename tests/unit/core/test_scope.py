@@ -1,12 +1,13 @@
 """Other products of the same account: they give no access, are in no message, and make no link."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
 import attrs
 import pytest
-from tests.unit.core.conftest import ACME, ALICE, GLOBEX, Loop, customer, invoice, item, line, subscription
+from tests.unit.core.conftest import ACME, ALICE, AT, GLOBEX, Loop, customer, invoice, item, line, subscription
 
 from billing_core.events import Disposition, Notice, ProviderEvent
 from billing_core.model import (
@@ -148,6 +149,28 @@ class TestFolding:
             loop.says(bill, at=3, notice=Notice.OVERDUE),
             loop.says(attrs.evolve(bill, attempt_count=1), at=4, payment_failed=True),
         )
+        assert await loop.notified() == ["customer.linked"]
+
+    async def test_a_late_notice_of_it_is_not_published_of_a_subscription_that_came_to_us(self, loop: Loop) -> None:
+        """It was about the other product."""
+        trial = {"status": "trialing", "trial_ends_at": AT + timedelta(days=3)}
+        theirs = loop.says(subscription(items=(news_item(),), **trial), at=1, notice=Notice.TRIAL_ENDING)
+        await loop.arrive(loop.says(subscription(**trial), at=2))
+        await loop.arrive(theirs)
+        assert await loop.notified() == ["subscription.created"]
+        assert outcomes(loop, theirs) == [IGNORED]
+
+    async def test_an_ended_subscription_does_not_leave(self, loop: Loop) -> None:
+        """Its end was told."""
+        await loop.arrive(loop.says(subscription(status="canceled")))
+        await loop.arrive(loop.says(subscription(status="canceled", items=(news_item(),)), at=1))
+        assert await loop.notified() == ["subscription.canceled"]
+
+    async def test_a_part_of_its_items_does_not_show_it(self, loop: Loop) -> None:
+        """The known items say what it is, until all of them are fetched."""
+        await loop.arrive(loop.says(customer()), loop.says(subscription(items=(news_item(),)), at=1))
+        await loop.arrive(loop.says(subscription(items=(news_item("si_2"),), items_complete=False), at=2))
+        assert (await loop.subscription()).out_of_scope
         assert await loop.notified() == ["customer.linked"]
 
     async def test_a_refund_of_it_is_not_published(self, loop: Loop) -> None:
