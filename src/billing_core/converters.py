@@ -3,13 +3,15 @@
 A database row holds objects where JSON holds strings, so an adapter that structures rows needs its own converter.
 """
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
+import attrs
 from cattrs import Converter
 
-from billing_core.model import RECORD_KINDS, RecordSnapshot
+from billing_core.model import RECORD_KINDS, AccessState, BillingRules, Grace, RecordSnapshot
 
 T = TypeVar("T")
 
@@ -25,7 +27,6 @@ try:  # the `speed` extra; both encoders write the same bytes
         return orjson.loads(text)
 
 except ImportError:
-    import json
 
     def encode(value: object) -> str:
         """Encode dicts, lists, scalars and UTC instants as one line of JSON."""
@@ -79,6 +80,20 @@ def record_from_json(kind: str, text: str | bytes) -> RecordSnapshot:
     return loads(text, RECORD_KINDS[kind])
 
 
+def rules_to_json(rules: BillingRules) -> str:
+    """Encode rules so that equal ones have equal texts, whatever the order of their plans and statuses."""
+    plain = _rules.unstructure(attrs.evolve(rules, plans=tuple(sorted(rules.plans, key=lambda plan: plan.plan_code))))
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def rules_from_json(text: str | bytes) -> BillingRules:
+    """Decode rules that `rules_to_json` wrote, with plans by code; parts that only a later version knows are ignored.
+
+    Raises: ValueError, KeyError or TypeError if the text holds no rules.
+    """
+    return _rules.structure(decode(text), BillingRules)
+
+
 def _instant_from_json(value: str, _: object) -> datetime:
     instant = datetime.fromisoformat(value)
     if instant.tzinfo is None:
@@ -94,3 +109,17 @@ _json.register_structure_hook(Decimal, lambda value, _: Decimal(value))
 
 _plain: Final = _json.copy()
 _plain.register_unstructure_hook(datetime, datetime.isoformat)
+
+_rules: Final = _json.copy(unstruct_collection_overrides={tuple: list, frozenset: sorted})
+_rules.register_unstructure_hook(timedelta, timedelta.total_seconds)
+_rules.register_structure_hook(timedelta, lambda seconds, _: timedelta(seconds=seconds))
+
+
+def _access_rule(value: Any, _: object) -> AccessState | Grace | None:
+    if value is None or isinstance(value, str):
+        return None if value is None else AccessState(value)
+    return _rules.structure(value, Grace)
+
+
+_rules.register_structure_hook(AccessState | Grace, _access_rule)
+_rules.register_structure_hook(AccessState | Grace | None, _access_rule)

@@ -8,6 +8,7 @@ from billing_core.testing.state.access_schedule import AccessScheduleContract
 from billing_core.testing.state.claim_fence import ClaimFenceContract
 from billing_core.testing.state.clock import ClockContract
 from billing_core.testing.state.link_register import LinkRegisterContract
+from billing_core.testing.state.rules_register import RulesRegisterContract
 from billing_core.testing.state.state_reader import StateReaderContract
 from billing_core.testing.state.stored_events import StoredEventsContract
 from billing_core.testing.state.tenant_locks import TenantLocksContract
@@ -77,6 +78,12 @@ class TestMemoryUncertainObjects(InMemory, UncertainObjectsContract): ...
 
 
 class TestPostgresUncertainObjects(OnPostgres, UncertainObjectsContract): ...
+
+
+class TestMemoryRulesRegister(InMemory, RulesRegisterContract): ...
+
+
+class TestPostgresRulesRegister(OnPostgres, RulesRegisterContract): ...
 
 
 class TestSystemClock(ClockContract):

@@ -59,3 +59,30 @@ async def test_prices_of_no_plan_are_listed_with_the_tenants_on_them(database_ur
             }
         ]
     }
+
+
+@pytest.mark.postgres
+async def test_a_refresh_shows_what_it_changes_and_then_changes_it_once(database_url: str) -> None:
+    """Every live subscription is read by the rules of the configuration; ended ones keep their plan."""
+    held = [
+        subscription("sub_1", price_id="price_old", items=(item(price_id="price_old"),)),
+        subscription("sub_2", GLOBEX, items=(item(price_id="price_pro"),)),
+        subscription("sub_3", status="canceled"),
+    ]
+    database = Database(url=database_url)
+    async with await database.open_pool(size=3) as pool:
+        await save(PostgresRepository(database, pool), Changes(subscriptions=held), tenants=(ACME, GLOBEX))
+        environment = {"DATABASE_URL": database_url, "STRIPE_PRODUCT_PRICE_MAP": "gold=price_pro,pro=price_old"}
+        tried = await billing("refresh", "--dry-run", "--json", **environment)
+        (change,) = json.loads(tried.stdout)["differences"]
+        assert (change["object_id"], change["tenant_id"]) == ("sub_2", "globex")
+        assert change["fields"]["plan_code"] == {"before": "pro", "after": "gold"}
+        assert "Pass --yes" in (await billing("refresh", **environment)).stderr
+        assert await pool.fetchval("SELECT count(*) FROM billing_rules") == 0
+        ran = await billing("refresh", "--yes", "--json", "--by", "ann", **environment)
+        assert json.loads(ran.stdout) == {"generation": 1, "result": "activated", "tenants": 2, "messages": 1}
+        stored = await pool.fetch("SELECT subscription_id, plan_code FROM tenant_subscriptions ORDER BY 1")
+        assert [tuple(row) for row in stored] == [("sub_1", "pro"), ("sub_2", "gold"), ("sub_3", "pro")]
+        again = await billing("refresh", "--yes", **environment)
+        assert "The state of 0 tenants was read" in again.stdout
+        assert await pool.fetchval("SELECT actor FROM billing_rules") == "ann"

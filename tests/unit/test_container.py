@@ -121,12 +121,12 @@ class Miswired:
 
     @staticmethod
     def give_none(container: Any) -> None:
-        container.service.add_kwargs(policy=None)
+        container.service.add_kwargs(rules=None)
 
     @staticmethod
     def forget_an_argument(container: Any) -> None:
         container.service.set_kwargs(
-            **{name: each for name, each in container.service.kwargs.items() if name != "policy"}
+            **{name: each for name, each in container.service.kwargs.items() if name != "rules"}
         )
 
     @staticmethod

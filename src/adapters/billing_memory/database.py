@@ -18,6 +18,7 @@ from billing_core.model import (
     GrantId,
     InvoiceId,
     LinkDecision,
+    RulesInForce,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
@@ -139,6 +140,8 @@ class Tables:
     grants: MutableMapping[GrantId, AccessGrant] = attrs.field(factory=dict)
     decisions: MutableMapping[int, LinkDecision] = attrs.field(factory=dict)
     """Decisions about links by their numbers."""
+    generations: MutableMapping[TenantId, int] = attrs.field(factory=dict)
+    """The rules by which each tenant's state was read."""
     occasions: MutableMapping[tuple[TenantId, str], int | None] = attrs.field(factory=dict)
     """The numbers of the messages that announced them."""
 
@@ -156,6 +159,7 @@ class Tables:
             access=ChainMap(self.access, stored.access),
             grants=ChainMap(self.grants, stored.grants),
             decisions=ChainMap(self.decisions, stored.decisions),
+            generations=ChainMap(self.generations, stored.generations),
             occasions=ChainMap(self.occasions, stored.occasions),
         )
 
@@ -172,6 +176,7 @@ class Tables:
         self.access.update(written.access)
         self.grants.update(written.grants)
         self.decisions.update(written.decisions)
+        self.generations.update(written.generations)
         self.occasions.update(written.occasions)
 
     def owners(self, ids: Iterable[str]) -> dict[str, TenantId]:
@@ -246,16 +251,21 @@ class MemoryDatabase:
         self.tables = Tables()
         self.numbers: dict[EventKey, int] = {}
         self.audits: list[Audit] = []
-        self.access_policy: str | None = None
-        """The fingerprint of the policy that decides on access."""
         self.outbox: dict[MessageKey, datetime] = {}
         """Unpublished messages and when they were committed."""
         self.held: set[int] = set()
         """Dispatch rows that the running transaction holds: they cannot be claimed."""
         self.writing = asyncio.Lock()
         """Held by a transaction from beginning to end: there is one at a time."""
+        self.rules: list[tuple[RulesInForce, str]] = []
+        """All that were ever in force, each with its fingerprint; the last ones are in force."""
         self.due = asyncio.Event()
         """Set when events may have become due; cleared by `claim`."""
+
+    @property
+    def generation(self) -> int:
+        """The generation of the rules in force; 0 if none ever were."""
+        return len(self.rules)
 
     def at_rest(self, dispatch_ids: Collection[int], now: datetime) -> list[Dispatch]:
         """Return those of these events that are not being processed, by number."""

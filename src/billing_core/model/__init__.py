@@ -42,6 +42,7 @@ from billing_core.model.occasion import TenantOccasion
 from billing_core.model.ordering import Decision, Order, Ordered, Provenance, Sighting, compare, decide
 from billing_core.model.plan import PLAN_METADATA, ROLES, Plan, PlanCatalog, PlanFeature, PlanMatch, PlanPrice, Role
 from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, invoice_of, leads_to
+from billing_core.model.rules import BillingRules, RulesInForce
 from billing_core.model.schedule import ScheduleSnapshot
 from billing_core.model.scope import OUT_OF_SCOPE, ProductScope, ScopeRule
 from billing_core.model.state import TenantState
@@ -72,6 +73,7 @@ __all__ = [
     "ADJUSTMENT_KINDS",
     "billed_usage",
     "CATALOG_KINDS",
+    "BillingRules",
     "CatalogSnapshot",
     "ChargeSnapshot",
     "compare",
@@ -126,6 +128,7 @@ __all__ = [
     "RECORD_KINDS",
     "RecordSnapshot",
     "RefundSnapshot",
+    "RulesInForce",
     "Role",
     "ROLES",
     "ScheduleSnapshot",

@@ -21,6 +21,8 @@ class TenantState:
     sequence: int
     as_of: datetime = attrs.field(eq=False, validator=aware)
     """The store's time at which it was read: the instant to decide on access for."""
+    generation: int = attrs.field(default=0, eq=False)
+    """The generation of the rules that were in force then; 0 if none ever were."""
     subscriptions: tuple[TenantSubscription, ...]
     invoices: tuple[SubscriptionInvoice, ...]
     """Invoices that the tenant still owes, oldest first."""

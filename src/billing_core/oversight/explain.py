@@ -46,6 +46,7 @@ class TenantHistory:
 class Transition:
     """A message and the fields it changed, compared with the tenant's previous message about the same object."""
 
+    tenant_id: TenantId
     sequence: int
     event_type: str
     summary: str
@@ -173,6 +174,7 @@ def _transition(
 ) -> Transition:
     before = None if shown is None else known.get(_id_of(shown))
     return Transition(
+        tenant_id=TenantId(payload.tenant_id),
         sequence=payload.sequence,
         event_type=payload.event_type,
         summary=payload.summary,

@@ -39,13 +39,9 @@ class AccessReviewer(Periodic[AccessReport]):
         super().__init__(every=every, observe=observe)
         self._service = service
         self._publish = publish
-        self._adopted = False
 
     async def run_once(self) -> AccessReport:
-        """Review all tenants that are due now. The first time, adopt the policy of this process."""
-        if not self._adopted:
-            await self._service.adopt_access_policy()
-            self._adopted = True
+        """Review all tenants that are due now."""
         reviewed, changed = 0, Counter[AccessState]()
         while not self._stopping.is_set() and (found := await self._service.review_access()).count:
             self._publish(found.events)

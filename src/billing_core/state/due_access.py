@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import attrs
 
 from billing_core.events import BillingEvent, MessageSource, SourceKind
-from billing_core.model import AccessGrant, AccessPolicy, AccessState, AnnouncedAccess, TenantId
+from billing_core.model import AccessGrant, AccessPolicy, AccessState, AnnouncedAccess, RulesInForce, TenantId
 from billing_core.state.announcements import access_announcement, grant_announcement
 from billing_core.state.messages import billing_event
 from billing_core.state.ports import BillingTransaction, Changes, LockedTenants
+from billing_core.state.rules import require_current
 from billing_core.state.shelf import Shelf
 from billing_core.state.verdicts import Verdicts
 
@@ -24,9 +25,14 @@ class DueAccess:
     """The state that each of these messages tells."""
 
 
-async def decide_due(transaction: BillingTransaction, policy: AccessPolicy, *, limit: int) -> DueAccess:
-    """Lock tenants that are due, and decide on their access by what is stored and the store's time."""
+async def decide_due(transaction: BillingTransaction, rules: RulesInForce, *, limit: int) -> DueAccess:
+    """Lock tenants that are due, and decide on their access by what is stored and the store's time.
+
+    Raises: RulesMovedError.
+    """
+    policy = rules.policy
     tenants = await transaction.lock_due(policy=policy.fingerprint, limit=limit)
+    require_current(rules, tenants)
     if not tenants.counters:
         return DueAccess()
     verdicts = await _load(transaction, policy, tenants)
@@ -35,7 +41,7 @@ async def decide_due(transaction: BillingTransaction, policy: AccessPolicy, *, l
         for tenant_id, known in sorted(tenants.announced.items())
         if known.verdict != verdicts.of(tenant_id)
     ]
-    events = [_message(tenant_id, known, tenants, verdicts, policy) for tenant_id, known in wrong]
+    events = [_message(tenant_id, known, tenants, verdicts, rules) for tenant_id, known in wrong]
     return DueAccess(
         count=len(tenants.counters),
         changes=Changes(events=events, access=verdicts.changes(tenants.counters)),
@@ -72,14 +78,14 @@ async def _load(transaction: BillingTransaction, policy: AccessPolicy, tenants: 
 
 
 def _message(
-    tenant_id: TenantId, known: AnnouncedAccess, tenants: LockedTenants, verdicts: Verdicts, policy: AccessPolicy
+    tenant_id: TenantId, known: AnnouncedAccess, tenants: LockedTenants, verdicts: Verdicts, rules: RulesInForce
 ) -> BillingEvent:
     verdict = verdicts.tell(tenant_id)
     source, occurred_at = MessageSource(kind=SourceKind.CLOCK, id=None), tenants.now
     if known.due_at is not None and known.due_at <= tenants.now:
         occurred_at = known.due_at
-    elif known.policy not in (None, policy.fingerprint):
-        source = MessageSource(kind=SourceKind.CATALOG, id=policy.fingerprint)
+    elif known.policy not in (None, rules.policy.fingerprint):
+        source = MessageSource(kind=SourceKind.CATALOG, id=str(rules.generation))
     return billing_event(
         access_announcement(verdict),
         source,

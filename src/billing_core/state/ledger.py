@@ -57,7 +57,7 @@ from billing_core.state.occasions import Occasion
 from billing_core.state.ownership import Ownership
 from billing_core.state.ports import Changes, LockedTenants
 from billing_core.state.precedence import Evidence, resolve
-from billing_core.state.reading import ClaimedEvent, ProviderAnswer, Statement
+from billing_core.state.reading import ClaimedEvent, ProviderAnswer, RulesChange, Statement
 from billing_core.state.renewals import has_new_items
 from billing_core.state.shared_customers import OwnershipBySubscription
 from billing_core.state.shelf import Shelf
@@ -137,6 +137,7 @@ class Ledger:
             CustomerSnapshot: self._customers,
         }
         """By class of snapshot; every other class is a record."""
+        self._tenants = tenants
         self._counters = dict(tenants.counters)
         self._shared = shared
         ownership = OwnershipBySubscription if shared else Ownership
@@ -149,12 +150,44 @@ class Ledger:
             decided=decided,
             locked=tenants.counters.keys(),
         )
+        self._catalog = catalog
         self._occasions = OccasionBook(self._subscriptions, self._invoices, catalog=catalog, known=occasions)
         self._evidence = evidence
         self._notify = notify
         self._verdicts = Verdicts(self._subscriptions, self._invoices, policy=policy, tenants=tenants)
         self._usage = BilledUsage(invoices=self._invoices, subscriptions=self._subscriptions, stored=usage)
         self.events: list[BillingEvent] = []
+
+    # --- rules that changed ---------------------------------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Read the state of tenants that are behind by the rules in force."""
+        self.reread(self._tenants.behind)
+
+    def reread(self, tenants: Collection[TenantId]) -> None:
+        """Read what is stored of live subscriptions by the rules in force, and notify each change of one."""
+        if not tenants:
+            return
+        cause = RulesChange(generation=self._tenants.generation, created_at=self._tenants.now)
+        held = [each for each in self._subscriptions.all() if each.tenant_id in tenants and not each.snapshot.ended]
+        for subscription in sorted(held, key=lambda each: each.object_id):
+            self._reread(subscription, cause)
+
+    def _reread(self, known: TenantSubscription, cause: RulesChange) -> None:
+        changed_before = set(self._usage.changed)
+        for invoice in [each for each in self._invoices.all() if each.snapshot.subscription_id == known.object_id]:
+            reread = attrs.evolve(invoice, snapshot=self._catalog.read_invoice(invoice.snapshot))
+            if self._invoices.keep(reread):
+                self._usage.bill(invoice, reread)
+        seen = self._catalog.read_subscription(known.snapshot)
+        after = attrs.evolve(known, snapshot=seen, metered_prices={**known.metered_prices, **seen.metered_prices})
+        if not self._subscriptions.keep(after):
+            return
+        self._usage.rate_again(after, known.metered_prices)
+        usage = [record for id_ in self._usage.changed.keys() - changed_before for record in self._usage.changed[id_]]
+        news = subscription_announcement(known.snapshot, seen) or (rated_announcement(seen) if usage else None)
+        if news is not None and self._notify:
+            self._create_message(known.tenant_id, cause, news, seen, None, usage=usage)
 
     # --- the batch ----------------------------------------------------------------------------------------------
 
@@ -215,6 +248,7 @@ class Ledger:
             invoices=invoices,
             usage=self._usage.changed,
             records=self._records.changed(),
+            read_by=dict.fromkeys(self._tenants.behind, self._tenants.generation),
             occasions=self._occasions.kept,
             events=self.events,
             access=self._verdicts.changes(touched),
@@ -442,7 +476,7 @@ class Ledger:
     def _create_message(
         self,
         tenant_id: TenantId,
-        statement: Statement,
+        cause: Statement | RulesChange,
         announcement: Announcement,
         subscription: SubscriptionSnapshot | None,
         invoice: InvoiceSnapshot | None,
@@ -454,8 +488,8 @@ class Ledger:
         self.events.append(
             billing_event(
                 announcement,
-                statement.source,
-                occurred_at=statement.created_at,
+                cause.source,
+                occurred_at=cause.created_at,
                 tenant_id=tenant_id,
                 sequence=sequence,
                 subscription=subscription,

@@ -10,7 +10,6 @@ import attrs
 
 from billing_core.events import Translation
 from billing_core.model import (
-    AccessPolicy,
     CatalogSnapshot,
     CustomerId,
     CustomerSnapshot,
@@ -18,8 +17,8 @@ from billing_core.model import (
     InvoiceId,
     InvoiceSnapshot,
     LinkStanding,
-    PlanCatalog,
     RecordSnapshot,
+    RulesInForce,
     Snapshot,
     SubscriptionId,
     SubscriptionInvoice,
@@ -27,7 +26,6 @@ from billing_core.model import (
     TenantCustomer,
     TenantId,
     TenantRecord,
-    TenantRules,
     TenantSubscription,
     Tracked,
     Uncertainty,
@@ -43,6 +41,7 @@ from billing_core.state.occasion_book import possible_keys
 from billing_core.state.ports import BillingTransaction, EventTranslator, StateReader
 from billing_core.state.reading import ClaimedEvent
 from billing_core.state.renewals import has_new_items, keys_of_renewals
+from billing_core.state.rules import require_current
 from billing_core.state.shared_customers import described_subscription, names_new_owner, objects_of, subject_of
 
 
@@ -65,21 +64,22 @@ class StateLoader:
         self,
         *,
         translator: EventTranslator,
-        catalog: PlanCatalog,
-        policy: AccessPolicy,
-        tenants: TenantRules,
+        rules: RulesInForce,
         notify: bool,
     ) -> None:
         self._translator = translator
-        self._catalog = catalog
-        self._policy = policy
+        self._rules = rules
+        self._catalog = rules.catalog
+        self._policy = rules.policy
         self._notify = notify
-        self._shared = tenants.link == "subscription"
+        self._shared = rules.tenants.link == "subscription"
 
-    async def load(self, transaction: BillingTransaction, events: Sequence[ClaimedEvent]) -> Ledger:
-        """Lock and load everything that these events concern. Their claims are held already.
+    async def load(
+        self, transaction: BillingTransaction, events: Sequence[ClaimedEvent], *, also: Collection[TenantId] = ()
+    ) -> Ledger:
+        """Lock and load everything that these events concern, and these tenants. The claims are held already.
 
-        Raises: LinksMovedError.
+        Raises: LinksMovedError, RulesMovedError.
         """
         snapshots = [snapshot for event in events for snapshot in event.translation.snapshots]
         customers = await _lock_customers(transaction, events, shared=self._shared)
@@ -89,9 +89,10 @@ class StateLoader:
             named |= set(await transaction.tenants_under(deleted))
         decided = await _decided_before(transaction, events, customers, owners, shared=self._shared)
         named |= {each.tenant_id for each in decided.values() if each.tenant_id is not None}
-        tenants = await transaction.lock_tenants(named | _linked(customers) | set(owners.values()))
+        tenants = await transaction.lock_tenants(named | _linked(customers) | set(owners.values()) | set(also))
         if tenants.overtaken:
             raise LinksMovedError
+        require_current(self._rules, tenants)
         decided = {**decided, **await _outranking(transaction, events, customers, owners, shared=self._shared)}
         records = await _load_records(transaction, snapshots)
         customers = await _read_again(transaction, customers, snapshots)
@@ -103,7 +104,8 @@ class StateLoader:
             ids={seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)} | records.invoices,
             subscriptions=_newly_metered(snapshots, subscriptions)
             | _with_new_items(snapshots, subscriptions)
-            | self._in_grace(snapshots, subscriptions),
+            | self._in_grace(snapshots, subscriptions)
+            | {each.snapshot.subscription_id for each in subscriptions if each.tenant_id in tenants.behind | set(also)},
         )
         tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
         return Ledger(
@@ -126,7 +128,12 @@ class StateLoader:
         )
 
     async def load_around(self, transaction: BillingTransaction, tenant_id: TenantId, seen: Snapshot) -> Ledger:
-        """Load the state that a change of one object concerns. Its tenant is locked already."""
+        """Load the state that a change of one object concerns. Its tenant is locked already.
+
+        Raises: RulesMovedError.
+        """
+        tenants = await transaction.lock_tenants([tenant_id])
+        require_current(self._rules, tenants)
         subscriptions = await transaction.subscriptions(tenants=[tenant_id], ids=())
         invoices = await transaction.invoices(
             ids=[seen.invoice_id] if isinstance(seen, InvoiceSnapshot) else (),
@@ -136,7 +143,7 @@ class StateLoader:
         keys = keys_of_renewals(Translation(snapshots=(seen,)))
         return Ledger(
             customers=customers.values(),
-            tenants=await transaction.lock_tenants([tenant_id]),
+            tenants=attrs.evolve(tenants, behind=frozenset()),  # not all that rereading needs is loaded
             subscriptions=subscriptions,
             invoices=invoices,
             records=await transaction.records([seen.object_id]) if isinstance(seen, RecordSnapshot) else (),

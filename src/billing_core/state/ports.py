@@ -15,6 +15,7 @@ from billing_core.model import (
     GrantId,
     InvoiceId,
     LinkDecision,
+    RulesInForce,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
@@ -91,6 +92,8 @@ class Changes:
     usage: Mapping[InvoiceId, Sequence[UsageRecord]] = attrs.field(factory=dict)
     """The complete billed usage of each of these invoices."""
     records: Sequence[TenantRecord] = ()
+    read_by: Mapping[TenantId, int] = attrs.field(factory=dict)
+    """The generation of the rules by which the whole state of these locked tenants is read from now on."""
     occasions: Sequence[TenantOccasion] = ()
     """Occasions that no earlier unit of work kept."""
     events: Sequence[BillingEvent] = ()
@@ -113,6 +116,10 @@ class LockedTenants:
     """The access that each tenant was told last; a tenant that was told nothing yet is left out."""
     grants: Mapping[TenantId, Sequence[AccessGrant]] = attrs.field(factory=dict)
     """The grants that were not revoked, of tenants that have any, by the instant at which they were made."""
+    generation: int = 0
+    """The generation of the rules in force; 0 if none ever were."""
+    behind: frozenset[TenantId] = frozenset()
+    """Tenants among them whose state was read by earlier rules. One that was just created is not."""
     overtaken: bool = False
     """An object was taken away from one of them after this unit of work read that it is theirs. Start over."""
 
@@ -166,15 +173,11 @@ class TenantLocks(Protocol):
 class AccessSchedule(Protocol):
     """When the access of tenants has to be decided again. Each reading costs by what is due."""
 
-    async def adopt_policy(self, fingerprint: str) -> None:
-        """Let this policy decide from now on: every tenant that another one decided about last is due."""
-        ...
-
     async def lock_due(self, *, policy: str, limit: int) -> LockedTenants:
         """Lock tenants that are due, the longest due first; those that are locked elsewhere are left out.
 
-        None are due for a policy in whose place another one was adopted. `limit` counts those that the clock made due
-        and those that a changed policy did, each.
+        `policy` is the fingerprint of the one that is to decide: tenants that another one decided about are due.
+        `limit` counts those that the clock made due and those that a changed policy did, each.
         """
         ...
 
@@ -255,6 +258,35 @@ class LinkRegister(Protocol):
         Events that are dead because of a conflict of tenants become due, with fresh attempts, if their bodies are kept:
         those of these customers, and those of no customer.
         """
+        ...
+
+
+@runtime_checkable
+class RulesRegister(Protocol):
+    """The rules that were ever in force, and the tenants whose state was not yet read by the last of them."""
+
+    async def active(self) -> RulesInForce | None:
+        """Return the rules in force; None if none were ever activated."""
+        ...
+
+    async def was_active(self, fingerprint: str) -> bool:
+        """Return whether rules with this fingerprint are or were in force."""
+        ...
+
+    async def activate(self, rules: RulesInForce, *, fingerprint: str, actor: str) -> bool:
+        """Put rules in force under their generation. False, and nothing changes, if that is not the next one."""
+        ...
+
+    async def live_subscriptions(self, *, after: SubscriptionId, limit: int) -> Sequence[TenantSubscription]:
+        """Return subscriptions that have not ended, with ids above `after`, by id."""
+        ...
+
+    async def tenants_behind(self, *, limit: int) -> Sequence[TenantId]:
+        """Return tenants whose state was read by earlier rules than those in force, at a cost by how many they are."""
+        ...
+
+    async def count_behind(self) -> int:
+        """Count the same tenants."""
         ...
 
 

@@ -68,6 +68,20 @@ class ProviderAnswer:
         return MessageSource(kind=SourceKind.REFETCH, id=next(each.object_id for each in self.translation.snapshots))
 
 
+@attrs.frozen(kw_only=True)
+class RulesChange:
+    """A change of the rules: the cause of messages about state that is read by others than before."""
+
+    generation: int
+    created_at: datetime
+    """The instant at which the state was read again."""
+
+    @property
+    def source(self) -> MessageSource:
+        """The cause of the messages that follow."""
+        return MessageSource(kind=SourceKind.CATALOG, id=str(self.generation))
+
+
 _SHOWN: Final = 60
 """Characters of a refused tenant id that operators see."""
 

@@ -2,10 +2,11 @@
 
 import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
@@ -15,15 +16,15 @@ from billing_core.events import BillingEvent, Claim, Outcome, Translation
 from billing_core.model import (
     UNDECIDED,
     AccessGrant,
-    AccessPolicy,
     AccessState,
+    BillingRules,
     CustomerId,
     GrantId,
     LinkAction,
     LinkDecision,
-    PlanCatalog,
+    RulesInForce,
+    Snapshot,
     TenantId,
-    TenantRules,
     Uncertainty,
     standings,
 )
@@ -33,6 +34,9 @@ from billing_core.state.ledger import Ledger
 from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, read_batch
+from billing_core.state.rules import RulesBook, RulesMovedError, require_current
+
+T = TypeVar("T")
 
 LIBRARY: Final = "library"
 """The actor of decisions for which a caller names none."""
@@ -123,9 +127,7 @@ class BillingService:
         *,
         unit_of_work: UnitOfWork,
         translator: EventTranslator,
-        catalog: PlanCatalog,
-        policy: AccessPolicy,
-        tenants: TenantRules,
+        rules: RulesBook,
         notify: bool = True,
     ) -> None:
         """Compose the single writer.
@@ -133,18 +135,13 @@ class BillingService:
         Args:
             unit_of_work: begins transactions.
             translator: reads stored events again where a tie asks for it.
-            catalog: maps prices to plans.
-            policy: decides on access.
-            tenants: says what names a tenant, and which texts can be the ids of tenants.
+            rules: the plans, access, scope and tenants by which state is read; those in force are followed.
             notify: whether messages are created. Without it state is written and no number is used.
         """
         self._unit_of_work = unit_of_work
-        self._catalog = catalog
-        self._tenants = tenants
-        self._policy = policy
-        self._loader = StateLoader(
-            translator=translator, catalog=catalog, policy=policy, tenants=tenants, notify=notify
-        )
+        self._translator = translator
+        self._rules = rules
+        self._notify = notify
 
     async def apply(self, translated: Sequence[tuple[Claim, Translation]]) -> AppliedBatch:
         """Apply claimed events. Those whose lease was lost meanwhile are left to their new holder.
@@ -152,13 +149,14 @@ class BillingService:
         Raises: StoreUnavailableError, TenantConflictError when an object turned out to be another tenant's while
         saving. Nothing is written then.
         """
-        batch = await read_batch(translated, self._catalog, self._tenants)
-        while True:
-            with contextlib.suppress(LinksMovedError):
-                async with self._unit_of_work.transaction() as transaction:
-                    held = await transaction.hold([claim for claim, _ in translated])
-                    ledger, outcomes = await self._fold(transaction, batch, held)
-                break
+
+        async def attempt(rules: RulesInForce) -> tuple[Ledger, Sequence[Outcome]]:
+            batch = await read_batch(translated, rules.catalog, rules.tenants)
+            async with self._unit_of_work.transaction() as transaction:
+                held = await transaction.hold([claim for claim, _ in translated])
+                return await self._fold(transaction, batch, held, rules)
+
+        ledger, outcomes = await self._follow(attempt)
         return AppliedBatch(
             outcomes=outcomes,
             events=ledger.events,
@@ -172,16 +170,43 @@ class BillingService:
         The claims need not be held: events that are not being processed elsewhere are held until the rollback.
         Raises: as `apply`.
         """
-        batch = await read_batch(translated, self._catalog, self._tenants)
-        trial: DryRun | None = None
-        while trial is None:
-            with contextlib.suppress(_RollBack, LinksMovedError):
-                async with self._unit_of_work.transaction() as transaction:
-                    held = await transaction.take([claim for claim, _ in translated])
-                    ledger, outcomes = await self._fold(transaction, batch, held)
-                    trial = DryRun(outcomes=outcomes, events=ledger.events, differences=ledger.differences())
-                    raise _RollBack
-        return trial
+
+        async def attempt(rules: RulesInForce) -> DryRun:
+            batch = await read_batch(translated, rules.catalog, rules.tenants)
+            async with self._rolled_back() as transaction:
+                held = await transaction.take([claim for claim, _ in translated])
+                ledger, outcomes = await self._fold(transaction, batch, held, rules)
+            return DryRun(outcomes=outcomes, events=ledger.events, differences=ledger.differences())
+
+        return await self._follow(attempt)
+
+    async def reread(self, tenants: Collection[TenantId]) -> Sequence[BillingEvent]:
+        """Read the stored state of tenants by the rules in force, where earlier ones read it, and notify each change.
+
+        Returns the messages. Raises: StoreUnavailableError. Nothing is written then.
+        """
+
+        async def attempt(rules: RulesInForce) -> Ledger:
+            async with self._unit_of_work.transaction() as transaction:
+                ledger, _ = await self._fold(transaction, (), (), rules, also=tenants)
+                return ledger
+
+        return (await self._follow(attempt)).events
+
+    async def preview(self, tenants: Collection[TenantId], rules: BillingRules) -> DryRun:
+        """Return what reading the stored state of tenants by other rules would change. Nothing is written.
+
+        Raises: StoreUnavailableError.
+        """
+
+        async def attempt(current: RulesInForce) -> DryRun:
+            tried = RulesInForce(rules, current.generation)
+            async with self._rolled_back() as transaction:
+                ledger = await self._loader(tried).load(transaction, (), also=tenants)
+                ledger.reread(tenants)
+            return DryRun(outcomes=(), events=ledger.events, differences=ledger.differences())
+
+        return await self._follow(attempt)
 
     async def apply_refetch(self, uncertainty: Uncertainty, found: Translation) -> RefetchOutcome:
         """Replace the uncertain state of an object with the provider's answer, unless the object has changed since.
@@ -192,38 +217,38 @@ class BillingService:
         shown = found.find(uncertainty.object_id)
         if shown is None:
             return RefetchOutcome(result=RefetchResult.UNKNOWN)
-        seen = self._catalog.read(shown)
+        return await self._follow(lambda rules: self._settle(uncertainty, found, shown, rules))
+
+    async def _settle(
+        self, uncertainty: Uncertainty, found: Translation, shown: Snapshot, rules: RulesInForce
+    ) -> RefetchOutcome:
+        seen = rules.catalog.read(shown)
         async with self._unit_of_work.transaction() as transaction:
             held = await lock_uncertain(transaction, uncertainty)
             if held is None or held.provenance != uncertainty.basis or held.tenant_id is None or held.snapshot is None:
                 return RefetchOutcome(result=RefetchResult.OVERTAKEN)
             if seen.precedence < held.snapshot.precedence:
                 return RefetchOutcome(result=RefetchResult.UNKNOWN)
-            ledger = await self._loader.load_around(transaction, held.tenant_id, seen)
+            ledger = await self._loader(rules).load_around(transaction, held.tenant_id, seen)
             answer = ProviderAnswer(translation=attrs.evolve(found, snapshots=(seen,)), basis=uncertainty.basis)
             ledger.settle(held.tenant_id, answer)
             await transaction.save(ledger.changes())
         result = RefetchResult.INCOMPLETE if ledger.uncertainties() else RefetchResult.REFETCHED
         return RefetchOutcome(result=result, events=ledger.events)
 
-    async def adopt_access_policy(self) -> None:
-        """Decide on access by the policy of this process: tenants that another one decided about last are due.
-
-        Raises: StoreUnavailableError.
-        """
-        async with self._unit_of_work.transaction() as transaction:
-            await transaction.adopt_policy(self._policy.fingerprint)
-
     async def review_access(self, *, limit: int = REVIEWED_AT_ONCE) -> ReviewedTenants:
         """Decide again on the access of some tenants that are due, and notify those for whom it changed.
 
-        None are due while another policy than that of this process is the adopted one.
         Raises: StoreUnavailableError. Nothing is written then.
         """
-        async with self._unit_of_work.transaction() as transaction:
-            due = await decide_due(transaction, self._policy, limit=limit)
-            await transaction.save(due.changes)
-        return ReviewedTenants(count=due.count, events=due.changes.events, states=due.states)
+
+        async def attempt(rules: RulesInForce) -> ReviewedTenants:
+            async with self._unit_of_work.transaction() as transaction:
+                due = await decide_due(transaction, rules, limit=limit)
+                await transaction.save(due.changes)
+            return ReviewedTenants(count=due.count, events=due.changes.events, states=due.states)
+
+        return await self._follow(attempt)
 
     async def grant(
         self,
@@ -240,42 +265,52 @@ class BillingService:
         With a `grant_id` of the caller's own, a repeated call grants nothing more and returns the first grant.
         Raises: ValueError if `until` has passed or a text is blank; StoreUnavailableError. Nothing is written then.
         """
-        async with self._unit_of_work.transaction() as transaction:
-            tenants = await transaction.lock_tenants([tenant_id])
-            if grant_id is not None and (made := await transaction.grant(grant_id)) is not None:
-                return GrantResult(grant=made)
-            grant = AccessGrant(
-                grant_id=grant_id or GrantId(f"grant_{secrets.token_hex(12)}"),
-                tenant_id=tenant_id,
-                plan_code=plan_code,
-                until=until,
-                actor=actor,
-                reason=reason,
-                granted_at=tenants.now,
-            )
-            if not grant.holds(tenants.now):
-                raise ValueError("the end of the grant has passed")
-            changes = await change_grant(transaction, self._policy, grant, tenants)
-            await transaction.save(changes)
-        return GrantResult(grant=grant, events=changes.events)
+
+        async def attempt(rules: RulesInForce) -> GrantResult:
+            async with self._unit_of_work.transaction() as transaction:
+                tenants = await transaction.lock_tenants([tenant_id])
+                require_current(rules, tenants)
+                if grant_id is not None and (made := await transaction.grant(grant_id)) is not None:
+                    return GrantResult(grant=made)
+                grant = AccessGrant(
+                    grant_id=grant_id or GrantId(f"grant_{secrets.token_hex(12)}"),
+                    tenant_id=tenant_id,
+                    plan_code=plan_code,
+                    until=until,
+                    actor=actor,
+                    reason=reason,
+                    granted_at=tenants.now,
+                )
+                if not grant.holds(tenants.now):
+                    raise ValueError("the end of the grant has passed")
+                changes = await change_grant(transaction, rules.policy, grant, tenants)
+                await transaction.save(changes)
+            return GrantResult(grant=grant, events=changes.events)
+
+        return await self._follow(attempt)
 
     async def revoke_grant(self, grant_id: GrantId, *, reason: str, actor: str = LIBRARY) -> GrantResult | None:
         """Revoke a grant and notify its tenant; None if there is no such grant. One that is revoked stays as it is.
 
         Raises: ValueError if the reason is blank; StoreUnavailableError. Nothing is written then.
         """
-        async with self._unit_of_work.transaction() as transaction:
-            found = await transaction.grant(grant_id)
-            if found is None:
-                return None
-            tenants = await transaction.lock_tenants([found.tenant_id])
-            grant = await transaction.grant(grant_id) or found
-            if grant.revoked_at is not None:
-                return GrantResult(grant=grant)
-            grant = attrs.evolve(grant, revoked_at=tenants.now, revoked_by=actor, revoked_reason=reason)
-            changes = await change_grant(transaction, self._policy, grant, tenants)
-            await transaction.save(changes)
-        return GrantResult(grant=grant, events=changes.events)
+
+        async def attempt(rules: RulesInForce) -> GrantResult | None:
+            async with self._unit_of_work.transaction() as transaction:
+                found = await transaction.grant(grant_id)
+                if found is None:
+                    return None
+                tenants = await transaction.lock_tenants([found.tenant_id])
+                require_current(rules, tenants)
+                grant = await transaction.grant(grant_id) or found
+                if grant.revoked_at is not None:
+                    return GrantResult(grant=grant)
+                grant = attrs.evolve(grant, revoked_at=tenants.now, revoked_by=actor, revoked_reason=reason)
+                changes = await change_grant(transaction, rules.policy, grant, tenants)
+                await transaction.save(changes)
+            return GrantResult(grant=grant, events=changes.events)
+
+        return await self._follow(attempt)
 
     async def link(
         self, customer_id: CustomerId, tenant_id: TenantId, *, actor: str = LIBRARY, reason: str | None = None
@@ -303,14 +338,42 @@ class BillingService:
         return customer.tenant_id is None
 
     async def _fold(
-        self, transaction: BillingTransaction, batch: Sequence[ClaimedEvent], held: Sequence[Claim]
+        self,
+        transaction: BillingTransaction,
+        batch: Sequence[ClaimedEvent],
+        held: Sequence[Claim],
+        rules: RulesInForce,
+        *,
+        also: Collection[TenantId] = (),
     ) -> tuple[Ledger, Sequence[Outcome]]:
         """Fold the events of a batch that are held, and save everything that follows."""
         ours = {claim.dispatch_id for claim in held}
         events = [event for event in batch if event.claim.dispatch_id in ours]
-        ledger = await self._loader.load(transaction, events)
+        ledger = await self._loader(rules).load(transaction, events, also=also)
+        ledger.catch_up()
         ledger.link_customers(events)
         outcomes = [ledger.fold(event) async for event in cooperate(events)]
         await transaction.save(ledger.changes())
         await transaction.settle(outcomes)
         return ledger, outcomes
+
+    @asynccontextmanager
+    async def _rolled_back(self) -> AsyncIterator[BillingTransaction]:
+        """Begin a unit of work that leaves no trace."""
+        with contextlib.suppress(_RollBack):
+            async with self._unit_of_work.transaction() as transaction:
+                yield transaction
+                raise _RollBack
+
+    def _loader(self, rules: RulesInForce) -> StateLoader:
+        return StateLoader(translator=self._translator, rules=rules, notify=self._notify)
+
+    async def _follow(self, attempt: Callable[[RulesInForce], Awaitable[T]]) -> T:
+        """Repeat a unit of work until no link was moved and no other rules were put in force meanwhile."""
+        while True:
+            try:
+                return await attempt(self._rules.current)
+            except LinksMovedError:
+                continue
+            except RulesMovedError:
+                await self._rules.reload()

@@ -6,8 +6,9 @@ from typing import Any
 
 from billing_core.events import Claim, Disposition, Effect, Outcome, ProviderEvent
 from billing_core.inbox.ports import EventInbox, EventQueue
-from billing_core.model import AccessPolicy, CustomerId, PlanCatalog, TenantId, TenantRules
+from billing_core.model import BillingRules, CustomerId, TenantId
 from billing_core.state.ports import Changes, UnitOfWork
+from billing_core.state.rules import RulesBook
 from billing_core.state.service import BillingService
 from billing_core.testing.builders import ACME, provider_event
 from billing_core.testing.scripted import ScriptedProvider
@@ -55,9 +56,7 @@ def service_over(unit_of_work: UnitOfWork) -> BillingService:
     return BillingService(
         unit_of_work=unit_of_work,
         translator=ScriptedProvider(),
-        catalog=PlanCatalog(),
-        policy=AccessPolicy(),
-        tenants=TenantRules(),
+        rules=RulesBook(BillingRules()),
     )
 
 

@@ -15,6 +15,7 @@ from billing_core.events import Disposition
 from billing_core.inbox.selection import EventFilter
 from billing_core.oversight.invariants import Invariant
 from billing_core.oversight.ports import Backlog, RefusedWebhooks, UnmappedPrice
+from billing_core.state.rules import fingerprint_of
 
 _LATE: Final = timedelta(minutes=1)
 """Warn when an event or a message has waited longer than this."""
@@ -72,6 +73,7 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
         for result in _check_refusals(await tools.refusal_tally().since(since)):
             yield result
         yield _check_outbox(await tools.outbox().oldest())
+        yield await _check_rules(tools)
         yield _check_prices(await tools.state_upkeep().unmapped_prices())
         if invariants:
             for result in await _check_invariants(tools):
@@ -159,6 +161,20 @@ def _check_outbox(oldest: timedelta) -> CheckResult:
         remedy = "Check that Redis is reachable and that a server or worker is running."
         return CheckResult("outbox", CheckStatus.WARN, detail, remedy)
     return CheckResult("outbox", CheckStatus.OK, detail)
+
+
+async def _check_rules(tools: Container) -> CheckResult:
+    """Compare the rules of this configuration with those in force."""
+    active = await tools.rules_register().active()
+    if active is None:
+        return CheckResult("rules", CheckStatus.OK, "none are in force yet: the first server or worker brings its own")
+    behind = await tools.rules_register().count_behind()
+    detail = f"generation {active.generation} is in force"
+    detail += f"; the state of {behind} tenants is still to be read by it" if behind else ""
+    if fingerprint_of(active.rules) == fingerprint_of(tools.own_rules()):
+        return CheckResult("rules", CheckStatus.OK, f"{detail}, the same as this configuration")
+    remedy = "Servers and workers follow the rules in force. Run `billing plans refresh` to replace them by these."
+    return CheckResult("rules", CheckStatus.WARN, f"{detail}, and this configuration has others", remedy)
 
 
 def _check_prices(unmapped: Sequence[UnmappedPrice]) -> CheckResult:

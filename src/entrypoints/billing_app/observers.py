@@ -10,7 +10,9 @@ from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
 from billing_core.state.access_review import AccessReport
+from billing_core.state.following_rules import RulesReport
 from billing_core.state.refetch import RefetchReport
+from billing_core.state.rules import Activation, ActivationReport
 from billing_core.stream.backfill import BackfillReport
 from billing_core.stream.ports import BackfillClaim
 from billing_core.stream.publisher import PublishingReport
@@ -19,6 +21,16 @@ log = structlog.get_logger()
 
 _SHOWN: Final = 5
 """Examples in a log line; its count says how many there are."""
+
+
+_SUPERSEDED: Final = (
+    "The rules of this process were in force before others, which it follows. If they are to return, run "
+    "`billing plans refresh` with its configuration."
+)
+_TAKES_PLANS_AWAY: Final = (
+    "The rules of this process would leave live subscriptions without a plan, so that those in force stay. "
+    "Add the plans, or run `billing plans refresh` with its configuration."
+)
 
 
 @runtime_checkable
@@ -78,6 +90,27 @@ class Observers:
     def published(self, report: PublishingReport) -> None:
         """Count messages; they are too many to log."""
         self.metrics.published(report)
+
+    def rules_followed(self, report: RulesReport) -> None:
+        """Log how many tenants' state was read by rules that came into force."""
+        if report.reread:
+            log.info("rules.followed", generation=report.generation, tenants=report.reread)
+
+    def rules_activated(self, report: ActivationReport) -> None:
+        """Log whether the rules of this process are in force; a warning says what an operator has to do if not."""
+        match report.result:
+            case Activation.ACTIVATED:
+                log.info("rules.activated", generation=report.generation)
+            case Activation.SUPERSEDED:
+                log.warning("rules.superseded", generation=report.generation, remedy=_SUPERSEDED)
+            case Activation.TAKES_PLANS_AWAY:
+                log.warning(
+                    "rules.take_plans_away",
+                    generation=report.generation,
+                    subscriptions=len(report.lost),
+                    examples=sorted(report.lost)[:_SHOWN],
+                    remedy=_TAKES_PLANS_AWAY,
+                )
 
     def backfilled(self, report: BackfillReport) -> None:
         """Log how the bus was filled when the process started."""

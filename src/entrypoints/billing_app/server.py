@@ -43,7 +43,9 @@ async def serve(settings: Settings, *, authenticator: TenantAuthenticator | None
 
 async def _serve_one_epoch(settings: Settings, stop: asyncio.Event, authenticator: TenantAuthenticator | None) -> None:
     async with (
-        open_container(settings, application_name="billing-serve", authenticator=authenticator) as container,
+        open_container(
+            settings, application_name="billing-serve", authenticator=authenticator, activate_rules=True
+        ) as container,
         # Left in reverse order: webhooks are refused first, then those that were accepted are processed.
         _processing(settings, container) as failure,
         _revocations_known(container),
@@ -66,7 +68,7 @@ async def work(settings: Settings, *, concurrency: int) -> None:
 
 async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: int) -> None:
     async with (
-        open_container(settings, application_name="billing-worker") as container,
+        open_container(settings, application_name="billing-worker", activate_rules=True) as container,
         container.worker().running(concurrency=concurrency) as failure,
         _probes_served(settings, container) as url,
         _watching_epoch(container) as over,

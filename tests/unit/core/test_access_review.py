@@ -17,13 +17,16 @@ from billing_core.model import (
     AccessState,
     AccessVerdict,
     AnnouncedAccess,
+    BillingRules,
     CustomerId,
     GrantId,
 )
 from billing_core.payloads import BillingEventPayload, source_section
 from billing_core.state.access_review import AccessReport, AccessReviewer
 from billing_core.state.announcements import access_announcement
-from billing_core.state.service import BillingService, ReviewedTenants
+from billing_core.state.rules import RulesBook, activate
+from billing_core.state.service import BillingService
+from billing_memory.state.rules import MemoryRulesRegister
 
 DAY = timedelta(days=1)
 TRIAL_END = AT + 5 * DAY
@@ -33,12 +36,11 @@ BY_CLOCK = source_section(MessageSource(kind=SourceKind.CLOCK, id=None))
 
 def service(loop: Loop, policy: AccessPolicy | None = None) -> BillingService:
     """Return the service of a process with this policy."""
+    own = BillingRules(access=policy or AccessPolicy(), tenants=loop.tenants)
     return BillingService(
         unit_of_work=loop.repository,
         translator=loop.provider,
-        catalog=loop.plans,
-        policy=policy or AccessPolicy(),
-        tenants=loop.tenants,
+        rules=RulesBook(own, MemoryRulesRegister(loop.database)),
     )
 
 
@@ -185,20 +187,23 @@ async def test_another_policy_is_told_as_such(loop: Loop) -> None:
     (announced,) = await changes(loop)
     assert announced.access.until == TRIAL_END + 3 * DAY
     assert announced.summary == "Access is full until 2026-03-09 (trialing)."
-    assert announced.source == source_section(MessageSource(kind=SourceKind.CATALOG, id=patient.fingerprint))
+    assert announced.source == source_section(MessageSource(kind=SourceKind.CATALOG, id="0"))
     assert announced.occurred_at == AT + DAY
     assert await review(loop, patient) == AccessReport()
 
 
-async def test_a_process_with_the_replaced_policy_decides_nothing(loop: Loop) -> None:
+async def test_a_process_with_other_rules_follows_those_in_force(loop: Loop) -> None:
     """Two releases that run side by side would tell each tenant back and forth."""
     await loop.arrive(loop.says(TRIALING))
-    old = service(loop)
-    await old.adopt_access_policy()
-    await review(loop, AccessPolicy(trial_overdue_after=3 * DAY))
+    await review(loop)
+    old, patient = service(loop), BillingRules(access=AccessPolicy(trial_overdue_after=3 * DAY))
+    await activate(MemoryRulesRegister(loop.database), patient, actor="ann")
+    loop.clock.advance(DAY)
+    assert (await old.review_access()).count == 1
     loop.clock.advance(90 * DAY)
-    assert await old.review_access() == ReviewedTenants()
-    assert len(await changes(loop)) == 1
+    assert (await old.review_access()).count == 1
+    assert await review(loop) == AccessReport()
+    assert [message.access.until for message in await changes(loop)] == [TRIAL_END + 3 * DAY, None]
 
 
 @pytest.mark.parametrize("workers", [1, 5])
@@ -210,7 +215,6 @@ async def test_any_number_of_workers_tell_each_tenant_once(loop: Loop, workers: 
         await loop.arrive(loop.says(seen, tenant=name))
     loop.clock.advance(90 * DAY)
     work = service(loop)
-    await work.adopt_access_policy()
 
     async def run() -> int:
         reviewed = 0

@@ -61,6 +61,7 @@ class MemoryRepository:
             tenant_id=tenant_id,
             sequence=self._database.tables.counters.get(tenant_id, 0),
             as_of=self._clock.now(),
+            generation=self._database.generation,
             subscriptions=tuple(self._subscriptions(tenant_id)),
             invoices=tuple(reversed(owed)),
             usage=tuple(_of_latest_periods(self._usage(tenant_id))),

@@ -39,12 +39,10 @@ class MemoryTransaction:
         self._now = now
         self._written = Tables()
         self._tables = self._written.over(database.tables)
-        self._adopted: str | None = None
 
     def commit(self) -> None:
         """Make everything visible in one step: nothing else runs meanwhile."""
         self._database.tables.update(self._written)
-        self._database.access_policy = self._adopted or self._database.access_policy
         self._database.outbox.update(dict.fromkeys(self._written.messages, self._now))
         self._database.due.set()
 
@@ -76,11 +74,17 @@ class MemoryTransaction:
     async def lock_tenants(self, ids: Collection[TenantId]) -> LockedTenants:
         """Return these tenants; unknown ones are created."""
         known = self._tables.access
+        generation, generations = self._database.generation, self._tables.generations
+        for tenant_id in ids:
+            if tenant_id not in self._tables.counters:
+                generations[tenant_id] = generation
         return LockedTenants(
             counters={tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids},
             announced={tenant_id: known[tenant_id] for tenant_id in ids if tenant_id in known},
             grants={tenant_id: held for tenant_id in ids if (held := self._grants_of(tenant_id))},
             now=self._now,
+            generation=generation,
+            behind=frozenset(id_ for id_ in ids if generations.get(id_, 0) < generation),
         )
 
     def _grants_of(self, tenant_id: TenantId) -> Sequence[AccessGrant]:
@@ -91,15 +95,9 @@ class MemoryTransaction:
         """Return a grant of any tenant."""
         return self._tables.grants.get(grant_id)
 
-    async def adopt_policy(self, fingerprint: str) -> None:
-        """Let this policy decide from now on, once the transaction is committed."""
-        self._adopted = fingerprint
-
     async def lock_due(self, *, policy: str, limit: int) -> LockedTenants:
         """Return tenants that are due; there is one unit of work at a time."""
         known = self._tables.access
-        if policy != (self._adopted or self._database.access_policy):
-            return await self.lock_tenants(())
         by_clock = [(each.due_at, id_) for id_, each in known.items() if each.due_at and each.due_at <= self._now]
         tenants = sorted(self._tables.counters)
         by_policy = [id_ for id_ in tenants if id_ not in known or known[id_].policy != policy]
@@ -175,6 +173,7 @@ class MemoryTransaction:
         self._tables.counters.update({tenant_id: run[-1] for tenant_id, run in runs.items()})
         self._tables.messages.update({(event.tenant_id, event.sequence): event for event in changes.events})
         self._tables.access.update(changes.access)
+        self._tables.generations.update(changes.read_by)
         for occasion in changes.occasions:
             self._tables.occasions.setdefault((occasion.tenant_id, occasion.key), occasion.sequence)
         self._tables.grants.update({each.grant_id: each for each in changes.grants})

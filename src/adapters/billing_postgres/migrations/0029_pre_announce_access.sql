@@ -8,10 +8,3 @@ ALTER TABLE billing_tenants
     ADD COLUMN access_policy text COLLATE "C";
 CREATE INDEX billing_tenants_access_due ON billing_tenants (access_due_at) WHERE access_due_at IS NOT NULL;
 CREATE INDEX billing_tenants_access_policy ON billing_tenants (access_policy);
-
--- The one policy by which tenants that are due are decided on. One row.
-CREATE TABLE billing_access_policy (
-    fingerprint text NOT NULL,
-    adopted_at  timestamptz NOT NULL,
-    one         boolean PRIMARY KEY DEFAULT true CHECK (one)
-);

@@ -1,8 +1,8 @@
 -- The state of tenants. Statements that a unit of work shares with readers take arrays; the others take one tenant.
 
 -- name: read_instant
--- The time by which access is decided. The first statement of a transaction: what it reads is then no newer.
-SELECT billing_now();
+-- The time and the rules by which access is decided. The first statement of a transaction: what it reads is then no newer.
+SELECT billing_now() AS now, coalesce((SELECT max(generation) FROM billing_rules), 0) AS generation;
 
 -- name: find_customers
 -- Args: $1 customer ids. Returns: customers with the number of departures from their tenants until now.

@@ -40,8 +40,8 @@ FOR NO KEY UPDATE;
 
 -- name: create_tenants
 -- Args: $1 tenant ids, ascending.
-INSERT INTO billing_tenants (tenant_id)
-SELECT * FROM unnest($1::text[])
+INSERT INTO billing_tenants (tenant_id, rules_generation)
+SELECT tenant_id, coalesce((SELECT max(generation) FROM billing_rules), 0) FROM unnest($1::text[]) AS t (tenant_id)
 ON CONFLICT (tenant_id) DO NOTHING;
 
 -- name: lock_tenants
@@ -49,28 +49,22 @@ ON CONFLICT (tenant_id) DO NOTHING;
 -- Args: $1 tenant ids.
 -- Returns: the locked tenants with the time at which each lock was held; one row without a tenant if there are none.
 WITH locked AS (
-    SELECT tenant_id, sequence, departures, access_state, access_reason, access_until, access_due_at, access_policy, granted,
+    SELECT tenant_id, sequence, departures, rules_generation, access_state, access_reason, access_until, access_due_at, access_policy, granted,
         (SELECT billing_commit_durably()) AS durability
     FROM billing_tenants
     WHERE tenant_id = ANY ($1::text[])
     ORDER BY tenant_id
     FOR NO KEY UPDATE
 )
-SELECT locked.*, billing_now() AS now
+SELECT locked.*, billing_now() AS now, coalesce((SELECT max(generation) FROM billing_rules), 0) AS generation
 FROM (SELECT) AS always LEFT JOIN locked ON true;
-
--- name: adopt_access_policy
--- Args: $1 fingerprint.
-INSERT INTO billing_access_policy (fingerprint, adopted_at) VALUES ($1, billing_now())
-ON CONFLICT (one) DO UPDATE SET fingerprint = excluded.fingerprint, adopted_at = excluded.adopted_at
-WHERE billing_access_policy.fingerprint <> excluded.fingerprint;
 
 -- name: lock_due_tenants
 -- Each part of `due` reads an index that starts with what is due. Checked again under the lock: another process may have
--- decided meanwhile. None are due for a policy that is not the adopted one.
+-- decided meanwhile.
 -- Args: $1 fingerprint of the policy, $2 limit of each part. Returns: as `lock_tenants`.
 WITH asked AS MATERIALIZED (
-    SELECT billing_now() AS now, EXISTS (SELECT FROM billing_access_policy WHERE fingerprint = $1) AS adopted
+    SELECT billing_now() AS now
 ), due AS MATERIALIZED (
     (SELECT tenant_id FROM billing_tenants
      WHERE access_due_at <= (SELECT now FROM asked)
@@ -83,16 +77,15 @@ WITH asked AS MATERIALIZED (
     UNION ALL
     (SELECT tenant_id FROM billing_tenants WHERE access_policy > $1 ORDER BY access_policy LIMIT $2)
 ), locked AS (
-    SELECT tenant_id, sequence, departures, access_state, access_reason, access_until, access_due_at, access_policy, granted,
+    SELECT tenant_id, sequence, departures, rules_generation, access_state, access_reason, access_until, access_due_at, access_policy, granted,
         (SELECT billing_commit_durably()) AS durability
     FROM billing_tenants
     WHERE tenant_id = ANY (ARRAY (SELECT tenant_id FROM due))
       AND (access_due_at <= (SELECT now FROM asked) OR access_policy IS DISTINCT FROM $1)
-      AND (SELECT adopted FROM asked)
     ORDER BY tenant_id
     FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT locked.*, billing_now() AS now
+SELECT locked.*, billing_now() AS now, coalesce((SELECT max(generation) FROM billing_rules), 0) AS generation
 FROM (SELECT) AS always LEFT JOIN locked ON true;
 
 -- name: lock_catalog
@@ -210,6 +203,13 @@ SELECT object_id AS saved, (
     SELECT billing_unpark(array_agg(event)) FROM stripe_event_waits WHERE object_id = ANY ($1::text[])
 ) AS unparked
 FROM written;
+
+-- name: note_rules
+-- Args: $1 tenants, $2 the rules by which the state of each was read. The caller has locked the tenants.
+UPDATE billing_tenants AS known
+SET rules_generation = read.generation
+FROM unnest($1::text[], $2::bigint[]) AS read (tenant_id, generation)
+WHERE known.tenant_id = read.tenant_id;
 
 -- name: save_occasions
 -- Args: one array per column.

@@ -32,7 +32,8 @@ _QUERIES: Final = MappingProxyType({**queries.load("read_state"), **queries.load
 async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState:
     """Return a tenant's state; at one instant if the transaction of the connection has one snapshot."""
     with translated("state"):
-        now = await connection.fetchval(_QUERIES["read_instant"])
+        instant = await connection.fetchrow(_QUERIES["read_instant"])
+        assert instant is not None  # it reads no table that could be empty
         sequence = await connection.fetchval(_QUERIES["get_sequence"], tenant_id)
         invoices = await connection.fetch(_QUERIES["list_owed_invoices"], tenant_id)
         paying = await connection.fetch(_QUERIES["list_paying_subscriptions"], tenant_id)
@@ -43,12 +44,13 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
     return TenantState(
         tenant_id=tenant_id,
         sequence=sequence or 0,
-        as_of=now,
+        as_of=instant["now"],
+        generation=instant["generation"],
         subscriptions=tuple(subscriptions),
         invoices=tuple(map(rows.invoice_from_row, invoices)),
         usage=tuple(map(rows.usage_from_row, usage)),
         paying=frozenset(row["subscription_id"] for row in paying),
-        grants=tuple(grant for row in grants if (grant := rows.grant_from_row(row)).holds(now)),
+        grants=tuple(grant for row in grants if (grant := rows.grant_from_row(row)).holds(instant["now"])),
         features=tuple(row["feature"] for row in features),
     )
 

@@ -71,10 +71,14 @@ def uncertainty_from_row(row: asyncpg.Record) -> Uncertainty:
 def locked_tenants(found: Sequence[asyncpg.Record], seen: Mapping[TenantId, int]) -> LockedTenants:
     """Return locked tenants; the last row was read under all of the locks. `seen` are departures counted before."""
     tenants = [row for row in found if row["tenant_id"] is not None]
+    # Rules that came into force during the wait for a lock are seen only in the rows that were read by them already.
+    generation = max([found[-1]["generation"], *(row["rules_generation"] for row in tenants)])
     return LockedTenants(
         counters={row["tenant_id"]: row["sequence"] for row in tenants},
         announced={row["tenant_id"]: known for row in tenants if (known := _announced(row)) is not None},
         now=found[-1]["now"],
+        generation=generation,
+        behind=frozenset(row["tenant_id"] for row in tenants if row["rules_generation"] < generation),
         overtaken=any(seen.get(row["tenant_id"], row["departures"]) != row["departures"] for row in tenants),
     )
 

@@ -90,10 +90,6 @@ class PostgresTransaction:
         """Return a grant of any tenant."""
         return next(map(rows.grant_from_row, await self._fetch("find_grant", grant_id)), None)
 
-    async def adopt_policy(self, fingerprint: str) -> None:
-        """Let this policy decide from now on."""
-        await self._fetch("adopt_access_policy", fingerprint)
-
     async def lock_due(self, *, policy: str, limit: int) -> LockedTenants:
         """Lock tenants that are due and not locked elsewhere."""
         return await self._locked(await self._fetch("lock_due_tenants", policy, limit))
@@ -179,6 +175,8 @@ class PostgresTransaction:
             await self._save_usage(changes.usage)
         if changes.records:
             await self._save_records(changes.records)
+        if changes.read_by:
+            await self._fetch("note_rules", list(changes.read_by), list(changes.read_by.values()))
         if changes.occasions:
             await self._fetch("save_occasions", *rows.OCCASIONS.arrays(changes.occasions))
         if changes.events:

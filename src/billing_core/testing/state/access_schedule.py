@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import pytest
-
 from billing_core.model import AccessReason, AccessState, AccessVerdict, AnnouncedAccess, TenantId
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import save
@@ -42,7 +40,6 @@ class AccessScheduleContract:
 
     async def test_a_tenant_is_due_at_its_instant(self, unit_of_work: UnitOfWork, elapse: Elapse) -> None:
         """Not before it, and no longer once it was decided on again."""
-        await self._adopt(unit_of_work, OURS)
         at = await self._now(unit_of_work) + timedelta(hours=1)
         await self._know(unit_of_work, {ACME: known(at), GLOBEX: known(at + LONG), INITECH: known()})
         await save(unit_of_work, Changes(events=[message(ACME, 1)]))
@@ -57,7 +54,6 @@ class AccessScheduleContract:
 
     async def test_the_longest_due_come_first(self, unit_of_work: UnitOfWork, elapse: Elapse) -> None:
         """Within the limit of a batch."""
-        await self._adopt(unit_of_work, OURS)
         at = await self._now(unit_of_work)
         hours = {INITECH: 1, ACME: 2, GLOBEX: 3}
         await self._know(unit_of_work, {id_: known(at + timedelta(hours=each)) for id_, each in hours.items()})
@@ -67,7 +63,6 @@ class AccessScheduleContract:
 
     async def test_another_policy_makes_every_tenant_due(self, unit_of_work: UnitOfWork) -> None:
         """Also those that none has decided about, each until ours has; in batches."""
-        await self._adopt(unit_of_work, OURS)
         decided = {TenantId(f"t{number}"): known(policy=policy) for number, policy in enumerate(("a", OURS, "z", None))}
         await self._know(unit_of_work, decided)
         async with unit_of_work.transaction() as transaction:
@@ -77,31 +72,8 @@ class AccessScheduleContract:
         await self._know(unit_of_work, dict.fromkeys([ACME, *decided], known()))
         assert await self._due(unit_of_work) == []
 
-    async def test_none_are_due_for_a_policy_that_was_replaced(self, unit_of_work: UnitOfWork) -> None:
-        """Processes of two releases do not decide in turns; one that was never adopted decides nothing."""
-        await self._know(unit_of_work, {ACME: known(policy=None)})
-        assert await self._due(unit_of_work) == []
-        await self._adopt(unit_of_work, OURS)
-        await self._adopt(unit_of_work, OTHER)
-        assert await self._due(unit_of_work) == []
-        assert await self._due(unit_of_work, policy=OTHER) == [ACME]
-
-    async def test_nothing_is_adopted_by_a_unit_of_work_that_fails(self, unit_of_work: UnitOfWork) -> None:
-        """It is rolled back with everything else."""
-        await self._know(unit_of_work, {ACME: known(policy=None)})
-
-        async def fail() -> None:
-            async with unit_of_work.transaction() as transaction:
-                await transaction.adopt_policy(OURS)
-                raise LookupError
-
-        with pytest.raises(LookupError):
-            await fail()
-        assert await self._due(unit_of_work) == []
-
     async def test_each_tenant_goes_to_one_of_many_at_a_time(self, unit_of_work: UnitOfWork, elapse: Elapse) -> None:
         """Units of work that run at once take no tenant twice, and none waits for another."""
-        await self._adopt(unit_of_work, OURS)
         at = await self._now(unit_of_work)
         tenants = [TenantId(f"tenant-{number:02}") for number in range(40)]
         await self._know(unit_of_work, dict.fromkeys(tenants, known(at)))
@@ -123,7 +95,6 @@ class AccessScheduleContract:
         self, unit_of_work: UnitOfWork, elapse: Elapse
     ) -> None:
         """Its lock is not waited for: its holder decides on its access."""
-        await self._adopt(unit_of_work, OURS)
         await self._know(unit_of_work, {ACME: known(await self._now(unit_of_work))})
         await elapse(timedelta(seconds=1))
         async with unit_of_work.transaction() as transaction:
@@ -137,10 +108,6 @@ class AccessScheduleContract:
     async def _now(self, unit_of_work: UnitOfWork) -> datetime:
         async with unit_of_work.transaction() as transaction:
             return (await transaction.lock_tenants([])).now
-
-    async def _adopt(self, unit_of_work: UnitOfWork, policy: str) -> None:
-        async with unit_of_work.transaction() as transaction:
-            await transaction.adopt_policy(policy)
 
     async def _know(self, unit_of_work: UnitOfWork, announced: dict[TenantId, AnnouncedAccess]) -> None:
         await save(unit_of_work, Changes(access=announced), tenants=announced)

@@ -57,7 +57,7 @@ async def _explain(
 
     async with open_tools(settings) as tools:
         history = await tools.timeline().history(TenantId(tenant), since=since, until=until, limit=limit)
-        return None if history is None else explain(history, policy=tools.access_policy())
+        return None if history is None else explain(history, policy=(await tools.rules().reload()).policy)
 
 
 def _to_json(explanation: Explanation) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from billing_app.cli.refreshing import refresh
 from billing_app.cli.terminal import json_option, plain
 from billing_app.settings import Settings
 
@@ -53,6 +54,9 @@ def unmapped(as_json: bool) -> None:
         click.echo(_unmapped_line(price))
     if not prices:
         click.echo("The price of every live subscription belongs to a plan.")
+
+
+plans.add_command(refresh)
 
 
 async def _find_unmapped(settings: Settings) -> Sequence[UnmappedPrice]:

@@ -21,7 +21,7 @@ from billing_core.oversight.ports import (
     StateUpkeep,
     TenantTimeline,
 )
-from billing_core.state.ports import Clock, TenantReader, UncertainObjects, UnitOfWork
+from billing_core.state.ports import Clock, RulesRegister, TenantReader, UncertainObjects, UnitOfWork
 from billing_core.stream.ports import EpochLog, EventBus, MessageHistory, Outbox
 from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTickets
 from billing_memory.clock import SystemClock
@@ -33,6 +33,7 @@ from billing_memory.oversight.refusals import MemoryRefusalTally
 from billing_memory.oversight.timeline import MemoryTenantTimeline
 from billing_memory.oversight.upkeep import MemoryInboxUpkeep, MemoryStateUpkeep
 from billing_memory.state.repository import MemoryRepository
+from billing_memory.state.rules import MemoryRulesRegister
 from billing_memory.stream.bus import MemoryEventBus, NullEventBus
 from billing_memory.stream.epochs import MemoryEpochLog
 from billing_memory.stream.history import MemoryMessageHistory
@@ -48,6 +49,7 @@ from billing_postgres.oversight.timeline import PostgresTenantTimeline
 from billing_postgres.oversight.upkeep import PostgresInboxUpkeep, PostgresStateUpkeep
 from billing_postgres.pool import Database
 from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.state.rules import PostgresRulesRegister
 from billing_postgres.stream.epochs import PostgresEpochLog
 from billing_postgres.stream.history import PostgresMessageHistory
 from billing_postgres.stream.outbox import PostgresOutbox
@@ -67,6 +69,7 @@ class Adapters(TypedDict):
     unit_of_work: UnitOfWork
     tenant_reader: TenantReader
     uncertain_objects: UncertainObjects
+    rules_register: RulesRegister
     history: MessageHistory
     outbox: Outbox
     bus: EventBus
@@ -102,6 +105,7 @@ def memory_adapters(
         unit_of_work=repository,
         tenant_reader=repository,
         uncertain_objects=repository,
+        rules_register=MemoryRulesRegister(database),
         history=MemoryMessageHistory(database),
         outbox=MemoryOutbox(database, clock),
         bus=MemoryEventBus(log_length=settings.redis.log_length),
@@ -154,6 +158,7 @@ def postgres_adapters(
         unit_of_work=repository,
         tenant_reader=repository,
         uncertain_objects=repository,
+        rules_register=PostgresRulesRegister(database, writers),
         history=PostgresMessageHistory(database, readers),
         outbox=PostgresOutbox(database, writers),
         bus=bus or NullEventBus(),

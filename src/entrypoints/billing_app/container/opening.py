@@ -16,6 +16,7 @@ from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model.epoch import Epoch
+from billing_core.state.rules import activate
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.stream.epochs import PostgresEpochLog
@@ -41,6 +42,7 @@ async def open_container(
     authenticator: TenantAuthenticator | None = None,
     notify: bool = True,
     needs_bus: bool = True,
+    activate_rules: bool = False,
 ) -> AsyncIterator[Container]:
     """Open what a process needs, in order, and close it in reverse, within what is left of the container's deadline.
 
@@ -53,6 +55,8 @@ async def open_container(
         authenticator: decides who may read a tenant's data, in place of our own bearer tokens.
         notify: whether tenants get messages about changes.
         needs_bus: whether an unavailable bus is an error; otherwise messages wait for it in the outbox.
+        activate_rules: whether the rules of these settings are put in force, if they are new. Either way the rules in
+            force are followed.
     """
     container = Container(settings=settings, notify=notify)
     deadline, metrics = container.deadline(), container.metrics()
@@ -100,7 +104,16 @@ async def open_container(
             **({} if authenticator is None else {"authenticator": authenticator}),
         )
         container.check_dependencies()
+        if activate_rules:
+            await _activate_rules(container, actor=application_name, ours=settings.database.url is None)
+        await container.rules().reload()
         yield container
+
+
+async def _activate_rules(container: Container, *, actor: str, ours: bool) -> None:
+    """Put the rules of a process in force if they are new; those of a local database always."""
+    report = await activate(container.rules_register(), container.own_rules(), actor=actor, always=ours)
+    container.observers().rules_activated(report)
 
 
 @attrs.frozen(kw_only=True)

@@ -12,7 +12,7 @@ from billing_core.inbox.intake import Intake
 from billing_core.inbox.policy import Scope
 from billing_core.inbox.ports import EventInbox, KnownEvents, ThinEventGateway
 from billing_core.inbox.thin_events import ThinEventResolver
-from billing_core.model import AccessPolicy, TenantId, Uncertainty
+from billing_core.model import BillingRules, TenantId, TenantRules, Uncertainty
 from billing_core.state.ports import Clock, PaymentGateway, UncertainObjects
 from billing_core.state.refetch import Refetcher, RefetchPolicy
 from billing_core.state.service import BillingService
@@ -41,9 +41,9 @@ def intake(
     )
 
 
-def access_policy(settings: Settings) -> AccessPolicy:
-    """Return the access policy of the plans that are sold."""
-    return settings.access.with_plans(settings.catalog.plans)
+def own_rules(settings: Settings, *, tenants: TenantRules) -> BillingRules:
+    """Return the rules that this process was configured with; those in force may be others."""
+    return BillingRules(plans=settings.catalog.plans, access=settings.access, scope=settings.scope, tenants=tenants)
 
 
 def scope(stripe: StripeSettings) -> Scope:

@@ -22,7 +22,7 @@ from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, ReplayQueue, ThinEventGateway
 from billing_core.inbox.replay import Replayer
-from billing_core.model import PlanCatalog, TenantRules
+from billing_core.model import TenantRules
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.oversight.ports import (
@@ -36,8 +36,10 @@ from billing_core.oversight.ports import (
     TenantTimeline,
 )
 from billing_core.state.access_review import AccessReviewer
-from billing_core.state.ports import Clock, PaymentGateway, TenantReader, UncertainObjects, UnitOfWork
+from billing_core.state.following_rules import RulesFollower
+from billing_core.state.ports import Clock, PaymentGateway, RulesRegister, TenantReader, UncertainObjects, UnitOfWork
 from billing_core.state.refetch import RefetchPolicy
+from billing_core.state.rules import RulesBook
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import EpochLog, EventBus, MessageHistory, Outbox
 from billing_core.stream.publisher import Publisher
@@ -50,6 +52,7 @@ _DUPLICATES_EVERY: Final = timedelta(minutes=1)
 _UNMAPPED_EVERY: Final = timedelta(minutes=1)
 _INVARIANTS_EVERY: Final = timedelta(minutes=1)
 _ACCESS_EVERY: Final = timedelta(seconds=5)
+_RULES_EVERY: Final = timedelta(seconds=15)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
 
 
@@ -70,6 +73,7 @@ class Container(containers.DeclarativeContainer):
     unit_of_work = providers.Dependency(instance_of=UnitOfWork)
     tenant_reader = providers.Dependency(instance_of=TenantReader)
     uncertain_objects = providers.Dependency(instance_of=UncertainObjects)
+    rules_register = providers.Dependency(instance_of=RulesRegister)
     history = providers.Dependency(instance_of=MessageHistory)
     outbox = providers.Dependency(instance_of=Outbox)
     bus = providers.Dependency(instance_of=EventBus)
@@ -108,15 +112,14 @@ class Container(containers.DeclarativeContainer):
 
     # --- events to state --------------------------------------------------------------------------------------------
     translator = providers.Singleton(StripeTranslator)
-    access_policy = providers.Singleton(parts.access_policy, settings)
+    own_rules = providers.Singleton(parts.own_rules, settings, tenants=tenant_rules)
+    rules = providers.Singleton(RulesBook, own_rules, rules_register)
     service = providers.Singleton(
         BillingService,
         unit_of_work=unit_of_work,
         translator=translator,
-        catalog=providers.Singleton(PlanCatalog, settings.provided.catalog.plans, settings.provided.scope),
-        policy=access_policy,
+        rules=rules,
         notify=notify,
-        tenants=tenant_rules,
     )
     publisher = providers.Singleton(
         Publisher,
@@ -190,6 +193,15 @@ class Container(containers.DeclarativeContainer):
         publish=publish,
         observe=observers.provided.access_reviewed,
     )
+    rules_follower = providers.Singleton(
+        RulesFollower,
+        service=service,
+        rules=rules,
+        register=rules_register,
+        every=_RULES_EVERY,
+        publish=publish,
+        observe=observers.provided.rules_followed,
+    )
     backfiller = providers.Singleton(parts.backfiller, settings, outbox=outbox, bus=bus, observers=observers)
     worker = providers.Singleton(
         Worker,
@@ -200,6 +212,7 @@ class Container(containers.DeclarativeContainer):
         unmapped_monitor=unmapped_monitor,
         invariant_monitor=invariant_monitor,
         access_reviewer=access_reviewer,
+        rules_follower=rules_follower,
         refetcher=refetcher,
         backfiller=backfiller,
         deadline=deadline,
@@ -231,7 +244,7 @@ class Container(containers.DeclarativeContainer):
         history=history,
         timeline=timeline,
         refusal_tally=refusal_tally,
-        policy=access_policy,
+        rules=rules,
         clock=clock,
         metrics=metrics,
         authenticator=authenticator,

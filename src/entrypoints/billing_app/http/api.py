@@ -65,7 +65,8 @@ async def _authenticated(request: web.Request) -> tuple[Services, Principal]:
 async def _state(request: web.Request) -> web.Response:
     services, principal = await _authenticated(request)
     state = await services.reader.state(principal.tenant_id)
-    verdict = services.policy.evaluate(state.access_facts, state.as_of)
+    policy = (await services.rules.as_of(state.generation)).policy
+    verdict = policy.evaluate(state.access_facts, state.as_of)
     payload = payloads.state_payload(state, verdict, services.epoch)
     if principal.role in services.settings.tokens.operator_roles:
         payload = payloads.operator_state_payload(payload, await services.timeline.attention(principal.tenant_id))

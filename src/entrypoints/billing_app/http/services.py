@@ -13,10 +13,10 @@ from billing_app.http.stream.quota import StreamLeases
 from billing_app.http.stream.revalidation import Revalidator
 from billing_app.settings import Settings
 from billing_core.inbox.intake import Intake
-from billing_core.model import AccessPolicy
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.oversight.ports import RefusalTally, TenantTimeline
 from billing_core.state.ports import Clock, TenantReader
+from billing_core.state.rules import RulesBook
 from billing_core.stream.ports import MessageHistory
 from billing_core.stream_access.ports import StreamTickets
 
@@ -35,7 +35,7 @@ class Services:
     history: MessageHistory
     timeline: TenantTimeline
     refusal_tally: RefusalTally
-    policy: AccessPolicy
+    rules: RulesBook
     clock: Clock
     metrics: HttpMetrics
     authenticator: TenantAuthenticator

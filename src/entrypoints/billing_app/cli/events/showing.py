@@ -64,18 +64,17 @@ async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
 
     async with open_tools(settings) as tools:
         log = tools.event_log()
+        events = await log.find(EventFilter(ids=(EventId(event_id),)), before=None, limit=100)
+        # Of several events with this id, in different accounts, each shows what its own tenant was sent.
+        messages = [await _transition(tools.history(), message) for message in await log.messages(EventId(event_id))]
         return [
             _Found(
                 event=event,
                 attempts=await log.attempts(event.dispatch_id),
-                transitions=[
-                    await _transition(tools.history(), message)
-                    for message in await log.messages(event.key.event_id)
-                    if message.tenant_id == event.tenant_id
-                ],
+                transitions=[each for each in messages if len(events) == 1 or each.tenant_id == event.tenant_id],
                 body=await log.body(event.dispatch_id),
             )
-            for event in await log.find(EventFilter(ids=(EventId(event_id),)), before=None, limit=100)
+            for event in events
         ]
 
 
@@ -95,6 +94,7 @@ def _to_json(found: _Found) -> dict[str, Any]:
         "failed_attempts": found.attempts,
         "messages": [
             {
+                "tenant_id": transition.tenant_id,
                 "sequence": transition.sequence,
                 "event_type": transition.event_type,
                 "summary": transition.summary,
@@ -138,7 +138,8 @@ def _print(found: _Found) -> None:
         text = f"{attempt.reason}: {attempt.error or ''}"
         click.echo(f"{'failed':<12} {moment(attempt.failed_at)} attempt {attempt.attempt}, {plain(text)}")
     for transition in found.transitions:
-        click.echo(f"{'message':<12} {transition.sequence}: {transition.event_type}, {plain(transition.summary)}")
+        to = "" if transition.tenant_id == event.tenant_id else f" to {plain(transition.tenant_id)}"
+        click.echo(f"{'message':<12} {transition.sequence}{to}: {transition.event_type}, {plain(transition.summary)}")
         for each in transition.changes:
             click.echo(f"{'':<12}   {each.field}: {value_text(each.before)} → {value_text(each.after)}")
     click.echo("")
