@@ -40,7 +40,17 @@ from billing_core.model.links import UNDECIDED, LinkAction, LinkDecision, LinkSt
 from billing_core.model.money import Money
 from billing_core.model.occasion import TenantOccasion
 from billing_core.model.ordering import Decision, Order, Ordered, Provenance, Sighting, compare, decide
-from billing_core.model.plan import PLAN_METADATA, ROLES, Plan, PlanCatalog, PlanFeature, PlanMatch, PlanPrice, Role
+from billing_core.model.plan import (
+    PLAN_METADATA,
+    ROLES,
+    Plan,
+    PlanCatalog,
+    PlanFeature,
+    PlanMatch,
+    PlanPrice,
+    Role,
+    plans_of_products,
+)
 from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, invoice_of, leads_to
 from billing_core.model.rules import BillingRules, RulesInForce
 from billing_core.model.schedule import ScheduleSnapshot
@@ -120,6 +130,7 @@ __all__ = [
     "PlanFeature",
     "PlanMatch",
     "PlanPrice",
+    "plans_of_products",
     "PriceId",
     "PriceSnapshot",
     "ProductScope",

@@ -6,6 +6,7 @@ import attrs
 
 from billing_core.model.identifiers import PriceId
 from billing_core.model.ordering import Ordered
+from billing_core.model.subscription import Metadata
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +48,7 @@ class ProductSnapshot(Ordered):
 
     product_id: str
     name: str | None = None
+    metadata: Metadata = ()
     active: bool = True
     deleted: bool = False
 

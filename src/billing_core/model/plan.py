@@ -1,13 +1,15 @@
 """The plan a subscription is on: decided by the rules in force, never by the order of its items."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import attrs
 
+from billing_core.model.catalog import CatalogSnapshot, PriceSnapshot, ProductSnapshot
 from billing_core.model.identifiers import PriceId
 from billing_core.model.invoice import InvoiceLine, InvoiceSnapshot
 from billing_core.model.scope import ProductScope, ScopedPrice, all_left_out
@@ -19,7 +21,7 @@ ROLES: Final[tuple[Role, ...]] = ("base", "seat", "metered", "addon")
 """In the order in which they name the plan of a subscription."""
 
 PLAN_METADATA: Final = "plan_code"
-"""The metadata key by which a price names its plan without being listed in any rule."""
+"""The metadata key by which a price or product names its plan without being listed in any rule."""
 _PRICES_KEPT: Final = 8192
 """Places that are remembered: an account has few prices, and its events show them again and again."""
 
@@ -51,7 +53,7 @@ class PlanMatch:
     lookup_keys: tuple[str, ...] = ()
     """Patterns as of a shell: `pro_*`."""
     metadata: Metadata = ()
-    """Pairs of a price's metadata. `plan_code` with the code of the plan always counts."""
+    """Pairs of a price's or its product's metadata. `plan_code` with the code of the plan always counts."""
 
 
 @attrs.frozen(kw_only=True)
@@ -109,9 +111,8 @@ class Plan:
         return (*(price.price_id for price in self.prices if price.price_id is not None), *self.match.prices)
 
 
-@attrs.frozen
-class _Sighting:
-    """All that an item or line shows of its price."""
+class _Sighting(NamedTuple):
+    """All that an item or line shows of its price. A tuple, because it is looked up for each item of each event."""
 
     price_id: PriceId | None
     product_id: str | None
@@ -128,10 +129,11 @@ class _Place:
     plan: Plan
     role: Role
     feature: str | None = None
+    rank: tuple[bool, int] = attrs.field(init=False)
+    """Its turn to name the plan of a subscription: the lowest does, and an add-on plan only by itself."""
 
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """Its turn to name the plan of a subscription: the lowest does, and an add-on plan only by itself."""
+    @rank.default
+    def _rank(self) -> tuple[bool, int]:
         return not self.plan.grants_access, ROLES.index(self.role)
 
 
@@ -144,7 +146,7 @@ class PlanCatalog:
 
     A price is of the plan that lists it, by its id or else by its exact lookup key; else of the plan that names its
     product; else of the one whose pattern fits its lookup key, the longest pattern first; else of the one that the
-    price's metadata names.
+    price's metadata names; else of its product's, as `plans_of_products` finds it.
 
     Without plans the catalog is open: plan and feature fall back to the price's own lookup key, then to its id.
     With plans it is closed: a subscription none of whose prices is known is on no plan.
@@ -153,8 +155,15 @@ class PlanCatalog:
     missing, a subscription is kept.
     """
 
-    def __init__(self, plans: Iterable[Plan] = (), scope: ProductScope = ProductScope()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        plans: Iterable[Plan] = (),
+        scope: ProductScope = ProductScope(),  # noqa: B008 - frozen
+        product_plans: Iterable[tuple[str, str]] = (),
+    ) -> None:
         self.plans = tuple(plans)
+        known = {plan.plan_code: plan for plan in self.plans}
+        self._by_catalog = {product: known[code] for product, code in product_plans if code in known}
         self.scope = scope
         self._by_price: dict[str, Plan] = {}
         self._by_lookup_key: dict[str, Plan] = {}
@@ -244,8 +253,23 @@ class PlanCatalog:
             or self._by_lookup_key.get(seen.lookup_key or "")
             or self._by_product.get(seen.product_id or "")
             or self._find_by_pattern(seen.lookup_key)
-            or next((plan for pair in seen.metadata or () if (plan := self._by_metadata.get(pair)) is not None), None)
+            or self._find_by_metadata(seen.metadata or ())
+            or self._by_catalog.get(seen.product_id or "")
         )
+
+    def plan_of_product(self, metadata: Metadata, prices: Iterable[PriceSnapshot]) -> Plan | None:
+        """Return the plan that a product's metadata names, else that of all its prices that plans list."""
+        named = self._find_by_metadata(metadata)
+        if named is not None:
+            return named
+        listed = (
+            self._by_price.get(price.price_id) or self._by_lookup_key.get(price.lookup_key or "") for price in prices
+        )
+        plans = {plan.plan_code: plan for plan in listed if plan is not None}
+        return next(iter(plans.values())) if len(plans) == 1 else None
+
+    def _find_by_metadata(self, metadata: Metadata) -> Plan | None:
+        return next((plan for pair in metadata if (plan := self._by_metadata.get(pair)) is not None), None)
 
     def _find_by_pattern(self, lookup_key: str | None) -> Plan | None:
         if lookup_key is None:
@@ -258,6 +282,25 @@ class PlanCatalog:
         if base is None or self.plans:
             return None
         return base.lookup_key or base.price_id
+
+
+def plans_of_products(shown: Iterable[CatalogSnapshot], catalog: PlanCatalog) -> tuple[tuple[str, str], ...]:
+    """Return the plans of products by the provider's catalog, by product: for prices that no rule recognizes.
+
+    Deleted prices and products count: they may still be sold to those who have them.
+    """
+    metadata: dict[str, Metadata] = {}
+    prices: defaultdict[str, list[PriceSnapshot]] = defaultdict(list)
+    for seen in shown:
+        if isinstance(seen, ProductSnapshot):
+            metadata[seen.product_id] = seen.metadata
+        elif seen.product_id is not None:
+            prices[seen.product_id].append(seen)
+    found = (
+        (product_id, catalog.plan_of_product(metadata.get(product_id, ()), prices[product_id]))
+        for product_id in sorted({*metadata, *prices})
+    )
+    return tuple((product_id, plan.plan_code) for product_id, plan in found if plan is not None)
 
 
 def _sighting(item: ItemSnapshot) -> _Sighting:

@@ -18,6 +18,8 @@ class BillingRules:
     access: AccessPolicy = attrs.field(factory=AccessPolicy)
     scope: ProductScope = attrs.field(factory=ProductScope)
     tenants: TenantRules = attrs.field(factory=TenantRules)
+    product_plans: tuple[tuple[str, str], ...] = ()
+    """Products and their plans, by product: what the provider's catalog says beside `plans`. No file has it."""
 
 
 @attrs.frozen
@@ -31,7 +33,7 @@ class RulesInForce:
     @cached_property
     def catalog(self) -> PlanCatalog:
         """The plans and the scope, ready to read snapshots by."""
-        return PlanCatalog(self.rules.plans, self.rules.scope)
+        return PlanCatalog(self.rules.plans, self.rules.scope, self.rules.product_plans)
 
     @cached_property
     def policy(self) -> AccessPolicy:

@@ -200,7 +200,8 @@ class BillingService:
         """
 
         async def attempt(current: RulesInForce) -> DryRun:
-            tried = RulesInForce(rules, current.generation)
+            own = attrs.evolve(rules, product_plans=current.rules.product_plans)
+            tried = RulesInForce(own, current.generation)
             async with self._rolled_back() as transaction:
                 ledger = await self._loader(tried).load(transaction, (), also=tenants)
                 ledger.reread(tenants)

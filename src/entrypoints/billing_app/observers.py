@@ -10,6 +10,7 @@ from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
 from billing_core.state.access_review import AccessReport
+from billing_core.state.following_products import ProductReport
 from billing_core.state.following_rules import RulesReport
 from billing_core.state.refetch import RefetchReport
 from billing_core.state.rules import Activation, ActivationReport
@@ -95,6 +96,11 @@ class Observers:
         """Log how many tenants' state was read by rules that came into force."""
         if report.reread:
             log.info("rules.followed", generation=report.generation, tenants=report.reread)
+
+    def products_followed(self, report: ProductReport) -> None:
+        """Log that products are of other plans than before, by the provider's catalog."""
+        if report.changed:
+            log.info("products.followed", generation=report.generation, products=report.products)
 
     def rules_activated(self, report: ActivationReport) -> None:
         """Log whether the rules of this process are in force; a warning says what an operator has to do if not."""

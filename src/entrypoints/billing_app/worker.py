@@ -11,6 +11,7 @@ from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.state.access_review import AccessReviewer
+from billing_core.state.following_products import ProductFollower
 from billing_core.state.following_rules import RulesFollower
 from billing_core.state.refetch import Refetcher
 from billing_core.stream.backfill import Backfiller
@@ -28,6 +29,7 @@ class Worker:
     unmapped_monitor: UnmappedMonitor
     invariant_monitor: InvariantMonitor
     access_reviewer: AccessReviewer
+    product_follower: ProductFollower
     rules_follower: RulesFollower
     refetcher: Refetcher | None
     """None if the provider cannot be asked."""
@@ -55,6 +57,7 @@ class Worker:
                 self.unmapped_monitor,
                 self.invariant_monitor,
                 self.access_reviewer,
+                self.product_follower,
                 self.rules_follower,
                 self.refetcher,
             )

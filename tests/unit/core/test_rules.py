@@ -64,6 +64,7 @@ def test_a_fingerprint_ignores_order() -> None:
         access=attrs.evolve(RULES.access, states=dict(reversed(RULES.access.states.items()))),
     )
     assert fingerprint_of(turned) == fingerprint_of(RULES)
+    assert fingerprint_of(attrs.evolve(RULES, product_plans=())) == fingerprint_of(RULES)
     different = (
         attrs.evolve(RULES, plans=RULES.plans[:1]),
         attrs.evolve(RULES, access=AccessPolicy(unmapped_price=AccessState.BLOCKED)),

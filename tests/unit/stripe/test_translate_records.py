@@ -304,6 +304,8 @@ class TestCatalog:
         seen = ProductSnapshot(product_id="prod_1", name="Team")
         assert said("product.updated", product).snapshots == (seen,)
         assert said("product.deleted", product).snapshots == (attrs.evolve(seen, deleted=True),)
+        named = attrs.evolve(seen, metadata=(("plan_code", "pro"), ("team", "a")))
+        assert said("product.updated", product | {"metadata": {"team": "a", "plan_code": "pro"}}).snapshots == (named,)
 
     def test_a_one_off_price_is_licensed(self, said: Said) -> None:
         """It has no `recurring`."""

@@ -59,6 +59,7 @@ def _product(seen: Reader, *, deleted: bool) -> Translation:
     snapshot = ProductSnapshot(
         product_id=product_id,
         name=seen.text("name"),
+        metadata=seen.metadata(),
         active=seen.flag("active") or False,
         deleted=deleted,
     )

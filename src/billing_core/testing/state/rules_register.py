@@ -49,6 +49,7 @@ RULES = BillingRules(
     ),
     scope=ProductScope(ignore=ScopeRule(products=("prod_2",), metadata=(("app", "other"),))),
     tenants=TenantRules(link="subscription", id_pattern="[a-z]+"),
+    product_plans=(("prod_1", "pro"), ("prod_3", "extra")),
 )
 """Rules that differ from the defaults in every part."""
 

@@ -36,6 +36,7 @@ from billing_core.oversight.ports import (
     TenantTimeline,
 )
 from billing_core.state.access_review import AccessReviewer
+from billing_core.state.following_products import ProductFollower
 from billing_core.state.following_rules import RulesFollower
 from billing_core.state.ports import Clock, PaymentGateway, RulesRegister, TenantReader, UncertainObjects, UnitOfWork
 from billing_core.state.refetch import RefetchPolicy
@@ -52,6 +53,7 @@ _DUPLICATES_EVERY: Final = timedelta(minutes=1)
 _UNMAPPED_EVERY: Final = timedelta(minutes=1)
 _INVARIANTS_EVERY: Final = timedelta(minutes=1)
 _ACCESS_EVERY: Final = timedelta(seconds=5)
+_PRODUCTS_EVERY: Final = timedelta(minutes=1)
 _RULES_EVERY: Final = timedelta(seconds=15)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
 
@@ -202,6 +204,13 @@ class Container(containers.DeclarativeContainer):
         publish=publish,
         observe=observers.provided.rules_followed,
     )
+    product_follower = providers.Singleton(
+        ProductFollower,
+        reader=tenant_reader,
+        register=rules_register,
+        every=_PRODUCTS_EVERY,
+        observe=observers.provided.products_followed,
+    )
     backfiller = providers.Singleton(parts.backfiller, settings, outbox=outbox, bus=bus, observers=observers)
     worker = providers.Singleton(
         Worker,
@@ -212,6 +221,7 @@ class Container(containers.DeclarativeContainer):
         unmapped_monitor=unmapped_monitor,
         invariant_monitor=invariant_monitor,
         access_reviewer=access_reviewer,
+        product_follower=product_follower,
         rules_follower=rules_follower,
         refetcher=refetcher,
         backfiller=backfiller,

@@ -82,7 +82,7 @@ MATCH: Final = Table(
         Key(
             "metadata",
             METADATA,
-            f"Metadata of prices. `{PLAN_METADATA}` with the code of the plan always counts.",
+            f"Metadata of prices or their products. `{PLAN_METADATA}` with the code of the plan always counts.",
         ),
     ),
 )
