@@ -10,8 +10,10 @@ from billing_app.container import Container, memory_adapters
 from billing_app.secret import Secret
 from billing_app.settings import CatalogSettings, Settings, StripeSettings, Switches
 from billing_core.events import BillingEvent, Outcome
-from billing_core.model import GrantId, Plan, TenantId
+from billing_core.model import GrantId, Plan, TenantId, TenantRules
 from billing_core.state.ports import Clock, TenantReader
+from billing_core.state.service import BillingService
+from billing_core.stream.ports import MessageHistory
 from billing_memory.database import MemoryDatabase
 from billing_stripe.testing import sign
 
@@ -20,6 +22,8 @@ _SETTINGS: Final = Settings(
     switches=Switches(billing=True, retry_worker=False), stripe=StripeSettings(webhook_secrets=(Secret(_SECRET),))
 )
 
+_BY_CUSTOMER: Final = TenantRules()
+
 
 _GRANT: Final = GrantId("grant_example")
 
@@ -27,13 +31,30 @@ _GRANT: Final = GrantId("grant_example")
 class MemoryLoop:
     """Receiver of webhooks that processes them on demand."""
 
-    def __init__(self, database: MemoryDatabase, clock: Clock, *, plans: Sequence[Plan] = ()) -> None:
+    def __init__(
+        self,
+        database: MemoryDatabase,
+        clock: Clock,
+        *,
+        plans: Sequence[Plan] = (),
+        tenants: TenantRules = _BY_CUSTOMER,
+    ) -> None:
         self.messages: list[BillingEvent] = []
         """Everything that was published so far."""
         self._clock = clock
         settings = attrs.evolve(_SETTINGS, catalog=CatalogSettings(plans=tuple(plans)))
         adapters = memory_adapters(settings, database=database, clock=clock)
-        self._container = Container(**adapters, settings=settings, publish=self.messages.extend)
+        self._container = Container(**adapters, settings=settings, publish=self.messages.extend, tenant_rules=tenants)
+
+    @property
+    def service(self) -> BillingService:
+        """The single writer, for decisions of operators."""
+        return self._container.service()
+
+    @property
+    def history(self) -> MessageHistory:
+        """Every message as it reads now."""
+        return self._container.history()
 
     @property
     def reader(self) -> TenantReader:

@@ -109,6 +109,12 @@ class TenantConflictError(FoldingError):
     code = "tenant_conflict"
 
 
+class LinkRefusedError(BillingError):
+    """An operator's decision about a link that cannot be carried out. Nothing has changed; the text says what to do."""
+
+    code = "link_refused"
+
+
 class ConfigurationError(BillingError):
     """The process cannot start as configured. The text names the setting and what to do."""
 

@@ -126,6 +126,8 @@ class BillingEventType(Enum):
     SUBSCRIPTION_EXPIRED = "subscription.expired"
     SUBSCRIPTION_TRIAL_ENDING = "subscription.trial_ending"
     SUBSCRIPTION_UPDATED = "subscription.updated"
+    SUBSCRIPTION_LINKED = "subscription.linked"
+    SUBSCRIPTION_UNLINKED = "subscription.unlinked"
     INVOICE_CREATED = "invoice.created"
     INVOICE_FINALIZED = "invoice.finalized"
     INVOICE_PAID = "invoice.paid"
@@ -147,7 +149,10 @@ class BillingEventType(Enum):
     GRANT_ADDED = "grant.added"
     GRANT_REVOKED = "grant.revoked"
     CUSTOMER_LINKED = "customer.linked"
+    CUSTOMER_UNLINKED = "customer.unlinked"
     CUSTOMER_DELETED = "customer.deleted"
+    WITHDRAWN = "withdrawn"
+    """In place of a message about an object that an operator gave to another tenant. It keeps the number."""
 
 
 class SourceKind(Enum):

@@ -12,6 +12,7 @@ from billing_core.testing.state.rules_register import RulesRegisterContract
 from billing_core.testing.state.state_reader import StateReaderContract
 from billing_core.testing.state.stored_events import StoredEventsContract
 from billing_core.testing.state.tenant_locks import TenantLocksContract
+from billing_core.testing.state.tenant_moves import TenantMovesContract
 from billing_core.testing.state.tenant_reader import TenantReaderContract
 from billing_core.testing.state.uncertain_objects import UncertainObjectsContract
 from billing_core.testing.state.unit_of_work import UnitOfWorkContract
@@ -48,6 +49,12 @@ class TestMemoryLinkRegister(InMemory, LinkRegisterContract): ...
 
 
 class TestPostgresLinkRegister(OnPostgres, LinkRegisterContract): ...
+
+
+class TestMemoryTenantMoves(InMemory, TenantMovesContract): ...
+
+
+class TestPostgresTenantMoves(OnPostgres, TenantMovesContract): ...
 
 
 class TestMemoryStateReader(InMemory, StateReaderContract): ...

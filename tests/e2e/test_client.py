@@ -157,6 +157,30 @@ async def test_reset_loads_the_state_again(visit: Visiting) -> None:
     assert [each["url"] for each in log["requests"]] == ["/stream?after=5", "/stream?after=2"]
 
 
+async def test_objects_that_an_operator_moved_load_the_state_again(visit: Visiting) -> None:
+    """They have no messages of their own. Withdrawn messages and a link that an event made need nothing."""
+
+    def caused(number: int, event_type: str, kind: str) -> str:
+        data = json.dumps({"sequence": number, "event_type": event_type, "source": {"kind": kind, "id": "1"}})
+        return f"id: {number}\nevent: {event_type}\ndata: {data}\n\n"
+
+    chunks = [
+        *messages(opening=5),
+        caused(6, "customer.linked", "webhook"),
+        caused(7, "withdrawn", "link"),
+        caused(8, "customer.unlinked", "link"),
+    ]
+    log = await play(
+        visit,
+        {"chunks": [*chunks, *messages(9)]},
+        {"chunks": messages(10, opening=9), "hold": True},
+        states=[5, 9],
+        until={"events": 4},
+    )
+    assert (log["events"], log["states"]) == ([6, 7, 8, 10], [5, 9])
+    assert [each["url"] for each in log["requests"]] == ["/stream?after=5", "/stream?after=9"]
+
+
 async def test_an_id_that_the_server_refuses_loads_the_state_again(visit: Visiting) -> None:
     """A 400 about Last-Event-ID is not final: the position belongs to another history."""
     refusal = json.dumps({"error": {"code": "bad_last_event_id", "message": "No."}})

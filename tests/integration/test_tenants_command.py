@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from billing_app import cli
-from billing_core.model import CustomerId, TenantId
-from billing_core.testing.arrange import claimed, park
+from billing_core.events import Translation
+from billing_core.model import CustomerId, CustomerSnapshot, SubscriptionId, SubscriptionSnapshot, TenantId
+from billing_core.testing.arrange import claimed, park, service_over
 from billing_core.testing.builders import provider_event
 from billing_core.testing.timing import LONG
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
@@ -136,3 +137,80 @@ async def test_a_tenant_that_is_not_known_is_not_created_without_consent(databas
     assert "The tenant acme is not known. Create it?" in asked.output
     await link(database_url, "cus_1", "acme")
     assert "Linked cus_2 to acme." in (await billing(database_url, "link", "cus_2", "acme", "--force")).stdout
+
+
+async def subscribe(database_url: str, customer: str, tenant: str) -> None:
+    """Give a tenant a customer with a subscription, an invoice, an applied event and a message about it."""
+    database = Database(url=database_url)
+    async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as store:
+        event = provider_event(f"evt_{customer}")
+        seen = CustomerSnapshot(customer_id=CustomerId(customer))
+        subscribed = SubscriptionSnapshot(
+            subscription_id=SubscriptionId(f"sub_{customer}"), customer_id=seen.customer_id, status="active"
+        )
+        says = Translation(customer_id=seen.customer_id, tenant_hint=TenantId(tenant), snapshots=(seen, subscribed))
+        claim = await claimed(store, event)
+        service = service_over(PostgresRepository(database, pool))
+        await service.apply([(claim, says)])
+
+
+async def test_a_customer_is_moved_with_everything_it_has(database_url: str) -> None:
+    """First a dry run with the difference of each row; then the move, once it is confirmed."""
+    await subscribe(database_url, "cus_1", "acme")
+    arguments = ("move", "cus_1", "--to", "globex", "--why", "two companies shared a card", "--by", "zoë")
+    tried = json.loads((await billing(database_url, *arguments, "--dry-run", "--json")).stdout)
+    assert tried["dry_run"] is True
+    assert [(each["kind"], each["object_id"]) for each in tried["differences"]] == [
+        ("customer", "cus_1"),
+        ("subscription", "sub_cus_1"),
+    ]
+    assert tried["differences"][1]["fields"] == {"tenant_id": {"before": "acme", "after": "globex"}}
+    assert [(each["tenant_id"], each["event_type"]) for each in tried["messages"]] == [
+        ("acme", "customer.unlinked"),
+        ("globex", "customer.linked"),
+    ]
+    assert "cus_1  acme" in (await billing(database_url, "list")).stdout
+    shown = (await billing(database_url, *arguments, "--dry-run")).stdout
+    assert "Dry run. Nothing was changed:" in shown
+    assert 'tenant_id: "acme" → "globex"' in shown
+
+    asked = await billing(database_url, *arguments)
+    assert asked.exit_code == 2
+    assert "Move 2 objects of cus_1 to globex, a tenant that is not known? Not a terminal." in asked.output
+    moved = await billing(database_url, *arguments, "--yes")
+    assert moved.exit_code == 0
+    assert "message 1 to globex: customer.linked" in moved.stdout
+    assert "1 messages of acme lose their content." in moved.stdout
+    assert "cus_1  globex" in (await billing(database_url, "list")).stdout
+    database = Database(url=database_url)
+    async with await database.open_pool(size=1) as pool, PostgresRepository(database, pool).transaction() as held:
+        (decision,) = await held.decisions(["cus_1"])
+    assert (decision.actor, decision.reason) == ("zoë", "two companies shared a card")
+    assert (decision.from_tenant, decision.to_tenant) == ("acme", "globex")
+
+
+async def test_a_customer_is_unlinked_and_its_events_wait(database_url: str) -> None:
+    """Its objects are gone; the tenant is refused to later metadata."""
+    await subscribe(database_url, "cus_1", "acme")
+    arguments = ("unlink", "cus_1", "acme", "--why", "a test account")
+    asked = await billing(database_url, *arguments)
+    assert "Remove 2 objects of cus_1 from acme?" in asked.output
+    unlinked = json.loads((await billing(database_url, *arguments, "--yes", "--json")).stdout)
+    assert (unlinked["action"], unlinked["reprocessed_events"], unlinked["to_tenant"]) == ("unlink", 1, None)
+    assert "cus_1  no tenant" in (await billing(database_url, "list", "--unlinked")).stdout
+
+
+async def test_what_no_event_has_named_cannot_be_moved(database_url: str) -> None:
+    """A mistyped id is noticed; neither is a move without a reason carried out."""
+    unseen = await billing(database_url, "move", "cus_9", "--to", "acme", "--why", "x", "--yes")
+    assert (unseen.exit_code, unseen.stderr) == (3, "No event has named cus_9 yet.\n")
+    assert (await billing(database_url, "move", "cus_9", "--to", "acme", "--yes")).exit_code == 2
+    assert (await billing(database_url, "unlink", "cus_9", "acme", "--why", "x", "--yes")).exit_code == 3
+
+
+async def test_a_refused_decision_changes_nothing_and_says_what_to_do(database_url: str) -> None:
+    """Where customers name the tenant, a subscription alone cannot be moved."""
+    await subscribe(database_url, "cus_1", "acme")
+    refused = await billing(database_url, "move", "sub_cus_1", "--to", "globex", "--why", "x", "--yes")
+    assert getattr(refused.exception, "code", None) == "link_refused"
+    assert "name cus_1 instead" in str(refused.exception)

@@ -2,7 +2,8 @@
 
 Tenants with easily confused names write messages whose texts look like frames. Meanwhile clients connect by token and
 by ticket, read or do not, disconnect in the middle, resume, filter, and request the data of others; the bus loses its
-messages. Every message carries a mark of its tenant. Every byte received on each socket is kept.
+messages. Operators move objects away, which withdraws messages; clients that connect later must not get them any more.
+Every message carries a mark of its tenant. Every byte received on each socket is kept.
 """
 
 import asyncio
@@ -24,11 +25,13 @@ from tests.unit.http.conftest import SETTINGS, STREAM, World
 from billing_app.settings import QuotaSettings, StreamSettings
 from billing_core.events import BillingEvent, EventId
 from billing_core.model import TenantId
-from billing_core.payloads import SCHEMA_VERSION, AccessSection, BillingEventPayload, SourceSection, dumps
-from billing_core.state.ports import Changes
+from billing_core.payloads import SCHEMA_VERSION, AccessSection, BillingEventPayload, SourceSection, dumps, loads
+from billing_core.state.ports import Changes, Transfer
+from billing_core.stream.rewrite import LogRewriter
 from billing_postgres.pool import Database
 from billing_postgres.state.repository import PostgresRepository
 from billing_postgres.stream.history import PostgresMessageHistory
+from billing_postgres.stream.outbox import PostgresOutbox
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 
@@ -57,6 +60,8 @@ class Client:
     tenant_id: TenantId
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    number: int = 0
+    """Clients are numbered in the order in which they connect."""
     received: bytearray = attrs.field(factory=bytearray)
 
     async def read(self) -> None:
@@ -107,10 +112,13 @@ class Story:
         """Clients that read."""
         self.clients: list[Client] = []
         """All clients so far."""
+        self._withdrawn: dict[tuple[TenantId, int], tuple[str, int]] = {}
+        """Messages as they were before they were withdrawn, and the number of clients that had connected by then."""
 
     async def run(self, steps: int) -> None:
         """Play some steps, then let all connected clients read to the end."""
         acts = [self._write, self._write, self._open, self._open, self._leave, self._forget, self._trespass, self._ask]
+        acts += [self._withdraw, self._rewrite]
         try:
             for _ in range(steps):
                 await self._random.choice(acts)()
@@ -131,8 +139,44 @@ class Story:
             events = [self._event(tenant_id, number) for number in range(first, first + self._random.randint(1, 4))]
             await transaction.save(Changes(events=events))
         written += [event.payload for event in events]
-        if self._random.random() < 0.8:  # otherwise the bus never gets them
-            await self._world.bus.append(events)
+        await self._publish(events)
+
+    async def _publish(self, events: list[BillingEvent]) -> None:
+        if self._random.random() < 0.8:  # otherwise the bus gets them with the next ones, or never
+            await self._world.container.publisher().publish(events)
+
+    async def _withdraw(self) -> None:
+        """Move an object away: some messages lose their content, and the tenant is news."""
+        tenant_id, to = self._random.sample(self._tenants, 2)
+        written = self.written[tenant_id]
+        candidates = (number for number in range(1, len(written) + 1) if (tenant_id, number) not in self._withdrawn)
+        numbers = [number for number in candidates if self._random.random() < 0.5]
+        withdrawn = [self._bare(tenant_id, number, "withdrawn") for number in numbers]
+        news = self._bare(tenant_id, len(written) + 1, "customer.unlinked")
+        async with self._world.repository.transaction() as transaction:
+            await transaction.lock_tenants([tenant_id, to])
+            await transaction.transfer(Transfer(from_tenant=tenant_id, to_tenant=to, withdrawn=withdrawn))
+            await transaction.save(Changes(events=[news]))
+        for event in withdrawn:
+            self._withdrawn[tenant_id, event.sequence] = (written[event.sequence - 1], len(self.clients))
+            written[event.sequence - 1] = event.payload
+        written.append(news.payload)
+        await self._publish([news])
+
+    async def _rewrite(self) -> None:
+        """Replace logs of the bus that hold withdrawn messages, as a worker does."""
+        container = self._world.container
+        waiting = await container.outbox().unpublished(older_than=timedelta(0), limit=500)
+        await container.publisher().publish([entry.event for entry in waiting])
+        rewriter = LogRewriter(
+            rewrites=container.log_rewrites(),
+            outbox=container.outbox(),
+            bus=self._world.bus,
+            newest=self._random.randint(1, 20),
+            every=timedelta(seconds=1),
+            observe=lambda _: None,
+        )
+        await rewriter.run_once()
 
     def _event(self, tenant_id: TenantId, number: int) -> BillingEvent:
         text = self._random.choice(TEXTS) + self.marks[tenant_id] + self._random.choice([*TEXTS, *self._tenants])
@@ -161,6 +205,15 @@ class Story:
             payload=dumps(payload),
         )
 
+    def _bare(self, tenant_id: TenantId, number: int, event_type: str) -> BillingEvent:
+        """Build a message without any content."""
+        event = self._event(tenant_id, number)
+        payload = attrs.evolve(loads(event.payload), event_type=event_type, summary="", status=None)
+        access = AccessSection(state="full", reason="", until=None)
+        source = SourceSection(kind="link", id="1")
+        bare = attrs.evolve(payload, source=source, stripe_event_id=None, access=access)
+        return attrs.evolve(event, event_type=event_type, event_id=None, payload=dumps(bare))
+
     async def _open(self) -> None:
         """Open a stream somewhere in the history, by token or by ticket; some clients never read."""
         tenant_id = self._random.choice(self._tenants)
@@ -172,7 +225,9 @@ class Story:
             answer = await self._request("POST", f"{STREAM}/tickets", headers)
             query["ticket"], headers = json.loads(answer.partition(b"\r\n\r\n")[2])["ticket"], {}
         path = STREAM + "?" + "&".join(f"{name}={quote(value)}" for name, value in query.items())
+        number = len(self.clients)
         client = await self._connect(tenant_id, "GET", path, headers)
+        client.number = number
         self.clients.append(client)
         if self._random.random() < 0.8:
             self._reading.append((client, asyncio.create_task(client.read())))
@@ -230,7 +285,9 @@ class Story:
         for frame in client.frames:
             if "data" in frame:
                 number = int(frame["id"])
-                assert frame["data"] == self.written[client.tenant_id][number - 1]
+                before, clients = self._withdrawn.get((client.tenant_id, number), ("", 0))
+                if frame["data"] != before or client.number >= clients:
+                    assert frame["data"] == self.written[client.tenant_id][number - 1]
                 assert frame["event"] == json.loads(frame["data"])["event_type"]
 
 
@@ -295,7 +352,14 @@ async def test_also_with_real_servers(
             world = _world()
             world.repository = PostgresRepository(database, pool)
             world.bus = RedisEventBus(nodes, namespace=f"isolation:{uuid.uuid4().hex}")
-            world.replace(tenant_reader=world.repository, history=PostgresMessageHistory(database, pool), bus=world.bus)
+            outbox = PostgresOutbox(database, pool)
+            world.replace(
+                tenant_reader=world.repository,
+                history=PostgresMessageHistory(database, pool),
+                bus=world.bus,
+                outbox=outbox,
+                log_rewrites=outbox,
+            )
 
             async def forget() -> None:
                 (address,) = await nodes.addresses()

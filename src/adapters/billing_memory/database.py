@@ -95,6 +95,27 @@ class Dispatch:
             finished_at=None if outcome.disposition is Disposition.PARKED else at,
         )
 
+    def moved(self, to: TenantId) -> "Dispatch":
+        """Return the row of an event whose objects went to another tenant."""
+        outcome = None if self.outcome is None else attrs.evolve(self.outcome, tenant_id=to, sequence=None)
+        return attrs.evolve(self, outcome=outcome)
+
+    def taken_back(self, now: datetime) -> "Dispatch":
+        """Return the row of an event whose objects were removed: an applied one is due as if it never had been."""
+        outcome = self.outcome
+        if outcome is not None:
+            outcome = attrs.evolve(outcome, tenant_id=None, sequence=None, effect=None)
+        if self.disposition is not Disposition.APPLIED:
+            return attrs.evolve(self, outcome=outcome)
+        return attrs.evolve(
+            self,
+            outcome=outcome,
+            disposition=Disposition.DUE,
+            due_at=now,
+            finished_at=None,
+            forgiven=self.attempt,
+        )
+
     def claimable(self, now: datetime) -> bool:
         """Return whether the event is due, or its lease has run out."""
         return self.disposition in (Disposition.DUE, Disposition.LEASED) and self.due_at <= now
@@ -126,7 +147,7 @@ MessageKey = tuple[TenantId, int]
 
 @attrs.define
 class Tables:
-    """All stored rows. Rows are added and replaced, never removed; a transaction lays its own over them."""
+    """All stored rows. Rows are added and replaced; a transaction lays its own over them."""
 
     dispatch: MutableMapping[int, Dispatch] = attrs.field(factory=dict)
     counters: MutableMapping[TenantId, int] = attrs.field(factory=dict)
@@ -251,6 +272,8 @@ class MemoryDatabase:
         self.tables = Tables()
         self.numbers: dict[EventKey, int] = {}
         self.audits: list[Audit] = []
+        self.rewrites: dict[TenantId, int] = {}
+        """Tenants whose log on the bus has to be replaced, each with the last of the messages that were withdrawn."""
         self.outbox: dict[MessageKey, datetime] = {}
         """Unpublished messages and when they were committed."""
         self.held: set[int] = set()

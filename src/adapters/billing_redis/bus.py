@@ -22,6 +22,7 @@ from billing_redis.nodes import Address, RedisNodes
 from billing_redis.scripts import Script, ScriptCall, call
 
 _APPEND: Final = Script("append")
+_REPLACE: Final = Script("replace")
 _CLAIM: Final = Script("claim")
 _DONE: Final = "done"
 _KEPT: Final = 30 * 86_400
@@ -143,6 +144,20 @@ class RedisEventBus:
                 break
             events.append(event)
         return events
+
+    async def replace(self, tenant_id: TenantId, events: Sequence[BillingEvent]) -> None:
+        """Replace a tenant's log with one script call."""
+        log = f"{self._shard(tenant_id)}:tenant:{tenant_id}"
+        arguments: list[str | int] = [self._log_length, _KEPT]
+        for event in events:
+            arguments += _encoded(event)
+        async with self._nodes.answered("replace"):
+            (reply,) = await call(
+                self._nodes.client(await self._nodes.address(log)), _REPLACE, [ScriptCall([log], arguments)]
+            )
+            if isinstance(reply, Exception):
+                self._nodes.note_failure(reply)
+                raise reply
 
     async def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
         """Yield messages of all live streams as they are appended."""

@@ -164,8 +164,8 @@ class StateUpkeep(Protocol):
         """Return customers with a tenant, or those without one, with ids above `after`, ordered by id."""
         ...
 
-    async def knows(self, *, customer: CustomerId, tenant: TenantId) -> tuple[bool, bool]:
-        """Return whether a customer was ever seen, and whether a tenant was."""
+    async def knows(self, *, payer: str, tenant: TenantId) -> tuple[bool, bool]:
+        """Return whether a customer or subscription with this id was ever seen, and whether a tenant was."""
         ...
 
 

@@ -83,6 +83,9 @@ _ACCESS: Final[Mapping[AccessState, str]] = {
 }
 
 LINKED: Final = Announcement(Type.CUSTOMER_LINKED, "The billing account was connected.")
+UNLINKED: Final = Announcement(Type.CUSTOMER_UNLINKED, "The billing account was disconnected.")
+SUBSCRIPTION_UNLINKED: Final = Announcement(Type.SUBSCRIPTION_UNLINKED, "A subscription was disconnected.")
+WITHDRAWN: Final = Announcement(Type.WITHDRAWN, "This message was withdrawn.")
 
 _NOTICES: Final[Mapping[Notice, str]] = {
     Notice.TRIAL_ENDING: "The trial ends soon.",
@@ -141,6 +144,11 @@ def renewal(seen: SubscriptionSnapshot, start: datetime, end: datetime | None) -
     """Announce that a new period of a subscription began."""
     span = f"from {start:%Y-%m-%d}" + (f" until {end:%Y-%m-%d}" if end else "")
     return Announcement(Type.SUBSCRIPTION_RENEWED, f"{_plan(seen)} was renewed {span}.")
+
+
+def subscription_linked(seen: SubscriptionSnapshot) -> Announcement:
+    """Announce that a subscription came from another tenant."""
+    return Announcement(Type.SUBSCRIPTION_LINKED, f"{_plan(seen)} was connected.")
 
 
 def rated_announcement(seen: SubscriptionSnapshot) -> Announcement:

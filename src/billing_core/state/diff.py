@@ -37,6 +37,13 @@ def changed_object(before: Tracked | None, after: Tracked) -> ObjectChange | Non
     return ObjectChange(kind=after.kind, object_id=after.object_id, tenant_id=after.tenant_id, fields=tuple(fields))
 
 
+def removed_object(before: Tracked) -> ObjectChange:
+    """Return the removal of an object: every field that it had."""
+    link = FieldChange(field="tenant_id", before=before.tenant_id, after=None)
+    fields = (link, *changed_fields(before.snapshot, None), *changed_fields(before.provenance, None))
+    return ObjectChange(kind=before.kind, object_id=before.object_id, tenant_id=None, fields=fields)
+
+
 def changed_fields(before: object | None, after: object | None) -> tuple[FieldChange, ...]:
     """Return the fields in which two attrs values of one class differ; None counts as a value without fields."""
     if before == after:

@@ -12,6 +12,7 @@ from billing_core.model import (
     AccessGrant,
     AnnouncedAccess,
     CustomerId,
+    EventId,
     GrantId,
     InvoiceId,
     LinkDecision,
@@ -102,6 +103,48 @@ class Changes:
     """The access that these locked tenants know of from now on, and when it is due to be decided again."""
     grants: Sequence[AccessGrant] = ()
     """Grants of locked tenants that were made or revoked."""
+
+
+@attrs.frozen(kw_only=True)
+class TenantEvent:
+    """A stored event that belongs to a tenant: it was applied, or it is dead."""
+
+    dispatch_id: int
+    key: EventKey
+    customer_id: CustomerId | None
+    applied: bool
+    body_kept: bool
+
+
+@attrs.frozen(kw_only=True)
+class Holdings:
+    """Everything that one tenant has."""
+
+    customers: Sequence[TenantCustomer] = attrs.field(factory=list)
+    subscriptions: Sequence[TenantSubscription] = attrs.field(factory=list)
+    invoices: Sequence[SubscriptionInvoice] = attrs.field(factory=list)
+    records: Sequence[TenantRecord] = attrs.field(factory=list)
+    events: Sequence[TenantEvent] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class Transfer:
+    """The part of a tenant's holdings that leaves it, and its place afterwards."""
+
+    from_tenant: TenantId
+    to_tenant: TenantId | None
+    """The new tenant of everything; None if objects are removed, and customers left without a tenant."""
+    customers: Collection[CustomerId] = ()
+    subscriptions: Collection[SubscriptionId] = ()
+    invoices: Collection[InvoiceId] = ()
+    """Also their billed usage."""
+    records: Collection[str] = ()
+    events: Collection[int] = ()
+    """Dispatch ids."""
+    occasions_of: Collection[str] = ()
+    """Objects and provider events. The new tenant gets their occasions, too, so that none is announced again."""
+    withdrawn: Sequence[BillingEvent] = ()
+    """Messages of the former tenant as they read from now on, under their numbers."""
 
 
 @attrs.frozen(kw_only=True)
@@ -291,7 +334,40 @@ class RulesRegister(Protocol):
 
 
 @runtime_checkable
-class BillingTransaction(ClaimFence, TenantLocks, AccessSchedule, StateReader, StoredEvents, LinkRegister, Protocol):
+class TenantMoves(Protocol):
+    """Everything that a tenant has, read and moved or removed as a whole. For operators: it may be much."""
+
+    async def lock_events(self, tenant_ids: Collection[TenantId]) -> None:
+        """Lock the events of these tenants. In place of `hold`, before everything else is locked."""
+        ...
+
+    async def holdings(self, tenant_id: TenantId) -> Holdings:
+        """Return everything that a locked tenant has: objects by id, events by dispatch id."""
+        ...
+
+    async def messages_about(
+        self, tenant_id: TenantId, *, events: Collection[EventId], objects: Collection[str]
+    ) -> Sequence[BillingEvent]:
+        """Return the tenant's messages that these provider events or objects caused, or that show one of the objects.
+
+        Lowest numbers first, without those that are withdrawn.
+        """
+        ...
+
+    async def transfer(self, transfer: Transfer) -> None:
+        """Move objects and events to another locked tenant, or remove the objects. Called last but for `save`.
+
+        Events that are moved keep what became of them, without a message. Where objects are removed, events that were
+        applied become due as if they had never been, those that are being processed stay claimed, and dead ones belong
+        to no tenant. Withdrawn messages are replaced, and the tenant's log on the bus is due to be (`LogRewrites`).
+        """
+        ...
+
+
+@runtime_checkable
+class BillingTransaction(
+    ClaimFence, TenantLocks, AccessSchedule, StateReader, StoredEvents, LinkRegister, TenantMoves, Protocol
+):
     """One unit of work. Everything it writes becomes visible together at its end, or not at all.
 
     Call `hold`, then `lock_customers`, then `lock_tenants`, then `lock_catalog`, then read: every caller uses this

@@ -34,6 +34,7 @@ from billing_core.state.ledger import Ledger
 from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, read_batch
+from billing_core.state.relinking import LinkChange, LinkMover, TenantsBehindError
 from billing_core.state.rules import RulesBook, RulesMovedError, require_current
 
 T = TypeVar("T")
@@ -328,7 +329,7 @@ class BillingService:
             customer = (await transaction.lock_customers([customer_id]))[customer_id]
             if customer.tenant_id not in (None, tenant_id):
                 raise TenantConflictError(
-                    f"customer {customer_id} belongs to {customer.tenant_id!r}; `billing tenants move` moves it"
+                    f"customer {customer_id} belongs to {customer.tenant_id!r}: use `billing tenants move`"
                 )
             await transaction.lock_tenants([tenant_id])
             before = standings(await transaction.decisions([customer_id])).get(customer_id, UNDECIDED)
@@ -337,6 +338,69 @@ class BillingService:
             if customer.tenant_id is None:
                 await transaction.save(Changes(customers=[attrs.evolve(customer, tenant_id=tenant_id)]))
         return customer.tenant_id is None
+
+    async def move(
+        self,
+        object_id: str,
+        to: TenantId,
+        *,
+        actor: str = LIBRARY,
+        reason: str | None = None,
+        keep_history: bool = False,
+        dry_run: bool = False,
+    ) -> LinkChange:
+        """Give a customer, or a subscription where those name their tenants, to another tenant with all that is its.
+
+        Both tenants get a message. Metadata that names the former tenant no longer counts. Messages about it that the
+        former tenant has keep their numbers and lose their content.
+
+        Args:
+            object_id: the customer or the subscription.
+            to: its tenant from now on.
+            actor: who decides, for the log of decisions.
+            reason: why, for the same log.
+            keep_history: whether the former tenant keeps the content of its messages.
+            dry_run: whether everything is rolled back.
+
+        Raises: LinkRefusedError, StoreUnavailableError. Nothing is written then.
+        """
+        decision = LinkDecision(action=LinkAction.MOVE, object_id=object_id, to_tenant=to, actor=actor, reason=reason)
+        return await self._carry_out(decision, keep_history=keep_history, dry_run=dry_run)
+
+    async def unlink(
+        self,
+        object_id: str,
+        from_tenant: TenantId,
+        *,
+        actor: str = LIBRARY,
+        reason: str | None = None,
+        keep_history: bool = False,
+        dry_run: bool = False,
+    ) -> LinkChange:
+        """Take a customer, or a subscription where those name their tenants, away from a tenant.
+
+        Its objects are removed, and its events processed again: they wait until metadata names another tenant, or an
+        operator links it. Metadata that names this tenant counts for nothing, also if it was not linked to it.
+        Arguments and errors as of `move`; it is refused if the body of one of its events is gone.
+        """
+        decision = LinkDecision(
+            action=LinkAction.UNLINK, object_id=object_id, from_tenant=from_tenant, actor=actor, reason=reason
+        )
+        return await self._carry_out(decision, keep_history=keep_history, dry_run=dry_run)
+
+    async def _carry_out(self, decision: LinkDecision, *, keep_history: bool, dry_run: bool) -> LinkChange:
+        async def attempt(rules: RulesInForce) -> LinkChange:
+            mover = LinkMover(translator=self._translator, rules=rules, notify=self._notify)
+            begun = self._rolled_back() if dry_run else self._unit_of_work.transaction()
+            async with begun as transaction:
+                change = await mover.carry_out(transaction, decision, keep_history=keep_history)
+            return change
+
+        while True:
+            try:
+                return await self._follow(attempt)
+            except TenantsBehindError as behind:
+                await self.reread(behind.tenants)
 
     async def _fold(
         self,

@@ -40,7 +40,7 @@ def followed_by(translation: Translation) -> tuple[str, ...]:
 
 def objects_of(events: Iterable[ClaimedEvent]) -> set[str]:
     """Return the ids under which the objects are stored that decide on the tenants of these events."""
-    return {id_ for event in events for id_ in _deciding(event.translation)}
+    return {id_ for event in events for id_ in deciding_ids(event.translation)}
 
 
 def names_new_owner(translation: Translation, known: Collection[str]) -> bool:
@@ -78,7 +78,7 @@ def _followed(snapshot: Snapshot) -> tuple[str | None, ...]:
             return ()
 
 
-def _deciding(translation: Translation) -> tuple[str, ...]:
+def deciding_ids(translation: Translation) -> tuple[str, ...]:
     """Return the ids of the objects that an event follows or shows: an object stays with its tenant."""
     shown = (
         snapshot.payment_id if isinstance(snapshot, PaymentSnapshot) else snapshot.object_id
@@ -126,7 +126,7 @@ class OwnershipBySubscription(Ownership):
         if any(isinstance(seen, EntitlementsSnapshot) for seen in translation.snapshots):
             # They name features of the payer, not of the subscription that grants them.
             return Outcome(claim=event.claim, disposition=Disposition.IGNORED, reason=SHARED_CUSTOMER)
-        owners = {owner for id_ in _deciding(translation) if (owner := self._owner(id_)) is not None}
+        owners = {owner for id_ in deciding_ids(translation) if (owner := self._owner(id_)) is not None}
         if len(owners) > 1:
             return Outcome.dead(event.claim, TenantConflictError(f"{event.event_id} concerns several tenants"))
         if owners:

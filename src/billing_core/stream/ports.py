@@ -56,8 +56,36 @@ class MessageHistory(Protocol):
         """Return the number of a tenant's last message; 0 if it has none."""
         ...
 
+    async def outdated_logs(self, tenant_ids: Collection[TenantId]) -> Sequence[TenantId]:
+        """Return those of these tenants whose log on the bus holds messages that were withdrawn; see `LogRewrites`."""
+        ...
+
     async def sequences(self, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, int]:
         """Return the number of each tenant's last message. Tenants without messages are left out."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class LogRewrite:
+    """A tenant's log on the bus that has to be replaced: messages up to `until` were withdrawn from the history."""
+
+    tenant_id: TenantId
+    until: int
+
+
+@runtime_checkable
+class LogRewrites(Protocol):
+    """The logs on the bus that have to be replaced, kept until it is done. Methods raise StoreUnavailableError."""
+
+    async def pending(self) -> Sequence[LogRewrite]:
+        """Return the logs whose messages up to `until` were all published, the longest waiting first.
+
+        Before that a publisher may still append a message as it was before it was withdrawn.
+        """
+        ...
+
+    async def finish(self, rewrite: LogRewrite) -> None:
+        """Note that a log was replaced. Nothing changes if later messages have been withdrawn since."""
         ...
 
 
@@ -85,6 +113,13 @@ class EventBus(Protocol):
         """Return the log's messages numbered strictly above `after`, lowest first; () if it holds none.
 
         The log may have lost older messages, so the first one returned may leave a gap after `after`.
+        """
+        ...
+
+    async def replace(self, tenant_id: TenantId, events: Sequence[BillingEvent]) -> None:
+        """Replace a tenant's whole log by these consecutive messages, in one step; by nothing if there are none.
+
+        Followers receive nothing. Raises EventBusUnavailableError; repeating the call is safe.
         """
         ...
 

@@ -17,6 +17,7 @@ from billing_core.state.rules import Activation, ActivationReport
 from billing_core.stream.backfill import BackfillReport
 from billing_core.stream.ports import BackfillClaim
 from billing_core.stream.publisher import PublishingReport
+from billing_core.stream.rewrite import RewriteReport
 
 log = structlog.get_logger()
 
@@ -122,6 +123,11 @@ class Observers:
         """Log how the bus was filled when the process started."""
         ours = report.claim is BackfillClaim.OURS
         log.info("stream.backfilled", here=ours, tenants=report.tenants, messages=report.messages)
+
+    def logs_replaced(self, report: RewriteReport) -> None:
+        """Log that logs of the bus were replaced, or could not be."""
+        if report.replaced or report.failed:
+            log.info("stream.logs_replaced", replaced=report.replaced, failed=report.failed)
 
     def refetched(self, report: RefetchReport) -> None:
         """Count and log one object that was fetched from the provider; an error means that it is fetched again."""

@@ -16,6 +16,7 @@ from billing_core.state.following_rules import RulesFollower
 from billing_core.state.refetch import Refetcher
 from billing_core.stream.backfill import Backfiller
 from billing_core.stream.publisher import Publisher
+from billing_core.stream.rewrite import LogRewriter
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +36,7 @@ class Worker:
     """None if the provider cannot be asked."""
     backfiller: Backfiller | None
     """None if the bus is not filled when a process starts."""
+    log_rewriter: LogRewriter
     deadline: ShutdownDeadline
 
     @asynccontextmanager
@@ -59,6 +61,7 @@ class Worker:
                 self.access_reviewer,
                 self.product_follower,
                 self.rules_follower,
+                self.log_rewriter,
                 self.refetcher,
             )
             if loop is not None

@@ -27,6 +27,9 @@ from billing_core.model import (
 )
 from billing_core.state.announcements import (
     LINKED,
+    SUBSCRIPTION_UNLINKED,
+    UNLINKED,
+    WITHDRAWN,
     Announcement,
     access_announcement,
     customer_announcement,
@@ -38,6 +41,7 @@ from billing_core.state.announcements import (
     record_announcement,
     renewal,
     subscription_announcement,
+    subscription_linked,
 )
 from billing_core.testing.builders import grant
 
@@ -335,7 +339,8 @@ def test_every_event_type_is_announced_by_something() -> None:
     announced = {
         announcement.event_type
         for announcement in (
-            LINKED,
+            *(LINKED, UNLINKED, SUBSCRIPTION_UNLINKED, WITHDRAWN),
+            subscription_linked(plan()),
             *(notice_announcement(notice) for notice in Notice),
             rated_announcement(plan()),
             renewal(plan(), MONTH.start, MONTH.end),

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+from tests.unit.http.conftest import eventually
 
 from billing_app.settings import StreamSettings, Switches
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
-from billing_core.state.ports import Changes
+from billing_core.state.ports import Changes, Transfer
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
 from billing_memory.clock import ManualClock
 from billing_memory.stream.bus import MemoryEventBus, NullEventBus
@@ -594,3 +595,112 @@ async def test_an_invalid_position_is_refused(world: World, http: aiohttp.Client
     for position in ("x", "-1", "1-", "1-0", "1 OR 1=1", "9" * 19):
         async with http.get(world.url + STREAM, params={"after": position}, headers=world.bearer()) as answer:
             assert (answer.status, (await answer.json())["error"]["code"]) == (400, "bad_parameter")
+
+
+async def withdraw(world: World, *numbers: int, tell: bool = False) -> list[BillingEvent]:
+    """Withdraw messages, as a move does; they stay on the bus. The message that tells the tenant comes behind them."""
+    withdrawn = [message(ACME, each, event_type="withdrawn", event_id=None, payload="{}") for each in numbers]
+    last = await world.container.history().sequence(ACME)
+    news = [message(ACME, last + 1, event_type="customer.unlinked")] if tell else []
+    async with world.repository.transaction() as transaction:
+        await transaction.lock_tenants([ACME, GLOBEX])
+        await transaction.transfer(Transfer(from_tenant=ACME, to_tenant=GLOBEX, withdrawn=withdrawn))
+        await transaction.save(Changes(events=news))
+    return news
+
+
+async def test_a_withdrawn_message_is_not_read_from_the_bus(world: World, listen: Listen) -> None:
+    """Its log is passed over until it was replaced: clients that connect after the move get the history's version."""
+    events = await world.publish(ACME, 4)
+    await world.container.outbox().published(events)
+    async with listen(world, last_event_id=4) as follower:
+        await follower.event()
+        await eventually(lambda: world.container.hub()._reader.bus_available)
+        await withdraw(world, 2, 3)
+        for replaced in (False, True):
+            if replaced:
+                rewriter = world.container.log_rewriter()
+                assert (await rewriter.run_once()).replaced == 1
+            async with listen(world, last_event_id=0) as stream:
+                await stream.event()
+                received = [await stream.event() for _ in range(4)]
+            assert [each.event for each in received] == [
+                "subscription.updated",
+                "withdrawn",
+                "withdrawn",
+                "subscription.updated",
+            ]
+            assert [each.data for each in received][1:3] == ["{}", "{}"]
+        assert [each.event_type for each in await world.bus.read(ACME, after=1, limit=2)] == ["withdrawn"] * 2
+
+
+@pytest.mark.parametrize("tell", [True, False])
+async def test_a_withdrawn_message_is_not_kept_in_memory(world: World, listen: Listen, tell: bool) -> None:
+    """A client that lags keeps frames in memory for all. All are forgotten, also if nothing tells of the move."""
+    hub = world.container.hub()
+    await world.container.outbox().published(await world.publish(ACME, 1))
+    async with listen(world, last_event_id=1) as follower:
+        await follower.event()
+        await eventually(lambda: hub._reader.bus_available)
+        channel = hub._channels[ACME]
+        (client,) = channel.clients.values()
+        client.offer = lambda frame: False  # it lags from now on, so frames are kept
+        await world.container.outbox().published(await world.publish(ACME, 3))
+        await eventually(lambda: len(channel._recent) == 3)
+        news = await withdraw(world, 2, 3, tell=tell)
+        await world.bus.append(news)
+        async with listen(world, last_event_id=1) as stream:
+            await stream.event()
+            assert [(await stream.event()).event for _ in range(2)] == ["withdrawn", "withdrawn"]
+
+
+async def test_a_page_that_was_read_before_a_move_is_not_shared_after_it(make_world: MakeWorld, listen: Listen) -> None:
+    """Its reader had connected before; later clients read again."""
+    world = make_world(stream=StreamSettings(keepalive=NEVER))
+    reading, moved = asyncio.Event(), asyncio.Event()
+
+    class SlowHistory(MemoryMessageHistory):
+        async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
+            found = await super().events(tenant_id, after=after, limit=limit)
+            reading.set()
+            await moved.wait()
+            return found
+
+    world.replace(history=SlowHistory(world.database))
+    await world.commit(ACME, 3)
+    async with world.serving(), listen(world, last_event_id=0) as early:
+        await reading.wait()
+        await withdraw(world, 1, 2)
+        async with listen(world, last_event_id=0) as late:
+            await late.event()
+            moved.set()
+            assert [(await late.event()).event for _ in range(3)] == ["withdrawn", "withdrawn", "subscription.updated"]
+            await early.event()
+            assert await early.numbers(3) == [1, 2, 3]
+
+
+async def test_an_answer_that_is_late_does_not_trust_a_log_again(world: World) -> None:
+    """The comparison with the history was asked before the move, and answered after it."""
+    reader = world.container.hub()._reader
+    asked, answer = asyncio.Event(), asyncio.Event()
+    history = world.container.history()
+
+    class LateHistory(MemoryMessageHistory):
+        async def outdated_logs(self, tenant_ids: Collection[TenantId]) -> Sequence[TenantId]:
+            asked.set()
+            await answer.wait()
+            return []
+
+    reader._history = LateHistory(world.database)
+    comparing = asyncio.create_task(reader.last_numbers([ACME]))
+    await asked.wait()
+    reader._history = history
+    await world.commit(ACME, 2)
+    await withdraw(world, 1)
+    await reader.last_number(ACME)
+    answer.set()
+    await comparing
+    assert reader.passes_over_log(ACME)
+    world.database.rewrites.clear()
+    await reader.last_number(ACME)
+    assert not reader.passes_over_log(ACME)

@@ -11,6 +11,7 @@ from billing_core.model import (
     CustomerId,
     DuplicateSubscriptions,
     PriceId,
+    SubscriptionId,
     TenantId,
     TenantSubscription,
     duplicate_subscriptions,
@@ -56,9 +57,11 @@ class MemoryStateUpkeep:
             if (each.tenant_id is not None) == linked and each.customer_id > after
         ][:limit]
 
-    async def knows(self, *, customer: CustomerId, tenant: TenantId) -> tuple[bool, bool]:
-        """Return whether there are rows of a customer and of a tenant."""
-        return customer in self._database.tables.customers, tenant in self._database.tables.counters
+    async def knows(self, *, payer: str, tenant: TenantId) -> tuple[bool, bool]:
+        """Return whether there are rows of a customer or subscription, and of a tenant."""
+        tables = self._database.tables
+        seen = CustomerId(payer) in tables.customers or SubscriptionId(payer) in tables.subscriptions
+        return seen, tenant in tables.counters
 
 
 def _unmapped_price(price_id: PriceId, subscriptions: Sequence[TenantSubscription]) -> UnmappedPrice:

@@ -1,17 +1,19 @@
 """One unit of work over tenants' state, in process."""
 
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
 from billing_core.errors import TenantConflictError
-from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent
+from billing_core.events import BillingEvent, BillingEventType, Claim, Disposition, EventKey, Outcome, ProviderEvent
 from billing_core.model import (
     AccessGrant,
     CustomerId,
+    EventId,
     GrantId,
     InvoiceId,
     LinkDecision,
@@ -23,12 +25,13 @@ from billing_core.model import (
     TenantSubscription,
     UsageRecord,
 )
-from billing_core.state.ports import Changes, LockedTenants
+from billing_core.state.ports import Changes, Holdings, LockedTenants, TenantEvent, Transfer
 from billing_core.stream.numbering import numbers_by_tenant
 from billing_memory.database import MemoryDatabase, Tables, by_instant
 
 Key = TypeVar("Key")
 Owned = TypeVar("Owned", TenantSubscription, SubscriptionInvoice, TenantRecord)
+Held = TypeVar("Held", TenantCustomer, TenantSubscription, SubscriptionInvoice, TenantRecord)
 
 
 class MemoryTransaction:
@@ -39,11 +42,23 @@ class MemoryTransaction:
         self._now = now
         self._written = Tables()
         self._tables = self._written.over(database.tables)
+        self._transferred: list[Transfer] = []
 
     def commit(self) -> None:
         """Make everything visible in one step: nothing else runs meanwhile."""
-        self._database.tables.update(self._written)
-        self._database.outbox.update(dict.fromkeys(self._written.messages, self._now))
+        stored = self._database.tables
+        numbered = self._written.messages.keys() - stored.messages.keys()
+        stored.update(self._written)
+        self._database.outbox.update(dict.fromkeys(sorted(numbered), self._now))
+        for transfer in self._transferred:
+            if transfer.to_tenant is None:
+                _remove(stored.subscriptions, transfer.subscriptions)
+                _remove(stored.invoices, transfer.invoices)
+                _remove(stored.usage, transfer.invoices)
+                _remove(stored.records, transfer.records)
+            for message in transfer.withdrawn:
+                known = self._database.rewrites.get(message.tenant_id, 0)
+                self._database.rewrites[message.tenant_id] = max(known, message.sequence)
         self._database.due.set()
 
     async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
@@ -165,6 +180,67 @@ class MemoryTransaction:
         self._tables.revive(self._now, of=customers)
         return number
 
+    async def lock_events(self, tenant_ids: Collection[TenantId]) -> None:
+        """Do nothing: there is one unit of work at a time."""
+
+    async def holdings(self, tenant_id: TenantId) -> Holdings:
+        """Return everything that a tenant has."""
+        tables = self._tables
+        return Holdings(
+            customers=_owned(tables.customers, tenant_id),
+            subscriptions=_owned(tables.subscriptions, tenant_id),
+            invoices=_owned(tables.invoices, tenant_id),
+            records=_owned(tables.records, tenant_id),
+            events=[
+                TenantEvent(
+                    dispatch_id=row.dispatch_id,
+                    key=row.event.key,
+                    customer_id=row.outcome.customer_id,
+                    applied=row.claim.applied,
+                    body_kept=bool(row.event.body),
+                )
+                for _, row in sorted(tables.dispatch.items())
+                if row.outcome is not None and row.outcome.tenant_id == tenant_id
+            ],
+        )
+
+    async def messages_about(
+        self, tenant_id: TenantId, *, events: Collection[EventId], objects: Collection[str]
+    ) -> Sequence[BillingEvent]:
+        """Return the tenant's messages that these events or objects caused, or that show one of the objects."""
+        mine = (message for (owner, _), message in sorted(self._tables.messages.items()) if owner == tenant_id)
+        return [
+            message
+            for message in mine
+            if message.event_type != BillingEventType.WITHDRAWN.value
+            and (message.event_id in events or not _mentioned(message).isdisjoint(objects))
+        ]
+
+    async def transfer(self, transfer: Transfer) -> None:
+        """Move objects and events to another tenant, or remove the objects, at the end."""
+        to = transfer.to_tenant
+        for customer_id in transfer.customers:
+            customer = self._tables.customers.get(customer_id)
+            if customer is None or customer.tenant_id != transfer.from_tenant:
+                continue
+            bare = TenantCustomer(customer_id=customer_id)
+            self._tables.customers[customer_id] = bare if to is None else attrs.evolve(customer, tenant_id=to)
+        if to is not None:
+            _give(self._tables.subscriptions, transfer.subscriptions, to)
+            _give(self._tables.invoices, transfer.invoices, to)
+            _give(self._tables.records, transfer.records, to)
+            for invoice_id in transfer.invoices:
+                billed = self._tables.usage.get(invoice_id, ())
+                self._tables.usage[invoice_id] = tuple(attrs.evolve(each, tenant_id=to) for each in billed)
+            for tenant_id, key in list(self._tables.occasions):
+                if tenant_id == transfer.from_tenant and key.split(":")[1] in transfer.occasions_of:
+                    self._tables.occasions.setdefault((to, key), None)
+        for dispatch_id in transfer.events:
+            row = self._tables.dispatch[dispatch_id]
+            self._tables.dispatch[dispatch_id] = row.taken_back(self._now) if to is None else row.moved(to)
+        self._tables.messages.update({(each.tenant_id, each.sequence): each for each in transfer.withdrawn})
+        self._transferred.append(transfer)
+
     async def save(self, changes: Changes) -> None:
         """Write the changes, move the counters, and make due the events that waited for what is saved."""
         runs = numbers_by_tenant(changes.events)
@@ -219,6 +295,28 @@ class MemoryTransaction:
         if len(owners) > 1:
             raise TenantConflictError(f"the usage of {invoice_id} belongs to another tenant")
         self._tables.usage[invoice_id] = tuple(records)
+
+
+def _owned(table: Mapping[Key, Held], tenant_id: TenantId) -> Sequence[Held]:
+    return [row for _, row in sorted(table.items()) if row.tenant_id == tenant_id]
+
+
+def _give(table: MutableMapping[Key, Owned], keys: Iterable[Key], to: TenantId) -> None:
+    for key in keys:
+        if key in table:
+            table[key] = attrs.evolve(table[key], tenant_id=to)
+
+
+def _remove(table: MutableMapping[Key, Any], keys: Iterable[Key]) -> None:
+    for key in keys:
+        table.pop(key, None)
+
+
+def _mentioned(message: BillingEvent) -> set[str]:
+    """Return the ids of the objects that a message shows, or that caused it."""
+    payload = json.loads(message.payload)
+    sections = (("source", "id"), ("subscription", "subscription_id"), ("invoice", "invoice_id"))
+    return {id_ for section, name in sections if (id_ := (payload.get(section) or {}).get(name)) is not None}
 
 
 def _put_owned(table: MutableMapping[Key, Owned], rows: Mapping[Key, Owned]) -> None:

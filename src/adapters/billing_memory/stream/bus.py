@@ -42,6 +42,10 @@ class MemoryEventBus:
         """Return messages of a tenant's log."""
         return [event for event in self._logs.get(tenant_id, ()) if event.sequence > after][:limit]
 
+    async def replace(self, tenant_id: TenantId, events: Sequence[BillingEvent]) -> None:
+        """Replace a tenant's log."""
+        self._logs[tenant_id] = deque(events, maxlen=self._log_length)
+
     async def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
         """Yield messages of all tenants as they are appended."""
         follower = _Follower(self._follower_backlog)
@@ -80,6 +84,9 @@ class NullEventBus:
     async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """Return nothing: no message is kept."""
         return ()
+
+    async def replace(self, tenant_id: TenantId, events: Sequence[BillingEvent]) -> None:
+        """Do nothing: no message is kept."""
 
     async def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
         """Yield the first, empty batch, and never another one."""

@@ -26,3 +26,7 @@ class MemoryMessageHistory:
         """Return the numbers of the tenants' last messages."""
         counters = self._database.tables.counters
         return {tenant_id: counters[tenant_id] for tenant_id in tenant_ids if tenant_id in counters}
+
+    async def outdated_logs(self, tenant_ids: Collection[TenantId]) -> Sequence[TenantId]:
+        """Return the tenants whose log on the bus has to be replaced."""
+        return [tenant_id for tenant_id in tenant_ids if tenant_id in self._database.rewrites]

@@ -6,12 +6,12 @@ from datetime import timedelta
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.state.ports import Clock
-from billing_core.stream.ports import OutboxEntry
+from billing_core.stream.ports import LogRewrite, OutboxEntry
 from billing_memory.database import MemoryDatabase
 
 
 class MemoryOutbox:
-    """An `Outbox` over the messages of a `MemoryDatabase`."""
+    """An `Outbox` and the `LogRewrites` over the messages of a `MemoryDatabase`."""
 
     def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
         self._database = database
@@ -44,3 +44,17 @@ class MemoryOutbox:
             and (tenant_id, sequence) not in self._database.outbox
         ]
         return [tables.messages[key] for key in found[:limit]]
+
+    async def pending(self) -> Sequence[LogRewrite]:
+        """Return the logs that can be replaced now."""
+        waiting = self._database.outbox
+        return [
+            LogRewrite(tenant_id=tenant_id, until=until)
+            for tenant_id, until in self._database.rewrites.items()
+            if not any(owner == tenant_id and number <= until for owner, number in waiting)
+        ]
+
+    async def finish(self, rewrite: LogRewrite) -> None:
+        """Forget a log that was replaced."""
+        if self._database.rewrites.get(rewrite.tenant_id) == rewrite.until:
+            del self._database.rewrites[rewrite.tenant_id]

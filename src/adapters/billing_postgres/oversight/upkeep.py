@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from billing_core.model import CustomerId, DuplicateSubscriptions, TenantId
+from billing_core.model import DuplicateSubscriptions, TenantId
 from billing_core.oversight.inspection import Pruned
 from billing_core.oversight.ports import CustomerLink, UnmappedPrice
 from billing_postgres import queries
@@ -54,10 +54,10 @@ class PostgresStateUpkeep:
         """Return customers with or without a tenant, by id."""
         return [CustomerLink(**row) for row in await self._statements.fetch("list_customers", linked, after, limit)]
 
-    async def knows(self, *, customer: CustomerId, tenant: TenantId) -> tuple[bool, bool]:
-        """Return whether there are rows of a customer and of a tenant."""
-        (row,) = await self._statements.fetch("find_known", customer, tenant)
-        return row["customer"], row["tenant"]
+    async def knows(self, *, payer: str, tenant: TenantId) -> tuple[bool, bool]:
+        """Return whether there are rows of a customer or subscription, and of a tenant."""
+        (row,) = await self._statements.fetch("find_known", payer, tenant)
+        return row["payer"], row["tenant"]
 
 
 class PostgresInboxUpkeep:

@@ -15,3 +15,7 @@ FROM billing_events
 WHERE tenant_id = $1 AND sequence > $2
 ORDER BY sequence
 LIMIT $3;
+
+-- name: find_outdated_logs
+-- Args: $1 tenant ids. Nearly always an empty table.
+SELECT tenant_id FROM billing_log_rewrites WHERE tenant_id = ANY ($1::text[]);

@@ -57,6 +57,39 @@ FROM billing_link_decisions
 WHERE object_id = ANY ($1::text[])
 ORDER BY decision_id;
 
+-- name: list_customers_of
+-- Args: $1 tenant id. By id.
+SELECT :customers.names FROM billing_customers WHERE tenant_id = $1 ORDER BY customer_id;
+
+-- name: list_invoices_of
+-- Args: $1 tenant id. By id, deleted drafts included.
+SELECT :invoices.names FROM subscription_invoices WHERE tenant_id = $1 ORDER BY invoice_id;
+
+-- name: list_records_of
+-- Args: $1 tenant id. By id.
+SELECT :records.names FROM billing_records WHERE tenant_id = $1 ORDER BY object_id;
+
+-- name: list_events_of
+-- Args: $1 tenant id. Events that were applied to it or are dead, by number.
+SELECT d.event, d.customer_id, d.effect IS NOT NULL AS applied, b.event IS NOT NULL AS body_kept, :keys.names
+FROM stripe_event_dispatch AS d
+JOIN stripe_events AS e ON e.id = d.event
+LEFT JOIN stripe_event_bodies AS b ON b.event = d.event
+WHERE d.tenant_id = $1
+ORDER BY d.event;
+
+-- name: find_messages_about
+-- Args: $1 tenant id, $2 provider event ids, $3 ids of objects. Messages that these caused, or that show such an object.
+SELECT :messages.names
+FROM billing_events
+WHERE tenant_id = $1 AND event_type <> 'withdrawn' AND (
+    event_id = ANY ($2::text[])
+    OR payload -> 'source' ->> 'id' = ANY ($3::text[])
+    OR payload -> 'subscription' ->> 'subscription_id' = ANY ($3::text[])
+    OR payload -> 'invoice' ->> 'invoice_id' = ANY ($3::text[])
+)
+ORDER BY sequence;
+
 -- name: find_stored_events
 -- Args: one array per column of an event's key. Events whose body was pruned are left out.
 SELECT :events.names, body

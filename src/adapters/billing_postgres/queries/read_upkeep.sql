@@ -37,6 +37,7 @@ ORDER BY c.customer_id
 LIMIT $3;
 
 -- name: find_known
--- Args: $1 customer id, $2 tenant id.
-SELECT EXISTS (SELECT FROM billing_customers WHERE customer_id = $1) AS customer,
+-- Args: $1 id of a customer or a subscription, $2 tenant id.
+SELECT EXISTS (SELECT FROM billing_customers WHERE customer_id = $1)
+       OR EXISTS (SELECT FROM tenant_subscriptions WHERE subscription_id = $1) AS payer,
        EXISTS (SELECT FROM billing_tenants WHERE tenant_id = $2) AS tenant;

@@ -19,6 +19,17 @@ DELETE FROM billing_outbox AS o
 USING unnest($1::text[], $2::bigint[]) AS done (tenant_id, sequence)
 WHERE o.tenant_id = done.tenant_id AND o.sequence = done.sequence;
 
+-- name: list_rewrites
+-- Logs of the bus that have to be replaced, once everything up to what was withdrawn is published.
+SELECT r.tenant_id, r.until
+FROM billing_log_rewrites AS r
+WHERE NOT EXISTS (SELECT FROM billing_outbox AS o WHERE o.tenant_id = r.tenant_id AND o.sequence <= r.until)
+ORDER BY r.requested_at, r.tenant_id;
+
+-- name: finish_rewrite
+-- Args: $1 tenant id, $2 number up to which messages were withdrawn.
+DELETE FROM billing_log_rewrites WHERE tenant_id = $1 AND until = $2;
+
 -- name: list_published
 -- Args: $1 tenant and $2 number to continue after, $3 how many of each tenant's newest, $4 limit. Tenant by tenant, so
 -- that the cost of a page depends on its size only.

@@ -330,3 +330,85 @@ WITH decided AS (
     SELECT pg_notify('billing_due', '') FROM revived LIMIT 1
 )
 SELECT decision_id, (SELECT count(*) FROM notified) AS wakeups FROM decided;
+
+-- name: lock_events_of
+-- Args: $1 tenant ids. An operator's decision may change all of their events, and locks them before everything else.
+SELECT event FROM stripe_event_dispatch WHERE tenant_id = ANY ($1::text[]) ORDER BY event FOR NO KEY UPDATE;
+
+-- name: move_objects
+-- Args: $1 former tenant, $2 new tenant, both locked; ids of $3 customers, $4 subscriptions, $5 invoices, $6 records;
+-- $7 events.
+WITH customers AS (
+    UPDATE billing_customers SET tenant_id = $2, linked_at = now(), updated_at = now()
+    WHERE customer_id = ANY ($3::text[]) AND tenant_id = $1
+), subscriptions AS (
+    UPDATE tenant_subscriptions SET tenant_id = $2, updated_at = now()
+    WHERE subscription_id = ANY ($4::text[]) AND tenant_id = $1
+), invoices AS (
+    UPDATE subscription_invoices SET tenant_id = $2, updated_at = now()
+    WHERE invoice_id = ANY ($5::text[]) AND tenant_id = $1
+), usage AS (
+    UPDATE subscription_usage SET tenant_id = $2 WHERE invoice_id = ANY ($5::text[]) AND tenant_id = $1
+), records AS (
+    UPDATE billing_records SET tenant_id = $2, updated_at = now()
+    WHERE object_id = ANY ($6::text[]) AND tenant_id = $1
+), events AS (
+    UPDATE stripe_event_dispatch SET tenant_id = $2, sequence = NULL WHERE event = ANY ($7::bigint[]) AND tenant_id = $1
+)
+UPDATE billing_tenants SET departures = departures + 1 WHERE tenant_id = $1;
+
+-- name: copy_occasions
+-- What the former tenant was told of the objects is not told to the new one again.
+-- Args: $1 former tenant, $2 new tenant, $3 ids of objects and events: the second part of a key.
+INSERT INTO billing_occasions (tenant_id, key)
+SELECT $2, key FROM billing_occasions WHERE tenant_id = $1 AND split_part(key, ':', 2) = ANY ($3::text[])
+ON CONFLICT DO NOTHING;
+
+-- name: remove_objects
+-- Removes what a tenant had of a customer or a subscription. Events that were applied become due as if they had never been
+-- processed; those that are being processed are parked when they end.
+-- Args: $1 tenant, locked; ids of $2 customers, $3 subscriptions, $4 invoices, $5 records; $6 events.
+WITH customers AS (
+    UPDATE billing_customers
+    SET tenant_id = NULL, email = NULL, name = NULL, delinquent = false, deleted = false, observed_at = NULL,
+        event_ids = '{}', ambiguous = false, linked_at = NULL, updated_at = now()
+    WHERE customer_id = ANY ($2::text[]) AND tenant_id = $1
+), subscriptions AS (
+    DELETE FROM tenant_subscriptions WHERE subscription_id = ANY ($3::text[]) AND tenant_id = $1
+), invoices AS (
+    DELETE FROM subscription_invoices WHERE invoice_id = ANY ($4::text[]) AND tenant_id = $1
+), usage AS (
+    DELETE FROM subscription_usage WHERE invoice_id = ANY ($4::text[]) AND tenant_id = $1
+), records AS (
+    DELETE FROM billing_records WHERE object_id = ANY ($5::text[]) AND tenant_id = $1
+), events AS (
+    UPDATE stripe_event_dispatch AS d
+    SET status = CASE WHEN d.status = 'applied' THEN 'due' ELSE d.status END,
+        due_at = CASE WHEN d.status = 'applied' THEN now() ELSE d.due_at END,
+        finished_at = CASE WHEN d.status = 'applied' THEN NULL ELSE d.finished_at END,
+        forgiven = CASE WHEN d.status = 'applied' THEN d.attempt ELSE d.forgiven END,
+        effect = NULL, tenant_id = NULL, sequence = NULL
+    WHERE d.event = ANY ($6::bigint[]) AND d.tenant_id = $1
+    RETURNING d.status
+), notified AS (
+    SELECT pg_notify('billing_due', '') FROM events WHERE status = 'due' LIMIT 1
+)
+UPDATE billing_tenants SET departures = departures + 1
+WHERE tenant_id = $1 AND (SELECT count(*) FROM notified) >= 0;
+
+-- name: withdraw_messages
+-- Replaces messages of one tenant under their numbers, and has its log on the bus replaced.
+-- Args: one array per column of a message.
+WITH message AS (
+    SELECT :messages.values FROM unnest(:messages.arrays) AS t (:messages.names)
+), replaced AS (
+    UPDATE billing_events AS known
+    SET event_type = message.event_type, event_id = message.event_id, occurred_at = message.occurred_at,
+        payload = message.payload
+    FROM message
+    WHERE known.tenant_id = message.tenant_id AND known.sequence = message.sequence
+    RETURNING known.tenant_id, known.sequence
+)
+INSERT INTO billing_log_rewrites AS known (tenant_id, until)
+SELECT tenant_id, max(sequence) FROM replaced GROUP BY tenant_id
+ON CONFLICT (tenant_id) DO UPDATE SET until = greatest(known.until, excluded.until), requested_at = now();

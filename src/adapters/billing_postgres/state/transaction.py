@@ -14,6 +14,7 @@ from billing_core.events import BillingEvent, Claim, EventKey, Outcome, Provider
 from billing_core.model import (
     AccessGrant,
     CustomerId,
+    EventId,
     GrantId,
     InvoiceId,
     LinkDecision,
@@ -25,14 +26,14 @@ from billing_core.model import (
     TenantSubscription,
     UsageRecord,
 )
-from billing_core.state.ports import Changes, LockedTenants
+from billing_core.state.ports import Changes, Holdings, LockedTenants, TenantEvent, Transfer
 from billing_core.stream.numbering import numbers_by_tenant
 from billing_postgres import queries
 from billing_postgres.errors import translated
-from billing_postgres.inbox.rows import CLAIMS, KEYS, OUTCOMES, event_from_row
+from billing_postgres.inbox.rows import CLAIMS, KEYS, OUTCOMES, event_from_row, key_from_row
 from billing_postgres.pool import Connection
 from billing_postgres.state import rows
-from billing_postgres.stream.rows import MESSAGES
+from billing_postgres.stream.rows import MESSAGES, message_from_row
 
 _QUERIES: Final = MappingProxyType({**queries.load("read_state"), **queries.load("write_state")})
 
@@ -159,6 +160,52 @@ class PostgresTransaction:
         (row,) = await self._fetch("save_decision", list(customers), *rows.DECISIONS.row(decision))
         number: int = row["decision_id"]
         return number
+
+    async def lock_events(self, tenant_ids: Collection[TenantId]) -> None:
+        """Lock the events of these tenants."""
+        await self._fetch("lock_events_of", list(tenant_ids))
+
+    async def holdings(self, tenant_id: TenantId) -> Holdings:
+        """Return everything that a tenant has."""
+        subscriptions = await self.subscriptions(tenants=[tenant_id], ids=())
+        return Holdings(
+            customers=[rows.customer_from_row(row) for row in await self._fetch("list_customers_of", tenant_id)],
+            subscriptions=sorted(subscriptions, key=lambda each: each.object_id),
+            invoices=[rows.invoice_from_row(row) for row in await self._fetch("list_invoices_of", tenant_id)],
+            records=[rows.record_from_row(row) for row in await self._fetch("list_records_of", tenant_id)],
+            events=[
+                TenantEvent(
+                    dispatch_id=row["event"],
+                    key=key_from_row(row),
+                    customer_id=row["customer_id"],
+                    applied=row["applied"],
+                    body_kept=row["body_kept"],
+                )
+                for row in await self._fetch("list_events_of", tenant_id)
+            ],
+        )
+
+    async def messages_about(
+        self, tenant_id: TenantId, *, events: Collection[EventId], objects: Collection[str]
+    ) -> Sequence[BillingEvent]:
+        """Return the tenant's messages that these events or objects caused, or that show one of the objects."""
+        found = await self._fetch("find_messages_about", tenant_id, list(events), list(objects))
+        return [message_from_row(row) for row in found]
+
+    async def transfer(self, transfer: Transfer) -> None:
+        """Move objects and events to another tenant, or remove the objects."""
+        objects = [
+            list(ids) for ids in (transfer.customers, transfer.subscriptions, transfer.invoices, transfer.records)
+        ]
+        events = list(transfer.events)
+        if transfer.to_tenant is None:
+            await self._fetch("remove_objects", transfer.from_tenant, *objects, events)
+        else:
+            ends = transfer.from_tenant, transfer.to_tenant
+            await self._fetch("move_objects", *ends, *objects, events)
+            await self._fetch("copy_occasions", *ends, list(transfer.occasions_of))
+        if transfer.withdrawn:
+            await self._fetch("withdraw_messages", *MESSAGES.arrays(transfer.withdrawn))
 
     async def save(self, changes: Changes) -> None:
         """Write the changes.

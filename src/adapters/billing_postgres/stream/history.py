@@ -36,3 +36,7 @@ class PostgresMessageHistory:
         """Return the numbers of the tenants' last messages."""
         found = await self._statements.fetch("get_sequences", list(tenant_ids))
         return {row["tenant_id"]: row["sequence"] for row in found}
+
+    async def outdated_logs(self, tenant_ids: Collection[TenantId]) -> Sequence[TenantId]:
+        """Return the tenants whose log on the bus has to be replaced."""
+        return [row["tenant_id"] for row in await self._statements.fetch("find_outdated_logs", list(tenant_ids))]

@@ -10,7 +10,7 @@ import asyncpg
 
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
-from billing_core.stream.ports import OutboxEntry
+from billing_core.stream.ports import LogRewrite, OutboxEntry
 from billing_postgres import queries
 from billing_postgres.pool import Database
 from billing_postgres.statements import Statements
@@ -20,7 +20,7 @@ _QUERIES: Final = queries.load("write_outbox")
 
 
 class PostgresOutbox:
-    """An `Outbox`."""
+    """An `Outbox`, and the `LogRewrites`."""
 
     def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._statements = Statements(database, pool, _QUERIES)
@@ -47,3 +47,12 @@ class PostgresOutbox:
         """Return published messages after `after`, by tenant and number; the `newest` of each tenant."""
         found = await self._statements.fetch("list_published", *after, newest, limit)
         return [message_from_row(row) for row in found]
+
+    async def pending(self) -> Sequence[LogRewrite]:
+        """Return the logs that can be replaced now."""
+        found = await self._statements.fetch("list_rewrites")
+        return [LogRewrite(tenant_id=row["tenant_id"], until=row["until"]) for row in found]
+
+    async def finish(self, rewrite: LogRewrite) -> None:
+        """Forget a log that was replaced."""
+        await self._statements.fetch("finish_rewrite", rewrite.tenant_id, rewrite.until)

@@ -121,9 +121,11 @@ class StateUpkeepContract:
     ) -> None:
         """Each by itself."""
         await save(unit_of_work, Changes(customers=[customer("cus_1", None)]))
-        assert await state_upkeep.knows(customer=CustomerId("cus_1"), tenant=ACME) == (True, True)
-        assert await state_upkeep.knows(customer=CustomerId("cus_2"), tenant=ACME) == (False, True)
-        assert await state_upkeep.knows(customer=CustomerId("cus_1"), tenant=GLOBEX) == (True, False)
+        assert await state_upkeep.knows(payer="cus_1", tenant=ACME) == (True, True)
+        assert await state_upkeep.knows(payer="cus_2", tenant=ACME) == (False, True)
+        assert await state_upkeep.knows(payer="cus_1", tenant=GLOBEX) == (True, False)
+        await save(unit_of_work, Changes(subscriptions=[subscription("sub_1")]))
+        assert await state_upkeep.knows(payer="sub_1", tenant=ACME) == (True, True)
 
     # --- links by hand ------------------------------------------------------------------------------------------
 

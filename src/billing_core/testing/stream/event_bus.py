@@ -52,6 +52,25 @@ class EventBusContract:
         assert await event_bus.append(messages(ACME, 2, 5)) == {ACME: 5}
         assert list(await event_bus.read(ACME, after=0, limit=10)) == messages(ACME, 1, 5)
 
+    async def test_a_log_is_replaced_as_a_whole(self, event_bus: EventBus) -> None:
+        """Other tenants keep theirs. Messages that are appended late are in it already, later ones continue it."""
+        await event_bus.append([*messages(ACME, 1, 6), *messages(GLOBEX, 1, 2)])
+        instead = [message(ACME, number, event_type="withdrawn", event_id=None) for number in (4, 5, 6)]
+        for _ in range(2):
+            await event_bus.replace(ACME, instead)
+        assert list(await event_bus.read(ACME, after=0, limit=10)) == instead
+        assert list(await event_bus.read(GLOBEX, after=0, limit=10)) == messages(GLOBEX, 1, 2)
+        assert await event_bus.append(messages(ACME, 1, 5)) == {ACME: 6}
+        assert await event_bus.append(messages(ACME, 7, 7)) == {ACME: 7}
+        assert list(await event_bus.read(ACME, after=0, limit=10)) == [*instead, message(ACME, 7)]
+
+    async def test_a_log_can_be_replaced_by_nothing(self, event_bus: EventBus) -> None:
+        """It then accepts any first number."""
+        await event_bus.append(messages(ACME, 1, 6))
+        await event_bus.replace(ACME, [])
+        assert list(await event_bus.read(ACME, after=0, limit=10)) == []
+        assert await event_bus.append(messages(ACME, 9, 9)) == {ACME: 9}
+
     async def test_a_message_that_would_leave_a_hole_is_not_taken(self, event_bus: EventBus) -> None:
         """The answer says where the log ends; sending the missing messages closes the hole."""
         await event_bus.append(messages(ACME, 1, 2))

@@ -15,7 +15,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "worker": LazyCommand("billing_app.cli.serve:worker", "Process stored events without receiving webhooks."),
     "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Apply pending database migrations."),
     "config": LazyCommand("billing_app.cli.config:config", "Check settings and billing.toml before they are deployed."),
-    "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers and link them to tenants."),
+    "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers, link them to tenants, correct links."),
     "plans": LazyCommand("billing_app.cli.plans:plans", "List plans, and the prices that belong to none."),
     "grants": LazyCommand("billing_app.cli.grants:grants", "Grant tenants access beside what they pay for."),
     "doctor": LazyCommand(

@@ -121,10 +121,10 @@ async def _add(
     settings: Settings, tenant: str, *, plan: str, until: datetime | None, reason: str, actor: str, yes: bool
 ) -> GrantResult:
     from billing_app.container import open_tools
-    from billing_core.model import CustomerId, TenantId
+    from billing_core.model import TenantId
 
     async with open_tools(settings) as tools:
-        _, known = await tools.state_upkeep().knows(customer=CustomerId(""), tenant=TenantId(tenant))
+        _, known = await tools.state_upkeep().knows(payer="", tenant=TenantId(tenant))
         if not known:
             confirm(f"The tenant {plain(tenant)} is not known. Create it?", yes=yes)
         return await tools.service().grant(TenantId(tenant), plan_code=plan, until=until, reason=reason, actor=actor)

@@ -22,7 +22,7 @@ from billing_core.oversight.ports import (
     TenantTimeline,
 )
 from billing_core.state.ports import Clock, RulesRegister, TenantReader, UncertainObjects, UnitOfWork
-from billing_core.stream.ports import EpochLog, EventBus, MessageHistory, Outbox
+from billing_core.stream.ports import EpochLog, EventBus, LogRewrites, MessageHistory, Outbox
 from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTickets
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
@@ -72,6 +72,7 @@ class Adapters(TypedDict):
     rules_register: RulesRegister
     history: MessageHistory
     outbox: Outbox
+    log_rewrites: LogRewrites
     bus: EventBus
     epochs: EpochLog
     tickets: StreamTickets
@@ -97,6 +98,7 @@ def memory_adapters(
     inbox = MemoryEventInbox(database, clock)
     repository = MemoryRepository(database, clock)
     event_log = MemoryEventLog(database, clock)
+    outbox = MemoryOutbox(database, clock)
     return Adapters(
         inbox=inbox,
         queue=inbox,
@@ -107,7 +109,8 @@ def memory_adapters(
         uncertain_objects=repository,
         rules_register=MemoryRulesRegister(database),
         history=MemoryMessageHistory(database),
-        outbox=MemoryOutbox(database, clock),
+        outbox=outbox,
+        log_rewrites=outbox,
         bus=MemoryEventBus(log_length=settings.redis.log_length),
         epochs=MemoryEpochLog(),
         tickets=MemoryStreamTickets(clock),
@@ -150,6 +153,7 @@ def postgres_adapters(
     readers = readers or writers
     inbox = inbox or PostgresEventInbox(database, writers)
     repository = PostgresRepository(database, writers, readers=readers)
+    outbox = PostgresOutbox(database, writers)
     return Adapters(
         inbox=inbox,
         queue=inbox,
@@ -160,7 +164,8 @@ def postgres_adapters(
         uncertain_objects=repository,
         rules_register=PostgresRulesRegister(database, writers),
         history=PostgresMessageHistory(database, readers),
-        outbox=PostgresOutbox(database, writers),
+        outbox=outbox,
+        log_rewrites=outbox,
         bus=bus or NullEventBus(),
         epochs=PostgresEpochLog(database, writers),
         tickets=PostgresStreamTickets(database, writers),

@@ -42,8 +42,9 @@ from billing_core.state.ports import Clock, PaymentGateway, RulesRegister, Tenan
 from billing_core.state.refetch import RefetchPolicy
 from billing_core.state.rules import RulesBook
 from billing_core.state.service import BillingService
-from billing_core.stream.ports import EpochLog, EventBus, MessageHistory, Outbox
+from billing_core.stream.ports import EpochLog, EventBus, LogRewrites, MessageHistory, Outbox
 from billing_core.stream.publisher import Publisher
+from billing_core.stream.rewrite import LogRewriter
 from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTickets
 from billing_core.stream_access.revocation_list import RevocationList
 from billing_stripe.translate import EVENT_TYPES, StripeTranslator
@@ -56,6 +57,7 @@ _ACCESS_EVERY: Final = timedelta(seconds=5)
 _PRODUCTS_EVERY: Final = timedelta(minutes=1)
 _RULES_EVERY: Final = timedelta(seconds=15)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
+_REWRITES_EVERY: Final = timedelta(seconds=2)
 
 
 class Container(containers.DeclarativeContainer):
@@ -78,6 +80,7 @@ class Container(containers.DeclarativeContainer):
     rules_register = providers.Dependency(instance_of=RulesRegister)
     history = providers.Dependency(instance_of=MessageHistory)
     outbox = providers.Dependency(instance_of=Outbox)
+    log_rewrites = providers.Dependency(instance_of=LogRewrites)
     bus = providers.Dependency(instance_of=EventBus)
     epochs = providers.Dependency(instance_of=EpochLog)
     tickets = providers.Dependency(instance_of=StreamTickets)
@@ -212,6 +215,15 @@ class Container(containers.DeclarativeContainer):
         observe=observers.provided.products_followed,
     )
     backfiller = providers.Singleton(parts.backfiller, settings, outbox=outbox, bus=bus, observers=observers)
+    log_rewriter = providers.Singleton(
+        LogRewriter,
+        rewrites=log_rewrites,
+        outbox=outbox,
+        bus=bus,
+        newest=settings.provided.publishing.batch,
+        every=_REWRITES_EVERY,
+        observe=observers.provided.logs_replaced,
+    )
     worker = providers.Singleton(
         Worker,
         dispatcher=dispatcher,
@@ -225,6 +237,7 @@ class Container(containers.DeclarativeContainer):
         rules_follower=rules_follower,
         refetcher=refetcher,
         backfiller=backfiller,
+        log_rewriter=log_rewriter,
         deadline=deadline,
     )
 

@@ -19,7 +19,7 @@ export interface BillingStreamOptions<State extends { sequence: number }, Messag
   url: string;
   /** A bearer token, or a function that returns one. Called with `refresh` after the server refused a token. */
   token: string | ((ask: { refresh: boolean }) => string | Promise<string>);
-  /** Loads the state; the stream starts at its `position`, or else its `sequence`. Called first and after a `reset`. */
+  /** Loads the state; the stream starts at its `position`, or else its `sequence`. Called first, after a `reset` and after a move. */
   load: (get: Get) => State | Promise<State>;
   /** Event types to receive, such as `invoice.*`. All by default. */
   types?: readonly string[];

@@ -8,8 +8,9 @@
 //   });
 //   stream.start();
 //
-// `load` is called first, and again when the server does not know our position (`reset`); from then on onEvent gets
-// every message once and in order, across any number of lost connections. See docs/billing/frontend.md.
+// `load` is called first, and again when the server does not know our position (`reset`) or an operator moved objects to
+// the tenant or away from it; from then on onEvent gets every message once and in order, across any number of lost
+// connections. See docs/billing/frontend.md.
 //
 // EventSource is not used because it cannot send an Authorization header, and a token does not belong in a URL.
 
@@ -20,6 +21,7 @@ const SILENCE = 45_000; // three keep-alives: a connection this quiet is dead, e
 const SETTLE = 250; // caught up after this long without a message…
 const MAX_CATCHING_UP = 5000; // …or, with a busy tenant, after this long
 const MAX_FRAME = 8 * 1024 * 1024; // characters; far above any message, so a larger frame is not from our server
+const RELINKED = new Set(["customer.linked", "customer.unlinked", "subscription.linked", "subscription.unlinked"]);
 
 /** A refusal that a retry will not change, such as an invalid token or a disabled stream. */
 export class RefusedError extends Error {
@@ -192,7 +194,9 @@ export class BillingStream {
     if (!Number.isSafeInteger(message.sequence)) throw new Error("a message without a number");
     if (message.sequence <= this.#cursor) return true;
     this.#move(frame.id, message.sequence, message);
-    return true;
+    if (message.source?.kind !== "link" || !RELINKED.has(message.event_type)) return true;
+    this.#forget(); // an operator moved objects, which have no messages of their own
+    return false;
   }
 
   /** Advance to a position. Throws if a number is missing: reconnecting delivers it. */

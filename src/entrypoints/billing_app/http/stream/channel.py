@@ -13,12 +13,19 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
+from typing import Final
 
 from billing_app.http.ports import StreamMetrics
 from billing_app.http.stream.frames import KEEP_ALIVE, Frame, reset_frame
 from billing_app.http.stream.message_reader import PAGE, MessageReader
 from billing_app.http.stream.sinks import Sink
+from billing_core.events import BillingEventType
 from billing_core.model import TenantId
+
+_WITHDRAWING: Final = frozenset(
+    {BillingEventType.CUSTOMER_UNLINKED.value, BillingEventType.SUBSCRIPTION_UNLINKED.value}
+)
+"""Messages behind which earlier ones may have been withdrawn: what is kept of those is forgotten."""
 
 
 class Channel:
@@ -39,11 +46,16 @@ class Channel:
         self._page: Sequence[Frame] = ()
         """The page read last for a client that fell behind; kept until the next comparison with the repository."""
         self._reading = asyncio.Lock()
+        self._forgotten = 0
+        """How often frames were forgotten because messages may have been withdrawn."""
 
     def deliver(self, frame: Frame) -> int:
         """Take a message from the bus, and return how many clients got it at once."""
         if frame.sequence <= self._last:
             return 0
+        if frame.event_type in _WITHDRAWING:
+            self._reader.pass_over_log(self.tenant_id)
+            self._forget_frames()
         if frame.sequence != self._last + 1:
             self._recent.clear()
         self._last = frame.sequence
@@ -74,13 +86,22 @@ class Channel:
         self._recent.clear()
         self._wake_clients()
 
+    def _forget_frames(self) -> None:
+        """Forget the frames kept in memory, also those that are being read: their messages may have been withdrawn."""
+        self._page = ()
+        self._recent.clear()
+        self._forgotten += 1
+
     def _wake_clients(self) -> None:
         for client in self.clients.values():
             client.catch_up()
 
     async def last_number(self) -> int:
         """Return the number of the tenant's last message. Raises StoreUnavailableError."""
-        self.reach(await self._reader.last_number(self.tenant_id))
+        last = await self._reader.last_number(self.tenant_id)
+        if self._reader.passes_over_log(self.tenant_id):
+            self._forget_frames()
+        self.reach(last)
         return self.head
 
     async def frames_after(self, cursor: int) -> Sequence[Frame]:
@@ -90,8 +111,9 @@ class Channel:
             async with self._reading:  # one read at a time: the clients that wait mostly want the same page
                 frames, source = _following(self._page, cursor), "history"
                 if not frames:
-                    self._page, source = await self._reader.read(self.tenant_id, after=cursor)
-                    frames = self._page
+                    forgotten = self._forgotten
+                    frames, source = await self._reader.read(self.tenant_id, after=cursor)
+                    self._page = frames if forgotten == self._forgotten else ()
         if frames:
             self._metrics.stream_delivered(source, len(frames))
         return frames
