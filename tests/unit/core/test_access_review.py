@@ -192,6 +192,17 @@ async def test_another_policy_is_told_as_such(loop: Loop) -> None:
     assert await review(loop, patient) == AccessReport()
 
 
+async def test_what_an_earlier_release_announced_is_compared_by_the_clock(loop: Loop) -> None:
+    """It kept no policy and no end: the change is as old as the review that finds it."""
+    await loop.arrive(loop.says(TRIALING))
+    announced = AccessVerdict(state=AccessState.FULL, reason=AccessReason.TRIALING)
+    loop.database.tables.access[ACME] = AnnouncedAccess(verdict=announced)
+    loop.clock.advance(90 * DAY)
+    await review(loop)
+    (change,) = await changes(loop)
+    assert (change.source, change.occurred_at, change.access.reason) == (BY_CLOCK, AT + 90 * DAY, "trial_overdue")
+
+
 async def test_a_process_with_other_rules_follows_those_in_force(loop: Loop) -> None:
     """Two releases that run side by side would tell each tenant back and forth."""
     await loop.arrive(loop.says(TRIALING))
