@@ -68,6 +68,19 @@ class SubscriptionSection:
     collection_paused: bool
     currency: str | None
     items: tuple[ItemSection, ...]
+    interval: str | None = None
+    """The billing interval of the plan's item: `day`, `week`, `month` or `year`, `interval_count` of them."""
+    interval_count: int | None = None
+    unit_amount: int | None = None
+    """The unit amount of the plan's item; null if its price has tiers or digits below the minor unit."""
+    unit_amount_decimal: str | None = None
+    """The exact unit amount of the plan's item, only if it has digits below the minor unit."""
+    collection_method: str | None = None
+    """`charge_automatically` or `send_invoice`."""
+    cancellation_reason: str | None = None
+    """The provider's word, such as `cancellation_requested` or `payment_failed`."""
+    cancellation_feedback: str | None = None
+    """The reason that the customer chose, such as `too_expensive`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +107,11 @@ class InvoiceSection:
     paid_at: datetime | None
     attempt_count: int
     next_payment_attempt_at: datetime | None
+    subtotal: int | None = None
+    """The sum of the lines, before discounts and exclusive taxes."""
+    created_at: datetime | None = None
+    finalized_at: datetime | None = None
+    invoice_pdf: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -242,6 +260,8 @@ class OperatorStatePayload(StatePayload):
 
 def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
     """Build the wire form of a subscription."""
+    plan = seen.plan_item
+    exact = None if plan is None else plan.unit_amount_decimal
     return SubscriptionSection(
         subscription_id=seen.subscription_id,
         customer_id=seen.customer_id,
@@ -271,6 +291,13 @@ def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
             )
             for item in seen.items
         ),
+        interval=None if plan is None else plan.interval,
+        interval_count=None if plan is None else plan.interval_count,
+        unit_amount=None if plan is None else plan.unit_amount,
+        unit_amount_decimal=None if exact is None else f"{exact:f}",
+        collection_method=seen.collection_method,
+        cancellation_reason=seen.cancellation_reason,
+        cancellation_feedback=seen.cancellation_feedback,
     )
 
 
@@ -297,6 +324,10 @@ def invoice_section(seen: InvoiceSnapshot) -> InvoiceSection:
         paid_at=seen.paid_at,
         attempt_count=seen.attempt_count,
         next_payment_attempt_at=seen.next_payment_attempt_at,
+        subtotal=seen.subtotal,
+        created_at=seen.created_at,
+        finalized_at=seen.finalized_at,
+        invoice_pdf=seen.invoice_pdf,
     )
 
 

@@ -180,7 +180,7 @@ def _subscription(seen: SubscriptionSnapshot, metadata: dict[str, str]) -> objec
                 price=objects.Price(
                     price_id=item.price_id,
                     product_id=item.product_id or "",
-                    unit_amount=1900,
+                    unit_amount=item.unit_amount,
                     currency=seen.currency,
                 ),
                 period=_span(item.period),
@@ -192,11 +192,12 @@ def _subscription(seen: SubscriptionSnapshot, metadata: dict[str, str]) -> objec
 
 
 def _invoice(seen: InvoiceSnapshot, metadata: dict[str, str]) -> objects.Invoice:
+    assert seen.created_at is not None
     return objects.Invoice(
         invoice_id=seen.invoice_id,
         customer_id=CUSTOMER.customer_id,
         status=seen.status,
-        created_at=LONG_AGO,
+        created_at=seen.created_at,
         period=_span(seen.period),
         currency=seen.currency,
         subscription_id=seen.subscription_id,

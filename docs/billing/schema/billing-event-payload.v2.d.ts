@@ -77,6 +77,13 @@ export interface SubscriptionSection {
   collection_paused: boolean;
   currency: string | null;
   items: ItemSection[];
+  interval: string | null;
+  interval_count: number | null;
+  unit_amount: number | null;
+  unit_amount_decimal: string | null;
+  collection_method: string | null;
+  cancellation_reason: string | null;
+  cancellation_feedback: string | null;
 }
 
 /** A whole invoice, without its lines. */
@@ -101,6 +108,10 @@ export interface InvoiceSection {
   paid_at: string | null;
   attempt_count: number;
   next_payment_attempt_at: string | null;
+  subtotal: number | null;
+  created_at: string | null;
+  finalized_at: string | null;
+  invoice_pdf: string | null;
 }
 
 /** The usage of a metered feature that one invoice line billed. */

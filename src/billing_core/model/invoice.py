@@ -58,13 +58,18 @@ class InvoiceSnapshot(Ordered):
     amount_due: int = 0
     amount_paid: int = 0
     amount_remaining: int = 0
+    subtotal: int | None = None
+    """The sum of the lines, before discounts and exclusive taxes; None if no event since this is kept showed it."""
     total: int = 0
     tax: int = 0
     billing_reason: str | None = None
     collection_method: str | None = None
     hosted_invoice_url: str | None = None
+    invoice_pdf: str | None = None
     period: Period | None = None
     """The window of pending items, not the service period: that is on the lines."""
+    created_at: datetime | None = attrs.field(default=None, validator=aware)
+    finalized_at: datetime | None = attrs.field(default=None, validator=aware)
     due_at: datetime | None = attrs.field(default=None, validator=aware)
     paid_at: datetime | None = attrs.field(default=None, validator=aware)
     attempt_count: int = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 import attrs
@@ -31,6 +32,14 @@ class ItemSnapshot:
     """None for metered items: their quantity is usage, not a setting."""
     feature_key: str | None = None
     """Our name of a metered feature. The translator leaves it empty; the plan catalog fills it in."""
+    interval: str | None = None
+    """The unit of its billing interval: `day`, `week`, `month` or `year`."""
+    interval_count: int | None = None
+    """The number of these units between two invoices."""
+    unit_amount: int | None = None
+    """In the minor unit; None for a price with tiers or with digits below the minor unit."""
+    unit_amount_decimal: Decimal | None = None
+    """The exact unit amount if it has digits below the minor unit."""
     price_metadata: Metadata = ()
     period: Period | None = None
 
@@ -61,6 +70,9 @@ class SubscriptionSnapshot(Ordered):
     pause_behavior: str | None = None
     """The fate of invoices while collection is paused, in the provider's word; None also where it was not kept."""
     collection_method: str | None = None
+    cancellation_reason: str | None = None
+    cancellation_feedback: str | None = None
+    """The reason that the customer chose. API versions before 2022-11 show neither."""
     plan_code: str | None = None
     price_id: PriceId | None = None
     seat_count: int | None = None
@@ -104,6 +116,11 @@ class SubscriptionSnapshot(Ordered):
     def metered_prices(self) -> Mapping[PriceId, str]:
         """The metered prices among its items, each with the feature it bills."""
         return {item.price_id: item.feature_key or item.price_id for item in self.items if item.usage_type == "metered"}
+
+    @property
+    def plan_item(self) -> ItemSnapshot | None:
+        """The item that decides the plan; None while the plan is unknown."""
+        return next((item for item in self.items if item.price_id == self.price_id), None)
 
     @property
     def current_period_start(self) -> datetime | None:
@@ -159,6 +176,8 @@ class SubscriptionSnapshot(Ordered):
             collection_paused=self.collection_paused,
             pause_behavior=self.pause_behavior,
             collection_method=self.collection_method,
+            cancellation_reason=self.cancellation_reason,
+            cancellation_feedback=self.cancellation_feedback,
             plan_code=plan_code,
             price_id=price_id,
             seat_count=seat_count,

@@ -67,13 +67,28 @@ _SUBSCRIPTION_LEFT: Final[Mapping[str, _Template]] = {
 
 _INVOICE_ENTERED: Final[Mapping[str, _Template]] = {
     "draft": (Type.INVOICE_CREATED, "{name} is being prepared."),
-    "open": (Type.INVOICE_FINALIZED, "{name} for {due} is due{on_due_date}."),
-    "paid": (Type.INVOICE_PAID, "{name} for {total} was paid."),
-    "void": (Type.INVOICE_VOIDED, "{name} for {total} was voided and no longer needs to be paid."),
-    "uncollectible": (Type.INVOICE_UNCOLLECTIBLE, "{name} for {total} was written off."),
+    "open": (Type.INVOICE_FINALIZED, "{name} for {due} {is_collected}."),
+    "paid": (Type.INVOICE_PAID, "{name} for {paid} was paid."),
+    "void": (Type.INVOICE_VOIDED, "{name} for {due} was voided and no longer needs to be paid."),
+    "uncollectible": (Type.INVOICE_UNCOLLECTIBLE, "{name} was written off; {remaining} remains unpaid."),
     "deleted": (Type.INVOICE_DELETED, "{name} was deleted before it was sent."),
 }
-"""By the status that an invoice entered. The total of a draft may still change, so its sentences have none."""
+"""By the status that an invoice entered. The total of a draft may still change, so its sentences have none.
+
+Where a credit balance covers a part, what is due and paid is less than the total.
+"""
+
+_NOTHING_DUE: Final[Mapping[str, _Template]] = {
+    "open": (Type.INVOICE_FINALIZED, "{name} was issued; nothing is due."),
+    "paid": (Type.INVOICE_PAID, "{name} was settled without a payment."),
+    "void": (Type.INVOICE_VOIDED, "{name} was voided; nothing was due."),
+}
+"""The same for an invoice that a credit balance covers, or that charges nothing."""
+
+_BY_INVOICE: Final = {"send_invoice": "paid by invoice"}
+_COLLECTED: Final = {"charge_automatically": "charged automatically", **_BY_INVOICE}
+"""By collection method."""
+_INTERVALS: Final[Mapping[str, str]] = {"day": "daily", "week": "weekly", "month": "monthly", "year": "yearly"}
 
 _ACCESS: Final[Mapping[AccessState, str]] = {
     AccessState.FULL: "full",
@@ -161,27 +176,58 @@ def _plan(seen: SubscriptionSnapshot) -> str:
 
 
 def _subscription_status_announcement(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> Announcement:
-    return _filled_in(_subscription_template(before, after), name=_plan(after), status=after.status)
+    terms = [after.status, *filter(None, (_interval(after), _BY_INVOICE.get(after.collection_method or "")))]
+    return _filled_in(
+        _subscription_template(before, after), name=_plan(after), status=after.status, terms=", ".join(terms)
+    )
 
 
 def _subscription_template(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> _Template:
     if after.status in _SUBSCRIPTION_ENTERED:
         return _SUBSCRIPTION_ENTERED[after.status]
     if before is None:
-        return (Type.SUBSCRIPTION_CREATED, "{name} started ({status}).")
+        return (Type.SUBSCRIPTION_CREATED, "{name} started ({terms}).")
     if after.status == "active":
         return _SUBSCRIPTION_LEFT.get(before.status, (Type.SUBSCRIPTION_ACTIVATED, "{name} is active."))
     return (Type.SUBSCRIPTION_UPDATED, "The status of {name} changed to {status}.")
 
 
 def _plan_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
-    if before.plan_code != after.plan_code:
-        former = f" from {before.plan_code}" if before.plan_code else ""
-        current = after.plan_code or "one that is not in the catalog"
-        return Announcement(Type.SUBSCRIPTION_PLAN_CHANGED, f"The plan changed{former} to {current}.")
-    if before.price_id != after.price_id:
-        return Announcement(Type.SUBSCRIPTION_PLAN_CHANGED, f"The price of {_plan(after)} changed.")
-    return None
+    if before.plan_code == after.plan_code and before.price_id == after.price_id:
+        return None
+    former, current = _interval(before), _interval(after)
+    if before.plan_code != after.plan_code or (former and current and former != current):
+        differ = former != current
+        origin = f" from {_with_interval(before.plan_code, former if differ else '')}" if before.plan_code else ""
+        target = _with_interval(after.plan_code or "one that is not in the catalog", current if differ else "")
+        return Announcement(Type.SUBSCRIPTION_PLAN_CHANGED, f"The plan changed{origin} to {target}.")
+    return Announcement(
+        Type.SUBSCRIPTION_PLAN_CHANGED, f"The price of {_plan(after)} changed{_amounts(before, after)}."
+    )
+
+
+def _with_interval(plan_code: str, interval: str) -> str:
+    return f"{plan_code} ({interval})" if interval else plan_code
+
+
+def _interval(seen: SubscriptionSnapshot) -> str:
+    """Return how often the plan is billed, such as `monthly` or `every 3 months`; empty if that is unknown."""
+    plan = seen.plan_item
+    if plan is None or plan.interval is None:
+        return ""
+    if plan.interval_count in (None, 1):
+        return _INTERVALS.get(plan.interval, f"every {plan.interval}")
+    return f"every {plan.interval_count} {plan.interval}s"
+
+
+def _amounts(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> str:
+    """Say from which unit amount to which a price changed, if both have one."""
+    known = [
+        _amount(plan.unit_amount, seen.currency)
+        for seen in (before, after)
+        if (plan := seen.plan_item) is not None and plan.unit_amount is not None and seen.currency is not None
+    ]
+    return f" from {known[0]} to {known[1]}" if len(known) == 2 else ""
 
 
 def _seat_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
@@ -210,6 +256,12 @@ def _collection_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot
     return Announcement(Type.SUBSCRIPTION_RESUMED, f"Payment collection for {_plan(after)} was resumed.")
 
 
+def _collection_method_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
+    if before.collection_method == after.collection_method or after.collection_method not in _COLLECTED:
+        return None
+    return Announcement(Type.SUBSCRIPTION_UPDATED, f"{_plan(after)} is now {_COLLECTED[after.collection_method]}.")
+
+
 def _period_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
     old, new = before.current_period_end, after.current_period_end
     if new is None or old == new:
@@ -223,6 +275,7 @@ _SUBSCRIPTION_CHANGES: Final[tuple[_SubscriptionChange, ...]] = (
     _seat_change,
     _cancellation_change,
     _collection_change,
+    _collection_method_change,
     _period_change,
 )
 """The most important one first."""
@@ -237,6 +290,11 @@ def invoice_announcement(before: InvoiceSnapshot | None, after: InvoiceSnapshot)
         return None
     if before is None or before.status != after.status:
         return _invoice_status_announcement(after)
+    if before.amount_paid < after.amount_paid and after.outstanding:
+        paid, owed = after.amount_paid - before.amount_paid, after.amount_remaining
+        remains = f"{_amount(owed, after.currency)} remains to be paid"
+        part = f"{_amount(paid, after.currency)} of {_named(after)} was paid; {remains}."
+        return Announcement(Type.INVOICE_UPDATED, part)
     return Announcement(Type.INVOICE_UPDATED, f"{_named(after)} was updated.")
 
 
@@ -258,14 +316,24 @@ def payment_failure(seen: InvoiceSnapshot) -> Announcement:
 
 
 def _invoice_status_announcement(seen: InvoiceSnapshot) -> Announcement:
+    paid = seen.amount_paid or seen.amount_due
+    templates = _INVOICE_ENTERED if paid or seen.amount_remaining else {**_INVOICE_ENTERED, **_NOTHING_DUE}
     return _filled_in(
-        _INVOICE_ENTERED.get(seen.status, (Type.INVOICE_UPDATED, "The status of {name} changed to {status}.")),
+        templates.get(seen.status, (Type.INVOICE_UPDATED, "The status of {name} changed to {status}.")),
         name=_named(seen),
         status=seen.status,
-        total=_amount(seen.total, seen.currency),
         due=_amount(seen.amount_due, seen.currency),
-        on_due_date=f" on {seen.due_at:%Y-%m-%d}" if seen.due_at else "",
+        paid=_amount(paid, seen.currency),
+        remaining=_amount(seen.amount_remaining, seen.currency),
+        is_collected=_is_collected(seen),
     )
+
+
+def _is_collected(seen: InvoiceSnapshot) -> str:
+    """Say when an invoice has to be paid, or that nothing has to be done for it."""
+    if seen.due_at is not None:
+        return f"is due on {seen.due_at:%Y-%m-%d}"
+    return "will be charged automatically" if seen.collection_method == "charge_automatically" else "is due"
 
 
 # --- Customers and records ----------------------------------------------------------------------------------------

@@ -97,6 +97,11 @@ def subscription_section(snapshot: objects.Subscription) -> Section:
         "collection_paused": snapshot.pause_collection is not None,
         "currency": snapshot.currency,
         "items": [_item_section(item) for item in sorted(snapshot.items, key=lambda item: item.item_id)],
+        "interval": base.price.interval,
+        "interval_count": 1,
+        "unit_amount": base.price.unit_amount,
+        "unit_amount_decimal": None,
+        "collection_method": snapshot.collection_method,
     }
 
 
@@ -111,6 +116,7 @@ def invoice_section(snapshot: objects.Invoice) -> Section:
         "amount_due": snapshot.amount_due,
         "amount_paid": snapshot.amount_paid,
         "amount_remaining": snapshot.amount_remaining,
+        "subtotal": snapshot.subtotal,
         "total": snapshot.total,
         "tax": snapshot.tax,
         "currency": snapshot.currency,
@@ -118,6 +124,8 @@ def invoice_section(snapshot: objects.Invoice) -> Section:
         "collection_method": snapshot.collection_method,
         "period_start": _wire(snapshot.period.start),
         "period_end": _wire(snapshot.period.end),
+        "created_at": _wire(snapshot.created_at),
+        "finalized_at": _wire(snapshot.finalized_at),
         "due_at": _wire(snapshot.due_at),
         "paid_at": _wire(snapshot.paid_at),
         "attempt_count": snapshot.attempt_count,

@@ -53,6 +53,14 @@ def plan(status: str = "active", **fields: Any) -> Any:
     return subscription(status=status, **{"plan_code": "pro", "price_id": "price_pro", "seat_count": 3, **fields})
 
 
+def billed(
+    interval: str, *, count: int = 1, amount: int | None = None, price_id: str = "price_pro", **fields: Any
+) -> Any:
+    """The same with an item that is billed in an interval."""
+    base = item(price_id=price_id, quantity=3, interval=interval, interval_count=count, unit_amount=amount)
+    return plan(items=(base,), price_id=price_id, **fields)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "event_type", "summary"),
     [
@@ -119,6 +127,50 @@ def plan(status: str = "active", **fields: Any) -> Any:
             "The current period of plan pro ends on 2026-05-01.",
         ),
         (plan(), plan(currency="eur"), "subscription.updated", "Plan pro was updated."),
+        (plan(), plan(collection_method="send_invoice"), "subscription.updated", "Plan pro is now paid by invoice."),
+        (
+            plan(collection_method="send_invoice"),
+            plan(collection_method="charge_automatically"),
+            "subscription.updated",
+            "Plan pro is now charged automatically.",
+        ),
+        (None, billed("month"), "subscription.created", "Plan pro started (active, monthly)."),
+        (
+            None,
+            billed("year", count=2, collection_method="send_invoice"),
+            "subscription.created",
+            "Plan pro started (active, every 2 years, paid by invoice).",
+        ),
+        (
+            billed("month"),
+            billed("year", price_id="price_pro_yearly"),
+            "subscription.plan_changed",
+            "The plan changed from pro (monthly) to pro (yearly).",
+        ),
+        (
+            billed("month"),
+            billed("month", count=3, price_id="price_pro_quarterly"),
+            "subscription.plan_changed",
+            "The plan changed from pro (monthly) to pro (every 3 months).",
+        ),
+        (
+            billed("month", plan_code="starter"),
+            billed("month"),
+            "subscription.plan_changed",
+            "The plan changed from starter to pro.",
+        ),
+        (
+            plan(plan_code="starter"),
+            billed("year"),
+            "subscription.plan_changed",
+            "The plan changed from starter to pro (yearly).",
+        ),
+        (
+            billed("month", amount=1900),
+            billed("month", amount=2900, price_id="price_pro_2027"),
+            "subscription.plan_changed",
+            "The price of plan pro changed from 19.00 USD to 29.00 USD.",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value and " " not in value else "",
 )
@@ -147,18 +199,59 @@ def test_a_subscription_s_change_has_a_name_and_a_sentence(
             "invoice.finalized",
             "Invoice A-1 for 19.00 USD is due on 2026-03-01.",
         ),
-        (invoice(), invoice(status="paid", number="A-1"), "invoice.paid", "Invoice A-1 for 19.00 USD was paid."),
         (
-            invoice(),
-            invoice(status="void"),
-            "invoice.voided",
-            "An invoice for 19.00 USD was voided and no longer needs to be paid.",
+            invoice(status="draft"),
+            invoice(number="A-1", amount_due=1500, collection_method="charge_automatically"),
+            "invoice.finalized",
+            "Invoice A-1 for 15.00 USD will be charged automatically.",
+        ),
+        (
+            invoice(status="draft"),
+            invoice(number="A-1", amount_remaining=0),
+            "invoice.finalized",
+            "Invoice A-1 was issued; nothing is due.",
         ),
         (
             invoice(),
-            invoice(status="uncollectible"),
+            invoice(status="paid", number="A-1", amount_due=1500, amount_paid=1500),
+            "invoice.paid",
+            "Invoice A-1 for 15.00 USD was paid.",
+        ),
+        (
+            invoice(),
+            invoice(status="paid", number="A-1", amount_due=1500),
+            "invoice.paid",
+            "Invoice A-1 for 15.00 USD was paid.",
+        ),
+        (
+            invoice(),
+            invoice(status="paid", number="A-1"),
+            "invoice.paid",
+            "Invoice A-1 was settled without a payment.",
+        ),
+        (
+            invoice(),
+            invoice(status="void", amount_due=1500),
+            "invoice.voided",
+            "An invoice for 15.00 USD was voided and no longer needs to be paid.",
+        ),
+        (
+            invoice(),
+            invoice(status="void", amount_remaining=0),
+            "invoice.voided",
+            "An invoice was voided; nothing was due.",
+        ),
+        (
+            invoice(),
+            invoice(status="uncollectible", amount_due=1900, amount_remaining=1400),
             "invoice.uncollectible",
-            "An invoice for 19.00 USD was written off.",
+            "An invoice was written off; 14.00 USD remains unpaid.",
+        ),
+        (
+            invoice(amount_paid=100),
+            invoice(number="A-1", amount_paid=600, amount_remaining=1300),
+            "invoice.updated",
+            "5.00 USD of invoice A-1 was paid; 13.00 USD remains to be paid.",
         ),
         (
             invoice(status="draft"),
@@ -172,7 +265,7 @@ def test_a_subscription_s_change_has_a_name_and_a_sentence(
     ids=lambda value: value if isinstance(value, str) and "." in value and " " not in value else "",
 )
 def test_an_invoice_s_change_has_a_name_and_a_sentence(before: Any, after: Any, event_type: str, summary: str) -> None:
-    """Amounts are written with their currency: what is due, not the total, when an invoice is sent."""
+    """Amounts are written with their currency: what is due, paid or still owed, never the total."""
     announcement = invoice_announcement(before, after)
     assert announcement is not None
     assert (announcement.event_type.value, announcement.summary) == (event_type, summary)

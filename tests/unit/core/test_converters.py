@@ -136,7 +136,8 @@ MESSAGE_JSON = (
     '5808,"amount_remaining":9223372036854775807,"total":1999,"tax":0,"currency":"usd","billing_reason":n'
     'ull,"collection_method":null,"hosted_invoice_url":"https://invoice.example/1?a=b&c","period_start":"'
     '2026-03-01T09:30:00Z","period_end":"2026-03-31T09:30:00.000120Z","due_at":null,"paid_at":null,"attem'
-    'pt_count":0,"next_payment_attempt_at":null},"usage":[{"feature_key":"api_calls","quantity":120,"quan'
+    'pt_count":0,"next_payment_attempt_at":null,"subtotal":null,"created_at":null,"finalized_at":null,'
+    '"invoice_pdf":null},"usage":[{"feature_key":"api_calls","quantity":120,"quan'
     'tity_decimal":"120.5","amount":240,"currency":"jpy","period_start":"2026-03-01T09:30:00Z","period_end":null,"invoice_id":"in_1"'
     ',"line_id":"il_1"}],"access":{"state":"grace","reason":"past_due","until":"2026-03-31T09:30:00.00012'
     '0Z"},"period":null}'
@@ -149,7 +150,9 @@ STATE_JSON = (
     '9:30:00.000120Z","trial_ends_at":null,"cancel_at":null,"canceled_at":null,"ended_at":null,"collectio'
     'n_paused":false,"currency":"usd","items":[{"item_id":"si_1","price_id":"price_pro","quantity":3,"usa'
     'ge_type":"licensed","feature_key":null,"current_period_start":"2026-03-01T09:30:00Z","current_period'
-    '_end":"2026-03-31T09:30:00.000120Z"}]}],"invoices":[],"usage":[],"features":["api","sso"],"grants":[]}'
+    '_end":"2026-03-31T09:30:00.000120Z"}],"interval":null,"interval_count":null,"unit_amount":null,'
+    '"unit_amount_decimal":null,"collection_method":null,"cancellation_reason":null,'
+    '"cancellation_feedback":null}],"invoices":[],"usage":[],"features":["api","sso"],"grants":[]}'
 )
 ADJUSTMENT_JSON = (
     '{"kind":"refund","adjustment_id":"re_1","status":"failed","amount":500,"amount_refunded":null,"curre'

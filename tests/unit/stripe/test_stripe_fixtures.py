@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from billing_core.events import EventKey, ProviderEvent, Translation
-from billing_core.model import EventId, PaymentSnapshot, PriceSnapshot, Snapshot
+from billing_core.model import EventId, PaymentSnapshot, PriceSnapshot, Snapshot, SubscriptionSnapshot
 from billing_stripe import events_reference
 from billing_stripe.testing import fixtures
 from billing_stripe.testing.samples import AT, SAMPLES
@@ -37,10 +37,20 @@ def comparable_snapshots_of(translation: Translation) -> tuple[Snapshot, ...]:
     """Return the snapshots that all versions have.
 
     Since 2025-03-31 the payment of an invoice has a separate event and is no longer named in the invoice or the charge.
-    Meters exist since 2024.
+    Meters exist since 2024, reasons of cancellations since 2022.
     """
     kept = [seen for seen in translation.snapshots if not isinstance(seen, PaymentSnapshot)] or translation.snapshots
-    return tuple(attrs.evolve(seen, meter_id=None) if isinstance(seen, PriceSnapshot) else seen for seen in kept)
+    return tuple(map(_without_newer_fields, kept))
+
+
+def _without_newer_fields(seen: Snapshot) -> Snapshot:
+    match seen:
+        case PriceSnapshot():
+            return attrs.evolve(seen, meter_id=None)
+        case SubscriptionSnapshot():
+            return attrs.evolve(seen, cancellation_reason=None)
+        case _:
+            return seen
 
 
 def versions_of(type: str) -> list[Path]:

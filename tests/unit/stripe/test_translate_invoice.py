@@ -48,12 +48,16 @@ SEEN = InvoiceSnapshot(
     amount_due=9780,
     amount_paid=9780,
     amount_remaining=0,
+    subtotal=9500,
     total=9780,
     tax=280,
     billing_reason="subscription_cycle",
     collection_method="charge_automatically",
     hosted_invoice_url="https://invoice.stripe.com/i/acct_1ExampleAccount00/test_in_1",
+    invoice_pdf="https://pay.stripe.com/invoice/acct_1ExampleAccount00/test_in_1/pdf",
     period=LAST_MONTH,
+    created_at=AT,
+    finalized_at=AT + timedelta(hours=1),
     paid_at=AT + timedelta(hours=2),
     attempt_count=1,
     lines=(
@@ -464,3 +468,42 @@ def test_a_quantity_keeps_its_fraction(
     assert (line.exact_quantity, str(line.exact_quantity)) == (expected, str(expected))
     assert (line.quantity_decimal is None) == (expected == expected.to_integral_value())
     assert translation.missing == missing
+
+
+@pytest.mark.parametrize(
+    ("type", "expected"),
+    [("subscription_details", SUBSCRIPTION), (None, SUBSCRIPTION), ("quote_details", None), ("some_new_details", None)],
+)
+def test_the_type_of_a_parent_decides_which_is_read(
+    said: Said, shown: Json, type: str | None, expected: object
+) -> None:
+    """Details of another kind may stand beside those that count."""
+    shown["parent"] |= {"type": type, "quote_details": {"quote": "qt_1"}}
+    for line in shown["lines"]["data"]:
+        line["metadata"] = {}
+    translation = said(shown)
+    assert only(translation).subscription_id == expected
+    assert translation.tenant_hint == (ACME if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("type", "item_id", "proration"),
+    [("subscription_item_details", "si_1", False), (None, "si_1", False), ("invoice_item_details", None, True)],
+)
+def test_the_type_of_a_line_s_parent_decides_which_is_read(
+    said: Said, shown: Json, type: str | None, item_id: str | None, proration: bool
+) -> None:
+    """As for the invoice."""
+    line = shown["lines"]["data"][0]
+    line["parent"] |= {"type": type, "invoice_item_details": {"invoice_item": "ii_1", "proration": True}}
+    seen = next(each for each in only(said(shown)).lines if each.line_id == line["id"])
+    assert (seen.subscription_item_id, seen.proration) == (item_id, proration)
+
+
+def test_metadata_beside_the_parent_that_counts_names_no_tenant(said: Said, shown: Json) -> None:
+    """An invoice item has metadata of its own, even if details of a subscription's item stand beside it."""
+    shown["parent"] = None
+    for line in shown["lines"]["data"]:
+        line["parent"] = {"type": "invoice_item_details", "subscription_item_details": {"subscription": "sub_9"}}
+        line["metadata"] = {"tenant_id": "globex"}
+    assert said(shown).tenant_hint is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -47,6 +48,9 @@ SEEN = SubscriptionSnapshot(
             lookup_key="team",
             usage_type="licensed",
             quantity=5,
+            interval="month",
+            interval_count=1,
+            unit_amount=1900,
             price_metadata=(("plan_code", "team"),),
             period=MONTH,
         ),
@@ -55,6 +59,9 @@ SEEN = SubscriptionSnapshot(
             price_id=PriceId("price_calls"),
             product_id="prod_api",
             usage_type="metered",
+            interval="month",
+            interval_count=1,
+            unit_amount=2,
             period=MONTH,
         ),
     ),
@@ -66,6 +73,7 @@ SEEN = SubscriptionSnapshot(
     collection_paused=True,
     pause_behavior="void",
     collection_method="charge_automatically",
+    cancellation_reason="cancellation_requested",
 )
 
 
@@ -97,8 +105,11 @@ def test_all_api_versions_translate_to_the_same(
     said: Said, subscription: objects.Subscription, version: str, transitional: bool
 ) -> None:
     """Item periods or the subscription's, with or without a currency: the same snapshot, with nothing missing."""
-    translation = said(builders.subscription(subscription, version, transitional=transitional))
-    assert translation == Translation(customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(SEEN,), began_at=BEGAN)
+    rendered = builders.subscription(subscription, version, transitional=transitional)
+    known = "cancellation_details" in rendered  # older versions do not say why it is canceled
+    seen = attrs.evolve(SEEN, cancellation_reason="cancellation_requested" if known else None)
+    translation = said(rendered)
+    assert translation == Translation(customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(seen,), began_at=BEGAN)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +169,9 @@ def test_status_words_are_kept_verbatim(said: Said, shown: Json, status: str) ->
         ({"pause_collection": {"behavior": "void"}}, "pause_behavior", "void"),
         ({"pause_collection": None}, "pause_behavior", None),
         ({"collection_method": "send_invoice"}, "collection_method", "send_invoice"),
+        ({"cancellation_details": {"reason": "payment_failed"}}, "cancellation_reason", "payment_failed"),
+        ({"cancellation_details": {"feedback": "too_expensive"}}, "cancellation_feedback", "too_expensive"),
+        ({"cancellation_details": None}, "cancellation_reason", None),
         ({"currency": "jpy"}, "currency", "jpy"),
         ({"customer": {"id": "cus_9", "object": "customer"}}, "customer_id", "cus_9"),
         ({"customer": None, "customer_account": "acct_9"}, "customer_id", "acct_9"),
@@ -193,6 +207,32 @@ def test_the_price_takes_precedence_over_the_plan(said: Said, shown: Json) -> No
     """The plan is a legacy twin and may be outdated."""
     shown["items"]["data"][1]["plan"] |= {"id": "price_old", "usage_type": "metered"}
     assert only(said(shown)) == SEEN
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, (1900, None)),
+        ({"unit_amount": None, "unit_amount_decimal": "0.05"}, (None, Decimal("0.05"))),
+        ({"unit_amount": 1900, "unit_amount_decimal": "1900.0"}, (1900, None)),
+        ({"unit_amount": None, "unit_amount_decimal": None}, (None, None)),
+    ],
+)
+def test_the_unit_amount_is_exact(said: Said, shown: Json, changed: Json, expected: object) -> None:
+    """A price may be finer than the minor unit; one with tiers has no unit amount."""
+    shown["items"]["data"][1]["price"] |= changed
+    item = only(said(shown)).items[0]
+    assert (item.unit_amount, item.unit_amount_decimal) == expected
+
+
+def test_a_plan_that_is_read_in_place_of_a_price_has_an_exact_amount(said: Said, shown: Json) -> None:
+    """Its fields have other names."""
+    item = shown["items"]["data"][1]
+    del item["price"]
+    item["plan"] |= {"amount": None, "amount_decimal": "0.5", "interval": "week", "interval_count": 2}
+    seen = only(said(shown)).items[0]
+    assert (seen.unit_amount, seen.unit_amount_decimal) == (None, Decimal("0.5"))
+    assert (seen.interval, seen.interval_count) == ("week", 2)
 
 
 def test_a_metered_item_has_no_quantity(said: Said, shown: Json) -> None:

@@ -183,6 +183,8 @@ _SUBSCRIPTION: Final = Fields(
     collection_paused="boolean",
     pause_behavior="text",
     collection_method="text",
+    cancellation_reason="text",
+    cancellation_feedback="text",
 )
 _DERIVED: Final = Fields(
     "snapshot", ended="boolean", current_period_start="timestamptz", current_period_end="timestamptz"
@@ -226,6 +228,10 @@ _ITEM: Final = Fields(
     usage_type="text",
     quantity="bigint",
     feature_key="text",
+    interval="text",
+    interval_count="bigint",
+    unit_amount="bigint",
+    unit_amount_decimal="numeric",
 )
 ITEMS: Final = Columns[SubscriptionItem](
     [
@@ -265,11 +271,14 @@ _INVOICE: Final = Fields(
     amount_due="bigint",
     amount_paid="bigint",
     amount_remaining="bigint",
+    subtotal="bigint",
     total="bigint",
     tax="bigint",
     billing_reason="text",
     collection_method="text",
     hosted_invoice_url="text",
+    invoice_pdf="text",
+    finalized_at="timestamptz",
     due_at="timestamptz",
     paid_at="timestamptz",
     attempt_count="bigint",
@@ -280,6 +289,7 @@ _INVOICE: Final = Fields(
 INVOICES: Final = Columns[SubscriptionInvoice](
     [
         *_INVOICE.columns,
+        Column("invoice_created_at", "timestamptz", attrgetter("snapshot.created_at")),
         *period_columns("snapshot.period", start="period_start", end="period_end"),
         _TENANT,
         Column("lines", "jsonb", lambda row: encode([_json_from_line(line) for line in row.snapshot.lines])),
@@ -299,6 +309,7 @@ def invoice_from_row(row: asyncpg.Record) -> SubscriptionInvoice:
     return SubscriptionInvoice(
         tenant_id=row["tenant_id"],
         snapshot=InvoiceSnapshot(
+            created_at=row["invoice_created_at"],
             period=read_period(row["period_start"], row["period_end"]),
             lines=tuple(map(_line_from_json, decode(row["lines"]))),
             **_INVOICE.read(row),

@@ -1,7 +1,6 @@
 """Invoices and their lines. 2025-03-31 moved an invoice's subscription to `parent`, a line's price to `pricing`."""
 
 import re
-from decimal import Decimal
 
 import attrs
 
@@ -41,6 +40,7 @@ def read_invoice(seen: Reader) -> Translation:
     origin = _origin_of_invoice(seen)
     listed = seen.child("lines")
     rows = listed.children("data")
+    transitions = seen.child("status_transitions")
     snapshot = InvoiceSnapshot(
         invoice_id=InvoiceId(invoice_id),
         customer_id=customer_id,
@@ -51,14 +51,18 @@ def read_invoice(seen: Reader) -> Translation:
         amount_due=seen.amount("amount_due"),
         amount_paid=seen.amount("amount_paid"),
         amount_remaining=seen.amount("amount_remaining"),
+        subtotal=seen.amount("subtotal"),
         total=seen.amount("total"),
         tax=_tax(seen),
         billing_reason=seen.word("billing_reason"),
         collection_method=seen.word("collection_method"),
-        hosted_invoice_url=_hosted_invoice_url(seen),
+        hosted_invoice_url=_link(seen, "hosted_invoice_url"),
+        invoice_pdf=_link(seen, "invoice_pdf"),
         period=seen.period("period_start", "period_end"),
+        created_at=seen.required("created", seen.instant("created")),
+        finalized_at=transitions.instant("finalized_at"),
         due_at=seen.instant("due_date"),
-        paid_at=seen.child("status_transitions").instant("paid_at"),
+        paid_at=transitions.instant("paid_at"),
         attempt_count=seen.required("attempt_count", seen.integer("attempt_count")) or 0,
         next_payment_attempt_at=seen.instant("next_payment_attempt"),
         lines=_lines(rows),
@@ -115,8 +119,8 @@ def read_upcoming_invoice(seen: Reader) -> Translation:
 
 
 def _origin_of_invoice(seen: Reader) -> Reader:
-    """Return the new place of the subscription's details; empty in older versions."""
-    return seen.child("parent").child("subscription_details")
+    """Return the new place of the subscription's details; empty in older versions, and for another kind of parent."""
+    return seen.child("parent").details("subscription_details")
 
 
 def _subscription_id(seen: Reader, origin: Reader) -> SubscriptionId | None:
@@ -153,16 +157,16 @@ def _sum_of_amounts(seen: Reader, key: str) -> int:
     return 0
 
 
-def _hosted_invoice_url(seen: Reader) -> str | None:
-    """Return the page where the tenant pays. It must be Stripe's, since it becomes a link in our users' browsers."""
-    url = seen.text("hosted_invoice_url")
+def _link(seen: Reader, key: str) -> str | None:
+    """Return a page or file of the invoice. It must be Stripe's, since it becomes a link in our users' browsers."""
+    url = seen.text(key)
     if url is None:
         return None
     match = _LINK.fullmatch(url)
     host = "" if match is None else match[1]
     if host == "stripe.com" or host.endswith(".stripe.com"):
         return url
-    seen.note("hosted_invoice_url")
+    seen.note(key)
     return None
 
 
@@ -197,7 +201,7 @@ def _line(seen: Reader) -> InvoiceLine | None:
         line_id=LineId(line_id),
         amount=seen.amount("amount"),
         quantity=seen.integer("quantity"),
-        quantity_decimal=_fraction(seen),
+        quantity_decimal=seen.fraction("quantity_decimal"),
         price_id=_price_id(seen),
         product_id=_product_id(seen),
         subscription_item_id=None if proration else _subscription_item_id(origin),
@@ -207,24 +211,19 @@ def _line(seen: Reader) -> InvoiceLine | None:
     )
 
 
-def _fraction(line: Reader) -> Decimal | None:
-    """Read the exact quantity, only where it says more than `quantity` does: versions before 2026-03-25 lack it."""
-    exact = line.decimal("quantity_decimal")
-    return None if exact is None or exact == exact.to_integral_value() else exact
-
-
 def _origin(line: Reader) -> Reader:
     """Return the place of a line's origin: one of two details of its parent, in older versions the line itself."""
     parent = line.child("parent")
     for kind in ("subscription_item_details", "invoice_item_details"):
-        if kind in parent:
+        if kind in parent and parent.is_of(kind):
             return parent.child(kind)
     return line
 
 
 def _bills_subscription(line: Reader) -> bool:
     """Tell whether a line's metadata is that of its subscription; an invoice item has metadata of its own."""
-    return "subscription_item_details" in line.child("parent") or line.word("type") == "subscription"
+    parent, kind = line.child("parent"), "subscription_item_details"
+    return (kind in parent and parent.is_of(kind)) or line.word("type") == "subscription"
 
 
 def _subscription_item_id(origin: Reader) -> ItemId | None:

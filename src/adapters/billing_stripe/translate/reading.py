@@ -77,6 +77,14 @@ class Reader:
             self.note(key)
         return Reader(_NOTHING, key, self._missing, self)
 
+    def is_of(self, kind: str) -> bool:
+        """Tell whether `type` names this kind, or none: it decides which of several details of an object count."""
+        return self.word("type") in (kind, None)
+
+    def details(self, kind: str) -> "Reader":
+        """Return the details of a kind, or an empty object if `type` names another kind."""
+        return self.child(kind) if self.is_of(kind) else Reader(_NOTHING, kind, self._missing, self)
+
     def children(self, key: str) -> "list[Reader]":
         """Return the objects of a list."""
         value = self._object.get(key)
@@ -145,6 +153,11 @@ class Reader:
             return number.normalize(_EXACT)
         self.note(key)
         return None
+
+    def fraction(self, key: str) -> Decimal | None:
+        """Return a decimal number if it has a fraction: an integer has a field of its own."""
+        exact = self.decimal(key)
+        return None if exact is None or exact == exact.to_integral_value() else exact
 
     def amount(self, key: str) -> int:
         """Return an amount that the object always has, in the minor unit; 0, and noted, if it is missing."""

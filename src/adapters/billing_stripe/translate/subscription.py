@@ -59,6 +59,7 @@ def _snapshot(
 ) -> SubscriptionSnapshot:
     listed = seen.child("items")
     rows = listed.children("data")
+    cancellation = seen.child("cancellation_details")
     return SubscriptionSnapshot(
         subscription_id=subscription_id,
         customer_id=customer_id,
@@ -74,6 +75,8 @@ def _snapshot(
         collection_paused="pause_collection" in seen,
         pause_behavior=seen.child("pause_collection").word("behavior"),
         collection_method=seen.word("collection_method"),
+        cancellation_reason=cancellation.word("reason"),
+        cancellation_feedback=cancellation.word("feedback"),
     )
 
 
@@ -101,6 +104,8 @@ def _item(seen: Reader, owner: Reader) -> ItemSnapshot | None:
     if item_id is None or price_id is None:
         return None
     usage_type = usage_type_of(price)
+    is_plan = "price" not in seen
+    recurrence = price if is_plan else price.child("recurring")
     return ItemSnapshot(
         item_id=ItemId(item_id),
         price_id=PriceId(price_id),
@@ -108,6 +113,10 @@ def _item(seen: Reader, owner: Reader) -> ItemSnapshot | None:
         lookup_key=price.word("lookup_key"),
         usage_type=usage_type,
         quantity=None if usage_type == "metered" else seen.integer("quantity"),
+        interval=recurrence.word("interval"),
+        interval_count=recurrence.integer("interval_count"),
+        unit_amount=price.integer("amount" if is_plan else "unit_amount"),
+        unit_amount_decimal=price.fraction("amount_decimal" if is_plan else "unit_amount_decimal"),
         price_metadata=price.metadata(),
         period=_period(seen, owner),
     )

@@ -50,6 +50,7 @@ SUBSCRIPTION = SubscriptionSnapshot(
     collection_method="charge_automatically",
     cancel_at_period_end=True,
     canceled_at=_NOW,
+    cancellation_reason="cancellation_requested",
     items=tuple(
         ItemSnapshot(
             item_id=ItemId(f"si_{number:03}"),
@@ -57,6 +58,9 @@ SUBSCRIPTION = SubscriptionSnapshot(
             product_id="prod_app",
             usage_type="licensed",
             quantity=number,
+            interval="month",
+            interval_count=1,
+            unit_amount=1900,
             period=_MONTH,
         )
         for number in range(1, 18)
@@ -76,9 +80,11 @@ def invoice(invoice_id: str, *, lines: int) -> InvoiceSnapshot:
         number="ACME-0001",
         amount_due=total,
         amount_remaining=total,
+        subtotal=total,
         total=total,
         billing_reason="subscription_cycle",
         collection_method="charge_automatically",
+        created_at=_NOW,
         period=_MONTH,
         attempt_count=1,
         lines=tuple(
