@@ -41,6 +41,16 @@ _CAUSES: Final = {
     "grant.added": "<code>billing grants add</code>",
     "grant.revoked": "<code>billing grants revoke</code>",
 }
+_SCHEDULE: Final = attrs.evolve(
+    known.SCHEDULE,
+    phases=tuple(
+        objects.SchedulePhase(period=period, prices={price.price_id: 5})
+        for period, price in (
+            (_RUNNING.span, known.TEAM),
+            (objects.Span(_RUNNING.span.end, _RUNNING.span.end + 365 * _DAY), _BUSINESS),
+        )
+    ),
+)
 
 StoryEvent = tuple[str, dict[str, Any]]
 """A Stripe event: its type and the object it shows."""
@@ -114,8 +124,9 @@ def _subscription_changes() -> Iterator[StoryEvent]:
     more_seats = attrs.evolve(running, items=(attrs.evolve(team, quantity=8), calls))
     upgraded = attrs.evolve(running, items=(attrs.evolve(team, quantity=8, price=_BUSINESS), calls))
     renewed = attrs.evolve(upgraded, items=tuple(map(_next_period, upgraded.items)))
+    yield "subscription_schedule.created", accounts.subscription_schedule(_SCHEDULE, _VERSION)
     for changed in (
-        *(running, more_seats, upgraded, renewed),
+        *(running, attrs.evolve(running, schedule_id=_SCHEDULE.schedule_id), more_seats, upgraded, renewed),
         *(attrs.evolve(renewed, cancel_at_period_end=True), renewed),
         *(attrs.evolve(renewed, status="past_due"), attrs.evolve(renewed, status="unpaid"), renewed),
         *(attrs.evolve(renewed, status="paused"), renewed),

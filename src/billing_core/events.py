@@ -120,6 +120,7 @@ class BillingEventType(Enum):
     SUBSCRIPTION_RESUMED = "subscription.resumed"
     SUBSCRIPTION_PLAN_CHANGED = "subscription.plan_changed"
     SUBSCRIPTION_SEATS_CHANGED = "subscription.seats_changed"
+    SUBSCRIPTION_PLAN_CHANGE_SCHEDULED = "subscription.plan_change_scheduled"
     SUBSCRIPTION_CANCELLATION_SCHEDULED = "subscription.cancellation_scheduled"
     SUBSCRIPTION_CANCELLATION_WITHDRAWN = "subscription.cancellation_withdrawn"
     SUBSCRIPTION_CANCELED = "subscription.canceled"

@@ -48,6 +48,19 @@ class ItemSection:
 
 
 @attrs.frozen(kw_only=True)
+class ScheduledChangeSection:
+    """One thing that is going to happen to a subscription unless it is withdrawn."""
+
+    kind: str
+    """`plan_change` at a known time, `pending_update` once it is paid, or `cancellation`."""
+    effective_at: datetime | None
+    plan_code: str | None
+    """The plan from then on; null for a cancellation, and where the catalog does not know the price."""
+    price_id: str | None
+    quantity: int | None
+
+
+@attrs.frozen(kw_only=True)
 class SubscriptionSection:
     """A whole subscription. `status` is the provider's word, verbatim; decide by `access`, not by `status`."""
 
@@ -81,6 +94,8 @@ class SubscriptionSection:
     """The provider's word, such as `cancellation_requested` or `payment_failed`."""
     cancellation_feedback: str | None = None
     """The reason that the customer chose, such as `too_expensive`."""
+    scheduled_changes: tuple[ScheduledChangeSection, ...] = ()
+    """What happens next, as far as it is known: by schedules, pending updates and set cancellations."""
 
 
 @attrs.frozen(kw_only=True)
@@ -298,6 +313,16 @@ def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
         collection_method=seen.collection_method,
         cancellation_reason=seen.cancellation_reason,
         cancellation_feedback=seen.cancellation_feedback,
+        scheduled_changes=tuple(
+            ScheduledChangeSection(
+                kind=change.kind,
+                effective_at=change.effective_at,
+                plan_code=change.plan_code,
+                price_id=change.price_id,
+                quantity=change.quantity,
+            )
+            for change in seen.scheduled_changes
+        ),
     )
 
 

@@ -1,11 +1,14 @@
 """The messages to tenants."""
 
-import pytest
+from typing import Any
+
 from tests.histories.deployment import deployed, every_order
 from tests.histories.stripe import (
     DECEMBER,
     NOVEMBER,
     OCTOBER,
+    PRO,
+    VERSION,
     Span,
     day,
     invoice,
@@ -16,6 +19,10 @@ from tests.histories.stripe import (
     subscription,
 )
 
+from billing_stripe.testing import accounts
+from billing_stripe.testing.objects import SchedulePhase, SubscriptionSchedule
+
+JANUARY = Span(DECEMBER.end, day("2027-02-01"))
 TRIAL = Span(day("2026-10-01"), day("2026-10-15"))
 
 
@@ -180,39 +187,113 @@ async def test_sentences_name_what_is_due_not_the_total() -> None:
         assert "15.00 USD" in " ".join(acme.summaries("invoice.payment_failed"))
 
 
-@pytest.mark.xfail(reason="a scheduled change is told and shown")
+TEAM = price("price_team", 5000)
+RUNNING = subscription("active", item(TEAM))
+SCHEDULED = subscription("active", item(TEAM), schedule_id="sub_sched_1")
+TWO_PLANS = "pro=price_pro,team=price_team"
+
+
+def schedule(*prices: str, **fields: Any) -> dict[str, Any]:
+    """Render the schedule of the subscription, one month for each price from November on."""
+    months = (NOVEMBER, DECEMBER, JANUARY)
+    phases = tuple(SchedulePhase(period=month, prices={id_: 1}) for month, id_ in zip(months, prices, strict=False))
+    given = {
+        "schedule_id": "sub_sched_1",
+        "customer_id": "cus_1",
+        "subscription_id": "sub_1",
+        "created_at": day("2026-11-02"),
+    }
+    return accounts.subscription_schedule(SubscriptionSchedule(**{**given, "phases": phases, **fields}), VERSION)
+
+
 async def test_a_scheduled_downgrade_is_told_and_shown() -> None:
     """The portal schedules it for the end of the period."""
-    team = price("price_team", 5000)
-    running = subscription("active", item(team))
-    scheduled = subscription("active", item(team), changes={"schedule": "sub_sched_1"})
-    phases = [
-        {
-            "start_date": int(period.start.timestamp()),
-            "end_date": int(period.end.timestamp()),
-            "items": [{"price": price_id, "quantity": 1}],
-        }
-        for period, price_id in ((NOVEMBER, "price_team"), (DECEMBER, "price_pro"))
-    ]
-    schedule = {
-        "id": "sub_sched_1",
-        "object": "subscription_schedule",
-        "customer": "cus_1",
-        "subscription": "sub_1",
-        "status": "active",
-        "current_phase": {key: phases[0][key] for key in ("start_date", "end_date")},
-        "end_behavior": "release",
-        "phases": phases,
-        "livemode": False,
-    }
     events = (
-        sent("customer.subscription.updated", running, "2026-11-01"),
-        sent("subscription_schedule.created", schedule, "2026-11-02"),
-        sent("customer.subscription.updated", scheduled, "2026-11-02", before=running),
+        sent("customer.subscription.updated", RUNNING, "2026-11-01"),
+        sent("subscription_schedule.created", schedule("price_team", "price_pro"), "2026-11-02"),
+        sent("customer.subscription.updated", SCHEDULED, "2026-11-02", before=RUNNING),
     )
-    async with deployed(now=day("2026-11-03"), plans="pro=price_pro,team=price_team") as deployment:
-        await deployment.receive(*events)
-        acme = await deployment.tenant()
-        assert acme.message_types.count("subscription.plan_change_scheduled") == 1
-        (change,) = acme.subscriptions["sub_1"]["scheduled_changes"]
-        assert change["plan_code"] == "pro"
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-03"), plans=TWO_PLANS) as deployment:
+            await deployment.receive(*arrivals)
+            acme = await deployment.tenant()
+            assert acme.subscriptions["sub_1"]["plan_code"] == "team"
+            assert acme.subscriptions["sub_1"]["scheduled_changes"] == [
+                {
+                    "kind": "plan_change",
+                    "effective_at": "2026-12-01T00:00:00Z",
+                    "plan_code": "pro",
+                    "price_id": "price_pro",
+                    "quantity": 1,
+                }
+            ]
+            if [*arrivals[:3]] == [*events]:
+                told = acme.summaries("subscription.plan_change_scheduled")
+                assert told == ["Plan team will change to pro on 2026-12-01."]
+
+
+async def test_a_scheduled_change_that_is_withdrawn_is_no_longer_shown() -> None:
+    """The schedule is released before its second phase: the subscription goes on as it is."""
+    released = schedule("price_team", "price_pro", status="released")
+    events = (
+        sent("customer.subscription.updated", SCHEDULED, "2026-11-01"),
+        sent("subscription_schedule.created", schedule("price_team", "price_pro"), "2026-11-02"),
+        sent("subscription_schedule.released", released, "2026-11-03"),
+        sent("customer.subscription.updated", RUNNING, "2026-11-03", before=SCHEDULED),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-04"), plans=TWO_PLANS) as deployment:
+            await deployment.receive(*arrivals)
+            acme = await deployment.tenant()
+            assert acme.subscriptions["sub_1"]["scheduled_changes"] == []
+            if [*arrivals] == [*events]:
+                assert acme.message_types.count("subscription.plan_change_scheduled") == 1
+                assert acme.summaries("subscription.updated") == ["A scheduled change of plan team was withdrawn."]
+
+
+async def test_a_scheduled_change_that_took_effect_is_no_longer_coming() -> None:
+    """The plan changes with the period; the schedule's own event may come later, or never."""
+    changed = subscription("active", item(PRO, DECEMBER, item_id="si_price_team"), schedule_id="sub_sched_1")
+    events = (
+        sent("customer.subscription.updated", SCHEDULED, "2026-11-01"),
+        sent("subscription_schedule.created", schedule("price_team", "price_pro", "price_team"), "2026-11-02"),
+        sent("customer.subscription.updated", changed, "2026-12-01", before=SCHEDULED),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-12-01 01:00"), plans=TWO_PLANS) as deployment:
+            await deployment.receive(*arrivals)
+            (left,) = (await deployment.tenant()).subscriptions["sub_1"]["scheduled_changes"]
+            assert (left["plan_code"], left["effective_at"]) == ("team", "2027-01-01T00:00:00Z")
+
+
+async def test_what_happens_next_is_one_list() -> None:
+    """An upgrade that waits for its payment, a schedule that ends the subscription, and a set cancellation."""
+    pending = {"subscription_items": [{"id": "si_price_team", "price": {"id": "price_pro"}, "quantity": 3}]}
+    waiting = subscription("active", item(TEAM), schedule_id="sub_sched_1", changes={"pending_update": pending})
+    leaving = subscription("active", item(TEAM), cancel_at_period_end=True, canceled_at=day("2026-11-04"))
+    upgrade = {
+        "kind": "pending_update",
+        "effective_at": None,
+        "plan_code": "pro",
+        "price_id": "price_pro",
+        "quantity": 3,
+    }
+    end = {"kind": "cancellation", "plan_code": None, "price_id": None, "quantity": None}
+    ending = schedule("price_team", "price_team", end_behavior="cancel")
+    events = (
+        sent("customer.subscription.updated", RUNNING, "2026-11-01"),
+        sent("customer.subscription.updated", waiting, "2026-11-02", before=RUNNING),
+        sent("subscription_schedule.created", ending, "2026-11-02"),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-04"), plans=TWO_PLANS) as deployment:
+            await deployment.receive(*arrivals)
+            acme = await deployment.tenant()
+            shown = acme.subscriptions["sub_1"]["scheduled_changes"]
+            assert shown == [upgrade, {**end, "effective_at": "2027-01-01T00:00:00Z"}]
+            if [*arrivals] == [*events]:
+                told = acme.summaries("subscription.plan_change_scheduled")
+                assert told == ["Plan team will change to pro once the change is paid."]
+            await deployment.receive(sent("customer.subscription.updated", leaving, "2026-11-04"))
+            shown = (await deployment.tenant()).subscriptions["sub_1"]["scheduled_changes"]
+            assert shown == [{**end, "effective_at": "2026-12-01T00:00:00Z"}]

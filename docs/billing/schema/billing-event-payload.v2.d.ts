@@ -84,6 +84,7 @@ export interface SubscriptionSection {
   collection_method: string | null;
   cancellation_reason: string | null;
   cancellation_feedback: string | null;
+  scheduled_changes: ScheduledChangeSection[];
 }
 
 /** A whole invoice, without its lines. */
@@ -165,4 +166,13 @@ export interface ItemSection {
   feature_key: string | null;
   current_period_start: string | null;
   current_period_end: string | null;
+}
+
+/** One thing that is going to happen to a subscription unless it is withdrawn. */
+export interface ScheduledChangeSection {
+  kind: string;
+  effective_at: string | null;
+  plan_code: string | null;
+  price_id: string | null;
+  quantity: number | null;
 }

@@ -53,7 +53,7 @@ from billing_core.model.plan import (
 )
 from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, invoice_of, leads_to
 from billing_core.model.rules import BillingRules, RulesInForce
-from billing_core.model.schedule import ScheduleSnapshot
+from billing_core.model.schedule import Phase, PlannedItem, ScheduledChange, ScheduleSnapshot
 from billing_core.model.scope import OUT_OF_SCOPE, ProductScope, ScopeRule
 from billing_core.model.state import TenantState
 from billing_core.model.subscription import (
@@ -124,11 +124,13 @@ __all__ = [
     "payment_object_id",
     "PaymentSnapshot",
     "Period",
+    "Phase",
     "Plan",
     "PLAN_METADATA",
     "PlanCatalog",
     "PlanFeature",
     "PlanMatch",
+    "PlannedItem",
     "PlanPrice",
     "plans_of_products",
     "PriceId",
@@ -142,6 +144,7 @@ __all__ = [
     "RulesInForce",
     "Role",
     "ROLES",
+    "ScheduledChange",
     "ScheduleSnapshot",
     "ScopeRule",
     "Sighting",

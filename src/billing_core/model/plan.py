@@ -10,8 +10,9 @@ from typing import Final, Literal, NamedTuple
 import attrs
 
 from billing_core.model.catalog import CatalogSnapshot, PriceSnapshot, ProductSnapshot
-from billing_core.model.identifiers import PriceId
+from billing_core.model.identifiers import ItemId, PriceId
 from billing_core.model.invoice import InvoiceLine, InvoiceSnapshot
+from billing_core.model.schedule import Phase, ScheduleSnapshot
 from billing_core.model.scope import ProductScope, ScopedPrice, all_left_out
 from billing_core.model.subscription import ItemSnapshot, Metadata, SubscriptionSnapshot
 from billing_core.model.tracked import Snapshot
@@ -186,6 +187,8 @@ class PlanCatalog:
                 return self.read_subscription(snapshot)
             case InvoiceSnapshot():
                 return self.read_invoice(snapshot)
+            case ScheduleSnapshot() if snapshot.phases:
+                return self.read_schedule(snapshot)
             case _:
                 return snapshot
 
@@ -203,6 +206,27 @@ class PlanCatalog:
             price_id=None if base is None else base.price_id,
             seat_count=None if seats is None else seats.quantity,
             out_of_scope=self.scope.limited and not snapshot.partial and self._all_left_out(sightings) is True,
+            pending_change=None if snapshot.pending_change is None else self._read_phase(snapshot.pending_change),
+            planned=tuple(map(self._read_phase, snapshot.planned)),
+        )
+
+    def read_schedule(self, snapshot: ScheduleSnapshot) -> ScheduleSnapshot:
+        """Fill in the plans of coming phases. They show the ids of their prices and nothing else of them."""
+        return attrs.evolve(snapshot, phases=tuple(map(self._read_phase, snapshot.phases)))
+
+    def _read_phase(self, phase: Phase) -> Phase:
+        items = [
+            ItemSnapshot(item_id=ItemId(planned.price_id), price_id=planned.price_id, quantity=planned.quantity)
+            for planned in phase.items
+        ]
+        read = [(item, self._place(_sighting(item)) if self.plans else None) for item in items]
+        base, place = _naming_item(read, partial=False)
+        seats = next((item for item, place in read if place is not None and place.role == "seat"), base)
+        return attrs.evolve(
+            phase,
+            plan_code=self._plan_code(base, place),
+            price_id=None if base is None else base.price_id,
+            seat_count=None if seats is None else seats.quantity,
         )
 
     def read_invoice(self, snapshot: InvoiceSnapshot) -> InvoiceSnapshot:

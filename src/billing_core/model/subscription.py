@@ -9,6 +9,7 @@ import attrs
 
 from billing_core.model.identifiers import CustomerId, ItemId, PriceId, SubscriptionId, TenantId
 from billing_core.model.ordering import Ordered, Provenance
+from billing_core.model.schedule import Phase, ScheduledChange
 from billing_core.model.time import Period, aware
 
 UsageType = Literal["licensed", "metered"]
@@ -73,6 +74,11 @@ class SubscriptionSnapshot(Ordered):
     cancellation_reason: str | None = None
     cancellation_feedback: str | None = None
     """The reason that the customer chose. API versions before 2022-11 show neither."""
+    schedule_id: str | None = None
+    pending_change: Phase | None = None
+    """A change that takes effect once it is paid."""
+    planned: tuple[Phase, ...] = ()
+    """The coming phases of its schedule. The schedule's own events show them, and the ledger copies them here."""
     plan_code: str | None = None
     price_id: PriceId | None = None
     seat_count: int | None = None
@@ -111,6 +117,21 @@ class SubscriptionSnapshot(Ordered):
     def auto_renew(self) -> bool:
         """Whether it continues after the current period unless it is canceled."""
         return not self.ended and not self.cancellation_scheduled
+
+    @property
+    def scheduled_changes(self) -> tuple[ScheduledChange, ...]:
+        """What happens next, as far as it is known: a pending update first, the rest by time."""
+        if self.ended:
+            return ()
+        changes = [_change("pending_update", phase) for phase in (self.pending_change,) if phase is not None]
+        begun = self.current_period_start
+        coming = [phase for phase in self.planned if phase.starts_at and (begun is None or phase.starts_at > begun)]
+        changes += [_change("plan_change", phase) for phase in coming if phase.items]
+        ends = [phase.starts_at for phase in coming if not phase.items]
+        end = self.cancel_at or (self.current_period_end if self.cancel_at_period_end else next(iter(ends), None))
+        if end is not None or self.cancel_at_period_end:
+            changes.append(ScheduledChange(kind="cancellation", effective_at=end))
+        return tuple(changes)
 
     @property
     def metered_prices(self) -> Mapping[PriceId, str]:
@@ -159,6 +180,8 @@ class SubscriptionSnapshot(Ordered):
         price_id: PriceId | None,
         seat_count: int | None,
         out_of_scope: bool,
+        pending_change: Phase | None = None,
+        planned: tuple[Phase, ...] | None = None,
     ) -> "SubscriptionSnapshot":
         """Return the same with our reading of the items. Spelled out, as `Translation.showing` is."""
         return SubscriptionSnapshot(
@@ -178,11 +201,24 @@ class SubscriptionSnapshot(Ordered):
             collection_method=self.collection_method,
             cancellation_reason=self.cancellation_reason,
             cancellation_feedback=self.cancellation_feedback,
+            schedule_id=self.schedule_id,
+            pending_change=pending_change or self.pending_change,
+            planned=self.planned if planned is None else planned,
             plan_code=plan_code,
             price_id=price_id,
             seat_count=seat_count,
             out_of_scope=out_of_scope,
         )
+
+
+def _change(kind: Literal["plan_change", "pending_update"], phase: Phase) -> ScheduledChange:
+    return ScheduledChange(
+        kind=kind,
+        effective_at=phase.starts_at,
+        plan_code=phase.plan_code,
+        price_id=phase.price_id,
+        quantity=phase.seat_count,
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -248,6 +248,25 @@ def _cancellation_change(before: SubscriptionSnapshot, after: SubscriptionSnapsh
     return Announcement(Type.SUBSCRIPTION_CANCELLATION_SCHEDULED, f"{_plan(after)} will end{on_date}.")
 
 
+def _scheduled_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
+    known, planned = (
+        [change for change in seen.scheduled_changes if change.kind != "cancellation"] for seen in (before, after)
+    )
+    new = next((change for change in planned if change not in known), None)
+    if new is None:
+        if known == planned:
+            return None
+        return Announcement(Type.SUBSCRIPTION_UPDATED, f"A scheduled change of {_plan(after)} was withdrawn.")
+    when = f"on {new.effective_at:%Y-%m-%d}" if new.effective_at else "once the change is paid"
+    if new.plan_code is not None and new.plan_code != after.plan_code:
+        planned_change = f"{_plan(after)} will change to {new.plan_code} {when}."
+    elif new.quantity is not None and new.quantity != after.seat_count and new.price_id == after.price_id:
+        planned_change = f"The seat count of {_plan(after)} will change to {new.quantity} {when}."
+    else:
+        planned_change = f"The price of {_plan(after)} will change {when}."
+    return Announcement(Type.SUBSCRIPTION_PLAN_CHANGE_SCHEDULED, planned_change)
+
+
 def _collection_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
     if before.collection_paused == after.collection_paused:
         return None
@@ -274,6 +293,7 @@ _SUBSCRIPTION_CHANGES: Final[tuple[_SubscriptionChange, ...]] = (
     _plan_change,
     _seat_change,
     _cancellation_change,
+    _scheduled_change,
     _collection_change,
     _collection_method_change,
     _period_change,

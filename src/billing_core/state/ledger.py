@@ -23,6 +23,7 @@ from billing_core.model import (
     LinkStanding,
     PlanCatalog,
     RecordSnapshot,
+    ScheduleSnapshot,
     Snapshot,
     SubscriptionInvoice,
     SubscriptionSnapshot,
@@ -390,25 +391,26 @@ class Ledger:
 
     def _fold_subscription(self, tenant_id: TenantId, seen: SubscriptionSnapshot, statement: Statement) -> _Folded:
         known = self._subscriptions.get(seen.subscription_id)
-        resolution = resolve(known, seen, statement, self._evidence)
+        before = known.snapshot if known else None
+        resolution = resolve(_as_shown(known), seen, statement, self._evidence)
         rated_by = known.metered_prices if known else {}
         after = TenantSubscription(
             tenant_id=tenant_id,
-            snapshot=resolution.snapshot.completed_by(known.snapshot if known else None),
+            snapshot=self._with_plans(tenant_id, resolution.snapshot.completed_by(before), before),
             provenance=resolution.provenance,
             metered_prices=merge_metered_prices(rated_by, seen.metered_prices),
         )
         if not self._subscriptions.keep(after):
             return _Folded(resolution.effect)
         self._verdicts.include(after)
-        new_items = has_new_items(known.snapshot if known else None, after.snapshot)
+        new_items = has_new_items(before, after.snapshot)
         usage = self._usage.rate_again(after, rated_by)
-        shown = None if known is None or known.snapshot.out_of_scope else known.snapshot
+        shown = None if before is None or before.out_of_scope else before
         news = subscription_announcement(shown, after.snapshot)
         if news is None and usage:
             news = rated_announcement(after.snapshot)
         if news is None:
-            unchanged = known is not None and known.snapshot == after.snapshot
+            unchanged = before == after.snapshot
             return _Folded(resolution.effect if unchanged else Effect.CHANGED, new_items=new_items)
         return _Folded(Effect.CHANGED, news, subscription=after.snapshot, usage=usage, new_items=new_items)
 
@@ -451,7 +453,36 @@ class Ledger:
         )
         if not self._records.keep(after) or after.snapshot == before:
             return _Folded(resolution.effect)
+        if isinstance(after.snapshot, ScheduleSnapshot):
+            return self._plan_changes(tenant_id, after.snapshot)
         return _Folded(Effect.CHANGED, record_announcement(before, after.snapshot), invoice=self._invoice_of(after))
+
+    def _plan_changes(self, tenant_id: TenantId | None, schedule: ScheduleSnapshot) -> _Folded:
+        """Copy the coming phases of a schedule to its subscription, if that names it."""
+        id_ = schedule.subscription_id
+        held = None if id_ is None else self._subscriptions.get(id_)
+        if held is None or held.tenant_id != tenant_id:
+            return _Folded(Effect.CHANGED)
+        before = held.snapshot
+        after = attrs.evolve(held, snapshot=self._with_plans(held.tenant_id, before, before))
+        if not self._subscriptions.keep(after):
+            return _Folded(Effect.CHANGED)
+        if before.out_of_scope:
+            return _Folded(Effect.CHANGED)
+        news = subscription_announcement(before, after.snapshot)
+        return _Folded(Effect.CHANGED, news, subscription=after.snapshot)
+
+    def _with_plans(
+        self, tenant_id: TenantId, seen: SubscriptionSnapshot, before: SubscriptionSnapshot | None
+    ) -> SubscriptionSnapshot:
+        """Return the subscription with the coming phases of the schedule it names, as known here or before."""
+        if seen.schedule_id is None:
+            return seen if not seen.planned else attrs.evolve(seen, planned=())
+        record = self._records.get(seen.schedule_id)
+        if record is not None and record.tenant_id == tenant_id and isinstance(record.snapshot, ScheduleSnapshot):
+            return attrs.evolve(seen, planned=record.snapshot.planned)
+        known = before is not None and before.schedule_id == seen.schedule_id
+        return attrs.evolve(seen, planned=before.planned if before is not None and known else ())
 
     # --- consequences -------------------------------------------------------------------------------------------
 
@@ -531,6 +562,13 @@ class Ledger:
 
     def _known(self, snapshot: Snapshot) -> Tracked | None:
         return self._shelf_of.get(type(snapshot), self._records).get(snapshot.object_id)
+
+
+def _as_shown(known: TenantSubscription | None) -> TenantSubscription | None:
+    """Return a subscription as its own events show it: without what was copied from its schedule."""
+    if known is None or not known.snapshot.planned:
+        return known
+    return attrs.evolve(known, snapshot=attrs.evolve(known.snapshot, planned=()))
 
 
 def _is_deletion(snapshot: Snapshot) -> bool:

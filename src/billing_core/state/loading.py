@@ -19,6 +19,7 @@ from billing_core.model import (
     LinkStanding,
     RecordSnapshot,
     RulesInForce,
+    ScheduleSnapshot,
     Snapshot,
     SubscriptionId,
     SubscriptionInvoice,
@@ -94,7 +95,7 @@ class StateLoader:
             raise LinksMovedError
         require_current(self._rules, tenants)
         decided = {**decided, **await _outranking(transaction, events, customers, owners, shared=self._shared)}
-        records = await _load_records(transaction, snapshots)
+        records = await self._load_records(transaction, snapshots)
         customers = await _read_again(transaction, customers, snapshots)
         subscriptions = await transaction.subscriptions(
             tenants=tenants.counters.keys(),
@@ -146,13 +147,24 @@ class StateLoader:
             tenants=attrs.evolve(tenants, behind=frozenset()),  # not all that rereading needs is loaded
             subscriptions=subscriptions,
             invoices=invoices,
-            records=await transaction.records([seen.object_id]) if isinstance(seen, RecordSnapshot) else (),
+            records=(await self._load_records(transaction, [seen])).known,
             evidence=no_evidence,
             policy=self._policy,
             catalog=self._catalog,
             occasions=await transaction.occasions(tenants=[tenant_id], keys=keys) if keys else (),
             notify=self._notify,
         )
+
+    async def _load_records(self, transaction: BillingTransaction, snapshots: Sequence[Snapshot]) -> _Records:
+        """Load records, with the plans of coming phases as the catalog says now."""
+        found = await _load_records(transaction, snapshots)
+        known = [
+            attrs.evolve(record, snapshot=self._catalog.read_schedule(record.snapshot))
+            if isinstance(record.snapshot, ScheduleSnapshot)
+            else record
+            for record in found.known
+        ]
+        return attrs.evolve(found, known=known)
 
     def _in_grace(
         self, snapshots: Iterable[Snapshot], subscriptions: Iterable[TenantSubscription]
@@ -296,14 +308,22 @@ def _named_tenants(events: Iterable[ClaimedEvent], owners: Mapping[str, TenantId
     }
 
 
-async def _load_records(transaction: BillingTransaction, snapshots: Iterable[Snapshot]) -> _Records:
-    """Load the records that events show, and those that lead from them to the invoices they concern: usually none."""
+async def _load_records(transaction: BillingTransaction, snapshots: Sequence[Snapshot]) -> _Records:
+    """Load the records that events show, those that lead from them to the invoices they concern, and schedules.
+
+    Usually there are none.
+    """
     shown = {seen.object_id: seen for seen in snapshots if isinstance(seen, RecordSnapshot)}
-    if not shown:
+    schedules = {
+        schedule_id
+        for seen in snapshots
+        if isinstance(seen, SubscriptionSnapshot) and (schedule_id := seen.schedule_id) is not None
+    }
+    if not shown and not schedules:
         return _Records()
     if any(isinstance(seen, CatalogSnapshot) for seen in shown.values()):
         await transaction.lock_catalog()
-    asked = {*shown, *(id_ for seen in shown.values() for id_ in leads_to(seen))}
+    asked = {*shown, *schedules, *(id_ for seen in shown.values() for id_ in leads_to(seen))}
     known = [*await transaction.records(asked)]
     further = {id_ for record in known for id_ in leads_to(record.snapshot)} - asked
     if further:

@@ -19,6 +19,8 @@ from billing_core.model import (
     InvoiceSnapshot,
     PaymentSnapshot,
     Period,
+    Phase,
+    PlannedItem,
     PriceId,
     PriceSnapshot,
     RecordSnapshot,
@@ -51,6 +53,12 @@ NEXT_MONTH = Period(start=MONTH.end, end=MONTH.end + timedelta(days=30))
 def plan(status: str = "active", **fields: Any) -> Any:
     """A subscription to plan `pro` with the values that the catalog fills in."""
     return subscription(status=status, **{"plan_code": "pro", "price_id": "price_pro", "seat_count": 3, **fields})
+
+
+def phase(starts_at: Any = MONTH.end, **fields: Any) -> Phase:
+    """A phase with the values that the catalog fills in; None for a change that has to be paid."""
+    items = (PlannedItem(price_id=PriceId("price_planned")),)
+    return Phase(starts_at=starts_at, items=items, **fields)
 
 
 def billed(
@@ -134,6 +142,37 @@ def billed(
             "subscription.updated",
             "Plan pro is now charged automatically.",
         ),
+        (
+            plan(),
+            plan(planned=(phase(plan_code="max", price_id="price_max", seat_count=3),)),
+            "subscription.plan_change_scheduled",
+            "Plan pro will change to max on 2026-04-01.",
+        ),
+        (
+            plan(),
+            plan(planned=(phase(plan_code="pro", price_id="price_pro", seat_count=9),)),
+            "subscription.plan_change_scheduled",
+            "The seat count of plan pro will change to 9 on 2026-04-01.",
+        ),
+        (
+            plan(),
+            plan(planned=(phase(plan_code=None, price_id="price_other", seat_count=3),)),
+            "subscription.plan_change_scheduled",
+            "The price of plan pro will change on 2026-04-01.",
+        ),
+        (
+            plan(),
+            plan(pending_change=phase(None, plan_code="max", price_id="price_max")),
+            "subscription.plan_change_scheduled",
+            "Plan pro will change to max once the change is paid.",
+        ),
+        (
+            plan(planned=(phase(plan_code="max"), phase(MONTH.end + timedelta(days=31), plan_code="pro"))),
+            plan(planned=(phase(MONTH.end + timedelta(days=31), plan_code="pro"),)),
+            "subscription.updated",
+            "A scheduled change of plan pro was withdrawn.",
+        ),
+        (plan(), plan(planned=(Phase(starts_at=MONTH.end),)), "subscription.updated", "Plan pro was updated."),
         (None, billed("month"), "subscription.created", "Plan pro started (active, monthly)."),
         (
             None,
@@ -442,6 +481,7 @@ def test_every_event_type_is_announced_by_something() -> None:
     statuses = ("incomplete", "active", "past_due", "unpaid", "paused", "canceled", "incomplete_expired")
     changes: tuple[dict[str, Any], ...] = (
         {"plan_code": "max"},
+        {"planned": (phase(plan_code="max"),)},
         {"seat_count": 9},
         {"cancel_at_period_end": True},
         {"collection_paused": True},

@@ -22,6 +22,7 @@ from billing_core.payloads import (
     InvoiceSection,
     ItemSection,
     PeriodSection,
+    ScheduledChangeSection,
     SourceSection,
     StatePayload,
     SubscriptionSection,
@@ -60,7 +61,8 @@ def section(cls: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrate
 
 
 ITEMS = st.lists(section(ItemSection), max_size=3).map(tuple)
-SUBSCRIPTIONS = section(SubscriptionSection, items=ITEMS)
+SCHEDULED = st.lists(section(ScheduledChangeSection), max_size=2).map(tuple)
+SUBSCRIPTIONS = section(SubscriptionSection, items=ITEMS, scheduled_changes=SCHEDULED)
 INVOICES = section(InvoiceSection)
 USAGE = st.lists(section(UsageSection), max_size=2).map(tuple)
 PAYLOADS = section(

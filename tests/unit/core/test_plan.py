@@ -8,12 +8,15 @@ from tests.unit.core.conftest import AT, invoice, item, line, metered, subscript
 
 from billing_core.model import (
     ItemSnapshot,
+    Phase,
     Plan,
     PlanCatalog,
     PlanMatch,
+    PlannedItem,
     PlanPrice,
     PriceId,
     Role,
+    ScheduleSnapshot,
     SubscriptionSnapshot,
 )
 
@@ -114,7 +117,7 @@ def test_lines_of_mapped_metered_prices_get_their_feature() -> None:
 
 def test_reading_a_subscription_keeps_every_field_that_is_not_ours() -> None:
     """A field that a copy forgot would fall back to its default."""
-    ours = {"items", "plan_code", "price_id", "seat_count", "out_of_scope"}
+    ours = {"items", "plan_code", "price_id", "seat_count", "out_of_scope", "pending_change", "planned"}
     values: dict[str, Any] = {
         field.name: True if field.default is False else AT if field.validator else field.name
         for field in attrs.fields(SubscriptionSnapshot)
@@ -241,3 +244,29 @@ def test_reading_again_by_other_rules_gives_what_the_first_reading_would_have_gi
     for first in (OPEN, CLOSED, PlanCatalog([STARTER])):
         for second in (OPEN, CLOSED, PlanCatalog([STARTER])):
             assert second.read(first.read(shown)) == second.read(shown)
+
+
+@pytest.mark.parametrize(
+    ("catalog", "prices", "expected"),
+    [
+        (CLOSED, {"price_pro": 1}, ("pro", "price_pro", 1)),
+        (CLOSED, {"price_addon": 1, "price_seat": 7, "price_pro": 1}, ("pro", "price_pro", 7)),
+        (CLOSED, {"price_other": 1}, (None, "price_other", 1)),
+        (OPEN, {"price_other": 1}, ("price_other", "price_other", 1)),
+        (CLOSED, {}, (None, None, None)),
+    ],
+)
+def test_coming_phases_are_read_as_subscriptions_are(
+    catalog: PlanCatalog, prices: dict[str, int], expected: Any
+) -> None:
+    """Wherever they stand: in a schedule, and copied to its subscription; so are changes that have to be paid."""
+    items = tuple(PlannedItem(price_id=PriceId(price_id), quantity=count) for price_id, count in prices.items())
+    phase = Phase(starts_at=AT, items=items)
+    schedule = catalog.read(ScheduleSnapshot(schedule_id="sub_sched_1", status="active", phases=(phase,)))
+    seen = catalog.read(subscription(planned=(phase,), pending_change=phase))
+    assert isinstance(schedule, ScheduleSnapshot)
+    assert isinstance(seen, SubscriptionSnapshot)
+    for read in (*schedule.phases, *seen.planned, seen.pending_change):
+        assert read is not None
+        assert (read.starts_at, read.items) == (AT, items)
+        assert (read.plan_code, read.price_id, read.seat_count) == expected

@@ -1,6 +1,7 @@
 """Translation of payments, refunds, disputes, credit notes, entitlements, schedules and the catalog."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -15,6 +16,8 @@ from billing_core.model import (
     EntitlementsSnapshot,
     InvoiceId,
     PaymentSnapshot,
+    Phase,
+    PlannedItem,
     PriceId,
     PriceSnapshot,
     ProductSnapshot,
@@ -343,3 +346,66 @@ def test_the_table_names_every_message() -> None:
     assert named <= types
     without_event = {"access.changed", "grant.added", "grant.revoked", "customer.unlinked", "withdrawn"}
     assert {type_ for type_ in types - named if not type_.startswith(tuple(kinds))} == without_event
+
+
+class TestPhases:
+    """The phases of a schedule that are still to come."""
+
+    MONTHS = tuple(objects.Span(AT + timedelta(days=30 * n), AT + timedelta(days=30 * (n + 1))) for n in range(4))
+
+    def shown(self, *prices: dict[str, int], **fields: Any) -> dict[str, Any]:
+        phases = tuple(
+            objects.SchedulePhase(period=month, prices=bills) for month, bills in zip(self.MONTHS, prices, strict=False)
+        )
+        given = {"schedule_id": "sub_sched_1", "customer_id": CUS_1, "subscription_id": SUB_1, "created_at": AT}
+        return accounts.subscription_schedule(objects.SubscriptionSchedule(**given, phases=phases, **fields), NEW)
+
+    def seen(self, said: Said, shown: dict[str, Any]) -> ScheduleSnapshot:
+        (snapshot,) = said("subscription_schedule.updated", shown).snapshots
+        assert isinstance(snapshot, ScheduleSnapshot)
+        return snapshot
+
+    def test_only_phases_that_change_something_are_kept(self, said: Said) -> None:
+        """The current one is not to come, and one that repeats its predecessor changes nothing."""
+        shown = self.shown({"price_a": 1}, {"price_a": 1}, {"price_a": 2}, {"price_b": 2, "price_a": 1})
+        a, b = PriceId("price_a"), PriceId("price_b")
+        assert self.seen(said, shown).phases == (
+            Phase(starts_at=self.MONTHS[2].start, items=(PlannedItem(price_id=a, quantity=2),)),
+            Phase(
+                starts_at=self.MONTHS[3].start,
+                items=(PlannedItem(price_id=a, quantity=1), PlannedItem(price_id=b, quantity=2)),
+            ),
+        )
+
+    def test_all_phases_of_a_schedule_that_has_not_begun_are_to_come(self, said: Said) -> None:
+        """It has no current phase."""
+        shown = self.shown({"price_a": 1}, {"price_b": 1}, status="not_started")
+        assert [phase.starts_at for phase in self.seen(said, shown).phases] == [
+            month.start for month in self.MONTHS[:2]
+        ]
+
+    def test_a_schedule_may_end_its_subscription(self, said: Said) -> None:
+        """Then its last phase is followed by one that bills nothing."""
+        shown = self.shown({"price_a": 1}, end_behavior="cancel")
+        assert self.seen(said, shown).phases == (Phase(starts_at=self.MONTHS[0].end),)
+
+    @pytest.mark.parametrize("status", ["released", "canceled", "completed"])
+    def test_nothing_is_planned_once_it_is_over(self, said: Said, status: str) -> None:
+        """Whatever its phases say."""
+        seen = self.seen(said, self.shown({"price_a": 1}, {"price_b": 1}, status=status))
+        assert (len(seen.phases), seen.planned) == (2, ())
+
+    def test_plans_are_read_in_place_of_prices(self, said: Said) -> None:
+        """As API versions before 2020-08 show them."""
+        shown = self.shown({"price_a": 1}, {"price_b": 1})
+        for phase in shown["phases"]:
+            phase["plans"] = [{"plan": item["price"], "quantity": item["quantity"]} for item in phase.pop("items")]
+        assert self.seen(said, shown) == self.seen(said, self.shown({"price_a": 1}, {"price_b": 1}))
+
+    def test_an_unreadable_phase_is_reported_and_left_out(self, said: Said) -> None:
+        """The others are used."""
+        shown = self.shown({"price_a": 1}, {"price_b": 1}, {"price_c": 1})
+        shown["phases"][1] |= {"start_date": "soon"}
+        translation = said("subscription_schedule.updated", shown)
+        assert translation.missing == ("subscription_schedule.phases.start_date",)
+        assert [phase.starts_at for phase in self.seen(said, shown).phases] == [self.MONTHS[2].start]

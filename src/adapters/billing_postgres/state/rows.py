@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import attrs
 
-from billing_core.converters import decode, encode, record_from_json, record_to_json
+from billing_core.converters import decode, dumps, encode, loads, record_from_json, record_to_json
 from billing_core.model import (
     AccessGrant,
     AccessReason,
@@ -27,6 +27,7 @@ from billing_core.model import (
     LinkDecision,
     Metadata,
     Period,
+    Phase,
     Provenance,
     SubscriptionId,
     SubscriptionInvoice,
@@ -185,6 +186,7 @@ _SUBSCRIPTION: Final = Fields(
     collection_method="text",
     cancellation_reason="text",
     cancellation_feedback="text",
+    schedule_id="text",
 )
 _DERIVED: Final = Fields(
     "snapshot", ended="boolean", current_period_start="timestamptz", current_period_end="timestamptz"
@@ -196,6 +198,8 @@ SUBSCRIPTIONS: Final = Columns[TenantSubscription](
         *_DERIVED.columns,
         _TENANT,
         Column("metered_prices", "jsonb", lambda row: encode(row.metered_prices)),
+        Column("pending_change", "jsonb", lambda row: dumps(row.snapshot.pending_change)),
+        Column("planned", "jsonb", lambda row: dumps(row.snapshot.planned) if row.snapshot.planned else "[]"),
         *_PROVENANCE,
     ],
     fixed=("subscription_id", "tenant_id"),
@@ -206,7 +210,12 @@ def subscription_from_row(row: asyncpg.Record, items: Sequence[ItemSnapshot]) ->
     """Return a subscription with its items."""
     return TenantSubscription(
         tenant_id=row["tenant_id"],
-        snapshot=SubscriptionSnapshot(items=tuple(items), **_SUBSCRIPTION.read(row)),
+        snapshot=SubscriptionSnapshot(
+            items=tuple(items),
+            pending_change=None if row["pending_change"] == "null" else loads(row["pending_change"], Phase),
+            planned=() if row["planned"] == "[]" else loads(row["planned"], tuple[Phase, ...]),
+            **_SUBSCRIPTION.read(row),
+        ),
         provenance=_provenance(row),
         metered_prices=decode(row["metered_prices"]),
     )

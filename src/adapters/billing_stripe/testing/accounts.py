@@ -32,7 +32,7 @@ def entitlement_summary(source: objects.Entitlements) -> Json:
 def subscription_schedule(
     source: objects.SubscriptionSchedule, api_version: str, *, transitional: bool = False
 ) -> Json:
-    """Render a `subscription_schedule` object, without its phases."""
+    """Render a `subscription_schedule` object; its phases show only what they bill."""
     shape = Shape(api_version, transitional)
     released = source.status == "released"
     ended_at = seconds(source.created_at)
@@ -43,12 +43,18 @@ def subscription_schedule(
         "canceled_at": ended_at if source.status == "canceled" else None,
         "completed_at": ended_at if source.status == "completed" else None,
         "created": ended_at,
-        "current_phase": None,
+        "current_phase": _bounds(source.phases[0]) if source.phases and source.status == "active" else None,
         "customer": source.customer_id,
-        "end_behavior": "release",
+        "end_behavior": source.end_behavior,
         "livemode": False,
         "metadata": {},
-        "phases": [],
+        "phases": [
+            {
+                **_bounds(phase),
+                "items": [{"price": price_id, "quantity": quantity} for price_id, quantity in phase.prices.items()],
+            }
+            for phase in source.phases
+        ],
         "released_at": ended_at if released else None,
         "released_subscription": source.subscription_id if released else None,
         "status": source.status,
@@ -62,6 +68,10 @@ def subscription_schedule(
     if shape.endive:
         rendered["pause_schedules"] = []
     return rendered
+
+
+def _bounds(phase: objects.SchedulePhase) -> Json:
+    return {"end_date": seconds(phase.period.end), "start_date": seconds(phase.period.start)}
 
 
 def alert_triggered(source: objects.AlertTriggered) -> Json:

@@ -91,6 +91,7 @@ class Subscription:
     flexible_billing: bool | None = None
     """None for the default of the API version."""
     coupon_id: str | None = None
+    schedule_id: str | None = None
 
     @property
     def currency(self) -> str:
@@ -295,6 +296,14 @@ class Entitlements:
 
 
 @attrs.frozen(kw_only=True)
+class SchedulePhase:
+    """One phase of a schedule: the quantity of each price."""
+
+    period: Span
+    prices: Mapping[str, int]
+
+
+@attrs.frozen(kw_only=True)
 class SubscriptionSchedule:
     """A schedule for the phases of a subscription."""
 
@@ -304,6 +313,9 @@ class SubscriptionSchedule:
     created_at: datetime
     status: str = "active"
     """A `released` one names its subscription in `released_subscription`."""
+    phases: tuple[SchedulePhase, ...] = ()
+    """The first one is current while the schedule is active."""
+    end_behavior: str = "release"
 
 
 @attrs.frozen(kw_only=True)

@@ -8,11 +8,13 @@ from billing_core.model import (
     ItemId,
     ItemSnapshot,
     Period,
+    Phase,
     PriceId,
     SubscriptionId,
     SubscriptionSnapshot,
 )
 from billing_core.model.subscription import ENDED, UsageType
+from billing_stripe.translate.benefits import planned_items
 from billing_stripe.translate.reading import Reader
 from billing_stripe.translate.reasons import NO_CUSTOMER, UNREADABLE_OBJECT
 
@@ -77,7 +79,15 @@ def _snapshot(
         collection_method=seen.word("collection_method"),
         cancellation_reason=cancellation.word("reason"),
         cancellation_feedback=cancellation.word("feedback"),
+        schedule_id=seen.reference("schedule"),
+        pending_change=_pending_change(seen.child("pending_update")),
     )
+
+
+def _pending_change(seen: Reader) -> Phase | None:
+    """Read the items that an update sets once it is paid; one that changes no items is none."""
+    items = planned_items(seen.children("subscription_items"))
+    return Phase(items=items) if items else None
 
 
 def _items_complete(seen: Reader, listed: Reader) -> bool:

@@ -12,6 +12,8 @@ from billing_core.model import (
     EntitlementsSnapshot,
     InvoiceId,
     PaymentSnapshot,
+    Phase,
+    PlannedItem,
     PriceId,
     PriceSnapshot,
     ProductSnapshot,
@@ -57,6 +59,14 @@ OF_TENANTS = (
     EntitlementsSnapshot(customer_id=CustomerId("cus_1"), features=("api", HOSTILE), complete=False),
     EntitlementsSnapshot(customer_id=CustomerId("cus_2"), features=()),
     ScheduleSnapshot(schedule_id="sub_sched_1", subscription_id=SubscriptionId("sub_1"), status="active"),
+    ScheduleSnapshot(
+        schedule_id="sub_sched_3",
+        status="not_started",
+        phases=(
+            Phase(starts_at=AT, items=(PlannedItem(price_id=PriceId("price_1"), quantity=LARGEST),), plan_code=HOSTILE),
+            Phase(starts_at=AT + timedelta(microseconds=1)),
+        ),
+    ),
     ScheduleSnapshot(schedule_id="sub_sched_2", status="canceled"),
 )
 """A payment and a charge may share an id."""

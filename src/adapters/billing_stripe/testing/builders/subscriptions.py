@@ -45,7 +45,7 @@ def subscription(source: objects.Subscription, api_version: str, *, transitional
         else {"behavior": source.pause_collection, "resumes_at": None},
         "pending_setup_intent": None,
         "pending_update": None,
-        "schedule": None,
+        "schedule": source.schedule_id,
         "start_date": seconds(source.created_at),
         "status": source.status,
         "test_clock": None,
