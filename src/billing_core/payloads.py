@@ -22,6 +22,7 @@ from billing_core.model import (
     CreditNoteSnapshot,
     DisputeSnapshot,
     InvoiceSnapshot,
+    PaymentMethodSnapshot,
     RefundSnapshot,
     SubscriptionSnapshot,
     TenantRecord,
@@ -61,6 +62,18 @@ class ScheduledChangeSection:
 
 
 @attrs.frozen(kw_only=True)
+class PaymentMethodSection:
+    """The details by which people recognize a payment method. Fields that do not apply are null."""
+
+    type: str | None
+    """The provider's word, such as `card` or `sepa_debit`."""
+    brand: str | None
+    last4: str | None
+    exp_month: int | None
+    exp_year: int | None
+
+
+@attrs.frozen(kw_only=True)
 class SubscriptionSection:
     """A whole subscription. `status` is the provider's word, verbatim; decide by `access`, not by `status`."""
 
@@ -95,7 +108,9 @@ class SubscriptionSection:
     cancellation_feedback: str | None = None
     """The reason that the customer chose, such as `too_expensive`."""
     scheduled_changes: tuple[ScheduledChangeSection, ...] = ()
-    """What happens next, as far as it is known: by schedules, pending updates and set cancellations."""
+    """The known coming changes: by schedules, pending updates and set cancellations."""
+    default_payment_method: PaymentMethodSection | None = None
+    """The subscription's own default, where an event of the payment method showed it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -323,6 +338,15 @@ def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
             )
             for change in seen.scheduled_changes
         ),
+        default_payment_method=_payment_method_section(seen.payment_method),
+    )
+
+
+def _payment_method_section(seen: PaymentMethodSnapshot | None) -> PaymentMethodSection | None:
+    if seen is None:
+        return None
+    return PaymentMethodSection(
+        type=seen.type, brand=seen.brand, last4=seen.last4, exp_month=seen.exp_month, exp_year=seen.exp_year
     )
 
 

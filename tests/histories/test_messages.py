@@ -169,8 +169,8 @@ async def test_sentences_name_what_a_partial_payment_leaves() -> None:
             sent("invoice.finalized", opened, "2026-11-01"),
             sent("invoice.updated", partly, "2026-11-01 01:00", before=opened),
         )
-        told = (await deployment.tenant()).summaries("invoice.updated")
-        assert told == ["20.00 USD of invoice A-1 was paid; 30.00 USD remains to be paid."]
+        announced = (await deployment.tenant()).summaries("invoice.updated")
+        assert announced == ["20.00 USD of invoice A-1 was paid; 30.00 USD remains to be paid."]
 
 
 async def test_sentences_name_what_is_due_not_the_total() -> None:
@@ -228,8 +228,8 @@ async def test_a_scheduled_downgrade_is_told_and_shown() -> None:
                 }
             ]
             if [*arrivals[:3]] == [*events]:
-                told = acme.summaries("subscription.plan_change_scheduled")
-                assert told == ["Plan team will change to pro on 2026-12-01."]
+                announced = acme.summaries("subscription.plan_change_scheduled")
+                assert announced == ["Plan team will change to pro on 2026-12-01."]
 
 
 async def test_a_scheduled_change_that_is_withdrawn_is_no_longer_shown() -> None:
@@ -292,8 +292,8 @@ async def test_what_happens_next_is_one_list() -> None:
             shown = acme.subscriptions["sub_1"]["scheduled_changes"]
             assert shown == [upgrade, {**end, "effective_at": "2027-01-01T00:00:00Z"}]
             if [*arrivals] == [*events]:
-                told = acme.summaries("subscription.plan_change_scheduled")
-                assert told == ["Plan team will change to pro once the change is paid."]
+                announced = acme.summaries("subscription.plan_change_scheduled")
+                assert announced == ["Plan team will change to pro once the change is paid."]
             await deployment.receive(sent("customer.subscription.updated", leaving, "2026-11-04"))
             shown = (await deployment.tenant()).subscriptions["sub_1"]["scheduled_changes"]
             assert shown == [{**end, "effective_at": "2026-12-01T00:00:00Z"}]

@@ -1,7 +1,13 @@
 """Facts of Stripe's objects that the API shows."""
 
+from typing import Any
+
+import attrs
 from tests.histories.deployment import deployed, every_order
-from tests.histories.stripe import CALLS, NOVEMBER, OCTOBER, day, invoice, item, line, sent, subscription
+from tests.histories.stripe import CALLS, NOVEMBER, OCTOBER, VERSION, day, invoice, item, line, sent, subscription
+
+from billing_stripe.testing import accounts
+from billing_stripe.testing.objects import PaymentMethod
 
 
 async def test_usage_in_fractions_is_not_rounded_away() -> None:
@@ -68,3 +74,60 @@ async def test_a_line_whose_fraction_is_corrected_bills_the_last_one() -> None:
         async with deployed(now=day("2026-11-02")) as deployment:
             await deployment.receive(*arrivals)
             assert (await deployment.tenant()).usage["il_1"]["quantity_decimal"] == "0.75"
+
+
+CARD = PaymentMethod(payment_method_id="pm_1", customer_id="cus_1", created_at=OCTOBER.start)
+SHOWN = {"type": "card", "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2031}
+
+
+def card(**changes: Any) -> dict[str, Any]:
+    """Render the card that the subscription is charged to."""
+    return accounts.payment_method(attrs.evolve(CARD, **changes), VERSION)
+
+
+async def test_the_default_payment_method_is_shown_once_an_event_showed_it() -> None:
+    """Events of the subscription only name it."""
+    events = (
+        sent("customer.subscription.updated", subscription(), "2026-11-01"),
+        sent("payment_method.attached", card(), "2026-11-02"),
+        sent("payment_method.attached", card(payment_method_id="pm_9", last4="4444"), "2026-11-02"),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-03")) as deployment:
+            await deployment.receive(*arrivals)
+            acme = await deployment.tenant()
+            assert acme.subscriptions["sub_1"]["default_payment_method"] == SHOWN
+            if [*arrivals] == [*events]:
+                charged = "Plan price_pro is charged to the visa ending in 4242, which expires in 12/2031."
+                assert acme.summaries("subscription.updated") == [charged]
+
+
+async def test_a_card_that_its_bank_replaced_is_shown_as_it_is_now() -> None:
+    """In any order of the events of card and subscription."""
+    events = (
+        sent("payment_method.attached", card(), "2026-10-01"),
+        sent("customer.subscription.updated", subscription(), "2026-11-01"),
+        sent("payment_method.automatically_updated", card(exp_year=2034), "2026-11-02", before=card()),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-03")) as deployment:
+            await deployment.receive(*arrivals)
+            shown = (await deployment.tenant()).subscriptions["sub_1"]["default_payment_method"]
+            assert shown == {**SHOWN, "exp_year": 2034}
+
+
+async def test_a_card_that_was_removed_is_no_longer_shown() -> None:
+    """It names no customer any more; its owner is the one that had it."""
+    before, after = subscription(), subscription(changes={"default_payment_method": "pm_2"})
+    events = (
+        sent("customer.subscription.updated", before, "2026-11-01"),
+        sent("payment_method.attached", card(), "2026-11-01"),
+        sent("payment_method.detached", card(customer_id=None), "2026-11-02"),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-03")) as deployment:
+            await deployment.receive(*arrivals)
+            assert (await deployment.tenant()).subscriptions["sub_1"]["default_payment_method"] is None
+    async with deployed(now=day("2026-11-03")) as deployment:
+        await deployment.receive(*events[:2], sent("customer.subscription.updated", after, "2026-11-02", before=before))
+        assert (await deployment.tenant()).subscriptions["sub_1"]["default_payment_method"] is None

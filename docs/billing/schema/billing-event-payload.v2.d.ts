@@ -85,6 +85,7 @@ export interface SubscriptionSection {
   cancellation_reason: string | null;
   cancellation_feedback: string | null;
   scheduled_changes: ScheduledChangeSection[];
+  default_payment_method: PaymentMethodSection | null;
 }
 
 /** A whole invoice, without its lines. */
@@ -175,4 +176,13 @@ export interface ScheduledChangeSection {
   plan_code: string | null;
   price_id: string | null;
   quantity: number | null;
+}
+
+/** The details by which people recognize a payment method. Fields that do not apply are null. */
+export interface PaymentMethodSection {
+  type: string | null;
+  brand: string | null;
+  last4: string | null;
+  exp_month: number | null;
+  exp_year: number | null;
 }

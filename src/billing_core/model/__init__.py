@@ -40,6 +40,7 @@ from billing_core.model.links import UNDECIDED, LinkAction, LinkDecision, LinkSt
 from billing_core.model.money import Money
 from billing_core.model.occasion import TenantOccasion
 from billing_core.model.ordering import Decision, Order, Ordered, Provenance, Sighting, compare, decide
+from billing_core.model.payment_method import PaymentMethodSnapshot
 from billing_core.model.plan import (
     PLAN_METADATA,
     ROLES,
@@ -122,6 +123,7 @@ __all__ = [
     "OUT_OF_SCOPE",
     "Ordered",
     "payment_object_id",
+    "PaymentMethodSnapshot",
     "PaymentSnapshot",
     "Period",
     "Phase",

@@ -18,6 +18,7 @@ from billing_core.model.catalog import PriceSnapshot, ProductSnapshot
 from billing_core.model.entitlements import EntitlementsSnapshot
 from billing_core.model.identifiers import InvoiceId, TenantId
 from billing_core.model.ordering import Provenance
+from billing_core.model.payment_method import PaymentMethodSnapshot
 from billing_core.model.schedule import ScheduleSnapshot
 
 RecordSnapshot = (
@@ -28,6 +29,7 @@ RecordSnapshot = (
     | CreditNoteSnapshot
     | EntitlementsSnapshot
     | ScheduleSnapshot
+    | PaymentMethodSnapshot
     | PriceSnapshot
     | ProductSnapshot
 )

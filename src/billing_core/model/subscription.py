@@ -9,6 +9,7 @@ import attrs
 
 from billing_core.model.identifiers import CustomerId, ItemId, PriceId, SubscriptionId, TenantId
 from billing_core.model.ordering import Ordered, Provenance
+from billing_core.model.payment_method import PaymentMethodSnapshot
 from billing_core.model.schedule import Phase, ScheduledChange
 from billing_core.model.time import Period, aware
 
@@ -77,6 +78,10 @@ class SubscriptionSnapshot(Ordered):
     schedule_id: str | None = None
     pending_change: Phase | None = None
     """A change that takes effect once it is paid."""
+    payment_method_id: str | None = None
+    """Its own default; where it has none, the customer's is charged."""
+    payment_method: PaymentMethodSnapshot | None = None
+    """The payment method of that id, which has events of its own: copied here like the next field."""
     planned: tuple[Phase, ...] = ()
     """The coming phases of its schedule. The schedule's own events show them, and the ledger copies them here."""
     plan_code: str | None = None
@@ -120,7 +125,7 @@ class SubscriptionSnapshot(Ordered):
 
     @property
     def scheduled_changes(self) -> tuple[ScheduledChange, ...]:
-        """What happens next, as far as it is known: a pending update first, the rest by time."""
+        """The known coming changes: a pending update first, the rest by time."""
         if self.ended:
             return ()
         changes = [_change("pending_update", phase) for phase in (self.pending_change,) if phase is not None]
@@ -203,6 +208,8 @@ class SubscriptionSnapshot(Ordered):
             cancellation_feedback=self.cancellation_feedback,
             schedule_id=self.schedule_id,
             pending_change=pending_change or self.pending_change,
+            payment_method_id=self.payment_method_id,
+            payment_method=self.payment_method,
             planned=self.planned if planned is None else planned,
             plan_code=plan_code,
             price_id=price_id,

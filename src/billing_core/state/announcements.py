@@ -275,6 +275,15 @@ def _collection_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot
     return Announcement(Type.SUBSCRIPTION_RESUMED, f"Payment collection for {_plan(after)} was resumed.")
 
 
+def _payment_method_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
+    seen = after.payment_method
+    if seen is None or before.payment_method == seen or not seen.last4:
+        return None
+    expires = f", which expires in {seen.exp_month:02}/{seen.exp_year}" if seen.exp_month and seen.exp_year else ""
+    method = f"the {seen.brand or seen.type or 'account'} ending in {seen.last4}{expires}"
+    return Announcement(Type.SUBSCRIPTION_UPDATED, f"{_plan(after)} is charged to {method}.")
+
+
 def _collection_method_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
     if before.collection_method == after.collection_method or after.collection_method not in _COLLECTED:
         return None
@@ -296,6 +305,7 @@ _SUBSCRIPTION_CHANGES: Final[tuple[_SubscriptionChange, ...]] = (
     _scheduled_change,
     _collection_change,
     _collection_method_change,
+    _payment_method_change,
     _period_change,
 )
 """The most important one first."""

@@ -21,6 +21,8 @@ from billing_core.model import (
     InvoiceId,
     InvoiceSnapshot,
     LinkStanding,
+    PaymentMethodSnapshot,
+    Phase,
     PlanCatalog,
     RecordSnapshot,
     ScheduleSnapshot,
@@ -396,7 +398,7 @@ class Ledger:
         rated_by = known.metered_prices if known else {}
         after = TenantSubscription(
             tenant_id=tenant_id,
-            snapshot=self._with_plans(tenant_id, resolution.snapshot.completed_by(before), before),
+            snapshot=self._with_copies(tenant_id, resolution.snapshot.completed_by(before), before),
             provenance=resolution.provenance,
             metered_prices=merge_metered_prices(rated_by, seen.metered_prices),
         )
@@ -453,36 +455,52 @@ class Ledger:
         )
         if not self._records.keep(after) or after.snapshot == before:
             return _Folded(resolution.effect)
-        if isinstance(after.snapshot, ScheduleSnapshot):
-            return self._plan_changes(tenant_id, after.snapshot)
+        if isinstance(after.snapshot, ScheduleSnapshot | PaymentMethodSnapshot):
+            return self._copy_to_subscriptions(tenant_id, after.snapshot)
         return _Folded(Effect.CHANGED, record_announcement(before, after.snapshot), invoice=self._invoice_of(after))
 
-    def _plan_changes(self, tenant_id: TenantId | None, schedule: ScheduleSnapshot) -> _Folded:
-        """Copy the coming phases of a schedule to its subscription, if that names it."""
-        id_ = schedule.subscription_id
-        held = None if id_ is None else self._subscriptions.get(id_)
-        if held is None or held.tenant_id != tenant_id:
-            return _Folded(Effect.CHANGED)
-        before = held.snapshot
-        after = attrs.evolve(held, snapshot=self._with_plans(held.tenant_id, before, before))
-        if not self._subscriptions.keep(after):
-            return _Folded(Effect.CHANGED)
-        if before.out_of_scope:
-            return _Folded(Effect.CHANGED)
-        news = subscription_announcement(before, after.snapshot)
-        return _Folded(Effect.CHANGED, news, subscription=after.snapshot)
+    def _copy_to_subscriptions(
+        self, tenant_id: TenantId | None, seen: ScheduleSnapshot | PaymentMethodSnapshot
+    ) -> _Folded:
+        """Bring the subscriptions that name a schedule or payment method up to date; the first change is announced."""
+        first: _Folded | None = None
+        for held in self._subscriptions.all():
+            before = held.snapshot
+            if held.tenant_id != tenant_id or seen.object_id not in (before.schedule_id, before.payment_method_id):
+                continue
+            after = attrs.evolve(held, snapshot=self._with_copies(tenant_id, before, before))
+            if self._subscriptions.keep(after) and first is None and not before.out_of_scope:
+                news = subscription_announcement(before, after.snapshot)
+                first = _Folded(Effect.CHANGED, news, subscription=after.snapshot)
+        return first or _Folded(Effect.CHANGED)
 
-    def _with_plans(
+    def _with_copies(
         self, tenant_id: TenantId, seen: SubscriptionSnapshot, before: SubscriptionSnapshot | None
     ) -> SubscriptionSnapshot:
-        """Return the subscription with the coming phases of the schedule it names, as known here or before."""
-        if seen.schedule_id is None:
-            return seen if not seen.planned else attrs.evolve(seen, planned=())
-        record = self._records.get(seen.schedule_id)
-        if record is not None and record.tenant_id == tenant_id and isinstance(record.snapshot, ScheduleSnapshot):
-            return attrs.evolve(seen, planned=record.snapshot.planned)
-        known = before is not None and before.schedule_id == seen.schedule_id
-        return attrs.evolve(seen, planned=before.planned if before is not None and known else ())
+        """Return the subscription with what other objects' events say of it, as known here or before.
+
+        These are the coming phases of its schedule, and its payment method.
+        """
+        planned: tuple[Phase, ...] = ()
+        schedule = self._record_of(tenant_id, seen.schedule_id)
+        if isinstance(schedule, ScheduleSnapshot):
+            planned = schedule.planned
+        elif before is not None and seen.schedule_id is not None and before.schedule_id == seen.schedule_id:
+            planned = before.planned
+        method = self._record_of(tenant_id, seen.payment_method_id)
+        if not isinstance(method, PaymentMethodSnapshot):
+            same = before is not None and before.payment_method_id == seen.payment_method_id
+            method = before.payment_method if before is not None and same else None
+        if method is not None and method.detached:
+            method = None
+        if seen.planned == planned and seen.payment_method == method:
+            return seen
+        return attrs.evolve(seen, planned=planned, payment_method=method)
+
+    def _record_of(self, tenant_id: TenantId, object_id: str | None) -> RecordSnapshot | None:
+        """Return a record of the tenant, if it is loaded."""
+        record = None if object_id is None else self._records.get(object_id)
+        return None if record is None or record.tenant_id != tenant_id else record.snapshot
 
     # --- consequences -------------------------------------------------------------------------------------------
 
@@ -565,10 +583,10 @@ class Ledger:
 
 
 def _as_shown(known: TenantSubscription | None) -> TenantSubscription | None:
-    """Return a subscription as its own events show it: without what was copied from its schedule."""
-    if known is None or not known.snapshot.planned:
+    """Return a subscription as its own events show it: without what was copied from other objects."""
+    if known is None or not (known.snapshot.planned or known.snapshot.payment_method):
         return known
-    return attrs.evolve(known, snapshot=attrs.evolve(known.snapshot, planned=()))
+    return attrs.evolve(known, snapshot=attrs.evolve(known.snapshot, planned=(), payment_method=None))
 
 
 def _is_deletion(snapshot: Snapshot) -> bool:

@@ -309,21 +309,21 @@ def _named_tenants(events: Iterable[ClaimedEvent], owners: Mapping[str, TenantId
 
 
 async def _load_records(transaction: BillingTransaction, snapshots: Sequence[Snapshot]) -> _Records:
-    """Load the records that events show, those that lead from them to the invoices they concern, and schedules.
-
-    Usually there are none.
-    """
+    """Load the records that events show, those that lead from them to the invoices they concern, and those that
+    subscriptions name: schedules and payment methods."""
     shown = {seen.object_id: seen for seen in snapshots if isinstance(seen, RecordSnapshot)}
-    schedules = {
-        schedule_id
+    copied = {
+        object_id
         for seen in snapshots
-        if isinstance(seen, SubscriptionSnapshot) and (schedule_id := seen.schedule_id) is not None
+        if isinstance(seen, SubscriptionSnapshot)
+        for object_id in (seen.schedule_id, seen.payment_method_id)
+        if object_id is not None
     }
-    if not shown and not schedules:
+    if not shown and not copied:
         return _Records()
     if any(isinstance(seen, CatalogSnapshot) for seen in shown.values()):
         await transaction.lock_catalog()
-    asked = {*shown, *schedules, *(id_ for seen in shown.values() for id_ in leads_to(seen))}
+    asked = {*shown, *copied, *(id_ for seen in shown.values() for id_ in leads_to(seen))}
     known = [*await transaction.records(asked)]
     further = {id_ for record in known for id_ in leads_to(record.snapshot)} - asked
     if further:

@@ -17,6 +17,7 @@ from billing_core.model import (
     EntitlementsSnapshot,
     InvoiceId,
     InvoiceSnapshot,
+    PaymentMethodSnapshot,
     PaymentSnapshot,
     Period,
     Phase,
@@ -173,6 +174,32 @@ def billed(
             "A scheduled change of plan pro was withdrawn.",
         ),
         (plan(), plan(planned=(Phase(starts_at=MONTH.end),)), "subscription.updated", "Plan pro was updated."),
+        (
+            plan(),
+            plan(
+                payment_method=PaymentMethodSnapshot(payment_method_id="pm_1", type="card", brand="visa", last4="4242")
+            ),
+            "subscription.updated",
+            "Plan pro is charged to the visa ending in 4242.",
+        ),
+        (
+            plan(
+                payment_method=PaymentMethodSnapshot(payment_method_id="pm_1", type="card", brand="visa", last4="4242")
+            ),
+            plan(
+                payment_method=PaymentMethodSnapshot(
+                    payment_method_id="pm_2", type="sepa_debit", last4="3000", exp_month=1, exp_year=2030
+                )
+            ),
+            "subscription.updated",
+            "Plan pro is charged to the sepa_debit ending in 3000, which expires in 01/2030.",
+        ),
+        (
+            plan(payment_method=PaymentMethodSnapshot(payment_method_id="pm_1", last4="4242")),
+            plan(),
+            "subscription.updated",
+            "Plan pro was updated.",
+        ),
         (None, billed("month"), "subscription.created", "Plan pro started (active, monthly)."),
         (
             None,

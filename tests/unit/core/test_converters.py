@@ -152,9 +152,8 @@ STATE_JSON = (
     'ge_type":"licensed","feature_key":null,"current_period_start":"2026-03-01T09:30:00Z","current_period'
     '_end":"2026-03-31T09:30:00.000120Z"}],"interval":null,"interval_count":null,"unit_amount":null,'
     '"unit_amount_decimal":null,"collection_method":null,"cancellation_reason":null,'
-    '_end":"2026-03-31T09:30:00.000120Z"}],"interval":null,"interval_count":null,"unit_amount":null,'
-    '"unit_amount_decimal":null,"collection_method":null,"cancellation_reason":null,'
-    '"cancellation_feedback":null,"scheduled_changes":[]}],"invoices":[],"usage":[],"features":["api","sso"],"grants":[]}'
+    '"cancellation_feedback":null,"scheduled_changes":[],'
+    '"default_payment_method":null}],"invoices":[],"usage":[],"features":["api","sso"],"grants":[]}'
 )
 ADJUSTMENT_JSON = (
     '{"kind":"refund","adjustment_id":"re_1","status":"failed","amount":500,"amount_refunded":null,"curre'

@@ -21,6 +21,7 @@ from billing_core.payloads import (
     GrantSection,
     InvoiceSection,
     ItemSection,
+    PaymentMethodSection,
     PeriodSection,
     ScheduledChangeSection,
     SourceSection,
@@ -62,7 +63,12 @@ def section(cls: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrate
 
 ITEMS = st.lists(section(ItemSection), max_size=3).map(tuple)
 SCHEDULED = st.lists(section(ScheduledChangeSection), max_size=2).map(tuple)
-SUBSCRIPTIONS = section(SubscriptionSection, items=ITEMS, scheduled_changes=SCHEDULED)
+SUBSCRIPTIONS = section(
+    SubscriptionSection,
+    items=ITEMS,
+    scheduled_changes=SCHEDULED,
+    default_payment_method=st.none() | section(PaymentMethodSection),
+)
 INVOICES = section(InvoiceSection)
 USAGE = st.lists(section(UsageSection), max_size=2).map(tuple)
 PAYLOADS = section(

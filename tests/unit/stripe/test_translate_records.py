@@ -391,7 +391,7 @@ class TestPhases:
 
     @pytest.mark.parametrize("status", ["released", "canceled", "completed"])
     def test_nothing_is_planned_once_it_is_over(self, said: Said, status: str) -> None:
-        """Whatever its phases say."""
+        """Its phases still stand in the object."""
         seen = self.seen(said, self.shown({"price_a": 1}, {"price_b": 1}, status=status))
         assert (len(seen.phases), seen.planned) == (2, ())
 

@@ -76,6 +76,7 @@ SEEN = SubscriptionSnapshot(
     pause_behavior="void",
     collection_method="charge_automatically",
     cancellation_reason="cancellation_requested",
+    payment_method_id="pm_1",
 )
 
 
@@ -174,6 +175,8 @@ def test_status_words_are_kept_verbatim(said: Said, shown: Json, status: str) ->
         ({"cancellation_details": {"reason": "payment_failed"}}, "cancellation_reason", "payment_failed"),
         ({"cancellation_details": {"feedback": "too_expensive"}}, "cancellation_feedback", "too_expensive"),
         ({"cancellation_details": None}, "cancellation_reason", None),
+        ({"default_payment_method": None}, "payment_method_id", None),
+        ({"default_payment_method": {"id": "pm_9", "object": "payment_method"}}, "payment_method_id", "pm_9"),
         ({"schedule": "sub_sched_1"}, "schedule_id", "sub_sched_1"),
         ({"schedule": {"id": "sub_sched_1"}}, "schedule_id", "sub_sched_1"),
         ({"pending_update": {"expires_at": 1, "subscription_items": None}}, "pending_change", None),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import asyncpg
 import attrs
@@ -26,6 +26,7 @@ from billing_core.model import (
     LinkAction,
     LinkDecision,
     Metadata,
+    PaymentMethodSnapshot,
     Period,
     Phase,
     Provenance,
@@ -43,6 +44,8 @@ from billing_core.model import (
 from billing_core.state.ports import LockedTenants
 from billing_postgres.columns import Column, Columns, Fields, period_columns, read_period
 from billing_postgres.text import text_array
+
+T = TypeVar("T")
 
 _TENANT: Final = Column[Any]("tenant_id", "text", attrgetter("tenant_id"))
 _PROVENANCE: Final = (
@@ -187,6 +190,7 @@ _SUBSCRIPTION: Final = Fields(
     cancellation_reason="text",
     cancellation_feedback="text",
     schedule_id="text",
+    payment_method_id="text",
 )
 _DERIVED: Final = Fields(
     "snapshot", ended="boolean", current_period_start="timestamptz", current_period_end="timestamptz"
@@ -199,6 +203,7 @@ SUBSCRIPTIONS: Final = Columns[TenantSubscription](
         _TENANT,
         Column("metered_prices", "jsonb", lambda row: encode(row.metered_prices)),
         Column("pending_change", "jsonb", lambda row: dumps(row.snapshot.pending_change)),
+        Column("payment_method", "jsonb", lambda row: dumps(row.snapshot.payment_method)),
         Column("planned", "jsonb", lambda row: dumps(row.snapshot.planned) if row.snapshot.planned else "[]"),
         *_PROVENANCE,
     ],
@@ -212,13 +217,18 @@ def subscription_from_row(row: asyncpg.Record, items: Sequence[ItemSnapshot]) ->
         tenant_id=row["tenant_id"],
         snapshot=SubscriptionSnapshot(
             items=tuple(items),
-            pending_change=None if row["pending_change"] == "null" else loads(row["pending_change"], Phase),
+            pending_change=_optional(row["pending_change"], Phase),
+            payment_method=_optional(row["payment_method"], PaymentMethodSnapshot),
             planned=() if row["planned"] == "[]" else loads(row["planned"], tuple[Phase, ...]),
             **_SUBSCRIPTION.read(row),
         ),
         provenance=_provenance(row),
         metered_prices=decode(row["metered_prices"]),
     )
+
+
+def _optional(text: str, cls: type[T]) -> T | None:
+    return None if text == "null" else loads(text, cls)
 
 
 class SubscriptionItem(NamedTuple):

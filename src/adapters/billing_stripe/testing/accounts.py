@@ -99,6 +99,31 @@ def alert_triggered(source: objects.AlertTriggered) -> Json:
     }
 
 
+def payment_method(source: objects.PaymentMethod, api_version: str, *, transitional: bool = False) -> Json:
+    """Render a `payment_method` object of a card."""
+    rendered: Json = {
+        "id": source.payment_method_id,
+        "object": "payment_method",
+        "allow_redisplay": "unspecified",
+        "card": {
+            "brand": source.brand,
+            "country": "US",
+            "exp_month": source.exp_month,
+            "exp_year": source.exp_year,
+            "funding": "credit",
+            "last4": source.last4,
+        },
+        "created": seconds(source.created_at),
+        "customer": source.customer_id,
+        "livemode": False,
+        "metadata": {},
+        "type": "card",
+    }
+    if Shape(api_version, transitional).customer_account:
+        rendered["customer_account"] = None
+    return rendered
+
+
 def credit_grant(source: objects.CreditGrant, api_version: str, *, transitional: bool = False) -> Json:
     """Render a `billing.credit_grant` object."""
     rendered: Json = {

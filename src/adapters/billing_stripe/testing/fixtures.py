@@ -34,6 +34,8 @@ _MAIL: Final = re.compile(r"[\w.+-]+@([\w.-]+)")
 _CARD: Final = re.compile(r"\b(?:\d[ -]?){13,19}\b")
 _HOSTS: Final = re.compile(r"(?:[\w-]+\.)*(?:example\.com|stripe\.com)")
 _PERSONAL: Final = frozenset({"address", "phone", "shipping", "ip", "ip_address", "last4", "tax_ids", "evidence"})
+_TEST_CARDS: Final = ("4242", "4444")
+"""The last digits of Stripe's own test cards."""
 _FICTIONAL: Final = frozenset({"Example Ltd", "Team", "Crew", "Prepaid credit"})
 _SIGNED_WITH: Final = "whsec_of_no_endpoint"
 
@@ -105,7 +107,7 @@ def _indiscretions(value: object, key: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for member in value:
             yield from _indiscretions(member, key)
-    elif value is not None and key in _PERSONAL:
+    elif value is not None and key in _PERSONAL and value not in _TEST_CARDS:
         yield f"{key} is personal data"
     elif isinstance(value, str):
         yield from _indiscreet_text(value, key)

@@ -225,6 +225,20 @@ class InvoicePayment:
 
 
 @attrs.frozen(kw_only=True)
+class PaymentMethod:
+    """A card of a customer."""
+
+    payment_method_id: str
+    customer_id: str | None
+    """None once it is detached."""
+    created_at: datetime
+    brand: str = "visa"
+    last4: str = "4242"
+    exp_month: int = 12
+    exp_year: int = 2031
+
+
+@attrs.frozen(kw_only=True)
 class Charge:
     """A charge of a payment. `amount_refunded` is the total of all refunds."""
 

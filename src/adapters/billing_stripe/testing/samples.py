@@ -143,6 +143,9 @@ SCHEDULE = objects.SubscriptionSchedule(
     subscription_id=_SUBSCRIPTION_ID,
     created_at=AT,
 )
+PAYMENT_METHOD = objects.PaymentMethod(
+    payment_method_id="pm_1ExampleCard", customer_id=_CUSTOMER_ID, created_at=_LAST_MONTH.start
+)
 ALERT = objects.AlertTriggered(
     alert_id="alrt_1ExampleAlert",
     customer_id=_CUSTOMER_ID,
@@ -204,6 +207,10 @@ def _credit_note(**changes: Any) -> Show:
 
 def _schedule(**changes: Any) -> Show:
     return lambda version: accounts.subscription_schedule(attrs.evolve(SCHEDULE, **changes), version)
+
+
+def _payment_method(**changes: Any) -> Show:
+    return lambda version: accounts.payment_method(attrs.evolve(PAYMENT_METHOD, **changes), version)
 
 
 def _credit(**changes: Any) -> Show:
@@ -289,6 +296,10 @@ SAMPLES: Final[Mapping[str, Sample]] = MappingProxyType(
         "subscription_schedule.canceled": Sample(_schedule(status="canceled")),
         "subscription_schedule.aborted": Sample(_schedule(status="canceled")),
         "subscription_schedule.released": Sample(_schedule(status="released")),
+        "payment_method.attached": Sample(_payment_method()),
+        "payment_method.updated": Sample(_payment_method(exp_year=2034), before=_payment_method()),
+        "payment_method.automatically_updated": Sample(_payment_method(last4="4444"), before=_payment_method()),
+        "payment_method.detached": Sample(_payment_method(customer_id=None)),
         "billing.alert.triggered": Sample(lambda _: accounts.alert_triggered(ALERT)),
         "billing.credit_grant.created": Sample(_credit()),
         "billing.credit_grant.updated": Sample(_credit(), before=_credit(amount=5_000)),

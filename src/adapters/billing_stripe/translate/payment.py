@@ -11,6 +11,7 @@ from billing_core.model import (
     CustomerId,
     DisputeSnapshot,
     InvoiceId,
+    PaymentMethodSnapshot,
     PaymentSnapshot,
     RecordSnapshot,
     RefundSnapshot,
@@ -119,6 +120,34 @@ def read_credit_note(seen: Reader) -> Translation:
         reason=seen.word("reason"),
     )
     return _of_payment(snapshot, seen.customer(), invoice_id)
+
+
+def read_payment_method(seen: Reader) -> Translation:
+    """Read what people recognize a payment method by: of a card, or of an account that is debited."""
+    return _payment_method(seen, detached=False)
+
+
+def read_detached_payment_method(seen: Reader) -> Translation:
+    """Read a payment method that was removed. It names no customer any more: its owner is the one that had it."""
+    return _payment_method(seen, detached=True)
+
+
+def _payment_method(seen: Reader, *, detached: bool) -> Translation:
+    payment_method_id = seen.required("id", seen.word("id"))
+    if payment_method_id is None:
+        return Translation(ignored=UNREADABLE_OBJECT)
+    type_ = seen.required("type", seen.word("type"))
+    details = seen.child(type_ or "card")
+    snapshot = PaymentMethodSnapshot(
+        payment_method_id=payment_method_id,
+        type=type_,
+        brand=details.word("brand") or details.word("bank_name"),
+        last4=details.word("last4"),
+        exp_month=details.integer("exp_month"),
+        exp_year=details.integer("exp_year"),
+        detached=detached,
+    )
+    return _of_payment(snapshot, seen.customer(), payment_method_id if detached else None)
 
 
 def payment_in_invoice(seen: Reader, invoice_id: InvoiceId, currency: str) -> PaymentSnapshot | None:

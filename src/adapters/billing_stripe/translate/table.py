@@ -30,8 +30,10 @@ from billing_stripe.translate.meters import METER_REPORTS
 from billing_stripe.translate.payment import (
     read_charge,
     read_credit_note,
+    read_detached_payment_method,
     read_dispute,
     read_invoice_payment,
+    read_payment_method,
     read_refund,
 )
 from billing_stripe.translate.reading import Reader
@@ -204,6 +206,22 @@ _PAYMENTS = {
     ),
 }
 
+_PAYMENT_METHOD = "`subscription.updated`, if a subscription is charged to it"
+_PAYMENT_METHODS = {
+    "payment_method.attached": Translator(
+        "payment_method", read_payment_method, "The customer has a new payment method.", _PAYMENT_METHOD
+    ),
+    "payment_method.updated": Translator(
+        "payment_method", read_payment_method, "Details such as the expiry changed.", _PAYMENT_METHOD
+    ),
+    "payment_method.automatically_updated": Translator(
+        "payment_method", read_payment_method, "The card was replaced by its bank.", _PAYMENT_METHOD
+    ),
+    "payment_method.detached": Translator(
+        "payment_method", read_detached_payment_method, "The payment method was removed.", _PAYMENT_METHOD
+    ),
+}
+
 _BENEFITS = {
     "entitlements.active_entitlement_summary.updated": Translator(
         "entitlements.active_entitlement_summary",
@@ -255,6 +273,7 @@ SECTIONS: Mapping[str, Mapping[str, Translator]] = MappingProxyType(
         "Invoices": _INVOICES,
         "Customers and checkout": _CUSTOMERS,
         "Payments, refunds, disputes, credit notes": _PAYMENTS,
+        "Payment methods": _PAYMENT_METHODS,
         "Entitlements, schedules, alerts, credit": _BENEFITS,
         "Catalog": _CATALOG,
     }

@@ -51,6 +51,7 @@ SUBSCRIPTION = SubscriptionSnapshot(
     cancel_at_period_end=True,
     canceled_at=_NOW,
     cancellation_reason="cancellation_requested",
+    payment_method_id="pm_1",
     items=tuple(
         ItemSnapshot(
             item_id=ItemId(f"si_{number:03}"),

@@ -11,6 +11,7 @@ from billing_core.model import (
     DisputeSnapshot,
     EntitlementsSnapshot,
     InvoiceId,
+    PaymentMethodSnapshot,
     PaymentSnapshot,
     Phase,
     PlannedItem,
@@ -68,6 +69,16 @@ OF_TENANTS = (
         ),
     ),
     ScheduleSnapshot(schedule_id="sub_sched_2", status="canceled"),
+    PaymentMethodSnapshot(payment_method_id="pm_1"),
+    PaymentMethodSnapshot(
+        payment_method_id="pm_2",
+        type="card",
+        brand=HOSTILE,
+        last4="4242",
+        exp_month=12,
+        exp_year=LARGEST,
+        detached=True,
+    ),
 )
 """A payment and a charge may share an id."""
 OF_THE_CATALOG = (

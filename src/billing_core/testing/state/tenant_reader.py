@@ -13,6 +13,7 @@ from billing_core.model import (
     EntitlementsSnapshot,
     InvoiceId,
     ItemId,
+    PaymentMethodSnapshot,
     Phase,
     PlannedItem,
     PriceId,
@@ -92,6 +93,8 @@ class TenantReaderContract:
             cancellation_feedback="too_expensive",
             schedule_id="sub_sched_1",
             pending_change=Phase(items=(PlannedItem(price_id=PriceId(HOSTILE)),), plan_code="pro", seat_count=LARGEST),
+            payment_method_id="pm_1",
+            payment_method=PaymentMethodSnapshot(payment_method_id="pm_1", type="card", brand=HOSTILE, last4="4242"),
             planned=(
                 Phase(starts_at=AT, items=(PlannedItem(price_id=PriceId("price_1"), quantity=1),)),
                 Phase(starts_at=AT + timedelta(microseconds=1)),
