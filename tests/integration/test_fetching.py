@@ -41,6 +41,8 @@ SUBSCRIPTION = objects.Subscription(
     ),
 )
 PAST_DUE = attrs.evolve(SUBSCRIPTION, status="past_due")
+UNPAID = attrs.evolve(SUBSCRIPTION, status="unpaid")
+"""Its access is no grace, which would be asked about by itself."""
 INVOICE = objects.Invoice(
     invoice_id="in_1",
     customer_id="cus_1",
@@ -217,10 +219,10 @@ async def test_events_of_a_tenant_go_on_while_stripe_thinks(fake: FakeStripe, si
 
 async def test_a_stripe_that_is_away_is_made_up_for_later(fake: FakeStripe, open_site: Open) -> None:
     """The guess stands, marked, while it is away; a process that starts later finds the mark and asks again."""
-    fake.put(PAST_DUE)
+    fake.put(UNPAID)
     fake.fail("/v1/subscriptions/*", faults.server_error(), times=CallPolicy().attempts)
     async with open_site() as site:
-        await site.post(said(PAST_DUE, "evt_a"))
+        await site.post(said(UNPAID, "evt_a"))
         await site.post(said(SUBSCRIPTION, "evt_b"))
         failed = "gateway_unavailable"
         await until(lambda: _is(site.counted("stripe_refetched_objects_total", kind="subscription", result=failed)))
@@ -228,7 +230,7 @@ async def test_a_stripe_that_is_away_is_made_up_for_later(fake: FakeStripe, open
         assert (await site.status(), await site.marked()) == ("active", True)
     async with open_site() as site:
         await until(lambda: _not(site.marked()))
-        assert await site.status() == "past_due"
+        assert await site.status() == "unpaid"
 
 
 async def test_a_long_invoice_gets_all_of_its_lines_and_usage(fake: FakeStripe, site: Site) -> None:
