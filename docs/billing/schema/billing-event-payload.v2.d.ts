@@ -132,7 +132,7 @@ export interface UsageSection {
 /** The tenant's access (`full`, `grace`, `read_only` or `blocked`), the reason, and its end if that is known. */
 export interface AccessSection {
   state: "full" | "grace" | "read_only" | "blocked";
-  reason: "trialing" | "active" | "past_due" | "unpaid" | "paused" | "incomplete" | "incomplete_expired" | "canceled" | "other_status" | "no_subscription" | "addon_only" | "collection_paused" | "past_due_grace_over" | "grace_over" | "scheduled_end_passed" | "trial_overdue" | "trial_never_paid" | "confirmation_overdue" | "unmapped_price" | "granted";
+  reason: "trialing" | "active" | "past_due" | "unpaid" | "paused" | "incomplete" | "incomplete_expired" | "canceled" | "other_status" | "no_subscription" | "addon_only" | "collection_paused" | "past_due_grace_over" | "grace_over" | "scheduled_end_passed" | "trial_overdue" | "trial_never_paid" | "confirmation_overdue" | "unmapped_price" | "disputed" | "granted";
   until: string | null;
 }
 

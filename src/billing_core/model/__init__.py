@@ -52,7 +52,7 @@ from billing_core.model.plan import (
     Role,
     plans_of_products,
 )
-from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, invoice_of, leads_to
+from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, any_open, invoice_of, leads_to
 from billing_core.model.rules import BillingRules, RulesInForce
 from billing_core.model.schedule import Phase, PlannedItem, ScheduledChange, ScheduleSnapshot
 from billing_core.model.scope import OUT_OF_SCOPE, ProductScope, ScopeRule
@@ -80,6 +80,7 @@ __all__ = [
     "AccessState",
     "AccessVerdict",
     "AnnouncedAccess",
+    "any_open",
     "Attention",
     "ADJUSTMENT_KINDS",
     "billed_usage",

@@ -56,6 +56,8 @@ class AccessReason(StrEnum):
     CONFIRMATION_OVERDUE = "confirmation_overdue"
     """The first payment was not confirmed in time."""
     UNMAPPED_PRICE = "unmapped_price"
+    DISPUTED = "disputed"
+    """A payment is disputed, and that is not decided yet."""
     GRANTED = "granted"
     """An operator granted it, and no subscription gives as much for as long."""
 
@@ -107,6 +109,8 @@ class AccessFacts:
     """At least the open ones of subscriptions whose status may give grace."""
     paying: Collection[SubscriptionId] = ()
     """Subscriptions with a known payment, beside those that `invoices` show."""
+    disputed: bool = False
+    """Whether a dispute of a payment is open."""
     grants: Sequence[AccessGrant] = ()
     """Revoked and ended ones do not count."""
 
@@ -174,6 +178,8 @@ class AccessPolicy:
     """
     unmapped_price: AccessState | None = attrs.field(default=None, validator=attrs.validators.optional(_lasting))
     """The most access while the plan of a subscription is not known; None leaves the access of the status."""
+    open_dispute: AccessState | None = attrs.field(default=None, validator=attrs.validators.optional(_lasting))
+    """The most access that is paid for while a dispute is open; None leaves the access of the status."""
     addon_plans: frozenset[str] = frozenset()
     """Plans that grant nothing by themselves."""
 
@@ -212,7 +218,7 @@ class AccessPolicy:
 
     def _evaluate_one(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
         verdict = self._by_status(seen, basis, now)
-        for most, reason in self._limits(seen):
+        for most, reason in self._limits(seen, basis):
             if _BEST_FIRST[verdict.state] >= _BEST_FIRST[most]:
                 continue
             until = verdict.until
@@ -224,13 +230,15 @@ class AccessPolicy:
             verdict = AccessVerdict(state=most, reason=reason, until=until)
         return verdict
 
-    def _limits(self, seen: SubscriptionSnapshot) -> Iterable[tuple[AccessState, AccessReason]]:
+    def _limits(self, seen: SubscriptionSnapshot, basis: AccessFacts) -> Iterable[tuple[AccessState, AccessReason]]:
         """Yield what limits the access that the status gives."""
         paused = self.paused_collection.get(seen.pause_behavior or "") if seen.collection_paused else None
         if paused is not None:
             yield paused, AccessReason.COLLECTION_PAUSED
         if self.unmapped_price is not None and seen.plan_code is None:
             yield self.unmapped_price, AccessReason.UNMAPPED_PRICE
+        if self.open_dispute is not None and basis.disputed:
+            yield self.open_dispute, AccessReason.DISPUTED
 
     def _by_status(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
         rule, reason = self._rule(seen), _OF_STATUS.get(seen.status, AccessReason.OTHER_STATUS)

@@ -1,6 +1,6 @@
 """Records: everything tracked beside customers, subscriptions and invoices, stored in one form whatever its kind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, get_args
 
@@ -61,6 +61,11 @@ class TenantRecord:
         """The id by which other objects' events name it."""
         seen = self.snapshot
         return seen.payment_id if isinstance(seen, PaymentSnapshot) else seen.object_id
+
+
+def any_open(disputes: Iterable[TenantRecord]) -> bool:
+    """Return whether any of these records is a dispute that is not decided."""
+    return any(isinstance(each.snapshot, DisputeSnapshot) and not each.snapshot.closed for each in disputes)
 
 
 def leads_to(snapshot: RecordSnapshot) -> tuple[str, ...]:

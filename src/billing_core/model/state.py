@@ -30,6 +30,8 @@ class TenantState:
     """Billed usage of the running and the last period."""
     paying: frozenset[SubscriptionId] = frozenset()
     """Subscriptions with a known payment."""
+    disputed: bool = False
+    """Whether a dispute of a payment is open."""
     grants: tuple[AccessGrant, ...] = ()
     """Grants that hold, by the instant at which they were made."""
     features: tuple[str, ...] = ()
@@ -39,5 +41,9 @@ class TenantState:
     def access_facts(self) -> AccessFacts:
         """The part of the state that decides on access."""
         return AccessFacts(
-            subscriptions=self.subscriptions, invoices=self.invoices, paying=self.paying, grants=self.grants
+            subscriptions=self.subscriptions,
+            invoices=self.invoices,
+            paying=self.paying,
+            disputed=self.disputed,
+            grants=self.grants,
         )

@@ -74,7 +74,8 @@ async def _load(transaction: BillingTransaction, policy: AccessPolicy, tenants: 
     subscriptions = await transaction.subscriptions(tenants=tenants.counters, ids=())
     in_grace = {each.snapshot.subscription_id for each in subscriptions if policy.counts_grace(each.snapshot)}
     invoices = await transaction.invoices(subscriptions=in_grace)
-    return Verdicts(Shelf(subscriptions), Shelf(invoices), policy=policy, tenants=tenants)
+    disputes = () if policy.open_dispute is None else await transaction.disputes(tenants.counters)
+    return Verdicts(Shelf(subscriptions), Shelf(invoices), Shelf(disputes), policy=policy, tenants=tenants)
 
 
 def _message(

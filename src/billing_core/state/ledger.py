@@ -18,6 +18,7 @@ from billing_core.model import (
     CatalogSnapshot,
     CustomerId,
     CustomerSnapshot,
+    DisputeSnapshot,
     InvoiceId,
     InvoiceSnapshot,
     LinkStanding,
@@ -157,7 +158,7 @@ class Ledger:
         self._occasions = OccasionBook(self._subscriptions, self._invoices, catalog=catalog, known=occasions)
         self._evidence = evidence
         self._notify = notify
-        self._verdicts = Verdicts(self._subscriptions, self._invoices, policy=policy, tenants=tenants)
+        self._verdicts = Verdicts(self._subscriptions, self._invoices, self._records, policy=policy, tenants=tenants)
         self._usage = BilledUsage(invoices=self._invoices, subscriptions=self._subscriptions, stored=usage)
         self.events: list[BillingEvent] = []
 
@@ -245,6 +246,11 @@ class Ledger:
         subscriptions, invoices = self._subscriptions.changed(), self._invoices.changed()
         touched = {*(each.tenant_id for each in subscriptions), *(each.tenant_id for each in invoices)}
         touched.update(each.tenant_id for each in self.events)
+        touched.update(
+            each.tenant_id
+            for each in self._records.changed()
+            if isinstance(each.snapshot, DisputeSnapshot) and each.tenant_id is not None
+        )
         return Changes(
             customers=self._customers.changed(),
             subscriptions=subscriptions,
@@ -455,6 +461,7 @@ class Ledger:
         )
         if not self._records.keep(after) or after.snapshot == before:
             return _Folded(resolution.effect)
+        self._verdicts.include(after)
         if isinstance(after.snapshot, ScheduleSnapshot | PaymentMethodSnapshot):
             return self._copy_to_subscriptions(tenant_id, after.snapshot)
         return _Folded(Effect.CHANGED, record_announcement(before, after.snapshot), invoice=self._invoice_of(after))

@@ -114,7 +114,7 @@ class StateLoader:
             tenants=tenants,
             subscriptions=subscriptions,
             invoices=invoices,
-            records=records.known,
+            records=[*await self._disputes(transaction, tenants.counters), *records.known],
             owners=owners,
             decided=decided,
             evidence=await gather_evidence(
@@ -147,7 +147,10 @@ class StateLoader:
             tenants=attrs.evolve(tenants, behind=frozenset()),  # not all that rereading needs is loaded
             subscriptions=subscriptions,
             invoices=invoices,
-            records=(await self._load_records(transaction, [seen])).known,
+            records=[
+                *await self._disputes(transaction, [tenant_id]),
+                *(await self._load_records(transaction, [seen])).known,
+            ],
             evidence=no_evidence,
             policy=self._policy,
             catalog=self._catalog,
@@ -165,6 +168,10 @@ class StateLoader:
             for record in found.known
         ]
         return attrs.evolve(found, known=known)
+
+    async def _disputes(self, transaction: BillingTransaction, tenants: Collection[TenantId]) -> Sequence[TenantRecord]:
+        """Return the disputes of these tenants, if they decide on access."""
+        return () if self._policy.open_dispute is None else await transaction.disputes(tenants)
 
     def _in_grace(
         self, snapshots: Iterable[Snapshot], subscriptions: Iterable[TenantSubscription]

@@ -248,6 +248,10 @@ class StateReader(Protocol):
         """Return the records with these object ids, of any tenant."""
         ...
 
+    async def disputes(self, tenants: Collection[TenantId]) -> Sequence[TenantRecord]:
+        """Return all disputes of these tenants, decided ones too, by id."""
+        ...
+
     async def grant(self, grant_id: GrantId) -> AccessGrant | None:
         """Return a grant of any tenant, also a revoked one; None if there is none."""
         ...

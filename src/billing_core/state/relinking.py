@@ -24,6 +24,7 @@ from billing_core.model import (
     SubscriptionSnapshot,
     TenantCustomer,
     TenantId,
+    TenantRecord,
     TenantSubscription,
     Tracked,
 )
@@ -231,7 +232,11 @@ class LinkMover:
         bills = await transaction.invoices(subscriptions=[each.snapshot.subscription_id for each in held])
         subscriptions = [after for each in held if isinstance(after := _after(each, selected, to), TenantSubscription)]
         invoices = [after for each in bills if isinstance(after := _after(each, selected, to), SubscriptionInvoice)]
-        return Verdicts(Shelf(subscriptions), Shelf(invoices), policy=self._rules.policy, tenants=locked)
+        known = await transaction.disputes(tenants) if self._rules.policy.open_dispute is not None else ()
+        disputes = [after for each in known if isinstance(after := _after(each, selected, to), TenantRecord)]
+        return Verdicts(
+            Shelf(subscriptions), Shelf(invoices), Shelf(disputes), policy=self._rules.policy, tenants=locked
+        )
 
     def _messages(
         self,

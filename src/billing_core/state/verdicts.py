@@ -8,12 +8,15 @@ from billing_core.model import (
     AccessPolicy,
     AccessVerdict,
     AnnouncedAccess,
+    DisputeSnapshot,
     InvoiceId,
     SubscriptionId,
     SubscriptionInvoice,
     TenantId,
+    TenantRecord,
     TenantSubscription,
     Uncertainty,
+    any_open,
 )
 from billing_core.state.ports import LockedTenants
 from billing_core.state.shelf import Shelf, T
@@ -26,12 +29,14 @@ class Verdicts:
         self,
         subscriptions: Shelf[TenantSubscription],
         invoices: Shelf[SubscriptionInvoice],
+        records: Shelf[TenantRecord],
         *,
         policy: AccessPolicy,
         tenants: LockedTenants,
     ) -> None:
         self._subscriptions = subscriptions
         self._invoices = invoices
+        self._records = records
         self._policy = policy
         self._now = tenants.now
         self._announced = tenants.announced
@@ -41,18 +46,25 @@ class Verdicts:
         """Until an object of the tenant changes."""
         self._subscriptions_of: defaultdict[TenantId, set[SubscriptionId]] = defaultdict(set)
         self._invoices_of: defaultdict[TenantId, set[InvoiceId]] = defaultdict(set)
+        self._disputes_of: defaultdict[TenantId, set[str]] = defaultdict(set)
         for subscription in subscriptions.all():
             self.include(subscription)
         for invoice in invoices.all():
             self.include(invoice)
+        for record in records.all():
+            self.include(record)
 
-    def include(self, held: TenantSubscription | SubscriptionInvoice) -> None:
-        """Let an object count for its tenant, as it stands now."""
+    def include(self, held: TenantSubscription | SubscriptionInvoice | TenantRecord) -> None:
+        """Let an object count for its tenant, as it stands now. Of records only disputes do."""
+        if held.tenant_id is None:
+            return
         self._decided.pop(held.tenant_id, None)
         if isinstance(held, TenantSubscription):
             self._subscriptions_of[held.tenant_id].add(held.snapshot.subscription_id)
-        else:
+        elif isinstance(held, SubscriptionInvoice):
             self._invoices_of[held.tenant_id].add(held.snapshot.invoice_id)
+        elif isinstance(held.snapshot, DisputeSnapshot):
+            self._disputes_of[held.tenant_id].add(held.object_id)
 
     def of(self, tenant_id: TenantId) -> AccessVerdict:
         """Return a tenant's access as its state stands now."""
@@ -66,7 +78,12 @@ class Verdicts:
         invoices: Sequence[SubscriptionInvoice] = ()
         if any(self._policy.counts_grace(each.snapshot) for each in subscriptions):
             invoices = _found(self._invoices, self._invoices_of[tenant_id])
-        basis = AccessFacts(subscriptions=subscriptions, invoices=invoices, grants=self._grants.get(tenant_id, ()))
+        basis = AccessFacts(
+            subscriptions=subscriptions,
+            invoices=invoices,
+            disputed=any_open(_found(self._records, self._disputes_of[tenant_id])),
+            grants=self._grants.get(tenant_id, ()),
+        )
         return self._policy.evaluate(basis, self._now)
 
     def without_missed_payment(self, changed: Iterable[TenantSubscription]) -> Iterable[Uncertainty]:

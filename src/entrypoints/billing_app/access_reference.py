@@ -52,6 +52,7 @@ class _Case:
     text: str
     subscriptions: Sequence[SubscriptionSnapshot] = ()
     invoices: Sequence[SubscriptionInvoice] = ()
+    disputed: bool = False
     grants: Sequence[AccessGrant] = ()
     policy: AccessPolicy = _DEFAULT
     ends: str = "–"
@@ -172,6 +173,12 @@ _BY_SETTING: Final = (
         policy=AccessPolicy(unmapped_price=AccessState.READ_ONLY),
     ),
     _Case(
+        text="`open_dispute=READ_ONLY`, `active`, a payment is disputed",
+        subscriptions=[_seen()],
+        disputed=True,
+        policy=AccessPolicy(open_dispute=AccessState.READ_ONLY),
+    ),
+    _Case(
         text="`Plan(grants_access=False)`, `active` on this plan alone",
         subscriptions=[_seen()],
         policy=AccessPolicy(addon_plans=frozenset({"pro"})),
@@ -242,6 +249,7 @@ _MEANINGS: Final = {
     "paused_collection": "the most access while collection is paused, by its behavior: `keep_as_draft`, "
     "`mark_uncollectible` or `void`",
     "unmapped_price": "the most access while the plan is not known; without it the status decides",
+    "open_dispute": "the most access that is paid for while a dispute is open; without it the status decides",
     "addon_plans": "plans that grant nothing by themselves; `Plan(grants_access=False)` adds to them",
 }
 
@@ -268,7 +276,7 @@ def _cases(title: str, cases: Iterable[_Case]) -> str:
     for case in cases:
         held = [TenantSubscription(tenant_id=_TENANT, snapshot=each, provenance=_BASIS) for each in case.subscriptions]
         verdict = case.policy.evaluate(
-            AccessFacts(subscriptions=held, invoices=case.invoices, grants=case.grants), _NOW
+            AccessFacts(subscriptions=held, invoices=case.invoices, disputed=case.disputed, grants=case.grants), _NOW
         )
         if (verdict.until is None) != (case.ends == "–"):
             raise ValueError(f"{case.text}: {verdict.until}")

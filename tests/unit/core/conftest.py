@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from billing_app.container import Container, memory_adapters
-from billing_app.settings import CatalogSettings, DispatchSettings, Settings
+from billing_app.settings import AccessSettings, CatalogSettings, DispatchSettings, Settings
 from billing_core.events import BillingEvent, Disposition, Outcome, ProviderEvent, Translation
 from billing_core.inbox.batch import BatchProcessor, ProcessingReport
 from billing_core.inbox.dispatch import Dispatcher
@@ -104,6 +104,7 @@ class Loop:
     scope: Scope = attrs.field(factory=lambda: Scope(livemode=True))
     policy: DispatchPolicy = attrs.field(factory=DispatchPolicy)
     plans: PlanCatalog = attrs.field(factory=PlanCatalog)
+    access: AccessSettings = attrs.field(factory=AccessSettings)
     reports: list[ProcessingReport] = attrs.field(factory=list)
     messages: list[BillingEvent] = attrs.field(factory=list)
     uncommitted: list[BillingEvent] = attrs.field(factory=list)
@@ -157,6 +158,7 @@ class Loop:
 
     def _container(self, **replaced: object) -> Container:
         settings = Settings(
+            access=self.access,
             dispatch=DispatchSettings(**attrs.asdict(self.policy)),
             catalog=CatalogSettings(plans=self.plans.plans),
             scope=self.plans.scope,

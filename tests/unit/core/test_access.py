@@ -443,6 +443,7 @@ def test_the_access_of_an_unknown_plan_is_a_setting() -> None:
     "fields",
     [
         {"unmapped_price": AccessState.GRACE},
+        {"open_dispute": AccessState.GRACE},
         {"paused_collection": {"void": AccessState.GRACE}},
     ],
 )
@@ -498,3 +499,15 @@ def test_a_grant_names_its_plan_and_its_reason_and_ends_at_an_instant(fields: di
     """It is read long after it was made."""
     with pytest.raises(ValueError, match=next(iter(fields))):
         grant(**fields)
+
+
+def test_an_open_dispute_may_limit_what_is_paid_for() -> None:
+    """Only if the team says so; it limits no grant."""
+    held = TenantSubscription(tenant_id=ACME, snapshot=subscription(), provenance=PROVENANCE)
+    disputed = AccessFacts(subscriptions=[held], disputed=True)
+    assert POLICY.evaluate(disputed, NOW).reason is AccessReason.ACTIVE
+    policy = AccessPolicy(open_dispute=AccessState.READ_ONLY)
+    verdict = AccessVerdict(state=AccessState.READ_ONLY, reason=AccessReason.DISPUTED)
+    assert policy.evaluate(disputed, NOW) == verdict
+    assert policy.evaluate(attrs.evolve(disputed, disputed=False), NOW).reason is AccessReason.ACTIVE
+    assert policy.evaluate(attrs.evolve(disputed, grants=[grant()]), NOW).reason is AccessReason.GRANTED

@@ -10,8 +10,10 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, AT, MONTH, Loop, invoice, subscription
 
+from billing_app.settings import AccessSettings
 from billing_core.events import MessageSource, SourceKind
 from billing_core.model import (
+    NO_SUBSCRIPTION,
     AccessPolicy,
     AccessReason,
     AccessState,
@@ -19,6 +21,7 @@ from billing_core.model import (
     AnnouncedAccess,
     BillingRules,
     CustomerId,
+    DisputeSnapshot,
     GrantId,
 )
 from billing_core.payloads import BillingEventPayload, source_section
@@ -304,6 +307,7 @@ async def test_a_grant_is_announced_and_no_event_undoes_it(loop: Loop) -> None:
     state = await loop.repository.state(ACME)
     assert AccessPolicy().evaluate(state.access_facts, state.as_of).reason is AccessReason.GRANTED
     assert [each.grant_id for each in state.grants] == [made.grant.grant_id]
+    assert known(loop).due_at == end
     loop.clock.advance(50 * DAY)
     await review(loop)
     payload = (await loop.payloads())[-1]
@@ -321,6 +325,7 @@ async def test_a_revoked_grant_ends_at_once(loop: Loop) -> None:
         ("grant.added", "full"),
         ("grant.revoked", "blocked"),
     ]
+    assert known(loop).verdict == NO_SUBSCRIPTION
     again = await service(loop).revoke_grant(made.grant_id, reason="again", actor="boss")
     assert again is not None
     assert (again.grant, again.events) == (revoked.grant, ())
@@ -345,3 +350,32 @@ async def test_a_grant_that_has_ended_is_refused(loop: Loop) -> None:
     with pytest.raises(ValueError, match="has passed"):
         await service(loop).grant(ACME, plan_code="pro", until=AT, reason="goodwill")
     assert loop.database.tables.counters == {}
+
+
+# --- disputes ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_open_dispute_decides_from_its_event_on(loop: Loop) -> None:
+    """Its message names the limit, so does the next one of anything else, until the dispute is decided."""
+    loop.access = AccessSettings(open_dispute=AccessState.READ_ONLY)
+    active = attrs.evolve(TRIALING, status="active")
+    await loop.arrive(loop.says(active))
+    dispute = DisputeSnapshot(dispute_id="dp_1", amount=1, currency="usd", status="needs_response")
+    await loop.arrive(loop.says(dispute, customer_id=active.customer_id, at=1))
+    await loop.arrive(loop.says(attrs.evolve(active, cancel_at_period_end=True), at=2))
+    won = attrs.evolve(dispute, status="won")
+    await loop.arrive(loop.says(won, customer_id=active.customer_id, at=3))
+    reasons = [each.access.reason for each in await loop.payloads()]
+    assert reasons == ["active", "disputed", "disputed", "active"]
+    await review(loop, loop.access)
+    assert await changes(loop) == []
+
+
+async def test_a_review_counts_open_disputes(loop: Loop) -> None:
+    """They are read with the tenant."""
+    active = attrs.evolve(TRIALING, status="active")
+    await loop.arrive(loop.says(active))
+    dispute = DisputeSnapshot(dispute_id="dp_1", amount=1, currency="usd", status="needs_response")
+    await loop.arrive(loop.says(dispute, customer_id=active.customer_id, at=1))
+    await review(loop, AccessPolicy(open_dispute=AccessState.READ_ONLY))
+    assert [each.access.reason for each in await changes(loop)] == ["disputed"]

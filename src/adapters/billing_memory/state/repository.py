@@ -20,6 +20,7 @@ from billing_core.model import (
     Tracked,
     Uncertainty,
     UsageRecord,
+    any_open,
     is_out_of_scope,
     uncertainty_of,
 )
@@ -66,6 +67,7 @@ class MemoryRepository:
             invoices=tuple(reversed(owed)),
             usage=tuple(_of_latest_periods(self._usage(tenant_id))),
             paying=frozenset(id_ for id_ in paid if id_ is not None),
+            disputed=any_open(each for each in self._database.tables.records.values() if each.tenant_id == tenant_id),
             grants=tuple(each for each in reversed(self._grants(tenant_id)) if each.holds(self._clock.now())),
             features=tuple(sorted(self._features(tenant_id))),
         )

@@ -13,6 +13,7 @@ from billing_core.events import BillingEvent, BillingEventType, Claim, Dispositi
 from billing_core.model import (
     AccessGrant,
     CustomerId,
+    DisputeSnapshot,
     EventId,
     GrantId,
     InvoiceId,
@@ -133,6 +134,11 @@ class MemoryTransaction:
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
         """Return the records with these object ids."""
         return [self._tables.records[id_] for id_ in sorted(set(ids)) if id_ in self._tables.records]
+
+    async def disputes(self, tenants: Collection[TenantId]) -> Sequence[TenantRecord]:
+        """Return all disputes of these tenants."""
+        held = [self._tables.records[id_] for id_ in sorted(self._tables.records)]
+        return [each for each in held if each.kind == DisputeSnapshot.kind and each.tenant_id in tenants]
 
     async def subscriptions(
         self, *, tenants: Collection[TenantId], ids: Collection[SubscriptionId]

@@ -40,6 +40,13 @@ SELECT :usage.names FROM subscription_usage WHERE invoice_id = ANY ($1::text[]);
 -- Args: $1 object ids.
 SELECT :records.names FROM billing_records WHERE object_id = ANY ($1::text[]) ORDER BY object_id;
 
+-- name: find_disputes
+-- Args: $1 tenant ids. All of their disputes, decided ones too.
+SELECT :records.names
+FROM billing_records
+WHERE tenant_id = ANY ($1::text[]) AND kind = 'dispute'
+ORDER BY object_id;
+
 -- name: find_owners
 -- Args: $1 ids by which events name objects. Returns: their tenants with the number of departures until now.
 SELECT o.object_id, o.tenant_id, t.departures

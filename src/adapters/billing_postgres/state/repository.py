@@ -18,6 +18,7 @@ from billing_core.model import (
     TenantSubscription,
     Uncertainty,
     UsageRecord,
+    any_open,
 )
 from billing_postgres import queries
 from billing_postgres.errors import translated
@@ -38,6 +39,7 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
         invoices = await connection.fetch(_QUERIES["list_owed_invoices"], tenant_id)
         paying = await connection.fetch(_QUERIES["list_paying_subscriptions"], tenant_id)
         grants = await connection.fetch(_QUERIES["find_held_grants"], [tenant_id])
+        disputes = await connection.fetch(_QUERIES["find_disputes"], [tenant_id])
         usage = await connection.fetch(_QUERIES["list_recent_usage"], tenant_id)
         features = await connection.fetch(_QUERIES["list_features"], tenant_id)
     subscriptions = await _read_subscriptions(connection, tenant_id)
@@ -50,6 +52,7 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
         invoices=tuple(map(rows.invoice_from_row, invoices)),
         usage=tuple(map(rows.usage_from_row, usage)),
         paying=frozenset(row["subscription_id"] for row in paying),
+        disputed=any_open(map(rows.record_from_row, disputes)),
         grants=tuple(grant for row in grants if (grant := rows.grant_from_row(row)).holds(instant["now"])),
         features=tuple(row["feature"] for row in features),
     )

@@ -133,6 +133,10 @@ class PostgresTransaction:
         """Return the records with these object ids."""
         return [rows.record_from_row(row) for row in await self._fetch("find_records", list(ids))]
 
+    async def disputes(self, tenants: Collection[TenantId]) -> Sequence[TenantRecord]:
+        """Return all disputes of these tenants."""
+        return [rows.record_from_row(row) for row in await self._fetch("find_disputes", list(tenants))]
+
     async def usage(self, ids: Collection[InvoiceId]) -> Mapping[InvoiceId, Sequence[UsageRecord]]:
         """Return the billed usage that is stored for each of these invoices."""
         found: dict[InvoiceId, list[UsageRecord]] = {invoice_id: [] for invoice_id in ids}

@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from billing_core.model import DELETED, CustomerId, InvoiceId, SubscriptionId, SubscriptionInvoice, TenantId
+import attrs
+
+from billing_core.model import (
+    DELETED,
+    CustomerId,
+    DisputeSnapshot,
+    InvoiceId,
+    SubscriptionId,
+    SubscriptionInvoice,
+    TenantId,
+)
 from billing_core.state.ports import BillingTransaction, Changes, UnitOfWork
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, customer, invoice, subscription
@@ -68,6 +78,17 @@ class StateReaderContract:
             found = await transaction.records(["ch_1", "payment:pi_1", "price:gold", "pi_1", "re_9"])
             assert sorted(found, key=lambda each: each.snapshot.kind) == stored
             assert await transaction.records([]) == []
+
+    async def test_disputes_are_found_by_tenant(self, unit_of_work: UnitOfWork) -> None:
+        """Decided ones too; no other record, and none of another tenant."""
+        one = DisputeSnapshot(dispute_id="dp_1", amount=1, currency="usd", status="needs_response")
+        won, theirs = (attrs.evolve(one, dispute_id=id_, status="won") for id_ in ("dp_2", "dp_3"))
+        stored = [record(won), record(one), record(CHARGE), record(theirs, GLOBEX)]
+        await save(unit_of_work, Changes(records=stored), tenants=BOTH)
+        async with unit_of_work.transaction() as transaction:
+            assert await transaction.disputes([ACME]) == [record(one), record(won)]
+            assert len(await transaction.disputes(BOTH)) == 3
+            assert list(await transaction.disputes([])) == []
 
     async def test_owners_are_found_by_the_ids_that_events_use(self, unit_of_work: UnitOfWork) -> None:
         """Subscriptions, invoices and records of all tenants; a payment by the provider's id."""

@@ -10,6 +10,7 @@ from billing_core.model import (
     DELETED,
     RECORD_KINDS,
     CustomerId,
+    DisputeSnapshot,
     EntitlementsSnapshot,
     InvoiceId,
     ItemId,
@@ -216,6 +217,18 @@ class TenantReaderContract:
         await save(unit_of_work, Changes(invoices=stored))
         await save(unit_of_work, Changes(invoices=[invoice("in_5", GLOBEX, amount_paid=1)]), tenants=[GLOBEX])
         assert (await tenant_reader.state(ACME)).paying == {"sub_1", "sub_2"}
+
+    async def test_state_says_whether_a_dispute_is_open(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
+        """A decided one is not, and another tenant's does not count."""
+        dispute = DisputeSnapshot(dispute_id="dp_1", amount=1, currency="usd", status="needs_response")
+        await save(unit_of_work, Changes(records=[record(dispute, GLOBEX)]), tenants=[GLOBEX])
+        assert not (await tenant_reader.state(ACME)).disputed
+        assert (await tenant_reader.state(GLOBEX)).disputed
+        lost = attrs.evolve(dispute, status="lost")
+        await save(unit_of_work, Changes(records=[record(lost, GLOBEX)]), tenants=[GLOBEX])
+        assert not (await tenant_reader.state(GLOBEX)).disputed
 
     async def test_state_holds_the_grants_that_hold(
         self, unit_of_work: UnitOfWork, tenant_reader: TenantReader

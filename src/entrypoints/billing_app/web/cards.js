@@ -41,6 +41,7 @@ const REASONS = {
   trial_overdue: "The trial is over, and nothing has followed it.",
   trial_never_paid: "The first payment after the trial failed.",
   confirmation_overdue: "The first payment was not confirmed in time.",
+  disputed: "A payment is disputed.",
   granted: "Access was granted to this tenant.",
   unmapped_price: "The plan of the subscription is not known.",
 };

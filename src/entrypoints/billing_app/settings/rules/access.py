@@ -88,8 +88,9 @@ _STATUSES: Final = {
 
 def _adjust(node: Node, fields: dict[str, Given]) -> None:
     """Take the days of `past_due` for the policy's own grace, and `by_status` for no limit."""
-    if "unmapped_price" in fields and fields["unmapped_price"].value == _BY_STATUS:
-        del fields["unmapped_price"]
+    for limit in ("unmapped_price", "open_dispute"):
+        if limit in fields and fields[limit].value == _BY_STATUS:
+            del fields[limit]
     states = fields.get("states", Given({}, node))
     rule = states.value.get("past_due")
     if isinstance(rule, Grace) and rule.lasts is not None:
@@ -130,6 +131,12 @@ ACCESS: Final[Table[Any]] = Table(
             "unmapped_price",
             _LIMIT,
             "The most access while the plan of a subscription is not known.",
+            default=f'`"{_BY_STATUS}"`',
+        ),
+        Key(
+            "open_dispute",
+            _LIMIT,
+            "The most access that is paid for while a dispute of a payment is open.",
             default=f'`"{_BY_STATUS}"`',
         ),
         Key(
