@@ -8,7 +8,7 @@ import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, BOB, GLOBEX, Loop, customer, invoice, line, metered, subscription
 
 from billing_core.errors import LinkRefusedError
-from billing_core.events import Disposition, ProviderEvent, Translation
+from billing_core.events import Disposition, Notice, ProviderEvent, Translation
 from billing_core.model import (
     ChargeSnapshot,
     DisputeSnapshot,
@@ -369,3 +369,38 @@ class TestSharedCustomers:
             pass
         assert {owners(loop)[id_] for id_ in ("sub_1", "in_1", "payment:pi_1")} == {INITECH}
         assert owners(loop)["sub_2"] == ACME
+
+
+class TestBeside:
+    """Facts that hang on the tenant rather than on an object."""
+
+    async def test_both_tenants_know_their_access_and_the_clock_watches_it(self, loop: Loop) -> None:
+        """The end of a trial is due with the new tenant, and with the former one no longer."""
+        ends = AT + timedelta(days=3)
+        await loop.arrive(loop.says(subscription(status="trialing", trial_ends_at=ends)))
+        await loop.service().move(ALICE, GLOBEX)
+        announced = loop.database.tables.access
+        assert (announced[ACME].verdict.state.value, announced[ACME].due_at) == ("blocked", None)
+        assert announced[GLOBEX].verdict.state.value == "full"
+        assert announced[GLOBEX].due_at is not None
+        assert announced[GLOBEX].due_at >= ends
+
+    async def test_an_occasion_that_was_announced_is_not_announced_to_the_new_tenant(self, loop: Loop) -> None:
+        """Although another event reports it once more."""
+        ends = AT + timedelta(days=3)
+        trial = subscription(status="trialing", trial_ends_at=ends)
+        await loop.arrive(loop.says(trial), loop.says(trial, notice=Notice.TRIAL_ENDING, at=1))
+        assert "subscription.trial_ending" in await loop.notified(ACME)
+        await loop.service().move(ALICE, GLOBEX)
+        await loop.arrive(loop.says(trial, notice=Notice.TRIAL_ENDING, at=2))
+        assert await loop.notified(GLOBEX) == ["customer.linked"]
+
+    async def test_without_notices_rows_move_and_no_number_is_used(self, loop: Loop) -> None:
+        """The former tenant's messages lose their content all the same."""
+        await loop.arrive(loop.says(subscription()))
+        loop.notify = False
+        change = await loop.service().move(ALICE, GLOBEX)
+        assert change.events == []
+        assert await loop.notified(ACME) == ["withdrawn"]
+        assert await loop.notified(GLOBEX) == []
+        assert owners(loop)["sub_1"] == GLOBEX
