@@ -4,6 +4,8 @@ import pytest
 from tests.histories.deployment import deployed, every_order
 from tests.histories.stripe import ACME, OCTOBER, Span, checkout, day, invoice, item, line, sent, subscription
 
+from billing_core.model import CustomerId, TenantId
+
 SHARED_PAYER = '[tenants]\nlink = "subscription"\n'
 
 
@@ -138,3 +140,53 @@ async def test_a_form_of_tenant_ids_keeps_other_texts_out() -> None:
             await deployment.receive(*arrivals)
             assert (await deployment.tenant(right)).access["state"] == "full"
             assert not (await deployment.tenant("cart-17")).subscriptions
+
+
+@pytest.mark.parametrize("position", [0, 1, 2, 3])
+@pytest.mark.parametrize("decided", ["moved", "unlinked and linked"])
+async def test_a_pasted_wrong_tenant_can_be_corrected_whenever_it_is_noticed(decided: str, position: int) -> None:
+    """Everything is the right tenant's, although Stripe goes on naming the wrong one; that one is left with nothing."""
+    month = Span(day("2026-10-02"), day("2026-11-02"))
+    first = subscription("active", item(period=month))
+    events = (
+        sent("customer.subscription.created", first, "2026-10-02"),
+        sent("invoice.paid", invoice("paid", line(), subscription_metadata={"tenant_id": "acme"}), "2026-10-02 00:01"),
+        sent("customer.subscription.updated", subscription("past_due", item(period=month)), "2026-11-02", before=first),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-03")) as deployment:
+            await deployment.receive(*arrivals[:position])
+            service = deployment.container.service()
+            if decided == "moved":
+                await service.move("cus_1", TenantId("globex"), actor="zoë", reason="a pasted id")
+            else:
+                await service.unlink("cus_1", TenantId("acme"), actor="zoë", reason="a pasted id")
+                await deployment.work()
+                await service.link(CustomerId("cus_1"), TenantId("globex"), actor="zoë")
+            await deployment.work()
+            await deployment.receive(*arrivals[position:])
+            right, wrong = await deployment.tenant("globex"), await deployment.tenant("acme")
+            assert right.subscriptions["sub_1"]["status"] == "past_due"
+            assert list(right.invoices) == ["in_1"]
+            assert (wrong.subscriptions, wrong.invoices, wrong.usage) == ({}, {}, {})
+            assert {(await deployment.outcome(event))[0] for event in events} == {"applied"}
+            assert not any(message["subscription"] or message["invoice"] for message in wrong.messages)
+            assert [message["sequence"] for message in wrong.messages] == list(range(1, len(wrong.messages) + 1))
+
+
+async def test_one_of_two_subscriptions_of_a_payer_can_be_moved() -> None:
+    """Each names its own tenant; the metadata of the moved one is outdated from then on."""
+    named = [
+        subscription("active", subscription_id=subscription_id, metadata={"tenant_id": tenant_id})
+        for subscription_id, tenant_id in (("sub_1", "org_a"), ("sub_2", "org_a"))
+    ]
+    late = subscription("past_due", subscription_id="sub_2", metadata={"tenant_id": "org_a"})
+    async with deployed(now=day("2026-11-03"), rules=SHARED_PAYER) as deployment:
+        await deployment.receive(*(sent("customer.subscription.created", each, "2026-11-01") for each in named))
+        await deployment.container.service().move("sub_2", TenantId("org_b"), actor="zoë", reason="a pasted id")
+        await deployment.receive(sent("customer.subscription.updated", late, "2026-11-02", before=named[1]))
+        first, second = await deployment.tenant("org_a"), await deployment.tenant("org_b")
+        assert {id_: seen["status"] for id_, seen in first.subscriptions.items()} == {"sub_1": "active"}
+        assert {id_: seen["status"] for id_, seen in second.subscriptions.items()} == {"sub_2": "past_due"}
+        assert first.message_types == ["subscription.created", "withdrawn", "subscription.unlinked"]
+        assert second.message_types[:2] == ["subscription.linked", "subscription.past_due"]

@@ -24,6 +24,7 @@ from billing_core.model import (
     RulesInForce,
     SubscriptionId,
     SubscriptionSnapshot,
+    TenantId,
     TenantRules,
 )
 from billing_core.payloads import loads
@@ -195,6 +196,15 @@ async def test_a_batch_under_other_rules_starts_over(follower: Follower) -> None
     assert follower.book.current.generation == 2
     assert follower.plans == {"sub_1": "gold", "sub_2": "pro", "sub_3": "gold", "sub_9": "pro"}
     assert [message.event_type for message in created] == ["subscription.plan_changed", "subscription.created"]
+    assert await follower.follow() == 1
+
+
+async def test_what_an_operator_moves_is_read_by_the_rules_in_force_first(follower: Follower) -> None:
+    """Its new tenant may be up to date, and would never read it again."""
+    await follower.activate(RENAMED)
+    change = await follower.service.move("cus_globex", TenantId("initech"))
+    assert follower.plans == {"sub_1": "pro", "sub_2": "gold", "sub_9": "pro"}
+    assert [message.event_type for message in change.events] == ["customer.unlinked", "customer.linked"]
     assert await follower.follow() == 1
 
 
