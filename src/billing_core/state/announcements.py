@@ -131,9 +131,21 @@ def _filled_in(template: _Template, **values: str) -> Announcement:
     return Announcement(event_type, sentence.format(**values))
 
 
-def notice_announcement(notice: Notice) -> Announcement:
-    """Announce a notice that came without a change of state."""
-    return Announcement(notice.value, _NOTICES[notice])
+def notice_announcement(notice: Notice, seen: SubscriptionSnapshot | InvoiceSnapshot | None = None) -> Announcement:
+    """Announce a notice, by the object as its event shows it, if it shows one."""
+    match notice, seen:
+        case Notice.TRIAL_ENDING, SubscriptionSnapshot(trial_ends_at=end) if end is not None:
+            sentence = f"The trial of {_plan(seen)} ends on {end:%Y-%m-%d}."
+        case Notice.ACTION_REQUIRED, InvoiceSnapshot():
+            amount = _amount(seen.amount_remaining, seen.currency)
+            sentence = f"The {amount} payment for {_named(seen)} requires the customer's confirmation."
+        case Notice.OVERDUE, InvoiceSnapshot():
+            since = f" since {seen.due_at:%Y-%m-%d}" if seen.due_at else ""
+            owed = _amount(seen.amount_remaining, seen.currency)
+            sentence = f"{_named(seen)} is overdue{since}; {owed} is still owed."
+        case _:
+            sentence = _NOTICES[notice]
+    return Announcement(notice.value, sentence)
 
 
 # --- Subscriptions ------------------------------------------------------------------------------------------------

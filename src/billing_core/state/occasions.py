@@ -84,21 +84,29 @@ def reported(event: ClaimedEvent) -> Sequence[Occasion]:
 
 
 def _noticed(notice: Notice, event: ClaimedEvent) -> Occasion:
-    announcement = notice_announcement(notice)
-    type_, about = announcement.event_type, event.translation.about
+    type_ = notice.value
     for seen in event.translation.snapshots:
         match seen:
             case SubscriptionSnapshot():
-                key, at = key_of(type_, seen.subscription_id, seen.trial_ends_at), seen.trial_ends_at
-                return Occasion(key=key, announcement=announcement, object_id=seen.subscription_id, at=at)
+                return Occasion(
+                    key=key_of(type_, seen.subscription_id, seen.trial_ends_at),
+                    announcement=notice_announcement(notice, seen),
+                    object_id=seen.subscription_id,
+                    at=seen.trial_ends_at,
+                )
             case InvoiceSnapshot():
-                if notice is Notice.OVERDUE:
-                    key = key_of(type_, seen.invoice_id, seen.due_at)
-                else:  # the attempt alone does not do: one that the customer makes does not raise the count
-                    key = key_of(type_, seen.invoice_id, seen.attempt_count, event.created_at)
-                return Occasion(key=key, announcement=announcement, object_id=seen.invoice_id)
-    subject = event.translation.notice_of or event.event_id
-    return Occasion(key=key_of(type_, subject), announcement=announcement, object_id=next(iter(about), None))
+                # The attempt alone does not do: one that the customer makes does not raise the count.
+                attempt = (seen.attempt_count, event.created_at)
+                return Occasion(
+                    key=key_of(type_, seen.invoice_id, *((seen.due_at,) if notice is Notice.OVERDUE else attempt)),
+                    announcement=notice_announcement(notice, seen),
+                    object_id=seen.invoice_id,
+                )
+    return Occasion(
+        key=key_of(type_, event.translation.notice_of or event.event_id),
+        announcement=notice_announcement(notice),
+        object_id=next(iter(event.translation.about), None),
+    )
 
 
 def key_of(type_: Type, object_id: str, *parts: int | datetime | None) -> str:

@@ -27,6 +27,7 @@ from billing_core.model import (
     RecordSnapshot,
     RefundSnapshot,
     ScheduleSnapshot,
+    SubscriptionSnapshot,
 )
 from billing_core.state.announcements import (
     LINKED,
@@ -481,6 +482,30 @@ def test_every_notice_has_a_sentence(notice: Notice) -> None:
     announcement = notice_announcement(notice)
     assert announcement.event_type is notice.value
     assert announcement.summary.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("notice", "seen", "summary"),
+    [
+        (Notice.TRIAL_ENDING, plan("trialing", trial_ends_at=AT), "The trial of plan pro ends on 2026-03-01."),
+        (
+            Notice.ACTION_REQUIRED,
+            invoice(number="A-1"),
+            "The 19.00 USD payment for invoice A-1 requires the customer's confirmation.",
+        ),
+        (
+            Notice.OVERDUE,
+            invoice(number="A-1", due_at=AT, amount_remaining=700),
+            "Invoice A-1 is overdue since 2026-03-01; 7.00 USD is still owed.",
+        ),
+        (Notice.OVERDUE, invoice(), "An invoice is overdue; 19.00 USD is still owed."),
+    ],
+)
+def test_a_notice_names_its_object_its_day_and_what_is_owed(
+    notice: Notice, seen: SubscriptionSnapshot | InvoiceSnapshot, summary: str
+) -> None:
+    """As the event shows them."""
+    assert notice_announcement(notice, seen).summary == summary
 
 
 def test_braces_in_names_are_only_braces() -> None:

@@ -132,14 +132,16 @@ class PaymentGatewayContract:
         """Even when the provider shows only the first of them."""
         stage.hold(SUBSCRIPTION, tenant_id=ACME)
         fetched = await gateway.fetch_subscription(SUBSCRIPTION.subscription_id)
-        assert fetched == Translation(customer_id=CUSTOMER.customer_id, tenant_hint=ACME, snapshots=(SUBSCRIPTION,))
+        assert _undated(fetched) == Translation(
+            customer_id=CUSTOMER.customer_id, tenant_hint=ACME, snapshots=(SUBSCRIPTION,)
+        )
 
     async def test_an_ended_subscription_is_still_there(self, stage: ProviderStage, gateway: PaymentGateway) -> None:
         """The end is a status, not an absence."""
         ended = attrs.evolve(SUBSCRIPTION, status="canceled", ended_at=_NOW, items=SUBSCRIPTION.items[:1])
         stage.hold(ended)
         fetched = await gateway.fetch_subscription(ended.subscription_id)
-        assert fetched == Translation(customer_id=ended.customer_id, snapshots=(ended,))
+        assert _undated(fetched) == Translation(customer_id=ended.customer_id, snapshots=(ended,))
 
     async def test_an_invoice_is_fetched_with_all_its_lines(
         self, stage: ProviderStage, gateway: PaymentGateway
@@ -160,7 +162,9 @@ class PaymentGatewayContract:
             current = attrs.evolve(draft, status=status)
             stage.hold(current, tenant_id=ACME)
             fetched = await gateway.fetch_invoice(current.invoice_id)
-            assert fetched == Translation(customer_id=CUSTOMER.customer_id, tenant_hint=ACME, snapshots=(current,))
+            assert _undated(fetched) == Translation(
+                customer_id=CUSTOMER.customer_id, tenant_hint=ACME, snapshots=(current,)
+            )
 
     async def test_a_customer_is_fetched_with_the_tenant_it_names(
         self, stage: ProviderStage, gateway: PaymentGateway
@@ -233,6 +237,11 @@ class PaymentGatewayContract:
             assert type(raised) is error
             assert raised.retryable is retryable
             assert await gateway.fetch_customer(CUSTOMER.customer_id) is not None
+
+
+def _undated(fetched: Translation | None) -> Translation | None:
+    """Leave out when a subscription was created: an answer may say it, and no snapshot does."""
+    return None if fetched is None else attrs.evolve(fetched, began_at=None)
 
 
 async def _error_of(gateway: PaymentGateway) -> GatewayError | None:
