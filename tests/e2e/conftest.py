@@ -245,6 +245,7 @@ class Account:
             subscription_id=self.subscription_id,
             subscription_metadata={"tenant_id": self.tenant_id},
             number=number,
+            billing_reason="subscription_create",
             finalized_at=span.start,
             **paid | more,
         )

@@ -42,6 +42,7 @@ WRITERS = {
     "write_tickets": {"tickets.py"},
     "write_revocations": {"revocations.py"},
     "write_refusals": {"refusals.py"},
+    "write_rules": {"rules.py"},
     "migrate": {"migrate.py"},
     "session": {"pool.py"},
 }
