@@ -77,3 +77,47 @@ def test_each_tenant_of_a_shared_customer_has_its_own_and_sees_nothing_else(
         assert tables.customers[ALICE].tenant_id == (OWN if own else None)
 
     asyncio.run(run())
+
+
+@settings(max_examples=scaled(60), deadline=None)
+@given(order=st.randoms(use_true_random=False), size=st.integers(1, 8))
+def test_subscriptions_that_are_moved_take_along_what_is_theirs_and_leave_nothing_readable(
+    order: "st.random.Random", size: int
+) -> None:
+    """Operators move any of them at any time, or take one away and have its metadata name another tenant."""
+
+    async def run() -> None:
+        loop = Loop(tenants=TenantRules(link="subscription"))
+        owner = {tenant.removeprefix("org_"): tenant for tenant in TENANTS}
+        arriving = history(loop, own=True)
+        order.shuffle(arriving)
+        for start in range(0, len(arriving), size):
+            await loop.arrive(*arriving[start : start + size])
+            mark, to = order.choice(sorted(owner)), order.choice(TENANTS)
+            if f"sub_{mark}" in loop.database.tables.subscriptions:
+                await loop.service().move(f"sub_{mark}", to)
+                owner[mark] = to
+        while await loop.work():
+            pass
+        mark = order.choice(sorted(owner))
+        for refused in dict.fromkeys((owner[mark], TenantId(f"org_{mark}"))):
+            if f"sub_{mark}" in loop.database.tables.subscriptions:
+                await loop.service().unlink(f"sub_{mark}", refused)
+            while await loop.work():
+                pass
+        owner[mark] = TenantId("org_z")
+        await loop.arrive(loop.says(subscription(subscription_id=f"sub_{mark}"), tenant=owner[mark], at=30))
+        while await loop.work():
+            pass
+        tables = loop.database.tables
+        held = [*tables.subscriptions.values(), *tables.invoices.values(), *tables.records.values()]
+        assert len(held) == 4 * len(TENANTS)
+        for each in held:
+            assert each.tenant_id == owner[each.snapshot.object_id[-1]]
+        for tenant in {*TENANTS, *owner.values()}:
+            messages = await loop.history.events(tenant, after=0, limit=999)
+            published = json.dumps([json.loads(message.payload) for message in messages])
+            gone = [mark for mark in owner if owner[mark] != tenant]
+            assert not any(f'"{kind}_{mark}"' in published for mark in gone for kind in ("sub", "in", "pi", "ch"))
+
+    asyncio.run(run())

@@ -131,6 +131,8 @@ class LinkMover:
             return _Subject(customer_id=seen.customer_id, subscription=seen, tenant_id=found[0].tenant_id)
         customer_id = CustomerId(object_id)
         customer = (await transaction.customers([customer_id])).get(customer_id)
+        if customer is None and self._shared:
+            raise LinkRefusedError(f"{object_id} is neither a customer nor a subscription that is stored.")
         return _Subject(
             customer_id=customer_id, subscription=None, tenant_id=None if customer is None else customer.tenant_id
         )

@@ -133,15 +133,14 @@ class OwnershipBySubscription(Ownership):
             return owners.pop()
         own = self.customer(customer_id).tenant_id
         followed = followed_by(translation)
-        if own is not None and (
-            not followed or (_shows_subscription(translation) and not self._refuses(own, translation))
-        ):
+        falls_back = not followed or (_shows_subscription(translation) and not self._was_unlinked(translation))
+        if own is not None and falls_back:
             return own
         return self._waiting(event, customer_id, followed)
 
-    def _refuses(self, tenant_id: TenantId, translation: Translation) -> bool:
-        """Tell whether an operator took the subscription of an event away from a tenant."""
-        return tenant_id in self._standing(self._subject(translation)).refused
+    def _was_unlinked(self, translation: Translation) -> bool:
+        """Tell whether an operator took the subscription of an event away from a tenant: it then waits for another."""
+        return bool(self._standing(self._subject(translation)).refused)
 
     def _waiting(self, event: ClaimedEvent, customer_id: CustomerId, followed: tuple[str, ...]) -> Outcome:
         """Return the outcome of an event whose tenant is not known yet, or never."""

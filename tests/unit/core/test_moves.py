@@ -357,6 +357,14 @@ class TestSharedCustomers:
         assert {owners(loop)[id_] for id_ in ("sub_1", "in_9", "payment:pi_9")} == {GLOBEX}
         assert sum(each.outdated_hint for report in loop.reports for each in report.outcomes) == 2
 
+    async def test_what_is_not_stored_cannot_be_moved_or_unlinked(self, loop: Loop) -> None:
+        """Nothing tells whether it is a customer or a subscription; no row is made for it."""
+        for decide in (loop.service().move, loop.service().unlink):
+            with pytest.raises(LinkRefusedError, match="neither a customer nor a subscription"):
+                await decide("sub_1", GLOBEX)
+        assert loop.database.tables.customers == {}
+        assert loop.database.tables.decisions == {}
+
     async def test_an_unlinked_subscription_waits_until_it_names_another_tenant(self, loop: Loop) -> None:
         """With its invoice and its payment."""
         await self._two(loop)
