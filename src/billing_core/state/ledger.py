@@ -63,6 +63,7 @@ from billing_core.state.ports import Changes, LockedTenants
 from billing_core.state.precedence import Evidence, resolve
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, RulesChange, Statement
 from billing_core.state.renewals import has_new_items
+from billing_core.state.rereading import Rereader
 from billing_core.state.shared_customers import OwnershipBySubscription
 from billing_core.state.shelf import Shelf
 from billing_core.state.verdicts import Verdicts
@@ -173,25 +174,12 @@ class Ledger:
         if not tenants:
             return
         cause = RulesChange(generation=self._tenants.generation, created_at=self._tenants.now)
-        held = [each for each in self._subscriptions.all() if each.tenant_id in tenants and not each.snapshot.ended]
-        for subscription in sorted(held, key=lambda each: each.object_id):
-            self._reread(subscription, cause)
-
-    def _reread(self, known: TenantSubscription, cause: RulesChange) -> None:
-        changed_before = set(self._usage.changed)
-        for invoice in [each for each in self._invoices.all() if each.snapshot.subscription_id == known.object_id]:
-            reread = attrs.evolve(invoice, snapshot=self._catalog.read_invoice(invoice.snapshot))
-            if self._invoices.keep(reread):
-                self._usage.bill(invoice, reread)
-        seen = self._catalog.read_subscription(known.snapshot)
-        after = attrs.evolve(known, snapshot=seen, metered_prices={**known.metered_prices, **seen.metered_prices})
-        if not self._subscriptions.keep(after):
-            return
-        self._usage.rate_again(after, known.metered_prices)
-        usage = [record for id_ in self._usage.changed.keys() - changed_before for record in self._usage.changed[id_]]
-        news = subscription_announcement(known.snapshot, seen) or (rated_announcement(seen) if usage else None)
-        if news is not None and self._notify:
-            self._create_message(known.tenant_id, cause, news, seen, None, usage=usage)
+        rereader = Rereader(self._subscriptions, self._invoices, usage=self._usage, catalog=self._catalog)
+        for news in rereader.reread(tenants):
+            if self._notify:
+                self._create_message(
+                    news.tenant_id, cause, news.announcement, news.subscription, None, usage=news.usage
+                )
 
     # --- the batch ----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,9 @@ from billing_core.model import (
     ItemId,
     Plan,
     PriceId,
+    ProductScope,
     RulesInForce,
+    ScopeRule,
     SubscriptionId,
     SubscriptionSnapshot,
     TenantId,
@@ -235,6 +237,22 @@ async def test_a_price_that_becomes_metered_rates_stored_invoices(follower: Foll
     assert await follower.follow() == 2
     (usage,) = loop.database.tables.usage[InvoiceId("in_1")]
     assert (usage.feature_key, usage.amount) == ("calls", 100)
+
+
+async def test_a_scope_that_changes_hides_and_shows_what_is_stored(follower: Follower) -> None:
+    """Each is told once: without the subscription when it is left out, with all of it when it is back."""
+    other = attrs.evolve(MONTHLY, scope=ProductScope(ignore=ScopeRule(prices=(PriceId("price_pro"),))))
+    await follower.activate(other)
+    assert await follower.follow() == 2
+    assert await follower.follow() == 0
+    (hidden, _) = [loads(message.payload) for message in follower.published]
+    assert (hidden.event_type, hidden.subscription, hidden.access.state) == ("subscription.updated", None, "blocked")
+    await follower.activate(MONTHLY)
+    await follower.follow()
+    (_, _, shown, _) = [loads(message.payload) for message in follower.published]
+    assert (shown.event_type, shown.access.state) == ("subscription.created", "full")
+    assert shown.subscription is not None
+    assert shown.subscription.subscription_id == "sub_1"
 
 
 async def test_a_service_without_a_register_says_that_it_needs_one(loop: Loop, follower: Follower) -> None:
