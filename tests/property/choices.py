@@ -1,6 +1,6 @@
 """Decisions drawn by hypothesis, in the form of a `random.Random`, and how many of them the expensive tests try."""
 
-from collections.abc import MutableSequence
+from collections.abc import Iterable, MutableSequence, Sequence
 from random import Random
 from typing import Any
 
@@ -52,6 +52,12 @@ class Choices(Random):
         for position in range(len(x) - 1, 0, -1):
             other = position - self.randrange(position + 1)
             x[position], x[other] = x[other], x[position]
+
+    def sample(self, population: Sequence[Any], k: int, *, counts: Iterable[int] | None = None) -> list[Any]:
+        """Draw without repetition. Unlike `Random`'s, it ends when all further decisions are zeros."""
+        assert counts is None
+        rest = list(population)
+        return [rest.pop(self.randrange(len(rest))) for _ in range(k)]
 
 
 def choices(block: int = 128) -> st.SearchStrategy[Choices]:

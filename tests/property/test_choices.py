@@ -48,3 +48,9 @@ def test_a_failure_shows_its_values() -> None:
         fails()
     assert "story=Choices(b'')" in "".join(caught.value.__notes__)
     assert "number=7" in "".join(caught.value.__notes__)
+
+
+def test_a_sample_ends_after_the_last_decision() -> None:
+    """Random's own asks again for as long as it draws what it has drawn before."""
+    assert Choices(b"").sample(range(100), 3) == [0, 1, 2]
+    assert sorted(Choices(b"\x07\x03").sample(range(9), 9)) == list(range(9))
