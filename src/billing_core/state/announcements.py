@@ -158,13 +158,18 @@ def departure_announcement(before: SubscriptionSnapshot) -> Announcement:
 
 def subscription_announcement(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> Announcement | None:
     """Announce the most important difference between two snapshots of a subscription; None if no message shows one."""
-    if before is not None and (before == after or subscription_section(before) == subscription_section(after)):
+    if before == after:
         return None
     if before is None or before.status != after.status:
         return _subscription_status_announcement(before, after)
     changes = (announce(before, after) for announce in _SUBSCRIPTION_CHANGES)
-    updated = Announcement(Type.SUBSCRIPTION_UPDATED, f"{_plan(after)} was updated.")
-    return next((change for change in changes if change is not None), updated)
+    change = next((change for change in changes if change is not None), None)
+    if change is not None:
+        return change
+    # Compared last: building two sections costs more than everything before.
+    if subscription_section(before) == subscription_section(after):
+        return None
+    return Announcement(Type.SUBSCRIPTION_UPDATED, f"{_plan(after)} was updated.")
 
 
 def renewal(seen: SubscriptionSnapshot, start: datetime, end: datetime | None) -> Announcement:
