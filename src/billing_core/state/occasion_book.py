@@ -73,8 +73,7 @@ class OccasionBook:
                 case SubscriptionSnapshot():
                     yield from _some(renewal_by_mail(seen, statement.translation.began_at))
                     if new_items:
-                        invoices = [*self._invoices.all()]
-                        for invoice in invoices:
+                        for invoice in self._invoices.all():
                             if invoice.snapshot.subscription_id == seen.subscription_id:
                                 yield from self._paid_renewal(invoice)
                 case InvoiceSnapshot():

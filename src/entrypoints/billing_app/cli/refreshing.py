@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from billing_app.cli.events.rendering import changes_to_json, value_text
-from billing_app.cli.terminal import confirm, json_option, operator, plain, print_json, progress
+from billing_app.cli.events.rendering import difference_lines, difference_to_json
+from billing_app.cli.terminal import confirm, json_option, operator, print_json, progress
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -97,23 +97,14 @@ def _pages(tenants: Sequence[TenantId]) -> Sequence[Sequence[TenantId]]:
 
 def _print_preview(before: RulesInForce, differences: Sequence[ObjectChange], *, as_json: bool) -> None:
     if as_json:
-        print_json({"dry_run": True, "generation": before.generation, "differences": [*map(_to_json, differences)]})
+        print_json(
+            {"dry_run": True, "generation": before.generation, "differences": [*map(difference_to_json, differences)]}
+        )
         return
     for change in differences[:_SHOWN]:
-        click.echo(f"{change.kind} {plain(change.object_id)} of {plain(change.tenant_id or '')}", err=True)
-        for field in change.fields:
-            click.echo(f"  {field.field}: {value_text(field.before)} → {value_text(field.after)}", err=True)
+        click.echo("\n".join(difference_lines(change)), err=True)
     if len(differences) > _SHOWN:
         click.echo(f"… and {len(differences) - _SHOWN} more; --dry-run --json shows all of them", err=True)
     click.echo(f"{len(differences)} rows would change under the rules of this configuration.", err=True)
     if before.generation:
         click.echo(f"Generation {before.generation} is in force now.", err=True)
-
-
-def _to_json(change: ObjectChange) -> dict[str, Any]:
-    return {
-        "kind": change.kind,
-        "object_id": change.object_id,
-        "tenant_id": change.tenant_id,
-        "fields": changes_to_json(change.fields),
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,10 +11,12 @@ from billing_app.cli.terminal import moment, plain
 
 if TYPE_CHECKING:
     from billing_core.oversight.inspection import StoredEvent
-    from billing_core.state.diff import FieldChange
+    from billing_core.state.diff import FieldChange, ObjectChange
 
 _RENAMED: Final = {"attempt": "attempts", "parked_on": "waits_for"}
 _LEFT_OUT: Final = ("dispatch_id", "key")
+_SHOWN: Final = 120
+"""Characters of a value that a difference prints."""
 
 
 def instant(value: datetime | None) -> str | None:
@@ -34,6 +36,28 @@ def event_to_json(event: StoredEvent) -> Mapping[str, Any]:
 def changes_to_json(changes: Iterable[FieldChange]) -> Mapping[str, Any]:
     """Return the values before and after, by field."""
     return {change.field: {"before": change.before, "after": change.after} for change in changes}
+
+
+def difference_to_json(change: ObjectChange) -> dict[str, Any]:
+    """Return one row that would change, with its values before and after, by field."""
+    return {
+        "kind": change.kind,
+        "object_id": change.object_id,
+        "tenant_id": change.tenant_id,
+        "fields": changes_to_json(change.fields),
+    }
+
+
+def difference_lines(change: ObjectChange) -> Iterator[str]:
+    """Yield the lines that show one row that would change; long values are cut, `--json` has all of them."""
+    owner = f" of {plain(change.tenant_id)}" if change.tenant_id else ""
+    yield f"{change.kind} {plain(change.object_id)}{owner}"
+    for field in change.fields:
+        yield f"  {field.field}: {_cut(value_text(field.before))} → {_cut(value_text(field.after))}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def value_text(value: object) -> str:

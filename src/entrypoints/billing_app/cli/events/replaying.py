@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
-from billing_app.cli.events.rendering import changes_to_json, value_text
+from billing_app.cli.events.rendering import difference_lines, difference_to_json
 from billing_app.cli.terminal import confirm, json_option, operator, plain, print_json, progress
 from billing_app.settings import Settings
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 DRY_RUN_LIMIT: Final = 1000
 """Maximum number of events in a dry run: it is one transaction that holds its locks until the rollback."""
-_SHOWN: Final = 120
-"""Characters of a value that a dry run prints; `--json` has all of them."""
 
 
 @click.command()
@@ -150,15 +148,7 @@ def _report(outcome: ReplayReport | DryRunReport | None, *, as_json: bool) -> No
 
 def _dry_run_to_json(found: DryRunReport) -> dict[str, Any]:
     return {
-        "differences": [
-            {
-                "kind": change.kind,
-                "object_id": change.object_id,
-                "tenant_id": change.tenant_id,
-                "fields": changes_to_json(change.fields),
-            }
-            for change in found.trial.differences
-        ],
+        "differences": [*map(difference_to_json, found.trial.differences)],
         "would_tell": [json.loads(event.payload) for event in found.trial.events],
         "failures": found.failures,
     }
@@ -166,10 +156,7 @@ def _dry_run_to_json(found: DryRunReport) -> dict[str, Any]:
 
 def _print_dry_run(found: DryRunReport) -> None:
     for change in found.trial.differences:
-        owner = f" of {plain(change.tenant_id)}" if change.tenant_id else ""
-        click.echo(f"{change.kind} {plain(change.object_id)}{owner}")
-        for field in change.fields:
-            click.echo(f"  {field.field}: {_value(field.before)} → {_value(field.after)}")
+        click.echo("\n".join(difference_lines(change)))
     for event in found.trial.events:
         summary = json.loads(event.payload)["summary"]
         click.echo(f"message {event.sequence} to {plain(event.tenant_id)}: {event.event_type}, {plain(summary)}")
@@ -179,11 +166,6 @@ def _print_dry_run(found: DryRunReport) -> None:
         click.echo("No row would change.")
     if not found.trial.events:
         click.echo("No messages would be published.")
-
-
-def _value(value: object) -> str:
-    text = value_text(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _print_counts(report: ReplayReport, *, dry_run: bool) -> None:
