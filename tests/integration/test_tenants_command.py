@@ -214,3 +214,29 @@ async def test_a_refused_decision_changes_nothing_and_says_what_to_do(database_u
     refused = await billing(database_url, "move", "sub_cus_1", "--to", "globex", "--why", "x", "--yes")
     assert getattr(refused.exception, "code", None) == "link_refused"
     assert "name cus_1 instead" in str(refused.exception)
+
+
+async def test_decisions_are_listed_with_who_made_them_and_why(database_url: str) -> None:
+    """The last one first; of one customer, subscription or tenant on request."""
+    assert "No operator has decided" in (await billing(database_url, "decisions")).stdout
+    for customer, tenant in (("cus_1", "acme"), ("cus_2", "globex")):
+        arguments = ("link", customer, tenant, "--force", "--yes", "--by", "ann", "--why", "by mail")
+        assert (await billing(database_url, *arguments)).exit_code == 0
+
+    shown = await billing(database_url, "decisions")
+    first, second = (shown.stdout.index(text) for text in ("cus_2  no tenant → globex", "cus_1  no tenant → acme"))
+    assert first < second
+    assert "by ann: by mail" in shown.stdout
+    (decision,) = json.loads((await billing(database_url, "decisions", "acme", "--json")).stdout)["decisions"]
+    assert decision.pop("made_at")
+    assert decision == {
+        "number": 1,
+        "action": "link",
+        "object_id": "cus_1",
+        "from_tenant": None,
+        "to_tenant": "acme",
+        "actor": "ann",
+        "reason": "by mail",
+    }
+    paged = await billing(database_url, "decisions", "--limit", "1")
+    assert "Continue with --before 2" in paged.stderr

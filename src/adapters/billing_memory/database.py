@@ -17,7 +17,6 @@ from billing_core.model import (
     CustomerId,
     GrantId,
     InvoiceId,
-    LinkDecision,
     RulesInForce,
     SubscriptionId,
     SubscriptionInvoice,
@@ -29,6 +28,7 @@ from billing_core.model import (
     payment_object_id,
 )
 from billing_core.oversight.inspection import Audit, FailedAttempt
+from billing_core.oversight.ports import LoggedDecision
 from billing_core.state.shared_customers import SHARED_CUSTOMER
 
 NO_TENANT: Final = "no_tenant"
@@ -159,7 +159,7 @@ class Tables:
     messages: MutableMapping[MessageKey, BillingEvent] = attrs.field(factory=dict)
     access: MutableMapping[TenantId, AnnouncedAccess] = attrs.field(factory=dict)
     grants: MutableMapping[GrantId, AccessGrant] = attrs.field(factory=dict)
-    decisions: MutableMapping[int, LinkDecision] = attrs.field(factory=dict)
+    decisions: MutableMapping[int, LoggedDecision] = attrs.field(factory=dict)
     """Decisions about links by their numbers."""
     generations: MutableMapping[TenantId, int] = attrs.field(factory=dict)
     """The rules by which each tenant's state was read."""

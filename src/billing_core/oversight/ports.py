@@ -12,7 +12,15 @@ import attrs
 from billing_core.events import BillingEvent
 from billing_core.inbox.ports import AuditTrail, EventSelector
 from billing_core.inbox.selection import EventFilter
-from billing_core.model import Attention, CustomerId, DuplicateSubscriptions, EventId, PriceId, TenantId
+from billing_core.model import (
+    Attention,
+    CustomerId,
+    DuplicateSubscriptions,
+    EventId,
+    LinkDecision,
+    PriceId,
+    TenantId,
+)
 from billing_core.oversight.explain import TenantHistory
 from billing_core.oversight.inspection import Audit, FailedAttempt, Pruned, StoredEvent
 from billing_core.oversight.invariants import Violation
@@ -134,6 +142,15 @@ class CustomerLink:
 
 
 @attrs.frozen(kw_only=True)
+class LoggedDecision:
+    """One operator's decision about a link, its number in the log, and when it was made."""
+
+    number: int
+    made_at: datetime
+    decision: LinkDecision
+
+
+@attrs.frozen(kw_only=True)
 class UnmappedPrice:
     """A price that belongs to no plan, and who is on it."""
 
@@ -162,6 +179,13 @@ class StateUpkeep(Protocol):
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
         """Return customers with a tenant, or those without one, with ids above `after`, ordered by id."""
+        ...
+
+    async def decisions(self, *, about: str | None, before: int | None, limit: int) -> Sequence[LoggedDecision]:
+        """Return decisions about links with numbers below `before`, the last made first.
+
+        `about` is the id of a customer, a subscription or a tenant that they are about; None: all of them.
+        """
         ...
 
     async def knows(self, *, payer: str, tenant: TenantId) -> tuple[bool, bool]:

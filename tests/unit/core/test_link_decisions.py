@@ -16,6 +16,8 @@ from billing_core.model import (
     TenantRules,
     standings,
 )
+from billing_core.oversight.ports import LoggedDecision
+from billing_core.testing.builders import AT
 
 INITECH = TenantId("initech")
 
@@ -28,6 +30,11 @@ def link(to: TenantId) -> LinkDecision:
 def unlink(from_tenant: TenantId) -> LinkDecision:
     """Build the decision to unlink Alice."""
     return LinkDecision(action=LinkAction.UNLINK, object_id=ALICE, from_tenant=from_tenant, actor="zoë")
+
+
+def log(loop: Loop, decision: LinkDecision) -> None:
+    """Add the first decision to the log, whatever the tables hold beside it."""
+    loop.database.tables.decisions[1] = LoggedDecision(number=1, made_at=AT, decision=decision)
 
 
 class TestStanding:
@@ -86,7 +93,8 @@ class TestLinksByHand:
         """The log has it once."""
         for _ in range(2):
             await loop.service().link(ALICE, ACME, actor="zoë", reason="a ticket")
-        (decision,) = loop.database.tables.decisions.values()
+        (logged,) = loop.database.tables.decisions.values()
+        decision = logged.decision
         assert (decision.actor, decision.reason, decision.to_tenant) == ("zoë", "a ticket", ACME)
 
     async def test_a_link_that_is_lost_with_its_row_comes_back_by_the_decision(self, loop: Loop) -> None:
@@ -107,7 +115,7 @@ class TestRefusals:
     @pytest.mark.parametrize("together", [True, False])
     async def test_metadata_that_names_a_refused_tenant_links_nothing(self, loop: Loop, together: bool) -> None:
         """Its events wait, visibly; a later event that names another tenant links the customer and takes them up."""
-        loop.database.tables.decisions[1] = unlink(ACME)
+        log(loop, unlink(ACME))
         waiting = [loop.says(subscription()), loop.says(invoice(), at=1)]
         await loop.arrive_all(waiting, together=together)
         for event in waiting:
@@ -121,7 +129,7 @@ class TestRefusals:
     @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
     async def test_the_order_of_arrival_does_not_matter(self, loop: Loop, order: tuple[int, ...]) -> None:
         """A refused name is outdated wherever it stands."""
-        loop.database.tables.decisions[1] = unlink(ACME)
+        log(loop, unlink(ACME))
         story = [
             loop.says(subscription()),
             loop.says(customer(), tenant=GLOBEX, at=1),
@@ -143,9 +151,8 @@ class TestSharedCustomers:
     @pytest.mark.parametrize("together", [True, False])
     async def test_a_decision_about_a_subscription_outranks_its_metadata(self, loop: Loop, together: bool) -> None:
         """And the copy of it on invoices; other subscriptions keep their names."""
-        loop.database.tables.decisions[1] = LinkDecision(
-            action=LinkAction.LINK, object_id="sub_1", to_tenant=INITECH, actor="zoë"
-        )
+        decision = LinkDecision(action=LinkAction.LINK, object_id="sub_1", to_tenant=INITECH, actor="zoë")
+        log(loop, decision)
         events = [
             loop.says(subscription()),
             loop.says(invoice(), at=1),
@@ -161,9 +168,8 @@ class TestSharedCustomers:
 
     async def test_a_refused_name_of_a_subscription_leaves_it_without_a_tenant(self, loop: Loop) -> None:
         """Even where the customer's own tenant is the refused one."""
-        loop.database.tables.decisions[1] = LinkDecision(
-            action=LinkAction.UNLINK, object_id="sub_1", from_tenant=ACME, actor="zoë"
-        )
+        decision = LinkDecision(action=LinkAction.UNLINK, object_id="sub_1", from_tenant=ACME, actor="zoë")
+        log(loop, decision)
         (_, waiting) = await loop.arrive(loop.says(customer(), at=0), loop.says(subscription(), at=1))
         assert (waiting.disposition, waiting.reason) == (Disposition.PARKED, "refused_tenant_id")
         (applied,) = await loop.arrive(loop.says(subscription(status="past_due"), tenant=GLOBEX, at=2))

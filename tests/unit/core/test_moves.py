@@ -90,7 +90,8 @@ class TestMove:
         assert {each.object_id for each in change.differences} == OF_ALICE
         assert {record.tenant_id for record in await loop.usage(GLOBEX)} == {GLOBEX}
         assert await loop.usage(ACME) == []
-        (decision,) = loop.database.tables.decisions.values()
+        (logged,) = loop.database.tables.decisions.values()
+        decision = logged.decision
         assert (decision.from_tenant, decision.to_tenant, decision.reason) == (ACME, GLOBEX, "a ticket")
 
     async def test_both_tenants_are_told_and_see_their_next_state(self, loop: Loop) -> None:

@@ -17,7 +17,7 @@ from billing_core.model import (
     duplicate_subscriptions,
 )
 from billing_core.oversight.inspection import Pruned
-from billing_core.oversight.ports import CustomerLink, UnmappedPrice
+from billing_core.oversight.ports import CustomerLink, LoggedDecision, UnmappedPrice
 from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
 
@@ -55,6 +55,15 @@ class MemoryStateUpkeep:
             )
             for _, each in sorted(self._database.tables.customers.items())
             if (each.tenant_id is not None) == linked and each.customer_id > after
+        ][:limit]
+
+    async def decisions(self, *, about: str | None, before: int | None, limit: int) -> Sequence[LoggedDecision]:
+        """Return decisions about links, the last made first."""
+        return [
+            each
+            for number, each in sorted(self._database.tables.decisions.items(), reverse=True)
+            if before is None or number < before
+            if about in (None, each.decision.object_id, each.decision.from_tenant, each.decision.to_tenant)
         ][:limit]
 
     async def knows(self, *, payer: str, tenant: TenantId) -> tuple[bool, bool]:

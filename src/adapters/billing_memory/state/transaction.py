@@ -26,6 +26,7 @@ from billing_core.model import (
     TenantSubscription,
     UsageRecord,
 )
+from billing_core.oversight.ports import LoggedDecision
 from billing_core.state.ports import Changes, Holdings, LockedTenants, TenantEvent, Transfer
 from billing_core.stream.numbering import numbers_by_tenant
 from billing_memory.database import MemoryDatabase, Tables, by_instant
@@ -177,12 +178,13 @@ class MemoryTransaction:
 
     async def decisions(self, ids: Collection[str]) -> Sequence[LinkDecision]:
         """Return all decisions about these customers and subscriptions, the first one first."""
-        return [decision for _, decision in sorted(self._tables.decisions.items()) if decision.object_id in ids]
+        logged = sorted(self._tables.decisions.items())
+        return [each.decision for _, each in logged if each.decision.object_id in ids]
 
     async def decide(self, decision: LinkDecision, *, customers: Collection[CustomerId]) -> int:
         """Add a decision to the log; events that are dead because of a conflict become due."""
         number = len(self._tables.decisions) + 1
-        self._tables.decisions[number] = decision
+        self._tables.decisions[number] = LoggedDecision(number=number, made_at=self._now, decision=decision)
         self._tables.revive(self._now, of=customers)
         return number
 

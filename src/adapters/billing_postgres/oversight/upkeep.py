@@ -10,9 +10,10 @@ import asyncpg
 
 from billing_core.model import DuplicateSubscriptions, TenantId
 from billing_core.oversight.inspection import Pruned
-from billing_core.oversight.ports import CustomerLink, UnmappedPrice
+from billing_core.oversight.ports import CustomerLink, LoggedDecision, UnmappedPrice
 from billing_postgres import queries
 from billing_postgres.pool import Database
+from billing_postgres.state.rows import decision_from_row
 from billing_postgres.statements import Statements
 from billing_postgres.text import storable
 
@@ -53,6 +54,13 @@ class PostgresStateUpkeep:
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
         """Return customers with or without a tenant, by id."""
         return [CustomerLink(**row) for row in await self._statements.fetch("list_customers", linked, after, limit)]
+
+    async def decisions(self, *, about: str | None, before: int | None, limit: int) -> Sequence[LoggedDecision]:
+        """Return decisions about links, the last made first."""
+        return [
+            LoggedDecision(number=row["decision_id"], made_at=row["made_at"], decision=decision_from_row(row))
+            for row in await self._statements.fetch("list_decisions", about, before, limit)
+        ]
 
     async def knows(self, *, payer: str, tenant: TenantId) -> tuple[bool, bool]:
         """Return whether there are rows of a customer or subscription, and of a tenant."""

@@ -36,6 +36,14 @@ WHERE (c.tenant_id IS NOT NULL) = $1 AND c.customer_id > $2
 ORDER BY c.customer_id
 LIMIT $3;
 
+-- name: list_decisions
+-- Args: $1 id of a customer, subscription or tenant (null: all), $2 number to start below (null: the last), $3 limit.
+SELECT decision_id, made_at, :decisions.names
+FROM billing_link_decisions
+WHERE ($1::text IS NULL OR $1 IN (object_id, from_tenant, to_tenant)) AND ($2::bigint IS NULL OR decision_id < $2)
+ORDER BY decision_id DESC
+LIMIT $3;
+
 -- name: find_known
 -- Args: $1 id of a customer or a subscription, $2 tenant id.
 SELECT EXISTS (SELECT FROM billing_customers WHERE customer_id = $1)

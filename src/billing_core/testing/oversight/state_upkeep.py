@@ -12,6 +12,8 @@ from billing_core.model import (
     CustomerId,
     DuplicateSubscriptions,
     ItemId,
+    LinkAction,
+    LinkDecision,
     PriceId,
     SubscriptionId,
     TenantId,
@@ -126,6 +128,34 @@ class StateUpkeepContract:
         assert await state_upkeep.knows(payer="cus_1", tenant=GLOBEX) == (True, False)
         await save(unit_of_work, Changes(subscriptions=[subscription("sub_1")]))
         assert await state_upkeep.knows(payer="sub_1", tenant=ACME) == (True, True)
+
+    async def test_decisions_are_listed_by_whom_they_concern(
+        self, service: BillingService, state_upkeep: StateUpkeep
+    ) -> None:
+        """The last made first, in pages; by the object, by the tenant that had it, and by the one that has it."""
+        await service.link(CustomerId("cus_1"), ACME, actor="ann", reason="by mail")
+        await service.link(CustomerId("cus_2"), GLOBEX, actor="bob")
+        await service.move("cus_1", GLOBEX, actor="bob", reason="wrong id")
+        everything = await state_upkeep.decisions(about=None, before=None, limit=10)
+        assert [each.decision for each in everything] == [
+            LinkDecision(
+                action=LinkAction.MOVE,
+                object_id="cus_1",
+                from_tenant=ACME,
+                to_tenant=GLOBEX,
+                actor="bob",
+                reason="wrong id",
+            ),
+            LinkDecision(action=LinkAction.LINK, object_id="cus_2", to_tenant=GLOBEX, actor="bob"),
+            LinkDecision(action=LinkAction.LINK, object_id="cus_1", to_tenant=ACME, actor="ann", reason="by mail"),
+        ]
+        assert everything[0].made_at >= everything[-1].made_at
+        moved, second, first = everything
+        listed = {about: await state_upkeep.decisions(about=about, before=None, limit=10) for about in ("cus_1", ACME)}
+        assert listed == {"cus_1": [moved, first], ACME: [moved, first]}
+        assert await state_upkeep.decisions(about=GLOBEX, before=moved.number, limit=10) == [second]
+        assert await state_upkeep.decisions(about=None, before=moved.number, limit=1) == [second]
+        assert await state_upkeep.decisions(about="cus_3", before=None, limit=10) == []
 
     # --- links by hand ------------------------------------------------------------------------------------------
 

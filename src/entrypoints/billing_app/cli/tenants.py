@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, operator, plain
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
     from billing_core.model import CustomerId, LinkAction, TenantId
-    from billing_core.oversight.ports import CustomerLink
+    from billing_core.oversight.ports import CustomerLink, LoggedDecision
     from billing_core.state.relinking import LinkChange
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -148,6 +148,29 @@ def list_(unlinked: bool, after: str, limit: int, as_json: bool) -> None:
         click.echo(f"There may be more. Continue with --after {links[-1].customer_id}", err=True)
 
 
+@tenants.command()
+@click.argument("about", metavar="[CUSTOMER|SUBSCRIPTION|TENANT]", required=False)
+@click.option("--before", type=click.IntRange(1), help="Show decisions with lower numbers than this one.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show at most this many.")
+@json_option
+def decisions(about: str | None, before: int | None, limit: int, as_json: bool) -> None:
+    """List what operators decided about links, the last decision first: who, when, why, from where to where."""
+    found = asyncio.run(_list_decisions(Settings.load(), about, before=before, limit=limit))
+    if as_json:
+        click.echo(json.dumps({"decisions": list(map(_decision_to_json, found))}))
+        return
+    for each in found:
+        decision = each.decision
+        tenants = " → ".join(plain(id_ or "no tenant") for id_ in (decision.from_tenant, decision.to_tenant))
+        click.echo(f"{each.number}  {decision.action.value}  {plain(decision.object_id)}  {tenants}")
+        why = f": {plain(decision.reason)}" if decision.reason else ""
+        click.echo(f"  {moment(each.made_at)} by {plain(decision.actor)}{why}")
+    if not found:
+        click.echo("No operator has decided about a link.")
+    elif len(found) == limit:
+        click.echo(f"There may be more. Continue with --before {found[-1].number}", err=True)
+
+
 async def _link(
     settings: Settings,
     customer_id: CustomerId,
@@ -268,3 +291,20 @@ async def _list(settings: Settings, *, linked: bool, after: str, limit: int) -> 
 
     async with open_tools(settings) as tools:
         return await tools.state_upkeep().customers(linked=linked, after=after, limit=limit)
+
+
+async def _list_decisions(
+    settings: Settings, about: str | None, *, before: int | None, limit: int
+) -> Sequence[LoggedDecision]:
+    from billing_app.container import open_tools
+
+    async with open_tools(settings) as tools:
+        return await tools.state_upkeep().decisions(about=about, before=before, limit=limit)
+
+
+def _decision_to_json(logged: LoggedDecision) -> dict[str, Any]:
+    from billing_core.converters import to_plain
+
+    shown: dict[str, Any] = to_plain(logged)
+    decision: dict[str, Any] = shown.pop("decision")
+    return {**shown, **decision}
