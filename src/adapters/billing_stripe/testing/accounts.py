@@ -1,7 +1,7 @@
 """Entitlements, schedules, alerts and credit grants, rendered as Stripe's JSON objects."""
 
 from billing_stripe.testing import objects
-from billing_stripe.testing.builders import Json, seconds
+from billing_stripe.testing.builders import Json, billing_details, seconds
 from billing_stripe.testing.versions import Shape
 
 
@@ -45,16 +45,22 @@ def subscription_schedule(
         "created": ended_at,
         "current_phase": _bounds(source.phases[0]) if source.phases and source.status == "active" else None,
         "customer": source.customer_id,
+        "default_settings": {
+            "application_fee_percent": None,
+            "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+            "billing_cycle_anchor": "automatic",
+            "billing_thresholds": None,
+            "collection_method": "charge_automatically",
+            "default_payment_method": None,
+            "description": None,
+            "invoice_settings": {"account_tax_ids": None, "days_until_due": None, "issuer": {"type": "self"}},
+            "on_behalf_of": None,
+            "transfer_data": None,
+        },
         "end_behavior": source.end_behavior,
         "livemode": False,
         "metadata": {},
-        "phases": [
-            {
-                **_bounds(phase),
-                "items": [{"price": price_id, "quantity": quantity} for price_id, quantity in phase.prices.items()],
-            }
-            for phase in source.phases
-        ],
+        "phases": [_phase(phase) for phase in source.phases],
         "released_at": ended_at if released else None,
         "released_subscription": source.subscription_id if released else None,
         "status": source.status,
@@ -68,6 +74,21 @@ def subscription_schedule(
     if shape.endive:
         rendered["pause_schedules"] = []
     return rendered
+
+
+def _phase(source: objects.SchedulePhase) -> Json:
+    return {
+        **_bounds(source),
+        "add_invoice_items": [],
+        "currency": source.currency,
+        "discounts": [],
+        "items": [
+            {"discounts": [], "metadata": {}, "price": price_id, "quantity": quantity, "tax_rates": []}
+            for price_id, quantity in source.prices.items()
+        ],
+        "metadata": {},
+        "proration_behavior": "create_prorations",
+    }
 
 
 def _bounds(phase: objects.SchedulePhase) -> Json:
@@ -105,6 +126,7 @@ def payment_method(source: objects.PaymentMethod, api_version: str, *, transitio
         "id": source.payment_method_id,
         "object": "payment_method",
         "allow_redisplay": "unspecified",
+        "billing_details": billing_details(),
         "card": {
             "brand": source.brand,
             "country": "US",

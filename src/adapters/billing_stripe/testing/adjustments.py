@@ -3,8 +3,38 @@
 from typing import Any
 
 from billing_stripe.testing import objects
-from billing_stripe.testing.builders import Json, seconds
+from billing_stripe.testing.builders import Json, billing_details, derived, seconds
 from billing_stripe.testing.versions import Shape
+
+_EVIDENCE = (
+    "access_activity_log",
+    "billing_address",
+    "cancellation_policy",
+    "cancellation_policy_disclosure",
+    "cancellation_rebuttal",
+    "customer_communication",
+    "customer_email_address",
+    "customer_name",
+    "customer_purchase_ip",
+    "customer_signature",
+    "duplicate_charge_documentation",
+    "duplicate_charge_explanation",
+    "duplicate_charge_id",
+    "product_description",
+    "receipt",
+    "refund_policy",
+    "refund_policy_disclosure",
+    "refund_refusal_explanation",
+    "service_date",
+    "service_documentation",
+    "shipping_address",
+    "shipping_carrier",
+    "shipping_date",
+    "shipping_documentation",
+    "shipping_tracking_number",
+    "uncategorized_file",
+    "uncategorized_text",
+)
 
 
 def invoice_payment(source: objects.InvoicePayment, api_version: str) -> Json:
@@ -40,6 +70,7 @@ def charge(source: objects.Charge, api_version: str, *, transitional: bool = Fal
         "amount": source.amount,
         "amount_captured": source.amount,
         "amount_refunded": source.amount_refunded,
+        "billing_details": billing_details(),
         "captured": True,
         "created": seconds(source.created_at),
         "currency": source.currency,
@@ -95,7 +126,7 @@ def refund(source: objects.Refund, api_version: str, *, transitional: bool = Fal
 
 
 def dispute(source: objects.Dispute, api_version: str, *, transitional: bool = False) -> Json:
-    """Render a `dispute` object, without the evidence."""
+    """Render a `dispute` object without evidence."""
     rendered: Json = {
         "id": source.dispute_id,
         "object": "dispute",
@@ -104,6 +135,7 @@ def dispute(source: objects.Dispute, api_version: str, *, transitional: bool = F
         "charge": source.charge_id,
         "created": seconds(source.created_at),
         "currency": source.currency,
+        "evidence": dict.fromkeys(_EVIDENCE) | {"enhanced_evidence": {}},
         "evidence_details": {
             "due_by": seconds(source.created_at) + 7 * 86400,
             "has_evidence": False,
@@ -119,6 +151,7 @@ def dispute(source: objects.Dispute, api_version: str, *, transitional: bool = F
     }
     if Shape(api_version, transitional).dispute_eligibility:
         rendered["enhanced_eligibility_types"] = []
+        rendered["evidence_details"]["enhanced_eligibility"] = {}
     return rendered
 
 
@@ -137,11 +170,19 @@ def credit_note(source: objects.CreditNote, api_version: str, *, transitional: b
         "discount_amount": 0,
         "discount_amounts": [],
         "invoice": source.invoice_id,
+        "lines": {
+            "object": "list",
+            "data": [_credit_note_line(source)],
+            "has_more": False,
+            "url": f"/v1/credit_notes/{source.credit_note_id}/lines",
+        },
         "livemode": False,
         "memo": None,
         "metadata": {},
         "number": f"{source.credit_note_id.rpartition('_')[2][-8:].upper()}-CN-01",
         "out_of_band_amount": None,
+        "pdf": f"https://pay.stripe.com/credit_notes/test_{source.credit_note_id}/pdf",
+        "pretax_credit_amounts": [],
         "reason": source.reason,
         "status": source.status,
         "subtotal": source.amount,
@@ -163,3 +204,22 @@ def credit_note(source: objects.CreditNote, api_version: str, *, transitional: b
     if shape.customer_account:
         rendered["customer_account"] = None
     return rendered
+
+
+def _credit_note_line(source: objects.CreditNote) -> Json:
+    return {
+        "id": derived("cnli", source.credit_note_id),
+        "object": "credit_note_line_item",
+        "amount": source.amount,
+        "description": "Credit",
+        "discount_amount": 0,
+        "discount_amounts": [],
+        "livemode": False,
+        "metadata": {},
+        "pretax_credit_amounts": [],
+        "quantity": 1,
+        "tax_rates": [],
+        "type": "custom_line_item",
+        "unit_amount": source.amount,
+        "unit_amount_decimal": str(source.amount),
+    }

@@ -315,6 +315,7 @@ class SchedulePhase:
 
     period: Span
     prices: Mapping[str, int]
+    currency: str = "usd"
 
 
 @attrs.frozen(kw_only=True)

@@ -142,6 +142,7 @@ SCHEDULE = objects.SubscriptionSchedule(
     customer_id=_CUSTOMER_ID,
     subscription_id=_SUBSCRIPTION_ID,
     created_at=AT,
+    phases=(objects.SchedulePhase(period=_MONTH, prices={TEAM.price_id: 1, SEATS.price_id: 5}),),
 )
 PAYMENT_METHOD = objects.PaymentMethod(
     payment_method_id="pm_1ExampleCard", customer_id=_CUSTOMER_ID, created_at=_LAST_MONTH.start

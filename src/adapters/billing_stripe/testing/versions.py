@@ -100,7 +100,7 @@ class Shape:
 
     @property
     def billing_schedules(self) -> bool:
-        """`subscription.billing_schedules`, `billed_until` on items, `invoice.amount_paid_off_stripe`."""
+        """`subscription.billing_schedules`, `invoice.amount_paid_off_stripe`."""
         return self._date >= "2026-05-27"
 
     @property

@@ -57,6 +57,13 @@ def checkout_session(source: objects.CheckoutSession, api_version: str, *, trans
         "client_reference_id": source.client_reference_id,
         "created": seconds(source.created_at),
         "currency": source.currency,
+        "custom_fields": [],
+        "custom_text": {
+            "after_submit": None,
+            "shipping_address": None,
+            "submit": None,
+            "terms_of_service_acceptance": None,
+        },
         "customer": source.customer_id,
         **({"customer_account": None} if shape.customer_account else {}),
         "customer_details": {"email": source.customer_email, "name": None, "phone": None, "tax_exempt": "none"},

@@ -76,8 +76,6 @@ def _item(source: objects.Item, subscription_id: str, shape: Shape) -> Json:
         rendered["current_period_start"] = seconds(source.period.start)
     if shape.cancellation_details:
         rendered["discounts"] = []
-    if shape.billing_schedules:
-        rendered["billed_until"] = None
     if shape.endive:
         rendered["current_trial"] = None
     return rendered

@@ -35,6 +35,11 @@ def derived(prefix: str, identifier: str) -> str:
     return f"{prefix}_{identifier.rpartition('_')[2]}"
 
 
+def billing_details() -> Json:
+    """Return the address and contact of a payment method or a charge, all unknown."""
+    return {"address": None, "email": None, "name": None, "phone": None, "tax_id": None}
+
+
 def short(identifier: str) -> str:
     """Derive a short upper-case code from an id."""
     return identifier.rpartition("_")[2][-8:].upper()
