@@ -1,7 +1,7 @@
 """Every error of the billing loop, each with a stable code and whether a retry can help."""
 
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Final
 
 
 class BillingError(Exception):
@@ -11,8 +11,8 @@ class BillingError(Exception):
     `retryable` tells whether the same call can succeed later without any change.
     """
 
-    code: ClassVar[str] = "billing_error"
-    retryable: ClassVar[bool] = False
+    code: str = "billing_error"
+    retryable: bool = False
 
 
 # --- intake -----------------------------------------------------------------------------------------------------
