@@ -37,7 +37,7 @@ def install_locked(session: nox.Session) -> None:
         environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
         session.run_install("uv", "sync", "--frozen", "--extra", "all", "--group", "dev", env=environment)
     else:
-        session.install("--require-hashes", "--requirement", str(LOCKED_REQUIREMENTS))
+        session.install("--require-hashes", "--no-deps", "--requirement", str(LOCKED_REQUIREMENTS))
         session.install("--no-deps", "--editable", ".")
 
 
@@ -108,6 +108,13 @@ def api(session: nox.Session) -> None:
 
 
 @nox.session
+def referee(session: nox.Session) -> None:
+    """Hold the fake Stripe, our requests and the fixtures against what others wrote about Stripe."""
+    install_locked(session)
+    session.run("pytest", "tests/referee", *session.posargs)
+
+
+@nox.session
 def e2e(session: nox.Session) -> None:
     """Run the tests of the page in a real browser; `-- --screenshots docs/billing/images` takes new screenshots."""
     install_locked(session)
@@ -163,8 +170,8 @@ def try_sdist(session: nox.Session, sdist: Path) -> None:
     shutil.rmtree(unpacked, ignore_errors=True)
     shutil.unpack_archive(sdist, unpacked, filter="data")
     (root,) = unpacked.iterdir()
-    tools = nox.project.dependency_groups(nox.project.load_toml(root / "pyproject.toml"), "dev")
-    session.install("--editable", f"{root}[all]", *tools)
+    session.install("--require-hashes", "--no-deps", "--requirement", str(root / LOCKED_REQUIREMENTS))
+    session.install("--no-deps", "--editable", str(root))
     with session.chdir(root):
         session.run("pytest", "tests/unit")
         session.run("pytest", "tests", "--collect-only", "-qq")

@@ -83,7 +83,7 @@ if [ -n "$uv" ]; then
 else
     [ -z "$python" ] || "$python" -m venv $venv
     say "installing the locked dependencies into $venv with pip; the first time takes a minute or two"
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-dev.txt
     $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 fi
 
