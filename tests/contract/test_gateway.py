@@ -32,7 +32,7 @@ from billing_memory.gateway import MemoryGateway
 from billing_stripe.client import CallPolicy, open_client
 from billing_stripe.gateway import StripeGateway
 from billing_stripe.testing import API_VERSIONS, objects
-from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
+from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
 from billing_stripe.testing.thin import ThinEvent
 
 pytestmark = pytest.mark.stripe

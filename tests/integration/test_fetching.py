@@ -17,7 +17,7 @@ from billing_app.settings import DatabaseSettings, DispatchSettings, Settings, S
 from billing_core.model import TenantId
 from billing_stripe.client import CallPolicy
 from billing_stripe.testing import API_VERSIONS, accounts, builders, encode, event, objects, sign
-from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
+from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
 from billing_stripe.testing.thin import ThinEvent, notification
 
 pytestmark = pytest.mark.postgres

@@ -14,7 +14,7 @@ from billing_core.model import CustomerId, EventId, InvoiceId, InvoiceSnapshot, 
 from billing_stripe.client import ApiClient, CallPolicy, GatewayCall, open_client
 from billing_stripe.gateway import StripeGateway
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, objects
-from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
+from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
 from billing_stripe.testing.thin import ThinEvent
 
 pytestmark = pytest.mark.stripe

@@ -25,7 +25,7 @@ from billing_core.errors import (
 )
 from billing_stripe.client import ApiClient, CallPolicy, GatewayCall, open_client
 from billing_stripe.testing import objects
-from billing_stripe.testing.fake import FakeStripe, fake_stripe, faults
+from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
 
 pytestmark = pytest.mark.stripe
 

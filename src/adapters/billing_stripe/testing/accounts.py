@@ -168,3 +168,20 @@ def credit_grant(source: objects.CreditGrant, api_version: str, *, transitional:
     if Shape(api_version, transitional).customer_account:
         rendered["customer_account"] = None
     return rendered
+
+
+def webhook_endpoint(source: objects.WebhookEndpoint, api_version: str) -> Json:
+    """Render a `webhook_endpoint` object without its secret."""
+    return {
+        "id": source.webhook_endpoint_id,
+        "object": "webhook_endpoint",
+        "api_version": source.api_version,
+        "application": None,
+        "created": seconds(source.created_at),
+        "description": source.description,
+        "enabled_events": list(source.enabled_events),
+        "livemode": False,
+        "metadata": dict(source.metadata),
+        "status": "enabled" if source.enabled else "disabled",
+        "url": source.url,
+    }

@@ -354,3 +354,22 @@ class CreditGrant:
     created_at: datetime
     amount: int
     currency: str = "usd"
+
+
+@attrs.frozen(kw_only=True)
+class WebhookEndpoint:
+    """A receiver of events."""
+
+    webhook_endpoint_id: str
+    url: str
+    secret: str = attrs.field(repr=False)
+    """Shown only in the answer that creates it."""
+    created_at: datetime
+    api_version: str | None = None
+    """None for the account's default."""
+    enabled_events: tuple[str, ...] = ("*",)
+    enabled: bool = True
+    connect: bool = False
+    """Whether it receives the events of connected accounts; its own account's otherwise."""
+    description: str | None = None
+    metadata: Mapping[str, str] = NO_METADATA

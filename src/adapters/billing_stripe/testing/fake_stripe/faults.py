@@ -5,10 +5,19 @@ import socket
 import struct
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 import attrs
 from aiohttp import web
+
+Point = Literal["before", "executing", "executed", "answering"]
+"""When a fault strikes.
+
+- `before`: nothing is executed, and the idempotency key stays free.
+- `executing`: the key is taken, but nothing is changed. An `Answer` is stored, and replayed for the key.
+- `executed`: the change is made, but an `Answer` is stored in place of the true one.
+- `answering`: the change is made and its answer stored; only the transmission fails.
+"""
 
 
 class Fault(Protocol):
@@ -26,31 +35,47 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    content_type: str = "application/json"
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse:
         """Respond at once."""
-        return web.Response(status=self.status, body=self.body, headers=self.headers, content_type="application/json")
+        return web.Response(status=self.status, body=self.body, headers=self.headers, content_type=self.content_type)
 
 
 def server_error(status: int = 500, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return a server error of Stripe."""
+    """Return a server error of Stripe. It is stored for the key unless it strikes `before` or `answering`."""
     body = b'{"error": {"message": "An unknown error occurred", "type": "api_error"}}'
     return Answer(status=status, body=body, headers=headers or {})
 
 
 def rate_limited(*, retry_after: int | None = None) -> Answer:
-    """Return a rate limit error; `retry_after` in seconds."""
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    """Return the error for too much load; `retry_after` in seconds, which Stripe does not send."""
+    headers = {"Stripe-Rate-Limited-Reason": "endpoint-rate"}
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
     body = b'{"error": {"code": "rate_limit", "message": "Too many requests", "type": "invalid_request_error"}}'
     return Answer(status=429, body=body, headers=headers)
 
 
+def lock_timeout() -> Answer:
+    """Return the error for an object that another request is changing."""
+    body = (
+        b'{"error": {"code": "lock_timeout", "message": "Locked by another request", "type": "invalid_request_error"}}'
+    )
+    return Answer(status=429, body=body, headers={"Stripe-Should-Retry": "true"})
+
+
 def conflict() -> Answer:
-    """Return the error for an object that another request has locked."""
+    """Return the error for a request that conflicts with another one, as older API versions report a lock."""
     body = (
         b'{"error": {"code": "lock_timeout", "message": "Locked by another request", "type": "invalid_request_error"}}'
     )
     return Answer(status=409, body=body)
+
+
+def html(status: int = 200) -> Answer:
+    """Return a page of a proxy in place of JSON, with any status."""
+    return Answer(status=status, body=b"<html><body>Please wait.</body></html>", content_type="text/html")
 
 
 @attrs.frozen
@@ -59,9 +84,19 @@ class DroppedBody:
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse:
         """Announce more bytes than are sent, then close the connection."""
-        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
-        await response.prepare(request)
-        await response.write(b'{"id": "in_')
+        response = await _begin(request)
+        _hang_up(request, abruptly=False)
+        return response
+
+
+@attrs.frozen
+class Stall:
+    """A response that stops in the middle of its body, while the connection stays open."""
+
+    async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse:
+        """Announce more bytes than are sent, then wait until the client disconnects or the fake is closed."""
+        response = await _begin(request)
+        await closing.wait()
         _hang_up(request, abruptly=False)
         return response
 
@@ -78,7 +113,7 @@ class Reset:
 
 @attrs.frozen
 class Delay:
-    """A correct but late response."""
+    """A correct but late response. While it strikes `executing`, the key and the object are in use."""
 
     wait: timedelta
 
@@ -99,6 +134,13 @@ class Hang:
         """Wait until the client disconnects or the fake is closed."""
         await closing.wait()
         return web.Response(status=503)
+
+
+async def _begin(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"id": "in_')
+    return response
 
 
 def _hang_up(request: web.Request, *, abruptly: bool) -> None:

@@ -1,0 +1,209 @@
+"""The state of one account: its objects, its events and its clock, changed in transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+import attrs
+
+from billing_stripe.testing.events import make_id
+from billing_stripe.testing.fake_stripe.clock import Clock
+from billing_stripe.testing.fake_stripe.errors import Json, StripeError, missing
+from billing_stripe.testing.fake_stripe.journal import AUTOMATIC, Cause, Entry, Journal
+from billing_stripe.testing.fake_stripe.kinds import Kind
+
+S = TypeVar("S")
+
+_ABSENT = object()
+_PART: Kind[Any] = Kind(source=object, noun="", key=lambda source: None, render=lambda source, api_version: {})
+
+
+class Account:
+    """One account. Objects are frozen and addressed by id; an update stores another object under the same id.
+
+    Changes and events of a transaction take effect together, or not at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        account_id: str,
+        kinds: Sequence[Kind[Any]],
+        api_version: str,
+        clock: Clock,
+        seed: str,
+        platform: Account | None = None,
+    ) -> None:
+        """Create an empty account.
+
+        Args:
+            account_id: `acct_…`.
+            kinds: of the objects that it may hold.
+            api_version: the account's default.
+            clock: shared by the accounts of a platform.
+            seed: of its ids: equal seeds give equal ids.
+            platform: the account that this one is connected to, whose webhooks name it.
+        """
+        self.account_id = account_id
+        self.api_version = api_version
+        self.clock = clock
+        self.platform = platform
+        self.journal = Journal(api_version)
+        self.settings: dict[str, Any] = {}
+        """Whatever resources keep beside objects, by a name of their own."""
+        self._kinds: Mapping[type, Kind[Any]] = {kind.source: kind for kind in kinds}
+        self._named = {kind.noun: kind for kind in kinds}
+        self._objects: dict[str, Any] = {}
+        self._seed = seed
+        self._issued = 0
+        self._undo: list[tuple[str, Any]] | None = None
+        self._emitted: list[Entry] = []
+        self._cause = AUTOMATIC
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """The account's time; objects on a test clock have their own."""
+        return self.clock.now()
+
+    def find(self, source: type[S], identifier: str | None) -> S | None:
+        """Return the object of this type with this id, or None."""
+        found = self._objects.get(identifier or "")
+        return found if isinstance(found, source) else None
+
+    def get(self, source: type[S], identifier: str, param: str = "id") -> S:
+        """Return the object of this type with this id.
+
+        Raises: StripeError `resource_missing`, for an id in the path or in a parameter.
+        """
+        found = self.find(source, identifier)
+        if found is None:
+            raise missing(self.kind_of(source).noun, identifier, param)
+        return found
+
+    def all(self, source: type[S]) -> Iterator[S]:
+        """Iterate over all objects of this type, newest first, as Stripe lists them."""
+        return (found for found in list(reversed(self._objects.values())) if isinstance(found, source))
+
+    def by_id(self, identifier: str) -> Any:
+        """Return the object with this id, of whatever type, or None."""
+        return self._objects.get(identifier)
+
+    def kind_of(self, source: type[S]) -> Kind[S]:
+        """Return the kind that stores this type. Raises LookupError if there is none."""
+        return self._kinds[source]
+
+    def kind_named(self, noun: str) -> Kind[Any]:
+        """Return the kind whose `object` value this is; an empty one for objects that are only ever parts of others."""
+        return self._named.get(noun, _PART)
+
+    def show(self, source: Any, api_version: str) -> Json:
+        """Render an object as an answer shows it."""
+        return self.kind_of(type(source)).show(source, api_version)
+
+    # --- changing ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self, cause: Cause = AUTOMATIC) -> Iterator[None]:
+        """Make all changes within the block take effect together; none of them do if it raises.
+
+        An error marked as `committed` is a result: what happened before it stays. Transactions do not nest; an inner
+        one is part of the outer one.
+        """
+        if self._undo is not None:
+            yield
+            return
+        self._undo, self._emitted, self._cause = [], [], cause
+        try:
+            yield
+        except BaseException as exc:
+            if not (isinstance(exc, StripeError) and exc.committed):
+                self._roll_back()
+            raise
+        finally:
+            emitted, self._emitted = self._emitted, []
+            self._undo, self._cause = None, AUTOMATIC
+            self.journal.add(emitted)
+
+    def new_id(self, prefix: str) -> str:
+        """Return an id that no other object has."""
+        self._issued += 1
+        return make_id(prefix, self._seed, self.account_id, self._issued)
+
+    def put(self, source: Any) -> None:
+        """Add or replace an object without an event. Raises ValueError for one that has no id, such as a preview."""
+        key = self.kind_of(type(source)).key(source)
+        if key is None:
+            raise ValueError(f"a {type(source).__name__} without an id, such as a preview, cannot be stored")
+        self._remember(key)
+        self._objects[key] = source
+
+    def create(self, source: S) -> S:
+        """Add an object, with the event about it."""
+        self.put(source)
+        self.emit(f"{self.kind_of(type(source)).event_prefix}.created", source)
+        return source
+
+    def update(self, after: S, type_: str | None = None) -> S:
+        """Replace an object, with an event about what changed; without one if nothing that is shown changed.
+
+        Args:
+            after: the object as it is now.
+            type_: of the event, if it is not the kind's `updated`.
+        """
+        kind = self.kind_of(type(after))
+        before = self._objects[kind.key(after) or ""]
+        self.put(after)
+        if kind.show(before, self.api_version) != kind.show(after, self.api_version):
+            self.emit(type_ or f"{kind.event_prefix}.updated", after, before=before)
+        return after
+
+    def remove(self, identifier: str) -> None:
+        """Remove an object without an event. Raises KeyError if there is none."""
+        self._remember(identifier)
+        del self._objects[identifier]
+
+    def emit(self, type_: str, source: Any, *, before: Any = None) -> None:
+        """Create an event about an object as it is now; it takes effect with the transaction."""
+        entry = Entry(
+            event_id=self.new_id("evt"),
+            type=type_,
+            created_at=self.now,
+            cause=self._cause,
+            account_id=None if self.platform is None else self.account_id,
+            kind=self.kind_of(type(source)),
+            source=source,
+            before=before,
+        )
+        if self._undo is None:
+            self.journal.add([entry])
+        else:
+            self._emitted.append(entry)
+
+    def _remember(self, key: str) -> None:
+        if self._undo is not None:
+            self._undo.append((key, self._objects.get(key, _ABSENT)))
+
+    def _roll_back(self) -> None:
+        for key, before in reversed(self._undo or []):
+            if before is _ABSENT:
+                self._objects.pop(key, None)
+            else:
+                self._objects[key] = before
+        self._emitted.clear()
+
+
+@attrs.frozen(kw_only=True)
+class Deleted:
+    """What an answer says about an object that was deleted."""
+
+    identifier: str
+    noun: str
+
+    def render(self) -> Json:
+        """Render it."""
+        return {"id": self.identifier, "object": self.noun, "deleted": True}
