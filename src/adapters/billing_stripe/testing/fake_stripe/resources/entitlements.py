@@ -19,7 +19,7 @@ def active(call: Call) -> Listing:
     customer_id = call.params["customer"]
     source = call.account.find(objects.Entitlements, f"entitlements:{customer_id}")
     if source is None and call.account.find(objects.Customer, customer_id) is None:
-        raise missing("customer", customer_id, "customer")
+        raise missing("customer", customer_id)
     members = [] if source is None else accounts.entitlement_summary(source)["entitlements"]["data"]
     return Listing(members, "active entitlement")
 
