@@ -13,7 +13,8 @@ from billing_stripe.testing.fake_stripe import faults
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.clock import Clock
 from billing_stripe.testing.fake_stripe.limits import LIVE, SANDBOX, Limits
-from billing_stripe.testing.fake_stripe.server import Exchange, FakeStripe, Received, fake_stripe
+from billing_stripe.testing.fake_stripe.observing import Exchange, Observer
+from billing_stripe.testing.fake_stripe.server import FakeStripe, Received, fake_stripe
 from billing_stripe.testing.fake_stripe.webhooks import Attempt, DeliveryPolicy
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Exchange",
     "FakeStripe",
     "Limits",
+    "Observer",
     "Received",
     "fake_stripe",
     "faults",

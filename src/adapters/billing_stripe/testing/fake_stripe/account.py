@@ -53,7 +53,7 @@ class Account:
         self.platform = platform
         self.journal = Journal(api_version)
         self.settings: dict[str, Any] = {}
-        """Whatever resources keep beside objects, by a name of their own."""
+        """Values that resources keep beside objects, by names of their own."""
         self._kinds: Mapping[type, Kind[Any]] = {kind.source: kind for kind in kinds}
         self._named = {kind.noun: kind for kind in kinds}
         self._objects: dict[str, Any] = {}
@@ -199,7 +199,7 @@ class Account:
 
 @attrs.frozen(kw_only=True)
 class Deleted:
-    """What an answer says about an object that was deleted."""
+    """The answer about an object that was deleted."""
 
     identifier: str
     noun: str

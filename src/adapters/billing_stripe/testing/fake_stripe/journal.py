@@ -24,7 +24,7 @@ class Cause:
 
 
 AUTOMATIC = Cause()
-"""What Stripe does by itself, such as a renewal."""
+"""Stripe itself, for example at a renewal."""
 
 
 @attrs.frozen(kw_only=True, eq=False)

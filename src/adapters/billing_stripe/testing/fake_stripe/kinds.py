@@ -1,4 +1,4 @@
-"""What the account has to know of a kind of object: its id, its rendering, and its events."""
+"""Kinds of objects: how the account identifies and renders each of them, and names its events."""
 
 from __future__ import annotations
 

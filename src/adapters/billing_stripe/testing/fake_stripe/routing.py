@@ -47,10 +47,10 @@ class Call:
 
 @attrs.frozen
 class Listing:
-    """A list as an answer: its members, newest first, of which the kernel shows the requested page."""
+    """A list as an answer. The kernel shows the page that was requested."""
 
     members: Sequence[Any]
-    """Stored objects, or JSON objects that have an `id`."""
+    """Stored objects, or JSON objects that have an `id`, newest first."""
     noun: str
     """Of the members, in messages."""
     url: str | None = None

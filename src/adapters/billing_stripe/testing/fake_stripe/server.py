@@ -11,7 +11,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from aiohttp import web
@@ -28,6 +28,7 @@ from billing_stripe.testing.fake_stripe.forms import TEXT, Form, Listed, Tree, d
 from billing_stripe.testing.fake_stripe.idempotency import IdempotencyKeys, Stored
 from billing_stripe.testing.fake_stripe.journal import Cause
 from billing_stripe.testing.fake_stripe.limits import Limits, Load
+from billing_stripe.testing.fake_stripe.observing import Exchange, Observer
 from billing_stripe.testing.fake_stripe.pages import listed, page
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Page, Resource, Route, Router
 from billing_stripe.testing.fake_stripe.webhooks import DeliveryPolicy, WebhookSender
@@ -48,19 +49,6 @@ class Received:
     query: Mapping[str, str]
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False, default=b"")
-
-
-@attrs.frozen(kw_only=True)
-class Exchange:
-    """One request to an endpoint and the answer of the fake itself, faults aside."""
-
-    method: str
-    endpoint: str
-    """The path with its named parts, such as `/v1/customers/{id}`."""
-    params: Tree = attrs.field(repr=False)
-    api_version: str
-    status: int
-    body: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -87,6 +75,7 @@ class _Request:
 
     http: web.Request
     request_id: str
+    body: bytes
     params: Tree
     account: Account
     api_version: str
@@ -112,6 +101,9 @@ class _Request:
 class FakeStripe:
     """A running fake: its accounts, its clock, its faults, and what it received and sent. See `fake_stripe`."""
 
+    observers: ClassVar[list[Observer]] = []
+    """Of all fakes of the process."""
+
     def __init__(
         self,
         *,
@@ -131,8 +123,6 @@ class FakeStripe:
         self.clock = clock or Clock()
         self.limits = Limits()
         self.requests: list[Received] = []
-        self.exchanges: list[Callable[[Exchange], None]] = []
-        """Called with every answer."""
         self._api_version = api_version
         self._seed = secrets.token_hex(8) if seed is None else seed
         self._resources = contributed
@@ -145,7 +135,7 @@ class FakeStripe:
         self._executions: set[asyncio.Task[web.StreamResponse]] = set()
         self._request_numbers = itertools.count(1)
         targets = [targets for resource in contributed for targets in resource.targets]
-        self.webhooks = WebhookSender(targets, delivery or DeliveryPolicy())
+        self.webhooks = WebhookSender(targets, delivery or DeliveryPolicy(), self._sent)
         self.accounts: dict[str, Account] = {}
         self.account = self._open_account("acct_1FakeStripe000000", platform=None)
 
@@ -178,6 +168,12 @@ class FakeStripe:
             method: of HTTP.
         """
         self._faults.append(_PendingFault(method, path, fault, times, at))
+
+    def clear_faults(self) -> None:
+        """Drop the faults that did not strike yet, and end those that are delaying a request."""
+        self._faults.clear()
+        self._closing.set()
+        self._closing = asyncio.Event()
 
     def connect(self, account_id: str) -> Account:
         """Add a connected account, which requests name in `Stripe-Account` or `Stripe-Context`."""
@@ -222,6 +218,10 @@ class FakeStripe:
     async def delivered(self) -> None:
         """Wait until all webhooks that are not held back were accepted or given up."""
         await self.webhooks.delivered()
+
+    def _sent(self, body: bytes) -> None:
+        for observer in self.observers:
+            observer.sent(json.loads(body))
 
     def _set_time(self, instant: datetime) -> None:
         self.clock.move_to(max(instant, self.clock.now()))
@@ -315,6 +315,7 @@ class FakeStripe:
         return _Request(
             http=http,
             request_id=request_id,
+            body=body,
             params=_params(http, body),
             account=self._account_of(http),
             api_version=version,
@@ -350,7 +351,6 @@ class FakeStripe:
         if struck is not None:
             return struck
         result, executed = self._answer(request)
-        self._observe(request, result)
         struck = await self._struck("executed", request)
         if struck is not None:
             return struck[0], struck[1] or result
@@ -361,6 +361,8 @@ class FakeStripe:
         response = await self._strike(at, request.http)
         if response is None:
             return None
+        if at == "executing":
+            self._notify(request, response.status, None)
         kept = response.status not in (409, 429)
         if kept and isinstance(response, web.Response) and isinstance(response.body, bytes):
             return response, _Result(response.status, response.body)
@@ -373,8 +375,24 @@ class FakeStripe:
             with request.account.transaction(cause):
                 shown = self._shown(request)
         except StripeError as exc:
+            self._notify(request, exc.status, exc.body)
             return _error(exc), exc.executed
+        self._notify(request, 200, shown)
         return _Result(200, json.dumps(shown, ensure_ascii=False).encode()), True
+
+    def _notify(self, request: _Request, status: int, answer: Json | None) -> None:
+        exchange = Exchange(
+            method=request.http.method,
+            path=request.http.path,
+            endpoint=request.route.path,
+            query=request.http.rel_url.raw_query_string,
+            headers=request.http.headers,
+            body=request.body,
+            status=status,
+            answer=answer,
+        )
+        for observer in self.observers:
+            observer.exchanged(exchange)
 
     def _shown(self, request: _Request) -> Json:
         form = Form(expand=Listed(TEXT), **request.route.form.fields)
@@ -391,18 +409,6 @@ class FakeStripe:
         else:
             shown = dict(answer) if isinstance(answer, dict) else account.show(answer, version)
         return expand(shown, paths, account, version)
-
-    def _observe(self, request: _Request, result: _Result) -> None:
-        exchange = Exchange(
-            method=request.http.method,
-            endpoint=request.route.path,
-            params=request.params,
-            api_version=request.api_version,
-            status=result.status,
-            body=result.body,
-        )
-        for observe in self.exchanges:
-            observe(exchange)
 
     async def _strike(self, at: Point, request: web.Request) -> web.StreamResponse | None:
         for pending in self._faults:

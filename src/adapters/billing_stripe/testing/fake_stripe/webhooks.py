@@ -65,9 +65,13 @@ class _Delivery:
 class WebhookSender:
     """Sends the events of accounts to their receivers, within `running`."""
 
-    def __init__(self, targets: Iterable[Targets], policy: DeliveryPolicy) -> None:
+    def __init__(
+        self, targets: Iterable[Targets], policy: DeliveryPolicy, sent: Callable[[bytes], None] = lambda body: None
+    ) -> None:
+        """Create a sender of nothing yet; `sent` is called with the body of every delivery, once."""
         self.policy = policy
         self.attempts: list[Attempt] = []
+        self._sent = sent
         self._targets = tuple(targets)
         self._held: list[_Delivery] | None = None
         self._queue: asyncio.Queue[_Delivery] = asyncio.Queue()
@@ -128,6 +132,7 @@ class WebhookSender:
                 self._queue.task_done()
 
     async def _deliver(self, session: aiohttp.ClientSession, delivery: _Delivery) -> None:
+        self._sent(delivery.target.body)
         for wait in (timedelta(), *self.policy.waits):
             await asyncio.sleep(wait.total_seconds())
             if (await self._attempt(session, delivery)).accepted:
