@@ -14,10 +14,15 @@ if TYPE_CHECKING:
         ConfigurationError,
         EventBusUnavailableError,
         FoldingError,
+        GatewayAuthenticationError,
+        GatewayCardDeclinedError,
+        GatewayConflictError,
         GatewayError,
+        GatewayIdempotencyConflictError,
+        GatewayInvalidRequestError,
+        GatewayNotFoundError,
+        GatewayPermissionError,
         GatewayRateLimitedError,
-        GatewayRejectedError,
-        GatewayUnauthorizedError,
         GatewayUnavailableError,
         MalformedEventError,
         SignatureVerificationError,
@@ -124,10 +129,11 @@ if TYPE_CHECKING:
 _NAMES: Final = MappingProxyType(
     {
         "errors": (
-            "BillingError ConfigurationError EventBusUnavailableError FoldingError GatewayError "
-            "GatewayRateLimitedError GatewayRejectedError GatewayUnauthorizedError GatewayUnavailableError "
-            "MalformedEventError SignatureVerificationError StaleSignatureError StoreUnavailableError "
-            "TenantConflictError WebhookError"
+            "BillingError ConfigurationError EventBusUnavailableError FoldingError GatewayAuthenticationError "
+            "GatewayCardDeclinedError GatewayConflictError GatewayError GatewayIdempotencyConflictError "
+            "GatewayInvalidRequestError GatewayNotFoundError GatewayPermissionError GatewayRateLimitedError "
+            "GatewayUnavailableError MalformedEventError SignatureVerificationError StaleSignatureError "
+            "StoreUnavailableError TenantConflictError WebhookError"
         ),
         "events": (
             "BillingEvent BillingEventType Claim Disposition Effect EventKey Notice Outcome ProviderEvent Receipt "
@@ -212,10 +218,15 @@ __all__ = [
     "EventTranslator",
     "FetchedEvent",
     "FoldingError",
+    "GatewayAuthenticationError",
+    "GatewayCardDeclinedError",
+    "GatewayConflictError",
     "GatewayError",
+    "GatewayIdempotencyConflictError",
+    "GatewayInvalidRequestError",
+    "GatewayNotFoundError",
+    "GatewayPermissionError",
     "GatewayRateLimitedError",
-    "GatewayRejectedError",
-    "GatewayUnauthorizedError",
     "GatewayUnavailableError",
     "Grace",
     "Handoff",

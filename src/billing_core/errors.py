@@ -1,7 +1,7 @@
 """Every error of the billing loop, each with a stable code and whether a retry can help."""
 
 from datetime import timedelta
-from typing import Final
+from typing import ClassVar, Final, TypedDict, Unpack
 
 
 class BillingError(Exception):
@@ -60,38 +60,143 @@ class EventBusUnavailableError(BillingError):
 # --- gateway ----------------------------------------------------------------------------------------------------
 
 
+class GatewayErrorDetails(TypedDict, total=False):
+    """Facts about a failed request that every `GatewayError` keeps as attributes; all may be left out."""
+
+    outcome_unknown: bool
+    """Whether a write may have been carried out all the same. Never set for reads."""
+    replayed: bool
+    """Whether this is the stored answer to an earlier request with the same idempotency key."""
+    provider_code: str | None
+    """The provider's name of the reason, such as `resource_missing`."""
+    request_id: str | None
+    """The provider's id of the last request."""
+
+
 class GatewayError(BillingError):
-    """The provider did not carry out a request. The text names our operation, never the provider's own words."""
+    """The provider did not carry out a request.
+
+    `str()` is for operators: our name of the operation, and the provider's status, codes and request id. `user_text` is
+    a sentence for the customer. Neither holds the provider's own words, which may quote keys and people.
+    """
 
     code = "gateway_error"
+    _user_text: ClassVar[str] = "The request could not be carried out. Try again later."
+
+    def __init__(self, *args: object, **details: Unpack[GatewayErrorDetails]) -> None:
+        super().__init__(*args)
+        self.outcome_unknown = details.get("outcome_unknown", False)
+        self.replayed = details.get("replayed", False)
+        self.provider_code = details.get("provider_code")
+        self.request_id = details.get("request_id")
+
+    @property
+    def user_text(self) -> str:
+        """A sentence that may be shown to the customer as it is."""
+        return _OUTCOME_UNKNOWN if self.outcome_unknown else self._user_text
+
+
+_OUTCOME_UNKNOWN: Final = (
+    "The payment provider did not confirm the request, which may have been carried out. Check the result in a few "
+    "minutes before you repeat it."
+)
 
 
 class GatewayUnavailableError(GatewayError):
     """The provider could not be reached, or kept failing until attempts or time ran out."""
 
-    code, retryable = "gateway_unavailable", True
+    code, retryable = "unavailable", True
+    _user_text = "The payment provider is not available at the moment. Try again in a few minutes."
 
 
 class GatewayRateLimitedError(GatewayError):
-    """The provider asks us to slow down for longer than one call can wait, by `retry_after` if it named a time."""
+    """The provider or our own limit asks for a longer wait than one call allows: `retry_after`, if it is known."""
 
-    code, retryable = "gateway_rate_limited", True
+    code, retryable = "rate_limited", True
+    _user_text = "There are too many requests at the moment. Try again in a minute."
 
-    def __init__(self, *args: object, retry_after: timedelta | None = None) -> None:
-        super().__init__(*args)
+    def __init__(
+        self, *args: object, retry_after: timedelta | None = None, **details: Unpack[GatewayErrorDetails]
+    ) -> None:
+        super().__init__(*args, **details)
         self.retry_after = retry_after
 
 
-class GatewayUnauthorizedError(GatewayError):
-    """Our key is wrong, revoked, or lacks a permission. An operator has to correct the key or its permissions."""
+class GatewayConflictError(GatewayError):
+    """A request with the same idempotency key is still in progress at the provider."""
 
-    code = "gateway_unauthorized"
+    code, retryable = "conflict", True
+    _user_text = "The same request is already in progress. Try again in a minute."
 
 
-class GatewayRejectedError(GatewayError):
+class GatewayIdempotencyConflictError(GatewayError):
+    """An idempotency key was used again with other parameters: a bug at the caller. A new decision needs a new key."""
+
+    code = "idempotency_conflict"
+    _user_text = "The request was already made with other values. Start again."
+
+
+class GatewayCardDeclinedError(GatewayError):
+    """A payment failed. A new attempt is the customer's decision, with a new idempotency key."""
+
+    code = "card_declined"
+    _user_text = "The card was declined. Use another card, or contact the card's bank."
+
+    def __init__(self, *args: object, decline_code: str | None = None, **details: Unpack[GatewayErrorDetails]) -> None:
+        """Describe a failed payment; `decline_code` is the bank's reason, such as `insufficient_funds`."""
+        super().__init__(*args, **details)
+        self.decline_code = decline_code
+
+    @property
+    def user_text(self) -> str:
+        """A sentence that may be shown to the customer as it is, with the reason where the customer can act on it."""
+        reasons = (_DECLINED.get(code or "") for code in (self.decline_code, self.provider_code))
+        return next((reason for reason in reasons if reason is not None), super().user_text)
+
+
+_DECLINED: Final = {
+    "authentication_required": "The bank asks for a confirmation of this payment. Confirm it, or use another card.",
+    "expired_card": "The card has expired. Use another card.",
+    "incorrect_cvc": "The card's security code is incorrect. Check it, or use another card.",
+    "insufficient_funds": "The card has insufficient funds. Use another card.",
+    "processing_error": "The card could not be charged at the moment. Try again in a few minutes.",
+}
+"""Texts for users by decline code. Any other reason, such as a stolen card, stays between the bank and its customer."""
+
+
+class GatewayAuthenticationError(GatewayError):
+    """Our key is wrong, expired or revoked. An operator has to replace it."""
+
+    code = "authentication"
+
+
+class GatewayPermissionError(GatewayError):
+    """Our key lacks a permission; `permission` names it if the provider did. An operator has to grant it."""
+
+    code = "permission"
+
+    def __init__(self, *args: object, permission: str | None = None, **details: Unpack[GatewayErrorDetails]) -> None:
+        super().__init__(*args, **details)
+        self.permission = permission
+
+
+class GatewayInvalidRequestError(GatewayError):
     """The provider understood the request and refused it; it would refuse the same request again."""
 
-    code = "gateway_rejected"
+    code = "invalid_request"
+    _user_text = "The payment provider refused the request. Check the values, or contact support."
+
+    def __init__(self, *args: object, parameter: str | None = None, **details: Unpack[GatewayErrorDetails]) -> None:
+        """Describe a refusal; `parameter` is the provider's name of the parameter that it refused."""
+        super().__init__(*args, **details)
+        self.parameter = parameter
+
+
+class GatewayNotFoundError(GatewayError):
+    """The provider knows no object with the id of the request."""
+
+    code = "not_found"
+    _user_text = "The object does not exist, or it was deleted."
 
 
 # --- folding ----------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ import attrs
 import pytest
 
 from billing_core.errors import (
+    GatewayAuthenticationError,
     GatewayError,
+    GatewayInvalidRequestError,
+    GatewayPermissionError,
     GatewayRateLimitedError,
-    GatewayRejectedError,
-    GatewayUnauthorizedError,
     GatewayUnavailableError,
 )
 from billing_core.events import Translation
@@ -29,7 +30,7 @@ from billing_core.state.ports import PaymentGateway
 from billing_core.testing.inbox.thin_event_gateway import ThinEventGatewayContract
 from billing_core.testing.state.payment_gateway import CUSTOMER, PaymentGatewayContract
 from billing_memory.gateway import MemoryGateway
-from billing_stripe.client import CallPolicy, open_client
+from billing_stripe.client import Backoff, CallPolicy, open_client
 from billing_stripe.gateway import StripeGateway
 from billing_stripe.testing import API_VERSIONS, objects
 from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
@@ -38,7 +39,8 @@ from billing_stripe.testing.thin import ThinEvent
 pytestmark = pytest.mark.stripe
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-POLICY = CallPolicy(attempts=2, wait_initial=timedelta(milliseconds=1), longest_retry_after=timedelta(0))
+MOMENT = Backoff(timedelta(milliseconds=1), timedelta(milliseconds=1))
+POLICY = CallPolicy(attempts=2, backoff=MOMENT, longest_retry_after=timedelta(0))
 
 
 class MemoryStage:
@@ -96,8 +98,9 @@ class MemoryStage:
 FAULTS: dict[type[GatewayError], faults.Answer] = {
     GatewayUnavailableError: faults.server_error(),
     GatewayRateLimitedError: faults.rate_limited(retry_after=1),
-    GatewayUnauthorizedError: faults.Answer(status=401, body=b'{"error": {"type": "invalid_request_error"}}'),
-    GatewayRejectedError: faults.Answer(status=400, body=b'{"error": {"type": "invalid_request_error"}}'),
+    GatewayAuthenticationError: faults.Answer(status=401, body=b'{"error": {"type": "invalid_request_error"}}'),
+    GatewayPermissionError: faults.Answer(status=403, body=b'{"error": {"type": "invalid_request_error"}}'),
+    GatewayInvalidRequestError: faults.Answer(status=400, body=b'{"error": {"type": "invalid_request_error"}}'),
 }
 
 

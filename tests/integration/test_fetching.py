@@ -224,7 +224,7 @@ async def test_a_stripe_that_is_away_is_made_up_for_later(fake: FakeStripe, open
     async with open_site() as site:
         await site.post(said(UNPAID, "evt_a"))
         await site.post(said(SUBSCRIPTION, "evt_b"))
-        failed = "gateway_unavailable"
+        failed = "unavailable"
         await until(lambda: _is(site.counted("stripe_refetched_objects_total", kind="subscription", result=failed)))
         await until(site.processed)
         assert (await site.status(), await site.marked()) == ("active", True)

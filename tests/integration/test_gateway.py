@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import pytest
 
-from billing_core.errors import GatewayUnauthorizedError, GatewayUnavailableError
+from billing_core.errors import GatewayAuthenticationError, GatewayPermissionError, GatewayUnavailableError
 from billing_core.events import Translation
 from billing_core.model import CustomerId, EventId, InvoiceId, InvoiceSnapshot, Snapshot, SubscriptionId, TenantId
-from billing_stripe.client import ApiClient, CallPolicy, GatewayCall, open_client
+from billing_stripe.client import Backoff, CallPolicy, GatewayCall, StripeClient, open_client
 from billing_stripe.gateway import StripeGateway
 from billing_stripe.testing import API_VERSIONS, builders, encode, event, objects
 from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
@@ -23,7 +23,8 @@ ENDIVE = API_VERSIONS[-1]
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 MONTH = objects.Span(NOW, NOW + timedelta(days=31))
 SEATS = objects.Price(price_id="price_seats", product_id="prod_app", unit_amount=1900, lookup_key="team")
-POLICY = CallPolicy(attempts=2, wait_initial=timedelta(milliseconds=1))
+MOMENT = Backoff(timedelta(milliseconds=1), timedelta(milliseconds=1))
+POLICY = CallPolicy(attempts=2, backoff=MOMENT, lock_backoff=MOMENT, load_backoff=MOMENT)
 
 
 def make_invoice(lines: int) -> objects.Invoice:
@@ -84,7 +85,7 @@ def calls() -> list[GatewayCall]:
 @asynccontextmanager
 async def connect(
     fake: FakeStripe, *, api_version: str = ENDIVE, key: str | None = None, calls: list[GatewayCall] | None = None
-) -> AsyncIterator[ApiClient]:
+) -> AsyncIterator[StripeClient]:
     """A client of the fake."""
     seen = [] if calls is None else calls
     async with open_client(
@@ -98,14 +99,14 @@ async def connect(
 
 
 @pytest.fixture
-async def client(fake: FakeStripe, calls: list[GatewayCall]) -> AsyncIterator[ApiClient]:
+async def client(fake: FakeStripe, calls: list[GatewayCall]) -> AsyncIterator[StripeClient]:
     """A client in the newest version."""
     async with connect(fake, calls=calls) as connected:
         yield connected
 
 
 @pytest.fixture
-def gateway(client: ApiClient) -> StripeGateway:
+def gateway(client: StripeClient) -> StripeGateway:
     """The gateway on trial."""
     return StripeGateway(client)
 
@@ -264,14 +265,14 @@ async def test_ids_are_never_read_as_addresses(fake: FakeStripe, gateway: Stripe
     fake.put(CUSTOMER, make_invoice(lines=1))
     assert await gateway.fetch_invoice(InvoiceId("../customers/cus_1")) is None
     assert await gateway.fetch_invoice(InvoiceId("")) is None
-    assert [request.path.rpartition("/")[2] for request in fake.requests] == ["cus_1"]
+    assert not fake.requests
     assert only(await gateway.fetch_customer(CustomerId("cus_1"))).object_id == "cus_1"
 
 
 async def test_a_wrong_key_is_an_operators_business(fake: FakeStripe) -> None:
     """The error does not contain the key."""
     async with connect(fake, key="rk_test_revoked") as client:
-        with pytest.raises(GatewayUnauthorizedError) as raised:
+        with pytest.raises(GatewayAuthenticationError) as raised:
             await StripeGateway(client).fetch_customer(CustomerId("cus_1"))
     assert "rk_test" not in repr(raised.value)
     assert len(fake.requests) == 1
@@ -280,7 +281,7 @@ async def test_a_wrong_key_is_an_operators_business(fake: FakeStripe) -> None:
 # --- the fake itself --------------------------------------------------------------------------------------------
 
 
-async def test_the_fake_keeps_snapshot_events_as_they_were_made(fake: FakeStripe, client: ApiClient) -> None:
+async def test_the_fake_keeps_snapshot_events_as_they_were_made(fake: FakeStripe, client: StripeClient) -> None:
     """An event stays in its own version, whatever the request's version is."""
     old = API_VERSIONS[0]
     body = event(
@@ -291,23 +292,23 @@ async def test_the_fake_keeps_snapshot_events_as_they_were_made(fake: FakeStripe
         event_id="evt_1",
     )
     fake.put_event(body)
-    assert await client.get("fetch_event", "/v1/events/evt_1") == body
+    assert await client.get("fetch_snapshot_event", "evt_1") == body
     fake.remove("evt_1")
-    assert await client.get("fetch_event", "/v1/events/evt_1") is None
+    assert await client.get("fetch_snapshot_event", "evt_1") is None
 
 
-async def test_the_fake_finds_the_invoice_of_a_payment(fake: FakeStripe, client: ApiClient) -> None:
+async def test_the_fake_finds_the_invoice_of_a_payment(fake: FakeStripe, client: StripeClient) -> None:
     """By the intent that the invoice's oldest rendering names; other payments find nothing."""
     paid = attrs.evolve(make_invoice(lines=1), status="paid", amount_paid=100, paid_at=NOW)
     fake.put(paid, attrs.evolve(paid, invoice_id="in_2"))
     intent = builders.invoice(paid, API_VERSIONS[0])["payment_intent"]
     found = await client.get(
-        "find_payment", "/v1/invoice_payments", {"payment": {"type": "payment_intent", "payment_intent": intent}}
+        "list_invoice_payments", params={"payment": {"type": "payment_intent", "payment_intent": intent}}
     )
     assert found is not None
     assert [(payment["invoice"], payment["status"]) for payment in found["data"]] == [("in_1", "paid")]
     none = await client.get(
-        "find_payment", "/v1/invoice_payments", {"payment": {"type": "payment_intent", "payment_intent": "pi_none"}}
+        "list_invoice_payments", params={"payment": {"type": "payment_intent", "payment_intent": "pi_none"}}
     )
     assert none is not None
     assert none["data"] == []
@@ -317,9 +318,9 @@ async def test_faults_strike_in_the_order_they_were_asked_for(fake: FakeStripe, 
     """And only at the paths they are meant for."""
     fake.put(CUSTOMER, SUBSCRIPTION)
     fake.fail("/v1/customers/*", faults.conflict())
-    fake.fail("/v1/customers/*", faults.Answer(status=403, body=b"{}"))
+    fake.fail("/v1/customers/*", faults.Answer(status=403, body=b'{"error": {}}'))
     assert await gateway.fetch_subscription(SubscriptionId("sub_1")) is not None
-    with pytest.raises(GatewayUnauthorizedError):
+    with pytest.raises(GatewayPermissionError):
         await gateway.fetch_customer(CustomerId("cus_1"))
     assert await gateway.fetch_customer(CustomerId("cus_1")) is not None
 

@@ -125,9 +125,9 @@ class TestMetrics:
     def test_a_gateway_call_is_counted_and_timed(self) -> None:
         """By operation and result."""
         metrics = Metrics()
-        metrics.gateway_called("fetch", "gateway_unavailable", 40.0)
+        metrics.gateway_called("fetch", "unavailable", 40.0)
         value = metrics.registry.get_sample_value
-        labels = {"operation": "fetch", "plan_code": "", "result": "gateway_unavailable"}
+        labels = {"operation": "fetch", "plan_code": "", "result": "unavailable"}
         assert value("stripe_gateway_operations_total", labels) == 1
         assert value("stripe_gateway_operation_duration_seconds_sum", {"operation": "fetch"}) == 40.0
 
@@ -144,11 +144,9 @@ class TestMetrics:
         metrics = Metrics()
         uncertainty = Uncertainty(kind="invoice", object_id="in_1", basis=provenance())
         metrics.refetched(RefetchReport(uncertainty=uncertainty, result="refetched", seconds=0.1))
-        metrics.refetched(
-            RefetchReport(uncertainty=uncertainty, result="gateway_unavailable", error="away", seconds=40.0)
-        )
+        metrics.refetched(RefetchReport(uncertainty=uncertainty, result="unavailable", error="away", seconds=40.0))
         value = metrics.registry.get_sample_value
-        for result in ("refetched", "gateway_unavailable"):
+        for result in ("refetched", "unavailable"):
             assert value("stripe_refetched_objects_total", {"kind": "invoice", "result": result}) == 1
 
     def test_duplicate_subscriptions_are_shown_until_they_are_gone(self) -> None:

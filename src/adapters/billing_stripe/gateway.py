@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 from billing_core.events import Translation
 from billing_core.inbox.ports import FetchedEvent
 from billing_core.model import CustomerId, EventId, InvoiceId, SubscriptionId
-from billing_stripe.client import ApiClient, Json
+from billing_stripe.client import Json, StripeClient, is_id
 from billing_stripe.translate import reasons, translate_object
 from billing_stripe.translate.meters import METER_REPORTS, read_meter_report
 
@@ -18,51 +17,48 @@ _PAGE: Final = 100
 class StripeGateway:
     """A `PaymentGateway` and `ThinEventGateway`. Objects have the shape of the API version that the client pins."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: StripeClient) -> None:
         self._client = client
 
     async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
         """See PaymentGateway. Items beyond the first ones are read page by page."""
-        shown = await self._get("fetch_subscription", "/v1/subscriptions", subscription_id)
+        shown = await self._get("fetch_subscription", "subscription", subscription_id)
         if shown is None:
             return None
         whole = await self._completed(
-            "fetch_subscription_items", shown, "items", "/v1/subscription_items", {"subscription": subscription_id}
+            shown, "items", "fetch_subscription_items", params={"subscription": subscription_id}
         )
         return _translated(whole)
 
     async def fetch_invoice(self, invoice_id: InvoiceId) -> Translation | None:
         """See PaymentGateway. Lines beyond the first ten are read page by page."""
-        shown = await self._get("fetch_invoice", "/v1/invoices", invoice_id)
+        shown = await self._get("fetch_invoice", "invoice", invoice_id)
         if shown is None:
             return None
-        lines = f"/v1/invoices/{quote(invoice_id, safe='')}/lines"
-        return _translated(await self._completed("fetch_invoice_lines", shown, "lines", lines, {}))
+        return _translated(await self._completed(shown, "lines", "fetch_invoice_lines", invoice_id))
 
     async def fetch_customer(self, customer_id: CustomerId) -> Translation | None:
         """See PaymentGateway. Stripe shows only id and `deleted` for a deleted customer."""
-        return _translated(await self._get("fetch_customer", "/v1/customers", customer_id))
+        return _translated(await self._get("fetch_customer", "customer", customer_id))
 
     async def fetch_entitlements(self, customer_id: CustomerId) -> Translation | None:
         """See PaymentGateway. The pages are joined to the summary that events show."""
-        operation, path, of_customer = (
-            "fetch_entitlements",
-            "/v1/entitlements/active_entitlements",
-            {"customer": customer_id},
-        )
-        listed = await self._client.get(operation, path, {**of_customer, "limit": _PAGE}) if customer_id else None
+        if not is_id("customer", customer_id):
+            return None
+        operation, of_customer = "fetch_entitlements", {"customer": customer_id}
+        listed = await self._client.get(operation, params={**of_customer, "limit": _PAGE})
         if listed is None:
             return None
         summary = {"object": "entitlements.active_entitlement_summary", "entitlements": listed, **of_customer}
-        return _translated(await self._completed(operation, summary, "entitlements", path, of_customer))
+        return _translated(await self._completed(summary, "entitlements", operation, params=of_customer))
 
     async def fetch_checkout_session(self, session_id: str) -> Translation | None:
         """See ThinEventGateway."""
-        return _translated(await self._get("fetch_checkout_session", "/v1/checkout/sessions", session_id))
+        return _translated(await self._get("fetch_checkout_session", "session", session_id))
 
     async def fetch_event(self, event_id: EventId) -> FetchedEvent | None:
         """See ThinEventGateway."""
-        event = await self._get("fetch_event", "/v2/core/events", event_id)
+        event = await self._get("fetch_event", "event", event_id)
         if event is None:
             return None
         if event.get("type") in METER_REPORTS:
@@ -86,13 +82,13 @@ class StripeGateway:
                 return await self.fetch_checkout_session(name)
         return Translation(ignored=reasons.UNHANDLED_TYPE)
 
-    async def _get(self, operation: str, collection: str, name: str) -> Json | None:
-        """Fetch a member of a collection. Names that would lead to another path, such as an empty one, are unknown."""
-        if name in ("", ".", ".."):
-            return None
-        return await self._client.get(operation, f"{collection}/{quote(name, safe='')}")
+    async def _get(self, operation: str, kind: str, name: str) -> Json | None:
+        """Fetch an object. An id that Stripe would never assign is unknown without asking."""
+        return await self._client.get(operation, name) if is_id(kind, name) else None
 
-    async def _completed(self, operation: str, owner: Json, key: str, path: str, params: Json) -> Json | None:
+    async def _completed(
+        self, owner: Json, key: str, operation: str, *ids: str, params: Json | None = None
+    ) -> Json | None:
         """Return an object with its whole list instead of the first page; None if it is gone in the meantime."""
         listed = owner.get(key)
         if not isinstance(listed, dict) or not listed.get("has_more"):
@@ -101,7 +97,7 @@ class StripeGateway:
         has_more = True
         while has_more and members:
             cursor = {"limit": _PAGE, "starting_after": next(reversed(members))}
-            page = await self._client.get(operation, path, {**params, **cursor})
+            page = await self._client.get(operation, *ids, params={**(params or {}), **cursor})
             if page is None:
                 return None
             added = _by_id(page)

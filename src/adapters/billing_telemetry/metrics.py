@@ -243,7 +243,7 @@ class Metrics:
     # --- gateway and pool -------------------------------------------------------------------------------------------
 
     def gateway_called(self, operation: str, result: str, seconds: float, *, plan_code: str = "") -> None:
-        """Count and time a finished call: `ok`, `missing`, `canceled`, or the code of the error."""
+        """Count and time a finished call: `ok`, `canceled`, `bug`, or the code of the error."""
         self._gateway_seconds(operation).observe(seconds)
         self._gateway_calls(operation, self._plan_code(plan_code) if plan_code else "", result).inc()
 

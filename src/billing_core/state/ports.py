@@ -62,8 +62,8 @@ class PaymentGateway(Protocol):
     Every answer is None if the provider says that there is no such object. An answer describes the object as it is now,
     so it never has `creation` or `notice`. Reading changes nothing, so any call may be repeated.
 
-    Raises: GatewayUnavailableError, GatewayRateLimitedError, GatewayUnauthorizedError, GatewayRejectedError. The
-    adapter has already retried where that helps, and gives up after a timeout of its own.
+    Raises: GatewayError: unavailable, rate limited, authentication, permission, or an invalid request. The adapter has
+    already retried where that helps, and gives up after a timeout of its own.
     """
 
     async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:

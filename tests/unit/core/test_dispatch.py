@@ -13,7 +13,7 @@ from tests.unit.core.conftest import ACME, ALICE, AT, Loop, subscription, until
 from billing_core.errors import (
     BillingError,
     FoldingError,
-    GatewayRejectedError,
+    GatewayInvalidRequestError,
     StoreUnavailableError,
     TenantConflictError,
 )
@@ -167,7 +167,7 @@ class TestFailures:
     async def test_a_dead_event_keeps_what_was_read_of_it(self, loop: Loop) -> None:
         """Its customer and that customer's tenant, whatever failed after it was translated."""
         await loop.arrive(loop.says(ACTIVE))
-        loop.written_to = Faltering(loop.repository, lambda _: True, error=GatewayRejectedError("refused"))
+        loop.written_to = Faltering(loop.repository, lambda _: True, error=GatewayInvalidRequestError("refused"))
         named, about = loop.says(PAST_DUE, at=1), loop.says(tenant=None, at=2, about=("sub_1",))
         outcomes = await loop.arrive(named, about)
         assert [(outcome.disposition, outcome.customer_id) for outcome in outcomes] == [

@@ -192,7 +192,7 @@ class TestFailures:
         gateway.subscriptions[SubscriptionId("sub_1")] = now(PAST_DUE)
         gateway.fail(GatewayUnavailableError("away"))
         await loop.arrive(*contradicting(loop))
-        assert await loop.refetch() == ["gateway_unavailable"]
+        assert await loop.refetch() == ["unavailable"]
         assert (await loop.subscription(), marked(loop)) == (ACTIVE, True)
         refetcher = loop.refetcher()
         running = asyncio.create_task(refetcher.run())

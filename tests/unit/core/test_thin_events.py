@@ -7,7 +7,7 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, Loop, invoice, subscription, until
 
-from billing_core.errors import GatewayRejectedError, GatewayUnavailableError
+from billing_core.errors import GatewayInvalidRequestError, GatewayUnavailableError
 from billing_core.events import Disposition, Effect, Notice, ProviderEvent, Translation
 from billing_core.inbox.policy import DispatchPolicy
 from billing_core.inbox.ports import FetchedEvent
@@ -169,7 +169,7 @@ class TestWithoutAnAnswer:
     async def test_a_refusal_is_for_an_operator(self, loop: Loop, gateway: MemoryGateway) -> None:
         """A retry would be refused again; the event is visible and can be replayed."""
         event = thin(loop)
-        gateway.fail(GatewayRejectedError("no"))
+        gateway.fail(GatewayInvalidRequestError("no"))
         (outcome,) = await loop.arrive(event)
         assert (outcome.disposition, outcome.reason) == (Disposition.DEAD, "permanent")
 

@@ -7,10 +7,11 @@ from typing import Protocol
 import attrs
 
 from billing_core.errors import (
+    GatewayAuthenticationError,
     GatewayError,
+    GatewayInvalidRequestError,
+    GatewayPermissionError,
     GatewayRateLimitedError,
-    GatewayRejectedError,
-    GatewayUnauthorizedError,
     GatewayUnavailableError,
 )
 from billing_core.events import Translation
@@ -229,8 +230,9 @@ class PaymentGatewayContract:
         for error, retryable in (
             (GatewayUnavailableError, True),
             (GatewayRateLimitedError, True),
-            (GatewayUnauthorizedError, False),
-            (GatewayRejectedError, False),
+            (GatewayAuthenticationError, False),
+            (GatewayPermissionError, False),
+            (GatewayInvalidRequestError, False),
         ):
             stage.fail(error)
             raised = await _error_of(gateway)

@@ -48,6 +48,11 @@ def server_error(status: int = 500, headers: Mapping[str, str] | None = None) ->
     return Answer(status=status, body=body, headers=headers or {})
 
 
+def stored_error(original_request: str = "req_00000000000000") -> Answer:
+    """Return the server error that an idempotency key has kept, as every later request with the key gets it."""
+    return server_error(headers={"Idempotent-Replayed": "true", "Original-Request": original_request})
+
+
 def rate_limited(*, retry_after: int | None = None) -> Answer:
     """Return the error for too much load; `retry_after` in seconds, which Stripe does not send."""
     headers = {"Stripe-Rate-Limited-Reason": "endpoint-rate"}
@@ -63,6 +68,12 @@ def lock_timeout() -> Answer:
         b'{"error": {"code": "lock_timeout", "message": "Locked by another request", "type": "invalid_request_error"}}'
     )
     return Answer(status=429, body=body, headers={"Stripe-Should-Retry": "true"})
+
+
+def key_in_use() -> Answer:
+    """Return the error for an idempotency key whose first request is still in progress."""
+    body = b'{"error": {"code": "idempotency_key_in_use", "message": "In use", "type": "idempotency_error"}}'
+    return Answer(status=409, body=body)
 
 
 def conflict() -> Answer:

@@ -286,7 +286,7 @@ class FakeStripe:
             response = response if replaced is None else replaced
         if not response.prepared:
             response.headers.setdefault("Request-Id", request_id)
-            response.headers["Date"] = format_datetime(self.clock.now(), usegmt=True)
+            response.headers.setdefault("Date", format_datetime(self.clock.now(), usegmt=True))
         return response
 
     async def _execute(self, http: web.Request, request_id: str) -> web.StreamResponse:
