@@ -43,6 +43,7 @@ WRITERS = {
     "write_revocations": {"revocations.py"},
     "write_refusals": {"refusals.py"},
     "write_rules": {"rules.py"},
+    "write_operations": {"log.py"},
     "migrate": {"migrate.py"},
     "session": {"pool.py"},
 }

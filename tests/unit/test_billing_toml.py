@@ -32,6 +32,7 @@ from billing_core.model import (
     PriceId,
     ProductScope,
     ScopeRule,
+    SeatBounds,
     TenantRules,
 )
 
@@ -117,6 +118,10 @@ PLAN_FAULTS = [
     ("[plans.pro]\nprice = []", "billing.toml:2 plans.pro.price is not a known key"),
     ("[plans.pro]\ntrial_days = 731", "billing.toml:2 plans.pro.trial_days is 731, which cannot be used"),
     ("[plans.pro]\ntrial_days = true", "billing.toml:2 plans.pro.trial_days is true, which cannot be used"),
+    ("[plans.pro]\nseats = 5", "billing.toml:2 plans.pro.seats is 5, which cannot be used"),
+    ("[plans.pro.seats]\nmin = -1", "billing.toml:2 plans.pro.seats.min is -1, which cannot be used"),
+    ("[plans.pro.seats]\nmax = 0", "billing.toml:2 plans.pro.seats.max is 0, which cannot be used"),
+    ("[plans.pro.seats]\nmin = 5\nmax = 4", "billing.toml:3 plans.pro.seats.max is 4, less than min, which is 5"),
     (
         "[[plans.pro.prices]]\nid = 'a'\nrole = 'sold'\nfeature = 'api'",
         'billing.toml:3 plans.pro.prices[0].role is "sold", which cannot be used',
@@ -497,6 +502,7 @@ confirmation_overdue_after = "90m"
             name="Pro",
             group="main",
             trial_days=7,
+            seats=SeatBounds(minimum=1, maximum=50),
             match=PlanMatch(
                 prices=(PriceId("price_pro_2024"),),
                 products=("prod_pro",),

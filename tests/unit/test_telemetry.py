@@ -12,16 +12,21 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from billing_core.errors import StoreUnavailableError
+from billing_app.observers import Observers
+from billing_core.errors import GatewayUnavailableError, StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.model import AccessState, DuplicateSubscriptions, EventId, PriceId, SubscriptionId, Uncertainty
+from billing_core.operations.performing import Settlement
+from billing_core.operations.runner import OperationReport
+from billing_core.operations.settling import SettlingReport
+from billing_core.operations.stored import OperationBacklog, OperationRequest, OperationStatus, StoredOperation
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, UnmappedReport
 from billing_core.oversight.ports import Backlog, UnmappedPrice
 from billing_core.state.access_review import AccessReport
 from billing_core.state.refetch import RefetchReport
 from billing_core.stream.publisher import PublishingReport
-from billing_core.testing.builders import ACME, provenance
+from billing_core.testing.builders import ACME, AT, provenance
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.inbox.event_inbox import MemoryEventInbox
@@ -49,6 +54,27 @@ def provider_event(number: int = 1, event_type: str = "invoice.paid") -> Provide
 def outcome(disposition: Disposition, *, attempt: int = 1, reason: str | None = None) -> Outcome:
     claim = Claim(dispatch_id=1, attempt=attempt, event=provider_event())
     return Outcome(claim=claim, disposition=disposition, reason=reason)
+
+
+UNRESOLVED = StoredOperation(
+    operation_id=1,
+    request=OperationRequest(
+        tenant_id=ACME,
+        operation="cancel",
+        request_id="r1",
+        subject="sub_1",
+        arguments_hash="a1",
+        actor="ada",
+    ),
+    number=1,
+    key="bo_1",
+    status=OperationStatus.BEGUN,
+    attempts=2,
+    begun_at=AT,
+    planned_at=AT,
+    leased_until=AT,
+    read_at=AT + timedelta(minutes=1),
+)
 
 
 def backlog(**counts: Any) -> BacklogReport:
@@ -87,6 +113,41 @@ class TestMetrics:
             for result in ("blocked", "full", "unchanged", "grace")
         }
         assert counted == {"blocked": 2, "full": 1, "unchanged": 2, "grace": None}
+
+    def test_settled_operations_are_counted_by_result(self) -> None:
+        """The gauges have what the last run left unresolved, zero included."""
+        metrics = Metrics()
+        settled = [Settlement(operation=UNRESOLVED, result=result) for result in ("done", "unavailable", "done")]
+        backlog = OperationBacklog(count=1, oldest=timedelta(minutes=2))
+        metrics.operations_settled(SettlingReport(settlements=tuple(settled), backlog=backlog))
+        value = metrics.registry.get_sample_value
+        assert value("stripe_gateway_settlements_total", {"result": "done"}) == 2
+        assert value("stripe_gateway_settlements_total", {"result": "unavailable"}) == 1
+        assert value("stripe_gateway_unresolved_operations") == 1
+        assert value("stripe_gateway_oldest_unresolved_seconds") == 120
+        metrics.operations_settled(SettlingReport())
+        assert value("stripe_gateway_unresolved_operations") == 0
+        assert value("stripe_gateway_oldest_unresolved_seconds") == 0
+
+    def test_operations_are_logged_with_the_request_that_asked_for_them(self) -> None:
+        """At its end and when it is settled, which is a warning while its outcome stays unknown."""
+        observers = Observers(Metrics())
+        report = OperationReport(request=UNRESOLVED.request, command="cancel_now", result="unavailable", seconds=0.5)
+        away = GatewayUnavailableError("away")
+        settlements = (
+            Settlement(operation=UNRESOLVED, result="unavailable", error=away),
+            Settlement(operation=UNRESOLVED, result="done"),
+        )
+        with structlog.testing.capture_logs() as logged:
+            observers.operation_ended(report)
+            observers.operations_settled(SettlingReport(settlements=settlements))
+        assert [(line["event"], line["log_level"], line["result"]) for line in logged] == [
+            ("operation.ended", "info", "unavailable"),
+            ("operation.settled", "warning", "unavailable"),
+            ("operation.settled", "info", "done"),
+        ]
+        assert {(line["tenant_id"], line["request_id"]) for line in logged} == {(ACME, "r1")}
+        assert logged[1]["age_seconds"] == 60
 
     def test_two_instances_do_not_meet(self) -> None:
         """Nothing is registered globally, so a process can have two containers."""

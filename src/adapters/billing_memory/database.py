@@ -27,6 +27,7 @@ from billing_core.model import (
     UsageRecord,
     payment_object_id,
 )
+from billing_core.operations.stored import StoredOperation
 from billing_core.oversight.inspection import Audit, FailedAttempt
 from billing_core.oversight.ports import LoggedDecision
 from billing_core.state.shared_customers import SHARED_CUSTOMER
@@ -282,6 +283,10 @@ class MemoryDatabase:
         """Held by a transaction from beginning to end: there is one at a time."""
         self.rules: list[tuple[RulesInForce, str]] = []
         """All that were ever in force, each with its fingerprint; the last ones are in force."""
+        self.operations: dict[int, StoredOperation | None] = {}
+        """Decisions that were sent to the provider, by number; None in place of one that was withdrawn."""
+        self.operations_due: dict[int, datetime] = {}
+        """When each of them is due to be settled, unless it is resolved."""
         self.due = asyncio.Event()
         """Set when events may have become due; cleared by `claim`."""
 

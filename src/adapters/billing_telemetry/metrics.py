@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from billing_core.inbox.batch import ProcessingReport
+from billing_core.operations.settling import SettlingReport
 from billing_core.oversight.invariants import Invariant
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
 from billing_core.state.access_review import AccessReport
@@ -133,6 +134,17 @@ class Metrics:
         self._refetched = _Labeled(
             counter("stripe_refetched_objects_total", "Uncertain objects fetched from the provider.", "kind", "result")
         )
+        self._settled = _Labeled(
+            counter(
+                "stripe_gateway_settlements_total",
+                "Attempts to settle operations whose outcome was unknown, by result.",
+                "result",
+            )
+        )
+        self._unresolved = gauge("stripe_gateway_unresolved_operations", "Operations whose outcome is not known yet.")
+        self._oldest_unresolved = gauge(
+            "stripe_gateway_oldest_unresolved_seconds", "Age of the oldest of them; zero if there is none."
+        )
         self._access_reviews = _Labeled(
             counter(
                 "billing_access_reviews_total",
@@ -250,6 +262,13 @@ class Metrics:
     def refetched(self, report: RefetchReport) -> None:
         """Count one attempt to refetch an object."""
         self._refetched(report.uncertainty.kind, report.result).inc()
+
+    def operations_settled(self, report: SettlingReport) -> None:
+        """Count attempts to settle operations, and set the gauges of those that are unresolved."""
+        for settlement in report.settlements:
+            self._settled(settlement.result).inc()
+        self._unresolved.set(report.backlog.count)
+        self._oldest_unresolved.set(report.backlog.oldest.total_seconds() if report.backlog.oldest else 0)
 
     def access_reviewed(self, report: AccessReport) -> None:
         """Count the tenants of one review."""

@@ -50,6 +50,7 @@ from billing_core.model.plan import (
     PlanMatch,
     PlanPrice,
     Role,
+    SeatBounds,
     plans_of_products,
 )
 from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, any_open, invoice_of, leads_to
@@ -150,6 +151,7 @@ __all__ = [
     "ScheduledChange",
     "ScheduleSnapshot",
     "ScopeRule",
+    "SeatBounds",
     "Sighting",
     "Snapshot",
     "standings",

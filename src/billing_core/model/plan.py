@@ -75,6 +75,19 @@ class PlanFeature:
 
 
 @attrs.frozen(kw_only=True)
+class SeatBounds:
+    """The numbers of seats with which a plan is sold, `[minimum, maximum]`."""
+
+    minimum: int = 1
+    maximum: int | None = None
+    """None: any number."""
+
+    def allow(self, seats: int) -> bool:
+        """Tell whether a number of seats is within the bounds."""
+        return self.minimum <= seats and (self.maximum is None or seats <= self.maximum)
+
+
+@attrs.frozen(kw_only=True)
 class Plan:
     """One plan that is sold: the prices that make it up, and what it gives."""
 
@@ -87,6 +100,8 @@ class Plan:
     prices: tuple[PlanPrice, ...] = ()
     features: tuple[PlanFeature, ...] = ()
     trial_days: int | None = None
+    seats: SeatBounds | None = None
+    """None for a plan without a price per seat that is sold as one piece; with such a price, any number."""
     grants_access: bool = True
     """False for an add-on, which gives no access by itself."""
 

@@ -14,7 +14,7 @@ from billing_core.operations.results import (
     Performed,
     PromotionCode,
 )
-from billing_core.operations.stored import Begun, OperationRequest, Resolution, StoredOperation
+from billing_core.operations.stored import Begun, OperationBacklog, OperationRequest, Resolution, StoredOperation
 
 
 @runtime_checkable
@@ -113,8 +113,8 @@ class OperationLog(Protocol):
         """
         ...
 
-    async def plan(self, operation: StoredOperation, command: Command) -> StoredOperation:
-        """Store the command of a leased operation, before anything of it is sent.
+    async def plan(self, operation: StoredOperation, command: Command, *, lease: timedelta) -> StoredOperation:
+        """Store the command of a leased operation, before anything of it is sent, and begin its lease again.
 
         Raises: LeaseLostError. Nothing is stored then.
         """
@@ -144,4 +144,8 @@ class OperationLog(Protocol):
 
     async def unresolved(self, *, limit: int) -> Sequence[StoredOperation]:
         """Return unresolved operations, leased ones too, the oldest first. Only reads."""
+        ...
+
+    async def backlog(self) -> OperationBacklog:
+        """Count the same operations, at a cost by how many they are."""
         ...

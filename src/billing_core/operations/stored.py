@@ -20,6 +20,14 @@ Source: https://docs.stripe.com/api/idempotent_requests
 """
 
 
+LONGEST_REQUEST_ID: Final = 255
+
+
+def _short_text(_instance: object, attribute: "attrs.Attribute[str]", value: str) -> None:
+    if not value.strip() or len(value) > LONGEST_REQUEST_ID or not value.isprintable():
+        raise ValueError(f"{attribute.name} must be 1 to {LONGEST_REQUEST_ID} printable characters")
+
+
 @attrs.frozen(kw_only=True)
 class OperationRequest:
     """One decision of a caller: the same tenant, operation and request id are the same decision."""
@@ -27,7 +35,7 @@ class OperationRequest:
     tenant_id: TenantId
     operation: str
     """Our name of what is asked for."""
-    request_id: str
+    request_id: str = attrs.field(validator=_short_text)
     """The caller's own, new for each decision, the same whenever it asks again."""
     subject: str
     """The object that the operation is about. Operations about one subject come one after another."""
@@ -119,6 +127,15 @@ class Resolution:
     """Of a refused one."""
     request_id: str | None = None
     """The provider's id of the last request."""
+
+
+@attrs.frozen(kw_only=True)
+class OperationBacklog:
+    """How many operations are unresolved, those in progress among them."""
+
+    count: int = 0
+    oldest: timedelta | None = None
+    """The age of the oldest; None if there is none."""
 
 
 def operation_key(request: OperationRequest, number: int) -> str:

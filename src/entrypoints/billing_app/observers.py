@@ -8,6 +8,8 @@ import structlog
 
 from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
+from billing_core.operations.runner import OperationReport
+from billing_core.operations.settling import SettlingReport
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
 from billing_core.state.access_review import AccessReport
 from billing_core.state.following_products import ProductReport
@@ -49,6 +51,10 @@ class ReportMetrics(Protocol):
 
     def refetched(self, report: RefetchReport) -> None:
         """Count an object fetched from the provider, by result."""
+        ...
+
+    def operations_settled(self, report: SettlingReport) -> None:
+        """Count settled operations, and set how many are unresolved."""
         ...
 
     def access_reviewed(self, report: AccessReport) -> None:
@@ -141,6 +147,39 @@ class Observers:
             error=report.error,
             seconds=round(report.seconds, 3),
         )
+
+    def operation_ended(self, report: OperationReport) -> None:
+        """Log one request of a caller; the calls that were made for it are counted where they are made."""
+        request = report.request
+        log.info(
+            "operation.ended",
+            operation=request.operation,
+            command=report.command,
+            tenant_id=request.tenant_id,
+            request_id=request.request_id,
+            subject=request.subject,
+            actor=request.actor,
+            result=report.result,
+            attempts=report.attempts,
+            seconds=round(report.seconds, 3),
+        )
+
+    def operations_settled(self, report: SettlingReport) -> None:
+        """Count and log each operation whose outcome was unknown; an error means that it still is."""
+        self.metrics.operations_settled(report)
+        for settlement in report.settlements:
+            operation = settlement.operation
+            write = log.info if settlement.error is None else log.warning
+            write(
+                "operation.settled",
+                operation=operation.request.operation,
+                tenant_id=operation.request.tenant_id,
+                request_id=operation.request.request_id,
+                key=operation.key,
+                result=settlement.result,
+                attempts=operation.attempts,
+                age_seconds=round(operation.age.total_seconds()),
+            )
 
     def access_reviewed(self, report: AccessReport) -> None:
         """Count and log reviews of tenants that were due; one that found none is no news."""

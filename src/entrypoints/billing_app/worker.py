@@ -9,6 +9,7 @@ import attrs
 
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.inbox.dispatch import Dispatcher
+from billing_core.operations.settling import OperationSettler
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.state.access_review import AccessReviewer
 from billing_core.state.following_products import ProductFollower
@@ -33,6 +34,8 @@ class Worker:
     product_follower: ProductFollower
     rules_follower: RulesFollower
     refetcher: Refetcher | None
+    """None if the provider cannot be asked."""
+    operation_settler: OperationSettler | None
     """None if the provider cannot be asked."""
     backfiller: Backfiller | None
     """None if the bus is not filled when a process starts."""
@@ -63,6 +66,7 @@ class Worker:
                 self.rules_follower,
                 self.log_rewriter,
                 self.refetcher,
+                self.operation_settler,
             )
             if loop is not None
         }

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from billing_postgres.columns import Columns, expand
 from billing_postgres.inbox import rows as inbox
+from billing_postgres.operations import rows as operations
 from billing_postgres.oversight import rows as oversight
 from billing_postgres.state import rows as state
 from billing_postgres.stream import rows as stream
@@ -17,6 +18,7 @@ _DECLARED: Final[Mapping[str, Columns[Any]]] = {
     **inbox.DECLARED,
     **state.DECLARED,
     **stream.DECLARED,
+    **operations.DECLARED,
     **oversight.DECLARED,
 }
 

@@ -15,6 +15,7 @@ from billing_core.model import (
     ProductScope,
     RulesInForce,
     ScopeRule,
+    SeatBounds,
     SubscriptionId,
     TenantRules,
 )
@@ -31,6 +32,7 @@ RULES = BillingRules(
             name="Pro 💶",
             group="main",
             trial_days=7,
+            seats=SeatBounds(minimum=2, maximum=9),
             match=PlanMatch(products=("prod_1",), lookup_keys=("pro_*",), metadata=(("plan", "pro"),)),
             prices=(
                 PlanPrice(price_id=PriceId("price_1"), interval="month", amount=4900, currency="usd"),

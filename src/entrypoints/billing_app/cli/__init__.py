@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers, link them to tenants, correct links."),
     "plans": LazyCommand("billing_app.cli.plans:plans", "List plans, and the prices that belong to none."),
     "grants": LazyCommand("billing_app.cli.grants:grants", "Grant tenants access beside what they pay for."),
+    "gateway": LazyCommand("billing_app.cli.gateway:gateway", "Inspect operations on their way to Stripe."),
     "doctor": LazyCommand(
         "billing_app.cli.doctor:doctor", "Check settings, database, Redis and backlog, and say what to fix."
     ),

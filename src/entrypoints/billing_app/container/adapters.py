@@ -11,6 +11,7 @@ import asyncpg
 
 from billing_app.settings import Settings
 from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, ReplayQueue
+from billing_core.operations.ports import OperationLog
 from billing_core.oversight.ports import (
     AuditLog,
     EventLog,
@@ -27,6 +28,7 @@ from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTic
 from billing_memory.clock import SystemClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.inbox.event_inbox import MemoryEventInbox
+from billing_memory.operations.log import MemoryOperationLog
 from billing_memory.oversight.event_log import MemoryEventLog
 from billing_memory.oversight.invariants import MemoryInvariantLog
 from billing_memory.oversight.refusals import MemoryRefusalTally
@@ -42,6 +44,7 @@ from billing_memory.stream_access.quota import MemoryStreamQuota
 from billing_memory.stream_access.revocations import MemoryRevocations
 from billing_memory.stream_access.tickets import MemoryStreamTickets
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
+from billing_postgres.operations.log import PostgresOperationLog
 from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.oversight.refusals import PostgresRefusalTally
@@ -86,6 +89,7 @@ class Adapters(TypedDict):
     inbox_upkeep: InboxUpkeep
     state_upkeep: StateUpkeep
     refusal_tally: RefusalTally
+    operation_log: OperationLog
     clock: Clock
 
 
@@ -124,6 +128,7 @@ def memory_adapters(
         inbox_upkeep=MemoryInboxUpkeep(database, clock),
         state_upkeep=MemoryStateUpkeep(database),
         refusal_tally=MemoryRefusalTally(),
+        operation_log=MemoryOperationLog(database, clock),
         clock=clock,
     )
 
@@ -179,5 +184,6 @@ def postgres_adapters(
         inbox_upkeep=PostgresInboxUpkeep(database, writers),
         state_upkeep=PostgresStateUpkeep(database, readers),
         refusal_tally=PostgresRefusalTally(database, writers),
+        operation_log=PostgresOperationLog(database, writers),
         clock=clock,
     )

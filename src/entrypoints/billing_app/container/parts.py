@@ -1,6 +1,7 @@
 """Objects that depend on the configuration: some of them only exist under a condition."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from billing_app.http.services import Probe
@@ -13,6 +14,10 @@ from billing_core.inbox.policy import Scope
 from billing_core.inbox.ports import EventInbox, KnownEvents, ThinEventGateway
 from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import BillingRules, TenantId, TenantRules, Uncertainty
+from billing_core.operations.performing import KeepAnswer, OperationPerformer, OperationPolicy
+from billing_core.operations.ports import OperationGateway, OperationLog
+from billing_core.operations.runner import OperationRunner
+from billing_core.operations.settling import OperationSettler
 from billing_core.state.ports import Clock, PaymentGateway, UncertainObjects
 from billing_core.state.refetch import Refetcher, RefetchPolicy
 from billing_core.state.service import BillingService
@@ -49,6 +54,38 @@ def own_rules(settings: Settings, *, tenants: TenantRules) -> BillingRules:
 def scope(stripe: StripeSettings) -> Scope:
     """Return the mode and account whose events this deployment processes."""
     return Scope(livemode=bool(stripe.livemode), account=stripe.account_id or "")
+
+
+def operation_performer(
+    gateway: OperationGateway | None, *, log: OperationLog, keep: KeepAnswer, policy: OperationPolicy
+) -> OperationPerformer | None:
+    """Return None if the provider cannot be asked."""
+    return None if gateway is None else OperationPerformer(log=log, gateway=gateway, keep=keep, policy=policy)
+
+
+def operation_runner(
+    performer: OperationPerformer | None, *, log: OperationLog, policy: OperationPolicy, observers: Observers
+) -> OperationRunner | None:
+    """Return None if the provider cannot be asked."""
+    if performer is None:
+        return None
+    return OperationRunner(log=log, performer=performer, policy=policy, observe=observers.operation_ended)
+
+
+def operation_settler(
+    performer: OperationPerformer | None,
+    *,
+    log: OperationLog,
+    policy: OperationPolicy,
+    every: timedelta,
+    observers: Observers,
+) -> OperationSettler | None:
+    """Return None if the provider cannot be asked: unresolved operations wait for a process that can."""
+    if performer is None:
+        return None
+    return OperationSettler(
+        log=log, performer=performer, policy=policy, every=every, observe=observers.operations_settled
+    )
 
 
 def thin_event_resolver(gateway: ThinEventGateway | None, events: KnownEvents) -> ThinEventResolver | None:

@@ -24,6 +24,9 @@ from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, Replay
 from billing_core.inbox.replay import Replayer
 from billing_core.model import TenantRules
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
+from billing_core.operations.answers import AnswerKeeper
+from billing_core.operations.performing import OperationPolicy
+from billing_core.operations.ports import OperationGateway, OperationLog
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.oversight.ports import (
     AuditLog,
@@ -56,6 +59,7 @@ _INVARIANTS_EVERY: Final = timedelta(minutes=1)
 _ACCESS_EVERY: Final = timedelta(seconds=5)
 _PRODUCTS_EVERY: Final = timedelta(minutes=1)
 _RULES_EVERY: Final = timedelta(seconds=15)
+_SETTLING_EVERY: Final = timedelta(seconds=5)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
 _REWRITES_EVERY: Final = timedelta(seconds=2)
 
@@ -94,12 +98,14 @@ class Container(containers.DeclarativeContainer):
     inbox_upkeep = providers.Dependency(instance_of=InboxUpkeep)
     state_upkeep = providers.Dependency(instance_of=StateUpkeep)
     refusal_tally = providers.Dependency(instance_of=RefusalTally)
+    operation_log = providers.Dependency(instance_of=OperationLog)
     clock = providers.Dependency(instance_of=Clock)
 
     # --- given if the process has it --------------------------------------------------------------------------------
     gateway: providers.Provider[PaymentGateway | None] = providers.Object(None)
     """None if the provider cannot be asked."""
     thin_gateway: providers.Provider[ThinEventGateway | None] = providers.Object(None)
+    operation_gateway: providers.Provider[OperationGateway | None] = providers.Object(None)
     issuer_keys: providers.Provider[PublishedKeys | None] = providers.Object(None)
     """None if only shared secrets sign tokens."""
     epoch: providers.Provider[Epoch] = providers.Object(FIRST_EPOCH)
@@ -173,6 +179,24 @@ class Container(containers.DeclarativeContainer):
         policy=settings.provided.dispatch,
     )
 
+    # --- operations -------------------------------------------------------------------------------------------------
+    operation_policy = providers.Singleton(OperationPolicy)
+    answers = providers.Singleton(AnswerKeeper, service=service)
+    operation_performer = providers.Singleton(
+        parts.operation_performer,
+        operation_gateway,
+        log=operation_log,
+        keep=answers.provided.keep,
+        policy=operation_policy,
+    )
+    operation_runner = providers.Singleton(
+        parts.operation_runner,
+        operation_performer,
+        log=operation_log,
+        policy=operation_policy,
+        observers=observers,
+    )
+
     # --- what a worker runs -----------------------------------------------------------------------------------------
     backlog_monitor = providers.Singleton(
         BacklogMonitor,
@@ -214,6 +238,14 @@ class Container(containers.DeclarativeContainer):
         every=_PRODUCTS_EVERY,
         observe=observers.provided.products_followed,
     )
+    operation_settler = providers.Singleton(
+        parts.operation_settler,
+        operation_performer,
+        log=operation_log,
+        policy=operation_policy,
+        every=_SETTLING_EVERY,
+        observers=observers,
+    )
     backfiller = providers.Singleton(parts.backfiller, settings, outbox=outbox, bus=bus, observers=observers)
     log_rewriter = providers.Singleton(
         LogRewriter,
@@ -236,6 +268,7 @@ class Container(containers.DeclarativeContainer):
         product_follower=product_follower,
         rules_follower=rules_follower,
         refetcher=refetcher,
+        operation_settler=operation_settler,
         backfiller=backfiller,
         log_rewriter=log_rewriter,
         deadline=deadline,

@@ -8,10 +8,11 @@ from typing import Final
 from billing_app.settings.rules.document import Node, value_text
 from billing_app.settings.rules.kinds import FLAG, TEXT, ListOf, NoDefault, matching, read_name, refuse, whole, word
 from billing_app.settings.rules.table import Given, Key, Table, TablesOf
-from billing_core.model import Plan, PlanFeature, PlanMatch, PlanPrice
+from billing_core.model import Plan, PlanFeature, PlanMatch, PlanPrice, SeatBounds
 from billing_core.model.plan import PLAN_METADATA, ROLES
 
 _LARGEST: Final = 2**63 - 1
+_MOST_SEATS: Final = 1_000_000
 _SPANS: Final = ("day", "week", "month", "year")
 
 PRICE_ID: Final = matching(r"(?!prod_)\S+", "the id of a price (price_…)", "price_123")
@@ -147,6 +148,22 @@ def _check_plan(node: Node, _fields: dict[str, Given]) -> None:
                 )
 
 
+def _check_seats(node: Node, fields: dict[str, Given]) -> None:
+    if {"minimum", "maximum"} <= fields.keys() and fields["minimum"].value > fields["maximum"].value:
+        node.child("max").refuse(
+            f"is {fields['maximum'].value}, less than min, which is {fields['minimum'].value}", "Exchange the two."
+        )
+
+
+SEATS: Final = Table(
+    SeatBounds,
+    (
+        Key("min", whole(0, _MOST_SEATS, 1), "The fewest seats.", "minimum"),
+        Key("max", whole(1, _MOST_SEATS, 50), "The most seats; without it, any number.", "maximum"),
+    ),
+    adjust=_check_seats,
+)
+
 PLAN: Final = Table(
     Plan,
     (
@@ -156,6 +173,11 @@ PLAN: Final = Table(
         Key("match", MATCH, "Prices that belong to it beside those; any one of these conditions is enough."),
         Key("features", _Features(), "What it includes, by key."),
         Key("trial_days", whole(0, 730, 14), "The length of a trial."),
+        Key(
+            "seats",
+            SEATS,
+            "The numbers of seats it is sold with. Without it, a plan without a price of role `seat` has none.",
+        ),
         Key("grants_access", FLAG, "False for an add-on, which gives no access by itself."),
     ),
     adjust=_check_plan,

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from billing_app.settings.rules.access import ACCESS, RULE
-from billing_app.settings.rules.plans import MATCH, METERED, PLAN, PRICE
+from billing_app.settings.rules.plans import MATCH, METERED, PLAN, PRICE, SEATS
 from billing_app.settings.rules.scope import SCOPE, SCOPE_RULE
 from billing_app.settings.rules.table import Key, Table
 from billing_app.settings.rules.tenants import TENANTS
@@ -21,6 +21,7 @@ TABLES: Final[Mapping[str, Table[Any]]] = MappingProxyType(
         "[access]": ACCESS,
         "[access.STATUS]": RULE,
         "[plans.CODE]": PLAN,
+        "[plans.CODE.seats]": SEATS,
         "[[plans.CODE.prices]]": PRICE,
         "[plans.CODE.match]": MATCH,
         "[plans.CODE.features.KEY]": METERED,

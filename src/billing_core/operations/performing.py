@@ -1,0 +1,165 @@
+"""Carry a stored operation to its outcome: perform it, keep the answer, resolve it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import attrs
+
+from billing_core.errors import (
+    BillingError,
+    GatewayCardDeclinedError,
+    GatewayError,
+    GatewayIdempotencyConflictError,
+    GatewayInvalidRequestError,
+    GatewayNotFoundError,
+    GatewayUnavailableError,
+)
+from billing_core.operations.commands import Command
+from billing_core.operations.errors import OperationFailure
+from billing_core.operations.ports import OperationGateway, OperationLog
+from billing_core.operations.results import Performed
+from billing_core.operations.stored import OperationStatus, Resolution, StoredOperation
+
+_T = TypeVar("_T")
+
+_REFUSALS: Final = (GatewayCardDeclinedError, GatewayInvalidRequestError, GatewayNotFoundError)
+"""Answers about this very command, which the provider would give again."""
+
+
+@attrs.frozen(kw_only=True)
+class OperationPolicy:
+    """Limits of one operation."""
+
+    call_timeout: timedelta = timedelta(seconds=60)
+    """For the calls of one command, with their retries."""
+    lease: timedelta = timedelta(seconds=90)
+    """Longer than the calls, so that it does not run out while the process that has it works."""
+    wait: timedelta = timedelta(seconds=2)
+    """How long a caller waits for another operation about the same subject."""
+    poll: timedelta = timedelta(milliseconds=50)
+    retry_after: timedelta = timedelta(seconds=5)
+    """Until an unresolved operation is performed again; doubled with each attempt, up to `retry_at_most`."""
+    retry_at_most: timedelta = timedelta(minutes=10)
+
+    def pause(self, attempts: int) -> timedelta:
+        """Return the time until the next attempt, after so many of them."""
+        return min(self.retry_after * (1 << min(attempts - 1, 20)), self.retry_at_most)
+
+
+KeepAnswer = Callable[[StoredOperation, Performed], Awaitable[None]]
+"""Keeps the object that an answer shows. Raises: StoreUnavailableError; other errors mean that it cannot be kept."""
+
+
+@attrs.frozen(kw_only=True)
+class Settlement:
+    """The end of one attempt to settle an operation."""
+
+    operation: StoredOperation
+    result: str
+    """A status, `withdrawn` if it never had a command, or the code of the error for which it stays unresolved."""
+    error: GatewayError | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OperationPerformer:
+    """Performs leased operations. Performing one again, in any process, does nothing twice."""
+
+    log: OperationLog
+    gateway: OperationGateway
+    keep: KeepAnswer
+    policy: OperationPolicy = attrs.field(factory=OperationPolicy)
+
+    async def carry_out(self, operation: StoredOperation, command: Command, *, first: bool) -> Performed | None:
+        """Perform a leased operation and resolve it; None if it turned out that it was not done.
+
+        Args:
+            operation: has its command.
+            command: the same.
+            first: nothing of it was sent before. Then an error without an unknown outcome says that nothing happened.
+
+        Raises: GatewayError, StoreUnavailableError. Where the outcome is unknown then, the operation stays unresolved
+        and is due again later.
+        """
+        try:
+            performed = await self._perform(operation, command)
+        except GatewayError as error:
+            await self._put_aside(operation, error, first=first)
+            raise
+        if performed is None:
+            await self.log.resolve(operation, Resolution(status=OperationStatus.NOT_DONE))
+            return None
+        try:
+            await self.keep(operation, performed)
+        except BillingError as error:
+            # What cannot be kept must not hold up the subject: its events say the same.
+            if error.retryable:
+                raise
+        done = Resolution(status=OperationStatus.DONE, result=performed.result, request_id=performed.request_id)
+        await self.log.resolve(operation, done)
+        return performed
+
+    async def settle(self, operation: StoredOperation) -> "Settlement":
+        """Bring a leased operation, which was left unresolved, to its outcome. Raises: StoreUnavailableError."""
+        if operation.command is None:
+            await self.log.withdraw(operation)
+            return Settlement(operation=operation, result="withdrawn")
+        try:
+            performed = await self.carry_out(operation, operation.command, first=False)
+        except GatewayError as error:
+            if _is_refusal(error):
+                return Settlement(operation=operation, result=OperationStatus.REFUSED.value)
+            return Settlement(operation=operation, result=error.code, error=error)
+        status = OperationStatus.NOT_DONE if performed is None else OperationStatus.DONE
+        return Settlement(operation=operation, result=status.value)
+
+    async def ask_again(self, operation: StoredOperation, command: Command) -> Performed:
+        """Perform a done operation again, for the secrets of its result, which are stored nowhere.
+
+        Raises: GatewayError.
+        """
+        return await self._within_limit(self.gateway.perform(command, operation.key))
+
+    async def _perform(self, operation: StoredOperation, command: Command) -> Performed | None:
+        if operation.key_expired:
+            return await self._within_limit(self.gateway.find_out(command, operation.key))
+        try:
+            return await self._within_limit(self.gateway.perform(command, operation.key))
+        except (GatewayUnavailableError, GatewayIdempotencyConflictError) as error:
+            if isinstance(error, GatewayUnavailableError) and not error.replayed:
+                raise
+            # The key leads to a stored failure, or to calls with other parameters: it is of no use any more.
+            return await self._within_limit(self.gateway.find_out(command, operation.key))
+
+    async def _within_limit(self, call: Awaitable[_T]) -> _T:
+        try:
+            async with asyncio.timeout(self.policy.call_timeout.total_seconds()):
+                return await call
+        except TimeoutError as exc:
+            raise GatewayUnavailableError("the provider did not answer in time", outcome_unknown=True) from exc
+
+    async def _put_aside(self, operation: StoredOperation, error: GatewayError, *, first: bool) -> None:
+        """Resolve an operation that failed, if its outcome is known; else let it be performed again."""
+        if _is_refusal(error):
+            refused = Resolution(status=OperationStatus.REFUSED, failure=failure_of(error), request_id=error.request_id)
+            await self.log.resolve(operation, refused)
+        elif first and not error.outcome_unknown:
+            await self.log.resolve(operation, Resolution(status=OperationStatus.NOT_DONE))
+        else:
+            await self.log.release(operation, due_in=self.policy.pause(operation.attempts))
+
+
+def _is_refusal(error: GatewayError) -> bool:
+    return isinstance(error, _REFUSALS) and not error.outcome_unknown
+
+
+def failure_of(error: GatewayError) -> OperationFailure:
+    """Return the part of a refusal that is stored. None of it is in the provider's own words."""
+    return OperationFailure(
+        code=error.code,
+        user_text=error.user_text,
+        decline_code=error.decline_code if isinstance(error, GatewayCardDeclinedError) else None,
+        parameter=error.parameter if isinstance(error, GatewayInvalidRequestError) else None,
+        request_id=error.request_id,
+    )
