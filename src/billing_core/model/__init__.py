@@ -20,6 +20,7 @@ from billing_core.model.adjustments import (
     payment_object_id,
 )
 from billing_core.model.catalog import CATALOG_KINDS, CatalogSnapshot, PriceSnapshot, ProductSnapshot
+from billing_core.model.clock import ClockSnapshot
 from billing_core.model.customer import CustomerSnapshot, TenantCustomer
 from billing_core.model.duplicates import DuplicateSubscriptions, duplicate_subscriptions
 from billing_core.model.entitlements import EntitlementsSnapshot, entitled_customer
@@ -53,7 +54,16 @@ from billing_core.model.plan import (
     SeatBounds,
     plans_of_products,
 )
-from billing_core.model.records import RECORD_KINDS, RecordSnapshot, TenantRecord, any_open, invoice_of, leads_to
+from billing_core.model.records import (
+    RECORD_KINDS,
+    RecordSnapshot,
+    TenantRecord,
+    UnownedSnapshot,
+    any_open,
+    clock_times,
+    invoice_of,
+    leads_to,
+)
 from billing_core.model.rules import BillingRules, RulesInForce
 from billing_core.model.schedule import Phase, PlannedItem, ScheduledChange, ScheduleSnapshot
 from billing_core.model.scope import OUT_OF_SCOPE, ProductScope, ScopeRule
@@ -89,6 +99,8 @@ __all__ = [
     "BillingRules",
     "CatalogSnapshot",
     "ChargeSnapshot",
+    "clock_times",
+    "ClockSnapshot",
     "compare",
     "CreditNoteSnapshot",
     "CustomerId",
@@ -169,5 +181,6 @@ __all__ = [
     "Uncertainty",
     "uncertainty_of",
     "UNDECIDED",
+    "UnownedSnapshot",
     "UsageRecord",
 ]

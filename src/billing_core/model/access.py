@@ -84,6 +84,8 @@ class AccessVerdict:
     state: AccessState
     reason: AccessReason
     until: datetime | None = attrs.field(default=None, validator=aware)
+    test_clock: str | None = attrs.field(default=None, eq=False)
+    """The test clock by which it was decided, and that `until` counts by; None for real time. Tenants are not told."""
 
 
 NO_SUBSCRIPTION = AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.NO_SUBSCRIPTION)
@@ -113,10 +115,18 @@ class AccessFacts:
     """Whether a dispute of a payment is open."""
     grants: Sequence[AccessGrant] = ()
     """Revoked and ended ones do not count."""
+    clocks: Mapping[str, datetime] = attrs.field(factory=dict)
+    """Where the test clocks of these subscriptions stand, as far as it is known, by id."""
 
-    def missed_at(self, subscription_id: SubscriptionId) -> datetime | None:
+    def clock_of(self, seen: SubscriptionSnapshot) -> datetime | None:
+        """Return where the test clock of a subscription stands; None if it lives in real time, as far as is known."""
+        return None if seen.test_clock is None else self.clocks.get(seen.test_clock)
+
+    def missed_at(self, seen: SubscriptionSnapshot) -> datetime | None:
         """Return when the first of a subscription's open invoices was, or will be, missed; None if none says so."""
-        missed = (each.missed_at for each in self._billed(subscription_id) if each.snapshot.status == "open")
+        owed = (each for each in self._billed(seen.subscription_id) if each.snapshot.status == "open")
+        by_clock = self.clock_of(seen) is not None
+        missed = (each.missed_by_clock if by_clock else each.missed_at for each in owed)
         return min((at for at in missed if at is not None), default=None)
 
     def ever_paid(self, subscription_id: SubscriptionId) -> bool:
@@ -199,7 +209,10 @@ class AccessPolicy:
         return isinstance(self._rule(seen), Grace)
 
     def evaluate(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
-        """Return the best verdict that a grant or any of the tenant's subscriptions gives at `now`."""
+        """Return the best verdict that a grant or any of the tenant's subscriptions gives at `now`.
+
+        What a subscription on a test clock gives is decided for the clock's time in place of `now`.
+        """
         paid_for = self._by_subscriptions(basis, now)
         granted = [
             AccessVerdict(state=AccessState.FULL, reason=AccessReason.GRANTED, until=each.until)
@@ -213,8 +226,14 @@ class AccessPolicy:
         granting = [seen for seen in ours if seen.plan_code not in self.addon_plans]
         if not granting and ours:
             return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.ADDON_ONLY)
-        verdicts = [(self._evaluate_one(seen, basis, now), seen) for seen in granting]
+        verdicts = [(self._by_own_time(seen, basis, now), seen) for seen in granting]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
+
+    def _by_own_time(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
+        clock = basis.clock_of(seen)
+        if clock is None:
+            return self._evaluate_one(seen, basis, now)
+        return attrs.evolve(self._evaluate_one(seen, basis, clock), test_clock=seen.test_clock)
 
     def _evaluate_one(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
         verdict = self._by_status(seen, basis, now)
@@ -253,7 +272,7 @@ class AccessPolicy:
         if overdue is not None and overdue <= now:
             return AccessVerdict(state=AccessState.BLOCKED, reason=unheard)
         if isinstance(rule, Grace):
-            return self._grace(rule, reason, basis.missed_at(seen.subscription_id), end, now)
+            return self._grace(rule, reason, basis.missed_at(seen), end, now)
         if seen.collection_paused and seen.status == "active":
             reason = AccessReason.COLLECTION_PAUSED
         until = min((each for each in (end, overdue) if each is not None), default=None)

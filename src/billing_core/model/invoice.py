@@ -148,6 +148,15 @@ class SubscriptionInvoice:
         """When money was first missed: on the due date, else at the first failure; None while neither is known."""
         return self.snapshot.due_at or next(iter(self.failed_at), None)
 
+    @property
+    def missed_by_clock(self) -> datetime | None:
+        """The same by the test clock that it lives by; without a due date, when a payment that failed was first tried.
+
+        The provider dates events in real time, also those of a failure, but the objects that they show by the clock.
+        """
+        tried_at = self.snapshot.finalized_at or self.snapshot.created_at
+        return self.snapshot.due_at or (tried_at if self.failed_at else None)
+
 
 def is_out_of_scope(invoice: InvoiceSnapshot, subscription: SubscriptionSnapshot | None) -> bool:
     """Return whether an invoice is for other products of the account: by its lines, else by its subscription."""

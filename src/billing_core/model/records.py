@@ -1,6 +1,7 @@
 """Records: everything tracked beside customers, subscriptions and invoices, stored in one form whatever its kind."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final, get_args
 
@@ -14,7 +15,8 @@ from billing_core.model.adjustments import (
     RefundSnapshot,
     payment_object_id,
 )
-from billing_core.model.catalog import PriceSnapshot, ProductSnapshot
+from billing_core.model.catalog import CatalogSnapshot, PriceSnapshot, ProductSnapshot
+from billing_core.model.clock import ClockSnapshot
 from billing_core.model.entitlements import EntitlementsSnapshot
 from billing_core.model.identifiers import InvoiceId, TenantId
 from billing_core.model.ordering import Provenance
@@ -32,15 +34,18 @@ RecordSnapshot = (
     | PaymentMethodSnapshot
     | PriceSnapshot
     | ProductSnapshot
+    | ClockSnapshot
 )
 RECORD_KINDS: Final[Mapping[str, type[RecordSnapshot]]] = MappingProxyType(
     {record.kind: record for record in get_args(RecordSnapshot)}
 )
+UnownedSnapshot = CatalogSnapshot | ClockSnapshot
+"""A record that belongs to no tenant."""
 
 
 @attrs.frozen(kw_only=True)
 class TenantRecord:
-    """A record of one tenant: the deciding snapshot and the events it rests on. The catalog has no tenant."""
+    """A record of one tenant: the deciding snapshot and the events it rests on. Some kinds have no tenant."""
 
     tenant_id: TenantId | None
     snapshot: RecordSnapshot
@@ -66,6 +71,12 @@ class TenantRecord:
 def any_open(disputes: Iterable[TenantRecord]) -> bool:
     """Return whether any of these records is a dispute that is not decided."""
     return any(isinstance(each.snapshot, DisputeSnapshot) and not each.snapshot.closed for each in disputes)
+
+
+def clock_times(records: Iterable[TenantRecord]) -> Mapping[str, datetime]:
+    """Return where the test clocks among these records stand, by id."""
+    shown = (each.snapshot for each in records)
+    return {seen.clock_id: seen.frozen_at for seen in shown if isinstance(seen, ClockSnapshot)}
 
 
 def leads_to(snapshot: RecordSnapshot) -> tuple[str, ...]:

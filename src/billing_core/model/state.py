@@ -1,5 +1,6 @@
 """A tenant's whole state, read at one instant."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
@@ -34,6 +35,8 @@ class TenantState:
     """Whether a dispute of a payment is open."""
     grants: tuple[AccessGrant, ...] = ()
     """Grants that hold, by the instant at which they were made."""
+    clocks: Mapping[str, datetime] = attrs.field(factory=dict)
+    """Where the test clocks of its subscriptions stand, as far as it is known, by id."""
     features: tuple[str, ...] = ()
     """Lookup keys of all features that any of its customers is entitled to, sorted."""
 
@@ -46,4 +49,5 @@ class TenantState:
             paying=self.paying,
             disputed=self.disputed,
             grants=self.grants,
+            clocks=self.clocks,
         )

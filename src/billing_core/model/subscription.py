@@ -78,6 +78,8 @@ class SubscriptionSnapshot(Ordered):
     schedule_id: str | None = None
     pending_change: Phase | None = None
     """A change that takes effect once it is paid."""
+    test_clock: str | None = None
+    """The test clock by which it lives, in test mode."""
     payment_method_id: str | None = None
     """Its own default; where it has none, the customer's is charged."""
     payment_method: PaymentMethodSnapshot | None = None
@@ -207,6 +209,7 @@ class SubscriptionSnapshot(Ordered):
             cancellation_reason=self.cancellation_reason,
             cancellation_feedback=self.cancellation_feedback,
             schedule_id=self.schedule_id,
+            test_clock=self.test_clock,
             pending_change=pending_change or self.pending_change,
             payment_method_id=self.payment_method_id,
             payment_method=self.payment_method,

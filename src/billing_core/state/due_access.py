@@ -7,6 +7,7 @@ import attrs
 from billing_core.events import BillingEvent, MessageSource, SourceKind
 from billing_core.model import AccessGrant, AccessPolicy, AccessState, AnnouncedAccess, RulesInForce, TenantId
 from billing_core.state.announcements import access_announcement, grant_announcement
+from billing_core.state.clocks import read_clocks
 from billing_core.state.messages import billing_event
 from billing_core.state.ports import BillingTransaction, Changes, LockedTenants
 from billing_core.state.rules import require_current
@@ -75,7 +76,8 @@ async def _load(transaction: BillingTransaction, policy: AccessPolicy, tenants: 
     in_grace = {each.snapshot.subscription_id for each in subscriptions if policy.counts_grace(each.snapshot)}
     invoices = await transaction.invoices(subscriptions=in_grace)
     disputes = () if policy.open_dispute is None else await transaction.disputes(tenants.counters)
-    return Verdicts(Shelf(subscriptions), Shelf(invoices), Shelf(disputes), policy=policy, tenants=tenants)
+    records = [*disputes, *await read_clocks(transaction, subscriptions)]
+    return Verdicts(Shelf(subscriptions), Shelf(invoices), Shelf(records), policy=policy, tenants=tenants)
 
 
 def _message(

@@ -15,10 +15,8 @@ from billing_core.events import BillingEvent, Disposition, Effect, Outcome, Tran
 from billing_core.model import (
     OUT_OF_SCOPE,
     AccessPolicy,
-    CatalogSnapshot,
     CustomerId,
     CustomerSnapshot,
-    DisputeSnapshot,
     InvoiceId,
     InvoiceSnapshot,
     LinkStanding,
@@ -36,6 +34,7 @@ from billing_core.model import (
     TenantSubscription,
     Tracked,
     Uncertainty,
+    UnownedSnapshot,
     UsageRecord,
     invoice_of,
     is_out_of_scope,
@@ -123,7 +122,7 @@ class Ledger:
             evidence: looks up other events of an object, for ties.
             policy: decides on access.
             catalog: says which lines of an invoice bill a plan.
-            records: the records that the batch shows, and those that lead to their invoices.
+            records: the records that the batch shows, and those that lead to their invoices or decide on access.
             owners: the tenants of objects that events name in place of a customer.
             decided: what operators decided about customers and subscriptions whose events name a new or another tenant.
             occasions: the known occasions among those that the batch may report, by tenant and key.
@@ -201,7 +200,7 @@ class Ledger:
                 claim=claim, disposition=Disposition.IGNORED, reason=translation.ignored, error=translation.detail
             )
         if translation.customer_id is None and not translation.about:
-            return self._fold_catalog(event)
+            return self._fold_unowned(event)
         owner = self._ownership.owner_of(event)
         outcome = self._by_scope(event, owner if isinstance(owner, Outcome) else self._apply(owner, event))
         if outcome.disposition is Disposition.APPLIED and translation.tenant_hint not in (None, outcome.tenant_id):
@@ -234,11 +233,7 @@ class Ledger:
         subscriptions, invoices = self._subscriptions.changed(), self._invoices.changed()
         touched = {*(each.tenant_id for each in subscriptions), *(each.tenant_id for each in invoices)}
         touched.update(each.tenant_id for each in self.events)
-        touched.update(
-            each.tenant_id
-            for each in self._records.changed()
-            if isinstance(each.snapshot, DisputeSnapshot) and each.tenant_id is not None
-        )
+        touched.update(self._verdicts.concerned_by(self._records.changed()))
         return Changes(
             customers=self._customers.changed(),
             subscriptions=subscriptions,
@@ -258,9 +253,9 @@ class Ledger:
 
     # --- one event ----------------------------------------------------------------------------------------------
 
-    def _fold_catalog(self, event: ClaimedEvent) -> Outcome:
-        """Fold an event that shows the catalog, which has no tenant."""
-        shown = [seen for seen in event.translation.snapshots if isinstance(seen, CatalogSnapshot)]
+    def _fold_unowned(self, event: ClaimedEvent) -> Outcome:
+        """Fold an event that shows the catalog or a test clock, which have no tenant."""
+        shown = [seen for seen in event.translation.snapshots if isinstance(seen, UnownedSnapshot)]
         if not shown:
             return Outcome(claim=event.claim, disposition=Disposition.IGNORED, reason="no_customer")
         effect = _strongest(self._fold_record(None, seen, event).effect for seen in shown)
@@ -443,7 +438,7 @@ class Ledger:
         before = known.snapshot if known else None
         resolution = resolve(known, seen, statement, self._evidence)
         after = TenantRecord(
-            tenant_id=None if isinstance(seen, CatalogSnapshot) else tenant_id,
+            tenant_id=None if isinstance(seen, UnownedSnapshot) else tenant_id,
             snapshot=resolution.snapshot,
             provenance=resolution.provenance,
         )

@@ -36,6 +36,7 @@ from billing_core.model import (
     merge_metered_prices,
     standings,
 )
+from billing_core.state.clocks import lock_clocks, read_clocks, tenants_on_shown
 from billing_core.state.evidence import gather_evidence, no_evidence
 from billing_core.state.ledger import Ledger
 from billing_core.state.occasion_book import possible_keys
@@ -47,7 +48,10 @@ from billing_core.state.shared_customers import described_subscription, names_ne
 
 
 class LinksMovedError(Exception):
-    """An operator moved a link while a unit of work waited for its locks. Roll it back and begin again."""
+    """While a unit of work waited for its locks, it became concerned with other tenants. Roll it back and begin again.
+
+    An operator moved a link, or a tenant got its first subscription on a test clock that the unit of work moves.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -88,10 +92,11 @@ class StateLoader:
         named = _named_tenants(events, owners) if self._shared else _tenants(customers, events)
         if self._shared and (deleted := _deleted_customers(snapshots)):
             named |= set(await transaction.tenants_under(deleted))
+        named |= set(await tenants_on_shown(transaction, snapshots))
         decided = await _decided_before(transaction, events, customers, owners, shared=self._shared)
         named |= {each.tenant_id for each in decided.values() if each.tenant_id is not None}
         tenants = await transaction.lock_tenants(named | _linked(customers) | set(owners.values()) | set(also))
-        if tenants.overtaken:
+        if tenants.overtaken or not await lock_clocks(transaction, snapshots, tenants.counters):
             raise LinksMovedError
         require_current(self._rules, tenants)
         decided = {**decided, **await _outranking(transaction, events, customers, owners, shared=self._shared)}
@@ -114,7 +119,11 @@ class StateLoader:
             tenants=tenants,
             subscriptions=subscriptions,
             invoices=invoices,
-            records=[*await self._disputes(transaction, tenants.counters), *records.known],
+            records=[
+                *await self._disputes(transaction, tenants.counters),
+                *records.known,
+                *await read_clocks(transaction, subscriptions, snapshots),
+            ],
             owners=owners,
             decided=decided,
             evidence=await gather_evidence(
@@ -135,6 +144,7 @@ class StateLoader:
         """
         tenants = await transaction.lock_tenants([tenant_id])
         require_current(self._rules, tenants)
+        await lock_clocks(transaction, [seen], tenants.counters)
         subscriptions = await transaction.subscriptions(tenants=[tenant_id], ids=())
         invoices = await transaction.invoices(
             ids=[seen.invoice_id] if isinstance(seen, InvoiceSnapshot) else (),
@@ -150,6 +160,7 @@ class StateLoader:
             records=[
                 *await self._disputes(transaction, [tenant_id]),
                 *(await self._load_records(transaction, [seen])).known,
+                *await read_clocks(transaction, subscriptions, [seen]),
             ],
             evidence=no_evidence,
             policy=self._policy,

@@ -208,7 +208,7 @@ class TenantLocks(Protocol):
         ...
 
     async def lock_catalog(self) -> None:
-        """Lock prices and products, which no tenant's lock covers."""
+        """Lock prices, products and test clocks, which no tenant's lock covers."""
         ...
 
 
@@ -244,8 +244,12 @@ class StateReader(Protocol):
         """Return the tenants of all subscriptions of these customers, ended ones included."""
         ...
 
+    async def tenants_on(self, clocks: Collection[str]) -> Collection[TenantId]:
+        """Return the tenants with subscriptions on these test clocks, ended ones included, at a cost by how many."""
+        ...
+
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
-        """Return the records with these object ids, of any tenant."""
+        """Return the records with these object ids, of any tenant and of none."""
         ...
 
     async def disputes(self, tenants: Collection[TenantId]) -> Sequence[TenantRecord]:

@@ -36,6 +36,7 @@ from billing_core.state.announcements import (
     Announcement,
     subscription_linked,
 )
+from billing_core.state.clocks import read_clocks
 from billing_core.state.diff import ObjectChange, changed_object, removed_object
 from billing_core.state.loading import LinksMovedError
 from billing_core.state.messages import billing_event
@@ -236,8 +237,9 @@ class LinkMover:
         invoices = [after for each in bills if isinstance(after := _after(each, selected, to), SubscriptionInvoice)]
         known = await transaction.disputes(tenants) if self._rules.policy.open_dispute is not None else ()
         disputes = [after for each in known if isinstance(after := _after(each, selected, to), TenantRecord)]
+        records = [*disputes, *await read_clocks(transaction, subscriptions)]
         return Verdicts(
-            Shelf(subscriptions), Shelf(invoices), Shelf(disputes), policy=self._rules.policy, tenants=locked
+            Shelf(subscriptions), Shelf(invoices), Shelf(records), policy=self._rules.policy, tenants=locked
         )
 
     def _messages(

@@ -1,13 +1,15 @@
 """Access verdicts of the tenants of a batch, by the state as it is folded so far."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from billing_core.model import (
     AccessFacts,
     AccessPolicy,
     AccessVerdict,
     AnnouncedAccess,
+    ClockSnapshot,
     DisputeSnapshot,
     InvoiceId,
     SubscriptionId,
@@ -17,6 +19,7 @@ from billing_core.model import (
     TenantSubscription,
     Uncertainty,
     any_open,
+    clock_times,
 )
 from billing_core.state.ports import LockedTenants
 from billing_core.state.shelf import Shelf, T
@@ -55,7 +58,9 @@ class Verdicts:
             self.include(record)
 
     def include(self, held: TenantSubscription | SubscriptionInvoice | TenantRecord) -> None:
-        """Let an object count for its tenant, as it stands now. Of records only disputes do."""
+        """Let an object count for its tenant, as it stands now. Of records only disputes and test clocks do."""
+        if isinstance(held.snapshot, ClockSnapshot):
+            self._decided.clear()  # it has no tenant of its own
         if held.tenant_id is None:
             return
         self._decided.pop(held.tenant_id, None)
@@ -83,8 +88,22 @@ class Verdicts:
             invoices=invoices,
             disputed=any_open(_found(self._records, self._disputes_of[tenant_id])),
             grants=self._grants.get(tenant_id, ()),
+            clocks=self._clocks(subscriptions),
         )
         return self._policy.evaluate(basis, self._now)
+
+    def _clocks(self, subscriptions: Iterable[TenantSubscription]) -> Mapping[str, datetime]:
+        named = {clock for each in subscriptions if (clock := each.snapshot.test_clock) is not None}
+        return clock_times(_found(self._records, named))
+
+    def concerned_by(self, records: Iterable[TenantRecord]) -> Iterator[TenantId]:
+        """Yield the tenants on whose access these records decide: the own tenant of a dispute, all that are on a clock."""
+        for each in records:
+            if isinstance(each.snapshot, DisputeSnapshot) and each.tenant_id is not None:
+                yield each.tenant_id
+            elif isinstance(each.snapshot, ClockSnapshot):
+                held = self._subscriptions.all()
+                yield from (on.tenant_id for on in held if on.snapshot.test_clock == each.object_id)
 
     def without_missed_payment(self, changed: Iterable[TenantSubscription]) -> Iterable[Uncertainty]:
         """Yield those of these subscriptions that are in grace although no invoice of them says since when.
@@ -96,7 +115,7 @@ class Verdicts:
             if not self._policy.counts_grace(seen):
                 continue
             invoices = _found(self._invoices, self._invoices_of[each.tenant_id])
-            if AccessFacts(invoices=invoices).missed_at(seen.subscription_id) is None:
+            if AccessFacts(invoices=invoices, clocks=self._clocks([each])).missed_at(seen) is None:
                 yield Uncertainty(kind=seen.kind, object_id=seen.subscription_id, basis=each.provenance)
 
     def tell(self, tenant_id: TenantId) -> AccessVerdict:
@@ -107,13 +126,14 @@ class Verdicts:
     def changes(self, tenants: Collection[TenantId]) -> Mapping[TenantId, AnnouncedAccess]:
         """Return the access that these tenants know of, where that or its end is no longer as stored.
 
+        An end by a test clock is never due: the clock's events say when it is reached.
         A verdict that no message tells is due at once. A tenant that was never told of any has nothing to compare.
         """
         changed = {}
         for tenant_id in sorted(tenants):
             before, verdict = self._announced.get(tenant_id), self.of(tenant_id)
             known = self._latest.get(tenant_id) or (verdict if before is None else before.verdict)
-            due_at = verdict.until
+            due_at = verdict.until if verdict.test_clock is None else None
             if known != verdict:
                 since = None if before is None else before.due_at
                 due_at = self._now if since is None else min(since, self._now)

@@ -21,6 +21,7 @@ from billing_core.model import (
     Uncertainty,
     UsageRecord,
     any_open,
+    clock_times,
     is_out_of_scope,
     uncertainty_of,
 )
@@ -69,6 +70,7 @@ class MemoryRepository:
             paying=frozenset(id_ for id_ in paid if id_ is not None),
             disputed=any_open(each for each in self._database.tables.records.values() if each.tenant_id == tenant_id),
             grants=tuple(each for each in reversed(self._grants(tenant_id)) if each.holds(self._clock.now())),
+            clocks=self._clocks(tenant_id),
             features=tuple(sorted(self._features(tenant_id))),
         )
 
@@ -123,6 +125,10 @@ class MemoryRepository:
         mine = (each for each in held if tenant_id in (None, each.tenant_id))
         found = [uncertainty for each in mine if (uncertainty := uncertainty_of(each)) is not None]
         return sorted(found, key=lambda uncertainty: uncertainty.object_id)
+
+    def _clocks(self, tenant_id: TenantId) -> Mapping[str, datetime]:
+        named = {each.snapshot.test_clock for each in self._subscriptions(tenant_id)}
+        return clock_times(each for id_, each in self._database.tables.records.items() if id_ in named)
 
     def _features(self, tenant_id: TenantId) -> set[str]:
         entitled = [

@@ -132,6 +132,11 @@ class MemoryTransaction:
         held = self._tables.subscriptions.values()
         return {each.tenant_id for each in held if each.snapshot.customer_id in ids}
 
+    async def tenants_on(self, clocks: Collection[str]) -> Collection[TenantId]:
+        """Return the tenants with subscriptions on these test clocks."""
+        held = self._tables.subscriptions.values()
+        return {each.tenant_id for each in held if each.snapshot.test_clock in clocks}
+
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
         """Return the records with these object ids."""
         return [self._tables.records[id_] for id_ in sorted(set(ids)) if id_ in self._tables.records]

@@ -57,6 +57,10 @@ WHERE o.object_id = ANY ($1::text[]);
 -- Args: $1 customer ids.
 SELECT DISTINCT tenant_id FROM tenant_subscriptions WHERE customer_id = ANY ($1::text[]);
 
+-- name: find_tenants_on
+-- Args: $1 test clocks.
+SELECT DISTINCT tenant_id FROM tenant_subscriptions WHERE test_clock = ANY ($1::text[]);
+
 -- name: find_decisions
 -- Args: $1 ids of customers and subscriptions. In the order in which they were made.
 SELECT :decisions.names

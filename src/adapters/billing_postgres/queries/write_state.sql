@@ -89,7 +89,7 @@ SELECT locked.*, billing_now() AS now, coalesce((SELECT max(generation) FROM bil
 FROM (SELECT) AS always LEFT JOIN locked ON true;
 
 -- name: lock_catalog
--- Prices and products have no tenant whose row could be locked. Held until the end of the transaction.
+-- Prices, products and test clocks have no tenant whose row could be locked. Held until the end of the transaction.
 SELECT pg_advisory_xact_lock(hashtextextended('billing_catalogue', 0));
 
 -- name: save_customers

@@ -19,7 +19,9 @@ from billing_core.model import (
     Uncertainty,
     UsageRecord,
     any_open,
+    clock_times,
 )
+from billing_core.state.clocks import read_clocks
 from billing_postgres import queries
 from billing_postgres.errors import translated
 from billing_postgres.pool import Connection, Database
@@ -43,6 +45,7 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
         usage = await connection.fetch(_QUERIES["list_recent_usage"], tenant_id)
         features = await connection.fetch(_QUERIES["list_features"], tenant_id)
     subscriptions = await _read_subscriptions(connection, tenant_id)
+    clocks = await read_clocks(PostgresTransaction(connection), subscriptions)
     return TenantState(
         tenant_id=tenant_id,
         sequence=sequence or 0,
@@ -54,6 +57,7 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
         paying=frozenset(row["subscription_id"] for row in paying),
         disputed=any_open(map(rows.record_from_row, disputes)),
         grants=tuple(grant for row in grants if (grant := rows.grant_from_row(row)).holds(instant["now"])),
+        clocks=clock_times(clocks),
         features=tuple(row["feature"] for row in features),
     )
 

@@ -190,6 +190,7 @@ _SUBSCRIPTION: Final = Fields(
     cancellation_reason="text",
     cancellation_feedback="text",
     schedule_id="text",
+    test_clock="text",
     payment_method_id="text",
 )
 _DERIVED: Final = Fields(

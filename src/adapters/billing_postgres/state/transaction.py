@@ -96,7 +96,7 @@ class PostgresTransaction:
         return await self._locked(await self._fetch("lock_due_tenants", policy, limit))
 
     async def lock_catalog(self) -> None:
-        """Keep other units of work from prices and products until the end."""
+        """Keep other units of work from prices, products and test clocks until the end."""
         await self._fetch("lock_catalog")
 
     async def subscriptions(
@@ -128,6 +128,10 @@ class PostgresTransaction:
     async def tenants_under(self, ids: Collection[CustomerId]) -> Collection[TenantId]:
         """Return the tenants of all subscriptions of these customers."""
         return {row["tenant_id"] for row in await self._fetch("find_tenants_under", list(ids))}
+
+    async def tenants_on(self, clocks: Collection[str]) -> Collection[TenantId]:
+        """Return the tenants with subscriptions on these test clocks."""
+        return {row["tenant_id"] for row in await self._fetch("find_tenants_on", list(clocks))}
 
     async def records(self, ids: Collection[str]) -> Sequence[TenantRecord]:
         """Return the records with these object ids."""

@@ -1,8 +1,13 @@
-"""Entitlements, schedules, alerts and credit grants, rendered as Stripe's JSON objects."""
+"""Entitlements, schedules, alerts, credit grants and test clocks, rendered as Stripe's JSON objects."""
+
+from datetime import timedelta
+from typing import Final
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.builders import Json, billing_details, seconds
 from billing_stripe.testing.versions import Shape
+
+_CLOCKS_LAST: Final = timedelta(days=7)
 
 
 def entitlement_summary(source: objects.Entitlements) -> Json:
@@ -184,4 +189,20 @@ def webhook_endpoint(source: objects.WebhookEndpoint, api_version: str) -> Json:
         "metadata": dict(source.metadata),
         "status": "enabled" if source.enabled else "disabled",
         "url": source.url,
+    }
+
+
+def clock(source: objects.Clock) -> Json:
+    """Render a `test_helpers.test_clock` object; the same in all versions."""
+    target = source.target_at
+    return {
+        "id": source.clock_id,
+        "object": "test_helpers.test_clock",
+        "created": seconds(source.created_at),
+        "deletes_after": seconds(source.created_at + _CLOCKS_LAST),
+        "frozen_time": seconds(source.frozen_at),
+        "livemode": False,
+        "name": None,
+        "status": source.status,
+        "status_details": {} if target is None else {"advancing": {"target_frozen_time": seconds(target)}},
     }

@@ -62,6 +62,7 @@ class Customer:
     delinquent: bool = False
     deleted: bool = False
     metadata: Mapping[str, str] = NO_METADATA
+    test_clock: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +93,7 @@ class Subscription:
     """None for the default of the API version."""
     coupon_id: str | None = None
     schedule_id: str | None = None
+    test_clock: str | None = None
 
     @property
     def currency(self) -> str:
@@ -155,6 +157,7 @@ class Invoice:
     customer_name: str = "Example Ltd"
     more_lines: bool = False
     """Whether Stripe has more lines than the event shows."""
+    test_clock: str | None = None
 
     @property
     def subtotal(self) -> int:
@@ -373,3 +376,16 @@ class WebhookEndpoint:
     """Whether it receives the events of connected accounts; its own account's otherwise."""
     description: str | None = None
     metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class Clock:
+    """A test clock. Its objects are created by its time, its events in real time."""
+
+    clock_id: str
+    created_at: datetime
+    frozen_at: datetime
+    """While it advances: still the time that all of its objects have reached."""
+    status: str = "ready"
+    target_at: datetime | None = None
+    """The time that it is advancing to."""

@@ -158,6 +158,7 @@ ALERT = objects.AlertTriggered(
 CREDIT = objects.CreditGrant(
     credit_grant_id="credgr_ExampleGrant", customer_id=_CUSTOMER_ID, created_at=AT, amount=10_000
 )
+CLOCK = objects.Clock(clock_id="clock_1ExampleClock", created_at=AT, frozen_at=_MONTH.end)
 PRODUCT = objects.Product(product_id="prod_ExampleTeam", name="Team")
 
 Show = Callable[[str], Json]
@@ -216,6 +217,10 @@ def _payment_method(**changes: Any) -> Show:
 
 def _credit(**changes: Any) -> Show:
     return lambda version: accounts.credit_grant(attrs.evolve(CREDIT, **changes), version)
+
+
+def _clock(**changes: Any) -> Show:
+    return lambda _: accounts.clock(attrs.evolve(CLOCK, **changes))
 
 
 def _price(**changes: Any) -> Show:
@@ -313,6 +318,11 @@ SAMPLES: Final[Mapping[str, Sample]] = MappingProxyType(
         "plan.created": Sample(_plan()),
         "plan.updated": Sample(_plan(active=False), before=_plan()),
         "plan.deleted": Sample(_plan(active=False)),
+        "test_helpers.test_clock.created": Sample(_clock(frozen_at=AT)),
+        "test_helpers.test_clock.advancing": Sample(_clock(frozen_at=AT, status="advancing", target_at=_MONTH.end)),
+        "test_helpers.test_clock.ready": Sample(_clock()),
+        "test_helpers.test_clock.internal_failure": Sample(_clock(frozen_at=AT, status="internal_failure")),
+        "test_helpers.test_clock.deleted": Sample(_clock()),
     }
 )
 

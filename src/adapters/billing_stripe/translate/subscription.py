@@ -80,6 +80,7 @@ def _snapshot(
         cancellation_reason=cancellation.word("reason"),
         cancellation_feedback=cancellation.word("feedback"),
         schedule_id=seen.reference("schedule"),
+        test_clock=None if seen.flag("livemode") else seen.reference("test_clock"),
         payment_method_id=seen.reference("default_payment_method"),
         pending_change=_pending_change(seen.child("pending_update")),
     )

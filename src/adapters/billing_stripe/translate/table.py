@@ -19,6 +19,7 @@ from billing_stripe.translate.catalog import (
     read_product,
 )
 from billing_stripe.translate.checkout import read_checkout, read_completed_checkout, read_failed_checkout
+from billing_stripe.translate.clock import read_clock
 from billing_stripe.translate.customer import read_customer, read_deleted_customer
 from billing_stripe.translate.invoice import (
     read_deleted_invoice,
@@ -85,6 +86,11 @@ def _dispute(effect: str, messages: str = "`invoice.disputed`, once") -> Transla
 
 def _schedule(effect: str) -> Translator:
     return Translator("subscription_schedule", read_schedule, effect)
+
+
+def _clock(effect: str) -> Translator:
+    messages = "`access.changed`, for tenants with subscriptions on it whose access is another one at its time"
+    return Translator("test_helpers.test_clock", read_clock, effect, messages)
 
 
 _SUBSCRIPTIONS = {
@@ -267,6 +273,14 @@ _CATALOG = {
     "plan.deleted": Translator("plan", read_plan, _TWIN),
 }
 
+_CLOCKS = {
+    "test_helpers.test_clock.created": attrs.evolve(_clock("A test clock was created."), creation=True),
+    "test_helpers.test_clock.advancing": _clock("The clock stands where it was until all of its objects follow."),
+    "test_helpers.test_clock.ready": _clock("The clock stands at its new time."),
+    "test_helpers.test_clock.internal_failure": _clock("The clock could not advance; it stands where it was."),
+    "test_helpers.test_clock.deleted": _clock("Its customers are deleted with it, with events of their own."),
+}
+
 SECTIONS: Mapping[str, Mapping[str, Translator]] = MappingProxyType(
     {
         "Subscriptions": _SUBSCRIPTIONS,
@@ -276,6 +290,7 @@ SECTIONS: Mapping[str, Mapping[str, Translator]] = MappingProxyType(
         "Payment methods": _PAYMENT_METHODS,
         "Entitlements, schedules, alerts, credit": _BENEFITS,
         "Catalog": _CATALOG,
+        "Test clocks": _CLOCKS,
     }
 )
 """The rows by subject, as the documentation shows them."""
