@@ -1,4 +1,4 @@
-"""Translation of payments, refunds, disputes, credit notes, entitlements, schedules and the catalog."""
+"""Translation of payments, refunds, disputes, credit notes, entitlements, schedules, the catalog and test clocks."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +10,7 @@ import pytest
 from billing_core.events import BillingEventType, Notice, ProviderEvent, Translation
 from billing_core.model import (
     ChargeSnapshot,
+    ClockSnapshot,
     CreditNoteSnapshot,
     CustomerId,
     DisputeSnapshot,
@@ -409,3 +410,25 @@ class TestPhases:
         translation = said("subscription_schedule.updated", shown)
         assert translation.missing == ("subscription_schedule.phases.start_date",)
         assert [phase.starts_at for phase in self.seen(said, shown).phases] == [self.MONTHS[2].start]
+
+
+# --- test clocks ----------------------------------------------------------------------------------------------------
+
+CLOCK = objects.Clock(clock_id="clock_1", created_at=AT, frozen_at=AT + timedelta(days=400))
+
+
+@pytest.mark.parametrize("name", ["created", "advancing", "ready", "internal_failure", "deleted"])
+def test_a_test_clock_stands_at_its_frozen_time(said: Said, name: str) -> None:
+    """While it advances its objects have not reached the target. It names no customer."""
+    shown = accounts.clock(attrs.evolve(CLOCK, status=name, target_at=AT + timedelta(days=900)))
+    seen = ClockSnapshot(clock_id="clock_1", frozen_at=CLOCK.frozen_at)
+    type_ = f"test_helpers.test_clock.{name}"
+    assert said(type_, shown) == Translation(snapshots=(seen,), creation=name == "created")
+
+
+@pytest.mark.parametrize("field", ["id", "frozen_time"])
+def test_a_test_clock_without_its_time_is_unreadable(said: Said, field: str) -> None:
+    """The field is counted."""
+    translation = said("test_helpers.test_clock.ready", {**accounts.clock(CLOCK), field: None})
+    assert (translation.ignored, translation.snapshots) == ("unreadable_object", ())
+    assert translation.missing == (f"test_helpers.test_clock.{field}",)

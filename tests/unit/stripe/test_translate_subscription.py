@@ -115,6 +115,19 @@ def test_all_api_versions_translate_to_the_same(
     assert translation == Translation(customer_id=CUSTOMER, tenant_hint=ACME, snapshots=(seen,), began_at=BEGAN)
 
 
+@pytest.mark.parametrize(("version", "transitional"), SHAPES)
+def test_the_test_clock_is_read_in_test_mode_alone(
+    said: Said, subscription: objects.Subscription, version: str, transitional: bool
+) -> None:
+    """In every version, by its id or expanded; live mode has none, whatever an event shows."""
+    source = attrs.evolve(subscription, test_clock="clock_1")
+    rendered = builders.subscription(source, version, transitional=transitional)
+    expanded = {**rendered, "test_clock": {"id": "clock_1", "object": "test_helpers.test_clock"}}
+    live = {**rendered, "livemode": True}
+    assert [only(said(each)).test_clock for each in (rendered, expanded, live)] == ["clock_1", "clock_1", None]
+    assert said(live).missing == ()
+
+
 @pytest.mark.parametrize(
     ("type", "creation", "notice"),
     [

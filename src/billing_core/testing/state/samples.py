@@ -6,6 +6,7 @@ import attrs
 
 from billing_core.model import (
     ChargeSnapshot,
+    ClockSnapshot,
     CreditNoteSnapshot,
     CustomerId,
     DisputeSnapshot,
@@ -99,6 +100,9 @@ OF_THE_CATALOG = (
     ProductSnapshot(product_id="gold", name=HOSTILE, active=False, deleted=True),
 )
 """A price and a product may share an id."""
+CLOCK = ClockSnapshot(clock_id="clock_1", frozen_at=AT + timedelta(days=900))
+UNOWNED = (*OF_THE_CATALOG, CLOCK)
+"""Records without a tenant."""
 
 
 def record(snapshot: RecordSnapshot, tenant_id: TenantId | None = ACME, *, at: int = 0) -> TenantRecord:

@@ -16,7 +16,7 @@ from billing_core.model import (
 from billing_core.state.ports import BillingTransaction, Changes, UnitOfWork
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, customer, invoice, subscription
-from billing_core.testing.state.samples import CHARGE, HOSTILE, OF_THE_CATALOG, PAYMENT, record
+from billing_core.testing.state.samples import CHARGE, CLOCK, HOSTILE, OF_THE_CATALOG, PAYMENT, UNOWNED, record
 
 BOTH = (ACME, GLOBEX)
 
@@ -120,8 +120,23 @@ class StateReaderContract:
             assert not await transaction.tenants_under([CustomerId("cus_2")])
             assert not await transaction.tenants_under([])
 
-    async def test_the_catalog_has_no_owner(self, unit_of_work: UnitOfWork) -> None:
-        """A price or product names no tenant."""
-        await save(unit_of_work, Changes(records=[record(snapshot, None) for snapshot in OF_THE_CATALOG]))
+    async def test_the_tenants_on_a_test_clock_are_those_of_its_subscriptions(self, unit_of_work: UnitOfWork) -> None:
+        """Ended ones included; without a clock, and on other clocks, there are none."""
+        stored = [
+            subscription("sub_1", test_clock="clock_1"),
+            subscription("sub_2", GLOBEX, status="canceled", test_clock="clock_1"),
+            subscription("sub_3", GLOBEX, test_clock="clock_2"),
+            subscription("sub_4", TenantId("initech")),
+        ]
+        await save(unit_of_work, Changes(subscriptions=stored), tenants=[*BOTH, TenantId("initech")])
         async with unit_of_work.transaction() as transaction:
-            assert await transaction.owners(["gold", "price:gold", "price_1"]) == {}
+            assert set(await transaction.tenants_on(["clock_1"])) == set(BOTH)
+            assert set(await transaction.tenants_on(["clock_2", "clock_9"])) == {GLOBEX}
+            assert not await transaction.tenants_on([])
+
+    async def test_some_records_have_no_owner(self, unit_of_work: UnitOfWork) -> None:
+        """A price, a product and a test clock name no tenant."""
+        await save(unit_of_work, Changes(records=[record(snapshot, None) for snapshot in UNOWNED]))
+        async with unit_of_work.transaction() as transaction:
+            assert await transaction.owners(["gold", "price:gold", "price_1", CLOCK.clock_id]) == {}
+            assert await transaction.records([CLOCK.clock_id]) == [record(CLOCK, None)]

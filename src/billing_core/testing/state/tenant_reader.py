@@ -40,7 +40,7 @@ from billing_core.testing.builders import (
     subscription,
     usage,
 )
-from billing_core.testing.state.samples import CHARGE, HOSTILE, LARGEST, OF_TENANTS, OF_THE_CATALOG, PAYMENT, record
+from billing_core.testing.state.samples import CHARGE, CLOCK, HOSTILE, LARGEST, OF_TENANTS, OF_THE_CATALOG, PAYMENT, record
 from billing_core.testing.timing import LONG, TICK
 
 
@@ -93,6 +93,7 @@ class TenantReaderContract:
             cancellation_reason=HOSTILE,
             cancellation_feedback="too_expensive",
             schedule_id="sub_sched_1",
+            test_clock="clock_1",
             pending_change=Phase(items=(PlannedItem(price_id=PriceId(HOSTILE)),), plan_code="pro", seat_count=LARGEST),
             payment_method_id="pm_1",
             payment_method=PaymentMethodSnapshot(payment_method_id="pm_1", type="card", brand=HOSTILE, last4="4242"),
@@ -174,7 +175,7 @@ class TenantReaderContract:
     async def test_records_survive_in_every_field(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """Records of every kind, with nothing and with everything filled in."""
         stored = [record(snapshot) for snapshot in OF_TENANTS]
-        assert {each.snapshot.kind for each in stored} == RECORD_KINDS.keys() - {"price", "product"}
+        assert {each.snapshot.kind for each in stored} == RECORD_KINDS.keys() - {"price", "product", "test_clock"}
         await save(unit_of_work, Changes(records=stored))
         stored.sort(key=lambda each: each.snapshot.object_id, reverse=True)
         assert await tenant_reader.records(ACME, limit=100) == stored
@@ -182,9 +183,9 @@ class TenantReaderContract:
     async def test_the_catalog_belongs_to_no_tenant(
         self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:
-        """Prices and products come by id; a price and a product of the same name are kept apart."""
+        """Prices and products come by id; a price and a product of the same name are kept apart. Clocks are no part."""
         stored = [record(snapshot, None) for snapshot in OF_THE_CATALOG]
-        await save(unit_of_work, Changes(records=stored[::-1]))
+        await save(unit_of_work, Changes(records=[record(CLOCK, None), *stored[::-1]]))
         assert await tenant_reader.catalog() == stored
         assert await tenant_reader.records(ACME, limit=100) == []
 
@@ -229,6 +230,22 @@ class TenantReaderContract:
         lost = attrs.evolve(dispute, status="lost")
         await save(unit_of_work, Changes(records=[record(lost, GLOBEX)]), tenants=[GLOBEX])
         assert not (await tenant_reader.state(GLOBEX)).disputed
+
+    async def test_state_says_where_the_test_clocks_of_subscriptions_stand(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
+        """As far as they were seen; other tenants' clocks are left out."""
+        held = [
+            subscription("sub_1", test_clock=CLOCK.clock_id),
+            subscription("sub_2", test_clock="clock_unseen"),
+            subscription("sub_3"),
+            subscription("sub_4", GLOBEX, test_clock="clock_2"),
+        ]
+        other = attrs.evolve(CLOCK, clock_id="clock_2", frozen_at=AT)
+        records = [record(clock, None) for clock in (CLOCK, other, attrs.evolve(CLOCK, clock_id="clock_3"))]
+        await save(unit_of_work, Changes(subscriptions=held, records=records), tenants=[ACME, GLOBEX])
+        assert (await tenant_reader.state(ACME)).clocks == {CLOCK.clock_id: CLOCK.frozen_at}
+        assert (await tenant_reader.state(GLOBEX)).clocks == {"clock_2": AT}
 
     async def test_state_holds_the_grants_that_hold(
         self, unit_of_work: UnitOfWork, tenant_reader: TenantReader

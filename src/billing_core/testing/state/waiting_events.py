@@ -23,7 +23,7 @@ from billing_core.testing.arrange import (
     settle,
 )
 from billing_core.testing.builders import ACME, customer, invoice, provider_event, subscription
-from billing_core.testing.state.samples import CHARGE, OF_THE_CATALOG, PAYMENT, record
+from billing_core.testing.state.samples import CHARGE, CLOCK, PAYMENT, UNOWNED, record
 from billing_core.testing.timing import LONG
 
 
@@ -217,12 +217,13 @@ class WaitingEventsContract:
             await transaction.save(arrival)
         assert await due(queue) == ["evt_first", "evt_second"]
 
-    async def test_the_catalog_makes_nothing_due(
+    async def test_a_record_without_a_tenant_makes_nothing_due(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
     ) -> None:
-        """A price or product names no tenant."""
-        await park_on_objects(inbox, unit_of_work, "evt_1", "price:gold", "gold")
-        await save(unit_of_work, Changes(records=[record(snapshot, None) for snapshot in OF_THE_CATALOG]))
+        """A price or product names no tenant, nor does a test clock."""
+        await park_on_objects(inbox, unit_of_work, "evt_1", "price:gold", "gold", CLOCK.clock_id)
+        await save(unit_of_work, Changes(records=[record(snapshot, None) for snapshot in UNOWNED]))
+        await park_on_objects(inbox, unit_of_work, "evt_2", CLOCK.clock_id)
         assert await queue.unpark() == 0
         assert await due(queue) == []
 

@@ -90,6 +90,7 @@ def _to_json(explanation: Explanation) -> dict[str, Any]:
             }
             for each in explanation.state.subscriptions
         ],
+        "test_clocks": {clock: instant(at) for clock, at in sorted(explanation.state.clocks.items())},
         "earlier_events": explanation.cut,
         "timeline": [_entry_to_json(entry) for entry in explanation.timeline],
     }
@@ -120,7 +121,8 @@ def _entry_to_json(entry: TimelineEntry) -> dict[str, Any]:
 def _print(explanation: Explanation) -> None:
     verdict = explanation.verdict
     until = f", until {moment(verdict.until)}" if verdict.until else ""
-    click.echo(f"{plain(explanation.tenant_id)}: access {verdict.state.value} ({plain(verdict.reason)}){until}")
+    clock = "" if verdict.test_clock is None else f", by test clock {plain(verdict.test_clock)}"
+    click.echo(f"{plain(explanation.tenant_id)}: access {verdict.state.value} ({plain(verdict.reason)}){until}{clock}")
     click.echo(f"last message: {explanation.state.sequence}")
     _print_attention(explanation.attention, explanation.tenant_id)
     for customer in explanation.customers:
@@ -134,6 +136,8 @@ def _print(explanation: Explanation) -> None:
             f"subscription {plain(seen.subscription_id)}: {plain(shown)}; "
             f"as of {moment(held.provenance.observed_at)}, from {plain(', '.join(held.provenance.event_ids))}"
         )
+    for clock, frozen_at in sorted(explanation.state.clocks.items()):
+        click.echo(f"test clock {plain(clock)}: {moment(frozen_at)}")
     click.echo("")
     if explanation.cut:
         click.echo("… earlier events are not shown; use --limit or --since to see more")
