@@ -118,6 +118,10 @@ class Deployment:
             await batches.process(claims)
             await queue.unpark()
 
+    async def review(self) -> None:
+        """Announce access that changed without news, as a worker does."""
+        await self.container.access_reviewer().run_once()
+
     async def tenant(self, tenant_id: str = "acme") -> Tenant:
         """Ask the API for everything about a tenant."""
         return Tenant(

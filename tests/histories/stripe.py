@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from billing_stripe.testing import API_VERSIONS, builders, event, make_id, objects
+from billing_stripe.testing import API_VERSIONS, accounts, builders, event, make_id, objects
 from billing_stripe.testing.objects import InvoiceLine, Item, Price, Span
 
 Json = dict[str, Any]
@@ -85,6 +85,14 @@ def checkout(session_id: str, *, changes: Mapping[str, Any] | None = None, **fie
         **builders.checkout_session(objects.CheckoutSession(session_id=session_id, **given), VERSION),
         **(changes or {}),
     }
+
+
+def clock(frozen_at: str, status: str = "ready", **fields: Any) -> Json:
+    """Render the test clock `clock_1`."""
+    described = objects.Clock(
+        clock_id="clock_1", created_at=day("2026-10-01"), frozen_at=day(frozen_at), status=status, **fields
+    )
+    return accounts.clock(described)
 
 
 def sent(type: str, object: Mapping[str, Any], at: str | datetime, *, before: Mapping[str, Any] | None = None) -> Json:

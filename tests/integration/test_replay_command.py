@@ -27,10 +27,11 @@ from billing_core.inbox.replay import ReplayRequest
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId, TenantId
 from billing_embedded.loopback import free_port
-from billing_stripe.testing import builders, encode, event, objects
+from billing_stripe.testing import accounts, builders, encode, event, objects
 
 VERSION = "2026-10-28.endive"
 START = datetime(2026, 1, 1, tzinfo=UTC)
+PRO = objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
 HOSTILE = "\x1b[31macme\r\n[bold]"
 
 pytestmark = [pytest.mark.stripe, pytest.mark.postgres, pytest.mark.redis]
@@ -134,9 +135,8 @@ async def deployment(database_url: str, redis_url: str) -> AsyncIterator[Deploym
 
 def step(number: int, *, seats: int | None = None, status: str = "active", tenant: str = "acme") -> ProviderEvent:
     """Build the n-th event of one subscription."""
-    price = objects.Price(price_id="price_pro", product_id="prod_pro", unit_amount=1900, lookup_key="pro")
     item = objects.Item(
-        item_id="si_1", price=price, period=objects.Span(START, START + timedelta(days=31)), quantity=seats or number
+        item_id="si_1", price=PRO, period=objects.Span(START, START + timedelta(days=31)), quantity=seats or number
     )
     subscription = objects.Subscription(
         subscription_id="sub_1",
@@ -146,9 +146,13 @@ def step(number: int, *, seats: int | None = None, status: str = "active", tenan
         items=(item,),
         metadata={"tenant_id": tenant},
     )
-    created = START + timedelta(minutes=number)
     shown = builders.subscription(subscription, VERSION)
-    event_type, event_id = "customer.subscription.updated", f"evt_{number}"
+    return received("customer.subscription.updated", f"evt_{number}", shown, minutes=number)
+
+
+def received(event_type: str, event_id: str, shown: Mapping[str, Any], *, minutes: int = 0) -> ProviderEvent:
+    """Build an event about an object."""
+    created = START + timedelta(minutes=minutes)
     return ProviderEvent(
         key=EventKey(event_id=EventId(event_id), livemode=False),
         type=event_type,
@@ -385,6 +389,33 @@ async def test_explain_shows_access_and_timeline(deployment: Deployment) -> None
     assert (found["attention"], found["dead_events"], found["uncertain"]) == (True, 1, [])
     assert [entry["event_id"] for entry in found["timeline"]] == ["evt_5", "evt_6"]
     assert found["timeline"][0]["messages"][0]["changes"]["status"] == {"before": "active", "after": "past_due"}
+
+
+async def test_explain_names_the_test_clock_that_decides(deployment: Deployment) -> None:
+    """And where it stands; `until` counts by it."""
+    on_clock = objects.Subscription(
+        subscription_id="sub_1",
+        customer_id="cus_1",
+        status="active",
+        created_at=START,
+        items=(objects.Item(item_id="si_1", price=PRO, period=objects.Span(START, START + timedelta(days=31))),),
+        metadata={"tenant_id": "acme"},
+        cancel_at=datetime(2040, 1, 1, tzinfo=UTC),
+        test_clock="clock_1",
+    )
+    clock = objects.Clock(clock_id="clock_1", created_at=START, frozen_at=datetime(2039, 12, 31, tzinfo=UTC))
+    await deployment.apply(
+        [
+            received("customer.subscription.created", "evt_1", builders.subscription(on_clock, VERSION)),
+            received("test_helpers.test_clock.ready", "evt_2", accounts.clock(clock)),
+        ]
+    )
+    ran = await deployment.billing("explain", "acme")
+    assert "acme: access full (active), until 2040-01-01 00:00:00Z, by test clock clock_1" in ran.out
+    assert "test clock clock_1: 2039-12-31 00:00:00Z" in ran.out
+    found = (await deployment.billing("explain", "acme", "--json")).json
+    assert found["access"]["test_clock"] == "clock_1"
+    assert found["test_clocks"] == {"clock_1": "2039-12-31T00:00:00+00:00"}
 
 
 async def test_explain_names_uncertain_objects(deployment: Deployment) -> None:

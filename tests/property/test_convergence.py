@@ -1,9 +1,9 @@
 """Events converge: in any order, number and batches, tenants end in the state in which the provider left them.
 
-Lives of customers, subscriptions, invoices, refunds, disputes and prices are simulated step by step. Every step shows,
-as the provider does, the object after it and the values it overwrote, with times in whole seconds. Meanwhile operators
-link, move and unlink customers, in an order of their own that the events may fall into anywhere. The state and the
-messages are then compared with the simulated objects.
+Lives of customers, subscriptions, invoices, refunds, disputes, prices and test clocks are simulated step by step. Every
+step shows, as the provider does, the object after it and the values it overwrote, with times in whole seconds.
+Meanwhile operators link, move and unlink customers, in an order of their own that the events may fall into anywhere.
+The state and the messages are then compared with the simulated objects.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from billing_core.model import (
     AccessFacts,
     AccessPolicy,
     ChargeSnapshot,
+    ClockSnapshot,
     CreditNoteSnapshot,
     CustomerId,
     CustomerSnapshot,
@@ -60,6 +61,7 @@ from billing_core.model import (
     TenantSubscription,
     Tracked,
     UsageRecord,
+    clock_times,
     standings,
 )
 from billing_core.payloads import (
@@ -81,6 +83,7 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 MONTH = Period(start=START, end=START + timedelta(days=31))
 TENANTS = (TenantId("acme"), TenantId("globex"), TenantId("initech"))
 CALLS, STORAGE = PriceId("price_calls"), PriceId("price_storage")
+CLOCKS = ("clock_1", "clock_2")
 FEATURES = {CALLS: "api_calls", STORAGE: STORAGE}
 """Storage has no feature key of its own."""
 SETTINGS = Settings(dispatch=DispatchSettings(batch=16, backoff_base=timedelta(0), max_attempts=1_000))
@@ -115,14 +118,14 @@ class Life:
     """An object, and all its steps with their times."""
 
     tenant_id: TenantId | None
-    of_the_catalog: bool = False
-    """Whether it is part of the catalog."""
+    unowned: bool = False
+    """Whether it belongs to no tenant: prices and test clocks."""
     steps: list[tuple[datetime, Step]] = attrs.field(factory=list)
 
     @property
     def kept(self) -> bool:
         """Tell whether its owner can be known."""
-        return self.of_the_catalog or self.tenant_id is not None
+        return self.unowned or self.tenant_id is not None
 
     @property
     def truth(self) -> Snapshot:
@@ -146,7 +149,7 @@ class World:
     """A random history of a few tenants at a provider, with its events."""
 
     def __init__(self, lives: Sequence[Random], rest: Random, operators: Random | None = None) -> None:
-        """Play the life of one customer for each of `lives`, then `rest`: prices, and events that are not for us.
+        """Play the life of one customer for each of `lives`, then `rest`: prices, clocks and foreign events.
 
         Without `operators` there are no decisions about links.
         """
@@ -164,6 +167,7 @@ class World:
             self._live(number)
         self._random = rest
         self._sell()
+        self._advance()
         self._make_noise()
         if operators is not None:
             self._decide(operators)
@@ -251,7 +255,7 @@ class World:
         """Change prices, which belong to no tenant."""
         for number in range(self._random.randint(0, 2)):
             before, seen = None, PriceSnapshot(price_id=PriceId(f"price_{number}"))
-            life = self.lives.setdefault(seen.object_id, Life(tenant_id=None, of_the_catalog=True))
+            life = self.lives.setdefault(seen.object_id, Life(tenant_id=None, unowned=True))
             for amount in range(self._random.randint(1, 3)):
                 self._now += timedelta(seconds=self._random.choice((0, 1)))
                 step = Step(seen, before, creation=before is None)
@@ -259,6 +263,18 @@ class World:
                 says = Translation(snapshots=(seen,), creation=step.creation)
                 self.events.append(self.provider.event(self._event_id(), says, at=self._now, before=before))
                 before, seen = seen, attrs.evolve(seen, unit_amount=amount)
+
+    def _advance(self) -> None:
+        """Advance test clocks, some of them past the end of the month."""
+        for clock_id in CLOCKS:
+            frozen_at = START
+            for _ in range(self._random.randint(0, 3)):
+                seen = ClockSnapshot(clock_id=clock_id, frozen_at=frozen_at)
+                self._now += timedelta(seconds=self._random.choice((0, 1)))
+                life = self.lives.setdefault(seen.object_id, Life(tenant_id=None, unowned=True))
+                life.steps.append((self._now, Step(seen)))
+                self.events.append(self.provider.event(self._event_id(), Translation(snapshots=(seen,)), at=self._now))
+                frozen_at += timedelta(days=self._random.choice((0, 20, 40)))
 
     def _make_noise(self) -> None:
         """Add events that are not for us: test mode, and unhandled types."""
@@ -285,7 +301,11 @@ class World:
         base = ItemSnapshot(item_id=ItemId("si_base"), price_id=PriceId("price_pro"), quantity=1, period=MONTH)
         features = self.features[subscription_id] = {}
         seen = SubscriptionSnapshot(
-            subscription_id=subscription_id, customer_id=customer_id, status="incomplete", items=(base,)
+            subscription_id=subscription_id,
+            customer_id=customer_id,
+            status="incomplete",
+            items=(base,),
+            test_clock=self._random.choice((None, *CLOCKS)),
         )
         yield Step(_as_read(seen), creation=True)
         for _ in range(self._random.randint(0, 6)):
@@ -480,6 +500,8 @@ class Delivery:
         while claims := await self._claim():
             await self._batches.process(claims)
         assert await self._adapters["queue"].unpark() == 0
+        while (await self._service.review_access()).count:
+            pass
         return self._outcomes
 
     async def _decide(self) -> None:
@@ -603,9 +625,8 @@ async def assert_published(adapters: Adapters, rows: Rows) -> None:
         usage = {row for row in rows.usage if row.tenant_id == tenant_id}
         assert_usage_published(payloads, usage, invoices, compare)
         if payloads:
-            assert payloads[-1].access == access_section(
-                AccessPolicy().evaluate(AccessFacts(subscriptions=held, invoices=billed), adapters["clock"].now())
-            )
+            known = AccessFacts(subscriptions=held, invoices=billed, clocks=clock_times(rows.records.values()))
+            assert payloads[-1].access == access_section(AccessPolicy().evaluate(known, adapters["clock"].now()))
 
 
 def assert_usage_published(

@@ -24,7 +24,8 @@ The effect of each event type, and the messages that may follow from it. Every o
 - The tenant of an event is the one its customer is linked to. Refunds, disputes and payments that name no customer
   belong to the tenant of the payment, charge or invoice they name. An event whose tenant is unknown waits for it.
 - An event of another product of the account is ignored as `out_of_scope`, where `[scope]` says so.
-- The catalog belongs to no tenant and produces no messages.
+- The catalog belongs to no tenant and produces no messages. Test clocks belong to none either; when one moves, the
+  access of the tenants with subscriptions on it is decided again ([access](access.md#test-clocks)).
 - An event that cannot be read is ignored with a reason, never refused: `unreadable_object`, `unexpected_object`,
   `no_customer`. Single fields that cannot be read are left out, and counted in `stripe_unreadable_fields_total`.
 - Thin events (`v2.core.event`) name an object without showing it. With an API key the subscription, invoice, customer

@@ -97,7 +97,7 @@ class Verdicts:
         return clock_times(_found(self._records, named))
 
     def concerned_by(self, records: Iterable[TenantRecord]) -> Iterator[TenantId]:
-        """Yield the tenants on whose access these records decide: the own tenant of a dispute, all that are on a clock."""
+        """Yield the tenants on whose access these records decide: that of a dispute, and all on a test clock."""
         for each in records:
             if isinstance(each.snapshot, DisputeSnapshot) and each.tenant_id is not None:
                 yield each.tenant_id

@@ -238,6 +238,25 @@ Each grant keeps who made and revoked it, when and why; the tenant gets one mess
 `grant.revoked`), and `/state` lists the grants that hold. The reasons and names stay with the operators.
 """
 
+_CLOCKS: Final = """
+## Test clocks
+
+In test mode, what a subscription on a [test clock](https://docs.stripe.com/billing/testing/test-clocks) gives is
+decided for the time at which its clock stands, in place of the database's: in `/state`, in messages and in
+`billing explain`, which names the clock. `until` counts by it, too.
+
+- **The clock stands where its events showed it last**: `test_helpers.test_clock.*`, to which the webhook endpoint has
+  to be subscribed. The latest time counts in whatever order they arrive. Until the first of them is applied, the
+  database's time decides.
+- **An end is reached when an event of the clock says so.** All tenants with subscriptions on the clock are then due,
+  and each whose access changed gets one `access.changed`. By the database's time they are never due.
+- **Grace counts from the due date, else from when an invoice with a failed payment was finalized**: Stripe dates events
+  in real time, so they do not say when by the clock a payment failed.
+- Subscriptions in live mode, grants, and subscriptions without a clock beside one with a clock live in real time. Of
+  several the best counts, as always.
+- A deleted clock stays where it was seen. Stripe deletes its customers with it, with events of their own.
+"""
+
 _MEANINGS: Final = {
     "trial_overdue_after": "how long a trial that is over keeps its access while Stripe has not said what follows",
     "confirmation_overdue_after": "the same for `incomplete`, from its period's start, if `states` gives it access",
@@ -265,6 +284,7 @@ def render() -> str:
             "\n## With other settings\n",
             _cases("Setting and situation", _BY_SETTING),
             _GRANTS,
+            _CLOCKS,
             "\n## Reasons\n\n",
             "".join(f"- `{reason.value}`\n" for reason in AccessReason),
         ]

@@ -1,10 +1,12 @@
 """Explanations: one timeline of events, decisions and messages."""
 
-import attrs
-from tests.unit.core.conftest import ACME, ALICE, GLOBEX, Loop, invoice, subscription
+from datetime import timedelta
 
-from billing_core.events import MessageSource, SourceKind
-from billing_core.model import AccessPolicy, TenantId
+import attrs
+from tests.unit.core.conftest import ACME, ALICE, AT, GLOBEX, Loop, invoice, subscription
+
+from billing_core.events import MessageSource, SourceKind, Translation
+from billing_core.model import AccessPolicy, ClockSnapshot, TenantId
 from billing_core.oversight.explain import Explanation, explain
 from billing_core.payloads import dumps, loads, source_section
 from billing_memory.oversight.timeline import MemoryTenantTimeline
@@ -90,3 +92,13 @@ async def test_a_message_without_an_event_stands_where_its_number_is(loop: Loop)
     assert timeline[1].decision == "no event: refetch"
     (limited,) = (await explained(loop, limit=1)).timeline
     assert limited.transitions[0].sequence == 3
+
+
+async def test_the_verdict_names_the_test_clock_that_decides(loop: Loop) -> None:
+    """It is not the time of the database."""
+    clock = ClockSnapshot(clock_id="clock_1", frozen_at=AT + timedelta(days=400))
+    ending = subscription(cancel_at=clock.frozen_at, test_clock=clock.clock_id)
+    await loop.arrive(loop.provider.event("evt_clock", Translation(snapshots=(clock,)), at=AT), loop.says(ending))
+    explanation = await explained(loop)
+    assert (explanation.verdict.reason, explanation.verdict.test_clock) == ("scheduled_end_passed", "clock_1")
+    assert explanation.state.clocks == {"clock_1": clock.frozen_at}

@@ -89,8 +89,7 @@ def _schedule(effect: str) -> Translator:
 
 
 def _clock(effect: str) -> Translator:
-    messages = "`access.changed`, for tenants with subscriptions on it whose access is another one at its time"
-    return Translator("test_helpers.test_clock", read_clock, effect, messages)
+    return Translator("test_helpers.test_clock", read_clock, effect, "`access.changed`, by the clock's time")
 
 
 _SUBSCRIPTIONS = {

@@ -40,7 +40,16 @@ from billing_core.testing.builders import (
     subscription,
     usage,
 )
-from billing_core.testing.state.samples import CHARGE, CLOCK, HOSTILE, LARGEST, OF_TENANTS, OF_THE_CATALOG, PAYMENT, record
+from billing_core.testing.state.samples import (
+    CHARGE,
+    CLOCK,
+    HOSTILE,
+    LARGEST,
+    OF_TENANTS,
+    OF_THE_CATALOG,
+    PAYMENT,
+    record,
+)
 from billing_core.testing.timing import LONG, TICK
 
 
