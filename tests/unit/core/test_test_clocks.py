@@ -106,7 +106,8 @@ def test_grace_counts_from_the_first_attempt_by_the_clock(failed_at: datetime) -
 def test_an_invoice_whose_payment_never_failed_starts_no_grace() -> None:
     """It is open because it was just finalized."""
     late = subscription(status="past_due", test_clock=CLOCK)
-    assert evaluate(late, clock=AT + 400 * DAY, invoices=[owed(finalized_at=AT)]).until is None
+    found = evaluate(late, clock=AT + 400 * DAY, invoices=[owed(finalized_at=AT)])
+    assert (found.state, found.until) == (AccessState.GRACE, None)
 
 
 def test_grants_end_in_real_time() -> None:
@@ -273,13 +274,12 @@ async def test_a_replayed_event_of_a_clock_changes_nothing(loop: Loop) -> None:
     assert await access(loop) == BLOCKED
 
 
-async def test_grace_of_a_clock_is_worth_no_refetch_once_its_invoice_is_known(loop: Loop) -> None:
-    """The same invoice explains it by the clock."""
-    late = subscription(status="past_due", test_clock=CLOCK)
-    await loop.arrive(moved(loop, AT), loop.says(late))
-    assert [each.object_id for each in loop.uncertainties] == ["sub_1"]
-    loop.uncertainties.clear()
-    failed = invoice(created_at=AT, finalized_at=AT)
-    await loop.arrive(loop.says(failed, payment_failed=True, at=1), loop.says(late, at=2, event_id="evt_later"))
-    assert loop.uncertainties == []
-    assert (await access(loop)).until == AT + POLICY.past_due_grace
+@pytest.mark.parametrize(("finalized_at", "asked"), [(None, ["sub_1"]), (AT, [])], ids=["unknown", "known"])
+async def test_grace_is_worth_a_refetch_while_no_invoice_explains_it_by_the_clock(
+    loop: Loop, finalized_at: datetime | None, asked: list[str]
+) -> None:
+    """A failure alone does not say when it was."""
+    failed = loop.says(invoice(finalized_at=finalized_at), payment_failed=True)
+    await loop.arrive(moved(loop, AT), failed, loop.says(subscription(status="past_due", test_clock=CLOCK), at=1))
+    assert [each.object_id for each in loop.uncertainties] == asked
+    assert (await access(loop)).until == (None if asked else AT + POLICY.past_due_grace)
