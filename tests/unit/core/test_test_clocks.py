@@ -1,4 +1,4 @@
-"""What a subscription on a test clock gives is decided by the time of its clock, as the clock's events show it."""
+"""Subscriptions on test clocks give access by the time of their clocks, as the clocks' events show it."""
 
 from datetime import datetime, timedelta
 from itertools import permutations
@@ -161,9 +161,9 @@ async def test_a_tenant_is_told_once_when_its_clock_passes_an_end(loop: Loop) ->
     assert await access(loop) == BLOCKED
     assert loop.database.tables.access[ACME].due_at == loop.clock.now()
     assert await review(loop) == 1
-    (told,) = await changes(loop)
-    assert (told.access.state, told.access.reason, told.source.kind) == ("blocked", "trial_overdue", "clock")
-    assert told.occurred_at == AT + 9000 * DAY
+    (message,) = await changes(loop)
+    assert (message.access.state, message.access.reason, message.source.kind) == ("blocked", "trial_overdue", "clock")
+    assert message.occurred_at == AT + 9000 * DAY
     await loop.arrive(moved(loop, OVERDUE + DAY, at=4))
     loop.clock.advance(DAY)
     assert await review(loop) == 0
@@ -242,8 +242,8 @@ async def test_a_subscription_takes_its_clock_to_another_tenant(loop: Loop) -> N
     """Both are told the right access, and the new one hears of the clock from then on."""
     await loop.arrive(moved(loop, AT), loop.says(TRIALING))
     await loop.service().move(ALICE, GLOBEX)
-    told = (await loop.payloads(GLOBEX))[-1]
-    assert (told.access.reason, told.access.until) == ("trialing", OVERDUE)
+    message = (await loop.payloads(GLOBEX))[-1]
+    assert (message.access.reason, message.access.until) == ("trialing", OVERDUE)
     assert loop.database.tables.access[GLOBEX].due_at is None
     await loop.arrive(moved(loop, OVERDUE, at=2))
     await review(loop)
