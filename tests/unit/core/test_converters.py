@@ -246,7 +246,12 @@ def test_plain_values_are_what_every_json_encoder_accepts() -> None:
     plain = to_plain(example)
     assert json.loads(json.dumps(plain)) == plain
     assert plain == {
-        "verdict": {"state": "full", "reason": "active", "until": "2026-03-31T09:30:00.000120+00:00"},
+        "verdict": {
+            "state": "full",
+            "reason": "active",
+            "until": "2026-03-31T09:30:00.000120+00:00",
+            "test_clock": None,
+        },
         "effect": "changed",
         "counts": {"b": 2, "a": 1},
         "instants": ["2026-03-01T09:30:00+00:00"],
