@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -14,10 +15,13 @@ import pytest
 import redis.asyncio
 from hypothesis import HealthCheck, Phase, settings
 from tests.postgres import server_folder
+from tests.stripe_openapi.specification import is_installed
+from tests.stripe_openapi.traffic import TRAFFIC
 from tests.valkey import ValkeyCluster
 
 from billing_embedded import ServerUrls, embedded_servers_sync
 from billing_postgres.migrate import migrate
+from billing_stripe.testing.fake_stripe import FakeStripe
 
 _PROFILE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """No limits on time: on a busy machine they fail tests that prove what they should."""
@@ -37,6 +41,34 @@ REDIS_DATABASE = 15
 """The tests empty it, so it is not the one that a development server uses."""
 
 CreateDatabase = Callable[[], Awaitable[str]]
+
+
+def pytest_configure() -> None:
+    """Check what fake Stripes receive, answer and send against Stripe's own specification, where it is installed."""
+    if is_installed() or os.environ.get("CI"):
+        FakeStripe.observers.append(TRAFFIC)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """Fail a test whose traffic Stripe's specification does not describe."""
+    result = yield
+    _fail_for_traffic()
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, Any, Any]:
+    """Count traffic that ends after the test among the test's own."""
+    result = yield
+    _fail_for_traffic()
+    return result
+
+
+def _fail_for_traffic() -> None:
+    found = TRAFFIC.take()
+    if found:
+        pytest.fail("Stripe's specification does not describe this:\n" + "\n".join(found), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -59,12 +59,17 @@ class SpecificationChecker:
         return sorted(set(findings(self._validator(schema), given, operation.name)))
 
     def check_answer(self, method: str, path: str, status: int, answer: object) -> list[Finding]:
-        """Return what is wrong with an answer. An operation that the specification lacks is checked by the object."""
+        """Return what is wrong with an answer; that to an unknown operation is checked by its `object` value."""
         operation = self._operation(method, path)
-        if operation is None:
-            return self.check_object(answer)
-        schema = operation.answers.get(str(status), operation.answers.get("default", {}))
-        return sorted(set(findings(self._validator(schema), answer, operation.name)))
+        if operation is not None:
+            schema = operation.answers.get(str(status), operation.answers.get("default", {}))
+        elif status >= 400:
+            schema = json_schema({"$ref": "#/components/schemas/error"})
+        else:
+            return self.check_object(answer) if isinstance(answer, Mapping) and "object" in answer else []
+        return sorted(
+            set(findings(self._validator(schema), answer, f"{method} {path}" if operation is None else operation.name))
+        )
 
     def check_event(self, event: Mapping[str, Any]) -> list[Finding]:
         """Return what is wrong with a snapshot event and its object."""

@@ -36,34 +36,41 @@ class Finding:
         return f"{self.subject} {self.field}: {self.problem}{self.detail and f' ({self.detail})'}"
 
 
-def json_schema(schema: Any) -> Any:
-    """Translate an OpenAPI 3.0 schema: nullable values may be null, and objects have no properties but the listed."""
+def json_schema(schema: Any, *, optional_or_null: bool = False) -> Any:
+    """Translate an OpenAPI 3.0 schema: nullable values may be null, and objects have no properties but the listed.
+
+    Args:
+        schema: of the specification.
+        optional_or_null: whether a property that is not required may also be null. The second generation's schemas mark
+            nothing as nullable. Source: https://docs.stripe.com/api/v2/core/events/object
+    """
     if not isinstance(schema, dict):
         return schema
+
+    def translate(inner: Any) -> Any:
+        return json_schema(inner, optional_or_null=optional_or_null)
+
     translated: Json = {key: value for key, value in schema.items() if key in _KEPT}
     if "$ref" in translated:
         return {"$ref": f"{_DOCUMENT}{translated['$ref']}"}
     if "properties" in schema:
-        translated["properties"] = {name: json_schema(member) for name, member in schema["properties"].items()}
+        required = schema.get("required", ()) if optional_or_null else schema["properties"]
+        translated["properties"] = {
+            name: translate(member) if name in required else _or_null(translate(member))
+            for name, member in schema["properties"].items()
+        }
         translated["additionalProperties"] = False
     if "additionalProperties" in schema:
-        translated["additionalProperties"] = json_schema(schema["additionalProperties"])
+        translated["additionalProperties"] = translate(schema["additionalProperties"])
     if "items" in schema:
-        translated["items"] = json_schema(schema["items"])
+        translated["items"] = translate(schema["items"])
     if "anyOf" in schema:
-        translated["anyOf"] = [json_schema(branch) for branch in schema["anyOf"]]
-    if schema.get("nullable"):
-        _allow_null(translated)
-    return translated
+        translated["anyOf"] = [translate(branch) for branch in schema["anyOf"]]
+    return _or_null(translated) if schema.get("nullable") else translated
 
 
-def _allow_null(translated: Json) -> None:
-    if "anyOf" in translated:
-        translated["anyOf"].append({"type": "null"})
-    if "type" in translated:
-        translated["type"] = [translated["type"], "null"]
-    if "enum" in translated:
-        translated["enum"] = [*translated["enum"], None]
+def _or_null(schema: Any) -> Json:
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 class Schemas:
@@ -71,7 +78,10 @@ class Schemas:
 
     def __init__(self, specification: Json) -> None:
         components = specification["components"]["schemas"]
-        document = {"components": {"schemas": {name: json_schema(schema) for name, schema in components.items()}}}
+        translated = {
+            name: json_schema(schema, optional_or_null=name.startswith("v2.")) for name, schema in components.items()
+        }
+        document = {"components": {"schemas": translated}}
         self._registry = Registry([(_DOCUMENT, document)], draft=Draft4)
 
     def validator(self, schema: Json) -> Draft4Validator:

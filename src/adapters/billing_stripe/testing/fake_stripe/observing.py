@@ -12,9 +12,11 @@ class Exchange:
 
     method: str
     path: str
-    """As it was requested."""
+    """As it was requested, still encoded."""
     endpoint: str
     """The path with its named parts, such as `/v1/customers/{id}`."""
+    api_version: str
+    """Of the answer."""
     query: str
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)

@@ -26,6 +26,8 @@ class Call:
     """One authenticated request to an endpoint, with its parameters read."""
 
     account: Account
+    origin: str
+    """Scheme and host that the request was sent to, for the addresses in answers."""
     path: str
     ids: Mapping[str, str]
     """The named parts of the path."""

@@ -131,6 +131,8 @@ class FakeStripe:
         self._faults: list[_PendingFault] = []
         self._keys: dict[str, IdempotencyKeys] = {}
         self._loads: dict[str, Load] = {}
+        self.closed = asyncio.Event()
+        """Set at the end, for connections that stay open."""
         self._closing = asyncio.Event()
         self._executions: set[asyncio.Task[web.StreamResponse]] = set()
         self._request_numbers = itertools.count(1)
@@ -255,6 +257,7 @@ class FakeStripe:
 
     def close(self) -> None:
         """End requests that faults are delaying."""
+        self.closed.set()
         self._closing.set()
 
     def _page(self, handler: Page) -> Next:
@@ -383,8 +386,9 @@ class FakeStripe:
     def _notify(self, request: _Request, status: int, answer: Json | None) -> None:
         exchange = Exchange(
             method=request.http.method,
-            path=request.http.path,
+            path=request.http.rel_url.raw_path,
             endpoint=request.route.path,
+            api_version=request.api_version,
             query=request.http.rel_url.raw_query_string,
             headers=request.http.headers,
             body=request.body,
@@ -400,7 +404,14 @@ class FakeStripe:
         paths = params.pop("expand", [])
         paging = {name: params.pop(name) for name in _PAGING if name in params}
         account, version = request.account, request.api_version
-        call = Call(account=account, path=request.http.path, ids=request.ids, params=params, api_version=version)
+        call = Call(
+            account=account,
+            origin=str(request.http.url.origin()),
+            path=request.http.path,
+            ids=request.ids,
+            params=params,
+            api_version=version,
+        )
         answer = request.route.handler(call)
         if isinstance(answer, Deleted):
             return answer.render()

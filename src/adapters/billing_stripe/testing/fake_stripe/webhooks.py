@@ -71,7 +71,7 @@ class WebhookSender:
         """Create a sender of nothing yet; `sent` is called with the body of every delivery, once."""
         self.policy = policy
         self.attempts: list[Attempt] = []
-        self._sent = sent
+        self.sent = sent
         self._targets = tuple(targets)
         self._held: list[_Delivery] | None = None
         self._queue: asyncio.Queue[_Delivery] = asyncio.Queue()
@@ -132,7 +132,7 @@ class WebhookSender:
                 self._queue.task_done()
 
     async def _deliver(self, session: aiohttp.ClientSession, delivery: _Delivery) -> None:
-        self._sent(delivery.target.body)
+        self.sent(delivery.target.body)
         for wait in (timedelta(), *self.policy.waits):
             await asyncio.sleep(wait.total_seconds())
             if (await self._attempt(session, delivery)).accepted:

@@ -10,6 +10,7 @@ from billing_stripe.testing.fake_stripe.resources import (
     events,
     invoice_payments,
     invoices,
+    stripe_cli,
     subscriptions,
     webhook_endpoints,
 )
@@ -21,6 +22,7 @@ ALL = (
     events.RESOURCE,
     invoice_payments.RESOURCE,
     invoices.RESOURCE,
+    stripe_cli.RESOURCE,
     subscriptions.RESOURCE,
     webhook_endpoints.RESOURCE,
 )

@@ -1,0 +1,143 @@
+"""Sessions of Stripe's command line: `stripe listen` receives events over a WebSocket and posts them to a local URL.
+
+Source: https://github.com/stripe/stripe-cli, pkg/stripeauth and pkg/websocket.
+"""
+
+import asyncio
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from aiohttp import WSMsgType, web
+
+from billing_stripe.testing.events import encode, make_id, sign
+from billing_stripe.testing.fake_stripe.account import Account
+from billing_stripe.testing.fake_stripe.errors import Json
+from billing_stripe.testing.fake_stripe.forms import TEXT, Form, Listed, Required
+from billing_stripe.testing.fake_stripe.journal import Entry
+from billing_stripe.testing.fake_stripe.routing import Call, PageRoute, Resource, Route
+from billing_stripe.testing.fake_stripe.webhooks import Attempt
+
+if TYPE_CHECKING:
+    from billing_stripe.testing.fake_stripe.server import FakeStripe
+
+PROTOCOL: Final = "stripecli-devproxy-v1"
+RECONNECT_SECONDS: Final = 3600
+
+_SESSIONS: Final = "stripe_cli.sessions"
+CREATE = Form(
+    device_name=Required(TEXT),
+    websocket_features=Listed(TEXT),
+    filters=TEXT,
+    forward_to_url=TEXT,
+    forward_connect_to_url=TEXT,
+    forward_thin_to_url=TEXT,
+    forward_thin_connect_to_url=TEXT,
+)
+
+
+@attrs.define(eq=False)
+class Session:
+    """One `stripe listen`, with the events that it has not received yet; it receives none from before it connected."""
+
+    session_id: str
+    account: Account
+    secret: str = attrs.field(repr=False)
+    entries: asyncio.Queue[Entry] | None = None
+    """None while it is not connected."""
+
+    def receive(self, entry: Entry) -> None:
+        """Queue an event."""
+        if self.entries is not None:
+            self.entries.put_nowait(entry)
+
+
+def create(call: Call) -> Json:
+    """POST /v1/stripecli/sessions; a device has the same signing secret in all its sessions."""
+    account = call.account
+    session = Session(
+        session_id=account.new_id("cliws"),
+        account=account,
+        secret=make_id("whsec", account.account_id, call.params["device_name"]),
+    )
+    account.settings.setdefault(_SESSIONS, {})[session.session_id] = session
+    account.journal.listen(session.receive)
+    return {
+        "websocket_url": f"{call.origin.replace('http', 'ws', 1)}/subscribe/{account.account_id}",
+        "websocket_id": session.session_id,
+        "websocket_authorized_feature": "webhooks",
+        "secret": session.secret,
+        "reconnect_delay": RECONNECT_SECONDS,
+        "default_version": account.api_version,
+        "latest_version": account.api_version,
+        "device_token": "",
+        "display_connect_filter_warning": False,
+    }
+
+
+async def subscribe(fake: "FakeStripe", request: web.Request) -> web.StreamResponse:
+    """Send the events of an account to a session until it disconnects."""
+    account = fake.accounts.get(request.match_info["account"])
+    sessions: dict[str, Session] = {} if account is None else account.settings.get(_SESSIONS, {})
+    session = sessions.get(request.headers.get("Websocket-Id", ""))
+    if session is None:
+        return web.json_response({"error": {"message": "Unknown WebSocket ID."}}, status=400)
+    socket = web.WebSocketResponse(protocols=[PROTOCOL])
+    await socket.prepare(request)
+    session.entries = asyncio.Queue()
+    sending = asyncio.create_task(_send(socket, fake, session, session.entries))
+    closing = asyncio.create_task(_close(socket, fake))
+    try:
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                _note(fake, session, json.loads(message.data))
+    finally:
+        session.entries = None
+        for task in (sending, closing):
+            task.cancel()
+            with suppress(asyncio.CancelledError, ConnectionError):
+                await task
+    return socket
+
+
+async def _send(
+    socket: web.WebSocketResponse, fake: "FakeStripe", session: Session, entries: asyncio.Queue[Entry]
+) -> None:
+    while True:
+        entry = await entries.get()
+        body = encode(entry.render(session.account.api_version, pending_webhooks=1))
+        fake.webhooks.sent(body)
+        await socket.send_json(
+            {
+                "type": "webhook_event",
+                "webhook_id": session.session_id,
+                "webhook_conversation_id": entry.event_id,
+                "event_payload": body.decode(),
+                "http_headers": {"Stripe-Signature": sign(body, session.secret, datetime.now(UTC))},
+                "endpoint": {"api_version": None},
+            }
+        )
+
+
+async def _close(socket: web.WebSocketResponse, fake: "FakeStripe") -> None:
+    await fake.closed.wait()
+    await socket.close()
+
+
+def _note(fake: "FakeStripe", session: Session, message: dict[str, Any]) -> None:
+    """Keep what the local URL answered beside the deliveries to endpoints."""
+    if message.get("type") != "webhook_response":
+        return
+    event_id = str(message["webhook_conversation_id"])
+    entry = next(entry for entry in session.account.journal.entries if entry.event_id == event_id)
+    fake.webhooks.attempts.append(
+        Attempt(event_id=event_id, event_type=entry.type, url=message["forward_url"], status=message["status"])
+    )
+
+
+RESOURCE = Resource(
+    routes=[Route("POST", "/v1/stripecli/sessions", create, CREATE)],
+    pages=[PageRoute("GET", "/subscribe/{account}", subscribe)],
+)

@@ -1,0 +1,96 @@
+"""Stripe's own command line, as npm distributes it, pointed at a fake Stripe."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+from tests.programs import missing
+
+ROOT: Final = Path(__file__).parents[1]
+DEVICE: Final = "referee"
+PROMPTLY: Final = 60.0
+"""Seconds until which a command must have ended, or be ready."""
+
+
+def install_stripe_cli(folder: Path) -> Path:
+    """Install the version that package.json names, without its scripts, and return the program; else call `missing`."""
+    shutil.copy(ROOT / "package.json", folder)
+    install = ["npm", "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
+    try:
+        subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=90)
+    except (OSError, subprocess.SubprocessError) as exc:
+        missing(f"npm could not install Stripe's command line: {exc}")
+    # Not node_modules/.bin/stripe: that is a script of node, and does not pass on signals.
+    programs = list(folder.glob("node_modules/@stripe/cli-*/bin/stripe*"))
+    return programs[0] if programs else missing("Stripe's command line does not exist for this computer")
+
+
+@attrs.frozen
+class StripeCli:
+    """The program with a home of its own, so that the tester's log-in is not used."""
+
+    program: Path
+    home: Path
+    api_base: str
+    secret_key: str = attrs.field(repr=False)
+
+    async def run(self, *arguments: str) -> str:
+        """Run a command that talks to Stripe, and return its output. Fails if it fails."""
+        process = await self._start(*arguments, "--api-base", self.api_base)
+        try:
+            async with asyncio.timeout(PROMPTLY):
+                output, _ = await process.communicate()
+        finally:
+            await _stop(process)
+        assert process.returncode == 0, output.decode()
+        return output.decode()
+
+    @asynccontextmanager
+    async def listening(self, url: str) -> AsyncIterator[str]:
+        """Forward all events to a URL within the block, which begins once it is connected; yields its secret."""
+        options = ["--all-snapshot", "--skip-update", "--forward-to", url]
+        process = await self._start("listen", *options, "--api-base", self.api_base)
+        assert process.stdout is not None
+        reading: asyncio.Task[bytes] | None = None
+        try:
+            async with asyncio.timeout(PROMPTLY):
+                while b"Ready!" not in (line := await process.stdout.readline()):
+                    assert line, "stripe listen ended"
+            reading = asyncio.create_task(process.stdout.read())  # else it stops when the pipe is full
+            yield next(word for word in line.decode().split() if word.startswith("whsec_"))
+        finally:
+            await _stop(process)
+            if reading is not None:
+                await reading
+
+    async def _start(self, *arguments: str) -> asyncio.subprocess.Process:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("STRIPE_")}
+        environment = inherited | {
+            "HOME": str(self.home),
+            "XDG_CONFIG_HOME": str(self.home),
+            "STRIPE_API_KEY": self.secret_key,
+            "STRIPE_DEVICE_NAME": DEVICE,
+            "HTTPS_PROXY": "http://127.0.0.1:9",  # neither telemetry nor a look for newer versions leaves the computer
+        }
+        return await asyncio.create_subprocess_exec(
+            self.program,
+            *arguments,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    await process.wait()
