@@ -227,6 +227,8 @@ class Translation:
     """When the subscription it shows was created: the period that began by then is its first."""
     payment_failed: bool = False
     """The event says that a payment of the invoice it shows failed just then."""
+    request_key: str | None = None
+    """The idempotency key of the request that caused the event, if an operation of ours made it."""
     thin: bool = False
     """The event names its object without showing it: the provider has to be asked."""
     ignored: str | None = None
@@ -252,6 +254,7 @@ class Translation:
             notice_of=self.notice_of,
             began_at=self.began_at,
             payment_failed=self.payment_failed,
+            request_key=self.request_key,
             thin=self.thin,
             ignored=self.ignored,
             detail=self.detail,

@@ -17,6 +17,7 @@ from billing_core.model import (
     CustomerId,
     GrantId,
     InvoiceId,
+    ProvisionalView,
     RulesInForce,
     SubscriptionId,
     SubscriptionInvoice,
@@ -166,6 +167,9 @@ class Tables:
     """The rules by which each tenant's state was read."""
     occasions: MutableMapping[tuple[TenantId, str], int | None] = attrs.field(factory=dict)
     """The numbers of the messages that announced them."""
+    views: MutableMapping[TenantId, tuple[ProvisionalView, ...]] = attrs.field(factory=dict)
+    echoes: MutableMapping[int, str] = attrs.field(factory=dict)
+    """The operation that caused each of these events."""
 
     def over(self, stored: "Tables") -> "Tables":
         """Return a view that reads through to `stored` and writes to these tables only."""
@@ -183,6 +187,8 @@ class Tables:
             decisions=ChainMap(self.decisions, stored.decisions),
             generations=ChainMap(self.generations, stored.generations),
             occasions=ChainMap(self.occasions, stored.occasions),
+            views=ChainMap(self.views, stored.views),
+            echoes=ChainMap(self.echoes, stored.echoes),
         )
 
     def update(self, written: "Tables") -> None:
@@ -200,6 +206,8 @@ class Tables:
         self.decisions.update(written.decisions)
         self.generations.update(written.generations)
         self.occasions.update(written.occasions)
+        self.views.update(written.views)
+        self.echoes.update(written.echoes)
 
     def owners(self, ids: Iterable[str]) -> dict[str, TenantId]:
         """Return the tenants that own these objects; unknown objects are left out."""

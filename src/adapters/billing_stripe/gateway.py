@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+import attrs
+
 from billing_core.events import Translation
 from billing_core.inbox.ports import FetchedEvent
 from billing_core.model import CustomerId, EventId, InvoiceId, SubscriptionId
 from billing_stripe.client import Json, StripeClient, is_id
-from billing_stripe.translate import reasons, translate_object
+from billing_stripe.translate import reasons, request_key, translate_object
 from billing_stripe.translate.meters import METER_REPORTS, read_meter_report
 
 _PAGE: Final = 100
@@ -64,9 +66,11 @@ class StripeGateway:
         if event.get("type") in METER_REPORTS:
             return FetchedEvent(snapshot_event_id=None, translation=read_meter_report(event))
         twin = event.get("snapshot_event")
+        translation = await self._fetch_related(event.get("related_object"))
+        if translation is not None and (key := request_key(event)) is not None:
+            translation = attrs.evolve(translation, request_key=key)
         return FetchedEvent(
-            snapshot_event_id=EventId(twin) if isinstance(twin, str) and twin else None,
-            translation=await self._fetch_related(event.get("related_object")),
+            snapshot_event_id=EventId(twin) if isinstance(twin, str) and twin else None, translation=translation
         )
 
     async def _fetch_related(self, related: object) -> Translation | None:

@@ -54,6 +54,21 @@ from billing_core.model.plan import (
     SeatBounds,
     plans_of_products,
 )
+from billing_core.model.provisional import (
+    ANSWER_TRUSTED,
+    DATE_TOLERANCE,
+    OPERATION_PREFIX,
+    Answer,
+    ProvisionalView,
+    Views,
+    invoice_order,
+    operation_of,
+    subscription_order,
+    view_invoice,
+    view_invoices,
+    view_subscription,
+    view_subscriptions,
+)
 from billing_core.model.records import (
     RECORD_KINDS,
     RecordSnapshot,
@@ -82,6 +97,19 @@ from billing_core.model.uncertainty import UNCERTAIN_KINDS, UNCERTAIN_SHOWN, Att
 from billing_core.model.usage import UsageRecord, billed_usage
 
 __all__ = [
+    "ANSWER_TRUSTED",
+    "DATE_TOLERANCE",
+    "OPERATION_PREFIX",
+    "Answer",
+    "ProvisionalView",
+    "Views",
+    "invoice_order",
+    "operation_of",
+    "subscription_order",
+    "view_invoice",
+    "view_invoices",
+    "view_subscription",
+    "view_subscriptions",
     "UNCERTAIN_KINDS",
     "UNCERTAIN_SHOWN",
     "AccessFacts",

@@ -9,6 +9,7 @@ from billing_core.model.access import AccessFacts
 from billing_core.model.grants import AccessGrant
 from billing_core.model.identifiers import SubscriptionId, TenantId
 from billing_core.model.invoice import SubscriptionInvoice
+from billing_core.model.provisional import ProvisionalView
 from billing_core.model.subscription import TenantSubscription
 from billing_core.model.time import aware
 from billing_core.model.usage import UsageRecord
@@ -16,7 +17,10 @@ from billing_core.model.usage import UsageRecord
 
 @attrs.frozen(kw_only=True)
 class TenantState:
-    """A tenant's billing state as of the message numbered `sequence`; 0 when there was none yet."""
+    """A tenant's billing state as of the message numbered `sequence`; 0 when there was none yet.
+
+    Each object is shown by its provisional view, if it has one, else by its row.
+    """
 
     tenant_id: TenantId
     sequence: int
@@ -39,6 +43,8 @@ class TenantState:
     """Where the test clocks of its subscriptions stand, as far as it is known, by id."""
     features: tuple[str, ...] = ()
     """Lookup keys of all features that any of its customers is entitled to, sorted."""
+    views: tuple[ProvisionalView, ...] = ()
+    """The provisional views among these objects, by object id, and refetches that are due: for operators."""
 
     @property
     def access_facts(self) -> AccessFacts:

@@ -24,6 +24,8 @@ class Uncertainty:
     """The events that the uncertain state rests on. Once it rests on others, this uncertainty is settled."""
     complete: bool = attrs.field(default=True, eq=False)
     """False if lines or features are missing."""
+    view: str | None = None
+    """The key of the operation whose provisional view is due to be replaced; None if the row itself is uncertain."""
 
 
 def uncertainty_of(held: Tracked) -> Uncertainty | None:

@@ -172,6 +172,14 @@ def subscription_announcement(before: SubscriptionSnapshot | None, after: Subscr
     return Announcement(Type.SUBSCRIPTION_UPDATED, f"{_plan(after)} was updated.")
 
 
+def visible_announcement(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> Announcement | None:
+    """Announce the same to a tenant that does not see what is out of scope."""
+    seen = None if before is None or before.out_of_scope else before
+    if after.out_of_scope:
+        return None if seen is None or seen.ended else departure_announcement(seen)
+    return subscription_announcement(seen, after)
+
+
 def renewal(seen: SubscriptionSnapshot, start: datetime, end: datetime | None) -> Announcement:
     """Announce that a new period of a subscription began."""
     span = f"from {start:%Y-%m-%d}" + (f" until {end:%Y-%m-%d}" if end else "")
@@ -348,6 +356,11 @@ def invoice_announcement(before: InvoiceSnapshot | None, after: InvoiceSnapshot)
 def usage_announcement(seen: InvoiceSnapshot) -> Announcement:
     """Announce that an invoice's stored usage was corrected to what its lines say, when nothing else changed."""
     return Announcement(Type.INVOICE_UPDATED, f"The billed usage of {_named(seen)} was corrected.")
+
+
+def billed_announcement(seen: InvoiceSnapshot) -> Announcement:
+    """Announce that an invoice turned out to bill usage, when nothing else changed."""
+    return Announcement(Type.INVOICE_UPDATED, f"Usage billed by {_named(seen)} was identified.")
 
 
 def _named(seen: InvoiceSnapshot) -> str:

@@ -5,7 +5,17 @@ from collections.abc import Sequence
 import attrs
 
 from billing_core.events import BillingEvent, MessageSource, SourceKind
-from billing_core.model import AccessGrant, AccessPolicy, AccessState, AnnouncedAccess, RulesInForce, TenantId
+from billing_core.model import (
+    AccessGrant,
+    AccessPolicy,
+    AccessState,
+    AnnouncedAccess,
+    InvoiceSnapshot,
+    RulesInForce,
+    TenantId,
+    view_invoices,
+    view_subscriptions,
+)
 from billing_core.state.announcements import access_announcement, grant_announcement
 from billing_core.state.clocks import read_clocks
 from billing_core.state.messages import billing_event
@@ -72,9 +82,12 @@ async def change_grant(
 
 
 async def _load(transaction: BillingTransaction, policy: AccessPolicy, tenants: LockedTenants) -> Verdicts:
-    subscriptions = await transaction.subscriptions(tenants=tenants.counters, ids=())
+    views = [view for views in tenants.views.values() for view in views]
+    rows = await transaction.subscriptions(tenants=tenants.counters, ids=())
+    subscriptions = view_subscriptions(views, rows)
     in_grace = {each.snapshot.subscription_id for each in subscriptions if policy.counts_grace(each.snapshot)}
-    invoices = await transaction.invoices(subscriptions=in_grace)
+    viewed = {view.snapshot.invoice_id for view in views if isinstance(view.snapshot, InvoiceSnapshot)}
+    invoices = view_invoices(views, await transaction.invoices(ids=viewed, subscriptions=in_grace))
     disputes = () if policy.open_dispute is None else await transaction.disputes(tenants.counters)
     records = [*disputes, *await read_clocks(transaction, subscriptions)]
     return Verdicts(Shelf(subscriptions), Shelf(invoices), Shelf(records), policy=policy, tenants=tenants)

@@ -5,16 +5,16 @@ events in a batch changes which messages are created, never the state they end i
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
 
-from billing_core.events import BillingEvent, Disposition, Effect, Outcome, Translation
+from billing_core.events import BillingEvent, Disposition, Effect, Outcome
 from billing_core.model import (
     OUT_OF_SCOPE,
     AccessPolicy,
+    Answer,
     CustomerId,
     CustomerSnapshot,
     InvoiceId,
@@ -23,6 +23,7 @@ from billing_core.model import (
     PaymentMethodSnapshot,
     Phase,
     PlanCatalog,
+    ProvisionalView,
     RecordSnapshot,
     ScheduleSnapshot,
     Snapshot,
@@ -36,14 +37,12 @@ from billing_core.model import (
     Uncertainty,
     UnownedSnapshot,
     UsageRecord,
-    invoice_of,
-    is_out_of_scope,
     merge_metered_prices,
+    operation_of,
     uncertainty_of,
 )
 from billing_core.state.announcements import (
-    LINKED,
-    Announcement,
+    billed_announcement,
     customer_announcement,
     departure_announcement,
     invoice_announcement,
@@ -52,43 +51,33 @@ from billing_core.state.announcements import (
     subscription_announcement,
     usage_announcement,
 )
+from billing_core.state.announcing import Announcer, Folded
 from billing_core.state.billed_usage import BilledUsage
 from billing_core.state.diff import ObjectChange, changed_object
-from billing_core.state.messages import billing_event
 from billing_core.state.occasion_book import OccasionBook
-from billing_core.state.occasions import Occasion
 from billing_core.state.ownership import Ownership
 from billing_core.state.ports import Changes, LockedTenants
 from billing_core.state.precedence import Evidence, resolve
+from billing_core.state.provisional import (
+    OperationAnswer,
+    ProvisionalBasis,
+    Row,
+    ViewShelf,
+    is_over,
+    succeeds,
+    view_of,
+)
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, RulesChange, Statement
 from billing_core.state.renewals import has_new_items
 from billing_core.state.rereading import Rereader
 from billing_core.state.shared_customers import OwnershipBySubscription
 from billing_core.state.shelf import Shelf
 from billing_core.state.verdicts import Verdicts
+from billing_core.state.visibility import Visibility
 
 _NO_USAGE: Final[Mapping[InvoiceId, Sequence[UsageRecord]]] = MappingProxyType({})
 _NO_OWNERS: Final[Mapping[str, TenantId]] = MappingProxyType({})
 _NOTHING_DECIDED: Final[Mapping[str, LinkStanding]] = MappingProxyType({})
-
-
-@attrs.frozen
-class _Folded:
-    """The result of folding one snapshot: its effect, the news, and what a message about it shows."""
-
-    effect: Effect
-    announcement: Announcement | None = None
-    subscription: SubscriptionSnapshot | None = None
-    invoice: InvoiceSnapshot | None = None
-    usage: tuple[UsageRecord, ...] = ()
-    new_items: bool = False
-    """Whether the snapshot is of a subscription and shows items that were not known."""
-
-    @property
-    def object_id(self) -> str | None:
-        """The subscription or invoice that a message about it shows."""
-        shown = self.subscription or self.invoice
-        return None if shown is None else shown.object_id
 
 
 class Ledger:
@@ -142,8 +131,9 @@ class Ledger:
         }
         """By class of snapshot; every other class is a record."""
         self._tenants = tenants
-        self._counters = dict(tenants.counters)
         self._shared = shared
+        self._views = ViewShelf(tenants.views)
+        self._visibility = Visibility(self._subscriptions, self._invoices, self._records, self._views)
         ownership = OwnershipBySubscription if shared else Ownership
         self._ownership = ownership(
             customers=self._customers,
@@ -155,12 +145,25 @@ class Ledger:
             locked=tenants.counters.keys(),
         )
         self._catalog = catalog
-        self._occasions = OccasionBook(self._subscriptions, self._invoices, catalog=catalog, known=occasions)
         self._evidence = evidence
-        self._notify = notify
-        self._verdicts = Verdicts(self._subscriptions, self._invoices, self._records, policy=policy, tenants=tenants)
+        shown = self._visibility
+        self._verdicts = Verdicts(shown.subscriptions, shown.invoices, self._records, policy=policy, tenants=tenants)
         self._usage = BilledUsage(invoices=self._invoices, subscriptions=self._subscriptions, stored=usage)
-        self.events: list[BillingEvent] = []
+        self._announcer = Announcer(
+            visibility=shown,
+            verdicts=self._verdicts,
+            occasions=OccasionBook(
+                self._subscriptions, self._invoices, visibility=shown, catalog=catalog, known=occasions
+            ),
+            tenants=tenants,
+            notify=notify,
+        )
+        self._echoes: dict[int, str] = {}
+
+    @property
+    def events(self) -> Sequence[BillingEvent]:
+        """The new messages, each tenant's in order of their numbers."""
+        return self._announcer.events
 
     # --- rules that changed ---------------------------------------------------------------------------------------
 
@@ -173,12 +176,16 @@ class Ledger:
         if not tenants:
             return
         cause = RulesChange(generation=self._tenants.generation, created_at=self._tenants.now)
-        rereader = Rereader(self._subscriptions, self._invoices, usage=self._usage, catalog=self._catalog)
+        rereader = Rereader(
+            self._subscriptions,
+            self._invoices,
+            self._views,
+            visibility=self._visibility,
+            usage=self._usage,
+            catalog=self._catalog,
+        )
         for news in rereader.reread(tenants):
-            if self._notify:
-                self._create_message(
-                    news.tenant_id, cause, news.announcement, news.subscription, None, usage=news.usage
-                )
+            self._announcer.create(news.tenant_id, cause, news.announcement, news.subscription, None, usage=news.usage)
 
     # --- the batch ----------------------------------------------------------------------------------------------
 
@@ -210,7 +217,29 @@ class Ledger:
     def settle(self, tenant_id: TenantId, answer: ProviderAnswer) -> None:
         """Replace an uncertain object with the provider's answer."""
         folded = [self._fold_snapshot(tenant_id, snapshot, answer) for snapshot in answer.translation.snapshots]
-        self._publish(tenant_id, answer, folded)
+        self._announcer.publish(tenant_id, answer, folded, linked=False)
+
+    def show(self, answer: Answer, basis: ProvisionalBasis, echoes: Iterable[Answer]) -> ProvisionalView | None:
+        """Let the provider's answer to an operation stand beside its row, and return what stands there now.
+
+        Nothing does if the row is as new: it is later, or one of the `echoes` is equal to the answer. These are what
+        events of the operation that were applied showed of the object.
+        """
+        tenant_id, object_id = basis.tenant_id, answer.object_id
+        before = self._visibility.either(object_id)
+        row, known = self._row(object_id), self._views.get(object_id)
+        new = view_of(self._with_method(tenant_id, answer), basis, now=self._tenants.now)
+        view = new if known is None else succeeds(new, known)
+        told = [self._as_told(tenant_id, echo) for echo in echoes] if view.snapshot == new.snapshot else []
+        if row is not None and (view.is_older_than(row) or (told and view.shown_over(row) in (row.snapshot, *told))):
+            self._views.remove(object_id)
+        else:
+            self._views.put(view)
+        self._verdicts.forget(tenant_id)
+        if basis.answered_at is not None:
+            cause = OperationAnswer(operation_key=basis.operation_key, created_at=basis.answered_at)
+            self._announcer.announce_shown(tenant_id, cause, before, object_id)
+        return self._views.get(object_id)
 
     @property
     def linked(self) -> Sequence[CustomerId]:
@@ -233,6 +262,7 @@ class Ledger:
         subscriptions, invoices = self._subscriptions.changed(), self._invoices.changed()
         touched = {*(each.tenant_id for each in subscriptions), *(each.tenant_id for each in invoices)}
         touched.update(each.tenant_id for each in self.events)
+        touched.update(views := self._views.changed())
         touched.update(self._verdicts.concerned_by(self._records.changed()))
         return Changes(
             customers=self._customers.changed(),
@@ -241,9 +271,11 @@ class Ledger:
             usage=self._usage.changed,
             records=self._records.changed(),
             read_by=dict.fromkeys(self._tenants.behind, self._tenants.generation),
-            occasions=self._occasions.kept,
+            occasions=self._announcer.kept,
             events=self.events,
             access=self._verdicts.changes(touched),
+            views=views,
+            echoes=self._echoes,
         )
 
     def differences(self) -> Sequence[ObjectChange]:
@@ -267,28 +299,10 @@ class Ledger:
             return attrs.evolve(outcome, disposition=Disposition.IGNORED, reason=OUT_OF_SCOPE, error=None)
         if outcome.disposition is not Disposition.APPLIED or outcome.sequence is not None:
             return outcome
-        if not event.out_of_scope and not self._shows_only_hidden(event.translation):
+        ids = [seen.object_id for seen in event.translation.snapshots] or event.translation.about
+        if not event.out_of_scope and not self._visibility.shows_only_hidden(ids):
             return outcome
         return attrs.evolve(outcome, disposition=Disposition.IGNORED, reason=OUT_OF_SCOPE, effect=None)
-
-    def _shows_only_hidden(self, translation: Translation) -> bool:
-        """Tell whether everything that an event concerns is stored as out of scope."""
-        ids = [seen.object_id for seen in translation.snapshots] or translation.about
-        return bool(ids) and all(self._is_hidden(id_) for id_ in ids)
-
-    def _is_hidden(self, object_id: str) -> bool:
-        """Tell whether an object is stored as out of scope: a subscription, an invoice, or a record of such."""
-        subscription = self._subscriptions.get(object_id)
-        if subscription is not None:
-            return subscription.snapshot.out_of_scope
-        invoice = self._invoices.get(object_id)
-        if invoice is None and (record := self._records.get(object_id)) is not None:
-            invoice_id = invoice_of(record.snapshot, self._find_record)
-            invoice = None if invoice_id is None else self._invoices.get(invoice_id)
-        if invoice is None:
-            return False
-        billed = self._subscriptions.get(invoice.snapshot.subscription_id or "")
-        return is_out_of_scope(invoice.snapshot, None if billed is None else billed.snapshot)
 
     def _publish_deletion(self, event: ClaimedEvent, outcome: Outcome) -> Outcome:
         """Notify all tenants that a deleted customer pays for, beside its own. It may have no tenant of its own."""
@@ -296,13 +310,13 @@ class Ledger:
         if not isinstance(deleted, CustomerSnapshot) or outcome.disposition is Disposition.DEAD:
             return outcome
         own = outcome.tenant_id
-        folded = self._fold_customer(deleted, event) if own is None else _Folded(outcome.effect or Effect.CONFIRMED)
+        folded = self._fold_customer(deleted, event) if own is None else Folded(outcome.effect or Effect.CONFIRMED)
         news = customer_announcement(None, deleted)
-        if folded.effect is Effect.CHANGED and news is not None and self._notify:
+        if folded.effect is Effect.CHANGED and news is not None:
             held = self._subscriptions.all()
             payees = {each.tenant_id for each in held if each.snapshot.customer_id == deleted.customer_id}
             for tenant_id in sorted(payees - {own}):
-                self._announce(tenant_id, event, news)
+                self._announcer.announce(tenant_id, event, news)
         if own is not None:
             return outcome
         return Outcome(
@@ -316,7 +330,9 @@ class Ledger:
         claim, translation = event.claim, event.translation
         folded = [self._fold_snapshot(tenant_id, snapshot, event) for snapshot in translation.snapshots]
         before = len(self.events)
-        published = self._publish(tenant_id, event, folded)
+        published = self._announcer.publish(tenant_id, event, folded, linked=self._ownership.made_link(event))
+        if (operation := operation_of(translation.request_key)) is not None:
+            self._echoes[claim.dispatch_id] = operation
         return Outcome(
             claim=claim,
             disposition=Disposition.APPLIED,
@@ -326,50 +342,18 @@ class Ledger:
             sequence=self.events[before].sequence if len(self.events) > before else None,
         )
 
-    def _publish(self, tenant_id: TenantId, statement: Statement, folded: Sequence[_Folded]) -> bool:
-        """Announce the first change that a statement made, and its new occasions; tell whether there is anything.
-
-        A change that says only that an object changed is left out beside an occasion of the same object.
-        """
-        fresh = self._fresh_occasions(tenant_id, statement, new_items=any(each.new_items for each in folded))
-        change = next((each for each in folded if each.announcement is not None), None)
-        news = None if change is None else change.announcement
-        if change is not None and news is not None and news.is_update:
-            news = None if change.object_id in {each.object_id for each in fresh} else news
-        if change is None and not fresh and self._made_link(statement):
-            news = LINKED
-        if news is not None and self._notify:
-            self._announce(tenant_id, statement, news, folded)
-        for occasion in fresh:
-            sequence = self._announce_occasion(tenant_id, statement, occasion) if self._notify else None
-            self._occasions.keep(tenant_id, occasion, sequence)
-        return news is not None or bool(fresh)
-
-    def _fresh_occasions(self, tenant_id: TenantId, statement: Statement, *, new_items: bool) -> Sequence[Occasion]:
-        """Return the new occasions. One of an object that is out of scope is kept without a message."""
-        fresh = []
-        for occasion in self._occasions.take(tenant_id, statement, new_items=new_items):
-            if occasion.object_id is not None and self._is_hidden(occasion.object_id):
-                self._occasions.keep(tenant_id, occasion, None)
-            else:
-                fresh.append(occasion)
-        return fresh
-
-    def _made_link(self, statement: Statement) -> bool:
-        return isinstance(statement, ClaimedEvent) and self._ownership.made_link(statement)
-
     # --- one snapshot: resolve, compare, keep, announce -----------------------------------------------------------
 
-    def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, statement: Statement) -> _Folded:
-        before = self._subscriptions.get(snapshot.object_id)
+    def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, statement: Statement) -> Folded:
+        before = self._visibility.subscription(snapshot.object_id)
         folded = self._fold_any(tenant_id, snapshot, statement)
-        if not self._is_hidden(snapshot.object_id):
+        if not self._visibility.is_hidden(snapshot.object_id):
             return folded
         # State is kept, so that it is right whichever event came first; the tenant is told only that it left.
-        left = before is not None and not before.snapshot.out_of_scope and not before.snapshot.ended
-        return _Folded(folded.effect, departure_announcement(before.snapshot) if before and left else None)
+        left = before is not None and not before.out_of_scope and not before.ended
+        return Folded(folded.effect, departure_announcement(before) if before and left else None)
 
-    def _fold_any(self, tenant_id: TenantId, snapshot: Snapshot, statement: Statement) -> _Folded:
+    def _fold_any(self, tenant_id: TenantId, snapshot: Snapshot, statement: Statement) -> Folded:
         match snapshot:
             case SubscriptionSnapshot():
                 return self._fold_subscription(tenant_id, snapshot, statement)
@@ -380,9 +364,10 @@ class Ledger:
             case _:
                 return self._fold_record(tenant_id, snapshot, statement)
 
-    def _fold_subscription(self, tenant_id: TenantId, seen: SubscriptionSnapshot, statement: Statement) -> _Folded:
+    def _fold_subscription(self, tenant_id: TenantId, seen: SubscriptionSnapshot, statement: Statement) -> Folded:
         known = self._subscriptions.get(seen.subscription_id)
         before = known.snapshot if known else None
+        shown = self._visibility.subscription(seen.subscription_id)
         resolution = resolve(_as_shown(known), seen, statement, self._evidence)
         rated_by = known.metered_prices if known else {}
         after = TenantSubscription(
@@ -391,23 +376,25 @@ class Ledger:
             provenance=resolution.provenance,
             metered_prices=merge_metered_prices(rated_by, seen.metered_prices),
         )
-        if not self._subscriptions.keep(after):
-            return _Folded(resolution.effect)
+        kept = self._subscriptions.keep(after)
+        if not self._end_view(after, seen, statement) and not kept:
+            return Folded(resolution.effect)
         self._verdicts.include(after)
         new_items = has_new_items(before, after.snapshot)
         usage = self._usage.rate_again(after, rated_by)
-        shown = None if before is None or before.out_of_scope else before
-        news = subscription_announcement(shown, after.snapshot)
+        now = self._visibility.subscription(seen.subscription_id) or after.snapshot
+        news = subscription_announcement(None if shown is None or shown.out_of_scope else shown, now)
         if news is None and usage:
-            news = rated_announcement(after.snapshot)
+            news = rated_announcement(now)
         if news is None:
             unchanged = before == after.snapshot
-            return _Folded(resolution.effect if unchanged else Effect.CHANGED, new_items=new_items)
-        return _Folded(Effect.CHANGED, news, subscription=after.snapshot, usage=usage, new_items=new_items)
+            return Folded(resolution.effect if unchanged else Effect.CHANGED, new_items=new_items)
+        return Folded(Effect.CHANGED, news, subscription=now, usage=usage, new_items=new_items)
 
-    def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, statement: Statement) -> _Folded:
+    def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, statement: Statement) -> Folded:
         known = self._invoices.get(seen.invoice_id)
         before = known.snapshot if known else None
+        shown = self._visibility.invoice(seen.invoice_id)
         resolution = resolve(known, seen, statement, self._evidence)
         failed_at = known.failed_at if known else ()
         fails_now = statement.translation.payment_failed and statement.created_at not in failed_at
@@ -417,23 +404,30 @@ class Ledger:
             provenance=resolution.provenance,
             failed_at=tuple(sorted((*failed_at, statement.created_at))) if fails_now else failed_at,
         )
-        if not self._invoices.keep(after):
-            return self._correct_usage(after, statement) or _Folded(resolution.effect)
+        kept = self._invoices.keep(after)
+        if not self._end_view(after, seen, statement) and not kept:
+            return self._correct_usage(after, statement) or Folded(resolution.effect)
         self._verdicts.include(after)
-        news = invoice_announcement(before, after.snapshot)
+        changed = before != after.snapshot
+        rated = self._usage.changed.get(seen.invoice_id)
+        usage = self._usage.bill(known, after) if changed else ()
+        now = self._visibility.invoice(seen.invoice_id) or after.snapshot
+        news = invoice_announcement(shown, now)
+        if news is None and self._usage.changed.get(seen.invoice_id) != rated:
+            news = billed_announcement(now)
         if news is None:
-            return _Folded(resolution.effect)
-        return _Folded(Effect.CHANGED, news, invoice=after.snapshot, usage=self._usage.bill(known, after))
+            return Folded(Effect.CHANGED if changed else resolution.effect)
+        return Folded(Effect.CHANGED, news, invoice=now, usage=usage)
 
-    def _fold_customer(self, seen: CustomerSnapshot, statement: Statement) -> _Folded:
+    def _fold_customer(self, seen: CustomerSnapshot, statement: Statement) -> Folded:
         known = self._ownership.customer(seen.customer_id)
         resolution = resolve(known, seen, statement, self._evidence)
         after = attrs.evolve(known, snapshot=resolution.snapshot, provenance=resolution.provenance)
         if not self._customers.keep(after) or after.snapshot == known.snapshot:
-            return _Folded(resolution.effect)
-        return _Folded(Effect.CHANGED, customer_announcement(known.snapshot, resolution.snapshot))
+            return Folded(resolution.effect)
+        return Folded(Effect.CHANGED, customer_announcement(known.snapshot, resolution.snapshot))
 
-    def _fold_record(self, tenant_id: TenantId | None, seen: RecordSnapshot, statement: Statement) -> _Folded:
+    def _fold_record(self, tenant_id: TenantId | None, seen: RecordSnapshot, statement: Statement) -> Folded:
         known = self._records.get(seen.object_id)
         before = known.snapshot if known else None
         resolution = resolve(known, seen, statement, self._evidence)
@@ -443,26 +437,31 @@ class Ledger:
             provenance=resolution.provenance,
         )
         if not self._records.keep(after) or after.snapshot == before:
-            return _Folded(resolution.effect)
+            return Folded(resolution.effect)
         self._verdicts.include(after)
         if isinstance(after.snapshot, ScheduleSnapshot | PaymentMethodSnapshot):
-            return self._copy_to_subscriptions(tenant_id, after.snapshot)
-        return _Folded(Effect.CHANGED, record_announcement(before, after.snapshot), invoice=self._invoice_of(after))
+            return self._copy_to_subscriptions(tenant_id, after.snapshot, statement)
+        news = record_announcement(before, after.snapshot)
+        return Folded(Effect.CHANGED, news, invoice=self._visibility.invoice_of(after))
 
     def _copy_to_subscriptions(
-        self, tenant_id: TenantId | None, seen: ScheduleSnapshot | PaymentMethodSnapshot
-    ) -> _Folded:
+        self, tenant_id: TenantId | None, seen: ScheduleSnapshot | PaymentMethodSnapshot, statement: Statement
+    ) -> Folded:
         """Bring the subscriptions that name a schedule or payment method up to date; the first change is announced."""
-        first: _Folded | None = None
+        first: Folded | None = None
         for held in self._subscriptions.all():
             before = held.snapshot
             if held.tenant_id != tenant_id or seen.object_id not in (before.schedule_id, before.payment_method_id):
                 continue
+            shown = self._visibility.subscription(held.object_id) or before
             after = attrs.evolve(held, snapshot=self._with_copies(tenant_id, before, before))
-            if self._subscriptions.keep(after) and first is None and not before.out_of_scope:
-                news = subscription_announcement(before, after.snapshot)
-                first = _Folded(Effect.CHANGED, news, subscription=after.snapshot)
-        return first or _Folded(Effect.CHANGED)
+            if not self._subscriptions.keep(after):
+                continue
+            self._end_view(after, after.snapshot, statement)
+            if first is None and not shown.out_of_scope:
+                now = self._visibility.subscription(held.object_id) or after.snapshot
+                first = Folded(Effect.CHANGED, subscription_announcement(shown, now), subscription=now)
+        return first or Folded(Effect.CHANGED)
 
     def _with_copies(
         self, tenant_id: TenantId, seen: SubscriptionSnapshot, before: SubscriptionSnapshot | None
@@ -492,81 +491,48 @@ class Ledger:
         record = None if object_id is None else self._records.get(object_id)
         return None if record is None or record.tenant_id != tenant_id else record.snapshot
 
+    # --- provisional views --------------------------------------------------------------------------------------
+
+    def _end_view(self, row: Row, seen: Answer, statement: Statement) -> bool:
+        """Remove the view of an object if a statement that was folded into its row ends it; tell whether it did."""
+        view = self._views.get(row.object_id)
+        if view is None or not is_over(view, row, statement, (self._as_told(row.tenant_id, seen),)):
+            return False
+        return self._views.remove(row.object_id)
+
+    def _as_told(self, tenant_id: TenantId, seen: Answer) -> Answer:
+        """Return an object as an event tells it, with what a row would have beside that: to compare it with a view."""
+        known = self._row(seen.object_id)
+        match seen:
+            case SubscriptionSnapshot():
+                before = known.snapshot if isinstance(known, TenantSubscription) else None
+                return self._with_copies(tenant_id, seen.completed_by(before), before)
+            case InvoiceSnapshot():
+                return seen.completed_by(known.snapshot if isinstance(known, SubscriptionInvoice) else None)
+
+    def _with_method(self, tenant_id: TenantId, answer: Answer) -> Answer:
+        """Return an answer with what is known of its payment method, which it names only."""
+        if not isinstance(answer, SubscriptionSnapshot) or answer.payment_method is not None:
+            return answer
+        method = self._record_of(tenant_id, answer.payment_method_id)
+        if not isinstance(method, PaymentMethodSnapshot) or method.detached:
+            return answer
+        return attrs.evolve(answer, payment_method=method)
+
+    def _row(self, object_id: str) -> Row | None:
+        return self._subscriptions.get(object_id) or self._invoices.get(object_id)
+
     # --- consequences -------------------------------------------------------------------------------------------
 
-    def _announce(
-        self, tenant_id: TenantId, statement: Statement, announcement: Announcement, folded: Sequence[_Folded] = ()
-    ) -> None:
-        """Create the message about what a statement changed."""
-        subscription = next((each.subscription for each in folded if each.subscription), None)
-        invoice = next((each.invoice for each in folded if each.invoice), None)
-        if subscription is None and invoice is None:
-            shown = (self._object(each.object_id) for each in statement.translation.snapshots)
-            subscription, invoice = next(filter(any, shown), (None, None))
-        usage = [record for each in folded for record in each.usage]
-        self._create_message(tenant_id, statement, announcement, subscription, invoice, usage=usage)
-
-    def _announce_occasion(self, tenant_id: TenantId, statement: Statement, occasion: Occasion) -> int:
-        """Create the message about an occasion, with its object as it stands, and return its number."""
-        period = (occasion.at, occasion.until) if occasion.at is not None and occasion.is_renewal else None
-        shown = self._object(occasion.object_id)
-        return self._create_message(tenant_id, statement, occasion.announcement, *shown, period=period)
-
-    def _create_message(
-        self,
-        tenant_id: TenantId,
-        cause: Statement | RulesChange,
-        announcement: Announcement,
-        subscription: SubscriptionSnapshot | None,
-        invoice: InvoiceSnapshot | None,
-        *,
-        usage: Sequence[UsageRecord] = (),
-        period: tuple[datetime, datetime | None] | None = None,
-    ) -> int:
-        sequence = self._counters[tenant_id] = self._counters[tenant_id] + 1
-        self.events.append(
-            billing_event(
-                announcement,
-                cause.source,
-                occurred_at=cause.created_at,
-                tenant_id=tenant_id,
-                sequence=sequence,
-                subscription=subscription,
-                invoice=invoice,
-                usage=usage,
-                access=self._verdicts.tell(tenant_id),
-                period=period,
-            )
-        )
-        return sequence
-
-    def _object(self, object_id: str | None) -> tuple[SubscriptionSnapshot | None, InvoiceSnapshot | None]:
-        """Return the subscription or the invoice with an id, as it stands and as far as tenants see it."""
-        if object_id is None or self._is_hidden(object_id):
-            return None, None
-        subscription = self._subscriptions.get(object_id)
-        invoice = None if subscription is not None else self._invoices.get(object_id)
-        return (None if subscription is None else subscription.snapshot, None if invoice is None else invoice.snapshot)
-
-    def _correct_usage(self, invoice: SubscriptionInvoice, statement: Statement) -> _Folded | None:
+    def _correct_usage(self, invoice: SubscriptionInvoice, statement: Statement) -> Folded | None:
         """Correct the stored usage of an invoice that rests on a replayed event; None if it is right."""
         if statement.event_id not in invoice.provenance.event_ids:
             return None
         usage = self._usage.correct(invoice)
         if usage is None:
             return None
-        seen = invoice.snapshot
-        return _Folded(Effect.CHANGED, usage_announcement(seen), invoice=seen, usage=usage)
-
-    def _invoice_of(self, record: TenantRecord) -> InvoiceSnapshot | None:
-        """Return the invoice that a record concerns, as it stands."""
-        invoice_id = invoice_of(record.snapshot, self._find_record)
-        invoice = None if invoice_id is None else self._invoices.get(invoice_id)
-        return None if invoice is None or invoice.tenant_id != record.tenant_id else invoice.snapshot
-
-    def _find_record(self, object_id: str) -> RecordSnapshot | None:
-        held = self._records.get(object_id)
-        return None if held is None else held.snapshot
+        seen = self._visibility.invoice(invoice.object_id) or invoice.snapshot
+        return Folded(Effect.CHANGED, usage_announcement(seen), invoice=seen, usage=usage)
 
     def _known(self, snapshot: Snapshot) -> Tracked | None:
         return self._shelf_of.get(type(snapshot), self._records).get(snapshot.object_id)

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
+from billing_core.errors import TenantConflictError
 from billing_core.events import Translation
 from billing_core.model import (
+    Answer,
     CatalogSnapshot,
     CustomerId,
     CustomerSnapshot,
@@ -41,6 +43,7 @@ from billing_core.state.evidence import gather_evidence, no_evidence
 from billing_core.state.ledger import Ledger
 from billing_core.state.occasion_book import possible_keys
 from billing_core.state.ports import BillingTransaction, EventTranslator, StateReader
+from billing_core.state.provisional import read_answer
 from billing_core.state.reading import ClaimedEvent
 from billing_core.state.renewals import has_new_items, keys_of_renewals
 from billing_core.state.rules import require_current
@@ -106,11 +109,13 @@ class StateLoader:
             tenants=tenants.counters.keys(),
             ids={seen.subscription_id for seen in snapshots if isinstance(seen, SubscriptionSnapshot)},
         )
+        viewed = [view.snapshot for views in tenants.views.values() for view in views if view.snapshot is not None]
         invoices = await transaction.invoices(
-            ids={seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)} | records.invoices,
+            ids={seen.invoice_id for seen in (*snapshots, *viewed) if isinstance(seen, InvoiceSnapshot)}
+            | records.invoices,
             subscriptions=_newly_metered(snapshots, subscriptions)
             | _with_new_items(snapshots, subscriptions)
-            | self._in_grace(snapshots, subscriptions)
+            | self._in_grace([*snapshots, *viewed], subscriptions)
             | {each.snapshot.subscription_id for each in subscriptions if each.tenant_id in tenants.behind | set(also)},
         )
         tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
@@ -122,7 +127,7 @@ class StateLoader:
             records=[
                 *await self._disputes(transaction, tenants.counters),
                 *records.known,
-                *await read_clocks(transaction, subscriptions, snapshots),
+                *await read_clocks(transaction, subscriptions, [*snapshots, *viewed]),
             ],
             owners=owners,
             decided=decided,
@@ -144,11 +149,12 @@ class StateLoader:
         """
         tenants = await transaction.lock_tenants([tenant_id])
         require_current(self._rules, tenants)
+        viewed = [view.snapshot for view in tenants.views.get(tenant_id, ()) if view.snapshot is not None]
         await lock_clocks(transaction, [seen], tenants.counters)
         subscriptions = await transaction.subscriptions(tenants=[tenant_id], ids=())
         invoices = await transaction.invoices(
-            ids=[seen.invoice_id] if isinstance(seen, InvoiceSnapshot) else (),
-            subscriptions=_newly_metered([seen], subscriptions) | self._in_grace([seen], subscriptions),
+            ids={each.invoice_id for each in (seen, *viewed) if isinstance(each, InvoiceSnapshot)},
+            subscriptions=_newly_metered([seen], subscriptions) | self._in_grace([seen, *viewed], subscriptions),
         )
         customers = await transaction.customers([seen.customer_id] if isinstance(seen, CustomerSnapshot) else ())
         keys = keys_of_renewals(Translation(snapshots=(seen,)))
@@ -160,7 +166,7 @@ class StateLoader:
             records=[
                 *await self._disputes(transaction, [tenant_id]),
                 *(await self._load_records(transaction, [seen])).known,
-                *await read_clocks(transaction, subscriptions, [seen]),
+                *await read_clocks(transaction, subscriptions, [seen, *viewed]),
             ],
             evidence=no_evidence,
             policy=self._policy,
@@ -168,6 +174,15 @@ class StateLoader:
             occasions=await transaction.occasions(tenants=[tenant_id], keys=keys) if keys else (),
             notify=self._notify,
         )
+
+    async def shown_by_operation(
+        self, transaction: BillingTransaction, operation_key: str, object_id: str
+    ) -> Sequence[Answer]:
+        """Return what the applied events of an operation showed of a subscription or an invoice."""
+        events = await transaction.echoes(operation_key)
+        found = [self._translator.translate(event).find(object_id) for event in events]
+        shown = [seen for seen in found if isinstance(seen, SubscriptionSnapshot | InvoiceSnapshot)]
+        return [read_answer(seen, self._catalog) for seen in shown]
 
     async def _load_records(self, transaction: BillingTransaction, snapshots: Sequence[Snapshot]) -> _Records:
         """Load records, with the plans of coming phases as the catalog says now."""
@@ -187,10 +202,18 @@ class StateLoader:
     def _in_grace(
         self, snapshots: Iterable[Snapshot], subscriptions: Iterable[TenantSubscription]
     ) -> set[SubscriptionId]:
-        """Return the subscriptions whose invoices decide on access, before the batch or after it."""
+        """Return the subscriptions whose invoices decide on access, before the batch or after it, or by a view."""
         shown = [snapshot for snapshot in snapshots if isinstance(snapshot, SubscriptionSnapshot)]
         candidates = [*shown, *(each.snapshot for each in subscriptions)]
         return {each.subscription_id for each in candidates if self._policy.counts_grace(each)}
+
+
+async def lock_owner(transaction: BillingTransaction, tenant_id: TenantId, seen: Answer) -> None:
+    """Lock the tenant that an operation was made for. Raises TenantConflictError if its object is another tenant's."""
+    await transaction.lock_tenants([tenant_id])
+    owner = (await transaction.owners([seen.object_id])).get(seen.object_id)
+    if owner not in (None, tenant_id):
+        raise TenantConflictError(f"{seen.object_id} belongs to {owner!r}")
 
 
 async def lock_uncertain(transaction: BillingTransaction, uncertainty: Uncertainty) -> Tracked | None:

@@ -15,6 +15,7 @@ from billing_core.state.occasions import Occasion, reported
 from billing_core.state.reading import ClaimedEvent, Statement
 from billing_core.state.renewals import keys_of_payment, keys_of_renewals, renewal_by_mail, renewal_by_payment
 from billing_core.state.shelf import Shelf
+from billing_core.state.visibility import Visibility
 
 
 class OccasionBook:
@@ -25,11 +26,13 @@ class OccasionBook:
         subscriptions: Shelf[TenantSubscription],
         invoices: Shelf[SubscriptionInvoice],
         *,
+        visibility: Visibility,
         catalog: PlanCatalog,
         known: Iterable[tuple[TenantId, str]],
     ) -> None:
         self._subscriptions = subscriptions
         self._invoices = invoices
+        self._visibility = visibility
         self._catalog = catalog
         self._known = set(known)
         self.kept: list[TenantOccasion] = []
@@ -55,15 +58,12 @@ class OccasionBook:
         if (tenant_id, occasion.key) in self._known:
             return False
         self._known.add((tenant_id, occasion.key))
-        held = self._held(occasion.object_id)
+        shown = None if occasion.object_id is None else self._visibility.either(occasion.object_id)
         replayed = isinstance(statement, ClaimedEvent) and statement.claim.applied
-        if replayed or occasion.is_over(None if held is None else held.snapshot):
+        if replayed or occasion.is_over(shown):
             self.keep(tenant_id, occasion, None)
             return False
         return True
-
-    def _held(self, object_id: str | None) -> TenantSubscription | SubscriptionInvoice | None:
-        return None if object_id is None else self._subscriptions.get(object_id) or self._invoices.get(object_id)
 
     def _found(self, statement: Statement, *, new_items: bool) -> Iterable[Occasion]:
         if isinstance(statement, ClaimedEvent):

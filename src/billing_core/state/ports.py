@@ -27,6 +27,7 @@ from billing_core.model import (
     TenantSubscription,
     Uncertainty,
     UsageRecord,
+    Views,
 )
 
 
@@ -103,6 +104,10 @@ class Changes:
     """The access that these locked tenants know of from now on, and when it is due to be decided again."""
     grants: Sequence[AccessGrant] = ()
     """Grants of locked tenants that were made or revoked."""
+    views: Views = attrs.field(factory=dict)
+    """All provisional views that each of these locked tenants has from now on."""
+    echoes: Mapping[int, str] = attrs.field(factory=dict)
+    """Events that an operation caused and that were applied, by dispatch id, with the operation's key."""
 
 
 @attrs.frozen(kw_only=True)
@@ -159,6 +164,8 @@ class LockedTenants:
     """The access that each tenant was told last; a tenant that was told nothing yet is left out."""
     grants: Mapping[TenantId, Sequence[AccessGrant]] = attrs.field(factory=dict)
     """The grants that were not revoked, of tenants that have any, by the instant at which they were made."""
+    views: Views = attrs.field(factory=dict)
+    """The provisional views of tenants that have any."""
     generation: int = 0
     """The generation of the rules in force; 0 if none ever were."""
     behind: frozenset[TenantId] = frozenset()
@@ -285,6 +292,10 @@ class StoredEvents(Protocol):
         """Return the stored events with these keys whose bodies are still kept."""
         ...
 
+    async def echoes(self, operation_key: str) -> Sequence[ProviderEvent]:
+        """Return the applied events that an operation caused and whose bodies are still kept, by dispatch id."""
+        ...
+
     async def occasions(
         self, *, tenants: Collection[TenantId], keys: Collection[str]
     ) -> Collection[tuple[TenantId, str]]:
@@ -405,7 +416,7 @@ class UnitOfWork(Protocol):
 
 @runtime_checkable
 class TenantReader(Protocol):
-    """The state of tenants. Only reads."""
+    """The state of tenants as they see it: of each object the provisional view, else the row. Only reads."""
 
     async def state(self, tenant_id: TenantId) -> TenantState:
         """Return a tenant's state and the number of its last message, as of one instant; empty if it is unknown."""
@@ -441,7 +452,10 @@ class UncertainObjects(Protocol):
     """The objects that need a refetch. Only reads."""
 
     async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
-        """Return objects that are ambiguous or lack lines or features, with ids above `after`, by id."""
+        """Return objects that are ambiguous or lack lines or features, with ids above `after`, by id.
+
+        Also those whose provisional view is due to be replaced, once they have a row of the same tenant.
+        """
         ...
 
     async def count_uncertain(self) -> Mapping[str, int]:

@@ -51,6 +51,8 @@ class ProviderAnswer:
     translation: Translation
     basis: Provenance
     """The events that the uncertain state rests on; the answer rests on the same ones and settles them."""
+    view: str | None = None
+    """The key of the operation whose provisional view it replaces."""
 
     @property
     def event_id(self) -> EventId:

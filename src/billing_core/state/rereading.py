@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 import attrs
 
 from billing_core.model import (
+    InvoiceSnapshot,
     PlanCatalog,
     SubscriptionInvoice,
     SubscriptionSnapshot,
@@ -12,14 +13,11 @@ from billing_core.model import (
     TenantSubscription,
     UsageRecord,
 )
-from billing_core.state.announcements import (
-    Announcement,
-    departure_announcement,
-    rated_announcement,
-    subscription_announcement,
-)
+from billing_core.state.announcements import Announcement, rated_announcement, visible_announcement
 from billing_core.state.billed_usage import BilledUsage
+from billing_core.state.provisional import ViewShelf, read_again
 from billing_core.state.shelf import Shelf
+from billing_core.state.visibility import Visibility
 
 
 @attrs.frozen(kw_only=True)
@@ -34,41 +32,64 @@ class RereadNews:
 
 
 class Rereader:
-    """Reads the subscriptions of a ledger and their invoices again."""
+    """Reads the subscriptions of a ledger, their invoices and their provisional views again."""
 
     def __init__(
         self,
         subscriptions: Shelf[TenantSubscription],
         invoices: Shelf[SubscriptionInvoice],
+        views: ViewShelf,
         *,
+        visibility: Visibility,
         usage: BilledUsage,
         catalog: PlanCatalog,
     ) -> None:
         self._subscriptions = subscriptions
         self._invoices = invoices
+        self._views = views
+        self._visibility = visibility
         self._usage = usage
         self._catalog = catalog
 
     def reread(self, tenants: Collection[TenantId]) -> Iterator[RereadNews]:
         """Read the live subscriptions of these tenants by the rules in force, and yield the news, by subscription."""
-        held = [each for each in self._subscriptions.all() if each.tenant_id in tenants and not each.snapshot.ended]
-        for known in sorted(held, key=lambda each: each.object_id):
-            rated = self._reread_invoices(known)
-            after = self._catalog.read_subscription(known.snapshot)
-            metered_prices = {**known.metered_prices, **after.metered_prices}
-            read = attrs.evolve(known, snapshot=after, metered_prices=metered_prices)
-            if not self._subscriptions.keep(read):
+        for view in [view for view in self._views.all() if view.kind == InvoiceSnapshot.kind]:
+            if view.tenant_id in tenants:
+                self._views.put(read_again(view, self._catalog))
+        held = [each for each in self._visibility.subscriptions.all() if each.tenant_id in tenants]
+        for shown in sorted(held, key=lambda each: each.object_id):
+            usage = self._reread(shown.object_id)
+            after = None if usage is None else self._visibility.subscription(shown.object_id)
+            if usage is None or after is None:
                 continue
-            usage = [*rated, *self._usage.rate_again(read, known.metered_prices)]
-            news = _announcement(known.snapshot, after, usage)
+            news = visible_announcement(shown.snapshot, after)
+            if news is None and usage and not after.out_of_scope:
+                news = rated_announcement(after)
             if news is not None:
                 hidden = after.out_of_scope
                 yield RereadNews(
-                    tenant_id=known.tenant_id,
+                    tenant_id=shown.tenant_id,
                     announcement=news,
                     subscription=None if hidden else after,
                     usage=() if hidden else usage,
                 )
+
+    def _reread(self, subscription_id: str) -> Sequence[UsageRecord] | None:
+        """Read a subscription again; return the usage that turns out to be billed, or None if nothing changed."""
+        view = self._views.get(subscription_id)
+        again = None if view is None else read_again(view, self._catalog)
+        if again is not None:
+            self._views.put(again)
+        known = self._subscriptions.get(subscription_id)
+        if known is None or known.snapshot.ended:
+            return None if again == view else ()
+        rated = self._reread_invoices(known)
+        after = self._catalog.read_subscription(known.snapshot)
+        metered_prices = {**known.metered_prices, **after.metered_prices}
+        read = attrs.evolve(known, snapshot=after, metered_prices=metered_prices)
+        if not self._subscriptions.keep(read):
+            return None if again == view else ()
+        return [*rated, *self._usage.rate_again(read, known.metered_prices)]
 
     def _reread_invoices(self, known: TenantSubscription) -> Sequence[UsageRecord]:
         """Return the usage that the lines of its invoices turn out to bill."""
@@ -80,12 +101,3 @@ class Rereader:
                 usage = self._usage.bill(invoice, read)
                 found += () if self._usage.changed.get(read.snapshot.invoice_id) == before else usage
         return found
-
-
-def _announcement(
-    before: SubscriptionSnapshot, after: SubscriptionSnapshot, usage: Sequence[UsageRecord]
-) -> Announcement | None:
-    if after.out_of_scope:
-        return None if before.out_of_scope else departure_announcement(before)
-    changed = subscription_announcement(None if before.out_of_scope else before, after)
-    return changed or (rated_announcement(after) if usage else None)

@@ -17,13 +17,17 @@ from billing_core.model import (
     UNDECIDED,
     AccessGrant,
     AccessState,
+    Answer,
     BillingRules,
     CustomerId,
     GrantId,
+    InvoiceSnapshot,
     LinkAction,
     LinkDecision,
+    ProvisionalView,
     RulesInForce,
     Snapshot,
+    SubscriptionSnapshot,
     TenantId,
     Uncertainty,
     standings,
@@ -31,8 +35,9 @@ from billing_core.model import (
 from billing_core.state.diff import ObjectChange
 from billing_core.state.due_access import change_grant, decide_due
 from billing_core.state.ledger import Ledger
-from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
+from billing_core.state.loading import LinksMovedError, StateLoader, lock_owner, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
+from billing_core.state.provisional import Basis, EventBasis, ProvisionalBasis, UncertaintyBasis, read_answer
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, read_batch
 from billing_core.state.relinking import LinkChange, LinkMover, TenantsBehindError
 from billing_core.state.rules import RulesBook, RulesMovedError, require_current
@@ -91,6 +96,22 @@ class RefetchOutcome:
 
     result: RefetchResult
     events: Sequence[BillingEvent] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Ingested:
+    """The result of taking in a snapshot, after its commit."""
+
+    events: Sequence[BillingEvent] = ()
+    """The messages about what is shown differently now."""
+    view: ProvisionalView | None = None
+    """On a provisional basis: what stands beside the row now. None if the row is as new as the answer."""
+    outcome: Outcome | None = None
+    """On an event's basis: its outcome; None if the claim was lost."""
+    refetch: RefetchResult | None = None
+    """On the basis of an uncertainty: its end."""
+    uncertainties: Sequence[Uncertainty] = ()
+    """Objects that need a refetch now."""
 
 
 @attrs.frozen(kw_only=True)
@@ -221,6 +242,46 @@ class BillingService:
             return RefetchOutcome(result=RefetchResult.UNKNOWN)
         return await self._follow(lambda rules: self._settle(uncertainty, found, shown, rules))
 
+    async def ingest_subscription_snapshot(self, snapshot: SubscriptionSnapshot, basis: Basis) -> Ingested:
+        """Take in a subscription as the provider shows it, on one of three bases.
+
+        On an event's or an uncertainty's basis it is written under that stamp, as `apply` and `apply_refetch` do. On a
+        provisional one it is shown beside the row until an event of the operation, a later one or a refetch arrives;
+        the coming phases of a schedule are shown as the answer tells them, if it does.
+
+        Raises: StoreUnavailableError; on a provisional basis TenantConflictError when the subscription is another
+        tenant's. Nothing is written then.
+        """
+        return await self._ingest(snapshot, basis)
+
+    async def ingest_invoice_snapshot(self, snapshot: InvoiceSnapshot, basis: Basis) -> Ingested:
+        """Take in an invoice as the provider shows it. See `ingest_subscription_snapshot`."""
+        return await self._ingest(snapshot, basis)
+
+    async def _ingest(self, snapshot: Answer, basis: Basis) -> Ingested:
+        shown = Translation(customer_id=snapshot.customer_id, snapshots=(snapshot,))
+        match basis:
+            case EventBasis():
+                batch = await self.apply([(basis.claim, shown)])
+                outcome = next(iter(batch.outcomes), None)
+                return Ingested(events=batch.events, outcome=outcome, uncertainties=batch.uncertainties)
+            case UncertaintyBasis():
+                refetched = await self.apply_refetch(basis.uncertainty, shown)
+                return Ingested(events=refetched.events, refetch=refetched.result)
+            case ProvisionalBasis():
+                return await self._follow(lambda rules: self._show(snapshot, basis, rules))
+
+    async def _show(self, answer: Answer, basis: ProvisionalBasis, rules: RulesInForce) -> Ingested:
+        async with self._unit_of_work.transaction() as transaction:
+            await lock_owner(transaction, basis.tenant_id, answer)
+            loader = self._loader(rules)
+            seen = read_answer(answer, rules.catalog)
+            ledger = await loader.load_around(transaction, basis.tenant_id, seen)
+            echoes = await loader.shown_by_operation(transaction, basis.operation_key, seen.object_id)
+            view = ledger.show(seen, basis, echoes)
+            await transaction.save(ledger.changes())
+        return Ingested(events=ledger.events, view=view)
+
     async def _settle(
         self, uncertainty: Uncertainty, found: Translation, shown: Snapshot, rules: RulesInForce
     ) -> RefetchOutcome:
@@ -232,7 +293,9 @@ class BillingService:
             if seen.precedence < held.snapshot.precedence:
                 return RefetchOutcome(result=RefetchResult.UNKNOWN)
             ledger = await self._loader(rules).load_around(transaction, held.tenant_id, seen)
-            answer = ProviderAnswer(translation=attrs.evolve(found, snapshots=(seen,)), basis=uncertainty.basis)
+            answer = ProviderAnswer(
+                translation=attrs.evolve(found, snapshots=(seen,)), basis=uncertainty.basis, view=uncertainty.view
+            )
             ledger.settle(held.tenant_id, answer)
             await transaction.save(ledger.changes())
         result = RefetchResult.INCOMPLETE if ledger.uncertainties() else RefetchResult.REFETCHED

@@ -1,11 +1,24 @@
 """Shelves of a ledger: the bookkeeping that is the same for every kind of tracked object."""
 
 from collections.abc import Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from billing_core.model import Tracked
 
 T = TypeVar("T", bound=Tracked)
+T_co = TypeVar("T_co", bound=Tracked, covariant=True)
+
+
+class Objects(Protocol[T_co]):
+    """Objects of one kind by id: as they stand, or as tenants see them."""
+
+    def get(self, object_id: str) -> T_co | None:
+        """Return an object; None if it is not known."""
+        ...
+
+    def all(self) -> Iterable[T_co]:
+        """Return every object."""
+        ...
 
 
 class Shelf(Generic[T]):

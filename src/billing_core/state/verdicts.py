@@ -22,7 +22,7 @@ from billing_core.model import (
     clock_times,
 )
 from billing_core.state.ports import LockedTenants
-from billing_core.state.shelf import Shelf, T
+from billing_core.state.shelf import Objects, T
 
 
 class Verdicts:
@@ -30,13 +30,14 @@ class Verdicts:
 
     def __init__(
         self,
-        subscriptions: Shelf[TenantSubscription],
-        invoices: Shelf[SubscriptionInvoice],
-        records: Shelf[TenantRecord],
+        subscriptions: Objects[TenantSubscription],
+        invoices: Objects[SubscriptionInvoice],
+        records: Objects[TenantRecord],
         *,
         policy: AccessPolicy,
         tenants: LockedTenants,
     ) -> None:
+        """Take over objects as tenants see them: access follows what is shown."""
         self._subscriptions = subscriptions
         self._invoices = invoices
         self._records = records
@@ -70,6 +71,10 @@ class Verdicts:
             self._invoices_of[held.tenant_id].add(held.snapshot.invoice_id)
         elif isinstance(held.snapshot, DisputeSnapshot):
             self._disputes_of[held.tenant_id].add(held.object_id)
+
+    def forget(self, tenant_id: TenantId) -> None:
+        """Decide again on a tenant's access: an object of it is shown differently now."""
+        self._decided.pop(tenant_id, None)
 
     def of(self, tenant_id: TenantId) -> AccessVerdict:
         """Return a tenant's access as its state stands now."""
@@ -143,5 +148,5 @@ class Verdicts:
         return changed
 
 
-def _found(shelf: Shelf[T], ids: Iterable[str]) -> Sequence[T]:
+def _found(shelf: Objects[T], ids: Iterable[str]) -> Sequence[T]:
     return [held for id_ in ids if (held := shelf.get(id_)) is not None]

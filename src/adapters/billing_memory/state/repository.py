@@ -11,6 +11,8 @@ from billing_core.model import (
     UNCERTAIN_KINDS,
     AccessGrant,
     EntitlementsSnapshot,
+    InvoiceId,
+    ProvisionalView,
     SubscriptionId,
     SubscriptionInvoice,
     TenantId,
@@ -22,8 +24,12 @@ from billing_core.model import (
     UsageRecord,
     any_open,
     clock_times,
+    invoice_order,
     is_out_of_scope,
+    subscription_order,
     uncertainty_of,
+    view_invoices,
+    view_subscriptions,
 )
 from billing_core.model.time import end_of
 from billing_core.state.ports import Clock
@@ -72,6 +78,7 @@ class MemoryRepository:
             grants=tuple(each for each in reversed(self._grants(tenant_id)) if each.holds(self._clock.now())),
             clocks=self._clocks(tenant_id),
             features=tuple(sorted(self._features(tenant_id))),
+            views=tuple(self._views(tenant_id)),
         )
 
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
@@ -111,11 +118,11 @@ class MemoryRepository:
 
     async def uncertain(self, *, after: str, limit: int) -> Sequence[Uncertainty]:
         """Return objects whose state may be wrong, by id."""
-        return [found for found in self.uncertain_of() if found.object_id > after][:limit]
+        return [found for found in self._refetchable() if found.object_id > after][:limit]
 
     async def count_uncertain(self) -> Mapping[str, int]:
         """Count these objects by kind."""
-        return {**dict.fromkeys(UNCERTAIN_KINDS, 0), **Counter(found.kind for found in self.uncertain_of())}
+        return {**dict.fromkeys(UNCERTAIN_KINDS, 0), **Counter(found.kind for found in self._refetchable())}
 
     def uncertain_of(self, tenant_id: TenantId | None = None) -> Sequence[Uncertainty]:
         """Return the uncertain objects of one tenant, or of all, by id."""
@@ -130,6 +137,28 @@ class MemoryRepository:
         named = {each.snapshot.test_clock for each in self._subscriptions(tenant_id)}
         return clock_times(each for id_, each in self._database.tables.records.items() if id_ in named)
 
+    def _refetchable(self) -> Sequence[Uncertainty]:
+        """Return uncertain objects and those whose provisional view is due to be replaced, by id."""
+        found = {each.object_id: each for each in (*self.uncertain_of(), *self._due_views())}
+        return [found[object_id] for object_id in sorted(found)]
+
+    def _due_views(self) -> Iterable[Uncertainty]:
+        """Yield the objects whose provisional view is due to be replaced and that have a row."""
+        tables = self._database.tables
+        for view in (view for views in tables.views.values() for view in views):
+            subscription = tables.subscriptions.get(SubscriptionId(view.object_id))
+            row = subscription or tables.invoices.get(InvoiceId(view.object_id))
+            if row is None or row.tenant_id != view.tenant_id:
+                continue
+            if view.refetch_due_at <= self._clock.now():
+                yield Uncertainty(
+                    kind=view.kind,
+                    object_id=view.object_id,
+                    basis=row.provenance,
+                    complete=not row.snapshot.partial,
+                    view=view.operation_key,
+                )
+
     def _features(self, tenant_id: TenantId) -> set[str]:
         entitled = [
             record.snapshot.features
@@ -138,21 +167,20 @@ class MemoryRepository:
         ]
         return set().union(*entitled)
 
+    def _views(self, tenant_id: TenantId) -> Sequence[ProvisionalView]:
+        return self._database.tables.views.get(tenant_id, ())
+
     def _subscriptions(self, tenant_id: TenantId) -> list[TenantSubscription]:
         stored = self._database.tables.subscriptions.values()
-        mine = [found for found in stored if found.tenant_id == tenant_id and not found.snapshot.out_of_scope]
-        return sorted(
-            mine,
-            key=lambda found: (found.snapshot.current_period_end or _NEVER, found.snapshot.subscription_id),
-            reverse=True,
-        )
+        shown = view_subscriptions(self._views(tenant_id), [each for each in stored if each.tenant_id == tenant_id])
+        mine = [each for each in shown if not each.snapshot.out_of_scope]
+        return sorted(mine, key=subscription_order, reverse=True)
 
     def _invoices(self, tenant_id: TenantId) -> list[SubscriptionInvoice]:
         stored = self._database.tables.invoices.values()
-        mine = [found for found in stored if found.tenant_id == tenant_id and not self._is_out_of_scope(found)]
-        return sorted(
-            mine, key=lambda found: (end_of(found.snapshot.period) or _NEVER, found.snapshot.invoice_id), reverse=True
-        )
+        shown = view_invoices(self._views(tenant_id), [each for each in stored if each.tenant_id == tenant_id])
+        mine = [each for each in shown if not self._is_out_of_scope(each)]
+        return sorted(mine, key=invoice_order, reverse=True)
 
     def _is_out_of_scope(self, invoice: SubscriptionInvoice) -> bool:
         billed = self._database.tables.subscriptions.get(invoice.snapshot.subscription_id or SubscriptionId(""))

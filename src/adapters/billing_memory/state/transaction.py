@@ -18,6 +18,7 @@ from billing_core.model import (
     GrantId,
     InvoiceId,
     LinkDecision,
+    ProvisionalView,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
@@ -99,6 +100,7 @@ class MemoryTransaction:
             counters={tenant_id: self._tables.counters.setdefault(tenant_id, 0) for tenant_id in ids},
             announced={tenant_id: known[tenant_id] for tenant_id in ids if tenant_id in known},
             grants={tenant_id: held for tenant_id in ids if (held := self._grants_of(tenant_id))},
+            views={tenant_id: views for tenant_id in ids if (views := self._tables.views.get(tenant_id))},
             now=self._now,
             generation=generation,
             behind=frozenset(id_ for id_ in ids if generations.get(id_, 0) < generation),
@@ -175,6 +177,12 @@ class MemoryTransaction:
         numbers = self._database.numbers
         return [self._tables.dispatch[numbers[key]].event for key in keys if key in numbers]
 
+    async def echoes(self, operation_key: str) -> Sequence[ProviderEvent]:
+        """Return the applied events that an operation caused and whose bodies are still kept, by dispatch id."""
+        caused = sorted(id_ for id_, key in self._tables.echoes.items() if key == operation_key)
+        rows = [self._tables.dispatch[id_] for id_ in caused]
+        return [row.event for row in rows if row.claim.applied and row.event.body]
+
     async def occasions(
         self, *, tenants: Collection[TenantId], keys: Collection[str]
     ) -> Collection[tuple[TenantId, str]]:
@@ -248,11 +256,24 @@ class MemoryTransaction:
             for tenant_id, key in list(self._tables.occasions):
                 if tenant_id == transfer.from_tenant and key.split(":")[1] in transfer.occasions_of:
                     self._tables.occasions.setdefault((to, key), None)
+        self._give_views(transfer)
         for dispatch_id in transfer.events:
             row = self._tables.dispatch[dispatch_id]
             self._tables.dispatch[dispatch_id] = row.taken_back(self._now) if to is None else row.moved(to)
         self._tables.messages.update({(each.tenant_id, each.sequence): each for each in transfer.withdrawn})
         self._transferred.append(transfer)
+
+    def _give_views(self, transfer: Transfer) -> None:
+        leaving = {*transfer.subscriptions, *transfer.invoices}
+        held = self._tables.views.get(transfer.from_tenant, ())
+        moved = [view for view in held if view.object_id in leaving]
+        if not moved:
+            return
+        self._tables.views[transfer.from_tenant] = tuple(view for view in held if view.object_id not in leaving)
+        if transfer.to_tenant is not None:
+            views = [*self._tables.views.get(transfer.to_tenant, ()), *moved]
+            theirs = [attrs.evolve(view, tenant_id=transfer.to_tenant) for view in views]
+            self._tables.views[transfer.to_tenant] = tuple(sorted(theirs, key=lambda view: view.object_id))
 
     async def save(self, changes: Changes) -> None:
         """Write the changes, move the counters, and make due the events that waited for what is saved."""
@@ -266,6 +287,9 @@ class MemoryTransaction:
         for occasion in changes.occasions:
             self._tables.occasions.setdefault((occasion.tenant_id, occasion.key), occasion.sequence)
         self._tables.grants.update({each.grant_id: each for each in changes.grants})
+        for tenant_id, views in changes.views.items():
+            self._save_views(tenant_id, views)
+        self._tables.echoes.update(changes.echoes)
         for customer in changes.customers:
             self._save_customer(customer)
         saved = [
@@ -302,6 +326,13 @@ class MemoryTransaction:
         self._tables.customers[customer.customer_id] = attrs.evolve(customer, tenant_id=customer.tenant_id or owner)
         if owner is None:
             self._tables.unpark(self._now, on={customer.customer_id})
+
+    def _save_views(self, tenant_id: TenantId, views: Sequence[ProvisionalView]) -> None:
+        others = [views for id_, views in self._tables.views.items() if id_ != tenant_id]
+        taken = {view.object_id for views in others for view in views}
+        if not taken.isdisjoint(view.object_id for view in views):
+            raise TenantConflictError("another tenant has a view of this object")
+        self._tables.views[tenant_id] = tuple(views)
 
     def _save_usage(self, invoice_id: InvoiceId, records: Sequence[UsageRecord]) -> None:
         owners = {record.tenant_id for record in [*self._tables.usage.get(invoice_id, ()), *records]}

@@ -4,6 +4,14 @@
 -- The time and the rules by which access is decided. The first statement of a transaction: what it reads is then no newer.
 SELECT billing_now() AS now, coalesce((SELECT max(generation) FROM billing_rules), 0) AS generation;
 
+-- name: read_tenant
+-- Args: $1 tenant id.
+SELECT sequence, provisional FROM billing_tenants WHERE tenant_id = $1;
+
+-- name: find_views
+-- Args: $1 tenant ids. By object id.
+SELECT :views.names FROM provisional_views WHERE tenant_id = ANY ($1::text[]) ORDER BY object_id;
+
 -- name: find_customers
 -- Args: $1 customer ids. Returns: customers with the number of departures from their tenants until now.
 SELECT :customers.names, (
@@ -108,6 +116,16 @@ FROM unnest(:keys.arrays) AS k (:keys.names)
 JOIN stripe_events AS e USING (:keys.names)
 JOIN stripe_event_bodies AS b ON b.event = e.id;
 
+-- name: find_echoes
+-- Args: $1 operation key. Applied events that it caused; those whose body was pruned are left out.
+SELECT :events.names, body
+FROM operation_echoes AS o
+JOIN stripe_event_dispatch AS d ON d.event = o.event AND d.effect IS NOT NULL
+JOIN stripe_events AS e ON e.id = o.event
+JOIN stripe_event_bodies AS b ON b.event = o.event
+WHERE o.operation_key = $1
+ORDER BY o.event;
+
 -- name: find_occasions
 -- Args: $1 tenants, $2 keys.
 SELECT tenant_id, key FROM billing_occasions WHERE tenant_id = ANY ($1::text[]) AND key = ANY ($2::text[]);
@@ -201,43 +219,68 @@ ORDER BY 1;
 SELECT :records.names FROM billing_records WHERE kind IN ('price', 'product') ORDER BY object_id;
 
 -- name: list_uncertain
--- Args: $1 id to start after, $2 limit. Objects of every kind whose state may be wrong, by id.
-SELECT kind, object_id, observed_at, event_ids, ambiguous, complete
+-- Args: $1 id to start after, $2 limit. Objects of every kind whose state may be wrong, and those whose provisional view is
+-- due to be replaced, by id. One that is both is listed for its view.
+SELECT DISTINCT ON (object_id COLLATE "C") kind, object_id, observed_at, event_ids, ambiguous, complete, view
 FROM (
     (SELECT 'subscription' AS kind, subscription_id AS object_id, observed_at, event_ids, ambiguous,
-            items_complete OR ended AS complete
+            items_complete OR ended AS complete, NULL::text AS view
      FROM tenant_subscriptions
      WHERE (ambiguous OR (NOT items_complete AND NOT ended)) AND subscription_id > $1
      ORDER BY subscription_id
      LIMIT $2)
     UNION ALL
-    (SELECT 'invoice', invoice_id, observed_at, event_ids, ambiguous, lines_complete OR status = 'deleted'
+    (SELECT 'invoice', invoice_id, observed_at, event_ids, ambiguous, lines_complete OR status = 'deleted', NULL
      FROM subscription_invoices
      WHERE (ambiguous OR NOT lines_complete) AND (ambiguous OR status <> 'deleted') AND invoice_id > $1
      ORDER BY invoice_id
      LIMIT $2)
     UNION ALL
-    (SELECT 'customer', customer_id, observed_at, event_ids, ambiguous, true
+    (SELECT 'customer', customer_id, observed_at, event_ids, ambiguous, true, NULL
      FROM billing_customers
      WHERE ambiguous AND customer_id > $1
      ORDER BY customer_id
      LIMIT $2)
     UNION ALL
-    (SELECT kind, object_id, observed_at, event_ids, ambiguous, data ->> 'complete' IS DISTINCT FROM 'false'
+    (SELECT kind, object_id, observed_at, event_ids, ambiguous, data ->> 'complete' IS DISTINCT FROM 'false', NULL
      FROM billing_records
      WHERE kind = 'entitlements' AND (ambiguous OR data ->> 'complete' = 'false') AND object_id > $1
      ORDER BY object_id
      LIMIT $2)
+    UNION ALL
+    (SELECT v.kind, v.object_id, s.observed_at, s.event_ids, s.ambiguous, s.items_complete OR s.ended, v.operation_key
+     FROM provisional_views AS v
+     JOIN tenant_subscriptions AS s ON s.subscription_id = v.object_id AND s.tenant_id = v.tenant_id
+     WHERE v.refetch_due_at <= (SELECT billing_now()) AND v.object_id > $1
+     ORDER BY v.object_id
+     LIMIT $2)
+    UNION ALL
+    (SELECT v.kind, v.object_id, i.observed_at, i.event_ids, i.ambiguous, i.lines_complete OR i.status = 'deleted',
+            v.operation_key
+     FROM provisional_views AS v
+     JOIN subscription_invoices AS i ON i.invoice_id = v.object_id AND i.tenant_id = v.tenant_id
+     WHERE v.refetch_due_at <= (SELECT billing_now()) AND v.object_id > $1
+     ORDER BY v.object_id
+     LIMIT $2)
 ) AS uncertain
-ORDER BY object_id COLLATE "C"
+ORDER BY object_id COLLATE "C", view NULLS LAST
 LIMIT $2;
 
 -- name: count_uncertain
--- Counts the same objects by kind. Every part of it uses an index that holds uncertain objects only.
+-- Counts the same objects by kind. Every part of it reads an index that holds uncertain objects only, or the few views.
+WITH due AS (
+    SELECT v.object_id, v.tenant_id FROM provisional_views AS v WHERE v.refetch_due_at <= (SELECT billing_now())
+)
 SELECT (SELECT count(*) FROM tenant_subscriptions
-        WHERE ambiguous OR (NOT items_complete AND NOT ended)) AS subscription,
+        WHERE ambiguous OR (NOT items_complete AND NOT ended))
+       + (SELECT count(*) FROM due JOIN tenant_subscriptions AS s USING (tenant_id)
+          WHERE s.subscription_id = due.object_id
+            AND NOT (s.ambiguous OR (NOT s.items_complete AND NOT s.ended))) AS subscription,
        (SELECT count(*) FROM subscription_invoices
-        WHERE (ambiguous OR NOT lines_complete) AND (ambiguous OR status <> 'deleted')) AS invoice,
+        WHERE (ambiguous OR NOT lines_complete) AND (ambiguous OR status <> 'deleted'))
+       + (SELECT count(*) FROM due JOIN subscription_invoices AS i USING (tenant_id)
+          WHERE i.invoice_id = due.object_id
+            AND NOT ((i.ambiguous OR NOT i.lines_complete) AND (i.ambiguous OR i.status <> 'deleted'))) AS invoice,
        (SELECT count(*) FROM billing_customers WHERE ambiguous) AS customer,
        (SELECT count(*) FROM billing_records
         WHERE kind = 'entitlements' AND (ambiguous OR data ->> 'complete' = 'false')) AS entitlements;

@@ -67,7 +67,7 @@ WHERE d.status = 'dead'
 
 -- name: list_tenant_uncertain
 -- Args: $1 tenant, $2 limit. Its objects whose state may be wrong, by id; found by the indexes that hold only such.
-SELECT kind, object_id, observed_at, event_ids, ambiguous, complete
+SELECT kind, object_id, observed_at, event_ids, ambiguous, complete, NULL AS view
 FROM (
     SELECT 'subscription' AS kind, subscription_id AS object_id, observed_at, event_ids, ambiguous,
            items_complete OR ended AS complete

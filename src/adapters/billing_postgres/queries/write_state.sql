@@ -49,7 +49,7 @@ ON CONFLICT (tenant_id) DO NOTHING;
 -- Args: $1 tenant ids.
 -- Returns: the locked tenants with the time at which each lock was held; one row without a tenant if there are none.
 WITH locked AS (
-    SELECT tenant_id, sequence, departures, rules_generation, access_state, access_reason, access_until, access_due_at, access_policy, granted,
+    SELECT tenant_id, sequence, departures, rules_generation, access_state, access_reason, access_until, access_due_at, access_policy, granted, provisional,
         (SELECT billing_commit_durably()) AS durability
     FROM billing_tenants
     WHERE tenant_id = ANY ($1::text[])
@@ -77,7 +77,7 @@ WITH asked AS MATERIALIZED (
     UNION ALL
     (SELECT tenant_id FROM billing_tenants WHERE access_policy > $1 ORDER BY access_policy LIMIT $2)
 ), locked AS (
-    SELECT tenant_id, sequence, departures, rules_generation, access_state, access_reason, access_until, access_due_at, access_policy, granted,
+    SELECT tenant_id, sequence, departures, rules_generation, access_state, access_reason, access_until, access_due_at, access_policy, granted, provisional,
         (SELECT billing_commit_durably()) AS durability
     FROM billing_tenants
     WHERE tenant_id = ANY (ARRAY (SELECT tenant_id FROM due))
@@ -217,6 +217,32 @@ INSERT INTO billing_occasions (:occasions.names)
 SELECT :occasions.values FROM unnest(:occasions.arrays) AS t (:occasions.names)
 ON CONFLICT DO NOTHING;
 
+-- name: save_views
+-- Args: $1 tenants, which the caller has locked; then one array per column of all views that they have from now on.
+-- Returns: the views saved; one that is missing is of an object that another tenant has a view of.
+WITH seen AS (
+    SELECT :views.values FROM unnest(:views.arrays) AS t (:views.names)
+), gone AS (
+    DELETE FROM provisional_views AS known
+    WHERE known.tenant_id = ANY ($1::text[])
+      AND NOT EXISTS (SELECT FROM seen WHERE seen.object_id = known.object_id)
+), noted AS (
+    UPDATE billing_tenants AS t
+    SET provisional = EXISTS (SELECT FROM seen WHERE seen.tenant_id = t.tenant_id)
+    WHERE t.tenant_id = ANY ($1::text[])
+)
+INSERT INTO provisional_views AS known (:views.names)
+SELECT :views.names FROM seen
+ON CONFLICT (object_id) DO UPDATE SET :views.updates
+WHERE known.tenant_id = excluded.tenant_id
+RETURNING object_id AS saved;
+
+-- name: save_echoes
+-- Args: parallel arrays: $1 operation key, $2 event that it caused.
+INSERT INTO operation_echoes (operation_key, event)
+SELECT * FROM unnest($1::text[], $2::bigint[])
+ON CONFLICT DO NOTHING;
+
 -- name: save_messages
 -- Appends messages to the history and the outbox and moves the counters, which the caller has locked.
 -- Args: one entry per tenant: $1 tenant ids, $2 first numbers, $3 last numbers; then one array per column of a message.
@@ -354,8 +380,17 @@ WITH customers AS (
     WHERE object_id = ANY ($6::text[]) AND tenant_id = $1
 ), events AS (
     UPDATE stripe_event_dispatch SET tenant_id = $2, sequence = NULL WHERE event = ANY ($7::bigint[]) AND tenant_id = $1
+), views AS (
+    UPDATE provisional_views SET tenant_id = $2
+    WHERE object_id = ANY ($4::text[] || $5::text[]) AND tenant_id = $1
+    RETURNING object_id
+), noted AS (
+    UPDATE billing_tenants SET provisional = true WHERE tenant_id = $2 AND EXISTS (SELECT FROM views)
 )
-UPDATE billing_tenants SET departures = departures + 1 WHERE tenant_id = $1;
+UPDATE billing_tenants SET departures = departures + 1, provisional = provisional AND EXISTS (
+    SELECT FROM provisional_views AS v WHERE v.tenant_id = $1 AND v.object_id <> ALL ($4::text[] || $5::text[])
+)
+WHERE tenant_id = $1;
 
 -- name: copy_occasions
 -- What the former tenant was told of the objects is not told to the new one again.
@@ -390,10 +425,14 @@ WITH customers AS (
         effect = NULL, tenant_id = NULL, sequence = NULL
     WHERE d.event = ANY ($6::bigint[]) AND d.tenant_id = $1
     RETURNING d.status
+), views AS (
+    DELETE FROM provisional_views WHERE object_id = ANY ($3::text[] || $4::text[]) AND tenant_id = $1
 ), notified AS (
     SELECT pg_notify('billing_due', '') FROM events WHERE status = 'due' LIMIT 1
 )
-UPDATE billing_tenants SET departures = departures + 1
+UPDATE billing_tenants SET departures = departures + 1, provisional = provisional AND EXISTS (
+    SELECT FROM provisional_views AS v WHERE v.tenant_id = $1 AND v.object_id <> ALL ($3::text[] || $4::text[])
+)
 WHERE tenant_id = $1 AND (SELECT count(*) FROM notified) >= 0;
 
 -- name: withdraw_messages

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Final
 
 import asyncpg
+import attrs
 
 from billing_core.model import (
+    DELETED,
     AccessGrant,
+    InvoiceSnapshot,
+    ProvisionalView,
+    SubscriptionId,
     SubscriptionInvoice,
     TenantId,
     TenantRecord,
@@ -20,6 +25,11 @@ from billing_core.model import (
     UsageRecord,
     any_open,
     clock_times,
+    invoice_order,
+    is_out_of_scope,
+    subscription_order,
+    view_invoices,
+    view_subscriptions,
 )
 from billing_core.state.clocks import read_clocks
 from billing_postgres import queries
@@ -37,35 +47,84 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
     with translated("state"):
         instant = await connection.fetchrow(_QUERIES["read_instant"])
         assert instant is not None  # it reads no table that could be empty
-        sequence = await connection.fetchval(_QUERIES["get_sequence"], tenant_id)
+        tenant = await connection.fetchrow(_QUERIES["read_tenant"], tenant_id)
         invoices = await connection.fetch(_QUERIES["list_owed_invoices"], tenant_id)
         paying = await connection.fetch(_QUERIES["list_paying_subscriptions"], tenant_id)
         grants = await connection.fetch(_QUERIES["find_held_grants"], [tenant_id])
         disputes = await connection.fetch(_QUERIES["find_disputes"], [tenant_id])
         usage = await connection.fetch(_QUERIES["list_recent_usage"], tenant_id)
         features = await connection.fetch(_QUERIES["list_features"], tenant_id)
-    subscriptions = await _read_subscriptions(connection, tenant_id)
-    clocks = await read_clocks(PostgresTransaction(connection), subscriptions)
+    shown = await _Shown.read(connection, tenant_id, provisional=tenant is not None and tenant["provisional"])
+    owed = [each for each in await shown.invoices(map(rows.invoice_from_row, invoices)) if each.snapshot.outstanding]
+    subscriptions = await shown.subscriptions()
+    clocks = await read_clocks(shown.transaction, subscriptions)
     return TenantState(
         tenant_id=tenant_id,
-        sequence=sequence or 0,
+        sequence=tenant["sequence"] if tenant else 0,
         as_of=instant["now"],
         generation=instant["generation"],
         subscriptions=tuple(subscriptions),
-        invoices=tuple(map(rows.invoice_from_row, invoices)),
+        invoices=tuple(owed),
         usage=tuple(map(rows.usage_from_row, usage)),
-        paying=frozenset(row["subscription_id"] for row in paying),
+        paying=frozenset({*(row["subscription_id"] for row in paying), *shown.paying}),
         disputed=any_open(map(rows.record_from_row, disputes)),
         grants=tuple(grant for row in grants if (grant := rows.grant_from_row(row)).holds(instant["now"])),
         clocks=clock_times(clocks),
         features=tuple(row["feature"] for row in features),
+        views=tuple(shown.views),
     )
 
 
-async def _read_subscriptions(connection: Connection, tenant_id: TenantId) -> Sequence[TenantSubscription]:
-    """Return a tenant's subscriptions without those to other products."""
-    stored = await PostgresTransaction(connection).subscriptions(tenants=[tenant_id], ids=[])
-    return [each for each in stored if not each.snapshot.out_of_scope]
+@attrs.frozen(kw_only=True)
+class _Shown:
+    """The objects of a tenant as it sees them, read over one connection."""
+
+    transaction: PostgresTransaction
+    tenant_id: TenantId
+    views: Sequence[ProvisionalView]
+
+    @classmethod
+    async def read(cls, connection: Connection, tenant_id: TenantId, *, provisional: bool = True) -> _Shown:
+        """Read the provisional views of a tenant, if it has any."""
+        with translated("find_views"):
+            found = await connection.fetch(_QUERIES["find_views"], [tenant_id]) if provisional else ()
+        views = list(map(rows.view_from_row, found))
+        return cls(transaction=PostgresTransaction(connection), tenant_id=tenant_id, views=views)
+
+    @property
+    def paying(self) -> Iterable[SubscriptionId]:
+        """The subscriptions for which an answer shows a payment."""
+        for view in self.views:
+            match view.snapshot:
+                case InvoiceSnapshot(subscription_id=paid, amount_paid=amount) if paid is not None and amount > 0:
+                    yield paid
+
+    async def subscriptions(self) -> Sequence[TenantSubscription]:
+        """Return the subscriptions without those to other products, newest period first."""
+        shown = await self._all_subscriptions()
+        return [each for each in shown if not each.snapshot.out_of_scope]
+
+    async def invoices(self, stored: Iterable[SubscriptionInvoice]) -> Sequence[SubscriptionInvoice]:
+        """Return stored invoices, and those that answers show, as the tenant sees them: oldest first."""
+        found = {each.object_id: each for each in stored}
+        viewed = [view.snapshot.invoice_id for view in self.views if isinstance(view.snapshot, InvoiceSnapshot)]
+        if not viewed:
+            return list(found.values())
+        rows_of_views = await self.transaction.invoices(ids=viewed)
+        found.update({each.object_id: each for each in rows_of_views if each.tenant_id == self.tenant_id})
+        billed = {each.object_id: each.snapshot for each in await self._all_subscriptions()}
+        shown = [
+            each
+            for each in view_invoices(self.views, found.values())
+            if not is_out_of_scope(each.snapshot, billed.get(each.snapshot.subscription_id or ""))
+        ]
+        return sorted(shown, key=invoice_order)
+
+    async def _all_subscriptions(self) -> Sequence[TenantSubscription]:
+        stored = await self.transaction.subscriptions(tenants=[self.tenant_id], ids=[])
+        if not self.views:
+            return stored
+        return sorted(view_subscriptions(self.views, stored), key=subscription_order, reverse=True)
 
 
 class PostgresRepository:
@@ -97,11 +156,16 @@ class PostgresRepository:
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
         """Return all subscriptions, newest period first."""
         async with self._snapshot() as connection:
-            return await _read_subscriptions(connection, tenant_id)
+            return await (await _Shown.read(connection, tenant_id)).subscriptions()
 
     async def invoices(self, tenant_id: TenantId, *, limit: int) -> Sequence[SubscriptionInvoice]:
         """Return invoices without deleted drafts, newest first."""
-        return list(map(rows.invoice_from_row, await self._statements.fetch("list_invoices", tenant_id, limit)))
+        async with self._snapshot() as connection:
+            shown = await _Shown.read(connection, tenant_id)
+            with translated("list_invoices"):
+                found = await connection.fetch(_QUERIES["list_invoices"], tenant_id, limit)
+            invoices = await shown.invoices(rows.invoice_from_row(row) for row in reversed(found))
+        return [each for each in reversed(invoices) if each.snapshot.status != DELETED][:limit]
 
     async def usage(self, tenant_id: TenantId, *, limit: int) -> Sequence[UsageRecord]:
         """Return billed usage, newest period first."""

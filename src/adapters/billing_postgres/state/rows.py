@@ -19,6 +19,7 @@ from billing_core.model import (
     AccessState,
     AccessVerdict,
     AnnouncedAccess,
+    Answer,
     CustomerSnapshot,
     InvoiceLine,
     InvoiceSnapshot,
@@ -30,6 +31,7 @@ from billing_core.model import (
     Period,
     Phase,
     Provenance,
+    ProvisionalView,
     SubscriptionId,
     SubscriptionInvoice,
     SubscriptionSnapshot,
@@ -66,7 +68,13 @@ def _provenance(row: asyncpg.Record) -> Provenance:
 
 def uncertainty_from_row(row: asyncpg.Record) -> Uncertainty:
     """Return an object whose state may be wrong."""
-    return Uncertainty(kind=row["kind"], object_id=row["object_id"], basis=_provenance(row), complete=row["complete"])
+    return Uncertainty(
+        kind=row["kind"],
+        object_id=row["object_id"],
+        basis=_provenance(row),
+        complete=row["complete"],
+        view=row["view"],
+    )
 
 
 # --- tenants ----------------------------------------------------------------------------------------------------
@@ -416,6 +424,35 @@ def record_from_row(row: asyncpg.Record) -> TenantRecord:
     )
 
 
+# --- provisional views ------------------------------------------------------------------------------------------
+
+_VIEW: Final = Fields(
+    object_id="text",
+    tenant_id="text",
+    kind="text",
+    operation_key="text",
+    answered_at="timestamptz",
+    refetch_due_at="timestamptz",
+)
+VIEWS: Final = Columns[ProvisionalView](
+    [
+        *_VIEW.columns,
+        Column("snapshot", "jsonb", lambda view: None if view.snapshot is None else dumps(view.snapshot)),
+    ],
+    fixed=("object_id", "tenant_id"),
+)
+_ANSWERS: Final[Mapping[str, type[Answer]]] = {
+    SubscriptionSnapshot.kind: SubscriptionSnapshot,
+    InvoiceSnapshot.kind: InvoiceSnapshot,
+}
+
+
+def view_from_row(row: asyncpg.Record) -> ProvisionalView:
+    """Return a provisional view."""
+    text = row["snapshot"]
+    return ProvisionalView(snapshot=None if text is None else loads(text, _ANSWERS[row["kind"]]), **_VIEW.read(row))
+
+
 # --- decisions --------------------------------------------------------------------------------------------------
 
 _DECISION: Final = Fields(object_id="text", from_tenant="text", to_tenant="text", actor="text", reason="text")
@@ -442,6 +479,7 @@ DECLARED: Final[Mapping[str, Columns[Any]]] = {
     "invoices": INVOICES,
     "usage": USAGE,
     "records": RECORDS,
+    "views": VIEWS,
     "decisions": DECISIONS,
     "occasions": OCCASIONS,
 }

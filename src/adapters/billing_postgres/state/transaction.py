@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 import asyncpg
 import attrs
@@ -18,6 +19,7 @@ from billing_core.model import (
     GrantId,
     InvoiceId,
     LinkDecision,
+    ProvisionalView,
     SubscriptionId,
     SubscriptionInvoice,
     TenantCustomer,
@@ -25,6 +27,7 @@ from billing_core.model import (
     TenantRecord,
     TenantSubscription,
     UsageRecord,
+    Views,
 )
 from billing_core.state.ports import Changes, Holdings, LockedTenants, TenantEvent, Transfer
 from billing_core.stream.numbering import numbers_by_tenant
@@ -36,6 +39,7 @@ from billing_postgres.state import rows
 from billing_postgres.stream.rows import MESSAGES, message_from_row
 
 _QUERIES: Final = MappingProxyType({**queries.load("read_state"), **queries.load("write_state")})
+Owned = TypeVar("Owned", AccessGrant, ProvisionalView)
 
 
 class PostgresTransaction:
@@ -78,14 +82,15 @@ class PostgresTransaction:
         return await self._locked(await self._fetch("lock_tenants", ascending))
 
     async def _locked(self, found: Sequence[asyncpg.Record]) -> LockedTenants:
-        """Return locked tenants with their grants, which are read under the locks."""
+        """Return locked tenants with their grants and provisional views, which are read under the locks."""
         tenants = rows.locked_tenants(found, self._departures)
-        granted = [row["tenant_id"] for row in found if row["granted"]]
-        if not granted:
-            return tenants
-        held = list(map(rows.grant_from_row, await self._fetch("find_held_grants", granted)))
-        grants = {tenant_id: [each for each in held if each.tenant_id == tenant_id] for tenant_id in granted}
-        return attrs.evolve(tenants, grants={tenant_id: each for tenant_id, each in grants.items() if each})
+        if granted := [row["tenant_id"] for row in found if row["granted"]]:
+            held = map(rows.grant_from_row, await self._fetch("find_held_grants", granted))
+            tenants = attrs.evolve(tenants, grants=_by_tenant(held))
+        if provisional := [row["tenant_id"] for row in found if row["provisional"]]:
+            views = map(rows.view_from_row, await self._fetch("find_views", provisional))
+            tenants = attrs.evolve(tenants, views=_by_tenant(views))
+        return tenants
 
     async def grant(self, grant_id: GrantId) -> AccessGrant | None:
         """Return a grant of any tenant."""
@@ -151,6 +156,10 @@ class PostgresTransaction:
     async def stored_events(self, keys: Collection[EventKey]) -> Sequence[ProviderEvent]:
         """Return those of these events whose bodies are still kept."""
         return [event_from_row(row) for row in await self._fetch("find_stored_events", *KEYS.arrays(keys))]
+
+    async def echoes(self, operation_key: str) -> Sequence[ProviderEvent]:
+        """Return the applied events that an operation caused and whose bodies are still kept, by dispatch id."""
+        return [event_from_row(row) for row in await self._fetch("find_echoes", operation_key)]
 
     async def occasions(
         self, *, tenants: Collection[TenantId], keys: Collection[str]
@@ -238,6 +247,10 @@ class PostgresTransaction:
             await self._save_messages(changes.events)
         if changes.grants:
             await self._fetch("save_grants", *rows.GRANTS.arrays(changes.grants))
+        if changes.views:
+            await self._save_views(changes.views)
+        if changes.echoes:
+            await self._fetch("save_echoes", list(changes.echoes.values()), list(changes.echoes))
         if changes.access:
             access = [rows.TenantAccess(tenant_id, known) for tenant_id, known in changes.access.items()]
             await self._fetch("save_access", *rows.ACCESS.arrays(access))
@@ -286,6 +299,10 @@ class PostgresTransaction:
         owned = [each.named_as for each in latest.values() if each.tenant_id is not None]
         _require(latest, await self._fetch("save_records", owned, *rows.RECORDS.arrays(latest.values())))
 
+    async def _save_views(self, views: Views) -> None:
+        latest = {view.object_id: view for of_tenant in views.values() for view in of_tenant}
+        _require(latest, await self._fetch("save_views", list(views), *rows.VIEWS.arrays(latest.values())))
+
     async def _save_messages(self, events: Sequence[BillingEvent]) -> None:
         runs = numbers_by_tenant(events)
         firsts, lasts = [run.start for run in runs.values()], [run[-1] for run in runs.values()]
@@ -299,6 +316,13 @@ class PostgresTransaction:
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         with translated(query):
             return await self._connection.fetch(_QUERIES[query], *arguments)
+
+
+def _by_tenant(held: Iterable[Owned]) -> Mapping[TenantId, Sequence[Owned]]:
+    found: defaultdict[TenantId, list[Owned]] = defaultdict(list)
+    for each in held:
+        found[each.tenant_id].append(each)
+    return dict(found)
 
 
 def _by_id(found: Iterable[asyncpg.Record]) -> dict[CustomerId, TenantCustomer]:

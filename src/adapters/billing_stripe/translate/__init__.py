@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import attrs
 
 from billing_core.events import ProviderEvent, Translation
+from billing_core.model import OPERATION_PREFIX
 from billing_stripe.parsing import parse_json
 from billing_stripe.signature import THIN_EVENT
 from billing_stripe.translate import reasons
@@ -18,7 +19,15 @@ from billing_stripe.translate.previous import overlay
 from billing_stripe.translate.reading import Reader
 from billing_stripe.translate.table import BY_KIND, EVENT_TYPES, HANDLED_TYPES, TRANSLATORS, Translator
 
-__all__ = ["EVENT_TYPES", "HANDLED_TYPES", "TRANSLATORS", "StripeTranslator", "Translator", "translate_object"]
+__all__ = [
+    "EVENT_TYPES",
+    "HANDLED_TYPES",
+    "TRANSLATORS",
+    "StripeTranslator",
+    "Translator",
+    "request_key",
+    "translate_object",
+]
 
 
 def translate_object(shown: Mapping[str, object]) -> Translation:
@@ -41,7 +50,9 @@ class StripeTranslator:
         translator = TRANSLATORS.get(event.type)
         if translator is None:
             return Translation(ignored=reasons.UNHANDLED_TYPE)
-        return _translate(translator, _data(body).get("object"))
+        translation = _translate(translator, _data(body).get("object"))
+        key = request_key(body)
+        return translation if key is None else attrs.evolve(translation, request_key=key)
 
     def translate_previous(self, event: ProviderEvent) -> Translation | None:
         """See EventTranslator."""
@@ -57,6 +68,19 @@ class StripeTranslator:
             return None
         translation = _translate(translator, overlay(data.get("object"), previous))
         return translation if translation.ignored is None else None
+
+
+def request_key(event: Mapping[str, object]) -> str | None:
+    """Return the idempotency key of the request that caused an event, if an operation of ours made it.
+
+    `request` is an object since API version 2017-05-25; before, it was the request's id. Events of v2 have a reason that
+    holds it.
+    """
+    request = event.get("request")
+    if request is None and isinstance(reason := event.get("reason"), dict):
+        request = reason.get("request")
+    key = request.get("idempotency_key") if isinstance(request, dict) else None
+    return key if isinstance(key, str) and key.startswith(OPERATION_PREFIX) else None
 
 
 def _body(event: ProviderEvent) -> Mapping[str, object] | None:
