@@ -260,6 +260,19 @@ async def test_a_thin_event_about_a_checkout_is_resolved(fake: FakeStripe, gatew
     )
 
 
+async def test_a_thin_event_that_an_operation_caused_says_so(fake: FakeStripe, gateway: StripeGateway) -> None:
+    """Stripe names the request as the reason of the event."""
+    fake.put(CUSTOMER)
+    reason = {"type": "request", "request": {"id": "req_1", "idempotency_key": "bo_1.create"}}
+    related = {"id": "cus_1", "type": "customer"}
+    body = encode({"id": "evt_1", "object": "v2.core.event", "reason": reason, "related_object": related})
+    fake.fail("/v2/core/events/evt_1", faults.Answer(status=200, body=body))
+    fetched = await gateway.fetch_event(EventId("evt_1"))
+    assert fetched is not None
+    assert fetched.translation is not None
+    assert fetched.translation.request_key == "bo_1.create"
+
+
 async def test_ids_are_never_read_as_addresses(fake: FakeStripe, gateway: StripeGateway) -> None:
     """They come from outside."""
     fake.put(CUSTOMER, make_invoice(lines=1))

@@ -160,7 +160,7 @@ def _covers(view: ProvisionalView, row: TenantSubscription | SubscriptionInvoice
 
 
 def _no_event(view: ProvisionalView) -> Provenance:
-    """Return the provenance of an object of which no event was seen."""
+    """Return the provenance of an object without any event."""
     if view.answered_at is None:
         raise LookupError(f"nothing is known of {view.object_id}")
     return Provenance(observed_at=view.answered_at, event_ids=())

@@ -63,6 +63,7 @@ from billing_core.state.provisional import (
     ProvisionalBasis,
     Row,
     ViewShelf,
+    is_as_new,
     is_over,
     succeeds,
     view_of,
@@ -230,12 +231,14 @@ class Ledger:
         row, known = self._row(object_id), self._views.get(object_id)
         new = view_of(self._with_method(tenant_id, answer), basis, now=self._tenants.now)
         view = new if known is None else succeeds(new, known)
-        told = [self._as_told(tenant_id, echo) for echo in echoes] if view.snapshot == new.snapshot else []
-        if row is not None and (view.is_older_than(row) or (told and view.shown_over(row) in (row.snapshot, *told))):
+        echoed = [self._as_told(tenant_id, echo) for echo in echoes] if view.snapshot == new.snapshot else []
+        if row is not None and is_as_new(row, view, echoed):
             self._views.remove(object_id)
         else:
             self._views.put(view)
-        self._verdicts.forget(tenant_id)
+        shown = self._visibility.subscriptions.get(object_id) or self._visibility.invoices.get(object_id)
+        if shown is not None:
+            self._verdicts.include(shown)
         if basis.answered_at is not None:
             cause = OperationAnswer(operation_key=basis.operation_key, created_at=basis.answered_at)
             self._announcer.announce_shown(tenant_id, cause, before, object_id)

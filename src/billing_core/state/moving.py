@@ -16,6 +16,7 @@ from billing_core.model import (
     EntitlementsSnapshot,
     EventId,
     InvoiceId,
+    ProvisionalView,
     RecordSnapshot,
     SubscriptionId,
     TenantRecord,
@@ -39,13 +40,15 @@ class Selection:
     invoices: frozenset[InvoiceId]
     records: frozenset[str]
     events: Sequence[TenantEvent]
+    views: frozenset[str] = frozenset()
+    """The ids of subscriptions and invoices with a provisional view; some of them have no row yet."""
     unclear: Sequence[TenantEvent] = ()
     """Events that may belong to it or not: their bodies are gone."""
 
     @property
     def object_ids(self) -> frozenset[str]:
         """The ids of all objects, the customer's included."""
-        return frozenset(each.object_id for each in self.objects)
+        return self.views.union(each.object_id for each in self.objects)
 
     @property
     def event_ids(self) -> frozenset[EventId]:
@@ -56,9 +59,10 @@ class Selection:
 class Selector:
     """Selects from the holdings of one tenant."""
 
-    def __init__(self, holdings: Holdings, *, shared: bool) -> None:
-        """`shared`: whether one customer may pay for several tenants."""
+    def __init__(self, holdings: Holdings, *, shared: bool, views: Collection[ProvisionalView] = ()) -> None:
+        """`shared`: whether one customer may pay for several tenants. `views` are those of the same tenant."""
         self._holdings = holdings
+        self._views = views
         self._shared = shared
         self._ties: Sequence[frozenset[str]] = ()
         """Ids that records and events name together: what one of them belongs to, all do."""
@@ -160,6 +164,7 @@ class Selector:
             elif not event.body_kept and (event.customer_id is None or self._shared):
                 unclear.append(event)
         chosen = {each.object_id for each in objects}
+        payer = None if self._shared else customer_id
         return Selection(
             objects=objects,
             customers=frozenset(each.customer_id for each in held.customers if each.object_id in chosen),
@@ -169,12 +174,23 @@ class Selector:
             invoices=frozenset(each.snapshot.invoice_id for each in held.invoices if each.object_id in chosen),
             records=frozenset(each.object_id for each in held.records if each.object_id in chosen),
             events=events,
+            views=frozenset(
+                view.object_id for view in self._views if everything or not _shown_by(view, payer).isdisjoint(names)
+            ),
             unclear=unclear,
         )
 
 
 def _is_of(seen: RecordSnapshot, customer_id: CustomerId) -> bool:
     return isinstance(seen, EntitlementsSnapshot) and seen.customer_id == customer_id
+
+
+def _shown_by(view: ProvisionalView, payer: CustomerId | None) -> set[str | None]:
+    """Return the ids of a view's object and of what that belongs to: its subscription, and the customer that pays."""
+    if view.snapshot is None:
+        return {view.object_id}
+    customer_id = view.snapshot.customer_id
+    return {view.object_id, view.snapshot.subscription_id, customer_id if customer_id == payer else view.object_id}
 
 
 def _named_by(record: TenantRecord) -> frozenset[str]:

@@ -144,6 +144,8 @@ class Transfer:
     invoices: Collection[InvoiceId] = ()
     """Also their billed usage."""
     records: Collection[str] = ()
+    views: Collection[str] = ()
+    """Subscriptions and invoices whose provisional views leave. They need no rows."""
     events: Collection[int] = ()
     """Dispatch ids."""
     occasions_of: Collection[str] = ()

@@ -4,7 +4,7 @@ A view goes when an event that its operation caused shows the same; when its row
 provider's answer to a refetch is written. See docs/adr/0029-provisional-views.md.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -108,7 +108,7 @@ class ViewShelf:
         return view is not None
 
     def changed(self) -> Views:
-        """Return all views of each tenant of which one was put or removed."""
+        """Return all views of each tenant that got or lost one."""
         return {
             tenant_id: sorted(
                 (view for view in self._held.values() if view.tenant_id == tenant_id), key=lambda view: view.object_id
@@ -133,6 +133,14 @@ def is_over(view: ProvisionalView, row: Row, statement: Statement, seen: Iterabl
     if view.snapshot is None or not _is_caused_by(statement, view):
         return False
     return view.shown_over(row) in (row.snapshot, *seen)
+
+
+def is_as_new(row: Row, view: ProvisionalView, echoed: Sequence[object]) -> bool:
+    """Tell whether a row is as new as a view, so that there is nothing to show beside it.
+
+    `echoed` is what applied events of the same operation showed of the object.
+    """
+    return view.is_older_than(row) or (bool(echoed) and view.shown_over(row) in (row.snapshot, *echoed))
 
 
 def _is_caused_by(event: ClaimedEvent, view: ProvisionalView) -> bool:

@@ -3,7 +3,7 @@
 The locks are taken in the common order: events, customer, tenants. The link is read again under them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -16,8 +16,10 @@ from billing_core.events import BillingEvent, EventKey, MessageSource, SourceKin
 from billing_core.model import (
     AccessVerdict,
     CustomerId,
+    InvoiceSnapshot,
     LinkAction,
     LinkDecision,
+    ProvisionalView,
     RulesInForce,
     SubscriptionId,
     SubscriptionInvoice,
@@ -27,6 +29,8 @@ from billing_core.model import (
     TenantRecord,
     TenantSubscription,
     Tracked,
+    view_invoices,
+    view_subscriptions,
 )
 from billing_core.state.announcements import (
     LINKED,
@@ -165,7 +169,7 @@ class LinkMover:
         if leaves is None:
             raise LookupError(f"{decision.object_id} leaves no tenant")
         holdings = await transaction.holdings(leaves)
-        selector = Selector(holdings, shared=self._shared)
+        selector = Selector(holdings, shared=self._shared, views=locked.views.get(leaves, ()))
         selected = selector.select(
             decision.object_id, await self._read(transaction, selector.unread(decision.object_id))
         )
@@ -189,6 +193,7 @@ class LinkMover:
                 subscriptions=selected.subscriptions,
                 invoices=selected.invoices,
                 records=selected.records,
+                views=selected.views,
                 events=[event.dispatch_id for event in selected.events],
                 occasions_of=selected.object_ids | selected.event_ids,
                 withdrawn=withdrawn,
@@ -231,8 +236,11 @@ class LinkMover:
     ) -> Verdicts:
         """Decide on access as it is after the transfer."""
         tenants = [leaves] if to is None else [leaves, to]
-        held = await transaction.subscriptions(tenants=tenants, ids=())
-        bills = await transaction.invoices(subscriptions=[each.snapshot.subscription_id for each in held])
+        views = [view for tenant_id in tenants for view in locked.views.get(tenant_id, ())]
+        held = view_subscriptions(views, await transaction.subscriptions(tenants=tenants, ids=()))
+        viewed = [view.snapshot.invoice_id for view in views if isinstance(view.snapshot, InvoiceSnapshot)]
+        stored = await transaction.invoices(ids=viewed, subscriptions=[each.snapshot.subscription_id for each in held])
+        bills = view_invoices(views, stored)
         subscriptions = [after for each in held if isinstance(after := _after(each, selected, to), TenantSubscription)]
         invoices = [after for each in bills if isinstance(after := _after(each, selected, to), SubscriptionInvoice)]
         known = await transaction.disputes(tenants) if self._rules.policy.open_dispute is not None else ()
@@ -253,7 +261,7 @@ class LinkMover:
         to: TenantId | None,
     ) -> list[BillingEvent]:
         """Tell the former tenant, and the new one: each loads its state again."""
-        seen = subject.subscription
+        seen = None if subject.subscription is None else _as_shown(subject.subscription, locked.views.get(leaves, ()))
         left = UNLINKED if seen is None else SUBSCRIPTION_UNLINKED
         parts: list[tuple[TenantId, Announcement, SubscriptionSnapshot | None]] = [(leaves, left, None)]
         if to is not None:
@@ -280,6 +288,12 @@ def _demand_bodies(decision: LinkDecision, selected: Selection) -> None:
             f"The stored bodies of {len(gone)} events of {decision.object_id} were pruned, so they cannot be processed "
             f"again. Move it to its right tenant instead: `billing tenants move {decision.object_id} --to …`."
         )
+
+
+def _as_shown(seen: SubscriptionSnapshot, views: Iterable[ProvisionalView]) -> SubscriptionSnapshot:
+    """Return a subscription as the answer to an operation shows it, if that stands beside its row."""
+    answers = (view.snapshot for view in views if view.object_id == seen.subscription_id)
+    return next((answer for answer in answers if isinstance(answer, SubscriptionSnapshot)), seen)
 
 
 def _after(held: Tracked, selected: Selection, to: TenantId | None) -> Tracked | None:

@@ -72,10 +72,6 @@ class Verdicts:
         elif isinstance(held.snapshot, DisputeSnapshot):
             self._disputes_of[held.tenant_id].add(held.object_id)
 
-    def forget(self, tenant_id: TenantId) -> None:
-        """Decide again on a tenant's access: an object of it is shown differently now."""
-        self._decided.pop(tenant_id, None)
-
     def of(self, tenant_id: TenantId) -> AccessVerdict:
         """Return a tenant's access as its state stands now."""
         verdict = self._decided.get(tenant_id)

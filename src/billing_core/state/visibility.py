@@ -1,4 +1,4 @@
-"""What tenants see of a ledger: of each object the provisional view, else the row; nothing that is out of scope."""
+"""The state of a ledger as tenants see it: provisional view, else row, of each object; nothing that is out of scope."""
 
 from collections.abc import Callable, Iterable
 from typing import Generic

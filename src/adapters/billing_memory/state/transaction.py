@@ -264,12 +264,11 @@ class MemoryTransaction:
         self._transferred.append(transfer)
 
     def _give_views(self, transfer: Transfer) -> None:
-        leaving = {*transfer.subscriptions, *transfer.invoices}
         held = self._tables.views.get(transfer.from_tenant, ())
-        moved = [view for view in held if view.object_id in leaving]
+        moved = [view for view in held if view.object_id in transfer.views]
         if not moved:
             return
-        self._tables.views[transfer.from_tenant] = tuple(view for view in held if view.object_id not in leaving)
+        self._tables.views[transfer.from_tenant] = tuple(view for view in held if view not in moved)
         if transfer.to_tenant is not None:
             views = [*self._tables.views.get(transfer.to_tenant, ()), *moved]
             theirs = [attrs.evolve(view, tenant_id=transfer.to_tenant) for view in views]

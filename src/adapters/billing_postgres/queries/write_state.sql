@@ -363,7 +363,7 @@ SELECT event FROM stripe_event_dispatch WHERE tenant_id = ANY ($1::text[]) ORDER
 
 -- name: move_objects
 -- Args: $1 former tenant, $2 new tenant, both locked; ids of $3 customers, $4 subscriptions, $5 invoices, $6 records;
--- $7 events.
+-- $7 events, $8 objects of provisional views.
 WITH customers AS (
     UPDATE billing_customers SET tenant_id = $2, linked_at = now(), updated_at = now()
     WHERE customer_id = ANY ($3::text[]) AND tenant_id = $1
@@ -382,13 +382,13 @@ WITH customers AS (
     UPDATE stripe_event_dispatch SET tenant_id = $2, sequence = NULL WHERE event = ANY ($7::bigint[]) AND tenant_id = $1
 ), views AS (
     UPDATE provisional_views SET tenant_id = $2
-    WHERE object_id = ANY ($4::text[] || $5::text[]) AND tenant_id = $1
+    WHERE object_id = ANY ($8::text[]) AND tenant_id = $1
     RETURNING object_id
 ), noted AS (
     UPDATE billing_tenants SET provisional = true WHERE tenant_id = $2 AND EXISTS (SELECT FROM views)
 )
 UPDATE billing_tenants SET departures = departures + 1, provisional = provisional AND EXISTS (
-    SELECT FROM provisional_views AS v WHERE v.tenant_id = $1 AND v.object_id <> ALL ($4::text[] || $5::text[])
+    SELECT FROM provisional_views AS v WHERE v.tenant_id = $1 AND v.object_id <> ALL ($8::text[])
 )
 WHERE tenant_id = $1;
 
@@ -402,7 +402,8 @@ ON CONFLICT DO NOTHING;
 -- name: remove_objects
 -- Removes what a tenant had of a customer or a subscription. Events that were applied become due as if they had never been
 -- processed; those that are being processed are parked when they end.
--- Args: $1 tenant, locked; ids of $2 customers, $3 subscriptions, $4 invoices, $5 records; $6 events.
+-- Args: $1 tenant, locked; ids of $2 customers, $3 subscriptions, $4 invoices, $5 records; $6 events, $7 objects of
+-- provisional views.
 WITH customers AS (
     UPDATE billing_customers
     SET tenant_id = NULL, email = NULL, name = NULL, delinquent = false, deleted = false, observed_at = NULL,
@@ -426,12 +427,12 @@ WITH customers AS (
     WHERE d.event = ANY ($6::bigint[]) AND d.tenant_id = $1
     RETURNING d.status
 ), views AS (
-    DELETE FROM provisional_views WHERE object_id = ANY ($3::text[] || $4::text[]) AND tenant_id = $1
+    DELETE FROM provisional_views WHERE object_id = ANY ($7::text[]) AND tenant_id = $1
 ), notified AS (
     SELECT pg_notify('billing_due', '') FROM events WHERE status = 'due' LIMIT 1
 )
 UPDATE billing_tenants SET departures = departures + 1, provisional = provisional AND EXISTS (
-    SELECT FROM provisional_views AS v WHERE v.tenant_id = $1 AND v.object_id <> ALL ($3::text[] || $4::text[])
+    SELECT FROM provisional_views AS v WHERE v.tenant_id = $1 AND v.object_id <> ALL ($7::text[])
 )
 WHERE tenant_id = $1 AND (SELECT count(*) FROM notified) >= 0;
 

@@ -214,12 +214,12 @@ class PostgresTransaction:
         objects = [
             list(ids) for ids in (transfer.customers, transfer.subscriptions, transfer.invoices, transfer.records)
         ]
-        events = list(transfer.events)
+        events, views = list(transfer.events), list(transfer.views)
         if transfer.to_tenant is None:
-            await self._fetch("remove_objects", transfer.from_tenant, *objects, events)
+            await self._fetch("remove_objects", transfer.from_tenant, *objects, events, views)
         else:
             ends = transfer.from_tenant, transfer.to_tenant
-            await self._fetch("move_objects", *ends, *objects, events)
+            await self._fetch("move_objects", *ends, *objects, events, views)
             await self._fetch("copy_occasions", *ends, list(transfer.occasions_of))
         if transfer.withdrawn:
             await self._fetch("withdraw_messages", *MESSAGES.arrays(transfer.withdrawn))

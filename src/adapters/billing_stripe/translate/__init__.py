@@ -73,8 +73,8 @@ class StripeTranslator:
 def request_key(event: Mapping[str, object]) -> str | None:
     """Return the idempotency key of the request that caused an event, if an operation of ours made it.
 
-    `request` is an object since API version 2017-05-25; before, it was the request's id. Events of v2 have a reason that
-    holds it.
+    `request` is an object since API version 2017-05-25; before, it was the request's id. Events of v2 have it in their
+    `reason`.
     """
     request = event.get("request")
     if request is None and isinstance(reason := event.get("reason"), dict):
