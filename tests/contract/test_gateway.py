@@ -26,11 +26,12 @@ from billing_core.model import (
     SubscriptionSnapshot,
     TenantId,
 )
+from billing_core.operations.call_limits import UNLIMITED
 from billing_core.state.ports import PaymentGateway
 from billing_core.testing.inbox.thin_event_gateway import ThinEventGatewayContract
 from billing_core.testing.state.payment_gateway import CUSTOMER, PaymentGatewayContract
 from billing_memory.gateway import MemoryGateway
-from billing_stripe.client import Backoff, CallPolicy, open_client
+from billing_stripe.client import Backoff, CallPolicy, CircuitPolicy, LocalCallLimiter, open_client
 from billing_stripe.gateway import StripeGateway
 from billing_stripe.testing import API_VERSIONS, objects
 from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
@@ -259,7 +260,12 @@ class OnStripe(StagedGateway):
         async with (
             fake_stripe() as fake,
             open_client(
-                secret_key=fake.secret_key, api_version=self.api_version, base_url=fake.url, policy=POLICY
+                secret_key=fake.secret_key,
+                api_version=self.api_version,
+                base_url=fake.url,
+                policy=POLICY,
+                circuit=CircuitPolicy(pause=timedelta(0)),
+                limiter=LocalCallLimiter(UNLIMITED),
             ) as client,
         ):
             yield StripeStage(fake, StripeGateway(client))

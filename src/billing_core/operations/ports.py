@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 from billing_core.model import CustomerId, InvoiceId
+from billing_core.operations.call_limits import CallRefusal, Priority
 from billing_core.operations.commands import Command
 from billing_core.operations.results import (
     BillingContact,
@@ -148,4 +149,31 @@ class OperationLog(Protocol):
 
     async def backlog(self) -> OperationBacklog:
         """Count the same operations, at a cost by how many they are."""
+        ...
+
+
+@runtime_checkable
+class CallLimiter(Protocol):
+    """Counts the calls to the provider, over all processes of one key. See `CallLimits`.
+
+    Endpoints are told apart by name. Raises: EventBusUnavailableError where the count is elsewhere.
+    """
+
+    async def enter(self, call: str, endpoint: str, priority: Priority) -> CallRefusal | None:
+        """Count one more call and return None, or return the refusal. A refused call counts towards no limit.
+
+        `call` is unique over all processes.
+        """
+        ...
+
+    async def leave(self, call: str, endpoint: str) -> None:
+        """Stop counting a call as in flight. Nothing happens if it is unknown."""
+        ...
+
+    async def slow_down(self, endpoint: str | None) -> None:
+        """Halve the limits of an endpoint, or the rate of all calls, for `CallLimits.slowed_for`.
+
+        The provider refused a call for load. Further ones within that time halve them again, to an eighth at most, and
+        extend it; several within a second count once.
+        """
         ...

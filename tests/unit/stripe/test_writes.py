@@ -21,7 +21,20 @@ from billing_core.errors import (
     GatewayRateLimitedError,
     GatewayUnavailableError,
 )
-from billing_stripe.client import Backoff, CallPolicy, GatewayCall, StripeClient, StripeRequest, open_client
+from billing_core.operations.call_limits import UNLIMITED
+from billing_core.operations.call_reports import CircuitChange
+from billing_stripe.client import (
+    Backoff,
+    CallPolicy,
+    CircuitPolicy,
+    GatewayCall,
+    LocalCallLimiter,
+    StripeClient,
+    StripeRequest,
+    open_client,
+)
+from billing_stripe.client.breaker import CircuitBreaker
+from billing_stripe.client.limits import CallGate
 from billing_stripe.client.transport import Transport
 from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
 
@@ -185,7 +198,13 @@ async def test_a_bug_in_the_transport_is_not_retried(fake: FakeStripe) -> None:
     async with aiohttp.ClientSession(middlewares=[broken]) as session:
         transport = Transport(session, secret_key=fake.secret_key, api_version=VERSION, policy=QUICK, base_url=fake.url)
         with pytest.raises(RuntimeError, match="a bug"):
-            await StripeClient(transport, policy=QUICK, observe=calls.append).call(UPDATE)
+            await StripeClient(
+                transport,
+                policy=QUICK,
+                gate=CallGate(LocalCallLimiter(UNLIMITED)),
+                breaker=CircuitBreaker(CircuitPolicy(), list[CircuitChange]().append),
+                observe=calls.append,
+            ).call(UPDATE)
     assert [(call.result, call.attempts) for call in calls] == [("bug", 1)]
 
 

@@ -42,9 +42,13 @@ from billing_core.errors import (
     GatewayUnavailableError,
 )
 
+LOAD_REASONS: Final = frozenset(
+    {"endpoint-concurrency", "endpoint-rate", "global-concurrency", "global-rate", "resource-specific"}
+)
+"""Stripe's reasons for a refusal for load, of the header `Stripe-Rate-Limited-Reason`. Not all may be known."""
 _UNKNOWN_OBJECT: Final = frozenset({"resource_missing", "not_found"})
 """Codes of an unknown object in the two generations of the API. Any other 404 means a wrong address."""
-_LOCKED: Final = "lock_timeout"
+LOCKED: Final = "lock_timeout"
 _CURSOR: Final = "starting_after"
 _NOT_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """Failures before the request could be sent."""
@@ -84,6 +88,7 @@ class AttemptFailedError(Exception):
         executed: Executed,
         pace: Pace = Pace.NORMAL,
         retry_after: timedelta | None = None,
+        limited: str | None = None,
     ) -> None:
         super().__init__()
         self.error = error
@@ -91,6 +96,8 @@ class AttemptFailedError(Exception):
         self.executed = executed
         self.pace = pace
         self.retry_after = retry_after
+        self.limited = limited
+        """Stripe's reason for a refusal for load, of a closed set; None for any other failure."""
 
 
 @attrs.frozen(kw_only=True)
@@ -151,6 +158,14 @@ class Refusal:
         return timedelta(seconds=min(int(text), 86_400)) if text.isascii() and text.isdigit() else None
 
     @property
+    def limited(self) -> str:
+        """The reason for a refusal for load, of a closed set."""
+        if self.code == LOCKED:
+            return LOCKED
+        reason = self.headers.get("Stripe-Rate-Limited-Reason", "")
+        return reason if reason in LOAD_REASONS else "other"
+
+    @property
     def is_idempotency_error(self) -> bool:
         """Whether the key belongs to another request."""
         return (self.error or {}).get("type") == "idempotency_error"
@@ -191,6 +206,11 @@ def closed(operation: str) -> AttemptFailedError:
     return AttemptFailedError(error, again=False, executed=Executed.NO)
 
 
+def blocked(operation: str, cause: type[GatewayError]) -> AttemptFailedError:
+    """Return the failure for a call that is not sent, because the circuit is open for this cause."""
+    return AttemptFailedError(cause(f"{operation}: the circuit is open"), again=False, executed=Executed.NO)
+
+
 def unreadable(operation: str, status: int) -> AttemptFailedError:
     """Return the failure for a success whose body is not Stripe's JSON: cut, or written by something between."""
     error = GatewayUnavailableError(f"{operation}: {status} without Stripe's JSON")
@@ -214,13 +234,15 @@ def _classified(text: str, refusal: Refusal) -> AttemptFailedError:
     status, code = refusal.status, refusal.code
     if status == 429 or code == "rate_limit":
         wait = refusal.retry_after
-        pace = Pace.LOCK if code == _LOCKED else Pace.LOAD
+        pace = Pace.LOCK if code == LOCKED else Pace.LOAD
         limited = GatewayRateLimitedError(text, retry_after=wait, **known)
-        return AttemptFailedError(limited, again=True, executed=Executed.NO, pace=pace, retry_after=wait)
+        return AttemptFailedError(
+            limited, again=True, executed=Executed.NO, pace=pace, retry_after=wait, limited=refusal.limited
+        )
     if refusal.error is None or status < 400 or status >= 500:
         return AttemptFailedError(GatewayUnavailableError(text, **known), again=True, executed=Executed.UNKNOWN)
     if status == 409:
-        executed = Executed.NO if code == _LOCKED else Executed.UNKNOWN
+        executed = Executed.NO if code == LOCKED else Executed.UNKNOWN
         return AttemptFailedError(GatewayConflictError(text, **known), again=True, executed=executed, pace=Pace.LOCK)
     return _final(text, refusal, known)
 

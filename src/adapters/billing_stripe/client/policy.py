@@ -29,6 +29,8 @@ class CallPolicy:
     """Limit of one attempt: connect, send, and read the whole answer."""
     deadline: timedelta = timedelta(seconds=40)
     """Limit of the whole call, attempts and waits included."""
+    background_deadline: timedelta = timedelta(minutes=10)
+    """The same for background calls: many of them may wait for room."""
     backoff: Backoff = Backoff(timedelta(milliseconds=500), timedelta(seconds=5))
     lock_backoff: Backoff = Backoff(timedelta(seconds=1), timedelta(seconds=2))
     """Waits for an object that another request has locked, or for a key that is in use."""

@@ -5,16 +5,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final, Literal, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import attrs
 
+from billing_core.operations.call_limits import Priority
 from billing_stripe.client.calls import CALLS, Endpoint
 from billing_stripe.client.ids import check_id, is_id
 
 Json: TypeAlias = Mapping[str, Any]
-Priority = Literal["interactive", "background"]
-"""Whether a user waits for the answer; `background` is for reconciliation and backfills."""
 
 CLEAR: Final = ""
 """The value that clears a parameter. `None`, `[]` and `{}` would be left out of the request, and change nothing."""

@@ -1,50 +1,43 @@
-"""The client of Stripe's API: a bounded number of attempts within a bounded time, and our own errors.
+"""The client of Stripe's API: our own limits, one retry loop, a circuit breaker, and our own errors.
 
 The SDK's own retries are off: they ignore 429 and `Retry-After`, and a connection that breaks in the middle of a body
-raises a raw aiohttp error. So there is one retry loop, here, around every request. (Below it, aiohttp repeats a GET
-once when the connection is lost before any answer, as HTTP allows; that cannot be switched off.)
+raises a raw aiohttp error. (Below the retry loop, aiohttp repeats a GET once when the connection is lost before any
+answer, as HTTP allows; that cannot be switched off.)
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
-import attrs
-import stamina
 
-from billing_core.errors import GatewayError, GatewayNotFoundError, GatewayUnavailableError
+from billing_core.errors import GatewayError, GatewayNotFoundError
+from billing_core.operations.call_limits import CallLimits, Priority
+from billing_core.operations.call_reports import Circuit, CircuitChange, GatewayCall
+from billing_core.operations.ports import CallLimiter
 from billing_stripe.client import outcomes
-from billing_stripe.client.outcomes import AttemptFailedError, Executed, Pace, Refusal
+from billing_stripe.client.breaker import CircuitBreaker, CircuitPolicy, Passage
+from billing_stripe.client.limits import CallGate
+from billing_stripe.client.local_limiter import LocalCallLimiter
+from billing_stripe.client.outcomes import AttemptFailedError, Refusal
 from billing_stripe.client.policy import CallPolicy
-from billing_stripe.client.requests import Json, Priority, StripeAnswer, StripeRequest
+from billing_stripe.client.requests import Json, StripeAnswer, StripeRequest
+from billing_stripe.client.retries import Progress, with_retries
 from billing_stripe.client.transport import Reply, Transport
 
 _ORGANIZATION_KEY: Final = "sk_org_"
 _KEEPALIVE: Final = 50.0
 """Seconds for which an idle connection is kept."""
+_SANDBOX_LIMITS: Final = CallLimits(rate=20, endpoint_rate=20, in_flight=20)
+"""80 % of the lowest rates that Stripe allows. Source: https://docs.stripe.com/rate-limits"""
 
 
-@attrs.frozen(kw_only=True)
-class GatewayCall:
-    """Result of one call, for metrics and the log; operation and result are from closed sets."""
-
-    operation: str
-    plan_code: str = ""
-    result: str
-    """`ok`, `canceled`, `bug`, or the code of the error."""
-    seconds: float
-    attempts: int
-    request_id: str | None = None
-    original_request: str | None = None
-
-
-def _unobserved(_call: GatewayCall) -> None:
-    """Ignore the report."""
+def _ignore(_report: object) -> None:
+    """Take a report and do nothing."""
 
 
 class StripeClient:
@@ -55,16 +48,30 @@ class StripeClient:
         transport: Transport,
         *,
         policy: CallPolicy,
-        observe: Callable[[GatewayCall], None],
+        gate: CallGate,
+        breaker: CircuitBreaker,
+        observe: Callable[[GatewayCall], None] = _ignore,
         context: str | None = None,
         needs_context: bool = False,
     ) -> None:
         self._transport = transport
         self._policy = policy
+        self._gate = gate
+        self._breaker = breaker
         self._observe = observe
         self._context = context
         self._needs_context = needs_context
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def circuit(self) -> Circuit:
+        """Whether calls are sent at all."""
+        return self._breaker.state
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are on their way."""
+        return self._gate.in_flight
 
     async def call(self, request: StripeRequest) -> StripeAnswer:
         """Make a call, with as many attempts as its policy allows, all with the same idempotency key.
@@ -77,12 +84,12 @@ class StripeClient:
             raise RuntimeError("a StripeClient belongs to the event loop that opened it")
         if self._needs_context and request.account is None and (request.context or self._context) is None:
             raise ValueError(f"{request.operation}: the key of an organization needs a context")
-        progress = _Progress()
+        progress = Progress()
         started = time.monotonic()
-        result = "bug"
         answer: StripeAnswer | None = None
+        result = "bug"
         try:
-            answer = await self._within_deadline(request, progress)
+            answer = await with_retries(request, self._policy, progress, self._attempt)
             result = "ok"
         except GatewayError as error:
             result = error.code
@@ -91,17 +98,8 @@ class StripeClient:
             result = "canceled"
             raise
         finally:
-            self._observe(
-                GatewayCall(
-                    operation=request.operation,
-                    plan_code=request.plan_code,
-                    result=result,
-                    seconds=time.monotonic() - started,
-                    attempts=progress.attempts,
-                    request_id=progress.request_id,
-                    original_request=None if answer is None else answer.original_request,
-                )
-            )
+            seconds = time.monotonic() - started
+            self._observe(_report(request, progress, answer, result=result, seconds=seconds))
         return answer
 
     async def get(
@@ -117,47 +115,50 @@ class StripeClient:
         except GatewayNotFoundError:
             return None
 
-    async def _within_deadline(self, request: StripeRequest, progress: "_Progress") -> StripeAnswer:
-        try:
-            async with asyncio.timeout(self._policy.deadline.total_seconds()):
-                return await self._with_retries(request, progress)
-        except AttemptFailedError as failed:
-            failed.error.outcome_unknown = request.writes and progress.may_have_run
-            raise failed.error from failed.__cause__
-        except TimeoutError:
-            unknown = request.writes and (progress.may_have_run or progress.in_flight)
-            raise GatewayUnavailableError(f"{request.operation}: out of time", outcome_unknown=unknown) from None
-
-    async def _with_retries(self, request: StripeRequest, progress: "_Progress") -> StripeAnswer:
-        policy = self._policy
-        async for attempt in stamina.retry_context(
-            on=lambda error: self._wait_after(error, progress.attempts), attempts=policy.attempts, timeout=None
-        ):
-            with attempt:
-                progress.attempts += 1
-                progress.in_flight = True
-                try:
-                    return await self._attempt(request, progress)
-                except AttemptFailedError as failed:
-                    progress.failed(failed)
-                    raise
-        raise AssertionError("stamina either returns or raises")
-
-    def _wait_after(self, error: Exception, attempts: int) -> bool | timedelta:
-        """Return the wait before the next attempt, or False if there is none."""
-        if not isinstance(error, AttemptFailedError) or not error.again:
-            return False
-        policy = self._policy
-        if error.retry_after is None:
-            backoffs = {Pace.NORMAL: policy.backoff, Pace.LOCK: policy.lock_backoff, Pace.LOAD: policy.load_backoff}
-            return backoffs[error.pace].after(attempts)
-        if error.retry_after > policy.longest_retry_after:
-            return False
-        return error.retry_after + policy.backoff.after(1)  # a little longer than asked for, to spread the load
-
-    async def _attempt(self, request: StripeRequest, progress: "_Progress") -> StripeAnswer:
+    async def _attempt(self, request: StripeRequest, progress: Progress) -> StripeAnswer:
+        """Make one attempt, if the circuit lets it through. Raises: AttemptFailedError."""
         if self._transport.closed:
             raise outcomes.closed(request.operation)
+        only_reads = request.endpoint.method == "get"
+        if self._breaker.passage() is Passage.PROBE and not only_reads:
+            with suppress(AttemptFailedError):
+                await self._probe(_probe_for(request), Progress())
+        match self._breaker.passage():
+            case Passage.FREE:
+                return await self._through_gate(request, progress)
+            case Passage.PROBE if only_reads:
+                return await self._probe(request, progress)
+        raise outcomes.blocked(request.operation, self._breaker.cause)
+
+    async def _probe(self, request: StripeRequest, progress: Progress) -> StripeAnswer:
+        with self._breaker.probing():
+            return await self._through_gate(request, progress)
+
+    async def _through_gate(self, request: StripeRequest, progress: Progress) -> StripeAnswer:
+        """Send a request as soon as the limits have room for it, and note what its outcome says about both."""
+        endpoint = request.endpoint.name
+        async with self._gate.passed(endpoint, request.priority, waited=progress.waited):
+            progress.attempts += 1
+            progress.sending = True
+            try:
+                answer = await self._send(request, progress)
+            except AttemptFailedError as failed:
+                progress.sending = False
+                self._breaker.failed(failed.error)
+                failed.again &= self._breaker.state is not Circuit.OPEN
+                if failed.limited is not None:
+                    progress.limited.append(failed.limited)
+                    await self._slow_down(endpoint, failed.limited)
+                raise
+            self._breaker.answered()
+            return answer
+
+    async def _slow_down(self, endpoint: str, reason: str) -> None:
+        """Send less after a refusal for load; a locked object is none."""
+        if reason != outcomes.LOCKED:
+            await self._gate.slow_down(None if reason.startswith("global") else endpoint)
+
+    async def _send(self, request: StripeRequest, progress: Progress) -> StripeAnswer:
         try:
             reply, data = await self._transport.send(request, self._context)
         except Exception as exc:
@@ -174,7 +175,28 @@ class StripeClient:
         return _answer(reply, data)
 
 
-def _answer(reply: Reply, data: Json) -> StripeAnswer:
+def _probe_for(request: StripeRequest) -> StripeRequest:
+    """Return a reading request, for the account that a write is meant for."""
+    return StripeRequest(operation="list_prices", params={"limit": 1}, account=request.account, context=request.context)
+
+
+def _report(
+    request: StripeRequest, progress: Progress, answer: StripeAnswer | None, *, result: str, seconds: float
+) -> GatewayCall:
+    return GatewayCall(
+        operation=request.operation,
+        plan_code=request.plan_code,
+        result=result,
+        seconds=seconds,
+        attempts=progress.attempts,
+        request_id=progress.request_id,
+        original_request=None if answer is None else answer.original_request,
+        retries=tuple(progress.retries),
+        limited=tuple(progress.limited),
+    )
+
+
+def _answer(reply: Reply, data: dict[str, Any]) -> StripeAnswer:
     headers = reply.headers
     return StripeAnswer(
         data=data,
@@ -193,22 +215,6 @@ def _date(text: str | None) -> datetime | None:
     return None if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
-@attrs.define
-class _Progress:
-    """The attempts of a call so far, for its report and for the truth about a write that failed."""
-
-    attempts: int = 0
-    in_flight: bool = False
-    may_have_run: bool = False
-    request_id: str | None = None
-
-    def failed(self, failure: AttemptFailedError) -> None:
-        """Note the end of an attempt. What it settles, it settles for the earlier ones with the same key as well."""
-        self.in_flight = False
-        if failure.executed is not Executed.NO:
-            self.may_have_run = failure.executed is Executed.UNKNOWN
-
-
 @asynccontextmanager
 async def open_client(
     *,
@@ -216,8 +222,11 @@ async def open_client(
     api_version: str,
     base_url: str | None = None,
     policy: CallPolicy | None = None,
+    circuit: CircuitPolicy | None = None,
+    limiter: CallLimiter | None = None,
     context: str | None = None,
-    observe: Callable[[GatewayCall], None] = _unobserved,
+    observe: Callable[[GatewayCall], None] = _ignore,
+    observe_circuit: Callable[[CircuitChange], None] = _ignore,
 ) -> AsyncIterator[StripeClient]:
     """Open a client with a connection pool of its own, for the running event loop.
 
@@ -226,17 +235,26 @@ async def open_client(
         api_version: the version in which objects are fetched.
         base_url: another address of the API, for tests against a fake.
         policy: limits of each call.
+        circuit: when calls are no longer sent.
+        limiter: counts calls; by default those of this client, by the limits of a sandbox.
         context: the account of calls that name none; only for the key of an organization.
         observe: receives a report after every call.
+        observe_circuit: receives every change of the circuit.
     """
     policy = policy or CallPolicy()
+    gate = CallGate(limiter or LocalCallLimiter(_SANDBOX_LIMITS))
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE)  # a wait for a connection would time out
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         transport = Transport(session, secret_key=secret_key, api_version=api_version, policy=policy, base_url=base_url)
-        yield StripeClient(
-            transport,
-            policy=policy,
-            observe=observe,
-            context=context,
-            needs_context=secret_key.startswith(_ORGANIZATION_KEY),
-        )
+        try:
+            yield StripeClient(
+                transport,
+                policy=policy,
+                gate=gate,
+                breaker=CircuitBreaker(circuit or CircuitPolicy(), observe_circuit),
+                observe=observe,
+                context=context,
+                needs_context=secret_key.startswith(_ORGANIZATION_KEY),
+            )
+        finally:
+            await gate.close()
