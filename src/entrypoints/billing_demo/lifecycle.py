@@ -211,7 +211,7 @@ class Lifecycle:
         yield self._account.end(self._now)
 
     def _rename(self) -> Iterator[AccountEvent]:
-        name = self._account.customer.name.removesuffix(" Ltd").removesuffix(" Group")
+        name = (self._account.customer.name or "").removesuffix(" Ltd").removesuffix(" Group")
         yield from self._account.rename(f"{name} {self._rng.choice(('Ltd', 'Group'))}", self._now)
 
     # Renewal and payment.

@@ -40,15 +40,16 @@ def subscription_schedule(
     """Render a `subscription_schedule` object; its phases show only what they bill."""
     shape = Shape(api_version, transitional)
     released = source.status == "released"
-    ended_at = seconds(source.created_at)
+    ended_at = seconds(source.ended_at)
+    active = source.status == "active" and source.phases
     rendered: Json = {
         "id": source.schedule_id,
         "object": "subscription_schedule",
         "application": None,
         "canceled_at": ended_at if source.status == "canceled" else None,
         "completed_at": ended_at if source.status == "completed" else None,
-        "created": ended_at,
-        "current_phase": _bounds(source.phases[0]) if source.phases and source.status == "active" else None,
+        "created": seconds(source.created_at),
+        "current_phase": _bounds(source.phases[source.current_phase]) if active else None,
         "customer": source.customer_id,
         "default_settings": {
             "application_fee_percent": None,
@@ -64,16 +65,17 @@ def subscription_schedule(
         },
         "end_behavior": source.end_behavior,
         "livemode": False,
-        "metadata": {},
+        "metadata": dict(source.metadata),
         "phases": [_phase(phase) for phase in source.phases],
         "released_at": ended_at if released else None,
         "released_subscription": source.subscription_id if released else None,
         "status": source.status,
         "subscription": None if released else source.subscription_id,
-        "test_clock": None,
+        "test_clock": source.test_clock_id,
     }
     if shape.billing_mode:
-        rendered["billing_mode"] = {"type": "flexible" if shape.flexible_by_default else "classic"}
+        flexible = shape.flexible_by_default if source.flexible_billing is None else source.flexible_billing
+        rendered["billing_mode"] = {"type": "flexible" if flexible else "classic"}
     if shape.customer_account:
         rendered["customer_account"] = None
     if shape.endive:
@@ -88,11 +90,18 @@ def _phase(source: objects.SchedulePhase) -> Json:
         "currency": source.currency,
         "discounts": [],
         "items": [
-            {"discounts": [], "metadata": {}, "price": price_id, "quantity": quantity, "tax_rates": []}
+            {
+                "discounts": [],
+                "metadata": {},
+                "price": price_id,
+                **({} if quantity is None else {"quantity": quantity}),
+                "tax_rates": [],
+            }
             for price_id, quantity in source.prices.items()
         ],
-        "metadata": {},
-        "proration_behavior": "create_prorations",
+        "metadata": dict(source.metadata),
+        "proration_behavior": source.proration_behavior,
+        **({} if source.trial_end is None else {"trial_end": seconds(source.trial_end)}),
     }
 
 
@@ -143,7 +152,7 @@ def payment_method(source: objects.PaymentMethod, api_version: str, *, transitio
         "created": seconds(source.created_at),
         "customer": source.customer_id,
         "livemode": False,
-        "metadata": {},
+        "metadata": dict(source.metadata),
         "type": "card",
     }
     if Shape(api_version, transitional).customer_account:

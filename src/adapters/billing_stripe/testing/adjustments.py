@@ -4,6 +4,7 @@ from typing import Any
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.builders import Json, billing_details, derived, seconds
+from billing_stripe.testing.builders.values import optional_seconds
 from billing_stripe.testing.versions import Shape
 
 _EVIDENCE = (
@@ -45,8 +46,8 @@ def invoice_payment(source: objects.InvoicePayment, api_version: str) -> Json:
     return {
         "id": source.invoice_payment_id,
         "object": "invoice_payment",
-        "amount_paid": source.amount_paid,
-        "amount_requested": source.amount_paid,
+        "amount_paid": source.amount_paid if source.status == "paid" else None,
+        "amount_requested": source.amount_requested,
         "created": seconds(source.created_at),
         "currency": source.currency,
         "invoice": source.invoice_id,
@@ -55,37 +56,37 @@ def invoice_payment(source: objects.InvoicePayment, api_version: str) -> Json:
         "payment": {kind: source.payment_id, "type": kind},
         "status": source.status,
         "status_transitions": {
-            "canceled_at": None,
-            "paid_at": seconds(source.created_at) if source.status == "paid" else None,
+            "canceled_at": optional_seconds(source.canceled_at),
+            "paid_at": seconds(source.paid_at or source.created_at) if source.status == "paid" else None,
         },
     }
 
 
 def charge(source: objects.Charge, api_version: str, *, transitional: bool = False) -> Json:
-    """Render a succeeded `charge` object."""
+    """Render a `charge` object."""
     shape = Shape(api_version, transitional)
     rendered: Json = {
         "id": source.charge_id,
         "object": "charge",
         "amount": source.amount,
-        "amount_captured": source.amount,
+        "amount_captured": source.amount if source.status == "succeeded" else 0,
         "amount_refunded": source.amount_refunded,
         "billing_details": billing_details(),
-        "captured": True,
+        "captured": source.status == "succeeded",
         "created": seconds(source.created_at),
         "currency": source.currency,
         "customer": source.customer_id,
         "description": "Subscription update",
         "disputed": source.disputed,
-        "failure_code": None,
-        "failure_message": None,
+        "failure_code": source.failure_code,
+        "failure_message": source.failure_message,
         "livemode": False,
         "metadata": {},
-        "paid": True,
+        "paid": source.status == "succeeded",
         "payment_intent": source.payment_id,
-        "payment_method": None,
+        "payment_method": source.payment_method_id,
         "refunded": source.amount_refunded == source.amount,
-        "status": "succeeded",
+        "status": source.status,
     }
     if shape.before_basil:
         rendered["invoice"] = source.invoice_id

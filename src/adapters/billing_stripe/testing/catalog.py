@@ -1,7 +1,7 @@
 """Products, rendered as Stripe's JSON objects. Their prices are in `builders`."""
 
 from billing_stripe.testing import objects
-from billing_stripe.testing.builders import Json
+from billing_stripe.testing.builders import Json, seconds
 
 
 def product(source: objects.Product, api_version: str) -> Json:
@@ -11,19 +11,20 @@ def product(source: objects.Product, api_version: str) -> Json:
         "id": source.product_id,
         "object": "product",
         "active": source.active,
-        "created": 1577836800,
-        "description": None,
+        "created": seconds(source.created_at),
+        "default_price": source.default_price_id,
+        "description": source.description,
         "images": [],
         "livemode": False,
         features: [],
-        "metadata": {},
+        "metadata": dict(source.metadata),
         "name": source.name,
         "package_dimensions": None,
         "shippable": None,
         "statement_descriptor": None,
         "tax_code": None,
         "type": "service",
-        "unit_label": None,
-        "updated": 1577836800,
+        "unit_label": source.unit_label,
+        "updated": seconds(source.updated_at),
         "url": None,
     }

@@ -5,11 +5,23 @@ currency's minor unit, periods half-open.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import attrs
 
 NO_METADATA: Mapping[str, str] = {}
+LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
+"""Creation time of what a test does not date."""
+
+
+def _derived(prefix: str, owner: str) -> Any:
+    """Return a default that is derived from the id in another field."""
+
+    def derive(source: object) -> str:
+        return f"{prefix}_{getattr(source, owner).rpartition('_')[2]}"
+
+    return attrs.Factory(derive, takes_self=True)
 
 
 @attrs.frozen
@@ -37,6 +49,15 @@ class Price:
     plan_code: str | None = None
     """In the price's metadata."""
     active: bool = True
+    interval_count: int = 1
+    recurring: bool = True
+    """False for a price that is charged once."""
+    metadata: Mapping[str, str] = NO_METADATA
+    """Beside the plan code."""
+    meter_id: str | None = _derived("mtr", "price_id")
+    """Of a metered price."""
+    tax_behavior: str = "exclusive"
+    created_at: datetime = LONG_AGO
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +69,8 @@ class Item:
     period: Span
     quantity: int | None = 1
     """Not rendered for a metered price."""
+    metadata: Mapping[str, str] = NO_METADATA
+    created_at: datetime = attrs.Factory(lambda item: item.period.start, takes_self=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -56,13 +79,36 @@ class Customer:
 
     customer_id: str
     created_at: datetime
-    email: str = "billing@example.com"
-    name: str = "Example Ltd"
-    currency: str = "usd"
+    email: str | None = "billing@example.com"
+    name: str | None = "Example Ltd"
+    currency: str | None = "usd"
+    """None until the first invoice."""
     delinquent: bool = False
     deleted: bool = False
     metadata: Mapping[str, str] = NO_METADATA
-    test_clock: str | None = None
+    default_payment_method_id: str | None = _derived("pm", "customer_id")
+    balance: int = 0
+    """Negative for credit that reduces the next invoice."""
+    description: str | None = None
+    phone: str | None = None
+    address: Mapping[str, str | None] | None = None
+    tax_exempt: str = "none"
+    next_invoice_sequence: int = 1
+    test_clock_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PendingUpdate:
+    """A change that waits for its payment."""
+
+    items: tuple[Item, ...]
+    """All items from then on."""
+    expires_at: datetime
+    invoice_id: str
+    """The invoice that has to be paid; not rendered."""
+    billing_cycle_anchor: datetime | None = None
+    trial_end: datetime | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +139,25 @@ class Subscription:
     """None for the default of the API version."""
     coupon_id: str | None = None
     schedule_id: str | None = None
-    test_clock: str | None = None
+    billing_cycle_anchor: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
+    started_at: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
+    default_payment_method_id: str | None = _derived("pm", "customer_id")
+    save_default_payment_method: bool = False
+    """Whether the payment method of the first payment becomes its default."""
+    description: str | None = None
+    cancellation_reason: str | None = None
+    """None for the usual one, once it is canceled."""
+    cancellation_comment: str | None = None
+    cancellation_feedback: str | None = None
+    missing_payment_method: str = "pause"
+    """What happens at the end of a trial without a payment method: `cancel`, `create_invoice` or `pause`."""
+    pause_resumes_at: datetime | None = None
+    """End of `pause_collection`."""
+    pending_setup_intent_id: str | None = None
+    pending_update: PendingUpdate | None = None
+    test_clock_id: str | None = None
+    announced_until: datetime | None = None
+    """The period or trial whose end was announced to webhooks; not rendered."""
 
     @property
     def currency(self) -> str:
@@ -153,11 +217,24 @@ class Invoice:
     paid_at: datetime | None = None
     voided_at: datetime | None = None
     marked_uncollectible_at: datetime | None = None
-    customer_email: str = "billing@example.com"
-    customer_name: str = "Example Ltd"
+    customer_email: str | None = "billing@example.com"
+    customer_name: str | None = "Example Ltd"
     more_lines: bool = False
     """Whether Stripe has more lines than the event shows."""
-    test_clock: str | None = None
+    metadata: Mapping[str, str] = NO_METADATA
+    description: str | None = None
+    default_payment_method_id: str | None = None
+    payment_id: str | None = None
+    """The payment intent, once it is finalized; rendered in old versions only, which derive one if it is None."""
+    auto_advance: bool | None = None
+    """Whether Stripe finalizes and collects it; None for the default of its status."""
+    finalizes_at: datetime | None = None
+    """When a draft is finalized; not rendered."""
+    discount: int = 0
+    """The part of the subtotal that a coupon takes off."""
+    discount_id: str | None = None
+    paid_out_of_band: bool = False
+    test_clock_id: str | None = None
 
     @property
     def subtotal(self) -> int:
@@ -172,7 +249,7 @@ class Invoice:
     @property
     def total(self) -> int:
         """The total, including tax; negative if it credits more than it charges."""
-        return self.subtotal + self.tax
+        return self.subtotal - self.discount + self.tax
 
     @property
     def amount_due(self) -> int:
@@ -199,7 +276,7 @@ class CheckoutSession:
     payment_status: str = "paid"
     amount_total: int = 0
     currency: str = "usd"
-    customer_email: str = "billing@example.com"
+    customer_email: str | None = "billing@example.com"
     invoice_id: str | None = None
     metadata: Mapping[str, str] = NO_METADATA
 
@@ -211,6 +288,12 @@ class Product:
     product_id: str
     name: str
     active: bool = True
+    description: str | None = None
+    metadata: Mapping[str, str] = NO_METADATA
+    default_price_id: str | None = None
+    unit_label: str | None = None
+    created_at: datetime = LONG_AGO
+    updated_at: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -225,6 +308,10 @@ class InvoicePayment:
     created_at: datetime
     currency: str = "usd"
     status: str = "paid"
+    amount_requested: int = attrs.Factory(lambda source: source.amount_paid, takes_self=True)
+    paid_at: datetime | None = None
+    """None for the time of its creation, once it is paid."""
+    canceled_at: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -239,6 +326,9 @@ class PaymentMethod:
     last4: str = "4242"
     exp_month: int = 12
     exp_year: int = 2031
+    metadata: Mapping[str, str] = NO_METADATA
+    test_card: str = "visa"
+    """The behavior of the card in tests, as in `pm_card_visa`; not rendered."""
 
 
 @attrs.frozen(kw_only=True)
@@ -255,6 +345,10 @@ class Charge:
     disputed: bool = False
     invoice_id: str | None = None
     """Rendered in versions before 2025-03-31 only."""
+    payment_method_id: str | None = None
+    status: str = "succeeded"
+    failure_code: str | None = None
+    failure_message: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -317,8 +411,13 @@ class SchedulePhase:
     """One phase of a schedule: the quantity of each price."""
 
     period: Span
-    prices: Mapping[str, int]
+    prices: Mapping[str, int | None]
+    """None for a metered price."""
     currency: str = "usd"
+    proration_behavior: str = "create_prorations"
+    metadata: Mapping[str, str] = NO_METADATA
+    """Merged into the subscription's when the phase begins."""
+    trial_end: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -327,13 +426,21 @@ class SubscriptionSchedule:
 
     schedule_id: str
     customer_id: str
-    subscription_id: str
+    subscription_id: str | None
+    """None before its first phase."""
     created_at: datetime
     status: str = "active"
     """A `released` one names its subscription in `released_subscription`."""
     phases: tuple[SchedulePhase, ...] = ()
-    """The first one is current while the schedule is active."""
+    current_phase: int = 0
+    """Position of the phase that is current while the schedule is active."""
     end_behavior: str = "release"
+    metadata: Mapping[str, str] = NO_METADATA
+    ended_at: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
+    """Time of its release, cancellation or completion."""
+    flexible_billing: bool | None = None
+    """None for the default of the API version."""
+    test_clock_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -389,3 +496,111 @@ class Clock:
     status: str = "ready"
     target_at: datetime | None = None
     """The time that it is advancing to."""
+    name: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PaymentIntent:
+    """A payment and its attempts."""
+
+    payment_id: str
+    customer_id: str | None
+    created_at: datetime
+    amount: int
+    currency: str = "usd"
+    status: str = "requires_payment_method"
+    amount_received: int = 0
+    payment_method_id: str | None = None
+    latest_charge_id: str | None = None
+    error: Mapping[str, Any] | None = None
+    """Of the last attempt."""
+    invoice_id: str | None = None
+    """Rendered in versions before 2025-03-31 only."""
+    description: str | None = None
+    canceled_at: datetime | None = None
+    setup_future_usage: str | None = None
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class SetupIntent:
+    """The setup of a payment method for later payments."""
+
+    setup_intent_id: str
+    customer_id: str | None
+    created_at: datetime
+    status: str = "requires_payment_method"
+    usage: str = "off_session"
+    payment_method_id: str | None = None
+    error: Mapping[str, Any] | None = None
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class TestClock:
+    """A clock of some customers, which a test advances."""
+
+    __test__ = False
+    """For pytest, which would collect a class with this name."""
+
+    test_clock_id: str
+    created_at: datetime
+    frozen_time: datetime
+    name: str | None = None
+    status: str = "ready"
+    target: datetime | None = None
+    """Time to which it is advancing."""
+
+
+@attrs.frozen(kw_only=True)
+class InvoiceItem:
+    """An amount that the next invoice will contain, such as a proration."""
+
+    invoice_item_id: str
+    customer_id: str
+    created_at: datetime
+    amount: int
+    period: Span
+    currency: str = "usd"
+    description: str | None = None
+    price: Price | None = None
+    quantity: int = 1
+    proration: bool = False
+    subscription_id: str | None = None
+    item_id: str | None = None
+    """The subscription's item that a proration is about."""
+    invoice_id: str | None = None
+    """None while it is pending."""
+    metadata: Mapping[str, str] = NO_METADATA
+    test_clock_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Coupon:
+    """A reduction of invoices, by a share or by an amount."""
+
+    coupon_id: str
+    created_at: datetime
+    percent_off: float | None = None
+    amount_off: int | None = None
+    currency: str | None = None
+    duration: str = "forever"
+    duration_in_months: int | None = None
+    name: str | None = None
+    valid: bool = True
+    times_redeemed: int = 0
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class PromotionCode:
+    """A code that customers enter for a coupon."""
+
+    promotion_code_id: str
+    code: str
+    coupon: Coupon
+    created_at: datetime
+    active: bool = True
+    customer_id: str | None = None
+    times_redeemed: int = 0
+    metadata: Mapping[str, str] = NO_METADATA

@@ -1,6 +1,10 @@
 """Objects rendered as Stripe's JSON, in the shape of any API version."""
 
+from billing_stripe.testing.builders.clocks import test_clock
 from billing_stripe.testing.builders.customers import checkout_session, customer
+from billing_stripe.testing.builders.discounts import coupon, promotion_code
+from billing_stripe.testing.builders.intents import payment_intent, setup_intent
+from billing_stripe.testing.builders.invoice_items import invoice_item
 from billing_stripe.testing.builders.invoices import invoice
 from billing_stripe.testing.builders.prices import plan, price
 from billing_stripe.testing.builders.subscriptions import subscription
@@ -16,12 +20,18 @@ __all__ = [
     "Json",
     "billing_details",
     "checkout_session",
+    "coupon",
     "customer",
     "derived",
     "invoice",
+    "invoice_item",
+    "payment_intent",
     "plan",
     "previous_attributes",
     "price",
+    "promotion_code",
     "seconds",
+    "setup_intent",
     "subscription",
+    "test_clock",
 ]

@@ -1,7 +1,7 @@
 """Customers, and the Checkout sessions that create them."""
 
 from billing_stripe.testing import objects
-from billing_stripe.testing.builders.values import Json, derived, seconds, short
+from billing_stripe.testing.builders.values import Json, seconds, short
 from billing_stripe.testing.versions import Shape
 
 
@@ -13,32 +13,32 @@ def customer(source: objects.Customer, api_version: str, *, transitional: bool =
     return {
         "id": source.customer_id,
         "object": "customer",
-        "address": None,
-        "balance": 0,
+        "address": None if source.address is None else dict(source.address),
+        "balance": source.balance,
         "created": seconds(source.created_at),
         "currency": source.currency,
         **({"customer_account": None} if shape.customer_account else {}),
         "default_source": None,
         "delinquent": source.delinquent,
-        "description": None,
+        "description": source.description,
         "discount": None,
         "email": source.email,
         "invoice_prefix": short(source.customer_id),
         "invoice_settings": {
             "custom_fields": None,
-            "default_payment_method": derived("pm", source.customer_id),
+            "default_payment_method": source.default_payment_method_id,
             "footer": None,
             "rendering_options": None,
         },
         "livemode": False,
         "metadata": dict(source.metadata),
         "name": source.name,
-        "next_invoice_sequence": 1,
-        "phone": None,
+        "next_invoice_sequence": source.next_invoice_sequence,
+        "phone": source.phone,
         "preferred_locales": [],
         "shipping": None,
-        "tax_exempt": "none",
-        "test_clock": source.test_clock,
+        "tax_exempt": source.tax_exempt,
+        "test_clock": source.test_clock_id,
     }
 
 

@@ -24,7 +24,7 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
         "amount_shipping": 0,
         "attempt_count": source.attempt_count,
         "attempted": source.attempt_count > 0 or source.status == "paid",
-        "auto_advance": source.status in ("draft", "open"),
+        "auto_advance": source.status in ("draft", "open") if source.auto_advance is None else source.auto_advance,
         "automatic_tax": {
             "disabled_reason": None,
             "enabled": False,
@@ -40,10 +40,10 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
         "customer_email": source.customer_email,
         "customer_name": source.customer_name,
         "customer_tax_exempt": "none",
-        "default_payment_method": None,
+        "default_payment_method": source.default_payment_method_id,
         "default_tax_rates": [],
-        "description": None,
-        "discounts": [],
+        "description": source.description,
+        "discounts": [] if source.discount_id is None else [source.discount_id],
         "due_date": optional_seconds(source.due_at),
         "ending_balance": None if source.status == "draft" else 0,
         **_links(source),
@@ -54,7 +54,7 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
             has_more=source.more_lines,
         ),
         "livemode": False,
-        "metadata": {},
+        "metadata": dict(source.metadata),
         "next_payment_attempt": optional_seconds(source.next_payment_attempt_at),
         "number": source.number,
         "payment_settings": {
@@ -77,9 +77,9 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
             "voided_at": optional_seconds(source.voided_at),
         },
         "subtotal": source.subtotal,
-        "test_clock": source.test_clock,
+        "test_clock": source.test_clock_id,
         "total": source.total,
-        "total_discount_amounts": [],
+        "total_discount_amounts": _discount_amounts(source),
         "webhooks_delivered_at": None,
     }
     if shape.before_basil:
@@ -93,6 +93,16 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
     if shape.endive:
         rendered["status_details"] = None
     return rendered
+
+
+def _discount_amounts(source: objects.Invoice) -> list[Json]:
+    return [{"amount": source.discount, "discount": source.discount_id}] if source.discount_id is not None else []
+
+
+def _payment_intent(source: objects.Invoice) -> str | None:
+    if source.payment_id is not None:
+        return source.payment_id
+    return derived("pi", str(source.invoice_id)) if source.finalized_at and source.amount_due else None
 
 
 def _links(source: objects.Invoice) -> Json:
@@ -113,8 +123,8 @@ def _invoice_before_basil(source: objects.Invoice, shape: Shape) -> Json:
         "charge": derived("ch", str(source.invoice_id)) if charged else None,
         "discount": None,
         "paid": paid,
-        "paid_out_of_band": False,
-        "payment_intent": derived("pi", str(source.invoice_id)) if source.finalized_at and source.amount_due else None,
+        "paid_out_of_band": source.paid_out_of_band,
+        "payment_intent": _payment_intent(source),
         "subscription": source.subscription_id,
         "tax": source.tax if source.tax else None,
         "total_tax_amounts": _tax_amounts(source.tax),

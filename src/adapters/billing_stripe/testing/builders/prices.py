@@ -1,7 +1,7 @@
 """Prices, and the plans that are their legacy twins."""
 
 from billing_stripe.testing import objects
-from billing_stripe.testing.builders.values import Json, derived
+from billing_stripe.testing.builders.values import Json, seconds
 from billing_stripe.testing.versions import Shape
 
 
@@ -13,27 +13,35 @@ def price(source: objects.Price, api_version: str, *, transitional: bool = False
         "object": "price",
         "active": source.active,
         "billing_scheme": "per_unit",
-        "created": 1577836800,
+        "created": seconds(source.created_at),
         "currency": source.currency,
         "livemode": False,
         "lookup_key": source.lookup_key,
-        "metadata": {} if source.plan_code is None else {"plan_code": source.plan_code},
+        "metadata": _metadata(source),
         "nickname": source.nickname,
         "product": source.product_id,
-        "recurring": {
-            **({"aggregate_usage": "sum" if source.metered else None} if shape.before_basil else {}),
-            "interval": source.interval,
-            "interval_count": 1,
-            **({"meter": derived("mtr", source.price_id) if source.metered else None} if shape.meters else {}),
-            "trial_period_days": None,
-            "usage_type": _usage_type(source),
-        },
-        "tax_behavior": "exclusive",
+        "recurring": _recurring(source, shape) if source.recurring else None,
+        "tax_behavior": source.tax_behavior,
         "tiers_mode": None,
         "transform_quantity": None,
-        "type": "recurring",
+        "type": "recurring" if source.recurring else "one_time",
         "unit_amount": source.unit_amount,
         "unit_amount_decimal": decimal(source),
+    }
+
+
+def _metadata(source: objects.Price) -> Json:
+    return {**source.metadata, **({} if source.plan_code is None else {"plan_code": source.plan_code})}
+
+
+def _recurring(source: objects.Price, shape: Shape) -> Json:
+    return {
+        **({"aggregate_usage": "sum" if source.metered else None} if shape.before_basil else {}),
+        "interval": source.interval,
+        "interval_count": source.interval_count,
+        **({"meter": source.meter_id if source.metered else None} if shape.meters else {}),
+        "trial_period_days": None,
+        "usage_type": _usage_type(source),
     }
 
 
@@ -52,10 +60,10 @@ def plan_of(source: objects.Price, shape: Shape) -> Json:
         "amount": source.unit_amount,
         "amount_decimal": decimal(source),
         "billing_scheme": "per_unit",
-        "created": 1577836800,
+        "created": seconds(source.created_at),
         "currency": source.currency,
         "interval": source.interval,
-        "interval_count": 1,
+        "interval_count": source.interval_count,
         "livemode": False,
         "metadata": {},
         "nickname": source.nickname,

@@ -17,7 +17,7 @@ def subscription(source: objects.Subscription, api_version: str, *, transitional
         "application": None,
         "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
-        "billing_cycle_anchor": seconds(source.created_at),
+        "billing_cycle_anchor": seconds(source.billing_cycle_anchor),
         "billing_thresholds": None,
         "cancel_at": optional_seconds(source.cancel_at),
         "cancel_at_period_end": source.cancel_at_period_end,
@@ -26,10 +26,10 @@ def subscription(source: objects.Subscription, api_version: str, *, transitional
         "created": seconds(source.created_at),
         "customer": source.customer_id,
         "days_until_due": source.days_until_due,
-        "default_payment_method": derived("pm", source.customer_id),
+        "default_payment_method": source.default_payment_method_id,
         "default_source": None,
         "default_tax_rates": [],
-        "description": None,
+        "description": source.description,
         "ended_at": optional_seconds(source.ended_at),
         "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
         "items": json_list(
@@ -42,13 +42,13 @@ def subscription(source: objects.Subscription, api_version: str, *, transitional
         "next_pending_invoice_item_invoice": None,
         "pause_collection": None
         if source.pause_collection is None
-        else {"behavior": source.pause_collection, "resumes_at": None},
-        "pending_setup_intent": None,
-        "pending_update": None,
+        else {"behavior": source.pause_collection, "resumes_at": optional_seconds(source.pause_resumes_at)},
+        "pending_setup_intent": source.pending_setup_intent_id,
+        "pending_update": _pending_update(source, shape),
         "schedule": source.schedule_id,
-        "start_date": seconds(source.created_at),
+        "start_date": seconds(source.started_at),
         "status": source.status,
-        "test_clock": source.test_clock,
+        "test_clock": source.test_clock_id,
         "transfer_data": None,
         "trial_end": None if source.trial is None else seconds(source.trial.end),
         "trial_start": None if source.trial is None else seconds(source.trial.start),
@@ -57,13 +57,26 @@ def subscription(source: objects.Subscription, api_version: str, *, transitional
     return rendered
 
 
+def _pending_update(source: objects.Subscription, shape: Shape) -> Json | None:
+    pending = source.pending_update
+    if pending is None:
+        return None
+    return {
+        "billing_cycle_anchor": optional_seconds(pending.billing_cycle_anchor),
+        "expires_at": seconds(pending.expires_at),
+        "subscription_items": [_item(item, source.subscription_id, shape) for item in pending.items],
+        "trial_end": optional_seconds(pending.trial_end),
+        "trial_from_plan": None,
+    }
+
+
 def _item(source: objects.Item, subscription_id: str, shape: Shape) -> Json:
     rendered: Json = {
         "id": source.item_id,
         "object": "subscription_item",
         "billing_thresholds": None,
-        "created": seconds(source.period.start),
-        "metadata": {},
+        "created": seconds(source.created_at),
+        "metadata": dict(source.metadata),
         "plan": plan_of(source.price, shape),
         "price": price(source.price, shape.api_version, transitional=shape.transitional),
         "subscription": subscription_id,
@@ -123,9 +136,13 @@ def _newer_subscription_fields(source: objects.Subscription, shape: Shape) -> Js
     if shape.subscription_currency:
         rendered["currency"] = source.currency
     if shape.cancellation_details:
-        reason = "cancellation_requested" if source.canceled_at is not None else None
-        rendered["cancellation_details"] = {"comment": None, "feedback": None, "reason": reason}
-        rendered["trial_settings"] = {"end_behavior": {"missing_payment_method": "pause"}}
+        usual = None if source.canceled_at is None else "cancellation_requested"
+        rendered["cancellation_details"] = {
+            "comment": source.cancellation_comment,
+            "feedback": source.cancellation_feedback,
+            "reason": source.cancellation_reason or usual,
+        }
+        rendered["trial_settings"] = {"end_behavior": {"missing_payment_method": source.missing_payment_method}}
     if shape.billing_mode:
         flexible = shape.flexible_by_default if source.flexible_billing is None else source.flexible_billing
         detail: Json = {"flexible": {"proration_discounts": "included"}} if flexible else {"flexible": None}
