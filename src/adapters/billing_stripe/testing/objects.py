@@ -157,7 +157,9 @@ class Subscription:
     pending_update: PendingUpdate | None = None
     test_clock_id: str | None = None
     announced_until: datetime | None = None
-    """The period or trial whose end was announced to webhooks; not rendered."""
+    """The end of a period or trial that was announced to webhooks; not rendered."""
+    resuming_invoice_id: str | None = None
+    """The invoice whose payment ends a pause; not rendered."""
 
     @property
     def currency(self) -> str:
@@ -234,6 +236,8 @@ class Invoice:
     """The part of the subtotal that a coupon takes off."""
     discount_id: str | None = None
     paid_out_of_band: bool = False
+    overdue: bool = False
+    """Whether webhooks were notified that it is past its due date; not rendered."""
     test_clock_id: str | None = None
 
     @property
@@ -329,6 +333,8 @@ class PaymentMethod:
     metadata: Mapping[str, str] = NO_METADATA
     test_card: str = "visa"
     """The behavior of the card in tests, as in `pm_card_visa`; not rendered."""
+    set_up: bool = False
+    """Whether its owner has authenticated it for later payments; not rendered."""
 
 
 @attrs.frozen(kw_only=True)

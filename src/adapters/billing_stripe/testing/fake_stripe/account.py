@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -19,6 +19,21 @@ S = TypeVar("S")
 
 _ABSENT = object()
 _PART: Kind[Any] = Kind(source=object, noun="", key=lambda source: None, render=lambda source, api_version: {})
+
+
+@attrs.frozen
+class Task:
+    """Work that Stripe does by itself at some time."""
+
+    at: datetime
+    run: Callable[[], None]
+
+
+Due = Callable[["Account", "str | None"], Iterator[Task]]
+"""Yields the future work for all objects on a test clock, or on the account's clock for None.
+
+A task must change the object so that it is not yielded again.
+"""
 
 
 class Account:
@@ -52,6 +67,8 @@ class Account:
         self.clock = clock
         self.platform = platform
         self.journal = Journal(api_version)
+        self.due: Sequence[Due] = ()
+        """The work that resources do as time passes."""
         self.settings: dict[str, Any] = {}
         """Values that resources keep beside objects, by names of their own."""
         self._kinds: Mapping[type, Kind[Any]] = {kind.source: kind for kind in kinds}

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from billing_stripe.testing.fake_stripe.account import Account
-from billing_stripe.testing.fake_stripe.routing import Due
+from billing_stripe.testing.fake_stripe.account import Account, Due
 
 _MOST_STEPS = 100_000
 

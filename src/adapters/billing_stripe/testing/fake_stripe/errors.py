@@ -18,7 +18,7 @@ class StripeError(Exception):
         param: str | None = None,
         executed: bool = True,
         committed: bool = False,
-        **more: object,
+        **more: Any,
     ) -> None:
         """Describe the response.
 

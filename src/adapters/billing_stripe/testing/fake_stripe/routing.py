@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import attrs
 from aiohttp import web
 
-from billing_stripe.testing.fake_stripe.account import Account
+from billing_stripe.testing.fake_stripe.account import Account, Due
 from billing_stripe.testing.fake_stripe.errors import unknown_address
 from billing_stripe.testing.fake_stripe.forms import Form, Params
 from billing_stripe.testing.fake_stripe.kinds import Kind
@@ -86,21 +86,6 @@ class PageRoute:
     method: str
     path: str
     page: Page
-
-
-@attrs.frozen
-class Task:
-    """Work that Stripe does by itself at some time."""
-
-    at: datetime
-    run: Callable[[], None]
-
-
-Due = Callable[[Account, "str | None"], Iterator[Task]]
-"""Yields the future work for all objects on a test clock, or on the account's clock for None.
-
-A task must change the object so that it is not yielded again.
-"""
 
 
 @attrs.frozen(kw_only=True)

@@ -237,7 +237,7 @@ class FakeStripe:
             seed=self._seed,
             platform=platform,
         )
-        account.settings["due"] = self._due
+        account.due = self._due
         self.accounts[account_id] = account
         self._keys[account_id] = IdempotencyKeys()
         self._loads[account_id] = Load()

@@ -5,24 +5,38 @@ A resource is added as a module with a `RESOURCE`, and its name in the list belo
 
 from billing_stripe.testing.fake_stripe.resources import (
     checkout_sessions,
+    coupons,
     customers,
     entitlements,
     events,
     invoice_payments,
     invoices,
+    payment_intents,
+    payment_methods,
+    prices,
+    products,
+    setup_intents,
     stripe_cli,
     subscriptions,
+    test_clocks,
     webhook_endpoints,
 )
 
 ALL = (
     checkout_sessions.RESOURCE,
+    coupons.RESOURCE,
     customers.RESOURCE,
     entitlements.RESOURCE,
     events.RESOURCE,
     invoice_payments.RESOURCE,
     invoices.RESOURCE,
+    payment_intents.RESOURCE,
+    payment_methods.RESOURCE,
+    prices.RESOURCE,
+    products.RESOURCE,
+    setup_intents.RESOURCE,
     stripe_cli.RESOURCE,
     subscriptions.RESOURCE,
+    test_clocks.RESOURCE,
     webhook_endpoints.RESOURCE,
 )

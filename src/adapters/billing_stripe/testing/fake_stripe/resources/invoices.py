@@ -1,9 +1,56 @@
-"""Invoices and their lines."""
+"""Invoices: reading, previewing, paying and ending them."""
 
-from billing_stripe.testing import builders, objects
-from billing_stripe.testing.fake_stripe.forms import listing
+import attrs
+
+from billing_stripe.testing import adjustments, builders, objects
+from billing_stripe.testing.fake_stripe.account import Account, Deleted
+from billing_stripe.testing.fake_stripe.billing import changes, invoicing, lifecycle
+from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined, needs_authentication
+from billing_stripe.testing.fake_stripe.billing.items import CHANGED_ITEMS
+from billing_stripe.testing.fake_stripe.billing.lines import charges, unused_time
+from billing_stripe.testing.fake_stripe.billing.payments import resolve_method
+from billing_stripe.testing.fake_stripe.billing.starting import described
+from billing_stripe.testing.fake_stripe.billing.times import now_on
+from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid, refused
+from billing_stripe.testing.fake_stripe.forms import (
+    BOOLEAN,
+    METADATA,
+    MOMENT,
+    TEXT,
+    Clearable,
+    Either,
+    Form,
+    Params,
+    Period,
+    choice,
+    listing,
+    merged_metadata,
+    within,
+)
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
+from billing_stripe.testing.versions import Shape
+
+
+def _payments(account: Account, invoice: objects.Invoice, api_version: str) -> Json:
+    """Return `payments`, which is shown only when it is expanded."""
+    data = [
+        adjustments.invoice_payment(payment, api_version)
+        for payment in account.all(objects.InvoicePayment)
+        if payment.invoice_id == invoice.invoice_id
+    ]
+    url = f"/v1/invoice_payments?invoice={invoice.invoice_id}"
+    return {"object": "list", "data": data, "has_more": False, "total_count": len(data), "url": url}
+
+
+def _confirmation_secret(account: Account, invoice: objects.Invoice, api_version: str) -> Json | None:
+    """Return `confirmation_secret`, with which a browser pays an open invoice."""
+    intent = account.find(objects.PaymentIntent, invoice.payment_id)
+    if intent is None or invoice.status != "open":
+        return None
+    secret = builders.payment_intent(intent, api_version)["client_secret"]
+    return {"client_secret": secret, "type": "payment_intent"}
+
 
 KIND = Kind(
     source=objects.Invoice,
@@ -11,8 +58,61 @@ KIND = Kind(
     prefix="in",
     key=lambda source: source.invoice_id,
     render=builders.invoice,
-    expandable=frozenset({"customer", "subscription", "parent.subscription_details.subscription"}),
+    expandable=frozenset(
+        {
+            "charge",
+            "customer",
+            "default_payment_method",
+            "parent.subscription_details.subscription",
+            "payment_intent",
+            "subscription",
+            "test_clock",
+        }
+    ),
+    included={"payments": _payments, "confirmation_secret": _confirmation_secret},
     shown_lists=("lines",),
+)
+INVOICE_ITEM = Kind(
+    source=objects.InvoiceItem,
+    noun="invoiceitem",
+    prefix="ii",
+    key=lambda source: source.invoice_item_id,
+    render=builders.invoice_item,
+    expandable=frozenset({"customer", "invoice", "test_clock"}),
+)
+LIST = listing(
+    customer=TEXT,
+    subscription=TEXT,
+    status=choice("draft", "open", "paid", "uncollectible", "void"),
+    collection_method=choice("charge_automatically", "send_invoice"),
+    created=Period(),
+    due_date=Period(),
+)
+UPDATE = Form(
+    auto_advance=BOOLEAN,
+    default_payment_method=Clearable(TEXT),
+    description=Clearable(TEXT),
+    metadata=METADATA,
+)
+PAY = Form(forgive=BOOLEAN, off_session=BOOLEAN, paid_out_of_band=BOOLEAN, payment_method=TEXT)
+_DETAILS = Form(
+    billing_cycle_anchor=Either(("now", "unchanged"), MOMENT),
+    billing_mode=Form(type=choice("classic", "flexible")),
+    cancel_at=Clearable(MOMENT),
+    cancel_at_period_end=BOOLEAN,
+    cancel_now=BOOLEAN,
+    items=CHANGED_ITEMS,
+    proration_behavior=choice("always_invoice", "create_prorations", "none"),
+    proration_date=MOMENT,
+    start_date=MOMENT,
+    trial_end=Either(("now",), MOMENT),
+)
+PREVIEW = Form(
+    customer=TEXT,
+    subscription=TEXT,
+    subscription_details=_DETAILS,
+    preview_mode=choice("next", "recurring"),
+    currency=TEXT,
 )
 
 
@@ -21,16 +121,192 @@ def retrieve(call: Call) -> objects.Invoice:
     return call.account.get(objects.Invoice, call.id)
 
 
+def invoices(call: Call) -> Listing:
+    """GET /v1/invoices"""
+    params = call.params
+    matching = [
+        invoice
+        for invoice in call.account.all(objects.Invoice)
+        if params.get("customer") in (None, invoice.customer_id)
+        and params.get("subscription") in (None, invoice.subscription_id)
+        and params.get("status") in (None, invoice.status)
+        and params.get("collection_method") in (None, invoice.collection_method)
+        and within(params.get("created"), invoice.created_at)
+        and (not params.get("due_date") or (invoice.due_at and within(params["due_date"], invoice.due_at)))
+    ]
+    return Listing(matching, KIND.noun)
+
+
 def lines(call: Call) -> Listing:
     """GET /v1/invoices/:id/lines"""
     rendered = KIND.render(retrieve(call), call.api_version)
     return Listing(rendered["lines"]["data"], "invoice line item")
 
 
+def update(call: Call) -> objects.Invoice:
+    """POST /v1/invoices/:id"""
+    account, params, invoice = call.account, call.params, retrieve(call)
+    changed = attrs.evolve(
+        invoice,
+        auto_advance=params.get("auto_advance", invoice.auto_advance),
+        description=params.get("description", invoice.description),
+        default_payment_method_id=params.get("default_payment_method", invoice.default_payment_method_id),
+        metadata=merged_metadata(invoice.metadata, params),
+    )
+    if params.get("auto_advance") is False:
+        changed = attrs.evolve(changed, finalizes_at=None, next_payment_attempt_at=None)
+    return account.update(changed)
+
+
+def delete(call: Call) -> Deleted:
+    """DELETE /v1/invoices/:id, of a draft that belongs to no subscription."""
+    invoice = retrieve(call)
+    if invoice.status != "draft" or invoice.subscription_id is not None:
+        raise refused("You can only delete draft invoices that do not belong to a subscription.")
+    call.account.remove(call.id)
+    call.account.emit("invoice.deleted", invoice)
+    return Deleted(identifier=call.id, noun=KIND.noun)
+
+
+def finalize(call: Call) -> objects.Invoice:
+    """POST /v1/invoices/:id/finalize"""
+    account, invoice = call.account, retrieve(call)
+    _check_status(invoice, "finalized", "draft")
+    if "auto_advance" in call.params:
+        invoice = attrs.evolve(invoice, auto_advance=call.params["auto_advance"])
+    finalized = invoicing.finalize(account, invoice)
+    if finalized.status == "paid":
+        lifecycle.after_payment(account, finalized)
+    return account.get(objects.Invoice, call.id)
+
+
+def pay(call: Call) -> objects.Invoice:
+    """POST /v1/invoices/:id/pay. A declined payment is a 402, after which the attempt stays."""
+    account, params, invoice = call.account, call.params, retrieve(call)
+    if invoice.status == "paid":
+        raise refused("Invoice is already paid", code="invoice_already_paid")
+    if invoice.status == "draft":
+        invoice = invoicing.finalize(account, invoice)
+    _check_status(invoice, "paid", "open", "uncollectible", "paid")
+    if invoice.status == "paid":
+        lifecycle.after_payment(account, invoice)
+        return invoice
+    if params.get("paid_out_of_band"):
+        return lifecycle.settle(account, invoice, out_of_band=True)
+    method = lifecycle.default_method(account, invoice)
+    if "payment_method" in params:
+        method = resolve_method(account, params["payment_method"], invoice.customer_id, "payment_method")
+    tried = lifecycle.collect(account, invoice, method, automatic=False)
+    if tried.status != "paid":
+        raise _unpaid(account, tried, method)
+    return tried
+
+
+def void(call: Call) -> objects.Invoice:
+    """POST /v1/invoices/:id/void; the change that waits for its payment is withdrawn."""
+    account, invoice = call.account, retrieve(call)
+    _check_status(invoice, "voided", "open", "uncollectible")
+    voided = invoicing.void(account, invoice)
+    subscription = account.find(objects.Subscription, invoice.subscription_id)
+    pending = None if subscription is None else subscription.pending_update
+    if subscription is not None and pending is not None and pending.invoice_id == invoice.invoice_id:
+        lifecycle.expire_pending(account, subscription)
+    return voided
+
+
+def mark_uncollectible(call: Call) -> objects.Invoice:
+    """POST /v1/invoices/:id/mark_uncollectible"""
+    invoice = retrieve(call)
+    _check_status(invoice, "marked as uncollectible", "open")
+    return invoicing.mark_uncollectible(call.account, invoice)
+
+
+def send(call: Call) -> objects.Invoice:
+    """POST /v1/invoices/:id/send"""
+    account, invoice = call.account, retrieve(call)
+    if invoice.status == "draft":
+        invoice = invoicing.finalize(account, invoice)
+    _check_status(invoice, "sent", "open", "paid", "uncollectible")
+    account.emit("invoice.sent", invoice)
+    return invoice
+
+
+def create_preview(call: Call) -> objects.Invoice:
+    """POST /v1/invoices/create_preview: of the next invoice, or of a change."""
+    account, params = call.account, call.params
+    details = params.get("subscription_details", {})
+    subscription = account.find(objects.Subscription, params.get("subscription"))
+    if subscription is None:
+        if "subscription" in params:
+            account.get(objects.Subscription, params["subscription"], "subscription")
+        return _preview_start(call, details)
+    if subscription.ended_at is not None:
+        raise refused("No upcoming invoices for customer", code="invoice_upcoming_none", param="subscription")
+    if details.get("cancel_now"):
+        at = details.get("proration_date", now_on(account, subscription.test_clock_id))
+        credits = [] if details.get("proration_behavior") == "none" else unused_time(account, subscription, at)
+        return invoicing.describe(account, subscription, credits, reason="upcoming", at=at)
+    change = changes.plan(account, subscription, details, "subscription_details[items]")
+    if params.get("preview_mode") == "recurring":
+        return lifecycle.upcoming(account, change.after)
+    ends = details.get("cancel_at_period_end") or subscription.cancel_at is not None
+    if ends and not change.lines:
+        raise refused("No upcoming invoices for customer", code="invoice_upcoming_none", param="subscription")
+    return changes.preview(account, change)
+
+
+def _preview_start(call: Call, details: Params) -> objects.Invoice:
+    """Return the first invoice of a subscription that does not exist."""
+    account = call.account
+    if "customer" not in call.params:
+        raise invalid("You must provide either `customer` or `subscription`.", param="customer")
+    customer = account.get(objects.Customer, call.params["customer"], "customer")
+    if "items" not in details:
+        for subscription in account.all(objects.Subscription):
+            if subscription.customer_id == customer.customer_id and subscription.ended_at is None:
+                return lifecycle.upcoming(account, subscription)
+        raise refused("No upcoming invoices for customer", code="invoice_upcoming_none", param="customer")
+    now = now_on(account, customer.test_clock_id)
+    flexible = Shape(call.api_version).flexible_by_default
+    start = described(account, customer, details, now, flexible=flexible, coupon_id=None)
+    charged = [] if start.trial else charges(account, start, start.items)
+    return invoicing.describe(account, start, charged, reason="upcoming", at=now)
+
+
+def _check_status(invoice: objects.Invoice, verb: str, *allowed: str) -> None:
+    if invoice.status not in allowed:
+        raise refused(
+            f"You can only have an invoice {verb} while its status is {' or '.join(allowed)}; this invoice has the "
+            f"status {invoice.status}.",
+            code="invoice_not_editable" if invoice.status == "draft" else None,
+        )
+
+
+def _unpaid(account: Account, invoice: objects.Invoice, method: objects.PaymentMethod | None) -> StripeError:
+    intent = account.get(objects.PaymentIntent, invoice.payment_id or "")
+    if method is None:
+        error = refused("There is no `default_payment_method` set on this Customer or Invoice.")
+        error.committed = True
+        return error
+    shown = account.show(intent, account.api_version)
+    if intent.status == "requires_action":
+        return needs_authentication(payment_intent=shown)
+    return declined(CARDS[method.test_card], payment_intent=shown, charge=intent.latest_charge_id)
+
+
 RESOURCE = Resource(
-    kinds=[KIND],
+    kinds=[KIND, INVOICE_ITEM],
     routes=[
+        Route("GET", "/v1/invoices", invoices, LIST),
+        Route("POST", "/v1/invoices/create_preview", create_preview, PREVIEW),
         Route("GET", "/v1/invoices/{id}", retrieve),
+        Route("POST", "/v1/invoices/{id}", update, UPDATE),
+        Route("DELETE", "/v1/invoices/{id}", delete),
         Route("GET", "/v1/invoices/{id}/lines", lines, listing()),
+        Route("POST", "/v1/invoices/{id}/finalize", finalize, Form(auto_advance=BOOLEAN)),
+        Route("POST", "/v1/invoices/{id}/pay", pay, PAY),
+        Route("POST", "/v1/invoices/{id}/void", void),
+        Route("POST", "/v1/invoices/{id}/mark_uncollectible", mark_uncollectible),
+        Route("POST", "/v1/invoices/{id}/send", send),
     ],
 )

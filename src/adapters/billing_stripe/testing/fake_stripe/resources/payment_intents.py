@@ -1,0 +1,117 @@
+"""Payment intents of invoices, and their charges."""
+
+from billing_stripe.testing import adjustments, builders, objects
+from billing_stripe.testing.fake_stripe.account import Account
+from billing_stripe.testing.fake_stripe.billing import lifecycle
+from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined
+from billing_stripe.testing.fake_stripe.billing.payments import attempt
+from billing_stripe.testing.fake_stripe.errors import StripeError, refused
+from billing_stripe.testing.fake_stripe.forms import ANYTHING, BOOLEAN, TEXT, Form, Period, listing, within
+from billing_stripe.testing.fake_stripe.kinds import Kind
+from billing_stripe.testing.fake_stripe.resources.payment_methods import attach_to
+from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
+
+KIND = Kind(
+    source=objects.PaymentIntent,
+    noun="payment_intent",
+    prefix="pi",
+    key=lambda source: source.payment_id,
+    render=builders.payment_intent,
+    expandable=frozenset({"customer", "invoice", "latest_charge", "payment_method"}),
+)
+CHARGE = Kind(
+    source=objects.Charge,
+    noun="charge",
+    prefix="ch",
+    key=lambda source: source.charge_id,
+    render=adjustments.charge,
+    expandable=frozenset({"customer", "invoice", "payment_intent"}),
+)
+
+
+def retrieve(call: Call) -> objects.PaymentIntent:
+    """GET /v1/payment_intents/:id"""
+    return call.account.get(objects.PaymentIntent, call.id)
+
+
+def intents(call: Call) -> Listing:
+    """GET /v1/payment_intents"""
+    params = call.params
+    matching = [
+        intent
+        for intent in call.account.all(objects.PaymentIntent)
+        if params.get("customer") in (None, intent.customer_id) and within(params.get("created"), intent.created_at)
+    ]
+    return Listing(matching, KIND.noun)
+
+
+def confirm(call: Call) -> objects.PaymentIntent:
+    """POST /v1/payment_intents/:id/confirm, as a browser does with the client secret."""
+    account, intent = call.account, retrieve(call)
+    name = call.params.get("payment_method") or intent.payment_method_id
+    if name is None:
+        raise refused("You cannot confirm this PaymentIntent because it's missing a payment method.")
+    confirmed = confirm_with(account, intent, name)
+    if confirmed.error is not None:
+        raise _declined(account, confirmed)
+    return confirmed
+
+
+def confirm_with(
+    account: Account, intent: objects.PaymentIntent, method_name: str, *, authenticated: bool = False
+) -> objects.PaymentIntent:
+    """Pay an intent with a payment method while the customer is there; its invoice follows."""
+    if intent.status in ("succeeded", "canceled"):
+        raise refused(
+            f"You cannot confirm this PaymentIntent because it has a status of {intent.status}.",
+            code="payment_intent_unexpected_state",
+        )
+    method = account.find(objects.PaymentMethod, method_name)
+    if method is None or method.customer_id is None:
+        method = attach_to(account, method_name, intent.customer_id or "")
+    invoice = account.find(objects.Invoice, intent.invoice_id)
+    if invoice is None:
+        return attempt(account, intent, method, authenticated=authenticated)
+    lifecycle.collect(account, invoice, method, authenticated=authenticated, automatic=False)
+    return account.get(objects.PaymentIntent, intent.payment_id)
+
+
+def retrieve_charge(call: Call) -> objects.Charge:
+    """GET /v1/charges/:id"""
+    return call.account.get(objects.Charge, call.id)
+
+
+def charges(call: Call) -> Listing:
+    """GET /v1/charges"""
+    params = call.params
+    matching = [
+        charge
+        for charge in call.account.all(objects.Charge)
+        if params.get("customer") in (None, charge.customer_id)
+        and params.get("payment_intent") in (None, charge.payment_id)
+        and within(params.get("created"), charge.created_at)
+    ]
+    return Listing(matching, CHARGE.noun)
+
+
+def _declined(account: Account, intent: objects.PaymentIntent) -> StripeError:
+    method = account.get(objects.PaymentMethod, intent.payment_method_id or "")
+    shown = account.show(intent, account.api_version)
+    return declined(CARDS[method.test_card], payment_intent=shown, charge=intent.latest_charge_id)
+
+
+RESOURCE = Resource(
+    kinds=[KIND, CHARGE],
+    routes=[
+        Route("GET", "/v1/payment_intents", intents, listing(customer=TEXT, created=Period())),
+        Route("GET", "/v1/payment_intents/{id}", retrieve),
+        Route(
+            "POST",
+            "/v1/payment_intents/{id}/confirm",
+            confirm,
+            Form(payment_method=TEXT, off_session=BOOLEAN, return_url=TEXT, mandate_data=ANYTHING),
+        ),
+        Route("GET", "/v1/charges", charges, listing(customer=TEXT, payment_intent=TEXT, created=Period())),
+        Route("GET", "/v1/charges/{id}", retrieve_charge),
+    ],
+)

@@ -1,0 +1,216 @@
+"""Prices and their lookup keys."""
+
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from billing_stripe.testing import builders, objects
+from billing_stripe.testing.fake_stripe.account import Account
+from billing_stripe.testing.fake_stripe.errors import invalid, refused
+from billing_stripe.testing.fake_stripe.forms import (
+    BOOLEAN,
+    INTEGER,
+    METADATA,
+    NUMBER,
+    TEXT,
+    Clearable,
+    Field,
+    Form,
+    Integer,
+    Listed,
+    Params,
+    Period,
+    Required,
+    Text,
+    choice,
+    listing,
+    merged_metadata,
+    within,
+)
+from billing_stripe.testing.fake_stripe.kinds import Kind
+from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
+
+KIND = Kind(
+    source=objects.Price,
+    noun="price",
+    prefix="price",
+    key=lambda source: source.price_id,
+    render=builders.price,
+    expandable=frozenset({"product"}),
+)
+_INTERVAL = choice("day", "week", "month", "year")
+_BEHAVIOR = choice("exclusive", "inclusive", "unspecified")
+_RECURRING = Form(
+    interval=Required(_INTERVAL),
+    interval_count=Integer(least=1),
+    usage_type=choice("licensed", "metered"),
+    meter=TEXT,
+)
+_AMOUNT: dict[str, Field] = {
+    "currency": Required(Text(3)),
+    "unit_amount": INTEGER,
+    "unit_amount_decimal": NUMBER,
+    "recurring": _RECURRING,
+    "tax_behavior": _BEHAVIOR,
+    "metadata": METADATA,
+}
+INLINE = Form(**_AMOUNT)
+"""A price within a request about something else."""
+CREATE = Form(
+    **_AMOUNT,
+    active=BOOLEAN,
+    billing_scheme=choice("per_unit"),
+    lookup_key=Text(200),
+    nickname=TEXT,
+    product=TEXT,
+    product_data=Form(id=TEXT, name=Required(TEXT), active=BOOLEAN, metadata=METADATA, unit_label=TEXT),
+    transfer_lookup_key=BOOLEAN,
+)
+UPDATE = Form(
+    active=BOOLEAN,
+    lookup_key=Clearable(Text(200)),
+    metadata=METADATA,
+    nickname=Clearable(TEXT),
+    tax_behavior=_BEHAVIOR,
+    transfer_lookup_key=BOOLEAN,
+)
+LIST = listing(
+    active=BOOLEAN,
+    currency=TEXT,
+    product=TEXT,
+    type=choice("one_time", "recurring"),
+    lookup_keys=Listed(TEXT, longest=10),
+    created=Period(),
+    recurring=Form(interval=_INTERVAL, usage_type=choice("licensed", "metered"), meter=TEXT),
+)
+
+
+def create(call: Call) -> objects.Price:
+    """POST /v1/prices"""
+    params = dict(call.params)
+    if "product_data" in params:
+        given = params.pop("product_data")
+        product = objects.Product(
+            product_id=given.get("id") or call.account.new_id("prod"),
+            name=given["name"],
+            active=given.get("active", True),
+            metadata=merged_metadata({}, given),
+            unit_label=given.get("unit_label"),
+            created_at=call.now,
+        )
+        params["product"] = call.account.create(product).product_id
+    return new_price(call.account, params)
+
+
+def retrieve(call: Call) -> objects.Price:
+    """GET /v1/prices/:id"""
+    return call.account.get(objects.Price, call.id)
+
+
+def update(call: Call) -> objects.Price:
+    """POST /v1/prices/:id; its amount never changes."""
+    account, params, price = call.account, call.params, retrieve(call)
+    if params.get("lookup_key") is not None:
+        _claim_lookup_key(
+            account, params["lookup_key"], price.price_id, transfer=params.get("transfer_lookup_key", False)
+        )
+    changes = {name: params[name] for name in ("active", "lookup_key", "nickname", "tax_behavior") if name in params}
+    metadata = merged_metadata(_metadata(price), params)
+    return account.update(attrs.evolve(price, **changes, plan_code=metadata.pop("plan_code", None), metadata=metadata))
+
+
+def prices(call: Call) -> Listing:
+    """GET /v1/prices"""
+    params = call.params
+    recurring = params.get("recurring", {})
+    matching = [
+        price
+        for price in call.account.all(objects.Price)
+        if params.get("active") in (None, price.active)
+        and params.get("currency") in (None, price.currency)
+        and params.get("product") in (None, price.product_id)
+        and params.get("type") in (None, "recurring" if price.recurring else "one_time")
+        and ("lookup_keys" not in params or price.lookup_key in params["lookup_keys"])
+        and recurring.get("interval") in (None, price.interval)
+        and recurring.get("usage_type") in (None, "metered" if price.metered else "licensed")
+        and recurring.get("meter") in (None, price.meter_id)
+        and within(params.get("created"), price.created_at)
+    ]
+    return Listing(matching, KIND.noun)
+
+
+def new_price(account: Account, params: Params) -> objects.Price:
+    """Create a price from the parameters of a request, `product` among them."""
+    product = account.get(objects.Product, _product_id(params), "product")
+    amount, decimal = _amount(params)
+    recurring = params.get("recurring")
+    metadata = merged_metadata({}, params)
+    if params.get("lookup_key") is not None:
+        _claim_lookup_key(account, params["lookup_key"], None, transfer=params.get("transfer_lookup_key", False))
+    details = recurring or {}
+    price = objects.Price(
+        price_id=account.new_id("price"),
+        product_id=product.product_id,
+        unit_amount=amount,
+        unit_amount_decimal=decimal,
+        currency=params["currency"].lower(),
+        interval=details.get("interval", "month"),
+        interval_count=details.get("interval_count", 1),
+        lookup_key=params.get("lookup_key"),
+        nickname=params.get("nickname"),
+        metered=details.get("usage_type") == "metered",
+        meter_id=details.get("meter"),
+        plan_code=metadata.pop("plan_code", None),
+        metadata=metadata,
+        active=params.get("active", True),
+        recurring=recurring is not None,
+        tax_behavior=params.get("tax_behavior", "unspecified"),
+        created_at=account.now,
+    )
+    return account.create(price)
+
+
+def _product_id(params: Params) -> str:
+    if "product" not in params:
+        raise invalid("You must specify either `product` or `product_data` when creating a price.")
+    return str(params["product"])
+
+
+def _amount(params: Params) -> tuple[int | None, str | None]:
+    """Return the amount in the minor unit, or None and a decimal for one that is finer."""
+    if ("unit_amount" in params) == ("unit_amount_decimal" in params):
+        raise invalid("You must specify exactly one of `unit_amount` and `unit_amount_decimal`.", param="unit_amount")
+    if "unit_amount" in params:
+        return params["unit_amount"], None
+    decimal: Decimal = params["unit_amount_decimal"]
+    whole = decimal == decimal.to_integral_value()
+    return (int(decimal), None) if whole else (None, f"{decimal.normalize():f}")
+
+
+def _claim_lookup_key(account: Account, lookup_key: str, price_id: str | None, *, transfer: bool) -> None:
+    """Take a lookup key from the price that has it. Raises StripeError if it is not to be transferred."""
+    for other in account.all(objects.Price):
+        if other.lookup_key == lookup_key and other.price_id != price_id:
+            if not transfer:
+                raise refused(
+                    f"A price (`{other.price_id}`) already uses that lookup key. You may pass "
+                    "`transfer_lookup_key=true` to transfer it.",
+                    param="lookup_key",
+                )
+            account.update(attrs.evolve(other, lookup_key=None))
+
+
+def _metadata(price: objects.Price) -> dict[str, Any]:
+    return {**price.metadata, **({} if price.plan_code is None else {"plan_code": price.plan_code})}
+
+
+RESOURCE = Resource(
+    kinds=[KIND],
+    routes=[
+        Route("POST", "/v1/prices", create, CREATE),
+        Route("GET", "/v1/prices", prices, LIST),
+        Route("GET", "/v1/prices/{id}", retrieve),
+        Route("POST", "/v1/prices/{id}", update, UPDATE),
+    ],
+)
