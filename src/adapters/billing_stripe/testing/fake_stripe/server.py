@@ -19,6 +19,7 @@ from aiohttp import web
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe import resources
 from billing_stripe.testing.fake_stripe.account import Account, Deleted
+from billing_stripe.testing.fake_stripe.billing import authentication
 from billing_stripe.testing.fake_stripe.clock import Clock
 from billing_stripe.testing.fake_stripe.due import pass_time
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid
@@ -216,6 +217,16 @@ class FakeStripe:
         )
         self.account.put(endpoint)
         return endpoint
+
+    def authenticate(self, intent_id: str, *, succeed: bool = True) -> None:
+        """Do what the owner of a card does when a payment or setup intent asks for it.
+
+        Args:
+            intent_id: of an intent with the status `requires_action`.
+            succeed: False if the owner fails.
+        """
+        with self.account.transaction():
+            authentication.answer(self.account, intent_id, succeed=succeed)
 
     async def delivered(self) -> None:
         """Wait until all webhooks that are not held back were accepted or given up."""

@@ -31,7 +31,7 @@ def charges(
             item,
             amount_of(item.price, item.quantity),
             period=item.period,
-            description=f"{item.quantity} × {name_of(account, item.price)} (at {_money(item.price)} / {item.price.interval})",
+            description=f"{item.quantity} × {name_of(account, item.price)} (at {_money(item.price)})",
         )
         for item in items
         if not item.price.metered
@@ -151,7 +151,11 @@ def _line(
 
 
 def _money(price: objects.Price) -> str:
-    """Return the amount as a line shows it."""
+    """Return the amount and the interval as a line shows them."""
     if price.unit_amount is None:
-        return f"{price.unit_amount_decimal} {price.currency}"
-    return f"${price.unit_amount / 100:.2f}" if price.currency == "usd" else f"{price.unit_amount} {price.currency}"
+        amount = f"{price.unit_amount_decimal} {price.currency}"
+    elif price.currency == "usd":
+        amount = f"${price.unit_amount / 100:.2f}"
+    else:
+        amount = f"{price.unit_amount} {price.currency}"
+    return f"{amount} / {price.interval}"

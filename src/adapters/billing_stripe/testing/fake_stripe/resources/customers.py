@@ -6,6 +6,7 @@ import attrs
 
 from billing_stripe.testing import builders, objects
 from billing_stripe.testing.fake_stripe.account import Account, Deleted
+from billing_stripe.testing.fake_stripe.billing.attachment import attach_to
 from billing_stripe.testing.fake_stripe.billing.payments import resolve_method
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import missing
@@ -25,7 +26,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
-from billing_stripe.testing.fake_stripe.resources import payment_methods
 from billing_stripe.testing.fake_stripe.resources.subscriptions import end_subscription
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
 
@@ -80,7 +80,7 @@ def create(call: Call) -> objects.Customer:
     customer = attrs.evolve(customer, **_changes(customer, params))
     account.create(customer)
     card = params.get("payment_method") or params.get("source")
-    method = None if card is None else payment_methods.attach_to(account, card, customer.customer_id)
+    method = None if card is None else attach_to(account, card, customer.customer_id)
     default = params.get("invoice_settings", {}).get("default_payment_method")
     if default is not None and default == card and method is not None:
         default = method.payment_method_id
@@ -103,7 +103,7 @@ def update(call: Call) -> objects.Customer:
     customer = existing(account, call.id)
     changed = attrs.evolve(customer, **_changes(customer, params))
     if "source" in params:
-        method = payment_methods.attach_to(account, params["source"], customer.customer_id)
+        method = attach_to(account, params["source"], customer.customer_id)
         changed = attrs.evolve(changed, default_payment_method_id=method.payment_method_id)
     settings = params.get("invoice_settings", {})
     if "default_payment_method" in settings:

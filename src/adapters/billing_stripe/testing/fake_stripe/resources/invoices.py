@@ -40,7 +40,7 @@ def _payments(account: Account, invoice: objects.Invoice, api_version: str) -> J
         if payment.invoice_id == invoice.invoice_id
     ]
     url = f"/v1/invoice_payments?invoice={invoice.invoice_id}"
-    return {"object": "list", "data": data, "has_more": False, "total_count": len(data), "url": url}
+    return {"object": "list", "data": data, "has_more": False, "url": url}
 
 
 def _confirmation_secret(account: Account, invoice: objects.Invoice, api_version: str) -> Json | None:

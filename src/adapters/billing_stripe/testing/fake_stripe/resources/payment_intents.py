@@ -3,12 +3,12 @@
 from billing_stripe.testing import adjustments, builders, objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import lifecycle
+from billing_stripe.testing.fake_stripe.billing.attachment import attach_to
 from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined
 from billing_stripe.testing.fake_stripe.billing.payments import attempt
 from billing_stripe.testing.fake_stripe.errors import StripeError, refused
 from billing_stripe.testing.fake_stripe.forms import ANYTHING, BOOLEAN, TEXT, Form, Period, listing, within
 from billing_stripe.testing.fake_stripe.kinds import Kind
-from billing_stripe.testing.fake_stripe.resources.payment_methods import attach_to
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
 
 KIND = Kind(

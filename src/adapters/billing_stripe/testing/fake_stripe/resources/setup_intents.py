@@ -3,10 +3,8 @@
 import attrs
 
 from billing_stripe.testing import builders, objects
-from billing_stripe.testing.fake_stripe.account import Account
-from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined
+from billing_stripe.testing.fake_stripe.billing import setups
 from billing_stripe.testing.fake_stripe.billing.times import now_on
-from billing_stripe.testing.fake_stripe.errors import refused
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     BOOLEAN,
@@ -21,7 +19,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
-from billing_stripe.testing.fake_stripe.resources.payment_methods import attach_to
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
 
 KIND = Kind(
@@ -62,7 +59,7 @@ def create(call: Call) -> objects.SetupIntent:
             metadata=merged_metadata({}, params),
         )
     )
-    return confirm_with(account, intent, intent.payment_method_id) if params.get("confirm") else intent
+    return setups.confirm(account, intent, intent.payment_method_id) if params.get("confirm") else intent
 
 
 def retrieve(call: Call) -> objects.SetupIntent:
@@ -86,58 +83,14 @@ def intents(call: Call) -> Listing:
 def confirm(call: Call) -> objects.SetupIntent:
     """POST /v1/setup_intents/:id/confirm, as a browser does with the client secret."""
     intent = retrieve(call)
-    return confirm_with(call.account, intent, call.params.get("payment_method") or intent.payment_method_id)
+    return setups.confirm(call.account, intent, call.params.get("payment_method") or intent.payment_method_id)
 
 
 def cancel(call: Call) -> objects.SetupIntent:
     """POST /v1/setup_intents/:id/cancel"""
     intent = retrieve(call)
-    _check_open(intent)
+    setups.check_open(intent)
     return call.account.update(attrs.evolve(intent, status="canceled"), "setup_intent.canceled")
-
-
-def confirm_with(
-    account: Account, intent: objects.SetupIntent, method_name: str | None, *, authenticated: bool = False
-) -> objects.SetupIntent:
-    """Set a payment method up and attach it to the intent's customer. Raises StripeError if its bank declines it."""
-    _check_open(intent)
-    if method_name is None:
-        raise refused("You cannot confirm this SetupIntent because it's missing a payment method.")
-    if intent.customer_id is None:
-        method = account.get(objects.PaymentMethod, method_name, "payment_method")
-    else:
-        method = attach_to(account, method_name, intent.customer_id)
-    card = CARDS[method.test_card]
-    if not card.attaches:
-        raise declined(card)
-    tried = attrs.evolve(intent, payment_method_id=method.payment_method_id)
-    if card.authentication != "never" and not authenticated:
-        waiting = attrs.evolve(tried, status="requires_action")
-        account.put(waiting)
-        account.emit("setup_intent.requires_action", waiting)
-        return waiting
-    account.put(attrs.evolve(method, set_up=True))
-    done = attrs.evolve(tried, status="succeeded")
-    account.put(done)
-    account.emit("setup_intent.succeeded", done)
-    for subscription in account.all(objects.Subscription):
-        if subscription.pending_setup_intent_id == done.setup_intent_id:
-            account.update(
-                attrs.evolve(
-                    subscription,
-                    pending_setup_intent_id=None,
-                    default_payment_method_id=method.payment_method_id,
-                )
-            )
-    return done
-
-
-def _check_open(intent: objects.SetupIntent) -> None:
-    if intent.status in ("succeeded", "canceled"):
-        raise refused(
-            f"This SetupIntent's status is {intent.status}, so it can no longer be changed.",
-            code="setup_intent_unexpected_state",
-        )
 
 
 RESOURCE = Resource(
