@@ -16,6 +16,7 @@ from tests.stripe_openapi.schemas import Finding
 from tests.stripe_openapi.traffic import TRAFFIC
 
 from billing_stripe.testing.fake_stripe import fake_stripe
+from billing_stripe.testing.samples import CUSTOMER, SUBSCRIPTION
 from billing_stripe.testing.thin import ThinEvent
 
 THIN = ThinEvent(
@@ -29,6 +30,12 @@ THIN = ThinEvent(
 TOUR: list[tuple[str, str, dict[str, str]]] = [
     ("POST", "/v1/stripecli/sessions", {"device_name": "referee"}),
     ("GET", "/v2/core/events/evt_1", {}),
+    ("POST", f"/v1/subscriptions/{SUBSCRIPTION.subscription_id}/pause", {}),
+    (
+        "POST",
+        f"/v1/subscriptions/{SUBSCRIPTION.subscription_id}/resume",
+        {"billing_cycle_anchor[type]": "now", "payment_behavior": "resume_on_payment_attempt"},
+    ),
 ]
 """Requests that the specification describes differently, or whose answers it does."""
 
@@ -37,7 +44,7 @@ TOUR: list[tuple[str, str, dict[str, str]]] = [
 async def differences_of_the_tour() -> AsyncIterator[set[tuple[Finding, str]]]:
     """The known differences in the traffic of the tour and of all tests before it."""
     async with fake_stripe() as fake, aiohttp.ClientSession(fake.url) as session:
-        fake.put(THIN)
+        fake.put(THIN, CUSTOMER, SUBSCRIPTION)
         for method, path, form in TOUR:
             headers = {"Authorization": f"Bearer {fake.secret_key}"}
             async with session.request(method, path, data=form or None, headers=headers) as response:

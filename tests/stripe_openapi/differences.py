@@ -170,6 +170,29 @@ DIFFERENCES: Final = (
         reason=_NEWER,
         source=f"{_SDK}/_subscription_schedule.py",
     ),
+    Difference(
+        subject="POST /v1/subscriptions/*/pause",
+        problem=Problem.UNKNOWN,
+        since="2026-09-30",
+        reason=_NEWER,
+        source=f"{_SDK}/params/_subscription_pause_params.py",
+    ),
+    Difference(
+        subject="POST /v1/subscriptions/*/resume",
+        fields=("billing_cycle_anchor",),
+        problem=Problem.VALUE,
+        since="2026-09-30",
+        reason="an object instead of a word",
+        source=f"{_SDK}/params/_subscription_resume_params.py",
+    ),
+    Difference(
+        subject="POST /v1/subscriptions/*/resume",
+        fields=("payment_behavior",),
+        problem=Problem.UNKNOWN,
+        since="2026-09-30",
+        reason=_NEWER,
+        source=f"{_SDK}/params/_subscription_resume_params.py",
+    ),
     # --- older than the specification ---------------------------------------------------------------------------------
     Difference(
         subject="subscription*",

@@ -71,7 +71,7 @@ def subscription_schedule(
         "released_subscription": source.subscription_id if released else None,
         "status": source.status,
         "subscription": None if released else source.subscription_id,
-        "test_clock": source.test_clock_id,
+        "test_clock": source.test_clock,
     }
     if shape.billing_mode:
         flexible = shape.flexible_by_default if source.flexible_billing is None else source.flexible_billing
@@ -211,7 +211,7 @@ def clock(source: objects.Clock) -> Json:
         "deletes_after": seconds(source.created_at + _CLOCKS_LAST),
         "frozen_time": seconds(source.frozen_at),
         "livemode": False,
-        "name": None,
+        "name": source.name,
         "status": source.status,
         "status_details": {} if target is None else {"advancing": {"target_frozen_time": seconds(target)}},
     }

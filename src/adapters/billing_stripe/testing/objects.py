@@ -94,7 +94,7 @@ class Customer:
     address: Mapping[str, str | None] | None = None
     tax_exempt: str = "none"
     next_invoice_sequence: int = 1
-    test_clock_id: str | None = None
+    test_clock: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -150,12 +150,12 @@ class Subscription:
     cancellation_comment: str | None = None
     cancellation_feedback: str | None = None
     missing_payment_method: str = "pause"
-    """What happens at the end of a trial without a payment method: `cancel`, `create_invoice` or `pause`."""
+    """The end of a trial without a payment method: `cancel`, `create_invoice` or `pause`."""
     pause_resumes_at: datetime | None = None
     """End of `pause_collection`."""
     pending_setup_intent_id: str | None = None
     pending_update: PendingUpdate | None = None
-    test_clock_id: str | None = None
+    test_clock: str | None = None
     announced_until: datetime | None = None
     """The end of a period or trial that was announced to webhooks; not rendered."""
     resuming_invoice_id: str | None = None
@@ -238,7 +238,7 @@ class Invoice:
     paid_out_of_band: bool = False
     overdue: bool = False
     """Whether webhooks were notified that it is past its due date; not rendered."""
-    test_clock_id: str | None = None
+    test_clock: str | None = None
 
     @property
     def subtotal(self) -> int:
@@ -446,7 +446,7 @@ class SubscriptionSchedule:
     """Time of its release, cancellation or completion."""
     flexible_billing: bool | None = None
     """None for the default of the API version."""
-    test_clock_id: str | None = None
+    test_clock: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -543,22 +543,6 @@ class SetupIntent:
 
 
 @attrs.frozen(kw_only=True)
-class TestClock:
-    """A clock of some customers, which a test advances."""
-
-    __test__ = False
-    """For pytest, which would collect a class with this name."""
-
-    test_clock_id: str
-    created_at: datetime
-    frozen_time: datetime
-    name: str | None = None
-    status: str = "ready"
-    target: datetime | None = None
-    """Time to which it is advancing."""
-
-
-@attrs.frozen(kw_only=True)
 class InvoiceItem:
     """An amount that the next invoice will contain, such as a proration."""
 
@@ -578,7 +562,7 @@ class InvoiceItem:
     invoice_id: str | None = None
     """None while it is pending."""
     metadata: Mapping[str, str] = NO_METADATA
-    test_clock_id: str | None = None
+    test_clock: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,5 @@
 """Objects rendered as Stripe's JSON, in the shape of any API version."""
 
-from billing_stripe.testing.builders.clocks import test_clock
 from billing_stripe.testing.builders.customers import checkout_session, customer
 from billing_stripe.testing.builders.discounts import coupon, promotion_code
 from billing_stripe.testing.builders.intents import payment_intent, setup_intent
@@ -33,5 +32,4 @@ __all__ = [
     "seconds",
     "setup_intent",
     "subscription",
-    "test_clock",
 ]

@@ -38,7 +38,7 @@ def customer(source: objects.Customer, api_version: str, *, transitional: bool =
         "preferred_locales": [],
         "shipping": None,
         "tax_exempt": source.tax_exempt,
-        "test_clock": source.test_clock_id,
+        "test_clock": source.test_clock,
     }
 
 

@@ -26,7 +26,7 @@ def invoice_item(source: objects.InvoiceItem, api_version: str, *, transitional:
         "proration": source.proration,
         "quantity": source.quantity,
         "tax_rates": [],
-        "test_clock": source.test_clock_id,
+        "test_clock": source.test_clock,
     }
     if shape.before_basil:
         rendered["price"] = None if source.price is None else price(source.price, api_version)

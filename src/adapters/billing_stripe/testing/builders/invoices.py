@@ -77,7 +77,7 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
             "voided_at": optional_seconds(source.voided_at),
         },
         "subtotal": source.subtotal,
-        "test_clock": source.test_clock_id,
+        "test_clock": source.test_clock,
         "total": source.total,
         "total_discount_amounts": _discount_amounts(source),
         "webhooks_delivered_at": None,

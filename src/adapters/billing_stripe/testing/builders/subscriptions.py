@@ -48,7 +48,7 @@ def subscription(source: objects.Subscription, api_version: str, *, transitional
         "schedule": source.schedule_id,
         "start_date": seconds(source.started_at),
         "status": source.status,
-        "test_clock": source.test_clock_id,
+        "test_clock": source.test_clock,
         "transfer_data": None,
         "trial_end": None if source.trial is None else seconds(source.trial.end),
         "trial_start": None if source.trial is None else seconds(source.trial.start),

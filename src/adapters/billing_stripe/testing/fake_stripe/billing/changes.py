@@ -42,7 +42,7 @@ def plan(account: Account, subscription: objects.Subscription, params: Params, p
 
     Reads `items`, `billing_cycle_anchor`, `proration_behavior` and `proration_date`.
     """
-    now = now_on(account, subscription.test_clock_id)
+    now = now_on(account, subscription.test_clock)
     at: datetime = params.get("proration_date", now)
     items = changed_items(account, subscription, params.get("items", []), now, param)
     restarts = params.get("billing_cycle_anchor") == "now" or _restarts(subscription, items)
@@ -99,7 +99,7 @@ def _make_if_paid(account: Account, change: Change) -> objects.Subscription:
     """Invoice a change, and make it only if that is paid; it waits otherwise."""
     before = change.before
     invoice_id = account.new_id("in")
-    now = now_on(account, before.test_clock_id)
+    now = now_on(account, before.test_clock)
     same_anchor = change.after.billing_cycle_anchor == before.billing_cycle_anchor
     waiting = objects.PendingUpdate(
         items=change.after.items,
@@ -137,7 +137,7 @@ def _invoice(account: Account, change: Change, subscription: objects.Subscriptio
 
 def preview(account: Account, change: Change) -> objects.Invoice:
     """Return the invoice that a change leads to: its own if it is billed at once, else the next one."""
-    at = now_on(account, change.before.test_clock_id)
+    at = now_on(account, change.before.test_clock)
     if change.at_once and change.lines:
         pending = invoicing.pending_items(account, change.before.customer_id, change.before.subscription_id)
         lines = [*(invoicing.line_of(account, item) for item in pending), *change.lines]
@@ -155,7 +155,7 @@ def preview(account: Account, change: Change) -> objects.Invoice:
 
 def end_trial_now(account: Account, subscription: objects.Subscription) -> objects.Subscription:
     """End a trial before its time and begin the first paid period, which is invoiced and collected at once."""
-    now = now_on(account, subscription.test_clock_id)
+    now = now_on(account, subscription.test_clock)
     trial = subscription.trial
     items = tuple(attrs.evolve(item, period=objects.Span(item.period.start, now)) for item in subscription.items)
     ended = attrs.evolve(
@@ -189,7 +189,7 @@ def resume(
         keep_anchor: whether the periods keep their day, so that the first one is shorter and prorated.
         only_if_paid: whether it stays paused until that invoice is paid; after one attempt otherwise.
     """
-    now = now_on(account, subscription.test_clock_id)
+    now = now_on(account, subscription.test_clock)
     anchor = subscription.billing_cycle_anchor if keep_anchor else now
     periods = {item.item_id: period_at(anchor, item.price, now) for item in subscription.items}
     items = tuple(attrs.evolve(item, period=periods[item.item_id]) for item in subscription.items)

@@ -54,7 +54,7 @@ def describe(
         customer_name=customer.name,
         discount=discount,
         discount_id=None if subscription.coupon_id is None else derived("di", subscription.subscription_id),
-        test_clock_id=subscription.test_clock_id,
+        test_clock=subscription.test_clock,
         default_payment_method_id=None,
     )
 
@@ -70,7 +70,7 @@ def create_draft(
     auto_advance: bool = True,
 ) -> objects.Invoice:
     """Create a draft with these lines and the customer's pending items, which it takes up."""
-    at = now_on(account, subscription.test_clock_id)
+    at = now_on(account, subscription.test_clock)
     invoice_id = invoice_id or account.new_id("in")
     pending = pending_items(account, subscription.customer_id, subscription.subscription_id)
     for item in pending:
@@ -103,7 +103,7 @@ def add_pending(account: Account, subscription: objects.Subscription, lines: Seq
             objects.InvoiceItem(
                 invoice_item_id=account.new_id("ii"),
                 customer_id=subscription.customer_id,
-                created_at=now_on(account, subscription.test_clock_id),
+                created_at=now_on(account, subscription.test_clock),
                 amount=line.amount,
                 period=line.period,
                 currency=subscription.currency,
@@ -114,7 +114,7 @@ def add_pending(account: Account, subscription: objects.Subscription, lines: Seq
                 subscription_id=subscription.subscription_id,
                 item_id=line.item_id,
                 metadata=line.metadata,
-                test_clock_id=subscription.test_clock_id,
+                test_clock=subscription.test_clock,
             )
         )
 
@@ -138,7 +138,7 @@ def line_of(account: Account, item: objects.InvoiceItem) -> objects.InvoiceLine:
 
 def finalize(account: Account, invoice: objects.Invoice) -> objects.Invoice:
     """Give a draft its number and its payment; one without anything to pay is paid at once."""
-    at = now_on(account, invoice.test_clock_id)
+    at = now_on(account, invoice.test_clock)
     customer = account.get(objects.Customer, invoice.customer_id)
     covered = min(max(invoice.total, 0), max(-customer.balance, 0))
     balance = customer.balance + covered + min(invoice.total, 0)
@@ -166,7 +166,7 @@ def finalize(account: Account, invoice: objects.Invoice) -> objects.Invoice:
 
 def mark_paid(account: Account, invoice: objects.Invoice, *, out_of_band: bool = False) -> objects.Invoice:
     """Settle an invoice, with the events about it."""
-    at = now_on(account, invoice.test_clock_id)
+    at = now_on(account, invoice.test_clock)
     paid = attrs.evolve(
         invoice,
         status="paid",
@@ -191,7 +191,7 @@ def mark_paid(account: Account, invoice: objects.Invoice, *, out_of_band: bool =
 
 def void(account: Account, invoice: objects.Invoice) -> objects.Invoice:
     """Void a finalized invoice; its payment is canceled."""
-    at = now_on(account, invoice.test_clock_id)
+    at = now_on(account, invoice.test_clock)
     voided = attrs.evolve(
         invoice, status="void", voided_at=at, next_payment_attempt_at=None, auto_advance=False, finalizes_at=None
     )
@@ -203,7 +203,7 @@ def void(account: Account, invoice: objects.Invoice) -> objects.Invoice:
 
 def mark_uncollectible(account: Account, invoice: objects.Invoice) -> objects.Invoice:
     """Write an open invoice off; it may still be paid."""
-    at = now_on(account, invoice.test_clock_id)
+    at = now_on(account, invoice.test_clock)
     written_off = attrs.evolve(
         invoice,
         status="uncollectible",
@@ -231,7 +231,7 @@ def payment_of(account: Account, invoice: objects.Invoice) -> objects.InvoicePay
 
 def cancel_payment(account: Account, invoice: objects.Invoice) -> None:
     """Cancel the open payment of an invoice."""
-    at = now_on(account, invoice.test_clock_id)
+    at = now_on(account, invoice.test_clock)
     payment = payment_of(account, invoice)
     if payment is not None and payment.status == "open":
         account.put(attrs.evolve(payment, status="canceled", canceled_at=at))
@@ -241,7 +241,7 @@ def cancel_payment(account: Account, invoice: objects.Invoice) -> None:
 
 
 def _new_intent(account: Account, invoice: objects.Invoice) -> objects.PaymentIntent:
-    at = now_on(account, invoice.test_clock_id)
+    at = now_on(account, invoice.test_clock)
     intent = objects.PaymentIntent(
         payment_id=account.new_id("pi"),
         customer_id=invoice.customer_id,

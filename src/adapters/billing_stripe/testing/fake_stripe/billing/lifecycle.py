@@ -121,7 +121,7 @@ def _failed(account: Account, invoice: objects.Invoice, *, action: bool, automat
     retried = automatic and not starting and not updating and attempts <= len(settings.retry_after)
     next_at = invoice.next_payment_attempt_at
     if automatic:
-        now = now_on(account, invoice.test_clock_id)
+        now = now_on(account, invoice.test_clock)
         next_at = now + settings.retry_after[attempts - 1] if retried else None
     failed = account.update(attrs.evolve(invoice, attempt_count=attempts, next_payment_attempt_at=next_at))
     account.emit("invoice.payment_failed", failed)
@@ -176,7 +176,7 @@ def due(account: Account, test_clock_id: str | None) -> Iterator[Task]:
     """Yield the future work for subscriptions."""
     settings = settings_of(account)
     for subscription in account.all(objects.Subscription):
-        if subscription.test_clock_id != test_clock_id or subscription.ended_at is not None or not subscription.items:
+        if subscription.test_clock != test_clock_id or subscription.ended_at is not None or not subscription.items:
             continue
         run = _Work(account, subscription.subscription_id)
         if subscription.pending_update is not None:
@@ -213,7 +213,7 @@ class _Work:
     def expire(self) -> None:
         """End a subscription whose first payment did not come."""
         subscription = self.current
-        at = now_on(self.account, subscription.test_clock_id)
+        at = now_on(self.account, subscription.test_clock)
         invoice = self.account.find(objects.Invoice, subscription.latest_invoice_id)
         self.account.update(attrs.evolve(subscription, status="incomplete_expired", ended_at=at))
         if invoice is not None and invoice.status == "open":
@@ -275,7 +275,7 @@ class _Work:
 
 def renew(account: Account, subscription: objects.Subscription, *, status: str | None = None) -> None:
     """Begin the next period of the items whose period has ended, and draft its invoice."""
-    at = now_on(account, subscription.test_clock_id)
+    at = now_on(account, subscription.test_clock)
     before = subscription.span
     ending = [item for item in subscription.items if item.period.end <= at]
     used = usage_lines(account, subscription, ending, at)
@@ -341,7 +341,7 @@ def end(
         prorate: whether unused time is credited.
         invoice_now: whether usage and pending items are billed at once.
     """
-    at = now_on(account, subscription.test_clock_id)
+    at = now_on(account, subscription.test_clock)
     credits = unused_time(account, subscription, at) if prorate else []
     ended = attrs.evolve(
         subscription,
@@ -373,7 +373,7 @@ def end(
 def due_invoices(account: Account, test_clock_id: str | None) -> Iterator[Task]:
     """Yield the future work for invoices."""
     for invoice in account.all(objects.Invoice):
-        if invoice.test_clock_id != test_clock_id or invoice.invoice_id is None:
+        if invoice.test_clock != test_clock_id or invoice.invoice_id is None:
             continue
         if invoice.status == "draft" and invoice.finalizes_at is not None:
             yield Task(invoice.finalizes_at, partial(_advance, account, invoice.invoice_id))

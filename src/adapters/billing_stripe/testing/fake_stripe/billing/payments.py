@@ -90,7 +90,7 @@ def _charge(account: Account, intent: objects.PaymentIntent, *, failed: bool) ->
         charge_id=account.new_id("ch"),
         payment_id=intent.payment_id,
         customer_id=intent.customer_id,
-        created_at=now_on(account, None if customer is None else customer.test_clock_id),
+        created_at=now_on(account, None if customer is None else customer.test_clock),
         amount=intent.amount,
         currency=intent.currency,
         invoice_id=intent.invoice_id,

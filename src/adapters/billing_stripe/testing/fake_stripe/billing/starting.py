@@ -31,7 +31,7 @@ def start(
 
     Raises: StripeError if a payment that the request demands fails; nothing is started then.
     """
-    now = now_on(account, customer.test_clock_id)
+    now = now_on(account, customer.test_clock)
     subscription = described(account, customer, params, now, flexible=flexible, coupon_id=coupon_id)
     behavior = params.get("payment_behavior", "allow_incomplete")
     lines = (
@@ -108,7 +108,7 @@ def described(
         == "on_subscription",
         description=params.get("description"),
         missing_payment_method=settings.get("missing_payment_method", "create_invoice"),
-        test_clock_id=customer.test_clock_id,
+        test_clock=customer.test_clock,
     )
 
 

@@ -12,8 +12,8 @@ _DAYS = {"day": 1, "week": 7}
 
 def now_on(account: Account, test_clock_id: str | None) -> datetime:
     """Return the time on a test clock, or the account's for None."""
-    clock = account.find(objects.TestClock, test_clock_id)
-    return account.now if clock is None else clock.frozen_time
+    clock = account.find(objects.Clock, test_clock_id)
+    return account.now if clock is None else clock.frozen_at
 
 
 def later(start: datetime, interval: str, count: int) -> datetime:

@@ -67,7 +67,7 @@ def create(call: Call) -> objects.Customer:
     account, params = call.account, call.params
     clock_id = params.get("test_clock")
     if clock_id is not None:
-        account.get(objects.TestClock, clock_id, "test_clock")
+        account.get(objects.Clock, clock_id, "test_clock")
     customer = objects.Customer(
         customer_id=account.new_id("cus"),
         created_at=now_on(account, clock_id),
@@ -75,7 +75,7 @@ def create(call: Call) -> objects.Customer:
         name=None,
         currency=None,
         default_payment_method_id=None,
-        test_clock_id=clock_id,
+        test_clock=clock_id,
     )
     customer = attrs.evolve(customer, **_changes(customer, params))
     account.create(customer)
@@ -132,7 +132,7 @@ def customers(call: Call) -> Listing:
         for customer in call.account.all(objects.Customer)
         if not customer.deleted
         and params.get("email") in (None, customer.email)
-        and customer.test_clock_id == params.get("test_clock")
+        and customer.test_clock == params.get("test_clock")
         and within(params.get("created"), customer.created_at)
     ]
     return Listing(matching, KIND.noun)

@@ -243,7 +243,7 @@ def create_preview(call: Call) -> objects.Invoice:
     if subscription.ended_at is not None:
         raise refused("No upcoming invoices for customer", code="invoice_upcoming_none", param="subscription")
     if details.get("cancel_now"):
-        at = details.get("proration_date", now_on(account, subscription.test_clock_id))
+        at = details.get("proration_date", now_on(account, subscription.test_clock))
         credits = [] if details.get("proration_behavior") == "none" else unused_time(account, subscription, at)
         return invoicing.describe(account, subscription, credits, reason="upcoming", at=at)
     change = changes.plan(account, subscription, details, "subscription_details[items]")
@@ -266,7 +266,7 @@ def _preview_start(call: Call, details: Params) -> objects.Invoice:
             if subscription.customer_id == customer.customer_id and subscription.ended_at is None:
                 return lifecycle.upcoming(account, subscription)
         raise refused("No upcoming invoices for customer", code="invoice_upcoming_none", param="customer")
-    now = now_on(account, customer.test_clock_id)
+    now = now_on(account, customer.test_clock)
     flexible = Shape(call.api_version).flexible_by_default
     start = described(account, customer, details, now, flexible=flexible, coupon_id=None)
     charged = [] if start.trial else charges(account, start, start.items)

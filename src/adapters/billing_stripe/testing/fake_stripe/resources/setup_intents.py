@@ -47,7 +47,7 @@ def create(call: Call) -> objects.SetupIntent:
     customer_id = params.get("customer")
     clock_id = None
     if customer_id is not None:
-        clock_id = account.get(objects.Customer, customer_id, "customer").test_clock_id
+        clock_id = account.get(objects.Customer, customer_id, "customer").test_clock
     intent = account.create(
         objects.SetupIntent(
             setup_intent_id=account.new_id("seti"),

@@ -222,14 +222,14 @@ def update(call: Call) -> objects.Subscription:
     _check_update(account, subscription, params, payment)
     if subscription.pending_update is not None and _changes_items(params):
         subscription = lifecycle.expire_pending(account, subscription)
-    told = attrs.evolve(subscription, **_settings(account, subscription, params))
+    described = attrs.evolve(subscription, **_settings(account, subscription, params))
     if _changes_items(params):
         change = changes.plan(account, subscription, params)
-        change = attrs.evolve(change, after=_merged(subscription, told, change.after))
+        change = attrs.evolve(change, after=_merged(subscription, described, change.after))
         updated = changes.make(account, change, payment=payment)
         _follow_schedule(account, updated)
     else:
-        updated = account.update(told)
+        updated = account.update(described)
     if params.get("trial_end") == "now" and updated.status == "trialing":
         updated = changes.end_trial_now(account, updated)
     return updated
@@ -240,9 +240,9 @@ def cancel(call: Call) -> objects.Subscription:
     account, params, subscription = call.account, call.params, retrieve(call)
     if subscription.ended_at is not None:
         raise missing(KIND.noun, call.id)
-    told = attrs.evolve(subscription, **_cancellation(params))
+    described = attrs.evolve(subscription, **_cancellation(params))
     return lifecycle.end(
-        account, told, prorate=params.get("prorate", False), invoice_now=params.get("invoice_now", False)
+        account, described, prorate=params.get("prorate", False), invoice_now=params.get("invoice_now", False)
     )
 
 
@@ -255,7 +255,7 @@ def pause(call: Call) -> objects.Subscription:
         raise refused("Subscriptions that are managed by a subscription schedule cannot be paused.")
     if subscription.status not in ("active", "past_due", "trialing"):
         raise refused(f"Subscriptions with status `{subscription.status}` cannot be paused.")
-    now = now_on(account, subscription.test_clock_id)
+    now = now_on(account, subscription.test_clock)
     unused = params.get("bill_for", {}).get("unused_time_from", {}).get("type", "now")
     start_at = subscription.span.start if unused == "item_current_period_start" else now
     credits = [] if unused == "none" else changes.credits_from(account, subscription, start_at)
@@ -305,12 +305,12 @@ def _matches(subscription: objects.Subscription, params: Params) -> bool:
     else:
         fits = status in ("all", subscription.status)
     price_id = params.get("price") or params.get("plan")
-    if subscription.test_clock_id is not None and not params.keys() & {"customer", "test_clock"}:
+    if subscription.test_clock is not None and not params.keys() & {"customer", "test_clock"}:
         return False
     return (
         fits
         and params.get("customer") in (None, subscription.customer_id)
-        and params.get("test_clock") in (None, subscription.test_clock_id)
+        and params.get("test_clock") in (None, subscription.test_clock)
         and params.get("collection_method") in (None, subscription.collection_method)
         and (price_id is None or any(item.price.price_id == price_id for item in subscription.items))
         and within(params.get("created"), subscription.created_at)
@@ -388,7 +388,7 @@ def _settings(account: Account, subscription: objects.Subscription, params: Para
         behavior = params["trial_settings"]["end_behavior"]
         changed["missing_payment_method"] = behavior.get("missing_payment_method", "create_invoice")
     if isinstance(params.get("trial_end"), datetime):
-        changed |= _trial(subscription, params["trial_end"], now_on(account, subscription.test_clock_id))
+        changed |= _trial(subscription, params["trial_end"], now_on(account, subscription.test_clock))
     return changed | _cancellation(params) | _scheduled_end(account, subscription, params)
 
 
@@ -408,7 +408,7 @@ def _cancellation(params: Params) -> dict[str, Any]:
 
 def _scheduled_end(account: Account, subscription: objects.Subscription, params: Params) -> dict[str, Any]:
     """Return the attributes of a cancellation that is scheduled or withdrawn."""
-    now = now_on(account, subscription.test_clock_id)
+    now = now_on(account, subscription.test_clock)
     withdrawn = {"cancel_at": None, "cancel_at_period_end": False, "canceled_at": None}
     if params.get("cancel_at_period_end"):
         end = subscription.span.end
@@ -426,14 +426,14 @@ def _scheduled_end(account: Account, subscription: objects.Subscription, params:
 
 
 def _merged(
-    before: objects.Subscription, told: objects.Subscription, changed: objects.Subscription
+    before: objects.Subscription, described: objects.Subscription, changed: objects.Subscription
 ) -> objects.Subscription:
     """Return a subscription with the changed items and anchor, and with the other attributes as an update says."""
     anchor = changed.billing_cycle_anchor if changed.billing_cycle_anchor != before.billing_cycle_anchor else None
     items = changed.items
-    if told.trial != before.trial and told.trial is not None:
-        items = tuple(attrs.evolve(item, period=told.trial) for item in items)
-    return attrs.evolve(told, items=items, billing_cycle_anchor=anchor or told.billing_cycle_anchor)
+    if described.trial != before.trial and described.trial is not None:
+        items = tuple(attrs.evolve(item, period=described.trial) for item in items)
+    return attrs.evolve(described, items=items, billing_cycle_anchor=anchor or described.billing_cycle_anchor)
 
 
 def _follow_schedule(account: Account, subscription: objects.Subscription) -> None:

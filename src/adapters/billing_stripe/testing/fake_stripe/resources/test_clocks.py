@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from billing_stripe.testing import builders, objects
+from billing_stripe.testing import accounts, objects
 from billing_stripe.testing.fake_stripe.account import Account, Deleted
 from billing_stripe.testing.fake_stripe.billing.times import later
 from billing_stripe.testing.fake_stripe.due import pass_time
@@ -15,54 +15,54 @@ from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
 
 KIND = Kind(
-    source=objects.TestClock,
+    source=objects.Clock,
     noun="test_helpers.test_clock",
     prefix="clock",
-    key=lambda source: source.test_clock_id,
-    render=builders.test_clock,
+    key=lambda source: source.clock_id,
+    render=lambda source, api_version: accounts.clock(source),
 )
 _FAR = timedelta(days=2 * 366)
 """Limit of one step without a subscription."""
 
 
-def create(call: Call) -> objects.TestClock:
+def create(call: Call) -> objects.Clock:
     """POST /v1/test_helpers/test_clocks"""
     return call.account.create(
-        objects.TestClock(
-            test_clock_id=call.account.new_id("clock"),
+        objects.Clock(
+            clock_id=call.account.new_id("clock"),
             created_at=call.now,
-            frozen_time=call.params["frozen_time"],
+            frozen_at=call.params["frozen_time"],
             name=call.params.get("name"),
         )
     )
 
 
-def retrieve(call: Call) -> objects.TestClock:
+def retrieve(call: Call) -> objects.Clock:
     """GET /v1/test_helpers/test_clocks/:id"""
-    return call.account.get(objects.TestClock, call.id)
+    return call.account.get(objects.Clock, call.id)
 
 
 def clocks(call: Call) -> Listing:
     """GET /v1/test_helpers/test_clocks"""
-    return Listing(list(call.account.all(objects.TestClock)), KIND.noun)
+    return Listing(list(call.account.all(objects.Clock)), KIND.noun)
 
 
-def advance(call: Call) -> objects.TestClock:
+def advance(call: Call) -> objects.Clock:
     """POST /v1/test_helpers/test_clocks/:id/advance: answers at once, and advances afterwards."""
     clock, target = retrieve(call), call.params["frozen_time"]
-    if clock.target is not None:
+    if clock.target_at is not None:
         raise refused("Test clock advancement underway - cannot perform modifications.")
-    if target <= clock.frozen_time:
+    if target <= clock.frozen_at:
         raise refused("Test clocks can only be advanced to a time in the future.", param="frozen_time")
     if target > _farthest(call.account, clock):
         raise refused(
             "Test clocks can be advanced by at most two intervals of the shortest subscription on them.",
             param="frozen_time",
         )
-    advancing = attrs.evolve(clock, target=target)
+    advancing = attrs.evolve(clock, target_at=target, status="advancing")
     call.account.put(advancing)
     call.account.emit("test_helpers.test_clock.advancing", advancing)
-    asyncio.get_running_loop().call_soon(_finish, call.account, clock.test_clock_id)
+    asyncio.get_running_loop().call_soon(_finish, call.account, clock.clock_id)
     return advancing
 
 
@@ -71,46 +71,46 @@ def delete(call: Call) -> Deleted:
     clock = retrieve(call)
     account = call.account
     for customer in account.all(objects.Customer):
-        if customer.test_clock_id == clock.test_clock_id:
+        if customer.test_clock == clock.clock_id:
             gone = attrs.evolve(customer, deleted=True)
             account.put(gone)
             account.emit("customer.deleted", gone)
     for subscription in account.all(objects.Subscription):
-        if subscription.test_clock_id == clock.test_clock_id:
+        if subscription.test_clock == clock.clock_id:
             account.remove(subscription.subscription_id)
-    account.remove(clock.test_clock_id)
+    account.remove(clock.clock_id)
     account.emit("test_helpers.test_clock.deleted", clock)
-    return Deleted(identifier=clock.test_clock_id, noun=KIND.noun)
+    return Deleted(identifier=clock.clock_id, noun=KIND.noun)
 
 
 def _finish(account: Account, test_clock_id: str) -> None:
-    clock = account.find(objects.TestClock, test_clock_id)
-    if clock is None or clock.target is None:
+    clock = account.find(objects.Clock, test_clock_id)
+    if clock is None or clock.target_at is None:
         return
 
     def set_time(instant: datetime) -> None:
-        current = account.get(objects.TestClock, test_clock_id)
-        account.put(attrs.evolve(current, frozen_time=instant))
+        current = account.get(objects.Clock, test_clock_id)
+        account.put(attrs.evolve(current, frozen_at=instant))
 
     status = "internal_failure"
     try:
-        pass_time(account, account.due, test_clock_id=test_clock_id, until=clock.target, set_time=set_time)
+        pass_time(account, account.due, test_clock_id=test_clock_id, until=clock.target_at, set_time=set_time)
         status = "ready"
     finally:
-        done = attrs.evolve(account.get(objects.TestClock, test_clock_id), target=None, status=status)
+        done = attrs.evolve(account.get(objects.Clock, test_clock_id), target_at=None, status=status)
         account.put(done)
         account.emit(f"test_helpers.test_clock.{status}", done)
 
 
-def _farthest(account: Account, clock: objects.TestClock) -> datetime:
+def _farthest(account: Account, clock: objects.Clock) -> datetime:
     prices = [
         item.price
         for subscription in account.all(objects.Subscription)
-        if subscription.test_clock_id == clock.test_clock_id and subscription.ended_at is None
+        if subscription.test_clock == clock.clock_id and subscription.ended_at is None
         for item in subscription.items
     ]
-    ends = [later(clock.frozen_time, price.interval, 2 * price.interval_count) for price in prices]
-    return min(ends, default=clock.frozen_time + _FAR)
+    ends = [later(clock.frozen_at, price.interval, 2 * price.interval_count) for price in prices]
+    return min(ends, default=clock.frozen_at + _FAR)
 
 
 RESOURCE = Resource(
