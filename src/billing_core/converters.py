@@ -6,10 +6,13 @@ A database row holds objects where JSON holds strings, so an adapter that struct
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Final, TypeVar, get_args
 
 import attrs
 from cattrs import Converter
+from cattrs.dispatch import UnstructureHook
+from cattrs.fns import identity
 
 from billing_core.model import RECORD_KINDS, AccessState, BillingRules, Grace, RecordSnapshot
 
@@ -101,8 +104,23 @@ def _instant_from_json(value: str, _: object) -> datetime:
     return instant.astimezone(UTC)
 
 
+def _is_optional(kind: Any) -> bool:
+    return isinstance(kind, UnionType) and len(get_args(kind)) == 2 and NoneType in get_args(kind)
+
+
+def _optional_hook(kind: Any, converter: Converter) -> UnstructureHook:
+    """Return the hook of an optional value: none at all where the encoder takes the value as it is.
+
+    cattrs calls a function for each; most fields of a message are optional text, numbers and instants.
+    """
+    (required,) = (each for each in get_args(kind) if each is not NoneType)
+    as_it_is = converter.get_unstructure_hook(required) is identity
+    return identity if as_it_is else converter.gen_unstructure_optional(kind)
+
+
 # Instants pass through: the encoder writes them faster than a hook would.
 _json: Final = Converter(detailed_validation=False, unstruct_collection_overrides={tuple: list})
+_json.register_unstructure_hook_factory(_is_optional, _optional_hook)
 _json.register_structure_hook(datetime, _instant_from_json)
 _json.register_unstructure_hook(Decimal, str)
 _json.register_structure_hook(Decimal, lambda value, _: Decimal(value))

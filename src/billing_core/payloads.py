@@ -22,8 +22,10 @@ from billing_core.model import (
     CreditNoteSnapshot,
     DisputeSnapshot,
     InvoiceSnapshot,
+    ItemSnapshot,
     PaymentMethodSnapshot,
     RefundSnapshot,
+    ScheduledChange,
     SubscriptionSnapshot,
     TenantRecord,
     TenantState,
@@ -309,18 +311,7 @@ def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
         ended_at=seen.ended_at,
         collection_paused=seen.collection_paused,
         currency=seen.currency,
-        items=tuple(
-            ItemSection(
-                item_id=item.item_id,
-                price_id=item.price_id,
-                quantity=item.quantity,
-                usage_type=item.usage_type,
-                feature_key=item.feature_key,
-                current_period_start=start_of(item.period),
-                current_period_end=end_of(item.period),
-            )
-            for item in seen.items
-        ),
+        items=tuple(map(_item_section, seen.items)),
         interval=None if plan is None else plan.interval,
         interval_count=None if plan is None else plan.interval_count,
         unit_amount=None if plan is None else plan.unit_amount,
@@ -328,17 +319,30 @@ def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
         collection_method=seen.collection_method,
         cancellation_reason=seen.cancellation_reason,
         cancellation_feedback=seen.cancellation_feedback,
-        scheduled_changes=tuple(
-            ScheduledChangeSection(
-                kind=change.kind,
-                effective_at=change.effective_at,
-                plan_code=change.plan_code,
-                price_id=change.price_id,
-                quantity=change.quantity,
-            )
-            for change in seen.scheduled_changes
-        ),
+        scheduled_changes=tuple(map(_change_section, seen.scheduled_changes)),
         default_payment_method=_payment_method_section(seen.payment_method),
+    )
+
+
+def _item_section(item: ItemSnapshot) -> ItemSection:
+    return ItemSection(
+        item_id=item.item_id,
+        price_id=item.price_id,
+        quantity=item.quantity,
+        usage_type=item.usage_type,
+        feature_key=item.feature_key,
+        current_period_start=start_of(item.period),
+        current_period_end=end_of(item.period),
+    )
+
+
+def _change_section(change: ScheduledChange) -> ScheduledChangeSection:
+    return ScheduledChangeSection(
+        kind=change.kind,
+        effective_at=change.effective_at,
+        plan_code=change.plan_code,
+        price_id=change.price_id,
+        quantity=change.quantity,
     )
 
 
@@ -397,7 +401,7 @@ def usage_section(record: UsageRecord) -> UsageSection:
 
 def usage_sections(records: Iterable[UsageRecord]) -> tuple[UsageSection, ...]:
     """Build the wire form of several usage records."""
-    return tuple(usage_section(record) for record in records)
+    return tuple(map(usage_section, records))
 
 
 def adjustment_section(record: TenantRecord) -> AdjustmentSection:

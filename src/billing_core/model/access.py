@@ -214,6 +214,8 @@ class AccessPolicy:
         What a subscription on a test clock gives is decided for the clock's time in place of `now`.
         """
         paid_for = self._by_subscriptions(basis, now)
+        if not basis.grants:
+            return paid_for
         granted = [
             AccessVerdict(state=AccessState.FULL, reason=AccessReason.GRANTED, until=each.until)
             for each in basis.grants
@@ -227,6 +229,8 @@ class AccessPolicy:
         if not granting and ours:
             return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.ADDON_ONLY)
         verdicts = [(self._by_own_time(seen, basis, now), seen) for seen in granting]
+        if len(verdicts) == 1:  # as nearly always, and every message shows a verdict
+            return verdicts[0][0]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
     def _by_own_time(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
@@ -249,15 +253,17 @@ class AccessPolicy:
             verdict = AccessVerdict(state=most, reason=reason, until=until)
         return verdict
 
-    def _limits(self, seen: SubscriptionSnapshot, basis: AccessFacts) -> Iterable[tuple[AccessState, AccessReason]]:
-        """Yield what limits the access that the status gives."""
+    def _limits(self, seen: SubscriptionSnapshot, basis: AccessFacts) -> Sequence[tuple[AccessState, AccessReason]]:
+        """Return what limits the access that the status gives."""
+        limits = []
         paused = self.paused_collection.get(seen.pause_behavior or "") if seen.collection_paused else None
         if paused is not None:
-            yield paused, AccessReason.COLLECTION_PAUSED
+            limits.append((paused, AccessReason.COLLECTION_PAUSED))
         if self.unmapped_price is not None and seen.plan_code is None:
-            yield self.unmapped_price, AccessReason.UNMAPPED_PRICE
+            limits.append((self.unmapped_price, AccessReason.UNMAPPED_PRICE))
         if self.open_dispute is not None and basis.disputed:
-            yield self.open_dispute, AccessReason.DISPUTED
+            limits.append((self.open_dispute, AccessReason.DISPUTED))
+        return limits
 
     def _by_status(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
         rule, reason = self._rule(seen), _OF_STATUS.get(seen.status, AccessReason.OTHER_STATUS)
@@ -275,8 +281,7 @@ class AccessPolicy:
             return self._grace(rule, reason, basis.missed_at(seen), end, now)
         if seen.collection_paused and seen.status == "active":
             reason = AccessReason.COLLECTION_PAUSED
-        until = min((each for each in (end, overdue) if each is not None), default=None)
-        return AccessVerdict(state=rule, reason=reason, until=until)
+        return AccessVerdict(state=rule, reason=reason, until=_earlier(end, overdue))
 
     def _rule(self, seen: SubscriptionSnapshot) -> Rule:
         rule = self.states.get(seen.status, AccessState.BLOCKED)
@@ -337,6 +342,11 @@ def _preference(candidate: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[
     latest = seen.ended_at or seen.current_period_start
     age = 0.0 if latest is None else -latest.timestamp()
     return (*_worth(verdict), age, seen.subscription_id)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the earlier of two instants that may be unknown."""
+    return one if other is None else other if one is None else min(one, other)
 
 
 def _scheduled_end(seen: SubscriptionSnapshot) -> datetime | None:

@@ -212,7 +212,9 @@ class PlanCatalog:
         sightings = [_sighting(item) for item in snapshot.items] if self.plans or self.scope.limited else []
         places = [self._place(seen) for seen in sightings] if self.plans else [None] * len(snapshot.items)
         items = tuple([_read_item(item, place) for item, place in zip(snapshot.items, places, strict=True)])
-        read = sorted(zip(items, places, strict=True), key=lambda found: found[0].item_id)
+        read = list(zip(items, places, strict=True))
+        if len(read) > 1:
+            read.sort(key=lambda found: found[0].item_id)
         base, place = _naming_item(read, partial=snapshot.partial)
         seats = next((item for item, place in read if place is not None and place.role == "seat"), base)
         return snapshot.read_as(

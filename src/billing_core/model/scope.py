@@ -1,6 +1,7 @@
 """The part of the provider's account that is ours: other products of it are left out."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -52,7 +53,7 @@ class ProductScope:
     ignore: ScopeRule = ScopeRule()
     only: ScopeRule = ScopeRule()
 
-    @property
+    @cached_property
     def limited(self) -> bool:
         """Whether anything is left out at all."""
         return self != ProductScope()

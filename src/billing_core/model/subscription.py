@@ -128,7 +128,7 @@ class SubscriptionSnapshot(Ordered):
     @property
     def scheduled_changes(self) -> tuple[ScheduledChange, ...]:
         """The known coming changes: a pending update first, the rest by time."""
-        if self.ended:
+        if self.ended or not (self.pending_change or self.planned or self.cancellation_scheduled):
             return ()
         changes = [_change("pending_update", phase) for phase in (self.pending_change,) if phase is not None]
         begun = self.current_period_start

@@ -20,10 +20,10 @@ def renewal_by_mail(seen: SubscriptionSnapshot, began_at: datetime | None) -> Oc
 
     The money comes weeks later; Stripe moves the period without waiting for it.
     """
-    base = _base_item(seen)
-    if seen.collection_method != _BY_MAIL or seen.status != "active" or base is None or base.period is None:
+    if seen.collection_method != _BY_MAIL or seen.status != "active" or began_at is None:
         return None
-    if began_at is None or base.period.start <= began_at:
+    base = _base_item(seen)
+    if base is None or base.period is None or base.period.start <= began_at:
         return None
     return _renewed(seen, base.period.start, base.period.end)
 
@@ -53,8 +53,8 @@ def renewal_by_payment(known: SubscriptionSnapshot, invoice: InvoiceSnapshot, ca
 
 def has_new_items(before: SubscriptionSnapshot | None, after: SubscriptionSnapshot) -> bool:
     """Tell whether a subscription shows items that were not known, which invoices that came earlier may bill."""
-    known = () if before is None else {item.item_id for item in before.items}
-    return any(item.item_id not in known for item in after.items)
+    known = set() if before is None else {item.item_id for item in before.items}
+    return not known.issuperset([item.item_id for item in after.items])
 
 
 def _renewed(known: SubscriptionSnapshot, start: datetime, end: datetime | None) -> Occasion | None:

@@ -82,12 +82,13 @@ class Verdicts:
     def _decide(self, tenant_id: TenantId) -> AccessVerdict:
         subscriptions = _found(self._subscriptions, self._subscriptions_of[tenant_id])
         invoices: Sequence[SubscriptionInvoice] = ()
-        if any(self._policy.counts_grace(each.snapshot) for each in subscriptions):
+        if any(map(self._policy.counts_grace, [each.snapshot for each in subscriptions])):
             invoices = _found(self._invoices, self._invoices_of[tenant_id])
+        disputes = self._disputes_of.get(tenant_id)
         basis = AccessFacts(
             subscriptions=subscriptions,
             invoices=invoices,
-            disputed=any_open(_found(self._records, self._disputes_of[tenant_id])),
+            disputed=disputes is not None and any_open(_found(self._records, disputes)),
             grants=self._grants.get(tenant_id, ()),
             clocks=self._clocks(subscriptions),
         )

@@ -19,6 +19,7 @@ _END_OF_TIME = 32_503_680_000
 _EXACT = Context(prec=40)
 """More digits than any number that is read has."""
 _LEAST, _MOST = -(2**63), 2**63 - 1
+_DIGITS = len(str(_MOST))
 _DECIMAL = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,20})?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """A Postgres text can contain neither NUL nor a lone surrogate."""
@@ -111,17 +112,19 @@ class Reader:
     def word(self, key: str) -> str | None:
         """Return an identifier or a word of an open set, verbatim: a repaired one would be a different one."""
         value = self._object.get(key)
+        if value is None:  # asked first: of the words of an object most are null
+            return None
         if isinstance(value, str) and 0 < len(value) <= _MAX_IDENTIFIER and value.isprintable():
             return value
-        if value is not None:
-            self.note(key)
+        self.note(key)
         return None
 
     def reference(self, key: str) -> str | None:
         """Return the id of another object, which may be expanded in place."""
-        if isinstance(self._object.get(key), dict):
-            return self.child(key).word("id")
-        return self.word(key)
+        value = self._object.get(key)
+        if value is None:
+            return None
+        return self.child(key).word("id") if isinstance(value, dict) else self.word(key)
 
     def currency(self, key: str) -> str | None:
         """Return a lower-case ISO 4217 code."""
@@ -156,6 +159,9 @@ class Reader:
 
     def fraction(self, key: str) -> Decimal | None:
         """Return a decimal number if it has a fraction: an integer has a field of its own."""
+        value = self._object.get(key)
+        if isinstance(value, str) and len(value) < _DIGITS and value.isascii() and value.isdigit():
+            return None
         exact = self.decimal(key)
         return None if exact is None or exact == exact.to_integral_value() else exact
 

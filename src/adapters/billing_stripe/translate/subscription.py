@@ -82,13 +82,15 @@ def _snapshot(
         schedule_id=seen.reference("schedule"),
         test_clock=None if seen.flag("livemode") else seen.reference("test_clock"),
         payment_method_id=seen.reference("default_payment_method"),
-        pending_change=_pending_change(seen.child("pending_update")),
+        pending_change=_pending_change(seen),
     )
 
 
 def _pending_change(seen: Reader) -> Phase | None:
     """Read the items that an update sets once it is paid; one that changes no items is none."""
-    items = planned_items(seen.children("subscription_items"))
+    if "pending_update" not in seen:
+        return None
+    items = planned_items(seen.child("pending_update").children("subscription_items"))
     return Phase(items=items) if items else None
 
 
