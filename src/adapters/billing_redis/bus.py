@@ -117,7 +117,7 @@ class RedisEventBus:
         return heads
 
     def _append_call(self, shard: str, runs: Runs, *, announced: bool) -> ScriptCall:
-        arguments: list[str | int] = [self._log_length, self._live_length if announced else 0, _KEPT]
+        arguments: list[str | int | bytes] = [self._log_length, self._live_length if announced else 0, _KEPT]
         for tenant_id, run in runs.items():
             arguments += (tenant_id, len(run))
             for event in run:
@@ -148,7 +148,7 @@ class RedisEventBus:
     async def replace(self, tenant_id: TenantId, events: Sequence[BillingEvent]) -> None:
         """Replace a tenant's log with one script call."""
         log = f"{self._shard(tenant_id)}:tenant:{tenant_id}"
-        arguments: list[str | int] = [self._log_length, _KEPT]
+        arguments: list[str | int | bytes] = [self._log_length, _KEPT]
         for event in events:
             arguments += _encoded(event)
         async with self._nodes.answered("replace"):
@@ -189,8 +189,10 @@ class RedisEventBus:
         return self._shards[zlib.crc32(tenant_id.encode()) % len(self._shards)]
 
 
-def _encoded(event: BillingEvent) -> Sequence[str | int]:
-    return event.sequence, event.event_type, event.event_id or "", event.occurred_at.isoformat(), event.payload
+def _encoded(event: BillingEvent) -> Sequence[bytes]:
+    """Return the arguments of a message as they are sent: the client passes bytes on without a look at each."""
+    event_id, at = event.event_id or "", event.occurred_at.isoformat()
+    return b"%d" % event.sequence, event.event_type.encode(), event_id.encode(), at.encode(), event.payload.encode()
 
 
 def _live_event(entry: Entry) -> BillingEvent | None:

@@ -23,7 +23,7 @@ class ScriptCall:
     """The keys and arguments of one script call."""
 
     keys: Sequence[str]
-    arguments: Sequence[str | int]
+    arguments: Sequence[str | int | bytes]
 
 
 async def call(client: Redis, script: Script, calls: Sequence[ScriptCall]) -> Sequence[Any]:

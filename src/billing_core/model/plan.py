@@ -361,7 +361,7 @@ def _naming_item(
     While items are missing only one that no other can outrank counts: the plan may be among those that are not shown.
     """
     placed = [(item, place) for item, place in read if place is not None]
-    first = min(placed, key=lambda found: found[1].rank, default=None)
+    first = min(placed, key=lambda found: found[1].rank) if placed else None
     if first is not None and (first[1].rank == _FIRST or not partial):
         return first
     licensed = [item for item, _ in read if item.usage_type == "licensed"]

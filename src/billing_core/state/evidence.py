@@ -70,6 +70,8 @@ async def gather_evidence(
         for seen in event.translation.snapshots:
             if rivals := _stored_rivals(known.get(seen.object_id), seen, event):
                 wanted |= {event.claim.event.key, *rivals}
+    if not wanted:
+        return StoredEvidence((), translator=translator, catalog=catalog)
     in_batch = {event.claim.event.key: event.claim.event for event in events if event.claim.event.body}
     missing = wanted - in_batch.keys()
     stored = await transaction.stored_events(missing) if missing else ()
@@ -78,12 +80,15 @@ async def gather_evidence(
 
 def _rivals_within(events: Iterable[ClaimedEvent]) -> set[EventKey]:
     """Return the keys of the events that show one object in one second."""
-    moments: dict[tuple[str, datetime], list[EventKey]] = {}
+    firsts: dict[tuple[str, datetime], EventKey] = {}
+    rivals: set[EventKey] = set()
     for claimed in events:
         event = claimed.claim.event
         for seen in claimed.translation.snapshots:
-            moments.setdefault((seen.object_id, event.created_at), []).append(event.key)
-    return {key for keys in moments.values() if len(keys) > 1 for key in keys}
+            first = firsts.setdefault((seen.object_id, event.created_at), event.key)
+            if first is not event.key:
+                rivals |= {first, event.key}
+    return rivals
 
 
 def _stored_rivals(known: tuple[Snapshot, Provenance] | None, seen: Snapshot, claimed: ClaimedEvent) -> set[EventKey]:

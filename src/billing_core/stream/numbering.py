@@ -8,10 +8,13 @@ from billing_core.model import TenantId
 
 def numbers_by_tenant(events: Iterable[BillingEvent]) -> Mapping[TenantId, range]:
     """Return the range of numbers that each tenant's messages take. Raises ValueError if a range has a gap."""
-    runs: dict[TenantId, range] = {}
+    firsts: dict[TenantId, int] = {}
+    lasts: dict[TenantId, int] = {}
     for event in events:
-        run = runs.get(event.tenant_id, range(event.sequence, event.sequence))
-        if event.sequence != run.stop:
-            raise ValueError(f"message {event.sequence} of {event.tenant_id} follows number {run.stop - 1}")
-        runs[event.tenant_id] = range(run.start, run.stop + 1)
-    return runs
+        last = lasts.get(event.tenant_id)
+        if last is None:
+            firsts[event.tenant_id] = event.sequence
+        elif event.sequence != last + 1:
+            raise ValueError(f"message {event.sequence} of {event.tenant_id} follows number {last}")
+        lasts[event.tenant_id] = event.sequence
+    return {tenant_id: range(first, lasts[tenant_id] + 1) for tenant_id, first in firsts.items()}

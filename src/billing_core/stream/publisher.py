@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from itertools import groupby
 
 import attrs
 
@@ -113,8 +112,9 @@ class Publisher:
         Returns: whether the bus accepted all of them. Messages for an unavailable part of the bus stay in the outbox.
         Raises: EventBusUnavailableError, StoreUnavailableError; repeating the call is safe.
         """
-        ordered = sorted(set(events), key=lambda event: (event.tenant_id, event.sequence))
-        last = {tenant_id: max(one.sequence for one in run) for tenant_id, run in _by_tenant(ordered)}
+        numbered = {(event.tenant_id, event.sequence): event for event in events}
+        ordered = [numbered[number] for number in sorted(numbered)]
+        last = {event.tenant_id: event.sequence for event in ordered}
         heads = await self._bus.append(ordered)
         backfilled = 0
         for tenant_id, head in heads.items():
@@ -137,7 +137,3 @@ class Publisher:
             sent += len(events)
             after = max(head, events[-1].sequence)
         return sent
-
-
-def _by_tenant(ordered: Sequence[BillingEvent]) -> Iterable[tuple[TenantId, Iterable[BillingEvent]]]:
-    return groupby(ordered, key=lambda event: event.tenant_id)
