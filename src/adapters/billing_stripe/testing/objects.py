@@ -444,6 +444,8 @@ class SubscriptionSchedule:
     metadata: Mapping[str, str] = NO_METADATA
     ended_at: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
     """Time of its release, cancellation or completion."""
+    expiring: bool = False
+    """Whether webhooks were notified that it ends soon; not rendered."""
     flexible_billing: bool | None = None
     """None for the default of the API version."""
     test_clock: str | None = None

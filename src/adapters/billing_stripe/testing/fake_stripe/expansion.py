@@ -56,14 +56,20 @@ class _Expansion:
         self.follow(within, steps[1:])
 
     def _replace(self, owner: Json, field: Sequence[str], rest: Sequence[str]) -> None:
-        *groups, last = field
-        holder: Any = owner
-        for group in groups:
-            holder = holder.get(group) if isinstance(holder, dict) else None
-        if not isinstance(holder, dict) or holder.get(last) is None:
-            return
-        holder[last] = self._object(holder[last])
-        self._go_on(holder[last], rest)
+        """Replace the ids in a field, which may be within groups and arrays of the object itself."""
+        first, *further = field
+        if first not in owner:
+            if owner.get("deleted"):
+                return
+            raise self._refused()
+        value = owner[first]
+        if further:
+            for group in value if isinstance(value, list) else [value]:
+                if isinstance(group, dict):
+                    self._replace(group, further, rest)
+        elif value is not None:
+            owner[first] = self._object(value)
+            self._go_on(owner[first], rest)
 
     def _object(self, value: Any) -> Any:
         """Return the object for an id, the objects for a list of ids, and what is expanded already as it is."""

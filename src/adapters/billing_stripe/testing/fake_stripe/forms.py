@@ -224,6 +224,15 @@ class Metadata:
 
 
 @attrs.frozen
+class Unsupported:
+    """A parameter of Stripe's that the fake refuses, rather than ignores."""
+
+    def read(self, value: Any, name: str) -> Any:
+        """Raise StripeError."""
+        raise invalid(f"FakeStripe does not support the parameter {name}.", param=name)
+
+
+@attrs.frozen
 class Anything:
     """A group of parameters that is accepted and kept as it came."""
 
@@ -265,6 +274,7 @@ BOOLEAN = Boolean()
 MOMENT = Moment()
 METADATA = Metadata()
 ANYTHING = Anything()
+UNSUPPORTED = Unsupported()
 _BOUNDS = Form(gt=MOMENT, gte=MOMENT, lt=MOMENT, lte=MOMENT)
 
 
