@@ -617,3 +617,16 @@ async def test_lists_of_subscriptions_hide_what_stripe_hides(shop: Shop) -> None
     assert await ids(status="all") == [shown.id, ended.id]
     assert await ids(test_clock=clock.id) == [hidden.id]
     assert await ids(status="canceled") == [ended.id]
+
+
+async def test_tax_ids_belong_to_a_customer(shop: Shop) -> None:
+    """They are added and removed, never changed."""
+    customer = await shop.customer(card=None)
+    tax_id = await shop.api.customers.tax_ids.create_async(customer.id, {"type": "eu_vat", "value": "DE123456789"})
+    with pytest.raises(stripe.InvalidRequestError) as raised:
+        await shop.api.customers.tax_ids.create_async(customer.id, {"type": "eu_vat", "value": "123"})
+    assert raised.value.code == "tax_id_invalid"
+    listed = await shop.api.customers.tax_ids.list_async(customer.id)
+    assert [each.value for each in listed.data] == ["DE123456789"]
+    assert (await shop.api.customers.tax_ids.delete_async(customer.id, tax_id.id)).deleted
+    assert (await shop.api.customers.tax_ids.list_async(customer.id)).data == []

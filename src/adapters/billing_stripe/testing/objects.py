@@ -596,3 +596,14 @@ class PromotionCode:
     customer_id: str | None = None
     times_redeemed: int = 0
     metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class TaxId:
+    """A tax id of a customer, which invoices show."""
+
+    tax_id: str
+    customer_id: str
+    created_at: datetime
+    type: str
+    value: str

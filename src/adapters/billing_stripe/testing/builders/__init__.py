@@ -7,6 +7,7 @@ from billing_stripe.testing.builders.invoice_items import invoice_item
 from billing_stripe.testing.builders.invoices import invoice
 from billing_stripe.testing.builders.prices import plan, price
 from billing_stripe.testing.builders.subscriptions import subscription
+from billing_stripe.testing.builders.tax_ids import tax_id
 from billing_stripe.testing.builders.values import (
     Json,
     billing_details,
@@ -32,4 +33,5 @@ __all__ = [
     "seconds",
     "setup_intent",
     "subscription",
+    "tax_id",
 ]

@@ -15,6 +15,7 @@ from billing_stripe.testing.fake_stripe.clock import Clock
 from billing_stripe.testing.fake_stripe.limits import LIVE, SANDBOX, Limits
 from billing_stripe.testing.fake_stripe.observing import Exchange, Observer
 from billing_stripe.testing.fake_stripe.server import FakeStripe, Received, fake_stripe
+from billing_stripe.testing.fake_stripe.threaded import ThreadedFakeStripe, fake_stripe_in_thread
 from billing_stripe.testing.fake_stripe.webhooks import Attempt, DeliveryPolicy
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "Limits",
     "Observer",
     "Received",
+    "ThreadedFakeStripe",
     "fake_stripe",
+    "fake_stripe_in_thread",
     "faults",
 ]

@@ -19,6 +19,7 @@ from billing_stripe.testing.fake_stripe.resources import (
     stripe_cli,
     subscription_schedules,
     subscriptions,
+    tax_ids,
     test_clocks,
     webhook_endpoints,
 )
@@ -39,6 +40,7 @@ ALL = (
     stripe_cli.RESOURCE,
     subscription_schedules.RESOURCE,
     subscriptions.RESOURCE,
+    tax_ids.RESOURCE,
     test_clocks.RESOURCE,
     webhook_endpoints.RESOURCE,
 )
