@@ -24,8 +24,8 @@ PACKAGES = sorted(path.parent.name for source in SOURCES for path in source.glob
 UNDRAWN = frozenset({"errors", "events", "converters", "periodic", "cooperate"})
 """Modules that every folder of the domain may use."""
 ROOMS = sorted(path.parent.name for path in Path(inspect.getfile(billing_core)).parent.glob("*/ports.py"))
-UNBOUND = {("operations", port) for port in ("OperationGateway", "PreviewGateway", "BillingReader")}
-"""Ports whose adapters follow."""
+UNBOUND = {("operations", port) for port in ("PreviewGateway", "BillingReader")}
+"""Ports whose callers follow."""
 
 Edges = set[tuple[str, str]]
 

@@ -9,6 +9,10 @@ from billing_core.events import Translation
 from billing_core.inbox.ports import FetchedEvent
 from billing_core.model import CustomerId, EventId, InvoiceId, SubscriptionId
 from billing_stripe.client import Json, StripeClient, is_id
+from billing_stripe.operations.gateway import StripeOperations
+from billing_stripe.operations.previews import StripePreviews
+from billing_stripe.operations.prices import PriceBook
+from billing_stripe.operations.reading import StripeBillingReader
 from billing_stripe.translate import reasons, request_key, translate_object
 from billing_stripe.translate.meters import METER_REPORTS, read_meter_report
 
@@ -16,11 +20,16 @@ _PAGE: Final = 100
 """Stripe's maximum."""
 
 
-class StripeGateway:
-    """A `PaymentGateway` and `ThinEventGateway`. Objects have the shape of the API version that the client pins."""
+class StripeGateway(StripeOperations, StripePreviews, StripeBillingReader):
+    """All that we ask of Stripe. Objects have the shape of the API version that the client pins.
+
+    A `PaymentGateway` and `ThinEventGateway` by its own methods, an `OperationGateway`, `PreviewGateway` and
+    `BillingReader` by those of `billing_stripe.operations`.
+    """
 
     def __init__(self, client: StripeClient) -> None:
         self._client = client
+        self._prices = PriceBook(client)
 
     async def fetch_subscription(self, subscription_id: SubscriptionId) -> Translation | None:
         """See PaymentGateway. Items beyond the first ones are read page by page."""

@@ -77,6 +77,7 @@ CALLS: Final[Mapping[str, Endpoint]] = {
     "list_invoices": Endpoint("get", "/v1/invoices"),
     "list_invoice_payments": Endpoint("get", "/v1/invoice_payments"),
     "pay_invoice": Endpoint("post", "/v1/invoices/{invoice}/pay"),
+    "void_invoice": Endpoint("post", "/v1/invoices/{invoice}/void"),
     "preview_invoice": Endpoint("post", "/v1/invoices/create_preview", reads=True),
     # checkout and portal
     "create_checkout_session": Endpoint("post", "/v1/checkout/sessions"),
@@ -89,11 +90,13 @@ CALLS: Final[Mapping[str, Endpoint]] = {
     # payment methods
     "create_setup_intent": Endpoint("post", "/v1/setup_intents"),
     "fetch_setup_intent": Endpoint("get", "/v1/setup_intents/{setup_intent}"),
+    "list_setup_intents": Endpoint("get", "/v1/setup_intents"),
     "detach_payment_method": Endpoint("post", "/v1/payment_methods/{payment_method}/detach"),
     "fetch_payment_method": Endpoint("get", "/v1/payment_methods/{payment_method}"),
     "list_payment_methods": Endpoint("get", "/v1/payment_methods"),
     # credits and codes
     "create_credit_grant": Endpoint("post", "/v1/billing/credit_grants"),
+    "fetch_credit_grant": Endpoint("get", "/v1/billing/credit_grants/{credit_grant}"),
     "fetch_credit_balance": Endpoint("get", "/v1/billing/credit_balance_summary"),
     "list_credit_grants": Endpoint("get", "/v1/billing/credit_grants"),
     "list_promotion_codes": Endpoint("get", "/v1/promotion_codes"),

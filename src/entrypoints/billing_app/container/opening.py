@@ -100,6 +100,7 @@ async def open_container(
             epoch=epoch,
             gateway=gateway,
             thin_gateway=gateway,
+            operation_gateway=gateway,
             issuer_keys=await enter(stack, deadline, "issuer_keys", open_issuer_keys(settings.tokens)),
             **({} if authenticator is None else {"authenticator": authenticator}),
         )

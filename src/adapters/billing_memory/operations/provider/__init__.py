@@ -1,0 +1,1 @@
+"""A payment provider in process: its objects, and how commands change them."""

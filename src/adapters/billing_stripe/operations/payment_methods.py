@@ -1,0 +1,121 @@
+"""Payment methods: collected, made the default, detached."""
+
+from typing import Any, Final
+
+from billing_core.errors import GatewayInvalidRequestError, GatewayNotFoundError
+from billing_core.model.subscription import ENDED
+from billing_core.operations.commands import CreateSetupIntent, DetachPaymentMethod, SetDefaultPaymentMethod
+from billing_core.operations.results import OperationResult, Performed
+from billing_stripe.client import CLEAR, Json, StripeAnswer
+from billing_stripe.operations.answers import customer_in, performed, reference_in, text_in
+from billing_stripe.operations.steps import OPERATION, Handler, Steps
+
+
+async def create_setup_intent(steps: Steps, command: CreateSetupIntent) -> Performed:
+    """Create the set-up intent that the browser confirms."""
+    params = {
+        "customer": command.customer_id,
+        "usage": "off_session",
+        "automatic_payment_methods": {"enabled": True},
+        "metadata": {OPERATION: steps.key},
+    }
+    return _collecting(await steps.write("create_setup_intent", params=params))
+
+
+async def find_setup_intent(steps: Steps, command: CreateSetupIntent) -> Performed | None:
+    """Look among the set-up intents of the customer."""
+    made = await steps.made("list_setup_intents", params={"customer": command.customer_id})
+    return None if made is None else _collecting(await steps.read("fetch_setup_intent", made["id"]))
+
+
+async def set_default(steps: Steps, command: SetDefaultPaymentMethod) -> Performed:
+    """Set the customer's default, and clear those of subscriptions, which would outrank it."""
+    before = await steps.read("fetch_customer", command.customer_id)
+    params = _default(command.payment_method_id)
+    answer = await steps.write("update_customer", command.customer_id, params=params)
+    former = _default_of(before.data)
+    steps.undo_by(lambda: steps.write("update_customer", command.customer_id, params=_default(former or CLEAR)))
+    for subscription_id in command.subscriptions:
+        await _clear_default(steps, subscription_id)
+    return performed(answer, _about(command.payment_method_id), customer_in(answer.data))
+
+
+async def find_default(steps: Steps, command: SetDefaultPaymentMethod) -> Performed | None:
+    """Compare the customer's default, and look that no subscription has one of its own."""
+    answer = await steps.read("fetch_customer", command.customer_id)
+    if _default_of(answer.data) != command.payment_method_id:
+        return None
+    for subscription_id in command.subscriptions:
+        if await _outranks(steps, subscription_id):
+            return None
+    return performed(answer, _about(command.payment_method_id), customer_in(answer.data))
+
+
+async def detach(steps: Steps, command: DetachPaymentMethod) -> Performed:
+    """Detach the payment method. One that has no customer any more was detached before."""
+    try:
+        answer = await steps.write("detach_payment_method", command.payment_method_id)
+    except GatewayInvalidRequestError:
+        found = await find_detached(steps, command)
+        if found is None:
+            raise
+        return found
+    return performed(answer, _about(command.payment_method_id))
+
+
+async def find_detached(steps: Steps, command: DetachPaymentMethod) -> Performed | None:
+    """Look whether the payment method has a customer."""
+    answer = await steps.read("fetch_payment_method", command.payment_method_id)
+    if answer.data.get("customer") is not None:
+        return None
+    return performed(answer, _about(command.payment_method_id))
+
+
+async def _clear_default(steps: Steps, subscription_id: str) -> None:
+    """Clear the default of a subscription; one that has ended in the meantime charges nothing and may keep it."""
+    try:
+        await steps.write("update_subscription", subscription_id, params={"default_payment_method": CLEAR})
+    except (GatewayInvalidRequestError, GatewayNotFoundError):
+        if await _outranks(steps, subscription_id):
+            raise
+
+
+async def _outranks(steps: Steps, subscription_id: str) -> bool:
+    try:
+        shown = (await steps.read("fetch_subscription", subscription_id)).data
+    except GatewayNotFoundError:
+        return False
+    return shown.get("status") not in ENDED and reference_in(shown, "default_payment_method") is not None
+
+
+def _default(payment_method_id: str) -> dict[str, Any]:
+    return {"invoice_settings": {"default_payment_method": payment_method_id}}
+
+
+def _default_of(customer: Json) -> str | None:
+    return reference_in(customer.get("invoice_settings") or {}, "default_payment_method")
+
+
+def _about(payment_method_id: str) -> OperationResult:
+    return OperationResult(object_id=payment_method_id)
+
+
+def _collecting(answer: StripeAnswer) -> Performed:
+    """Return the outcome for a set-up intent; one that was confirmed in the meantime needs nothing more."""
+    status = text_in(answer.data, "status")
+    confirmed = status == "succeeded"
+    result = OperationResult(
+        status="done" if confirmed else "requires_action",
+        object_id=text_in(answer.data, "id"),
+        object_status=status,
+        confirms="setup",
+        client_secret=text_in(answer.data, "client_secret"),
+    )
+    return performed(answer, result)
+
+
+HANDLERS: Final[dict[type, Handler[Any]]] = {
+    CreateSetupIntent: Handler(create_setup_intent, find_setup_intent),
+    SetDefaultPaymentMethod: Handler(set_default, find_default),
+    DetachPaymentMethod: Handler(detach, find_detached),
+}

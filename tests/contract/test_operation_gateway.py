@@ -1,0 +1,40 @@
+"""The contracts about commands, bound to the gateway in memory."""
+
+import pytest
+from tests.provider_stages import MemoryStage
+
+from billing_core.operations.ports import OperationGateway
+from billing_core.testing.operations.operation_gateway import OperationGatewayContract
+from billing_core.testing.operations.provider_stage import ProviderStage
+from billing_core.testing.operations.scheduled_changes import ScheduledChangesContract
+from billing_core.testing.operations.subscription_operations import SubscriptionOperationsContract
+from billing_memory.clock import ManualClock
+from billing_memory.operations.fake_gateway import FakeGateway
+
+
+class InMemory:
+    """A provider in memory for a suite."""
+
+    @pytest.fixture
+    def fake_gateway(self) -> FakeGateway:
+        return FakeGateway(ManualClock())
+
+    @pytest.fixture
+    def gateway(self, fake_gateway: FakeGateway) -> OperationGateway:
+        return fake_gateway
+
+    @pytest.fixture
+    def stage(self, fake_gateway: FakeGateway) -> ProviderStage:
+        return MemoryStage(fake_gateway)
+
+
+class TestMemoryGateway(InMemory, OperationGatewayContract):
+    """Commands are carried out once."""
+
+
+class TestMemorySubscriptions(InMemory, SubscriptionOperationsContract):
+    """Commands about subscriptions."""
+
+
+class TestMemorySchedules(InMemory, ScheduledChangesContract):
+    """Commands about schedules."""
