@@ -1,4 +1,4 @@
-"""The contract of commands about schedules, which take several calls, any of which may fail."""
+"""The contract of commands about schedules. They take several calls, and each of the calls may fail."""
 
 import attrs
 import pytest
