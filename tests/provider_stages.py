@@ -1,12 +1,33 @@
-"""The stages of the suites about commands: the provider in memory."""
+"""The stages of the suites about commands: the provider in memory, and Stripe's gateway on a fake Stripe."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+import attrs
+from aiohttp import web
 
 from billing_core.errors import GatewayUnavailableError
-from billing_core.model import CustomerId, SubscriptionSnapshot
+from billing_core.model import CustomerId, PriceId, SubscriptionSnapshot
 from billing_core.operations.commands import PriceChoice
 from billing_core.testing.operations.provider_stage import Behavior
 from billing_memory.operations.fake_gateway import FakeGateway
+from billing_stripe.client import Backoff, CallPolicy, StripeClient, StripeRequest, open_client
+from billing_stripe.gateway import StripeGateway
+from billing_stripe.operations.answers import rows_in, subscription_in
+from billing_stripe.testing import objects
+from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
+from billing_stripe.testing.fake_stripe.billing.attachment import attach_to
+
+_NO_WAIT: Final = Backoff(timedelta(0), timedelta(0))
+ONE_ATTEMPT: Final = CallPolicy(attempts=1, backoff=_NO_WAIT, lock_backoff=_NO_WAIT, load_backoff=_NO_WAIT)
+CARDS: Final = {
+    "pays": "pm_card_visa",
+    "declines": "pm_card_chargeCustomerFail",
+    "asks": "pm_card_authenticationRequired",
+}
 
 
 class MemoryStage:
@@ -34,3 +55,79 @@ class MemoryStage:
 
     def be_unavailable(self) -> None:
         self._gateway.fail(GatewayUnavailableError("no connection"))
+
+
+@attrs.define
+class OnStep:
+    """A fault that strikes once, in the call of a command with this number."""
+
+    step: int
+    fault: faults.Fault
+    struck: bool = False
+
+    async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse | None:
+        if self.struck or not request.headers.get("Idempotency-Key", "").endswith(f".{self.step}"):
+            return None
+        self.struck = True
+        return await self.fault.strike(request, closing)
+
+
+ALWAYS: Final = 1_000_000
+
+
+class StripeStage:
+    """Arranges a fake Stripe."""
+
+    def __init__(self, fake: FakeStripe, client: StripeClient) -> None:
+        self.fake = fake
+        self.gateway = StripeGateway(client)
+        self._client = client
+        fake.put(objects.Product(product_id="prod_app", name="App"))
+
+    def price(self, name: str, *, amount: int, metered: bool = False) -> PriceChoice:
+        price = objects.Price(
+            price_id=f"price_{name}", product_id="prod_app", unit_amount=amount, lookup_key=name, metered=metered
+        )
+        self.fake.put(price)
+        return PriceChoice(plan_code=name, role="metered" if metered else "base", lookup_key=name)
+
+    def unknown_price(self) -> PriceChoice:
+        return PriceChoice(price_id=PriceId("price_unknown"))
+
+    async def card(self, customer_id: CustomerId, behavior: Behavior = "pays") -> str:
+        account = self.fake.account
+        with account.transaction():
+            method = attach_to(account, CARDS[behavior], customer_id)
+            customer = account.get(objects.Customer, customer_id)
+            account.update(attrs.evolve(customer, default_payment_method_id=method.payment_method_id))
+        return method.payment_method_id
+
+    async def subscriptions(self, customer_id: CustomerId) -> Sequence[SubscriptionSnapshot]:
+        params = {"customer": customer_id, "status": "all", "limit": 100, "expand": ["data.schedule"]}
+        listed = (await self._client.call(StripeRequest(operation="list_subscriptions", params=params))).data
+        snapshots = [subscription_in(row) for row in reversed(rows_in(listed))]
+        return [snapshot for snapshot in snapshots if snapshot is not None]
+
+    def lose_answer(self, *, call: int = 1) -> None:
+        self.fail(faults.Reset(), at="answering", step=call)
+
+    def be_unavailable(self) -> None:
+        self.fail(faults.rate_limited(), at="before", step=1)
+
+    def fail(self, fault: faults.Fault, *, at: faults.Point, step: int) -> OnStep:
+        """Inject a fault into one call of the next command that has so many."""
+        on_step = OnStep(step, fault)
+        self.fake.fail("*", on_step, times=ALWAYS, at=at)
+        return on_step
+
+
+@asynccontextmanager
+async def stripe_stage(policy: CallPolicy = ONE_ATTEMPT) -> AsyncIterator[StripeStage]:
+    """Run a fake Stripe, with a client that makes one attempt by default, so that every fault is seen."""
+    async with (
+        fake_stripe(seed="contract") as fake,
+        open_client(
+            secret_key=fake.secret_key, api_version="2026-10-28.endive", base_url=fake.url, policy=policy
+        ) as client,
+    ):
+        yield StripeStage(fake, client)

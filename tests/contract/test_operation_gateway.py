@@ -1,7 +1,9 @@
-"""The contracts about commands, bound to the gateway in memory."""
+"""The contracts about commands, bound to the gateway in memory and to Stripe's on a fake Stripe."""
+
+from collections.abc import AsyncIterator
 
 import pytest
-from tests.provider_stages import MemoryStage
+from tests.provider_stages import MemoryStage, StripeStage, stripe_stage
 
 from billing_core.operations.ports import OperationGateway
 from billing_core.testing.operations.operation_gateway import OperationGatewayContract
@@ -28,6 +30,23 @@ class InMemory:
         return MemoryStage(fake_gateway)
 
 
+class AtStripe:
+    """A fake Stripe for a suite."""
+
+    @pytest.fixture
+    async def stripe(self) -> AsyncIterator[StripeStage]:
+        async with stripe_stage() as stage:
+            yield stage
+
+    @pytest.fixture
+    def gateway(self, stripe: StripeStage) -> OperationGateway:
+        return stripe.gateway
+
+    @pytest.fixture
+    def stage(self, stripe: StripeStage) -> ProviderStage:
+        return stripe
+
+
 class TestMemoryGateway(InMemory, OperationGatewayContract):
     """Commands are carried out once."""
 
@@ -38,3 +57,13 @@ class TestMemorySubscriptions(InMemory, SubscriptionOperationsContract):
 
 class TestMemorySchedules(InMemory, ScheduledChangesContract):
     """Commands about schedules."""
+
+
+@pytest.mark.stripe
+class TestStripeGateway(AtStripe, OperationGatewayContract):
+    """Commands are carried out once."""
+
+
+@pytest.mark.stripe
+class TestStripeSubscriptions(AtStripe, SubscriptionOperationsContract):
+    """Commands about subscriptions."""
