@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import attrs
 
 from billing_core.errors import TenantConflictError
-from billing_core.events import Translation
 from billing_core.model import (
     Answer,
     CatalogSnapshot,
@@ -44,8 +43,8 @@ from billing_core.state.ledger import Ledger
 from billing_core.state.occasion_book import possible_keys
 from billing_core.state.ports import BillingTransaction, EventTranslator, StateReader
 from billing_core.state.provisional import read_answer
-from billing_core.state.reading import ClaimedEvent
-from billing_core.state.renewals import has_new_items, keys_of_renewals
+from billing_core.state.reading import ClaimedEvent, ProviderAnswer, Statement
+from billing_core.state.renewals import has_new_items
 from billing_core.state.rules import require_current
 from billing_core.state.shared_customers import described_subscription, names_new_owner, objects_of, subject_of
 
@@ -142,8 +141,16 @@ class StateLoader:
             shared=self._shared,
         )
 
-    async def load_around(self, transaction: BillingTransaction, tenant_id: TenantId, seen: Snapshot) -> Ledger:
+    async def load_around(
+        self, transaction: BillingTransaction, tenant_id: TenantId, seen: Snapshot, answer: ProviderAnswer | None = None
+    ) -> Ledger:
         """Load the state that a change of one object concerns. Its tenant is locked already.
+
+        Args:
+            transaction: the unit of work.
+            tenant_id: the owner of the object.
+            seen: the object as the provider shows it.
+            answer: the answer to a refetch that shows it, if its occasions are going to be announced.
 
         Raises: RulesMovedError.
         """
@@ -154,10 +161,11 @@ class StateLoader:
         subscriptions = await transaction.subscriptions(tenants=[tenant_id], ids=())
         invoices = await transaction.invoices(
             ids={each.invoice_id for each in (seen, *viewed) if isinstance(each, InvoiceSnapshot)},
-            subscriptions=_newly_metered([seen], subscriptions) | self._in_grace([seen, *viewed], subscriptions),
+            subscriptions=_newly_metered([seen], subscriptions)
+            | _with_new_items([seen], subscriptions)
+            | self._in_grace([seen, *viewed], subscriptions),
         )
         customers = await transaction.customers([seen.customer_id] if isinstance(seen, CustomerSnapshot) else ())
-        keys = keys_of_renewals(Translation(snapshots=(seen,)))
         return Ledger(
             customers=customers.values(),
             tenants=attrs.evolve(tenants, behind=frozenset()),  # not all that rereading needs is loaded
@@ -171,7 +179,9 @@ class StateLoader:
             evidence=no_evidence,
             policy=self._policy,
             catalog=self._catalog,
-            occasions=await transaction.occasions(tenants=[tenant_id], keys=keys) if keys else (),
+            occasions=()
+            if answer is None
+            else await _known_occasions(transaction, [answer], tenants=[tenant_id], invoices=invoices),
             notify=self._notify,
         )
 
@@ -388,13 +398,13 @@ def _newly_metered(snapshots: Iterable[Snapshot], subscriptions: Iterable[Tenant
 
 async def _known_occasions(
     transaction: BillingTransaction,
-    events: Iterable[ClaimedEvent],
+    statements: Iterable[Statement],
     *,
     tenants: Collection[TenantId],
     invoices: Iterable[SubscriptionInvoice],
 ) -> Collection[tuple[TenantId, str]]:
-    """Find the occasions that an earlier batch kept, among those that this one may report."""
-    keys = possible_keys(events, invoices)
+    """Find the occasions that an earlier batch kept, among those that these statements may report."""
+    keys = possible_keys(statements, invoices)
     return await transaction.occasions(tenants=tenants, keys=keys) if keys and tenants else ()
 
 

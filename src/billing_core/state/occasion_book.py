@@ -11,9 +11,9 @@ from billing_core.model import (
     TenantOccasion,
     TenantSubscription,
 )
-from billing_core.state.occasions import Occasion, reported
+from billing_core.state.occasions import Occasion
 from billing_core.state.reading import ClaimedEvent, Statement
-from billing_core.state.renewals import keys_of_payment, keys_of_renewals, renewal_by_mail, renewal_by_payment
+from billing_core.state.renewals import keys_of_payment, renewal_by_payment
 from billing_core.state.shelf import Shelf
 from billing_core.state.visibility import Visibility
 
@@ -66,16 +66,13 @@ class OccasionBook:
         return True
 
     def _found(self, statement: Statement, *, new_items: bool) -> Iterable[Occasion]:
-        if isinstance(statement, ClaimedEvent):
-            yield from reported(statement)
+        yield from statement.occasions
         for seen in statement.translation.snapshots:
             match seen:
-                case SubscriptionSnapshot():
-                    yield from _some(renewal_by_mail(seen, statement.translation.began_at))
-                    if new_items:
-                        for invoice in self._invoices.all():
-                            if invoice.snapshot.subscription_id == seen.subscription_id:
-                                yield from self._paid_renewal(invoice)
+                case SubscriptionSnapshot() if new_items:
+                    for invoice in self._invoices.all():
+                        if invoice.snapshot.subscription_id == seen.subscription_id:
+                            yield from self._paid_renewal(invoice)
                 case InvoiceSnapshot():
                     yield from self._paid_renewal(self._invoices.get(seen.invoice_id))
 
@@ -87,12 +84,14 @@ class OccasionBook:
         return _some(renewal_by_payment(held.snapshot, invoice.snapshot, self._catalog))
 
 
-def possible_keys(events: Iterable[ClaimedEvent], invoices: Iterable[SubscriptionInvoice]) -> Collection[str]:
+def possible_keys(statements: Iterable[Statement], invoices: Iterable[SubscriptionInvoice]) -> Collection[str]:
     """Return the keys of all occasions that a batch may report; `invoices` are the loaded ones."""
     keys: set[str] = set()
-    for event in events:
-        keys.update(occasion.key for occasion in reported(event))
-        keys |= keys_of_renewals(event.translation)
+    for statement in statements:
+        keys.update(occasion.key for occasion in statement.occasions)
+        for seen in statement.translation.snapshots:
+            if isinstance(seen, InvoiceSnapshot):
+                keys |= keys_of_payment(seen)
     for invoice in invoices:
         keys |= keys_of_payment(invoice.snapshot)
     return keys

@@ -11,10 +11,9 @@ from typing import Final
 import attrs
 
 from billing_core.events import BillingEventType as Type
-from billing_core.events import Notice
+from billing_core.events import Notice, ProviderEvent, Translation
 from billing_core.model import InvoiceSnapshot, Snapshot, SubscriptionSnapshot
 from billing_core.state.announcements import Announcement, notice_announcement, payment_failure
-from billing_core.state.reading import ClaimedEvent
 
 
 @attrs.frozen(kw_only=True)
@@ -66,10 +65,9 @@ _OVER: Final[Mapping[Type, Callable[[Occasion, Snapshot], bool]]] = {
 """When an occasion is over, by the type that announces it. A reached usage threshold never is."""
 
 
-def reported(event: ClaimedEvent) -> Sequence[Occasion]:
+def reported(translation: Translation, event: ProviderEvent) -> Sequence[Occasion]:
     """Return the notice of an event and the failed payment that it reports, if any."""
-    translation = event.translation
-    found = [] if translation.notice is None else [_noticed(translation.notice, event)]
+    found = [] if translation.notice is None else [_noticed(translation.notice, translation, event)]
     if translation.payment_failed:
         found += [
             Occasion(
@@ -83,9 +81,9 @@ def reported(event: ClaimedEvent) -> Sequence[Occasion]:
     return found
 
 
-def _noticed(notice: Notice, event: ClaimedEvent) -> Occasion:
+def _noticed(notice: Notice, translation: Translation, event: ProviderEvent) -> Occasion:
     type_ = notice.value
-    for seen in event.translation.snapshots:
+    for seen in translation.snapshots:
         match seen:
             case SubscriptionSnapshot():
                 return Occasion(
@@ -103,9 +101,9 @@ def _noticed(notice: Notice, event: ClaimedEvent) -> Occasion:
                     object_id=seen.invoice_id,
                 )
     return Occasion(
-        key=key_of(type_, event.translation.notice_of or event.event_id),
+        key=key_of(type_, translation.notice_of or event.event_id),
         announcement=notice_announcement(notice),
-        object_id=next(iter(event.translation.about), None),
+        object_id=next(iter(translation.about), None),
     )
 
 

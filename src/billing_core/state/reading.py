@@ -17,6 +17,8 @@ from billing_core.model import (
     SubscriptionSnapshot,
     TenantRules,
 )
+from billing_core.state.occasions import Occasion, reported
+from billing_core.state.renewals import renewals_by_mail
 
 
 @attrs.frozen(kw_only=True)
@@ -27,6 +29,12 @@ class ClaimedEvent:
     translation: Translation
     out_of_scope: bool = False
     """All that it shows is for other products of the account."""
+    occasions: tuple[Occasion, ...] = attrs.field(init=False, eq=False)
+    """The occasions that the event itself reports. A paid invoice is one by what is known of its subscription."""
+
+    @occasions.default
+    def _reported(self) -> tuple[Occasion, ...]:
+        return (*reported(self.translation, self.claim.event), *renewals_by_mail(self.translation))
 
     @property
     def event_id(self) -> EventId:
@@ -53,6 +61,12 @@ class ProviderAnswer:
     """The events that the uncertain state rests on; the answer rests on the same ones and settles them."""
     view: str | None = None
     """The key of the operation whose provisional view it replaces."""
+    occasions: tuple[Occasion, ...] = attrs.field(init=False, eq=False)
+    """The occasions that it shows; as no event, it reports none."""
+
+    @occasions.default
+    def _shown(self) -> tuple[Occasion, ...]:
+        return tuple(renewals_by_mail(self.translation))
 
     @property
     def event_id(self) -> EventId:

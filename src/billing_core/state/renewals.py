@@ -1,5 +1,6 @@
 """Renewals: a new period of a subscription that is paid for, or by mail, that has begun."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,11 +16,16 @@ _FIRST: Final = frozenset({"subscription_create", "quote_accept"})
 """Why an invoice of a subscription's first period was created."""
 
 
-def renewal_by_mail(seen: SubscriptionSnapshot, began_at: datetime | None) -> Occasion | None:
-    """Return the renewal that a subscription shows whose invoices are paid by the customer.
+def renewals_by_mail(translation: Translation) -> Sequence[Occasion]:
+    """Return the renewals of shown subscriptions whose invoices are paid by the customer.
 
     The money comes weeks later; Stripe moves the period without waiting for it.
     """
+    shown = (seen for seen in translation.snapshots if isinstance(seen, SubscriptionSnapshot))
+    return [found for seen in shown if (found := _by_mail(seen, translation.began_at)) is not None]
+
+
+def _by_mail(seen: SubscriptionSnapshot, began_at: datetime | None) -> Occasion | None:
     if seen.collection_method != _BY_MAIL or seen.status != "active" or began_at is None:
         return None
     base = _base_item(seen)
@@ -82,19 +88,6 @@ def _bills_plan(line: InvoiceLine, base: ItemSnapshot, catalog: PlanCatalog) -> 
     if line.subscription_item_id is not None:
         return line.subscription_item_id == base.item_id
     return line.price_id == base.price_id
-
-
-def keys_of_renewals(translation: Translation) -> set[str]:
-    """Return the keys of all renewals that a statement may report."""
-    keys: set[str] = set()
-    for seen in translation.snapshots:
-        match seen:
-            case InvoiceSnapshot():
-                keys |= keys_of_payment(seen)
-            case SubscriptionSnapshot():
-                found = renewal_by_mail(seen, translation.began_at)
-                keys |= set() if found is None else {found.key}
-    return keys
 
 
 def keys_of_payment(invoice: InvoiceSnapshot) -> set[str]:

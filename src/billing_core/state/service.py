@@ -292,10 +292,10 @@ class BillingService:
                 return RefetchOutcome(result=RefetchResult.OVERTAKEN)
             if seen.precedence < held.snapshot.precedence:
                 return RefetchOutcome(result=RefetchResult.UNKNOWN)
-            ledger = await self._loader(rules).load_around(transaction, held.tenant_id, seen)
             answer = ProviderAnswer(
                 translation=attrs.evolve(found, snapshots=(seen,)), basis=uncertainty.basis, view=uncertainty.view
             )
+            ledger = await self._loader(rules).load_around(transaction, held.tenant_id, seen, answer)
             ledger.settle(held.tenant_id, answer)
             await transaction.save(ledger.changes())
         result = RefetchResult.INCOMPLETE if ledger.uncertainties() else RefetchResult.REFETCHED

@@ -460,3 +460,32 @@ class TestConcurrency:
         refetcher.stop()
         await running
         assert gateway.asked[:7] == [f"sub_{number}" for number in (0, 1, 2, 3, 4, 0, 1)]
+
+
+class TestOccasions:
+    """Occasions are announced once, also where an answer shows them again, or shows what makes them one."""
+
+    BEGAN = AT - timedelta(days=31)
+
+    async def test_a_renewal_by_mail_is_not_announced_again(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The answer shows the same period as the event did."""
+        mailed = subscription(collection_method="send_invoice")
+        events = [attrs.evolve(mailed, cancel_at_period_end=ends) for ends in (False, True)]
+        for number, seen in enumerate(events):
+            await loop.arrive(loop.says(seen, began_at=self.BEGAN, event_id=f"evt_{number}"))
+        gateway.subscriptions[mailed.subscription_id] = attrs.evolve(now(mailed), began_at=self.BEGAN)
+        assert await loop.refetch() == ["refetched"]
+        assert (await loop.notified()).count("subscription.renewed") == 1
+
+    @pytest.mark.parametrize("known", [True, False], ids=["item was known", "item was left out"])
+    async def test_a_paid_renewal_is_announced_once(self, loop: Loop, gateway: MemoryGateway, known: bool) -> None:
+        """By its invoice if the item that it bills was known by then, else by the answer that shows the item."""
+        loop.plans = PlanCatalog((Plan.of_prices("pro", base=["price_pro"], metered={"calls": ["price_calls"]}),))
+        base, calls = item(quantity=1), item("si_calls", "price_calls", usage_type="metered")
+        part = subscription(items=(base,) if known else (calls,), items_complete=False)
+        paid = invoice(status="paid", amount_paid=1900, lines=(line(price_id="price_pro"),))
+        await loop.arrive(loop.says(part), loop.says(paid, at=1))
+        assert (await loop.notified()).count("subscription.renewed") == known
+        gateway.subscriptions[part.subscription_id] = now(subscription(items=(base, calls)))
+        assert await loop.refetch() == ["refetched"]
+        assert (await loop.notified()).count("subscription.renewed") == 1
