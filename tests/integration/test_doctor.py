@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.oversight.refusals import PostgresRefusalTally
 from billing_postgres.pool import Database
 from billing_postgres.state.repository import PostgresRepository
+from billing_stripe.testing.fake_stripe import fake_stripe, faults
 from billing_telemetry.metrics import Metrics
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
@@ -36,9 +38,11 @@ VALUES ('acme', 1, 'invoice.paid', 'evt_1', now(), '{}'), ('acme', 3, 'invoice.p
 """
 
 
-async def doctor(database_url: str, redis_url: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+async def doctor(
+    database_url: str, redis_url: str, *arguments: str, stripe: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
     """Run the command; return the exit status and the results by check."""
-    environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "ENABLE_BILLING": ""}
+    environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "ENABLE_BILLING": "", **(stripe or {})}
     runner = CliRunner()
     result = await asyncio.to_thread(runner.invoke, cli.cli, ["doctor", "--json", *arguments], env=environment)
     return result.exit_code, {each["check"]: each for each in json.loads(result.stdout)["findings"]}
@@ -117,6 +121,31 @@ async def test_refused_webhooks_are_named_with_their_size(database_url: str, red
         "the largest had at least 3000000 bytes"
     )
     assert "BILLING_BODY_LIMIT_BYTES" in found["refused"]["remedy"]
+
+
+async def test_stripe_and_our_key_are_checked(durable_database_url: str, redis_url: str) -> None:
+    """By one reading call: any answer is one, except that the key is refused."""
+    async with fake_stripe() as fake:
+        stripe = {
+            "ENABLE_BILLING": "true",
+            "STRIPE_API_BASE": fake.url,
+            "STRIPE_SECRET_KEY": fake.secret_key,
+            "STRIPE_WEBHOOK_SECRET": "whsec_doctor",
+            "BILLING_JWT_SECRET": "s" * 32,
+        }
+        fake.fail("/v1/prices", faults.Answer(status=403, body=b'{"error": {"type": "invalid_request_error"}}'))
+        status, found = await doctor(durable_database_url, redis_url, stripe=stripe)
+        assert (status, found["stripe"]["verdict"]) == (0, "ok")
+        fake.fail("/v1/prices", faults.server_error())
+        status, found = await doctor(durable_database_url, redis_url, stripe=stripe)
+        assert (status, found["stripe"]["verdict"]) == (0, "warn")
+        assert "stripe_gateway_circuit" in found["stripe"]["remedy"]
+        revoked = {**stripe, "STRIPE_SECRET_KEY": "sk_test_revoked"}
+        status, found = await doctor(durable_database_url, redis_url, stripe=revoked)
+        assert (status, found["stripe"]["verdict"]) == (1, "fail")
+        assert "Replace STRIPE_SECRET_KEY" in found["stripe"]["remedy"]
+        assert "sk_test_revoked" not in json.dumps(found)
+        assert len(fake.requests) == 3
 
 
 async def test_commits_that_do_not_wait_are_reported(durable_database_url: str, redis_url: str) -> None:

@@ -165,6 +165,7 @@ def test_each_required_argument_is_missed() -> None:
 
 OPTIONAL = {
     ("metrics", "event_types"),
+    ("metrics", "plan_codes"),
     ("service", "notify"),
     ("batches", "resolver"),
     ("batches", "refetch"),

@@ -270,11 +270,26 @@ class TestValues:
         assert settings.logs.level == "warning"
 
     @pytest.mark.parametrize(
-        ("key", "livemode"), [("sk_live_1", True), ("rk_live_1", True), ("sk_test_1_live_", False), ("", None)]
+        ("key", "livemode"),
+        [
+            ("sk_live_1", True),
+            ("rk_live_1", True),
+            ("sk_org_live_1", True),
+            ("sk_test_1_live_", False),
+            ("sk_org_test_1", False),
+            ("", None),
+        ],
     )
     def test_the_mode_comes_from_the_api_key(self, key: str, livemode: bool | None) -> None:
         """No second setting can contradict it."""
-        assert load(STRIPE_SECRET_KEY=key).stripe.livemode is livemode
+        assert load(STRIPE_SECRET_KEY=key, STRIPE_ACCOUNT_ID="acct_1").stripe.livemode is livemode
+
+    def test_the_key_of_an_organization_needs_an_account(self) -> None:
+        """Its calls name the account, which other keys imply."""
+        with pytest.raises(SettingsError, match="STRIPE_ACCOUNT_ID is required when STRIPE_SECRET_KEY"):
+            load(STRIPE_SECRET_KEY="sk_org_live_1")
+        assert load(STRIPE_SECRET_KEY="sk_org_live_1", STRIPE_ACCOUNT_ID="acct_1").stripe.context == "acct_1"
+        assert load(STRIPE_SECRET_KEY="sk_live_1", STRIPE_ACCOUNT_ID="acct_1").stripe.context is None
 
 
 class TestSecrets:

@@ -17,6 +17,7 @@ from billing_core.errors import GatewayUnavailableError, StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.model import AccessState, DuplicateSubscriptions, EventId, PriceId, SubscriptionId, Uncertainty
+from billing_core.operations.call_reports import Circuit, CircuitChange, GatewayCall
 from billing_core.operations.performing import Settlement
 from billing_core.operations.runner import OperationReport
 from billing_core.operations.settling import SettlingReport
@@ -77,6 +78,10 @@ UNRESOLVED = StoredOperation(
 )
 
 
+def called(operation: str, result: str, *, seconds: float = 0.1, attempts: int = 1, **details: Any) -> GatewayCall:
+    return GatewayCall(operation=operation, result=result, seconds=seconds, attempts=attempts, **details)
+
+
 def backlog(**counts: Any) -> BacklogReport:
     """Return a report of that backlog, with a message that has waited for 1.5 s."""
     return BacklogReport(backlog=Backlog(**counts), oldest_unpublished=timedelta(seconds=1.5))
@@ -95,7 +100,7 @@ class TestMetrics:
                 outcomes=[outcome(Disposition.APPLIED, attempt=2)], events=(), retried=0, lost=0, seconds=1
             )
         )
-        metrics.gateway_called("cancel_subscription", "ok", 0.1, plan_code="pro")
+        metrics.gateway_called(called("cancel_subscription", "ok", plan_code="pro"))
         samples = {
             sample.name: set(sample.labels) for family in metrics.registry.collect() for sample in family.samples
         }
@@ -174,23 +179,93 @@ class TestMetrics:
         assert metrics.registry.get_sample_value("stripe_webhook_events_total", labels) == 500
 
     def test_label_values_that_others_choose_are_bounded(self) -> None:
-        """Plan codes and reasons get a series each up to a bound; the rest share one."""
-        metrics = Metrics()
+        """The plans of the configuration have a series each; all others share one, as calls without a plan do."""
+        metrics = Metrics(plan_codes={"starter", "pro"})
         for number in range(500):
-            metrics.gateway_called("fetch", "ok", 0.1, plan_code=f"plan-{number}")
-        body, _ = metrics.render()
-        lines = [line for line in body.decode().splitlines() if line.startswith("stripe_gateway_operations_total{")]
-        assert len(lines) == 65
-        assert any('plan_code="other"' in line and line.endswith(" 436.0") for line in lines)
+            metrics.gateway_called(called("fetch", "ok", plan_code=f"plan-{number}"))
+        for plan_code in ("pro", "starter", "pro", ""):
+            metrics.gateway_called(called("fetch", "ok", plan_code=plan_code))
+        counted = {
+            plan_code: metrics.registry.get_sample_value(
+                "stripe_gateway_operations_total", {"operation": "fetch", "plan_code": plan_code, "result": "ok"}
+            )
+            for plan_code in ("pro", "starter", "other", "", "plan-1")
+        }
+        assert counted == {"pro": 2, "starter": 1, "other": 500, "": 1, "plan-1": None}
 
     def test_a_gateway_call_is_counted_and_timed(self) -> None:
-        """By operation and result."""
+        """By operation and result; with its retries, and what it waited for."""
         metrics = Metrics()
-        metrics.gateway_called("fetch", "unavailable", 40.0)
+        metrics.gateway_called(
+            called(
+                "fetch",
+                "unavailable",
+                seconds=40.0,
+                retries=("rate_limited", "unavailable", "unavailable"),
+                limited=("endpoint-rate", "own_rate"),
+            )
+        )
         value = metrics.registry.get_sample_value
         labels = {"operation": "fetch", "plan_code": "", "result": "unavailable"}
         assert value("stripe_gateway_operations_total", labels) == 1
         assert value("stripe_gateway_operation_duration_seconds_sum", {"operation": "fetch"}) == 40.0
+        assert value("stripe_gateway_retries_total", {"operation": "fetch", "reason": "unavailable"}) == 2
+        assert value("stripe_gateway_retries_total", {"operation": "fetch", "reason": "rate_limited"}) == 1
+        for reason in ("endpoint-rate", "own_rate"):
+            assert value("stripe_gateway_rate_limited_total", {"reason": reason}) == 1
+
+    def test_the_circuit_and_the_calls_on_their_way_are_read_when_asked_for(self) -> None:
+        """One state is 1 at a time."""
+        metrics, state = Metrics(), Circuit.CLOSED
+        metrics.watch_gateway(in_flight=lambda: 3, circuit=lambda: state)
+        assert metrics.registry.get_sample_value("stripe_gateway_calls_in_flight") == 3
+        for state in Circuit:
+            shown = {
+                each.value: metrics.registry.get_sample_value("stripe_gateway_circuit", {"state": each.value})
+                for each in Circuit
+            }
+            assert shown == {each.value: float(each is state) for each in Circuit}
+
+    def test_a_gateway_call_is_one_log_line(self) -> None:
+        """With the ids by which Stripe's dashboard finds it; an unexpected result is a warning."""
+        observers = Observers(Metrics())
+        with structlog.testing.capture_logs() as logged:
+            observers.gateway_called(
+                called("cancel_subscription", "ok", plan_code="pro", request_id="req_2", original_request="req_1")
+            )
+            observers.gateway_called(called("fetch_invoice", "not_found"))
+            observers.gateway_called(called("fetch_invoice", "authentication", attempts=0))
+        assert logged[0] == {
+            "event": "gateway.called",
+            "log_level": "info",
+            "operation": "cancel_subscription",
+            "plan_code": "pro",
+            "request_id": "req_2",
+            "original_request": "req_1",
+            "attempts": 1,
+            "seconds": 0.1,
+            "outcome": "ok",
+        }
+        assert [line["log_level"] for line in logged] == ["info", "info", "warning"]
+
+    def test_an_open_circuit_is_an_error_with_a_remedy(self) -> None:
+        """Finding out whether Stripe answers is no news; its answer is."""
+        observers = Observers(Metrics())
+        with structlog.testing.capture_logs() as logged:
+            for state, cause in (
+                (Circuit.OPEN, "authentication"),
+                (Circuit.HALF_OPEN, "authentication"),
+                (Circuit.OPEN, "unavailable"),
+                (Circuit.CLOSED, None),
+            ):
+                observers.circuit_changed(CircuitChange(state=state, cause=cause))
+        assert [(line["event"], line["log_level"]) for line in logged] == [
+            ("gateway.circuit_opened", "error"),
+            ("gateway.circuit_opened", "error"),
+            ("gateway.circuit_closed", "info"),
+        ]
+        assert "STRIPE_SECRET_KEY" in logged[0]["remedy"]
+        assert "does not answer" in logged[1]["remedy"]
 
     def test_uncertain_objects_are_shown_by_kind(self) -> None:
         """Also when there are none any more."""

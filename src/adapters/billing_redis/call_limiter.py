@@ -12,6 +12,8 @@ _ADMIT: Final = Script("admit_call")
 _LIMITS: Final[tuple[Literal["rate", "endpoint_rate", "in_flight"], ...]] = ("rate", "endpoint_rate", "in_flight")
 _ALL: Final = ""
 _ONCE_WITHIN: Final = timedelta(seconds=1)
+_PATIENCE: Final = timedelta(milliseconds=500)
+"""The longest wait for Redis: a user waits for the call."""
 
 
 class RedisCallLimiter:
@@ -40,7 +42,7 @@ class RedisCallLimiter:
             self._key("slowed", endpoint),
         ]
         arguments = (*self._arguments, int(priority == "background"), call_name)
-        async with self._nodes.answered("call_limiter"):
+        async with self._nodes.answered("call_limiter", within=_PATIENCE):
             client = self._nodes.client(await self._nodes.address(keys[0]))
             (reply,) = await call(client, _ADMIT, [ScriptCall(keys, arguments)])
             if isinstance(reply, Exception):
@@ -53,14 +55,14 @@ class RedisCallLimiter:
     async def leave(self, call_name: str, endpoint: str) -> None:
         """Stop counting a call as in flight."""
         key = self._in_flight(endpoint)
-        async with self._nodes.answered("call_limiter"):
+        async with self._nodes.answered("call_limiter", within=_PATIENCE):
             await self._nodes.client(await self._nodes.address(key)).zrem(key, call_name)
 
     async def slow_down(self, endpoint: str | None) -> None:
         """Halve limits for a while. A process that dies between the two steps halves nothing."""
         name = endpoint or _ALL
         key = self._key("slowed", name)
-        async with self._nodes.answered("call_limiter"):
+        async with self._nodes.answered("call_limiter", within=_PATIENCE):
             client = self._nodes.client(await self._nodes.address(key))
             if await client.set(self._key("slowing", name), "1", nx=True, px=_ONCE_WITHIN):
                 pipeline = client.pipeline(transaction=True)

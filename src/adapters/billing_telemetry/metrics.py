@@ -6,11 +6,13 @@ lookup costs several times as much as an increment.
 
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from billing_core.inbox.batch import ProcessingReport
+from billing_core.operations.call_reports import Circuit, GatewayCall
 from billing_core.operations.settling import SettlingReport
 from billing_core.oversight.invariants import Invariant
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
@@ -56,11 +58,21 @@ class _Bounded:
         return "other"
 
 
+def _equals(current: Callable[[], Circuit], state: Circuit) -> float:
+    return float(current() is state)
+
+
 class Metrics:
     """Every metric of one process, in a registry of its own."""
 
-    def __init__(self, registry: CollectorRegistry | None = None, *, event_types: Collection[str] = ()) -> None:
-        """Register the metrics. Webhooks of types that are not in `event_types` are counted as `other`."""
+    def __init__(
+        self,
+        registry: CollectorRegistry | None = None,
+        *,
+        event_types: Collection[str] = (),
+        plan_codes: Collection[str] = (),
+    ) -> None:
+        """Register the metrics. Types of webhooks and plans that are not among these are counted as `other`."""
         self.registry = CollectorRegistry() if registry is None else registry
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
 
@@ -129,7 +141,26 @@ class Metrics:
                 buckets=Histogram.DEFAULT_BUCKETS,
             )
         )
-        self._plan_code = _Bounded(room=_MAX_OPEN_VALUES)
+        self._plan_code = _Bounded(plan_codes)
+        self._gateway_retries = _Labeled(
+            counter(
+                "stripe_gateway_retries_total",
+                "Repeated attempts of calls, by the error of the attempt before.",
+                "operation",
+                "reason",
+            )
+        )
+        self._gateway_limited = _Labeled(
+            counter(
+                "stripe_gateway_rate_limited_total",
+                "Calls refused for load by the provider, by its reason, or delayed by a limit of ours (own_…).",
+                "reason",
+            )
+        )
+        self._gateway_in_flight = gauge("stripe_gateway_calls_in_flight", "Requests on their way to the provider.")
+        self._gateway_circuit = _Labeled(
+            gauge("stripe_gateway_circuit", "Whether calls are sent: 1 for the state of the circuit.", "state")
+        )
 
         self._refetched = _Labeled(
             counter("stripe_refetched_objects_total", "Uncertain objects fetched from the provider.", "kind", "result")
@@ -254,10 +285,21 @@ class Metrics:
 
     # --- gateway and pool -------------------------------------------------------------------------------------------
 
-    def gateway_called(self, operation: str, result: str, seconds: float, *, plan_code: str = "") -> None:
-        """Count and time a finished call: `ok`, `canceled`, `bug`, or the code of the error."""
-        self._gateway_seconds(operation).observe(seconds)
-        self._gateway_calls(operation, self._plan_code(plan_code) if plan_code else "", result).inc()
+    def gateway_called(self, call: GatewayCall) -> None:
+        """Count and time a finished call, its retries and its delays."""
+        self._gateway_seconds(call.operation).observe(call.seconds)
+        plan_code = self._plan_code(call.plan_code) if call.plan_code else ""
+        self._gateway_calls(call.operation, plan_code, call.result).inc()
+        for reason in call.retries:
+            self._gateway_retries(call.operation, reason).inc()
+        for reason in call.limited:
+            self._gateway_limited(reason).inc()
+
+    def watch_gateway(self, *, in_flight: Callable[[], float], circuit: Callable[[], Circuit]) -> None:
+        """Read the requests on their way, and the state of the circuit, whenever the metrics are scraped."""
+        self._gateway_in_flight.set_function(in_flight)
+        for state in Circuit:
+            self._gateway_circuit(state.value).set_function(partial(_equals, circuit, state))
 
     def refetched(self, report: RefetchReport) -> None:
         """Count one attempt to refetch an object."""

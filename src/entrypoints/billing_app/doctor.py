@@ -1,4 +1,4 @@
-"""Health checks of an installation: settings, database, Redis, backlog and, on request, invariants of stored rows."""
+"""Health checks of an installation: settings, servers, Stripe, backlog and, on request, invariants of stored rows."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,10 +7,23 @@ from typing import Final
 
 import attrs
 
-from billing_app.container import Container, bring_schema_up_to_date, check_bus, find_durability_risks, open_tools
+from billing_app.container import (
+    Container,
+    bring_schema_up_to_date,
+    check_bus,
+    check_stripe,
+    find_durability_risks,
+    may_call,
+    open_tools,
+)
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
-from billing_core.errors import BillingError, SignatureVerificationError
+from billing_core.errors import (
+    BillingError,
+    GatewayAuthenticationError,
+    GatewayError,
+    SignatureVerificationError,
+)
 from billing_core.events import Disposition
 from billing_core.inbox.selection import EventFilter
 from billing_core.oversight.invariants import Invariant
@@ -59,6 +72,8 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
     yield database
     if settings.switches.stream:
         yield await _check_redis(settings)
+    if may_call(settings):
+        yield await _check_stripe(settings)
     if database.status is CheckStatus.FAIL:
         return
     for result in await _check_durability(settings):
@@ -116,6 +131,21 @@ async def _check_redis(settings: Settings) -> CheckResult:
         remedy = "Check REDIS_URL and that the server is running. Until then, streams are served from Postgres."
         return CheckResult("redis", CheckStatus.FAIL, str(exc), remedy)
     return CheckResult("redis", CheckStatus.OK, "reachable, and it does not evict data")
+
+
+async def _check_stripe(settings: Settings) -> CheckResult:
+    try:
+        await check_stripe(settings)
+    except GatewayAuthenticationError as exc:
+        remedy = "Replace STRIPE_SECRET_KEY, and restart servers and workers: they have stopped calling Stripe."
+        return CheckResult("stripe", CheckStatus.FAIL, f"Stripe refuses the key ({exc})", remedy)
+    except GatewayError as exc:
+        remedy = (
+            "Look at https://status.stripe.com and at the network. Servers and workers whose circuit is open "
+            "(`stripe_gateway_circuit`) send no calls, and try again by themselves."
+        )
+        return CheckResult("stripe", CheckStatus.WARN, f"Stripe does not answer ({exc})", remedy)
+    return CheckResult("stripe", CheckStatus.OK, "reachable, and it accepts the key")
 
 
 def _check_backlog(backlog: Backlog) -> Iterator[CheckResult]:

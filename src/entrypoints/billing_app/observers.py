@@ -6,8 +6,10 @@ from typing import Final, Protocol, runtime_checkable
 import attrs
 import structlog
 
+from billing_core.errors import GatewayAuthenticationError, GatewayUnavailableError
 from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
+from billing_core.operations.call_reports import Circuit, CircuitChange, GatewayCall
 from billing_core.operations.runner import OperationReport
 from billing_core.operations.settling import SettlingReport
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
@@ -26,6 +28,13 @@ log = structlog.get_logger()
 _SHOWN: Final = 5
 """Examples in a log line; its count says how many there are."""
 
+
+_EXPECTED: Final = frozenset({"ok", "not_found", "canceled"})
+"""Results of calls that need no attention."""
+_REMEDIES: Final = {
+    GatewayAuthenticationError.code: "Stripe refuses STRIPE_SECRET_KEY. Replace it, then restart this process.",
+    GatewayUnavailableError.code: "Stripe does not answer. Calls are sent again when it does.",
+}
 
 _SUPERSEDED: Final = (
     "The rules of this process were in force before others, which it follows. If they are to return, run "
@@ -59,6 +68,10 @@ class ReportMetrics(Protocol):
 
     def access_reviewed(self, report: AccessReport) -> None:
         """Count tenants whose access was decided on again."""
+        ...
+
+    def gateway_called(self, call: GatewayCall) -> None:
+        """Count and time one call to the provider."""
         ...
 
     def backlog_seen(self, report: BacklogReport) -> None:
@@ -180,6 +193,29 @@ class Observers:
                 attempts=operation.attempts,
                 age_seconds=round(operation.age.total_seconds()),
             )
+
+    def gateway_called(self, call: GatewayCall) -> None:
+        """Count one call to the provider, and log it with the ids by which the provider finds it."""
+        self.metrics.gateway_called(call)
+        write = log.info if call.result in _EXPECTED else log.warning
+        write(
+            "gateway.called",
+            operation=call.operation,
+            plan_code=call.plan_code,
+            request_id=call.request_id,
+            original_request=call.original_request,
+            attempts=call.attempts,
+            seconds=round(call.seconds, 3),
+            outcome=call.result,
+        )
+
+    def circuit_changed(self, change: CircuitChange) -> None:
+        """Log that calls to the provider are no longer sent, or are sent again."""
+        match change.state:
+            case Circuit.OPEN:
+                log.error("gateway.circuit_opened", cause=change.cause, remedy=_REMEDIES.get(change.cause or ""))
+            case Circuit.CLOSED:
+                log.info("gateway.circuit_closed")
 
     def access_reviewed(self, report: AccessReport) -> None:
         """Count and log reviews of tenants that were due; one that found none is no news."""

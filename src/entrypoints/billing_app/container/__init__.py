@@ -14,6 +14,7 @@ from billing_app.container.commands import (
     open_token_verifier,
     open_tools,
 )
+from billing_app.container.gateway import check_stripe, may_call
 from billing_app.container.opening import configure_logging, open_container
 from billing_app.container.wiring import Container
 
@@ -23,8 +24,10 @@ __all__ = [
     "SchemaReport",
     "bring_schema_up_to_date",
     "check_bus",
+    "check_stripe",
     "configure_logging",
     "find_durability_risks",
+    "may_call",
     "memory_adapters",
     "open_container",
     "open_replayer",

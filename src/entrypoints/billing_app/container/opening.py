@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import attrs
-import stamina.instrumentation
 
 from billing_app.container.adapters import postgres_adapters
+from billing_app.container.gateway import may_call, open_stripe
 from billing_app.container.local_servers import resolve_servers
 from billing_app.container.resources import enter, open_issuer_keys, open_pool, prepare_schema
 from billing_app.container.wiring import Container
@@ -23,10 +23,8 @@ from billing_postgres.stream.epochs import PostgresEpochLog
 from billing_redis.bus import RedisEventBus
 from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
-from billing_stripe.client import open_client
 from billing_stripe.gateway import StripeGateway
 from billing_telemetry import logging
-from billing_telemetry.metrics import Metrics
 
 
 def configure_logging(settings: Settings) -> None:
@@ -86,7 +84,7 @@ async def open_container(
         )
         epoch = await PostgresEpochLog(database, writers).enter()
         redis = await _open_redis(stack, deadline, settings, urls.redis_url, epoch, needed=needs_bus)
-        gateway = await _open_gateway(stack, deadline, settings, metrics)
+        gateway = await _open_gateway(stack, deadline, settings, redis.nodes, container)
         container.override_providers(
             **postgres_adapters(
                 settings,
@@ -119,8 +117,9 @@ async def _activate_rules(container: Container, *, actor: str, ours: bool) -> No
 
 @attrs.frozen(kw_only=True)
 class _Redis:
-    """The adapters on Redis; None where streams do without it."""
+    """The adapters on Redis; None without one, and where streams do without it."""
 
+    nodes: RedisNodes | None = None
     bus: RedisEventBus | None = None
     quota: RedisStreamQuota | None = None
 
@@ -144,9 +143,11 @@ async def _open_redis(
 
     Raises EventBusUnavailableError if it does not answer and is needed.
     """
-    if not settings.switches.stream or url is None:
+    if url is None:
         return _Redis()
     nodes = await enter(stack, deadline, "redis", RedisNodes.open(url, timeout=settings.redis.timeout))
+    if not settings.switches.stream:
+        return _Redis(nodes=nodes)
     namespace = f"billing:{epoch.token}"
     bus = RedisEventBus(nodes, shards=settings.redis.shards, log_length=settings.redis.log_length, namespace=namespace)
     try:
@@ -154,21 +155,20 @@ async def _open_redis(
     except EventBusUnavailableError as exc:
         if needed and settings.stream.fallback == "none":
             raise EventBusUnavailableError(_REDIS_UNAVAILABLE.format(exc)) from exc
-    return _Redis(bus=bus, quota=RedisStreamQuota(nodes, settings.quota, namespace=namespace))
+    return _Redis(nodes=nodes, bus=bus, quota=RedisStreamQuota(nodes, settings.quota, namespace=namespace))
 
 
 async def _open_gateway(
-    stack: AsyncExitStack, deadline: ShutdownDeadline, settings: Settings, metrics: Metrics
+    stack: AsyncExitStack,
+    deadline: ShutdownDeadline,
+    settings: Settings,
+    nodes: RedisNodes | None,
+    container: Container,
 ) -> StripeGateway | None:
     """Open the way to Stripe; None without a key, and where it is switched off."""
-    if settings.stripe.secret_key is None or not (settings.switches.billing and settings.stripe.fetch):
+    if not may_call(settings):
         return None
-    # The client reports its attempts to our metrics; stamina's own hooks would log each of them as well.
-    stamina.instrumentation.set_on_retry_hooks([])
-    client = open_client(
-        secret_key=settings.stripe.secret_key.reveal(),
-        api_version=settings.stripe.api_version,
-        base_url=settings.stripe.api_base,
-        observe=lambda call: metrics.gateway_called(call.operation, call.result, call.seconds),
-    )
-    return StripeGateway(await enter(stack, deadline, "stripe", client))
+    opened = open_stripe(settings, nodes=nodes, observers=container.observers())
+    client = await enter(stack, deadline, "stripe", opened)
+    container.metrics().watch_gateway(in_flight=lambda: client.in_flight, circuit=lambda: client.circuit)
+    return StripeGateway(client)

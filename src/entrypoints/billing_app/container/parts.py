@@ -1,6 +1,6 @@
 """Objects that depend on the configuration: some of them only exist under a condition."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -49,6 +49,11 @@ def intake(
 def own_rules(settings: Settings, *, tenants: TenantRules) -> BillingRules:
     """Return the rules that this process was configured with; those in force may be others."""
     return BillingRules(plans=settings.catalog.plans, access=settings.access, scope=settings.scope, tenants=tenants)
+
+
+def plan_codes(settings: Settings) -> Collection[str]:
+    """Return the plans that are metric labels of their own: those that this process was configured with."""
+    return frozenset(plan.plan_code for plan in settings.catalog.plans)
 
 
 def scope(stripe: StripeSettings) -> Scope:

@@ -117,7 +117,8 @@ class Container(containers.DeclarativeContainer):
 
     # --- one process ------------------------------------------------------------------------------------------------
     deadline = providers.Singleton(ShutdownDeadline, settings.provided.server.shutdown_timeout)
-    metrics = providers.Singleton(Metrics, event_types=EVENT_TYPES)
+    plan_codes = providers.Singleton(parts.plan_codes, settings)
+    metrics = providers.Singleton(Metrics, event_types=EVENT_TYPES, plan_codes=plan_codes)
     observers = providers.Singleton(Observers, metrics)
     probes = providers.Singleton(parts.probes, history, bus)
 

@@ -10,6 +10,7 @@ from billing_app.settings.catalog import CatalogSettings
 from billing_app.settings.declaration import Setting
 from billing_app.settings.demo import DemoSettings
 from billing_app.settings.faults import DOCUMENTATION, ENV_FILE, RULES_FILE, SettingsError, SettingsFault
+from billing_app.settings.gateway import GatewaySettings
 from billing_app.settings.inbox import InboxSettings
 from billing_app.settings.logs import LogSettings
 from billing_app.settings.processing import DispatchSettings, PublishSettings, RetentionSettings
@@ -31,6 +32,7 @@ __all__ = [
     "DemoSettings",
     "DispatchSettings",
     "EmbeddedSettings",
+    "GatewaySettings",
     "InboxSettings",
     "LogSettings",
     "PublishSettings",

@@ -17,6 +17,7 @@ from billing_app.settings.declaration import Setting, settings_of
 from billing_app.settings.demo import DemoSettings
 from billing_app.settings.env_file import read_env_file
 from billing_app.settings.faults import ENV_FILE, RULES_FILE, SettingsError, SettingsFault
+from billing_app.settings.gateway import GatewaySettings
 from billing_app.settings.inbox import InboxSettings
 from billing_app.settings.logs import LogSettings
 from billing_app.settings.parsers import UnusableValueError
@@ -63,6 +64,7 @@ class Settings:
 
     switches: Switches = _section("Switches", Switches)
     stripe: StripeSettings = _section("Stripe", StripeSettings)
+    gateway: GatewaySettings = _section("Calls to Stripe", GatewaySettings)
     rules_file: RulesFileSettings = _section("Rules", RulesFileSettings)
     catalog: CatalogSettings = _section("Plans", CatalogSettings)
     scope: ProductScope = _section("Scope", ProductScope)
@@ -170,6 +172,7 @@ def _cross_faults(settings: Settings) -> Iterable[SettingsFault]:
     """Check requirements between variables."""
     if settings.switches.billing:
         yield from _missing_for_billing(settings)
+    yield from _missing_for_organization(settings)
     yield from _unknown_plans(settings)
     if settings.dispatch.backoff_base > settings.dispatch.backoff_cap:
         yield SettingsFault(
@@ -187,6 +190,12 @@ def _unknown_plans(settings: Settings) -> Iterable[SettingsFault]:
             if plan_code not in known:
                 remedy = f"The plans are {', '.join(known)}." if known else "No plans are configured."
                 yield SettingsFault(given.node.child("plans").place, f"names {plan_code!r}, which is no plan", remedy)
+
+
+def _missing_for_organization(settings: Settings) -> Iterable[SettingsFault]:
+    if settings.stripe.is_of_organization and settings.stripe.account_id is None:
+        why = "is required when STRIPE_SECRET_KEY is the key of an organization (sk_org_…)"
+        yield SettingsFault("STRIPE_ACCOUNT_ID", why, "Name the account that is meant.")
 
 
 def _missing_for_billing(settings: Settings) -> Iterable[SettingsFault]:

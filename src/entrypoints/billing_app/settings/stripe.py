@@ -11,8 +11,12 @@ from billing_app.secret import Secret
 from billing_app.settings import parsers
 from billing_app.settings.declaration import flag, seconds, setting
 
+_ORGANIZATION: Final = "sk_org_"
 _API_KEY: Final = parsers.secret(
-    parsers.matching(r"(sk|rk)_(test|live)_\w+", "a secret or restricted API key (sk_test_…, rk_live_…)"),
+    parsers.matching(
+        rf"{_ORGANIZATION}(test|live)_\w+|(sk|rk)_(test|live)_\w+",
+        "a secret or restricted API key (sk_test_…, rk_live_…), or the key of an organization (sk_org_live_…)",
+    ),
 )
 _WEBHOOK_SECRET: Final = parsers.secret(
     parsers.matching(r"whsec_[\w+/=-]+", "the signing secret of a webhook endpoint (whsec_…)"),
@@ -43,7 +47,7 @@ class StripeSettings:
         "STRIPE_ACCOUNT_ID",
         parsers.matching(r"acct_\w+", "an account id (acct_…)"),
         None,
-        "Accept events of this account only.",
+        "Accept events of this account only. Required for the key of an organization, which calls in its name.",
         example="acct_…",
     )
     api_version: str = setting(
@@ -73,4 +77,14 @@ class StripeSettings:
     @property
     def livemode(self) -> bool | None:
         """Whether the API key is a live one; None without a key."""
-        return None if self.secret_key is None else "_live_" in self.secret_key.reveal()[:8]
+        return None if self.secret_key is None else "_live_" in self.secret_key.reveal()[:12]
+
+    @property
+    def is_of_organization(self) -> bool:
+        """Whether the API key opens several accounts."""
+        return self.secret_key is not None and self.secret_key.reveal().startswith(_ORGANIZATION)
+
+    @property
+    def context(self) -> str | None:
+        """The account that calls are made for, where the API key alone does not say it."""
+        return self.account_id if self.is_of_organization else None
