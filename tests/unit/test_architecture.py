@@ -25,7 +25,7 @@ UNDRAWN = frozenset({"errors", "events", "converters", "periodic", "cooperate"})
 """Modules that every folder of the domain may use."""
 ROOMS = sorted(path.parent.name for path in Path(inspect.getfile(billing_core)).parent.glob("*/ports.py"))
 UNBOUND = {("operations", port) for port in ("PreviewGateway", "BillingReader")}
-"""Ports whose callers follow."""
+"""Ports whose suites follow."""
 
 Edges = set[tuple[str, str]]
 

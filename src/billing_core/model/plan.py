@@ -153,6 +153,15 @@ class _Place:
         return not self.plan.grants_access, ROLES.index(self.role)
 
 
+@attrs.frozen(kw_only=True)
+class PricePlace:
+    """The place of a price in the catalog."""
+
+    plan_code: str
+    role: Role
+    feature: str | None = None
+
+
 _FIRST: Final = (False, ROLES.index("base"))
 """The rank of an item that no other outranks."""
 
@@ -255,6 +264,17 @@ class PlanCatalog:
         if (lines, out_of_scope) == (snapshot.lines, snapshot.out_of_scope):
             return snapshot
         return attrs.evolve(snapshot, lines=lines, out_of_scope=out_of_scope)
+
+    def place_of(self, item: ItemSnapshot) -> "PricePlace | None":
+        """Return the plan and role of the price of an item; None if it is of no plan."""
+        place = self._place(_sighting(item)) if self.plans else None
+        if place is None:
+            return None
+        return PricePlace(plan_code=place.plan.plan_code, role=place.role, feature=place.feature)
+
+    def plan(self, plan_code: str) -> Plan | None:
+        """Return a plan by its code."""
+        return next((plan for plan in self.plans if plan.plan_code == plan_code), None)
 
     def names_plan(self, line: InvoiceLine) -> bool | None:
         """Tell whether a line bills the plan itself, as a base price does; None if no plan lists its price by id."""

@@ -1,12 +1,16 @@
 """Keep what the provider answers to an operation."""
 
+from collections.abc import Callable, Sequence
+
 import attrs
 
-from billing_core.model import CustomerSnapshot
+from billing_core.events import BillingEvent
+from billing_core.model import CustomerSnapshot, InvoiceSnapshot, SubscriptionSnapshot, Uncertainty
 from billing_core.operations.commands import CreateCustomer
 from billing_core.operations.results import Performed
 from billing_core.operations.stored import StoredOperation
-from billing_core.state.service import BillingService
+from billing_core.state.provisional import ProvisionalBasis
+from billing_core.state.service import BillingService, Ingested
 
 
 @attrs.frozen(kw_only=True)
@@ -14,12 +18,32 @@ class AnswerKeeper:
     """Shows answers to the tenants at once, through the single writer."""
 
     service: BillingService
+    publish: Callable[[Sequence[BillingEvent]], None]
+    refetch: Callable[[Sequence[Uncertainty]], None] | None
+    """None if objects are refetched elsewhere."""
 
     async def keep(self, operation: StoredOperation, performed: Performed) -> None:
-        """Link the customer that was created for a tenant.
+        """Show a subscription or an invoice as the answer does, or link the customer that was created.
 
-        Raises: StoreUnavailableError; TenantConflictError if the customer became another tenant's meanwhile.
+        Raises: StoreUnavailableError; TenantConflictError if the object became another tenant's meanwhile.
         """
         seen, request = performed.snapshot, operation.request
-        if isinstance(operation.command, CreateCustomer) and isinstance(seen, CustomerSnapshot):
-            await self.service.link(seen.customer_id, request.tenant_id, actor=request.actor)
+        basis = ProvisionalBasis(
+            tenant_id=request.tenant_id,
+            operation_key=operation.key,
+            answered_at=performed.answered_at,
+            replayed=performed.replayed,
+        )
+        match seen:
+            case SubscriptionSnapshot():
+                self.show(await self.service.ingest_subscription_snapshot(seen, basis))
+            case InvoiceSnapshot():
+                self.show(await self.service.ingest_invoice_snapshot(seen, basis))
+            case CustomerSnapshot() if isinstance(operation.command, CreateCustomer):
+                await self.service.link(seen.customer_id, request.tenant_id, actor=request.actor)
+
+    def show(self, ingested: Ingested) -> None:
+        """Publish the messages about an answer, and have fetched again what it leaves open."""
+        self.publish(ingested.events)
+        if self.refetch is not None and ingested.uncertainties:
+            self.refetch(ingested.uncertainties)

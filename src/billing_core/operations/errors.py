@@ -27,6 +27,8 @@ class Refusal(Enum):
     PREVIEW_OUTDATED = "preview_outdated"
     CANCELLATION_SCHEDULED = "cancellation_scheduled"
     CHANGE_PENDING = "change_pending"
+    CHANGE_SCHEDULED = "change_scheduled"
+    PAYMENT_PENDING = "payment_pending"
     NOT_PAUSABLE = "not_pausable"
     NOT_PAUSED = "not_paused"
     STATE_INCOMPLETE = "state_incomplete"
@@ -55,6 +57,8 @@ REFUSAL_TEXTS: Final = MappingProxyType(
         Refusal.PREVIEW_OUTDATED: "Something has changed since the preview. Look at a new one, then confirm it.",
         Refusal.CANCELLATION_SCHEDULED: "The subscription is going to end. Withdraw the cancellation first.",
         Refusal.CHANGE_PENDING: "An earlier change waits for its payment. Pay its invoice, or withdraw it first.",
+        Refusal.CHANGE_SCHEDULED: "A change is scheduled. Withdraw it first.",
+        Refusal.PAYMENT_PENDING: "A subscription waits for its first payment. Pay for it, or cancel it first.",
         Refusal.NOT_PAUSABLE: "The subscription cannot be paused.",
         Refusal.NOT_PAUSED: "The subscription is not paused.",
         Refusal.STATE_INCOMPLETE: "The subscription is still being loaded. Try again in a minute.",

@@ -9,6 +9,7 @@ from billing_core.operations.call_limits import CallRefusal, Priority
 from billing_core.operations.commands import Command
 from billing_core.operations.results import (
     BillingContact,
+    Checkout,
     CommandPreview,
     CreditBalance,
     CustomerPaymentMethod,
@@ -86,6 +87,10 @@ class BillingReader(Protocol):
 
     async def open_checkout_sessions(self, customer_id: CustomerId) -> Sequence[str]:
         """Return the ids of all sessions of a customer that start a subscription and are still open."""
+        ...
+
+    async def checkout(self, session_id: str) -> Checkout | None:
+        """Return a checkout session with the subscription that it started; None if it is unknown."""
         ...
 
     async def invoice_pdf(self, invoice_id: InvoiceId) -> str | None:

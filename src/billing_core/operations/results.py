@@ -6,7 +6,14 @@ from typing import Literal
 
 import attrs
 
-from billing_core.model import CustomerSnapshot, InvoiceSnapshot, Period, SubscriptionSnapshot
+from billing_core.model import (
+    CustomerId,
+    CustomerSnapshot,
+    InvoiceSnapshot,
+    Period,
+    SubscriptionSnapshot,
+    TenantId,
+)
 from billing_core.model.time import aware
 
 
@@ -157,6 +164,21 @@ class PromotionCode:
     duration_in_months: int | None = None
     usable: bool
     """False if it is inactive, expired, used up, or for another customer."""
+
+
+@attrs.frozen(kw_only=True)
+class Checkout:
+    """A checkout session as it is now."""
+
+    session_id: str
+    status: Literal["open", "complete", "expired"]
+    tenant_id: TenantId | None = None
+    """The tenant that the session's metadata names. Only a server can set that, never the visitor of a page."""
+    customer_id: CustomerId | None = None
+    subscription: SubscriptionSnapshot | None = None
+    """The subscription that the customer started."""
+    answered_at: datetime | None = attrs.field(default=None, validator=aware)
+    """The `Date` of the provider's answer."""
 
 
 @attrs.frozen(kw_only=True)

@@ -444,6 +444,10 @@ class TenantReader(Protocol):
         """Return grants of one tenant or of all, the last made first; revoked and ended ones too."""
         ...
 
+    async def customers(self, tenant_id: TenantId) -> Sequence[TenantCustomer]:
+        """Return the customers that are linked to a tenant, deleted ones too, by id."""
+        ...
+
     async def catalog(self) -> Sequence[TenantRecord]:
         """Return prices and products, deleted ones too, by ascending id."""
         ...

@@ -17,6 +17,7 @@ from billing_core.model import CustomerId, InvoiceId, InvoiceSnapshot, Subscript
 from billing_core.operations.commands import Command, StartSubscription
 from billing_core.operations.results import (
     BillingContact,
+    Checkout,
     CommandPreview,
     CreditBalance,
     CustomerPaymentMethod,
@@ -108,7 +109,6 @@ class FakeGateway:
         if session.status != "open":
             raise ValueError(f"{session_id} is {session.status}")
         self.add_payment_method(session.customer_id)
-        self._state.checkouts[session_id] = attrs.evolve(session, status="complete")
         command = StartSubscription(
             tenant_id=session.tenant_id,
             customer_id=session.customer_id,
@@ -117,7 +117,9 @@ class FakeGateway:
             trial=session.trial,
         )
         outcome = subscriptions.start(self._state, command)
-        return self.subscriptions[SubscriptionId(str(outcome.result.object_id))]
+        started = SubscriptionId(str(outcome.result.object_id))
+        self._state.checkouts[session_id] = attrs.evolve(session, status="complete", subscription_id=started)
+        return self.subscriptions[started]
 
     def confirm(self, invoice_id: InvoiceId) -> InvoiceSnapshot:
         """Pay an open invoice as the customer does in the browser."""
@@ -231,6 +233,21 @@ class FakeGateway:
         sessions = self._state.checkouts.values()
         own = [session for session in sessions if session.customer_id == customer_id and session.status == "open"]
         return tuple(session.session_id for session in own)
+
+    async def checkout(self, session_id: str) -> Checkout | None:
+        """See BillingReader."""
+        session = self._state.checkouts.get(session_id)
+        if session is None:
+            return None
+        started = session.subscription_id
+        return Checkout(
+            session_id=session_id,
+            status=session.status,
+            tenant_id=session.tenant_id,
+            customer_id=session.customer_id,
+            subscription=None if started is None else self._state.subscriptions[started],
+            answered_at=self._state.now(),
+        )
 
     async def invoice_pdf(self, invoice_id: InvoiceId) -> str | None:
         """See BillingReader."""

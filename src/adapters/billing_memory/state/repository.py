@@ -15,6 +15,7 @@ from billing_core.model import (
     ProvisionalView,
     SubscriptionId,
     SubscriptionInvoice,
+    TenantCustomer,
     TenantId,
     TenantRecord,
     TenantState,
@@ -110,6 +111,11 @@ class MemoryRepository:
     def _grants(self, tenant_id: TenantId | None) -> list[AccessGrant]:
         held = [each for each in self._database.tables.grants.values() if tenant_id in (None, each.tenant_id)]
         return sorted(held, key=by_instant, reverse=True)
+
+    async def customers(self, tenant_id: TenantId) -> Sequence[TenantCustomer]:
+        """Return the customers of a tenant by id."""
+        stored = self._database.tables.customers
+        return [stored[id_] for id_ in sorted(stored) if stored[id_].tenant_id == tenant_id]
 
     async def catalog(self) -> Sequence[TenantRecord]:
         """Return prices and products by id."""

@@ -17,6 +17,7 @@ from billing_core.model import (
     ProvisionalView,
     SubscriptionId,
     SubscriptionInvoice,
+    TenantCustomer,
     TenantId,
     TenantRecord,
     TenantState,
@@ -182,6 +183,10 @@ class PostgresRepository:
         if tenant_id is None:
             return list(map(rows.grant_from_row, await self._statements.fetch("list_grants", limit)))
         return list(map(rows.grant_from_row, await self._statements.fetch("list_grants_of", tenant_id, limit)))
+
+    async def customers(self, tenant_id: TenantId) -> Sequence[TenantCustomer]:
+        """Return the customers of a tenant by id."""
+        return list(map(rows.customer_from_row, await self._statements.fetch("list_customers_of", tenant_id)))
 
     async def catalog(self) -> Sequence[TenantRecord]:
         """Return prices and products by id."""

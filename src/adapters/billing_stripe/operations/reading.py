@@ -1,20 +1,22 @@
 """Reading from Stripe what is not part of a tenant's state."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from billing_core.model import CustomerId, InvoiceId
+from billing_core.errors import GatewayNotFoundError
+from billing_core.model import CustomerId, InvoiceId, TenantId
 from billing_core.operations.results import (
     BillingContact,
+    Checkout,
     CreditBalance,
     CreditGrant,
     CustomerPaymentMethod,
     PromotionCode,
     StoredTaxId,
 )
-from billing_stripe.client import Json, StripeClient, is_id
-from billing_stripe.operations.answers import instant_in, reference_in, rows_in, text_in
+from billing_stripe.client import Json, StripeClient, StripeRequest, is_id
+from billing_stripe.operations.answers import instant_in, reference_in, rows_in, subscription_in, text_in
 
 _PAGE = 100
 """Stripe's maximum."""
@@ -81,6 +83,27 @@ class StripeBillingReader:
         params = {"customer": customer_id, "status": "open"}
         rows = self._each("list_checkout_sessions", params=params)
         return tuple([str(row["id"]) async for row in rows if row.get("mode") == "subscription"])
+
+    async def checkout(self, session_id: str) -> Checkout | None:
+        """See BillingReader."""
+        if not is_id("session", session_id):
+            return None
+        expanded = {"expand": ["subscription", "subscription.schedule"]}
+        request = StripeRequest(operation="fetch_checkout_session", ids=(session_id,), params=expanded)
+        try:
+            answer = await self._client.call(request)
+        except GatewayNotFoundError:
+            return None
+        shown, tenant = answer.data, text_in(answer.data.get("metadata") or {}, "tenant_id")
+        customer, subscription = reference_in(shown, "customer"), shown.get("subscription")
+        return Checkout(
+            session_id=session_id,
+            status=shown["status"],
+            tenant_id=None if tenant is None else TenantId(tenant),
+            customer_id=None if customer is None else CustomerId(customer),
+            subscription=subscription_in(subscription) if isinstance(subscription, Mapping) else None,
+            answered_at=answer.answered_at,
+        )
 
     async def invoice_pdf(self, invoice_id: InvoiceId) -> str | None:
         """See BillingReader."""

@@ -65,6 +65,17 @@ class TenantReaderContract:
             tenant_id=ACME, as_of=AT, sequence=0, subscriptions=(), invoices=(), usage=()
         )
 
+    async def test_customers_are_those_that_are_linked(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
+    ) -> None:
+        """By id, with all that is known of them; another tenant's and unlinked ones are left out."""
+        mine = [customer("cus_1"), customer("cus_2", email="ada@example.com", deleted=True)]
+        others = [customer("cus_3", GLOBEX), customer("cus_4", None)]
+        changes = Changes(customers=[*reversed(mine), *others])
+        await save(unit_of_work, changes, tenants=(ACME, GLOBEX))
+        assert list(await tenant_reader.customers(ACME)) == mine
+        assert await tenant_reader.customers(TenantId("unknown")) == []
+
     # --- every field --------------------------------------------------------------------------------------------
 
     async def test_a_subscription_survives_in_every_field(

@@ -99,6 +99,8 @@ async def open_container(
             gateway=gateway,
             thin_gateway=gateway,
             operation_gateway=gateway,
+            preview_gateway=gateway,
+            billing_reader=gateway,
             issuer_keys=await enter(stack, deadline, "issuer_keys", open_issuer_keys(settings.tokens)),
             **({} if authenticator is None else {"authenticator": authenticator}),
         )

@@ -14,12 +14,15 @@ from billing_core.inbox.policy import Scope
 from billing_core.inbox.ports import EventInbox, KnownEvents, ThinEventGateway
 from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import BillingRules, TenantId, TenantRules, Uncertainty
+from billing_core.operations.answers import AnswerKeeper
+from billing_core.operations.facade import Operations, compose_operations
 from billing_core.operations.performing import KeepAnswer, OperationPerformer, OperationPolicy
-from billing_core.operations.ports import OperationGateway, OperationLog
+from billing_core.operations.ports import BillingReader, OperationGateway, OperationLog, PreviewGateway
 from billing_core.operations.runner import OperationRunner
 from billing_core.operations.settling import OperationSettler
-from billing_core.state.ports import Clock, PaymentGateway, UncertainObjects
+from billing_core.state.ports import Clock, PaymentGateway, TenantReader, UncertainObjects
 from billing_core.state.refetch import Refetcher, RefetchPolicy
+from billing_core.state.rules import RulesBook
 from billing_core.state.service import BillingService
 from billing_core.stream.backfill import Backfiller, BackfillPolicy
 from billing_core.stream.ports import BackfillableBus, EventBus, MessageHistory, Outbox
@@ -75,6 +78,30 @@ def operation_runner(
     if performer is None:
         return None
     return OperationRunner(log=log, performer=performer, policy=policy, observe=observers.operation_ended)
+
+
+def operations(
+    runner: OperationRunner | None,
+    *,
+    stored: TenantReader,
+    rules: RulesBook,
+    reader: BillingReader | None,
+    previews: PreviewGateway | None,
+    answers: AnswerKeeper,
+    clock: Clock,
+) -> Operations | None:
+    """Return None if the provider cannot be asked."""
+    if runner is None or reader is None or previews is None:
+        return None
+    return compose_operations(
+        runner=runner,
+        stored=stored,
+        rules=rules,
+        reader=reader,
+        previews=previews,
+        answers=answers,
+        clock=clock,
+    )
 
 
 def operation_settler(

@@ -26,7 +26,7 @@ from billing_core.model import TenantRules
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.operations.answers import AnswerKeeper
 from billing_core.operations.performing import OperationPolicy
-from billing_core.operations.ports import OperationGateway, OperationLog
+from billing_core.operations.ports import BillingReader, OperationGateway, OperationLog, PreviewGateway
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.oversight.ports import (
     AuditLog,
@@ -106,6 +106,8 @@ class Container(containers.DeclarativeContainer):
     """None if the provider cannot be asked."""
     thin_gateway: providers.Provider[ThinEventGateway | None] = providers.Object(None)
     operation_gateway: providers.Provider[OperationGateway | None] = providers.Object(None)
+    preview_gateway: providers.Provider[PreviewGateway | None] = providers.Object(None)
+    billing_reader: providers.Provider[BillingReader | None] = providers.Object(None)
     issuer_keys: providers.Provider[PublishedKeys | None] = providers.Object(None)
     """None if only shared secrets sign tokens."""
     epoch: providers.Provider[Epoch] = providers.Object(FIRST_EPOCH)
@@ -182,7 +184,7 @@ class Container(containers.DeclarativeContainer):
 
     # --- operations -------------------------------------------------------------------------------------------------
     operation_policy = providers.Singleton(OperationPolicy)
-    answers = providers.Singleton(AnswerKeeper, service=service)
+    answers = providers.Singleton(AnswerKeeper, service=service, publish=publish, refetch=refetch)
     operation_performer = providers.Singleton(
         parts.operation_performer,
         operation_gateway,
@@ -196,6 +198,17 @@ class Container(containers.DeclarativeContainer):
         log=operation_log,
         policy=operation_policy,
         observers=observers,
+    )
+
+    operations = providers.Singleton(
+        parts.operations,
+        operation_runner,
+        stored=tenant_reader,
+        rules=rules,
+        reader=billing_reader,
+        previews=preview_gateway,
+        answers=answers,
+        clock=clock,
     )
 
     # --- what a worker runs -----------------------------------------------------------------------------------------

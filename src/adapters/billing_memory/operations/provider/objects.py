@@ -70,3 +70,5 @@ class FakeCheckout:
     expires_at: datetime
     status: Literal["open", "complete", "expired"] = "open"
     embedded: bool = False
+    subscription_id: SubscriptionId | None = None
+    """The subscription that it started."""

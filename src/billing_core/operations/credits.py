@@ -1,0 +1,44 @@
+"""Credit for metered usage, and promotion codes."""
+
+import attrs
+
+from billing_core.model import TenantId
+from billing_core.operations.commands import CreditTerms, GiveCredit
+from billing_core.operations.ports import BillingReader
+from billing_core.operations.requests import Caller, Operator, decided
+from billing_core.operations.results import CreditBalance, PromotionCode
+from billing_core.operations.runner import OperationOutcome
+
+_PROMOTIONAL = CreditTerms()
+
+
+@attrs.frozen(kw_only=True)
+class CreditOperations:
+    """Operations on the credit of a tenant."""
+
+    operator: Operator
+    reader: BillingReader
+
+    async def balance(self, tenant_id: TenantId, currency: str) -> CreditBalance:
+        """Return the credit of a tenant in one currency. Raises: GatewayError, StoreUnavailableError."""
+        account = await self.operator.accounts.load(tenant_id)
+        if account.customer_id is None:
+            return CreditBalance(available=0, currency=currency)
+        return await self.reader.credit_balance(account.customer_id, currency)
+
+    async def give(
+        self, caller: Caller, *, amount: int, currency: str, terms: CreditTerms = _PROMOTIONAL
+    ) -> OperationOutcome:
+        """Give a tenant credit for metered usage, in the minor unit of the currency.
+
+        Raises: as `OperationRunner.run`; ValueError for an amount that is not above zero, or no ISO code.
+        """
+        customer_id = (await self.operator.accounts.load(caller.tenant_id)).require_customer()
+        command = GiveCredit(customer_id=customer_id, amount=amount, currency=currency, terms=terms)
+        arguments = {"wanted": command}
+        return await self.operator.run(caller, "give_credit", f"credit:{customer_id}", arguments, decided(command))
+
+    async def promotion_code(self, tenant_id: TenantId, code: str) -> PromotionCode | None:
+        """Return what a code that the customer entered gives; None if there is none. Raises: GatewayError."""
+        account = await self.operator.accounts.load(tenant_id)
+        return await self.reader.promotion_code(code, account.customer_id)
