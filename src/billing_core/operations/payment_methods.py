@@ -5,6 +5,7 @@ from typing import Literal
 
 import attrs
 
+from billing_core.errors import GatewayInvalidRequestError
 from billing_core.model import CustomerId, SubscriptionId, TenantId
 from billing_core.operations.commands import (
     Command,
@@ -14,7 +15,7 @@ from billing_core.operations.commands import (
     SetDefaultPaymentMethod,
 )
 from billing_core.operations.customers import CustomerOperations
-from billing_core.operations.errors import OperationRefusedError, Refusal
+from billing_core.operations.errors import OperationFailedError, OperationRefusedError, Refusal
 from billing_core.operations.ports import BillingReader
 from billing_core.operations.requests import Caller, Operator, decided
 from billing_core.operations.results import CustomerPaymentMethod
@@ -103,8 +104,13 @@ class PaymentMethodOperations:
             subscription_id=subscription_id,
             configuration=self.portal_configuration,
         )
-        subject = f"portal:{caller.tenant_id}:{caller.request_id}"
-        return await self.operator.run(caller, "create_portal_session", subject, {"wanted": command}, decided(command))
+        subject, arguments = f"portal:{caller.tenant_id}:{caller.request_id}", {"wanted": command}
+        try:
+            return await self.operator.run(caller, "create_portal_session", subject, arguments, decided(command))
+        except (GatewayInvalidRequestError, OperationFailedError) as refused:
+            if refused.parameter == "configuration":
+                raise OperationRefusedError(Refusal.PORTAL_NOT_CONFIGURED) from refused
+            raise
 
     async def _require(self, customer_id: CustomerId, payment_method_id: str) -> None:
         """Refuse a payment method that is another customer's, or is gone."""

@@ -13,7 +13,6 @@ class CreateCustomer:
     """Create the customer of a tenant. Its metadata names the tenant."""
 
     operation: ClassVar[str] = "create_customer"
-    answers_with_secret: ClassVar[bool] = False
 
     tenant_id: TenantId
     email: str | None = attrs.field(default=None, repr=False)
@@ -26,7 +25,6 @@ class SetBillingContact:
     """Set who receives invoices and what is printed on them. None leaves a field as it is; "" clears it."""
 
     operation: ClassVar[str] = "set_billing_contact"
-    answers_with_secret: ClassVar[bool] = False
 
     customer_id: CustomerId
     email: str | None = attrs.field(default=None, repr=False)
@@ -45,7 +43,6 @@ class CreateSetupIntent:
     """Prepare that a customer adds a payment method in the browser, for later payments without the customer."""
 
     operation: ClassVar[str] = "create_setup_intent"
-    answers_with_secret: ClassVar[bool] = True
 
     customer_id: CustomerId
     plan_code: None = None
@@ -56,7 +53,6 @@ class SetDefaultPaymentMethod:
     """Charge a payment method from now on."""
 
     operation: ClassVar[str] = "set_default_payment_method"
-    answers_with_secret: ClassVar[bool] = False
 
     customer_id: CustomerId
     payment_method_id: str
@@ -70,7 +66,6 @@ class DetachPaymentMethod:
     """Remove a payment method from its customer, for good."""
 
     operation: ClassVar[str] = "detach_payment_method"
-    answers_with_secret: ClassVar[bool] = False
 
     customer_id: CustomerId
     payment_method_id: str
@@ -82,7 +77,6 @@ class CreatePortalSession:
     """Open the provider's page on which a customer manages its billing."""
 
     operation: ClassVar[str] = "create_portal_session"
-    answers_with_secret: ClassVar[bool] = True
 
     customer_id: CustomerId
     return_url: str
@@ -100,7 +94,6 @@ class GiveCredit:
     """Give a customer credit for metered usage."""
 
     operation: ClassVar[str] = "give_credit"
-    answers_with_secret: ClassVar[bool] = False
 
     customer_id: CustomerId
     amount: int = attrs.field(validator=attrs.validators.gt(0))

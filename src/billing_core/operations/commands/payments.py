@@ -16,7 +16,6 @@ class CreateCheckoutSession:
     """Open the provider's page on which a customer starts a subscription. Its metadata names the tenant."""
 
     operation: ClassVar[str] = "create_checkout_session"
-    answers_with_secret: ClassVar[bool] = True
 
     tenant_id: TenantId
     customer_id: CustomerId
@@ -48,7 +47,6 @@ class ExpireCheckoutSession:
     """Close a checkout session, so that it cannot be completed. A complete or expired one stays as it is."""
 
     operation: ClassVar[str] = "expire_checkout_session"
-    answers_with_secret: ClassVar[bool] = False
 
     session_id: str
     plan_code: None = None
@@ -59,7 +57,6 @@ class PayInvoice:
     """Try again to collect an open invoice. One that is already paid counts as done."""
 
     operation: ClassVar[str] = "pay_invoice"
-    answers_with_secret: ClassVar[bool] = True
 
     invoice_id: InvoiceId
     payment_method_id: str | None = None

@@ -28,7 +28,6 @@ class StartSubscription:
     """Start a subscription. Its metadata names the tenant."""
 
     operation: ClassVar[str] = "start_subscription"
-    answers_with_secret: ClassVar[bool] = True
 
     tenant_id: TenantId
     customer_id: CustomerId
@@ -60,7 +59,6 @@ class ChangeItems:
     """
 
     operation: ClassVar[str] = "change_items"
-    answers_with_secret: ClassVar[bool] = True
 
     subscription_id: SubscriptionId
     changed: tuple[ItemChange, ...] = ()
@@ -84,7 +82,6 @@ class ScheduleChange:
     """Replace the items at the end of the current period."""
 
     operation: ClassVar[str] = "schedule_change"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     effective_at: datetime = attrs.field(validator=aware)
@@ -105,7 +102,6 @@ class WithdrawScheduledChange:
     """Release the schedule of a subscription: it continues as it is. A scheduled end remains."""
 
     operation: ClassVar[str] = "withdraw_scheduled_change"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     schedule_id: str
@@ -117,7 +113,6 @@ class WithdrawPendingUpdate:
     """Void the open invoice that a pending update waits for: the update is dropped."""
 
     operation: ClassVar[str] = "withdraw_pending_update"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     plan_code: str | None = None
@@ -128,7 +123,6 @@ class SetSeats:
     """Set the seat count, in absolute numbers."""
 
     operation: ClassVar[str] = "set_seats"
-    answers_with_secret: ClassVar[bool] = True
 
     subscription_id: SubscriptionId
     item_id: ItemId
@@ -149,7 +143,6 @@ class ApplyPromotionCode:
     """Give a subscription the discount of a promotion code, from its next invoice on, beside those it has."""
 
     operation: ClassVar[str] = "apply_promotion_code"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     promotion_code_id: str
@@ -161,7 +154,6 @@ class CancelNow:
     """End a subscription at once."""
 
     operation: ClassVar[str] = "cancel_now"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     invoice_usage: bool = True
@@ -176,7 +168,6 @@ class CancelAtPeriodEnd:
     """Let a subscription end with its period."""
 
     operation: ClassVar[str] = "cancel_at_period_end"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     at: Literal["period_end", "earliest_item_end", "latest_item_end"] = "period_end"
@@ -192,7 +183,6 @@ class WithdrawCancellation:
     """Let a subscription whose end is scheduled continue."""
 
     operation: ClassVar[str] = "withdraw_cancellation"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     at_period_end: bool
@@ -205,7 +195,6 @@ class PauseSubscription:
     """Pause a subscription: it gives nothing and bills nothing until it is resumed. Needs flexible billing mode."""
 
     operation: ClassVar[str] = "pause"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     invoice_usage: bool = True
@@ -219,7 +208,6 @@ class ResumeSubscription:
     """Resume a paused subscription."""
 
     operation: ClassVar[str] = "resume"
-    answers_with_secret: ClassVar[bool] = True
 
     subscription_id: SubscriptionId
     period: Literal["new", "continued"] = "new"
@@ -234,7 +222,6 @@ class PauseCollection:
     """Keep a subscription running, and stop collecting payments for it."""
 
     operation: ClassVar[str] = "pause_collection"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     behavior: Literal["keep_as_draft", "mark_uncollectible", "void"] = "keep_as_draft"
@@ -249,7 +236,6 @@ class ResumeCollection:
     """Collect payments for a subscription again."""
 
     operation: ClassVar[str] = "resume_collection"
-    answers_with_secret: ClassVar[bool] = False
 
     subscription_id: SubscriptionId
     plan_code: str | None = None

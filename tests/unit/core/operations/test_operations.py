@@ -14,7 +14,7 @@ from tests.unit.core.operations.accounts import PLANS
 
 from billing_app.container import Container, memory_adapters
 from billing_app.settings import CatalogSettings, Settings
-from billing_core.errors import GatewayCardDeclinedError, GatewayUnavailableError
+from billing_core.errors import GatewayCardDeclinedError, GatewayInvalidRequestError, GatewayUnavailableError
 from billing_core.model import (
     InvoiceId,
     PriceId,
@@ -485,6 +485,16 @@ async def test_the_portal_opens_at_the_wanted_place(site: Site) -> None:
     assert outcome.result.url is not None
     asking = methods.create_portal_session(site.caller(), return_url="https://app.example", flow="subscription_update")
     assert await refused(asking) is Refusal.NO_SUBSCRIPTION
+
+
+async def test_a_portal_that_is_not_set_up_is_said_to_be(site: Site) -> None:
+    """An operator has to act, not the customer; the same request gets the same answer."""
+    await site.operations.customers.ensure(site.caller())
+    site.provider.fail(GatewayInvalidRequestError("no configuration", parameter="configuration"))
+    caller = site.caller()
+    for _ in range(2):
+        asking = site.operations.payment_methods.create_portal_session(caller, return_url="https://app.example")
+        assert await refused(asking) is Refusal.PORTAL_NOT_CONFIGURED
 
 
 async def test_an_open_invoice_is_paid(site: Site) -> None:
