@@ -274,7 +274,7 @@ async def undisturbed(case: Case) -> Mapping[str, object]:
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("who", ["caller", "worker", "caller after a day"])
 async def test_a_fault_changes_neither_the_end_nor_the_truth(case: Case, fault: str, who: str) -> None:
-    """The same request leads to the end that it would have had, whoever goes on and whenever."""
+    """The same request leads to the end that it would have had, in any process and at any time."""
     error, carried_out = FAULTS[fault]
     world, expected = World(), await undisturbed(case)
     await case.begin(world)
@@ -282,8 +282,8 @@ async def test_a_fault_changes_neither_the_end_nor_the_truth(case: Case, fault: 
     world.provider.fail(error, carried_out=carried_out)
     try:
         await case.ask(world, world.process())
-    except GatewayError as told:
-        if not told.outcome_unknown:
+    except GatewayError as error_seen:
+        if not error_seen.outcome_unknown:
             assert _same(world.end(), before), "the caller was told that nothing was done"
         world.clock.advance(KEY_LIFETIME if "day" in who else POLICY.retry_at_most)
         if who == "worker":
