@@ -630,3 +630,40 @@ async def test_tax_ids_belong_to_a_customer(shop: Shop) -> None:
     assert [each.value for each in listed.data] == ["DE123456789"]
     assert (await shop.api.customers.tax_ids.delete_async(customer.id, tax_id.id)).deleted
     assert (await shop.api.customers.tax_ids.list_async(customer.id)).data == []
+
+
+@pytest.mark.parametrize(
+    ("coupon", "totals"),
+    [
+        ({"percent_off": 50, "duration": "once"}, [1000, 2000, 2000]),
+        ({"amount_off": 500, "currency": "usd", "duration": "repeating", "duration_in_months": 2}, [1500, 1500, 2000]),
+    ],
+)
+async def test_a_discount_lasts_as_long_as_its_coupon(coupon: Any, totals: list[int], shop: Shop) -> None:
+    """Then the subscription has none any more."""
+    customer = await shop.customer()
+    coupon = await shop.api.coupons.create_async(coupon)
+    subscription = await shop.subscribe(customer.id, discounts=[{"coupon": coupon.id}])
+    assert len(subscription.discounts) == 1
+    shop.fake.advance(timedelta(days=60))
+    assert [invoice.total for invoice in reversed(await shop.invoices(subscription.id))] == totals
+    assert (await shop.subscription(subscription.id)).discounts == []
+
+
+async def test_only_flexible_subscriptions_mix_intervals(shop: Shop) -> None:
+    """A classic one is migrated first."""
+    customer = await shop.customer()
+    with pytest.raises(stripe.InvalidRequestError, match="same billing interval"):
+        await shop.subscribe(customer.id, PRO, YEARLY, billing_mode={"type": "classic"})
+    classic = await shop.subscribe(customer.id, PRO, billing_mode={"type": "classic"})
+    mixed: Any = {"items": [{"price": YEARLY.price_id}]}
+    with pytest.raises(stripe.InvalidRequestError, match="same billing interval"):
+        await shop.api.subscriptions.update_async(classic.id, mixed)
+    await shop.api.subscriptions.migrate_async(classic.id, {"billing_mode": {"type": "flexible"}})
+    changed = await shop.api.subscriptions.update_async(classic.id, mixed)
+    ends = [item.current_period_end for item in changed["items"].data]
+    assert ends == [int(FEBRUARY.timestamp()), int(JANUARY.replace(year=2027).timestamp())]
+    shop.fake.advance(timedelta(days=32))
+    renewal = (await shop.invoices(classic.id))[0]
+    assert [line.amount for line in renewal.lines.data if line.amount > 0][-1] == 2000
+    assert renewal.lines.data[-1].pricing.price_details.price == "price_pro"

@@ -138,6 +138,8 @@ class Subscription:
     flexible_billing: bool | None = None
     """None for the default of the API version."""
     coupon_id: str | None = None
+    discounted_at: datetime | None = None
+    """Start of the discount; None for the subscription's own. Not rendered."""
     schedule_id: str | None = None
     billing_cycle_anchor: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
     started_at: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)

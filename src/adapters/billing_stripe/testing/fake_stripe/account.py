@@ -74,6 +74,7 @@ class Account:
         self._kinds: Mapping[type, Kind[Any]] = {kind.source: kind for kind in kinds}
         self._named = {kind.noun: kind for kind in kinds}
         self._objects: dict[str, Any] = {}
+        self._by_type: dict[type, dict[str, Any]] = {}
         self._seed = seed
         self._issued = 0
         self._undo: list[tuple[str, Any]] | None = None
@@ -104,7 +105,7 @@ class Account:
 
     def all(self, source: type[S]) -> Iterator[S]:
         """Iterate over all objects of this type, newest first, as Stripe lists them."""
-        return (found for found in list(reversed(self._objects.values())) if isinstance(found, source))
+        return iter(list(reversed(self._by_type.get(source, {}).values())))
 
     def by_id(self, identifier: str) -> Any:
         """Return the object with this id, of whatever type, or None."""
@@ -157,7 +158,7 @@ class Account:
         if key is None:
             raise ValueError(f"a {type(source).__name__} without an id, such as a preview, cannot be stored")
         self._remember(key)
-        self._objects[key] = source
+        self._store(key, source)
 
     def create(self, source: S) -> S:
         """Add an object, with the event about it."""
@@ -181,8 +182,10 @@ class Account:
 
     def remove(self, identifier: str) -> None:
         """Remove an object without an event. Raises KeyError if there is none."""
+        if identifier not in self._objects:
+            raise KeyError(identifier)
         self._remember(identifier)
-        del self._objects[identifier]
+        self._store(identifier, _ABSENT)
 
     def emit(self, type_: str, source: Any, *, before: Any = None) -> None:
         """Create an event about an object as it is now; it takes effect with the transaction."""
@@ -201,16 +204,24 @@ class Account:
         else:
             self._emitted.append(entry)
 
+    def _store(self, key: str, source: Any) -> None:
+        """Set or remove the object with an id; one that is replaced keeps its place in lists."""
+        before = self._objects.get(key, _ABSENT)
+        if type(before) is not type(source) and before is not _ABSENT:
+            del self._by_type[type(before)][key]
+        if source is _ABSENT:
+            self._objects.pop(key, None)
+            return
+        self._objects[key] = source
+        self._by_type.setdefault(type(source), {})[key] = source
+
     def _remember(self, key: str) -> None:
         if self._undo is not None:
             self._undo.append((key, self._objects.get(key, _ABSENT)))
 
     def _roll_back(self) -> None:
         for key, before in reversed(self._undo or []):
-            if before is _ABSENT:
-                self._objects.pop(key, None)
-            else:
-                self._objects[key] = before
+            self._store(key, before)
         self._emitted.clear()
 
 

@@ -8,7 +8,7 @@ import attrs
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import invoicing
-from billing_stripe.testing.fake_stripe.billing.items import changed_items
+from billing_stripe.testing.fake_stripe.billing.items import changed_items, check_intervals
 from billing_stripe.testing.fake_stripe.billing.lifecycle import advance_invoice, collect, renew, upcoming
 from billing_stripe.testing.fake_stripe.billing.lines import amount_of, charges, prorations, unused_time, usage_lines
 from billing_stripe.testing.fake_stripe.billing.payments import outcome
@@ -45,6 +45,7 @@ def plan(account: Account, subscription: objects.Subscription, params: Params, p
     now = now_on(account, subscription.test_clock)
     at: datetime = params.get("proration_date", now)
     items = changed_items(account, subscription, params.get("items", []), now, param)
+    check_intervals(items, flexible=bool(subscription.flexible_billing), param=param)
     restarts = params.get("billing_cycle_anchor") == "now" or _restarts(subscription, items)
     behavior = params.get("proration_behavior", "create_prorations")
     if subscription.status in ("trialing", "paused", "incomplete"):

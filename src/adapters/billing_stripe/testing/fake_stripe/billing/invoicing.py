@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 import attrs
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.builders.values import derived, short
 from billing_stripe.testing.fake_stripe.account import Account
-from billing_stripe.testing.fake_stripe.billing.lines import rounded
+from billing_stripe.testing.fake_stripe.billing.discounts import current_coupon, discount_of
 from billing_stripe.testing.fake_stripe.billing.settings import settings_of
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 
@@ -37,7 +36,7 @@ def describe(
     """
     customer = account.get(objects.Customer, subscription.customer_id)
     subtotal = sum(line.amount for line in lines)
-    discount = _discount(account, subscription, subtotal)
+    coupon = current_coupon(account, subscription, at)
     return objects.Invoice(
         invoice_id=invoice_id,
         customer_id=subscription.customer_id,
@@ -52,8 +51,8 @@ def describe(
         collection_method=subscription.collection_method,
         customer_email=customer.email,
         customer_name=customer.name,
-        discount=discount,
-        discount_id=None if subscription.coupon_id is None else derived("di", subscription.subscription_id),
+        discount=discount_of(coupon, subtotal),
+        discount_id=None if coupon is None else derived("di", subscription.subscription_id),
         test_clock=subscription.test_clock,
         default_payment_method_id=None,
     )
@@ -143,7 +142,8 @@ def finalize(account: Account, invoice: objects.Invoice) -> objects.Invoice:
     covered = min(max(invoice.total, 0), max(-customer.balance, 0))
     balance = customer.balance + covered + min(invoice.total, 0)
     sequence = customer.next_invoice_sequence
-    customer = account.update(
+    account.put(attrs.evolve(customer, next_invoice_sequence=sequence + 1))
+    account.update(
         attrs.evolve(customer, balance=balance, currency=invoice.currency, next_invoice_sequence=sequence + 1)
     )
     finalized = attrs.evolve(
@@ -275,15 +275,6 @@ def _due_at(account: Account, invoice: objects.Invoice, at: datetime) -> datetim
     subscription = account.find(objects.Subscription, invoice.subscription_id)
     days = None if subscription is None else subscription.days_until_due
     return invoice.due_at or at + timedelta(days=30 if days is None else days)
-
-
-def _discount(account: Account, subscription: objects.Subscription, subtotal: int) -> int:
-    coupon = account.find(objects.Coupon, subscription.coupon_id)
-    if coupon is None or subtotal <= 0:
-        return 0
-    if coupon.percent_off is not None:
-        return rounded(Decimal(subtotal) * Decimal(str(coupon.percent_off)) / 100)
-    return min(subtotal, coupon.amount_off or 0)
 
 
 def _no_price(item: objects.InvoiceItem) -> objects.Price:

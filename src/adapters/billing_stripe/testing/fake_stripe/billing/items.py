@@ -88,6 +88,16 @@ def changed_items(
     return changed
 
 
+def check_intervals(items: Sequence[objects.Item], *, flexible: bool, param: str = "items") -> None:
+    """Raise StripeError for items of several intervals, which only the flexible billing mode bills together."""
+    if not flexible and len({(item.price.interval, item.price.interval_count) for item in items}) > 1:
+        raise refused(
+            "All items of a subscription must have the same billing interval unless its `billing_mode[type]` is "
+            "`flexible`.",
+            param=param,
+        )
+
+
 def _changed(account: Account, item: objects.Item, given: Params, param: str) -> objects.Item:
     price = item.price
     wanted = given.get("price") or given.get("plan")

@@ -9,6 +9,7 @@ import attrs
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account, Task
 from billing_stripe.testing.fake_stripe.billing import invoicing
+from billing_stripe.testing.fake_stripe.billing.discounts import current_coupon
 from billing_stripe.testing.fake_stripe.billing.lines import charges, unused_time, usage_lines
 from billing_stripe.testing.fake_stripe.billing.payments import attempt, method_of
 from billing_stripe.testing.fake_stripe.billing.settings import settings_of
@@ -283,7 +284,11 @@ def renew(account: Account, subscription: objects.Subscription, *, status: str |
     begun = [item for item in items if item.period.start == at or item not in subscription.items]
     invoice_id = account.new_id("in")
     renewed = attrs.evolve(
-        subscription, items=items, latest_invoice_id=invoice_id, status=status or subscription.status
+        subscription,
+        items=items,
+        latest_invoice_id=invoice_id,
+        status=status or subscription.status,
+        coupon_id=None if current_coupon(account, subscription, at) is None else subscription.coupon_id,
     )
     account.update(renewed)
     collecting = renewed.status != "unpaid" and renewed.pause_collection != "keep_as_draft"

@@ -8,7 +8,7 @@ from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import invoicing
 from billing_stripe.testing.fake_stripe.billing.changes import default_of, unpaid
-from billing_stripe.testing.fake_stripe.billing.items import new_items
+from billing_stripe.testing.fake_stripe.billing.items import check_intervals, new_items
 from billing_stripe.testing.fake_stripe.billing.lifecycle import collect
 from billing_stripe.testing.fake_stripe.billing.lines import charges, trial_lines
 from billing_stripe.testing.fake_stripe.billing.payments import outcome
@@ -83,6 +83,7 @@ def described(
         anchor = fixed
         items = tuple(attrs.evolve(item, period=objects.Span(now, min(item.period.end, fixed))) for item in items)
     _check_currency(customer, items)
+    check_intervals(items, flexible=flexible)
     cancel_at = params.get("cancel_at")
     if params.get("cancel_at_period_end"):
         cancel_at = min(item.period.end for item in items)

@@ -4,6 +4,7 @@ A resource is added as a module with a `RESOURCE`, and its name in the list belo
 """
 
 from billing_stripe.testing.fake_stripe.resources import (
+    account,
     checkout_sessions,
     coupons,
     customers,
@@ -25,6 +26,7 @@ from billing_stripe.testing.fake_stripe.resources import (
 )
 
 ALL = (
+    account.RESOURCE,
     checkout_sessions.RESOURCE,
     coupons.RESOURCE,
     customers.RESOURCE,

@@ -167,10 +167,11 @@ _WITH_PENDING = frozenset(
         "items",
         "trial_end",
         "trial_from_plan",
-        "metadata",
     }
 )
-"""Parameters of an update that may wait for its payment; metadata since 2026-05-27."""
+"""Parameters of an update that may wait for its payment."""
+_METADATA_WITH_PENDING = "2026-05-27"
+"""The API version since which metadata may, too."""
 
 
 def create(call: Call) -> objects.Subscription:
@@ -220,6 +221,8 @@ def update(call: Call) -> objects.Subscription:
     subscription = retrieve(call)
     payment = params.get("payment_behavior", "allow_incomplete")
     _check_update(account, subscription, params, payment)
+    if payment == "pending_if_incomplete":
+        _check_pending(subscription, params, call.api_version)
     if subscription.pending_update is not None and _changes_items(params):
         subscription = lifecycle.expire_pending(account, subscription)
     described = attrs.evolve(subscription, **_settings(account, subscription, params))
@@ -284,6 +287,14 @@ def resume(call: Call) -> objects.Subscription:
     return changes.resume(account, subscription, keep_anchor=kind == "unchanged", only_if_paid=on_success)
 
 
+def migrate(call: Call) -> objects.Subscription:
+    """POST /v1/subscriptions/:id/migrate to the flexible billing mode, for good."""
+    subscription = retrieve(call)
+    if subscription.flexible_billing:
+        raise refused("This subscription is already in the flexible billing mode.", param="billing_mode[type]")
+    return call.account.update(attrs.evolve(subscription, flexible_billing=True))
+
+
 def item_list(call: Call) -> Listing:
     """GET /v1/subscription_items?subscription="""
     source = call.account.get(objects.Subscription, call.params["subscription"], "subscription")
@@ -332,19 +343,6 @@ def _check_update(account: Account, subscription: objects.Subscription, params: 
     _check_collection(
         params, params.get("collection_method", subscription.collection_method), subscription.days_until_due
     )
-    if payment == "pending_if_incomplete":
-        unsupported = sorted(params.keys() - _WITH_PENDING)
-        if unsupported:
-            raise invalid(
-                f"The following parameters are not supported when `payment_behavior=pending_if_incomplete`: "
-                f"{', '.join(unsupported)}.",
-                param=unsupported[0],
-            )
-        if subscription.collection_method == "send_invoice":
-            raise invalid(
-                "`payment_behavior=pending_if_incomplete` requires `collection_method=charge_automatically`.",
-                param="payment_behavior",
-            )
     if subscription.schedule_id is not None and params.keys() & {"cancel_at", "cancel_at_period_end"}:
         raise refused(
             f"The subscription is managed by the subscription schedule `{subscription.schedule_id}`, and updating any "
@@ -352,6 +350,25 @@ def _check_update(account: Account, subscription: objects.Subscription, params: 
         )
     if params.get("default_payment_method") is not None:
         resolve_method(account, params["default_payment_method"], subscription.customer_id, "default_payment_method")
+
+
+def _check_pending(subscription: objects.Subscription, params: Params, api_version: str) -> None:
+    """Raise StripeError for an update that cannot wait for its payment."""
+    unsupported = params.keys() - _WITH_PENDING
+    if api_version >= _METADATA_WITH_PENDING:
+        unsupported = unsupported - {"metadata"}
+    if unsupported:
+        names = sorted(unsupported)
+        raise invalid(
+            "The following parameters are not supported when `payment_behavior=pending_if_incomplete`: "
+            f"{', '.join(names)}.",
+            param=names[0],
+        )
+    if subscription.collection_method == "send_invoice":
+        raise invalid(
+            "`payment_behavior=pending_if_incomplete` requires `collection_method=charge_automatically`.",
+            param="payment_behavior",
+        )
 
 
 def _check_collection(params: Params, method: str, known_days: int | None = None) -> None:
@@ -377,6 +394,8 @@ def _settings(account: Account, subscription: objects.Subscription, params: Para
         changed["metadata"] = merged_metadata(subscription.metadata, params)
     if "discounts" in params:
         changed["coupon_id"] = _coupon_id(account, params, subscription.customer_id, subscription.coupon_id)
+        if changed["coupon_id"] != subscription.coupon_id:
+            changed["discounted_at"] = now_on(account, subscription.test_clock)
     if "pause_collection" in params:
         paused = params["pause_collection"]
         changed["pause_collection"] = None if paused is None else paused["behavior"]
@@ -475,6 +494,12 @@ RESOURCE = Resource(
         Route("DELETE", "/v1/subscriptions/{id}", cancel, CANCEL),
         Route("POST", "/v1/subscriptions/{id}/pause", pause, PAUSE),
         Route("POST", "/v1/subscriptions/{id}/resume", resume, RESUME),
+        Route(
+            "POST",
+            "/v1/subscriptions/{id}/migrate",
+            migrate,
+            Form(billing_mode=Required(Form(type=Required(choice("flexible")), flexible=ANYTHING))),
+        ),
         Route("GET", "/v1/subscription_items", item_list, listing(subscription=Required(TEXT))),
     ],
     due=[lifecycle.due, lifecycle.due_invoices],
