@@ -7,7 +7,7 @@ import pytest
 import stripe
 from tests.unit.fake_stripe.conftest import CALLS, JANUARY, PRO, SEAT, TEAM, YEARLY, Shop
 
-from billing_stripe.testing.fake_stripe import FakeStripe
+from billing_stripe.testing.fake_stripe import BillingSettings, FakeStripe
 
 FEBRUARY = JANUARY.replace(month=2)
 MARCH = JANUARY.replace(month=3)
@@ -667,3 +667,20 @@ async def test_only_flexible_subscriptions_mix_intervals(shop: Shop) -> None:
     renewal = (await shop.invoices(classic.id))[0]
     assert [line.amount for line in renewal.lines.data if line.amount > 0][-1] == 2000
     assert renewal.lines.data[-1].pricing.price_details.price == "price_pro"
+
+
+@pytest.mark.parametrize("fate", ["unpaid", "past_due"])
+async def test_the_account_says_what_follows_the_last_attempt(fate: Any, shop: Shop) -> None:
+    """Later invoices of an unpaid subscription stay drafts; the latest one, once paid, makes it active."""
+    shop.fake.bill_with(BillingSettings(retry_after=(timedelta(days=1),), after_retries=fate))
+    customer = await shop.customer()
+    subscription = await shop.subscribe(customer.id)
+    await shop.use_card(customer.id, "pm_card_chargeCustomerFail")
+    shop.fake.advance(timedelta(days=33))
+    assert (await shop.subscription(subscription.id)).status == fate
+    shop.fake.advance(timedelta(days=28))
+    latest = (await shop.invoices(subscription.id))[0]
+    assert latest.status == ("draft" if fate == "unpaid" else "open")
+    method = await shop.use_card(customer.id, "pm_card_visa")
+    await shop.api.invoices.pay_async(latest.id, {"payment_method": method})
+    assert (await shop.subscription(subscription.id)).status == "active"

@@ -11,6 +11,7 @@ async with fake_stripe() as fake:
 
 from billing_stripe.testing.fake_stripe import faults
 from billing_stripe.testing.fake_stripe.account import Account
+from billing_stripe.testing.fake_stripe.billing.settings import BillingSettings
 from billing_stripe.testing.fake_stripe.clock import Clock
 from billing_stripe.testing.fake_stripe.limits import LIVE, SANDBOX, Limits
 from billing_stripe.testing.fake_stripe.observing import Exchange, Observer
@@ -23,6 +24,7 @@ __all__ = [
     "SANDBOX",
     "Account",
     "Attempt",
+    "BillingSettings",
     "Clock",
     "DeliveryPolicy",
     "Exchange",

@@ -20,6 +20,7 @@ from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe import resources
 from billing_stripe.testing.fake_stripe.account import Account, Deleted
 from billing_stripe.testing.fake_stripe.billing import authentication
+from billing_stripe.testing.fake_stripe.billing.settings import BillingSettings, change_settings
 from billing_stripe.testing.fake_stripe.clock import Clock
 from billing_stripe.testing.fake_stripe.due import pass_time
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid
@@ -217,6 +218,10 @@ class FakeStripe:
         )
         self.account.put(endpoint)
         return endpoint
+
+    def bill_with(self, settings: BillingSettings) -> None:
+        """Change when the account announces renewals, retries payments and gives up."""
+        change_settings(self.account, settings)
 
     def authenticate(self, intent_id: str, *, succeed: bool = True) -> None:
         """Do what the owner of a card does when a payment or setup intent asks for it.
