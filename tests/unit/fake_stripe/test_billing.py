@@ -684,3 +684,48 @@ async def test_the_account_says_what_follows_the_last_attempt(fate: Any, shop: S
     method = await shop.use_card(customer.id, "pm_card_visa")
     await shop.api.invoices.pay_async(latest.id, {"payment_method": method})
     assert (await shop.subscription(subscription.id)).status == "active"
+
+
+async def test_a_preview_of_a_start_makes_nothing(shop: Shop) -> None:
+    """Neither a subscription nor a use of the promotion code; the customer's credit covers its part."""
+    customer = await shop.customer(card=None)
+    await shop.api.customers.update_async(customer.id, {"balance": -500})
+    coupon = await shop.api.coupons.create_async({"percent_off": 25, "duration": "once"})
+    promotion: Any = {"type": "coupon", "coupon": coupon.id}
+    code = await shop.api.promotion_codes.create_async({"promotion": promotion})
+    params: Any = {
+        "customer": customer.id,
+        "subscription_details": {"items": [{"price": "price_pro", "quantity": 2}]},
+        "discounts": [{"promotion_code": code.id}],
+    }
+    preview = await shop.api.invoices.create_preview_async(params)
+    assert (preview.subtotal, preview.total, preview.amount_due) == (4000, 3000, 2500)
+    assert (preview.starting_balance, preview.ending_balance) == (-500, 0)
+    params["subscription_details"]["trial_end"] = int(FEBRUARY.timestamp())
+    assert (await shop.api.invoices.create_preview_async(params)).total == 0
+    assert (await shop.api.invoices.create_preview_async({**params, "preview_mode": "recurring"})).total == 3000
+    assert (await shop.api.promotion_codes.retrieve_async(code.id)).times_redeemed == 0
+    assert (await shop.api.subscriptions.list_async({"customer": customer.id})).data == []
+
+
+async def test_a_regular_invoice_is_previewed_without_prorations(shop: Shop) -> None:
+    """Without pending ones, and without those of the change."""
+    customer = await shop.customer()
+    subscription = await shop.subscribe(customer.id)
+    item: Any = {"id": item_id(subscription), "quantity": 2}
+    shop.fake.advance(timedelta(days=10))
+    await shop.api.subscriptions.update_async(subscription.id, {"items": [item]})
+    change: Any = {"items": [{**item, "price": "price_team", "quantity": 3}]}
+    params: Any = {"subscription": subscription.id, "subscription_details": change}
+    regular = await shop.api.invoices.create_preview_async({**params, "preview_mode": "recurring"})
+    assert regular.total == 15000
+    following = await shop.api.invoices.create_preview_async(params)
+    assert len(following.lines.data) == 5
+
+
+async def test_a_parameter_that_the_fake_lacks_is_refused_by_name(shop: Shop) -> None:
+    """Ignoring it would make a test pass that fails at Stripe."""
+    customer = await shop.customer()
+    with pytest.raises(stripe.InvalidRequestError, match="FakeStripe does not support") as raised:
+        await shop.subscribe(customer.id, billing_thresholds={"amount_gte": 1000})
+    assert raised.value.param == "billing_thresholds"

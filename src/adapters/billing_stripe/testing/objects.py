@@ -214,6 +214,10 @@ class Invoice:
     amount_paid: int = 0
     credited: int = 0
     """The part of the total covered by the customer's balance."""
+    starting_balance: int | None = None
+    """The customer's balance before it; None for just what is credited."""
+    ending_balance: int | None = None
+    """The customer's balance after it; None for zero, once it is finalized."""
     due_at: datetime | None = None
     attempt_count: int = 0
     next_payment_attempt_at: datetime | None = None

@@ -45,7 +45,7 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
         "description": source.description,
         "discounts": [] if source.discount_id is None else [source.discount_id],
         "due_date": optional_seconds(source.due_at),
-        "ending_balance": None if source.status == "draft" else 0,
+        "ending_balance": _ending_balance(source),
         **_links(source),
         "issuer": {"type": "self"},
         "lines": json_list(
@@ -67,7 +67,7 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
         "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0,
         "receipt_number": None,
-        "starting_balance": -source.credited,
+        "starting_balance": -source.credited if source.starting_balance is None else source.starting_balance,
         "statement_descriptor": None,
         "status": source.status,
         "status_transitions": {
@@ -93,6 +93,11 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
     if shape.endive:
         rendered["status_details"] = None
     return rendered
+
+
+def _ending_balance(source: objects.Invoice) -> int | None:
+    usual = None if source.status == "draft" else 0
+    return usual if source.ending_balance is None else source.ending_balance
 
 
 def _discount_amounts(source: objects.Invoice) -> list[Json]:

@@ -308,6 +308,11 @@ def listing(**filters: Field) -> Form:
     return Form(limit=Integer(least=None), starting_after=TEXT, ending_before=TEXT, **filters)
 
 
+def unsupported(*names: str) -> dict[str, Field]:
+    """Return parameters of Stripe's that the fake refuses by name."""
+    return dict.fromkeys(names, UNSUPPORTED)
+
+
 def choice(*words: str) -> Choice:
     """Return the type of a parameter that is one of these words."""
     return Choice(words)

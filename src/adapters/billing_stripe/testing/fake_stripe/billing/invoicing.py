@@ -139,20 +139,23 @@ def finalize(account: Account, invoice: objects.Invoice) -> objects.Invoice:
     """Give a draft its number and its payment; one without anything to pay is paid at once."""
     at = now_on(account, invoice.test_clock)
     customer = account.get(objects.Customer, invoice.customer_id)
-    covered = min(max(invoice.total, 0), max(-customer.balance, 0))
-    balance = customer.balance + covered + min(invoice.total, 0)
     sequence = customer.next_invoice_sequence
     account.put(attrs.evolve(customer, next_invoice_sequence=sequence + 1))
+    settled = with_balance(account, invoice)
     account.update(
-        attrs.evolve(customer, balance=balance, currency=invoice.currency, next_invoice_sequence=sequence + 1)
+        attrs.evolve(
+            customer,
+            balance=settled.ending_balance or 0,
+            currency=invoice.currency,
+            next_invoice_sequence=sequence + 1,
+        )
     )
     finalized = attrs.evolve(
-        invoice,
+        settled,
         status="open",
         number=f"{short(customer.customer_id)}-{sequence:04}",
         finalized_at=at,
         finalizes_at=None,
-        credited=covered,
         due_at=_due_at(account, invoice, at),
     )
     if finalized.amount_due > 0:
@@ -162,6 +165,18 @@ def finalize(account: Account, invoice: objects.Invoice) -> objects.Invoice:
     if finalized.collection_method == "send_invoice" and finalized.amount_due > 0:
         account.emit("invoice.sent", finalized)
     return finalized if finalized.amount_due > 0 else mark_paid(account, finalized)
+
+
+def with_balance(account: Account, invoice: objects.Invoice) -> objects.Invoice:
+    """Return an invoice that the customer's balance covers as far as it goes; a negative total adds to it."""
+    balance = account.get(objects.Customer, invoice.customer_id).balance
+    covered = min(max(invoice.total, 0), max(-balance, 0))
+    return attrs.evolve(
+        invoice,
+        credited=covered,
+        starting_balance=balance,
+        ending_balance=balance + covered + min(invoice.total, 0),
+    )
 
 
 def mark_paid(account: Account, invoice: objects.Invoice, *, out_of_band: bool = False) -> objects.Invoice:

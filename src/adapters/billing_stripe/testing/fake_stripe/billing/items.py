@@ -13,7 +13,6 @@ from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing.times import period_at
 from billing_stripe.testing.fake_stripe.errors import StripeError, invalid, refused
 from billing_stripe.testing.fake_stripe.forms import (
-    ANYTHING,
     BOOLEAN,
     INTEGER,
     METADATA,
@@ -22,10 +21,17 @@ from billing_stripe.testing.fake_stripe.forms import (
     Listed,
     Params,
     merged_metadata,
+    unsupported,
 )
 
 MOST_ITEMS = 20
-NEW_ITEM = Form(price=TEXT, plan=TEXT, quantity=INTEGER, metadata=METADATA, tax_rates=ANYTHING, discounts=ANYTHING)
+NEW_ITEM = Form(
+    price=TEXT,
+    plan=TEXT,
+    quantity=INTEGER,
+    metadata=METADATA,
+    **unsupported("billing_thresholds", "current_trial", "discounts", "price_data", "tax_rates"),
+)
 CHANGED_ITEM = NEW_ITEM.with_fields(id=TEXT, deleted=BOOLEAN, clear_usage=BOOLEAN)
 NEW_ITEMS = Listed(NEW_ITEM, longest=MOST_ITEMS)
 CHANGED_ITEMS = Listed(CHANGED_ITEM, longest=MOST_ITEMS)

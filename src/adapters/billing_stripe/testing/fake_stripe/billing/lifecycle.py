@@ -313,8 +313,8 @@ def next_periods(subscription: objects.Subscription, at: datetime) -> tuple[obje
     )
 
 
-def upcoming(account: Account, subscription: objects.Subscription) -> objects.Invoice:
-    """Return the next invoice of a subscription as a preview: pending items, and the next period."""
+def upcoming(account: Account, subscription: objects.Subscription, *, with_pending: bool = True) -> objects.Invoice:
+    """Return the next invoice of a subscription as a preview: pending items unless unwanted, and the next period."""
     at = subscription.span.end
     next_items = next_periods(subscription, at)
     renewed = attrs.evolve(subscription, items=next_items)
@@ -322,7 +322,7 @@ def upcoming(account: Account, subscription: objects.Subscription) -> objects.In
     ending = [item for item in subscription.items if item.period.end <= at]
     pending = invoicing.pending_items(account, subscription.customer_id, subscription.subscription_id)
     lines = [
-        *(invoicing.line_of(account, item) for item in pending),
+        *(invoicing.line_of(account, item) for item in pending if with_pending),
         *usage_lines(account, subscription, ending, at),
         *charges(account, renewed, begun),
     ]

@@ -19,6 +19,7 @@ from billing_stripe.testing.fake_stripe.forms import (
     choice,
     listing,
     merged_metadata,
+    unsupported,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
@@ -46,6 +47,7 @@ CREATE_COUPON = Form(
     name=TEXT,
     percent_off=NUMBER,
     metadata=METADATA,
+    **unsupported("applies_to", "currency_options", "max_redemptions", "redeem_by"),
 )
 CREATE_CODE = Form(
     promotion=Required(Form(type=Required(choice("coupon")), coupon=Required(TEXT))),
@@ -53,6 +55,7 @@ CREATE_CODE = Form(
     active=BOOLEAN,
     customer=TEXT,
     metadata=METADATA,
+    **unsupported("expires_at", "max_redemptions", "restrictions"),
 )
 
 
@@ -152,13 +155,24 @@ def codes(call: Call) -> Listing:
     return Listing(matching, PROMOTION_CODE.noun)
 
 
-def resolve_discount(account: Account, given: Params, customer_id: str, param: str) -> objects.Coupon:
-    """Return the coupon that one member of `discounts` names, directly or by a promotion code."""
+def resolve_discount(
+    account: Account, given: Params, customer_id: str, param: str, *, redeem: bool = True
+) -> objects.Coupon:
+    """Return the coupon that one member of `discounts` names, directly or by a promotion code.
+
+    Args:
+        account: of the coupon.
+        given: the member.
+        customer_id: who gets the discount.
+        param: the name of the member.
+        redeem: whether the code counts as used; False for a preview.
+    """
     if "promotion_code" in given:
         code = account.get(objects.PromotionCode, given["promotion_code"], f"{param}[promotion_code]")
         if not code.active or code.customer_id not in (None, customer_id):
             raise refused("This promotion code is expired or not redeemable by this customer.", param=param)
-        account.put(attrs.evolve(code, times_redeemed=code.times_redeemed + 1))
+        if redeem:
+            account.put(attrs.evolve(code, times_redeemed=code.times_redeemed + 1))
         return code.coupon
     if "coupon" not in given:
         raise missing(COUPON.noun, "", param)

@@ -23,6 +23,7 @@ from billing_stripe.testing.fake_stripe.forms import (
     choice,
     listing,
     merged_metadata,
+    unsupported,
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
@@ -56,8 +57,9 @@ _FIELDS: dict[str, Field] = {
     "shipping": ANYTHING,
     "source": TEXT,
     "tax_exempt": Clearable(choice("none", "exempt", "reverse")),
+    **unsupported("cash_balance", "invoice_prefix", "next_invoice_sequence", "tax"),
 }
-CREATE = Form(payment_method=TEXT, test_clock=TEXT, **_FIELDS)
+CREATE = Form(payment_method=TEXT, test_clock=TEXT, **unsupported("tax_id_data"), **_FIELDS)
 UPDATE = Form(**_FIELDS)
 LIST = listing(email=TEXT, created=Period(), test_clock=TEXT)
 
@@ -78,7 +80,7 @@ def create(call: Call) -> objects.Customer:
         test_clock=clock_id,
     )
     customer = attrs.evolve(customer, **_changes(customer, params))
-    account.create(customer)
+    account.put(customer)
     card = params.get("payment_method") or params.get("source")
     method = None if card is None else attach_to(account, card, customer.customer_id)
     default = params.get("invoice_settings", {}).get("default_payment_method")
@@ -88,8 +90,7 @@ def create(call: Call) -> objects.Customer:
         default = method.payment_method_id
     if default is not None:
         customer = _with_default(account, customer, default)
-        account.put(customer)
-    return customer
+    return account.create(customer)
 
 
 def retrieve(call: Call) -> objects.Customer:
@@ -118,6 +119,9 @@ def delete(call: Call) -> Deleted:
     for subscription in account.all(objects.Subscription):
         if subscription.customer_id == customer.customer_id and subscription.ended_at is None:
             end_subscription(account, subscription)
+    for method in account.all(objects.PaymentMethod):
+        if method.customer_id == customer.customer_id:
+            account.put(attrs.evolve(method, customer_id=None))
     gone = attrs.evolve(customer, deleted=True)
     account.put(gone)
     account.emit("customer.deleted", gone)

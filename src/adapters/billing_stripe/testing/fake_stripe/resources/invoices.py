@@ -7,7 +7,7 @@ from billing_stripe.testing.fake_stripe.account import Account, Deleted
 from billing_stripe.testing.fake_stripe.billing import changes, invoicing, lifecycle
 from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined, needs_authentication
 from billing_stripe.testing.fake_stripe.billing.items import CHANGED_ITEMS
-from billing_stripe.testing.fake_stripe.billing.lines import charges, unused_time
+from billing_stripe.testing.fake_stripe.billing.lines import charges, trial_lines, unused_time
 from billing_stripe.testing.fake_stripe.billing.payments import resolve_method
 from billing_stripe.testing.fake_stripe.billing.starting import described
 from billing_stripe.testing.fake_stripe.billing.times import now_on
@@ -17,17 +17,21 @@ from billing_stripe.testing.fake_stripe.forms import (
     METADATA,
     MOMENT,
     TEXT,
+    UNSUPPORTED,
     Clearable,
     Either,
     Form,
+    Listed,
     Params,
     Period,
     choice,
     listing,
     merged_metadata,
+    unsupported,
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
+from billing_stripe.testing.fake_stripe.resources.coupons import resolve_discount
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
 from billing_stripe.testing.versions import Shape
 
@@ -98,13 +102,13 @@ PAY = Form(forgive=BOOLEAN, off_session=BOOLEAN, paid_out_of_band=BOOLEAN, payme
 _DETAILS = Form(
     billing_cycle_anchor=Either(("now", "unchanged"), MOMENT),
     billing_mode=Form(type=choice("classic", "flexible")),
-    cancel_at=Clearable(MOMENT),
+    cancel_at=UNSUPPORTED,
     cancel_at_period_end=BOOLEAN,
     cancel_now=BOOLEAN,
     items=CHANGED_ITEMS,
     proration_behavior=choice("always_invoice", "create_prorations", "none"),
     proration_date=MOMENT,
-    start_date=MOMENT,
+    start_date=UNSUPPORTED,
     trial_end=Either(("now",), MOMENT),
 )
 PREVIEW = Form(
@@ -113,7 +117,11 @@ PREVIEW = Form(
     subscription_details=_DETAILS,
     preview_mode=choice("next", "recurring"),
     currency=TEXT,
+    discounts=Listed(Form(coupon=TEXT, promotion_code=TEXT), longest=1),
+    **unsupported("automatic_tax", "customer_details", "invoice_items", "issuer", "on_behalf_of", "schedule"),
+    schedule_details=UNSUPPORTED,
 )
+_TRIAL_END = "subscription_details[trial_end]"
 
 
 def retrieve(call: Call) -> objects.Invoice:
@@ -233,6 +241,10 @@ def send(call: Call) -> objects.Invoice:
 
 def create_preview(call: Call) -> objects.Invoice:
     """POST /v1/invoices/create_preview: of the next invoice, or of a change."""
+    return invoicing.with_balance(call.account, _preview(call))
+
+
+def _preview(call: Call) -> objects.Invoice:
     account, params = call.account, call.params
     details = params.get("subscription_details", {})
     subscription = account.find(objects.Subscription, params.get("subscription"))
@@ -246,9 +258,11 @@ def create_preview(call: Call) -> objects.Invoice:
         at = details.get("proration_date", now_on(account, subscription.test_clock))
         credits = [] if details.get("proration_behavior") == "none" else unused_time(account, subscription, at)
         return invoicing.describe(account, subscription, credits, reason="upcoming", at=at)
+    if "trial_end" in details:
+        raise invalid("FakeStripe previews no other trial end of a subscription.", param=_TRIAL_END)
     change = changes.plan(account, subscription, details, "subscription_details[items]")
     if params.get("preview_mode") == "recurring":
-        return lifecycle.upcoming(account, change.after)
+        return lifecycle.upcoming(account, change.after, with_pending=False)
     ends = details.get("cancel_at_period_end") or subscription.cancel_at is not None
     if ends and not change.lines:
         raise refused("No upcoming invoices for customer", code="invoice_upcoming_none", param="subscription")
@@ -268,9 +282,17 @@ def _preview_start(call: Call, details: Params) -> objects.Invoice:
         raise refused("No upcoming invoices for customer", code="invoice_upcoming_none", param="customer")
     now = now_on(account, customer.test_clock)
     flexible = Shape(call.api_version).flexible_by_default
-    start = described(account, customer, details, now, flexible=flexible, coupon_id=None)
-    charged = [] if start.trial else charges(account, start, start.items)
-    return invoicing.describe(account, start, charged, reason="upcoming", at=now)
+    if "billing_mode" in details:
+        flexible = details["billing_mode"].get("type") == "flexible"
+    coupon_id = None
+    if call.params.get("discounts"):
+        (discount,) = call.params["discounts"]
+        coupon = resolve_discount(account, discount, customer.customer_id, "discounts[0]", redeem=False)
+        coupon_id = coupon.coupon_id
+    start = described(account, customer, details, now, flexible=flexible, coupon_id=coupon_id)
+    regular = call.params.get("preview_mode") == "recurring" or start.trial is None
+    lines = charges(account, start, start.items) if regular else trial_lines(account, start)
+    return invoicing.describe(account, start, lines, reason="upcoming", at=now)
 
 
 def _check_status(invoice: objects.Invoice, verb: str, *allowed: str) -> None:

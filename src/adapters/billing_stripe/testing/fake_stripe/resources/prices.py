@@ -26,6 +26,7 @@ from billing_stripe.testing.fake_stripe.forms import (
     choice,
     listing,
     merged_metadata,
+    unsupported,
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
@@ -66,6 +67,7 @@ CREATE = Form(
     product=TEXT,
     product_data=Form(id=TEXT, name=Required(TEXT), active=BOOLEAN, metadata=METADATA, unit_label=TEXT),
     transfer_lookup_key=BOOLEAN,
+    **unsupported("currency_options", "custom_unit_amount", "tiers", "tiers_mode", "transform_quantity"),
 )
 UPDATE = Form(
     active=BOOLEAN,
@@ -74,6 +76,7 @@ UPDATE = Form(
     nickname=Clearable(TEXT),
     tax_behavior=_BEHAVIOR,
     transfer_lookup_key=BOOLEAN,
+    **unsupported("currency_options"),
 )
 LIST = listing(
     active=BOOLEAN,

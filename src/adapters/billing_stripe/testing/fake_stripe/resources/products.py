@@ -19,6 +19,7 @@ from billing_stripe.testing.fake_stripe.forms import (
     Required,
     listing,
     merged_metadata,
+    unsupported,
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
@@ -38,6 +39,15 @@ _FIELDS: dict[str, Field] = {
     "description": Clearable(TEXT),
     "metadata": METADATA,
     "unit_label": Clearable(TEXT),
+    **unsupported(
+        "images",
+        "marketing_features",
+        "package_dimensions",
+        "shippable",
+        "statement_descriptor",
+        "tax_code",
+        "url",
+    ),
 }
 CREATE = Form(id=TEXT, name=Required(TEXT), default_price_data=prices.INLINE, **_FIELDS)
 UPDATE = Form(name=TEXT, default_price=TEXT, **_FIELDS)

@@ -16,9 +16,7 @@ from billing_stripe.testing.fake_stripe.forms import (
     METADATA,
     MOMENT,
     TEXT,
-    UNSUPPORTED,
     Either,
-    Field,
     Form,
     Integer,
     Listed,
@@ -28,6 +26,7 @@ from billing_stripe.testing.fake_stripe.forms import (
     choice,
     listing,
     merged_metadata,
+    unsupported,
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
@@ -43,21 +42,18 @@ KIND = Kind(
     expandable=frozenset({"customer", "phases.items.price", "subscription", "test_clock"}),
 )
 _PRORATION = choice("always_invoice", "create_prorations", "none")
-_NOT_YET: dict[str, Field] = dict.fromkeys(
-    (
-        "add_invoice_items",
-        "application_fee_percent",
-        "billing_cycle_anchor",
-        "billing_thresholds",
-        "collection_method",
-        "default_payment_method",
-        "discounts",
-        "on_behalf_of",
-        "transfer_data",
-        "trial",
-        "trial_end",
-    ),
-    UNSUPPORTED,
+_NOT_YET = unsupported(
+    "add_invoice_items",
+    "application_fee_percent",
+    "billing_cycle_anchor",
+    "billing_thresholds",
+    "collection_method",
+    "default_payment_method",
+    "discounts",
+    "on_behalf_of",
+    "transfer_data",
+    "trial",
+    "trial_end",
 )
 _PHASE = Form(
     items=Required(
@@ -85,6 +81,7 @@ CREATE = Form(
     from_subscription=TEXT,
     metadata=METADATA,
     phases=Listed(_PHASE),
+    **unsupported("pause_schedules"),
     start_date=Either(("now",), MOMENT),
 )
 UPDATE = Form(

@@ -31,6 +31,7 @@ from billing_stripe.testing.fake_stripe.forms import (
     choice,
     listing,
     merged_metadata,
+    unsupported,
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
@@ -88,6 +89,17 @@ _FIELDS: dict[str, Field] = {
     "proration_behavior": PRORATION,
     "trial_end": Either(("now",), MOMENT),
     "trial_from_plan": BOOLEAN,
+    **unsupported(
+        "add_invoice_items",
+        "application_fee_percent",
+        "billing_schedules",
+        "billing_thresholds",
+        "default_source",
+        "default_tax_rates",
+        "on_behalf_of",
+        "pending_invoice_item_interval",
+        "transfer_data",
+    ),
     "trial_settings": Form(
         end_behavior=Required(
             Form(
@@ -107,6 +119,7 @@ CREATE = Form(
     currency=TEXT,
     default_payment_method=TEXT,
     trial_period_days=INTEGER,
+    **unsupported("backdate_start_date", "billing_cycle_anchor_config", "customer_account"),
     **_FIELDS,
 )
 UPDATE = Form(
