@@ -14,8 +14,8 @@ from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing.settings import BillingSettings
 from billing_stripe.testing.fake_stripe.clock import Clock
 from billing_stripe.testing.fake_stripe.limits import LIVE, SANDBOX, Limits
-from billing_stripe.testing.fake_stripe.observing import Exchange, Observer
-from billing_stripe.testing.fake_stripe.server import FakeStripe, Received, fake_stripe
+from billing_stripe.testing.fake_stripe.observing import Exchange, Observer, Received
+from billing_stripe.testing.fake_stripe.server import FakeStripe, fake_stripe
 from billing_stripe.testing.fake_stripe.threaded import ThreadedFakeStripe, fake_stripe_in_thread
 from billing_stripe.testing.fake_stripe.webhooks import Attempt, DeliveryPolicy
 

@@ -7,6 +7,17 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
+class Received:
+    """One request as it arrived, before authentication."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False, default=b"")
+
+
+@attrs.frozen(kw_only=True)
 class Exchange:
     """One request to an endpoint, and its answer."""
 

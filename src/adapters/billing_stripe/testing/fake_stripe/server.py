@@ -1,103 +1,30 @@
-"""The fake Stripe's HTTP server."""
+"""The fake Stripe: what tests do to it, and its HTTP server."""
 
 import asyncio
-import itertools
 import json
-import re
 import secrets
-from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from email.utils import format_datetime
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
-import attrs
 from aiohttp import web
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe import resources
-from billing_stripe.testing.fake_stripe.account import Account, Deleted
+from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import authentication
 from billing_stripe.testing.fake_stripe.billing.settings import BillingSettings, change_settings
 from billing_stripe.testing.fake_stripe.clock import Clock
 from billing_stripe.testing.fake_stripe.due import pass_time
-from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid
-from billing_stripe.testing.fake_stripe.expansion import expand
 from billing_stripe.testing.fake_stripe.faults import Fault, Point
-from billing_stripe.testing.fake_stripe.forms import TEXT, Form, Listed, Tree, decode
-from billing_stripe.testing.fake_stripe.idempotency import IdempotencyKeys, Stored
-from billing_stripe.testing.fake_stripe.journal import Cause
-from billing_stripe.testing.fake_stripe.limits import Limits, Load
-from billing_stripe.testing.fake_stripe.observing import Exchange, Observer
-from billing_stripe.testing.fake_stripe.pages import listed, page
-from billing_stripe.testing.fake_stripe.routing import Call, Listing, Page, Resource, Route, Router
+from billing_stripe.testing.fake_stripe.injection import FaultPlan
+from billing_stripe.testing.fake_stripe.limits import Limits
+from billing_stripe.testing.fake_stripe.observing import Observer, Received
+from billing_stripe.testing.fake_stripe.routing import Page, Resource, Router
+from billing_stripe.testing.fake_stripe.serving import Api
 from billing_stripe.testing.fake_stripe.webhooks import DeliveryPolicy, WebhookSender
 from billing_stripe.testing.versions import API_VERSIONS
-
-_VERSION = re.compile(r"20\d\d-\d\d-\d\d(\.[a-z]+)?")
-_PAGING = ("limit", "starting_after", "ending_before")
-
-Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@attrs.frozen(kw_only=True)
-class Received:
-    """One request as it arrived, before authentication."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False, default=b"")
-
-
-@attrs.frozen
-class _Result:
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-
-
-@attrs.define
-class _PendingFault:
-    """A fault for the next requests of a path."""
-
-    method: str
-    pattern: str
-    fault: Fault
-    times: int
-    at: Point
-
-
-@attrs.frozen(kw_only=True)
-class _Request:
-    """One request on its way through the fake."""
-
-    http: web.Request
-    request_id: str
-    body: bytes
-    params: Tree
-    account: Account
-    api_version: str
-    route: Route
-    ids: Mapping[str, str]
-
-    @property
-    def generation(self) -> int:
-        return 2 if self.route.path.startswith("/v2/") else 1
-
-    @property
-    def key(self) -> str | None:
-        """The idempotency key, where the endpoint takes one."""
-        takes = self.http.method == "POST" or (self.generation == 2 and self.http.method == "DELETE")
-        return self.http.headers.get("Idempotency-Key") if takes else None
-
-    @property
-    def changed_id(self) -> str | None:
-        """The object that the request may change."""
-        return None if self.http.method == "GET" else self.ids.get("id")
 
 
 class FakeStripe:
@@ -129,15 +56,10 @@ class FakeStripe:
         self._seed = secrets.token_hex(8) if seed is None else seed
         self._resources = contributed
         self._due = tuple(due for resource in contributed for due in resource.due)
-        self._router = Router(route for resource in contributed for route in resource.routes)
-        self._faults: list[_PendingFault] = []
-        self._keys: dict[str, IdempotencyKeys] = {}
-        self._loads: dict[str, Load] = {}
+        self._api = Api(self, Router(route for resource in contributed for route in resource.routes))
+        self.faults = FaultPlan()
         self.closed = asyncio.Event()
         """Set at the end, for connections that stay open."""
-        self._closing = asyncio.Event()
-        self._executions: set[asyncio.Task[web.StreamResponse]] = set()
-        self._request_numbers = itertools.count(1)
         targets = [targets for resource in contributed for targets in resource.targets]
         self.webhooks = WebhookSender(targets, delivery or DeliveryPolicy(), self._sent)
         self.accounts: dict[str, Account] = {}
@@ -171,13 +93,11 @@ class FakeStripe:
             at: when it strikes, see `faults.Point`.
             method: of HTTP.
         """
-        self._faults.append(_PendingFault(method, path, fault, times, at))
+        self.faults.add(method, path, fault, times=times, at=at)
 
     def clear_faults(self) -> None:
         """Drop the faults that did not strike yet, and end those that are delaying a request."""
-        self._faults.clear()
-        self._closing.set()
-        self._closing = asyncio.Event()
+        self.faults.clear()
 
     def connect(self, account_id: str) -> Account:
         """Add a connected account, which requests name in `Stripe-Account` or `Stripe-Context`."""
@@ -186,8 +106,7 @@ class FakeStripe:
     def advance(self, by: timedelta) -> None:
         """Move the clock of all accounts forward and do what is due until then; test clocks stay where they are."""
         until = self.clock.now() + by
-        for account in self.accounts.values():
-            pass_time(account, self._due, test_clock_id=None, until=until, set_time=self._set_time)
+        pass_time(list(self.accounts.values()), test_clock_id=None, until=until, set_time=self._set_time)
 
     def add_webhook_endpoint(
         self,
@@ -255,8 +174,6 @@ class FakeStripe:
         )
         account.due = self._due
         self.accounts[account_id] = account
-        self._keys[account_id] = IdempotencyKeys()
-        self._loads[account_id] = Load()
         self.webhooks.follow(account)
         return account
 
@@ -268,254 +185,19 @@ class FakeStripe:
         for resource in self._resources:
             for route in resource.pages:
                 app.router.add_route(route.method, route.path, self._page(route.page))
-        app.router.add_route("*", "/{path:.*}", self._receive)
+        app.router.add_route("*", "/{path:.*}", self._api.receive)
         return app
 
     def close(self) -> None:
-        """End requests that faults are delaying."""
+        """End requests that faults are delaying, and connections that stay open."""
         self.closed.set()
-        self._closing.set()
+        self.faults.clear()
 
-    def _page(self, handler: Page) -> Next:
+    def _page(self, handler: Page) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def serve(request: web.Request) -> web.StreamResponse:
             return await handler(self, request)
 
         return serve
-
-    async def _receive(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        self.requests.append(
-            Received(
-                method=request.method,
-                path=request.path,
-                query=dict(request.query),
-                headers=request.headers.copy(),
-                body=body,
-            )
-        )
-        request_id = f"req_{next(self._request_numbers):014}"
-        response = await self._strike("before", request)
-        if response is None:
-            # A client that goes away does not end what it began.
-            execution = asyncio.create_task(self._execute(request, request_id))
-            self._executions.add(execution)
-            execution.add_done_callback(self._executions.discard)
-            response = await asyncio.shield(execution)
-            replaced = await self._strike("answering", request)
-            response = response if replaced is None else replaced
-        if not response.prepared:
-            response.headers.setdefault("Request-Id", request_id)
-            response.headers.setdefault("Date", format_datetime(self.clock.now(), usegmt=True))
-        return response
-
-    async def _execute(self, http: web.Request, request_id: str) -> web.StreamResponse:
-        try:
-            request = self._read(http, request_id, await http.read())
-        except StripeError as exc:
-            return _response(_error(exc))
-        load = self._loads[request.account.account_id]
-        try:
-            with ExitStack() as held:
-                held.enter_context(load.admitted(f"{http.method} {request.route.path}", self.limits))
-                held.enter_context(load.locked(request.changed_id))
-                await asyncio.sleep(self.limits.latency.total_seconds())
-                response = await self._once(request)
-        except StripeError as exc:
-            response = _response(_error(exc))
-        response.headers["Stripe-Version"] = request.api_version
-        return response
-
-    def _read(self, http: web.Request, request_id: str, body: bytes) -> _Request:
-        self._authenticate(http)
-        version = http.headers.get("Stripe-Version", self._api_version)
-        if not _VERSION.fullmatch(version):
-            raise invalid(f"Invalid Stripe API version: {version}")
-        route, ids = self._router.find(http.method, http.rel_url.raw_path)
-        return _Request(
-            http=http,
-            request_id=request_id,
-            body=body,
-            params=_params(http, body),
-            account=self._account_of(http),
-            api_version=version,
-            route=route,
-            ids=ids,
-        )
-
-    async def _once(self, request: _Request) -> web.StreamResponse:
-        """Execute a request, or replay the answer to the first one with its key."""
-        if request.key is None:
-            return (await self._executed(request))[0]
-        keys = self._keys[request.account.account_id]
-        asked = json.dumps([request.http.method, request.http.path, request.params], sort_keys=True)
-        stored = keys.claim(request.generation, request.key, asked, request.account.now)
-        echo = {"Idempotency-Key": request.key, "Original-Request": request.request_id}
-        if stored is not None:
-            echo |= {"Idempotent-Replayed": "true", "Original-Request": stored.request_id}
-            return _response(_Result(stored.status, stored.body, echo))
-        kept: Stored | None = None
-        try:
-            response, result = await self._executed(request)
-            if result is not None:
-                kept = Stored(status=result.status, body=result.body, request_id=request.request_id)
-        finally:
-            keys.settle(request.generation, request.key, kept)
-        if not response.prepared:
-            response.headers.update(echo)
-        return response
-
-    async def _executed(self, request: _Request) -> tuple[web.StreamResponse, _Result | None]:
-        """Return the response, and what the idempotency key keeps of it: nothing if nothing was executed."""
-        struck = await self._struck("executing", request)
-        if struck is not None:
-            return struck
-        result, executed = self._answer(request)
-        struck = await self._struck("executed", request)
-        if struck is not None:
-            return struck[0], struck[1] or result
-        return _response(result), result if executed else None
-
-    async def _struck(self, at: Point, request: _Request) -> tuple[web.StreamResponse, _Result | None] | None:
-        """Return what a fault answers, and the part of it that is stored."""
-        response = await self._strike(at, request.http)
-        if response is None:
-            return None
-        if at == "executing":
-            self._notify(request, response.status, None)
-        kept = response.status not in (409, 429)
-        if kept and isinstance(response, web.Response) and isinstance(response.body, bytes):
-            return response, _Result(response.status, response.body)
-        return response, None
-
-    def _answer(self, request: _Request) -> tuple[_Result, bool]:
-        """Return the true answer, and whether the endpoint was executed."""
-        cause = Cause(request_id=request.request_id, idempotency_key=request.key)
-        try:
-            with request.account.transaction(cause):
-                shown = self._shown(request)
-        except StripeError as exc:
-            self._notify(request, exc.status, exc.body)
-            return _error(exc), exc.executed
-        self._notify(request, 200, shown)
-        return _Result(200, json.dumps(shown, ensure_ascii=False).encode()), True
-
-    def _notify(self, request: _Request, status: int, answer: Json | None) -> None:
-        exchange = Exchange(
-            method=request.http.method,
-            path=request.http.rel_url.raw_path,
-            endpoint=request.route.path,
-            api_version=request.api_version,
-            query=request.http.rel_url.raw_query_string,
-            headers=request.http.headers,
-            body=request.body,
-            status=status,
-            answer=answer,
-        )
-        for observer in self.observers:
-            observer.exchanged(exchange)
-
-    def _shown(self, request: _Request) -> Json:
-        form = Form(expand=Listed(TEXT), **request.route.form.fields)
-        params = form.read(request.params)
-        paths = params.pop("expand", [])
-        paging = {name: params.pop(name) for name in _PAGING if name in params}
-        account, version = request.account, request.api_version
-        call = Call(
-            account=account,
-            origin=str(request.http.url.origin()),
-            path=request.http.path,
-            ids=request.ids,
-            params=params,
-            api_version=version,
-        )
-        answer = request.route.handler(call)
-        if isinstance(answer, Deleted):
-            return answer.render()
-        if isinstance(answer, Listing):
-            shown = _page(answer, paging, call)
-        else:
-            shown = dict(answer) if isinstance(answer, dict) else account.show(answer, version)
-        return expand(shown, paths, account, version)
-
-    async def _strike(self, at: Point, request: web.Request) -> web.StreamResponse | None:
-        for pending in self._faults:
-            if (
-                pending.times > 0
-                and pending.at == at
-                and fnmatchcase(request.method, pending.method)
-                and fnmatchcase(request.path, pending.pattern)
-            ):
-                pending.times -= 1
-                return await pending.fault.strike(request, self._closing)
-        return None
-
-    def _authenticate(self, request: web.Request) -> None:
-        given = request.headers.get("Authorization", "")
-        if not given:
-            raise StripeError(401, "You did not provide an API key.", executed=False)
-        if _key_of(given) != self.secret_key:
-            raise StripeError(401, f"Invalid API Key provided: {'*' * 8}{given[-4:]}", executed=False)
-
-    def _account_of(self, request: web.Request) -> Account:
-        headers = request.headers
-        named = headers.get("Stripe-Account") or headers.get("Stripe-Context", "").rpartition("/")[2]
-        if not named:
-            return self.account
-        if named not in self.accounts:
-            raise StripeError(
-                403,
-                f"The provided key does not have access to account '{named}' (or that account does not exist). "
-                "Application access may have been revoked.",
-                code="account_invalid",
-                executed=False,
-            )
-        return self.accounts[named]
-
-
-def _key_of(authorization: str) -> str:
-    scheme, _, given = authorization.partition(" ")
-    if scheme == "Basic":
-        with suppress(ValueError):
-            return b64decode(given).decode().removesuffix(":")
-    return given
-
-
-def _params(http: web.Request, body: bytes) -> Tree:
-    """Return the parameters of query and body; both count, as at Stripe."""
-    query = decode(http.rel_url.raw_query_string)
-    if not body:
-        return query
-    if http.content_type == "application/json":
-        try:
-            read = json.loads(body)
-        except ValueError:
-            read = None
-        if not isinstance(read, dict):
-            raise invalid("Invalid request: the body is no JSON object")
-        return {**query, **read}
-    try:
-        return {**query, **decode(body.decode())}
-    except UnicodeDecodeError:
-        raise invalid("Invalid request: the body is not UTF-8") from None
-
-
-def _page(answer: Listing, paging: Mapping[str, Any], call: Call) -> Json:
-    account, version = call.account, call.api_version
-
-    def identify(member: Any) -> str:
-        return str(member["id"] if isinstance(member, dict) else account.kind_of(type(member)).key(member))
-
-    members, more = page(answer.members, dict(paging), identify, answer.noun)
-    shown = [dict(member) if isinstance(member, dict) else account.show(member, version) for member in members]
-    return listed(shown, more=more, url=answer.url or call.path)
-
-
-def _error(error: StripeError) -> _Result:
-    return _Result(error.status, json.dumps(error.body, ensure_ascii=False).encode(), error.headers)
-
-
-def _response(result: _Result) -> web.StreamResponse:
-    return web.Response(status=result.status, body=result.body, headers=result.headers, content_type="application/json")
 
 
 @asynccontextmanager

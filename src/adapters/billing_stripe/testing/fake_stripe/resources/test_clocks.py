@@ -94,7 +94,7 @@ def _finish(account: Account, test_clock_id: str) -> None:
 
     status = "internal_failure"
     try:
-        pass_time(account, account.due, test_clock_id=test_clock_id, until=clock.target_at, set_time=set_time)
+        pass_time([account], test_clock_id=test_clock_id, until=clock.target_at, set_time=set_time)
         status = "ready"
     finally:
         done = attrs.evolve(account.get(objects.Clock, test_clock_id), target_at=None, status=status)
