@@ -61,11 +61,19 @@ def test_the_fixture_needs_one_line(tmp_path: Path) -> None:
     assert "1 passed" in result.stdout, result.stdout + result.stderr
 
 
-async def test_the_command_line_serves_until_it_is_interrupted() -> None:
+@pytest.mark.parametrize(
+    "program",
+    [
+        ("-m", "billing_stripe.testing.fake_stripe"),
+        ("-c", "from billing_app.cli import main; main()", "fake-stripe"),
+    ],
+    ids=["module", "billing"],
+)
+async def test_the_command_line_serves_until_it_is_ended(program: tuple[str, ...]) -> None:
     """And prints where."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "billing_stripe.testing.fake_stripe", "--port", "0", "--secret-key", "sk_test_mine"),
+        *(*program, "--port", "0", "--secret-key", "sk_test_mine"),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None

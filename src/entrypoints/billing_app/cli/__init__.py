@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     ),
     "epoch": LazyCommand("billing_app.cli.epoch:epoch", "Show the epoch of the message history, or begin a new one."),
     "demo": LazyCommand("billing_demo.command:demo", "Send realistic Stripe traffic to a local server."),
+    "fake-stripe": LazyCommand("billing_demo.fake_command:fake_stripe", "Run a Stripe for tests on this machine."),
     "embedded": LazyCommand(
         "billing_app.cli.embedded:embedded", "Start, stop and inspect the local Postgres and Valkey."
     ),

@@ -17,7 +17,7 @@ _WAITS = (timedelta(seconds=5), timedelta(minutes=1))
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until it is interrupted. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m billing_stripe.testing.fake_stripe", description=__doc__)
+    parser = argparse.ArgumentParser(prog="billing fake-stripe", description="Run a fake Stripe until Ctrl-C.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=_PORT, help="port to listen on (%(default)s), 0 for a free one")
     parser.add_argument("--secret-key", default="sk_test_fake", help="the only key that is accepted (%(default)s)")
