@@ -7,6 +7,7 @@ import pytest
 import stripe
 from tests.unit.fake_stripe.conftest import CALLS, JANUARY, PRO, SEAT, TEAM, YEARLY, Shop
 
+from billing_stripe.testing import API_VERSIONS
 from billing_stripe.testing.fake_stripe import BillingSettings, FakeStripe
 
 FEBRUARY = JANUARY.replace(month=2)
@@ -729,3 +730,18 @@ async def test_a_parameter_that_the_fake_lacks_is_refused_by_name(shop: Shop) ->
     with pytest.raises(stripe.InvalidRequestError, match="FakeStripe does not support") as raised:
         await shop.subscribe(customer.id, billing_thresholds={"amount_gte": 1000})
     assert raised.value.param == "billing_thresholds"
+
+
+async def test_events_name_their_request_and_its_key(shop: Shop) -> None:
+    """A renewal, which Stripe does by itself, has neither."""
+    customer = await shop.customer()
+    shop.forget_events()
+    params: Any = {"customer": customer.id, "items": [{"price": "price_pro"}]}
+    created = await shop.api.subscriptions.create_async(params, {"idempotency_key": "start-1"})
+    shop.fake.advance(timedelta(days=32))
+    causes = [
+        (event["request"]["id"], event["request"]["idempotency_key"])
+        for event in (entry.render(API_VERSIONS[-1]) for entry in shop.fake.account.journal.entries)
+        if event["type"] == "invoice.paid"
+    ]
+    assert causes == [(created.last_response.request_id, "start-1"), (None, None)]

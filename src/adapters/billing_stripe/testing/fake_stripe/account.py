@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -29,11 +29,23 @@ class Task:
     run: Callable[[], None]
 
 
-Due = Callable[["Account", "str | None"], Iterator[Task]]
-"""Yields the future work for all objects on a test clock, or on the account's clock for None.
+def _own_clock(account: Account, source: Any) -> str | None:
+    found: str | None = getattr(source, "test_clock", None)
+    return found
 
-A task must change the object so that it is not yielded again.
-"""
+
+@attrs.frozen(kw_only=True)
+class Due(Generic[S]):
+    """The work that Stripe does by itself for one type of objects."""
+
+    source: type[S]
+    tasks: Callable[[Account, S], Iterable[Task]]
+    """Yields the future work for an object, those of equal time in order; what it yields depends on the object alone.
+
+    A task must change the object so that it is not yielded again.
+    """
+    clock: Callable[[Account, S], str | None] = _own_clock
+    """Returns the test clock that the object lives on; None for the account's clock."""
 
 
 class Account:
@@ -67,13 +79,14 @@ class Account:
         self.clock = clock
         self.platform = platform
         self.journal = Journal(api_version)
-        self.due: Sequence[Due] = ()
+        self.due: Sequence[Due[Any]] = ()
         """The work that resources do as time passes."""
         self.settings: dict[str, Any] = {}
         """Values that resources keep beside objects, by names of their own."""
         self._kinds: Mapping[type, Kind[Any]] = {kind.source: kind for kind in kinds}
         self._named = {kind.noun: kind for kind in kinds}
         self._objects: dict[str, Any] = {}
+        self._changed: set[str] = set()
         self._by_type: dict[type, dict[str, Any]] = {}
         self._seed = seed
         self._issued = 0
@@ -122,6 +135,11 @@ class Account:
     def show(self, source: Any, api_version: str) -> Json:
         """Render an object as an answer shows it."""
         return self.kind_of(type(source)).show(source, api_version)
+
+    def take_changed(self) -> set[str]:
+        """Return the ids of the objects that were added, replaced or removed since the last call."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     # --- changing ------------------------------------------------------------------------------------------------
 
@@ -206,6 +224,7 @@ class Account:
 
     def _store(self, key: str, source: Any) -> None:
         """Set or remove the object with an id; one that is replaced keeps its place in lists."""
+        self._changed.add(key)
         before = self._objects.get(key, _ABSENT)
         if type(before) is not type(source) and before is not _ABSENT:
             del self._by_type[type(before)][key]

@@ -38,8 +38,6 @@ class Kind(Generic[S]):
     """Fields that are shown only when they are expanded."""
     shown_lists: tuple[str, ...] = ()
     """Fields that are lists and show their first ten members only."""
-    clock: Callable[[S], str | None] = lambda source: getattr(source, "test_clock", None)
-    """The test clock that the object lives on."""
 
     @property
     def event_prefix(self) -> str:

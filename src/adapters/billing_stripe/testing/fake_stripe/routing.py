@@ -95,7 +95,7 @@ class Resource:
     kinds: Sequence[Kind[Any]] = ()
     routes: Sequence[Route] = ()
     pages: Sequence[PageRoute] = ()
-    due: Sequence[Due] = ()
+    due: Sequence[Due[Any]] = ()
     targets: Sequence[Targets] = ()
 
 

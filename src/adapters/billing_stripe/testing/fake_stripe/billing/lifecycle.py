@@ -173,31 +173,30 @@ def expire_pending(account: Account, subscription: objects.Subscription) -> obje
 # --- time -------------------------------------------------------------------------------------------------------
 
 
-def due(account: Account, test_clock_id: str | None) -> Iterator[Task]:
-    """Yield the future work for subscriptions."""
+def due(account: Account, subscription: objects.Subscription) -> Iterator[Task]:
+    """Yield the future work for a subscription."""
+    if subscription.ended_at is not None or not subscription.items:
+        return
     settings = settings_of(account)
-    for subscription in account.all(objects.Subscription):
-        if subscription.test_clock != test_clock_id or subscription.ended_at is not None or not subscription.items:
-            continue
-        run = _Work(account, subscription.subscription_id)
-        if subscription.pending_update is not None:
-            yield Task(subscription.pending_update.expires_at, run.expire_pending)
-        if subscription.status == "incomplete":
-            yield Task(subscription.created_at + settings.incomplete_for, run.expire)
-        if subscription.cancel_at is not None:
-            yield Task(subscription.cancel_at, run.cancel)
-        if subscription.pause_collection is not None and subscription.pause_resumes_at is not None:
-            yield Task(subscription.pause_resumes_at, run.resume_collection)
-        if subscription.status == "trialing" and subscription.trial is not None:
-            trial = subscription.trial
-            if subscription.announced_until != trial.end:
-                yield Task(max(trial.start, trial.end - settings.trial_end_before), run.announce_trial_end)
-            yield Task(trial.end, run.end_trial)
-        elif subscription.status in LIVE:
-            ends_at = subscription.span.end
-            if subscription.announced_until != ends_at and subscription.cancel_at is None:
-                yield Task(max(subscription.span.start, ends_at - settings.upcoming_before), run.announce_renewal)
-            yield Task(ends_at, run.renew)
+    run = _Work(account, subscription.subscription_id)
+    if subscription.pending_update is not None:
+        yield Task(subscription.pending_update.expires_at, run.expire_pending)
+    if subscription.status == "incomplete":
+        yield Task(subscription.created_at + settings.incomplete_for, run.expire)
+    if subscription.cancel_at is not None:
+        yield Task(subscription.cancel_at, run.cancel)
+    if subscription.pause_collection is not None and subscription.pause_resumes_at is not None:
+        yield Task(subscription.pause_resumes_at, run.resume_collection)
+    if subscription.status == "trialing" and subscription.trial is not None:
+        trial = subscription.trial
+        if subscription.announced_until != trial.end:
+            yield Task(max(trial.start, trial.end - settings.trial_end_before), run.announce_trial_end)
+        yield Task(trial.end, run.end_trial)
+    elif subscription.status in LIVE:
+        ends_at = subscription.span.end
+        if subscription.announced_until != ends_at and subscription.cancel_at is None:
+            yield Task(max(subscription.span.start, ends_at - settings.upcoming_before), run.announce_renewal)
+        yield Task(ends_at, run.renew)
 
 
 @attrs.frozen
@@ -375,18 +374,16 @@ def end(
     return account.get(objects.Subscription, subscription.subscription_id)
 
 
-def due_invoices(account: Account, test_clock_id: str | None) -> Iterator[Task]:
-    """Yield the future work for invoices."""
-    for invoice in account.all(objects.Invoice):
-        if invoice.test_clock != test_clock_id or invoice.invoice_id is None:
-            continue
-        if invoice.status == "draft" and invoice.finalizes_at is not None:
-            yield Task(invoice.finalizes_at, partial(_advance, account, invoice.invoice_id))
-        elif invoice.status == "open":
-            if invoice.next_payment_attempt_at is not None:
-                yield Task(invoice.next_payment_attempt_at, partial(_retry, account, invoice.invoice_id))
-            if invoice.due_at is not None and not invoice.overdue:
-                yield Task(invoice.due_at, partial(_overdue, account, invoice.invoice_id))
+def due_invoice(account: Account, invoice: objects.Invoice) -> Iterator[Task]:
+    """Yield the future work for an invoice."""
+    invoice_id = invoice.invoice_id or ""
+    if invoice.status == "draft" and invoice.finalizes_at is not None:
+        yield Task(invoice.finalizes_at, partial(_advance, account, invoice_id))
+    if invoice.status == "open":
+        if invoice.next_payment_attempt_at is not None:
+            yield Task(invoice.next_payment_attempt_at, partial(_retry, account, invoice_id))
+        if invoice.due_at is not None and not invoice.overdue:
+            yield Task(invoice.due_at, partial(_overdue, account, invoice_id))
 
 
 def _advance(account: Account, invoice_id: str) -> None:

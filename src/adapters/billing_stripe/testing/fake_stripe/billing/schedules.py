@@ -95,22 +95,18 @@ def release(
     return released
 
 
-def due(account: Account, test_clock: str | None) -> Iterator[Task]:
-    """Yield the future work for schedules."""
-    for schedule in account.all(objects.SubscriptionSchedule):
-        if schedule.test_clock != test_clock or not schedule.phases:
-            continue
-        if schedule.status == "not_started":
-            yield Task(schedule.phases[0].period.start, partial(_begin, account, schedule.schedule_id))
-        elif schedule.status == "active":
-            ends_at = schedule.phases[-1].period.end
-            if not schedule.expiring:
-                started_at = schedule.phases[schedule.current_phase].period.start
-                yield Task(
-                    max(started_at, ends_at - EXPIRING_BEFORE), partial(_announce, account, schedule.schedule_id)
-                )
-            phase = schedule.phases[schedule.current_phase]
-            yield Task(phase.period.end, partial(_leave, account, schedule.schedule_id))
+def due(account: Account, schedule: objects.SubscriptionSchedule) -> Iterator[Task]:
+    """Yield the future work for a schedule."""
+    if not schedule.phases:
+        return
+    if schedule.status == "not_started":
+        yield Task(schedule.phases[0].period.start, partial(_begin, account, schedule.schedule_id))
+    elif schedule.status == "active":
+        phase = schedule.phases[schedule.current_phase]
+        if not schedule.expiring:
+            announced_at = max(phase.period.start, schedule.phases[-1].period.end - EXPIRING_BEFORE)
+            yield Task(announced_at, partial(_announce, account, schedule.schedule_id))
+        yield Task(phase.period.end, partial(_leave, account, schedule.schedule_id))
 
 
 def _begin(account: Account, schedule_id: str) -> None:

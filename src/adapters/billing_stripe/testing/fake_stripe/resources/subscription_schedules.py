@@ -5,7 +5,7 @@ from datetime import datetime
 import attrs
 
 from billing_stripe.testing import accounts, objects
-from billing_stripe.testing.fake_stripe.account import Account
+from billing_stripe.testing.fake_stripe.account import Account, Due
 from billing_stripe.testing.fake_stripe.billing import lifecycle, schedules
 from billing_stripe.testing.fake_stripe.billing.times import later, now_on
 from billing_stripe.testing.fake_stripe.errors import invalid, refused
@@ -310,5 +310,5 @@ RESOURCE = Resource(
         Route("POST", "/v1/subscription_schedules/{id}/release", release, Form(preserve_cancel_date=BOOLEAN)),
         Route("POST", "/v1/subscription_schedules/{id}/cancel", cancel, Form(invoice_now=BOOLEAN, prorate=BOOLEAN)),
     ],
-    due=[schedules.due],
+    due=[Due(source=objects.SubscriptionSchedule, tasks=schedules.due)],
 )

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from billing_stripe.testing import builders, objects
-from billing_stripe.testing.fake_stripe.account import Account
+from billing_stripe.testing.fake_stripe.account import Account, Due
 from billing_stripe.testing.fake_stripe.billing import changes, invoicing, lifecycle
 from billing_stripe.testing.fake_stripe.billing.items import CHANGED_ITEMS, NEW_ITEMS
 from billing_stripe.testing.fake_stripe.billing.payments import resolve_method
@@ -515,5 +515,8 @@ RESOURCE = Resource(
         ),
         Route("GET", "/v1/subscription_items", item_list, listing(subscription=Required(TEXT))),
     ],
-    due=[lifecycle.due, lifecycle.due_invoices],
+    due=[
+        Due(source=objects.Subscription, tasks=lifecycle.due),
+        Due(source=objects.Invoice, tasks=lifecycle.due_invoice),
+    ],
 )
