@@ -224,8 +224,16 @@ class Gate:
         self.full = asyncio.Event()
         self.open = asyncio.Event()
         self._expected = expected
+        self._requests: list[web.Request] = []
+
+    async def gone(self) -> None:
+        """Wait until the server has noticed that the clients are gone."""
+        while any(request.transport is not None for request in self._requests):  # noqa: ASYNC110 - nothing to wait for
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> None:
+        self._requests.append(request)
         self._expected -= 1
         if self._expected == 0:
             self.full.set()
@@ -305,6 +313,7 @@ async def test_a_client_that_goes_away_does_not_end_what_it_began(client: Client
     await gate.full.wait()
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
+    await gate.gone()
     gate.open.set()
     assert len(await client.endpoints()) == 1
 

@@ -9,8 +9,8 @@ from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import invoicing
 from billing_stripe.testing.fake_stripe.billing.items import changed_items, check_intervals
-from billing_stripe.testing.fake_stripe.billing.lifecycle import advance_invoice, collect, renew, upcoming
-from billing_stripe.testing.fake_stripe.billing.lines import amount_of, charges, prorations, unused_time, usage_lines
+from billing_stripe.testing.fake_stripe.billing.lifecycle import collect, renew, upcoming
+from billing_stripe.testing.fake_stripe.billing.lines import amount_of, charges, prorations, usage_lines
 from billing_stripe.testing.fake_stripe.billing.payments import outcome
 from billing_stripe.testing.fake_stripe.billing.settings import settings_of
 from billing_stripe.testing.fake_stripe.billing.times import now_on, period_at
@@ -171,45 +171,6 @@ def end_trial_now(account: Account, subscription: objects.Subscription) -> objec
     invoice = invoicing.finalize(account, draft)
     if invoice.status == "open" and invoice.collection_method == "charge_automatically":
         collect(account, invoice)
-    return account.get(objects.Subscription, subscription.subscription_id)
-
-
-def credits_from(account: Account, subscription: objects.Subscription, at: datetime) -> list[objects.InvoiceLine]:
-    """Return the credits for the time of a subscription that is unused from an instant on; none within a trial."""
-    return [] if subscription.status == "trialing" else unused_time(account, subscription, at)
-
-
-def resume(
-    account: Account, subscription: objects.Subscription, *, keep_anchor: bool, only_if_paid: bool
-) -> objects.Subscription:
-    """End a pause: the next period begins now and is invoiced.
-
-    Args:
-        account: of the subscription.
-        subscription: one that is paused.
-        keep_anchor: whether the periods keep their day, so that the first one is shorter and prorated.
-        only_if_paid: whether it stays paused until that invoice is paid; after one attempt otherwise.
-    """
-    now = now_on(account, subscription.test_clock)
-    anchor = subscription.billing_cycle_anchor if keep_anchor else now
-    periods = {item.item_id: period_at(anchor, item.price, now) for item in subscription.items}
-    items = tuple(attrs.evolve(item, period=periods[item.item_id]) for item in subscription.items)
-    invoice_id = account.new_id("in")
-    started = attrs.evolve(
-        subscription, items=items, billing_cycle_anchor=anchor, latest_invoice_id=invoice_id, pending_update=None
-    )
-    nothing_before = attrs.evolve(started, items=())
-    lines = prorations(account, nothing_before, items, now) if keep_anchor else charges(account, started, items)
-    if only_if_paid:
-        account.update(attrs.evolve(subscription, latest_invoice_id=invoice_id, resuming_invoice_id=invoice_id))
-    else:
-        resumed = account.update(attrs.evolve(started, status="active", paused_at=None))
-        account.emit("customer.subscription.resumed", resumed)
-    draft = invoicing.create_draft(account, started, lines, reason="subscription_update", invoice_id=invoice_id)
-    if only_if_paid:
-        waiting = account.get(objects.Subscription, subscription.subscription_id)
-        account.put(attrs.evolve(waiting, items=items, billing_cycle_anchor=anchor))
-    advance_invoice(account, draft)
     return account.get(objects.Subscription, subscription.subscription_id)
 
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 import attrs
 
 from billing_stripe.testing import builders, objects
-from billing_stripe.testing.fake_stripe.account import Account, Deleted
-from billing_stripe.testing.fake_stripe.errors import invalid, missing, refused
+from billing_stripe.testing.fake_stripe.account import Deleted
+from billing_stripe.testing.fake_stripe.errors import invalid, refused
 from billing_stripe.testing.fake_stripe.forms import (
     BOOLEAN,
     METADATA,
@@ -14,7 +14,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     TEXT,
     Form,
     Integer,
-    Params,
     Required,
     choice,
     listing,
@@ -153,30 +152,6 @@ def codes(call: Call) -> Listing:
         and params.get("customer") in (None, code.customer_id)
     ]
     return Listing(matching, PROMOTION_CODE.noun)
-
-
-def resolve_discount(
-    account: Account, given: Params, customer_id: str, param: str, *, redeem: bool = True
-) -> objects.Coupon:
-    """Return the coupon that one member of `discounts` names, directly or by a promotion code.
-
-    Args:
-        account: of the coupon.
-        given: the member.
-        customer_id: who gets the discount.
-        param: the name of the member.
-        redeem: whether the code counts as used; False for a preview.
-    """
-    if "promotion_code" in given:
-        code = account.get(objects.PromotionCode, given["promotion_code"], f"{param}[promotion_code]")
-        if not code.active or code.customer_id not in (None, customer_id):
-            raise refused("This promotion code is expired or not redeemable by this customer.", param=param)
-        if redeem:
-            account.put(attrs.evolve(code, times_redeemed=code.times_redeemed + 1))
-        return code.coupon
-    if "coupon" not in given:
-        raise missing(COUPON.noun, "", param)
-    return account.get(objects.Coupon, given["coupon"], f"{param}[coupon]")
 
 
 RESOURCE = Resource(

@@ -9,6 +9,7 @@ from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined, ne
 from billing_stripe.testing.fake_stripe.billing.items import CHANGED_ITEMS
 from billing_stripe.testing.fake_stripe.billing.lines import charges, trial_lines, unused_time
 from billing_stripe.testing.fake_stripe.billing.payments import resolve_method
+from billing_stripe.testing.fake_stripe.billing.redemption import resolve_discount
 from billing_stripe.testing.fake_stripe.billing.starting import described
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid, refused
@@ -31,7 +32,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
-from billing_stripe.testing.fake_stripe.resources.coupons import resolve_discount
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
 from billing_stripe.testing.versions import Shape
 

@@ -1,18 +1,14 @@
 """Subscriptions: the endpoints. What they do is in `billing`."""
 
-from datetime import datetime
-from typing import Any
-
 import attrs
 
 from billing_stripe.testing import builders, objects
 from billing_stripe.testing.fake_stripe.account import Account, Due
-from billing_stripe.testing.fake_stripe.billing import changes, invoicing, lifecycle
+from billing_stripe.testing.fake_stripe.billing import changes, lifecycle, pausing, updates
 from billing_stripe.testing.fake_stripe.billing.items import CHANGED_ITEMS, NEW_ITEMS
 from billing_stripe.testing.fake_stripe.billing.payments import resolve_method
 from billing_stripe.testing.fake_stripe.billing.starting import start
-from billing_stripe.testing.fake_stripe.billing.times import now_on
-from billing_stripe.testing.fake_stripe.errors import StripeError, invalid, missing, refused
+from billing_stripe.testing.fake_stripe.errors import invalid, missing, refused
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     BOOLEAN,
@@ -30,12 +26,10 @@ from billing_stripe.testing.fake_stripe.forms import (
     Required,
     choice,
     listing,
-    merged_metadata,
     unsupported,
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
-from billing_stripe.testing.fake_stripe.resources.coupons import resolve_discount
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
 from billing_stripe.testing.versions import Shape
 
@@ -171,20 +165,6 @@ LIST = listing(
     current_period_end=Period(),
     test_clock=TEXT,
 )
-_WITH_PENDING = frozenset(
-    {
-        "payment_behavior",
-        "proration_behavior",
-        "proration_date",
-        "billing_cycle_anchor",
-        "items",
-        "trial_end",
-        "trial_from_plan",
-    }
-)
-"""Parameters of an update that may wait for its payment."""
-_METADATA_WITH_PENDING = "2026-05-27"
-"""The API version since which metadata may, too."""
 
 
 def create(call: Call) -> objects.Subscription:
@@ -198,7 +178,7 @@ def create(call: Call) -> objects.Subscription:
             "`payment_behavior=pending_if_incomplete` can only be used when updating a subscription.",
             param="payment_behavior",
         )
-    _check_collection(params, params.get("collection_method", "charge_automatically"))
+    updates.check_collection(params, params.get("collection_method", "charge_automatically"))
     if "default_payment_method" in params:
         resolve_method(account, params["default_payment_method"], customer.customer_id, "default_payment_method")
     flexible = Shape(call.api_version).flexible_by_default
@@ -212,7 +192,7 @@ def create(call: Call) -> objects.Subscription:
         customer,
         params,
         flexible=flexible,
-        coupon_id=_coupon_id(account, params, customer.customer_id, None),
+        coupon_id=updates.coupon_id(account, params, customer.customer_id, None),
     )
 
 
@@ -232,18 +212,15 @@ def update(call: Call) -> objects.Subscription:
     """POST /v1/subscriptions/:id"""
     account, params = call.account, call.params
     subscription = retrieve(call)
-    payment = params.get("payment_behavior", "allow_incomplete")
-    _check_update(account, subscription, params, payment)
-    if payment == "pending_if_incomplete":
-        _check_pending(subscription, params, call.api_version)
+    updates.check(account, subscription, params, call.api_version)
     if subscription.pending_update is not None and _changes_items(params):
         subscription = lifecycle.expire_pending(account, subscription)
-    described = attrs.evolve(subscription, **_settings(account, subscription, params))
+    described = attrs.evolve(subscription, **updates.attributes(account, subscription, params))
     if _changes_items(params):
         change = changes.plan(account, subscription, params)
-        change = attrs.evolve(change, after=_merged(subscription, described, change.after))
-        updated = changes.make(account, change, payment=payment)
-        _follow_schedule(account, updated)
+        change = attrs.evolve(change, after=updates.merged(subscription, described, change.after))
+        updated = changes.make(account, change, payment=params.get("payment_behavior", "allow_incomplete"))
+        updates.follow_schedule(account, updated)
     else:
         updated = account.update(described)
     if params.get("trial_end") == "now" and updated.status == "trialing":
@@ -256,7 +233,7 @@ def cancel(call: Call) -> objects.Subscription:
     account, params, subscription = call.account, call.params, retrieve(call)
     if subscription.ended_at is not None:
         raise missing(KIND.noun, call.id)
-    described = attrs.evolve(subscription, **_cancellation(params))
+    described = attrs.evolve(subscription, **updates.cancellation(params))
     return lifecycle.end(
         account, described, prorate=params.get("prorate", False), invoice_now=params.get("invoice_now", False)
     )
@@ -264,29 +241,13 @@ def cancel(call: Call) -> objects.Subscription:
 
 def pause(call: Call) -> objects.Subscription:
     """POST /v1/subscriptions/:id/pause, in flexible billing mode and without a schedule."""
-    account, params, subscription = call.account, call.params, retrieve(call)
-    if not subscription.flexible_billing:
-        raise refused("Only subscriptions with `billing_mode[type]=flexible` can be paused.")
-    if subscription.schedule_id is not None:
-        raise refused("Subscriptions that are managed by a subscription schedule cannot be paused.")
-    if subscription.status not in ("active", "past_due", "trialing"):
-        raise refused(f"Subscriptions with status `{subscription.status}` cannot be paused.")
-    now = now_on(account, subscription.test_clock)
-    unused = params.get("bill_for", {}).get("unused_time_from", {}).get("type", "now")
-    start_at = subscription.span.start if unused == "item_current_period_start" else now
-    credits = [] if unused == "none" else changes.credits_from(account, subscription, start_at)
-    stopped = tuple(
-        attrs.evolve(item, period=objects.Span(item.period.start, max(item.period.start, now)))
-        for item in subscription.items
+    params, subscription = call.params, retrieve(call)
+    return pausing.pause(
+        call.account,
+        subscription,
+        unused_from=params.get("bill_for", {}).get("unused_time_from", {}).get("type", "now"),
+        invoice=params.get("invoicing_behavior") == "invoice",
     )
-    paused = account.update(attrs.evolve(subscription, status="paused", items=stopped, paused_at=now))
-    account.emit("customer.subscription.paused", paused)
-    if params.get("invoicing_behavior") == "invoice" and credits:
-        draft = invoicing.create_draft(account, paused, credits, reason="subscription_update")
-        lifecycle.advance_invoice(account, draft)
-    else:
-        invoicing.add_pending(account, paused, credits)
-    return account.get(objects.Subscription, call.id)
 
 
 def resume(call: Call) -> objects.Subscription:
@@ -297,7 +258,7 @@ def resume(call: Call) -> objects.Subscription:
     anchor = params.get("billing_cycle_anchor", "now")
     kind = anchor if isinstance(anchor, str) else anchor["type"]
     on_success = params.get("payment_behavior") == "resume_on_payment_success"
-    return changes.resume(account, subscription, keep_anchor=kind == "unchanged", only_if_paid=on_success)
+    return pausing.resume(account, subscription, keep_anchor=kind == "unchanged", only_if_paid=on_success)
 
 
 def migrate(call: Call) -> objects.Subscription:
@@ -345,156 +306,6 @@ def _matches(subscription: objects.Subscription, params: Params) -> bool:
 
 def _changes_items(params: Params) -> bool:
     return "items" in params or params.get("billing_cycle_anchor") == "now"
-
-
-def _check_update(account: Account, subscription: objects.Subscription, params: Params, payment: str) -> None:
-    if subscription.ended_at is not None and params.keys() - {"cancellation_details", "metadata"}:
-        raise refused(
-            "A canceled subscription can only update its cancellation_details and metadata.",
-            code="resource_missing",
-        )
-    _check_collection(
-        params, params.get("collection_method", subscription.collection_method), subscription.days_until_due
-    )
-    if subscription.schedule_id is not None and params.keys() & {"cancel_at", "cancel_at_period_end"}:
-        raise refused(
-            f"The subscription is managed by the subscription schedule `{subscription.schedule_id}`, and updating any "
-            "cancelation behavior directly is not allowed. Please update the schedule instead.",
-        )
-    if params.get("default_payment_method") is not None:
-        resolve_method(account, params["default_payment_method"], subscription.customer_id, "default_payment_method")
-
-
-def _check_pending(subscription: objects.Subscription, params: Params, api_version: str) -> None:
-    """Raise StripeError for an update that cannot wait for its payment."""
-    unsupported = params.keys() - _WITH_PENDING
-    if api_version >= _METADATA_WITH_PENDING:
-        unsupported = unsupported - {"metadata"}
-    if unsupported:
-        names = sorted(unsupported)
-        raise invalid(
-            "The following parameters are not supported when `payment_behavior=pending_if_incomplete`: "
-            f"{', '.join(names)}.",
-            param=names[0],
-        )
-    if subscription.collection_method == "send_invoice":
-        raise invalid(
-            "`payment_behavior=pending_if_incomplete` requires `collection_method=charge_automatically`.",
-            param="payment_behavior",
-        )
-
-
-def _check_collection(params: Params, method: str, known_days: int | None = None) -> None:
-    days = params.get("days_until_due", known_days)
-    if method == "send_invoice" and days is None:
-        raise invalid(
-            "If `collection_method=send_invoice` is set, you must also set `days_until_due`.", param="days_until_due"
-        )
-    if method == "charge_automatically" and "days_until_due" in params:
-        raise invalid("`days_until_due` can only be set when `collection_method=send_invoice`.", param="days_until_due")
-
-
-def _settings(account: Account, subscription: objects.Subscription, params: Params) -> dict[str, Any]:
-    """Return the changed attributes of an update, apart from its items."""
-    names = {
-        "collection_method": "collection_method",
-        "days_until_due": "days_until_due",
-        "default_payment_method": "default_payment_method_id",
-        "description": "description",
-    }
-    changed = {field: params[name] for name, field in names.items() if name in params}
-    if "metadata" in params:
-        changed["metadata"] = merged_metadata(subscription.metadata, params)
-    if "discounts" in params:
-        changed["coupon_id"] = _coupon_id(account, params, subscription.customer_id, subscription.coupon_id)
-        if changed["coupon_id"] != subscription.coupon_id:
-            changed["discounted_at"] = now_on(account, subscription.test_clock)
-    if "pause_collection" in params:
-        paused = params["pause_collection"]
-        changed["pause_collection"] = None if paused is None else paused["behavior"]
-        changed["pause_resumes_at"] = None if paused is None else paused.get("resumes_at")
-    if "save_default_payment_method" in params.get("payment_settings", {}):
-        saved = params["payment_settings"]["save_default_payment_method"]
-        changed["save_default_payment_method"] = saved == "on_subscription"
-    if "trial_settings" in params:
-        behavior = params["trial_settings"]["end_behavior"]
-        changed["missing_payment_method"] = behavior.get("missing_payment_method", "create_invoice")
-    if isinstance(params.get("trial_end"), datetime):
-        changed |= _trial(subscription, params["trial_end"], now_on(account, subscription.test_clock))
-    return changed | _cancellation(params) | _scheduled_end(account, subscription, params)
-
-
-def _trial(subscription: objects.Subscription, trial_end: datetime, now: datetime) -> dict[str, Any]:
-    if trial_end <= now:
-        raise refused("Invalid timestamp: must be an integer Unix timestamp in the future.", param="trial_end")
-    started = now if subscription.trial is None else subscription.trial.start
-    trial = objects.Span(started if subscription.status == "trialing" else now, trial_end)
-    items = tuple(attrs.evolve(item, period=trial) for item in subscription.items)
-    return {"trial": trial, "items": items, "status": "trialing", "billing_cycle_anchor": trial_end}
-
-
-def _cancellation(params: Params) -> dict[str, Any]:
-    details = params.get("cancellation_details", {})
-    return {f"cancellation_{name}": details[name] for name in ("comment", "feedback") if name in details}
-
-
-def _scheduled_end(account: Account, subscription: objects.Subscription, params: Params) -> dict[str, Any]:
-    """Return the attributes of a cancellation that is scheduled or withdrawn."""
-    now = now_on(account, subscription.test_clock)
-    withdrawn = {"cancel_at": None, "cancel_at_period_end": False, "canceled_at": None}
-    if params.get("cancel_at_period_end"):
-        end = subscription.span.end
-        return {"cancel_at": end, "cancel_at_period_end": True, "canceled_at": subscription.canceled_at or now}
-    if params.get("cancel_at") is not None:
-        given = params["cancel_at"]
-        ends = [item.period.end for item in subscription.items]
-        at = {"min_period_end": min(ends), "max_period_end": max(ends)}.get(given) if isinstance(given, str) else given
-        if at is not None and at <= now:
-            raise refused("`cancel_at` must be a timestamp in the future.", param="cancel_at")
-        return {"cancel_at": at, "cancel_at_period_end": False, "canceled_at": subscription.canceled_at or now}
-    if "cancel_at" in params or "cancel_at_period_end" in params:
-        return withdrawn
-    return {}
-
-
-def _merged(
-    before: objects.Subscription, described: objects.Subscription, changed: objects.Subscription
-) -> objects.Subscription:
-    """Return a subscription with the changed items and anchor, and with the other attributes as an update says."""
-    anchor = changed.billing_cycle_anchor if changed.billing_cycle_anchor != before.billing_cycle_anchor else None
-    items = changed.items
-    if described.trial != before.trial and described.trial is not None:
-        items = tuple(attrs.evolve(item, period=described.trial) for item in items)
-    return attrs.evolve(described, items=items, billing_cycle_anchor=anchor or described.billing_cycle_anchor)
-
-
-def _follow_schedule(account: Account, subscription: objects.Subscription) -> None:
-    """Let the current phase of a schedule follow a direct change of items; later phases overwrite it."""
-    schedule = account.find(objects.SubscriptionSchedule, subscription.schedule_id)
-    if schedule is None or schedule.status != "active":
-        return
-    phases = list(schedule.phases)
-    prices = {item.price.price_id: item.quantity for item in subscription.items}
-    phases[schedule.current_phase] = attrs.evolve(phases[schedule.current_phase], prices=prices)
-    account.update(attrs.evolve(schedule, phases=tuple(phases)))
-
-
-def _coupon_id(account: Account, params: Params, customer_id: str, current: str | None) -> str | None:
-    """Return the coupon of `discounts`; the fake knows one at a time."""
-    if "discounts" not in params:
-        return current
-    given = params["discounts"] or []
-    if len(given) > 1:
-        raise _unsupported("discounts[1]", "more than one discount")
-    if not given:
-        return None
-    if "discount" in given[0]:
-        return current
-    return resolve_discount(account, given[0], customer_id, "discounts[0]").coupon_id
-
-
-def _unsupported(param: str, what: str) -> StripeError:
-    return invalid(f"FakeStripe does not support {what}.", param=param)
 
 
 RESOURCE = Resource(
