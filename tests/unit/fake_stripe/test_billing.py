@@ -9,6 +9,7 @@ from tests.unit.fake_stripe.conftest import CALLS, JANUARY, PRO, SEAT, TEAM, YEA
 
 from billing_stripe.testing import API_VERSIONS
 from billing_stripe.testing.fake_stripe import BillingSettings, FakeStripe
+from billing_stripe.testing.fake_stripe.billing.usage import read_usage_with
 
 FEBRUARY = JANUARY.replace(month=2)
 MARCH = JANUARY.replace(month=3)
@@ -398,6 +399,37 @@ async def test_a_pause_stops_periods_and_a_resumption_begins_one(shop: Shop) -> 
     invoice = (await shop.invoices(subscription.id))[0]
     assert (invoice.status, invoice.total) == ("paid", 2000 - round(2000 * 21 / 31))
     assert shop.events("customer.subscription")[-3:].count("customer.subscription.resumed") == 1
+
+
+async def test_usage_before_a_pause_is_billed_with_it(shop: Shop) -> None:
+    """Or not, if that is asked for; later usage is not billed until the resumption."""
+    read_usage_with(shop.fake.account, lambda account, customer_id, price, period: 100)
+    customer = await shop.customer()
+    first = await shop.subscribe(customer.id, PRO, CALLS)
+    shop.fake.advance(timedelta(days=10))
+    params: Any = {"bill_for": {"unused_time_from": {"type": "none"}}, "invoicing_behavior": "invoice"}
+    await shop.api.subscriptions.pause_async(first.id, params)
+    assert [invoice.total for invoice in await shop.invoices(first.id)] == [500, 2000]
+    second = await shop.subscribe(customer.id, TEAM, CALLS)
+    params["bill_for"]["outstanding_usage_through"] = {"type": "none"}
+    await shop.api.subscriptions.pause_async(second.id, params)
+    assert [invoice.total for invoice in await shop.invoices(second.id)] == [5000]
+
+
+async def test_metered_usage_is_billed_in_arrears(shop: Shop) -> None:
+    """For the period that has ended, beside the next period of the plan; the last one with the end."""
+    read_usage_with(shop.fake.account, lambda account, customer_id, price, period: period.start.day * 10)
+    customer = await shop.customer()
+    subscription = await shop.subscribe(customer.id, PRO, CALLS)
+    shop.fake.advance(timedelta(days=32))
+    renewal = (await shop.invoices(subscription.id))[0]
+    usage, plan = renewal.lines.data
+    assert (usage.quantity, usage.amount, usage.period.start) == (10, 50, int(JANUARY.timestamp()))
+    assert (plan.amount, plan.period.start) == (2000, int(FEBRUARY.timestamp()))
+    await shop.api.subscriptions.update_async(subscription.id, {"cancel_at_period_end": True})
+    shop.fake.advance(timedelta(days=28))
+    assert (await shop.subscription(subscription.id)).status == "canceled"
+    assert (await shop.invoices(subscription.id))[0].total == 50
 
 
 async def test_a_resumption_may_depend_on_its_payment(shop: Shop) -> None:

@@ -8,13 +8,13 @@ from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import invoicing
 from billing_stripe.testing.fake_stripe.billing.lifecycle import advance_invoice
-from billing_stripe.testing.fake_stripe.billing.lines import charges, prorations, unused_time
+from billing_stripe.testing.fake_stripe.billing.lines import charges, prorations, unused_time, usage_lines
 from billing_stripe.testing.fake_stripe.billing.times import now_on, period_at
 from billing_stripe.testing.fake_stripe.errors import refused
 
 
 def pause(
-    account: Account, subscription: objects.Subscription, *, unused_from: str, invoice: bool
+    account: Account, subscription: objects.Subscription, *, unused_from: str, bill_usage: bool, invoice: bool
 ) -> objects.Subscription:
     """Pause a subscription: no period passes until it is resumed.
 
@@ -22,7 +22,8 @@ def pause(
         account: of the subscription.
         subscription: one in flexible billing mode, without a schedule.
         unused_from: from when unused time is credited: `now`, `item_current_period_start`, or `none`.
-        invoice: whether that is invoiced now, rather than with the next invoice.
+        bill_usage: whether metered usage of the current periods is billed.
+        invoice: whether all that is invoiced now, rather than with the next invoice.
 
     Raises: StripeError for any other subscription.
     """
@@ -34,18 +35,20 @@ def pause(
         raise refused(f"Subscriptions with status `{subscription.status}` cannot be paused.")
     now = now_on(account, subscription.test_clock)
     start_at = subscription.span.start if unused_from == "item_current_period_start" else now
-    credits = [] if unused_from == "none" else _credits(account, subscription, start_at)
+    lines = [] if unused_from == "none" else _credits(account, subscription, start_at)
+    if bill_usage:
+        lines += [line for line in usage_lines(account, subscription, subscription.items, now) if line.amount]
     stopped = tuple(
         attrs.evolve(item, period=objects.Span(item.period.start, max(item.period.start, now)))
         for item in subscription.items
     )
     paused = account.update(attrs.evolve(subscription, status="paused", items=stopped, paused_at=now))
     account.emit("customer.subscription.paused", paused)
-    if invoice and credits:
-        draft = invoicing.create_draft(account, paused, credits, reason="subscription_update")
+    if invoice and lines:
+        draft = invoicing.create_draft(account, paused, lines, reason="subscription_update")
         advance_invoice(account, draft)
     else:
-        invoicing.add_pending(account, paused, credits)
+        invoicing.add_pending(account, paused, lines)
     return account.get(objects.Subscription, subscription.subscription_id)
 
 

@@ -140,8 +140,7 @@ PAUSE = Form(
 RESUME = Form(
     billing_cycle_anchor=Either(("now", "unchanged"), Form(type=Required(choice("now", "unchanged")))),
     payment_behavior=choice("resume_on_payment_attempt", "resume_on_payment_success"),
-    proration_behavior=PRORATION,
-    proration_date=MOMENT,
+    **unsupported("proration_behavior", "proration_date"),
 )
 LIST = listing(
     customer=TEXT,
@@ -241,12 +240,13 @@ def cancel(call: Call) -> objects.Subscription:
 
 def pause(call: Call) -> objects.Subscription:
     """POST /v1/subscriptions/:id/pause, in flexible billing mode and without a schedule."""
-    params, subscription = call.params, retrieve(call)
+    bill_for = call.params.get("bill_for", {})
     return pausing.pause(
         call.account,
-        subscription,
-        unused_from=params.get("bill_for", {}).get("unused_time_from", {}).get("type", "now"),
-        invoice=params.get("invoicing_behavior") == "invoice",
+        retrieve(call),
+        unused_from=bill_for.get("unused_time_from", {}).get("type", "now"),
+        bill_usage=bill_for.get("outstanding_usage_through", {}).get("type", "now") == "now",
+        invoice=call.params.get("invoicing_behavior") == "invoice",
     )
 
 
