@@ -83,26 +83,27 @@ class ViewShelf:
     """The provisional views of locked tenants, by object."""
 
     def __init__(self, loaded: Views = _NO_VIEWS) -> None:
-        self._held = {view.object_id: view for views in loaded.values() for view in views}
+        self.by_object: Final = {view.object_id: view for views in loaded.values() for view in views}
+        """The views as they stand; nearly always there is none."""
         self._changed: set[TenantId] = set()
 
     def get(self, object_id: str) -> ProvisionalView | None:
         """Return the view of an object, if it has one."""
-        return self._held.get(object_id) if self._held else None
+        return self.by_object.get(object_id)
 
     def all(self) -> Collection[ProvisionalView]:
         """Return every view."""
-        return self._held.values()
+        return self.by_object.values()
 
     def put(self, view: ProvisionalView) -> None:
         """Put a view in place of what is held of its object."""
-        if self._held.get(view.object_id) != view:
-            self._held[view.object_id] = view
+        if self.by_object.get(view.object_id) != view:
+            self.by_object[view.object_id] = view
             self._changed.add(view.tenant_id)
 
     def remove(self, object_id: str) -> bool:
         """Remove the view of an object; False if it had none."""
-        view = self._held.pop(object_id, None)
+        view = self.by_object.pop(object_id, None)
         if view is not None:
             self._changed.add(view.tenant_id)
         return view is not None
@@ -111,7 +112,8 @@ class ViewShelf:
         """Return all views of each tenant that got or lost one."""
         return {
             tenant_id: sorted(
-                (view for view in self._held.values() if view.tenant_id == tenant_id), key=lambda view: view.object_id
+                (view for view in self.by_object.values() if view.tenant_id == tenant_id),
+                key=lambda view: view.object_id,
             )
             for tenant_id in sorted(self._changed)
         }

@@ -1,6 +1,6 @@
 """The state of a ledger as tenants see it: provisional view, else row, of each object; nothing that is out of scope."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic
 
 from billing_core.model import (
@@ -27,7 +27,7 @@ class Shown(Generic[T]):
     def __init__(
         self,
         rows: Shelf[T],
-        views: ViewShelf,
+        views: Mapping[str, ProvisionalView],
         *,
         kind: str,
         beside: Callable[[ProvisionalView | None, T | None], T | None],
@@ -44,7 +44,7 @@ class Shown(Generic[T]):
 
     def all(self) -> Iterable[T]:
         """Return every object."""
-        viewed = {view.object_id for view in self._views.all() if view.kind == self._kind}
+        viewed = {view.object_id for view in self._views.values() if view.kind == self._kind}
         if not viewed:
             return self._rows.all()
         ids = viewed.union(row.object_id for row in self._rows.all())
@@ -61,8 +61,9 @@ class Visibility:
         records: Shelf[TenantRecord],
         views: ViewShelf,
     ) -> None:
-        self.subscriptions = Shown(subscriptions, views, kind=SubscriptionSnapshot.kind, beside=view_subscription)
-        self.invoices = Shown(invoices, views, kind=InvoiceSnapshot.kind, beside=view_invoice)
+        shown = views.by_object
+        self.subscriptions = Shown(subscriptions, shown, kind=SubscriptionSnapshot.kind, beside=view_subscription)
+        self.invoices = Shown(invoices, shown, kind=InvoiceSnapshot.kind, beside=view_invoice)
         self._records = records
 
     def is_hidden(self, object_id: str) -> bool:

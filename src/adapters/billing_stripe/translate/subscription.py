@@ -31,8 +31,16 @@ def read_deleted_subscription(seen: Reader) -> Translation:
 
 
 def usage_type_of(price: Reader) -> UsageType:
-    """Return the usage type: a price has it in `recurring`, a plan at the top."""
-    place = price.child("recurring") if "recurring" in price else price
+    """Return the usage type of a price or plan."""
+    return _usage_type(_recurrence(price))
+
+
+def _recurrence(price: Reader) -> Reader:
+    """Return the object that says how a price recurs: `recurring` of it, a plan itself."""
+    return price.child("recurring") if "recurring" in price else price
+
+
+def _usage_type(place: Reader) -> UsageType:
     usage_type = place.word("usage_type")
     if usage_type == "metered":
         return "metered"
@@ -61,6 +69,7 @@ def _snapshot(
 ) -> SubscriptionSnapshot:
     listed = seen.child("items")
     rows = listed.children("data")
+    paused = "pause_collection" in seen
     cancellation = seen.child("cancellation_details")
     return SubscriptionSnapshot(
         subscription_id=subscription_id,
@@ -74,8 +83,8 @@ def _snapshot(
         canceled_at=seen.instant("canceled_at"),
         ended_at=seen.instant("ended_at"),
         trial_ends_at=seen.instant("trial_end"),
-        collection_paused="pause_collection" in seen,
-        pause_behavior=seen.child("pause_collection").word("behavior"),
+        collection_paused=paused,
+        pause_behavior=seen.child("pause_collection").word("behavior") if paused else None,
         collection_method=seen.word("collection_method"),
         cancellation_reason=cancellation.word("reason"),
         cancellation_feedback=cancellation.word("feedback"),
@@ -117,9 +126,9 @@ def _item(seen: Reader, owner: Reader) -> ItemSnapshot | None:
     price_id = seen.required("price", price.word("id"))
     if item_id is None or price_id is None:
         return None
-    usage_type = usage_type_of(price)
+    recurrence = _recurrence(price)
+    usage_type = _usage_type(recurrence)
     is_plan = "price" not in seen
-    recurrence = price if is_plan else price.child("recurring")
     return ItemSnapshot(
         item_id=ItemId(item_id),
         price_id=PriceId(price_id),
