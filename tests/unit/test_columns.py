@@ -48,6 +48,19 @@ def test_values_become_one_array_per_column() -> None:
     """As many arrays as columns, also for no values at all."""
     assert THINGS.arrays([THING, THING]) == [["a", "a"], [1, 1], ['{"x","y"}'] * 2]
     assert THINGS.arrays([]) == [[], [], []]
+    sized = SimpleNamespace(part=SimpleNamespace(name="b", size=2), tags=[])
+    unsized = SimpleNamespace(part=SimpleNamespace(name="c", size=None), tags=[])
+    assert THINGS.arrays([unsized, sized])[1] == [None, 2]
+
+
+def test_a_column_that_is_null_throughout_is_an_empty_array() -> None:
+    """Nothing is sent for it: `unnest` pads shorter arrays with nulls."""
+    unsized = SimpleNamespace(part=SimpleNamespace(name="c", size=None), tags=[])
+    assert THINGS.arrays([unsized, unsized]) == [["c", "c"], (), ["{}", "{}"]]
+
+
+def test_a_value_becomes_one_argument_per_column() -> None:
+    """In the order of the columns."""
     assert THINGS.row(THING) == ["a", 1, '{"x","y"}']
 
 

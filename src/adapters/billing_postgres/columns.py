@@ -58,8 +58,12 @@ class Columns(Generic[T]):
         return [column.get(value) for column in self._columns]
 
     def arrays(self, values: Collection[T]) -> Sequence[Sequence[object]]:
-        """Return the arguments of `:….arrays`: one array per column, with one element per value."""
-        return [[*map(column.get, values)] for column in self._columns]
+        """Return the arguments of `:….arrays`: one array per column, with one element per value.
+
+        A column that is null for all values is an empty array: `unnest` pads it to the length of the others. The driver
+        takes longest to encode what needs no encoding, and most columns of a batch are null throughout.
+        """
+        return [unless_null([*map(column.get, values)]) for column in self._columns]
 
     def sql(self, part: str, *, after: int) -> str:
         """Return what stands for a part in a statement that numbers `after` arguments itself."""
@@ -77,6 +81,13 @@ class Columns(Generic[T]):
                 return ", ".join(f"${number}::{column.sent_as or column.type}[]" for number, column in numbered)
             case _:
                 raise ValueError(f"columns have no {part}")
+
+
+def unless_null(elements: Sequence[object]) -> Sequence[object]:
+    """Return the elements, or none if all of them are null; mostly the first one tells."""
+    if not elements or elements[0] is not None or elements.count(None) < len(elements):
+        return elements
+    return ()
 
 
 def _value(column: Column[Any]) -> str:
