@@ -239,7 +239,7 @@ class BatchProcessor:
                 (claim, read.get(claim.dispatch_id) or self._translate(claim)) async for claim in cooperate(claims)
             ]
             thin = [claim for claim, translation in translated if self._needs_lookup(translation)]
-            readable = [one for one in translated if not self._needs_lookup(one[1])]
+            readable = [one for one in translated if not self._needs_lookup(one[1])] if thin else translated
             if not readable:
                 return BatchResult(thin=thin)
             applied = await self._service.apply(readable)

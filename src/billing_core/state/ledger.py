@@ -256,8 +256,8 @@ class Ledger:
 
     def unexplained_grace(self) -> Sequence[Uncertainty]:
         """Return the changed subscriptions whose grace no invoice explains; they are worth one refetch."""
-        unexplained = self._verdicts.without_missed_payment(self._subscriptions.changed())
-        uncertain = self.uncertainties()
+        unexplained = [*self._verdicts.without_missed_payment(self._subscriptions.changed())]
+        uncertain = self.uncertainties() if unexplained else ()
         return [each for each in unexplained if each not in uncertain]
 
     def changes(self) -> Changes:

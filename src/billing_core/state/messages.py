@@ -46,14 +46,14 @@ def billing_event(
         access: the tenant's access now.
         period: of a renewal, the start and end of the period that began; its end may be unknown.
     """
-    subject = subscription or invoice
+    subject, event_id = subscription or invoice, source.event_id
     payload = BillingEventPayload(
         schema_version=SCHEMA_VERSION,
         sequence=sequence,
         tenant_id=tenant_id,
         event_type=announcement.event_type.value,
         source=source_section(source),
-        stripe_event_id=source.event_id,
+        stripe_event_id=event_id,
         occurred_at=occurred_at,
         summary=announcement.summary,
         status=subject.status if subject else None,
@@ -67,7 +67,7 @@ def billing_event(
         tenant_id=tenant_id,
         sequence=sequence,
         event_type=payload.event_type,
-        event_id=source.event_id,
+        event_id=event_id,
         occurred_at=payload.occurred_at,
         payload=dumps(payload),
     )

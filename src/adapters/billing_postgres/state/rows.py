@@ -112,16 +112,16 @@ ACCESS: Final = Columns[TenantAccess](
         Column("access_policy", "text", lambda row: row.known.policy),
     ]
 )
-_REASONS: Final = frozenset(AccessReason)
+_STATES: Final = {state.value: state for state in AccessState}
+_REASONS: Final = {reason.value: reason for reason in AccessReason}
 
 
 def _announced(row: asyncpg.Record) -> AnnouncedAccess | None:
     """Return the access that a tenant was told; None if none, or by a release whose reasons are not known here."""
-    if row["access_state"] is None or row["access_reason"] not in _REASONS:
+    reason = _REASONS.get(row["access_reason"])
+    if reason is None:
         return None
-    verdict = AccessVerdict(
-        state=AccessState(row["access_state"]), reason=AccessReason(row["access_reason"]), until=row["access_until"]
-    )
+    verdict = AccessVerdict(state=_STATES[row["access_state"]], reason=reason, until=row["access_until"])
     return AnnouncedAccess(verdict=verdict, due_at=row["access_due_at"], policy=row["access_policy"])
 
 
