@@ -148,17 +148,22 @@ class SubscriptionSnapshot(Ordered):
     @property
     def plan_item(self) -> ItemSnapshot | None:
         """The item that decides the plan; None while the plan is unknown."""
-        return next((item for item in self.items if item.price_id == self.price_id), None)
+        for item in self.items:
+            if item.price_id == self.price_id:
+                return item
+        return None
 
     @property
     def current_period_start(self) -> datetime | None:
         """Latest start of the items. Source: Stripe's definition in the subscription list filters."""
-        return max([item.period.start for item in self.items if item.period], default=None)
+        starts = [item.period.start for item in self.items if item.period]
+        return max(starts) if starts else None
 
     @property
     def current_period_end(self) -> datetime | None:
         """Earliest end of the items. Source: as for the start."""
-        return min([item.period.end for item in self.items if item.period], default=None)
+        ends = [item.period.end for item in self.items if item.period]
+        return min(ends) if ends else None
 
     def completed_by(self, known: "SubscriptionSnapshot | None") -> "SubscriptionSnapshot":
         """Return this with the known items that it leaves out, the known plan where it shows none, and the known scope.

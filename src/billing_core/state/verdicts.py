@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 
 from billing_core.model import (
     AccessFacts,
@@ -23,6 +25,8 @@ from billing_core.model import (
 )
 from billing_core.state.ports import LockedTenants
 from billing_core.state.shelf import Objects, T
+
+_NO_CLOCKS: Final[Mapping[str, datetime]] = MappingProxyType({})
 
 
 class Verdicts:
@@ -96,7 +100,7 @@ class Verdicts:
 
     def _clocks(self, subscriptions: Iterable[TenantSubscription]) -> Mapping[str, datetime]:
         named = {clock for each in subscriptions if (clock := each.snapshot.test_clock) is not None}
-        return clock_times(_found(self._records, named))
+        return clock_times(_found(self._records, named)) if named else _NO_CLOCKS
 
     def concerned_by(self, records: Iterable[TenantRecord]) -> Iterator[TenantId]:
         """Yield the tenants on whose access these records decide: that of a dispute, and all on a test clock."""
