@@ -6,6 +6,7 @@ import pytest
 from tests.provider_stages import MemoryStage, StripeStage, stripe_stage
 
 from billing_core.operations.ports import OperationGateway
+from billing_core.testing.operations.customer_operations import CustomerOperationsContract
 from billing_core.testing.operations.operation_gateway import OperationGatewayContract
 from billing_core.testing.operations.provider_stage import ProviderStage
 from billing_core.testing.operations.scheduled_changes import ScheduledChangesContract
@@ -59,6 +60,10 @@ class TestMemorySchedules(InMemory, ScheduledChangesContract):
     """Commands about schedules."""
 
 
+class TestMemoryCustomers(InMemory, CustomerOperationsContract):
+    """Commands about customers, their payment methods and their invoices."""
+
+
 @pytest.mark.stripe
 class TestStripeGateway(AtStripe, OperationGatewayContract):
     """Commands are carried out once."""
@@ -67,3 +72,13 @@ class TestStripeGateway(AtStripe, OperationGatewayContract):
 @pytest.mark.stripe
 class TestStripeSubscriptions(AtStripe, SubscriptionOperationsContract):
     """Commands about subscriptions."""
+
+
+@pytest.mark.stripe
+class TestStripeSchedules(AtStripe, ScheduledChangesContract):
+    """Commands about schedules."""
+
+
+@pytest.mark.stripe
+class TestStripeCustomers(AtStripe, CustomerOperationsContract):
+    """Commands about customers, their payment methods and their invoices."""

@@ -119,7 +119,10 @@ class OperationPerformer:
 
         Raises: GatewayError.
         """
-        return await self._within_limit(self.gateway.perform(command, operation.key))
+        performed = await self._perform(operation, command)
+        if performed is None:
+            raise GatewayNotFoundError(f"{command.operation}: what it made is gone")
+        return performed
 
     async def _perform(self, operation: StoredOperation, command: Command) -> Performed | None:
         if operation.key_expired:

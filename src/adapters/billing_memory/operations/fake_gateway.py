@@ -77,8 +77,22 @@ class FakeGateway:
         """Let the provider not know a price, named by its id or its lookup key."""
         self._state.unknown_prices.add(name)
 
-    def add_payment_method(self, customer_id: CustomerId, *, behavior: Behavior = "pays", default: bool = True) -> str:
-        """Attach a payment method to a customer and return its id."""
+    def add_payment_method(
+        self,
+        customer_id: CustomerId,
+        *,
+        behavior: Behavior = "pays",
+        default: bool = True,
+        subscription_id: SubscriptionId | None = None,
+    ) -> str:
+        """Attach a payment method to a customer and return its id.
+
+        Args:
+            customer_id: the customer.
+            behavior: what happens when it is charged.
+            default: whether it becomes the customer's default.
+            subscription_id: a subscription whose own default it becomes.
+        """
         customer = self._state.customer(customer_id)
         name = self._state.new_id("pm")
         self._state.payment_methods[name] = FakePaymentMethod(
@@ -86,6 +100,8 @@ class FakeGateway:
         )
         if default:
             self._state.customers[customer_id] = attrs.evolve(customer, default_payment_method=name)
+        if subscription_id is not None:
+            self._state.put(attrs.evolve(self._state.live(subscription_id), payment_method_id=name))
         return name
 
     def add_promotion_code(self, code: PromotionCode) -> None:

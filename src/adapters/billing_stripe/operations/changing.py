@@ -27,17 +27,14 @@ async def change_items(steps: Steps, command: ChangeItems) -> Performed:
         await schedules.release(steps, command.release_schedule)
     items = await changed_items(steps.prices, command.changed, command.added)
     params = update_params(items, command.proration, command.proration_date, only_if_paid=command.only_if_paid)
-    return about_subscription(await steps.write("update_subscription", command.subscription_id, params=params))
+    return about_subscription(await _update(steps, command.subscription_id, params))
 
 
 async def find_changed(steps: Steps, command: ChangeItems) -> Performed | None:
     """Compare the items, or those of a pending update, with what was wanted."""
-    answer = await _subscription(steps, command.subscription_id)
     wanted = await changed_items(steps.prices, command.changed, command.added)
-    shown = rows_in(answer.data, "items")
-    pending = answer.data.get("pending_update")
-    planned = rows_in(pending, "subscription_items") if isinstance(pending, dict) else []
-    return about_subscription(answer) if _shows(shown, wanted) or _shows(planned, wanted) else None
+    found = await _changed(steps, command.subscription_id, wanted)
+    return None if found is None else about_subscription(found)
 
 
 async def set_seats(steps: Steps, command: SetSeats) -> Performed:
@@ -50,7 +47,7 @@ async def set_seats(steps: Steps, command: SetSeats) -> Performed:
         only_if_paid=command.only_if_paid,
     )
     if command.reschedule is None:
-        return about_subscription(await steps.write("update_subscription", command.subscription_id, params=params))
+        return about_subscription(await _update(steps, command.subscription_id, params))
     return await _set_scheduled_seats(steps, command, command.reschedule, params)
 
 
@@ -128,14 +125,30 @@ async def _set_scheduled_seats(
     if reschedule.release_schedule is not None:
         await schedules.release(steps, reschedule.release_schedule)
     before = await _subscription(steps, command.subscription_id)
-    await steps.write("update_subscription", command.subscription_id, params=params)
+    await _update(steps, command.subscription_id, params)
     items = [item for item in rows_in(before.data, "items") if item["id"] == command.item_id]
     former = [{"id": item["id"], "quantity": item["quantity"]} for item in items]
-    steps.undo_by(
-        lambda: steps.write("update_subscription", command.subscription_id, params={**params, "items": former})
-    )
+    steps.undo_by(lambda: _update(steps, command.subscription_id, {**params, "items": former}))
     answer = await schedules.plan(steps, reschedule)
     return schedules.outcome(answer, reschedule)
+
+
+async def _update(steps: Steps, subscription_id: str, params: Json) -> StripeAnswer:
+    """Change the items in one call."""
+    return await steps.write(
+        "update_subscription",
+        subscription_id,
+        params=params,
+        settled_by=lambda: _changed(steps, subscription_id, params["items"]),
+    )
+
+
+async def _changed(steps: Steps, subscription_id: str, wanted: Sequence[Json]) -> StripeAnswer | None:
+    """Return the subscription if its items, or those of its pending update, are as wanted."""
+    answer = await _subscription(steps, subscription_id)
+    pending = answer.data.get("pending_update")
+    planned = rows_in(pending, "subscription_items") if isinstance(pending, dict) else []
+    return answer if _shows(rows_in(answer.data, "items"), wanted) or _shows(planned, wanted) else None
 
 
 async def _subscription(steps: Steps, subscription_id: str) -> StripeAnswer:

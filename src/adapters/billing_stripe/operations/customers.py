@@ -1,19 +1,18 @@
 """Customers and their billing contact."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from billing_core.errors import GatewayNotFoundError, GatewayUnavailableError
+from billing_core.errors import GatewayNotFoundError
 from billing_core.operations.commands import CreateCustomer, SetBillingContact, TaxId
 from billing_core.operations.results import OperationResult, Performed
 from billing_stripe.client import CLEAR, Json, StripeAnswer
-from billing_stripe.operations.answers import customer_in, performed, text_in
+from billing_stripe.operations.answers import customer_in, instant_in, performed, text_in
 from billing_stripe.operations.steps import OPERATION, Handler, Steps
 
 _FINDABLE: Final = timedelta(days=30)
 """The age up to which a customer is looked for: operations are settled long before."""
-_MOST: Final = 20_000
-"""Customers that are looked through."""
+_ADDRESS: Final = ("line1", "line2", "postal_code", "city", "state", "country")
 
 
 async def create_customer(steps: Steps, command: CreateCustomer) -> Performed:
@@ -24,16 +23,18 @@ async def create_customer(steps: Steps, command: CreateCustomer) -> Performed:
 
 
 async def find_customer(steps: Steps, command: CreateCustomer) -> Performed | None:
-    """Look among the customers with its e-mail address, else among all new ones: Stripe's search lags behind."""
-    params: dict[str, Any] = {"created": {"gte": datetime.now(UTC) - _FINDABLE}}
-    params |= _given(email=command.email)
-    seen = 0
-    async for row in steps.each("list_customers", params=params):
+    """Look among the customers with its e-mail address, else among all new ones: Stripe's search lags behind.
+
+    Stripe lists the newest first; the age of the others is counted from it, so that no local clock is compared.
+    """
+    newest: datetime | None = None
+    async for row in steps.each("list_customers", params=_given(email=command.email)):
         if (row.get("metadata") or {}).get(OPERATION) == steps.key:
             return _about(await steps.read("fetch_customer", row["id"]))
-        seen += 1
-        if seen == _MOST:
-            raise GatewayUnavailableError("list_customers: too many to look through")
+        created = instant_in(row, "created")
+        newest = newest or created
+        if created is not None and newest is not None and newest - created > _FINDABLE:
+            return None
     return None
 
 
@@ -52,8 +53,8 @@ async def set_contact(steps: Steps, command: SetBillingContact) -> Performed:
 
 async def find_contact(steps: Steps, command: SetBillingContact) -> Performed | None:
     """Compare the customer and its tax ids with what was wanted."""
-    answer = await steps.read("fetch_customer", command.customer_id)
-    if any((answer.data.get(name) or CLEAR) != value for name, value in _contact(command).items()):
+    answer = await _with_contact(steps, command)
+    if answer is None:
         return None
     rows = [row async for row in steps.each("list_tax_ids", command.customer_id)]
     shown = {(row.get("type"), row.get("value")) for row in rows}
@@ -64,7 +65,12 @@ async def find_contact(steps: Steps, command: SetBillingContact) -> Performed | 
 
 async def _add_tax_id(steps: Steps, command: SetBillingContact, tax_id: TaxId) -> None:
     params = {"type": tax_id.type, "value": tax_id.value}
-    added = await steps.write("create_tax_id", command.customer_id, params=params)
+    added = await steps.write(
+        "create_tax_id",
+        command.customer_id,
+        params=params,
+        settled_by=lambda: _with_tax_id(steps, command.customer_id, tax_id),
+    )
     steps.undo_by(lambda: steps.write("delete_tax_id", command.customer_id, added.data["id"]))
 
 
@@ -72,7 +78,31 @@ async def _change_contact(steps: Steps, command: SetBillingContact) -> StripeAns
     params = _contact(command)
     if not params:
         return await steps.read("fetch_customer", command.customer_id)
-    return await steps.write("update_customer", command.customer_id, params=params)
+    return await steps.write(
+        "update_customer", command.customer_id, params=params, settled_by=lambda: _with_contact(steps, command)
+    )
+
+
+async def _with_contact(steps: Steps, command: SetBillingContact) -> StripeAnswer | None:
+    """Return the customer if its contact is as wanted."""
+    answer = await steps.read("fetch_customer", command.customer_id)
+    shown = {name: _shown(answer.data.get(name)) for name in _contact(command)}
+    return answer if shown == _contact(command) else None
+
+
+async def _with_tax_id(steps: Steps, customer_id: str, tax_id: TaxId) -> StripeAnswer | None:
+    """Return the tax id if the customer has it."""
+    async for row in steps.each("list_tax_ids", customer_id):
+        if (row.get("type"), row.get("value")) == (tax_id.type, tax_id.value):
+            return StripeAnswer(data=row)
+    return None
+
+
+def _shown(value: Any) -> Any:
+    """Return a field in the form of its parameter, in which an empty text clears it."""
+    if not isinstance(value, dict):
+        return value or CLEAR
+    return {name: value.get(name) or CLEAR for name in _ADDRESS}
 
 
 def _contact(command: SetBillingContact) -> dict[str, Any]:
@@ -80,8 +110,7 @@ def _contact(command: SetBillingContact) -> dict[str, Any]:
     params = _given(email=command.email, name=command.name, phone=command.phone)
     if command.address is not None:
         address = command.address
-        fields = ("line1", "line2", "postal_code", "city", "state", "country")
-        params["address"] = {name: getattr(address, name) or CLEAR for name in fields}
+        params["address"] = {name: getattr(address, name) or CLEAR for name in _ADDRESS}
     return params
 
 

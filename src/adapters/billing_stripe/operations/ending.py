@@ -50,13 +50,19 @@ async def cancel_at_period_end(steps: Steps, command: CancelAtPeriodEnd) -> Perf
     if command.release_schedule is not None:
         await schedules.release(steps, command.release_schedule)
     params = {**_ENDS[command.at], **_details(command.reason)}
-    return _ending(await steps.write("update_subscription", command.subscription_id, params=params))
+    answer = await steps.write(
+        "update_subscription",
+        command.subscription_id,
+        params=params,
+        settled_by=lambda: _scheduled_end(steps, command.subscription_id),
+    )
+    return _ending(answer)
 
 
 async def find_ending(steps: Steps, command: CancelAtPeriodEnd) -> Performed | None:
     """Look whether an end is scheduled."""
-    answer = await _subscription(steps, command.subscription_id)
-    return _ending(answer) if _ends(answer.data) and answer.data.get("schedule") is None else None
+    answer = await _scheduled_end(steps, command.subscription_id)
+    return None if answer is None else _ending(answer)
 
 
 async def withdraw_cancellation(steps: Steps, command: WithdrawCancellation) -> Performed:
@@ -70,6 +76,12 @@ async def find_continued(steps: Steps, command: WithdrawCancellation) -> Perform
     answer = await _subscription(steps, command.subscription_id)
     ended = answer.data.get("status") in ENDED
     return None if ended or _ends(answer.data) else about_subscription(answer)
+
+
+async def _scheduled_end(steps: Steps, subscription_id: str) -> StripeAnswer | None:
+    """Return the subscription if its end is scheduled, and no schedule that should be released is left."""
+    answer = await _subscription(steps, subscription_id)
+    return answer if _ends(answer.data) and answer.data.get("schedule") is None else None
 
 
 async def _subscription(steps: Steps, subscription_id: str) -> StripeAnswer:

@@ -37,13 +37,16 @@ async def create_checkout(steps: Steps, command: CreateCheckoutSession) -> Perfo
         **_returns(command),
         **_options(command),
     }
-    return _open(await steps.write("create_checkout_session", params=params))
+    answer = await steps.write(
+        "create_checkout_session", params=params, settled_by=lambda: _made(steps, command.customer_id)
+    )
+    return _open(answer)
 
 
 async def find_checkout(steps: Steps, command: CreateCheckoutSession) -> Performed | None:
     """Look among all sessions of the customer."""
-    made = await steps.made("list_checkout_sessions", params={"customer": command.customer_id})
-    return None if made is None else _open(await steps.read("fetch_checkout_session", made["id"]))
+    made = await _made(steps, command.customer_id)
+    return None if made is None else _open(made)
 
 
 async def expire_checkout(steps: Steps, command: ExpireCheckoutSession) -> Performed:
@@ -53,8 +56,8 @@ async def expire_checkout(steps: Steps, command: ExpireCheckoutSession) -> Perfo
 
 async def find_expired(steps: Steps, command: ExpireCheckoutSession) -> Performed | None:
     """Look whether the session is still open."""
-    answer = await steps.read("fetch_checkout_session", command.session_id)
-    return None if answer.data.get("status") == "open" else _closed(answer)
+    answer = await _ended(steps, command.session_id)
+    return None if answer is None else _closed(answer)
 
 
 async def create_portal_session(steps: Steps, command: CreatePortalSession) -> Performed:
@@ -91,12 +94,24 @@ async def _has_configuration(steps: Steps) -> bool:
 async def _expire(steps: Steps, session_id: str) -> StripeAnswer:
     """Expire a session if it is open, and return how it ended."""
     try:
-        return await steps.write("expire_checkout_session", session_id)
+        return await steps.write("expire_checkout_session", session_id, settled_by=lambda: _ended(steps, session_id))
     except GatewayInvalidRequestError:
-        answer = await steps.read("fetch_checkout_session", session_id)
-        if answer.data.get("status") == "open":
+        answer = await _ended(steps, session_id)
+        if answer is None:
             raise
         return answer
+
+
+async def _ended(steps: Steps, session_id: str) -> StripeAnswer | None:
+    """Return a session that is not open any more."""
+    answer = await steps.read("fetch_checkout_session", session_id)
+    return None if answer.data.get("status") == "open" else answer
+
+
+async def _made(steps: Steps, customer_id: str) -> StripeAnswer | None:
+    """Return the session that this operation opened."""
+    made = await steps.made("list_checkout_sessions", params={"customer": customer_id})
+    return None if made is None else await steps.read("fetch_checkout_session", made["id"])
 
 
 def _trial(command: CreateCheckoutSession) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from billing_core.errors import GatewayInvalidRequestError, GatewayNotFoundError
+from billing_core.errors import GatewayInvalidRequestError
 from billing_core.model.subscription import ENDED
 from billing_core.operations.commands import CreateSetupIntent, DetachPaymentMethod, SetDefaultPaymentMethod
 from billing_core.operations.results import OperationResult, Performed
@@ -31,10 +31,9 @@ async def find_setup_intent(steps: Steps, command: CreateSetupIntent) -> Perform
 async def set_default(steps: Steps, command: SetDefaultPaymentMethod) -> Performed:
     """Set the customer's default, and clear those of subscriptions, which would outrank it."""
     before = await steps.read("fetch_customer", command.customer_id)
-    params = _default(command.payment_method_id)
-    answer = await steps.write("update_customer", command.customer_id, params=params)
+    answer = await _set_default(steps, command.customer_id, command.payment_method_id)
     former = _default_of(before.data)
-    steps.undo_by(lambda: steps.write("update_customer", command.customer_id, params=_default(former or CLEAR)))
+    steps.undo_by(lambda: _set_default(steps, command.customer_id, former))
     for subscription_id in command.subscriptions:
         await _clear_default(steps, subscription_id)
     return performed(answer, _about(command.payment_method_id), customer_in(answer.data))
@@ -42,11 +41,11 @@ async def set_default(steps: Steps, command: SetDefaultPaymentMethod) -> Perform
 
 async def find_default(steps: Steps, command: SetDefaultPaymentMethod) -> Performed | None:
     """Compare the customer's default, and look that no subscription has one of its own."""
-    answer = await steps.read("fetch_customer", command.customer_id)
-    if _default_of(answer.data) != command.payment_method_id:
+    answer = await _with_default(steps, command.customer_id, command.payment_method_id)
+    if answer is None:
         return None
     for subscription_id in command.subscriptions:
-        if await _outranks(steps, subscription_id):
+        if await _without_default(steps, subscription_id) is None:
             return None
     return performed(answer, _about(command.payment_method_id), customer_in(answer.data))
 
@@ -74,22 +73,37 @@ async def find_detached(steps: Steps, command: DetachPaymentMethod) -> Performed
 async def _clear_default(steps: Steps, subscription_id: str) -> None:
     """Clear the default of a subscription; one that has ended in the meantime charges nothing and may keep it."""
     try:
-        await steps.write("update_subscription", subscription_id, params={"default_payment_method": CLEAR})
-    except (GatewayInvalidRequestError, GatewayNotFoundError):
-        if await _outranks(steps, subscription_id):
+        await steps.write(
+            "update_subscription",
+            subscription_id,
+            params={"default_payment_method": CLEAR},
+            settled_by=lambda: _without_default(steps, subscription_id),
+        )
+    except GatewayInvalidRequestError:
+        if await _without_default(steps, subscription_id) is None:
             raise
 
 
-async def _outranks(steps: Steps, subscription_id: str) -> bool:
-    try:
-        shown = (await steps.read("fetch_subscription", subscription_id)).data
-    except GatewayNotFoundError:
-        return False
-    return shown.get("status") not in ENDED and reference_in(shown, "default_payment_method") is not None
+async def _set_default(steps: Steps, customer_id: str, payment_method_id: str | None) -> StripeAnswer:
+    return await steps.write(
+        "update_customer",
+        customer_id,
+        params={"invoice_settings": {"default_payment_method": payment_method_id or CLEAR}},
+        settled_by=lambda: _with_default(steps, customer_id, payment_method_id),
+    )
 
 
-def _default(payment_method_id: str) -> dict[str, Any]:
-    return {"invoice_settings": {"default_payment_method": payment_method_id}}
+async def _with_default(steps: Steps, customer_id: str, payment_method_id: str | None) -> StripeAnswer | None:
+    """Return the customer if the payment method is its default."""
+    answer = await steps.read("fetch_customer", customer_id)
+    return answer if _default_of(answer.data) == payment_method_id else None
+
+
+async def _without_default(steps: Steps, subscription_id: str) -> StripeAnswer | None:
+    """Return the subscription if it charges no payment method of its own."""
+    answer = await steps.read("fetch_subscription", subscription_id)
+    over = answer.data.get("status") in ENDED
+    return answer if over or reference_in(answer.data, "default_payment_method") is None else None
 
 
 def _default_of(customer: Json) -> str | None:

@@ -25,7 +25,7 @@ from billing_stripe.operations.items import new_items, price_of
 from billing_stripe.operations.steps import OPERATION, Handler, Steps, timestamp
 
 _OVER: Final = frozenset({"released", "canceled", "completed"})
-_KEPT: Final = ("billing_cycle_anchor", "collection_method", "currency", "description", "metadata", "on_behalf_of")
+_KEPT: Final = ("billing_cycle_anchor", "collection_method", "description", "metadata", "on_behalf_of")
 """Fields of a phase that are sent as they are shown."""
 
 
@@ -49,7 +49,7 @@ async def find_scheduled(steps: Steps, command: ScheduleChange) -> Performed | N
     """Compare the last phase of the subscription's schedule with what was wanted."""
     answer = await steps.read("fetch_subscription", command.subscription_id, params={"expand": ["schedule"]})
     found = answer.data.get("schedule")
-    if not isinstance(found, dict) or (found.get("metadata") or {}).get(OPERATION) != steps.key:
+    if not isinstance(found, dict) or not _is_planned(steps, found):
         return None
     return performed(answer, _scheduled(answer.data, command.effective_at), subscription_in(answer.data))
 
@@ -62,8 +62,7 @@ async def withdraw(steps: Steps, command: WithdrawScheduledChange) -> Performed:
 
 async def find_withdrawn(steps: Steps, command: WithdrawScheduledChange) -> Performed | None:
     """Look whether the schedule is over."""
-    found = (await steps.read("fetch_schedule", command.schedule_id)).data
-    if found.get("status") not in _OVER:
+    if await _released(steps, command.schedule_id) is None:
         return None
     return about_subscription(await steps.read("fetch_subscription", command.subscription_id))
 
@@ -74,19 +73,35 @@ async def release(steps: Steps, schedule_id: str) -> None:
     One that is over counts as released. Where a later step is refused, it is made again.
     """
     try:
-        answer = await steps.write("release_schedule", schedule_id, params={"preserve_cancel_date": True})
+        answer = await _release(steps, schedule_id)
     except GatewayInvalidRequestError:
-        found = (await steps.read("fetch_schedule", schedule_id)).data
-        if found.get("status") not in _OVER:
+        if await _released(steps, schedule_id) is None:
             raise
         return
     steps.undo_by(lambda: _restore(steps, answer.data))
+
+
+async def _release(steps: Steps, schedule_id: str) -> StripeAnswer:
+    return await steps.write(
+        "release_schedule",
+        schedule_id,
+        params={"preserve_cancel_date": True},
+        settled_by=lambda: _released(steps, schedule_id),
+    )
+
+
+async def _released(steps: Steps, schedule_id: str) -> StripeAnswer | None:
+    """Return a schedule that is over; None if it is in force."""
+    answer = await steps.read("fetch_schedule", schedule_id)
+    return answer if answer.data.get("status") in _OVER else None
 
 
 async def plan(steps: Steps, command: ScheduleChange) -> StripeAnswer:
     """Create the schedule of a change and return the answer about it, with its subscription."""
     items = await new_items(steps.prices, command.items)
     created = await _create(steps, command.subscription_id)
+    if _is_planned(steps, created) and (planned := await _planned(steps, created["id"])) is not None:
+        return planned
     current = _phase(rows_in(created, "phases")[-1])
     following = {name: value for name, value in current.items() if name not in ("start_date", "end_date", "trial_end")}
     phases = [
@@ -94,32 +109,49 @@ async def plan(steps: Steps, command: ScheduleChange) -> StripeAnswer:
         {**following, "items": items},
     ]
     params = {**_plan(phases), "metadata": {OPERATION: steps.key}, "expand": ["subscription"]}
-    return await steps.write("update_schedule", created["id"], params=params)
+    return await steps.write(
+        "update_schedule", created["id"], params=params, settled_by=lambda: _planned(steps, created["id"])
+    )
+
+
+async def _planned(steps: Steps, schedule_id: str) -> StripeAnswer | None:
+    """Return a schedule if this operation gave it its phases."""
+    answer = await steps.read("fetch_schedule", schedule_id, params={"expand": ["subscription"]})
+    return answer if _is_planned(steps, answer.data) else None
+
+
+def _is_planned(steps: Steps, schedule: Json) -> bool:
+    return (schedule.get("metadata") or {}).get(OPERATION) == steps.key
 
 
 async def _create(steps: Steps, subscription_id: str) -> Json:
     """Create a schedule that follows the subscription as it is; take one that an earlier try left like that."""
     try:
-        created = (await steps.write("create_schedule", params={"from_subscription": subscription_id})).data
+        created = await steps.write(
+            "create_schedule",
+            params={"from_subscription": subscription_id},
+            settled_by=lambda: _left_over(steps, subscription_id),
+        )
     except GatewayInvalidRequestError:
         found = await _left_over(steps, subscription_id)
         if found is None:
             raise
         created = found
-    steps.undo_by(lambda: steps.write("release_schedule", created["id"], params={"preserve_cancel_date": True}))
-    return created
+    steps.undo_by(lambda: _release(steps, created.data["id"]))
+    return created.data
 
 
-async def _left_over(steps: Steps, subscription_id: str) -> Json | None:
-    """Return the subscription's schedule if it changes nothing: it has one phase, and continues with the same items.
+async def _left_over(steps: Steps, subscription_id: str) -> StripeAnswer | None:
+    """Return the subscription's schedule if it is this operation's, or if it changes nothing.
 
     A schedule without a plan is left where the call that was to give it one never came through.
     """
-    subscription = await steps.read("fetch_subscription", subscription_id, params={"expand": ["schedule"]})
-    found = subscription.data.get("schedule")
-    if not isinstance(found, dict) or found.get("end_behavior") != "release":
+    answer = await steps.read("fetch_subscription", subscription_id, params={"expand": ["schedule"]})
+    found = answer.data.get("schedule")
+    if not isinstance(found, dict):
         return None
-    return found if len(rows_in(found, "phases")) == 1 else None
+    changes_nothing = found.get("end_behavior") == "release" and len(rows_in(found, "phases")) == 1
+    return attrs.evolve(answer, data=found) if changes_nothing or _is_planned(steps, found) else None
 
 
 async def _restore(steps: Steps, released: Json) -> None:
@@ -129,13 +161,26 @@ async def _restore(steps: Steps, released: Json) -> None:
         return
     begun = instant_in(released.get("current_phase") or {}, "start_date")
     rows = [row for row in rows_in(released, "phases") if _is_left(row, begun)]
-    created = (await steps.write("create_schedule", params={"from_subscription": subscription_id})).data
+    created = await steps.write(
+        "create_schedule",
+        params={"from_subscription": subscription_id},
+        settled_by=lambda: _left_over(steps, subscription_id),
+    )
+    schedule_id = created.data["id"]
     phases = [_phase(row) for row in rows]
-    phases[0]["start_date"] = rows_in(created, "phases")[0]["start_date"]
+    phases[0]["start_date"] = rows_in(created.data, "phases")[0]["start_date"]
     params = _plan(phases, end_behavior=text_in(released, "end_behavior"))
     if released.get("metadata"):
         params["metadata"] = released["metadata"]
-    await steps.write("update_schedule", created["id"], params=params)
+    await steps.write(
+        "update_schedule", schedule_id, params=params, settled_by=lambda: _with_phases(steps, schedule_id, len(rows))
+    )
+
+
+async def _with_phases(steps: Steps, schedule_id: str, number: int) -> StripeAnswer | None:
+    """Return a schedule if it has so many phases."""
+    answer = await steps.read("fetch_schedule", schedule_id)
+    return answer if len(rows_in(answer.data, "phases")) == number else None
 
 
 def _is_left(phase: Json, begun: datetime | None) -> bool:

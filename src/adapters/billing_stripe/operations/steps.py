@@ -6,7 +6,12 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from billing_core.errors import GatewayAuthenticationError, GatewayError, GatewayIdempotencyConflictError
+from billing_core.errors import (
+    GatewayAuthenticationError,
+    GatewayError,
+    GatewayIdempotencyConflictError,
+    GatewayUnavailableError,
+)
 from billing_core.operations.results import Performed
 from billing_stripe.client import Json, StripeAnswer, StripeClient, StripeRequest
 from billing_stripe.operations.prices import PriceBook
@@ -23,6 +28,7 @@ _PAGE: Final = 100
 """Stripe's maximum."""
 
 Undo = Callable[[], Awaitable[object]]
+Settle = Callable[[], Awaitable[StripeAnswer | None]]
 
 
 class Steps:
@@ -37,8 +43,20 @@ class Steps:
         self._written = False
         self._undos: list[Undo] = []
 
-    async def write(self, operation: str, *ids: str, params: Json | None = None) -> StripeAnswer:
-        """Make the next call, under the key of its number. Raises: GatewayError."""
+    async def write(
+        self, operation: str, *ids: str, params: Json | None = None, settled_by: Settle | None = None
+    ) -> StripeAnswer:
+        """Make the next call, under the key of its number.
+
+        Args:
+            operation: the call.
+            ids: of its path.
+            params: its parameters.
+            settled_by: reads what the call wanted, and returns None if it was surely not carried out. For calls of a
+                command that has several: Stripe's stored failure of one must not leave the command half done.
+
+        Raises: GatewayError.
+        """
         self._number += 1
         request = StripeRequest(
             operation=operation,
@@ -47,15 +65,30 @@ class Steps:
             idempotency_key=f"{self.key}.{self._number}",
             plan_code=self._plan_code,
         )
-        answer = await self._client.call(request)
+        try:
+            answer = await self._client.call(request)
+        except GatewayUnavailableError as error:
+            if settled_by is None or not error.replayed:
+                raise
+            answer = await self._settle(request, settled_by)
         self._written = True
         return answer
+
+    async def _settle(self, request: StripeRequest, settled_by: Settle) -> StripeAnswer:
+        """Read the outcome of a call whose key leads to a stored failure; send it under a next key if nothing happened.
+
+        The next key is derived as well, so that it is the same in every process.
+        """
+        found = await settled_by()
+        if found is not None:
+            return found
+        again = attrs.evolve(request, idempotency_key=f"{request.idempotency_key}.again")
+        return await self._client.call(again)
 
     async def read(self, operation: str, *ids: str, params: Json | None = None) -> StripeAnswer:
         """Make a call that changes nothing. Raises: GatewayError."""
         request = StripeRequest(operation=operation, ids=ids, params=params or {}, plan_code=self._plan_code)
-        answer = await self._client.call(request)
-        return answer
+        return await self._client.call(request)
 
     async def each(self, operation: str, *ids: str, params: Json | None = None) -> AsyncIterator[Json]:
         """Yield the members of a list, page by page. Raises: GatewayError."""

@@ -316,6 +316,7 @@ BY_KIND = _by_kind(
         _customer(""),
         _checkout("", read=read_checkout),
         Translator("entitlements.active_entitlement_summary", read_entitlements),
+        Translator("subscription_schedule", read_schedule),
     )
 )
 """Readers of objects as fetched from the API: their current state, without an event."""

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
-from billing_core.model import CustomerId, ItemSnapshot, SubscriptionSnapshot, TenantId
-from billing_core.operations.commands import CreateCustomer, NewItem, PriceChoice, StartSubscription
+from billing_core.model import CustomerId, InvoiceId, ItemSnapshot, SubscriptionId, SubscriptionSnapshot, TenantId
+from billing_core.operations.commands import (
+    ChangeItems,
+    CreateCustomer,
+    ItemChange,
+    NewItem,
+    PriceChoice,
+    StartSubscription,
+)
 from billing_core.operations.ports import OperationGateway
 
 TENANT: Final = TenantId("acme")
@@ -28,6 +35,14 @@ class ProviderStage(Protocol):
 
     async def subscriptions(self, customer_id: CustomerId) -> Sequence[SubscriptionSnapshot]:
         """Return all subscriptions of a customer, ended ones too, the oldest first."""
+        ...
+
+    async def own_card(self, subscription_id: SubscriptionId) -> str:
+        """Give a subscription a default payment method of its own, which outranks the customer's."""
+        ...
+
+    async def open_invoice(self, customer_id: CustomerId) -> InvoiceId:
+        """Return the last invoice of the customer that is open."""
         ...
 
     def lose_answer(self, *, call: int = 1) -> None:
@@ -95,6 +110,16 @@ async def start(
     )
     await gateway.perform(command, key)
     return (await stage.subscriptions(customer_id))[-1]
+
+
+async def unpaid_upgrade(gateway: OperationGateway, stage: ProviderStage) -> tuple[SubscriptionSnapshot, InvoiceId]:
+    """Start the smaller plan, and change to the bigger one with a card that declines; return the open invoice."""
+    subscription = await start(gateway, stage, base(stage))
+    await stage.card(subscription.customer_id, "declines")
+    change = ItemChange(item_id=subscription.items[0].item_id, price=bigger(stage).price, quantity=1)
+    command = ChangeItems(subscription_id=subscription.subscription_id, changed=(change,))
+    await gateway.perform(command, "bo_upgrade")
+    return subscription, await stage.open_invoice(subscription.customer_id)
 
 
 async def current(stage: ProviderStage, subscription: SubscriptionSnapshot) -> SubscriptionSnapshot:

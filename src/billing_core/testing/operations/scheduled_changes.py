@@ -17,7 +17,7 @@ from billing_core.operations.commands import (
 from billing_core.operations.ports import OperationGateway
 from billing_core.testing.operations.provider_stage import (
     AMOUNTS,
-    BASE,
+    BIGGER,
     SEATS,
     ProviderStage,
     base,
@@ -69,7 +69,7 @@ class ScheduledChangesContract:
 
     async def test_seats_change_under_a_schedule(self, gateway: OperationGateway, stage: ProviderStage) -> None:
         """They change now, and the change that was scheduled comes with them."""
-        subscription = await start(gateway, stage)
+        subscription = await start(gateway, stage, bigger(stage), seats(stage, 5))
         await gateway.perform(_schedule(stage, subscription, 5), "bo_1")
         scheduled = await current(stage, subscription)
         command = SetSeats(
@@ -81,7 +81,7 @@ class ScheduledChangesContract:
         performed = await gateway.perform(command, "bo_2")
         after = await current(stage, subscription)
         assert performed.snapshot == after
-        assert billed(after) == [(AMOUNTS[SEATS], 7), (AMOUNTS[BASE], 1)]
+        assert billed(after) == [(AMOUNTS[SEATS], 7), (AMOUNTS[BIGGER], 1)]
         assert [phase.starts_at for phase in after.planned] == [end_of(subscription)]
         assert sorted(item.quantity or 0 for item in after.planned[0].items) == [1, 7]
         assert await gateway.find_out(command, "bo_2") is not None

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from billing_core.errors import GatewayCardDeclinedError, GatewayInvalidRequestError
+from billing_core.errors import GatewayCardDeclinedError, GatewayInvalidRequestError, GatewayNotFoundError
 from billing_core.model import CustomerId, CustomerSnapshot
 from billing_core.operations.commands import (
     CreateCheckoutSession,
@@ -81,8 +81,10 @@ def set_default(state: ProviderState, command: SetDefaultPaymentMethod) -> Perfo
 
 
 def detach(state: ProviderState, command: DetachPaymentMethod) -> Performed:
-    """Take a payment method from its customer."""
-    method = _attached(state, command.payment_method_id)
+    """Take a payment method from its customer, unless that was done before."""
+    method = state.payment_methods.get(command.payment_method_id)
+    if method is None:
+        raise GatewayNotFoundError(f"no payment method {command.payment_method_id}")
     state.payment_methods[method.payment_method_id] = attrs.evolve(method, customer_id=None)
     for customer_id, customer in list(state.customers.items()):
         if customer.default_payment_method == method.payment_method_id:
