@@ -1,9 +1,10 @@
 """Payments, refunds, disputes and credit notes, rendered as Stripe's JSON objects of any API version."""
 
+from decimal import Decimal
 from typing import Any
 
 from billing_stripe.testing import objects
-from billing_stripe.testing.builders import Json, billing_details, derived, seconds
+from billing_stripe.testing.builders import Json, billing_details, seconds
 from billing_stripe.testing.builders.values import optional_seconds
 from billing_stripe.testing.versions import Shape
 
@@ -111,7 +112,7 @@ def refund(source: objects.Refund, api_version: str, *, transitional: bool = Fal
         "charge": source.charge_id,
         "created": seconds(source.created_at),
         "currency": source.currency,
-        "metadata": {},
+        "metadata": dict(source.metadata),
         "payment_intent": source.payment_id,
         "reason": source.reason,
         "receipt_number": None,
@@ -145,7 +146,7 @@ def dispute(source: objects.Dispute, api_version: str, *, transitional: bool = F
         },
         "is_charge_refundable": False,
         "livemode": False,
-        "metadata": {},
+        "metadata": dict(source.metadata),
         "payment_intent": source.payment_id,
         "reason": source.reason,
         "status": source.status,
@@ -173,13 +174,13 @@ def credit_note(source: objects.CreditNote, api_version: str, *, transitional: b
         "invoice": source.invoice_id,
         "lines": {
             "object": "list",
-            "data": [_credit_note_line(source)],
+            "data": [_credit_note_line(line) for line in source.lines],
             "has_more": False,
             "url": f"/v1/credit_notes/{source.credit_note_id}/lines",
         },
         "livemode": False,
-        "memo": None,
-        "metadata": {},
+        "memo": source.memo,
+        "metadata": dict(source.metadata),
         "number": f"{source.credit_note_id.rpartition('_')[2][-8:].upper()}-CN-01",
         "out_of_band_amount": None,
         "pdf": f"https://pay.stripe.com/credit_notes/test_{source.credit_note_id}/pdf",
@@ -188,13 +189,13 @@ def credit_note(source: objects.CreditNote, api_version: str, *, transitional: b
         "status": source.status,
         "subtotal": source.amount,
         "total": source.amount,
-        "type": "post_payment",
+        "type": _type_of_credit(source),
         "voided_at": seconds(source.created_at) if source.status == "void" else None,
     }
     before: dict[str, Any] = {"refund": None, "tax_amounts": []}
     since: dict[str, Any] = {
-        "post_payment_amount": source.amount,
-        "pre_payment_amount": 0,
+        "post_payment_amount": source.amount - source.before_payment,
+        "pre_payment_amount": source.before_payment,
         "refunds": [],
         "total_taxes": [],
     }
@@ -207,20 +208,29 @@ def credit_note(source: objects.CreditNote, api_version: str, *, transitional: b
     return rendered
 
 
-def _credit_note_line(source: objects.CreditNote) -> Json:
-    return {
-        "id": derived("cnli", source.credit_note_id),
+def _type_of_credit(source: objects.CreditNote) -> str:
+    if source.before_payment == 0:
+        return "post_payment"
+    return "pre_payment" if source.before_payment == source.amount else "mixed"
+
+
+def _credit_note_line(source: objects.CreditNoteLine) -> Json:
+    rendered: Json = {
+        "id": source.line_id,
         "object": "credit_note_line_item",
         "amount": source.amount,
-        "description": "Credit",
+        "description": source.description,
         "discount_amount": 0,
         "discount_amounts": [],
         "livemode": False,
         "metadata": {},
         "pretax_credit_amounts": [],
-        "quantity": 1,
+        "quantity": source.quantity,
         "tax_rates": [],
-        "type": "custom_line_item",
-        "unit_amount": source.amount,
-        "unit_amount_decimal": str(source.amount),
+        "type": "custom_line_item" if source.invoice_line_id is None else "invoice_line_item",
+        "unit_amount": source.amount // source.quantity,
+        "unit_amount_decimal": f"{Decimal(source.amount) / source.quantity:f}",
     }
+    if source.invoice_line_id is not None:
+        rendered["invoice_line_item"] = source.invoice_line_id
+    return rendered

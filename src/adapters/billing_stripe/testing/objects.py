@@ -15,11 +15,15 @@ LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 """Creation time of what a test does not date."""
 
 
+def _same_as(prefix: str, identifier: str) -> str:
+    return f"{prefix}_{identifier.rpartition('_')[2]}"
+
+
 def _derived(prefix: str, owner: str) -> Any:
     """Return a default that is derived from the id in another field."""
 
     def derive(source: object) -> str:
-        return f"{prefix}_{getattr(source, owner).rpartition('_')[2]}"
+        return _same_as(prefix, getattr(source, owner))
 
     return attrs.Factory(derive, takes_self=True)
 
@@ -237,11 +241,15 @@ class Invoice:
     auto_advance: bool | None = None
     """Whether Stripe finalizes and collects it; None for the default of its status."""
     finalizes_at: datetime | None = None
-    """When a draft is finalized; not rendered."""
+    """When a draft is finalized."""
     discount: int = 0
     """The part of the subtotal that a coupon takes off."""
     discount_id: str | None = None
     paid_out_of_band: bool = False
+    credited_before_payment: int = 0
+    """By credit notes, while it was open: less is due."""
+    credited_after_payment: int = 0
+    """By credit notes, once it was paid."""
     overdue: bool = False
     """Whether webhooks were notified that it is past its due date; not rendered."""
     test_clock: str | None = None
@@ -264,7 +272,7 @@ class Invoice:
     @property
     def amount_due(self) -> int:
         """The amount to pay."""
-        return max(0, self.total - self.credited)
+        return max(0, self.total - self.credited - self.credited_before_payment)
 
     @property
     def amount_remaining(self) -> int:
@@ -377,6 +385,7 @@ class Refund:
     reason: str | None = "requested_by_customer"
     customer_id: str | None = None
     """Rendered in versions since mid-2026 only."""
+    metadata: Mapping[str, str] = NO_METADATA
 
 
 @attrs.frozen(kw_only=True)
@@ -391,6 +400,7 @@ class Dispute:
     currency: str = "usd"
     status: str = "needs_response"
     reason: str = "fraudulent"
+    metadata: Mapping[str, str] = NO_METADATA
 
 
 @attrs.frozen(kw_only=True)
@@ -405,6 +415,26 @@ class CreditNote:
     currency: str = "usd"
     status: str = "issued"
     reason: str | None = "order_change"
+    memo: str | None = None
+    before_payment: int = 0
+    """The part that reduced what was due; the rest was given back."""
+    lines: tuple["CreditNoteLine", ...] = attrs.Factory(
+        lambda source: (CreditNoteLine(line_id=_same_as("cnli", source.credit_note_id), amount=source.amount),),
+        takes_self=True,
+    )
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class CreditNoteLine:
+    """One line of a credit note."""
+
+    line_id: str
+    amount: int
+    description: str = "Credit"
+    quantity: int = 1
+    invoice_line_id: str | None = None
+    """None for a line of its own."""
 
 
 @attrs.frozen(kw_only=True)
@@ -546,6 +576,7 @@ class SetupIntent:
     status: str = "requires_payment_method"
     usage: str = "off_session"
     payment_method_id: str | None = None
+    description: str | None = None
     error: Mapping[str, Any] | None = None
     metadata: Mapping[str, str] = NO_METADATA
 

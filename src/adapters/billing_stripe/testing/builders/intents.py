@@ -66,7 +66,7 @@ def setup_intent(source: objects.SetupIntent, api_version: str, *, transitional:
         "client_secret": f"{source.setup_intent_id}_secret_{source.setup_intent_id[-12:]}",
         "created": seconds(source.created_at),
         "customer": source.customer_id,
-        "description": None,
+        "description": source.description,
         "flow_directions": None,
         "last_setup_error": None if source.error is None else dict(source.error),
         "latest_attempt": None,

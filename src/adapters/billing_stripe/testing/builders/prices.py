@@ -55,7 +55,7 @@ def plan_of(source: objects.Price, shape: Shape) -> Json:
     return {
         "id": source.price_id,
         "object": "plan",
-        "active": True,
+        "active": source.active,
         **({"aggregate_usage": "sum" if source.metered else None} if shape.before_basil else {}),
         "amount": source.unit_amount,
         "amount_decimal": decimal(source),
@@ -65,7 +65,7 @@ def plan_of(source: objects.Price, shape: Shape) -> Json:
         "interval": source.interval,
         "interval_count": source.interval_count,
         "livemode": False,
-        "metadata": {},
+        "metadata": _metadata(source),
         "nickname": source.nickname,
         "product": source.product_id,
         "trial_period_days": None,

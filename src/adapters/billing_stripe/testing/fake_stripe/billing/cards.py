@@ -24,6 +24,8 @@ class TestCard:
     code: str = "card_declined"
     attaches: bool = True
     """False if the card cannot even be attached to a customer."""
+    dispute: str | None = None
+    """The status of the dispute that follows a payment; None if none does."""
     authentication: Literal["never", "unless_set_up", "always"] = "never"
     """When the customer has to authenticate: on every payment, or unless the card was set up for later payments."""
 
@@ -45,7 +47,8 @@ CARDS: Final[Mapping[str, TestCard]] = {
     "unionpay": TestCard(brand="unionpay", last4="0005"),
     "us": TestCard(),
     "bypassPending": TestCard(last4="0077"),
-    "createDispute": TestCard(last4="0259"),
+    "createDispute": TestCard(last4="0259", dispute="needs_response"),
+    "createDisputeInquiry": TestCard(last4="1976", dispute="warning_needs_response"),
     "refundFail": TestCard(last4="5126"),
     "pendingRefund": TestCard(last4="7726"),
     "chargeDeclined": _declined("0002", "generic_decline"),

@@ -9,7 +9,7 @@ from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import invoicing
 from billing_stripe.testing.fake_stripe.billing.items import changed_items, check_intervals
-from billing_stripe.testing.fake_stripe.billing.lifecycle import collect, renew, upcoming
+from billing_stripe.testing.fake_stripe.billing.lifecycle import collect, end_without_method, renew, upcoming
 from billing_stripe.testing.fake_stripe.billing.lines import amount_of, charges, prorations, usage_lines
 from billing_stripe.testing.fake_stripe.billing.payments import outcome
 from billing_stripe.testing.fake_stripe.billing.settings import settings_of
@@ -165,6 +165,8 @@ def end_trial_now(account: Account, subscription: objects.Subscription) -> objec
         trial=None if trial is None else objects.Span(trial.start, now),
         billing_cycle_anchor=now,
     )
+    if end_without_method(account, ended):
+        return account.get(objects.Subscription, subscription.subscription_id)
     renew(account, ended, status="active")
     started = account.get(objects.Subscription, subscription.subscription_id)
     draft = account.get(objects.Invoice, started.latest_invoice_id or "")

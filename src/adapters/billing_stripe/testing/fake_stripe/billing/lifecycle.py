@@ -256,21 +256,31 @@ class _Work:
     def end_trial(self) -> None:
         """Start the first paid period, or what the trial's settings say without a payment method."""
         subscription = self.current
-        customer = self.account.get(objects.Customer, subscription.customer_id)
-        method = method_of(self.account, subscription.default_payment_method_id, customer.default_payment_method_id)
-        if method is None and subscription.collection_method == "charge_automatically":
-            if subscription.missing_payment_method == "cancel":
-                end(self.account, subscription)
-                return
-            if subscription.missing_payment_method == "pause":
-                paused = self.account.update(attrs.evolve(subscription, status="paused"))
-                self.account.emit("customer.subscription.paused", paused)
-                return
-        renew(self.account, attrs.evolve(subscription, billing_cycle_anchor=subscription.span.end), status="active")
+        if not end_without_method(self.account, subscription):
+            renew(self.account, attrs.evolve(subscription, billing_cycle_anchor=subscription.span.end), status="active")
 
     def renew(self) -> None:
         """Begin the next period."""
         renew(self.account, self.current)
+
+
+def end_without_method(account: Account, subscription: objects.Subscription) -> bool:
+    """Cancel or pause a subscription whose trial is over, if its settings say so and there is nothing to charge.
+
+    Returns whether it did.
+    """
+    customer = account.get(objects.Customer, subscription.customer_id)
+    method = method_of(account, subscription.default_payment_method_id, customer.default_payment_method_id)
+    if method is not None or subscription.collection_method != "charge_automatically":
+        return False
+    if subscription.missing_payment_method == "cancel":
+        end(account, subscription)
+        return True
+    if subscription.missing_payment_method == "pause":
+        paused = account.update(attrs.evolve(subscription, status="paused"))
+        account.emit("customer.subscription.paused", paused)
+        return True
+    return False
 
 
 def renew(account: Account, subscription: objects.Subscription, *, status: str | None = None) -> None:

@@ -8,6 +8,7 @@ import attrs
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing.cards import CARDS, message_of
+from billing_stripe.testing.fake_stripe.billing.disputes import open_dispute
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import refused
 
@@ -49,6 +50,8 @@ def attempt(
         account.put(paid)
         account.emit("charge.succeeded", charge)
         account.emit("payment_intent.succeeded", paid)
+        if card.dispute is not None:
+            open_dispute(account, charge, card.dispute)
         return paid
     failed = attrs.evolve(tried, latest_charge_id=charge.charge_id, error=_error(account, charge, method))
     account.put(failed)

@@ -1,4 +1,6 @@
-"""Invoices: reading, previewing, paying and ending them."""
+"""Invoices: creating, reading, previewing, paying and ending them."""
+
+from datetime import timedelta
 
 import attrs
 
@@ -10,11 +12,13 @@ from billing_stripe.testing.fake_stripe.billing.items import CHANGED_ITEMS
 from billing_stripe.testing.fake_stripe.billing.lines import charges, trial_lines, unused_time
 from billing_stripe.testing.fake_stripe.billing.payments import resolve_method
 from billing_stripe.testing.fake_stripe.billing.redemption import resolve_discount
+from billing_stripe.testing.fake_stripe.billing.settings import settings_of
 from billing_stripe.testing.fake_stripe.billing.starting import described
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid, refused
 from billing_stripe.testing.fake_stripe.forms import (
     BOOLEAN,
+    INTEGER,
     METADATA,
     MOMENT,
     TEXT,
@@ -25,6 +29,8 @@ from billing_stripe.testing.fake_stripe.forms import (
     Listed,
     Params,
     Period,
+    Required,
+    Text,
     choice,
     listing,
     merged_metadata,
@@ -76,14 +82,6 @@ KIND = Kind(
     included={"payments": _payments, "confirmation_secret": _confirmation_secret},
     shown_lists=("lines",),
 )
-INVOICE_ITEM = Kind(
-    source=objects.InvoiceItem,
-    noun="invoiceitem",
-    prefix="ii",
-    key=lambda source: source.invoice_item_id,
-    render=builders.invoice_item,
-    expandable=frozenset({"customer", "invoice", "test_clock"}),
-)
 LIST = listing(
     customer=TEXT,
     subscription=TEXT,
@@ -91,6 +89,18 @@ LIST = listing(
     collection_method=choice("charge_automatically", "send_invoice"),
     created=Period(),
     due_date=Period(),
+)
+CREATE = Form(
+    auto_advance=BOOLEAN,
+    collection_method=choice("charge_automatically", "send_invoice"),
+    currency=Text(3),
+    customer=Required(TEXT),
+    days_until_due=INTEGER,
+    default_payment_method=TEXT,
+    description=TEXT,
+    due_date=MOMENT,
+    metadata=METADATA,
+    pending_invoice_items_behavior=choice("exclude", "include"),
 )
 UPDATE = Form(
     auto_advance=BOOLEAN,
@@ -122,6 +132,43 @@ PREVIEW = Form(
     schedule_details=UNSUPPORTED,
 )
 _TRIAL_END = "subscription_details[trial_end]"
+
+
+def create(call: Call) -> objects.Invoice:
+    """POST /v1/invoices: a draft that belongs to no subscription."""
+    account, params = call.account, call.params
+    customer = account.get(objects.Customer, params["customer"], "customer")
+    at, invoice_id = now_on(account, customer.test_clock), account.new_id("in")
+    included = params.get("pending_invoice_items_behavior") == "include"
+    pending = invoicing.pending_items(account, customer.customer_id, None) if included else []
+    for item in pending:
+        account.put(attrs.evolve(item, invoice_id=invoice_id))
+    by_mail = params.get("collection_method") == "send_invoice"
+    if by_mail and "days_until_due" not in params and "due_date" not in params:
+        raise invalid("You must pass `days_until_due` or `due_date`, as the invoice is to be sent.", param="due_date")
+    auto_advance = params.get("auto_advance", False)
+    return account.create(
+        objects.Invoice(
+            invoice_id=invoice_id,
+            customer_id=customer.customer_id,
+            status="draft",
+            created_at=at,
+            lines=tuple(invoicing.line_of(account, item) for item in pending),
+            period=objects.Span(at, at),
+            currency=params.get("currency", customer.currency or "usd"),
+            billing_reason="manual",
+            collection_method=params.get("collection_method", "charge_automatically"),
+            due_at=params.get("due_date", at + timedelta(days=params.get("days_until_due", 0))) if by_mail else None,
+            customer_email=customer.email,
+            customer_name=customer.name,
+            description=params.get("description"),
+            default_payment_method_id=params.get("default_payment_method"),
+            metadata=merged_metadata({}, params),
+            auto_advance=auto_advance,
+            finalizes_at=at + settings_of(account).finalize_after if auto_advance else None,
+            test_clock=customer.test_clock,
+        )
+    )
 
 
 def retrieve(call: Call) -> objects.Invoice:
@@ -317,8 +364,9 @@ def _unpaid(account: Account, invoice: objects.Invoice, method: objects.PaymentM
 
 
 RESOURCE = Resource(
-    kinds=[KIND, INVOICE_ITEM],
+    kinds=[KIND],
     routes=[
+        Route("POST", "/v1/invoices", create, CREATE),
         Route("GET", "/v1/invoices", invoices, LIST),
         Route("POST", "/v1/invoices/create_preview", create_preview, PREVIEW),
         Route("GET", "/v1/invoices/{id}", retrieve),

@@ -33,6 +33,7 @@ CREATE = Form(
     automatic_payment_methods=ANYTHING,
     confirm=BOOLEAN,
     customer=TEXT,
+    description=TEXT,
     metadata=METADATA,
     payment_method=TEXT,
     payment_method_types=Listed(TEXT),
@@ -55,6 +56,7 @@ def create(call: Call) -> objects.SetupIntent:
             created_at=now_on(account, clock_id),
             usage=params.get("usage", "off_session"),
             payment_method_id=params.get("payment_method"),
+            description=params.get("description"),
             status="requires_confirmation" if "payment_method" in params else "requires_payment_method",
             metadata=merged_metadata({}, params),
         )
