@@ -3,19 +3,61 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from tests.integration.processes import environment_of, running, state_at
 from tests.stripe_cli import StripeCli, install_stripe_cli
+from tests.stripe_openapi.checker import stripe_checker
+from tests.stripe_openapi.differences import unexplained
 
-from billing_stripe.testing import objects
+from billing_core.events import Translation
+from billing_stripe.signature import StripeWebhookVerifier
+from billing_stripe.testing import encode, objects, sign
 from billing_stripe.testing.fake_stripe import Attempt, FakeStripe, fake_stripe
+from billing_stripe.translate import EVENT_TYPES, StripeTranslator, reasons
 
 SECRET_KEY = "sk_test_fake0123456789"
+SECRET = "whsec_triggered"
+NOT_OFFERED = frozenset(
+    {
+        "billing.alert.triggered",
+        "billing.credit_grant.created",
+        "billing.credit_grant.updated",
+        "charge.dispute.funds_reinstated",
+        "charge.dispute.funds_withdrawn",
+        "customer.subscription.pending_update_applied",
+        "customer.subscription.pending_update_expired",
+        "customer.subscription.resumed",
+        "entitlements.active_entitlement_summary.updated",
+        "invoice.finalization_failed",
+        "invoice.overdue",
+        "invoice.overpaid",
+        "invoice.payment_attempt_required",
+        "invoice.upcoming",
+        "invoice.will_be_due",
+        "invoice_payment.paid",
+        "payment_method.automatically_updated",
+        "price.deleted",
+        "refund.created",
+        "refund.failed",
+        "refund.updated",
+        "test_helpers.test_clock.internal_failure",
+    }
+)
+"""Event types of ours that `stripe trigger` does not make."""
+NOT_TO_THE_FAKE = frozenset({"v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"})
+"""Event types whose triggers call Stripe's own host, whatever `--api-base` says."""
+NOT_YET = tuple(type_ for type_ in EVENT_TYPES if type_.startswith(("checkout.", "subscription_schedule.")))
+"""Event types of resources that the fake does not have yet."""
+TRIGGERED = sorted({*EVENT_TYPES} - NOT_OFFERED - NOT_TO_THE_FAKE - {*NOT_YET})
+LATER = timedelta(minutes=10)
+"""Until then Stripe has done what it does by itself, such as confirming a bank debit."""
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +131,35 @@ async def test_listen_brings_events_to_the_server(
         ("customer.subscription.created", 202),
     }
     assert [each["subscription_id"] for each in state["subscriptions"]] == ["sub_1"]
+
+
+async def test_all_triggers_of_ours_are_run(cli: StripeCli) -> None:
+    """An event type of ours that the command line can make by calls to the fake is run below, and no other."""
+    offered = set(re.findall(r"^  ([a-z0-9_.]+)$", await cli.run("trigger", "--help"), re.MULTILINE))
+    assert offered & {*EVENT_TYPES} == {*TRIGGERED, *NOT_TO_THE_FAKE, *NOT_YET}
+
+
+@pytest.mark.parametrize("type_", TRIGGERED)
+async def test_triggers_make_events_that_we_read(type_: str, fake: FakeStripe, cli: StripeCli) -> None:
+    """The fake answers the calls of a trigger as Stripe does, and makes its event and others that we can read."""
+    await cli.run("trigger", type_)
+    fake.advance(LATER)
+    events = [entry.render(fake.account.api_version) for entry in fake.account.journal.entries]
+    assert type_ in {event["type"] for event in events}
+    for event in events:
+        assert unexplained(stripe_checker().check_event(event), event["api_version"]) == []
+        assert translation_of(event).ignored not in (reasons.UNEXPECTED_OBJECT, reasons.UNREADABLE_OBJECT), event[
+            "type"
+        ]
+
+
+def translation_of(event: dict[str, Any]) -> Translation:
+    """Read an event as the server does."""
+
+    class RealTime:
+        def now(self) -> datetime:
+            return datetime.now(UTC)
+
+    verifier = StripeWebhookVerifier((SECRET,), tolerance=timedelta(minutes=5), clock=RealTime())
+    body = encode(event)
+    return StripeTranslator().translate(verifier.verify(body, sign(body, SECRET, datetime.now(UTC))))

@@ -38,6 +38,11 @@ class SpecificationChecker:
         self._operations = list(_operations(specification["paths"]))
         self._objects, self._deleted = _object_schemas(specification["components"]["schemas"])
 
+    def check_endpoint(self, method: str, path: str) -> list[Finding]:
+        """Return what is wrong with an address: it is unknown, or known without this method."""
+        known = self._operation(method, path) is not None
+        return [] if known else [Finding(f"{method} {path}", "", Problem.UNKNOWN)]
+
     def check_request(self, method: str, path: str, *, query: str = "", body: str = "") -> list[Finding]:
         """Return what is wrong with a request: its address, or parameters that are unknown, missing or of a wrong type.
 
@@ -49,7 +54,7 @@ class SpecificationChecker:
         """
         operation = self._operation(method, path)
         if operation is None:
-            return [Finding(f"{method} {path}", "", Problem.UNKNOWN)]
+            return self.check_endpoint(method, path)
         schema = operation.parameters
         given = decode_form(query)
         if path.startswith("/v2/"):

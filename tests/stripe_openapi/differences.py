@@ -124,6 +124,13 @@ DIFFERENCES: Final = (
     ),
     # --- newer than the specification ---------------------------------------------------------------------------------
     Difference(
+        subject="POST /v1/subscriptions/*/pause",
+        problem=Problem.UNKNOWN,
+        since="2026-09-30",
+        reason=_NEWER,
+        source=f"{_SDK}/_subscription_service.py",
+    ),
+    Difference(
         subject="v2.core.event",
         fields=("snapshot_event",),
         problem=Problem.UNKNOWN,
