@@ -53,9 +53,17 @@ NOT_OFFERED = frozenset(
 """Event types of ours that `stripe trigger` does not make."""
 NOT_TO_THE_FAKE = frozenset({"v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"})
 """Event types whose triggers call Stripe's own host, whatever `--api-base` says."""
-NOT_YET = tuple(type_ for type_ in EVENT_TYPES if type_.startswith(("checkout.", "subscription_schedule.")))
-"""Event types of resources that the fake does not have yet."""
-TRIGGERED = sorted({*EVENT_TYPES} - NOT_OFFERED - NOT_TO_THE_FAKE - {*NOT_YET})
+TRIGGERED = sorted({*EVENT_TYPES} - NOT_OFFERED - NOT_TO_THE_FAKE)
+BEFORE_DURATIONS = "2025-08-27.basil"
+"""The triggers of schedules have phases with `iterations`, which later versions refuse."""
+NOT_CAUSED = frozenset(
+    {"subscription_schedule.aborted", "subscription_schedule.completed", "subscription_schedule.expiring"}
+)
+"""Event types that do not follow from what their triggers do, by Stripe's documentation.
+
+A schedule is aborted because of unpaid invoices, and expires seven days before its end, where the trigger stops nine
+days before. The trigger of a completed one has no payment method: its subscription ends after two weeks of retries.
+"""
 LATER = timedelta(minutes=10)
 """Until then Stripe has done what it does by itself, such as confirming a bank debit."""
 
@@ -136,16 +144,17 @@ async def test_listen_brings_events_to_the_server(
 async def test_all_triggers_of_ours_are_run(cli: StripeCli) -> None:
     """An event type of ours that the command line can make by calls to the fake is run below, and no other."""
     offered = set(re.findall(r"^  ([a-z0-9_.]+)$", await cli.run("trigger", "--help"), re.MULTILINE))
-    assert offered & {*EVENT_TYPES} == {*TRIGGERED, *NOT_TO_THE_FAKE, *NOT_YET}
+    assert offered & {*EVENT_TYPES} == {*TRIGGERED, *NOT_TO_THE_FAKE}
 
 
 @pytest.mark.parametrize("type_", TRIGGERED)
 async def test_triggers_make_events_that_we_read(type_: str, fake: FakeStripe, cli: StripeCli) -> None:
     """The fake answers the calls of a trigger as Stripe does, and makes its event and others that we can read."""
-    await cli.run("trigger", type_)
+    version = ["--api-version", BEFORE_DURATIONS] if type_.startswith("subscription_schedule.") else []
+    await cli.run("trigger", type_, *version)
     fake.advance(LATER)
     events = [entry.render(fake.account.api_version) for entry in fake.account.journal.entries]
-    assert type_ in {event["type"] for event in events}
+    assert type_ in {event["type"] for event in events} | NOT_CAUSED
     for event in events:
         assert unexplained(stripe_checker().check_event(event), event["api_version"]) == []
         assert translation_of(event).ignored not in (reasons.UNEXPECTED_OBJECT, reasons.UNREADABLE_OBJECT), event[

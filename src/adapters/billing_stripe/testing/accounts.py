@@ -135,29 +135,44 @@ def alert_triggered(source: objects.AlertTriggered) -> Json:
 
 
 def payment_method(source: objects.PaymentMethod, api_version: str, *, transitional: bool = False) -> Json:
-    """Render a `payment_method` object of a card."""
+    """Render a `payment_method` object."""
     rendered: Json = {
         "id": source.payment_method_id,
         "object": "payment_method",
         "allow_redisplay": "unspecified",
         "billing_details": billing_details(),
-        "card": {
-            "brand": source.brand,
-            "country": "US",
-            "exp_month": source.exp_month,
-            "exp_year": source.exp_year,
-            "funding": "credit",
-            "last4": source.last4,
-        },
         "created": seconds(source.created_at),
         "customer": source.customer_id,
         "livemode": False,
         "metadata": dict(source.metadata),
-        "type": "card",
+        source.type: _card(source) if source.type == "card" else _bank_account(source),
+        "type": source.type,
     }
     if Shape(api_version, transitional).customer_account:
         rendered["customer_account"] = None
     return rendered
+
+
+def _card(source: objects.PaymentMethod) -> Json:
+    return {
+        "brand": source.brand,
+        "country": "US",
+        "exp_month": source.exp_month,
+        "exp_year": source.exp_year,
+        "funding": "credit",
+        "last4": source.last4,
+    }
+
+
+def _bank_account(source: objects.PaymentMethod) -> Json:
+    return {
+        "bank_code": "19043",
+        "branch_code": "",
+        "country": "AT",
+        "fingerprint": source.payment_method_id[-16:],
+        "generated_from": {"charge": None, "setup_attempt": None},
+        "last4": source.last4,
+    }
 
 
 def credit_grant(source: objects.CreditGrant, api_version: str, *, transitional: bool = False) -> Json:

@@ -5,7 +5,7 @@ currency's minor unit, periods half-open.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import attrs
@@ -297,6 +297,48 @@ class CheckoutSession:
     customer_email: str | None = "billing@example.com"
     invoice_id: str | None = None
     metadata: Mapping[str, str] = NO_METADATA
+    expires_at: datetime = attrs.Factory(lambda source: source.created_at + timedelta(days=1), takes_self=True)
+    url: str | None = None
+    """Address of its page while it is open; an embedded one has a secret instead."""
+    success_url: str | None = "https://app.example.com/billing?done"
+    cancel_url: str | None = "https://app.example.com/billing"
+    return_url: str | None = None
+    """Of an embedded page; not rendered without one."""
+    ui_mode: str = "hosted_page"
+    payment_id: str | None = None
+    setup_intent_id: str | None = None
+    payment_method_collection: str | None = None
+    payment_method_types: tuple[str, ...] = ("card",)
+    allow_promotion_codes: bool | None = None
+    coupon_id: str | None = None
+    discount: int = 0
+    items: tuple["SessionItem", ...] = ()
+    """Shown only when they are asked for."""
+    subscription: Mapping[str, Any] = NO_METADATA
+    """The parameters of the subscription that it will start; not rendered."""
+    settles_at: datetime | None = None
+    """When the bank confirms or refuses a debit; not rendered."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the customer can complete it."""
+        return self.status == "open"
+
+
+@attrs.frozen(kw_only=True)
+class SessionItem:
+    """One line of a Checkout session."""
+
+    item_id: str
+    price: Price
+    quantity: int | None = 1
+    """None for a metered price."""
+    description: str = "Example"
+
+    @property
+    def amount(self) -> int:
+        """The price of all pieces; usage costs nothing at first."""
+        return 0 if self.price.metered else (self.price.unit_amount or 0) * (self.quantity or 1)
 
 
 @attrs.frozen(kw_only=True)
@@ -334,7 +376,7 @@ class InvoicePayment:
 
 @attrs.frozen(kw_only=True)
 class PaymentMethod:
-    """A card of a customer."""
+    """A card of a customer, or a bank account that is debited."""
 
     payment_method_id: str
     customer_id: str | None
@@ -345,6 +387,8 @@ class PaymentMethod:
     exp_month: int = 12
     exp_year: int = 2031
     metadata: Mapping[str, str] = NO_METADATA
+    type: str = "card"
+    """`card` or `sepa_debit`."""
     test_card: str = "visa"
     """The behavior of the card in tests, as in `pm_card_visa`; not rendered."""
     set_up: bool = False

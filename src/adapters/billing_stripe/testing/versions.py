@@ -84,6 +84,11 @@ class Shape:
         return self._date >= "2025-09-30"
 
     @property
+    def phase_durations(self) -> bool:
+        """`duration` instead of `iterations` in requests about the phases of a schedule."""
+        return self._date >= "2025-09-30"
+
+    @property
     def discount_source(self) -> bool:
         """`discount.source.coupon` instead of `discount.coupon`."""
         return self._date >= "2025-09-30"

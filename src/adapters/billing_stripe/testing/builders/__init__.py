@@ -1,6 +1,6 @@
 """Objects rendered as Stripe's JSON, in the shape of any API version."""
 
-from billing_stripe.testing.builders.customers import checkout_session, customer
+from billing_stripe.testing.builders.customers import checkout_session, customer, session_item
 from billing_stripe.testing.builders.discounts import coupon, promotion_code
 from billing_stripe.testing.builders.intents import payment_intent, setup_intent
 from billing_stripe.testing.builders.invoice_items import invoice_item
@@ -31,6 +31,7 @@ __all__ = [
     "price",
     "promotion_code",
     "seconds",
+    "session_item",
     "setup_intent",
     "subscription",
     "tax_id",

@@ -1,6 +1,7 @@
 """Customers, and the Checkout sessions that create them."""
 
 from billing_stripe.testing import objects
+from billing_stripe.testing.builders.prices import price
 from billing_stripe.testing.builders.values import Json, seconds, short
 from billing_stripe.testing.versions import Shape
 
@@ -48,15 +49,16 @@ def checkout_session(source: objects.CheckoutSession, api_version: str, *, trans
     return {
         "id": source.session_id,
         "object": "checkout.session",
-        "allow_promotion_codes": None,
-        "amount_subtotal": source.amount_total,
-        "amount_total": source.amount_total,
+        "allow_promotion_codes": source.allow_promotion_codes,
+        "amount_subtotal": None if source.mode == "setup" else source.amount_total + source.discount,
+        "amount_total": None if source.mode == "setup" else source.amount_total,
         "automatic_tax": {"enabled": False, "status": None},
         "billing_address_collection": None,
-        "cancel_url": "https://app.example.com/billing",
+        "cancel_url": source.cancel_url,
         "client_reference_id": source.client_reference_id,
+        "client_secret": _client_secret(source),
         "created": seconds(source.created_at),
-        "currency": source.currency,
+        "currency": None if source.mode == "setup" else source.currency,
         "custom_fields": [],
         "custom_text": {
             "after_submit": None,
@@ -66,24 +68,55 @@ def checkout_session(source: objects.CheckoutSession, api_version: str, *, trans
         },
         "customer": source.customer_id,
         **({"customer_account": None} if shape.customer_account else {}),
-        "customer_details": {"email": source.customer_email, "name": None, "phone": None, "tax_exempt": "none"},
-        "customer_email": None,
-        "expires_at": seconds(source.created_at) + 86400,
+        "customer_details": _customer_details(source),
+        "customer_email": source.customer_email if source.is_open and source.customer_id is None else None,
+        "expires_at": seconds(source.expires_at),
         "invoice": source.invoice_id,
         "livemode": False,
         "locale": None,
         "metadata": dict(source.metadata),
         "mode": source.mode,
-        "payment_intent": None,
-        "payment_method_types": ["card"],
+        "payment_intent": source.payment_id,
+        "payment_method_collection": source.payment_method_collection,
+        "payment_method_types": list(source.payment_method_types),
         "payment_status": source.payment_status,
-        "setup_intent": None,
+        **({} if source.return_url is None else {"return_url": source.return_url}),
+        "setup_intent": source.setup_intent_id,
         "shipping_options": [],
         "status": source.status,
         "submit_type": None,
         "subscription": source.subscription_id,
-        "success_url": "https://app.example.com/billing?done",
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
-        "ui_mode": "hosted_page" if shape.dahlia else "hosted",
-        "url": None,
+        "success_url": source.success_url,
+        "total_details": {"amount_discount": source.discount, "amount_shipping": 0, "amount_tax": 0},
+        "ui_mode": source.ui_mode if shape.dahlia else source.ui_mode.removesuffix("_page"),
+        "url": source.url if source.is_open else None,
     }
+
+
+def session_item(source: objects.SessionItem, api_version: str, *, transitional: bool = False) -> Json:
+    """Render one of the `line_items` of a `checkout.session`."""
+    return {
+        "id": source.item_id,
+        "object": "item",
+        "adjustable_quantity": None,
+        "amount_discount": 0,
+        "amount_subtotal": source.amount,
+        "amount_tax": 0,
+        "amount_total": source.amount,
+        "currency": source.price.currency,
+        "description": source.description,
+        "metadata": {},
+        "price": price(source.price, api_version, transitional=transitional),
+        "quantity": source.quantity,
+    }
+
+
+def _client_secret(source: objects.CheckoutSession) -> str | None:
+    embedded = source.is_open and source.ui_mode != "hosted_page"
+    return f"{source.session_id}_secret_{source.session_id[-12:]}" if embedded else None
+
+
+def _customer_details(source: objects.CheckoutSession) -> Json | None:
+    if source.is_open and source.customer_email is None:
+        return None
+    return {"email": source.customer_email, "name": None, "phone": None, "tax_exempt": "none"}

@@ -34,7 +34,14 @@ def _declined(last4: str, decline_code: str, code: str = "card_declined") -> Tes
     return TestCard(last4=last4, decline_code=decline_code, code=code, attaches=False)
 
 
+BANK_ACCOUNTS: Final[Mapping[str, TestCard]] = {
+    "sepa_debit": TestCard(last4="3201"),
+    "sepa_debit_failing": TestCard(last4="3202", decline_code="generic_decline"),
+}
+"""Bank accounts by their behavior. The bank confirms or refuses a debit later."""
+
 CARDS: Final[Mapping[str, TestCard]] = {
+    **BANK_ACCOUNTS,
     "visa": TestCard(),
     "visa_debit": TestCard(last4="5556"),
     "mastercard": TestCard(brand="mastercard", last4="4444"),
@@ -72,8 +79,9 @@ CARDS: Final[Mapping[str, TestCard]] = {
     "threeDSecure2Required": TestCard(last4="3220", authentication="always"),
     "threeDSecureOptional": TestCard(last4="3055"),
 }
-"""The cards by the rest of their names, such as `pm_card_visa` and `tok_visa`."""
+"""What can be charged: cards by the rest of their names, such as `pm_card_visa` and `tok_visa`, and bank accounts."""
 
+_FAILING_ACCOUNTS: Final = frozenset({"AT861904300235473202", "IT60X0542811101000000123456"})
 _NUMBERS: Final = {
     "4242424242424242": "visa",
     "4000056655665556": "visa_debit",
@@ -104,9 +112,14 @@ def named(name: str) -> str | None:
     """Return the name in the table of a test payment method, token or number; None if there is none."""
     for prefix in ("pm_card_", "tok_"):
         rest = name.removeprefix(prefix)
-        if rest != name and rest in CARDS:
+        if rest != name and rest in CARDS and rest not in BANK_ACCOUNTS:
             return rest
     return _NUMBERS.get(name.replace(" ", ""))
+
+
+def bank_account(iban: str) -> str:
+    """Return the name of the bank account with this number."""
+    return "sepa_debit_failing" if iban.replace(" ", "") in _FAILING_ACCOUNTS else "sepa_debit"
 
 
 def declined(card: TestCard, **more: Any) -> StripeError:

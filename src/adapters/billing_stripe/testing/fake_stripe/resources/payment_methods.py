@@ -1,17 +1,19 @@
-"""Payment methods: cards for tests, attached to customers."""
+"""Payment methods: cards and bank accounts for tests, attached to customers."""
 
 import attrs
 
 from billing_stripe.testing import accounts, objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing.attachment import attach_to, existing, new_method
-from billing_stripe.testing.fake_stripe.errors import missing, refused
+from billing_stripe.testing.fake_stripe.billing.cards import CARDS, bank_account
+from billing_stripe.testing.fake_stripe.errors import invalid, missing, refused
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     INTEGER,
     METADATA,
     TEXT,
     Form,
+    Params,
     Required,
     choice,
     listing,
@@ -29,7 +31,13 @@ KIND = Kind(
     expandable=frozenset({"customer"}),
 )
 _CARD = Form(token=TEXT, number=TEXT, exp_month=INTEGER, exp_year=INTEGER, cvc=TEXT)
-CREATE = Form(type=Required(choice("card")), card=Required(_CARD), billing_details=ANYTHING, metadata=METADATA)
+CREATE = Form(
+    type=Required(choice("card", "sepa_debit")),
+    card=_CARD,
+    sepa_debit=Form(iban=Required(TEXT)),
+    billing_details=ANYTHING,
+    metadata=METADATA,
+)
 UPDATE = Form(
     card=Form(exp_month=INTEGER, exp_year=INTEGER), billing_details=ANYTHING, metadata=METADATA, allow_redisplay=TEXT
 )
@@ -38,14 +46,12 @@ LIST = listing(customer=TEXT, type=TEXT, allow_redisplay=TEXT)
 
 def create(call: Call) -> objects.PaymentMethod:
     """POST /v1/payment_methods"""
-    card = call.params["card"]
-    method = new_method(call.account, card.get("token") or card.get("number") or "tok_visa", "card[token]")
-    method = attrs.evolve(
-        method,
-        exp_month=card.get("exp_month", method.exp_month),
-        exp_year=card.get("exp_year", method.exp_year),
-        metadata=merged_metadata({}, call.params),
-    )
+    kind = call.params["type"]
+    details = call.params.get(kind)
+    if details is None:
+        raise invalid(f"Missing required param: {kind}.", param=kind, code="parameter_missing")
+    method = _new_bank_account(call.account, details) if kind == "sepa_debit" else _new_card(call.account, details)
+    method = attrs.evolve(method, metadata=merged_metadata({}, call.params))
     call.account.put(method)
     return method
 
@@ -110,6 +116,27 @@ def one_of_customer(call: Call) -> objects.PaymentMethod:
     if method.customer_id != call.id:
         raise missing(KIND.noun, method.payment_method_id)
     return method
+
+
+def _new_card(account: Account, details: Params) -> objects.PaymentMethod:
+    method = new_method(account, details.get("token") or details.get("number") or "tok_visa", "card[token]")
+    return attrs.evolve(
+        method,
+        exp_month=details.get("exp_month", method.exp_month),
+        exp_year=details.get("exp_year", method.exp_year),
+    )
+
+
+def _new_bank_account(account: Account, details: Params) -> objects.PaymentMethod:
+    known = bank_account(details["iban"])
+    return objects.PaymentMethod(
+        payment_method_id=account.new_id("pm"),
+        customer_id=None,
+        created_at=account.now,
+        last4=CARDS[known].last4,
+        type="sepa_debit",
+        test_card=known,
+    )
 
 
 def _of(account: Account, customer_id: str | None) -> Listing:

@@ -68,6 +68,7 @@ _PHASE = Form(
     duration=Form(interval=Required(choice("day", "week", "month", "year")), interval_count=Integer(least=1)),
     end_date=Either(("now",), MOMENT),
     invoice_settings=ANYTHING,
+    iterations=Integer(least=1),
     metadata=METADATA,
     proration_behavior=_PRORATION,
     start_date=Either(("now",), MOMENT),
@@ -98,6 +99,7 @@ def create(call: Call) -> objects.SubscriptionSchedule:
     account, params = call.account, call.params
     if "from_subscription" in params:
         return _adopt(account, params)
+    _check_version(call)
     if "customer" not in params:
         raise invalid("You must provide `customer` or `from_subscription`.", param="customer")
     customer = account.get(objects.Customer, params["customer"], "customer")
@@ -139,6 +141,7 @@ def update(call: Call) -> objects.SubscriptionSchedule:
     )
     if "phases" not in params:
         return account.update(changed)
+    _check_version(call)
     phases, current = _replaced(account, schedule, params["phases"])
     before = schedule.phases[schedule.current_phase]
     changed = account.update(attrs.evolve(changed, phases=phases, current_phase=current, expiring=False))
@@ -180,6 +183,14 @@ def listed(call: Call) -> Listing:
         and within(params.get("created"), schedule.created_at)
     ]
     return Listing(matching, KIND.noun)
+
+
+def _check_version(call: Call) -> None:
+    """Refuse `iterations` of a phase in versions that replaced it."""
+    for position, phase in enumerate(call.params.get("phases", ())):
+        if "iterations" in phase and Shape(call.api_version).phase_durations:
+            param = f"phases[{position}][iterations]"
+            raise invalid(f"Received unknown parameter: {param}", param=param, code="parameter_unknown")
 
 
 def _adopt(account: Account, params: Params) -> objects.SubscriptionSchedule:
@@ -284,7 +295,7 @@ def _end(account: Account, phase: Params, start: datetime, now: datetime, param:
         return later(start, phase["duration"]["interval"], phase["duration"].get("interval_count", 1))
     first = phase["items"][0]
     price = account.get(objects.Price, first.get("price") or first.get("plan") or "", f"{param}[items][0][price]")
-    return later(start, price.interval, price.interval_count)
+    return later(start, price.interval, price.interval_count * phase.get("iterations", 1))
 
 
 def _check_live(schedule: objects.SubscriptionSchedule, verb: str) -> None:
