@@ -5,6 +5,7 @@ from typing import Final
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.builders import Json, billing_details, seconds
+from billing_stripe.testing.builders.values import optional_seconds
 from billing_stripe.testing.versions import Shape
 
 _CLOCKS_LAST: Final = timedelta(days=7)
@@ -182,17 +183,18 @@ def credit_grant(source: objects.CreditGrant, api_version: str, *, transitional:
         "object": "billing.credit_grant",
         "amount": {"monetary": {"currency": source.currency, "value": source.amount}, "type": "monetary"},
         "applicability_config": {"scope": {"price_type": "metered"}},
-        "category": "paid",
+        "category": source.category,
         "created": seconds(source.created_at),
         "customer": source.customer_id,
-        "effective_at": seconds(source.created_at),
-        "expires_at": None,
+        "effective_at": seconds(source.effective_at),
+        "expires_at": optional_seconds(source.expires_at),
         "livemode": False,
-        "metadata": {},
-        "name": "Prepaid credit",
-        "test_clock": None,
-        "updated": seconds(source.created_at),
-        "voided_at": None,
+        "metadata": dict(source.metadata),
+        "name": source.name,
+        **({} if source.priority is None else {"priority": source.priority}),
+        "test_clock": source.test_clock,
+        "updated": seconds(source.updated_at),
+        "voided_at": optional_seconds(source.voided_at),
     }
     if Shape(api_version, transitional).customer_account:
         rendered["customer_account"] = None

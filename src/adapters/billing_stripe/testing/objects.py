@@ -545,13 +545,54 @@ class AlertTriggered:
 
 @attrs.frozen(kw_only=True)
 class CreditGrant:
-    """Prepaid credit of a customer."""
+    """Prepaid credit of a customer, for metered usage."""
 
     credit_grant_id: str
     customer_id: str
     created_at: datetime
     amount: int
     currency: str = "usd"
+    category: str = "paid"
+    """`paid` or `promotional`."""
+    name: str | None = "Prepaid credit"
+    priority: int | None = None
+    """From 0, which is used first, to 100; not rendered where it is not set."""
+    effective_at: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
+    expires_at: datetime | None = None
+    voided_at: datetime | None = None
+    updated_at: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
+    metadata: Mapping[str, str] = NO_METADATA
+    test_clock: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PortalConfiguration:
+    """A configuration of the customer portal."""
+
+    configuration_id: str
+    created_at: datetime
+    active: bool = True
+    is_default: bool = False
+    default_return_url: str | None = None
+    name: str | None = None
+    headline: str | None = None
+    features: Mapping[str, Any] = NO_METADATA
+    """The parameters by which it was made."""
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class PortalSession:
+    """One visit of a customer to the portal."""
+
+    portal_session_id: str
+    customer_id: str
+    configuration_id: str
+    created_at: datetime
+    url: str
+    return_url: str | None = None
+    flow: Mapping[str, Any] | None = None
+    """Its `type`, and the details of that name."""
 
 
 @attrs.frozen(kw_only=True)

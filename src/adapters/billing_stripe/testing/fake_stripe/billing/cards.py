@@ -79,7 +79,7 @@ CARDS: Final[Mapping[str, TestCard]] = {
     "threeDSecure2Required": TestCard(last4="3220", authentication="always"),
     "threeDSecureOptional": TestCard(last4="3055"),
 }
-"""What can be charged: cards by the rest of their names, such as `pm_card_visa` and `tok_visa`, and bank accounts."""
+"""Cards by the rest of their names, such as `pm_card_visa` and `tok_visa`, and bank accounts."""
 
 _FAILING_ACCOUNTS: Final = frozenset({"AT861904300235473202", "IT60X0542811101000000123456"})
 _NUMBERS: Final = {
