@@ -63,17 +63,19 @@ def needs_method(session: objects.CheckoutSession) -> bool:
     return session.payment_method_collection != "if_required" or session.amount_total > 0
 
 
-def due(account: Account, test_clock_id: str | None) -> Iterator[Task]:
-    """Yield the future work for sessions: they expire, and debits are confirmed or refused."""
-    for session in account.all(objects.CheckoutSession):
-        customer = account.find(objects.Customer, session.customer_id)
-        if (None if customer is None else customer.test_clock) != test_clock_id:
-            continue
-        work = _Work(account, session.session_id)
-        if session.is_open:
-            yield Task(session.expires_at, work.expire)
-        if session.settles_at is not None:
-            yield Task(session.settles_at, work.settle)
+def tasks(account: Account, session: objects.CheckoutSession) -> Iterator[Task]:
+    """Yield the future work for a session: it expires, and its debit is confirmed or refused."""
+    work = _Work(account, session.session_id)
+    if session.is_open:
+        yield Task(session.expires_at, work.expire)
+    if session.settles_at is not None:
+        yield Task(session.settles_at, work.settle)
+
+
+def clock_of(account: Account, session: objects.CheckoutSession) -> str | None:
+    """Return the test clock of the session's customer."""
+    customer = account.find(objects.Customer, session.customer_id)
+    return None if customer is None else customer.test_clock
 
 
 @attrs.frozen

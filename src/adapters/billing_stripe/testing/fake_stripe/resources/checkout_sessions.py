@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from billing_stripe.testing import builders, objects
-from billing_stripe.testing.fake_stripe.account import Account
+from billing_stripe.testing.fake_stripe.account import Account, Due
 from billing_stripe.testing.fake_stripe.billing import checkouts
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid, missing, refused
 from billing_stripe.testing.fake_stripe.forms import (
@@ -369,5 +369,5 @@ RESOURCE = Resource(
         Route("GET", "/v1/checkout/sessions/{id}/line_items", line_items, listing()),
     ],
     pages=[PageRoute("GET", "/pay/{session}", show), PageRoute("POST", "/pay/{session}", submit)],
-    due=[checkouts.due],
+    due=[Due(source=objects.CheckoutSession, tasks=checkouts.tasks, clock=checkouts.clock_of)],
 )
