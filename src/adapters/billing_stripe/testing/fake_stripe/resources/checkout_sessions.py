@@ -10,6 +10,7 @@ from aiohttp import web
 from billing_stripe.testing import builders, objects
 from billing_stripe.testing.fake_stripe.account import Account, Due
 from billing_stripe.testing.fake_stripe.billing import checkouts
+from billing_stripe.testing.fake_stripe.billing.redemption import resolve_discount
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid, missing, refused
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
@@ -31,7 +32,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
-from billing_stripe.testing.fake_stripe.resources.coupons import resolve_discount
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, PageRoute, Resource, Route
 from billing_stripe.testing.versions import Shape
 
