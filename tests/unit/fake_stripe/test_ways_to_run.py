@@ -30,6 +30,15 @@ def sdk(url: str, key: str) -> stripe.StripeClient:
     return stripe.StripeClient(key, base_addresses={"api": url}, max_network_retries=0)
 
 
+def test_the_test_kit_exports_it_without_loading_a_server() -> None:
+    """Until it is used."""
+    code = (
+        "import sys, billing_stripe.testing as kit; assert 'aiohttp' not in sys.modules; "
+        "assert kit.FakeStripe.__name__ == 'FakeStripe'; assert not hasattr(kit, 'Nothing')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_a_thread_serves_tests_that_are_not_asynchronous() -> None:
     """With its faults and its clock."""
     with fake_stripe_in_thread(clock=Clock(JANUARY)) as fake:

@@ -5,13 +5,19 @@ body = encode(event("customer.subscription.created", builders.subscription(subsc
 header = sign(body, "whsec_...", datetime.now(UTC))
 """
 
+from typing import TYPE_CHECKING
+
 from billing_stripe.testing import accounts, adjustments, builders, catalog, objects
 from billing_stripe.testing.events import encode, event, make_id, sign
 from billing_stripe.testing.versions import API_VERSIONS, BASIL
 
+if TYPE_CHECKING:
+    from billing_stripe.testing.fake_stripe import FakeStripe
+
 __all__ = [
     "API_VERSIONS",
     "BASIL",
+    "FakeStripe",
     "accounts",
     "adjustments",
     "builders",
@@ -22,3 +28,12 @@ __all__ = [
     "make_id",
     "sign",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load the fake Stripe on its first use: a server is more than those need who only render objects."""
+    if name != "FakeStripe":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from billing_stripe.testing.fake_stripe import FakeStripe  # noqa: PLC0415
+
+    return FakeStripe
