@@ -4,7 +4,7 @@ import attrs
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
-from billing_stripe.testing.fake_stripe.billing import lifecycle, setups
+from billing_stripe.testing.fake_stripe.billing import collection, setups
 from billing_stripe.testing.fake_stripe.billing.cards import message_of
 from billing_stripe.testing.fake_stripe.billing.payments import attempt
 
@@ -39,7 +39,7 @@ def _answer_payment(account: Account, intent: objects.PaymentIntent, *, succeed:
     if invoice is None:
         attempt(account, intent, method, authenticated=True)
     else:
-        lifecycle.collect(account, invoice, method, authenticated=True, automatic=False)
+        collection.collect(account, invoice, method, authenticated=True, automatic=False)
 
 
 def _answer_setup(account: Account, intent: objects.SetupIntent, *, succeed: bool) -> None:

@@ -8,10 +8,11 @@ import attrs
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import invoicing
+from billing_stripe.testing.fake_stripe.billing.collection import collect
 from billing_stripe.testing.fake_stripe.billing.items import changed_items, check_intervals
-from billing_stripe.testing.fake_stripe.billing.lifecycle import collect, end_without_method, renew, upcoming
 from billing_stripe.testing.fake_stripe.billing.lines import amount_of, charges, prorations, usage_lines
 from billing_stripe.testing.fake_stripe.billing.payments import outcome
+from billing_stripe.testing.fake_stripe.billing.periods import end_without_method, renew, upcoming
 from billing_stripe.testing.fake_stripe.billing.settings import settings_of
 from billing_stripe.testing.fake_stripe.billing.times import now_on, period_at
 from billing_stripe.testing.fake_stripe.errors import StripeError

@@ -8,7 +8,7 @@ import attrs
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account, Task
-from billing_stripe.testing.fake_stripe.billing import lifecycle, setups
+from billing_stripe.testing.fake_stripe.billing import collection, setups
 from billing_stripe.testing.fake_stripe.billing.attachment import attach_to, existing
 from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined
 from billing_stripe.testing.fake_stripe.billing.payments import attempt
@@ -120,7 +120,7 @@ def _subscribe(account: Account, session: objects.CheckoutSession, method_name: 
     )
     invoice = account.get(objects.Invoice, started.latest_invoice_id or "")
     if invoice.status == "open" and method is not None:
-        invoice = lifecycle.collect(account, invoice, method, authenticated=True, automatic=False)
+        invoice = collection.collect(account, invoice, method, authenticated=True, automatic=False)
         if invoice.status != "paid":
             raise _refusal(method)
     return attrs.evolve(

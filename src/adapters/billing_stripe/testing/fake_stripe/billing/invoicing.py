@@ -1,4 +1,4 @@
-"""Invoices: drafts, finalization and their ends. What a payment means to a subscription is in `lifecycle`."""
+"""Invoices: drafts, finalization and their ends. What a payment means to a subscription is in `collection`."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -7,7 +7,7 @@ import attrs
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import invoicing
-from billing_stripe.testing.fake_stripe.billing.lifecycle import advance_invoice
+from billing_stripe.testing.fake_stripe.billing.collection import advance_invoice
 from billing_stripe.testing.fake_stripe.billing.lines import charges, prorations, unused_time, usage_lines
 from billing_stripe.testing.fake_stripe.billing.times import now_on, period_at
 from billing_stripe.testing.fake_stripe.errors import refused

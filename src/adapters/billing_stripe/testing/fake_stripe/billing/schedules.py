@@ -9,7 +9,7 @@ import attrs
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account, Task
-from billing_stripe.testing.fake_stripe.billing import changes, invoicing, lifecycle
+from billing_stripe.testing.fake_stripe.billing import changes, ending, invoicing
 from billing_stripe.testing.fake_stripe.billing.items import new_items
 from billing_stripe.testing.fake_stripe.billing.lines import charges, prorations
 from billing_stripe.testing.fake_stripe.billing.times import now_on
@@ -135,7 +135,7 @@ def _leave(account: Account, schedule_id: str) -> None:
     account.emit("subscription_schedule.completed", completed)
     subscription = account.find(objects.Subscription, schedule.subscription_id)
     if subscription is not None and subscription.ended_at is None:
-        lifecycle.end(account, attrs.evolve(subscription, schedule_id=None))
+        ending.end(account, attrs.evolve(subscription, schedule_id=None))
 
 
 def _items(

@@ -8,8 +8,8 @@ from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing import invoicing
 from billing_stripe.testing.fake_stripe.billing.changes import default_of, unpaid
+from billing_stripe.testing.fake_stripe.billing.collection import collect
 from billing_stripe.testing.fake_stripe.billing.items import check_intervals, new_items
-from billing_stripe.testing.fake_stripe.billing.lifecycle import collect
 from billing_stripe.testing.fake_stripe.billing.lines import charges, trial_lines
 from billing_stripe.testing.fake_stripe.billing.payments import outcome
 from billing_stripe.testing.fake_stripe.billing.times import now_on

@@ -6,7 +6,7 @@ import attrs
 
 from billing_stripe.testing import adjustments, objects
 from billing_stripe.testing.fake_stripe.account import Account
-from billing_stripe.testing.fake_stripe.billing.lifecycle import settle
+from billing_stripe.testing.fake_stripe.billing.collection import settle
 from billing_stripe.testing.fake_stripe.errors import refused
 from billing_stripe.testing.fake_stripe.forms import (
     INTEGER,

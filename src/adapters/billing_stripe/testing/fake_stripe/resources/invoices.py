@@ -6,7 +6,7 @@ import attrs
 
 from billing_stripe.testing import adjustments, builders, objects
 from billing_stripe.testing.fake_stripe.account import Account, Deleted
-from billing_stripe.testing.fake_stripe.billing import changes, invoicing, lifecycle
+from billing_stripe.testing.fake_stripe.billing import changes, collection, invoicing, periods
 from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined, needs_authentication
 from billing_stripe.testing.fake_stripe.billing.items import CHANGED_ITEMS
 from billing_stripe.testing.fake_stripe.billing.lines import charges, trial_lines, unused_time
@@ -231,7 +231,7 @@ def finalize(call: Call) -> objects.Invoice:
         invoice = attrs.evolve(invoice, auto_advance=call.params["auto_advance"])
     finalized = invoicing.finalize(account, invoice)
     if finalized.status == "paid":
-        lifecycle.after_payment(account, finalized)
+        collection.after_payment(account, finalized)
     return account.get(objects.Invoice, call.id)
 
 
@@ -244,14 +244,14 @@ def pay(call: Call) -> objects.Invoice:
         invoice = invoicing.finalize(account, invoice)
     _check_status(invoice, "paid", "open", "uncollectible", "paid")
     if invoice.status == "paid":
-        lifecycle.after_payment(account, invoice)
+        collection.after_payment(account, invoice)
         return invoice
     if params.get("paid_out_of_band"):
-        return lifecycle.settle(account, invoice, out_of_band=True)
-    method = lifecycle.default_method(account, invoice)
+        return collection.settle(account, invoice, out_of_band=True)
+    method = collection.default_method(account, invoice)
     if "payment_method" in params:
         method = resolve_method(account, params["payment_method"], invoice.customer_id, "payment_method")
-    tried = lifecycle.collect(account, invoice, method, automatic=False)
+    tried = collection.collect(account, invoice, method, automatic=False)
     if tried.status != "paid":
         raise _unpaid(account, tried, method)
     return tried
@@ -265,7 +265,7 @@ def void(call: Call) -> objects.Invoice:
     subscription = account.find(objects.Subscription, invoice.subscription_id)
     pending = None if subscription is None else subscription.pending_update
     if subscription is not None and pending is not None and pending.invoice_id == invoice.invoice_id:
-        lifecycle.expire_pending(account, subscription)
+        collection.expire_pending(account, subscription)
     return voided
 
 
@@ -309,7 +309,7 @@ def _preview(call: Call) -> objects.Invoice:
         raise invalid("FakeStripe previews no other trial end of a subscription.", param=_TRIAL_END)
     change = changes.plan(account, subscription, details, "subscription_details[items]")
     if params.get("preview_mode") == "recurring":
-        return lifecycle.upcoming(account, change.after, with_pending=False)
+        return periods.upcoming(account, change.after, with_pending=False)
     ends = details.get("cancel_at_period_end") or subscription.cancel_at is not None
     if ends and not change.lines:
         raise refused("No upcoming invoices for customer", code="invoice_upcoming_none", param="subscription")
@@ -325,7 +325,7 @@ def _preview_start(call: Call, details: Params) -> objects.Invoice:
     if "items" not in details:
         for subscription in account.all(objects.Subscription):
             if subscription.customer_id == customer.customer_id and subscription.ended_at is None:
-                return lifecycle.upcoming(account, subscription)
+                return periods.upcoming(account, subscription)
         raise refused("No upcoming invoices for customer", code="invoice_upcoming_none", param="customer")
     now = now_on(account, customer.test_clock)
     flexible = Shape(call.api_version).flexible_by_default

@@ -4,7 +4,7 @@ import attrs
 
 from billing_stripe.testing import adjustments, builders, objects
 from billing_stripe.testing.fake_stripe.account import Account
-from billing_stripe.testing.fake_stripe.billing import lifecycle
+from billing_stripe.testing.fake_stripe.billing import collection
 from billing_stripe.testing.fake_stripe.billing.attachment import attach_to, existing
 from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined
 from billing_stripe.testing.fake_stripe.billing.payments import attempt
@@ -134,7 +134,7 @@ def confirm_with(
     invoice = account.find(objects.Invoice, intent.invoice_id)
     if invoice is None:
         return attempt(account, intent, method, authenticated=authenticated)
-    lifecycle.collect(account, invoice, method, authenticated=authenticated, automatic=False)
+    collection.collect(account, invoice, method, authenticated=authenticated, automatic=False)
     return account.get(objects.PaymentIntent, intent.payment_id)
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from billing_stripe.testing import builders, objects
 from billing_stripe.testing.fake_stripe.account import Account
-from billing_stripe.testing.fake_stripe.billing import lifecycle
+from billing_stripe.testing.fake_stripe.billing import ending
 from billing_stripe.testing.fake_stripe.billing.attachment import attach_to
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import StripeError, invalid, refused
@@ -263,7 +263,7 @@ def _act(account: Account, session: objects.PortalSession, action: str, form: di
     if not cancel.get("enabled"):
         raise refused("Subscriptions cannot be canceled here.")
     if cancel.get("mode") == "immediately":
-        lifecycle.end(account, subscription, prorate=cancel.get("proration_behavior", "none") != "none")
+        ending.end(account, subscription, prorate=cancel.get("proration_behavior", "none") != "none")
         return
     canceled = attrs.evolve(
         subscription,

@@ -6,7 +6,7 @@ import attrs
 
 from billing_stripe.testing import accounts, objects
 from billing_stripe.testing.fake_stripe.account import Account, Due
-from billing_stripe.testing.fake_stripe.billing import lifecycle, schedules
+from billing_stripe.testing.fake_stripe.billing import collection, ending, schedules
 from billing_stripe.testing.fake_stripe.billing.times import later, now_on
 from billing_stripe.testing.fake_stripe.errors import invalid, refused
 from billing_stripe.testing.fake_stripe.forms import (
@@ -166,9 +166,9 @@ def cancel(call: Call) -> objects.SubscriptionSchedule:
     if subscription is None:
         canceled = attrs.evolve(schedule, status="canceled", ended_at=now_on(account, schedule.test_clock))
         return account.update(canceled, "subscription_schedule.canceled")
-    lifecycle.end(
-        account, subscription, prorate=params.get("prorate", True), invoice_now=params.get("invoice_now", True)
-    )
+    ended = ending.end(account, subscription, prorate=params.get("prorate", True))
+    if params.get("invoice_now", True):
+        collection.bill_end(account, ended)
     return account.get(objects.SubscriptionSchedule, schedule.schedule_id)
 
 

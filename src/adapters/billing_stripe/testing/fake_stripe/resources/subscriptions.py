@@ -4,7 +4,7 @@ import attrs
 
 from billing_stripe.testing import builders, objects
 from billing_stripe.testing.fake_stripe.account import Account, Due
-from billing_stripe.testing.fake_stripe.billing import changes, lifecycle, pausing, updates
+from billing_stripe.testing.fake_stripe.billing import changes, collection, ending, pausing, periods, updates
 from billing_stripe.testing.fake_stripe.billing.items import CHANGED_ITEMS, NEW_ITEMS
 from billing_stripe.testing.fake_stripe.billing.payments import resolve_method
 from billing_stripe.testing.fake_stripe.billing.starting import start
@@ -213,7 +213,7 @@ def update(call: Call) -> objects.Subscription:
     subscription = retrieve(call)
     updates.check(account, subscription, params, call.api_version)
     if subscription.pending_update is not None and _changes_items(params):
-        subscription = lifecycle.expire_pending(account, subscription)
+        subscription = collection.expire_pending(account, subscription)
     described = attrs.evolve(subscription, **updates.attributes(account, subscription, params))
     if _changes_items(params):
         change = changes.plan(account, subscription, params)
@@ -233,9 +233,10 @@ def cancel(call: Call) -> objects.Subscription:
     if subscription.ended_at is not None:
         raise missing(KIND.noun, call.id)
     described = attrs.evolve(subscription, **updates.cancellation(params))
-    return lifecycle.end(
-        account, described, prorate=params.get("prorate", False), invoice_now=params.get("invoice_now", False)
-    )
+    ended = ending.end(account, described, prorate=params.get("prorate", False))
+    if params.get("invoice_now"):
+        collection.bill_end(account, ended)
+    return account.get(objects.Subscription, call.id)
 
 
 def pause(call: Call) -> objects.Subscription:
@@ -278,7 +279,7 @@ def item_list(call: Call) -> Listing:
 
 def end_subscription(account: Account, subscription: objects.Subscription) -> None:
     """End a subscription at once, as the deletion of its customer does."""
-    lifecycle.end(account, subscription)
+    ending.end(account, subscription)
 
 
 def _matches(subscription: objects.Subscription, params: Params) -> bool:
@@ -327,7 +328,7 @@ RESOURCE = Resource(
         Route("GET", "/v1/subscription_items", item_list, listing(subscription=Required(TEXT))),
     ],
     due=[
-        Due(source=objects.Subscription, tasks=lifecycle.due),
-        Due(source=objects.Invoice, tasks=lifecycle.due_invoice),
+        Due(source=objects.Subscription, tasks=periods.due),
+        Due(source=objects.Invoice, tasks=collection.due_invoice),
     ],
 )
