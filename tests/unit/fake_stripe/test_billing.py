@@ -3,12 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 import stripe
 from tests.unit.fake_stripe.conftest import CALLS, JANUARY, PRO, SEAT, TEAM, YEARLY, Shop
 
-from billing_stripe.testing import API_VERSIONS
-from billing_stripe.testing.fake_stripe import BillingSettings, FakeStripe
+from billing_stripe.testing import API_VERSIONS, objects
+from billing_stripe.testing.fake_stripe import BillingSettings, Clock, FakeStripe, fake_stripe
 from billing_stripe.testing.fake_stripe.billing.usage import read_usage_with
 
 FEBRUARY = JANUARY.replace(month=2)
@@ -777,3 +778,25 @@ async def test_events_name_their_request_and_its_key(shop: Shop) -> None:
         if event["type"] == "invoice.paid"
     ]
     assert causes == [(created.last_response.request_id, "start-1"), (None, None)]
+
+
+async def test_accounts_and_endpoints_of_old_versions_are_billed_as_well() -> None:
+    """Without the events that their version does not have."""
+    oldest = API_VERSIONS[0]
+    async with fake_stripe(api_version=oldest, clock=Clock(JANUARY)) as fake, aiohttp.ClientSession() as session:
+        fake.put(objects.Product(product_id="prod_app", name="App"), PRO)
+        client = stripe.StripeClient(
+            fake.secret_key,
+            stripe_version=oldest,
+            base_addresses={"api": fake.url},
+            http_client=stripe.AIOHTTPClient(session=session),
+        )
+        fake.add_webhook_endpoint("http://127.0.0.1:9/", api_version="2024-06-20")
+        shop = Shop(fake, client)
+        subscription = await shop.subscribe((await shop.customer()).id)
+        assert subscription.status == "active"
+        listed = await client.v1.events.list_async({"limit": 100})
+        types = {event.type for event in listed.data}
+        assert "invoice.paid" in types
+        assert "invoice_payment.paid" not in types
+        assert "invoice_payment.paid" in shop.events()

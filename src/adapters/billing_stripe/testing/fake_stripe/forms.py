@@ -116,7 +116,7 @@ class Boolean:
     """`true` or `false`."""
 
     def read(self, value: Any, name: str) -> bool:
-        """Return the truth."""
+        """Return True or False."""
         known = {"true": True, "false": False, True: True, False: False}
         if not isinstance(value, str | bool) or value not in known:
             raise invalid(f"Invalid boolean: {value}", param=name)
@@ -128,7 +128,7 @@ class Moment:
     """A Unix time in seconds."""
 
     def read(self, value: Any, name: str) -> datetime:
-        """Return the aware time."""
+        """Return the instant, in UTC."""
         if value == "":
             raise _empty(name)
         try:

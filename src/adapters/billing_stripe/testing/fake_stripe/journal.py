@@ -41,15 +41,17 @@ class Entry:
     source: Any
     before: Any = None
     """The object before an update."""
-    sections: Mapping[str, Any] | None = None
-    """Previous attributes that the two objects do not show, such as what was null."""
+
+    def exists_in(self, api_version: str) -> bool:
+        """Return whether an API version has such events."""
+        return api_version >= self.kind.since
 
     def render(self, api_version: str, *, pending_webhooks: int = 0) -> Json:
         """Render the event."""
         shown = self.kind.show(self.source, api_version)
-        previous: Mapping[str, Any] | None = self.sections
+        previous: Json | None = None
         if self.before is not None:
-            previous = {**previous_attributes(self.kind.show(self.before, api_version), shown), **(self.sections or {})}
+            previous = previous_attributes(self.kind.show(self.before, api_version), shown)
         body = event(
             self.type,
             shown,
@@ -63,12 +65,6 @@ class Entry:
         body["request"]["idempotency_key"] = self.cause.idempotency_key
         body["pending_webhooks"] = pending_webhooks
         return body
-
-    def changes(self, api_version: str) -> bool:
-        """Return whether an update shows any difference."""
-        return self.before is None or self.kind.show(self.before, api_version) != self.kind.show(
-            self.source, api_version
-        )
 
 
 Listener = Callable[[Entry], None]
@@ -93,7 +89,8 @@ class Journal:
         """Add events and notify the listeners."""
         for entry in entries:
             self.entries.append(entry)
-            self._bodies[entry.event_id] = entry.render(self.api_version)
+            if entry.exists_in(self.api_version):
+                self._bodies[entry.event_id] = entry.render(self.api_version)
         for entry in entries:
             for listener in self._listeners:
                 listener(entry)

@@ -30,6 +30,8 @@ class Kind(Generic[S]):
     """The id of an object; None for one that cannot be stored, such as a preview."""
     render: Callable[[S, str], Json]
     """Render in an API version, complete."""
+    since: str = ""
+    """The API version that introduced such objects: older ones have no events about them."""
     events: str = ""
     """The beginning of event types, such as `customer.subscription`; empty for the noun."""
     expandable: frozenset[str] = frozenset()

@@ -50,7 +50,7 @@ class Session:
 
     def receive(self, entry: Entry) -> None:
         """Queue an event."""
-        if self.entries is not None:
+        if self.entries is not None and entry.exists_in(self.account.api_version):
             self.entries.put_nowait(entry)
 
 

@@ -104,9 +104,11 @@ def targets(account: Account, entry: Entry) -> Iterator[Target]:
     """
     owner = account.platform or account
     for endpoint in owner.all(objects.WebhookEndpoint):
+        version = endpoint.api_version or owner.api_version
         wanted = "*" in endpoint.enabled_events or entry.type in endpoint.enabled_events
-        if endpoint.enabled and wanted and endpoint.connect == (account.platform is not None):
-            body = encode(entry.render(endpoint.api_version or owner.api_version, pending_webhooks=1))
+        concerned = endpoint.connect == (account.platform is not None) and entry.exists_in(version)
+        if endpoint.enabled and wanted and concerned:
+            body = encode(entry.render(version, pending_webhooks=1))
             yield Target(endpoint_id=endpoint.webhook_endpoint_id, url=endpoint.url, secret=endpoint.secret, body=body)
 
 
