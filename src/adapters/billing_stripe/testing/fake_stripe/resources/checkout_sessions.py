@@ -275,7 +275,8 @@ def _discount(account: Account, params: Params, subtotal: int) -> tuple[str | No
         raise invalid(
             "You may only specify one of these parameters: allow_promotion_codes, discounts.", param="discounts"
         )
-    coupon = resolve_discount(account, params["discounts"][0], params.get("customer", ""), "discounts[0]")
+    customer_id = params.get("customer", "")
+    coupon = resolve_discount(account, params["discounts"][0], customer_id, "discounts[0]", redeem=False)
     off = coupon.amount_off if coupon.percent_off is None else round(subtotal * coupon.percent_off / 100)
     return coupon.coupon_id, min(subtotal, off or 0)
 
