@@ -81,7 +81,7 @@ def test_requests_that_are_not_checked(traffic: TrafficChecker, changes: dict[st
 
 
 def test_events_are_checked_when_they_are_sent(traffic: TrafficChecker) -> None:
-    """Those of old versions are not."""
+    """Only those of versions near the specification's."""
     shown = {**builders.customer(CUSTOMER, NEWEST), "nick": "a"}
     traffic.sent(event("customer.created", shown, created=AT, api_version=NEWEST, event_id="evt_1"))
     traffic.sent(event("customer.created", shown, created=AT, api_version=API_VERSIONS[0], event_id="evt_2"))
