@@ -1,11 +1,14 @@
 """The SQL: named, valid, in one place, and with a constant number of statements per batch."""
 
 import ast
+import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
+import attrs
 import pytest
 
 import billing_postgres
@@ -169,6 +172,19 @@ class TestStatements:
         )
         assert row is not None
         assert tuple(row) == ("dead", "permanent", True)
+
+    async def test_the_bodies_of_claimed_events_are_not_written_to_temporary_files(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str
+    ) -> None:
+        """They would be if a part of the statement returned them: together they do not fit into `work_mem`."""
+        database, body = Database(url=database_url), b"x" * 7_000
+        async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as store:
+            events = [attrs.evolve(provider_event(f"evt_{number}"), body=body) for number in range(800)]
+            await asyncio.gather(*(store.record(event) for event in events))
+        claim = queries.load("write_inbox")["claim_events"]
+        explained = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {claim}", 800, LONG)
+        (plan,) = json.loads(explained)
+        assert (plan["Plan"]["Actual Rows"], plan["Plan"]["Temp Written Blocks"]) == (800, 0)
 
     async def test_events_whose_link_was_missed_are_found_unless_they_are_locked(
         self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str

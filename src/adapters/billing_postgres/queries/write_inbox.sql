@@ -46,7 +46,8 @@ SELECT id, (SELECT billing_commit_durably()) AS durability FROM stored;
 
 -- name: claim_events
 -- Claims what is due or whose lease ran out, passing over rows that are being processed. An event whose body was pruned
--- can never be processed again: it is buried at once and returned without a body.
+-- can never be processed again: it is buried at once and returned without a body. Bodies are joined last: what a CTE returns
+-- is stored until it is read, and the bodies of a batch do not fit into `work_mem`.
 -- Args: $1 limit, $2 lease (interval).
 -- Returns: the claimed events; `waited_since` gives their order.
 WITH due AS (
@@ -66,10 +67,12 @@ WITH due AS (
         attempt = d.attempt + 1
     FROM due LEFT JOIN stripe_event_bodies AS b ON b.event = due.event
     WHERE d.event = due.event
-    RETURNING d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, due.due_at AS waited_since, b.body
+    RETURNING d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, due.due_at AS waited_since
 )
-SELECT c.event, c.attempt, c.forgiven, c.applied, c.waited_since, c.body, :events.names
-FROM claimed AS c JOIN stripe_events AS e ON e.id = c.event;
+SELECT c.event, c.attempt, c.forgiven, c.applied, c.waited_since, b.body, :events.names
+FROM claimed AS c
+JOIN stripe_events AS e ON e.id = c.event
+LEFT JOIN stripe_event_bodies AS b ON b.event = c.event;
 
 -- name: retry_event
 -- Args: $1 event, $2 attempt (the fence), $3 wait (interval), $4 reason, $5 error.
