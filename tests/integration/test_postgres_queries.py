@@ -186,6 +186,24 @@ class TestStatements:
         (plan,) = json.loads(explained)
         assert (plan["Plan"]["Actual Rows"], plan["Plan"]["Temp Written Blocks"]) == (800, 0)
 
+    async def test_bodies_are_compressed_where_the_server_can_do_so_quickly(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str
+    ) -> None:
+        """Beside their row, so that many share a page; where it cannot, they are stored as they are."""
+        database, body = Database(url=database_url), b'{"object": "event"}' * 200
+        async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as store:
+            await store.record(attrs.evolve(provider_event(), body=body))
+        quickly = await connection.fetchval(
+            "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
+        )
+        row = await connection.fetchrow(
+            "SELECT body, pg_column_compression(body) AS method, pg_column_size(body) AS stored"
+            " FROM stripe_event_bodies"
+        )
+        assert row is not None
+        assert (row["body"], row["method"]) == (body, "lz4" if quickly else None)
+        assert (row["stored"] < len(body) / 10) == quickly
+
     async def test_events_whose_link_was_missed_are_found_unless_they_are_locked(
         self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str
     ) -> None:
