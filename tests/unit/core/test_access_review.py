@@ -14,6 +14,7 @@ from billing_app.settings import AccessSettings
 from billing_core.events import MessageSource, SourceKind
 from billing_core.model import (
     NO_SUBSCRIPTION,
+    AccessFacts,
     AccessPolicy,
     AccessReason,
     AccessState,
@@ -23,8 +24,10 @@ from billing_core.model import (
     CustomerId,
     DisputeSnapshot,
     GrantId,
+    Phase,
+    ScheduleSnapshot,
 )
-from billing_core.payloads import BillingEventPayload, source_section
+from billing_core.payloads import BillingEventPayload, loads, source_section
 from billing_core.state.access_review import AccessReport, AccessReviewer
 from billing_core.state.announcements import access_announcement
 from billing_core.state.rules import RulesBook, activate
@@ -379,3 +382,34 @@ async def test_a_review_counts_open_disputes(loop: Loop) -> None:
     await loop.arrive(loop.says(dispute, customer_id=active.customer_id, at=1))
     await review(loop, AccessPolicy(open_dispute=AccessState.READ_ONLY))
     assert [each.access.reason for each in await changes(loop)] == ["disputed"]
+
+
+# --- policies of hosts ------------------------------------------------------------------------------------------------
+
+
+class EndsBySchedule(AccessPolicy):
+    """A host's policy that limits access as soon as a schedule is going to end a subscription."""
+
+    def evaluate(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
+        """Return blocked access while any subscription has a coming phase without items."""
+        ends = any(not phase.items for each in basis.subscriptions for phase in each.snapshot.planned)
+        return NO_SUBSCRIPTION if ends else super().evaluate(basis, now)
+
+
+async def test_a_policy_sees_what_was_copied_to_a_subscription(loop: Loop) -> None:
+    """A verdict that was decided earlier in the batch is decided again."""
+    planned = attrs.evolve(TRIALING, status="active", schedule_id="sub_sched_1")
+    schedule = ScheduleSnapshot(
+        schedule_id="sub_sched_1",
+        subscription_id=planned.subscription_id,
+        status="active",
+        phases=(Phase(starts_at=MONTH.end),),
+    )
+    events = [loop.says(planned), loop.says(schedule, customer_id=planned.customer_id, at=1)]
+    translated = []
+    for event in events:
+        claim = (await loop.inbox.record(event, lease=DAY)).claim
+        assert claim is not None
+        translated.append((claim, loop.provider.translate(event)))
+    batch = await service(loop, EndsBySchedule()).apply(translated)
+    assert [loads(each.payload).access.state for each in batch.events] == ["full", "blocked"]
