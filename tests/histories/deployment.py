@@ -25,12 +25,12 @@ from billing_stripe.testing import encode, sign
 Event = Mapping[str, Any]
 """The body of a webhook, before it is encoded."""
 
-_SECRET: Final = "whsec_" + "h" * 32
+WEBHOOK_SECRET: Final = "whsec_" + "h" * 32
 _ENVIRONMENT: Final = {
     "ENABLE_BILLING": "true",
     "ENABLE_BILLING_RETRY_WORKER": "false",
     "STRIPE_SECRET_KEY": "sk_test_histories",
-    "STRIPE_WEBHOOK_SECRET": _SECRET,
+    "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
     "BILLING_JWT_SECRET": "j" * 32,
 }
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -105,11 +105,16 @@ class Deployment:
         """Deliver signed webhooks, one by one, and process each."""
         for event in events:
             body, now = encode(event), self._clock.now()
-            headers = {"Stripe-Signature": sign(body, _SECRET, now)}
+            headers = {"Stripe-Signature": sign(body, WEBHOOK_SECRET, now)}
             response = await self._client.post(WEBHOOK_PATH, data=body, headers=headers)
             assert response.status == 202, await response.text()
             self._arrivals.append(event["type"])
             await self.work()
+
+    @property
+    def webhook_url(self) -> str:
+        """The address to which Stripe sends webhooks, signed with `WEBHOOK_SECRET`."""
+        return str(self._client.make_url(WEBHOOK_PATH))
 
     async def work(self) -> None:
         """Process what is due, as a worker does."""
