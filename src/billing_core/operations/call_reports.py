@@ -20,7 +20,7 @@ class GatewayCall:
     request_id: str | None = None
     """The provider's id of the last request."""
     original_request: str | None = None
-    """The id of the first request with this idempotency key, if this was not the first."""
+    """The id of the first request with this idempotency key, which may be the same; None for a read."""
     retries: tuple[str, ...] = ()
     """For each retry, the code of the error before it."""
     limited: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 
 import attrs
@@ -238,6 +238,23 @@ async def test_a_write_is_sent_after_a_reading_call_got_an_answer(fake: FakeStri
     sent = [(request.method, request.path) for request in fake.requests]
     read = ("GET", "/v1/customers/cus_1")
     assert sent == [read, read, read, ("GET", "/v1/prices"), ("GET", "/v1/prices"), ("POST", "/v1/customers")]
+
+
+async def test_a_success_is_an_answer_as_well(fake: FakeStripe) -> None:
+    """Failures before it no longer count, and after a pause it closes the circuit."""
+    async with connect(fake, NO_PAUSE, []) as client:
+        for fault in (*[faults.server_error()] * 2, DONE, *[faults.server_error()] * 2):
+            fake.fail("*", fault)
+        for _ in range(5):
+            with suppress(GatewayUnavailableError):
+                await client.call(READ)
+        assert client.circuit is Circuit.CLOSED
+        fake.fail("*", faults.server_error())
+        await failure(client, READ)
+        assert client.circuit is Circuit.OPEN
+        fake.fail("*", DONE)
+        await client.call(READ)
+        assert client.circuit is Circuit.CLOSED
 
 
 async def test_only_one_call_finds_out(fake: FakeStripe) -> None:

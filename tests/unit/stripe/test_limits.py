@@ -164,6 +164,24 @@ async def test_calls_to_one_endpoint_pass_in_order() -> None:
     assert gate.in_flight == 0
 
 
+async def test_only_the_first_of_a_line_asks_for_room() -> None:
+    """However many wait, Redis is asked as if one did."""
+    asked: list[str] = []
+
+    class Full(LocalCallLimiter):
+        async def enter(self, call: str, endpoint: str, priority: Priority) -> CallRefusal | None:
+            asked.append(call)
+            return CallRefusal(limit="rate", retry_after=timedelta(milliseconds=1))
+
+    gate = CallGate(Full(UNLIMITED))
+    waiting = [asyncio.create_task(wait_for(gate, FETCH, "interactive", [])) for _ in range(10)]
+    while len(asked) < 5:  # noqa: ASYNC110 - it asks again and again
+        await asyncio.sleep(0.001)
+    assert len(set(asked)) == 1
+    for task in waiting:
+        task.cancel()
+
+
 async def test_an_interactive_call_overtakes_waiting_background_calls() -> None:
     """They wait until there is room for two; it needs room for one."""
     gate = CallGate(LocalCallLimiter(attrs.evolve(UNLIMITED, endpoint_rate=0.01)))

@@ -120,7 +120,7 @@ class StripeAnswer:
     """The object, in the pinned API version."""
     request_id: str | None = None
     original_request: str | None = None
-    """The request id of the first request with this idempotency key, if this is not the first."""
+    """The request id of the first request with this idempotency key, which may be this one; None for a read."""
     replayed: bool = False
     """Whether this is the stored answer to an earlier request with the same idempotency key."""
     answered_at: datetime | None = None
