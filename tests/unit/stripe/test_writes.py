@@ -173,6 +173,17 @@ async def test_an_answer_for_the_key_settles_earlier_attempts(
     assert not (await failure(client)).outcome_unknown
 
 
+async def test_a_deletion_that_finds_nothing_may_have_been_the_first(fake: FakeStripe, client: StripeClient) -> None:
+    """Stripe heeds no keys of DELETE: after a lost answer, the next attempt finds nothing to delete."""
+    cancel = StripeRequest(operation="cancel_subscription", ids=("sub_1",), idempotency_key="decision-1")
+    missing = refusal(404, type="invalid_request_error", code="resource_missing")
+    fake.fail(PATH, faults.DroppedBody())
+    fake.fail(PATH, missing, times=2)
+    error = await failure(client, cancel)
+    assert (type(error), error.outcome_unknown) == (GatewayNotFoundError, True)
+    assert not (await failure(client, cancel)).outcome_unknown
+
+
 async def test_a_write_that_stalls_is_of_unknown_outcome(fake: FakeStripe) -> None:
     """Also when the call's deadline ends it in the middle of an attempt."""
     fake.fail(PATH, faults.Stall(), times=9)
@@ -353,8 +364,9 @@ async def test_the_key_of_an_organization_needs_a_context() -> None:
     async with fake_stripe(secret_key="sk_org_test_1") as fake:
         fake.fail(PATH, DONE, times=9)
         async with open_client(secret_key=fake.secret_key, api_version=VERSION, base_url=fake.url) as client:
-            with pytest.raises(ValueError, match="needs a context"):
-                await client.call(UPDATE)
+            for request in (UPDATE, attrs.evolve(UPDATE, account="acct_1")):
+                with pytest.raises(ValueError, match="needs a context"):
+                    await client.call(request)
             await client.call(attrs.evolve(UPDATE, context="acct_1"))
         async with open_client(
             secret_key=fake.secret_key, api_version=VERSION, base_url=fake.url, context="acct_2"

@@ -33,10 +33,12 @@ class Progress:
         if self.limited[-1:] != [reason]:
             self.limited.append(reason)
 
-    def failed(self, failure: AttemptFailedError) -> None:
-        """Note the end of an attempt. Its answer may settle the earlier ones with the same key as well."""
-        if failure.executed is not Executed.NO:
-            self.may_have_run = failure.executed is Executed.UNKNOWN
+    def failed(self, failure: AttemptFailedError, *, has_key: bool) -> None:
+        """Note the end of an attempt. With a key that Stripe heeds, its answer may settle the earlier ones as well."""
+        if failure.executed is Executed.UNKNOWN:
+            self.may_have_run = True
+        elif failure.executed is Executed.SETTLED and has_key:
+            self.may_have_run = False
 
 
 async def with_retries(
@@ -79,7 +81,7 @@ async def _repeated(
                 return await attempt(request, progress)
             except AttemptFailedError as failed:
                 failures += 1
-                progress.failed(failed)
+                progress.failed(failed, has_key=request.endpoint.method == "post")
                 raise
     raise AssertionError("stamina either returns or raises")
 

@@ -82,8 +82,8 @@ class StripeClient:
         """
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError("a StripeClient belongs to the event loop that opened it")
-        if self._needs_context and request.account is None and (request.context or self._context) is None:
-            raise ValueError(f"{request.operation}: the key of an organization needs a context")
+        if self._needs_context and (request.account is not None or (request.context or self._context) is None):
+            raise ValueError(f"{request.operation}: the key of an organization needs a context, not an account")
         progress = Progress()
         started = time.monotonic()
         answer: StripeAnswer | None = None
