@@ -14,7 +14,7 @@
 | 404 for the object in the path | no | not_found | was not carried out |
 | any other 4xx | no | invalid_request | was not carried out |
 
-Stripe heeds the keys of POST alone. A DELETE that is repeated after a lost answer may find nothing to delete, so such an
+Stripe heeds the keys of POST alone. A DELETE that is repeated after a lost answer may find nothing to delete, so that
 answer settles nothing. Source: https://docs.stripe.com/api/idempotent_requests
 
 `Stripe-Should-Retry` outranks the second column, except for replayed answers. Stripe's own text enters no error: it may
