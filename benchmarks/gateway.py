@@ -1,8 +1,8 @@
 """Our own time per call to Stripe: what the client adds to a bare call of the SDK.
 
 All answers come from one small local server, which answers at once. Each round makes one bare call, one through the
-client with the limits of this process, and one with limits that are counted on Redis. A call through the client includes
-the checks of the request. On a busy machine the last one also waits for Redis to get a processor: compare p10 then.
+client with the limits of this process, and one with limits that are counted on Redis. A call through the client checks
+its request, too. On a busy machine the last one also waits for Redis to get a processor: compare p10 then.
 """
 
 import argparse
