@@ -81,7 +81,7 @@ async def through_client(url: str, limiter: CallLimiter) -> AsyncIterator[Call]:
         )
 
 
-async def measure(rounds: int) -> dict[str, list[float]]:
+async def measure(repeats: int) -> dict[str, list[float]]:
     """Return the seconds of each call, by way."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -96,7 +96,7 @@ async def measure(rounds: int) -> dict[str, list[float]]:
             "client, Redis": await stack.enter_async_context(through_client(url, shared)),
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(WARM_UP + rounds):
+        for number in range(WARM_UP + repeats):
             for name, call in ways.items():
                 started = time.perf_counter()
                 await call(number)
@@ -130,10 +130,10 @@ def show(summary: Mapping[str, Mapping[str, float]]) -> None:
 def main() -> None:
     """Measure as the options say."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=2000, help="calls of each way (default 2000)")
+    arguments.add_argument("--rounds", dest="repeats", type=int, default=2000, help="calls of each way (default 2000)")
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
     options = arguments.parse_args()
-    summary = summarize(asyncio.run(measure(options.rounds)))
+    summary = summarize(asyncio.run(measure(options.repeats)))
     print(json.dumps(summary, indent=2)) if options.json else show(summary)
 
 
