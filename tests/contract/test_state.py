@@ -8,6 +8,7 @@ from billing_core.testing.state.access_schedule import AccessScheduleContract
 from billing_core.testing.state.claim_fence import ClaimFenceContract
 from billing_core.testing.state.clock import ClockContract
 from billing_core.testing.state.link_register import LinkRegisterContract
+from billing_core.testing.state.provisional_views import ProvisionalViewsContract
 from billing_core.testing.state.rules_register import RulesRegisterContract
 from billing_core.testing.state.state_reader import StateReaderContract
 from billing_core.testing.state.stored_events import StoredEventsContract
@@ -85,6 +86,12 @@ class TestMemoryUncertainObjects(InMemory, UncertainObjectsContract): ...
 
 
 class TestPostgresUncertainObjects(OnPostgres, UncertainObjectsContract): ...
+
+
+class TestMemoryProvisionalViews(InMemory, ProvisionalViewsContract): ...
+
+
+class TestPostgresProvisionalViews(OnPostgres, ProvisionalViewsContract): ...
 
 
 class TestMemoryRulesRegister(InMemory, RulesRegisterContract): ...

@@ -26,6 +26,7 @@ from billing_core.events import EventKey, ProviderEvent
 from billing_core.inbox.replay import ReplayRequest
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId, TenantId
+from billing_core.state.provisional import ProvisionalBasis
 from billing_embedded.loopback import free_port
 from billing_stripe.testing import accounts, builders, encode, event, objects
 
@@ -428,6 +429,26 @@ async def test_explain_names_uncertain_objects(deployment: Deployment) -> None:
     found = (await deployment.billing("explain", "acme", "--json")).json
     (uncertain,) = found["uncertain"]
     assert (found["attention"], uncertain["complete"], uncertain["ambiguous"]) == (False, True, True)
+
+
+async def test_explain_names_what_is_shown_provisionally(deployment: Deployment) -> None:
+    """With the operation, and when Stripe is asked again; a repeated answer is not shown."""
+    await deployment.apply(EVENTS)
+    async with deployment.container() as container:
+        service, tenant_id = container.service(), TenantId("acme")
+        (held,) = await container.tenant_reader().subscriptions(tenant_id)
+        basis = ProvisionalBasis(tenant_id=tenant_id, operation_key="bo_1", answered_at=None)
+        await service.ingest_subscription_snapshot(held.snapshot, basis)
+        ran = await deployment.billing("explain", "acme")
+        assert f"{held.object_id}: the answer to operation bo_1 was a repeated one" in ran.out
+        basis = attrs.evolve(basis, answered_at=held.provenance.observed_at)
+        await service.ingest_subscription_snapshot(attrs.evolve(held.snapshot, status="unpaid"), basis)
+    ran = await deployment.billing("explain", "acme")
+    assert f"provisional subscription {held.object_id}: shown as answered to operation bo_1 at" in ran.out
+    assert "no event: operation" in ran.out
+    found = (await deployment.billing("explain", "acme", "--json")).json
+    assert [(each["object_id"], each["shown"]) for each in found["provisional"]] == [(held.object_id, True)]
+    assert [each["status"] for each in found["subscriptions"]] == ["unpaid"]
 
 
 async def test_explain_reports_an_unknown_tenant(deployment: Deployment) -> None:

@@ -17,7 +17,7 @@ from scripts.memory_loop import MemoryLoop
 from billing_app import payload_schema
 from billing_app.http.schemas import routes
 from billing_core.events import BillingEvent, BillingEventType
-from billing_core.model import AccessPolicy, Attention, uncertainty_of
+from billing_core.model import AccessPolicy, Attention, ProvisionalView, uncertainty_of
 from billing_core.payloads import dumps, operator_state_payload, state_payload
 from billing_core.state.ports import TenantReader
 from billing_demo.scenario import Scenario
@@ -82,7 +82,21 @@ async def test_every_message_and_state_matches_the_schema() -> None:
             for each in state.subscriptions
         ]
         attention = Attention(dead_events=1, uncertain=tuple(each for each in uncertain if each))
-        validator("OperatorStatePayload").validate(json.loads(dumps(operator_state_payload(shown, attention))))
+        views = [
+            ProvisionalView(
+                tenant_id=tenant_id,
+                kind=each.kind,
+                object_id=each.object_id,
+                operation_key="bo_1",
+                snapshot=snapshot,
+                answered_at=None if snapshot is None else state.as_of,
+                refetch_due_at=state.as_of,
+            )
+            for each in state.subscriptions
+            for snapshot in (each.snapshot, None)
+        ]
+        found = json.loads(dumps(operator_state_payload(shown, attention, views)))
+        validator("OperatorStatePayload").validate(found)
 
 
 validator_of_messages = validator("BillingEventPayload")

@@ -50,6 +50,7 @@ export interface OperatorStatePayload {
   attention: boolean;
   dead_events: number;
   uncertain: UncertainSection[];
+  provisional: ProvisionalSection[];
 }
 
 /** The cause of a message. */
@@ -156,6 +157,16 @@ export interface UncertainSection {
   object_id: string;
   complete: boolean;
   ambiguous: boolean;
+}
+
+/** An object that is shown as Stripe answered to an operation, until its events or a refetch arrive. */
+export interface ProvisionalSection {
+  kind: string;
+  object_id: string;
+  operation_key: string;
+  shown: boolean;
+  answered_at: string | null;
+  refetch_due_at: string;
 }
 
 /** One price that a subscription bills. `quantity` is null for metered items. */

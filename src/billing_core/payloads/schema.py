@@ -258,6 +258,23 @@ class UncertainSection:
 
 
 @attrs.frozen(kw_only=True)
+class ProvisionalSection:
+    """An object that is shown as Stripe answered to an operation, until its events or a refetch arrive."""
+
+    kind: str
+    """`subscription` or `invoice`."""
+    object_id: str
+    operation_key: str
+    """The key of the operation, as in the source of its message."""
+    shown: bool
+    """False if the answer was a repeated one: it is not shown, and only makes a refetch due."""
+    answered_at: datetime | None
+    """When Stripe answered, by its own clock; null if the answer is not shown."""
+    refetch_due_at: datetime
+    """When Stripe is to be asked again; it is asked until it answers, once an event of the object has arrived."""
+
+
+@attrs.frozen(kw_only=True)
 class OperatorStatePayload(StatePayload):
     """A tenant's whole state, and what needs attention: only for the roles of BILLING_JWT_OPERATOR_ROLES."""
 
@@ -266,3 +283,5 @@ class OperatorStatePayload(StatePayload):
     dead_events: int
     uncertain: tuple[UncertainSection, ...]
     """By object id; at most 100."""
+    provisional: tuple[ProvisionalSection, ...]
+    """By object id."""

@@ -14,6 +14,7 @@ from billing_core.model import (
     InvoiceSnapshot,
     ItemSnapshot,
     PaymentMethodSnapshot,
+    ProvisionalView,
     RefundSnapshot,
     ScheduledChange,
     SubscriptionSnapshot,
@@ -31,6 +32,7 @@ from billing_core.payloads.schema import (
     ItemSection,
     OperatorStatePayload,
     PaymentMethodSection,
+    ProvisionalSection,
     ScheduledChangeSection,
     SourceSection,
     StatePayload,
@@ -227,8 +229,10 @@ def state_payload(state: TenantState, access: AccessVerdict, epoch: Epoch = FIRS
     )
 
 
-def operator_state_payload(state: StatePayload, attention: Attention) -> OperatorStatePayload:
-    """Add what needs attention to the wire form of a tenant's state."""
+def operator_state_payload(
+    state: StatePayload, attention: Attention, views: Iterable[ProvisionalView]
+) -> OperatorStatePayload:
+    """Add what needs attention, and what is shown provisionally, to the wire form of a tenant's state."""
     return OperatorStatePayload(
         **{field.name: getattr(state, field.name) for field in attrs.fields(StatePayload)},
         attention=attention.needed,
@@ -239,4 +243,17 @@ def operator_state_payload(state: StatePayload, attention: Attention) -> Operato
             )
             for each in attention.uncertain
         ),
+        provisional=tuple(map(provisional_section, views)),
+    )
+
+
+def provisional_section(view: ProvisionalView) -> ProvisionalSection:
+    """Build the wire form of a provisional view, without the object: that is shown among the others."""
+    return ProvisionalSection(
+        kind=view.kind,
+        object_id=view.object_id,
+        operation_key=view.operation_key,
+        shown=view.snapshot is not None,
+        answered_at=view.answered_at,
+        refetch_due_at=view.refetch_due_at,
     )

@@ -65,6 +65,7 @@ from billing_core.state.provisional import (
     ViewShelf,
     is_as_new,
     is_over,
+    replacement_of,
     succeeds,
     view_of,
 )
@@ -253,6 +254,13 @@ class Ledger:
         """Return the changed objects that need a refetch."""
         changed = (each for shelf in self._shelves for each in shelf.changed())
         return [uncertainty for each in changed if (uncertainty := uncertainty_of(each))]
+
+    def due_refetch(self, view: ProvisionalView) -> Sequence[Uncertainty]:
+        """Return the refetch that a provisional view is due for now, if its object has a row to write under."""
+        row = self._row(view.object_id)
+        if row is None or view.refetch_due_at > self._tenants.now:
+            return ()
+        return (replacement_of(view, row),)
 
     def unexplained_grace(self) -> Sequence[Uncertainty]:
         """Return the changed subscriptions whose grace no invoice explains; they are worth one refetch."""

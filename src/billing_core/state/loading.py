@@ -185,6 +185,19 @@ class StateLoader:
             notify=self._notify,
         )
 
+    async def lock_owner(self, transaction: BillingTransaction, tenant_id: TenantId, seen: Answer) -> None:
+        """Lock the tenant that an operation was made for.
+
+        Raises: TenantConflictError if its object is another tenant's, or the customer of an object without a row is.
+        """
+        await transaction.lock_tenants([tenant_id])
+        owner = (await transaction.owners([seen.object_id])).get(seen.object_id)
+        if owner is None and not self._shared and seen.customer_id is not None:
+            customer = (await transaction.customers([seen.customer_id])).get(seen.customer_id)
+            owner = None if customer is None else customer.tenant_id
+        if owner not in (None, tenant_id):
+            raise TenantConflictError(f"{seen.object_id} belongs to {owner!r}")
+
     async def shown_by_operation(
         self, transaction: BillingTransaction, operation_key: str, object_id: str
     ) -> Sequence[Answer]:
@@ -216,14 +229,6 @@ class StateLoader:
         shown = [snapshot for snapshot in snapshots if isinstance(snapshot, SubscriptionSnapshot)]
         candidates = [*shown, *(each.snapshot for each in subscriptions)]
         return {each.subscription_id for each in candidates if self._policy.counts_grace(each)}
-
-
-async def lock_owner(transaction: BillingTransaction, tenant_id: TenantId, seen: Answer) -> None:
-    """Lock the tenant that an operation was made for. Raises TenantConflictError if its object is another tenant's."""
-    await transaction.lock_tenants([tenant_id])
-    owner = (await transaction.owners([seen.object_id])).get(seen.object_id)
-    if owner not in (None, tenant_id):
-        raise TenantConflictError(f"{seen.object_id} belongs to {owner!r}")
 
 
 async def lock_uncertain(transaction: BillingTransaction, uncertainty: Uncertainty) -> Tracked | None:

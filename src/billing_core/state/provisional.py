@@ -173,6 +173,17 @@ def succeeds(new: ProvisionalView, known: ProvisionalView) -> ProvisionalView:
     return new if new.answered_at >= known.answered_at else known
 
 
+def replacement_of(view: ProvisionalView, row: Row) -> Uncertainty:
+    """Return the need to have a view replaced, under the stamp of its row."""
+    return Uncertainty(
+        kind=view.kind,
+        object_id=view.object_id,
+        basis=row.provenance,
+        complete=not row.snapshot.partial,
+        view=view.operation_key,
+    )
+
+
 def read_again(view: ProvisionalView, catalog: PlanCatalog) -> ProvisionalView:
     """Return a view as the catalog reads it."""
     return view if view.snapshot is None else attrs.evolve(view, snapshot=read_answer(view.snapshot, catalog))

@@ -35,7 +35,7 @@ from billing_core.model import (
 from billing_core.state.diff import ObjectChange
 from billing_core.state.due_access import change_grant, decide_due
 from billing_core.state.ledger import Ledger
-from billing_core.state.loading import LinksMovedError, StateLoader, lock_owner, lock_uncertain
+from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
 from billing_core.state.provisional import Basis, EventBasis, ProvisionalBasis, UncertaintyBasis, read_answer
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, read_batch
@@ -273,14 +273,15 @@ class BillingService:
 
     async def _show(self, answer: Answer, basis: ProvisionalBasis, rules: RulesInForce) -> Ingested:
         async with self._unit_of_work.transaction() as transaction:
-            await lock_owner(transaction, basis.tenant_id, answer)
             loader = self._loader(rules)
+            await loader.lock_owner(transaction, basis.tenant_id, answer)
             seen = read_answer(answer, rules.catalog)
             ledger = await loader.load_around(transaction, basis.tenant_id, seen)
             echoes = await loader.shown_by_operation(transaction, basis.operation_key, seen.object_id)
             view = ledger.show(seen, basis, echoes)
             await transaction.save(ledger.changes())
-        return Ingested(events=ledger.events, view=view)
+        due = () if view is None else ledger.due_refetch(view)
+        return Ingested(events=ledger.events, view=view, uncertainties=due)
 
     async def _settle(
         self, uncertainty: Uncertainty, found: Translation, shown: Snapshot, rules: RulesInForce

@@ -9,6 +9,7 @@ from billing_core.events import MessageSource, SourceKind, Translation
 from billing_core.model import AccessPolicy, ClockSnapshot, TenantId
 from billing_core.oversight.explain import Explanation, explain
 from billing_core.payloads import dumps, loads, source_section
+from billing_core.state.provisional import ProvisionalBasis
 from billing_memory.oversight.timeline import MemoryTenantTimeline
 
 TRIALING = subscription(status="trialing")
@@ -92,6 +93,22 @@ async def test_a_message_without_an_event_stands_where_its_number_is(loop: Loop)
     assert timeline[1].decision == "no event: refetch"
     (limited,) = (await explained(loop, limit=1)).timeline
     assert limited.transitions[0].sequence == 3
+
+
+async def test_an_answer_to_an_operation_is_explained(loop: Loop) -> None:
+    """Its message stands among those of events, and the view beside the state."""
+    await loop.arrive(loop.says(TRIALING))
+    basis = ProvisionalBasis(tenant_id=ACME, operation_key="bo_1", answered_at=AT + timedelta(minutes=1))
+    await loop.service().ingest_subscription_snapshot(subscription(status="active"), basis)
+    explanation = await explained(loop)
+    assert [entry.decision for entry in explanation.timeline] == [
+        "applied: changed the state",
+        "no event: operation",
+    ]
+    (transition,) = explanation.timeline[1].transitions
+    assert [(each.field, each.before, each.after) for each in transition.changes] == [("status", "trialing", "active")]
+    assert [view.operation_key for view in explanation.state.views] == ["bo_1"]
+    assert explanation.state.subscriptions[0].snapshot.status == "active"
 
 
 async def test_the_verdict_names_the_test_clock_that_decides(loop: Loop) -> None:

@@ -7,9 +7,11 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, GLOBEX, MONTH, Loop, invoice, item, subscription
 
+from billing_app.settings import AccessSettings
 from billing_core.errors import TenantConflictError
 from billing_core.events import Disposition, Notice, ProviderEvent, Translation
 from billing_core.model import (
+    AccessState,
     Answer,
     BillingRules,
     InvoiceSnapshot,
@@ -23,6 +25,7 @@ from billing_core.model import (
     ScheduleSnapshot,
     SubscriptionSnapshot,
     TenantId,
+    TenantRules,
     Uncertainty,
     operation_of,
 )
@@ -125,13 +128,23 @@ class TestShown:
         assert [each.snapshot.status for each in state.subscriptions] == ["canceled"]
 
     async def test_a_review_of_access_respects_views(self, row: Loop) -> None:
-        """A trial that an operation ended is not over when the row says so."""
-        end = AT + timedelta(hours=1)
-        trial = attrs.evolve(BEFORE, status="trialing", trial_ends_at=end)
-        await row.arrive(row.says(trial, at=1))
-        await answer(row, attrs.evolve(trial, status="active"))
-        row.clock.advance(timedelta(days=3))
-        assert (await row.service().review_access()).events == ()
+        """All tenants are due once the policy is another one; a subscription that an answer ended stays ended."""
+        await answer(row, attrs.evolve(AFTER, status="canceled"))
+        row.access = AccessSettings(open_dispute=AccessState.READ_ONLY)
+        reviewed = await row.service().review_access()
+        assert (reviewed.count, reviewed.events) == (1, [])
+        assert row.database.tables.access[ACME].verdict.state.value == "blocked"
+
+    async def test_a_grant_is_announced_with_the_access_that_is_shown(self, row: Loop) -> None:
+        """Its end brings back what the answer left, not what the row says."""
+        await answer(row, attrs.evolve(AFTER, status="canceled"))
+        granted = await row.service().grant(ACME, plan_code="pro", reason="goodwill")
+        revoked = await row.service().revoke_grant(granted.grant.grant_id, reason="over")
+        assert revoked is not None
+        assert [loads(event.payload).access.state for event in (*granted.events, *revoked.events)] == [
+            "full",
+            "blocked",
+        ]
 
     async def test_an_invoice_is_shown_and_told(self, row: Loop) -> None:
         """A paid invoice is owed no more, although its row still says so."""
@@ -148,6 +161,14 @@ class TestShown:
         with pytest.raises(TenantConflictError):
             await answer(row, tenant=GLOBEX)
         assert views(row, GLOBEX) == ()
+
+    async def test_an_answer_about_another_tenants_customer_is_refused(self, loop: Loop) -> None:
+        """Before any event of the object; where subscriptions name their tenants, the customer decides nothing."""
+        await loop.service().link(ALICE, GLOBEX)
+        with pytest.raises(TenantConflictError):
+            await answer(loop)
+        loop.tenants = TenantRules(link="subscription")
+        assert (await answer(loop)).view is not None
 
     async def test_an_answer_that_changes_nothing_is_no_message(self, row: Loop) -> None:
         """It is kept all the same: an older event may still be in flight."""
@@ -316,7 +337,7 @@ class TestSeveralAnswers:
         """A repeated call changes nothing and tells nothing."""
         first = await answer(row)
         again = await answer(row)
-        assert (again.view, again.events) == (first.view, [])
+        assert (again.view, again.events, again.uncertainties) == (first.view, [], ())
 
 
 class TestRefetch:
@@ -369,6 +390,7 @@ class TestRefetch:
         """The object may have changed since; so does an answer without a time."""
         ingested = await answer(row, **fields)
         assert (ingested.events, await seats(row)) == ([], 1)
+        assert [(each.object_id, each.view) for each in ingested.uncertainties] == [("sub_1", KEY)]
         assert await due(row) == [("sub_1", KEY)]
         assert await refetched(row, LATER) == [RefetchResult.REFETCHED.value]
         assert await causes(row) == [("webhook", 1), ("refetch", 7)]

@@ -30,6 +30,7 @@ from billing_core.model import (
     TenantState,
 )
 from billing_core.state.ports import Changes
+from billing_core.state.provisional import ProvisionalBasis
 from billing_core.testing.builders import (
     ACME,
     AT,
@@ -118,8 +119,30 @@ async def test_only_an_operator_sees_what_needs_attention(make_world: MakeWorld,
         async with http.get(f"{world.url}{BASE}/globex/state", headers=world.bearer(role="operator")) as answer:
             assert answer.status == 403
     flawed = {"kind": "invoice", "object_id": "in_2", "complete": False, "ambiguous": False}
-    assert seen == {**state, "attention": True, "dead_events": 1, "uncertain": [flawed]}
-    assert not {"attention", "dead_events", "uncertain"} & state.keys()
+    assert seen == {**state, "attention": True, "dead_events": 1, "uncertain": [flawed], "provisional": []}
+    assert not {"attention", "dead_events", "uncertain", "provisional"} & state.keys()
+
+
+async def test_an_answer_to_an_operation_is_read_at_once(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
+    """By every route, with the access that follows; an operator sees that it is provisional."""
+    world = make_world(tokens=attrs.evolve(SETTINGS.tokens, operator_roles=("operator",)))
+    await give_acme_a_subscription(world)
+    shown = subscription(status="canceled").snapshot
+    basis = ProvisionalBasis(tenant_id=ACME, operation_key="bo_1", answered_at=AT + timedelta(days=1))
+    ingested = await world.container.service().ingest_subscription_snapshot(shown, basis)
+    async with world.serving():
+        async with http.get(f"{world.url}{BASE}/acme/state", headers=world.bearer(role="operator")) as answer:
+            state = await answer.json()
+        async with http.get(f"{world.url}{BASE}/acme/subscriptions", headers=world.bearer()) as answer:
+            (listed,) = (await answer.json())["subscriptions"]
+    assert state["subscriptions"] == [listed]
+    assert (listed["status"], state["access"]["state"], state["sequence"]) == (
+        "canceled",
+        "blocked",
+        ingested.events[-1].sequence,
+    )
+    (provisional,) = state["provisional"]
+    assert (provisional["object_id"], provisional["operation_key"], provisional["shown"]) == ("sub_1", "bo_1", True)
 
 
 async def test_without_configured_operators_the_role_may_not_read(world: World, http: aiohttp.ClientSession) -> None:

@@ -34,6 +34,7 @@ from billing_core.model import (
 )
 from billing_core.model.time import end_of
 from billing_core.state.ports import Clock
+from billing_core.state.provisional import replacement_of
 from billing_memory.database import MemoryDatabase, by_instant
 from billing_memory.state.transaction import MemoryTransaction
 
@@ -157,13 +158,7 @@ class MemoryRepository:
             if row is None or row.tenant_id != view.tenant_id:
                 continue
             if view.refetch_due_at <= self._clock.now():
-                yield Uncertainty(
-                    kind=view.kind,
-                    object_id=view.object_id,
-                    basis=row.provenance,
-                    complete=not row.snapshot.partial,
-                    view=view.operation_key,
-                )
+                yield replacement_of(view, row)
 
     def _features(self, tenant_id: TenantId) -> set[str]:
         entitled = [
@@ -176,16 +171,23 @@ class MemoryRepository:
     def _views(self, tenant_id: TenantId) -> Sequence[ProvisionalView]:
         return self._database.tables.views.get(tenant_id, ())
 
-    def _subscriptions(self, tenant_id: TenantId) -> list[TenantSubscription]:
+    def _all_subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
         stored = self._database.tables.subscriptions.values()
-        shown = view_subscriptions(self._views(tenant_id), [each for each in stored if each.tenant_id == tenant_id])
-        mine = [each for each in shown if not each.snapshot.out_of_scope]
+        return view_subscriptions(self._views(tenant_id), [each for each in stored if each.tenant_id == tenant_id])
+
+    def _subscriptions(self, tenant_id: TenantId) -> list[TenantSubscription]:
+        mine = [each for each in self._all_subscriptions(tenant_id) if not each.snapshot.out_of_scope]
         return sorted(mine, key=subscription_order, reverse=True)
 
     def _invoices(self, tenant_id: TenantId) -> list[SubscriptionInvoice]:
         stored = self._database.tables.invoices.values()
         shown = view_invoices(self._views(tenant_id), [each for each in stored if each.tenant_id == tenant_id])
-        mine = [each for each in shown if not self._is_out_of_scope(each)]
+        billed = {each.object_id: each.snapshot for each in self._all_subscriptions(tenant_id)}
+        mine = [
+            each
+            for each in shown
+            if not is_out_of_scope(each.snapshot, billed.get(each.snapshot.subscription_id or ""))
+        ]
         return sorted(mine, key=invoice_order, reverse=True)
 
     def _is_out_of_scope(self, invoice: SubscriptionInvoice) -> bool:

@@ -14,7 +14,7 @@ from billing_app.cli.terminal import NOTHING_MATCHED, json_option, moment, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
-    from billing_core.model import Attention
+    from billing_core.model import Attention, ProvisionalView
     from billing_core.oversight.explain import Explanation, TimelineEntry, Transition
 
 
@@ -62,6 +62,7 @@ async def _explain(
 
 def _to_json(explanation: Explanation) -> dict[str, Any]:
     from billing_core.converters import to_plain
+    from billing_core.payloads import provisional_section
 
     return {
         "tenant_id": explanation.tenant_id,
@@ -78,6 +79,7 @@ def _to_json(explanation: Explanation) -> dict[str, Any]:
             }
             for each in explanation.attention.uncertain
         ],
+        "provisional": [to_plain(provisional_section(view)) for view in explanation.state.views],
         "customers": [each.customer_id for each in explanation.customers],
         "subscriptions": [
             {
@@ -132,10 +134,13 @@ def _print(explanation: Explanation) -> None:
         plan = f"plan {seen.plan_code}" if seen.plan_code else "unknown plan"
         seats = f"{seen.seat_count} seats" if seen.seat_count is not None else ""
         shown = ", ".join(filter(None, (seen.status, plan, seats)))
+        events = plain(", ".join(held.provenance.event_ids)) or "no event yet"
         click.echo(
             f"subscription {plain(seen.subscription_id)}: {plain(shown)}; "
-            f"as of {moment(held.provenance.observed_at)}, from {plain(', '.join(held.provenance.event_ids))}"
+            f"as of {moment(held.provenance.observed_at)}, from {events}"
         )
+    for view in explanation.state.views:
+        click.echo(_provisional(view))
     for clock, frozen_at in sorted(explanation.state.clocks.items()):
         click.echo(f"test clock {plain(clock)}: {moment(frozen_at)}")
     click.echo("")
@@ -145,6 +150,15 @@ def _print(explanation: Explanation) -> None:
         _print_entry(entry)
     if not explanation.timeline:
         click.echo("No event for this tenant was received in this period.")
+
+
+def _provisional(view: ProvisionalView) -> str:
+    """Say of an object how it is shown, and for how long."""
+    name, operation = f"provisional {view.kind} {plain(view.object_id)}", plain(view.operation_key)
+    due = f"refetch due {moment(view.refetch_due_at)}"
+    if view.answered_at is None:
+        return f"{name}: the answer to operation {operation} was a repeated one and is not shown; {due}"
+    return f"{name}: shown as answered to operation {operation} at {moment(view.answered_at)}, until its events; {due}"
 
 
 def _print_attention(attention: Attention, tenant_id: str) -> None:

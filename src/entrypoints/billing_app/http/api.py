@@ -69,7 +69,8 @@ async def _state(request: web.Request) -> web.Response:
     verdict = policy.evaluate(state.access_facts, state.as_of)
     payload = payloads.state_payload(state, verdict, services.epoch)
     if principal.role in services.settings.tokens.operator_roles:
-        payload = payloads.operator_state_payload(payload, await services.timeline.attention(principal.tenant_id))
+        attention = await services.timeline.attention(principal.tenant_id)
+        payload = payloads.operator_state_payload(payload, attention, state.views)
     return json_text_response(payloads.dumps(payload))
 
 
