@@ -83,6 +83,21 @@ class Account:
             raise OperationRefusedError(Refusal.NO_CUSTOMER)
         return self.customer_id
 
+    def payer(self, named: CustomerId | None) -> CustomerId | None:
+        """Return the customer that pays for something new: the named one where customers are shared, else the own one.
+
+        None if the tenant has none yet, so that it is created. Raises: OperationRefusedError for another tenant's, and
+        where customers are shared and none is known or named: no customer is created for one of several tenants.
+        """
+        shared = self.rules.tenants.link != "customer"
+        own = {self.customer_id, *(each.customer_id for each in self.customers)}
+        if named is not None and not shared and named not in own:
+            raise OperationRefusedError(Refusal.NO_CUSTOMER)
+        found = named or self.customer_id
+        if found is None and shared:
+            raise OperationRefusedError(Refusal.NO_CUSTOMER)
+        return found
+
     def require_subscription(self, subscription_id: SubscriptionId) -> SubscriptionSnapshot:
         """Return a live subscription with all of its items. Raises: OperationRefusedError."""
         found = next((seen for seen in self.live if seen.subscription_id == subscription_id), None)

@@ -68,17 +68,19 @@ class CheckoutOperations:
         options: CheckoutOptions | None = None,
         email: str | None = None,
         name: str | None = None,
+        payer: CustomerId | None = None,
     ) -> OperationOutcome:
         """Open a checkout; an earlier one of the tenant that is still open is expired. The result has its URL.
 
-        The tenant's customer is created if there is none, with this email and name. Raises: as `OperationRunner.run`.
+        The tenant's customer is created if there is none, with this email and name; `payer` names it where one customer
+        pays for several tenants. Raises: as `OperationRunner.run`.
         """
         options = options or CheckoutOptions()
 
         async def decide() -> Command:
             account = await self.operator.accounts.load(caller.tenant_id)
             opening = decide_opening(account, wanted)
-            customer_id = account.customer_id
+            customer_id = account.payer(payer)
             promotion = await find_promotion(self.reader, options.promotion_code, customer_id)
             earlier = () if customer_id is None else await self.reader.open_checkout_sessions(customer_id)
             if customer_id is None:
@@ -101,7 +103,7 @@ class CheckoutOperations:
 
         subject = f"start:{caller.tenant_id}:{self.operator.accounts.group(wanted.plan_code)}"
         chosen = {**attrs.asdict(options), "open_for": options.open_for.total_seconds()}
-        arguments = {"wanted": wanted, "returns": returns, "options": chosen}
+        arguments = {"wanted": wanted, "returns": returns, "options": chosen, "payer": payer}
         return await self.operator.run(caller, "create_checkout", subject, arguments, decide)
 
     async def expire(self, caller: Caller, session_id: str) -> OperationOutcome:

@@ -41,10 +41,9 @@ class CustomerOperations:
 
         async def decide() -> Command:
             account = await self.accounts.load(caller.tenant_id)
-            if account.customer_id is not None:
-                raise _CustomerExists(account.customer_id)
-            if account.rules.tenants.link != "customer":
-                raise OperationRefusedError(Refusal.NO_CUSTOMER)
+            customer_id = account.payer(None)
+            if customer_id is not None:
+                raise _CustomerExists(customer_id)
             return CreateCustomer(tenant_id=caller.tenant_id, email=email, name=name)
 
         subject = f"customer:{caller.tenant_id}"

@@ -5,7 +5,6 @@ from typing import Literal
 
 import attrs
 
-from billing_core.errors import GatewayInvalidRequestError
 from billing_core.model import CustomerId, SubscriptionId, TenantId
 from billing_core.operations.commands import (
     Command,
@@ -15,9 +14,9 @@ from billing_core.operations.commands import (
     SetDefaultPaymentMethod,
 )
 from billing_core.operations.customers import CustomerOperations
-from billing_core.operations.errors import OperationFailedError, OperationRefusedError, Refusal
+from billing_core.operations.errors import OperationRefusedError, Refusal
 from billing_core.operations.ports import BillingReader
-from billing_core.operations.requests import Caller, Operator, decided
+from billing_core.operations.requests import Caller, Operator, decided, refused_as
 from billing_core.operations.results import CustomerPaymentMethod
 from billing_core.operations.runner import OperationOutcome
 
@@ -105,12 +104,8 @@ class PaymentMethodOperations:
             configuration=self.portal_configuration,
         )
         subject, arguments = f"portal:{caller.tenant_id}:{caller.request_id}", {"wanted": command}
-        try:
+        with refused_as(Refusal.PORTAL_NOT_CONFIGURED, parameter="configuration"):
             return await self.operator.run(caller, "create_portal_session", subject, arguments, decided(command))
-        except (GatewayInvalidRequestError, OperationFailedError) as refused:
-            if refused.parameter == "configuration":
-                raise OperationRefusedError(Refusal.PORTAL_NOT_CONFIGURED) from refused
-            raise
 
     async def _require(self, customer_id: CustomerId, payment_method_id: str) -> None:
         """Refuse a payment method that is another customer's, or is gone."""

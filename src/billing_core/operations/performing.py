@@ -10,6 +10,7 @@ import attrs
 from billing_core.errors import (
     BillingError,
     GatewayCardDeclinedError,
+    GatewayConflictError,
     GatewayError,
     GatewayIdempotencyConflictError,
     GatewayInvalidRequestError,
@@ -129,10 +130,9 @@ class OperationPerformer:
             return await self._within_limit(self.gateway.find_out(command, operation.key))
         try:
             return await self._within_limit(self.gateway.perform(command, operation.key))
-        except (GatewayUnavailableError, GatewayIdempotencyConflictError) as error:
-            if isinstance(error, GatewayUnavailableError) and not error.replayed:
+        except GatewayError as error:
+            if not _settled_by_reading(error):
                 raise
-            # The key leads to a stored failure, or to calls with other parameters: it is of no use any more.
             return await self._within_limit(self.gateway.find_out(command, operation.key))
 
     async def _within_limit(self, call: Awaitable[_T]) -> _T:
@@ -143,14 +143,34 @@ class OperationPerformer:
             raise GatewayUnavailableError("the provider did not answer in time", outcome_unknown=True) from exc
 
     async def _put_aside(self, operation: StoredOperation, error: GatewayError, *, first: bool) -> None:
-        """Resolve an operation that failed, if its outcome is known; else let it be performed again."""
+        """Resolve an operation that failed, if its outcome is known; else let it be performed again.
+
+        A key that is in use says that a call with it is on its way, whatever else the error says.
+        """
         if _is_refusal(error):
             refused = Resolution(status=OperationStatus.REFUSED, failure=failure_of(error), request_id=error.request_id)
             await self.log.resolve(operation, refused)
-        elif first and not error.outcome_unknown:
+        elif first and not error.outcome_unknown and not isinstance(error, GatewayConflictError):
             await self.log.resolve(operation, Resolution(status=OperationStatus.NOT_DONE))
         else:
             await self.log.release(operation, due_in=self.policy.pause(operation.attempts))
+
+
+def _settled_by_reading(error: GatewayError) -> bool:
+    """Tell whether the key is of no use any more.
+
+    It leads to a stored failure of the provider, to calls with other parameters, or to an object that an earlier call
+    with an unknown outcome may have removed.
+    """
+    match error:
+        case GatewayIdempotencyConflictError():
+            return True
+        case GatewayUnavailableError():
+            return error.replayed
+        case GatewayNotFoundError():
+            return error.outcome_unknown
+        case _:
+            return False
 
 
 def _is_refusal(error: GatewayError) -> bool:

@@ -1,14 +1,17 @@
 """Ask for operations: the same for all of them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import attrs
 
 from billing_core.converters import dumps
+from billing_core.errors import GatewayInvalidRequestError
 from billing_core.model import TenantId
 from billing_core.operations.account import AccountReader
 from billing_core.operations.commands import Command
+from billing_core.operations.errors import OperationFailedError, OperationRefusedError, Refusal
 from billing_core.operations.runner import Decide, OperationOutcome, OperationRunner
 from billing_core.operations.stored import OperationRequest
 
@@ -68,3 +71,14 @@ def decided(command: Command) -> Decide:
         return command
 
     return decide
+
+
+@contextmanager
+def refused_as(refusal: Refusal, *, parameter: str | None = None) -> Iterator[None]:
+    """Refuse where the provider does, in words for the customer; with `parameter`, only where it refuses that one."""
+    try:
+        yield
+    except (GatewayInvalidRequestError, OperationFailedError) as refused:
+        if parameter is not None and refused.parameter != parameter:
+            raise
+        raise OperationRefusedError(refusal) from refused

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import attrs
 
-from billing_core.model import CustomerId, PriceSnapshot, SubscriptionId
+from billing_core.model import CustomerId, PriceSnapshot, SubscriptionId, TenantId
 from billing_core.operations.account import Account
 from billing_core.operations.commands import Cancellation, Command, Proration
 from billing_core.operations.customers import CustomerOperations
@@ -17,7 +17,7 @@ from billing_core.operations.decisions.starting import NewSubscription, decide_s
 from billing_core.operations.errors import OperationRefusedError, Refusal
 from billing_core.operations.ports import BillingReader, PreviewGateway
 from billing_core.operations.previews import ChangePreview, Previewed, describe, preview_id, proration_date_of
-from billing_core.operations.requests import Caller, Operator
+from billing_core.operations.requests import Caller, Operator, refused_as
 from billing_core.operations.results import CommandPreview
 from billing_core.operations.runner import OperationOutcome
 from billing_core.state.ports import TenantReader
@@ -52,16 +52,18 @@ class SubscriptionOperations:
         promotion_code: str | None = None,
         email: str | None = None,
         name: str | None = None,
+        payer: CustomerId | None = None,
     ) -> OperationOutcome:
         """Start a subscription; the tenant's customer is created if there is none, with this email and name.
 
         A tenant has one trial ever, and one live subscription per group of plans. The result has the client secret if
-        the customer has to confirm something in the browser.
+        the customer has to confirm something in the browser. `payer` names the customer where one pays for several
+        tenants: the application vouches that it may.
         """
 
         async def decide() -> Command:
             account = await self.operator.accounts.load(caller.tenant_id)
-            customer_id = account.customer_id
+            customer_id = account.payer(payer)
             promotion = await find_promotion(self.reader, promotion_code, customer_id)
             # Decided before the customer is created, so that a refusal leaves none behind.
             command = decide_start(
@@ -72,14 +74,14 @@ class SubscriptionOperations:
             return attrs.evolve(command, customer_id=customer_id)
 
         subject = f"start:{caller.tenant_id}:{self.operator.accounts.group(wanted.plan_code)}"
-        arguments = {"wanted": wanted, "payment": payment, "promotion_code": promotion_code}
+        arguments = {"wanted": wanted, "payment": payment, "promotion_code": promotion_code, "payer": payer}
         return await self.operator.run(caller, "start", subject, arguments, decide)
 
     async def preview_start(
-        self, caller: Caller, wanted: NewSubscription, *, promotion_code: str | None = None
+        self, tenant_id: TenantId, wanted: NewSubscription, *, promotion_code: str | None = None
     ) -> CommandPreview:
         """Return the invoices of a start, for a tenant that has a customer. Nothing is stored. Raises: GatewayError."""
-        account = await self.operator.accounts.load(caller.tenant_id)
+        account = await self.operator.accounts.load(tenant_id)
         customer_id = account.require_customer()
         promotion = await find_promotion(self.reader, promotion_code, customer_id)
         command = decide_start(account, wanted, customer_id=customer_id, promotion_code_id=promotion)
@@ -88,10 +90,10 @@ class SubscriptionOperations:
     # --- plan and seats -----------------------------------------------------------------------------------------
 
     async def preview_change(
-        self, caller: Caller, wanted: PlanChange, *, proration: Proration = "invoice_now"
+        self, tenant_id: TenantId, wanted: PlanChange, *, proration: Proration = "invoice_now"
     ) -> ChangePreview:
         """Return what a change would cost, with the id to confirm it by. Nothing is stored."""
-        account, amounts = await self._load(caller, wanted)
+        account, amounts = await self._load(tenant_id, wanted)
         date = account.now(account.require_subscription(wanted.subscription_id))
         command = decide_change(account, wanted, proration=proration, proration_date=date, amounts=amounts)
         return await self._describe(account, wanted.subscription_id, command)
@@ -106,7 +108,7 @@ class SubscriptionOperations:
         """
 
         async def decide() -> Command:
-            account, amounts = await self._load(caller, wanted)
+            account, amounts = await self._load(caller.tenant_id, wanted)
             date = None if preview is None else proration_date_of(preview)
             command = decide_change(account, wanted, proration=proration, proration_date=date, amounts=amounts)
             await self._confirm(account, wanted.subscription_id, command, preview)
@@ -116,10 +118,10 @@ class SubscriptionOperations:
         return await self.operator.run(caller, "change", wanted.subscription_id, arguments, decide)
 
     async def preview_seats(
-        self, caller: Caller, subscription_id: SubscriptionId, seats: int, *, proration: Proration = "next_invoice"
+        self, tenant_id: TenantId, subscription_id: SubscriptionId, seats: int, *, proration: Proration = "next_invoice"
     ) -> ChangePreview:
         """Return what another number of seats would cost. Raises: OperationRefusedError, GatewayError."""
-        account = await self.operator.accounts.load(caller.tenant_id)
+        account = await self.operator.accounts.load(tenant_id)
         date = account.now(account.require_subscription(subscription_id))
         command = decide_seats(account, subscription_id, seats, proration=proration, proration_date=date)
         return await self._describe(account, subscription_id, command)
@@ -219,15 +221,17 @@ class SubscriptionOperations:
     ) -> OperationOutcome:
         """Pause a subscription and everything that it gives. Needs the flexible billing mode."""
         arguments = {"invoice_usage": invoice_usage, "credit_unused_time": credit_unused_time}
-        return await self._by_account(
-            caller,
-            "pause",
-            subscription_id,
-            arguments,
-            lambda account: ending.decide_pause(
-                account, subscription_id, invoice_usage=invoice_usage, credit_unused_time=credit_unused_time
-            ),
-        )
+        # Nothing of the request is the customer's to correct: the subscription is in classic billing mode.
+        with refused_as(Refusal.NOT_PAUSABLE):
+            return await self._by_account(
+                caller,
+                "pause",
+                subscription_id,
+                arguments,
+                lambda account: ending.decide_pause(
+                    account, subscription_id, invoice_usage=invoice_usage, credit_unused_time=credit_unused_time
+                ),
+            )
 
     async def resume(
         self,
@@ -290,9 +294,9 @@ class SubscriptionOperations:
 
         return await self.operator.run(caller, operation, subscription_id, arguments, decide)
 
-    async def _load(self, caller: Caller, wanted: PlanChange) -> tuple[Account, Mapping[str, int]]:
+    async def _load(self, tenant_id: TenantId, wanted: PlanChange) -> tuple[Account, Mapping[str, int]]:
         """Return the account, and the amounts of prices by which a change is up or down."""
-        account = await self.operator.accounts.load(caller.tenant_id)
+        account = await self.operator.accounts.load(tenant_id)
         if wanted.when != "auto":
             return account, {}
         amounts: dict[str, int] = {}

@@ -25,8 +25,6 @@ from billing_core.operations.items import Terms, has_seats, lead_role, quantitie
 When = Literal["now", "period_end", "auto"]
 """`auto`: at the end of the period if it costs less or is billed in shorter intervals, else now."""
 
-_NOTHING_BILLED: Final = ("trialing", "incomplete")
-"""Statuses in which no period is paid for that a downgrade could wait for."""
 _NO_AMOUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -79,8 +77,7 @@ def decide_seats(
 ) -> SetSeats:
     """Decide on a number of seats, from now on. A scheduled change keeps its date and gets the same number."""
     seen = account.require_subscription(subscription_id)
-    if seen.pending_change is not None:
-        raise OperationRefusedError(Refusal.CHANGE_PENDING)
+    _require_paid(seen)
     plan = None if seen.plan_code is None else account.catalog.plan(seen.plan_code)
     if plan is None or not has_seats(plan):
         raise OperationRefusedError(Refusal.NO_SEATS)
@@ -101,9 +98,15 @@ def decide_seats(
     )
 
 
-def _require_settled(seen: SubscriptionSnapshot) -> None:
+def _require_paid(seen: SubscriptionSnapshot) -> None:
+    if seen.status == "incomplete":
+        raise OperationRefusedError(Refusal.PAYMENT_PENDING)
     if seen.pending_change is not None:
         raise OperationRefusedError(Refusal.CHANGE_PENDING)
+
+
+def _require_settled(seen: SubscriptionSnapshot) -> None:
+    _require_paid(seen)
     if seen.cancellation_scheduled:
         raise OperationRefusedError(Refusal.CANCELLATION_SCHEDULED)
 
@@ -132,7 +135,8 @@ def _seats(account: Account, seen: SubscriptionSnapshot, counts: bool, wanted: i
 def _waits(account: Account, seen: SubscriptionSnapshot, target: Target, when: When, amounts: Amounts) -> bool:
     if when != "auto":
         return when == "period_end"
-    return seen.status not in _NOTHING_BILLED and is_downgrade(account, seen, target, amounts)
+    # No period of a trial is paid for that a downgrade could wait for.
+    return seen.status != "trialing" and is_downgrade(account, seen, target, amounts)
 
 
 def _schedule(account: Account, seen: SubscriptionSnapshot, target: Target) -> ScheduleChange:

@@ -17,6 +17,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "config": LazyCommand("billing_app.cli.config:config", "Check settings and billing.toml before they are deployed."),
     "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers, link them to tenants, correct links."),
     "plans": LazyCommand("billing_app.cli.plans:plans", "List plans, and the prices that belong to none."),
+    "subscriptions": LazyCommand(
+        "billing_app.cli.subscriptions:subscriptions", "List, start, change and end subscriptions of tenants."
+    ),
     "grants": LazyCommand("billing_app.cli.grants:grants", "Grant tenants access beside what they pay for."),
     "gateway": LazyCommand("billing_app.cli.gateway:gateway", "Inspect operations on their way to Stripe."),
     "doctor": LazyCommand(

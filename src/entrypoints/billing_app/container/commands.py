@@ -18,6 +18,8 @@ from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import publishing
 from billing_core.errors import ConfigurationError
 from billing_core.inbox.replay import Replayer
+from billing_core.operations.facade import Operations
+from billing_core.state.ports import TenantReader
 from billing_postgres.durability import DurabilityRisk, durability_risks
 from billing_postgres.migrate import inspect, migrate
 from billing_postgres.pool import Database
@@ -106,6 +108,23 @@ async def open_replayer(settings: Settings, *, notify: bool, publishes: bool) ->
             return
         async with publishing(container.publisher(), container.deadline()):
             yield container.replayer()
+
+
+@asynccontextmanager
+async def open_operations(settings: Settings) -> AsyncIterator[tuple[Operations, TenantReader]]:
+    """Open the operations of a tenant's subscriptions for one command, and the state that they are about.
+
+    Messages are published before the end; those that cannot be are sent by any server or worker.
+    Raises ConfigurationError if Stripe cannot be asked.
+    """
+    async with open_container(settings, application_name="billing-cli", needs_bus=False) as container:
+        operations: Operations | None = container.operations()
+        if operations is None:
+            raise ConfigurationError(
+                "Stripe cannot be asked: set STRIPE_SECRET_KEY, and neither STRIPE_FETCH=false nor ENABLE_BILLING=false"
+            )
+        async with publishing(container.publisher(), container.deadline()):
+            yield operations, container.tenant_reader()
 
 
 @asynccontextmanager

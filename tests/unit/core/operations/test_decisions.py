@@ -334,6 +334,7 @@ def test_a_change_replaces_what_is_scheduled() -> None:
         ((subscription(items_complete=False),), "pro", Refusal.STATE_INCOMPLETE),
         ((subscription(**CANCELED_LATER),), "pro", Refusal.CANCELLATION_SCHEDULED),
         ((subscription(**PENDING),), "pro", Refusal.CHANGE_PENDING),
+        ((subscription(status="incomplete"),), "pro", Refusal.PAYMENT_PENDING),
         ((subscription(item("si_1", "basic"), usage_item("si_2", "basic_calls")),), "basic", Refusal.NOTHING_TO_CHANGE),
         ((subscription(),), "gone", Refusal.UNKNOWN_PLAN),
         ((subscription(item("si_1", "unknown")),), None, Refusal.UNKNOWN_PLAN),
@@ -381,6 +382,7 @@ def test_seats_are_set_on_the_item_that_counts_them(held: TenantSubscription, it
         (subscription(item("si_1", "unknown")), 2, Refusal.NO_SEATS),
         (subscription(item("si_1", "team")), 3, Refusal.NO_SEATS),
         (subscription(item("si_1", "team"), item("si_2", "team_seat"), **PENDING), 3, Refusal.CHANGE_PENDING),
+        (subscription(item("si_1", "team"), status="incomplete"), 3, Refusal.PAYMENT_PENDING),
         (subscription(status="canceled"), 3, Refusal.NO_SUBSCRIPTION),
     ],
 )

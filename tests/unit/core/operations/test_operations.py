@@ -23,6 +23,7 @@ from billing_core.model import (
     SubscriptionSnapshot,
     TenantId,
     TenantRecord,
+    TenantRules,
 )
 from billing_core.operations.checkouts import CheckoutOptions, ConfirmedCheckout
 from billing_core.operations.commands import (
@@ -58,7 +59,7 @@ BACK = CheckoutReturn(success_url="https://app.example/done?id={CHECKOUT_SESSION
 class Site:
     """An application's process with everything in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, tenants: TenantRules | None = None) -> None:
         self.clock = ManualClock(AT)
         self.provider = FakeGateway(self.clock)
         self.database = MemoryDatabase()
@@ -71,17 +72,21 @@ class Site:
                     currency=price.currency or "usd",
                     metered=price.role == "metered",
                 )
-        settings = Settings(catalog=CatalogSettings(plans=PLANS))
-        adapters = memory_adapters(settings, database=self.database, clock=self.clock)
+        self.settings = Settings(catalog=CatalogSettings(plans=PLANS), tenants=tenants or TenantRules())
+        self.performed: list[Command] = []
+        self._requests = 0
+        self.process()
+
+    def process(self) -> Site:
+        """Begin again with another process over the same provider and database."""
+        adapters = memory_adapters(self.settings, database=self.database, clock=self.clock)
         self.container = Container(
-            settings=settings,
+            settings=self.settings,
             **adapters,
             operation_gateway=self.provider,
             preview_gateway=self.provider,
             billing_reader=self.provider,
         )
-        self.performed: list[Command] = []
-        self._requests = 0
         perform = self.provider.perform
 
         async def recorded(command: Command, key: str) -> Any:
@@ -89,6 +94,7 @@ class Site:
             return await perform(command, key)
 
         self.provider.perform = recorded  # type: ignore[method-assign] # to see the commands
+        return self
 
     @property
     def operations(self) -> Operations:
@@ -222,12 +228,28 @@ async def test_promotion_codes_are_found_before_they_are_used(site: Site) -> Non
     assert started.promotion_code_id == "promo_1"
 
 
+async def test_where_customers_are_shared_the_payer_is_named(site: Site) -> None:
+    """No customer is created for one of several tenants; elsewhere only the tenant's own customer pays."""
+    wanted = NewSubscription(plan_code="basic")
+    customer_id = await site.operations.customers.ensure(site.caller(GLOBEX))
+    asking = site.operations.subscriptions.start(site.caller(), wanted, payer=customer_id)
+    assert await refused(asking) is Refusal.NO_CUSTOMER
+    shared = Site(TenantRules(link="subscription"))
+    shared.provider = site.provider
+    operations = shared.process().operations
+    assert await refused(operations.subscriptions.start(shared.caller(), wanted)) is Refusal.NO_CUSTOMER
+    await operations.subscriptions.start(shared.caller(), wanted, payer=customer_id)
+    assert (await shared.shown()).customer_id == customer_id
+    await operations.checkout.create(shared.caller(GLOBEX), wanted, BACK, payer=customer_id)
+    assert await shared.container.tenant_reader().customers(ACME) == []
+
+
 # --- change -----------------------------------------------------------------------------------------------------------
 
 
 async def preview(site: Site, wanted: PlanChange) -> ChangePreview:
     """Return the preview of a change."""
-    return await site.operations.subscriptions.preview_change(site.caller(), wanted)
+    return await site.operations.subscriptions.preview_change(ACME, wanted)
 
 
 async def test_a_preview_says_what_is_due_and_is_confirmed_by_its_id(site: Site) -> None:
@@ -310,7 +332,7 @@ async def test_a_downgrade_is_scheduled_and_can_be_withdrawn(site: Site) -> None
 async def test_seats_are_previewed_and_set(site: Site) -> None:
     """In absolute numbers."""
     subscription_id = await site.start("team", seats=5)
-    found = await site.operations.subscriptions.preview_seats(site.caller(), subscription_id, 8)
+    found = await site.operations.subscriptions.preview_seats(ACME, subscription_id, 8)
     assert found.next_total == 1000 + 1000 + 8 * 900 + 3 * 900
     await site.operations.subscriptions.set_seats(site.caller(), subscription_id, 8, preview=found.preview_id)
     assert (await site.shown()).seat_count == 8
@@ -495,6 +517,14 @@ async def test_a_portal_that_is_not_set_up_is_said_to_be(site: Site) -> None:
     for _ in range(2):
         asking = site.operations.payment_methods.create_portal_session(caller, return_url="https://app.example")
         assert await refused(asking) is Refusal.PORTAL_NOT_CONFIGURED
+
+
+async def test_a_subscription_in_classic_mode_cannot_be_paused(site: Site) -> None:
+    """Stripe refuses it in words about its own parameters; the same request gets the same answer."""
+    subscription_id, caller = await site.start(), site.caller()
+    site.provider.fail(GatewayInvalidRequestError("classic", parameter="type"))
+    for _ in range(2):
+        assert await refused(site.operations.subscriptions.pause(caller, subscription_id)) is Refusal.NOT_PAUSABLE
 
 
 async def test_an_open_invoice_is_paid(site: Site) -> None:

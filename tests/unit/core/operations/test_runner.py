@@ -16,6 +16,7 @@ from billing_core.errors import (
     BillingError,
     GatewayAuthenticationError,
     GatewayCardDeclinedError,
+    GatewayConflictError,
     GatewayError,
     GatewayIdempotencyConflictError,
     GatewayInvalidRequestError,
@@ -263,6 +264,16 @@ async def test_an_unknown_outcome_is_settled_by_a_worker(world: World, failing: 
     assert len(world.provider.made) == len(world.kept) == 1
 
 
+async def test_a_key_in_use_is_an_unknown_outcome(world: World) -> None:
+    """A call with it is on its way: under another key, it would be carried out twice."""
+    world.provider.before = [GatewayConflictError("in use")]
+    with pytest.raises(GatewayConflictError):
+        await world.run()
+    assert await world.statuses() == ["begun"]
+    await world.run()
+    assert len(set(world.provider.asked)) == 1
+
+
 async def test_another_operation_about_the_object_waits_for_the_settlement(world: World) -> None:
     """It decides by what the unresolved one did, so that one is settled first."""
     world.provider.after = [UNKNOWN]
@@ -334,7 +345,11 @@ async def test_a_caller_who_asks_after_a_day_is_not_told_to_ask_again(world: Wor
 
 
 @pytest.mark.parametrize("made", [True, False])
-@pytest.mark.parametrize("error", [SPENT, GatewayIdempotencyConflictError("other parameters")], ids=lambda e: e.code)
+@pytest.mark.parametrize(
+    "error",
+    [SPENT, GatewayIdempotencyConflictError("other parameters"), GatewayNotFoundError("gone", outcome_unknown=True)],
+    ids=lambda error: error.code,
+)
 async def test_a_spent_key_is_settled_by_reading(world: World, error: GatewayError, made: bool) -> None:
     """The provider stored its own failure under the key: asking again would only repeat it."""
     setattr(world.provider, "after" if made else "before", [error])

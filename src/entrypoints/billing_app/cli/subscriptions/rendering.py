@@ -1,0 +1,79 @@
+"""Subscriptions, previews and outcomes as text and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from billing_app.cli.terminal import moment, plain, print_json
+
+if TYPE_CHECKING:
+    from billing_core.model import SubscriptionSnapshot
+    from billing_core.operations.previews import ChangePreview
+    from billing_core.operations.results import InvoicePreview
+    from billing_core.operations.runner import OperationOutcome
+
+
+def subscription_lines(seen: SubscriptionSnapshot) -> Iterator[str]:
+    """Yield the lines about a subscription."""
+    seats = "" if seen.seat_count is None else f"  {seen.seat_count} seats"
+    yield plain(f"{seen.subscription_id}  {seen.plan_code or 'no plan'}  {seen.status}{seats}")
+    if not seen.ended and seen.current_period_end is not None:
+        yield f"  period until {moment(seen.current_period_end)}"
+    if seen.collection_paused:
+        yield "  payments are not collected"
+    for change in seen.scheduled_changes:
+        what = change.kind.replace("_", " ")
+        to = "" if change.plan_code is None else f" to {change.plan_code}"
+        when = "once it is paid" if change.effective_at is None else f"at {moment(change.effective_at)}"
+        yield plain(f"  scheduled: {what}{to}, {when}")
+
+
+def subscription_json(seen: SubscriptionSnapshot) -> dict[str, Any]:
+    """Return what `list --json` shows of a subscription."""
+    return {
+        "subscription_id": seen.subscription_id,
+        "plan_code": seen.plan_code,
+        "status": seen.status,
+        "seat_count": seen.seat_count,
+        "current_period_end": seen.current_period_end,
+        "collection_paused": seen.collection_paused,
+        "scheduled_changes": seen.scheduled_changes,
+    }
+
+
+def preview_lines(preview: ChangePreview) -> Iterator[str]:
+    """Yield the lines about a change before it is confirmed."""
+    when = "now" if preview.effective_at is None else f"at {moment(preview.effective_at)}"
+    to = "" if preview.plan_code is None else f" to {preview.plan_code}"
+    yield plain(f"{preview.subscription_id} changes {when}{to}.")
+    if preview.now is not None:
+        yield from _invoice_lines("due now", preview.now)
+    if preview.upcoming is not None:
+        yield from _invoice_lines(f"next invoice, {moment(preview.upcoming.due_at)}", preview.upcoming)
+    for change in preview.replaces:
+        yield plain(f"  replaces the scheduled change to {change.plan_code}")
+
+
+def _invoice_lines(title: str, invoice: InvoicePreview) -> Iterator[str]:
+    from billing_core.model import Money
+
+    yield f"  {title}: {Money(amount=invoice.amount_due, currency=invoice.currency)}"
+    for line in invoice.lines:
+        yield plain(f"    {Money(amount=line.amount, currency=invoice.currency)}  {line.description or ''}".rstrip())
+
+
+def show_outcome(outcome: OperationOutcome, *, as_json: bool) -> None:
+    """Print an outcome. Client secrets and URLs are no part of it."""
+    result = outcome.result.without_secrets()
+    if as_json:
+        print_json({"key": outcome.key, "repeated": outcome.repeated, "result": result})
+        return
+    status = f" ({plain(result.object_status)})" if result.object_status else ""
+    click.echo(f"{result.status.replace('_', ' ')}: {plain(result.object_id or outcome.key)}{status}")
+    if result.effective_at is not None:
+        click.echo(f"  takes effect at {moment(result.effective_at)}")
+    if result.status == "requires_action":
+        click.echo("  the customer has to confirm the payment in the browser")
