@@ -9,9 +9,11 @@ from typing import Any
 import attrs
 import pytest
 from scripts.example_messages import examples
+from tests.unit.core.operations.accounts import PLANS
 from tests.unit.http.conftest import SETTINGS, World
 
-from billing_app.settings import QuotaSettings, StreamSettings
+from billing_app.settings import CatalogSettings, QuotaSettings, StreamSettings
+from billing_memory.operations.fake_gateway import FakeGateway
 
 
 class _Loop:
@@ -38,10 +40,13 @@ def world() -> Iterator[World]:
     world = World(
         attrs.evolve(
             SETTINGS,
+            catalog=CatalogSettings(plans=PLANS),
             stream=StreamSettings(max_life=timedelta(seconds=0.02)),
             quota=QuotaSettings(rate_per_minute=0, concurrent=0),
         )
     )
+    provider = FakeGateway(world.clock)
+    world.replace(operation_gateway=provider, preview_gateway=provider, billing_reader=provider)
     loop.run(examples(world.database))
     serving = world.serving()
     loop.run(serving.__aenter__())

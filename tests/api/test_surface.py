@@ -10,11 +10,16 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tests.unit.http.conftest import World
 
 from billing_app.http import openapi
+from billing_app.http.operations.routes import ROUTES
 
 TENANT = "acme"
 """The tenant of the example history."""
-NOT_DECIDED_BY_SCHEMA = {"POST /webhooks/stripe", "GET /api/v1/billing/stream"}
-"""A schema cannot tell whether a signature, ticket or glob is valid, so these may refuse well-formed requests."""
+NOT_DECIDED_BY_SCHEMA = {
+    "POST /webhooks/stripe",
+    "GET /api/v1/billing/stream",
+    *(f"{route.method} {route.path}" for route in ROUTES),
+}
+"""A schema cannot tell whether a signature, ticket, glob or change is valid, so these may refuse sound requests."""
 
 
 surface = schemathesis.openapi.from_dict(
@@ -29,8 +34,8 @@ surface = schemathesis.openapi.from_dict(
 
 
 @surface.parametrize()
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: schemathesis.Case, world: World) -> None:
     """For requests that the document allows and for requests that it does not."""
     excluded = [positive_data_acceptance] if case.operation.label in NOT_DECIDED_BY_SCHEMA else []
-    case.call_and_validate(base_url=world.url, headers=world.bearer(), excluded_checks=excluded)
+    case.call_and_validate(base_url=world.url, headers=world.bearer(role="owner"), excluded_checks=excluded)

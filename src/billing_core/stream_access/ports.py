@@ -16,6 +16,8 @@ class Principal:
 
     tenant_id: TenantId
     role: str
+    subject: str | None = attrs.field(default=None, eq=False)
+    """The person or program that the token was issued to, for the record; None if it names none, or for a ticket."""
     expires_at: datetime = attrs.field(validator=aware)
     """When the token expires; an open stream ends then."""
     token_id: str | None = None

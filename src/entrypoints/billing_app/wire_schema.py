@@ -1,9 +1,9 @@
-"""JSON Schema of the attrs classes that are sent."""
+"""JSON Schema of the attrs classes that are sent and received."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -12,6 +12,7 @@ _PLAIN: Final[dict[Any, dict[str, Any]]] = {
     str: {"type": "string"},
     int: _INT64,
     bool: {"type": "boolean"},
+    float: {"type": "number"},
     datetime: {"type": "string", "format": "date-time"},
 }
 
@@ -49,20 +50,32 @@ def schema_of(cls: type, references: str) -> dict[str, Any]:
     return {"description": description_of(cls), "type": "object", "properties": properties, "required": required}
 
 
+def request_schema_of(cls: type, references: str) -> dict[str, Any]:
+    """Return the schema of a class that is received. Objects are closed, and fields with a default may be left out."""
+    required = [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING]
+    return {**schema_of(cls, references), "required": required, "additionalProperties": False}
+
+
 def words_of(hint: Any) -> list[str] | None:
-    """Return the words of a closed list, declared as `Annotated[str, SomeEnum]`; None for any other type."""
+    """Return the words of a closed list: a `Literal`, or `Annotated[str, SomeEnum]`; None for any other type."""
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
     return [each.value for each in get_args(hint)[1]] if get_origin(hint) is Annotated else None
 
 
 def _schema_of(hint: Any, references: str) -> dict[str, Any]:
-    if (words := words_of(hint)) is not None:
-        return {"type": "string", "enum": words}
-    if get_origin(hint) is tuple:
+    if (enumerated := words_of(hint)) is not None:
+        return {"type": "string", "enum": enumerated}
+    origin = get_origin(hint)
+    if origin is tuple:
         return {"type": "array", "items": _schema_of(get_args(hint)[0], references)}
-    if get_origin(hint) is UnionType:
+    if origin is Mapping:
+        return {"type": "object", "additionalProperties": _schema_of(get_args(hint)[1], references)}
+    if origin in (UnionType, Union):  # an optional Literal or id is of the older kind
         (known,) = (each for each in get_args(hint) if each is not NoneType)
         return {"anyOf": [_schema_of(known, references), {"type": "null"}]}
-    return {"$ref": f"{references}/{hint.__name__}"} if attrs.has(hint) else _PLAIN[hint]
+    plain = getattr(hint, "__supertype__", hint)  # of an id
+    return {"$ref": f"{references}/{plain.__name__}"} if attrs.has(plain) else _PLAIN[plain]
 
 
 def _parts(hint: Any) -> Iterator[Any]:

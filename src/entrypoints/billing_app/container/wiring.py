@@ -322,6 +322,7 @@ class Container(containers.DeclarativeContainer):
         hub=hub,
         leases=leases,
         revalidator=revalidator,
+        operations=operations,
         epoch=epoch,
         probes=probes,
     )

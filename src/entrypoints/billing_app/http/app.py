@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 from billing_app.http import api, health, pages, schemas, sign_in
 from billing_app.http.cors import allow_origins
 from billing_app.http.loops import running
+from billing_app.http.operations import routes as operations
 from billing_app.http.refusals import RefusalCounts
 from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
@@ -68,6 +69,7 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     app.cleanup_ctx.append(running(counts.run))
     app.on_cleanup.append(receiver.close)
     app.router.add_post(WEBHOOK_PATH, receiver.receive)
+    app.router.add_routes(operations.routes())
     app.router.add_routes(api.routes())
     if settings.switches.stream:
         add_stream(app, services, STREAM_PATH)

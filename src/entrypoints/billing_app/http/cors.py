@@ -8,8 +8,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 _PREFIX: Final = "/api/v1/billing/"
 _PREFLIGHT: Final = {
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, X-Tenant-Id",
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Tenant-Id",
     "Access-Control-Max-Age": "600",
 }
 

@@ -21,6 +21,7 @@ from billing_app.http.openapi_components import (
     component,
     parameter,
 )
+from billing_app.http.operations import described
 from billing_app.http.pages import ASSETS
 from billing_app.wire_schema import classes_of, schema_of
 from billing_core.events import BillingEventType, ReceiptStatus
@@ -48,18 +49,28 @@ def document() -> Json:
             {"name": "webhooks", "description": "Events from Stripe."},
             {"name": "stream", "description": "A tenant's changes as they happen."},
             {"name": "state", "description": "A tenant's current billing state and its numbered history."},
-            {"name": "operations", "description": "For orchestrators and monitoring."},
+            {"name": "operations", "description": "Everything that an application asks of Stripe for a tenant."},
+            {"name": "monitoring", "description": "For orchestrators and monitoring."},
             {"name": "page", "description": "The activity page, its files, and the descriptions of this API."},
         ],
-        "paths": {**_webhooks(), **_stream(), **_read_api(), **_operations(), **_pages()},
+        "paths": _together(_webhooks(), _stream(), _read_api(), described.paths(), _monitoring(), _pages()),
         "components": {
-            "schemas": {**schemas, "Error": ERROR},
+            "schemas": {**described.schemas(), **schemas, "Error": ERROR},
             "responses": REFUSALS,
             "parameters": PARAMETERS,
             "headers": HEADERS,
             "securitySchemes": SECURITY_SCHEMES,
         },
     }
+
+
+def _together(*parts: Json) -> Json:
+    """Return all paths; one that several parts describe has the methods of all of them."""
+    paths: Json = {}
+    for part in parts:
+        for path, methods in part.items():
+            paths[path] = {**paths.get(path, {}), **methods}
+    return paths
 
 
 def _operation(
@@ -197,7 +208,7 @@ def _read_api() -> Json:
     }
 
 
-def _operations() -> Json:
+def _monitoring() -> Json:
     ready = _object(
         status={"type": "string", "enum": ["ready", "unavailable"]},
         checks={"type": "object", "additionalProperties": TEXT},
@@ -207,7 +218,7 @@ def _operations() -> Json:
         "/healthz": {
             "get": _operation(
                 "healthz",
-                "operations",
+                "monitoring",
                 "Whether the process runs.",
                 {"200": _json("The process runs.", _object(status={"const": "ok"}))},
             )
@@ -215,7 +226,7 @@ def _operations() -> Json:
         "/readyz": {
             "get": _operation(
                 "readyz",
-                "operations",
+                "monitoring",
                 "Whether this process can serve requests.",
                 {
                     "200": _json("It can serve requests.", ready),
@@ -226,7 +237,7 @@ def _operations() -> Json:
         "/metrics": {
             "get": _operation(
                 "metrics",
-                "operations",
+                "monitoring",
                 "Metrics for Prometheus.",
                 {"200": counted},
                 (401,),

@@ -14,6 +14,7 @@ from billing_app.http.stream.revalidation import Revalidator
 from billing_app.settings import Settings
 from billing_core.inbox.intake import Intake
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
+from billing_core.operations.facade import Operations
 from billing_core.oversight.ports import RefusalTally, TenantTimeline
 from billing_core.state.ports import Clock, TenantReader
 from billing_core.state.rules import RulesBook
@@ -43,6 +44,8 @@ class Services:
     hub: StreamHub
     leases: StreamLeases
     revalidator: Revalidator
+    operations: Operations | None
+    """None if the provider cannot be asked."""
     probes: Mapping[str, Probe]
     """Checks of dependencies, by the name shown in /readyz."""
     epoch: Epoch = FIRST_EPOCH

@@ -22,6 +22,7 @@ ASYMMETRIC: Final = ("RS256", "ES256")
 _REGISTERED: Final = ("exp", "iss", "aud")
 _MAX_TENANT_ID: Final = 255
 _MAX_TOKEN_ID: Final = 255
+_MAX_SUBJECT: Final = 255
 _DEFAULT_ROLE: Final = "viewer"
 
 Claims = Mapping[str, Any]
@@ -128,10 +129,17 @@ def read_principal(claims: Claims, policy: TokenSettings) -> Principal:
     return Principal(
         tenant_id=TenantId(tenant_id),
         role=role,
+        subject=_subject(claims),
         expires_at=_instant(claims["exp"]),
         token_id=token_id if isinstance(token_id, str) and len(token_id) <= _MAX_TOKEN_ID else None,
         issued_at=_instant(issued_at) if isinstance(issued_at, int | float) else None,
     )
+
+
+def _subject(claims: Claims) -> str | None:
+    subject = claims.get("sub")
+    usable = isinstance(subject, str) and 0 < len(subject) <= _MAX_SUBJECT and subject.isprintable()
+    return subject if usable else None
 
 
 def issue_token(

@@ -49,11 +49,18 @@ class TokenSettings:
         ("owner", "admin", "viewer"),
         "Roles that may read billing data.",
     )
+    writer_roles: tuple[str, ...] = setting(
+        "BILLING_JWT_WRITER_ROLES",
+        parsers.comma_list(parsers.TEXT),
+        ("owner", "admin"),
+        "Roles that may change subscriptions, payment methods and the rest of a tenant's billing through the API.",
+    )
     operator_roles: tuple[str, ...] = setting(
         "BILLING_JWT_OPERATOR_ROLES",
         parsers.comma_list(parsers.TEXT),
         (),
-        "Roles of your own staff: they may read billing data, and `/state` also shows them what needs attention. "
+        "Roles of your own staff: they may read and change billing data and give credit, and `/state` also shows them "
+        "what needs attention. "
         "Never a role that tenants can have.",
         example="operator",
     )
@@ -76,4 +83,4 @@ class TokenSettings:
     @property
     def roles(self) -> tuple[str, ...]:
         """All roles that may read billing data."""
-        return (*self.reader_roles, *self.operator_roles)
+        return (*self.reader_roles, *self.writer_roles, *self.operator_roles)
