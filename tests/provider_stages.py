@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import attrs
@@ -11,9 +11,9 @@ from aiohttp import web
 
 from billing_core.errors import GatewayUnavailableError
 from billing_core.model import CustomerId, InvoiceId, PriceId, SubscriptionId, SubscriptionSnapshot
-from billing_core.operations.call_limits import CallLimits
+from billing_core.operations.call_limits import UNLIMITED
 from billing_core.operations.commands import Command, PriceChoice
-from billing_core.operations.results import Performed
+from billing_core.operations.results import Performed, PromotionCode
 from billing_core.testing.operations.provider_stage import Behavior
 from billing_memory.operations.fake_gateway import FakeGateway
 from billing_stripe.client import Backoff, CallPolicy, StripeClient, StripeRequest, open_client
@@ -24,9 +24,11 @@ from billing_stripe.operations.answers import rows_in, subscription_in
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe import Clock, FakeStripe, fake_stripe, faults
 from billing_stripe.testing.fake_stripe.billing.attachment import attach_to
+from billing_stripe.testing.fake_stripe.billing.checkouts import complete
 
 _NO_WAIT: Final = Backoff(timedelta(0), timedelta(0))
 ONE_ATTEMPT: Final = CallPolicy(attempts=1, backoff=_NO_WAIT, lock_backoff=_NO_WAIT, load_backoff=_NO_WAIT)
+TWO_ATTEMPTS: Final = attrs.evolve(ONE_ATTEMPT, attempts=2)
 IMPATIENT: Final = attrs.evolve(ONE_ATTEMPT, attempt_timeout=timedelta(milliseconds=150))
 CARDS: Final = {
     "pays": "pm_card_visa",
@@ -56,6 +58,29 @@ class MemoryStage:
         customer_id = self._gateway.subscriptions[subscription_id].customer_id
         return self._gateway.add_payment_method(customer_id, default=False, subscription_id=subscription_id)
 
+    def now(self) -> datetime:
+        return self._gateway.now()
+
+    async def complete_checkout(self, session_id: str) -> None:
+        self._gateway.complete_checkout(session_id)
+
+    def set_up_portal(self) -> None:
+        """The portal in memory needs no configuration."""
+
+    async def last_total(self, customer_id: CustomerId) -> int:
+        return [each.total for each in self._gateway.invoices.values() if each.customer_id == customer_id][-1]
+
+    def promotion_code(self, code: str, *, percent_off: int, active: bool = True) -> str:
+        found = PromotionCode(
+            promotion_code_id=f"promo_{code}",
+            code=code,
+            percent_off=percent_off,
+            duration="once",
+            usable=active,
+        )
+        self._gateway.add_promotion_code(found)
+        return found.promotion_code_id
+
     async def open_invoice(self, customer_id: CustomerId) -> InvoiceId:
         own = [each for each in self._gateway.invoices.values() if each.customer_id == customer_id]
         return [each.invoice_id for each in own if each.status == "open"][-1]
@@ -79,6 +104,8 @@ MADE: Final[tuple[type[Any], ...]] = (
     objects.PaymentMethod,
     objects.SetupIntent,
     objects.TaxId,
+    objects.CheckoutSession,
+    objects.CreditGrant,
 )
 """The kinds of objects that commands make or change."""
 
@@ -116,12 +143,16 @@ class SaltedGateway(StripeGateway):
 class StripeStage:
     """Arranges a fake Stripe."""
 
-    def __init__(self, fake: FakeStripe, client: StripeClient, impatient: StripeClient) -> None:
+    def __init__(
+        self, fake: FakeStripe, client: StripeClient, impatient: StripeClient, persistent: StripeClient
+    ) -> None:
         self.fake = fake
         self.gateway = SaltedGateway(client)
         self.plain = StripeGateway(client)
         self.impatient = StripeGateway(impatient)
         """A gateway that waits for answers for a moment only."""
+        self.persistent = StripeGateway(persistent)
+        """A gateway that makes every call twice if need be, as in production."""
         self._client = client
         self._cases = 0
         fake.put(objects.Product(product_id="prod_app", name="App"))
@@ -164,6 +195,31 @@ class StripeStage:
             account.update(attrs.evolve(subscription, default_payment_method_id=method.payment_method_id))
         return method.payment_method_id
 
+    def now(self) -> datetime:
+        return self.fake.account.now
+
+    async def complete_checkout(self, session_id: str) -> None:
+        account = self.fake.account
+        with account.transaction():
+            complete(account, account.get(objects.CheckoutSession, session_id), CARDS["pays"])
+
+    def set_up_portal(self) -> None:
+        made_at = self.fake.account.now
+        self.fake.put(objects.PortalConfiguration(configuration_id="bpc_1", created_at=made_at, is_default=True))
+
+    async def last_total(self, customer_id: CustomerId) -> int:
+        own = (each for each in self.fake.account.all(objects.Invoice) if each.customer_id == customer_id)
+        return next(own).total
+
+    def promotion_code(self, code: str, *, percent_off: int, active: bool = True) -> str:
+        made_at = self.fake.account.now
+        coupon = objects.Coupon(coupon_id=f"coupon_{code}", percent_off=percent_off, created_at=made_at)
+        found = objects.PromotionCode(
+            promotion_code_id=f"promo_{code}", code=code, coupon=coupon, active=active, created_at=made_at
+        )
+        self.fake.put(coupon, found)
+        return found.promotion_code_id
+
     async def open_invoice(self, customer_id: CustomerId) -> InvoiceId:
         own = [each for each in self.fake.account.all(objects.Invoice) if each.customer_id == customer_id]
         return InvoiceId(next(str(each.invoice_id) for each in own if each.status == "open"))
@@ -194,13 +250,14 @@ async def stripe_stage(clock: Clock | None = None) -> AsyncIterator[StripeStage]
         fake_stripe(seed="contract", clock=clock) as fake,
         _open_client(fake, ONE_ATTEMPT) as client,
         _open_client(fake, IMPATIENT) as impatient,
+        _open_client(fake, TWO_ATTEMPTS) as persistent,
     ):
-        yield StripeStage(fake, client, impatient)
+        yield StripeStage(fake, client, impatient, persistent)
 
 
 @asynccontextmanager
 async def _open_client(fake: FakeStripe, policy: CallPolicy) -> AsyncIterator[StripeClient]:
-    unlimited = LocalCallLimiter(CallLimits(rate=1e9, endpoint_rate=1e9, in_flight=1_000_000))
+    unlimited = LocalCallLimiter(UNLIMITED)
     async with open_client(
         secret_key=fake.secret_key,
         api_version="2026-10-28.endive",

@@ -24,13 +24,17 @@ from tests.provider_stages import MADE, StripeStage, stripe_stage
 from billing_core.errors import BillingError, GatewayError
 from billing_core.model import CustomerId, InvoiceId, TenantId
 from billing_core.operations.commands import (
+    ApplyPromotionCode,
     CancelAtPeriodEnd,
     CancelNow,
     ChangeItems,
     Command,
+    CreateCheckoutSession,
     CreateCustomer,
     CreateSetupIntent,
     DetachPaymentMethod,
+    ExpireCheckoutSession,
+    GiveCredit,
     ItemChange,
     PauseCollection,
     PauseSubscription,
@@ -52,6 +56,7 @@ from billing_core.operations.results import Performed
 from billing_core.operations.runner import OperationOutcome, OperationRunner
 from billing_core.operations.settling import OperationSettler
 from billing_core.operations.stored import OperationRequest, StoredOperation
+from billing_core.testing.operations.page_operations import checkout_of
 from billing_core.testing.operations.provider_stage import (
     base,
     bigger,
@@ -65,6 +70,7 @@ from billing_core.testing.operations.provider_stage import (
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.operations.log import MemoryOperationLog
+from billing_stripe.gateway import StripeGateway
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe import Account, Clock, faults
 
@@ -252,6 +258,34 @@ async def paying(stage: StripeStage) -> Command:
     return PayInvoice(invoice_id=InvoiceId(invoice_id))
 
 
+async def applying_a_code(stage: StripeStage) -> Command:
+    subscription = await start(stage.gateway, stage)
+    code = stage.promotion_code("SPRING", percent_off=20)
+    return ApplyPromotionCode(subscription_id=subscription.subscription_id, promotion_code_id=code)
+
+
+async def giving_credit(stage: StripeStage) -> Command:
+    customer_id = await create_customer(stage.gateway, stage, card=None)
+    return GiveCredit(customer_id=customer_id, amount=500, currency="usd")
+
+
+async def opening_a_checkout(stage: StripeStage) -> Command:
+    customer_id = await create_customer(stage.gateway, stage, card=None)
+    return checkout_of(customer_id, stage)
+
+
+async def opening_another_checkout(stage: StripeStage) -> Command:
+    command = await opening_a_checkout(stage)
+    assert isinstance(command, CreateCheckoutSession)
+    former = await stage.gateway.perform(command, "bo_former")
+    return attrs.evolve(command, expire=(str(former.result.object_id),))
+
+
+async def closing_a_checkout(stage: StripeStage) -> Command:
+    former = await stage.gateway.perform(await opening_a_checkout(stage), "bo_former")
+    return ExpireCheckoutSession(session_id=str(former.result.object_id))
+
+
 OPERATIONS: Final[Mapping[str, Arrange]] = {
     arrange.__name__: arrange
     for arrange in (
@@ -279,6 +313,11 @@ OPERATIONS: Final[Mapping[str, Arrange]] = {
         setting_a_default,
         detaching,
         paying,
+        applying_a_code,
+        giving_credit,
+        opening_a_checkout,
+        opening_another_checkout,
+        closing_a_checkout,
     )
 }
 
@@ -304,14 +343,21 @@ FAULTS: Final[Mapping[str, tuple[faults.Fault, faults.Point]]] = {
 }
 SLOW: Final = frozenset({"stall", "no answer", "no answer after the call was carried out"})
 """Faults that last until the client gives up."""
+REPEATED: Final = (
+    "stored 500",
+    "stored 500 of a call that was carried out",
+    "too much load",
+    "reset after the call was carried out",
+)
+"""Faults that differ in what a repeated call meets."""
 every_fault = pytest.mark.parametrize("fault", FAULTS)
-every_quick_fault = pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in SLOW])
+every_repetition = pytest.mark.parametrize("fault", REPEATED)
 
 
 # --- Stripe's state -----------------------------------------------------------------------------------------------
 
-_ID: Final = re.compile(r"\b(bo|cus|in|ii|il|pm|pi|seti|si|sub_sched|sub|txi|di)_[A-Za-z0-9_]{8,}")
-RANDOM: Final = frozenset({"hosted_invoice_url", "invoice_pdf", "invoice_prefix", "number"})
+_ID: Final = re.compile(r"\b(bo|cs|cus|credgr|in|ii|il|pm|pi|seti|si|sub_sched|sub|txi|di)_[A-Za-z0-9_]{8,}")
+RANDOM: Final = frozenset({"client_secret", "hosted_invoice_url", "invoice_pdf", "invoice_prefix", "number", "url"})
 """Fields that differ from one object to the next."""
 OVER: Final = frozenset({"released", "canceled", "completed"})
 
@@ -400,9 +446,9 @@ class World:
         shown = [_shown(account, each) for each in sources if account.kind_of(type(each)).key(each) not in self.others]
         return sorted(each for each in shown if each is not None)
 
-    async def request(self, *, impatient: bool = False) -> OperationOutcome:
+    async def request(self, gateway: StripeGateway | None = None) -> OperationOutcome:
         """Make the caller's request, in a new process."""
-        performer = self._performer(impatient=impatient)
+        performer = self._performer(gateway or self.stage.plain)
         runner = OperationRunner(log=Yielding(self.log), performer=performer, policy=POLICY, observe=lambda _: None)
         request = OperationRequest(
             tenant_id=TenantId("acme"),
@@ -436,15 +482,18 @@ class World:
         """Let a worker settle what is unresolved, in a new process, once its lease has run out."""
         self.clock.advance(timedelta(minutes=20))
         settler = OperationSettler(
-            log=self.log, performer=self._performer(), policy=POLICY, every=timedelta(1), observe=lambda _: None
+            log=self.log,
+            performer=self._performer(self.stage.plain),
+            policy=POLICY,
+            every=timedelta(1),
+            observe=lambda _: None,
         )
         await settler.run_once()
 
-    def _performer(self, *, impatient: bool = False) -> OperationPerformer:
+    def _performer(self, gateway: StripeGateway) -> OperationPerformer:
         async def keep(operation: StoredOperation, performed: Performed) -> None:
             await asyncio.sleep(0)
 
-        gateway = self.stage.impatient if impatient else self.stage.plain
         return OperationPerformer(log=Yielding(self.log), gateway=gateway, keep=keep, policy=POLICY)
 
     async def to_the_end(self, *, by_worker: bool) -> OperationOutcome | BillingError:
@@ -458,10 +507,10 @@ class World:
                 return reply
         raise AssertionError(f"still not known after {MOST_RUNS} processes: {reply!r}")
 
-    async def answer(self, *, impatient: bool = False) -> OperationOutcome | BillingError:
+    async def answer(self, gateway: StripeGateway | None = None) -> OperationOutcome | BillingError:
         """Return the answer to the caller, which must be true."""
         try:
-            return await self.request(impatient=impatient)
+            return await self.request(gateway)
         except BillingError as error:
             reply = error
         unknown = isinstance(reply, GatewayError) and reply.outcome_unknown
@@ -538,13 +587,24 @@ async def operation(request: pytest.FixtureRequest) -> AsyncIterator[Operation]:
 @every_fault
 async def test_a_fault_in_any_call(operation: Operation, fault: str) -> None:
     """The answer to the caller is true, and repeating the request, or a worker, brings it to its one end."""
+    stage, (kind, at) = operation.stage, FAULTS[fault]
+    slow = fault in SLOW
+    for call, by_worker in zip(range(1, 1 + (1 if slow else operation.quiet.calls)), itertools.cycle((False, True))):
+        run = await operation.world()
+        stage.fail(kind, at=at, step=call)
+        await run.answer(stage.impatient if slow else None)
+        await operation.check_end(run, by_worker=by_worker)
+
+
+@every_repetition
+async def test_a_fault_that_a_call_is_repeated_after(operation: Operation, fault: str) -> None:
+    """The client itself sends the call again; Stripe may answer with the failure that it has stored for the key."""
     kind, at = FAULTS[fault]
-    calls = 1 if fault in SLOW else operation.quiet.calls
-    for call, by_worker in zip(range(1, calls + 1), itertools.cycle((False, True))):
+    for call in range(1, operation.quiet.calls + 1):
         run = await operation.world()
         operation.stage.fail(kind, at=at, step=call)
-        await run.answer(impatient=fault in SLOW)
-        await operation.check_end(run, by_worker=by_worker)
+        await run.answer(operation.stage.persistent)
+        await operation.check_end(run, by_worker=False)
 
 
 async def test_the_end_of_the_process_at_any_await(operation: Operation) -> None:
@@ -556,7 +616,7 @@ async def test_the_end_of_the_process_at_any_await(operation: Operation) -> None
         await run.close()
 
 
-@every_quick_fault
+@every_repetition
 async def test_a_fault_and_the_end_of_the_process(operation: Operation, fault: str) -> None:
     """The process that repeats what met a fault ends in the middle; the next one finishes it."""
     kind, at = FAULTS[fault]

@@ -24,8 +24,6 @@ PACKAGES = sorted(path.parent.name for source in SOURCES for path in source.glob
 UNDRAWN = frozenset({"errors", "events", "converters", "periodic", "cooperate"})
 """Modules that every folder of the domain may use."""
 ROOMS = sorted(path.parent.name for path in Path(inspect.getfile(billing_core)).parent.glob("*/ports.py"))
-UNBOUND = {("operations", port) for port in ("PreviewGateway", "BillingReader")}
-"""Ports whose suites follow."""
 
 Edges = set[tuple[str, str]]
 
@@ -143,7 +141,7 @@ def test_the_table_lists_every_port() -> None:
         for name, member in vars(module).items()
         if getattr(member, "_is_protocol", False) and member.__module__ == module.__name__
     }
-    assert {(room, port) for room, port, *_ in ROWS} == protocols - UNBOUND
+    assert {(room, port) for room, port, *_ in ROWS} == protocols
 
 
 def test_the_table_names_every_suite() -> None:

@@ -8,6 +8,7 @@ gateway.fail(GatewayUnavailableError("cut off", outcome_unknown=True), carried_o
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import attrs
@@ -140,6 +141,10 @@ class FakeGateway:
     def confirm(self, invoice_id: InvoiceId) -> InvoiceSnapshot:
         """Pay an open invoice as the customer does in the browser."""
         return self._state.paid(self._state.invoice(invoice_id))
+
+    def now(self) -> datetime:
+        """Return the provider's time, in whole seconds."""
+        return self._state.now()
 
     @property
     def subscriptions(self) -> dict[SubscriptionId, SubscriptionSnapshot]:

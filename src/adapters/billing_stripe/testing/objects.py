@@ -142,6 +142,8 @@ class Subscription:
     flexible_billing: bool | None = None
     """None for the default of the API version."""
     coupon_id: str | None = None
+    promotion_code_id: str | None = None
+    """The code by which the coupon was applied."""
     discounted_at: datetime | None = None
     """Start of the discount; None for the subscription's own. Not rendered."""
     schedule_id: str | None = None

@@ -45,6 +45,26 @@ class ProviderStage(Protocol):
         """Return the last invoice of the customer that is open."""
         ...
 
+    def now(self) -> datetime:
+        """Return the provider's time."""
+        ...
+
+    async def complete_checkout(self, session_id: str) -> None:
+        """Complete a checkout as the customer does on its page, with a card that pays."""
+        ...
+
+    def set_up_portal(self) -> None:
+        """Give the portal the configuration that set-up makes."""
+        ...
+
+    async def last_total(self, customer_id: CustomerId) -> int:
+        """Return the total of the customer's last invoice."""
+        ...
+
+    def promotion_code(self, code: str, *, percent_off: int, active: bool = True) -> str:
+        """Add a promotion code and return its id."""
+        ...
+
     def lose_answer(self, *, call: int = 1) -> None:
         """Let the next command be carried out up to that call and this one included, but lose its answer."""
         ...

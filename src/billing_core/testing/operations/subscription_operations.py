@@ -3,10 +3,12 @@
 from datetime import timedelta
 from typing import Literal
 
+import attrs
 import pytest
 
-from billing_core.errors import GatewayCardDeclinedError
+from billing_core.errors import GatewayCardDeclinedError, GatewayInvalidRequestError
 from billing_core.operations.commands import (
+    ApplyPromotionCode,
     CancelAtPeriodEnd,
     Cancellation,
     CancelNow,
@@ -187,6 +189,19 @@ class SubscriptionOperationsContract:
         assert billed(await current(stage, subscription)) == [(AMOUNTS[SEATS], 8), (AMOUNTS[BASE], 1)]
         assert await gateway.find_out(command, "bo_1") is not None
 
+    async def test_a_promotion_code_is_applied_once(self, gateway: OperationGateway, stage: ProviderStage) -> None:
+        """An unknown one is refused."""
+        subscription = await start(gateway, stage)
+        code = stage.promotion_code("SPRING", percent_off=20)
+        command = ApplyPromotionCode(subscription_id=subscription.subscription_id, promotion_code_id=code)
+        assert await gateway.find_out(command, "bo_1") is None
+        for key in ("bo_1", "bo_1", "bo_2"):
+            assert (await gateway.perform(command, key)).result.status == "done"
+        assert await gateway.find_out(command, "bo_1") is not None
+        unknown = attrs.evolve(command, promotion_code_id="promo_unknown1")
+        with pytest.raises(GatewayInvalidRequestError):
+            await gateway.perform(unknown, "bo_3")
+
     # --- ends ----------------------------------------------------------------------------------------------------
 
     async def test_a_cancellation_at_period_end_is_withdrawn(
@@ -239,6 +254,17 @@ class SubscriptionOperationsContract:
         assert after.ended
         assert after.cancellation_feedback == "unused"
         assert await gateway.find_out(command, "bo_1") is not None
+
+    async def test_a_start_is_found_after_its_end(self, gateway: OperationGateway, stage: ProviderStage) -> None:
+        """Providers hide ended subscriptions from lists; a start that is settled late must not start another one."""
+        customer_id = await create_customer(gateway, stage)
+        command = StartSubscription(tenant_id=TENANT, customer_id=customer_id, items=(base(stage),), payment="on_file")
+        await gateway.perform(command, "bo_1")
+        (subscription,) = await stage.subscriptions(customer_id)
+        await gateway.perform(CancelNow(subscription_id=subscription.subscription_id), "bo_2")
+        found = await gateway.find_out(command, "bo_1")
+        assert found is not None
+        assert found.result.object_id == subscription.subscription_id
 
     # --- pauses --------------------------------------------------------------------------------------------------
 

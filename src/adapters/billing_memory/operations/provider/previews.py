@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from billing_core.model import ItemSnapshot, Period, SubscriptionSnapshot
+from billing_core.model import ItemSnapshot, Period
 from billing_core.operations.commands import (
     ChangeItems,
     Command,
@@ -14,6 +14,7 @@ from billing_core.operations.commands import (
     StartSubscription,
 )
 from billing_core.operations.results import CommandPreview, InvoicePreview, PreviewLine
+from billing_memory.operations.provider.proration import prorated
 from billing_memory.operations.provider.state import ProviderState
 from billing_memory.operations.provider.subscriptions import changed
 
@@ -65,7 +66,8 @@ def _change(state: ProviderState, command: ChangeItems) -> CommandPreview:
     currency = before.currency or "usd"
     regular = [*_regular(after, places)]
     at = command.proration_date or state.now()
-    parts = [] if command.proration == "none" else [*_prorated(before, after, at, places)]
+    rest = () if command.proration == "none" else prorated(before.items, after, at)
+    parts = [_line(each.item, each.amount, places, period=each.rest, proration=True) for each in rest]
     due_at = before.current_period_end
     if command.proration == "invoice_now":
         return CommandPreview(now=_invoice(currency, parts), upcoming=_invoice(currency, regular, due_at=due_at))
@@ -84,29 +86,6 @@ def _regular(items: Sequence[ItemSnapshot], places: Places) -> Iterator[PreviewL
         if item.usage_type == "licensed":
             amount = (item.unit_amount or 0) * (item.quantity or 0)
             yield _line(item, amount, places, period=item.period)
-
-
-def _prorated(
-    before: SubscriptionSnapshot, after: Sequence[ItemSnapshot], at: datetime, places: Places
-) -> Iterator[PreviewLine]:
-    """Yield a credit and a charge for the rest of the period of each item that is another one afterwards."""
-    was = {item.item_id: item for item in before.items}
-    becomes = {item.item_id: item for item in after}
-    for item_id in sorted(was.keys() | becomes.keys()):
-        old, new = was.get(item_id), becomes.get(item_id)
-        if old == new:
-            continue
-        for item, sign in ((old, -1), (new, 1)):
-            if item is not None and item.period is not None and item.usage_type == "licensed":
-                share = _share(item.period, at)
-                amount = sign * round((item.unit_amount or 0) * (item.quantity or 0) * share)
-                rest = Period(start=max(at, item.period.start), end=item.period.end) if share else None
-                yield _line(item, amount, places, period=rest, proration=True)
-
-
-def _share(period: Period, at: datetime) -> float:
-    left = (period.end - max(at, period.start)) / (period.end - period.start)
-    return max(0.0, left)
 
 
 def _line(

@@ -28,6 +28,7 @@ from billing_core.operations.commands import (
 )
 from billing_core.operations.results import OperationResult, Performed
 from billing_memory.operations.provider.objects import FakeSchedule
+from billing_memory.operations.provider.proration import prorated
 from billing_memory.operations.provider.state import ProviderState, amount_of, with_items
 
 
@@ -76,7 +77,10 @@ def change_items(state: ProviderState, command: ChangeItems) -> Performed:
     _release(state, command.subscription_id, command.release_schedule)
     before = state.live(command.subscription_id)
     items = changed(state, before, command.changed, command.added)
-    due = amount_of(items) - amount_of(before.items) if command.proration == "invoice_now" else 0
+    due = 0
+    if command.proration == "invoice_now":
+        at = command.proration_date or state.now()
+        due = sum(each.amount for each in prorated(before.items, items, at))
     after = with_items(before, items)
     if due <= 0:
         return _about(state, state.put(after))
@@ -119,6 +123,7 @@ def set_seats(state: ProviderState, command: SetSeats) -> Performed:
         subscription_id=command.subscription_id,
         changed=(ItemChange(item_id=command.item_id, quantity=command.quantity),),
         proration=command.proration,
+        proration_date=command.proration_date,
         only_if_paid=command.only_if_paid,
         release_schedule=command.reschedule.release_schedule if command.reschedule else None,
     )

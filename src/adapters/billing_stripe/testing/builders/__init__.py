@@ -7,7 +7,7 @@ from billing_stripe.testing.builders.invoice_items import invoice_item
 from billing_stripe.testing.builders.invoices import invoice
 from billing_stripe.testing.builders.portal import portal_configuration, portal_session
 from billing_stripe.testing.builders.prices import plan, price
-from billing_stripe.testing.builders.subscriptions import subscription
+from billing_stripe.testing.builders.subscriptions import discounts, subscription
 from billing_stripe.testing.builders.tax_ids import tax_id
 from billing_stripe.testing.builders.values import (
     Json,
@@ -24,6 +24,7 @@ __all__ = [
     "coupon",
     "customer",
     "derived",
+    "discounts",
     "invoice",
     "invoice_item",
     "payment_intent",

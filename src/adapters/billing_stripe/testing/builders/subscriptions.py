@@ -111,20 +111,33 @@ def _single_item(source: objects.Subscription, shape: Shape) -> Json:
     return rendered
 
 
+def discounts(source: objects.Subscription, api_version: str) -> list[Json]:
+    """Render the `discounts` of a subscription as they are shown when they are expanded."""
+    discount = _discount(source, Shape(api_version))
+    if discount is None:
+        return []
+    nowhere = dict.fromkeys(("checkout_session", "invoice", "invoice_item", "subscription_item"))
+    return [{**discount, **nowhere, "promotion_code": source.promotion_code_id}]
+
+
+def _discount(source: objects.Subscription, shape: Shape) -> Json | None:
+    if source.coupon_id is None:
+        return None
+    coupon = {"id": source.coupon_id, "object": "coupon", "duration": "forever", "percent_off": 20.0, "valid": True}
+    by_source: Json = {"source": {"coupon": source.coupon_id, "type": "coupon"}}
+    return {
+        "id": derived("di", source.subscription_id),
+        "object": "discount",
+        **(by_source if shape.discount_source else {"coupon": coupon}),
+        "customer": source.customer_id,
+        "end": None,
+        "start": seconds(source.created_at),
+        "subscription": source.subscription_id,
+    }
+
+
 def _discounts(source: objects.Subscription, shape: Shape) -> Json:
-    discount: Json | None = None
-    if source.coupon_id is not None:
-        coupon = {"id": source.coupon_id, "object": "coupon", "duration": "forever", "percent_off": 20.0, "valid": True}
-        by_source: Json = {"source": {"coupon": source.coupon_id, "type": "coupon"}}
-        discount = {
-            "id": derived("di", source.subscription_id),
-            "object": "discount",
-            **(by_source if shape.discount_source else {"coupon": coupon}),
-            "customer": source.customer_id,
-            "end": None,
-            "start": seconds(source.created_at),
-            "subscription": source.subscription_id,
-        }
+    discount = _discount(source, shape)
     rendered: Json = {"discount": discount} if shape.before_basil else {}
     if shape.cancellation_details:
         rendered["discounts"] = [] if discount is None else [discount["id"]]

@@ -94,6 +94,7 @@ def attributes(account: Account, subscription: objects.Subscription, params: Par
         changed["coupon_id"] = coupon_id(account, params, subscription.customer_id, subscription.coupon_id)
         if changed["coupon_id"] != subscription.coupon_id:
             changed["discounted_at"] = now_on(account, subscription.test_clock)
+            changed["promotion_code_id"] = promotion_code_id(params)
     if "pause_collection" in params:
         paused = params["pause_collection"]
         changed["pause_collection"] = None if paused is None else paused["behavior"]
@@ -177,6 +178,13 @@ def coupon_id(account: Account, params: Params, customer_id: str, current: str |
     if "discount" in given[0]:
         return current
     return resolve_discount(account, given[0], customer_id, "discounts[0]").coupon_id
+
+
+def promotion_code_id(params: Params) -> str | None:
+    """Return the code that `discounts` names, if it names one."""
+    given = params.get("discounts") or [{}]
+    code = given[0].get("promotion_code")
+    return None if code is None else str(code)
 
 
 def _unsupported(param: str, what: str) -> StripeError:

@@ -43,6 +43,7 @@ KIND = Kind(
     expandable=frozenset(
         {"customer", "default_payment_method", "latest_invoice", "pending_setup_intent", "schedule", "test_clock"}
     ),
+    included={"discounts": lambda _account, source, api_version: builders.discounts(source, api_version)},
     shown_lists=("items",),
 )
 PRORATION = choice("always_invoice", "create_prorations", "none")
