@@ -24,8 +24,6 @@ class Kind(Generic[S]):
     source: type[S]
     noun: str
     """The value of `object`, also in messages: `No such customer: 'cus_1'`."""
-    prefix: str = ""
-    """Of ids, without the underscore; empty for objects that are never created by a request."""
     key: Callable[[S], str | None]
     """The id of an object; None for one that cannot be stored, such as a preview."""
     render: Callable[[S, str], Json]

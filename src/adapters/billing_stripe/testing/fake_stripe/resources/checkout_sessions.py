@@ -51,7 +51,6 @@ def _line_items(account: Account, session: objects.CheckoutSession, api_version:
 KIND = Kind(
     source=objects.CheckoutSession,
     noun="checkout.session",
-    prefix="cs_test",
     key=lambda source: source.session_id,
     render=builders.checkout_session,
     expandable=frozenset({"customer", "invoice", "payment_intent", "setup_intent", "subscription"}),

@@ -32,7 +32,6 @@ COUPON = Kind(
 PROMOTION_CODE = Kind(
     source=objects.PromotionCode,
     noun="promotion_code",
-    prefix="promo",
     key=lambda source: source.promotion_code_id,
     render=builders.promotion_code,
     expandable=frozenset({"customer", "promotion.coupon"}),

@@ -29,7 +29,6 @@ from billing_stripe.testing.versions import Shape
 KIND = Kind(
     source=objects.CreditGrant,
     noun="billing.credit_grant",
-    prefix="credgr",
     key=lambda source: source.credit_grant_id,
     render=accounts.credit_grant,
     expandable=frozenset({"customer", "test_clock"}),

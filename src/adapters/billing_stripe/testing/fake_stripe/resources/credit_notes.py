@@ -28,7 +28,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.CreditNote,
     noun="credit_note",
-    prefix="cn",
     key=lambda source: source.credit_note_id,
     render=adjustments.credit_note,
     expandable=frozenset({"customer", "invoice"}),

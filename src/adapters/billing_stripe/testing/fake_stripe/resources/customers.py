@@ -33,7 +33,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.Customer,
     noun="customer",
-    prefix="cus",
     key=lambda source: source.customer_id,
     render=builders.customer,
     expandable=frozenset({"invoice_settings.default_payment_method", "test_clock"}),

@@ -19,7 +19,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.Dispute,
     noun="dispute",
-    prefix="dp",
     key=lambda source: source.dispute_id,
     render=adjustments.dispute,
     events="charge.dispute",

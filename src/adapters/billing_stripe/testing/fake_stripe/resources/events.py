@@ -12,7 +12,6 @@ from billing_stripe.testing.thin import ThinEvent, thin_event
 THIN = Kind(
     source=ThinEvent,
     noun="v2.core.event",
-    prefix="evt",
     key=lambda source: source.event_id,
     render=lambda source, api_version: thin_event(source),
 )

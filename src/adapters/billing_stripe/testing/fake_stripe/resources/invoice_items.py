@@ -26,7 +26,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.InvoiceItem,
     noun="invoiceitem",
-    prefix="ii",
     key=lambda source: source.invoice_item_id,
     render=builders.invoice_item,
     expandable=frozenset({"customer", "invoice", "test_clock"}),

@@ -13,7 +13,6 @@ from billing_stripe.testing.versions import API_VERSIONS, BASIL
 KIND = Kind(
     source=objects.InvoicePayment,
     noun="invoice_payment",
-    prefix="inpay",
     key=lambda source: source.invoice_payment_id,
     render=adjustments.invoice_payment,
     since=BASIL,

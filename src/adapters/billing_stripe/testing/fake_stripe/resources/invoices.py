@@ -65,7 +65,6 @@ def _confirmation_secret(account: Account, invoice: objects.Invoice, api_version
 KIND = Kind(
     source=objects.Invoice,
     noun="invoice",
-    prefix="in",
     key=lambda source: source.invoice_id,
     render=builders.invoice,
     expandable=frozenset(

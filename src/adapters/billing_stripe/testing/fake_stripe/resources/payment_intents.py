@@ -31,7 +31,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.PaymentIntent,
     noun="payment_intent",
-    prefix="pi",
     key=lambda source: source.payment_id,
     render=builders.payment_intent,
     expandable=frozenset({"customer", "invoice", "latest_charge", "payment_method"}),
@@ -39,7 +38,6 @@ KIND = Kind(
 CHARGE = Kind(
     source=objects.Charge,
     noun="charge",
-    prefix="ch",
     key=lambda source: source.charge_id,
     render=adjustments.charge,
     expandable=frozenset({"customer", "invoice", "payment_intent"}),

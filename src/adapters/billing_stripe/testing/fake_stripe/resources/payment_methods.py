@@ -25,7 +25,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.PaymentMethod,
     noun="payment_method",
-    prefix="pm",
     key=lambda source: source.payment_method_id,
     render=accounts.payment_method,
     expandable=frozenset({"customer"}),

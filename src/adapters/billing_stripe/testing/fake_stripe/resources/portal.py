@@ -35,14 +35,12 @@ if TYPE_CHECKING:
 CONFIGURATION = Kind(
     source=objects.PortalConfiguration,
     noun="billing_portal.configuration",
-    prefix="bpc",
     key=lambda source: source.configuration_id,
     render=builders.portal_configuration,
 )
 SESSION = Kind(
     source=objects.PortalSession,
     noun="billing_portal.session",
-    prefix="bps",
     key=lambda source: source.portal_session_id,
     render=builders.portal_session,
     expandable=frozenset({"configuration"}),

@@ -35,7 +35,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.Price,
     noun="price",
-    prefix="price",
     key=lambda source: source.price_id,
     render=builders.price,
     expandable=frozenset({"product"}),

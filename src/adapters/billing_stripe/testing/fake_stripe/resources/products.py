@@ -29,7 +29,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.Product,
     noun="product",
-    prefix="prod",
     key=lambda source: source.product_id,
     render=catalog.product,
     expandable=frozenset({"default_price"}),

@@ -21,7 +21,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.Refund,
     noun="refund",
-    prefix="re",
     key=lambda source: source.refund_id,
     render=adjustments.refund,
     expandable=frozenset({"charge", "payment_intent"}),

@@ -24,7 +24,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.SetupIntent,
     noun="setup_intent",
-    prefix="seti",
     key=lambda source: source.setup_intent_id,
     render=builders.setup_intent,
     expandable=frozenset({"customer", "payment_method"}),

@@ -36,7 +36,6 @@ from billing_stripe.testing.versions import Shape
 KIND = Kind(
     source=objects.SubscriptionSchedule,
     noun="subscription_schedule",
-    prefix="sub_sched",
     key=lambda source: source.schedule_id,
     render=accounts.subscription_schedule,
     expandable=frozenset({"customer", "phases.items.price", "subscription", "test_clock"}),

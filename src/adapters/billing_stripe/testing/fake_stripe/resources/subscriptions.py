@@ -36,7 +36,6 @@ from billing_stripe.testing.versions import Shape
 KIND = Kind(
     source=objects.Subscription,
     noun="subscription",
-    prefix="sub",
     key=lambda source: source.subscription_id,
     render=builders.subscription,
     events="customer.subscription",

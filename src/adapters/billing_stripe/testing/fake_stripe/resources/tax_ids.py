@@ -14,7 +14,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.TaxId,
     noun="tax_id",
-    prefix="txi",
     key=lambda source: source.tax_id,
     render=builders.tax_id,
     events="customer.tax_id",

@@ -17,7 +17,6 @@ from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, 
 KIND = Kind(
     source=objects.Clock,
     noun="test_helpers.test_clock",
-    prefix="clock",
     key=lambda source: source.clock_id,
     render=lambda source, api_version: accounts.clock(source),
 )

@@ -27,7 +27,6 @@ from billing_stripe.testing.fake_stripe.webhooks import Target
 KIND = Kind(
     source=objects.WebhookEndpoint,
     noun="webhook_endpoint",
-    prefix="we",
     key=lambda source: source.webhook_endpoint_id,
     render=accounts.webhook_endpoint,
 )
