@@ -6,6 +6,7 @@ currency's minor unit, periods half-open.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import attrs
@@ -188,7 +189,8 @@ class InvoiceLine:
     amount: int
     price: Price
     period: Span
-    quantity: int | None = 1
+    quantity: int | Decimal | None = 1
+    """Usage may be a fraction, of which `quantity` shows the integer and `quantity_decimal` all."""
     subscription_id: str | None = None
     item_id: str | None = None
     invoice_item_id: str | None = None
@@ -531,6 +533,43 @@ class SubscriptionSchedule:
     flexible_billing: bool | None = None
     """None for the default of the API version."""
     test_clock: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Meter:
+    """Adds up the usage that events report, for the prices that name it."""
+
+    meter_id: str
+    display_name: str
+    event_name: str
+    created_at: datetime
+    formula: str = "sum"
+    """`sum`, `count`, or `last`."""
+    customer_key: str = "stripe_customer_id"
+    """The key of an event's payload that holds the customer."""
+    value_key: str = "value"
+    """The key of an event's payload that holds the usage."""
+    event_time_window: str | None = None
+    """`day`, `hour`, or None."""
+    deactivated_at: datetime | None = None
+    """None while it is active."""
+    updated_at: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
+
+
+@attrs.frozen(kw_only=True)
+class MeterEvent:
+    """Usage of one customer at one time."""
+
+    identifier: str
+    meter_id: str
+    event_name: str
+    customer_id: str
+    value: Decimal
+    payload: Mapping[str, str]
+    used_at: datetime
+    created_at: datetime
+    canceled: bool = False
+    """Whether an adjustment withdrew it; not rendered."""
 
 
 @attrs.frozen(kw_only=True)

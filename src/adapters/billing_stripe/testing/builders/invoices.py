@@ -169,7 +169,7 @@ def _line(source: objects.InvoiceLine, owner: objects.Invoice, shape: Shape) -> 
         "livemode": False,
         "metadata": dict(source.metadata),
         "period": {"end": seconds(source.period.end), "start": seconds(source.period.start)},
-        "quantity": source.quantity,
+        "quantity": None if source.quantity is None else int(source.quantity),
     }
     if shape.before_basil:
         rendered |= _line_before_basil(source, shape)

@@ -9,7 +9,7 @@ from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing.usage import usage_of
 
 
-def amount_of(price: objects.Price, quantity: int | None) -> int:
+def amount_of(price: objects.Price, quantity: int | Decimal | None) -> int:
     """Return the price of a quantity for one period, in the minor unit; halves are rounded up."""
     unit = Decimal(price.unit_amount_decimal or price.unit_amount or 0)
     return rounded(unit * (1 if quantity is None else quantity))
@@ -133,7 +133,7 @@ def _line(
     *,
     period: objects.Span,
     description: str,
-    quantity: int | None = None,
+    quantity: int | Decimal | None = None,
     proration: bool = False,
 ) -> objects.InvoiceLine:
     return objects.InvoiceLine(

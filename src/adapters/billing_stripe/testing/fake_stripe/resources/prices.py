@@ -151,6 +151,7 @@ def new_price(account: Account, params: Params) -> objects.Price:
     if params.get("lookup_key") is not None:
         _claim_lookup_key(account, params["lookup_key"], None, transfer=params.get("transfer_lookup_key", False))
     details = recurring or {}
+    _check_meter(account, details)
     price = objects.Price(
         price_id=account.new_id("price"),
         product_id=product.product_id,
@@ -188,6 +189,17 @@ def _amount(params: Params) -> tuple[int | None, str | None]:
     decimal: Decimal = params["unit_amount_decimal"]
     whole = decimal == decimal.to_integral_value()
     return (int(decimal), None) if whole else (None, f"{decimal.normalize():f}")
+
+
+def _check_meter(account: Account, recurring: Params) -> None:
+    """Raise StripeError unless the meter of a price is active and the price metered."""
+    if "meter" not in recurring:
+        return
+    param = "recurring[meter]"
+    if account.get(objects.Meter, recurring["meter"], param).deactivated_at is not None:
+        raise refused("You can't attach an inactive meter to a price.", param=param)
+    if recurring.get("usage_type") != "metered":
+        raise invalid("A price with a meter must have the usage_type `metered`.", param=param)
 
 
 def _claim_lookup_key(account: Account, lookup_key: str, price_id: str | None, *, transfer: bool) -> None:
