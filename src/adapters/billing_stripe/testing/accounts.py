@@ -6,6 +6,7 @@ from typing import Final
 from billing_stripe.testing import objects
 from billing_stripe.testing.builders import Json, billing_details, seconds
 from billing_stripe.testing.builders.values import optional_seconds
+from billing_stripe.testing.events import make_id
 from billing_stripe.testing.versions import Shape
 
 _CLOCKS_LAST: Final = timedelta(days=7)
@@ -26,11 +27,43 @@ def entitlement_summary(source: objects.Entitlements) -> Json:
                     "livemode": False,
                     "lookup_key": feature,
                 }
+                | _entitlement_ids(source, feature)
                 for number, feature in enumerate(source.features)
             ],
             "has_more": source.more_features,
             "url": f"/v1/customer/{source.customer_id}/entitlements",
         },
+        "livemode": False,
+    }
+
+
+def _entitlement_ids(source: objects.Entitlements, lookup_key: str) -> Json:
+    """Return the ids of an entitlement to a feature whose id is known: they stay the same as other features go."""
+    if lookup_key not in source.feature_ids:
+        return {}
+    feature_id = source.feature_ids[lookup_key]
+    return {"id": make_id("ent", source.customer_id, feature_id), "feature": feature_id}
+
+
+def feature(source: objects.Feature) -> Json:
+    """Render an `entitlements.feature` object. It has the same shape in all versions."""
+    return {
+        "id": source.feature_id,
+        "object": "entitlements.feature",
+        "active": source.active,
+        "livemode": False,
+        "lookup_key": source.lookup_key,
+        "metadata": dict(source.metadata),
+        "name": source.name,
+    }
+
+
+def product_feature(source: objects.ProductFeature) -> Json:
+    """Render a `product_feature` object. It has the same shape in all versions."""
+    return {
+        "id": source.product_feature_id,
+        "object": "product_feature",
+        "entitlement_feature": feature(source.feature),
         "livemode": False,
     }
 

@@ -494,6 +494,31 @@ class Entitlements:
     """Lookup keys."""
     more_features: bool = False
     """Whether Stripe has more than the event shows."""
+    feature_ids: Mapping[str, str] = attrs.field(factory=dict)
+    """By lookup key; derived from it where it is missing."""
+    basis: frozenset[tuple[str, str, datetime]] = frozenset()
+    """What they follow from: subscriptions, their products and starts of periods; not rendered."""
+
+
+@attrs.frozen(kw_only=True)
+class Feature:
+    """Something that products let customers use."""
+
+    feature_id: str
+    lookup_key: str
+    name: str
+    active: bool = True
+    """False once it is archived: products that have it keep it."""
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@attrs.frozen(kw_only=True)
+class ProductFeature:
+    """A feature of a product."""
+
+    product_feature_id: str
+    product_id: str
+    feature: Feature
 
 
 @attrs.frozen(kw_only=True)

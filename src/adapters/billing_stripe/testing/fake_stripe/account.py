@@ -48,6 +48,15 @@ class Due(Generic[S]):
     """Returns the test clock that the object lives on; None for the account's clock."""
 
 
+@attrs.frozen(kw_only=True)
+class Follower(Generic[S]):
+    """What follows at once, and in the same transaction, from events about one type of objects."""
+
+    source: type[S]
+    follow: Callable[[Account, S], None]
+    """Called after each event, with the object as it is then."""
+
+
 class Account:
     """One account. Objects are frozen and addressed by id; an update stores another object under the same id.
 
@@ -81,6 +90,8 @@ class Account:
         self.journal = Journal(api_version)
         self.due: Sequence[Due[Any]] = ()
         """The work that resources do as time passes."""
+        self.followers: Sequence[Follower[Any]] = ()
+        """What resources do upon events about objects of others."""
         self.settings: dict[str, Any] = {}
         """Values that resources keep beside objects, by names of their own."""
         self._kinds: Mapping[type, Kind[Any]] = {kind.source: kind for kind in kinds}
@@ -221,6 +232,9 @@ class Account:
             self.journal.add([entry])
         else:
             self._emitted.append(entry)
+        for follower in self.followers:
+            if isinstance(source, follower.source):
+                follower.follow(self, source)
 
     def _store(self, key: str, source: Any) -> None:
         """Set or remove the object with an id; one that is replaced keeps its place in lists."""

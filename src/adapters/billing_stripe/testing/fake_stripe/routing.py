@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import attrs
 from aiohttp import web
 
-from billing_stripe.testing.fake_stripe.account import Account, Due
+from billing_stripe.testing.fake_stripe.account import Account, Due, Follower
 from billing_stripe.testing.fake_stripe.errors import unknown_address
 from billing_stripe.testing.fake_stripe.forms import Form, Params
 from billing_stripe.testing.fake_stripe.kinds import Kind
@@ -96,6 +96,7 @@ class Resource:
     routes: Sequence[Route] = ()
     pages: Sequence[PageRoute] = ()
     due: Sequence[Due[Any]] = ()
+    followers: Sequence[Follower[Any]] = ()
     targets: Sequence[Targets] = ()
 
 

@@ -56,6 +56,7 @@ class FakeStripe:
         self._seed = secrets.token_hex(8) if seed is None else seed
         self._resources = contributed
         self._due = tuple(due for resource in contributed for due in resource.due)
+        self._followers = tuple(follower for resource in contributed for follower in resource.followers)
         self._api = Api(self, Router(route for resource in contributed for route in resource.routes))
         self.faults = FaultPlan()
         self.closed = asyncio.Event()
@@ -173,6 +174,7 @@ class FakeStripe:
             platform=platform,
         )
         account.due = self._due
+        account.followers = self._followers
         self.accounts[account_id] = account
         self.webhooks.follow(account)
         return account

@@ -108,7 +108,7 @@ def add_pending(account: Account, subscription: objects.Subscription, lines: Seq
                 currency=subscription.currency,
                 description=line.description,
                 price=line.price,
-                quantity=1 if line.quantity is None else line.quantity,
+                quantity=1 if line.quantity is None else int(line.quantity),
                 proration=line.proration,
                 subscription_id=subscription.subscription_id,
                 item_id=line.item_id,
