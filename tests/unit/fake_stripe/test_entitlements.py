@@ -124,8 +124,9 @@ async def test_features_of_products_change_with_the_next_period(shop: Shop) -> N
     """For subscriptions that exist; new ones have them at once."""
     await feature(shop, "sso")
     customer = await shop.customer()
-    await shop.subscribe(customer.id)
+    subscription = await shop.subscribe(customer.id)
     await feature(shop, "audit_log")
+    await shop.api.subscriptions.update_async(subscription.id, {"metadata": {"seen": "yes"}})
     assert await entitled(shop, customer.id) == ["sso"]
     later = await shop.customer()
     await shop.subscribe(later.id)

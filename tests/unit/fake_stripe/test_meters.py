@@ -164,7 +164,7 @@ async def test_usage_is_reported_in_time(shop: Shop, at: datetime, accepted: boo
     ],
 )
 async def test_a_payload_names_a_customer_and_a_number(shop: Shop, payload: dict[str, str], param: str) -> None:
-    """What is wrong with it is named."""
+    """The error names the key at fault."""
     await meter(shop)
     customer = await shop.customer()
     given: Any = {key: text.replace("CUSTOMER", customer.id) for key, text in payload.items()}

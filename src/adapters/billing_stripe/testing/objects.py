@@ -190,7 +190,7 @@ class InvoiceLine:
     price: Price
     period: Span
     quantity: int | Decimal | None = 1
-    """Usage may be a fraction, of which `quantity` shows the integer and `quantity_decimal` all."""
+    """Usage may be a fraction: `quantity` shows its integer part, `quantity_decimal` all of it."""
     subscription_id: str | None = None
     item_id: str | None = None
     invoice_item_id: str | None = None
@@ -497,7 +497,7 @@ class Entitlements:
     feature_ids: Mapping[str, str] = attrs.field(factory=dict)
     """By lookup key; derived from it where it is missing."""
     basis: frozenset[tuple[str, str, datetime]] = frozenset()
-    """What they follow from: subscriptions, their products and starts of periods; not rendered."""
+    """Subscriptions that entitle, their products and the starts of their periods; not rendered."""
 
 
 @attrs.frozen(kw_only=True)

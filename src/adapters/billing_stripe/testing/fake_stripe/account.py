@@ -50,7 +50,7 @@ class Due(Generic[S]):
 
 @attrs.frozen(kw_only=True)
 class Follower(Generic[S]):
-    """What follows at once, and in the same transaction, from events about one type of objects."""
+    """Work that follows events about one type of objects at once, in the same transaction."""
 
     source: type[S]
     follow: Callable[[Account, S], None]
@@ -91,7 +91,7 @@ class Account:
         self.due: Sequence[Due[Any]] = ()
         """The work that resources do as time passes."""
         self.followers: Sequence[Follower[Any]] = ()
-        """What resources do upon events about objects of others."""
+        """Work of resources upon events about the objects of others."""
         self.settings: dict[str, Any] = {}
         """Values that resources keep beside objects, by names of their own."""
         self._kinds: Mapping[type, Kind[Any]] = {kind.source: kind for kind in kinds}

@@ -10,7 +10,7 @@ ENTITLED: Final = frozenset({"trialing", "active", "past_due"})
 
 
 def entitle(account: Account, subscription: objects.Subscription) -> None:
-    """Entitle a customer anew when a subscription starts, ends, bills other products, or enters its next period.
+    """Replace a customer's entitlements when a subscription starts, ends, changes products or begins a period.
 
     Features that were attached or removed in the meantime count from then on, as at Stripe.
     Source: https://docs.stripe.com/billing/entitlements
