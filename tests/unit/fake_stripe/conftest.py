@@ -27,6 +27,7 @@ class Shop:
     def __init__(self, fake: FakeStripe, client: stripe.StripeClient) -> None:
         self.fake = fake
         self.api = client.v1
+        self.client = client
 
     async def clock(self) -> Any:
         """Create a test clock that shows the beginning of the year."""

@@ -681,6 +681,27 @@ class WebhookEndpoint:
 
 
 @attrs.frozen(kw_only=True)
+class EventDestination:
+    """A receiver of events, by the second generation of the API."""
+
+    destination_id: str
+    name: str
+    url: str
+    secret: str = attrs.field(repr=False)
+    """Shown only in the answer that creates it, on request."""
+    created_at: datetime
+    payload: str
+    """`thin` or `snapshot`."""
+    enabled_events: tuple[str, ...]
+    api_version: str | None = None
+    """Of snapshots; None for the account's default."""
+    description: str = ""
+    enabled: bool = True
+    metadata: Mapping[str, str] = NO_METADATA
+    updated_at: datetime = attrs.Factory(lambda source: source.created_at, takes_self=True)
+
+
+@attrs.frozen(kw_only=True)
 class Clock:
     """A test clock. Its objects are created by its time, its events in real time."""
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import attrs
 
+from billing_stripe.testing import objects
+
 _COLLECTIONS = {
     "subscription": "/v1/subscriptions",
     "invoice": "/v1/invoices",
     "customer": "/v1/customers",
     "checkout.session": "/v1/checkout/sessions",
+    "v2.core.event_destination": "/v2/core/event_destinations",
 }
 
 
@@ -37,7 +40,7 @@ def notification(source: ThinEvent) -> dict[str, Any]:
         "id": source.event_id,
         "object": "v2.core.event",
         "type": source.type,
-        "created": source.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "created": iso(source.created_at),
         "livemode": source.livemode,
         "context": None,
         "reason": None,
@@ -49,6 +52,38 @@ def thin_event(source: ThinEvent) -> dict[str, Any]:
     """Render the event as Stripe returns it."""
     notified = {} if source.data is None else {"data": dict(source.data)}
     return {**notification(source), "changes": None, "snapshot_event": source.snapshot_event_id, **notified}
+
+
+def iso(at: datetime) -> str:
+    """Return a time as the second generation of the API shows it."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def event_destination(source: objects.EventDestination, *, default_version: str) -> dict[str, Any]:
+    """Render a `v2.core.event_destination` object without what is shown on request only.
+
+    Args:
+        source: the destination.
+        default_version: of the account's snapshots.
+    """
+    return {
+        "id": source.destination_id,
+        "object": "v2.core.event_destination",
+        "created": iso(source.created_at),
+        "description": source.description,
+        "enabled_events": list(source.enabled_events),
+        "event_payload": source.payload,
+        "events_from": ["self"],
+        "livemode": False,
+        "metadata": dict(source.metadata),
+        "name": source.name,
+        "snapshot_api_version": (source.api_version or default_version) if source.payload == "snapshot" else None,
+        "status": "enabled" if source.enabled else "disabled",
+        "status_details": None if source.enabled else {"disabled": {"reason": "user"}},
+        "type": "webhook_endpoint",
+        "updated": iso(source.updated_at),
+        "webhook_endpoint": None,
+    }
 
 
 def _related(source: ThinEvent) -> dict[str, str] | None:

@@ -216,8 +216,8 @@ class Account:
         self._remember(identifier)
         self._store(identifier, _ABSENT)
 
-    def emit(self, type_: str, source: Any, *, before: Any = None) -> None:
-        """Create an event about an object as it is now; it takes effect with the transaction."""
+    def emit(self, type_: str, source: Any, *, before: Any = None) -> Entry:
+        """Create and return an event about an object as it is now; it takes effect with the transaction."""
         entry = Entry(
             event_id=self.new_id("evt"),
             type=type_,
@@ -235,6 +235,7 @@ class Account:
         for follower in self.followers:
             if isinstance(source, follower.source):
                 follower.follow(self, source)
+        return entry
 
     def _store(self, key: str, source: Any) -> None:
         """Set or remove the object with an id; one that is replaced keeps its place in lists."""

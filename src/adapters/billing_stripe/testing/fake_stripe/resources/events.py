@@ -7,6 +7,7 @@ from billing_stripe.testing.fake_stripe.errors import Json, missing, not_found
 from billing_stripe.testing.fake_stripe.forms import BOOLEAN, TEXT, Listed, Period, listing, within
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
+from billing_stripe.testing.fake_stripe.thinning import find_thin
 from billing_stripe.testing.thin import ThinEvent, thin_event
 
 THIN = Kind(
@@ -42,7 +43,7 @@ def events(call: Call) -> Listing:
 
 def retrieve_thin(call: Call) -> ThinEvent:
     """GET /v2/core/events/:id"""
-    source = call.account.find(ThinEvent, call.id)
+    source = find_thin(call.account, call.id)
     if source is None:
         raise not_found()
     return source
