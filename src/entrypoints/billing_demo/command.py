@@ -54,8 +54,9 @@ def demo(
 
     Starts a local Postgres, Valkey and billing server, simulates tenants with trials, payments, renewals, upgrades,
     failed payments, pauses and cancellations, and delivers their events as Stripe does: signed, out of order and
-    sometimes twice. Without --events, the demo runs until Ctrl-C. With --events, it compares every tenant's final state
-    with the expected one and exits.
+    sometimes twice. One more customer starts, changes, cancels and keeps a subscription through the API, at a fake
+    Stripe. Without --events, the demo runs until Ctrl-C. With --events, it compares every tenant's final state with the
+    expected one and exits.
 
     Exit status: 0 no differences, 1 differences, 2 the demo could not run, for example beside another demo.
     """
@@ -113,7 +114,7 @@ def _report(summary: Summary | None, options: RunOptions, *, as_json: bool) -> N
         click.echo(
             f"{summary.events} events of {summary.tenants} tenants in {summary.seconds:.1f} s: "
             f"{summary.accepted} accepted, {summary.duplicates} duplicates, {summary.messages} messages, "
-            f"{len(summary.differences)} differences"
+            f"{summary.operations} operations, {len(summary.differences)} differences"
         )
         for line in summary.differences:
             click.echo(f"  {line}")

@@ -31,13 +31,13 @@ class Credentials:
     api_key: Secret = attrs.field(factory=lambda: _secret("sk_test_"))
     """Shaped like a test mode key of Stripe, because the server derives its mode from the key."""
 
-    def token(self, tenant_id: str) -> str:
+    def token(self, tenant_id: str, *, role: str = "viewer") -> str:
         """Issue a bearer token for a tenant."""
         return issue_token(
             secret=self.jwt,
             policy=_POLICY,
             tenant_id=TenantId(tenant_id),
-            role="viewer",
+            role=role,
             now=datetime.now(UTC),
             ttl=_TOKEN_LIFETIME,
         )

@@ -24,7 +24,6 @@ _READY_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 12.0
 _RESTART_PAUSE: Final = 0.3
 _FOREIGN: Final = ("BILLING_", "STRIPE_", "ENABLE_BILLING", "DATABASE_URL", "REDIS_URL")
-_UNREACHABLE: Final = "http://127.0.0.1:9"
 
 Log = Callable[[str], None]
 
@@ -136,7 +135,7 @@ class SupervisedProcess:
 
 @asynccontextmanager
 async def open_deployment(
-    data_dir: Path, *, port: int, credentials: Credentials, log: Log
+    data_dir: Path, *, port: int, credentials: Credentials, stripe_url: str, log: Log
 ) -> AsyncIterator[DemoDeployment]:
     """Start the servers, and stop them at the end of the block.
 
@@ -150,7 +149,7 @@ async def open_deployment(
             urls = await stack.enter_async_context(embedded_servers(data_dir))
         except EmbeddedInUseError as exc:
             raise FolderInUseError(exc.data_dir, exc.pid) from exc
-        environment = environment_of(urls, credentials, chosen)
+        environment = environment_of(urls, credentials, chosen, stripe_url)
         await _migrate(environment, data_dir)
         server = SupervisedProcess("serve", environment=environment, folder=data_dir, log=log)
         base_url = f"http://{LOOPBACK}:{chosen}"
@@ -183,10 +182,11 @@ def _billing(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "billing_app", *arguments]
 
 
-def environment_of(urls: ServerUrls, credentials: Credentials, port: int) -> dict[str, str]:
+def environment_of(urls: ServerUrls, credentials: Credentials, port: int, stripe_url: str) -> dict[str, str]:
     """Return the environment of the processes, without the user's settings for a real deployment.
 
-    Waits are short, so that a killed process costs seconds. The Stripe API is unreachable on purpose and is not called.
+    Waits are short, so that a killed process costs seconds. The simulated tenants exist in events alone, so nothing is
+    fetched; the fake Stripe has only the customer of the operations.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     return {
@@ -197,7 +197,7 @@ def environment_of(urls: ServerUrls, credentials: Credentials, port: int) -> dic
         "STRIPE_SECRET_KEY": credentials.api_key.reveal(),
         "STRIPE_WEBHOOK_SECRET": credentials.webhook.reveal(),
         "STRIPE_PRODUCT_PRICE_MAP": price_map(),
-        "STRIPE_API_BASE": _UNREACHABLE,
+        "STRIPE_API_BASE": stripe_url,
         "STRIPE_FETCH": "false",
         "BILLING_JWT_SECRET": credentials.jwt.reveal(),
         "BILLING_DEMO_TICKET_SECRET": credentials.ticket.reveal(),

@@ -48,6 +48,8 @@ class Summary:
     failed: int
     applied: int
     messages: int
+    operations: int
+    """Operations that the customer of the demo asked for through the API."""
     restarts: int
     settle_seconds: float
     seconds: float
@@ -70,6 +72,7 @@ class Summary:
             "failed": self.failed,
             "applied": self.applied,
             "messages": self.messages,
+            "operations": self.operations,
             "restarts": self.restarts,
             "seconds": round(self.seconds, 2),
             "settle_seconds": round(self.settle_seconds, 2),

@@ -5,6 +5,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -16,6 +17,7 @@ import attrs
 from billing_app.errors import OperatorError
 from billing_demo.convergence import ConvergenceCheck
 from billing_demo.credentials import Credentials
+from billing_demo.customer import DemoCustomer, open_stripe
 from billing_demo.delivery import DeliveryCounts, DeliveryOptions, WebhookSender, plan_deliveries
 from billing_demo.deployment import DemoDeployment, open_deployment
 from billing_demo.expected_state import ExpectedState
@@ -59,12 +61,14 @@ class Run:
         session: aiohttp.ClientSession,
         credentials: Credentials,
         screen: Screen,
+        customer: DemoCustomer,
     ) -> None:
         self._options = options
         self._deployment = deployment
         self._session = session
         self._credentials = credentials
         self._screen = screen
+        self._customer = customer
         self._scenario = Scenario(seed=options.seed, tenants=options.tenants)
         self._expected = ExpectedState()
         self._counts = DeliveryCounts()
@@ -82,17 +86,20 @@ class Run:
         self._screen.show_access(self._tenant_access(0))
         self._started_at = asyncio.get_running_loop().time()
         refreshing = asyncio.create_task(self._refresh(), name="refresh")
+        visiting = asyncio.create_task(self._customer.visit(), name="customer")
         try:
             await self._deliver()
+            await visiting
             delivered = self._seconds()
             check = ConvergenceCheck(expected=self._expected, api=self._api, streams=self._streams)
-            differences = await check.wait()
+            differences = [*await check.wait(), *await self._customer.differences()]
             await self._progress()
             return self._summary(differences, delivered)
         finally:
-            refreshing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await refreshing
+            for task in (refreshing, visiting):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             await self._streams.close()
 
     async def _deliver(self) -> None:
@@ -185,6 +192,7 @@ class Run:
             failed=self._counts.failed,
             applied=self._applied.total,
             messages=self._streams.messages,
+            operations=self._customer.operations,
             restarts=self._deployment.server.restarts,
             settle_seconds=self._seconds() - delivered,
             seconds=self._seconds(),
@@ -216,10 +224,28 @@ async def run(options: RunOptions, screen: Screen, stop: asyncio.Event) -> Summa
 async def _run(options: RunOptions, screen: Screen) -> Summary:
     credentials = Credentials()
     async with (
-        open_deployment(options.data_dir, port=options.port, credentials=credentials, log=screen.log) as deployment,
+        open_stripe(credentials.api_key.reveal()) as stripe,
+        open_deployment(
+            options.data_dir, port=options.port, credentials=credentials, stripe_url=stripe.url, log=screen.log
+        ) as deployment,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
-        one = Run(options=options, deployment=deployment, session=session, credentials=credentials, screen=screen)
+        stripe.add_webhook_endpoint(f"{deployment.base_url}/webhooks/stripe", secret=credentials.webhook.reveal())
+        customer = DemoCustomer(
+            session=session,
+            base_url=deployment.base_url,
+            tenant_id=f"customer-{options.seed}",
+            token=partial(credentials.token, role="owner"),
+            stripe=stripe,
+        )
+        one = Run(
+            options=options,
+            deployment=deployment,
+            session=session,
+            credentials=credentials,
+            screen=screen,
+            customer=customer,
+        )
         return await one.execute()
 
 
