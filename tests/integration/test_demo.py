@@ -159,7 +159,8 @@ def test_every_tenant_ends_in_the_expected_state(data_dir: Path, options: list[s
     with running(data_dir, "--events", "800", "--json", "--seed", "1", *options) as demo:
         summary = demo.summary()
     assert (summary["differences"], summary["first_differences"]) == (0, [])
-    assert (summary["events"], summary["accepted"], summary["applied"]) == (800, 800, 800)
+    assert (summary["events"], summary["accepted"], summary["operations"]) == (800, 800, 8)
+    assert summary["applied"] > 800  # those that follow from the operations are applied, too
     assert summary["duplicates"] == summary["posted"] - 800 > 0
     assert summary["messages"] > 200  # about 300; how many events arrive late and are stale is random
 
@@ -173,7 +174,7 @@ def test_a_server_killed_in_the_middle_costs_nothing(data_dir: Path) -> None:
         os.kill(demo.server_pid(), signal.SIGKILL)
         summary = demo.summary()
     assert (summary["differences"], summary["first_differences"]) == (0, [])
-    assert summary["restarts"] == 1
+    assert (summary["restarts"], summary["operations"]) == (1, 8)
     assert summary["accepted"] + summary["duplicates"] >= 1500
 
 

@@ -60,6 +60,7 @@ SUMMARY = Summary(
     failed=2,
     applied=100,
     messages=70,
+    operations=8,
     restarts=0,
     settle_seconds=0.5,
     seconds=4.0,
@@ -106,11 +107,12 @@ def test_the_processes_get_only_the_settings_of_the_demo(monkeypatch: pytest.Mon
     monkeypatch.setenv("BILLING_METRICS_TOKEN", "a-real-metrics-token")
     monkeypatch.setenv("UNRELATED", "kept")
     urls = ServerUrls(database_url="postgresql://u:p@127.0.0.1/b", redis_url="redis://127.0.0.1/0")
-    environment = deployment.environment_of(urls, Credentials(), 8123)
+    environment = deployment.environment_of(urls, Credentials(), 8123, "http://127.0.0.1:12111")
     settings = Settings.load(environment, env_file=Path("does-not-exist"))
     assert environment["UNRELATED"] == "kept"
     assert (settings.stripe.account_id, settings.server.metrics_token) == (None, None)
     assert (settings.switches.billing, settings.stripe.livemode, settings.server.port) == (True, False, 8123)
+    assert settings.stripe.api_base == "http://127.0.0.1:12111"
     assert settings.warnings == ()
 
 

@@ -185,8 +185,8 @@ def _billing(*arguments: str) -> list[str]:
 def environment_of(urls: ServerUrls, credentials: Credentials, port: int, stripe_url: str) -> dict[str, str]:
     """Return the environment of the processes, without the user's settings for a real deployment.
 
-    Waits are short, so that a killed process costs seconds. The simulated tenants exist in events alone, so nothing is
-    fetched; the fake Stripe has only the customer of the operations.
+    Waits are short, so that a killed process costs seconds. The fake Stripe knows only the customer of the operations:
+    all other tenants exist in events alone.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     return {
@@ -198,12 +198,13 @@ def environment_of(urls: ServerUrls, credentials: Credentials, port: int, stripe
         "STRIPE_WEBHOOK_SECRET": credentials.webhook.reveal(),
         "STRIPE_PRODUCT_PRICE_MAP": price_map(),
         "STRIPE_API_BASE": stripe_url,
-        "STRIPE_FETCH": "false",
+        "STRIPE_FETCH": "true",
         "BILLING_JWT_SECRET": credentials.jwt.reveal(),
         "BILLING_DEMO_TICKET_SECRET": credentials.ticket.reveal(),
         "BILLING_HOST": LOOPBACK,
         "BILLING_PORT": str(port),
         "BILLING_DISPATCH_LEASE_SECONDS": "5",
+        "STRIPE_OPERATION_TIMEOUT_SECONDS": "4",
         "BILLING_DISPATCH_BACKOFF_BASE_SECONDS": "0.2",
         "BILLING_DISPATCH_BACKOFF_CAP_SECONDS": "2",
         "BILLING_STREAM_KEEPALIVE_SECONDS": "5",

@@ -6,7 +6,7 @@ from typing import Final
 
 from billing_app.http.services import Probe
 from billing_app.observers import Observers
-from billing_app.settings import Settings, StripeSettings
+from billing_app.settings import GatewaySettings, Settings, StripeSettings
 from billing_core.events import BillingEvent
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.intake import Intake
@@ -78,6 +78,11 @@ def operation_runner(
     if performer is None:
         return None
     return OperationRunner(log=log, performer=performer, policy=policy, observe=observers.operation_ended)
+
+
+def operation_policy(settings: GatewaySettings) -> OperationPolicy:
+    """Return a policy whose leases are longer than what they cover."""
+    return OperationPolicy(call_timeout=settings.operation_timeout, lease=settings.operation_timeout * 1.5)
 
 
 def operations(

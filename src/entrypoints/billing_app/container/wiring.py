@@ -25,7 +25,6 @@ from billing_core.inbox.replay import Replayer
 from billing_core.model import TenantRules
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.operations.answers import AnswerKeeper
-from billing_core.operations.performing import OperationPolicy
 from billing_core.operations.ports import BillingReader, OperationGateway, OperationLog, PreviewGateway
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.oversight.ports import (
@@ -183,7 +182,7 @@ class Container(containers.DeclarativeContainer):
     )
 
     # --- operations -------------------------------------------------------------------------------------------------
-    operation_policy = providers.Singleton(OperationPolicy)
+    operation_policy = providers.Singleton(parts.operation_policy, settings.provided.gateway)
     answers = providers.Singleton(AnswerKeeper, service=service, publish=publish, refetch=refetch)
     operation_performer = providers.Singleton(
         parts.operation_performer,

@@ -55,6 +55,14 @@ class GatewaySettings:
         minimum=0.1,
         maximum=600,
     )
+    operation_timeout: timedelta = seconds(
+        "STRIPE_OPERATION_TIMEOUT_SECONDS",
+        60,
+        "Longest duration of an operation, which may take several calls. If its process is killed, another one takes "
+        "it over after one and a half times as long.",
+        minimum=0.1,
+        maximum=600,
+    )
     background_deadline: timedelta = seconds(
         "STRIPE_BACKGROUND_CALL_TIMEOUT_SECONDS",
         600,

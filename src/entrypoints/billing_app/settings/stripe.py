@@ -61,9 +61,9 @@ class StripeSettings:
     )
     fetch: bool = flag(
         "STRIPE_FETCH",
-        "Fetch objects from Stripe when events alone do not settle their state: ties within a second, long invoices "
-        "and feature lists, events without an object. When off, such state stays marked as uncertain and such events "
-        "stay parked.",
+        "Call Stripe: to carry out operations, and to fetch objects when events alone do not settle their state: ties "
+        "within a second, long invoices and feature lists, events without an object. When off, operations are refused, "
+        "such state stays marked as uncertain and such events stay parked.",
         default=True,
     )
     api_base: str | None = setting(

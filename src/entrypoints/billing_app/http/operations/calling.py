@@ -108,7 +108,11 @@ class OperationRoute:
         if not may_call(self.access, principal, services.settings.tokens):
             raise Problem(403, "forbidden_role", "This token's role may not do this.")
         if services.operations is None:
-            raise Problem(404, "operations_disabled", "Operations are disabled: STRIPE_SECRET_KEY is not set.")
+            raise Problem(
+                404,
+                "operations_disabled",
+                "Operations are disabled: STRIPE_SECRET_KEY is not set, or STRIPE_FETCH is false.",
+            )
         return Call(
             operations=services.operations,
             principal=principal,
