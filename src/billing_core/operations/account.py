@@ -136,7 +136,3 @@ class AccountReader:
         customers = await self._reader.customers(tenant_id)
         rules = await self._rules.as_of(state.generation)
         return Account(state=state, rules=rules, customers=tuple(customers))
-
-    def group(self, plan_code: str) -> str:
-        """Return the group of a plan, by the rules of the last look: enough to name a subject by."""
-        return group_of(self._rules.current.catalog, plan_code) or plan_code

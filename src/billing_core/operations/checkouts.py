@@ -1,5 +1,6 @@
 """The provider's page on which a customer starts a subscription."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -14,11 +15,11 @@ from billing_core.operations.customers import CustomerOperations
 from billing_core.operations.decisions.starting import NewSubscription, decide_opening
 from billing_core.operations.errors import OperationRefusedError, Refusal
 from billing_core.operations.ports import BillingReader
-from billing_core.operations.requests import Caller, Operator
+from billing_core.operations.requests import Caller, Operator, refused_as
 from billing_core.operations.results import Checkout
 from billing_core.operations.runner import OperationOutcome
 from billing_core.operations.stored import OperationRequest, operation_key
-from billing_core.operations.subscriptions import find_promotion
+from billing_core.operations.subscriptions import find_promotion, start_subject
 from billing_core.state.ports import Clock
 from billing_core.state.provisional import ProvisionalBasis
 
@@ -82,7 +83,9 @@ class CheckoutOperations:
             opening = decide_opening(account, wanted)
             customer_id = account.payer(payer)
             promotion = await find_promotion(self.reader, options.promotion_code, customer_id)
-            earlier = () if customer_id is None else await self.reader.open_checkout_sessions(customer_id)
+            earlier: Sequence[str] = ()
+            if customer_id is not None:
+                earlier = await self.reader.open_checkout_sessions(customer_id, caller.tenant_id)
             if customer_id is None:
                 customer_id = await self.customers.ensure(caller, email=email, name=name)
             return CreateCheckoutSession(
@@ -101,17 +104,18 @@ class CheckoutOperations:
                 locale=options.locale,
             )
 
-        subject = f"start:{caller.tenant_id}:{self.operator.accounts.group(wanted.plan_code)}"
+        subject = start_subject(caller.tenant_id)
         chosen = {**attrs.asdict(options), "open_for": options.open_for.total_seconds()}
         arguments = {"wanted": wanted, "returns": returns, "options": chosen, "payer": payer}
-        return await self.operator.run(caller, "create_checkout", subject, arguments, decide)
+        with refused_as(Refusal.ALREADY_SUBSCRIBED, parameter="expire"):
+            return await self.operator.run(caller, "create_checkout", subject, arguments, decide)
 
     async def expire(self, caller: Caller, session_id: str) -> OperationOutcome:
         """Close an open checkout of the tenant. Raises: as `OperationRunner.run`."""
 
         async def decide() -> Command:
             account = await self.operator.accounts.load(caller.tenant_id)
-            open_ones = await self.reader.open_checkout_sessions(account.require_customer())
+            open_ones = await self.reader.open_checkout_sessions(account.require_customer(), caller.tenant_id)
             if session_id not in open_ones:
                 raise OperationRefusedError(Refusal.UNKNOWN_CHECKOUT)
             return ExpireCheckoutSession(session_id=session_id)
@@ -121,12 +125,13 @@ class CheckoutOperations:
     async def confirm(self, tenant_id: TenantId, session_id: str, *, actor: str) -> ConfirmedCheckout:
         """Show the subscription of a checkout that the customer came back from, also before its webhook arrives.
 
-        The session has to be the tenant's, by its metadata or its customer. Repeating it is harmless.
+        The session has to be the tenant's, by its metadata, or by its customer if that names none: a customer may pay
+        for several tenants. Repeating it is harmless.
         Raises: OperationRefusedError, GatewayError, StoreUnavailableError.
         """
         found = await self.reader.checkout(session_id)
         account = await self.operator.accounts.load(tenant_id)
-        if found is None or (found.tenant_id != tenant_id and found.customer_id not in _customers(account)):
+        if found is None or not _belongs(found, account):
             raise OperationRefusedError(Refusal.UNKNOWN_CHECKOUT)
         if found.status != "complete":
             return ConfirmedCheckout(status=found.status)
@@ -152,6 +157,12 @@ class CheckoutOperations:
             answered_at=found.answered_at,
         )
         self.answers.show(await self.answers.service.ingest_subscription_snapshot(found.subscription, basis))
+
+
+def _belongs(found: Checkout, account: Account) -> bool:
+    if found.tenant_id is not None:
+        return found.tenant_id == account.tenant_id
+    return found.customer_id in _customers(account)
 
 
 def _customers(account: Account) -> frozenset[CustomerId]:

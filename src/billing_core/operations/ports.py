@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
-from billing_core.model import CustomerId, InvoiceId
+from billing_core.model import CustomerId, InvoiceId, TenantId
 from billing_core.operations.call_limits import CallRefusal, Priority
 from billing_core.operations.commands import Command
 from billing_core.operations.results import (
@@ -85,8 +85,11 @@ class BillingReader(Protocol):
         """
         ...
 
-    async def open_checkout_sessions(self, customer_id: CustomerId) -> Sequence[str]:
-        """Return the ids of all sessions of a customer that start a subscription and are still open."""
+    async def open_checkout_sessions(self, customer_id: CustomerId, tenant_id: TenantId) -> Sequence[str]:
+        """Return the ids of all sessions of a customer that start a subscription and are still open.
+
+        Those whose metadata names another tenant are left out: a customer may pay for several.
+        """
         ...
 
     async def checkout(self, session_id: str) -> Checkout | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
@@ -16,6 +16,10 @@ from billing_core.operations.requests import hash_of
 from billing_core.operations.results import CommandPreview, InvoicePreview
 
 Previewed = ChangeItems | ScheduleChange | SetSeats
+LASTS: Final = timedelta(hours=1)
+"""How long a preview can be confirmed. Time that was used since it was made is not settled by it."""
+_AHEAD: Final = timedelta(minutes=1)
+"""How far one clock may be ahead of another."""
 _ID: Final = re.compile(r"pv_([0-9]{1,12})_([0-9a-f]{40})")
 
 
@@ -81,15 +85,21 @@ def preview_id(account: Account, seen: SubscriptionSnapshot, command: Previewed,
     return f"pv_{seconds}_{hash_of(depends_on)[:40]}"
 
 
-def proration_date_of(preview: str) -> datetime | None:
+def proration_date_of(preview: str, *, now: datetime) -> datetime | None:
     """Return the instant for which a preview was calculated; None if it does not depend on one.
 
-    Raises: OperationRefusedError for a text that is no id of a preview.
+    Raises: OperationRefusedError for a text that is no id of a preview, for one that is too old, and for one that was
+    not made yet: its instant decides how much is paid and credited.
     """
     found = _ID.fullmatch(preview)
     if found is None:
         raise OperationRefusedError(Refusal.PREVIEW_OUTDATED)
-    return from_timestamp(int(found[1])) if int(found[1]) else None
+    if not int(found[1]):
+        return None
+    seconds = int(found[1]) - now.timestamp()
+    if not -LASTS.total_seconds() <= seconds <= _AHEAD.total_seconds():
+        raise OperationRefusedError(Refusal.PREVIEW_OUTDATED)
+    return from_timestamp(int(found[1]))
 
 
 def _stable(invoice: InvoicePreview | None) -> Mapping[str, object] | None:

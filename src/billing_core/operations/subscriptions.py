@@ -1,6 +1,6 @@
 """Subscriptions: start, change, seats, end, pause."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -56,7 +56,8 @@ class SubscriptionOperations:
     ) -> OperationOutcome:
         """Start a subscription; the tenant's customer is created if there is none, with this email and name.
 
-        A tenant has one trial ever, and one live subscription per group of plans. The result has the client secret if
+        A tenant has one trial ever, and one live subscription per group of plans: a checkout of the tenant that is
+        still open is expired. The result has the client secret if
         the customer has to confirm something in the browser. `payer` names the customer where one pays for several
         tenants: the application vouches that it may.
         """
@@ -69,13 +70,17 @@ class SubscriptionOperations:
             command = decide_start(
                 account, wanted, customer_id=customer_id or _NOT_YET, payment=payment, promotion_code_id=promotion
             )
+            opened: Sequence[str] = ()
             if customer_id is None:
                 customer_id = await self.customers.ensure(caller, email=email, name=name)
-            return attrs.evolve(command, customer_id=customer_id)
+            else:
+                opened = await self.reader.open_checkout_sessions(customer_id, caller.tenant_id)
+            return attrs.evolve(command, customer_id=customer_id, expire=tuple(opened))
 
-        subject = f"start:{caller.tenant_id}:{self.operator.accounts.group(wanted.plan_code)}"
+        subject = start_subject(caller.tenant_id)
         arguments = {"wanted": wanted, "payment": payment, "promotion_code": promotion_code, "payer": payer}
-        return await self.operator.run(caller, "start", subject, arguments, decide)
+        with refused_as(Refusal.ALREADY_SUBSCRIBED, parameter="expire"):
+            return await self.operator.run(caller, "start", subject, arguments, decide)
 
     async def preview_start(
         self, tenant_id: TenantId, wanted: NewSubscription, *, promotion_code: str | None = None
@@ -109,7 +114,7 @@ class SubscriptionOperations:
 
         async def decide() -> Command:
             account, amounts = await self._load(caller.tenant_id, wanted)
-            date = None if preview is None else proration_date_of(preview)
+            date = _date_of(account, wanted.subscription_id, preview)
             command = decide_change(account, wanted, proration=proration, proration_date=date, amounts=amounts)
             await self._confirm(account, wanted.subscription_id, command, preview)
             return command
@@ -139,7 +144,7 @@ class SubscriptionOperations:
 
         async def decide() -> Command:
             account = await self.operator.accounts.load(caller.tenant_id)
-            date = None if preview is None else proration_date_of(preview)
+            date = _date_of(account, subscription_id, preview)
             command = decide_seats(account, subscription_id, seats, proration=proration, proration_date=date)
             await self._confirm(account, subscription_id, command, preview)
             return command
@@ -320,6 +325,18 @@ class SubscriptionOperations:
         seen = account.require_subscription(subscription_id)
         if preview != preview_id(account, seen, command, await self.previews.preview(command)):
             raise OperationRefusedError(Refusal.PREVIEW_OUTDATED)
+
+
+def _date_of(account: Account, subscription_id: SubscriptionId, preview: str | None) -> datetime | None:
+    """Return the instant for which a preview was calculated; None without one, or if it depends on none."""
+    if preview is None:
+        return None
+    return proration_date_of(preview, now=account.now(account.require_subscription(subscription_id)))
+
+
+def start_subject(tenant_id: TenantId) -> str:
+    """Return the subject of whatever starts a subscription: a tenant has one trial, of whichever plan."""
+    return f"start:{tenant_id}"
 
 
 async def find_promotion(reader: BillingReader, code: str | None, customer_id: CustomerId | None) -> str | None:

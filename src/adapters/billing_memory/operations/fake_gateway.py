@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from billing_core.errors import GatewayCardDeclinedError, GatewayError
-from billing_core.model import CustomerId, InvoiceId, InvoiceSnapshot, SubscriptionId, SubscriptionSnapshot
+from billing_core.model import CustomerId, InvoiceId, InvoiceSnapshot, SubscriptionId, SubscriptionSnapshot, TenantId
 from billing_core.operations.commands import Command, StartSubscription
 from billing_core.operations.results import (
     BillingContact,
@@ -249,11 +249,11 @@ class FakeGateway:
         known = {name.lower(): found for name, found in self._state.promotion_codes.items()}
         return known.get(code.lower())
 
-    async def open_checkout_sessions(self, customer_id: CustomerId) -> Sequence[str]:
+    async def open_checkout_sessions(self, customer_id: CustomerId, tenant_id: TenantId) -> Sequence[str]:
         """See BillingReader."""
         sessions = self._state.checkouts.values()
-        own = [session for session in sessions if session.customer_id == customer_id and session.status == "open"]
-        return tuple(session.session_id for session in own)
+        own = [each for each in sessions if (each.customer_id, each.tenant_id) == (customer_id, tenant_id)]
+        return tuple(each.session_id for each in own if each.status == "open")
 
     async def checkout(self, session_id: str) -> Checkout | None:
         """See BillingReader."""

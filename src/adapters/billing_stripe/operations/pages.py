@@ -1,5 +1,6 @@
 """Stripe's own pages: checkout and the customer portal."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from billing_core.errors import GatewayInvalidRequestError
@@ -16,10 +17,7 @@ async def create_checkout(steps: Steps, command: CreateCheckoutSession) -> Perfo
 
     Raises: GatewayInvalidRequestError if an earlier one was completed in the meantime; none is opened then.
     """
-    for session_id in command.expire:
-        if (await _expire(steps, session_id)).data.get("status") == "complete":
-            text = f"create_checkout_session: {session_id} was completed"
-            raise GatewayInvalidRequestError(text, parameter="expire")
+    await expire_earlier(steps, command.expire)
     metadata = {"tenant_id": command.tenant_id, OPERATION: steps.key}
     params: dict[str, Any] = {
         "mode": "subscription",
@@ -89,6 +87,16 @@ async def find_portal_session(_steps: Steps, _command: CreatePortalSession) -> P
 async def _has_configuration(steps: Steps) -> bool:
     params = {"is_default": True, "active": True, "limit": 1}
     return bool(rows_in((await steps.read("list_portal_configurations", params=params)).data))
+
+
+async def expire_earlier(steps: Steps, session_ids: Sequence[str]) -> None:
+    """Expire sessions before a subscription is started in another way.
+
+    Raises: GatewayInvalidRequestError for `expire` if one was completed in the meantime.
+    """
+    for session_id in session_ids:
+        if (await _expire(steps, session_id)).data.get("status") == "complete":
+            raise GatewayInvalidRequestError(f"{session_id} was completed", parameter="expire")
 
 
 async def _expire(steps: Steps, session_id: str) -> StripeAnswer:

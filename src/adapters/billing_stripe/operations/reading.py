@@ -76,13 +76,20 @@ class StripeBillingReader:
         codes = [_promotion_code(row, customer_id) for row in rows_in(listed or {})]
         return max(codes, key=lambda found: found.usable, default=None)
 
-    async def open_checkout_sessions(self, customer_id: CustomerId) -> Sequence[str]:
+    async def open_checkout_sessions(self, customer_id: CustomerId, tenant_id: TenantId) -> Sequence[str]:
         """See BillingReader."""
         if not is_id("customer", customer_id):
             return ()
         params = {"customer": customer_id, "status": "open"}
         rows = self._each("list_checkout_sessions", params=params)
-        return tuple([str(row["id"]) async for row in rows if row.get("mode") == "subscription"])
+        own = (None, tenant_id)
+        return tuple(
+            [
+                str(row["id"])
+                async for row in rows
+                if row.get("mode") == "subscription" and text_in(row.get("metadata") or {}, "tenant_id") in own
+            ]
+        )
 
     async def checkout(self, session_id: str) -> Checkout | None:
         """See BillingReader."""

@@ -6,6 +6,7 @@ from billing_core.operations.commands import StartSubscription
 from billing_core.operations.results import Performed
 from billing_stripe.operations.answers import CONFIRMATION, about_subscription
 from billing_stripe.operations.items import new_items
+from billing_stripe.operations.pages import expire_earlier
 from billing_stripe.operations.steps import OPERATION, Handler, Steps
 
 _PAYMENT: Final[dict[str, dict[str, Any]]] = {
@@ -20,7 +21,11 @@ _PAYMENT: Final[dict[str, dict[str, Any]]] = {
 
 
 async def start(steps: Steps, command: StartSubscription) -> Performed:
-    """Create the subscription, with the client secret where the customer has to confirm."""
+    """Create the subscription, with the client secret where the customer has to confirm.
+
+    Raises: GatewayInvalidRequestError for `expire` if an open checkout was completed in the meantime.
+    """
+    await expire_earlier(steps, command.expire)
     params = {
         "customer": command.customer_id,
         "items": await new_items(steps.prices, command.items),

@@ -39,6 +39,8 @@ class StartSubscription:
     `confirm` charges nothing until the customer confirms in the browser, with the client secret of the result;
     `off_session` charges the default payment method and starts nothing if that fails.
     """
+    expire: tuple[str, ...] = ()
+    """Checkout sessions of the tenant that are still open, to expire first: they would make a second subscription."""
     trial: Trial | None = None
     promotion_code_id: str | None = None
     currency: str | None = None

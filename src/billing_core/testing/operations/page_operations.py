@@ -63,11 +63,11 @@ class PageOperationsContract:
         assert found is not None
         session_id = str(result.object_id)
         assert found.result.object_id == session_id
-        assert list(await reader.open_checkout_sessions(customer_id)) == [session_id]
+        assert list(await reader.open_checkout_sessions(customer_id, TENANT)) == [session_id]
         await stage.complete_checkout(session_id)
         (subscription,) = await stage.subscriptions(customer_id)
         assert billed(subscription) == [(AMOUNTS[SEATS], 5), (AMOUNTS[BASE], 1)]
-        assert list(await reader.open_checkout_sessions(customer_id)) == []
+        assert list(await reader.open_checkout_sessions(customer_id, TENANT)) == []
         checkout = await reader.checkout(session_id)
         assert checkout is not None
         assert checkout.subscription is not None
@@ -81,12 +81,12 @@ class PageOperationsContract:
         command = checkout_of(customer_id, stage)
         first = str((await gateway.perform(command, "bo_1")).result.object_id)
         second = str((await gateway.perform(attrs.evolve(command, expire=(first,)), "bo_2")).result.object_id)
-        assert list(await reader.open_checkout_sessions(customer_id)) == [second]
+        assert list(await reader.open_checkout_sessions(customer_id, TENANT)) == [second]
         await stage.complete_checkout(second)
         with pytest.raises(GatewayInvalidRequestError) as refused:
             await gateway.perform(attrs.evolve(command, expire=(second,)), "bo_3")
         assert not refused.value.outcome_unknown
-        assert list(await reader.open_checkout_sessions(customer_id)) == []
+        assert list(await reader.open_checkout_sessions(customer_id, TENANT)) == []
 
     async def test_a_checkout_is_closed(
         self, gateway: OperationGateway, reader: BillingReader, stage: ProviderStage
@@ -99,7 +99,7 @@ class PageOperationsContract:
         for key in ("bo_2", "bo_2", "bo_3"):
             assert (await gateway.perform(command, key)).result.object_status == "expired"
         assert await gateway.find_out(command, "bo_2") is not None
-        assert list(await reader.open_checkout_sessions(customer_id)) == []
+        assert list(await reader.open_checkout_sessions(customer_id, TENANT)) == []
 
     async def test_the_portal_opens_for_a_customer(self, gateway: OperationGateway, stage: ProviderStage) -> None:
         """Its URL lets the one who has it act as the customer, so that it is not shown by accident."""

@@ -11,12 +11,14 @@ from typing import Any
 import attrs
 import pytest
 from tests.unit.core.operations.accounts import PLANS
+from tests.unit.core.operations.accounts import price as monthly_price
 
 from billing_app.container import Container, memory_adapters
 from billing_app.settings import CatalogSettings, Settings
 from billing_core.errors import GatewayCardDeclinedError, GatewayInvalidRequestError, GatewayUnavailableError
 from billing_core.model import (
     InvoiceId,
+    Plan,
     PriceId,
     PriceSnapshot,
     SubscriptionId,
@@ -59,11 +61,11 @@ BACK = CheckoutReturn(success_url="https://app.example/done?id={CHECKOUT_SESSION
 class Site:
     """An application's process with everything in memory."""
 
-    def __init__(self, tenants: TenantRules | None = None) -> None:
+    def __init__(self, tenants: TenantRules | None = None, plans: tuple[Plan, ...] = PLANS) -> None:
         self.clock = ManualClock(AT)
         self.provider = FakeGateway(self.clock)
         self.database = MemoryDatabase()
-        for plan in PLANS:
+        for plan in plans:
             for price in plan.prices:
                 self.provider.add_price(
                     price.price_id or price.lookup_key or "",
@@ -72,7 +74,7 @@ class Site:
                     currency=price.currency or "usd",
                     metered=price.role == "metered",
                 )
-        self.settings = Settings(catalog=CatalogSettings(plans=PLANS), tenants=tenants or TenantRules())
+        self.settings = Settings(catalog=CatalogSettings(plans=plans), tenants=tenants or TenantRules())
         self.performed: list[Command] = []
         self._requests = 0
         self.process()
@@ -299,6 +301,27 @@ async def test_a_preview_confirms_nothing_else(site: Site) -> None:
         assert await refused(asking) is Refusal.PREVIEW_OUTDATED
 
 
+async def test_a_preview_is_confirmed_within_an_hour(site: Site) -> None:
+    """An old one would give back time that was used: with fewer seats as of weeks ago."""
+    subscription_id = await site.start("team", seats=40)
+    site.clock.advance(timedelta(days=1))
+    subscriptions = site.operations.subscriptions
+    found = await subscriptions.preview_seats(ACME, subscription_id, 2)
+    site.clock.advance(timedelta(days=27))
+    asking = subscriptions.set_seats(site.caller(), subscription_id, 2, preview=found.preview_id)
+    assert await refused(asking) is Refusal.PREVIEW_OUTDATED
+
+
+async def test_a_preview_is_not_of_the_future(site: Site) -> None:
+    """An invented one would make an upgrade cost nothing."""
+    wanted = PlanChange(subscription_id=await site.start(), plan_code="pro")
+    site.clock.advance(timedelta(days=20))
+    found = await preview(site, wanted)
+    site.clock.advance(-timedelta(days=20))
+    asking = site.operations.subscriptions.change(site.caller(), wanted, preview=found.preview_id)
+    assert await refused(asking) is Refusal.PREVIEW_OUTDATED
+
+
 async def test_a_change_that_is_not_paid_is_pending(site: Site) -> None:
     """The plan stays, the change is shown as scheduled, and can be withdrawn."""
     subscription_id = await site.start()
@@ -442,6 +465,26 @@ async def test_a_tenant_without_a_customer_can_look_but_not_manage(site: Site) -
     assert await refused(operations.customers.contact(ACME)) is Refusal.NO_CUSTOMER
 
 
+async def test_two_plans_at_once_are_one_trial() -> None:
+    """Also where they are of different groups, so that the tenant may have both."""
+    plans = tuple(
+        Plan(plan_code=code, group=code, trial_days=14, prices=(monthly_price(code),)) for code in ("left", "right")
+    )
+    site = Site(plans=plans)
+    await site.operations.customers.ensure(site.caller())
+    perform = site.provider.perform
+
+    async def slowly(command: Command, key: str) -> Any:
+        await asyncio.sleep(0.01)
+        return await perform(command, key)
+
+    site.provider.perform = slowly  # type: ignore[method-assign] # so that both are decided before one is done
+    start = site.operations.subscriptions.start
+    await asyncio.gather(*(start(site.caller(), NewSubscription(plan_code=plan.plan_code)) for plan in plans))
+    started = [each.trial_ends_at is not None for each in site.provider.subscriptions.values()]
+    assert sorted(started) == [False, True]
+
+
 # --- checkout ---------------------------------------------------------------------------------------------------------
 
 
@@ -457,9 +500,47 @@ async def test_a_checkout_expires_the_one_before_it(site: Site) -> None:
     assert first.result.url is not None
     second = await checkout.create(site.caller(), wanted, BACK)
     customer_id = command.customer_id
-    assert list(await site.provider.open_checkout_sessions(customer_id)) == [second.result.object_id]
+    assert list(await site.provider.open_checkout_sessions(customer_id, ACME)) == [second.result.object_id]
     await checkout.expire(site.caller(), second.result.object_id or "")
-    assert await site.provider.open_checkout_sessions(customer_id) == ()
+    assert await site.provider.open_checkout_sessions(customer_id, ACME) == ()
+
+
+async def test_a_start_expires_an_open_checkout(site: Site) -> None:
+    """It would make a second subscription, and a second trial."""
+    wanted = NewSubscription(plan_code="pro", terms=MONTHLY)
+    opened = await site.operations.checkout.create(site.caller(), wanted, BACK)
+    await site.operations.subscriptions.start(site.caller(), wanted)
+    with pytest.raises(ValueError, match="is expired"):
+        site.provider.complete_checkout(opened.result.object_id or "")
+    assert len(site.provider.subscriptions) == 1
+
+
+async def test_a_start_is_refused_once_the_checkout_was_completed(site: Site) -> None:
+    """Between the decision and the call, and before its webhook."""
+    wanted = NewSubscription(plan_code="pro", terms=MONTHLY)
+    opened = await site.operations.checkout.create(site.caller(), wanted, BACK)
+    perform = site.provider.perform
+
+    async def late(command: Command, key: str) -> Any:
+        site.provider.complete_checkout(opened.result.object_id or "")
+        return await perform(command, key)
+
+    site.provider.perform = late  # type: ignore[method-assign] # the customer is faster
+    asking = site.operations.subscriptions.start(site.caller(), wanted)
+    assert await refused(asking) is Refusal.ALREADY_SUBSCRIBED
+    assert len(site.provider.subscriptions) == 1
+
+
+async def test_a_checkout_of_another_tenant_of_the_customer_stays_open(site: Site) -> None:
+    """One customer pays for both: each has its own."""
+    customer_id = await site.operations.customers.ensure(site.caller())
+    shared = Site(TenantRules(link="subscription"))
+    shared.provider = site.provider
+    checkout, wanted = shared.process().operations.checkout, NewSubscription(plan_code="basic", terms=MONTHLY)
+    first = await checkout.create(shared.caller(ACME), wanted, BACK, payer=customer_id)
+    second = await checkout.create(shared.caller(GLOBEX), wanted, BACK, payer=customer_id)
+    for tenant_id, opened in ((ACME, first), (GLOBEX, second)):
+        assert list(await shared.provider.open_checkout_sessions(customer_id, tenant_id)) == [opened.result.object_id]
 
 
 async def test_a_completed_checkout_is_shown_when_the_customer_comes_back(site: Site) -> None:
@@ -476,6 +557,23 @@ async def test_a_completed_checkout_is_shown_when_the_customer_comes_back(site: 
         assert confirmed == ConfirmedCheckout(status="complete", subscription_id=started.subscription_id)
     assert (await site.shown()).plan_code == "basic"
     assert len([each for each in await site.messages() if each.subscription is not None]) == 1
+
+
+async def test_a_checkout_of_a_shared_customer_is_of_one_tenant(site: Site) -> None:
+    """Another tenant that the customer pays for can neither confirm it nor see what it started."""
+    customer_id = await site.operations.customers.ensure(site.caller())
+    shared = Site(TenantRules(link="subscription"))
+    shared.provider = site.provider
+    operations = shared.process().operations
+    wanted = NewSubscription(plan_code="basic", terms=MONTHLY)
+    await operations.subscriptions.start(shared.caller(), wanted, payer=customer_id)
+    opened = await operations.checkout.create(shared.caller(GLOBEX), wanted, BACK, payer=customer_id)
+    session_id = opened.result.object_id or ""
+    started = shared.provider.complete_checkout(session_id)
+    asking = operations.checkout.confirm(ACME, session_id, actor="eve")
+    assert await refused(asking) is Refusal.UNKNOWN_CHECKOUT
+    state = await shared.container.tenant_reader().state(ACME)
+    assert started.subscription_id not in [each.snapshot.subscription_id for each in state.subscriptions]
 
 
 # --- payment methods, invoices, credit, contact -----------------------------------------------------------------------

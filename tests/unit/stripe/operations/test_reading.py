@@ -49,6 +49,30 @@ def reader(stripe: Stripe) -> StripeBillingReader:
     return StripeBillingReader(stripe)  # type: ignore[arg-type] # the part of it that is called
 
 
+@attrs.define
+class Sessions:
+    """The part of a `StripeClient` that lists sessions."""
+
+    rows: list[dict[str, Any]]
+
+    async def get(self, operation: str, *, params: dict[str, Any]) -> dict[str, Any]:
+        assert (operation, params["customer"], params["status"]) == ("list_checkout_sessions", "cus_1", "open")
+        return {"data": self.rows, "has_more": False}
+
+
+async def test_the_open_sessions_of_a_shared_customer_are_one_tenants() -> None:
+    """Sessions that name no tenant count as well, and pages for something else do not."""
+    rows = [
+        {"id": "cs_own", "mode": "subscription", "metadata": {"tenant_id": "acme"}},
+        {"id": "cs_other", "mode": "subscription", "metadata": {"tenant_id": "globex"}},
+        {"id": "cs_bare", "mode": "subscription", "metadata": {}},
+        {"id": "cs_card", "mode": "setup", "metadata": {"tenant_id": "acme"}},
+    ]
+    stripe = StripeBillingReader(Sessions(rows))  # type: ignore[arg-type] # the part of it that is called
+    found = await stripe.open_checkout_sessions(CustomerId("cus_1"), TenantId("acme"))
+    assert found == ("cs_own", "cs_bare")
+
+
 async def test_a_completed_session_shows_the_subscription_it_started() -> None:
     """In one call, with the tenant that our server named: anyone may set the reference in the page's address."""
     stripe = Stripe(SESSION)

@@ -645,16 +645,19 @@ async def test_a_promotion_code_is_applied_once(client: Recorder) -> None:
     assert client.written == []
 
 
-async def test_no_checkout_opens_beside_one_that_was_completed(client: Recorder) -> None:
+@pytest.mark.parametrize("command", [CHECKOUT, started()], ids=["checkout", "start"])
+async def test_nothing_is_started_beside_a_checkout_that_was_completed(
+    client: Recorder, command: CreateCheckoutSession | StartSubscription
+) -> None:
     """Two sessions would make two subscriptions."""
     client.refused = {"expire_checkout_session"}
     client.answers["fetch_checkout_session"] = {"id": "cs_1", "status": "complete"}
     with pytest.raises(GatewayInvalidRequestError, match="cs_1"):
-        await perform(client, attrs.evolve(CHECKOUT, expire=("cs_1",)))
+        await perform(client, attrs.evolve(command, expire=("cs_1",)))
     assert [request.operation for request in client.written] == ["expire_checkout_session"]
     client.answers["fetch_checkout_session"] = {"id": "cs_1", "status": "expired"}
-    await perform(client, attrs.evolve(CHECKOUT, expire=("cs_1",)))
-    assert client.written[-1].operation == "create_checkout_session"
+    await perform(client, attrs.evolve(command, expire=("cs_1",)))
+    assert client.written[-1].operation in ("create_checkout_session", "create_subscription")
 
 
 async def test_a_portal_that_is_not_set_up_is_named(client: Recorder) -> None:

@@ -1,6 +1,6 @@
 """Commands about customers, their payment methods, their credit, and the pages that they are sent to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -110,9 +110,7 @@ def give_credit(state: ProviderState, command: GiveCredit) -> Performed:
 def create_checkout(state: ProviderState, command: CreateCheckoutSession) -> Performed:
     """Open a checkout session, after earlier ones were expired."""
     state.customer(command.customer_id)
-    for session_id in command.expire:
-        if _expired(state, session_id).status == "complete":
-            raise GatewayInvalidRequestError(f"{session_id} was completed", parameter="expire")
+    expire_earlier(state, command.expire)
     for item in command.items:
         state.price(item.price)
     session = FakeCheckout(
@@ -126,6 +124,13 @@ def create_checkout(state: ProviderState, command: CreateCheckoutSession) -> Per
     )
     state.checkouts[session.session_id] = session
     return _session(session)
+
+
+def expire_earlier(state: ProviderState, session_ids: Sequence[str]) -> None:
+    """Expire sessions before a subscription is started in another way; refuse that if one was completed."""
+    for session_id in session_ids:
+        if _expired(state, session_id).status == "complete":
+            raise GatewayInvalidRequestError(f"{session_id} was completed", parameter="expire")
 
 
 def expire_checkout(state: ProviderState, command: ExpireCheckoutSession) -> Performed:

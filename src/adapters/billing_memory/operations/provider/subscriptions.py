@@ -27,6 +27,7 @@ from billing_core.operations.commands import (
     WithdrawScheduledChange,
 )
 from billing_core.operations.results import OperationResult, Performed
+from billing_memory.operations.provider.customers import expire_earlier
 from billing_memory.operations.provider.objects import FakeSchedule
 from billing_memory.operations.provider.proration import prorated
 from billing_memory.operations.provider.state import ProviderState, amount_of, with_items
@@ -35,6 +36,7 @@ from billing_memory.operations.provider.state import ProviderState, amount_of, w
 def start(state: ProviderState, command: StartSubscription) -> Performed:
     """Start a subscription, and charge its first period unless it begins with a trial."""
     state.customer(command.customer_id)
+    expire_earlier(state, command.expire)
     items = [state.new_item(item) for item in command.items]
     trial_ends_at = None if command.trial is None else state.now() + timedelta(days=command.trial.days)
     begun = SubscriptionSnapshot(
