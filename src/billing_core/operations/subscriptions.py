@@ -177,10 +177,15 @@ class SubscriptionOperations:
         credit_unused_time: bool = False,
     ) -> OperationOutcome:
         """End a subscription at once."""
-        arguments = {"reason": reason, "invoice_usage": invoice_usage, "credit_unused_time": credit_unused_time}
+        arguments = {
+            "at": "now",
+            "reason": reason,
+            "invoice_usage": invoice_usage,
+            "credit_unused_time": credit_unused_time,
+        }
         return await self._by_account(
             caller,
-            "cancel_now",
+            "cancel",
             subscription_id,
             arguments,
             lambda account: ending.decide_cancel_now(
@@ -198,9 +203,9 @@ class SubscriptionOperations:
         """Let a subscription end with its period. A scheduled change is withdrawn."""
         return await self._by_account(
             caller,
-            "cancel_at_period_end",
+            "cancel",
             subscription_id,
-            {"reason": reason},
+            {"at": "period_end", "reason": reason},
             lambda account: ending.decide_cancel_at_period_end(account, subscription_id, reason=reason),
         )
 

@@ -112,7 +112,7 @@ class TestCallers:
 
     @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation_id)
     async def test_roles_decide(self, shop: Shop, route: OperationRoute) -> None:
-        """Viewers read, owners and admins write, and only operators give credit."""
+        """Viewers read, owners and admins write, and only operators give credit or waive payments."""
         path = route.path.removeprefix("/api/v1/billing").format(**EXAMPLES)
         allowed = {"read": ("viewer", "admin", "owner"), "write": ("admin", "owner"), "operate": ()}[route.access]
         for role in ("viewer", "admin", "owner"):
@@ -120,6 +120,28 @@ class TestCallers:
             assert (status == 403) == (role not in allowed)
             if status == 403:
                 assert problem["code"] == "forbidden_role"
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("change", {"plan_code": "basic", "proration": "none"}),
+            ("change/preview", {"plan_code": "basic", "proration": "none"}),
+            ("seats", {"seats": 5, "proration": "none"}),
+            ("seats/preview", {"seats": 5, "proration": "none"}),
+            ("cancel", {"at": "now", "invoice_usage": False}),
+            ("cancel", {"at": "now", "credit_unused_time": True}),
+            ("pause", {"invoice_usage": False}),
+            ("pause-collection", {"behavior": "void"}),
+        ],
+    )
+    async def test_a_tenant_cannot_waive_what_it_owes(self, shop: Shop, path: str, body: dict[str, Any]) -> None:
+        """Its owner could have everything for nothing."""
+        _, started = await shop.start(trial=True)
+        count = len(shop.provider.keys)
+        one = f"/tenants/{ACME}/subscriptions/{started['object_id']}"
+        status, problem = await shop.send("POST", f"{one}/{path}", body, role="owner")
+        assert (status, problem["code"]) == (403, "forbidden_role")
+        assert len(shop.provider.keys) == count
 
     async def test_without_a_key_of_stripe_there_are_no_operations(
         self, world: World, http: aiohttp.ClientSession
@@ -148,6 +170,15 @@ class TestDecisions:
         path = f"/tenants/{ACME}/subscriptions"
         await shop.send("POST", path, START, key="decision-1")
         status, problem = await shop.send("POST", path, {**START, "plan_code": "starter"}, key="decision-1")
+        assert (status, problem["code"]) == (422, "idempotency_conflict")
+
+    async def test_a_key_for_an_end_with_the_period_ends_nothing_now(self, shop: Shop) -> None:
+        """It is one decision, of the same route."""
+        _, started = await shop.start(trial=True)
+        path = f"/tenants/{ACME}/subscriptions/{started['object_id']}/cancel"
+        status, _ = await shop.send("POST", path, {"at": "period_end"}, key="decision-1")
+        assert status == 200
+        status, problem = await shop.send("POST", path, {"at": "now"}, key="decision-1")
         assert (status, problem["code"]) == (422, "idempotency_conflict")
 
     @pytest.mark.parametrize("route", [each for each in ROUTES if each.writes], ids=lambda route: route.operation_id)

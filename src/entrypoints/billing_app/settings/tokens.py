@@ -59,8 +59,8 @@ class TokenSettings:
         "BILLING_JWT_OPERATOR_ROLES",
         parsers.comma_list(parsers.TEXT),
         (),
-        "Roles of your own staff: they may read and change billing data and give credit, and `/state` also shows them "
-        "what needs attention. "
+        "Roles of your own staff: they may read and change billing data, give credit and waive payments, and `/state` "
+        "also shows them what needs attention. "
         "Never a role that tenants can have.",
         example="operator",
     )

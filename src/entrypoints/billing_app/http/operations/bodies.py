@@ -68,6 +68,7 @@ class ChangeWanted:
     when: When = "auto"
     """`auto`: at the end of the period if it costs less or is billed in shorter intervals, else now."""
     proration: Proration = "invoice_now"
+    """`none` waives the difference in price: for operators only."""
 
 
 @attrs.frozen(kw_only=True)
@@ -84,6 +85,7 @@ class SeatsWanted:
 
     seats: int
     proration: Proration = "next_invoice"
+    """`none` waives the difference in price: for operators only."""
 
 
 @attrs.frozen(kw_only=True)
@@ -101,9 +103,9 @@ class CancelBody:
     feedback: Feedback | None = None
     comment: str | None = None
     invoice_usage: bool = True
-    """At once: whether metered usage until now is invoiced."""
+    """At once: whether metered usage until now is invoiced. Only operators may waive it."""
     credit_unused_time: bool = False
-    """At once: whether the rest of the period is credited."""
+    """At once: whether the rest of the period is credited. For operators only."""
 
 
 @attrs.frozen(kw_only=True)
@@ -118,6 +120,7 @@ class PauseBody:
     """A pause of a subscription and everything that it gives."""
 
     invoice_usage: bool = True
+    """Only operators may waive it."""
     credit_unused_time: bool = True
 
 

@@ -44,6 +44,8 @@ class Call(Generic[B]):
     body: B
     request_id: str | None
     """The Idempotency-Key; None for reads."""
+    operates: bool
+    """Whether the bearer is an operator, who may waive what a tenant owes."""
 
     @property
     def tenant_id(self) -> TenantId:
@@ -120,6 +122,7 @@ class OperationRoute:
             query={name: _query_parameter(request, name) for name in self.query},
             body=None if self.body is None else read_body(await _read(request), self.body),
             request_id=_request_id(request) if self.writes else None,
+            operates=may_call("operate", principal, services.settings.tokens),
         )
 
 

@@ -14,7 +14,7 @@ from billing_app.http.operations.calling import Call
 from billing_app.http.operations.problems import Problem
 from billing_core.model import InvoiceId, SubscriptionId
 from billing_core.operations.checkouts import CheckoutOptions, ConfirmedCheckout
-from billing_core.operations.commands import Address, Cancellation, CheckoutReturn, CreditTerms, TaxId
+from billing_core.operations.commands import Address, Cancellation, CheckoutReturn, CreditTerms, Proration, TaxId
 from billing_core.operations.decisions.changing import PlanChange
 from billing_core.operations.decisions.starting import NewSubscription
 from billing_core.operations.items import Terms
@@ -52,7 +52,7 @@ async def preview_start(call: Call[bodies.PlanWanted]) -> CommandPreview:
 
 async def preview_change(call: Call[bodies.ChangeWanted]) -> ChangePreview:
     """Preview a change."""
-    wanted, proration = _change(call), call.body.proration
+    wanted, proration = _change(call), _proration(call)
     return await call.operations.subscriptions.preview_change(call.tenant_id, wanted, proration=proration)
 
 
@@ -60,14 +60,14 @@ async def change_plan(call: Call[bodies.ChangeBody]) -> OperationAnswer:
     """Change plan, interval or seats."""
     return operation_answer(
         await call.operations.subscriptions.change(
-            call.caller, _change(call), preview=call.body.preview_id, proration=call.body.proration
+            call.caller, _change(call), preview=call.body.preview_id, proration=_proration(call)
         )
     )
 
 
 async def preview_seats(call: Call[bodies.SeatsWanted]) -> ChangePreview:
     """Preview a number of seats."""
-    seats, proration = call.body.seats, call.body.proration
+    seats, proration = call.body.seats, _proration(call)
     return await call.operations.subscriptions.preview_seats(
         call.tenant_id, _subscription(call), seats, proration=proration
     )
@@ -78,7 +78,7 @@ async def set_seats(call: Call[bodies.SeatsBody]) -> OperationAnswer:
     body = call.body
     return operation_answer(
         await call.operations.subscriptions.set_seats(
-            call.caller, _subscription(call), body.seats, preview=body.preview_id, proration=body.proration
+            call.caller, _subscription(call), body.seats, preview=body.preview_id, proration=_proration(call)
         )
     )
 
@@ -86,6 +86,8 @@ async def set_seats(call: Call[bodies.SeatsBody]) -> OperationAnswer:
 async def cancel(call: Call[bodies.CancelBody]) -> OperationAnswer:
     """End a subscription, at once or with its period."""
     body, subscriptions = call.body, call.operations.subscriptions
+    if not body.invoice_usage or body.credit_unused_time:
+        _require_operator(call, "waive usage, or give credit for unused time")
     reason = Cancellation(feedback=body.feedback, comment=body.comment)
     if body.at == "period_end":
         outcome = await subscriptions.cancel_at_period_end(call.caller, _subscription(call), reason=reason)
@@ -110,6 +112,8 @@ async def undo(call: Call[bodies.UndoBody]) -> OperationAnswer:
 async def pause(call: Call[bodies.PauseBody]) -> OperationAnswer:
     """Pause a subscription."""
     body = call.body
+    if not body.invoice_usage:
+        _require_operator(call, "waive usage")
     return operation_answer(
         await call.operations.subscriptions.pause(
             call.caller,
@@ -312,6 +316,19 @@ def _change(call: Call[Any]) -> PlanChange:
         seats=body.seats,
         when=body.when,
     )
+
+
+def _proration(call: Call[Any]) -> Proration:
+    """Return the proration that is wanted. Without any, a tenant would have a dearer plan for nothing."""
+    body: bodies.ChangeWanted | bodies.SeatsWanted = call.body
+    if body.proration == "none":
+        _require_operator(call, "waive the difference in price")
+    return body.proration
+
+
+def _require_operator(call: Call[Any], doing: str) -> None:
+    if not call.operates:
+        raise Problem(403, "forbidden_role", f"Only an operator may {doing}.")
 
 
 def _subscription(call: Call[Any]) -> SubscriptionId:

@@ -116,7 +116,8 @@ ROUTES: Final[tuple[OperationRoute, ...]] = (
     OperationRoute(
         path=f"{_ONE}/pause-collection",
         operation_id="pauseCollection",
-        summary="Stop collecting payments; the subscription runs on.",
+        summary="Stop collecting payments; the subscription runs on. For operators only.",
+        access="operate",
         handle=handlers.pause_collection,
         body=bodies.PauseCollectionBody,
     ),
