@@ -9,7 +9,7 @@ import pytest
 from tests.unit.core.operations.accounts import PLANS
 from tests.unit.http.conftest import MakeWorld, World
 
-from billing_app.http.operations.bodies import LONGEST_BODY
+from billing_app.http.operations.bodies import LONGEST_BODY, LONGEST_LIST
 from billing_app.http.operations.calling import OperationRoute
 from billing_app.http.operations.problems import FAILED, REFUSED, UNKNOWN_OUTCOME, problem_of
 from billing_app.http.operations.routes import ROUTES
@@ -262,6 +262,18 @@ class TestBodies:
         for value in ({}, "txi_1", ["txi_1", 3]):
             status, problem = await shop.send("POST", path, {"remove_tax_ids": value})
             assert (status, "remove_tax_ids" in problem["detail"]) == (400, True)
+
+    async def test_lists_are_short(self, shop: Shop) -> None:
+        """Each member would be a call to the provider."""
+        ids = [f"txi_{number}" for number in range(LONGEST_LIST + 1)]
+        status, problem = await shop.send("POST", f"/tenants/{ACME}/billing-contact", {"remove_tax_ids": ids})
+        assert (status, "more than 20 members" in problem["detail"]) == (400, True)
+
+    @pytest.mark.parametrize("session_id", ["start%3Aglobex", "a%00b", "cs_%20", "cs_" + "x" * 253, "cs%2F1", "%F0%9F"])
+    async def test_an_id_in_the_path_is_one(self, shop: Shop, session_id: str) -> None:
+        """A text that names something else would hold up the operations of other tenants, or could not be stored."""
+        status, problem = await shop.send("POST", f"/tenants/{ACME}/checkout/{session_id}/expire")
+        assert (status, problem["code"]) == (400, "bad_parameter")
 
     async def test_a_large_body_is_refused_before_it_is_read(self, shop: Shop) -> None:
         """Also one that does not say its length."""

@@ -21,6 +21,8 @@ LONGEST_BODY: Final = 64 * 1024
 """Bytes. No request for an operation comes near it."""
 LONGEST_TEXT: Final = 2000
 """Characters of a field."""
+LONGEST_LIST: Final = 20
+"""Members of a list: each is a call to the provider."""
 _INT64: Final = 2**63
 
 
@@ -315,6 +317,8 @@ def _list_hook(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
     def read(value: Any, _: object) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise _BadValueError("not a list")
+        if len(value) > LONGEST_LIST:
+            raise _BadValueError(f"more than {LONGEST_LIST} members")
         return tuple(structure(member, get_args(kind)[0]) for member in value)
 
     return read

@@ -30,6 +30,8 @@ Access = Literal["read", "write", "operate"]
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _VISIBLE: Final = re.compile(r"[!-~]+").fullmatch
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}").fullmatch
+"""Of the provider's ids, and of promotion codes. Nothing else is stored, or names what an operation is about."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +41,7 @@ class Call(Generic[B]):
     operations: Operations
     principal: Principal
     ids: Mapping[str, str]
-    """The variable parts of the path."""
+    """The variable parts of the path, without the tenant."""
     query: Mapping[str, str]
     body: B
     request_id: str | None
@@ -118,7 +120,7 @@ class OperationRoute:
         return Call(
             operations=services.operations,
             principal=principal,
-            ids=request.match_info,
+            ids=_ids(request),
             query={name: _query_parameter(request, name) for name in self.query},
             body=None if self.body is None else read_body(await _read(request), self.body),
             request_id=_request_id(request) if self.writes else None,
@@ -142,6 +144,14 @@ def _request_id(request: web.Request) -> str:
         message = f"The {IDEMPOTENCY_KEY} must be 1 to {LONGEST_REQUEST_ID} visible ASCII characters."
         raise Problem(400, "bad_idempotency_key", message)
     return key
+
+
+def _ids(request: web.Request) -> Mapping[str, str]:
+    ids = {name: value for name, value in request.match_info.items() if name != "tenant_id"}
+    for name, value in ids.items():
+        if not _ID(value):
+            raise Problem(400, "bad_parameter", f"{name} in the path must be 1 to 255 letters, digits, _ and -.")
+    return ids
 
 
 def _query_parameter(request: web.Request, name: str) -> str:
