@@ -6,7 +6,7 @@ from typing import Any, Final
 from billing_core.errors import GatewayNotFoundError
 from billing_core.operations.commands import CreateCustomer, SetBillingContact, TaxId
 from billing_core.operations.results import OperationResult, Performed
-from billing_stripe.client import CLEAR, Json, StripeAnswer
+from billing_stripe.client import CLEAR, Json, StripeAnswer, is_id
 from billing_stripe.operations.answers import customer_in, instant_in, performed, text_in
 from billing_stripe.operations.steps import OPERATION, Handler, Steps
 
@@ -44,6 +44,8 @@ async def set_contact(steps: Steps, command: SetBillingContact) -> Performed:
         await _add_tax_id(steps, command, tax_id)
     answer = await _change_contact(steps, command)
     for name in command.remove_tax_ids:
+        if not is_id("tax_id", name):
+            continue  # as little of the customer as one that was removed before
         try:
             await steps.write("delete_tax_id", command.customer_id, name)
         except GatewayNotFoundError:

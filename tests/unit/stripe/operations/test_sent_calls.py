@@ -660,6 +660,12 @@ async def test_nothing_is_started_beside_a_checkout_that_was_completed(
     assert client.written[-1].operation in ("create_checkout_session", "create_subscription")
 
 
+async def test_a_tax_id_that_cannot_be_one_counts_as_removed(client: Recorder) -> None:
+    """Otherwise the operation could never end, and would hold up all others about the customer."""
+    await perform(client, SetBillingContact(customer_id=CUSTOMER, remove_tax_ids=("", "DE123456789", "txi_1")))
+    assert [request.ids for request in client.written] == [(CUSTOMER, "txi_1")]
+
+
 async def test_a_portal_that_is_not_set_up_is_named(client: Recorder) -> None:
     """Stripe's refusal names no parameter."""
     client.refused = {"create_portal_session"}
