@@ -307,6 +307,17 @@ class TestProblems:
         status, answer = await shop.send("POST", path, {}, key="decision-2")
         assert (status, answer["object_id"]) == (200, started["object_id"])
 
+    async def test_a_bug_is_no_fault_of_the_request(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The operation may have been carried out: the same key tells."""
+
+        async def perform(*_: object) -> None:
+            raise ValueError("no such page")
+
+        monkeypatch.setattr(shop.provider, "perform", perform)
+        status, problem = await shop.start()
+        assert (status, problem["code"], problem["detail"]) == (500, "internal_error", UNKNOWN_OUTCOME)
+        assert shop.headers["Content-Type"] == "application/problem+json"
+
     def test_every_refusal_has_a_status(self) -> None:
         """4xx each, with its own text."""
         for refusal in Refusal:

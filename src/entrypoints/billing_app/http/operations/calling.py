@@ -11,7 +11,7 @@ from aiohttp import web
 from billing_app.http.auth import require_own_tenant
 from billing_app.http.operations.answers import OperationAnswer
 from billing_app.http.operations.bodies import LONGEST_BODY, read_body
-from billing_app.http.operations.problems import Problem, problem_of
+from billing_app.http.operations.problems import UNKNOWN_OUTCOME, Problem, problem_of
 from billing_app.http.responses import RefusalError, json_response
 from billing_app.http.services import SERVICES
 from billing_app.settings import TokenSettings
@@ -100,10 +100,12 @@ class OperationRoute:
             if isinstance(error, BillingError):
                 log.info("http.operation_failed", operation=self.operation_id, code=error.code)
             return problem_of(error).response()
-        except ValueError as error:
-            # Of the domain's own values: their texts name the field, and nothing else.
-            log.info("http.operation_failed", operation=self.operation_id, code="bad_request", error=str(error))
-            return Problem(400, "bad_request", "A value in the request cannot be used.").response()
+        except web.HTTPException:
+            raise
+        except Exception:  # of us: something may have been sent by then, so it is not the request's fault
+            log.exception("http.failed", method=request.method, path=request.rel_url.raw_path)
+            detail = UNKNOWN_OUTCOME if self.writes else "An internal error occurred. Try again later."
+            return Problem(500, "internal_error", detail).response()
 
     async def _call(self, request: web.Request) -> Call[Any]:
         services = request.app[SERVICES]

@@ -1,6 +1,7 @@
 """The handlers of operations: each turns a request into one call of the facade."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from billing_app.http.operations import bodies
 from billing_app.http.operations.answers import (
@@ -20,6 +21,8 @@ from billing_core.operations.decisions.starting import NewSubscription
 from billing_core.operations.items import Terms
 from billing_core.operations.previews import ChangePreview
 from billing_core.operations.results import BillingContact, CommandPreview, CreditBalance, PromotionCode
+
+_CURRENCY: Final = re.compile(r"[a-z]{3}").fullmatch
 
 # --- plans and subscriptions ------------------------------------------------------------------------------------
 
@@ -255,6 +258,10 @@ async def credit_balance(call: Call[None]) -> CreditBalance:
 async def give_credit(call: Call[bodies.CreditBody]) -> OperationAnswer:
     """Give a tenant credit."""
     body = call.body
+    if body.amount < 1 or not _CURRENCY(body.currency):
+        raise Problem(
+            400, "bad_request", "The amount must be above zero, and the currency an ISO code in small letters."
+        )
     terms = CreditTerms(category=body.category, expires_at=body.expires_at, name=body.name)
     return operation_answer(
         await call.operations.credits.give(call.caller, amount=body.amount, currency=body.currency, terms=terms)
