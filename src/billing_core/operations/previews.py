@@ -1,13 +1,13 @@
 """Previews of a change, and what makes one outdated."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
 
-from billing_core.model import ScheduledChange, SubscriptionId, SubscriptionSnapshot
+from billing_core.model import ItemId, ScheduledChange, SubscriptionId, SubscriptionSnapshot
 from billing_core.model.time import aware, from_timestamp
 from billing_core.operations.account import Account
 from billing_core.operations.commands import ChangeItems, ScheduleChange, SetSeats
@@ -70,6 +70,7 @@ def preview_id(account: Account, seen: SubscriptionSnapshot, command: Previewed,
 
     Usage in the upcoming invoice is left out, since it grows every second and is no part of the decision.
     """
+    metered = {item.item_id for item in seen.items if item.usage_type == "metered"}
     date = None if isinstance(command, ScheduleChange) else command.proration_date
     depends_on = {
         "tenant": account.tenant_id,
@@ -78,8 +79,8 @@ def preview_id(account: Account, seen: SubscriptionSnapshot, command: Previewed,
         "status": seen.status,
         "scheduled": seen.scheduled_changes,
         "schedule": seen.schedule_id,
-        "now": _stable(found.now),
-        "upcoming": _stable(found.upcoming),
+        "now": _stable(found.now, metered),
+        "upcoming": _stable(found.upcoming, metered),
     }
     seconds = 0 if date is None else int(date.timestamp())
     return f"pv_{seconds}_{hash_of(depends_on)[:40]}"
@@ -102,16 +103,14 @@ def proration_date_of(preview: str, *, now: datetime) -> datetime | None:
     return from_timestamp(int(found[1]))
 
 
-def _stable(invoice: InvoicePreview | None) -> Mapping[str, object] | None:
+def _stable(invoice: InvoicePreview | None, metered: Collection[ItemId]) -> Mapping[str, object] | None:
     if invoice is None:
         return None
+    fixed = [line for line in invoice.lines if line.feature is None and line.item_id not in metered]
     return {
         "currency": invoice.currency,
-        "lines": [
-            (line.amount, line.quantity, line.plan_code, line.proration)
-            for line in invoice.lines
-            if line.feature is None
-        ],
+        "lines": [(line.amount, line.quantity, line.plan_code, line.proration) for line in fixed],
+        "tax": invoice.tax if len(fixed) == len(invoice.lines) else None,
         "discounts": invoice.discounts,
         "credit": invoice.credit_applied + invoice.credit_left,
     }

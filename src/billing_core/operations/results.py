@@ -10,6 +10,7 @@ from billing_core.model import (
     CustomerId,
     CustomerSnapshot,
     InvoiceSnapshot,
+    ItemId,
     Period,
     SubscriptionSnapshot,
     TenantId,
@@ -75,6 +76,8 @@ class PreviewLine:
     plan_code: str | None = None
     feature: str | None = None
     period: Period | None = None
+    item_id: ItemId | None = None
+    """The item that it bills; a later item's id is not known yet."""
     proration: bool = False
     """It settles a part of a period: negative for time that was paid and is not used."""
 

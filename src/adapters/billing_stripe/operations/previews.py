@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from billing_core.model import Period
+from billing_core.model import ItemId, Period
 from billing_core.operations.commands import (
     ChangeItems,
     Command,
@@ -148,8 +148,14 @@ def _line(row: Json, places: _Places) -> PreviewLine:
         plan_code=None if place is None else place.plan_code,
         feature=None if place is None else place.feature,
         period=_period(row.get("period") or {}),
+        item_id=_item_id(details),
         proration=bool(details.get("proration")),
     )
+
+
+def _item_id(details: Json) -> ItemId | None:
+    found = reference_in(details, "subscription_item")
+    return None if found is None else ItemId(found)
 
 
 def _period(shown: Json) -> Period | None:
