@@ -79,7 +79,7 @@ def compose_operations(
         payment_methods=PaymentMethodOperations(
             operator=operator, customers=customers, reader=reader, portal_configuration=portal_configuration
         ),
-        invoices=InvoiceOperations(operator=operator, reader=reader, stored=stored),
+        invoices=InvoiceOperations(operator=operator, reader=reader, stored=stored, previews=previews),
         credits=CreditOperations(operator=operator, reader=reader),
         customers=customers,
     )

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import attrs
 
-from billing_core.model import InvoiceId, SubscriptionInvoice, TenantId
+from billing_core.model import InvoiceId, SubscriptionId, SubscriptionInvoice, TenantId
 from billing_core.operations.commands import Command, PayInvoice
+from billing_core.operations.decisions.targets import kept
 from billing_core.operations.errors import OperationRefusedError, Refusal
-from billing_core.operations.ports import BillingReader
+from billing_core.operations.ports import BillingReader, PreviewGateway
 from billing_core.operations.requests import Caller, Operator
+from billing_core.operations.results import InvoicePreview
 from billing_core.operations.runner import OperationOutcome
 from billing_core.state.ports import TenantReader
 
@@ -23,10 +25,21 @@ class InvoiceOperations:
     operator: Operator
     reader: BillingReader
     stored: TenantReader
+    previews: PreviewGateway
 
     async def list(self, tenant_id: TenantId, *, limit: int = 100) -> Sequence[SubscriptionInvoice]:
         """Return the newest invoices of a tenant. Raises: StoreUnavailableError."""
         return await self.stored.invoices(tenant_id, limit=limit)
+
+    async def upcoming(self, tenant_id: TenantId, subscription_id: SubscriptionId) -> InvoicePreview | None:
+        """Return the next invoice of a subscription as it stands, with metered usage so far; None if it ends before.
+
+        Raises: OperationRefusedError, GatewayError.
+        """
+        account = await self.operator.accounts.load(tenant_id)
+        seen = account.require_subscription(subscription_id)
+        prices = [kept(item.price_id, account.catalog.place_of(item)) for item in seen.items]
+        return await self.previews.upcoming(subscription_id, prices)
 
     async def pdf(self, tenant_id: TenantId, invoice_id: InvoiceId) -> str:
         """Return a link to the PDF of an invoice. Raises: OperationRefusedError, GatewayError."""

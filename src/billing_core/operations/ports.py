@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
-from billing_core.model import CustomerId, InvoiceId, TenantId
+from billing_core.model import CustomerId, InvoiceId, SubscriptionId, SubscriptionSnapshot, TenantId
 from billing_core.operations.call_limits import CallRefusal, Priority
-from billing_core.operations.commands import Command
+from billing_core.operations.commands import Command, PriceChoice
 from billing_core.operations.results import (
     BillingContact,
     Checkout,
     CommandPreview,
     CreditBalance,
     CustomerPaymentMethod,
+    InvoicePreview,
     Performed,
     PromotionCode,
 )
@@ -58,6 +59,13 @@ class PreviewGateway(Protocol):
         """Return the invoices that follow from starting, changing or scheduling; as of the command's proration date.
 
         Other commands have no preview: ValueError.
+        """
+        ...
+
+    async def upcoming(self, subscription_id: SubscriptionId, prices: Sequence[PriceChoice]) -> InvoicePreview | None:
+        """Return the next invoice of a subscription as it stands; None if none follows, since it ends.
+
+        Lines are named by those of `prices`, which are its items' as the catalog reads them.
         """
         ...
 

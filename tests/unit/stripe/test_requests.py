@@ -171,3 +171,8 @@ def test_every_call_has_an_endpoint_of_its_own_form() -> None:
     """Names are in snake case and no endpoint has two."""
     assert all(name.replace("_", "").isalpha() and name.islower() for name in CALLS)
     assert len({endpoint.name for endpoint in CALLS.values()}) == len(CALLS)
+
+
+def test_nothing_is_searched() -> None:
+    """Search lags behind writes by a minute or more; lists do not: https://docs.stripe.com/search."""
+    assert [endpoint.template for endpoint in CALLS.values() if "search" in endpoint.template] == []

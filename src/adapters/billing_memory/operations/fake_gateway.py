@@ -15,13 +15,14 @@ import attrs
 
 from billing_core.errors import GatewayCardDeclinedError, GatewayError
 from billing_core.model import CustomerId, InvoiceId, InvoiceSnapshot, SubscriptionId, SubscriptionSnapshot, TenantId
-from billing_core.operations.commands import Command, StartSubscription
+from billing_core.operations.commands import Command, PriceChoice, StartSubscription
 from billing_core.operations.results import (
     BillingContact,
     Checkout,
     CommandPreview,
     CreditBalance,
     CustomerPaymentMethod,
+    InvoicePreview,
     Performed,
     PromotionCode,
 )
@@ -199,6 +200,10 @@ class FakeGateway:
     async def preview(self, command: Command) -> CommandPreview:
         """See PreviewGateway. Amounts are those of whole prices, and of parts of periods by the second."""
         return previews.preview(self._state, command)
+
+    async def upcoming(self, subscription_id: SubscriptionId, prices: Sequence[PriceChoice]) -> InvoicePreview | None:
+        """See PreviewGateway."""
+        return previews.upcoming(self._state, subscription_id, prices)
 
     # --- BillingReader -------------------------------------------------------------------------------------------
 

@@ -1,12 +1,13 @@
 """Previews: the invoices that Stripe would make of a command."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
 
-from billing_core.model import ItemId, Period
+from billing_core.errors import GatewayInvalidRequestError, GatewayNotFoundError
+from billing_core.model import ItemId, Period, SubscriptionId
 from billing_core.operations.commands import (
     ChangeItems,
     Command,
@@ -43,6 +44,15 @@ class StripePreviews:
             case ScheduleChange():
                 return await self._schedule(command)
         raise ValueError(f"{command.operation} has no preview")
+
+    async def upcoming(self, subscription_id: SubscriptionId, prices: Sequence[PriceChoice]) -> InvoicePreview | None:
+        """See PreviewGateway."""
+        try:
+            return await self._invoice(await self._places(prices), {"subscription": subscription_id})
+        except (GatewayInvalidRequestError, GatewayNotFoundError) as refused:
+            if refused.provider_code == "invoice_upcoming_none":
+                return None
+            raise
 
     async def _start(self, command: StartSubscription) -> CommandPreview:
         """Preview the first invoice, and the regular one. A trial is shown by the instant at which it would end."""
@@ -99,7 +109,7 @@ class StripePreviews:
         request = StripeRequest(operation="preview_invoice", params={**params, "preview_mode": mode})
         return _invoice((await self._client.call(request)).data, places)
 
-    async def _places(self, choices: list[PriceChoice]) -> "_Places":
+    async def _places(self, choices: Sequence[PriceChoice]) -> "_Places":
         ids = await self._prices.ids(choices)
         return {ids[choice]: choice for choice in choices}
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from billing_core.operations.commands import (
+    CancelAtPeriodEnd,
     CancelNow,
     ChangeItems,
     ItemChange,
@@ -126,6 +127,20 @@ class PreviewGatewayContract:
         assert preview.now is None
         assert preview.upcoming is not None
         assert (preview.upcoming.total, preview.upcoming.due_at) == (SMALL, end_of(subscription))
+
+    async def test_the_next_invoice_is_shown_until_the_subscription_is_set_to_end(
+        self, previews: PreviewGateway, gateway: OperationGateway, stage: ProviderStage
+    ) -> None:
+        """It bills the items as they are, and its lines name their plan."""
+        items = (base(stage), seats(stage, 5))
+        subscription = await start(gateway, stage, *items)
+        prices = [item.price for item in items]
+        shown = await previews.upcoming(subscription.subscription_id, prices)
+        assert shown is not None
+        assert (shown.total, shown.due_at) == (SMALL, end_of(subscription))
+        assert {line.plan_code for line in shown.lines} == {BASE, SEATS}
+        await gateway.perform(CancelAtPeriodEnd(subscription_id=subscription.subscription_id), "bo_2")
+        assert await previews.upcoming(subscription.subscription_id, prices) is None
 
     async def test_other_commands_have_no_preview(
         self, previews: PreviewGateway, gateway: OperationGateway, stage: ProviderStage

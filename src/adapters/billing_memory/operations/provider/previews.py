@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from billing_core.model import ItemSnapshot, Period
+from billing_core.model import ItemSnapshot, Period, SubscriptionId
 from billing_core.operations.commands import (
     ChangeItems,
     Command,
@@ -42,6 +42,17 @@ def preview(state: ProviderState, command: Command) -> CommandPreview:
             currency = subscription.currency or "usd"
             return CommandPreview(upcoming=_invoice(currency, [*lines], due_at=command.effective_at))
     raise ValueError(f"{command.operation} has no preview")
+
+
+def upcoming(
+    state: ProviderState, subscription_id: SubscriptionId, prices: Sequence[PriceChoice]
+) -> InvoicePreview | None:
+    """Return the next invoice of a subscription; None if it ends before."""
+    seen = state.live(subscription_id)
+    if seen.cancellation_scheduled:
+        return None
+    lines = [*_regular(seen.items, _places(state, prices))]
+    return _invoice(seen.currency or "usd", lines, due_at=seen.current_period_end)
 
 
 def _start(state: ProviderState, command: StartSubscription) -> CommandPreview:

@@ -6,7 +6,7 @@ from typing import Literal
 import attrs
 
 from billing_core.operations.plans import PlanOffer
-from billing_core.operations.results import CustomerPaymentMethod
+from billing_core.operations.results import CustomerPaymentMethod, InvoicePreview
 from billing_core.operations.runner import OperationOutcome
 
 
@@ -57,6 +57,14 @@ class PaymentMethodsAnswer:
     """The payment methods of a tenant, the default one first."""
 
     payment_methods: tuple[CustomerPaymentMethod, ...]
+
+
+@attrs.frozen(kw_only=True)
+class UpcomingAnswer:
+    """The next invoice of a subscription."""
+
+    invoice: InvoicePreview | None
+    """Null if none follows, since the subscription ends."""
 
 
 @attrs.frozen(kw_only=True)

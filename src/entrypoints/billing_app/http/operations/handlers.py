@@ -9,6 +9,7 @@ from billing_app.http.operations.answers import (
     OperationAnswer,
     PaymentMethodsAnswer,
     PlansAnswer,
+    UpcomingAnswer,
     operation_answer,
 )
 from billing_app.http.operations.calling import Call
@@ -230,6 +231,11 @@ async def detach(call: Call[None]) -> OperationAnswer:
 
 
 # --- invoices, credit, contact ----------------------------------------------------------------------------------
+
+
+async def upcoming_invoice(call: Call[None]) -> UpcomingAnswer:
+    """Preview the next invoice of a subscription."""
+    return UpcomingAnswer(invoice=await call.operations.invoices.upcoming(call.tenant_id, _subscription(call)))
 
 
 async def invoice_pdf(call: Call[None]) -> LinkAnswer:

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from billing_app.http.operations import bodies, handlers
-from billing_app.http.operations.answers import LinkAnswer, PaymentMethodsAnswer, PlansAnswer
+from billing_app.http.operations.answers import LinkAnswer, PaymentMethodsAnswer, PlansAnswer, UpcomingAnswer
 from billing_app.http.operations.calling import OperationRoute
 from billing_core.operations.checkouts import ConfirmedCheckout
 from billing_core.operations.previews import ChangePreview
@@ -52,6 +52,15 @@ ROUTES: Final[tuple[OperationRoute, ...]] = (
         summary="Start a subscription.",
         handle=handlers.start,
         body=bodies.StartBody,
+    ),
+    OperationRoute(
+        method="GET",
+        path=f"{_ONE}/upcoming-invoice",
+        operation_id="readUpcomingInvoice",
+        summary="The next invoice as things stand, with metered usage so far.",
+        handle=handlers.upcoming_invoice,
+        access="read",
+        answer=UpcomingAnswer,
     ),
     OperationRoute(
         path=f"{_ONE}/change/preview",
