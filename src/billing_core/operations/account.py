@@ -1,5 +1,6 @@
 """A tenant as decisions about it see it: its state as shown, its customers, and the rules in force."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import attrs
@@ -28,6 +29,8 @@ class Account:
     rules: RulesInForce
     customers: tuple[TenantCustomer, ...] = ()
     """Linked ones, by id."""
+    unseen: tuple[SubscriptionSnapshot, ...] = ()
+    """Subscriptions that the provider has and no event has shown yet."""
 
     @property
     def tenant_id(self) -> TenantId:
@@ -41,8 +44,14 @@ class Account:
 
     @property
     def subscriptions(self) -> tuple[SubscriptionSnapshot, ...]:
-        """All subscriptions, ended ones too, as they are shown to the tenant."""
-        return tuple(each.snapshot for each in self.state.subscriptions)
+        """All subscriptions, ended ones too, as they are shown to the tenant; then those that are not shown yet."""
+        return (*(each.snapshot for each in self.state.subscriptions), *self.unseen)
+
+    def beside(self, found: Iterable[SubscriptionSnapshot]) -> "Account":
+        """Return the account with what the provider has: a checkout may be complete before its event arrives."""
+        known = {seen.subscription_id for seen in self.subscriptions}
+        unseen = [self.catalog.read_subscription(seen) for seen in found if seen.subscription_id not in known]
+        return attrs.evolve(self, unseen=(*self.unseen, *unseen))
 
     @property
     def live(self) -> tuple[SubscriptionSnapshot, ...]:

@@ -80,8 +80,10 @@ class CheckoutOperations:
 
         async def decide() -> Command:
             account = await self.operator.accounts.load(caller.tenant_id)
-            opening = decide_opening(account, wanted)
             customer_id = account.payer(payer)
+            if customer_id is not None:
+                account = account.beside(await self.reader.subscriptions_of(customer_id, caller.tenant_id))
+            opening = decide_opening(account, wanted)
             promotion = await find_promotion(self.reader, options.promotion_code, customer_id)
             earlier: Sequence[str] = ()
             if customer_id is not None:

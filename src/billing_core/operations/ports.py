@@ -100,6 +100,13 @@ class BillingReader(Protocol):
         """
         ...
 
+    async def subscriptions_of(self, customer_id: CustomerId, tenant_id: TenantId) -> Sequence[SubscriptionSnapshot]:
+        """Return all subscriptions of a customer as they are now, ended ones too, also before any event shows them.
+
+        Those whose metadata names another tenant are left out.
+        """
+        ...
+
     async def checkout(self, session_id: str) -> Checkout | None:
         """Return a checkout session with the subscription that it started; None if it is unknown."""
         ...

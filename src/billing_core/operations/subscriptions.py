@@ -65,6 +65,8 @@ class SubscriptionOperations:
         async def decide() -> Command:
             account = await self.operator.accounts.load(caller.tenant_id)
             customer_id = account.payer(payer)
+            if customer_id is not None:
+                account = account.beside(await self.reader.subscriptions_of(customer_id, caller.tenant_id))
             promotion = await find_promotion(self.reader, promotion_code, customer_id)
             # Decided before the customer is created, so that a refusal leaves none behind.
             command = decide_start(

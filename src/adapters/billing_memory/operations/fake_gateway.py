@@ -260,6 +260,11 @@ class FakeGateway:
         own = [each for each in sessions if (each.customer_id, each.tenant_id) == (customer_id, tenant_id)]
         return tuple(each.session_id for each in own if each.status == "open")
 
+    async def subscriptions_of(self, customer_id: CustomerId, tenant_id: TenantId) -> Sequence[SubscriptionSnapshot]:
+        """See BillingReader."""
+        found = [each for each in self._state.subscriptions.values() if each.customer_id == customer_id]
+        return tuple(each for each in found if self._state.tenants.get(each.subscription_id, tenant_id) == tenant_id)
+
     async def checkout(self, session_id: str) -> Checkout | None:
         """See BillingReader."""
         session = self._state.checkouts.get(session_id)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from billing_core.errors import GatewayNotFoundError
-from billing_core.model import CustomerId, InvoiceId, TenantId
+from billing_core.model import CustomerId, InvoiceId, SubscriptionSnapshot, TenantId
 from billing_core.operations.results import (
     BillingContact,
     Checkout,
@@ -90,6 +90,15 @@ class StripeBillingReader:
                 if row.get("mode") == "subscription" and text_in(row.get("metadata") or {}, "tenant_id") in own
             ]
         )
+
+    async def subscriptions_of(self, customer_id: CustomerId, tenant_id: TenantId) -> Sequence[SubscriptionSnapshot]:
+        """See BillingReader."""
+        if not is_id("customer", customer_id):
+            return ()
+        rows = self._each("list_subscriptions", params={"customer": customer_id, "status": "all"})
+        own = (None, tenant_id)
+        found = [subscription_in(row) async for row in rows if text_in(row.get("metadata") or {}, "tenant_id") in own]
+        return tuple(each for each in found if each is not None)
 
     async def checkout(self, session_id: str) -> Checkout | None:
         """See BillingReader."""

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from billing_core.errors import GatewayInvalidRequestError
-from billing_core.model import CustomerId
+from billing_core.model import CustomerId, TenantId
 from billing_core.operations.commands import (
     CheckoutReturn,
     CreateCheckoutSession,
@@ -68,6 +68,9 @@ class PageOperationsContract:
         (subscription,) = await stage.subscriptions(customer_id)
         assert billed(subscription) == [(AMOUNTS[SEATS], 5), (AMOUNTS[BASE], 1)]
         assert list(await reader.open_checkout_sessions(customer_id, TENANT)) == []
+        (known,) = await reader.subscriptions_of(customer_id, TENANT)
+        assert known.subscription_id == subscription.subscription_id
+        assert list(await reader.subscriptions_of(customer_id, TenantId("another"))) == []
         checkout = await reader.checkout(session_id)
         assert checkout is not None
         assert checkout.subscription is not None

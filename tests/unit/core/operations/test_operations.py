@@ -31,6 +31,7 @@ from billing_core.operations.checkouts import CheckoutOptions, ConfirmedCheckout
 from billing_core.operations.commands import (
     Address,
     Cancellation,
+    CancelNow,
     CheckoutReturn,
     Command,
     CreateCheckoutSession,
@@ -529,6 +530,18 @@ async def test_a_start_is_refused_once_the_checkout_was_completed(site: Site) ->
     asking = site.operations.subscriptions.start(site.caller(), wanted)
     assert await refused(asking) is Refusal.ALREADY_SUBSCRIBED
     assert len(site.provider.subscriptions) == 1
+
+
+async def test_a_checkout_that_was_completed_counts_before_its_webhook(site: Site) -> None:
+    """For a start, for another checkout, and for the trial."""
+    wanted = NewSubscription(plan_code="pro", terms=MONTHLY)
+    opened = await site.operations.checkout.create(site.caller(), wanted, BACK)
+    started = site.provider.complete_checkout(opened.result.object_id or "")
+    assert await refused(site.operations.subscriptions.start(site.caller(), wanted)) is Refusal.ALREADY_SUBSCRIBED
+    assert await refused(site.operations.checkout.create(site.caller(), wanted, BACK)) is Refusal.ALREADY_SUBSCRIBED
+    await site.provider.perform(CancelNow(subscription_id=started.subscription_id), "bo_elsewhere")
+    again = attrs.evolve(wanted, trial=True)
+    assert await refused(site.operations.subscriptions.start(site.caller(), again)) is Refusal.TRIAL_USED
 
 
 async def test_a_checkout_of_another_tenant_of_the_customer_stays_open(site: Site) -> None:

@@ -25,6 +25,7 @@ from billing_core.model import (
     PriceId,
     SubscriptionId,
     SubscriptionSnapshot,
+    TenantId,
 )
 from billing_core.operations.commands import NewItem, PriceChoice
 from billing_core.operations.results import PromotionCode
@@ -62,6 +63,8 @@ class ProviderState:
         self.customers: dict[CustomerId, FakeCustomer] = {}
         self.payment_methods: dict[str, FakePaymentMethod] = {}
         self.subscriptions: dict[SubscriptionId, SubscriptionSnapshot] = {}
+        self.tenants: dict[SubscriptionId, TenantId] = {}
+        """The tenants that the metadata of subscriptions names."""
         self.schedules: dict[str, FakeSchedule] = {}
         """Schedules that are not over."""
         self.discounts: dict[SubscriptionId, tuple[str, ...]] = {}

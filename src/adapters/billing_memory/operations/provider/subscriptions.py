@@ -53,6 +53,7 @@ def start(state: ProviderState, command: StartSubscription) -> Performed:
     if not paid:
         subscription = attrs.evolve(subscription, status="incomplete")
     state.put(subscription)
+    state.tenants[subscription.subscription_id] = command.tenant_id
     state.bill(subscription, amount, paid=paid, reason="subscription_create")
     if command.promotion_code_id is not None:
         state.discounts[subscription.subscription_id] = (command.promotion_code_id,)
