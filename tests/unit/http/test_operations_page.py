@@ -48,7 +48,7 @@ class Reader:
     async def send(self, method: str, path: str, body: str) -> Any:
         """Send a request as printed, and return the answer."""
         self._requests += 1
-        role = "operator" if path.endswith("/credit") else "admin"
+        role = "operator" if path.endswith(("/credit", "/pause-collection")) else "admin"
         headers = {**self._world.bearer(role=role), "Idempotency-Key": f"decision-{self._requests}"}
         data = self.with_ids(body).encode() if body else None
         url = self._world.url + self.with_ids(path)

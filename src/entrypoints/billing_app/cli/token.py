@@ -58,7 +58,8 @@ def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: s
     settings = Settings.load()
     policy = settings.tokens
     if role not in policy.roles:
-        raise click.BadParameter(f"{role!r} is not one of {', '.join(policy.roles)}", param_hint="--role")
+        known = f"{', '.join(policy.roles)} (BILLING_JWT_OPERATOR_ROLES adds roles)"
+        raise click.BadParameter(f"{role!r} is not one of {known}", param_hint="--role")
     if not settings.tokens.secrets:
         raise OperatorError(
             "BILLING_JWT_SECRET is not set. Generate one with `openssl rand -hex 32`, for the server too."

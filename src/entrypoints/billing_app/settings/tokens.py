@@ -83,4 +83,4 @@ class TokenSettings:
     @property
     def roles(self) -> tuple[str, ...]:
         """All roles that may read billing data."""
-        return (*self.reader_roles, *self.writer_roles, *self.operator_roles)
+        return tuple(dict.fromkeys((*self.reader_roles, *self.writer_roles, *self.operator_roles)))

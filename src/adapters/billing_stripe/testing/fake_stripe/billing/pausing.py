@@ -74,14 +74,11 @@ def resume(
     nothing_before = attrs.evolve(started, items=())
     lines = prorations(account, nothing_before, items, now) if keep_anchor else charges(account, started, items)
     if only_if_paid:
-        account.update(attrs.evolve(subscription, latest_invoice_id=invoice_id, resuming_invoice_id=invoice_id))
+        account.update(attrs.evolve(started, resuming_invoice_id=invoice_id))
     else:
         resumed = account.update(attrs.evolve(started, status="active", paused_at=None))
         account.emit("customer.subscription.resumed", resumed)
     draft = invoicing.create_draft(account, started, lines, reason="subscription_update", invoice_id=invoice_id)
-    if only_if_paid:
-        waiting = account.get(objects.Subscription, subscription.subscription_id)
-        account.put(attrs.evolve(waiting, items=items, billing_cycle_anchor=anchor))
     advance_invoice(account, draft)
     return account.get(objects.Subscription, subscription.subscription_id)
 
