@@ -19,7 +19,7 @@ from billing_core.operations.requests import Caller, Operator, refused_as
 from billing_core.operations.results import Checkout
 from billing_core.operations.runner import OperationOutcome
 from billing_core.operations.stored import OperationRequest, operation_key
-from billing_core.operations.subscriptions import find_promotion, start_subject
+from billing_core.operations.subscriptions import find_promotion, subscriptions_subject
 from billing_core.state.ports import Clock
 from billing_core.state.provisional import ProvisionalBasis
 
@@ -106,7 +106,7 @@ class CheckoutOperations:
                 locale=options.locale,
             )
 
-        subject = start_subject(caller.tenant_id)
+        subject = subscriptions_subject(caller.tenant_id)
         chosen = {**attrs.asdict(options), "open_for": options.open_for.total_seconds()}
         arguments = {"wanted": wanted, "returns": returns, "options": chosen, "payer": payer}
         with refused_as(Refusal.ALREADY_SUBSCRIBED, parameter="expire"):

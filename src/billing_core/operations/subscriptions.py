@@ -19,7 +19,7 @@ from billing_core.operations.ports import BillingReader, PreviewGateway
 from billing_core.operations.previews import ChangePreview, Previewed, describe, preview_id, proration_date_of
 from billing_core.operations.requests import Caller, Operator, refused_as
 from billing_core.operations.results import CommandPreview
-from billing_core.operations.runner import OperationOutcome
+from billing_core.operations.runner import Decide, OperationOutcome
 from billing_core.state.ports import TenantReader
 
 Payment = Literal["on_file", "confirm", "off_session"]
@@ -79,7 +79,7 @@ class SubscriptionOperations:
                 opened = await self.reader.open_checkout_sessions(customer_id, caller.tenant_id)
             return attrs.evolve(command, customer_id=customer_id, expire=tuple(opened))
 
-        subject = start_subject(caller.tenant_id)
+        subject = subscriptions_subject(caller.tenant_id)
         arguments = {"wanted": wanted, "payment": payment, "promotion_code": promotion_code, "payer": payer}
         with refused_as(Refusal.ALREADY_SUBSCRIBED, parameter="expire"):
             return await self.operator.run(caller, "start", subject, arguments, decide)
@@ -122,7 +122,7 @@ class SubscriptionOperations:
             return command
 
         arguments = {"wanted": wanted, "preview": preview, "proration": proration}
-        return await self.operator.run(caller, "change", wanted.subscription_id, arguments, decide)
+        return await self._run(caller, "change", wanted.subscription_id, arguments, decide)
 
     async def preview_seats(
         self, tenant_id: TenantId, subscription_id: SubscriptionId, seats: int, *, proration: Proration = "next_invoice"
@@ -152,7 +152,7 @@ class SubscriptionOperations:
             return command
 
         arguments = {"seats": seats, "preview": preview, "proration": proration}
-        return await self.operator.run(caller, "set_seats", subscription_id, arguments, decide)
+        return await self._run(caller, "set_seats", subscription_id, arguments, decide)
 
     async def apply_promotion_code(
         self, caller: Caller, subscription_id: SubscriptionId, code: str
@@ -165,7 +165,7 @@ class SubscriptionOperations:
             promotion = await find_promotion(self.reader, code, seen.customer_id)
             return ending.decide_promotion(account, subscription_id, promotion or "")
 
-        return await self.operator.run(caller, "apply_promotion_code", subscription_id, {"code": code}, decide)
+        return await self._run(caller, "apply_promotion_code", subscription_id, {"code": code}, decide)
 
     # --- ends and pauses ----------------------------------------------------------------------------------------
 
@@ -304,7 +304,20 @@ class SubscriptionOperations:
         async def decide() -> Command:
             return choose(await self.operator.accounts.load(caller.tenant_id))
 
-        return await self.operator.run(caller, operation, subscription_id, arguments, decide)
+        return await self._run(caller, operation, subscription_id, arguments, decide)
+
+    async def _run(
+        self,
+        caller: Caller,
+        operation: str,
+        subscription_id: SubscriptionId,
+        arguments: Mapping[str, object],
+        decide: Decide,
+    ) -> OperationOutcome:
+        subject = subscriptions_subject(caller.tenant_id)
+        return await self.operator.run(
+            caller, operation, subject, {"subscription": subscription_id, **arguments}, decide
+        )
 
     async def _load(self, tenant_id: TenantId, wanted: PlanChange) -> tuple[Account, Mapping[str, int]]:
         """Return the account, and the amounts of prices by which a change is up or down."""
@@ -341,9 +354,13 @@ def _date_of(account: Account, subscription_id: SubscriptionId, preview: str | N
     return proration_date_of(preview, now=account.now(account.require_subscription(subscription_id)))
 
 
-def start_subject(tenant_id: TenantId) -> str:
-    """Return the subject of whatever starts a subscription: a tenant has one trial, of whichever plan."""
-    return f"start:{tenant_id}"
+def subscriptions_subject(tenant_id: TenantId) -> str:
+    """Return the subject of all operations on a tenant's subscriptions.
+
+    They depend on each other: a tenant has one trial, and one live subscription per group of plans, to which a start, a
+    checkout and a change of plan can lead.
+    """
+    return f"subscriptions:{tenant_id}"
 
 
 async def find_promotion(reader: BillingReader, code: str | None, customer_id: CustomerId | None) -> str | None:

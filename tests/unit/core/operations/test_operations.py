@@ -728,3 +728,25 @@ def test_there_are_no_operations_without_a_provider(tmp_path: Path) -> None:
     """A process without a key can show state, and ask for nothing."""
     settings = Settings()
     assert Container(settings=settings, **memory_adapters(settings)).operations() is None
+
+
+async def test_a_change_and_a_start_of_one_group_come_one_after_the_other(site: Site) -> None:
+    """The second one sees the first, and is refused."""
+    site.provider.add_payment_method(await site.operations.customers.ensure(site.caller()))
+    addon = await site.operations.subscriptions.start(
+        site.caller(), NewSubscription(plan_code="support"), payment="on_file"
+    )
+    wanted = PlanChange(
+        subscription_id=SubscriptionId(addon.result.object_id or ""), plan_code="pro", terms=MONTHLY, when="now"
+    )
+    perform = site.provider.perform
+
+    async def slow(command: Command, key: str) -> Any:
+        await asyncio.sleep(0.01)
+        return await perform(command, key)
+
+    site.provider.perform = slow  # type: ignore[method-assign] # both decide before one is shown
+    change = site.operations.subscriptions.change(site.caller(), wanted)
+    start = site.operations.subscriptions.start(site.caller(), NewSubscription(plan_code="basic"), payment="on_file")
+    ends = await asyncio.gather(change, start, return_exceptions=True)
+    assert sum(isinstance(end, OperationOutcome) for end in ends) == 1
