@@ -9,7 +9,7 @@ from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, tran
 
 from billing_app.http.operations.problems import Problem
 from billing_core.converters import decode
-from billing_core.operations.commands import Feedback, Proration
+from billing_core.operations.commands import Address, Feedback, Proration, TaxId
 from billing_core.operations.decisions.changing import When
 from billing_core.operations.decisions.ending import CollectionPause, Scheduled
 from billing_core.operations.payment_methods import PortalFlow
@@ -210,36 +210,15 @@ class CreditBody:
 
 
 @attrs.frozen(kw_only=True)
-class AddressBody:
-    """A postal address."""
-
-    line1: str | None = None
-    line2: str | None = None
-    postal_code: str | None = None
-    city: str | None = None
-    state: str | None = None
-    country: str | None = None
-    """Two letters, ISO 3166-1."""
-
-
-@attrs.frozen(kw_only=True)
-class TaxIdBody:
-    """A tax id, for example `eu_vat` and `DE123456789`."""
-
-    type: str
-    value: str = attrs.field(repr=False)
-
-
-@attrs.frozen(kw_only=True)
 class ContactBody:
     """The receiver of invoices, and what is printed on them. What is left out stays; "" clears it."""
 
     email: str | None = attrs.field(default=None, repr=False)
     name: str | None = attrs.field(default=None, repr=False)
     phone: str | None = attrs.field(default=None, repr=False)
-    address: AddressBody | None = attrs.field(default=None, repr=False)
+    address: Address | None = attrs.field(default=None, repr=False)
     """Replaces the whole address."""
-    add_tax_ids: tuple[TaxIdBody, ...] = ()
+    add_tax_ids: tuple[TaxId, ...] = ()
     remove_tax_ids: tuple[str, ...] = ()
     """Ids of tax ids (`txi_…`)."""
 

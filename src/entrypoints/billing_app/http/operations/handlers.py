@@ -16,7 +16,7 @@ from billing_app.http.operations.calling import Call
 from billing_app.http.operations.problems import Problem
 from billing_core.model import InvoiceId, SubscriptionId
 from billing_core.operations.checkouts import CheckoutOptions, ConfirmedCheckout
-from billing_core.operations.commands import Address, Cancellation, CheckoutReturn, CreditTerms, Proration, TaxId
+from billing_core.operations.commands import Cancellation, CheckoutReturn, CreditTerms, Proration
 from billing_core.operations.decisions.changing import PlanChange
 from billing_core.operations.decisions.starting import NewSubscription
 from billing_core.operations.items import Terms
@@ -289,24 +289,15 @@ async def contact(call: Call[None]) -> BillingContact:
 
 async def set_contact(call: Call[bodies.ContactBody]) -> OperationAnswer:
     """Set the receiver of invoices."""
-    body, address = call.body, call.body.address
+    body = call.body
     return operation_answer(
         await call.operations.customers.set_contact(
             call.caller,
             email=body.email,
             name=body.name,
             phone=body.phone,
-            address=None
-            if address is None
-            else Address(
-                line1=address.line1,
-                line2=address.line2,
-                postal_code=address.postal_code,
-                city=address.city,
-                state=address.state,
-                country=address.country,
-            ),
-            add_tax_ids=[TaxId(type=each.type, value=each.value) for each in body.add_tax_ids],
+            address=body.address,
+            add_tax_ids=body.add_tax_ids,
             remove_tax_ids=body.remove_tax_ids,
         )
     )
