@@ -63,6 +63,7 @@ stripe-fixtures: setup ## write the Stripe events that the tests read
 .PHONY: docs
 docs: setup ## regenerate the documentation that is generated from the code
 	@$(BIN)/python -m billing_app.settings_reference
+	@$(BIN)/python -m billing_app.troubleshooting.reference
 	@$(BIN)/python -m billing_app.access_reference
 	@$(BIN)/python -m billing_app.payload_schema
 	@$(BIN)/python -m billing_app.http.openapi

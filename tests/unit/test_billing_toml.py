@@ -49,10 +49,12 @@ def load(folder: Path, text: str | bytes, **environ: str) -> Settings:
 
 
 def faults(folder: Path, text: str | bytes, **environ: str) -> Sequence[str]:
-    """Return the faults of such settings, without the folder's name."""
+    """Return the faults of such settings, without the folder's name and the rows of the troubleshooting matrix."""
     with pytest.raises(SettingsError) as caught:
         load(folder, text, **environ)
-    return [str(fault).replace(f"{folder}/", "") for fault in caught.value.faults]
+    return [
+        str(fault).removesuffix(f" See {fault.trouble}.").replace(f"{folder}/", "") for fault in caught.value.faults
+    ]
 
 
 def places(folder: Path, text: str, **environ: str) -> Sequence[str]:
@@ -131,7 +133,11 @@ PLAN_FAULTS = [
         "[[plans.pro.prices]]\namount = 1\ncurrency = 'usd'",
         "billing.toml:1 plans.pro.prices[0] has neither an id nor a lookup key",
     ),
-    ("[[plans.pro.prices]]\nid = 'prod_1'", 'billing.toml:2 plans.pro.prices[0].id is "prod_1", which cannot be used'),
+    (
+        "[[plans.pro.prices]]\nid = 'prod_1'",
+        'billing.toml:2 plans.pro.prices[0].id is "prod_1", which cannot be used: '
+        "it is the id of a product, not of a price",
+    ),
     (
         "[[plans.pro.prices]]\nid = 'a'\nrole = 'sold'",
         'billing.toml:3 plans.pro.prices[0].role is "sold", which cannot be used',
@@ -205,7 +211,8 @@ PLAN_FAULTS = [
     ("[plans.pro]\nmatch = ['prod_1']", "billing.toml:2 plans.pro.match is an array, which cannot be used"),
     (
         "[plans.pro]\nmatch.products = 'price_1'",
-        'billing.toml:2 plans.pro.match.products is "price_1", which cannot be used',
+        'billing.toml:2 plans.pro.match.products is "price_1", which cannot be used: '
+        "it is the id of a price, not of a product",
     ),
     ("[plans.pro]\nmatch.metadata = 'pro'", 'billing.toml:2 plans.pro.match.metadata is "pro", which cannot be used'),
     ("[plans.pro]\nmatch.metadata.plan = 1", "billing.toml:2 plans.pro.match.metadata.plan is 1, which cannot be used"),
@@ -609,6 +616,7 @@ class TestScope:
         """Ids of the wrong kind, and plans that do not exist, which would leave out nothing or everything."""
         text = '[scope]\nignore = { products = ["price_1"] }\n[scope.only]\nplans = ["news"]\nfoo = 1'
         found = places(tmp_path, text)
-        assert 'billing.toml:2 scope.ignore.products[0] is "price_1", which cannot be used' in found
+        wrong = "which cannot be used: it is the id of a price, not of a product"
+        assert f'billing.toml:2 scope.ignore.products[0] is "price_1", {wrong}' in found
         assert "billing.toml:5 scope.only.foo is not a known key" in found
         assert "billing.toml:4 scope.only.plans names 'news', which is no plan" in found

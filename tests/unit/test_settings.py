@@ -187,7 +187,8 @@ class TestFaults:
             load(BILLING_PORT="eighty")
         assert str(caught.value) == (
             "One setting needs attention:\n"
-            "  - BILLING_PORT is 'eighty', which cannot be used. It takes a whole number from 0 to 65535.\n"
+            "  - BILLING_PORT is 'eighty', which cannot be used. It takes a whole number from 0 to 65535, "
+            "for example BILLING_PORT=8080. See docs/billing/stripe-setup.md#setting-is-invalid.\n"
             "Change them in the environment, in .env.local or in billing.toml; "
             "docs/billing/configuration.md describes every setting."
         )
@@ -347,7 +348,7 @@ class TestPriceMap:
             ("starter=price_1,", "'' is not of the form plan=price"),
             ("starter=price_1,pro=price_1", r"price_1 is used more than once \(starter, pro\)"),
             ("starter=price_1,starter=price_1", r"price_1 is used more than once \(starter\)"),
-            ("starter=prod_1", "prod_1 is a product"),
+            ("starter=prod_1", "it is the id of a product"),
             ('{"starter": ', "not valid JSON"),
             ('{"starter": "price_1", "starter": "price_2"}', "'starter' is named twice"),
             ('{"starter": 1}', "must be a price id or a list"),
@@ -355,7 +356,7 @@ class TestPriceMap:
             ('{"starter": {"seats": "price_1"}}', "unknown part 'seats'"),
             ('{"starter": {"metered": ["price_1"]}}', "must map feature keys to price ids"),
             ('{"starter": {"metered": {"api": 1}}}', "api of plan 'starter' must be a price id or a list"),
-            ('{"starter": "price 1"}', "one with spaces"),
+            ('{"starter": "price 1"}', "has spaces"),
             ('{" starter": "price_1"}', "spaces around it"),
         ],
     )

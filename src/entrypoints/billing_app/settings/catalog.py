@@ -5,6 +5,7 @@ import attrs
 from billing_app.settings import parsers, price_map
 from billing_app.settings.declaration import setting
 from billing_app.settings.rules import Given
+from billing_app.troubleshooting import CatalogTrouble
 from billing_core.model import Plan, PlanPrice
 
 
@@ -33,5 +34,6 @@ class CatalogSettings:
         (),
         "Stripe prices of each plan: the short form of `[plans]` in billing.toml.",
         example="starter=price_1,pro=price_2",
+        trouble=CatalogTrouble.PRICE_MAP_IS_INVALID,
         contradiction=_contradiction,
     )

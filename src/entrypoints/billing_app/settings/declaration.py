@@ -10,6 +10,7 @@ import attrs
 
 from billing_app.settings import parsers
 from billing_app.settings.rules import Given, value_text
+from billing_app.troubleshooting import SettingTrouble, Trouble
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ class Setting:
     default_text: str
     example: str
     secret: bool
+    trouble: Trouble
+    """The row about a value that cannot be used."""
     contradiction: Callable[[Any, Given], str | None]
     """Says why a value does not repeat what billing.toml gives the same field, as the end of a sentence about that."""
 
@@ -50,6 +53,7 @@ def setting(
     default_text: str | None = None,
     example: str = "",
     secret: bool = False,
+    trouble: Trouble = SettingTrouble.SETTING_IS_INVALID,
     contradiction: Callable[[T, Given], str | None] = _differs,
 ) -> Any:
     """Declare a field.
@@ -62,6 +66,7 @@ def setting(
         default_text: the default as written in a file, if that differs from `str(default)`.
         example: a value to show if there is no default.
         secret: whether error texts must mask it.
+        trouble: the row of the troubleshooting matrix about a value that cannot be used.
         contradiction: compares it with the same field of billing.toml; by default they must be equal.
     """
     declared = Setting(
@@ -71,6 +76,7 @@ def setting(
         default_text=_as_written(default) if default_text is None else default_text,
         example=example,
         secret=secret,
+        trouble=trouble,
         contradiction=contradiction,
     )
     return attrs.field(default=default, metadata={_METADATA_KEY: declared})

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from billing_app.settings.faults import SettingsFault
+from billing_app.troubleshooting import SettingTrouble
 
 
 @attrs.frozen(kw_only=True)
@@ -37,12 +38,18 @@ def read_env_file(path: Path) -> EnvFile:
         return EnvFile()
     except (OSError, UnicodeDecodeError) as exc:
         problem = f"cannot be read ({type(exc).__name__})"
-        return EnvFile(faults=(SettingsFault(str(path), problem, "Repair or remove it."),))
+        unreadable = SettingsFault(str(path), problem, "Repair or remove it.", SettingTrouble.ENV_FILE_IS_UNREADABLE)
+        return EnvFile(faults=(unreadable,))
     bindings = list(parse_stream(io.StringIO(text)))
     return EnvFile(
         variables={each.key: each.value for each in bindings if each.key is not None and each.value is not None},
         faults=tuple(
-            SettingsFault(str(path), f"has a line {each.original.line} that is not NAME=value", "Correct that line.")
+            SettingsFault(
+                str(path),
+                f"has a line {each.original.line} that is not NAME=value",
+                "Correct that line, for example STRIPE_FETCH=true.",
+                SettingTrouble.ENV_FILE_IS_UNREADABLE,
+            )
             for each in bindings
             if each.error
         ),

@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from billing_app.errors import OperatorError
+from billing_app.troubleshooting import Trouble
 
 DOCUMENTATION: Final = "docs/billing/configuration.md"
 ENV_FILE: Final = Path(".env.local")
@@ -17,14 +18,15 @@ RULES_FILE: Final = Path("billing.toml")
 
 @attrs.frozen
 class SettingsFault:
-    """One fault and its remedy. Neither text contains a secret."""
+    """One fault, its remedy and its row of the troubleshooting matrix. No text contains a secret."""
 
     variable: str
     problem: str
     remedy: str
+    trouble: Trouble
 
     def __str__(self) -> str:
-        return f"{self.variable} {self.problem}. {self.remedy}"
+        return f"{self.variable} {self.problem}. {self.remedy} See {self.trouble}."
 
 
 class SettingsError(OperatorError):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from billing_app.secret import Secret
+from billing_app.troubleshooting import Trouble
 
 T = TypeVar("T")
 
@@ -31,7 +32,16 @@ def parse_duration(text: str) -> timedelta | None:
 
 
 class UnusableValueError(ValueError):
-    """A value is unusable for a reason beyond `Parser.expects`. The reason never repeats a secret."""
+    """A value is unusable for a reason beyond `Parser.expects`. The reason never repeats a secret.
+
+    Args:
+        reason: the end of a sentence about the value.
+        trouble: the row of the troubleshooting matrix, if it is not the one of the setting.
+    """
+
+    def __init__(self, reason: str, trouble: Trouble | None = None) -> None:
+        super().__init__(reason)
+        self.trouble = trouble
 
 
 @attrs.frozen
@@ -121,13 +131,18 @@ Network = IPv4Network | IPv6Network
 NETWORK: Final[Parser[Network]] = Parser("an IP address or a network such as 10.0.0.0/8", ip_network)
 
 
-def comma_list(inner: Parser[T]) -> Parser[tuple[T, ...]]:
-    """Parse values separated by commas. An empty member is a fault: it is usually a lost secret."""
+def comma_list(inner: Parser[T], *, blank: Trouble | None = None) -> Parser[tuple[T, ...]]:
+    """Parse values separated by commas. An empty member is a fault: it is usually a lost secret.
+
+    Args:
+        inner: parses a member.
+        blank: the row about an empty member, if it is not the one of the setting.
+    """
 
     def parse(text: str) -> tuple[T, ...]:
         members = [member.strip() for member in text.split(",")]
         if not all(members):
-            raise UnusableValueError("a member of the list is empty")
+            raise UnusableValueError("a member of the list is empty", blank)
         return tuple(inner.parse(member) for member in members)
 
     return Parser(f"{inner.expects}; several are separated by commas", parse)

@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from billing_app.secret import mask_inside
+from billing_app.settings.object_ids import check_price_id
 from billing_app.settings.parsers import UnusableValueError
+from billing_app.troubleshooting import CatalogTrouble
 from billing_core.model import Plan
 
 EXPECTS = "pairs like starter=price_1,pro=price_2, or a JSON object (see The price map)"
@@ -20,7 +23,7 @@ def parse_price_map(text: str) -> tuple[Plan, ...]:
     faults = [fault for plan in plans for fault in _plan_faults(plan)]
     faults += _shared_prices(plans)
     if faults:
-        raise UnusableValueError("; ".join(faults))
+        raise UnusableValueError("; ".join(str(fault) for fault in faults), faults[0].trouble)
     return plans
 
 
@@ -80,22 +83,24 @@ def _price_ids(where: str, value: object) -> tuple[str, ...]:
     raise UnusableValueError(f"{where} must be a price id or a list of price ids")
 
 
-def _plan_faults(plan: Plan) -> Iterable[str]:
+def _plan_faults(plan: Plan) -> Iterable[UnusableValueError]:
     code = plan.plan_code
     if not code or code != code.strip():
-        yield f"the plan code {code!r} is blank or has spaces around it"
+        yield UnusableValueError(f"the plan code {code!r} is blank or has spaces around it")
     if not plan.price_ids:
-        yield f"plan {code!r} has no price"
+        yield UnusableValueError(f"plan {code!r} has no price", CatalogTrouble.PLAN_CANNOT_BE_SOLD)
     for price_id in plan.price_ids:
-        if not price_id or any(character.isspace() for character in price_id):
-            yield f"plan {code!r} has a blank price id, or one with spaces: {price_id!r}"
-        elif price_id.startswith("prod_"):
-            yield f"{price_id} is a product; plan {code!r} needs the id of one of its prices (price_…)"
+        try:
+            check_price_id(price_id)
+        except UnusableValueError as exc:
+            text = f"plan {code!r} names {mask_inside(price_id)!r} as a price, but {exc}"
+            yield UnusableValueError(text, exc.trouble)
 
 
-def _shared_prices(plans: Sequence[Plan]) -> Iterable[str]:
+def _shared_prices(plans: Sequence[Plan]) -> Iterable[UnusableValueError]:
     """Refuse a price in two places: the plan of a subscription would be arbitrary."""
     count = Counter(price_id for plan in plans for price_id in plan.price_ids)
     for price_id in (price_id for price_id, uses in count.items() if uses > 1):
         owners = [plan.plan_code for plan in plans if price_id in plan.price_ids]
-        yield f"{price_id} is used more than once ({', '.join(owners)})"
+        text = f"{price_id} is used more than once ({', '.join(owners)})"
+        yield UnusableValueError(text, CatalogTrouble.PRICE_IS_LISTED_TWICE)

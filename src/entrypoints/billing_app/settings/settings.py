@@ -31,6 +31,7 @@ from billing_app.settings.stripe import StripeSettings
 from billing_app.settings.switches import Switches
 from billing_app.settings.tokens import TokenSettings
 from billing_app.settings.webhooks import WebhookSettings
+from billing_app.troubleshooting import CatalogTrouble, KeyTrouble, SettingTrouble, WebhookTrouble
 from billing_core.model import ProductScope, TenantRules
 
 T = TypeVar("T")
@@ -148,16 +149,19 @@ def _read(section: Section, given: Mapping[str, str], ruled: Mapping[str, Given]
             values[name] = value
         elif (reason := setting.contradiction(value, ruled[name])) is not None:
             problem = f"is {text!r}, but {ruled[name].node.place} {reason}"
-            faults.append(SettingsFault(setting.env, problem, "Remove the variable, or make it repeat the file."))
+            remedy = "Remove the variable, or make it repeat the file."
+            faults.append(SettingsFault(setting.env, problem, remedy, CatalogTrouble.VARIABLE_CONTRADICTS_TOML))
     return section.kind(**values)
 
 
 def _parse_fault(setting: Setting, text: str, error: ValueError) -> SettingsFault:
     shown = mask_unparsed(text) if setting.secret else repr(text)
-    reason = f": {error}" if isinstance(error, UnusableValueError) else ""
-    return SettingsFault(
-        setting.env, f"is {shown}, which cannot be used{reason}", f"It takes {setting.parser.expects}."
-    )
+    unusable = error if isinstance(error, UnusableValueError) else None
+    reason = "" if unusable is None else f": {unusable}"
+    example = setting.example or setting.default_text
+    remedy = f"It takes {setting.parser.expects}{f', for example {setting.env}={example}' if example else ''}."
+    trouble = unusable.trouble if unusable is not None and unusable.trouble is not None else setting.trouble
+    return SettingsFault(setting.env, f"is {shown}, which cannot be used{reason}", remedy, trouble)
 
 
 def _unknown_variables(given: Mapping[str, str]) -> Iterable[str]:
@@ -179,6 +183,7 @@ def _cross_faults(settings: Settings) -> Iterable[SettingsFault]:
             "BILLING_DISPATCH_BACKOFF_BASE_SECONDS",
             "is above BILLING_DISPATCH_BACKOFF_CAP_SECONDS",
             "Lower the base or raise the cap.",
+            SettingTrouble.SETTINGS_CONTRADICT,
         )
 
 
@@ -189,22 +194,26 @@ def _unknown_plans(settings: Settings) -> Iterable[SettingsFault]:
         for plan_code in given.value.plans:
             if plan_code not in known:
                 remedy = f"The plans are {', '.join(known)}." if known else "No plans are configured."
-                yield SettingsFault(given.node.child("plans").place, f"names {plan_code!r}, which is no plan", remedy)
+                problem = f"names {plan_code!r}, which is no plan"
+                place = given.node.child("plans").place
+                yield SettingsFault(place, problem, remedy, CatalogTrouble.SCOPE_NAMES_NO_PLAN)
 
 
 def _missing_for_organization(settings: Settings) -> Iterable[SettingsFault]:
     if settings.stripe.is_of_organization and settings.stripe.account_id is None:
         why = "is required when STRIPE_SECRET_KEY is the key of an organization (sk_org_…)"
-        yield SettingsFault("STRIPE_ACCOUNT_ID", why, "Name the account that is meant.")
+        remedy = "Name the account that is meant, for example STRIPE_ACCOUNT_ID=acct_…."
+        yield SettingsFault("STRIPE_ACCOUNT_ID", why, remedy, KeyTrouble.ORGANIZATION_KEY_LACKS_ACCOUNT)
 
 
 def _missing_for_billing(settings: Settings) -> Iterable[SettingsFault]:
     why = "is required when ENABLE_BILLING is true"
     if settings.stripe.secret_key is None:
-        yield SettingsFault("STRIPE_SECRET_KEY", why, "Copy a secret or restricted key from the Stripe dashboard.")
+        remedy = "Copy a secret or restricted key from the Stripe dashboard, for example STRIPE_SECRET_KEY=rk_test_…."
+        yield SettingsFault("STRIPE_SECRET_KEY", why, remedy, KeyTrouble.KEY_IS_MISSING)
     if not settings.stripe.webhook_secrets:
         remedy = "Copy the signing secret of the webhook endpoint (whsec_…) from the Stripe dashboard."
-        yield SettingsFault("STRIPE_WEBHOOK_SECRET", why, remedy)
+        yield SettingsFault("STRIPE_WEBHOOK_SECRET", why, remedy, WebhookTrouble.WEBHOOK_SECRET_IS_MISSING)
     if not settings.tokens.secrets and settings.tokens.jwks_url is None:
         remedy = "It guards the API and the stream; make one: openssl rand -hex 32. Or set BILLING_JWT_JWKS_URL."
-        yield SettingsFault("BILLING_JWT_SECRET", why, remedy)
+        yield SettingsFault("BILLING_JWT_SECRET", why, remedy, SettingTrouble.TOKEN_KEY_IS_MISSING)

@@ -10,16 +10,38 @@ import attrs
 from billing_app.secret import Secret
 from billing_app.settings import parsers
 from billing_app.settings.declaration import flag, seconds, setting
+from billing_app.settings.parsers import UnusableValueError
+from billing_app.troubleshooting import KeyTrouble, WebhookTrouble
 
 _ORGANIZATION: Final = "sk_org_"
-_API_KEY: Final = parsers.secret(
-    parsers.matching(
-        rf"{_ORGANIZATION}(test|live)_\w+|(sk|rk)_(test|live)_\w+",
-        "a secret or restricted API key (sk_test_…, rk_live_…), or the key of an organization (sk_org_live_…)",
-    ),
+
+_IS_KEY: Final = parsers.matching(
+    rf"{_ORGANIZATION}(test|live)_\w+|(sk|rk)_(test|live)_\w+",
+    "a secret or restricted API key (sk_test_…, rk_live_…), or the key of an organization (sk_org_live_…)",
 )
-_WEBHOOK_SECRET: Final = parsers.secret(
-    parsers.matching(r"whsec_[\w+/=-]+", "the signing secret of a webhook endpoint (whsec_…)"),
+_IS_WEBHOOK_SECRET: Final = parsers.matching(r"whsec_[\w+/=-]+", "the signing secret of a webhook endpoint (whsec_…)")
+
+
+def _key(text: str) -> str:
+    if text.startswith("pk_"):
+        raise UnusableValueError("it is a publishable key, which only browsers use", KeyTrouble.KEY_IS_PUBLISHABLE)
+    if text.startswith("whsec_"):
+        reason = "it is a signing secret, which belongs in STRIPE_WEBHOOK_SECRET"
+        raise UnusableValueError(reason, KeyTrouble.KEY_IS_A_WEBHOOK_SECRET)
+    return _IS_KEY.parse(text)
+
+
+def _webhook_secret(text: str) -> str:
+    if text.startswith(("sk_", "rk_")):
+        reason = "it is an API key, which belongs in STRIPE_SECRET_KEY"
+        raise UnusableValueError(reason, WebhookTrouble.WEBHOOK_SECRET_IS_AN_API_KEY)
+    return _IS_WEBHOOK_SECRET.parse(text)
+
+
+_API_KEY: Final = parsers.secret(parsers.Parser(_IS_KEY.expects, _key))
+_WEBHOOK_SECRETS: Final = parsers.comma_list(
+    parsers.secret(parsers.Parser(_IS_WEBHOOK_SECRET.expects, _webhook_secret)),
+    blank=WebhookTrouble.WEBHOOK_SECRET_IS_BLANK,
 )
 
 
@@ -34,14 +56,16 @@ class StripeSettings:
         "API key; a restricted key is enough. Its mode, live or test, decides which events are accepted.",
         example="sk_test_…",
         secret=True,
+        trouble=KeyTrouble.KEY_IS_MALFORMED,
     )
     webhook_secrets: tuple[Secret, ...] = setting(
         "STRIPE_WEBHOOK_SECRET",
-        parsers.comma_list(_WEBHOOK_SECRET),
+        _WEBHOOK_SECRETS,
         (),
         "Signing secret of the webhook endpoint; during a rotation both, the old and the new one.",
         example="whsec_…",
         secret=True,
+        trouble=WebhookTrouble.WEBHOOK_SECRET_IS_MALFORMED,
     )
     account_id: str | None = setting(
         "STRIPE_ACCOUNT_ID",

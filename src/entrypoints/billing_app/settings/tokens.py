@@ -7,6 +7,7 @@ import attrs
 from billing_app.secret import Secret
 from billing_app.settings import parsers
 from billing_app.settings.declaration import seconds, setting
+from billing_app.troubleshooting import SettingTrouble
 
 
 @attrs.frozen(kw_only=True)
@@ -19,6 +20,7 @@ class TokenSettings:
         (),
         "HS256 key of API and stream tokens. The first one signs and all of them verify, so that a key can be rotated.",
         secret=True,
+        trouble=SettingTrouble.TOKEN_KEY_IS_WEAK,
     )
     jwks_url: str | None = setting(
         "BILLING_JWT_JWKS_URL",

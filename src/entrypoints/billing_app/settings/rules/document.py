@@ -14,6 +14,7 @@ import attrs
 from billing_app.secret import mask_inside
 from billing_app.settings.faults import SettingsFault
 from billing_app.settings.rules.scan import KeyPath, key_lines
+from billing_app.troubleshooting import CatalogTrouble, Trouble
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _POSITION: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -42,21 +43,22 @@ class Document:
             raise
         except UnicodeDecodeError as exc:
             line = exc.object.count(b"\n", 0, exc.start) + 1
-            self.refuse(line, "", "is not UTF-8 on this line", "Save the file as UTF-8.")
+            self._refuse_file(line, "is not UTF-8 on this line", "Save the file as UTF-8.")
             return None
         except OSError as exc:
-            self._faults.append((0, SettingsFault(self.name, f"cannot be read ({type(exc).__name__})", "Repair it.")))
+            problem, remedy = f"cannot be read ({type(exc).__name__})", "Repair its owner and mode."
+            self._faults.append((0, SettingsFault(self.name, problem, remedy, CatalogTrouble.TOML_IS_UNREADABLE)))
             return None
         try:
             content = tomllib.loads(text)
             self._lines.update(key_lines(text))
         except RecursionError:
-            self.refuse(1, "", "is nested too deeply", "Write it with fewer levels.")
+            self._refuse_file(1, "is nested too deeply", "Write it with fewer levels.")
         except ValueError as exc:  # not TOMLDecodeError alone: Python refuses numbers of thousands of digits
             problem = mask_inside(str(exc))
             found = _POSITION.search(problem)
             line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
-            self.refuse(line, "", f"is not valid TOML: {_POSITION.sub('', problem)}", "Correct this line.")
+            self._refuse_file(line, f"is not valid TOML: {_POSITION.sub('', problem)}", "Correct this line.")
         else:
             return Node(content, (), self)
         return None
@@ -67,9 +69,12 @@ class Document:
             path = path[:-1]
         return self._lines.get(path, 1)
 
-    def refuse(self, line: int, key: str, problem: str, remedy: str) -> None:
+    def refuse(self, line: int, key: str, problem: str, remedy: str, trouble: Trouble) -> None:
         """Report a fault."""
-        self._faults.append((line, SettingsFault(f"{self.name}:{line} {key}".rstrip(), problem, remedy)))
+        self._faults.append((line, SettingsFault(f"{self.name}:{line} {key}".rstrip(), problem, remedy, trouble)))
+
+    def _refuse_file(self, line: int, problem: str, remedy: str) -> None:
+        self.refuse(line, "", problem, remedy, CatalogTrouble.TOML_IS_UNREADABLE)
 
 
 @attrs.frozen
@@ -95,9 +100,9 @@ class Node:
         """The elements of an array; none of anything else."""
         return [self.child(index) for index in range(len(self.value))] if isinstance(self.value, list) else []
 
-    def refuse(self, problem: str, remedy: str) -> None:
+    def refuse(self, problem: str, remedy: str, trouble: Trouble = CatalogTrouble.TOML_VALUE_IS_INVALID) -> None:
         """Report a fault of this value."""
-        self.document.refuse(self.document.line(self.path), path_text(self.path), problem, remedy)
+        self.document.refuse(self.document.line(self.path), path_text(self.path), problem, remedy, trouble)
 
 
 def path_text(path: KeyPath) -> str:

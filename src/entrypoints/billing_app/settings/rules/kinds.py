@@ -14,6 +14,7 @@ import attrs
 
 from billing_app.settings.parsers import UnusableValueError, parse_duration
 from billing_app.settings.rules.document import Node, key_text, value_text
+from billing_app.troubleshooting import CatalogTrouble
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -52,14 +53,16 @@ class NoDefault:
         return ""
 
 
-def refuse(node: Node, kind: Kind[Any], reason: str = "") -> None:
+def refuse(node: Node, kind: Kind[Any], reason: UnusableValueError | None = None) -> None:
     """Report that a value is not of a kind, with an example of one that is."""
     name = node.path[-1] if node.path else ""
     example = f"{key_text(name)} = {kind.example}" if isinstance(name, str) else kind.example
-    because = f": {reason}" if reason else ""
+    because = "" if reason is None else f": {reason}"
+    trouble = None if reason is None else reason.trouble
     node.refuse(
         f"is {value_text(node.value)}, which cannot be used{because}",
         f"It takes {kind.expects}, for example {example}.",
+        trouble or CatalogTrouble.TOML_VALUE_IS_INVALID,
     )
 
 
@@ -69,7 +72,8 @@ def refuse_unknown(node: Node, known: Collection[str]) -> None:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             remedy = f"Did you mean {close[0]}?" if close else "Remove it."
-            node.child(name).refuse("is not a known key", f"{remedy} The keys here are {', '.join(known)}.")
+            keys = f"The keys here are {', '.join(known)}."
+            node.child(name).refuse("is not a known key", f"{remedy} {keys}", CatalogTrouble.TOML_KEY_IS_UNKNOWN)
 
 
 @attrs.frozen
@@ -95,7 +99,7 @@ class Scalar(Generic[T]):
         try:
             return self.convert(node.value)
         except ValueError as exc:
-            refuse(node, self, str(exc) if isinstance(exc, UnusableValueError) else "")
+            refuse(node, self, exc if isinstance(exc, UnusableValueError) else None)
             return None
 
     def show(self, value: T | None) -> str:

@@ -17,6 +17,7 @@ from billing_app.settings.rules.plans import PLANS
 from billing_app.settings.rules.scope import SCOPE
 from billing_app.settings.rules.table import Given
 from billing_app.settings.rules.tenants import TENANTS
+from billing_app.troubleshooting import CatalogTrouble
 
 
 class _Reader(Protocol):
@@ -62,7 +63,8 @@ def read_rules(path: Path, *, required: bool) -> Rules:
     try:
         root = document.read()
     except FileNotFoundError:
-        missing = SettingsFault(str(path), "does not exist", "Create it, or correct BILLING_CONFIG.")
+        remedy = "Create it, or correct BILLING_CONFIG, for example BILLING_CONFIG=billing.toml."
+        missing = SettingsFault(str(path), "does not exist", remedy, CatalogTrouble.TOML_IS_MISSING)
         return Rules(faults=(missing,) if required else ())
     if root is None:
         return Rules(path=path, faults=document.faults)

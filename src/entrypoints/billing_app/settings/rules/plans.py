@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from billing_app.settings.object_ids import check_price_id, check_product_id
 from billing_app.settings.rules.document import Node, value_text
-from billing_app.settings.rules.kinds import FLAG, TEXT, ListOf, NoDefault, matching, read_name, refuse, whole, word
+from billing_app.settings.rules.kinds import (
+    FLAG,
+    TEXT,
+    ListOf,
+    NoDefault,
+    Scalar,
+    matching,
+    read_name,
+    refuse,
+    whole,
+    word,
+)
 from billing_app.settings.rules.table import Given, Key, Table, TablesOf
+from billing_app.troubleshooting import CatalogTrouble
 from billing_core.model import Plan, PlanFeature, PlanMatch, PlanPrice, SeatBounds
 from billing_core.model.plan import PLAN_METADATA, ROLES
 
@@ -15,8 +28,8 @@ _LARGEST: Final = 2**63 - 1
 _MOST_SEATS: Final = 1_000_000
 _SPANS: Final = ("day", "week", "month", "year")
 
-PRICE_ID: Final = matching(r"(?!prod_)\S+", "the id of a price (price_…)", "price_123")
-PRODUCT_ID: Final = matching(r"(?!price_)\S+", "the id of a product (prod_…)", "prod_123")
+PRICE_ID: Final = Scalar(str, "the id of a price (price_…)", '"price_123"', check_price_id)
+PRODUCT_ID: Final = Scalar(str, "the id of a product (prod_…)", '"prod_123"', check_product_id)
 _LOOKUP_KEY: Final = matching(r"\S(.*\S)?", "a lookup key", "pro_monthly")
 _KEY_PATTERN: Final = matching(r"\S(.*\S)?", "a lookup key, with * for any text", "pro_*")
 _CURRENCY: Final = matching(r"[a-z]{3}", "three lower-case letters", "usd")
@@ -45,17 +58,21 @@ METADATA: Final = _Metadata()
 def _check_price(node: Node, _fields: dict[str, Given]) -> None:
     given, role = node.value.keys(), node.value.get("role", "base")
     if not given & {"id", "lookup_key"}:
-        node.refuse("has neither an id nor a lookup key", 'Add one, for example lookup_key = "pro_monthly".')
+        example = 'Add one, for example lookup_key = "pro_monthly".'
+        node.refuse("has neither an id nor a lookup key", example, CatalogTrouble.TOML_KEY_IS_MISSING)
     if role == "metered" and "feature" not in given:
-        node.refuse("is metered and has no feature", 'Add it, for example feature = "api_calls".')
+        example = 'Add it, for example feature = "api_calls".'
+        node.refuse("is metered and has no feature", example, CatalogTrouble.TOML_KEY_IS_MISSING)
     if role in ROLES and role != "metered" and "feature" in given:
         node.child("feature").refuse("is set, but the price is not metered", 'Remove it, or write role = "metered".')
     if {"amount", "unit_amount_decimal"} <= given:
         node.child("unit_amount_decimal").refuse("is set beside amount", "Keep one of them.")
     if given & {"amount", "unit_amount_decimal"} and "currency" not in given:
-        node.refuse("has an amount and no currency", 'Add it, for example currency = "usd".')
+        example = 'Add it, for example currency = "usd".'
+        node.refuse("has an amount and no currency", example, CatalogTrouble.TOML_KEY_IS_MISSING)
     if "interval_count" in given and "interval" not in given:
-        node.refuse("has an interval_count and no interval", 'Add it, for example interval = "month".')
+        example = 'Add it, for example interval = "month".'
+        node.refuse("has an interval_count and no interval", example, CatalogTrouble.TOML_KEY_IS_MISSING)
 
 
 PRICE: Final = Table(
@@ -211,7 +228,8 @@ def _refuse_shared(plans: Node) -> None:
         for claim, node, exclusive in _claims(plans.child(code)):
             other, place = first.setdefault(claim, (code, node))
             if place is not node and (exclusive or other != code):
-                node.refuse(f"is {value_text(node.value)}, which is used by {place.place}", "Keep one of them.")
+                problem = f"is {value_text(node.value)}, which is used by {place.place}"
+                node.refuse(problem, "Keep one of them.", CatalogTrouble.PRICE_IS_LISTED_TWICE)
 
 
 def _claims(plan: Node) -> Iterator[tuple[tuple[str, ...], Node, bool]]:

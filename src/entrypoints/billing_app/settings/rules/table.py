@@ -9,6 +9,7 @@ import attrs
 
 from billing_app.settings.rules.document import Node, key_text
 from billing_app.settings.rules.kinds import Kind, NoDefault, refuse, refuse_unknown
+from billing_app.troubleshooting import CatalogTrouble
 
 T = TypeVar("T")
 
@@ -116,7 +117,7 @@ def _read_keys(node: Node, keys: tuple[Key, ...]) -> Iterator[tuple[Key, Given]]
         child = node.child(key.name)
         if key.name not in node.value:
             if key.required:
-                child.refuse("is missing", f"Add it, for example {_example(key)}.")
+                child.refuse("is missing", f"Add it, for example {_example(key)}.", CatalogTrouble.TOML_KEY_IS_MISSING)
         elif (value := key.kind.read(child)) is not None:
             yield key, Given(value, child)
 
