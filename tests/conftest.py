@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,6 +16,7 @@ import pytest
 import redis.asyncio
 from hypothesis import HealthCheck, Phase, settings
 from tests.postgres import server_folder
+from tests.stripe_cli import install_stripe_cli
 from tests.stripe_openapi.specification import is_installed
 from tests.stripe_openapi.traffic import TRAFFIC
 from tests.valkey import ValkeyCluster
@@ -164,3 +166,9 @@ async def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
 def database_url_for(servers: ServerUrls, name: str) -> str:
     """Return the URL of another database on the same server."""
     return urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def stripe_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install Stripe's command line."""
+    return install_stripe_cli(tmp_path_factory.mktemp("stripe-cli"))

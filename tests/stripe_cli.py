@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,22 @@ def install_stripe_cli(folder: Path) -> Path:
     # Not node_modules/.bin/stripe: that is a script of node, and does not pass on signals.
     programs = list(folder.glob("node_modules/@stripe/cli-*/bin/stripe*"))
     return programs[0] if programs else missing("Stripe's command line does not exist for this computer")
+
+
+def home_with_login(home: Path, *, key: str, expires_on: date, account_id: str = "acct_1FakeStripe") -> Path:
+    """Write what `stripe login` leaves behind in a home folder, and return it."""
+    folder = home / "stripe"
+    folder.mkdir(parents=True)
+    profile = {
+        "account_id": account_id,
+        "device_name": DEVICE,
+        "display_name": "Acme",
+        "test_mode_api_key": key,
+        "test_mode_key_expires_at": expires_on.isoformat(),
+    }
+    lines = [f"{name} = '{value}'\n" for name, value in profile.items()]
+    (folder / "config.toml").write_text("[default]\n" + "".join(lines))
+    return home
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.integration.processes import environment_of, running, state_at
-from tests.stripe_cli import StripeCli, install_stripe_cli
+from tests.stripe_cli import StripeCli
 from tests.stripe_openapi.checker import stripe_checker
 from tests.stripe_openapi.differences import unexplained
 
@@ -68,12 +68,6 @@ LATER = timedelta(minutes=10)
 """Until then Stripe has done what it does by itself, such as confirming a bank debit."""
 
 
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stripe's command line."""
-    return install_stripe_cli(tmp_path_factory.mktemp("stripe-cli"))
-
-
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeStripe]:
     """A Stripe without objects."""
@@ -82,9 +76,9 @@ async def fake() -> AsyncIterator[FakeStripe]:
 
 
 @pytest.fixture
-def cli(program: Path, fake: FakeStripe, tmp_path: Path) -> StripeCli:
+def cli(stripe_program: Path, fake: FakeStripe, tmp_path: Path) -> StripeCli:
     """The command line, with a key of the fake."""
-    return StripeCli(program, home=tmp_path, api_base=fake.url, secret_key=SECRET_KEY)
+    return StripeCli(stripe_program, home=tmp_path, api_base=fake.url, secret_key=SECRET_KEY)
 
 
 async def attempts_of(fake: FakeStripe, count: int) -> list[Attempt]:

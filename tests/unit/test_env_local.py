@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_read_is_not_an_empty_one(path: Path, content: byt
 
 
 def test_a_pipe_does_not_hang_the_command(path: Path) -> None:
-    """What is no file is refused without waiting for a writer."""
+    """A pipe is refused without waiting for a writer."""
     os.mkfifo(path)
     with pytest.raises(EnvLocalError, match="not a file"):
         read_variables(path)
@@ -201,7 +201,7 @@ def test_writers_at_once_lose_nothing(path: Path) -> None:
 
 
 def test_a_lock_that_does_not_come_free_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command says who is in the way instead of waiting for ever."""
+    """The command says who is in the way instead of waiting any longer."""
     monkeypatch.setattr(env_local, "LOCK_TIMEOUT", 0.0)
     with (
         env_local._folder(path) as folder,

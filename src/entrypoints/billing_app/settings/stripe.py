@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -96,6 +97,13 @@ class StripeSettings:
         None,
         "Another address for the Stripe API, for tests against a local fake.",
         example="http://127.0.0.1:12111",
+    )
+    cli: Path | None = setting(
+        "STRIPE_CLI_PATH",
+        parsers.FILE,
+        None,
+        "The program of the Stripe CLI, for `billing stripe`. Without it, the one in PATH or in node_modules.",
+        example="/usr/local/bin/stripe",
     )
 
     @property

@@ -37,7 +37,7 @@ class EnvLocalError(OperatorError):
 
 @attrs.frozen(kw_only=True)
 class EnvChange:
-    """What a change does to the file, with secrets masked."""
+    """A change of the file, with secrets masked."""
 
     path: Path
     lines: tuple[str, ...]
