@@ -2,7 +2,9 @@
 
 Client, server, Postgres and Valkey share this machine; Postgres runs with fsync and synchronous_commit on. Absolute
 figures drift with the machine, so the result is in ratios: each of ours to the limit of the same round, as the median
-over all rounds. BENCH_PYTHON names the interpreter of the server under test, see deployment.py.
+over all rounds. `cpu_per_event` is the processor time of all processes but the client's, Postgres and Valkey included,
+per event: it stays about the same while others use the machine. BENCH_PYTHON names the interpreter of the server under
+test, see deployment.py.
 `python benchmarks/ingest.py --help` lists the options.
 """
 
@@ -23,7 +25,16 @@ import aiohttp
 import asyncpg
 import attrs
 import load
-from deployment import WEBHOOK_SECRET, Worker, billing_server, folder, migrate, process, resident_mb
+from deployment import (
+    WEBHOOK_SECRET,
+    Worker,
+    billing_server,
+    cpu_seconds_of_children,
+    folder,
+    migrate,
+    process,
+    resident_mb,
+)
 
 from billing_embedded import ServerUrls, embedded_servers
 from billing_embedded.loopback import free_port
@@ -40,6 +51,8 @@ class Measured:
     """One measurement: accepted per second and, where events are applied, applied per second."""
 
     accepted: load.Load
+    cpu_per_event: float
+    """Processor time of the server and of what it uses, in seconds."""
     applied_per_second: float | None = None
     rss_mb: float | None = None
 
@@ -115,17 +128,19 @@ async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *,
     """Measure one endpoint of limits.py."""
     requests = traffic.requests(f"/{endpoint}", EVENTS[connections])
     async with limits_server(urls) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-        started = time.perf_counter()
+        cpu_before, started = cpu_seconds_of_children(), time.perf_counter()
         accepted = await load.post_all(port, requests, connections=connections)
-        if endpoint != "apply":
-            return Measured(accepted=accepted)
+        applied_per_second = None
+        if endpoint == "apply":
 
-        async def applied() -> int:
-            async with session.get("/applied") as response:
-                return int(await response.text())
+            async def applied() -> int:
+                async with session.get("/applied") as response:
+                    return int(await response.text())
 
-        seconds = await _until(applied, len(requests), started)
-    return Measured(accepted=accepted, applied_per_second=len(requests) / seconds)
+            seconds = await _until(applied, len(requests), started)
+            applied_per_second = len(requests) / seconds
+        cpu_per_event = (cpu_seconds_of_children() - cpu_before) / len(requests)
+    return Measured(accepted=accepted, cpu_per_event=cpu_per_event, applied_per_second=applied_per_second)
 
 
 async def measure_billing(
@@ -144,22 +159,26 @@ async def measure_billing(
                 " WHERE status IN ('due', 'leased')"
             )
         async with billing_server(urls, worker=worker) as (port, pid):
-            started = time.perf_counter()
+            cpu_before, started = cpu_seconds_of_children(), time.perf_counter()
             accepted = await load.post_all(port, requests, connections=connections)
             applied_per_second = None
             if worker != "nowhere":
                 seconds = await _until(lambda: _finished(database, len(requests)), len(requests), started)
                 applied_per_second = len(requests) / seconds
+            cpu_per_event = (cpu_seconds_of_children() - cpu_before) / len(requests)
             rss_mb = resident_mb(pid) if sys.platform == "linux" else None
     finally:
         await database.close()
-    return Measured(accepted=accepted, applied_per_second=applied_per_second, rss_mb=rss_mb)
+    return Measured(
+        accepted=accepted, cpu_per_event=cpu_per_event, applied_per_second=applied_per_second, rss_mb=rss_mb
+    )
 
 
 async def _finished(database: "asyncpg.Connection[asyncpg.Record]", stored: int) -> int:
-    """Count the applied events by counting the others, which an index contains: counting costs time, too."""
+    """Count the applied and published events by the others, which indexes contain: counting costs time, too."""
     return stored - await database.fetchval(
-        "SELECT count(*) FROM stripe_event_dispatch WHERE status IN ('due', 'leased')"
+        "SELECT (SELECT count(*) FROM stripe_event_dispatch WHERE status IN ('due', 'leased'))"
+        " + (SELECT count(*) FROM billing_outbox)"
     )
 
 
@@ -221,6 +240,7 @@ def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, object
                 "accepted_per_second": round(median(name, connections, accepted)),
                 "p50_ms": round(median(name, connections, lambda one: one.accepted.quantile(0.5)) * 1000, 2),
                 "p99_ms": round(median(name, connections, lambda one: one.accepted.quantile(0.99)) * 1000, 2),
+                "cpu_per_event_us": round(median(name, connections, lambda one: one.cpu_per_event) * 1e6),
                 "unexpected": sum(one.accepted.unexpected for one in runs),
                 **(
                     {"applied_per_second": round(median(name, connections, applied))}
@@ -232,9 +252,22 @@ def summarize(results: dict[str, dict[int, list[Measured]]]) -> dict[str, object
         }
         for name, by_connections in results.items()
     }
+
+    def cpu(one: Measured) -> float:
+        return one.cpu_per_event
+
     highest = max(results["group commit"])
     ours = [one for runs in results["billing, applying"].values() for one in runs]
     verdict = {
+        f"cpu_per_event at {highest}, accepting / group commit": ratio(
+            "billing, accepting", "group commit", highest, cpu
+        ),
+        f"cpu_per_event at {highest}, worker inside / stored and applied": ratio(
+            "billing, applying", "stored and applied", highest, cpu
+        ),
+        f"cpu_per_event at {highest}, worker beside / stored and applied": ratio(
+            "billing, worker beside", "stored and applied", highest, cpu
+        ),
         f"accepted at {highest} / group commit": ratio("billing, accepting", "group commit", highest, accepted),
         f"applied at {highest} / stored and applied, worker inside": ratio(
             "billing, applying", "stored and applied", highest, applied
@@ -264,7 +297,7 @@ def show(summary: dict[str, object]) -> None:
 
     console = Console()
     table = Table(title="Webhooks per second (median), ~3 kB events")
-    for column in ("what", "connections", "accepted/s", "p50 ms", "p99 ms", "applied/s", "not 202"):
+    for column in ("what", "connections", "accepted/s", "p50 ms", "p99 ms", "CPU µs/event", "applied/s", "not 202"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for name, by_connections in summary["rows"].items():
         for connections, row in by_connections.items():
@@ -274,6 +307,7 @@ def show(summary: dict[str, object]) -> None:
                 f"{row['accepted_per_second']:,}",
                 str(row["p50_ms"]),
                 str(row["p99_ms"]),
+                str(row["cpu_per_event_us"]),
                 f"{row['applied_per_second']:,}" if "applied_per_second" in row else "",
                 str(row["unexpected"]),
             )
