@@ -199,6 +199,12 @@ class GatewayNotFoundError(GatewayError):
     _user_text = "The object does not exist, or it was deleted."
 
 
+class GatewayDefectError(GatewayError):
+    """A bug of ours stopped a request; its cause says where. With `outcome_unknown`, something had been sent before."""
+
+    code = "internal_error"
+
+
 # --- folding ----------------------------------------------------------------------------------------------------
 
 

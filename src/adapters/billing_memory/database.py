@@ -1,6 +1,7 @@
 """The tables that the memory adapters share, and the one lock that makes a unit of work."""
 
 import asyncio
+import itertools
 from collections import ChainMap
 from collections.abc import Collection, Iterable, MutableMapping
 from datetime import datetime
@@ -291,8 +292,9 @@ class MemoryDatabase:
         """Held by a transaction from beginning to end: there is one at a time."""
         self.rules: list[tuple[RulesInForce, str]] = []
         """All that were ever in force, each with its fingerprint; the last ones are in force."""
-        self.operations: dict[int, StoredOperation | None] = {}
-        """Decisions that were sent to the provider, by number; None in place of one that was withdrawn."""
+        self.operations: dict[int, StoredOperation] = {}
+        """Decisions that were sent to the provider, by number."""
+        self.operation_ids = itertools.count(1)
         self.operations_due: dict[int, datetime] = {}
         """When each of them is due to be settled, unless it is resolved."""
         self.due = asyncio.Event()

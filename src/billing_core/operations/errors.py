@@ -122,8 +122,18 @@ class OperationFailure:
     request_id: str | None = None
 
 
+GIVEN_UP: Final = OperationFailure(
+    code="given_up",
+    user_text="It is not known whether the request was carried out. Check what you have, then start again.",
+)
+"""The answer to a request that an operator gave up."""
+
+
 class OperationFailedError(BillingError):
-    """The provider refused this very request before: the stored answer. A new decision needs a new request id."""
+    """The provider refused this very request before, or an operator gave it up: the stored answer.
+
+    A new decision needs a new request id.
+    """
 
     def __init__(self, failure: OperationFailure) -> None:
         super().__init__(failure.user_text)

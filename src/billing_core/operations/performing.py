@@ -11,6 +11,7 @@ from billing_core.errors import (
     BillingError,
     GatewayCardDeclinedError,
     GatewayConflictError,
+    GatewayDefectError,
     GatewayError,
     GatewayIdempotencyConflictError,
     GatewayInvalidRequestError,
@@ -53,6 +54,14 @@ KeepAnswer = Callable[[StoredOperation, Performed], Awaitable[None]]
 """Keeps the object that an answer shows. Raises: StoreUnavailableError; other errors mean that it cannot be kept."""
 
 
+ReportBug = Callable[[StoredOperation, Exception], None]
+"""Reports a bug that did not end the operation it happened in, for the log."""
+
+
+def _ignore(_operation: StoredOperation, _bug: Exception) -> None:
+    pass
+
+
 @attrs.frozen(kw_only=True)
 class Settlement:
     """The end of one attempt to settle an operation."""
@@ -71,21 +80,23 @@ class OperationPerformer:
     gateway: OperationGateway
     keep: KeepAnswer
     policy: OperationPolicy = attrs.field(factory=OperationPolicy)
+    report_bug: ReportBug = _ignore
 
-    async def carry_out(self, operation: StoredOperation, command: Command, *, first: bool) -> Performed | None:
+    async def carry_out(self, operation: StoredOperation, *, first: bool) -> Performed | None:
         """Perform a leased operation and resolve it; None if it turned out that it was not done.
 
         Args:
-            operation: has its command.
-            command: the same.
+            operation: was decided.
             first: nothing of it was sent before. Then an error without an unknown outcome says that nothing happened.
 
         Raises: GatewayError, StoreUnavailableError. Where the outcome is unknown then, the operation stays unresolved
-        and is due again later.
+        and is due again later, also after a bug.
         """
         try:
-            performed = await self._perform(operation, command)
+            performed = await self._perform(operation)
         except GatewayError as error:
+            if isinstance(error, GatewayDefectError):
+                self.report_bug(operation, error)
             await self._put_aside(operation, error, first=first)
             raise
         if performed is None:
@@ -93,9 +104,11 @@ class OperationPerformer:
             return None
         try:
             await self.keep(operation, performed)
-        except BillingError as error:
+        except Exception as error:
             # What cannot be kept must not hold up the subject: its events say the same.
-            if error.retryable:
+            if not isinstance(error, BillingError):
+                self.report_bug(operation, error)
+            elif error.retryable:
                 raise
         done = Resolution(status=OperationStatus.DONE, result=performed.result, request_id=performed.request_id)
         await self.log.resolve(operation, done)
@@ -103,11 +116,11 @@ class OperationPerformer:
 
     async def settle(self, operation: StoredOperation) -> "Settlement":
         """Bring a leased operation, which was left unresolved, to its outcome. Raises: StoreUnavailableError."""
-        if operation.command is None:
+        if operation.undecided:
             await self.log.withdraw(operation)
             return Settlement(operation=operation, result="withdrawn")
         try:
-            performed = await self.carry_out(operation, operation.command, first=False)
+            performed = await self.carry_out(operation, first=False)
         except GatewayError as error:
             if _is_refusal(error):
                 return Settlement(operation=operation, result=OperationStatus.REFUSED.value)
@@ -115,17 +128,18 @@ class OperationPerformer:
         status = OperationStatus.NOT_DONE if performed is None else OperationStatus.DONE
         return Settlement(operation=operation, result=status.value)
 
-    async def ask_again(self, operation: StoredOperation, command: Command) -> Performed:
+    async def ask_again(self, operation: StoredOperation) -> Performed:
         """Perform a done operation again, for the secrets of its result, which are stored nowhere.
 
         Raises: GatewayError.
         """
-        performed = await self._perform(operation, command)
+        performed = await self._perform(operation)
         if performed is None:
-            raise GatewayNotFoundError(f"{command.operation}: what it made is gone")
+            raise GatewayNotFoundError(f"{operation.request.operation}: what it made is gone")
         return performed
 
-    async def _perform(self, operation: StoredOperation, command: Command) -> Performed | None:
+    async def _perform(self, operation: StoredOperation) -> Performed | None:
+        command = _command_of(operation)
         if operation.key_expired:
             return await self._within_limit(self.gateway.find_out(command, operation.key))
         try:
@@ -141,6 +155,10 @@ class OperationPerformer:
                 return await call
         except TimeoutError as exc:
             raise GatewayUnavailableError("the provider did not answer in time", outcome_unknown=True) from exc
+        except GatewayError:
+            raise
+        except Exception as bug:
+            raise GatewayDefectError(type(bug).__name__, outcome_unknown=True) from bug
 
     async def _put_aside(self, operation: StoredOperation, error: GatewayError, *, first: bool) -> None:
         """Resolve an operation that failed, if its outcome is known; else let it be performed again.
@@ -153,7 +171,15 @@ class OperationPerformer:
         elif first and not error.outcome_unknown and not isinstance(error, GatewayConflictError):
             await self.log.resolve(operation, Resolution(status=OperationStatus.NOT_DONE))
         else:
-            await self.log.release(operation, due_in=self.policy.pause(operation.attempts))
+            due_in = self.policy.pause(operation.attempts)
+            await self.log.release(operation, due_in=due_in, error=f"{error.code}: {error}")
+
+
+def _command_of(operation: StoredOperation) -> Command:
+    """Return the command of a decided operation. Raises: GatewayDefectError if another release wrote it."""
+    if operation.command is None:
+        raise GatewayDefectError("this release cannot read the stored command", outcome_unknown=True)
+    return operation.command
 
 
 def _settled_by_reading(error: GatewayError) -> bool:

@@ -130,8 +130,8 @@ class OperationLog(Protocol):
     async def begin(self, request: OperationRequest, *, lease: timedelta) -> Begun:
         """Store a request unless it is known, and lease it, or say why that is not possible.
 
-        A new request, and one whose last try was resolved as not done, begins a new try. A done or refused one is
-        returned as it is. An unresolved one is leased if no lease on it is running.
+        A new request, and one whose last try was resolved as not done, begins a new try. One that was done, refused or
+        given up is returned as it is. An unresolved one is leased if no lease on it is running.
 
         Raises: IdempotencyConflictError if the request is known with other arguments.
         """
@@ -145,15 +145,20 @@ class OperationLog(Protocol):
         ...
 
     async def resolve(self, operation: StoredOperation, resolution: Resolution) -> bool:
-        """Store the outcome of a leased operation. False, and nothing changes, if the lease was lost."""
+        """Store the outcome of a leased operation. False, and nothing changes, if the lease was lost.
+
+        Contact details in its command are deleted: they are at the provider, and no caller needs them any more.
+        """
         ...
 
     async def withdraw(self, operation: StoredOperation) -> None:
         """Delete a leased operation that has no command: nothing was sent. Nothing happens if the lease was lost."""
         ...
 
-    async def release(self, operation: StoredOperation, *, due_in: timedelta) -> None:
+    async def release(self, operation: StoredOperation, *, due_in: timedelta, error: str | None = None) -> None:
         """Give up the lease of an operation whose outcome is unknown; it is due to be settled after `due_in`.
+
+        `error` is the reason, kept as `last_error`.
 
         Callers may take it over at once. Nothing happens if the lease was lost.
         """
@@ -163,6 +168,26 @@ class OperationLog(Protocol):
         """Lease unresolved operations that are due and not leased, the longest due first.
 
         One that was not released is due when its lease runs out.
+        """
+        ...
+
+    async def find(self, key: str) -> StoredOperation | None:
+        """Return the operation with an idempotency key, whatever its status; None if there is none. Only reads."""
+        ...
+
+    async def give_up(self, operation: StoredOperation, *, actor: str, reason: str) -> bool:
+        """End an unresolved operation as given up: its subject is free, and its request is answered with `GIVEN_UP`.
+
+        False, and nothing changes, if it is leased, or not as it was read any more. Contact details are deleted as by
+        `resolve`.
+        """
+        ...
+
+    async def prune(self, *, older_than: timedelta, limit: int) -> int:
+        """Delete up to `limit` operations that were resolved longer ago; return how many rows were deleted.
+
+        So many notes of events that operations caused (`UnitOfWork`) are deleted too, if the events were received
+        longer ago. Unresolved operations are never deleted. The request id of a deleted operation is free again.
         """
         ...
 

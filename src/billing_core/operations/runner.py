@@ -73,7 +73,7 @@ class OperationRunner:
             OperationRefusedError: by what we know; whatever else `decide` raises. Nothing was sent.
             GatewayError: the provider refused it, or is not available. With `outcome_unknown`, it may still be carried
                 out: the same request tells later.
-            OperationFailedError: the provider refused this very request before.
+            OperationFailedError: the provider refused this very request before, or an operator gave it up.
             IdempotencyConflictError: the request id was used with other arguments.
             OperationInProgressError: another operation about the same subject takes too long.
             StoreUnavailableError: as for an unknown outcome.
@@ -113,13 +113,12 @@ class OperationRunner:
 
     async def _carry_out(self, run: "_Run", operation: StoredOperation, decide: Decide) -> OperationOutcome | None:
         """Decide on a leased request and perform it; None if an earlier try of it was not done: a next one may be."""
-        first = operation.command is None
+        first = operation.undecided
         if first:
             operation = await self._decide(operation, decide)
-        command = _command_of(run.of(operation))
-        performed = await self._performer.carry_out(operation, command, first=first)
+        performed = await self._performer.carry_out(run.of(operation), first=first)
         if performed is None and first:
-            raise GatewayUnavailableError(f"{command.operation}: the provider failed, and nothing was done")
+            raise GatewayUnavailableError(f"{run.request.operation}: the provider failed, and nothing was done")
         return None if performed is None else _outcome(operation, performed.result)
 
     async def _decide(self, operation: StoredOperation, decide: Decide) -> StoredOperation:
@@ -137,11 +136,11 @@ class OperationRunner:
             raise settlement.error
 
     async def _answer_again(self, operation: StoredOperation) -> OperationOutcome:
-        if operation.status is OperationStatus.REFUSED:
+        if operation.status in (OperationStatus.REFUSED, OperationStatus.GIVEN_UP):
             raise OperationFailedError(operation.failure or _UNKNOWN_FAILURE)
         result = operation.result or OperationResult()
         if result.secrets_left_out and not operation.key_expired:
-            result = (await self._performer.ask_again(operation, _command_of(operation))).result
+            result = (await self._performer.ask_again(operation)).result
         return _outcome(operation, result, repeated=True)
 
 
@@ -166,12 +165,6 @@ class _Run:
             attempts=0 if self.operation is None else self.operation.attempts,
             seconds=seconds,
         )
-
-
-def _command_of(operation: StoredOperation) -> Command:
-    if operation.command is None:
-        raise LookupError(f"operation {operation.operation_id} has no command")
-    return operation.command
 
 
 def _outcome(operation: StoredOperation, result: OperationResult, *, repeated: bool = False) -> OperationOutcome:

@@ -61,6 +61,7 @@ class OperationSettler(Periodic[SettlingReport]):
             return await self._performer.settle(operation)
         except StoreUnavailableError:
             raise
-        except Exception:  # a bug about one operation must not hold up all the others
-            await self._log.release(operation, due_in=self._policy.pause(operation.attempts))
+        except Exception as bug:  # about one operation, which must not hold up all the others
+            due_in = self._policy.pause(operation.attempts)
+            await self._log.release(operation, due_in=due_in, error=type(bug).__name__)
             return Settlement(operation=operation, result="bug")

@@ -54,6 +54,8 @@ class OperationStatus(Enum):
     """By the provider: it would refuse the same command again."""
     NOT_DONE = "not_done"
     """Nothing happened, and the same request may be sent again under the next key."""
+    GIVEN_UP = "given_up"
+    """By an operator: whether it was carried out is not known. The same request is never sent again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,12 +70,19 @@ class StoredOperation:
     """The idempotency key."""
     status: OperationStatus
     command: Command | None = None
-    """None until it was decided: nothing was sent then."""
+    """None until it was decided, and if this release cannot read it: see `undecided`.
+
+    Of a resolved operation it is stored without contact details.
+    """
     attempts: int
     """How often it was leased. The fence: who works on it names this number."""
     result: OperationResult | None = None
     """Of a done one, without secrets."""
     failure: OperationFailure | None = None
+    last_error: str | None = None
+    """The reason for which the last attempt left it unresolved, for operators."""
+    given_up_by: str | None = None
+    given_up_reason: str | None = None
     begun_at: datetime = attrs.field(validator=aware)
     planned_at: datetime | None = attrs.field(default=None, validator=aware)
     """When the command was stored: nothing was sent before."""
@@ -81,6 +90,11 @@ class StoredOperation:
     leased_until: datetime = attrs.field(validator=aware)
     read_at: datetime = attrs.field(eq=False, validator=aware)
     """The store's time. No other clock is compared with the instants above."""
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing was sent, since there was no command yet."""
+        return self.planned_at is None
 
     @property
     def age(self) -> timedelta:
@@ -99,7 +113,7 @@ class Standing(Enum):
     OURS = "ours"
     """It is leased to this caller."""
     RESOLVED = "resolved"
-    """It was done or refused before."""
+    """It was done, refused or given up before."""
     IN_PROGRESS = "in_progress"
     """It, or another operation about its subject, is leased to another caller."""
     BLOCKED = "blocked"
@@ -120,7 +134,7 @@ class Resolution:
     """The outcome of an operation."""
 
     status: OperationStatus
-    """Any but `BEGUN`."""
+    """Any but `BEGUN` and `GIVEN_UP`."""
     result: OperationResult | None = None
     """Of a done one. It is stored without its secrets."""
     failure: OperationFailure | None = None

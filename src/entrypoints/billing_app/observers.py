@@ -10,8 +10,10 @@ from billing_core.errors import GatewayAuthenticationError, GatewayUnavailableEr
 from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.operations.call_reports import Circuit, CircuitChange, GatewayCall
+from billing_core.operations.pruning import PruningReport
 from billing_core.operations.runner import OperationReport
 from billing_core.operations.settling import SettlingReport
+from billing_core.operations.stored import StoredOperation
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
 from billing_core.state.access_review import AccessReport
 from billing_core.state.following_products import ProductReport
@@ -190,9 +192,26 @@ class Observers:
                 request_id=operation.request.request_id,
                 key=operation.key,
                 result=settlement.result,
+                error=None if settlement.error is None else str(settlement.error),
                 attempts=operation.attempts,
                 age_seconds=round(operation.age.total_seconds()),
             )
+
+    def operation_broke(self, operation: StoredOperation, bug: Exception) -> None:
+        """Log a bug with its traceback; what it left open is settled later."""
+        log.error(
+            "operation.broke",
+            operation=operation.request.operation,
+            tenant_id=operation.request.tenant_id,
+            request_id=operation.request.request_id,
+            key=operation.key,
+            exc_info=bug,
+        )
+
+    def operations_pruned(self, report: PruningReport) -> None:
+        """Log how much was deleted; nothing is no news."""
+        if report.deleted:
+            log.info("operations.pruned", deleted=report.deleted)
 
     def gateway_called(self, call: GatewayCall) -> None:
         """Count one call to the provider, and log it with the ids by which the provider finds it."""

@@ -9,6 +9,7 @@ import attrs
 
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.inbox.dispatch import Dispatcher
+from billing_core.operations.pruning import OperationPruner
 from billing_core.operations.settling import OperationSettler
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.state.access_review import AccessReviewer
@@ -37,6 +38,7 @@ class Worker:
     """None if the provider cannot be asked."""
     operation_settler: OperationSettler | None
     """None if the provider cannot be asked."""
+    operation_pruner: OperationPruner
     backfiller: Backfiller | None
     """None if the bus is not filled when a process starts."""
     log_rewriter: LogRewriter
@@ -67,6 +69,7 @@ class Worker:
                 self.log_rewriter,
                 self.refetcher,
                 self.operation_settler,
+                self.operation_pruner,
             )
             if loop is not None
         }

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from billing_core.operations.commands import Command
-from billing_core.operations.errors import IdempotencyConflictError, LeaseLostError
+from billing_core.operations.commands import Command, without_contact_details
+from billing_core.operations.errors import GIVEN_UP, IdempotencyConflictError, LeaseLostError
 from billing_core.operations.stored import (
     Begun,
     OperationBacklog,
@@ -25,6 +25,7 @@ class MemoryOperationLog:
     """An `OperationLog`. No method waits for anything, so each is one step."""
 
     def __init__(self, database: MemoryDatabase, clock: Clock) -> None:
+        self._database = database
         self._operations = database.operations
         self._due = database.operations_due
         self._clock = clock
@@ -46,7 +47,7 @@ class MemoryOperationLog:
             return self._take_over(blocking, Standing.BLOCKED, lease)
         now = self._clock.now()
         operation = StoredOperation(
-            operation_id=len(self._operations) + 1,
+            operation_id=next(self._database.operation_ids),
             request=request,
             number=number,
             key=operation_key(request, number),
@@ -77,28 +78,27 @@ class MemoryOperationLog:
         held = self._held(operation)
         if held is None:
             return False
-        self._operations[held.operation_id] = attrs.evolve(
-            held,
-            status=resolution.status,
-            result=None if resolution.result is None else resolution.result.without_secrets(),
-            failure=resolution.failure,
-            resolved_at=self._clock.now(),
-        )
+        result = None if resolution.result is None else resolution.result.without_secrets()
+        self._end(attrs.evolve(held, status=resolution.status, result=result, failure=resolution.failure))
         return True
+
+    def _end(self, operation: StoredOperation) -> None:
+        command = None if operation.command is None else without_contact_details(operation.command)
+        ended = attrs.evolve(operation, command=command, resolved_at=self._clock.now())
+        self._operations[operation.operation_id] = ended
 
     async def withdraw(self, operation: StoredOperation) -> None:
         """Delete a leased operation that has no command."""
         held = self._held(operation)
         if held is not None and held.command is None:
-            # Its number is not given again: the place stays taken.
-            self._operations[held.operation_id] = None
+            del self._operations[held.operation_id]
 
-    async def release(self, operation: StoredOperation, *, due_in: timedelta) -> None:
+    async def release(self, operation: StoredOperation, *, due_in: timedelta, error: str | None = None) -> None:
         """Give up the lease of an operation whose outcome is unknown."""
         held = self._held(operation)
         if held is not None:
             now = self._clock.now()
-            self._store(attrs.evolve(held, leased_until=now), due_at=now + due_in)
+            self._store(attrs.evolve(held, leased_until=now, last_error=error), due_at=now + due_in)
 
     async def claim_due(self, *, lease: timedelta, limit: int) -> Sequence[StoredOperation]:
         """Lease unresolved operations that are due and not leased."""
@@ -106,6 +106,33 @@ class MemoryOperationLog:
         due = [each for each in self._unresolved() if max(each.leased_until, self._due[each.operation_id]) <= now]
         due.sort(key=lambda each: (self._due[each.operation_id], each.operation_id))
         return [self._lease(each, lease) for each in due[:limit]]
+
+    async def find(self, key: str) -> StoredOperation | None:
+        """Return the operation with an idempotency key."""
+        found = next((each for each in self._operations.values() if each.key == key), None)
+        return None if found is None else self._read(found)
+
+    async def give_up(self, operation: StoredOperation, *, actor: str, reason: str) -> bool:
+        """End an unresolved operation as given up."""
+        held = self._held(operation)
+        if held is None or held.leased_until > self._clock.now():
+            return False
+        given_up = attrs.evolve(held, status=OperationStatus.GIVEN_UP, failure=GIVEN_UP)
+        self._end(attrs.evolve(given_up, given_up_by=actor, given_up_reason=reason))
+        return True
+
+    async def prune(self, *, older_than: timedelta, limit: int) -> int:
+        """Delete operations that were resolved longer ago, and notes of events that were received longer ago."""
+        latest = self._clock.now() - older_than
+        ended = [id_ for id_, each in self._operations.items() if each.resolved_at and each.resolved_at < latest]
+        for operation_id in ended[:limit]:
+            del self._operations[operation_id]
+            del self._due[operation_id]
+        tables = self._database.tables
+        noted = [event for event in tables.echoes if tables.dispatch[event].event.received_at < latest]
+        for event in noted[:limit]:
+            del tables.echoes[event]
+        return len(ended[:limit]) + len(noted[:limit])
 
     async def unresolved(self, *, limit: int) -> Sequence[StoredOperation]:
         """Return unresolved operations, the oldest first."""
@@ -121,11 +148,11 @@ class MemoryOperationLog:
         def identity(each: OperationRequest) -> tuple[str, str, str]:
             return each.tenant_id, each.operation, each.request_id
 
-        tries = [each for each in self._operations.values() if each and identity(each.request) == identity(request)]
+        tries = [each for each in self._operations.values() if identity(each.request) == identity(request)]
         return max(tries, key=lambda each: each.number, default=None)
 
     def _unresolved(self) -> list[StoredOperation]:
-        return [each for each in self._operations.values() if each and each.status is OperationStatus.BEGUN]
+        return [each for each in self._operations.values() if each.status is OperationStatus.BEGUN]
 
     def _held(self, operation: StoredOperation) -> StoredOperation | None:
         stored = self._operations.get(operation.operation_id)

@@ -10,8 +10,8 @@ from typing import Final
 import asyncpg
 
 from billing_core.converters import dumps
-from billing_core.operations.commands import Command, command_to_json
-from billing_core.operations.errors import IdempotencyConflictError, LeaseLostError
+from billing_core.operations.commands import Command, command_to_json, without_contact_details
+from billing_core.operations.errors import GIVEN_UP, IdempotencyConflictError, LeaseLostError
 from billing_core.operations.stored import (
     Begun,
     OperationBacklog,
@@ -27,6 +27,7 @@ from billing_postgres.errors import translated
 from billing_postgres.operations.rows import operation_from_row
 from billing_postgres.pool import Connection, Database
 from billing_postgres.statements import Statements
+from billing_postgres.text import storable
 
 _QUERIES: Final = MappingProxyType({**queries.load("write_operations"), **queries.load("read_operations")})
 
@@ -87,6 +88,7 @@ class PostgresOperationLog:
             None if result is None else dumps(result.without_secrets()),
             None if failure is None else dumps(failure),
             resolution.request_id,
+            _kept_command(operation),
         )
         return bool(rows)
 
@@ -94,13 +96,38 @@ class PostgresOperationLog:
         """Delete a leased operation that has no command."""
         await self._statements.fetch("withdraw_operation", operation.operation_id, operation.attempts)
 
-    async def release(self, operation: StoredOperation, *, due_in: timedelta) -> None:
+    async def release(self, operation: StoredOperation, *, due_in: timedelta, error: str | None = None) -> None:
         """Give up the lease of an operation whose outcome is unknown."""
-        await self._statements.fetch("release_operation", operation.operation_id, operation.attempts, due_in)
+        text = None if error is None else storable(error)
+        await self._statements.fetch("release_operation", operation.operation_id, operation.attempts, due_in, text)
 
     async def claim_due(self, *, lease: timedelta, limit: int) -> Sequence[StoredOperation]:
         """Lease unresolved operations that are due and not leased."""
         return [operation_from_row(row) for row in await self._statements.fetch("claim_due_operations", lease, limit)]
+
+    async def find(self, key: str) -> StoredOperation | None:
+        """Return the operation with an idempotency key."""
+        rows = await self._statements.fetch("find_operation", storable(key))
+        return operation_from_row(rows[0]) if rows else None
+
+    async def give_up(self, operation: StoredOperation, *, actor: str, reason: str) -> bool:
+        """End an unresolved operation as given up."""
+        rows = await self._statements.fetch(
+            "give_up_operation",
+            operation.operation_id,
+            operation.attempts,
+            storable(actor),
+            storable(reason),
+            dumps(GIVEN_UP),
+            _kept_command(operation),
+        )
+        return bool(rows)
+
+    async def prune(self, *, older_than: timedelta, limit: int) -> int:
+        """Delete operations that were resolved longer ago, and notes of events that were received longer ago."""
+        (row,) = await self._statements.fetch("prune_operations", older_than, limit)
+        count: int = row["operations"] + row["echoes"]
+        return count
 
     async def unresolved(self, *, limit: int) -> Sequence[StoredOperation]:
         """Return unresolved operations, the oldest first."""
@@ -110,6 +137,13 @@ class PostgresOperationLog:
         """Count the same operations."""
         (row,) = await self._statements.fetch("count_unresolved_operations")
         return OperationBacklog(count=row["count"], oldest=row["oldest"])
+
+
+def _kept_command(operation: StoredOperation) -> str | None:
+    """Return the part of a command that is stored of a resolved operation; None to leave it as it is."""
+    command = operation.command
+    kept = None if command is None else without_contact_details(command)
+    return None if kept is None or kept == command else command_to_json(kept)
 
 
 async def _find(connection: Connection, query: str, *arguments: object) -> StoredOperation | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 
 from billing_core.converters import loads
-from billing_core.operations.commands import command_from_json
+from billing_core.operations.commands import Command, command_from_json
 from billing_core.operations.errors import OperationFailure
 from billing_core.operations.results import OperationResult
 from billing_core.operations.stored import OperationRequest, OperationStatus, StoredOperation
@@ -28,6 +28,9 @@ _STANDING: Final = Fields(
     number="int",
     key="text",
     attempts="int",
+    last_error="text",
+    given_up_by="text",
+    given_up_reason="text",
     begun_at="timestamptz",
     planned_at="timestamptz",
     resolved_at="timestamptz",
@@ -58,11 +61,21 @@ def operation_from_row(row: asyncpg.Record) -> StoredOperation:
         request=OperationRequest(**_REQUEST.read(row)),
         **_STANDING.read(row),
         status=OperationStatus(row["status"]),
-        command=None if row["command"] is None else command_from_json(row["command"]),
+        command=_command_in(row["command"]),
         result=None if row["result"] is None else loads(row["result"], OperationResult),
         failure=None if row["failure"] is None else loads(row["failure"], OperationFailure),
         read_at=row["read_at"],
     )
+
+
+def _command_in(text: str | None) -> Command | None:
+    """Read a command; None if there is none, and if another release wrote one that this one does not know."""
+    if text is None:
+        return None
+    try:
+        return command_from_json(text)
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 DECLARED: Final[Mapping[str, Columns[Any]]] = {"operations": OPERATIONS}

@@ -1,4 +1,8 @@
--- Decisions that were sent to the provider and whose outcome is unknown.
+-- Decisions that were sent to the provider.
+
+-- name: find_operation
+-- Args: $1 key.
+SELECT :operations.names, billing_now() AS read_at FROM gateway_operations WHERE key = $1;
 
 -- name: list_unresolved_operations
 -- Args: $1 limit.

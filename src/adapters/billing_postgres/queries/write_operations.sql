@@ -47,10 +47,11 @@ WHERE operation_id = $1 AND attempts = $2 AND status = 'begun' AND command IS NU
 RETURNING :operations.names, clock.now AS read_at;
 
 -- name: resolve_operation
--- Args: $1 id, $2 attempts, $3 status, $4 result, $5 failure, $6 the provider's request id.
+-- Args: $1 id, $2 attempts, $3 status, $4 result, $5 failure, $6 the provider's request id, $7 the command, if it changes.
 -- Returns: the id; no row if the lease was lost.
 UPDATE gateway_operations
-SET status = $3, result = $4::json, failure = $5::json, provider_request_id = $6, resolved_at = billing_now()
+SET status = $3, result = $4::json, failure = $5::json, provider_request_id = $6, command = coalesce($7::json, command),
+    resolved_at = billing_now()
 WHERE operation_id = $1 AND attempts = $2 AND status = 'begun'
 RETURNING operation_id;
 
@@ -60,9 +61,9 @@ DELETE FROM gateway_operations
 WHERE operation_id = $1 AND attempts = $2 AND status = 'begun' AND command IS NULL;
 
 -- name: release_operation
--- Args: $1 id, $2 attempts, $3 until it is due.
+-- Args: $1 id, $2 attempts, $3 until it is due, $4 error.
 UPDATE gateway_operations
-SET leased_until = clock.now, due_at = clock.now + $3::interval
+SET leased_until = clock.now, due_at = clock.now + $3::interval, last_error = $4
 FROM (SELECT billing_now() AS now) AS clock
 WHERE operation_id = $1 AND attempts = $2 AND status = 'begun';
 
@@ -87,3 +88,36 @@ WITH clock AS MATERIALIZED (
     RETURNING :operations.names, read_at, was_due
 )
 SELECT :operations.names, read_at FROM claimed ORDER BY was_due, operation_id;
+
+-- name: give_up_operation
+-- Args: $1 id, $2 attempts, $3 who, $4 why, $5 failure, $6 the command, if it changes.
+-- Returns: the id; no row if it is leased, or was leased or resolved since it was read.
+UPDATE gateway_operations
+SET status = 'given_up', given_up_by = $3, given_up_reason = $4, failure = $5::json,
+    command = coalesce($6::json, command), resolved_at = billing_now()
+WHERE operation_id = $1 AND attempts = $2 AND status = 'begun' AND leased_until <= billing_now()
+RETURNING operation_id;
+
+-- name: prune_operations
+-- Deletes old operations with an outcome, and notes of the events of old operations, which come with the lowest numbers.
+-- Args: $1 age (interval), $2 most rows of each. Returns: how many of each.
+WITH clock AS MATERIALIZED (
+    SELECT billing_now() - $1::interval AS latest
+), gone AS (
+    DELETE FROM gateway_operations
+    WHERE operation_id IN (
+        SELECT operation_id
+        FROM gateway_operations
+        WHERE status <> 'begun' AND resolved_at < (SELECT latest FROM clock)
+        ORDER BY resolved_at
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING operation_id
+), forgotten AS (
+    DELETE FROM operation_echoes AS o
+    USING (SELECT event FROM operation_echoes ORDER BY event LIMIT $2) AS first, stripe_events AS e
+    WHERE o.event = first.event AND e.id = o.event AND e.received_at < (SELECT latest FROM clock)
+    RETURNING o.event
+)
+SELECT (SELECT count(*) FROM gone) AS operations, (SELECT count(*) FROM forgotten) AS echoes;

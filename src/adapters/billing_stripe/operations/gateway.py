@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from billing_core.errors import GatewayError, GatewayNotFoundError
+from billing_core.errors import GatewayDefectError, GatewayError, GatewayNotFoundError
 from billing_core.operations.commands import Command
 from billing_core.operations.results import Performed
 from billing_stripe.client import StripeClient
@@ -52,6 +52,9 @@ class StripeOperations:
             if truth is not error:
                 raise truth from error
             raise
+        except Exception as bug:
+            text = f"{command.operation}: {type(bug).__name__}"
+            raise GatewayDefectError(text, outcome_unknown=steps.sent) from bug
 
     async def find_out(self, command: Command, key: str) -> Performed | None:
         """See OperationGateway. Of an object that Stripe does not know nothing was made or changed."""

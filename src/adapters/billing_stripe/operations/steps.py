@@ -39,6 +39,8 @@ class Steps:
         self.prices = prices
         self._client = client
         self._plan_code = plan_code or ""
+        self.sent = False
+        """Whether a call that changes something may have reached Stripe."""
         self._number = 0
         self._written = False
         self._undos: list[Undo] = []
@@ -65,6 +67,7 @@ class Steps:
             idempotency_key=f"{self.key}.{self._number}",
             plan_code=self._plan_code,
         )
+        self.sent = True
         try:
             answer = await self._client.call(request)
         except GatewayUnavailableError as error:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, get_args
 
+import attrs
+
 from billing_core.converters import decode, dumps, from_decoded
 from billing_core.operations.commands.customers import (
     CreateCustomer,
@@ -43,6 +45,7 @@ from billing_core.operations.commands.subscriptions import (
     WithdrawScheduledChange,
 )
 from billing_core.operations.commands.values import (
+    CONTACT,
     Address,
     BillingMode,
     Cancellation,
@@ -79,8 +82,15 @@ def command_from_json(text: str | bytes) -> Command:
     return from_decoded(content["arguments"], COMMANDS[content["operation"]])
 
 
+def without_contact_details(command: Command) -> Command:
+    """Return a command with the default in place of each contact detail."""
+    fields = [field for field in attrs.fields(type(command)) if field.metadata == CONTACT]
+    return attrs.evolve(command, **{field.name: field.default for field in fields})
+
+
 __all__ = [
     "COMMANDS",
+    "CONTACT",
     "Address",
     "ApplyPromotionCode",
     "BillingMode",
@@ -123,4 +133,5 @@ __all__ = [
     "WithdrawScheduledChange",
     "command_from_json",
     "command_to_json",
+    "without_contact_details",
 ]

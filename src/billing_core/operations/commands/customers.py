@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import attrs
 
 from billing_core.model import CustomerId, SubscriptionId, TenantId
-from billing_core.operations.commands.values import Address, CreditTerms, TaxId
+from billing_core.operations.commands.values import CONTACT, Address, CreditTerms, TaxId
 
 
 @attrs.frozen(kw_only=True)
@@ -15,8 +15,8 @@ class CreateCustomer:
     operation: ClassVar[str] = "create_customer"
 
     tenant_id: TenantId
-    email: str | None = attrs.field(default=None, repr=False)
-    name: str | None = attrs.field(default=None, repr=False)
+    email: str | None = attrs.field(default=None, repr=False, metadata=CONTACT)
+    name: str | None = attrs.field(default=None, repr=False, metadata=CONTACT)
     plan_code: None = None
 
 
@@ -27,12 +27,12 @@ class SetBillingContact:
     operation: ClassVar[str] = "set_billing_contact"
 
     customer_id: CustomerId
-    email: str | None = attrs.field(default=None, repr=False)
-    name: str | None = attrs.field(default=None, repr=False)
-    phone: str | None = attrs.field(default=None, repr=False)
-    address: Address | None = attrs.field(default=None, repr=False)
+    email: str | None = attrs.field(default=None, repr=False, metadata=CONTACT)
+    name: str | None = attrs.field(default=None, repr=False, metadata=CONTACT)
+    phone: str | None = attrs.field(default=None, repr=False, metadata=CONTACT)
+    address: Address | None = attrs.field(default=None, repr=False, metadata=CONTACT)
     """Replaces the whole address."""
-    add_tax_ids: tuple[TaxId, ...] = ()
+    add_tax_ids: tuple[TaxId, ...] = attrs.field(default=(), repr=False, metadata=CONTACT)
     remove_tax_ids: tuple[str, ...] = ()
     """The provider's ids of tax ids (`txi_…`)."""
     plan_code: None = None

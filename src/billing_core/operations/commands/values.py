@@ -1,12 +1,17 @@
 """The parts that commands are made of. Plans and prices are named as the catalog names them."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 import attrs
 
 from billing_core.model import ItemId, PriceId, Role
 from billing_core.model.time import aware
+
+CONTACT: Final[Mapping[str, bool]] = MappingProxyType({"contact": True})
+"""The metadata of fields with contact details, which are not kept once an operation is resolved."""
 
 Proration = Literal["invoice_now", "next_invoice", "none"]
 """The fate of the price difference of a change within a period: invoiced at once, with the next invoice, or waived."""

@@ -7,9 +7,11 @@ from typing import Final
 import attrs
 import pytest
 
+from billing_core.events import Effect
+from billing_core.inbox.ports import EventInbox
 from billing_core.model import CustomerId, SubscriptionId
-from billing_core.operations.commands import CancelNow, CreateSetupIntent
-from billing_core.operations.errors import IdempotencyConflictError, LeaseLostError, OperationFailure
+from billing_core.operations.commands import Address, CancelNow, CreateSetupIntent, SetBillingContact, TaxId
+from billing_core.operations.errors import GIVEN_UP, IdempotencyConflictError, LeaseLostError, OperationFailure
 from billing_core.operations.ports import OperationLog
 from billing_core.operations.results import OperationResult
 from billing_core.operations.stored import (
@@ -21,7 +23,9 @@ from billing_core.operations.stored import (
     Standing,
     StoredOperation,
 )
-from billing_core.testing.builders import ACME, GLOBEX
+from billing_core.state.ports import Changes, UnitOfWork
+from billing_core.testing.arrange import applied, claimed
+from billing_core.testing.builders import ACME, GLOBEX, provider_event
 from billing_core.testing.timing import LONG, Elapse
 
 REQUEST: Final = OperationRequest(
@@ -33,6 +37,15 @@ REQUEST: Final = OperationRequest(
     actor="ada",
 )
 COMMAND: Final = CancelNow(subscription_id=SubscriptionId("sub_1"))
+CONTACT_COMMAND: Final = SetBillingContact(
+    customer_id=CustomerId("cus_1"),
+    email="ada@acme.example",
+    name="Ada",
+    phone="+49 30 1234",
+    address=Address(line1="Main Street 1"),
+    add_tax_ids=(TaxId(type="eu_vat", value="DE123456789"),),
+    remove_tax_ids=("txi_1",),
+)
 RESULT: Final = OperationResult(object_id="sub_1", object_status="canceled")
 DONE: Final = Resolution(status=OperationStatus.DONE, result=RESULT, request_id="req_1")
 REFUSED: Final = Resolution(
@@ -41,6 +54,7 @@ REFUSED: Final = Resolution(
 )
 NOT_DONE: Final = Resolution(status=OperationStatus.NOT_DONE)
 MINUTE: Final = timedelta(minutes=1)
+DAY: Final = timedelta(days=1)
 
 
 def asked(request_id: str, subject: str = "sub_1") -> OperationRequest:
@@ -280,3 +294,96 @@ class OperationLogContract:
         assert backlog.count == 3
         assert backlog.oldest is not None
         assert 3 * MINUTE <= backlog.oldest < 4 * MINUTE
+
+    # --- given up -------------------------------------------------------------------------------------------------
+
+    async def test_an_operation_is_found_by_its_key(self, operation_log: OperationLog) -> None:
+        """In any status, with the reason why the last attempt left it unresolved."""
+        assert await operation_log.find("bo_unknown") is None
+        planned = await operation_log.plan(await begun(operation_log), COMMAND, lease=LONG)
+        assert await operation_log.find(planned.key) == planned
+        await operation_log.release(planned, due_in=MINUTE, error="unavailable: cut off")
+        released = await operation_log.find(planned.key)
+        assert released is not None
+        assert released.last_error == "unavailable: cut off"
+
+    async def test_an_operation_that_is_given_up_is_over(self, operation_log: OperationLog, elapse: Elapse) -> None:
+        """Its subject is free, its request is never sent again, and the log keeps who decided that, and why."""
+        stuck = await operation_log.plan(await begun(operation_log), COMMAND, lease=LONG)
+        await operation_log.release(stuck, due_in=timedelta())
+        assert await operation_log.give_up(stuck, actor="grace", reason="looked it up")
+        assert await operation_log.unresolved(limit=10) == []
+        await elapse(LONG)
+        assert await operation_log.claim_due(lease=LONG, limit=10) == []
+        answer = await operation_log.begin(REQUEST, lease=LONG)
+        assert (answer.standing, answer.operation.status) == (Standing.RESOLVED, OperationStatus.GIVEN_UP)
+        assert (answer.operation.given_up_by, answer.operation.given_up_reason) == ("grace", "looked it up")
+        assert answer.operation.failure == GIVEN_UP
+        assert (await begun(operation_log, asked("r2"))).number == 1
+
+    async def test_an_operation_in_progress_is_not_given_up(self, operation_log: OperationLog, elapse: Elapse) -> None:
+        """Nor is one that was taken over or resolved since it was read."""
+        planned = await operation_log.plan(await begun(operation_log), COMMAND, lease=LONG)
+        assert not await operation_log.give_up(planned, actor="grace", reason="impatient")
+        await elapse(LONG)
+        (taken,) = await operation_log.claim_due(lease=LONG, limit=1)
+        await operation_log.release(taken, due_in=timedelta())
+        assert not await operation_log.give_up(planned, actor="grace", reason="impatient")
+        (again,) = await operation_log.claim_due(lease=LONG, limit=1)
+        await operation_log.resolve(again, DONE)
+        assert not await operation_log.give_up(again, actor="grace", reason="impatient")
+        found = await operation_log.find(planned.key)
+        assert found is not None
+        assert (found.status, found.given_up_by) == (OperationStatus.DONE, None)
+
+    # --- retention ------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("ending", ["done", "refused", "not done", "given up"])
+    async def test_contact_details_are_deleted_with_the_outcome(self, operation_log: OperationLog, ending: str) -> None:
+        """They are stored only as long as they may have to be sent again."""
+        planned = await operation_log.plan(await begun(operation_log), CONTACT_COMMAND, lease=LONG)
+        assert planned.command == CONTACT_COMMAND
+        if ending == "given up":
+            await operation_log.release(planned, due_in=timedelta())
+            await operation_log.give_up(planned, actor="grace", reason="looked it up")
+        else:
+            resolution = {"done": DONE, "refused": REFUSED, "not done": NOT_DONE}[ending]
+            await operation_log.resolve(planned, resolution)
+        found = await operation_log.find(planned.key)
+        assert found is not None
+        assert found.command == SetBillingContact(customer_id=CustomerId("cus_1"), remove_tax_ids=("txi_1",))
+
+    async def test_old_operations_are_deleted_a_bounded_number_at_a_time(
+        self, operation_log: OperationLog, elapse: Elapse
+    ) -> None:
+        """Begin with the longest resolved ones; unresolved ones are never deleted."""
+        pending = await operation_log.plan(await begun(operation_log, asked("r9", "sub_9")), COMMAND, lease=LONG)
+        for number, resolution in enumerate([DONE, REFUSED, NOT_DONE]):
+            operation = await begun(operation_log, asked(f"r{number}", f"sub_{number}"))
+            await operation_log.resolve(await operation_log.plan(operation, COMMAND, lease=LONG), resolution)
+            await elapse(MINUTE)
+        assert await operation_log.prune(older_than=4 * MINUTE, limit=10) == 0
+        await elapse(LONG)
+        young = await operation_log.plan(await begun(operation_log, asked("r4", "sub_4")), COMMAND, lease=LONG)
+        await operation_log.resolve(young, DONE)
+        assert [await operation_log.prune(older_than=4 * MINUTE, limit=2) for _ in range(3)] == [2, 1, 0]
+        assert (await operation_log.begin(asked("r4", "sub_4"), lease=LONG)).standing is Standing.RESOLVED
+        assert [each.key for each in await operation_log.unresolved(limit=10)] == [pending.key]
+        again = await begun(operation_log, asked("r0", "sub_0"))
+        assert (again.number, again.command) == (1, None)
+
+    async def test_notes_of_the_events_of_old_operations_are_deleted(
+        self, operation_log: OperationLog, unit_of_work: UnitOfWork, inbox: EventInbox, elapse: Elapse
+    ) -> None:
+        """An answer that could come after such an event is settled by reading."""
+        claims = [await claimed(inbox, provider_event(f"evt_{number}")) for number in range(3)]
+        async with unit_of_work.transaction() as transaction:
+            await transaction.hold(claims)
+            await transaction.lock_tenants([ACME])
+            await transaction.save(Changes(echoes={claim.dispatch_id: "bo_1" for claim in claims}))
+            await transaction.settle([applied(claim, effect=Effect.STALE, sequence=None) for claim in claims])
+        assert await operation_log.prune(older_than=400 * DAY, limit=10) == 0
+        await elapse(401 * DAY)
+        assert [await operation_log.prune(older_than=400 * DAY, limit=2) for _ in range(3)] == [2, 1, 0]
+        async with unit_of_work.transaction() as transaction:
+            assert list(await transaction.echoes("bo_1")) == []

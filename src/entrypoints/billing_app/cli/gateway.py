@@ -1,4 +1,4 @@
-"""`billing gateway`: what was asked of the provider and has no outcome yet."""
+"""`billing gateway`: what was asked of the provider and has no outcome yet, and how to give it up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from billing_app.cli.terminal import json_option, moment, plain, print_json
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain, print_json
+from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def pending(limit: int, as_json: bool) -> None:
     """List operations whose outcome is not known yet, the oldest first.
 
     Most of them are in progress. Those that were interrupted are settled by any worker: they are sent again with the
-    same idempotency key for 23 hours, and looked up at Stripe afterwards. Nothing is ever done twice.
+    same idempotency key for 23 hours, and looked up at Stripe afterwards. Nothing is ever done twice. One whose last
+    error stays the same can be given up: `billing gateway give-up`.
     """
     found = asyncio.run(_pending(Settings.load(), limit))
     if as_json:
@@ -47,18 +49,94 @@ async def _pending(settings: Settings, limit: int) -> Sequence[StoredOperation]:
         return await tools.operation_log().unresolved(limit=limit)
 
 
+class OperationInProgressError(OperatorError):
+    """The operation is in progress, or was resolved by now."""
+
+    exit_code = 1
+
+
+def _words(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    if not text.strip():
+        raise click.BadParameter("must not be blank")
+    return text
+
+
+@gateway.command(name="give-up")
+@click.argument("key", metavar="ID")
+@click.option("--why", required=True, callback=_words, help="What you found out, for the record.")
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+@click.option("--by", default=operator, show_default="your user name", help="Your name, for the record.")
+@json_option
+def give_up(*, key: str, why: str, yes: bool, by: str, as_json: bool) -> None:
+    """End the operation ID (bo_…) although it is not known whether Stripe carried it out.
+
+    Look at its object in the Stripe dashboard first. No worker settles the operation any more, its idempotency key is
+    never used again, and other changes of the same object are possible at once. Its caller is answered `given_up`
+    and has to decide again, with a new request id. Nothing changes at Stripe.
+
+    Exit status: 0 done, 1 in progress, 2 wrong usage or configuration, 3 no such operation without an outcome.
+    """
+    given_up = asyncio.run(_give_up(Settings.load(), key, reason=why, actor=by, yes=yes))
+    if given_up is None:
+        click.echo(f"No pending operation has the id {plain(key)!r}. See `billing gateway pending`.", err=True)
+        raise click.exceptions.Exit(NOTHING_MATCHED)
+    if as_json:
+        print_json({**_to_json(given_up), "given_up_by": by, "given_up_reason": why})
+    else:
+        click.echo(f"Gave up {plain(key)}. Further changes of {plain(given_up.request.subject)} are possible.")
+
+
+async def _give_up(settings: Settings, key: str, *, reason: str, actor: str, yes: bool) -> StoredOperation | None:
+    from billing_app.container import open_tools
+    from billing_core.operations.stored import OperationStatus
+
+    async with open_tools(settings) as tools:
+        log = tools.operation_log()
+        operation: StoredOperation | None = await log.find(key)
+        if operation is None or operation.status is not OperationStatus.BEGUN:
+            return None
+        if operation.leased_until > operation.read_at:
+            raise OperationInProgressError(f"{plain(key)} is in progress. Wait until {moment(operation.leased_until)}.")
+        click.echo("\n".join(_lines(operation)), err=True)
+        for each in _consequences(operation):
+            click.echo(each, err=True)
+        confirm("Give it up?", yes=yes)
+        audit = await tools.audit_log().begin("give_up", actor=actor, reason=reason, filter={"operation": key})
+        done = await log.give_up(operation, actor=actor, reason=reason)
+        await tools.audit_log().finish(audit, {"given_up": done})
+        if not done:
+            raise OperationInProgressError(
+                f"{plain(key)} was taken over in the meantime. See `billing gateway pending`."
+            )
+        return operation
+
+
+def _consequences(operation: StoredOperation) -> Iterator[str]:
+    """Yield what is known of an operation, and what giving it up means."""
+    if operation.undecided:
+        yield "  It was never sent: nothing can have happened at Stripe."
+    else:
+        command = "a command of another release" if operation.command is None else operation.command.operation
+        yield f"  {plain(command)} was sent first at {moment(operation.planned_at)}. What became of it is not known."
+        yield f"  Whatever it made has the metadata billing_operation={operation.key} at Stripe."
+    request_id = plain(operation.request.request_id)
+    yield f"  Request {request_id} is answered `given_up` from then on, and its key is never used again."
+
+
 def _lines(operation: StoredOperation) -> Iterator[str]:
     request = operation.request
     yield plain(f"{operation.key}  {request.tenant_id}  {request.operation}  {request.subject}")
     asked = f"asked {moment(operation.begun_at)} ({_span(operation.read_at - operation.begun_at)} ago)"
     yield plain(f"  {asked} by {request.actor}, request {request.request_id}")
     yield f"  {_standing(operation)}"
+    if operation.last_error is not None:
+        yield plain(f"  last error: {operation.last_error}")
 
 
 def _standing(operation: StoredOperation) -> str:
     if operation.leased_until > operation.read_at:
         return f"in progress, attempt {operation.attempts}"
-    if operation.command is None:
+    if operation.undecided:
         return "never sent; a worker removes it"
     how = "is looked up at Stripe" if operation.key_expired else "is sent again with the same key"
     return f"interrupted after attempt {operation.attempts}; {how} by a worker"
@@ -84,6 +162,7 @@ def _to_json(operation: StoredOperation) -> dict[str, Any]:
         "command": None if operation.command is None else operation.command.operation,
         "number": operation.number,
         "attempts": operation.attempts,
+        "last_error": operation.last_error,
         "in_progress": operation.leased_until > operation.read_at,
         "begun_at": operation.begun_at,
         "age_seconds": (operation.read_at - operation.begun_at).total_seconds(),

@@ -65,10 +65,17 @@ def scope(stripe: StripeSettings) -> Scope:
 
 
 def operation_performer(
-    gateway: OperationGateway | None, *, log: OperationLog, keep: KeepAnswer, policy: OperationPolicy
+    gateway: OperationGateway | None,
+    *,
+    log: OperationLog,
+    keep: KeepAnswer,
+    policy: OperationPolicy,
+    observers: Observers,
 ) -> OperationPerformer | None:
     """Return None if the provider cannot be asked."""
-    return None if gateway is None else OperationPerformer(log=log, gateway=gateway, keep=keep, policy=policy)
+    if gateway is None:
+        return None
+    return OperationPerformer(log=log, gateway=gateway, keep=keep, policy=policy, report_bug=observers.operation_broke)
 
 
 def operation_runner(

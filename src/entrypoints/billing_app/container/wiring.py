@@ -26,6 +26,7 @@ from billing_core.model import TenantRules
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.operations.answers import AnswerKeeper
 from billing_core.operations.ports import BillingReader, OperationGateway, OperationLog, PreviewGateway
+from billing_core.operations.pruning import OperationPruner
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.oversight.ports import (
     AuditLog,
@@ -61,6 +62,7 @@ _RULES_EVERY: Final = timedelta(seconds=15)
 _SETTLING_EVERY: Final = timedelta(seconds=5)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
 _REWRITES_EVERY: Final = timedelta(seconds=2)
+_PRUNING_EVERY: Final = timedelta(hours=1)
 
 
 class Container(containers.DeclarativeContainer):
@@ -190,6 +192,7 @@ class Container(containers.DeclarativeContainer):
         log=operation_log,
         keep=answers.provided.keep,
         policy=operation_policy,
+        observers=observers,
     )
     operation_runner = providers.Singleton(
         parts.operation_runner,
@@ -259,6 +262,13 @@ class Container(containers.DeclarativeContainer):
         every=_SETTLING_EVERY,
         observers=observers,
     )
+    operation_pruner = providers.Singleton(
+        OperationPruner,
+        log=operation_log,
+        older_than=settings.provided.retention.operations,
+        every=_PRUNING_EVERY,
+        observe=observers.provided.operations_pruned,
+    )
     backfiller = providers.Singleton(parts.backfiller, settings, outbox=outbox, bus=bus, observers=observers)
     log_rewriter = providers.Singleton(
         LogRewriter,
@@ -282,6 +292,7 @@ class Container(containers.DeclarativeContainer):
         rules_follower=rules_follower,
         refetcher=refetcher,
         operation_settler=operation_settler,
+        operation_pruner=operation_pruner,
         backfiller=backfiller,
         log_rewriter=log_rewriter,
         deadline=deadline,

@@ -92,3 +92,12 @@ class RetentionSettings:
         minimum=1,
         maximum=36500,
     )
+    operations: timedelta = duration(
+        "BILLING_OPERATION_RETENTION_DAYS",
+        "days",
+        30,
+        "Age from which workers delete operations that have an outcome. Until then the same request id gets the same "
+        "answer. Contact details are deleted from an operation with its outcome.",
+        minimum=2,
+        maximum=36500,
+    )

@@ -1,8 +1,9 @@
 """Commands and results as they are stored: a process that did not decide has to perform them."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import attrs
 import pytest
@@ -13,18 +14,24 @@ from billing_core.converters import dumps, loads
 from billing_core.model import CustomerId, ItemId, PriceId, SubscriptionId
 from billing_core.operations.commands import (
     COMMANDS,
+    CONTACT,
+    Address,
     ChangeItems,
     CheckoutReturn,
     Command,
+    CreateCustomer,
     ExpireCheckoutSession,
     GiveCredit,
     ItemChange,
     NewItem,
     PriceChoice,
+    SetBillingContact,
     SetSeats,
+    TaxId,
     Trial,
     command_from_json,
     command_to_json,
+    without_contact_details,
 )
 from billing_core.operations.errors import REFUSAL_TEXTS, OperationRefusedError, Refusal
 from billing_core.operations.results import OperationResult
@@ -128,3 +135,37 @@ def test_every_refusal_has_a_text_for_customers(refusal: Refusal) -> None:
     error = OperationRefusedError(refusal, "Between 1 and 5.")
     assert error.code == refusal.value
     assert str(error) == error.user_text == f"{REFUSAL_TEXTS[refusal]} Between 1 and 5."
+
+
+def nested(kind: object) -> Iterator[type]:
+    """Yield the attrs classes that a type is made of, itself among them."""
+    if isinstance(kind, type) and attrs.has(kind):
+        yield kind
+        for hint in get_type_hints(kind).values():
+            yield from nested(hint)
+    for argument in get_args(kind):
+        yield from nested(argument)
+
+
+PERSONAL = {"email", "name", "phone", "address", "add_tax_ids"}
+
+
+@pytest.mark.parametrize("command", get_args(Command), ids=lambda command: command.operation)
+def test_contact_details_are_declared(command: type[Command]) -> None:
+    """They are deleted with the outcome, and not printed: a new field with one has to say so."""
+    declared = {field.name for field in attrs.fields(command) if field.metadata == CONTACT}
+    hidden = {field.name for field in attrs.fields(command) if field.repr is False}
+    assert declared == hidden == PERSONAL & {field.name for field in attrs.fields(command)}
+    others = [kind for field in attrs.fields(command) if field.name not in declared for kind in nested(field.type)]
+    assert {Address, TaxId}.isdisjoint(others)
+
+
+@given(st.sampled_from([CreateCustomer, SetBillingContact]).flatmap(st.from_type))
+def test_a_command_without_contact_details_is_the_same_in_all_else(command: CreateCustomer | SetBillingContact) -> None:
+    """Operators still see what was asked for, and about whom."""
+    bare = without_contact_details(command)
+    same = {
+        field.name for field in attrs.fields(type(command)) if getattr(bare, field.name) == getattr(command, field.name)
+    }
+    assert same >= {field.name for field in attrs.fields(type(command))} - PERSONAL
+    assert all(not getattr(bare, name, None) for name in PERSONAL)

@@ -17,6 +17,7 @@ from billing_core.errors import (
     GatewayAuthenticationError,
     GatewayCardDeclinedError,
     GatewayConflictError,
+    GatewayDefectError,
     GatewayError,
     GatewayIdempotencyConflictError,
     GatewayInvalidRequestError,
@@ -36,6 +37,7 @@ from billing_core.operations.errors import (
     Refusal,
 )
 from billing_core.operations.performing import OperationPerformer, OperationPolicy
+from billing_core.operations.pruning import OperationPruner
 from billing_core.operations.results import OperationResult, Performed
 from billing_core.operations.runner import OperationOutcome, OperationReport, OperationRunner
 from billing_core.operations.settling import OperationSettler, SettlingReport
@@ -71,7 +73,7 @@ class Provider:
     def __init__(self) -> None:
         self.made: dict[str, OperationResult] = {}
         self.asked: list[str] = []
-        self.before: list[GatewayError] = []
+        self.before: list[Exception] = []
         """Errors of the next calls, before anything is made."""
         self.after: list[BaseException] = []
         """Errors of the next calls, once the object is made."""
@@ -105,6 +107,7 @@ class World:
         self.reports: list[OperationReport] = []
         self.log = MemoryOperationLog(self.database, self.clock)
         self.keeping: list[Exception] = []
+        self.bugs: list[Exception] = []
 
     async def keep(self, operation: StoredOperation, performed: Performed) -> None:
         if self.keeping:
@@ -113,7 +116,11 @@ class World:
 
     def performer(self, log: Any = None, gateway: Any = None, keep: Any = None) -> OperationPerformer:
         return OperationPerformer(
-            log=log or self.log, gateway=gateway or self.provider, keep=keep or self.keep, policy=POLICY
+            log=log or self.log,
+            gateway=gateway or self.provider,
+            keep=keep or self.keep,
+            policy=POLICY,
+            report_bug=lambda _, bug: self.bugs.append(bug),
         )
 
     async def run(
@@ -136,7 +143,7 @@ class World:
         return await settler.run_once()
 
     async def statuses(self) -> list[str]:
-        return [each.status.value for each in self.database.operations.values() if each is not None]
+        return [each.status.value for each in self.database.operations.values()]
 
 
 @pytest.fixture
@@ -154,7 +161,6 @@ async def test_a_request_is_decided_stored_performed_kept_and_resolved(world: Wo
 
     async def stored() -> tuple[str | None, bool]:
         (operation,) = world.database.operations.values()
-        assert operation is not None
         return operation.status.value, operation.command == COMMAND
 
     class Watched(Provider):
@@ -427,11 +433,86 @@ async def test_a_bug_about_one_operation_holds_up_no_other(world: World) -> None
         world.provider.before = [UNKNOWN]
         with pytest.raises(GatewayUnavailableError):
             await world.run(request)
-    world.keeping = [ZeroDivisionError()]
+    world.provider.before = [ZeroDivisionError()]
     world.clock.advance(POLICY.retry_after)
     report = await world.settle()
-    assert [each.result for each in report.settlements] == ["bug", "done"]
+    assert [each.result for each in report.settlements] == ["internal_error", "done"]
     assert report.backlog.count == 1
+
+
+async def test_a_bug_leaves_an_operation_that_is_tried_again(world: World) -> None:
+    """At once by its caller, later by a worker, and each attempt is counted: its lease does not have to run out."""
+    world.provider.before = [KeyError("x"), KeyError("x"), KeyError("x")]
+    for _ in range(2):
+        with pytest.raises(GatewayDefectError) as raised:
+            await world.run()
+        assert raised.value.outcome_unknown
+        assert isinstance(raised.value.__cause__, KeyError)
+    (stuck,) = await world.log.unresolved(limit=10)
+    assert (stuck.attempts, stuck.last_error) == (2, "internal_error: KeyError")
+    world.clock.advance(POLICY.retry_at_most)
+    assert [each.result for each in (await world.settle()).settlements] == ["internal_error"]
+    world.clock.advance(POLICY.retry_at_most)
+    assert [each.result for each in (await world.settle()).settlements] == ["done"]
+    assert [type(bug) for bug in world.bugs] == [GatewayDefectError] * 3
+    assert (await world.run()).repeated
+
+
+async def test_a_bug_before_anything_is_sent_leaves_nothing_open(world: World) -> None:
+    """The gateway knows that: the request may be made again, and its subject is free."""
+    world.provider.before = [GatewayDefectError("TypeError")]
+    with pytest.raises(GatewayDefectError):
+        await world.run()
+    assert await world.statuses() == ["not_done"]
+    assert not (await world.run(OTHER)).repeated
+
+
+async def test_a_bug_in_keeping_an_answer_holds_up_nothing(world: World) -> None:
+    """The outcome is known, and is told; the bug is reported."""
+    world.keeping = [ZeroDivisionError()]
+    assert (await world.run()).result.object_id == "made_1"
+    assert await world.statuses() == ["done"]
+    assert [type(bug) for bug in world.bugs] == [ZeroDivisionError]
+
+
+async def test_a_command_of_another_release_is_left_to_that_release(world: World) -> None:
+    """It may have been sent: it is neither withdrawn nor decided again."""
+    begun = await world.log.begin(REQUEST, lease=POLICY.lease)
+    planned = await world.log.plan(begun.operation, COMMAND, lease=POLICY.lease)
+    world.database.operations[planned.operation_id] = attrs.evolve(planned, command=None)
+    world.clock.advance(POLICY.lease)
+    for request in (REQUEST, OTHER):
+        with pytest.raises(GatewayDefectError, match="cannot read"):
+            await world.run(request)
+    world.clock.advance(POLICY.retry_at_most)
+    assert [each.result for each in (await world.settle()).settlements] == ["internal_error"]
+    assert world.provider.asked == []
+    assert await world.statuses() == ["begun"]
+
+
+async def test_a_request_that_was_given_up_says_so(world: World) -> None:
+    """Its key is spent: the caller has to look and decide again, and other operations go on."""
+    world.provider.before = [UNKNOWN]
+    with pytest.raises(GatewayUnavailableError):
+        await world.run()
+    (stuck,) = await world.log.unresolved(limit=10)
+    await world.log.give_up(stuck, actor="grace", reason="looked it up")
+    with pytest.raises(OperationFailedError) as again:
+        await world.run()
+    assert again.value.code == "given_up"
+    assert len(world.provider.asked) == 1
+    assert not (await world.run(OTHER)).repeated
+
+
+async def test_old_operations_are_deleted_in_steps(world: World) -> None:
+    """Until none is left that is old enough."""
+    for number in range(3):
+        await world.run(attrs.evolve(REQUEST, request_id=f"r{number}", subject=f"sub_{number}"))
+    pruner = OperationPruner(log=world.log, older_than=timedelta(days=30), every=timedelta(1), observe=lambda _: None)
+    assert (await pruner.run_once()).deleted == 0
+    world.clock.advance(timedelta(days=31))
+    assert (await pruner.run_once()).deleted == 3
+    assert await world.statuses() == []
 
 
 async def test_a_request_without_a_decision_is_withdrawn_by_a_worker(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from billing_core.errors import GatewayInvalidRequestError
+from billing_core.errors import GatewayDefectError, GatewayInvalidRequestError
 from billing_core.model import CustomerId, InvoiceId, ItemId, PriceId, SubscriptionId, TenantId
 from billing_core.operations.commands import (
     COMMANDS,
@@ -113,10 +113,14 @@ class Recorder:
         self.requests: list[StripeRequest] = []
         self.refused: set[str] = set()
         """The operations that are refused."""
+        self.broken: str | None = None
+        """The operation in which a bug is met."""
         self.answers = dict(ANSWERS)
 
     async def call(self, request: StripeRequest) -> StripeAnswer:
         self.requests.append(request)
+        if request.operation == self.broken:
+            raise ZeroDivisionError
         if request.operation in self.refused:
             raise GatewayInvalidRequestError(request.operation)
         shown = self.answers.get(request.operation)
@@ -597,6 +601,21 @@ async def test_finding_out_only_reads(client: Recorder, command: Command) -> Non
     await StripeOperations(client, PriceBook(client)).find_out(command, "bo_1")  # type: ignore[arg-type]
     assert client.written == []
     assert not [request.path for request in client.requests if "search" in request.path]
+
+
+# --- bugs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("broken", "unknown"), [("list_prices", False), ("update_subscription", True)])
+async def test_a_bug_says_whether_anything_was_sent(client: Recorder, broken: str, unknown: bool) -> None:
+    """Before the first call that changes something, nothing can have happened; after it, that is not known."""
+    client.broken = broken
+    change = ItemChange(item_id=ItemId("si_1"), price=PriceChoice(lookup_key="pro_monthly"), quantity=1)
+    command = ChangeItems(subscription_id=SUBSCRIPTION, changed=(change,))
+    with pytest.raises(GatewayDefectError) as raised:
+        await perform(client, command)
+    assert raised.value.outcome_unknown is unknown
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
 # --- prices -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from billing_core.converters import dumps
 from billing_core.errors import (
     BillingError,
     GatewayCardDeclinedError,
+    GatewayDefectError,
     GatewayError,
     GatewayRateLimitedError,
     StoreUnavailableError,
@@ -57,6 +58,8 @@ FAILED: Final[Mapping[str, int]] = {
     "authentication": 502,
     "permission": 502,
     "store_unavailable": 503,
+    "internal_error": 500,
+    "given_up": 409,
 }
 """Statuses by the code of an error. Any other error of the provider's is 502."""
 
@@ -113,6 +116,8 @@ def problem_of(error: BillingError | RefusalError) -> Problem:
 
 def _problem_at_provider(error: GatewayError) -> Problem:
     status = FAILED.get(error.code, 502)
+    if error.outcome_unknown and isinstance(error, GatewayDefectError):
+        return Problem(status, error.code, UNKNOWN_OUTCOME)
     if error.outcome_unknown:
         return _try_again(503, error.code, UNKNOWN_OUTCOME)
     if error.retryable:
