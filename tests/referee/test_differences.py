@@ -18,6 +18,7 @@ from tests.stripe_openapi.traffic import TRAFFIC
 from billing_stripe.client.calls import CALLS
 from billing_stripe.testing import API_VERSIONS
 from billing_stripe.testing.fake_stripe import fake_stripe
+from billing_stripe.testing.objects import WebhookEndpoint
 from billing_stripe.testing.samples import CHECKOUT, CUSTOMER, SUBSCRIPTION, TEAM
 from billing_stripe.testing.thin import ThinEvent
 
@@ -29,6 +30,9 @@ THIN = ThinEvent(
     related_id="cus_1",
     snapshot_event_id="evt_2",
 )
+ENDPOINT = WebhookEndpoint(
+    webhook_endpoint_id="we_1", url="https://example.com", secret="whsec_1", created_at=THIN.created_at
+)
 NEWEST = API_VERSIONS[-1]
 TOUR: list[tuple[str, str, dict[str, str], str]] = [
     ("POST", "/v1/stripecli/sessions", {"device_name": "referee"}, NEWEST),
@@ -39,6 +43,22 @@ TOUR: list[tuple[str, str, dict[str, str], str]] = [
         "POST",
         f"/v1/subscriptions/{SUBSCRIPTION.subscription_id}/resume",
         {"billing_cycle_anchor[type]": "now", "payment_behavior": "resume_on_payment_attempt"},
+        NEWEST,
+    ),
+    (
+        "POST",
+        "/v1/webhook_endpoints",
+        {
+            "url": "https://example.com",
+            "enabled_events[0]": "billing.credit_grant.updated",
+            "api_version": NEWEST,
+        },
+        NEWEST,
+    ),
+    (
+        "POST",
+        f"/v1/webhook_endpoints/{ENDPOINT.webhook_endpoint_id}",
+        {"enabled_events[0]": "billing.credit_grant.updated"},
         NEWEST,
     ),
     (
@@ -60,7 +80,7 @@ TOUR: list[tuple[str, str, dict[str, str], str]] = [
 async def differences_of_the_tour() -> AsyncIterator[set[tuple[Finding, str]]]:
     """The known differences in the traffic of the tour and of all tests before it."""
     async with fake_stripe() as fake, aiohttp.ClientSession(fake.url) as session:
-        fake.put(THIN, CHECKOUT, CUSTOMER, SUBSCRIPTION, TEAM)
+        fake.put(THIN, ENDPOINT, CHECKOUT, CUSTOMER, SUBSCRIPTION, TEAM)
         for method, path, form, version in TOUR:
             headers = {"Authorization": f"Bearer {fake.secret_key}", "Stripe-Version": version}
             async with session.request(method, path, data=form or None, headers=headers) as response:

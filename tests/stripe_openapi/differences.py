@@ -137,6 +137,22 @@ DIFFERENCES: Final = (
         source=f"{_SDK}/_subscription_service.py",
     ),
     Difference(
+        subject="POST /v1/webhook_endpoints",
+        fields=("api_version", "enabled_events"),
+        problem=Problem.VALUE,
+        since="2026-09-30",
+        reason=_NEWER,
+        source=f"{_SDK}/params/_webhook_endpoint_create_params.py",
+    ),
+    Difference(
+        subject="POST /v1/webhook_endpoints/*",
+        fields=("enabled_events",),
+        problem=Problem.VALUE,
+        since="2026-09-30",
+        reason=_NEWER,
+        source=f"{_SDK}/params/_webhook_endpoint_update_params.py",
+    ),
+    Difference(
         subject="v2.core.event",
         fields=("snapshot_event",),
         problem=Problem.UNKNOWN,

@@ -1,7 +1,7 @@
 """Stripe's ids, recognized by their prefix before they are sent.
 
 An empty id would turn a request for one object into one for the list of all, and an id of another kind could only be
-refused. Prices, products and coupons are left out of this: their ids may be chosen.
+refused. The ids of prices and products may be chosen, so that only their characters are checked.
 """
 
 import re
@@ -16,8 +16,12 @@ _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
         "credit_grant": "credgr_",
         "customer": "cus_",
         "event": "evt_",
+        "feature": "feat_",
         "invoice": "in_",
+        "meter": "mtr_",
         "payment_method": "pm_|card_|src_|ba_",
+        "price": "(?!prod_)",
+        "product": "(?!price_)",
         "promotion_code": "promo_",
         "schedule": "sub_sched_",
         "session": "cs_",
@@ -25,6 +29,7 @@ _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
         "subscription": "sub_(?!sched_)",
         "subscription_item": "si_",
         "tax_id": "txi_|atxi_",
+        "webhook_endpoint": "we_",
     }.items()
 }
 

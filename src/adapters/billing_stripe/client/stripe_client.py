@@ -32,6 +32,8 @@ from billing_stripe.client.transport import Reply, Transport
 _ORGANIZATION_KEY: Final = "sk_org_"
 _KEEPALIVE: Final = 50.0
 """Seconds for which an idle connection is kept."""
+_PAGE: Final = 100
+"""Stripe's maximum."""
 _SANDBOX_LIMITS: Final = CallLimits(rate=20, endpoint_rate=20, in_flight=20)
 """80 % of the lowest rates that Stripe allows. Source: https://docs.stripe.com/rate-limits"""
 
@@ -114,6 +116,21 @@ class StripeClient:
             return (await self.call(request)).data
         except GatewayNotFoundError:
             return None
+
+    async def each(self, operation: str, *ids: str, params: Json | None = None) -> AsyncIterator[Json]:
+        """Yield the members of a list, page by page; none if Stripe does not know the object that the list is of.
+
+        Raises: GatewayError, and ValueError as `StripeRequest` does.
+        """
+        cursor: dict[str, str] = {}
+        while True:
+            page = await self.get(operation, *ids, params={**(params or {}), "limit": _PAGE, **cursor}) or {}
+            rows = page.get("data") or []
+            for row in rows:
+                yield row
+            if not rows or not page.get("has_more"):
+                return
+            cursor = {"starting_after": rows[-1]["id"]}
 
     async def _attempt(self, request: StripeRequest, progress: Progress) -> StripeAnswer:
         """Make one attempt, if the circuit lets it through. Raises: AttemptFailedError."""

@@ -1,8 +1,7 @@
 """Reading from Stripe what is not part of a tenant's state."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from billing_core.errors import GatewayNotFoundError
 from billing_core.model import CustomerId, InvoiceId, SubscriptionSnapshot, TenantId
@@ -34,7 +33,7 @@ class StripeBillingReader:
         if customer is None:
             return ()
         default = reference_in(customer.get("invoice_settings") or {}, "default_payment_method")
-        rows = [row async for row in self._each("list_payment_methods", params={"customer": customer_id})]
+        rows = [row async for row in self._client.each("list_payment_methods", params={"customer": customer_id})]
         methods = [_payment_method(row, default) for row in rows]
         return tuple(sorted(methods, key=lambda method: not method.default))
 
@@ -43,7 +42,7 @@ class StripeBillingReader:
         customer = await self._customer(customer_id)
         if customer is None:
             return None
-        tax_ids = tuple([_tax_id(row) async for row in self._each("list_tax_ids", customer_id)])
+        tax_ids = tuple([_tax_id(row) async for row in self._client.each("list_tax_ids", customer_id)])
         return BillingContact(
             email=text_in(customer, "email"),
             name=text_in(customer, "name"),
@@ -81,7 +80,7 @@ class StripeBillingReader:
         if not is_id("customer", customer_id):
             return ()
         params = {"customer": customer_id, "status": "open"}
-        rows = self._each("list_checkout_sessions", params=params)
+        rows = self._client.each("list_checkout_sessions", params=params)
         own = (None, tenant_id)
         return tuple(
             [
@@ -95,7 +94,7 @@ class StripeBillingReader:
         """See BillingReader."""
         if not is_id("customer", customer_id):
             return ()
-        rows = self._each("list_subscriptions", params={"customer": customer_id, "status": "all"})
+        rows = self._client.each("list_subscriptions", params={"customer": customer_id, "status": "all"})
         own = (None, tenant_id)
         found = [subscription_in(row) async for row in rows if text_in(row.get("metadata") or {}, "tenant_id") in own]
         return tuple(each for each in found if each is not None)
@@ -133,17 +132,6 @@ class StripeBillingReader:
             return None
         shown = await self._client.get("fetch_customer", customer_id)
         return None if shown is None or shown.get("deleted") else shown
-
-    async def _each(self, operation: str, *ids: str, params: Json | None = None) -> AsyncIterator[Json]:
-        cursor: dict[str, Any] = {}
-        while True:
-            page = await self._client.get(operation, *ids, params={**(params or {}), "limit": _PAGE, **cursor})
-            rows = rows_in(page or {})
-            for row in rows:
-                yield row
-            if page is None or not rows or not page.get("has_more"):
-                return
-            cursor = {"starting_after": rows[-1]["id"]}
 
 
 def _payment_method(row: Json, default: str | None) -> CustomerPaymentMethod:

@@ -5,7 +5,7 @@ from billing_stripe.testing.builders.discounts import coupon, promotion_code
 from billing_stripe.testing.builders.intents import payment_intent, setup_intent
 from billing_stripe.testing.builders.invoice_items import invoice_item
 from billing_stripe.testing.builders.invoices import invoice
-from billing_stripe.testing.builders.portal import portal_configuration, portal_session
+from billing_stripe.testing.builders.portal import portal_configuration, portal_session, switchable_products
 from billing_stripe.testing.builders.prices import plan, price
 from billing_stripe.testing.builders.subscriptions import discounts, subscription
 from billing_stripe.testing.builders.tax_ids import tax_id
@@ -31,6 +31,7 @@ __all__ = [
     "plan",
     "portal_configuration",
     "portal_session",
+    "switchable_products",
     "previous_attributes",
     "price",
     "promotion_code",

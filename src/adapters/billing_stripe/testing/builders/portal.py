@@ -30,6 +30,12 @@ def portal_configuration(source: objects.PortalConfiguration, api_version: str) 
     }
 
 
+def switchable_products(source: objects.PortalConfiguration) -> list[Json] | None:
+    """Render the products of a configuration between which customers may switch."""
+    products = source.features.get("subscription_update", {}).get("products")
+    return None if products is None else [_switchable(product) for product in products]
+
+
 def portal_session(source: objects.PortalSession, api_version: str, *, transitional: bool = False) -> Json:
     """Render a `billing_portal.session` object."""
     rendered: Json = {
@@ -85,6 +91,19 @@ def _features(given: Mapping[str, Any]) -> Json:
             },
             "trial_update_behavior": update.get("trial_update_behavior", "end_trial"),
         },
+    }
+
+
+def _switchable(product: Mapping[str, Any]) -> Json:
+    quantity = product.get("adjustable_quantity") or {}
+    return {
+        "adjustable_quantity": {
+            "enabled": quantity.get("enabled", False),
+            "maximum": quantity.get("maximum"),
+            "minimum": quantity.get("minimum", 1),
+        },
+        "prices": list(product["prices"]),
+        "product": product["product"],
     }
 
 

@@ -1,12 +1,15 @@
 """`expand[]`: ids in an answer replaced by objects, and fields that are shown only on request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid
 
 _DEEPEST = 4
+
+Include = Callable[[Account, Any, str], Any]
+"""Renders a field that is shown only on request."""
 
 
 def expand(answer: Json, paths: Sequence[str], account: Account, api_version: str) -> Json:
@@ -45,11 +48,9 @@ class _Expansion:
             if field in kind.expandable:
                 self._replace(owner, steps[:length], steps[length:])
                 return
-        if steps[0] in kind.included:
-            source = self._account.by_id(owner["id"])
-            owner[steps[0]] = kind.included[steps[0]](self._account, source, self._version)
-            self._go_on(owner[steps[0]], steps[1:])
-            return
+            if field in kind.included:
+                self._include(owner, steps[:length], steps[length:], kind.included[field])
+                return
         within = owner.get(steps[0])
         if not isinstance(within, dict) or "object" not in within or not steps[1:]:
             raise self._refused()
@@ -70,6 +71,15 @@ class _Expansion:
         elif value is not None:
             owner[first] = self._object(value)
             self._go_on(owner[first], rest)
+
+    def _include(self, owner: Json, field: Sequence[str], rest: Sequence[str], show: Include) -> None:
+        """Add a field that is shown only on request, which may be within groups of the object itself."""
+        *groups, last = field
+        group = owner
+        for name in groups:
+            group = group[name]
+        group[last] = show(self._account, self._account.by_id(owner["id"]), self._version)
+        self._go_on(group[last], rest)
 
     def _object(self, value: Any) -> Any:
         """Return the object for an id, the objects for a list of ids, and what is expanded already as it is."""

@@ -15,6 +15,7 @@ from billing_stripe.testing.fake_stripe.errors import StripeError, invalid, refu
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     BOOLEAN,
+    INTEGER,
     METADATA,
     TEXT,
     Clearable,
@@ -37,6 +38,9 @@ CONFIGURATION = Kind(
     noun="billing_portal.configuration",
     key=lambda source: source.configuration_id,
     render=builders.portal_configuration,
+    included={
+        "features.subscription_update.products": lambda account, source, version: builders.switchable_products(source)
+    },
 )
 SESSION = Kind(
     source=objects.PortalSession,
@@ -46,6 +50,7 @@ SESSION = Kind(
     expandable=frozenset({"configuration"}),
 )
 _PRORATION = choice("always_invoice", "create_prorations", "none")
+_QUANTITIES = Form(enabled=Required(BOOLEAN), minimum=INTEGER, maximum=INTEGER)
 _FEATURES = Form(
     customer_update=Form(enabled=BOOLEAN, allowed_updates=Clearable(Listed(TEXT))),
     invoice_history=Form(enabled=Required(BOOLEAN)),
@@ -61,7 +66,7 @@ _FEATURES = Form(
         billing_cycle_anchor=choice("now", "unchanged"),
         default_allowed_updates=Clearable(Listed(choice("price", "promotion_code", "quantity"))),
         products=Clearable(
-            Listed(Form(product=Required(TEXT), prices=Required(Listed(TEXT)), adjustable_quantity=ANYTHING))
+            Listed(Form(product=Required(TEXT), prices=Required(Listed(TEXT)), adjustable_quantity=_QUANTITIES))
         ),
         proration_behavior=_PRORATION,
         schedule_at_period_end=Form(
@@ -104,6 +109,7 @@ CREATE_SESSION = Form(
     locale=TEXT,
     return_url=TEXT,
 )
+_MOST_PRODUCTS: Final = 10
 _FEATURE_OF: Final = {"subscription_update_confirm": "subscription_update"}
 """The feature that a flow needs, where its name is another."""
 
@@ -111,6 +117,7 @@ _FEATURE_OF: Final = {"subscription_update_confirm": "subscription_update"}
 def create_configuration(call: Call) -> objects.PortalConfiguration:
     """POST /v1/billing_portal/configurations; the default one is made in the dashboard only."""
     params = call.params
+    _check_switching(call.account, params["features"])
     return call.account.create(
         objects.PortalConfiguration(
             configuration_id=call.account.new_id("bpc"),
@@ -135,7 +142,10 @@ def update_configuration(call: Call) -> objects.PortalConfiguration:
     changes: dict[str, Any] = {
         name: params[name] for name in ("active", "default_return_url", "name") if name in params
     }
-    features = {**configuration.features, **params.get("features", {})}
+    _check_switching(call.account, params.get("features", {}))
+    features = dict(configuration.features)
+    for name, given in params.get("features", {}).items():
+        features[name] = {**features.get(name, {}), **given}
     metadata = merged_metadata(configuration.metadata, params)
     return call.account.update(attrs.evolve(configuration, **changes, features=features, metadata=metadata))
 
@@ -184,6 +194,31 @@ def _configuration(account: Account, params: Params) -> objects.PortalConfigurat
         "configuration or create your default by saving your customer portal settings in test mode at "
         "https://dashboard.stripe.com/test/settings/billing/portal."
     )
+
+
+def _check_switching(account: Account, features: Params) -> None:
+    """Raise StripeError for products between which customers cannot switch.
+
+    Each is listed once, with active prices of its own that differ in their intervals.
+    """
+    update = features.get("subscription_update", {})
+    listed = update.get("products") or []
+    param = "features[subscription_update][products]"
+    if len(listed) > _MOST_PRODUCTS:
+        raise invalid(f"You can have at most {_MOST_PRODUCTS} products.", param=param)
+    if update.get("enabled") and not listed and "products" in update:
+        raise invalid("At least one product is required when subscription updates are enabled.", param=param)
+    if len({each["product"] for each in listed}) < len(listed):
+        raise invalid("A product is listed twice.", param=param)
+    for each in listed:
+        product = account.get(objects.Product, each["product"], param)
+        prices = [account.get(objects.Price, price_id, param) for price_id in each["prices"]]
+        if any(price.product_id != product.product_id for price in prices):
+            raise invalid(f"A price does not belong to the product {product.product_id}.", param=param)
+        if not all(price.active and price.recurring for price in prices):
+            raise invalid("All prices must be active and recurring.", param=param)
+        if len({(price.interval, price.interval_count) for price in prices}) < len(prices):
+            raise invalid("Prices of one product must have unique billing intervals.", param=param)
 
 
 def _check_flow(
