@@ -148,7 +148,7 @@ async def test_a_product_of_the_catalog_gets_the_prices(fake: FakeStripe, setup:
 
 
 async def test_archived_objects_are_activated_again(fake: FakeStripe, setup: Setup) -> None:
-    """What billing.toml sells is for sale."""
+    """The catalog says that they are for sale."""
     await setup.run(*PLANS)
     price, feature = prices(fake)["pro_seats"], next(iter(fake.account.all(objects.Feature)))
     product = fake.account.get(objects.Product, price.product_id)
@@ -330,7 +330,7 @@ async def test_two_runs_at_once_make_nothing_twice(fake: FakeStripe, setup: Setu
 
 
 async def test_someone_who_undoes_it_all_the_time_is_reported(fake: FakeStripe, setup: Setup) -> None:
-    """Set-up does not go on for ever."""
+    """Set-up ends after a few tries."""
     desired = desired_objects([STARTER])
     plan = await setup.plan(desired)
 

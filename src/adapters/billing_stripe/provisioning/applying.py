@@ -37,7 +37,7 @@ class ProvisioningError(Exception):
 
 
 class UnsettledError(Exception):
-    """What exists at Stripe is changed by something else at the same time. The message names the objects."""
+    """Something else changes the same objects at the same time. The message names them."""
 
 
 @attrs.frozen(kw_only=True)

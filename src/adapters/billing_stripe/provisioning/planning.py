@@ -31,7 +31,7 @@ class ProvisioningPlan:
     by_hand: tuple[str, ...] = ()
     """Steps for a person, where the key lacks a permission."""
     notes: tuple[str, ...] = ()
-    """What is left as it is and deserves a look."""
+    """Objects that are left as they are and deserve a look."""
     problems: tuple[str, ...] = ()
     """Reasons why nothing should be done before a person has decided."""
     ids: Mapping[Ref, str] = attrs.field(factory=dict, repr=False)

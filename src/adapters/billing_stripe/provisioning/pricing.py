@@ -52,7 +52,7 @@ def _replace(price: DesiredPrice, shape: PriceShape, found: Json) -> Step:
         kind="price",
         name=price.name,
         action="change",
-        text=f"Create price {price.name} anew: {_text(shape)}. {found['id']} stays for its subscribers{keep}.",
+        text=f"Create a new price {price.name}: {_text(shape)}. {found['id']} stays for its subscribers{keep}.",
         call=Call(operation="create_price", params=params, basis=found),
     )
 

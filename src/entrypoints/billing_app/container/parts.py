@@ -101,6 +101,7 @@ def operations(
     previews: PreviewGateway | None,
     answers: AnswerKeeper,
     clock: Clock,
+    portal_configuration: str | None,
 ) -> Operations | None:
     """Return None if the provider cannot be asked."""
     if runner is None or reader is None or previews is None:
@@ -113,6 +114,7 @@ def operations(
         previews=previews,
         answers=answers,
         clock=clock,
+        portal_configuration=portal_configuration,
     )
 
 

@@ -211,6 +211,7 @@ class Container(containers.DeclarativeContainer):
         previews=preview_gateway,
         answers=answers,
         clock=clock,
+        portal_configuration=settings.provided.stripe.portal_configuration,
     )
 
     # --- what a worker runs -----------------------------------------------------------------------------------------

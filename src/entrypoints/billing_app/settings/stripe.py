@@ -91,6 +91,14 @@ class StripeSettings:
         "such state stays marked as uncertain and such events stay parked.",
         default=True,
     )
+    portal_configuration: str | None = setting(
+        "STRIPE_PORTAL_CONFIGURATION",
+        parsers.matching(r"bpc_\w+", "the id of a portal configuration (bpc_…)"),
+        None,
+        "Configuration of the customer portal, which `billing stripe setup` records. Without it the portal opens with "
+        "the account's default configuration, which has to be saved once in the dashboard.",
+        example="bpc_…",
+    )
     api_base: str | None = setting(
         "STRIPE_API_BASE",
         parsers.url("http", "https", example="http://127.0.0.1:12111"),
