@@ -166,7 +166,7 @@ async def test_archived_objects_are_activated_again(fake: FakeStripe, setup: Set
 
 
 async def test_events_that_drifted_are_corrected(fake: FakeStripe, setup: Setup) -> None:
-    """An endpoint of ours has exactly the events that we read, whoever made it."""
+    """An endpoint of ours has exactly the events that we read, also one that people made."""
     fake.add_webhook_endpoint(URL, api_version="2023-10-16", events=["invoice.paid", "payout.paid"])
     outcome = await setup.run(STARTER)
     (endpoint,) = fake.account.all(objects.WebhookEndpoint)

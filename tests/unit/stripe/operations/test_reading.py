@@ -1,5 +1,6 @@
 """A checkout session as Stripe shows it."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,9 +56,10 @@ class Sessions:
 
     rows: list[dict[str, Any]]
 
-    async def get(self, operation: str, *, params: dict[str, Any]) -> dict[str, Any]:
-        assert (operation, params["customer"], params["status"]) == ("list_checkout_sessions", "cus_1", "open")
-        return {"data": self.rows, "has_more": False}
+    async def each(self, operation: str, *, params: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        assert (operation, params) == ("list_checkout_sessions", {"customer": "cus_1", "status": "open"})
+        for row in self.rows:
+            yield row
 
 
 async def test_the_open_sessions_of_a_shared_customer_are_one_tenants() -> None:
