@@ -3,11 +3,12 @@
 from typing import Any
 
 import attrs
+import pytest
 from tests.histories.deployment import deployed, every_order
 from tests.histories.stripe import CALLS, NOVEMBER, OCTOBER, VERSION, day, invoice, item, line, sent, subscription
 
-from billing_stripe.testing import accounts
-from billing_stripe.testing.objects import PaymentMethod
+from billing_stripe.testing import accounts, builders
+from billing_stripe.testing.objects import Customer, PaymentMethod
 
 
 async def test_usage_in_fractions_is_not_rounded_away() -> None:
@@ -131,3 +132,95 @@ async def test_a_card_that_was_removed_is_no_longer_shown() -> None:
     async with deployed(now=day("2026-11-03")) as deployment:
         await deployment.receive(*events[:2], sent("customer.subscription.updated", after, "2026-11-02", before=before))
         assert (await deployment.tenant()).subscriptions["sub_1"]["default_payment_method"] is None
+
+
+PAYER = Customer(
+    customer_id="cus_1", created_at=OCTOBER.start, default_payment_method_id="pm_1", metadata={"tenant_id": "acme"}
+)
+WITHOUT = {"default_payment_method": None}
+"""A subscription that its customer's default payment method is charged for."""
+
+
+def payer(**changes: Any) -> dict[str, Any]:
+    """Render the customer."""
+    return builders.customer(attrs.evolve(PAYER, **changes), VERSION)
+
+
+async def test_a_subscription_without_a_default_of_its_own_shows_its_customers() -> None:
+    """The events of customer, card and subscription arrive in any order, and the last of them is told."""
+    events = (
+        sent("customer.created", payer(), "2026-10-01"),
+        sent("payment_method.attached", card(), "2026-10-01"),
+        sent("customer.subscription.created", subscription(changes=WITHOUT), "2026-11-01"),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-03")) as deployment:
+            await deployment.receive(*arrivals)
+            acme = await deployment.tenant()
+            assert acme.subscriptions["sub_1"]["default_payment_method"] == SHOWN
+            assert acme.messages[-1]["subscription"]["default_payment_method"] == SHOWN
+
+
+async def test_the_default_of_the_subscription_outranks_its_customers() -> None:
+    """A new default of the customer is no news for it, until its own is cleared."""
+    own, cleared = subscription(), subscription(changes=WITHOUT)
+    changed = payer(default_payment_method_id="pm_2")
+    events = (
+        sent("customer.created", payer(), "2026-10-01"),
+        sent("payment_method.attached", card(), "2026-10-01"),
+        sent("payment_method.attached", card(payment_method_id="pm_2", last4="4444"), "2026-10-01"),
+        sent("customer.subscription.created", own, "2026-11-01"),
+        sent("customer.updated", changed, "2026-11-02", before=payer()),
+    )
+    clearing = sent("customer.subscription.updated", cleared, "2026-11-03", before=own)
+    async with deployed(now=day("2026-11-03")) as deployment:
+        await deployment.receive(*events)
+        acme = await deployment.tenant()
+        assert acme.subscriptions["sub_1"]["default_payment_method"] == SHOWN
+        assert acme.summaries("subscription.updated") == []
+        await deployment.receive(clearing)
+        acme = await deployment.tenant()
+        assert acme.subscriptions["sub_1"]["default_payment_method"] == {**SHOWN, "last4": "4444"}
+        charged = "Plan price_pro is charged to the visa ending in 4444, which expires in 12/2031."
+        assert acme.summaries("subscription.updated") == [charged]
+
+
+async def test_each_subscription_that_a_new_default_pays_for_has_one_message() -> None:
+    """One event of the customer changes what several subscriptions are charged to."""
+    own = subscription(subscription_id="sub_2", items=(item(item_id="si_2"),))
+    both = [
+        subscription(subscription_id=id_, items=(item(item_id=f"si_{id_}"),), changes=WITHOUT)
+        for id_ in ("sub_1", "sub_3")
+    ]
+    async with deployed(now=day("2026-11-03")) as deployment:
+        await deployment.receive(
+            sent("customer.created", payer(default_payment_method_id=None), "2026-10-01"),
+            sent("payment_method.attached", card(), "2026-10-01"),
+            *(sent("customer.subscription.created", each, "2026-11-01") for each in (*both, own)),
+        )
+        change = sent("customer.updated", payer(), "2026-11-02", before=payer(default_payment_method_id=None))
+        await deployment.receive(change, change)
+        acme = await deployment.tenant()
+        told = [each for each in acme.messages if each["event_type"] == "subscription.updated"]
+        assert [each["subscription"]["subscription_id"] for each in told] == ["sub_1", "sub_3"]
+        assert all(each["subscription"]["default_payment_method"] == SHOWN for each in told)
+        assert {each["stripe_event_id"] for each in told} == {change["id"]}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"status": "canceled", "ended_at": day("2026-11-02")}, {"collection_method": "send_invoice"}]
+)
+async def test_what_is_not_charged_shows_no_payment_method(changes: dict[str, Any]) -> None:
+    """A subscription that ended, and one whose invoices are sent to be paid."""
+    events = (
+        sent("customer.created", payer(), "2026-10-01"),
+        sent("payment_method.attached", card(), "2026-10-01"),
+        sent("customer.subscription.updated", subscription(changes=WITHOUT, **changes), "2026-11-02"),
+        sent("payment_method.updated", card(exp_year=2034), "2026-11-03", before=card()),
+    )
+    for arrivals in every_order(events):
+        async with deployed(now=day("2026-11-03")) as deployment:
+            await deployment.receive(*arrivals)
+            acme = await deployment.tenant()
+            assert acme.subscriptions["sub_1"]["default_payment_method"] is None
+            assert acme.summaries("subscription.updated") == []

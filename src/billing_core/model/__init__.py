@@ -85,6 +85,7 @@ from billing_core.model.schedule import Phase, PlannedItem, ScheduledChange, Sch
 from billing_core.model.scope import OUT_OF_SCOPE, ProductScope, ScopeRule
 from billing_core.model.state import TenantState
 from billing_core.model.subscription import (
+    BY_MAIL,
     ItemSnapshot,
     Metadata,
     SubscriptionSnapshot,
@@ -98,6 +99,7 @@ from billing_core.model.uncertainty import UNCERTAIN_KINDS, UNCERTAIN_SHOWN, Att
 from billing_core.model.usage import UsageRecord, billed_usage
 
 __all__ = [
+    "BY_MAIL",
     "ANSWER_TRUSTED",
     "DATE_TOLERANCE",
     "OPERATION_PREFIX",

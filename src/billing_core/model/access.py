@@ -13,7 +13,7 @@ from billing_core.model.grants import AccessGrant
 from billing_core.model.identifiers import SubscriptionId
 from billing_core.model.invoice import SubscriptionInvoice
 from billing_core.model.plan import Plan
-from billing_core.model.subscription import SubscriptionSnapshot, TenantSubscription
+from billing_core.model.subscription import BY_MAIL, SubscriptionSnapshot, TenantSubscription
 from billing_core.model.time import aware
 
 
@@ -285,7 +285,7 @@ class AccessPolicy:
 
     def _rule(self, seen: SubscriptionSnapshot) -> Rule:
         rule = self.states.get(seen.status, AccessState.BLOCKED)
-        if seen.collection_method == "send_invoice":
+        if seen.collection_method == BY_MAIL:
             rule = self.by_mail.get(seen.status, rule)
         return Grace() if rule is AccessState.GRACE else rule
 

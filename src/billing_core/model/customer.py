@@ -19,6 +19,8 @@ class CustomerSnapshot(Ordered):
     email: str | None = attrs.field(default=None, repr=False)
     name: str | None = attrs.field(default=None, repr=False)
     delinquent: bool = False
+    payment_method_id: str | None = None
+    """The default that is charged for subscriptions without one of their own."""
     deleted: bool = False
 
     @property

@@ -87,7 +87,7 @@ def _completed(answer: SubscriptionSnapshot, known: SubscriptionSnapshot | None)
     planned, method = seen.planned, seen.payment_method
     if not planned and seen.schedule_id is not None and seen.schedule_id == known.schedule_id:
         planned = known.planned
-    if method is None and seen.payment_method_id == known.payment_method_id:
+    if seen.charged and known.charged and seen.payment_method_id == known.payment_method_id:
         method = known.payment_method
     if (planned, method) == (seen.planned, seen.payment_method):
         return seen

@@ -19,6 +19,8 @@ Metadata = tuple[tuple[str, str], ...]
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 """Statuses no subscription leaves. Source: https://docs.stripe.com/api/subscriptions/object#subscription_object-status"""
+BY_MAIL = "send_invoice"
+"""The collection method of invoices that the customer pays without being charged."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +85,7 @@ class SubscriptionSnapshot(Ordered):
     payment_method_id: str | None = None
     """Its own default; where it has none, the customer's is charged."""
     payment_method: PaymentMethodSnapshot | None = None
-    """The payment method of that id, which has events of its own: copied here like the next field."""
+    """The payment method that is charged, which has events of its own: copied here like the next field."""
     planned: tuple[Phase, ...] = ()
     """The coming phases of its schedule. The schedule's own events show them, and the ledger copies them here."""
     plan_code: str | None = None
@@ -99,6 +101,11 @@ class SubscriptionSnapshot(Ordered):
     def ended(self) -> bool:
         """Whether it is over for good."""
         return self.status in ENDED
+
+    @property
+    def charged(self) -> bool:
+        """Whether a payment method is charged for it: not once it has ended, nor where invoices are sent to be paid."""
+        return not self.ended and self.collection_method != BY_MAIL
 
     @property
     def object_id(self) -> str:

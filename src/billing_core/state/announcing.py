@@ -29,6 +29,8 @@ class Folded:
     usage: tuple[UsageRecord, ...] = ()
     new_items: bool = False
     """Whether the snapshot is of a subscription and shows items that were not known."""
+    others: tuple["Folded", ...] = ()
+    """The news of subscriptions that show a part of its object; each has a message of its own."""
 
     @property
     def object_id(self) -> str | None:
@@ -77,9 +79,13 @@ class Announcer:
             news = LINKED
         if news is not None:
             self.announce(tenant_id, statement, news, folded)
+        others = [(each.announcement, each) for first in folded for each in first.others]
+        for announcement, each in others:
+            if announcement is not None:
+                self.announce(tenant_id, statement, announcement, [each])
         for occasion in fresh:
             self._occasions.keep(tenant_id, occasion, self._announce_occasion(tenant_id, statement, occasion))
-        return news is not None or bool(fresh)
+        return news is not None or bool(others) or bool(fresh)
 
     def announce(
         self, tenant_id: TenantId, statement: Statement, announcement: Announcement, folded: Sequence[Folded] = ()

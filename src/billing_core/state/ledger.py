@@ -21,7 +21,6 @@ from billing_core.model import (
     InvoiceSnapshot,
     LinkStanding,
     PaymentMethodSnapshot,
-    Phase,
     PlanCatalog,
     ProvisionalView,
     RecordSnapshot,
@@ -53,6 +52,7 @@ from billing_core.state.announcements import (
 )
 from billing_core.state.announcing import Announcer, Folded
 from billing_core.state.billed_usage import BilledUsage
+from billing_core.state.copies import CopiedSnapshot, Copies
 from billing_core.state.diff import ObjectChange, changed_object
 from billing_core.state.occasion_book import OccasionBook
 from billing_core.state.ownership import Ownership
@@ -134,6 +134,7 @@ class Ledger:
         """By class of snapshot; every other class is a record."""
         self._tenants = tenants
         self._shared = shared
+        self._copies = Copies(self._customers, self._records)
         self._views = ViewShelf(tenants.views)
         self._visibility = Visibility(self._subscriptions, self._invoices, self._records, self._views)
         ownership = OwnershipBySubscription if shared else Ownership
@@ -230,7 +231,9 @@ class Ledger:
         tenant_id, object_id = basis.tenant_id, answer.object_id
         before = self._visibility.either(object_id)
         row, known = self._row(object_id), self._views.get(object_id)
-        new = view_of(self._with_method(tenant_id, answer), basis, now=self._tenants.now)
+        if isinstance(answer, SubscriptionSnapshot):
+            answer = self._copies.with_method(tenant_id, answer)
+        new = view_of(answer, basis, now=self._tenants.now)
         view = new if known is None else succeeds(new, known)
         echoed = [self._as_told(tenant_id, echo) for echo in echoes] if view.snapshot == new.snapshot else []
         if row is not None and is_as_new(row, view, echoed):
@@ -383,7 +386,7 @@ class Ledger:
         rated_by = known.metered_prices if known else {}
         after = TenantSubscription(
             tenant_id=tenant_id,
-            snapshot=self._with_copies(tenant_id, resolution.snapshot.completed_by(before), before),
+            snapshot=self._copies.complete(tenant_id, resolution.snapshot.completed_by(before), before),
             provenance=resolution.provenance,
             metered_prices=merge_metered_prices(rated_by, seen.metered_prices),
         )
@@ -436,7 +439,11 @@ class Ledger:
         after = attrs.evolve(known, snapshot=resolution.snapshot, provenance=resolution.provenance)
         if not self._customers.keep(after) or after.snapshot == known.snapshot:
             return Folded(resolution.effect)
-        return Folded(Effect.CHANGED, customer_announcement(known.snapshot, resolution.snapshot))
+        news = customer_announcement(known.snapshot, resolution.snapshot)
+        if after.tenant_id is None:
+            return Folded(Effect.CHANGED, news)
+        others = self._copy_to_subscriptions(after.tenant_id, resolution.snapshot, statement)
+        return Folded(Effect.CHANGED, news, others=others)
 
     def _fold_record(self, tenant_id: TenantId | None, seen: RecordSnapshot, statement: Statement) -> Folded:
         known = self._records.get(seen.object_id)
@@ -450,57 +457,29 @@ class Ledger:
         if not self._records.keep(after) or after.snapshot == before:
             return Folded(resolution.effect)
         self._verdicts.include(after)
-        if isinstance(after.snapshot, ScheduleSnapshot | PaymentMethodSnapshot):
-            return self._copy_to_subscriptions(tenant_id, after.snapshot, statement)
+        if tenant_id is not None and isinstance(after.snapshot, ScheduleSnapshot | PaymentMethodSnapshot):
+            return Folded(Effect.CHANGED, others=self._copy_to_subscriptions(tenant_id, after.snapshot, statement))
         news = record_announcement(before, after.snapshot)
         return Folded(Effect.CHANGED, news, invoice=self._visibility.invoice_of(after))
 
     def _copy_to_subscriptions(
-        self, tenant_id: TenantId | None, seen: ScheduleSnapshot | PaymentMethodSnapshot, statement: Statement
-    ) -> Folded:
-        """Bring the subscriptions that name a schedule or payment method up to date; the first change is announced."""
-        first: Folded | None = None
+        self, tenant_id: TenantId, changed: CopiedSnapshot, statement: Statement
+    ) -> tuple[Folded, ...]:
+        """Bring the subscriptions that show a part of an object up to date, and return the news of each."""
+        news: list[Folded] = []
         for held in self._subscriptions.all():
-            before = held.snapshot
-            if held.tenant_id != tenant_id or seen.object_id not in (before.schedule_id, before.payment_method_id):
+            if held.tenant_id != tenant_id:
                 continue
-            shown = self._visibility.subscription(held.object_id) or before
-            after = attrs.evolve(held, snapshot=self._with_copies(tenant_id, before, before))
+            shown = self._visibility.subscription(held.object_id) or held.snapshot
+            after = attrs.evolve(held, snapshot=self._copies.follow(tenant_id, held.snapshot, changed))
             if not self._subscriptions.keep(after):
                 continue
             self._end_view(after, after.snapshot, statement)
-            if first is None and not shown.out_of_scope:
-                now = self._visibility.subscription(held.object_id) or after.snapshot
-                first = Folded(Effect.CHANGED, subscription_announcement(shown, now), subscription=now)
-        return first or Folded(Effect.CHANGED)
-
-    def _with_copies(
-        self, tenant_id: TenantId, seen: SubscriptionSnapshot, before: SubscriptionSnapshot | None
-    ) -> SubscriptionSnapshot:
-        """Return the subscription with what other objects' events say of it, as known here or before.
-
-        These are the coming phases of its schedule, and its payment method.
-        """
-        planned: tuple[Phase, ...] = ()
-        schedule = self._record_of(tenant_id, seen.schedule_id)
-        if isinstance(schedule, ScheduleSnapshot):
-            planned = schedule.planned
-        elif before is not None and seen.schedule_id is not None and before.schedule_id == seen.schedule_id:
-            planned = before.planned
-        method = self._record_of(tenant_id, seen.payment_method_id)
-        if not isinstance(method, PaymentMethodSnapshot):
-            same = before is not None and before.payment_method_id == seen.payment_method_id
-            method = before.payment_method if before is not None and same else None
-        if method is not None and method.detached:
-            method = None
-        if seen.planned == planned and seen.payment_method == method:
-            return seen
-        return attrs.evolve(seen, planned=planned, payment_method=method)
-
-    def _record_of(self, tenant_id: TenantId, object_id: str | None) -> RecordSnapshot | None:
-        """Return a record of the tenant, if it is loaded."""
-        record = None if object_id is None else self._records.get(object_id)
-        return None if record is None or record.tenant_id != tenant_id else record.snapshot
+            now = self._visibility.subscription(held.object_id) or after.snapshot
+            announcement = None if shown.out_of_scope else subscription_announcement(shown, now)
+            if announcement is not None:
+                news.append(Folded(Effect.CHANGED, announcement, subscription=now))
+        return tuple(news)
 
     # --- provisional views --------------------------------------------------------------------------------------
 
@@ -517,18 +496,9 @@ class Ledger:
         match seen:
             case SubscriptionSnapshot():
                 before = known.snapshot if isinstance(known, TenantSubscription) else None
-                return self._with_copies(tenant_id, seen.completed_by(before), before)
+                return self._copies.complete(tenant_id, seen.completed_by(before), before)
             case InvoiceSnapshot():
                 return seen.completed_by(known.snapshot if isinstance(known, SubscriptionInvoice) else None)
-
-    def _with_method(self, tenant_id: TenantId, answer: Answer) -> Answer:
-        """Return an answer with what is known of its payment method, which it names only."""
-        if not isinstance(answer, SubscriptionSnapshot) or answer.payment_method is not None:
-            return answer
-        method = self._record_of(tenant_id, answer.payment_method_id)
-        if not isinstance(method, PaymentMethodSnapshot) or method.detached:
-            return answer
-        return attrs.evolve(answer, payment_method=method)
 
     def _row(self, object_id: str) -> Row | None:
         return self._subscriptions.get(object_id) or self._invoices.get(object_id)

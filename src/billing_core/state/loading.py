@@ -18,6 +18,7 @@ from billing_core.model import (
     InvoiceId,
     InvoiceSnapshot,
     LinkStanding,
+    PaymentMethodSnapshot,
     RecordSnapshot,
     RulesInForce,
     ScheduleSnapshot,
@@ -38,6 +39,7 @@ from billing_core.model import (
     standings,
 )
 from billing_core.state.clocks import lock_clocks, read_clocks, tenants_on_shown
+from billing_core.state.copies import named_records
 from billing_core.state.evidence import gather_evidence, no_evidence
 from billing_core.state.ledger import Ledger
 from billing_core.state.occasion_book import possible_keys
@@ -102,8 +104,8 @@ class StateLoader:
             raise LinksMovedError
         require_current(self._rules, tenants)
         decided = {**decided, **await _outranking(transaction, events, customers, owners, shared=self._shared)}
-        records = await self._load_records(transaction, snapshots)
         customers = await _read_again(transaction, customers, snapshots)
+        records = await self._load_records(transaction, snapshots, customers)
         subscriptions = await transaction.subscriptions(
             tenants=tenants.counters.keys(),
             ids={seen.subscription_id for seen in snapshots if isinstance(seen, SubscriptionSnapshot)},
@@ -165,7 +167,8 @@ class StateLoader:
             | _with_new_items([seen], subscriptions)
             | self._in_grace([seen, *viewed], subscriptions),
         )
-        customers = await transaction.customers([seen.customer_id] if isinstance(seen, CustomerSnapshot) else ())
+        payer = seen.customer_id if isinstance(seen, CustomerSnapshot | SubscriptionSnapshot) else None
+        customers = {} if payer is None else await transaction.customers([payer])
         return Ledger(
             customers=customers.values(),
             tenants=attrs.evolve(tenants, behind=frozenset()),  # not all that rereading needs is loaded
@@ -173,7 +176,7 @@ class StateLoader:
             invoices=invoices,
             records=[
                 *await self._disputes(transaction, [tenant_id]),
-                *(await self._load_records(transaction, [seen])).known,
+                *(await self._load_records(transaction, [seen], customers)).known,
                 *await read_clocks(transaction, subscriptions, [seen, *viewed]),
             ],
             evidence=no_evidence,
@@ -207,9 +210,15 @@ class StateLoader:
         shown = [seen for seen in found if isinstance(seen, SubscriptionSnapshot | InvoiceSnapshot)]
         return [read_answer(seen, self._catalog) for seen in shown]
 
-    async def _load_records(self, transaction: BillingTransaction, snapshots: Sequence[Snapshot]) -> _Records:
+    async def _load_records(
+        self,
+        transaction: BillingTransaction,
+        snapshots: Sequence[Snapshot],
+        customers: Mapping[CustomerId, TenantCustomer],
+    ) -> _Records:
         """Load records, with the plans of coming phases as the catalog says now."""
-        found = await _load_records(transaction, snapshots)
+        payers = [customer.snapshot for customer in customers.values() if customer.snapshot is not None]
+        found = await _load_records(transaction, snapshots, payers if _concern_payment(snapshots) else ())
         known = [
             attrs.evolve(record, snapshot=self._catalog.read_schedule(record.snapshot))
             if isinstance(record.snapshot, ScheduleSnapshot)
@@ -279,13 +288,22 @@ async def _lock_customers(
 async def _read_again(
     transaction: BillingTransaction, customers: Mapping[CustomerId, TenantCustomer], snapshots: Iterable[Snapshot]
 ) -> Mapping[CustomerId, TenantCustomer]:
-    """Read the customers that events show again, under the locks of their tenants.
+    """Read the customers of a batch again, under the locks of their tenants, if their snapshots decide on anything.
 
     A linked customer was read before its tenant was locked. Its link is still the same, but another process may have
     written a newer snapshot of it in between.
     """
-    shown = {seen.customer_id for seen in snapshots if isinstance(seen, CustomerSnapshot)}
-    return {**customers, **await transaction.customers(shown)} if shown else customers
+    concerned = bool(customers) and _concern_payment(snapshots)
+    return await transaction.customers(customers.keys()) if concerned else customers
+
+
+def _concern_payment(snapshots: Iterable[Snapshot]) -> bool:
+    """Tell whether a batch shows customers, or what their default payment method may be charged for."""
+    return any(
+        isinstance(seen, CustomerSnapshot | PaymentMethodSnapshot)
+        or (isinstance(seen, SubscriptionSnapshot) and seen.charged and seen.payment_method_id is None)
+        for seen in snapshots
+    )
 
 
 async def _find_owners(
@@ -364,17 +382,13 @@ def _named_tenants(events: Iterable[ClaimedEvent], owners: Mapping[str, TenantId
     }
 
 
-async def _load_records(transaction: BillingTransaction, snapshots: Sequence[Snapshot]) -> _Records:
-    """Load the records that events show, those that lead from them to the invoices they concern, and those that
-    subscriptions name: schedules and payment methods."""
+async def _load_records(
+    transaction: BillingTransaction, snapshots: Sequence[Snapshot], payers: Iterable[CustomerSnapshot]
+) -> _Records:
+    """Load the records that events show, those that lead from them to the invoices they concern, and those of which
+    subscriptions show a part: schedules and payment methods."""
     shown = {seen.object_id: seen for seen in snapshots if isinstance(seen, RecordSnapshot)}
-    copied = {
-        object_id
-        for seen in snapshots
-        if isinstance(seen, SubscriptionSnapshot)
-        for object_id in (seen.schedule_id, seen.payment_method_id)
-        if object_id is not None
-    }
+    copied = {object_id for seen in (*snapshots, *payers) for object_id in named_records(seen)}
     if not shown and not copied:
         return _Records()
     if any(isinstance(seen, CatalogSnapshot) for seen in shown.values()):

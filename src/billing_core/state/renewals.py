@@ -6,12 +6,10 @@ from typing import Final
 
 from billing_core.events import BillingEventType as Type
 from billing_core.events import Translation
-from billing_core.model import InvoiceLine, InvoiceSnapshot, ItemSnapshot, PlanCatalog, SubscriptionSnapshot
+from billing_core.model import BY_MAIL, InvoiceLine, InvoiceSnapshot, ItemSnapshot, PlanCatalog, SubscriptionSnapshot
 from billing_core.state.announcements import renewal
 from billing_core.state.occasions import Occasion, key_of
 
-_BY_MAIL: Final = "send_invoice"
-"""The collection method of invoices that the customer pays without being charged."""
 _FIRST: Final = frozenset({"subscription_create", "quote_accept"})
 """Why an invoice of a subscription's first period was created."""
 
@@ -26,7 +24,7 @@ def renewals_by_mail(translation: Translation) -> Sequence[Occasion]:
 
 
 def _by_mail(seen: SubscriptionSnapshot, began_at: datetime | None) -> Occasion | None:
-    if seen.collection_method != _BY_MAIL or seen.status != "active" or began_at is None:
+    if seen.collection_method != BY_MAIL or seen.status != "active" or began_at is None:
         return None
     base = _base_item(seen)
     if base is None or base.period is None or base.period.start <= began_at:
@@ -40,7 +38,7 @@ def renewal_by_payment(known: SubscriptionSnapshot, invoice: InvoiceSnapshot, ca
     It is the period of the regular line that bills the plan: a proration, an add-on or a meter is no renewal. Stripe
     finalizes the invoice about an hour after the period began.
     """
-    if invoice.status != "paid" or invoice.collection_method == _BY_MAIL or invoice.billing_reason in _FIRST:
+    if invoice.status != "paid" or invoice.collection_method == BY_MAIL or invoice.billing_reason in _FIRST:
         return None
     base = _base_item(known)
     if base is None:

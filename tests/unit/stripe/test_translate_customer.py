@@ -25,9 +25,12 @@ CUSTOMER = objects.Customer(
     email="zoe@example.com",
     name="Zoë",
     delinquent=True,
+    default_payment_method_id="pm_1",
     metadata={"tenant_id": "acme"},
 )
-SEEN = CustomerSnapshot(customer_id=CUS_1, email="zoe@example.com", name="Zoë", delinquent=True)
+SEEN = CustomerSnapshot(
+    customer_id=CUS_1, email="zoe@example.com", name="Zoë", delinquent=True, payment_method_id="pm_1"
+)
 SESSION = objects.CheckoutSession(session_id="cs_1", created_at=AT, customer_id=CUS_1, subscription_id="sub_1")
 
 
@@ -54,6 +57,20 @@ def test_email_name_and_delinquency_are_optional(said: Said) -> None:
     assert said("customer.updated", shown) == Translation(
         customer_id=CUS_1, snapshots=(CustomerSnapshot(customer_id=CUS_1),)
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "source", "charged"),
+    [("pm_1", "card_1", "pm_1"), (None, "card_1", "card_1"), (None, {"id": "src_1"}, "src_1"), (None, None, None)],
+)
+def test_the_default_payment_method_for_invoices_outranks_the_source(
+    said: Said, method: str | None, source: object, charged: str | None
+) -> None:
+    """Customers of before 2018 may have cards as sources; either may be expanded."""
+    shown = {**builders.customer(CUSTOMER, API_VERSIONS[-1]), "default_source": source}
+    shown["invoice_settings"] = {"default_payment_method": method}
+    (seen,) = said("customer.updated", shown).snapshots
+    assert seen == attrs.evolve(SEEN, payment_method_id=charged)
 
 
 @pytest.mark.parametrize("shown", [{"id": "cus_1", "object": "customer", "deleted": True}, {"id": "cus_1"}])

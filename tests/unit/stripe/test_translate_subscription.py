@@ -190,6 +190,8 @@ def test_status_words_are_kept_verbatim(said: Said, shown: Json, status: str) ->
         ({"cancellation_details": None}, "cancellation_reason", None),
         ({"default_payment_method": None}, "payment_method_id", None),
         ({"default_payment_method": {"id": "pm_9", "object": "payment_method"}}, "payment_method_id", "pm_9"),
+        ({"default_payment_method": None, "default_source": "card_1"}, "payment_method_id", "card_1"),
+        ({"default_payment_method": "pm_9", "default_source": "card_1"}, "payment_method_id", "pm_9"),
         ({"schedule": "sub_sched_1"}, "schedule_id", "sub_sched_1"),
         ({"schedule": {"id": "sub_sched_1"}}, "schedule_id", "sub_sched_1"),
         ({"pending_update": {"expires_at": 1, "subscription_items": None}}, "pending_change", None),

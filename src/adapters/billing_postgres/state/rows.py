@@ -148,7 +148,13 @@ def grant_from_row(row: asyncpg.Record) -> AccessGrant:
 # --- customers --------------------------------------------------------------------------------------------------
 
 _CUSTOMER: Final = Fields(
-    "snapshot", customer_id="text", email="text", name="text", delinquent="boolean", deleted="boolean"
+    "snapshot",
+    customer_id="text",
+    email="text",
+    name="text",
+    delinquent="boolean",
+    payment_method_id="text",
+    deleted="boolean",
 )
 CUSTOMERS: Final = Columns[TenantCustomer](
     [*_CUSTOMER.columns, _TENANT, *_PROVENANCE], fixed=("customer_id", "tenant_id")

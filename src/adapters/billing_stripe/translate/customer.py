@@ -26,6 +26,15 @@ def _translation(seen: Reader, *, deleted: bool) -> Translation:
         email=seen.text("email"),
         name=seen.text("name"),
         delinquent=seen.flag("delinquent") or False,
+        payment_method_id=_default_payment_method(seen),
         deleted=deleted,
     )
     return Translation(customer_id=customer_id, tenant_hint=seen.tenant_in_metadata(), snapshots=(snapshot,))
+
+
+def _default_payment_method(seen: Reader) -> str | None:
+    """Return the id of what is charged for subscriptions without a default of their own.
+
+    The payment method for invoices outranks the source, which accounts from before 2018 may still have.
+    """
+    return seen.child("invoice_settings").reference("default_payment_method") or seen.reference("default_source")

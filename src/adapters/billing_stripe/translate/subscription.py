@@ -90,7 +90,7 @@ def _snapshot(
         cancellation_feedback=cancellation.word("feedback"),
         schedule_id=seen.reference("schedule"),
         test_clock=None if seen.flag("livemode") else seen.reference("test_clock"),
-        payment_method_id=seen.reference("default_payment_method"),
+        payment_method_id=seen.reference("default_payment_method") or seen.reference("default_source"),
         pending_change=_pending_change(seen),
     )
 

@@ -27,7 +27,15 @@ class StateReaderContract:
     async def test_a_customer_survives_in_every_field(self, unit_of_work: UnitOfWork) -> None:
         """With and without a snapshot of its own, linked or not."""
         known = [
-            customer("cus_1", ACME, email="a@b.example", name=HOSTILE, delinquent=True, deleted=True),
+            customer(
+                "cus_1",
+                ACME,
+                email="a@b.example",
+                name=HOSTILE,
+                delinquent=True,
+                payment_method_id=HOSTILE,
+                deleted=True,
+            ),
             customer("cus_2", None, email=None),
             customer("cus_3", ACME),
         ]

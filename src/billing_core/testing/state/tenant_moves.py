@@ -30,7 +30,11 @@ from billing_core.testing.state.samples import CHARGE, PAYMENT, record
 from billing_core.testing.timing import LONG
 
 OBJECTS = Changes(
-    customers=[customer("cus_1", ACME, name="Zoë", email="zoe@example.com", delinquent=True, deleted=True)],
+    customers=[
+        customer(
+            "cus_1", ACME, name="Zoë", email="zoe@example.com", delinquent=True, payment_method_id="pm_1", deleted=True
+        )
+    ],
     subscriptions=[subscription("sub_1", items=(item("si_1"), item("si_2"))), subscription("sub_2")],
     invoices=[invoice("in_1"), invoice("in_2")],
     usage={InvoiceId("in_1"): [usage("in_1", "il_1")], InvoiceId("in_2"): [usage("in_2", "il_2")]},
