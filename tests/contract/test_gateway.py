@@ -162,6 +162,7 @@ def _customer(seen: CustomerSnapshot, metadata: dict[str, str]) -> objects.Custo
         email=seen.email or "",
         name=seen.name or "",
         delinquent=seen.delinquent,
+        default_payment_method_id=seen.payment_method_id,
         deleted=seen.deleted,
         metadata=metadata,
     )

@@ -201,10 +201,10 @@ async def test_each_subscription_that_a_new_default_pays_for_has_one_message() -
         change = sent("customer.updated", payer(), "2026-11-02", before=payer(default_payment_method_id=None))
         await deployment.receive(change, change)
         acme = await deployment.tenant()
-        told = [each for each in acme.messages if each["event_type"] == "subscription.updated"]
-        assert [each["subscription"]["subscription_id"] for each in told] == ["sub_1", "sub_3"]
-        assert all(each["subscription"]["default_payment_method"] == SHOWN for each in told)
-        assert {each["stripe_event_id"] for each in told} == {change["id"]}
+        announced = [each for each in acme.messages if each["event_type"] == "subscription.updated"]
+        assert [each["subscription"]["subscription_id"] for each in announced] == ["sub_1", "sub_3"]
+        assert all(each["subscription"]["default_payment_method"] == SHOWN for each in announced)
+        assert {each["stripe_event_id"] for each in announced} == {change["id"]}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What subscriptions are charged to: in every order of arrival what the provider charges, and no change told twice.
+"""Payment methods of subscriptions: in every order of arrival what the provider charges, and no change told twice.
 
 A customer with several subscriptions adds cards, replaces and removes them, and chooses defaults for itself and for
 single subscriptions. Each event shows one of these objects; a message about a subscription shows parts of three.
@@ -131,7 +131,7 @@ async def play(world: World, random: Random) -> None:
         publish=lambda _: None,
         observers=SimpleNamespace(processed=lambda _: None, refetched=lambda _: None),
     )
-    told: dict[str, list[SubscriptionSection]] = {}
+    announced: dict[str, list[SubscriptionSection]] = {}
     for batch in batches(world, random):
         receipts = [await adapters["inbox"].record(event, lease=LONG) for event in batch]
         due: Sequence[Claim] = [each.claim for each in receipts if each.claim is not None]
@@ -139,20 +139,20 @@ async def play(world: World, random: Random) -> None:
             await container.batches().process(due)
             due = await adapters["queue"].claim(limit=10, lease=LONG)
         state = await adapters["tenant_reader"].state(ACME)
-        told = await messages(adapters)
+        announced = await messages(adapters)
         shown = {each.object_id: subscription_section(each.snapshot) for each in state.subscriptions}
-        assert {id_: sections[-1] for id_, sections in told.items()} == shown
-        assert all(one != other for sections in told.values() for one, other in pairwise(sections))
-    assert {id_: sections[-1].default_payment_method for id_, sections in told.items()} == world.charged
+        assert {id_: sections[-1] for id_, sections in announced.items()} == shown
+        assert all(one != other for sections in announced.values() for one, other in pairwise(sections))
+    assert {id_: sections[-1].default_payment_method for id_, sections in announced.items()} == world.charged
 
 
 async def messages(adapters: Adapters) -> dict[str, list[SubscriptionSection]]:
     """Return the subscriptions as messages showed them, by id, in the order of the messages."""
-    told: dict[str, list[SubscriptionSection]] = {}
+    announced: dict[str, list[SubscriptionSection]] = {}
     for event in await adapters["history"].events(ACME, after=0, limit=1_000):
         if (shown := loads(event.payload).subscription) is not None:
-            told.setdefault(shown.subscription_id, []).append(shown)
-    return told
+            announced.setdefault(shown.subscription_id, []).append(shown)
+    return announced
 
 
 @shrinks_slowly

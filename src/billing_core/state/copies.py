@@ -1,4 +1,4 @@
-"""What events of other objects say of a subscription: the coming phases of its schedule, and what it is charged to.
+"""Parts of other objects that a subscription shows: the coming phases of its schedule, and what it is charged to.
 
 Both are copied into the subscription. They are what the events known of all these objects say, in whatever order they
 arrive: each of them is copied again when one of the objects changes.

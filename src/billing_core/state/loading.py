@@ -385,8 +385,8 @@ def _named_tenants(events: Iterable[ClaimedEvent], owners: Mapping[str, TenantId
 async def _load_records(
     transaction: BillingTransaction, snapshots: Sequence[Snapshot], payers: Iterable[CustomerSnapshot]
 ) -> _Records:
-    """Load the records that events show, those that lead from them to the invoices they concern, and those of which
-    subscriptions show a part: schedules and payment methods."""
+    """Load the records that events show, those that lead from them to the invoices they concern, and the schedules and
+    payment methods that subscriptions show a part of."""
     shown = {seen.object_id: seen for seen in snapshots if isinstance(seen, RecordSnapshot)}
     copied = {object_id for seen in (*snapshots, *payers) for object_id in named_records(seen)}
     if not shown and not copied:

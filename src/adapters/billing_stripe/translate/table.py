@@ -72,8 +72,11 @@ def _invoice(effect: str, messages: str = _INVOICE_CHANGE, *, read: Read = read_
     return Translator("invoice", read, effect, messages)
 
 
+_LINKED = "`customer.linked`, if it is the first to name the tenant"
+
+
 def _customer(effect: str, messages: str = "", *, read: Read = read_customer) -> Translator:
-    return Translator("customer", read, effect, messages or "`customer.linked`, if it is the first to name the tenant")
+    return Translator("customer", read, effect, messages or _LINKED)
 
 
 def _checkout(effect: str, messages: str = "", *, read: Read = read_failed_checkout) -> Translator:
@@ -159,7 +162,10 @@ _INVOICES = {
 
 _CUSTOMERS = {
     "customer.created": attrs.evolve(_customer("The customer may name its tenant from the start."), creation=True),
-    "customer.updated": _customer("Email, name, delinquency or tenant changed."),
+    "customer.updated": _customer(
+        "Email, name, delinquency, tenant or default payment method changed.",
+        f"{_LINKED}; `subscription.updated` of each subscription that is charged to another payment method now",
+    ),
     "customer.deleted": _customer(
         "The customer is marked as deleted; its history stays, and its subscriptions end with events of their own.",
         "`customer.deleted`",
@@ -167,12 +173,12 @@ _CUSTOMERS = {
     ),
     "checkout.session.completed": _checkout(
         "Links a customer to its tenant. Access follows from the subscription.",
-        "`customer.linked`, if it is the first to name the tenant",
+        _LINKED,
         read=read_completed_checkout,
     ),
     "checkout.session.async_payment_succeeded": _checkout(
         "The same link, for delayed payment methods.",
-        "`customer.linked`, if it is the first to name the tenant",
+        _LINKED,
         read=read_completed_checkout,
     ),
     "checkout.session.async_payment_failed": _checkout("The session has no result; ignored as `unfinished_checkout`."),
@@ -211,7 +217,7 @@ _PAYMENTS = {
     ),
 }
 
-_PAYMENT_METHOD = "`subscription.updated`, if a subscription is charged to it"
+_PAYMENT_METHOD = "`subscription.updated` of each subscription that is charged to it"
 _PAYMENT_METHODS = {
     "payment_method.attached": Translator(
         "payment_method", read_payment_method, "The customer has a new payment method.", _PAYMENT_METHOD

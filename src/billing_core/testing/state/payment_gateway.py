@@ -38,7 +38,13 @@ ACME = TenantId("acme")
 _NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 _MONTH = Period(start=_NOW, end=_NOW + timedelta(days=31))
 
-CUSTOMER = CustomerSnapshot(customer_id=CustomerId("cus_1"), email="team@example.com", name="Acme", delinquent=True)
+CUSTOMER = CustomerSnapshot(
+    customer_id=CustomerId("cus_1"),
+    email="team@example.com",
+    name="Acme",
+    delinquent=True,
+    payment_method_id="pm_1",
+)
 
 UNKNOWN = ("none_1", "", ".", "..", "../invoices/in_1", "in_1/lines", "cus_1?a=b", "cus_1#a", "ü 1", "%2e")
 """Ids that the provider does not know, or would never assign."""
