@@ -1,4 +1,7 @@
-"""Every event answered 202 and every message published is on disk, even where synchronous commits were switched off."""
+"""What something outside follows from is on disk, even where synchronous commits were switched off.
+
+A 202 follows from a stored event, a publication from a numbered message, a call to Stripe from a stored command.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,11 @@ from tests.postgres import connected, postmaster_of
 
 from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, message, provider_event
+from billing_core.testing.operations.operation_log import COMMAND, REQUEST
 from billing_embedded import embedded_servers_sync
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.migrate import migrate
+from billing_postgres.operations.log import PostgresOperationLog
 from billing_postgres.pool import Database
 from billing_postgres.state.repository import PostgresRepository
 from billing_postgres.stream.history import PostgresMessageHistory
@@ -74,15 +79,25 @@ async def number_a_message(database: Database, pool: Pool) -> None:
         await transaction.save(Changes(events=[message(ACME, 1)]))
 
 
+async def store_a_command(database: Database, pool: Pool) -> None:
+    """Commit the command of an operation, which may be sent from then on."""
+    log = PostgresOperationLog(database, pool)
+    begun = await log.begin(REQUEST, lease=PATIENCE)
+    await log.plan(begun.operation, COMMAND, lease=PATIENCE)
+
+
 @pytest.mark.parametrize(
     ("act", "stored"),
     [
-        pytest.param(record_many, (50, 0), id="events that share a commit"),
-        pytest.param(record_one, (1, 0), id="an event alone"),
-        pytest.param(number_a_message, (0, 1), id="a message"),
+        pytest.param(record_many, (50, 0, 0), id="events that share a commit"),
+        pytest.param(record_one, (1, 0, 0), id="an event alone"),
+        pytest.param(number_a_message, (0, 1, 0), id="a message"),
+        pytest.param(store_a_command, (0, 0, 1), id="a command for the provider"),
     ],
 )
-async def test_a_crash_right_after_the_answer_loses_nothing(data_dir: Path, act: Act, stored: tuple[int, int]) -> None:
+async def test_a_crash_right_after_the_answer_loses_nothing(
+    data_dir: Path, act: Act, stored: tuple[int, int, int]
+) -> None:
     """The role is set to `off`, as someone in search of speed sets it: a bystander's commit is lost, ours are not."""
     with embedded_servers_sync(data_dir) as urls:
         await migrate(urls.database_url)
@@ -101,7 +116,10 @@ async def test_a_crash_right_after_the_answer_loses_nothing(data_dir: Path, act:
         async with await database.open_pool(size=1) as pool:
             events = await pool.fetchval("SELECT count(*) FROM stripe_events JOIN stripe_event_bodies ON id = event")
             messages = await PostgresMessageHistory(database, pool).sequence(ACME)
-            assert (events, messages) == stored
+            commands = sum(
+                each.command is not None for each in await PostgresOperationLog(database, pool).unresolved(limit=9)
+            )
+            assert (events, messages, commands) == stored
             assert await pool.fetchval("SELECT count(*) FROM bystander") == 0, "nothing was lost: that was no crash"
 
 

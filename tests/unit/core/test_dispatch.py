@@ -448,6 +448,8 @@ class TestLoops:
         assert dispatcher.lease() == loop.policy.lease
         dispatcher.offer(claim)
         assert dispatcher.lease() is None
+        dispatcher.offer(claim)  # of a request that asked before the first one had its answer
+        assert dispatcher.lease() is None
 
     async def test_a_stopped_dispatcher_releases_events_it_has_not_begun(self, loop: Loop) -> None:
         """At once and uncounted; it takes nothing more."""

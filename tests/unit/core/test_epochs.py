@@ -1,10 +1,16 @@
 """Positions in a stream, and the epoch that each belongs to."""
 
+import asyncio
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.core.conftest import until
 
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
+from billing_core.stream.epochs import EpochMonitor
+from billing_memory.stream.epochs import MemoryEpochLog
 
 tokens = st.from_regex(r"[a-z][a-z0-9]{0,31}", fullmatch=True)
 epochs = st.builds(Epoch, number=st.integers(1, 1000), token=tokens)
@@ -43,3 +49,23 @@ def test_a_malformed_position_is_an_error(text: str) -> None:
     """Ids as Redis writes them and digits of other scripts are malformed too."""
     with pytest.raises(ValueError, match="not a position"):
         FIRST_EPOCH.sequence(text)
+
+
+@given(sequences)
+def test_a_position_in_a_first_epoch_is_the_number_alone(sequence: int) -> None:
+    """Whatever its token: clients of a database that was never restored see plain numbers."""
+    assert FIRST_EPOCH.position(sequence) == str(sequence)
+
+
+async def test_a_monitor_reports_the_epoch_of_each_look() -> None:
+    """So that a process notices when its own has ended."""
+    log, seen = MemoryEpochLog(), list[Epoch]()
+    monitor = EpochMonitor(log=log, every=timedelta(milliseconds=1), observe=seen.append)
+    running = asyncio.create_task(monitor.run())
+    first = await log.enter()
+    await until(lambda: bool(seen))
+    second = await log.begin("a restore")
+    await until(lambda: second in seen)
+    monitor.stop()
+    await running
+    assert (seen[0], seen[-1]) == (first, second)

@@ -38,13 +38,14 @@ WHERE operation_id = $1
 RETURNING :operations.names, clock.now AS read_at;
 
 -- name: plan_operation
+-- The provider is called after this commit, which takes all earlier ones to disk with it.
 -- Args: $1 id, $2 attempts, $3 command, $4 lease. Returns: the operation; no row if the lease was lost.
 UPDATE gateway_operations
 SET command = $3::json, planned_at = clock.now, leased_until = clock.now + $4::interval,
     due_at = clock.now + $4::interval
 FROM (SELECT billing_now() AS now) AS clock
 WHERE operation_id = $1 AND attempts = $2 AND status = 'begun' AND command IS NULL
-RETURNING :operations.names, clock.now AS read_at;
+RETURNING :operations.names, clock.now AS read_at, (SELECT billing_commit_durably()) AS durability;
 
 -- name: resolve_operation
 -- Args: $1 id, $2 attempts, $3 status, $4 result, $5 failure, $6 the provider's request id, $7 the command, if it changes.
