@@ -1,16 +1,19 @@
 """The composition root on real adapters; tests/unit/test_container.py has the rules that it keeps."""
 
+from __future__ import annotations
+
 import asyncpg
 import pytest
 from tests.wiring import misfits
 
-from billing_app.container import Container, open_container
+from billing_app.container import Adapters, Container, open_container
 from billing_app.http.services import Services
 from billing_app.secret import Secret
 from billing_app.settings import DatabaseSettings, RedisSettings, Settings, StripeSettings, Switches, TokenSettings
 from billing_app.worker import Worker
 from billing_core.inbox.intake import Intake
 from billing_memory.stream.bus import NullEventBus
+from billing_postgres.statements import Statements
 from billing_redis.bus import RedisEventBus
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
@@ -65,11 +68,22 @@ async def test_billing_that_is_switched_off_takes_nothing_in(database_url: str, 
         assert built(container)["intake"] is None
 
 
+def pools_of(adapter: object) -> set[asyncpg.Pool[asyncpg.Record]]:
+    """Return the pools that an adapter holds, itself or in its statements."""
+    values = list(getattr(adapter, "__dict__", {}).values())
+    values += [value.pool for value in values if isinstance(value, Statements)]
+    return {value for value in values if isinstance(value, asyncpg.Pool)}
+
+
 async def test_connections_for_reading_cannot_write(database_url: str, redis_url: str) -> None:
     """The server itself refuses, whatever statement reaches it: the service stays the only writer of state."""
     async with open_container(settings(database_url, redis_url), application_name="test") as container:
-        for reader in (container.history(), container.event_log(), container.timeline(), container.state_upkeep()):
-            pool = reader._pool if hasattr(reader, "_pool") else reader._statements.pool
-            async with pool.acquire() as connection:
-                with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-                    await connection.execute("UPDATE tenant_subscriptions SET status = 'active'")
+        pools = {name: pools_of(container.providers[name]()) for name in Adapters.__annotations__}
+        repository = container.tenant_reader()
+        (reading,) = pools["history"]
+        only_read = {name for name, used in pools.items() if used == {reading}}
+        assert only_read == {"history", "event_log", "timeline", "invariants", "state_upkeep"}
+        assert repository._statements.pool is repository._readers is reading
+        async with reading.acquire() as connection:
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                await connection.execute("UPDATE tenant_subscriptions SET status = 'active'")
