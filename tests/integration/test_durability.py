@@ -1,6 +1,6 @@
-"""What something outside follows from is on disk, even where synchronous commits were switched off.
+"""Commits with a consequence outside are on disk, even where synchronous commits were switched off.
 
-A 202 follows from a stored event, a publication from a numbered message, a call to Stripe from a stored command.
+A stored event is answered 202, a numbered message is published, and a stored command is sent to the provider.
 """
 
 from __future__ import annotations

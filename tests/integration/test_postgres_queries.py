@@ -121,7 +121,7 @@ def test_sql_stands_in_the_queries_only() -> None:
 def test_tables_of_state_are_written_by_one_file_of_queries() -> None:
     """The statements that `BillingService` writes through stand together; no other file changes a tenant's rows.
 
-    A table of which it is not known whether it is one of them fails here too.
+    A new table fails here until it is listed as one of them, or is written by another file.
     """
     writing = (
         r"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?|MERGE\s+INTO|COPY)\s+(?:ONLY\s+)?([a-z]\w+)"

@@ -1,9 +1,11 @@
 """Processing claimed events: failures, retries, the end of attempts, lost leases, an absent store, and stopping."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -21,7 +23,9 @@ from billing_core.events import Claim, Disposition, ProviderEvent, Translation
 from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.policy import DispatchPolicy, Scope
+from billing_core.inbox.ports import FetchedEvent
 from billing_core.state.ports import EventTranslator
+from billing_memory.gateway import MemoryGateway
 from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_memory.state.repository import MemoryRepository
 from billing_memory.state.transaction import MemoryTransaction
@@ -116,6 +120,14 @@ async def test_fields_that_could_not_be_read_are_reported(loop: Loop) -> None:
     (report,) = loop.reports
     assert sorted(report.unreadable) == ["a.b", "a.b", "a.c"]
     assert loop.row(odd).disposition is Disposition.APPLIED
+
+
+async def test_a_batch_is_reported_with_the_time_that_it_took(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first statement to its commit."""
+    seconds = itertools.count(1000, 3)
+    monkeypatch.setattr("billing_core.inbox.batch.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    await loop.arrive(loop.says(ACTIVE))
+    assert [report.seconds for report in loop.reports] == [3]
 
 
 class TestFailures:
@@ -428,6 +440,18 @@ class TestLoops:
         await until(lambda: len(loop.messages) == 2)
         dispatcher.stop()
         await running
+        assert await loop.notified() == ["customer.linked", "subscription.created"]
+
+    async def test_what_waited_for_a_link_is_applied_right_after_a_lookup_that_found_it(self, loop: Loop) -> None:
+        """A thin event names its customer only once the provider was asked, beside the loop."""
+        loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
+        await loop.arrive(loop.says(ACTIVE, tenant=None))
+        loop.store, loop.gateway = Unaware(loop.inbox), MemoryGateway()
+        thin = loop.provider.event("evt_thin", Translation(thin=True), at=AT)
+        found = Translation(customer_id=ALICE, tenant_hint=ACME)
+        loop.gateway.events[thin.event_id] = FetchedEvent(snapshot_event_id=None, translation=found)
+        await loop.inbox.record(thin)
+        await run_until(loop.dispatcher(), lambda: len(loop.messages) == 2)
         assert await loop.notified() == ["customer.linked", "subscription.created"]
 
     async def test_events_handed_over_are_processed_without_asking_the_store(self, loop: Loop) -> None:

@@ -53,7 +53,7 @@ def test_a_malformed_position_is_an_error(text: str) -> None:
 
 @given(sequences)
 def test_a_position_in_a_first_epoch_is_the_number_alone(sequence: int) -> None:
-    """Whatever its token: clients of a database that was never restored see plain numbers."""
+    """Clients of a database that was never restored see plain numbers, whatever its token."""
     assert FIRST_EPOCH.position(sequence) == str(sequence)
 
 

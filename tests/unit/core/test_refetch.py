@@ -1,7 +1,9 @@
 """Refetches settle ties that events leave open, and complete objects that events show in part."""
 
 import asyncio
+import itertools
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import attrs
@@ -114,6 +116,18 @@ class TestTies:
         if truth != guessed:
             source = SourceSection(kind="refetch", id="sub_1")
             assert (payloads[-1].source, payloads[-1].stripe_event_id) == (source, None)
+
+    async def test_a_refetch_is_reported_with_the_time_that_it_took(
+        self, loop: Loop, gateway: MemoryGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The provider's answer and the commit included."""
+        seconds = itertools.count(1000, 3)
+        monkeypatch.setattr("billing_core.state.refetch.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+        uncertainty = Uncertainty(
+            kind="subscription", object_id="sub_1", basis=Provenance(observed_at=AT, event_ids=())
+        )
+        await loop.refetcher().refetch(uncertainty)
+        assert [report.seconds for report in loop.refetches] == [3]
 
     async def test_a_decided_tie_is_not_asked_about(self, loop: Loop, gateway: MemoryGateway) -> None:
         """A tie that the events decide costs no call."""

@@ -166,6 +166,16 @@ class TestWithoutAnAnswer:
         await loop.work()
         assert loop.row(event).disposition is Disposition.APPLIED
 
+    async def test_a_batch_of_thin_events_is_reported_by_its_lookups_alone(
+        self, loop: Loop, gateway: MemoryGateway
+    ) -> None:
+        """Nothing was processed before they were answered, and nothing is counted twice."""
+        first, second = thin(loop, name="evt_1"), thin(loop, name="evt_2", at=1)
+        for event in (first, second):
+            about(gateway, event, ACTIVE)
+        await loop.arrive(first, second)
+        assert [(len(report.outcomes), report.retried, report.lost) for report in loop.reports] == [(1, 0, 0)] * 2
+
     async def test_a_refusal_is_for_an_operator(self, loop: Loop, gateway: MemoryGateway) -> None:
         """A retry would be refused again; the event is visible and can be replayed."""
         event = thin(loop)

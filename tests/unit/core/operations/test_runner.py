@@ -6,12 +6,15 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import attrs
 import pytest
 from tests.unit.core.operations.crashing import Crashed, Crashing
 
+from billing_app.container.parts import operation_policy
+from billing_app.settings import GatewaySettings
 from billing_core.errors import (
     BillingError,
     GatewayAuthenticationError,
@@ -535,6 +538,20 @@ async def test_each_request_is_reported_once(world: World) -> None:
         ("cancel_now", "done"),
         ("cancel_now", "repeated"),
     ]
+
+
+async def test_a_request_is_reported_with_the_time_that_it_took(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for others included."""
+    seconds = itertools.count(1000, 3)
+    monkeypatch.setattr("billing_core.operations.runner.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    await world.run()
+    assert [each.seconds for each in world.reports] == [6]  # the clock was read for the deadline, too
+
+
+@pytest.mark.parametrize("policy", [OperationPolicy(), operation_policy(GatewaySettings())])
+def test_a_lease_outlasts_the_calls_that_are_made_under_it(policy: OperationPolicy) -> None:
+    """Otherwise another process would perform an operation while its first call is still on its way."""
+    assert policy.lease > policy.call_timeout
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------------
