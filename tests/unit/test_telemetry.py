@@ -119,6 +119,26 @@ class TestMetrics:
         }
         assert counted == {"blocked": 2, "full": 1, "unchanged": 2, "grace": None}
 
+    def test_matches_of_signing_secrets_are_counted_from_zero(self) -> None:
+        """A secret without matches shows that this process knows it; the time of the last match is kept."""
+        metrics = Metrics()
+        metrics.webhook_secrets_configured(["0ld", "new"])
+        metrics.webhook_secret_matched("new")
+        value = metrics.registry.get_sample_value
+        counted = [value("stripe_webhook_secret_matches_total", {"secret": each}) for each in ("0ld", "new", "other")]
+        assert counted == [0, 1, None]
+        last = [
+            value("stripe_webhook_secret_last_match_timestamp_seconds", {"secret": each}) for each in ("0ld", "new")
+        ]
+        assert last[0] == 0
+        assert last[1]
+
+    def test_the_api_key_in_use_is_shown_by_its_fingerprint(self) -> None:
+        """A rotation is over once no process shows the old one."""
+        metrics = Metrics()
+        metrics.api_key_configured("abcd1234")
+        assert metrics.registry.get_sample_value("stripe_api_key_info", {"key": "abcd1234"}) == 1
+
     def test_settled_operations_are_counted_by_result(self) -> None:
         """The gauges have what the last run left unresolved, zero included."""
         metrics = Metrics()

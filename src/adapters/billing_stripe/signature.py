@@ -6,7 +6,7 @@ AttributeError and RecursionError for hostile input, accepts timestamps from the
 
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from billing_core.errors import (
@@ -35,9 +35,20 @@ _LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,120}")
 
 
 class StripeWebhookVerifier:
-    """A `WebhookVerifier` that accepts any of the endpoint's secrets, within `tolerance` of now in either direction."""
+    """A `WebhookVerifier` that accepts any of the endpoint's secrets, within `tolerance` of now in either direction.
 
-    def __init__(self, secrets: Sequence[str], *, tolerance: timedelta, clock: Clock) -> None:
+    `on_match` is called with the position of each secret that a webhook was signed with: while one replaces another,
+    Stripe signs with both.
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        *,
+        tolerance: timedelta,
+        clock: Clock,
+        on_match: Callable[[int], None] | None = None,
+    ) -> None:
         if not secrets or any(not secret or secret != secret.strip() for secret in secrets):
             raise ConfigurationError("STRIPE_WEBHOOK_SECRET must hold signing secrets (whsec_…) without blanks")
         if tolerance <= timedelta(0):
@@ -45,17 +56,21 @@ class StripeWebhookVerifier:
         self._keys = tuple(secret.encode() for secret in secrets)
         self._tolerance = tolerance.total_seconds()
         self._clock = clock
+        self._on_match = on_match
 
     def verify(self, body: bytes, signature: str) -> ProviderEvent:
         """See WebhookVerifier."""
         received_at = self._clock.now()
         timestamp, candidates = _read_header(signature)
-        slot = self._matching_slot(timestamp + b"." + body, candidates)
-        if slot is None:
+        slots = self._matching_slots(timestamp + b"." + body, candidates)
+        if not slots:
             raise SignatureVerificationError("no secret matches the signature")
         if self._is_stale(timestamp, received_at):
             raise StaleSignatureError("the signature's timestamp is too far from now")
-        return _read_envelope(body, received_at, slot)
+        if self._on_match is not None:
+            for slot in slots:
+                self._on_match(slot)
+        return _read_envelope(body, received_at, slots[0])
 
     def is_plausible(self, signature: str) -> bool:
         """See `billing_core.inbox.ports.WebhookVerifier`."""
@@ -68,15 +83,14 @@ class StripeWebhookVerifier:
     def _is_stale(self, timestamp: bytes, now: datetime) -> bool:
         return abs(now.timestamp() - int(timestamp)) > self._tolerance
 
-    def _matching_slot(self, signed: bytes, candidates: Sequence[bytes]) -> int | None:
-        """Return the index of the first secret that matches a candidate; compare all of them, for constant time."""
-        slot: int | None = None
+    def _matching_slots(self, signed: bytes, candidates: Sequence[bytes]) -> list[int]:
+        """Return the indexes of the secrets that match a candidate; compare all of them, for constant time."""
+        slots: list[int] = []
         for index, key in enumerate(self._keys):
             expected = hmac.digest(key, signed, "sha256").hex().encode()
-            for candidate in candidates:
-                if hmac.compare_digest(expected, candidate) and slot is None:
-                    slot = index
-        return slot
+            if sum(hmac.compare_digest(expected, candidate) for candidate in candidates):
+                slots.append(index)
+        return slots
 
 
 def _read_header(header: str) -> tuple[bytes, list[bytes]]:

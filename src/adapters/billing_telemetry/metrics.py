@@ -5,7 +5,7 @@ lookup costs several times as much as an increment.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, Generic, TypeVar
 
@@ -83,6 +83,22 @@ class Metrics:
         self._last_stored = gauge(
             "stripe_webhook_last_stored_timestamp_seconds", "Time at which the last webhook was stored (Unix time)."
         )
+
+        self._secret_matches = _Labeled(
+            counter(
+                "stripe_webhook_secret_matches_total",
+                "Webhooks signed with a secret, by its fingerprint; both while one replaces another.",
+                "secret",
+            )
+        )
+        self._secret_matched = _Labeled(
+            gauge(
+                "stripe_webhook_secret_last_match_timestamp_seconds",
+                "Time of the last webhook signed with a secret (Unix time); zero if there was none.",
+                "secret",
+            )
+        )
+        self._api_key = _Labeled(gauge("stripe_api_key_info", "1 for the API key in use, by its fingerprint.", "key"))
 
         self._dispatched = _Labeled(
             counter("stripe_dispatch_events_total", "Processed events by disposition.", "disposition", "reason")
@@ -212,6 +228,21 @@ class Metrics:
     def webhook_refused(self, reason: str) -> None:
         """Count a webhook that was refused before its type was known."""
         self._webhooks("unknown", reason).inc()
+
+    def webhook_secrets_configured(self, fingerprints: Sequence[str]) -> None:
+        """Show the signing secrets that this process verifies with, before anything matched them."""
+        for fingerprint in fingerprints:
+            self._secret_matches(fingerprint)
+            self._secret_matched(fingerprint)
+
+    def api_key_configured(self, fingerprint: str) -> None:
+        """Show the API key that this process calls with."""
+        self._api_key(fingerprint).set(1)
+
+    def webhook_secret_matched(self, fingerprint: str) -> None:
+        """Count a webhook that was signed with a secret."""
+        self._secret_matches(fingerprint).inc()
+        self._secret_matched(fingerprint).set(time.time())
 
     # --- dispatch ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 _KNOWN_PREFIX = re.compile(r"(?:whsec|(?:sk|rk|pk)_(?:test|live))_")
@@ -32,6 +33,13 @@ class Secret:
 
     def reveal(self) -> str:
         return self._value
+
+    def fingerprint(self) -> str:
+        """Return eight hexadecimal digits that tell secrets apart, for labels.
+
+        Not characters of the secret itself, because metrics are read by more people than logs.
+        """
+        return hashlib.sha256(b"billing secret\0" + self._value.encode()).hexdigest()[:8]
 
     def __str__(self) -> str:
         return _mask_url(self._value) if "://" in self._value else _mask(self._value)

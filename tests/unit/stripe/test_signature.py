@@ -195,6 +195,25 @@ def test_an_event_of_our_own_account_has_no_account(account: object) -> None:
     assert read(account=account).key.account == ""
 
 
+def test_every_secret_that_a_webhook_was_signed_with_is_reported() -> None:
+    """While one secret replaces another, Stripe signs with both; a refused webhook reports none."""
+    matched: list[int] = []
+    rotating = StripeWebhookVerifier(
+        ("whsec_old", SECRET, "whsec_other"),
+        tolerance=timedelta(minutes=5),
+        clock=ManualClock(NOW),
+        on_match=matched.append,
+    )
+    stamp = int(NOW.timestamp())
+    both = f"t={stamp},v1={signature(BODY, 'whsec_old')},v1={signature(BODY)}"
+    assert rotating.verify(BODY, both).secret_slot == 0
+    assert rotating.verify(BODY, sign(BODY, SECRET, NOW)).secret_slot == 1
+    for refused in (sign(BODY, "whsec_unknown", NOW), sign(BODY, SECRET, NOW - timedelta(hours=1))):
+        with pytest.raises(SignatureVerificationError):
+            rotating.verify(BODY, refused)
+    assert matched == [0, 1, 1]
+
+
 @pytest.mark.parametrize("version", [None, ..., 7, "", "x" * 121, "2020\x00", "\ud800"])
 def test_a_malformed_api_version_is_dropped(version: object) -> None:
     """It is for people only."""

@@ -35,15 +35,31 @@ from billing_telemetry.observed import ObservedEventInbox
 _NO_TENANT: Final = TenantId("readiness")
 
 
+def metrics(settings: Settings, *, event_types: Collection[str], plan_codes: Collection[str]) -> Metrics:
+    """Return the metrics of a process, with the API key that it calls with."""
+    metrics = Metrics(event_types=event_types, plan_codes=plan_codes)
+    if settings.stripe.secret_key is not None:
+        metrics.api_key_configured(settings.stripe.secret_key.fingerprint())
+    return metrics
+
+
 def intake(
     settings: Settings, *, clock: Clock, inbox: EventInbox, dispatcher: Dispatcher, metrics: Metrics
 ) -> Intake | None:
     """Return None while billing is switched off; the secrets may be missing then."""
     if not settings.switches.billing:
         return None
-    secrets = [secret.reveal() for secret in settings.stripe.webhook_secrets]
+    stripe = settings.stripe
+    fingerprints = [secret.fingerprint() for secret in stripe.webhook_secrets]
+    metrics.webhook_secrets_configured(fingerprints)
+    verifier = StripeWebhookVerifier(
+        [secret.reveal() for secret in stripe.webhook_secrets],
+        tolerance=stripe.webhook_tolerance,
+        clock=clock,
+        on_match=lambda slot: metrics.webhook_secret_matched(fingerprints[slot]),
+    )
     return Intake(
-        verifier=StripeWebhookVerifier(secrets, tolerance=settings.stripe.webhook_tolerance, clock=clock),
+        verifier=verifier,
         inbox=ObservedEventInbox(inbox, metrics),
         handoff=dispatcher if settings.switches.retry_worker else None,
     )

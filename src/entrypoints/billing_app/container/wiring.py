@@ -51,7 +51,6 @@ from billing_core.stream.rewrite import LogRewriter
 from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTickets
 from billing_core.stream_access.revocation_list import RevocationList
 from billing_stripe.translate import EVENT_TYPES, StripeTranslator
-from billing_telemetry.metrics import Metrics
 
 _DUPLICATES_EVERY: Final = timedelta(minutes=1)
 _UNMAPPED_EVERY: Final = timedelta(minutes=1)
@@ -121,7 +120,7 @@ class Container(containers.DeclarativeContainer):
     # --- one process ------------------------------------------------------------------------------------------------
     deadline = providers.Singleton(ShutdownDeadline, settings.provided.server.shutdown_timeout)
     plan_codes = providers.Singleton(parts.plan_codes, settings)
-    metrics = providers.Singleton(Metrics, event_types=EVENT_TYPES, plan_codes=plan_codes)
+    metrics = providers.Singleton(parts.metrics, settings, event_types=EVENT_TYPES, plan_codes=plan_codes)
     observers = providers.Singleton(Observers, metrics)
     probes = providers.Singleton(parts.probes, history, bus)
 
