@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -44,10 +45,14 @@ def environment_of(database_url: str, redis_url: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def running(
-    *arguments: str, environment: Mapping[str, str], ready: str, program: Sequence[str] = ("-m", "billing_app")
+    *arguments: str,
+    environment: Mapping[str, str],
+    ready: str,
+    program: Sequence[str] = ("-m", "billing_app"),
+    folder: Path | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the command as a process until it responds at `ready`; kill it at the end if it is still running."""
-    process = await asyncio.create_subprocess_exec(sys.executable, *program, *arguments, env=environment)
+    process = await asyncio.create_subprocess_exec(sys.executable, *program, *arguments, env=environment, cwd=folder)
     try:
         async with aiohttp.ClientSession() as session, asyncio.timeout(30):
             while not await answers(session, ready):

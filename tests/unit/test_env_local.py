@@ -17,6 +17,7 @@ from billing_app.settings.env_file import read_env_file
 from billing_app.setup import env_local
 from billing_app.setup.env_local import EnvLocalError, preview, read_variables, write
 from billing_app.setup.env_text import EnvTextError, change_text, quote, variables_of
+from billing_app.troubleshooting import StripeCliTrouble
 
 SECRET = "sk_test_" + "a" * 20 + "WXYZ"
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
@@ -95,7 +96,7 @@ def test_a_name_that_is_none_is_refused(path: Path) -> None:
 def test_a_broken_line_is_named_and_nothing_is_written(path: Path) -> None:
     """A quote that does not end could swallow what is added: the line is to be corrected first."""
     path.write_text("A=1\nB='open\n")
-    with pytest.raises(EnvLocalError, match="line 2"):
+    with pytest.raises(EnvLocalError, match=f"line 2 .*{StripeCliTrouble.LOCAL_FILE_IS_UNUSABLE}"):
         write(path, {"C": "3"})
     assert path.read_text() == "A=1\nB='open\n"
 
@@ -139,7 +140,7 @@ def test_a_symbolic_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     target.write_text("A=1\n")
     path.symlink_to(target)
     for action in (lambda: read_variables(path), lambda: write(path, {"A": "2"})):
-        with pytest.raises(EnvLocalError, match="symbolic link"):
+        with pytest.raises(EnvLocalError, match=StripeCliTrouble.LOCAL_FILE_IS_A_LINK.anchor):
             action()
     assert (target.read_text(), path.is_symlink()) == ("A=1\n", True)
 
@@ -206,7 +207,7 @@ def test_a_lock_that_does_not_come_free_is_an_error(path: Path, monkeypatch: pyt
     with (
         env_local._folder(path) as folder,
         env_local._lock(path, folder),
-        pytest.raises(EnvLocalError, match="Another command"),
+        pytest.raises(EnvLocalError, match=StripeCliTrouble.LOCAL_FILE_IS_BUSY.anchor),
     ):
         write(path, {"A": "1"})
 
@@ -254,7 +255,7 @@ def test_a_repository_that_does_not_ignore_it_is_warned_about(path: Path, ignore
         (path.parent / ".gitignore").write_text(ignored)
     warnings = write(path, {"A": "1"}).warnings
     assert bool(warnings) == warns
-    assert all(".env.local*" in each for each in warnings)
+    assert all(str(StripeCliTrouble.LOCAL_FILE_IS_NOT_IGNORED) in each for each in warnings)
 
 
 def test_a_file_that_git_tracks_is_warned_about_though_it_is_ignored(path: Path) -> None:

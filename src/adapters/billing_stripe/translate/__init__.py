@@ -15,6 +15,7 @@ from billing_core.model import OPERATION_PREFIX
 from billing_stripe.parsing import parse_json
 from billing_stripe.signature import THIN_EVENT
 from billing_stripe.translate import reasons
+from billing_stripe.translate.meters import METER_REPORTS
 from billing_stripe.translate.previous import overlay
 from billing_stripe.translate.reading import Reader
 from billing_stripe.translate.table import BY_KIND, EVENT_TYPES, HANDLED_TYPES, TRANSLATORS, Translator
@@ -22,6 +23,7 @@ from billing_stripe.translate.table import BY_KIND, EVENT_TYPES, HANDLED_TYPES, 
 __all__ = [
     "EVENT_TYPES",
     "HANDLED_TYPES",
+    "METER_REPORTS",
     "TRANSLATORS",
     "StripeTranslator",
     "Translator",

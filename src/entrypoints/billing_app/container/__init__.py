@@ -17,12 +17,14 @@ from billing_app.container.commands import (
 )
 from billing_app.container.gateway import check_stripe, may_call
 from billing_app.container.opening import configure_logging, open_container
-from billing_app.container.wiring import Container
+from billing_app.container.wiring import SNAPSHOT_EVENTS, THIN_EVENTS, Container
 
 __all__ = [
     "Adapters",
     "Container",
+    "SNAPSHOT_EVENTS",
     "SchemaReport",
+    "THIN_EVENTS",
     "bring_schema_up_to_date",
     "check_bus",
     "check_stripe",

@@ -50,7 +50,11 @@ from billing_core.stream.publisher import Publisher
 from billing_core.stream.rewrite import LogRewriter
 from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTickets
 from billing_core.stream_access.revocation_list import RevocationList
-from billing_stripe.translate import EVENT_TYPES, StripeTranslator
+from billing_stripe.translate import EVENT_TYPES, HANDLED_TYPES, METER_REPORTS, StripeTranslator
+
+SNAPSHOT_EVENTS: Final = HANDLED_TYPES
+THIN_EVENTS: Final = tuple(sorted(METER_REPORTS))
+"""The types of events that a deployment is to receive: with their objects, and without."""
 
 _DUPLICATES_EVERY: Final = timedelta(minutes=1)
 _UNMAPPED_EVERY: Final = timedelta(minutes=1)

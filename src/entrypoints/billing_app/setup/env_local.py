@@ -23,6 +23,7 @@ from billing_app.secret import Secret
 from billing_app.settings import declared_sections
 from billing_app.setup.env_text import EnvTextError, change_text, variables_of
 from billing_app.setup.git_ignore import unignored
+from billing_app.troubleshooting import StripeCliTrouble
 
 PRIVATE: Final = 0o600
 _TOO_OPEN: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -98,18 +99,24 @@ def _read(path: Path, folder: int) -> _Found | None:
     except OSError as exc:
         if exc.errno == errno.ELOOP:
             raise EnvLocalError(
-                f"{path} is a symbolic link, which is not followed. Replace it by the file that it points to."
+                f"{path} is a symbolic link, which is not followed. Replace it by the file that it points to. "
+                f"See {StripeCliTrouble.LOCAL_FILE_IS_A_LINK}."
             ) from None
-        raise EnvLocalError(f"{path} cannot be read ({_name(exc)}). Repair or remove it.") from exc
+        raise EnvLocalError(
+            f"{path} cannot be read ({_name(exc)}). Repair or remove it. See {StripeCliTrouble.LOCAL_FILE_IS_UNUSABLE}."
+        ) from exc
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise EnvLocalError(f"{path} is not a file. Remove it.")
+        raise EnvLocalError(f"{path} is not a file. Remove it. See {StripeCliTrouble.LOCAL_FILE_IS_UNUSABLE}.")
     with os.fdopen(descriptor, "rb") as file:
         try:
             return _Found(file.read().decode("utf-8-sig"), is_private=not mode & _TOO_OPEN)
         except (OSError, UnicodeDecodeError) as exc:
-            raise EnvLocalError(f"{path} cannot be read ({_name(exc)}). Repair or remove it.") from None
+            raise EnvLocalError(
+                f"{path} cannot be read ({_name(exc)}). Repair or remove it. "
+                f"See {StripeCliTrouble.LOCAL_FILE_IS_UNUSABLE}."
+            ) from None
 
 
 def _change(path: Path, found: _Found | None, changes: Mapping[str, str | None]) -> str:
@@ -122,7 +129,7 @@ def _edit_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except EnvTextError as exc:
-        raise EnvLocalError(f"{path} {exc}.") from None
+        raise EnvLocalError(f"{path} {exc}. See {StripeCliTrouble.LOCAL_FILE_IS_UNUSABLE}.") from None
 
 
 def _describe(path: Path, found: _Found | None, text: str, changes: Mapping[str, str | None]) -> EnvChange:
@@ -143,7 +150,10 @@ def _warnings(path: Path) -> tuple[str, ...]:
     """Warn if git would commit the file, or the one that a killed command may leave beside it."""
     if not unignored((path, _temporary(path))):
         return ()
-    return (f"git does not ignore {path}, which holds secrets. Add a line {path.name}* to .gitignore.",)
+    return (
+        f"git does not ignore {path}, which holds secrets. Add a line {path.name}* to .gitignore. "
+        f"See {StripeCliTrouble.LOCAL_FILE_IS_NOT_IGNORED}.",
+    )
 
 
 def mask_value(name: str, value: str) -> str:
@@ -179,7 +189,10 @@ def _lock(path: Path, folder: int) -> Iterator[None]:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise EnvLocalError(f"Another command is changing {path}. Repeat this one when it is done.") from None
+                raise EnvLocalError(
+                    f"Another command is changing {path}. Repeat this one when it is done. "
+                    f"See {StripeCliTrouble.LOCAL_FILE_IS_BUSY}."
+                ) from None
             time.sleep(0.02)
         else:
             break

@@ -11,6 +11,7 @@ from typing import Final
 from billing_app.troubleshooting.catalog import CatalogTrouble
 from billing_app.troubleshooting.keys import KeyTrouble
 from billing_app.troubleshooting.settings import SettingTrouble
+from billing_app.troubleshooting.stripe_cli import StripeCliTrouble
 from billing_app.troubleshooting.trouble import MATRIX, Trouble
 from billing_app.troubleshooting.webhooks import WebhookTrouble
 
@@ -20,8 +21,18 @@ TABLES: Final[Mapping[str, type[Trouble]]] = MappingProxyType(
         "Webhooks": WebhookTrouble,
         "Plans and billing.toml": CatalogTrouble,
         "Settings and tokens": SettingTrouble,
+        "The Stripe CLI and .env.local": StripeCliTrouble,
     }
 )
 """The tables by their headings, in the order of the page."""
 
-__all__ = ["MATRIX", "TABLES", "CatalogTrouble", "KeyTrouble", "SettingTrouble", "Trouble", "WebhookTrouble"]
+__all__ = [
+    "MATRIX",
+    "TABLES",
+    "CatalogTrouble",
+    "KeyTrouble",
+    "SettingTrouble",
+    "StripeCliTrouble",
+    "Trouble",
+    "WebhookTrouble",
+]

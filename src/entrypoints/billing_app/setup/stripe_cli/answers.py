@@ -13,6 +13,7 @@ import attrs
 
 from billing_app.secret import Secret
 from billing_app.setup.stripe_cli.errors import StripeCliLoggedOutError, key_expired
+from billing_app.troubleshooting import StripeCliTrouble
 
 TEST_KEY: Final = re.compile(r"(?:sk|rk)_test_\w{8,}")
 _SIGNING_SECRET: Final = re.compile(r"whsec_[\w+/=-]+")
@@ -35,7 +36,8 @@ class CliSession:
         """Raise StripeCliKeyExpiredError or StripeCliLoggedOutError unless there is a key for test mode."""
         if not self.has_test_key:
             raise StripeCliLoggedOutError(
-                "The Stripe CLI is logged in to live mode only. Run `stripe login` and choose a sandbox."
+                "The Stripe CLI is logged in to live mode only. Run `stripe login` and choose a sandbox. "
+                f"See {StripeCliTrouble.CLI_IS_LOGGED_OUT}."
             )
         if self.test_key_expires_on is not None and self.test_key_expires_on <= today:
             raise key_expired(f" on {self.test_key_expires_on}")

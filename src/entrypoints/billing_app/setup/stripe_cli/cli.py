@@ -35,6 +35,7 @@ from billing_app.setup.stripe_cli.errors import (
 )
 from billing_app.setup.stripe_cli.process import Ended, require_success, run, running
 from billing_app.setup.stripe_cli.program import find_program
+from billing_app.troubleshooting import StripeCliTrouble
 
 _KEY_VARIABLE: Final = "STRIPE_API_KEY"
 _WAIT: Final = 30.0
@@ -62,7 +63,8 @@ class StripeCli:
             where = "The Stripe CLI was not found" if configured is None else f"There is no program {configured}"
             raise StripeCliMissingError(
                 f"{where}. Install it (npm install --save-dev @stripe/cli, or "
-                "https://docs.stripe.com/stripe-cli/install), or set STRIPE_CLI_PATH to its program."
+                "https://docs.stripe.com/stripe-cli/install), or set STRIPE_CLI_PATH to its program. "
+                f"See {StripeCliTrouble.CLI_IS_MISSING}."
             )
         return cls(program, api_base)
 
@@ -74,7 +76,7 @@ class StripeCli:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise StripeCliUnsuitableError(
                 f"{self.program} is not the Stripe CLI, or older than version 1.50. Install the current one, or set "
-                "STRIPE_CLI_PATH to its program."
+                f"STRIPE_CLI_PATH to its program. See {StripeCliTrouble.CLI_IS_ANOTHER_PROGRAM}."
             ) from None
 
     async def session_key(self) -> Secret | None:
@@ -119,7 +121,10 @@ class StripeCli:
         require_success(ended, "sandbox create")
         sandbox = read_sandbox(ended.output)
         if sandbox is None:
-            raise StripeCliError("Stripe did not create a sandbox. Run `stripe login`, then repeat this command.")
+            raise StripeCliError(
+                "Stripe did not create a sandbox. Run `stripe login`, then repeat this command. "
+                f"See {StripeCliTrouble.CLI_IS_LOGGED_OUT}."
+            )
         return sandbox
 
     async def webhook_secret(self, key: Secret | None = None) -> Secret:
@@ -128,7 +133,10 @@ class StripeCli:
         require_success(ended, "listen --print-secret")
         secret = read_signing_secret(ended.output)
         if secret is None:
-            raise StripeCliUnsuitableError("`stripe listen --print-secret` printed no secret. Update the Stripe CLI.")
+            raise StripeCliUnsuitableError(
+                "`stripe listen --print-secret` printed no secret. Update the Stripe CLI. "
+                f"See {StripeCliTrouble.CLI_IS_ANOTHER_PROGRAM}."
+            )
         return secret
 
     async def trigger(self, event_type: str, *, key: Secret | None = None, overrides: Sequence[str] = ()) -> None:
@@ -175,11 +183,13 @@ class StripeCli:
 async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
     """Yield what a running program prints, line by line and masked, until it ends."""
     assert process.stdout is not None
-    text = ""
+    last = ""
     async for line in process.stdout:
-        text = line.decode(errors="replace").strip() or text
-        yield mask_inside(text)
-    require_success(Ended(await process.wait(), text, ""), "listen")
+        text = line.decode(errors="replace").strip()
+        if text:
+            last = mask_inside(text)
+            yield last
+    require_success(Ended(await process.wait(), last, ""), "listen")
 
 
 def _secret_variables() -> frozenset[str]:

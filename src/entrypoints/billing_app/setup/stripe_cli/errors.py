@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from billing_app.errors import OperatorError
+from billing_app.troubleshooting import StripeCliTrouble
 
 
 class StripeCliError(OperatorError):
@@ -49,7 +50,8 @@ class StripeCliTimeoutError(StripeCliError):
 def logged_out() -> StripeCliLoggedOutError:
     """Return the error of a command line without a key."""
     return StripeCliLoggedOutError(
-        "The Stripe CLI is not logged in. Run `stripe login`, or give a key: billing stripe setup asks for one."
+        "The Stripe CLI is not logged in. Run `stripe login`, or give a key: billing stripe setup asks for one. "
+        f"See {StripeCliTrouble.CLI_IS_LOGGED_OUT}."
     )
 
 
@@ -57,5 +59,5 @@ def key_expired(when: str = "") -> StripeCliKeyExpiredError:
     """Return the error of an expired key, with ` on` and the date if it is known."""
     return StripeCliKeyExpiredError(
         f"The key of the Stripe CLI expired{when}; a log-in lasts 90 days. "
-        "Run `stripe login`, then repeat this command."
+        f"Run `stripe login`, then repeat this command. See {StripeCliTrouble.CLI_KEY_IS_EXPIRED}."
     )

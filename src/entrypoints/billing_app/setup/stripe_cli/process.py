@@ -20,6 +20,7 @@ from billing_app.setup.stripe_cli.errors import (
     key_expired,
     logged_out,
 )
+from billing_app.troubleshooting import StripeCliTrouble
 
 _END_WAIT: Final = 5.0
 """Seconds to end after SIGTERM."""
@@ -49,7 +50,8 @@ async def run(program: Path, *arguments: str, environment: Mapping[str, str], wa
         except TimeoutError:
             raise StripeCliTimeoutError(
                 f"`stripe {arguments[0]}` did not end within {wait:.0f} seconds and was stopped. Run it in a terminal "
-                "to see what it waits for, and check the connection to Stripe; then repeat this command."
+                "to see what it waits for, and check the connection to Stripe; then repeat this command. "
+                f"See {StripeCliTrouble.CLI_HANGS}."
             ) from None
     assert process.returncode is not None
     return Ended(process.returncode, output.decode(errors="replace"), said.decode(errors="replace"))
@@ -75,7 +77,8 @@ async def running(
         )
     except OSError as exc:
         raise StripeCliMissingError(
-            f"{program} cannot be run ({type(exc).__name__}). Set STRIPE_CLI_PATH to the Stripe CLI."
+            f"{program} cannot be run ({type(exc).__name__}). Set STRIPE_CLI_PATH to the Stripe CLI. "
+            f"See {StripeCliTrouble.CLI_IS_MISSING}."
         ) from None
     try:
         yield process
@@ -93,7 +96,8 @@ def require_success(ended: Ended, command: str) -> None:
         raise key_expired()
     if "not configured api keys" in words or "not logged in" in words:
         raise logged_out()
-    raise StripeCliError(f"`stripe {command}` failed: {mask_inside(said)[:_SHOWN] or f'status {ended.status}'}")
+    shown = mask_inside(said)[:_SHOWN] or f"status {ended.status}"
+    raise StripeCliError(f"`stripe {command}` failed: {shown} See {StripeCliTrouble.CLI_FAILED}.")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

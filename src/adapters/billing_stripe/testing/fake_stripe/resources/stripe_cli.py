@@ -18,13 +18,19 @@ from billing_stripe.testing.fake_stripe.errors import Json
 from billing_stripe.testing.fake_stripe.forms import TEXT, Form, Listed, Required
 from billing_stripe.testing.fake_stripe.journal import Entry
 from billing_stripe.testing.fake_stripe.routing import Call, PageRoute, Resource, Route
+from billing_stripe.testing.fake_stripe.thinning import thin_of
 from billing_stripe.testing.fake_stripe.webhooks import Attempt
+from billing_stripe.testing.thin import ThinEvent, notification
 
 if TYPE_CHECKING:
     from billing_stripe.testing.fake_stripe.server import FakeStripe
 
 PROTOCOL: Final = "stripecli-devproxy-v1"
 RECONNECT_SECONDS: Final = 3600
+
+SNAPSHOTS: Final = "webhooks"
+THIN_EVENTS: Final = "v2_events"
+"""What a session asks for; one that asks for nothing gets snapshots."""
 
 _SESSIONS: Final = "stripe_cli.sessions"
 CREATE = Form(
@@ -45,13 +51,21 @@ class Session:
     session_id: str
     account: Account
     secret: str = attrs.field(repr=False)
-    entries: asyncio.Queue[Entry] | None = None
+    features: frozenset[str]
+    messages: asyncio.Queue[Entry | ThinEvent] | None = None
     """None while it is not connected."""
 
     def receive(self, entry: Entry) -> None:
-        """Queue an event."""
-        if self.entries is not None and entry.exists_in(self.account.api_version):
-            self.entries.put_nowait(entry)
+        """Queue an event in the forms that the session asked for."""
+        if SNAPSHOTS in self.features and entry.exists_in(self.account.api_version):
+            self.put(entry)
+        if THIN_EVENTS in self.features:
+            self.put(thin_of(entry))
+
+    def put(self, message: Entry | ThinEvent) -> None:
+        """Queue a message if the session is connected."""
+        if self.messages is not None:
+            self.messages.put_nowait(message)
 
 
 def create(call: Call) -> Json:
@@ -61,13 +75,14 @@ def create(call: Call) -> Json:
         session_id=account.new_id("cliws"),
         account=account,
         secret=make_id("whsec", account.account_id, call.params["device_name"]),
+        features=frozenset(call.params.get("websocket_features") or (SNAPSHOTS,)),
     )
     account.settings.setdefault(_SESSIONS, {})[session.session_id] = session
     account.journal.listen(session.receive)
     return {
         "websocket_url": f"{call.origin.replace('http', 'ws', 1)}/subscribe/{account.account_id}",
         "websocket_id": session.session_id,
-        "websocket_authorized_feature": "webhooks",
+        "websocket_authorized_feature": SNAPSHOTS if SNAPSHOTS in session.features else THIN_EVENTS,
         "secret": session.secret,
         "reconnect_delay": RECONNECT_SECONDS,
         "default_version": account.api_version,
@@ -86,15 +101,15 @@ async def subscribe(fake: "FakeStripe", request: web.Request) -> web.StreamRespo
         return web.json_response({"error": {"message": "Unknown WebSocket ID."}}, status=400)
     socket = web.WebSocketResponse(protocols=[PROTOCOL])
     await socket.prepare(request)
-    session.entries = asyncio.Queue()
-    sending = asyncio.create_task(_send(socket, fake, session, session.entries))
+    session.messages = asyncio.Queue()
+    sending = asyncio.create_task(_send(socket, fake, session, session.messages))
     closing = asyncio.create_task(_close(socket, fake))
     try:
         async for message in socket:
             if message.type is WSMsgType.TEXT:
                 _note(fake, session, json.loads(message.data))
     finally:
-        session.entries = None
+        session.messages = None
         for task in (sending, closing):
             task.cancel()
             with suppress(asyncio.CancelledError, ConnectionError):
@@ -102,23 +117,48 @@ async def subscribe(fake: "FakeStripe", request: web.Request) -> web.StreamRespo
     return socket
 
 
+def send_thin(account: Account, thin: ThinEvent) -> None:
+    """Send a thin event that a test has made to all sessions that asked for thin events."""
+    for session in account.settings.get(_SESSIONS, {}).values():
+        if THIN_EVENTS in session.features:
+            session.put(thin)
+
+
 async def _send(
-    socket: web.WebSocketResponse, fake: "FakeStripe", session: Session, entries: asyncio.Queue[Entry]
+    socket: web.WebSocketResponse, fake: "FakeStripe", session: Session, messages: asyncio.Queue[Entry | ThinEvent]
 ) -> None:
     while True:
-        entry = await entries.get()
-        body = encode(entry.render(session.account.api_version, pending_webhooks=1))
-        fake.webhooks.sent(body)
+        message = await messages.get()
         await socket.send_json(
-            {
-                "type": "webhook_event",
-                "webhook_id": session.session_id,
-                "webhook_conversation_id": entry.event_id,
-                "event_payload": body.decode(),
-                "http_headers": {"Stripe-Signature": sign(body, session.secret, datetime.now(UTC))},
-                "endpoint": {"api_version": None},
-            }
+            _thin(session, message) if isinstance(message, ThinEvent) else _snapshot(fake, session, message)
         )
+
+
+def _snapshot(fake: "FakeStripe", session: Session, entry: Entry) -> Json:
+    body = encode(entry.render(session.account.api_version, pending_webhooks=1))
+    fake.webhooks.sent(body)
+    return {
+        "type": "webhook_event",
+        "webhook_id": session.session_id,
+        "webhook_conversation_id": entry.event_id,
+        "event_payload": body.decode(),
+        "http_headers": _signed(session, body),
+        "endpoint": {"api_version": None},
+    }
+
+
+def _thin(session: Session, thin: ThinEvent) -> Json:
+    body = encode(notification(thin))
+    return {
+        "type": "v2_event",
+        "payload": body.decode(),
+        "http_headers": _signed(session, body),
+        "destination_id": session.session_id,
+    }
+
+
+def _signed(session: Session, body: bytes) -> Json:
+    return {"Stripe-Signature": sign(body, session.secret, datetime.now(UTC))}
 
 
 async def _close(socket: web.WebSocketResponse, fake: "FakeStripe") -> None:
@@ -130,10 +170,11 @@ def _note(fake: "FakeStripe", session: Session, message: dict[str, Any]) -> None
     """Keep what the local URL answered beside the deliveries to endpoints."""
     if message.get("type") != "webhook_response":
         return
-    event_id = str(message["webhook_conversation_id"])
-    entry = next(entry for entry in session.account.journal.entries if entry.event_id == event_id)
+    event_id = str(message.get("webhook_conversation_id") or message["notification_id"])
+    entry = next((entry for entry in session.account.journal.entries if entry.event_id == event_id), None)
+    event_type = json.loads(message["request_body"])["type"] if entry is None else entry.type
     fake.webhooks.attempts.append(
-        Attempt(event_id=event_id, event_type=entry.type, url=message["forward_url"], status=message["status"])
+        Attempt(event_id=event_id, event_type=event_type, url=message["forward_url"], status=message["status"])
     )
 
 
