@@ -34,7 +34,7 @@ async def fake() -> AsyncIterator[FakeStripe]:
 
 @pytest.fixture
 def person(fake: FakeStripe, stripe_program: Path, tmp_path: Path) -> dict[str, str]:
-    """The environment of somebody who has Stripe's program and is not logged in."""
+    """The environment of a person who has Stripe's program and is not logged in."""
     (tmp_path / "home").mkdir()
     return without_settings() | {
         "HOME": str(tmp_path / "home"),

@@ -97,13 +97,15 @@ async def forward(
     async with AsyncExitStack() as stack:
         outputs = [await stack.enter_async_context(cli.listening(url, types, key=key)) for types in events]
         tasks = [asyncio.create_task(_show(lines, show)) for lines in outputs]
+        stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait([*tasks, stopping := asyncio.create_task(stop.wait())], return_when=FIRST_COMPLETED)
+            await asyncio.wait([*tasks, stopping], return_when=FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()
         finally:
-            for task in (*tasks, stopping):
+            stopping.cancel()
+            for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
 

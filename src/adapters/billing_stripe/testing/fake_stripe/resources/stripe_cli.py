@@ -30,7 +30,7 @@ RECONNECT_SECONDS: Final = 3600
 
 SNAPSHOTS: Final = "webhooks"
 THIN_EVENTS: Final = "v2_events"
-"""What a session asks for; one that asks for nothing gets snapshots."""
+"""Features that a session asks for; one that names none gets snapshots."""
 
 _SESSIONS: Final = "stripe_cli.sessions"
 CREATE = Form(
