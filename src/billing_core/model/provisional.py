@@ -51,7 +51,9 @@ class ProvisionalView:
     answered_at: datetime | None = attrs.field(default=None, validator=optional(aware))
     """The `Date` of the answer: whole seconds of the provider's clock. None only without a snapshot."""
     refetch_due_at: datetime = attrs.field(validator=aware)
-    """When the provider is to be asked, by the store's clock."""
+    """When the provider is to be asked, by the store's clock. Once it is confirmed: when it is no longer needed."""
+    confirmed: bool = False
+    """An event of its operation has shown the same. Others of that operation may still arrive, and show steps to it."""
 
     def __attrs_post_init__(self) -> None:
         if self.snapshot is not None and self.answered_at is None:
@@ -63,6 +65,19 @@ class ProvisionalView:
             return False
         mine = self.snapshot.precedence, self.answered_at + DATE_TOLERANCE
         return (row.snapshot.precedence, row.provenance.observed_at) > mine
+
+    def confirm(self, *, now: datetime) -> "ProvisionalView":
+        """Return the view once an event of its operation has shown the same."""
+        return self if self.confirmed else attrs.evolve(self, confirmed=True, refetch_due_at=now + ANSWER_TRUSTED)
+
+    def is_over(self, row: TenantSubscription | SubscriptionInvoice) -> bool:
+        """Tell whether a view goes because of its row.
+
+        One that is confirmed outlives a row that its events leave undecided: those of one second that arrive out of
+        order may end the row in an earlier step of the operation. It goes once the row is decided and shows another.
+        """
+        decided = self.confirmed and not row.provenance.ambiguous
+        return self.is_older_than(row) or (decided and self.shown_over(row) != row.snapshot)
 
     def shown_over(self, row: TenantSubscription | SubscriptionInvoice | None) -> Answer | None:
         """Return the object as it is shown beside its row; None if the view shows nothing.

@@ -44,7 +44,7 @@ class TenantState:
     features: tuple[str, ...] = ()
     """Lookup keys of all features that any of its customers is entitled to, sorted."""
     views: tuple[ProvisionalView, ...] = ()
-    """The provisional views among these objects, by object id, and refetches that are due: for operators."""
+    """The views among these that await their events, and refetches that are due, by object id: for operators."""
 
     @property
     def access_facts(self) -> AccessFacts:

@@ -63,8 +63,9 @@ from billing_core.state.provisional import (
     ProvisionalBasis,
     Row,
     ViewShelf,
-    is_as_new,
-    is_over,
+    beside,
+    is_needless,
+    left_of,
     replacement_of,
     succeeds,
     view_of,
@@ -136,6 +137,7 @@ class Ledger:
         self._shared = shared
         self._copies = Copies(self._customers, self._records)
         self._views = ViewShelf(tenants.views)
+        self._drop_needless_views()
         self._visibility = Visibility(self._subscriptions, self._invoices, self._records, self._views)
         ownership = OwnershipBySubscription if shared else Ownership
         self._ownership = ownership(
@@ -223,10 +225,10 @@ class Ledger:
         self._announcer.publish(tenant_id, answer, folded, linked=False)
 
     def show(self, answer: Answer, basis: ProvisionalBasis, echoes: Iterable[Answer]) -> ProvisionalView | None:
-        """Let the provider's answer to an operation stand beside its row, and return what stands there now.
+        """Let the provider's answer to an operation stand beside its row, and return the view if it awaits its events.
 
-        Nothing does if the row is as new: it is later, or one of the `echoes` is equal to the answer. These are what
-        events of the operation that were applied showed of the object.
+        It does not if the row is later, or one of the `echoes` is equal to the answer. These are what events of the
+        operation that were applied showed of the object.
         """
         tenant_id, object_id = basis.tenant_id, answer.object_id
         before = self._visibility.either(object_id)
@@ -236,17 +238,18 @@ class Ledger:
         new = view_of(answer, basis, now=self._tenants.now)
         view = new if known is None else succeeds(new, known)
         echoed = [self._as_told(tenant_id, echo) for echo in echoes] if view.snapshot == new.snapshot else []
-        if row is not None and is_as_new(row, view, echoed):
+        left = view if row is None else beside(view, row, echoed or None, now=self._tenants.now)
+        if left is None:
             self._views.remove(object_id)
         else:
-            self._views.put(view)
+            self._views.put(left)
         shown = self._visibility.subscriptions.get(object_id) or self._visibility.invoices.get(object_id)
         if shown is not None:
             self._verdicts.include(shown)
         if basis.answered_at is not None:
             cause = OperationAnswer(operation_key=basis.operation_key, created_at=basis.answered_at)
             self._announcer.announce_shown(tenant_id, cause, before, object_id)
-        return self._views.get(object_id)
+        return None if left is None or left.confirmed else left
 
     @property
     def linked(self) -> Sequence[CustomerId]:
@@ -486,9 +489,18 @@ class Ledger:
     def _end_view(self, row: Row, seen: Answer, statement: Statement) -> bool:
         """Remove the view of an object if a statement that was folded into its row ends it; tell whether it did."""
         view = self._views.get(row.object_id)
-        if view is None or not is_over(view, row, statement, (self._as_told(row.tenant_id, seen),)):
+        if view is None:
             return False
-        return self._views.remove(row.object_id)
+        left = left_of(view, row, statement, (self._as_told(row.tenant_id, seen),), now=self._tenants.now)
+        if left is None:
+            return self._views.remove(row.object_id)
+        self._views.put(left)
+        return False
+
+    def _drop_needless_views(self) -> None:
+        for view in [*self._views.all()]:
+            if is_needless(view, self._row(view.object_id), now=self._tenants.now):
+                self._views.remove(view.object_id)
 
     def _as_told(self, tenant_id: TenantId, seen: Answer) -> Answer:
         """Return an object as an event tells it, with what a row would have beside that: to compare it with a view."""

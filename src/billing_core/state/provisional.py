@@ -1,10 +1,11 @@
 """The provisional views of a ledger, and the rules by which one is shown and goes. Pure.
 
-A view goes when an event that its operation caused shows the same; when its row is later than its answer; or when the
-provider's answer to a refetch is written. See docs/adr/0029-provisional-views.md.
+A view is confirmed by an event that its operation caused and that shows the same. It goes when its row is later than
+its answer, or decided and different once it is confirmed; or when the provider's answer to a refetch is written. See
+docs/adr/0029-provisional-views.md.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -119,30 +120,40 @@ class ViewShelf:
         }
 
 
-def is_over(view: ProvisionalView, row: Row, statement: Statement, seen: Iterable[object]) -> bool:
-    """Tell whether a view goes once a statement is folded.
+def left_of(
+    view: ProvisionalView, row: Row, statement: Statement, seen: Iterable[object], *, now: datetime
+) -> ProvisionalView | None:
+    """Return what is left of a view once a statement is folded; None if it goes.
 
     Args:
         view: the view.
         row: its row as it stands then.
         statement: the event, or the provider's answer to a refetch.
         seen: what the statement shows of the object.
+        now: the store's time.
     """
     if isinstance(statement, ProviderAnswer):
-        return statement.view == view.operation_key
-    if view.is_older_than(row):
-        return True
-    if view.snapshot is None or not _is_caused_by(statement, view):
-        return False
-    return view.shown_over(row) in (row.snapshot, *seen)
+        return None if statement.view == view.operation_key or view.is_over(row) else view
+    return beside(view, row, seen if _is_caused_by(statement, view) else None, now=now)
 
 
-def is_as_new(row: Row, view: ProvisionalView, echoed: Sequence[object]) -> bool:
-    """Tell whether a row is as new as a view, so that there is nothing to show beside it.
+def beside(
+    view: ProvisionalView, row: Row, echoed: Iterable[object] | None, *, now: datetime
+) -> ProvisionalView | None:
+    """Return a view as it stands beside its row; None if it goes.
 
-    `echoed` is what applied events of the same operation showed of the object.
+    `echoed` is what events of the same operation showed of the object; None if there are none.
     """
-    return view.is_older_than(row) or (bool(echoed) and view.shown_over(row) in (row.snapshot, *echoed))
+    if view.snapshot is not None and echoed is not None and view.shown_over(row) in (row.snapshot, *echoed):
+        view = view.confirm(now=now)
+    return None if view.is_over(row) else view
+
+
+def is_needless(view: ProvisionalView, row: Row | None, *, now: datetime) -> bool:
+    """Tell whether a confirmed view has stood for long enough, and its row shows the same by itself."""
+    if row is None or not view.confirmed or view.refetch_due_at > now:
+        return False
+    return not row.provenance.ambiguous and view.shown_over(row) == row.snapshot
 
 
 def _is_caused_by(event: ClaimedEvent, view: ProvisionalView) -> bool:
@@ -167,7 +178,7 @@ def succeeds(new: ProvisionalView, known: ProvisionalView) -> ProvisionalView:
     """Return the view to keep of an object that has one: that of the later answer. Answers may overtake each other."""
     due_at = min(new.refetch_due_at, known.refetch_due_at)
     if new.answered_at is None:
-        return attrs.evolve(known, refetch_due_at=due_at)
+        return attrs.evolve(known, refetch_due_at=due_at, confirmed=False)
     if known.answered_at is None:
         return attrs.evolve(new, refetch_due_at=due_at)
     return new if new.answered_at >= known.answered_at else known

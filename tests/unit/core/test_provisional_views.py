@@ -83,8 +83,8 @@ def stored(loop: Loop) -> int | None:
 
 
 def views(loop: Loop, tenant: TenantId = ACME) -> tuple[ProvisionalView, ...]:
-    """Return the views that stand beside the rows of a tenant."""
-    return loop.database.tables.views.get(tenant, ())
+    """Return the views of a tenant that await their events."""
+    return tuple(view for view in loop.database.tables.views.get(tenant, ()) if not view.confirmed)
 
 
 async def causes(loop: Loop) -> list[tuple[str, int | None]]:
@@ -237,6 +237,48 @@ class TestEvents:
         assert (await seats(row), stored(row), len(views(row))) == (5, 7, 1)
         await row.arrive(echo(row))
         assert (await seats(row), views(row)) == (5, ())
+        assert await causes(row) == [("webhook", 1), ("operation", 5)]
+
+    @pytest.mark.parametrize("answer_first", [True, False])
+    async def test_a_step_that_arrives_after_its_end_does_not_undo_it(self, row: Loop, answer_first: bool) -> None:
+        """Events of one second that leave out a step between them do not say which of them is the last."""
+        end, step = echo(row, before=LATER, event_id="evt_1"), echo(row, EARLIER, before=BEFORE, event_id="evt_2")
+        if answer_first:
+            await answer(row)
+        await row.arrive(end)
+        if not answer_first:
+            await answer(row)
+        await row.arrive(step)
+        assert (await seats(row), stored(row)) == (5, 3)
+        await row.arrive(echo(row, LATER, before=EARLIER))
+        assert (await seats(row), stored(row), views(row)) == (5, 5, ())
+        assert [shown for _, shown in await causes(row)] == [1, 5]
+
+    async def test_a_change_by_others_is_shown_at_once_after_the_confirmation(self, row: Loop) -> None:
+        """Also one of the same second, if it says what it overwrote."""
+        await answer(row)
+        await row.arrive(echo(row))
+        await row.arrive(row.says(LATER, at=ANSWERED, before=AFTER))
+        assert await causes(row) == [("webhook", 1), ("operation", 5), ("webhook", 7)]
+
+    async def test_what_a_refetch_says_of_an_undecided_row_is_shown(self, row: Loop) -> None:
+        """It was asked after the events of the operation."""
+        await answer(row)
+        await row.arrive(echo(row, before=LATER), echo(row, EARLIER, before=BEFORE))
+        (uncertain,) = await row.repository.uncertain(after="", limit=10)
+        found = Translation(customer_id=EARLIER.customer_id, snapshots=(EARLIER,))
+        await row.service().apply_refetch(uncertain, found)
+        assert (await seats(row), stored(row)) == (3, 3)
+
+    async def test_a_confirmed_answer_is_kept_for_ten_minutes_and_fetched_by_none(self, row: Loop) -> None:
+        """The next events of the tenant drop it, without a message."""
+        await answer(row)
+        await row.arrive(echo(row))
+        assert len(row.database.tables.views[ACME]) == 1
+        row.clock.advance(timedelta(minutes=10))
+        assert await row.repository.uncertain(after="", limit=10) == []
+        await row.arrive(row.says(BEFORE))
+        assert not row.database.tables.views[ACME]
         assert await causes(row) == [("webhook", 1), ("operation", 5)]
 
     @pytest.mark.parametrize(("seconds", "expected"), [(0, 5), (1, 5), (2, 7)])

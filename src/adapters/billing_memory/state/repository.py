@@ -80,7 +80,7 @@ class MemoryRepository:
             grants=tuple(each for each in reversed(self._grants(tenant_id)) if each.holds(self._clock.now())),
             clocks=self._clocks(tenant_id),
             features=tuple(sorted(self._features(tenant_id))),
-            views=tuple(self._views(tenant_id)),
+            views=tuple(view for view in self._views(tenant_id) if not view.confirmed),
         )
 
     async def subscriptions(self, tenant_id: TenantId) -> Sequence[TenantSubscription]:
@@ -157,7 +157,7 @@ class MemoryRepository:
             row = subscription or tables.invoices.get(InvoiceId(view.object_id))
             if row is None or row.tenant_id != view.tenant_id:
                 continue
-            if view.refetch_due_at <= self._clock.now():
+            if view.refetch_due_at <= self._clock.now() and not view.confirmed:
                 yield replacement_of(view, row)
 
     def _features(self, tenant_id: TenantId) -> set[str]:

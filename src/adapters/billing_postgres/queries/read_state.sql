@@ -251,7 +251,7 @@ FROM (
     (SELECT v.kind, v.object_id, s.observed_at, s.event_ids, s.ambiguous, s.items_complete OR s.ended, v.operation_key
      FROM provisional_views AS v
      JOIN tenant_subscriptions AS s ON s.subscription_id = v.object_id AND s.tenant_id = v.tenant_id
-     WHERE v.refetch_due_at <= (SELECT billing_now()) AND v.object_id > $1
+     WHERE v.refetch_due_at <= (SELECT billing_now()) AND NOT v.confirmed AND v.object_id > $1
      ORDER BY v.object_id
      LIMIT $2)
     UNION ALL
@@ -259,7 +259,7 @@ FROM (
             v.operation_key
      FROM provisional_views AS v
      JOIN subscription_invoices AS i ON i.invoice_id = v.object_id AND i.tenant_id = v.tenant_id
-     WHERE v.refetch_due_at <= (SELECT billing_now()) AND v.object_id > $1
+     WHERE v.refetch_due_at <= (SELECT billing_now()) AND NOT v.confirmed AND v.object_id > $1
      ORDER BY v.object_id
      LIMIT $2)
 ) AS uncertain
@@ -269,7 +269,9 @@ LIMIT $2;
 -- name: count_uncertain
 -- Counts the same objects by kind. Every part of it reads an index that holds uncertain objects only, or the few views.
 WITH due AS (
-    SELECT v.object_id, v.tenant_id FROM provisional_views AS v WHERE v.refetch_due_at <= (SELECT billing_now())
+    SELECT v.object_id, v.tenant_id
+    FROM provisional_views AS v
+    WHERE v.refetch_due_at <= (SELECT billing_now()) AND NOT v.confirmed
 )
 SELECT (SELECT count(*) FROM tenant_subscriptions
         WHERE ambiguous OR (NOT items_complete AND NOT ended))

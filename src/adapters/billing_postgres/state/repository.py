@@ -72,7 +72,7 @@ async def read_state(connection: Connection, tenant_id: TenantId) -> TenantState
         grants=tuple(grant for row in grants if (grant := rows.grant_from_row(row)).holds(instant["now"])),
         clocks=clock_times(clocks),
         features=tuple(row["feature"] for row in features),
-        views=tuple(shown.views),
+        views=tuple(view for view in shown.views if not view.confirmed),
     )
 
 

@@ -439,6 +439,7 @@ _VIEW: Final = Fields(
     operation_key="text",
     answered_at="timestamptz",
     refetch_due_at="timestamptz",
+    confirmed="boolean",
 )
 VIEWS: Final = Columns[ProvisionalView](
     [

@@ -242,12 +242,15 @@ class ProvisionalViewsContract:
     async def test_a_view_is_found_when_its_refetch_is_due(
         self, unit_of_work: UnitOfWork, uncertain_objects: UncertainObjects, elapse: Elapse
     ) -> None:
-        """With the basis of its row; without a row of the same tenant there is none to write under."""
+        """With the basis of its row; without a row of the same tenant there is none to write under.
+
+        One that is confirmed needs none.
+        """
         async with unit_of_work.transaction() as transaction:
             now = (await transaction.lock_tenants([ACME])).now
         bill = invoice("in_1", lines=(line(),), lines_complete=False)
         rows = Changes(
-            subscriptions=[subscription("sub_1"), subscription("sub_3", GLOBEX)],
+            subscriptions=[subscription("sub_1"), subscription("sub_3", GLOBEX), subscription("sub_4")],
             invoices=[bill],
             views={
                 ACME: [
@@ -255,6 +258,7 @@ class ProvisionalViewsContract:
                     attrs.evolve(SHOWN, refetch_due_at=now + LONG),
                     view(subscription("sub_2").snapshot, due_at=LONG_AGO),
                     view(subscription("sub_3").snapshot, due_at=LONG_AGO),
+                    attrs.evolve(view(subscription("sub_4").snapshot, due_at=LONG_AGO), confirmed=True),
                 ]
             },
         )
