@@ -52,6 +52,14 @@ WEBHOOK_SECRET = "whsec_faults_0123456789abcdef"
 JWT_SECRET = "fault-tests-only-0123456789abcdefgh"
 EVENTS = 160
 LEASE = timedelta(seconds=1)
+WRITES = "What nearly every batch writes"
+"""The first words of the statement that writes a batch; of the rest little is shown."""
+HALT_WHEN_WRITTEN = """
+    CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $$;
+    CREATE TRIGGER halt AFTER INSERT ON billing_events EXECUTE FUNCTION halt();
+"""
+"""Triggers of this kind run when all parts of a statement are done."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -250,7 +258,7 @@ async def test_a_killed_server_keeps_what_it_accepted(deployment: Deployment, ev
     ("lock", "statement"),
     [
         ("LOCK TABLE billing_customers IN ACCESS EXCLUSIVE MODE", "billing_customers"),
-        ("LOCK TABLE billing_events IN EXCLUSIVE MODE", "INSERT INTO billing_events"),
+        ("LOCK TABLE billing_events IN EXCLUSIVE MODE", WRITES),
     ],
     ids=["before it writes", "while it writes"],
 )
@@ -271,19 +279,16 @@ async def test_a_killed_worker_leaves_nothing_half_done(
 async def test_a_worker_that_is_killed_when_all_is_written_leaves_nothing(
     deployment: Deployment, events: Sequence[DemoEvent]
 ) -> None:
-    """State, messages and counters are in its transaction, only the end of the events is missing: all is undone."""
+    """State, messages, counters and the ends of the events are in its transaction, only the commit is missing."""
     await deployment.serve("--no-worker")
     await deployment.deliver(events)
-    async with AsyncExitStack() as held:
-        async with deployment.locked("LOCK TABLE billing_events IN EXCLUSIVE MODE"):
-            worker = await deployment.work()
-            await deployment.halted("INSERT INTO billing_events")
-            await held.enter_async_context(
-                deployment.locked("LOCK TABLE stripe_event_attempts IN ACCESS EXCLUSIVE MODE")
-            )
-        await deployment.halted("c.linked")
-        await killed(worker)
     async with deployment.connection() as connection:
+        await connection.execute(HALT_WHEN_WRITTEN)
+        async with deployment.locked("SELECT pg_advisory_xact_lock(4711)"):
+            worker = await deployment.work()
+            await deployment.halted(WRITES)
+            await killed(worker)
+        await connection.execute("DROP FUNCTION halt CASCADE")
         assert await connection.fetchval("SELECT count(*) FROM billing_events") == 0
     await deployment.work()
     await deployment.prove()
@@ -316,7 +321,7 @@ async def test_a_worker_that_was_frozen_longer_than_its_lease_does_no_harm(
     await deployment.deliver(events[:80])
     async with deployment.locked("LOCK TABLE billing_events IN EXCLUSIVE MODE"):
         frozen = await deployment.work()
-        await deployment.halted("INSERT INTO billing_events")
+        await deployment.halted(WRITES)
         frozen.send_signal(signal.SIGSTOP)
     other = await deployment.work()
     await deployment.settled()

@@ -328,10 +328,11 @@ class TestProcessing:
         while not taken_over:  # a pause of this process may end the session before it is meant to freeze
             with pytest.raises(StoreUnavailableError):  # noqa: PT012 - the rest has to happen inside
                 async with impatient.transaction() as frozen:
-                    assert await frozen.hold([receipt.claim])
+                    assert (await frozen.hold([receipt.claim])).claims
                     await frozen.lock_tenants([ACME])
                     async with repository.transaction() as other:
-                        assert await other.hold([receipt.claim])  # waits until the server has ended the frozen session
+                        held = await other.hold([receipt.claim])  # waits until the server has ended the frozen session
+                        assert held.claims
                         await other.lock_tenants([ACME])
                         await other.save(Changes(events=[message()]))
                         await other.settle([done])

@@ -307,7 +307,7 @@ class QueueLife(RuleBasedStateMachine):
         held: Sequence[Claim] = ()
         with suppress(_RollBack):
             async with self.stores.repository.transaction() as transaction:
-                held = await transaction.hold(claims)
+                held = (await transaction.hold(claims)).claims
                 await transaction.settle([_outcome(claim, disposition, on) for claim in held])
                 if fails:
                     _roll_back()

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 _PLACEHOLDER: Final = re.compile(r"(?<!:):(\w+)\.(\w+)\b")
 _ARGUMENT: Final = re.compile(r"\$(\d+)")
+_PASSED: Final = ("parameters", "arrays")
+"""The parts that stand for arguments."""
 
 
 @attrs.frozen
@@ -52,6 +54,14 @@ class Columns(Generic[T]):
             f"{column.name} = excluded.{column.name}" for column in self._columns if column.name not in fixed
         )
         """For the SET of an ON CONFLICT."""
+
+    def __len__(self) -> int:
+        """Return the number of columns."""
+        return len(self._columns)
+
+    def by_name(self, values: Iterable[Any]) -> Mapping[str, Any]:
+        """Return the values of a `ROW (:….names)`, which the database sends without names."""
+        return {column.name: value for column, value in zip(self._columns, values, strict=True)}
 
     def row(self, value: T) -> Sequence[object]:
         """Return the arguments of `:….parameters`."""
@@ -97,10 +107,14 @@ def _value(column: Column[Any]) -> str:
 def expand(statement: str, declared: Mapping[str, Columns[Any]]) -> str:
     """Put the declared columns in place of `:name.part`.
 
-    Arguments of columns are numbered after those that the statement numbers itself.
+    Arguments of columns are numbered after those that the statement numbers itself, one declaration after the other.
     """
-    after = max(map(int, _ARGUMENT.findall(statement)), default=0)
-    return _PLACEHOLDER.sub(lambda found: declared[found[1]].sql(found[2], after=after), statement)
+    after: dict[str, int] = {}
+    taken = max(map(int, _ARGUMENT.findall(statement)), default=0)
+    for name, part in _PLACEHOLDER.findall(statement):
+        if part in _PASSED and name not in after:
+            after[name], taken = taken, taken + len(declared[name])
+    return _PLACEHOLDER.sub(lambda found: declared[found[1]].sql(found[2], after=after.get(found[1], 0)), statement)
 
 
 class Fields:
@@ -114,7 +128,7 @@ class Fields:
             Column[Any](name, type_, attrgetter(f"{prefix}{name}")) for name, type_ in types.items()
         )
 
-    def read(self, row: asyncpg.Record) -> dict[str, Any]:
+    def read(self, row: asyncpg.Record | Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of a row, as keyword arguments."""
         return {name: row[name] for name in self._names}
 

@@ -84,14 +84,25 @@ class StateLoader:
         self._shared = rules.tenants.link == "subscription"
 
     async def load(
-        self, transaction: BillingTransaction, events: Sequence[ClaimedEvent], *, also: Collection[TenantId] = ()
+        self,
+        transaction: BillingTransaction,
+        events: Sequence[ClaimedEvent],
+        *,
+        customers: Mapping[CustomerId, TenantCustomer],
+        also: Collection[TenantId] = (),
     ) -> Ledger:
         """Lock and load everything that these events concern, and these tenants. The claims are held already.
+
+        Args:
+            transaction: the unit of work.
+            events: the events of the batch.
+            customers: the known ones among their customers, as they were read with the claims.
+            also: further tenants.
 
         Raises: LinksMovedError, RulesMovedError.
         """
         snapshots = [snapshot for event in events for snapshot in event.translation.snapshots]
-        customers = await _lock_customers(transaction, events, shared=self._shared)
+        customers = await _lock_customers(transaction, events, customers, shared=self._shared)
         owners = await _find_owners(transaction, events, shared=self._shared)
         named = _named_tenants(events, owners) if self._shared else _tenants(customers, events)
         if self._shared and (deleted := _deleted_customers(snapshots)):
@@ -269,20 +280,22 @@ async def _read_refetchable(state: StateReader, uncertainty: Uncertainty) -> Tra
 
 
 async def _lock_customers(
-    transaction: BillingTransaction, events: Iterable[ClaimedEvent], *, shared: bool
+    transaction: BillingTransaction,
+    events: Iterable[ClaimedEvent],
+    known: Mapping[CustomerId, TenantCustomer],
+    *,
+    shared: bool,
 ) -> Mapping[CustomerId, TenantCustomer]:
-    """Read the customers of a batch. Those without a tenant are locked, so that no event parks past their link.
+    """Lock the customers of a batch that have no tenant, so that no event parks past their link; return all of them.
 
     Shared customers are always locked: no other batch then finds an owner for a subscription that is unknown here.
     """
     ids = {id_ for event in events if (id_ := event.translation.customer_id) is not None}
     if shared:
         return await transaction.lock_customers(ids) if ids else {}
-    known = dict(await transaction.customers(ids))
-    unlinked = [id_ for id_ in ids if id_ not in known or known[id_].tenant_id is None]
-    if unlinked:
-        known.update(await transaction.lock_customers(unlinked))
-    return known
+    linked = {id_: known[id_] for id_ in ids if id_ in known and known[id_].tenant_id is not None}
+    unlinked = ids - linked.keys()
+    return {**linked, **await transaction.lock_customers(unlinked)} if unlinked else linked
 
 
 async def _read_again(

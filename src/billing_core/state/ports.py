@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
@@ -110,6 +110,9 @@ class Changes:
     """Events that an operation caused and that were applied, by dispatch id, with the operation's key."""
 
 
+NO_CHANGES: Final = Changes()
+
+
 @attrs.frozen(kw_only=True)
 class TenantEvent:
     """A stored event that belongs to a tenant: it was applied, or it is dead."""
@@ -176,12 +179,24 @@ class LockedTenants:
     """An object was taken away from one of them after this unit of work read that it is theirs. Start over."""
 
 
+@attrs.frozen(kw_only=True)
+class Held:
+    """The claims that a unit of work holds, and the customers that were read with them."""
+
+    claims: Sequence[Claim] = ()
+    customers: Mapping[CustomerId, TenantCustomer] = attrs.field(factory=dict)
+    """The known ones of the customers that were asked for, as `StateReader.customers` returns them."""
+
+
 @runtime_checkable
 class ClaimFence(Protocol):
     """The dispatch rows of a batch, held by the unit of work that folds it."""
 
-    async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Lock and return the claims that are still ours, until the end: the fence against a lost lease."""
+    async def hold(self, claims: Sequence[Claim], *, customers: Collection[CustomerId] = ()) -> Held:
+        """Lock the claims that are still ours, until the end, and read the customers of their events.
+
+        The locks are the fence against a lost lease.
+        """
         ...
 
     async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
@@ -192,10 +207,11 @@ class ClaimFence(Protocol):
         """
         ...
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write the outcomes of held claims. An event whose tenant became known meanwhile is due, not parked.
+    async def settle(self, outcomes: Sequence[Outcome], changes: Changes = NO_CHANGES) -> None:
+        """Save what events changed, as `save` does, and write the outcomes of their held claims.
 
-        The row of a dead event keeps its customer and the tenant that the customer is linked to.
+        An event whose tenant became known meanwhile is due, not parked. The row of a dead event keeps its customer and
+        the tenant that the customer is linked to.
         """
         ...
 

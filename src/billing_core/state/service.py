@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import Enum
@@ -36,7 +36,7 @@ from billing_core.state.diff import ObjectChange
 from billing_core.state.due_access import change_grant, decide_due
 from billing_core.state.ledger import Ledger
 from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
-from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, UnitOfWork
+from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, Held, UnitOfWork
 from billing_core.state.provisional import Basis, EventBasis, ProvisionalBasis, UncertaintyBasis, read_answer
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, read_batch
 from billing_core.state.relinking import LinkChange, LinkMover, TenantsBehindError
@@ -175,7 +175,7 @@ class BillingService:
         async def attempt(rules: RulesInForce) -> tuple[Ledger, Sequence[Outcome]]:
             batch = await read_batch(translated, rules.catalog, rules.tenants)
             async with self._unit_of_work.transaction() as transaction:
-                held = await transaction.hold([claim for claim, _ in translated])
+                held = await transaction.hold([claim for claim, _ in translated], customers=_customers_of(batch))
                 return await self._fold(transaction, batch, held, rules)
 
         ledger, outcomes = await self._follow(attempt)
@@ -196,7 +196,8 @@ class BillingService:
         async def attempt(rules: RulesInForce) -> DryRun:
             batch = await read_batch(translated, rules.catalog, rules.tenants)
             async with self._rolled_back() as transaction:
-                held = await transaction.take([claim for claim, _ in translated])
+                free = await transaction.take([claim for claim, _ in translated])
+                held = Held(claims=free, customers=await transaction.customers(_customers_of(batch)))
                 ledger, outcomes = await self._fold(transaction, batch, held, rules)
             return DryRun(outcomes=outcomes, events=ledger.events, differences=ledger.differences())
 
@@ -210,7 +211,7 @@ class BillingService:
 
         async def attempt(rules: RulesInForce) -> Ledger:
             async with self._unit_of_work.transaction() as transaction:
-                ledger, _ = await self._fold(transaction, (), (), rules, also=tenants)
+                ledger, _ = await self._fold(transaction, (), Held(), rules, also=tenants)
                 return ledger
 
         return (await self._follow(attempt)).events
@@ -225,7 +226,7 @@ class BillingService:
             own = attrs.evolve(rules, product_plans=current.rules.product_plans)
             tried = RulesInForce(own, current.generation)
             async with self._rolled_back() as transaction:
-                ledger = await self._loader(tried).load(transaction, (), also=tenants)
+                ledger = await self._loader(tried).load(transaction, (), customers={}, also=tenants)
                 ledger.reread(tenants)
             return DryRun(outcomes=(), events=ledger.events, differences=ledger.differences())
 
@@ -470,20 +471,19 @@ class BillingService:
         self,
         transaction: BillingTransaction,
         batch: Sequence[ClaimedEvent],
-        held: Sequence[Claim],
+        held: Held,
         rules: RulesInForce,
         *,
         also: Collection[TenantId] = (),
     ) -> tuple[Ledger, Sequence[Outcome]]:
         """Fold the events of a batch that are held, and save everything that follows."""
-        ours = {claim.dispatch_id for claim in held}
+        ours = {claim.dispatch_id for claim in held.claims}
         events = [event for event in batch if event.claim.dispatch_id in ours]
-        ledger = await self._loader(rules).load(transaction, events, also=also)
+        ledger = await self._loader(rules).load(transaction, events, customers=held.customers, also=also)
         ledger.catch_up()
         ledger.link_customers(events)
         outcomes = [ledger.fold(event) async for event in cooperate(events)]
-        await transaction.save(ledger.changes())
-        await transaction.settle(outcomes)
+        await transaction.settle(outcomes, ledger.changes())
         return ledger, outcomes
 
     @asynccontextmanager
@@ -506,3 +506,7 @@ class BillingService:
                 continue
             except RulesMovedError:
                 await self._rules.reload()
+
+
+def _customers_of(batch: Iterable[ClaimedEvent]) -> set[CustomerId]:
+    return {id_ for event in batch if (id_ := event.translation.customer_id) is not None}

@@ -73,7 +73,7 @@ async def save(unit_of_work: UnitOfWork, changes: Changes, *, tenants: Collectio
 async def settle(unit_of_work: UnitOfWork, outcome: Outcome) -> None:
     """Write the outcome of a claimed event."""
     async with unit_of_work.transaction() as transaction:
-        assert await transaction.hold([outcome.claim]) == [outcome.claim]
+        assert (await transaction.hold([outcome.claim])).claims == [outcome.claim]
         await transaction.settle([outcome])
 
 
@@ -81,7 +81,7 @@ async def park(inbox: EventInbox, unit_of_work: UnitOfWork, event_id: str, *, on
     """Record an event and park it on its customer."""
     claim = await claimed(inbox, provider_event(event_id))
     async with unit_of_work.transaction() as transaction:
-        assert await transaction.hold([claim]) == [claim]
+        assert (await transaction.hold([claim])).claims == [claim]
         await transaction.lock_customers([on])
         await transaction.settle([parked(claim, on)])
 

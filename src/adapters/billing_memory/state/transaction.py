@@ -28,13 +28,13 @@ from billing_core.model import (
     UsageRecord,
 )
 from billing_core.oversight.ports import LoggedDecision
-from billing_core.state.ports import Changes, Holdings, LockedTenants, TenantEvent, Transfer
+from billing_core.state.ports import NO_CHANGES, Changes, Held, Holdings, LockedTenants, TenantEvent, Transfer
 from billing_core.stream.numbering import numbers_by_tenant
 from billing_memory.database import MemoryDatabase, Tables, by_instant
 
 Key = TypeVar("Key")
 Owned = TypeVar("Owned", TenantSubscription, SubscriptionInvoice, TenantRecord)
-Held = TypeVar("Held", TenantCustomer, TenantSubscription, SubscriptionInvoice, TenantRecord)
+Tracked = TypeVar("Tracked", TenantCustomer, TenantSubscription, SubscriptionInvoice, TenantRecord)
 
 
 class MemoryTransaction:
@@ -64,11 +64,11 @@ class MemoryTransaction:
                 self._database.rewrites[message.tenant_id] = max(known, message.sequence)
         self._database.due.set()
 
-    async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Lock those claims that still hold."""
+    async def hold(self, claims: Sequence[Claim], *, customers: Collection[CustomerId] = ()) -> Held:
+        """Lock those claims that still hold, and return the customers that are known."""
         held = [claim for claim in claims if self._tables.dispatch[claim.dispatch_id].held_by(claim)]
         self._database.held.update(claim.dispatch_id for claim in held)
-        return held
+        return Held(claims=held, customers=await self.customers(customers))
 
     async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Lock those claims that are not being processed elsewhere, whatever their status."""
@@ -305,8 +305,9 @@ class MemoryTransaction:
         if arrived:
             self._tables.unpark(self._now, on=arrived)
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write the outcomes of held claims. An event parked on an object that has a tenant by now is due again."""
+    async def settle(self, outcomes: Sequence[Outcome], changes: Changes = NO_CHANGES) -> None:
+        """Write changes and the outcomes of held claims. An event parked on an object with a tenant is due again."""
+        await self.save(changes)
         for outcome in outcomes:
             row = self._tables.dispatch[outcome.claim.dispatch_id]
             if row.dispatch_id not in self._database.held or not row.held_by(outcome.claim):
@@ -340,7 +341,7 @@ class MemoryTransaction:
         self._tables.usage[invoice_id] = tuple(records)
 
 
-def _owned(table: Mapping[Key, Held], tenant_id: TenantId) -> Sequence[Held]:
+def _owned(table: Mapping[Key, Tracked], tenant_id: TenantId) -> Sequence[Tracked]:
     return [row for _, row in sorted(table.items()) if row.tenant_id == tenant_id]
 
 

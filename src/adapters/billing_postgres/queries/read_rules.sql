@@ -8,8 +8,13 @@ SELECT generation, document FROM billing_rules ORDER BY generation DESC LIMIT 1;
 SELECT generation FROM billing_rules WHERE fingerprint = $1 LIMIT 1;
 
 -- name: list_live_subscriptions
--- Args: $1 id above which they are, $2 limit.
-SELECT :subscriptions.names
+-- Args: $1 id above which they are, $2 limit. `items` are rows of the columns of an item, by item id.
+SELECT :subscriptions.names, ARRAY (
+    SELECT ROW (:items.names)
+    FROM subscription_items AS i
+    WHERE i.subscription_id = tenant_subscriptions.subscription_id
+    ORDER BY i.item_id
+) AS items
 FROM tenant_subscriptions
 WHERE subscription_id > $1 AND status NOT IN ('canceled', 'incomplete_expired')
 ORDER BY subscription_id

@@ -21,18 +21,16 @@ FROM billing_customers
 WHERE customer_id = ANY ($1::text[]);
 
 -- name: find_subscriptions
--- Args: $1 tenant ids, $2 subscription ids. Newest period first.
-SELECT :subscriptions.names
+-- Args: $1 tenant ids, $2 subscription ids. Newest period first; `items` are rows of the columns of an item, by item id.
+SELECT :subscriptions.names, ARRAY (
+    SELECT ROW (:items.names)
+    FROM subscription_items AS i
+    WHERE i.subscription_id = tenant_subscriptions.subscription_id
+    ORDER BY i.item_id
+) AS items
 FROM tenant_subscriptions
 WHERE tenant_id = ANY ($1::text[]) OR subscription_id = ANY ($2::text[])
 ORDER BY current_period_end DESC NULLS LAST, subscription_id DESC;
-
--- name: find_items
--- Args: $1 subscription ids. By item id within each subscription.
-SELECT :items.names
-FROM subscription_items
-WHERE subscription_id = ANY ($1::text[])
-ORDER BY subscription_id, item_id;
 
 -- name: find_invoices
 -- Args: $1 invoice ids, $2 subscription ids.

@@ -2,13 +2,25 @@
 -- by ascending id. All values written are absolute, so that writing them twice changes nothing.
 
 -- name: hold_events
--- Args: one array per column of a claim. Returns: the events still claimed by the caller, locked until the end.
-SELECT d.event
-FROM stripe_event_dispatch AS d
-JOIN unnest(:claims.arrays) AS c (:claims.names) ON d.event = c.event
-WHERE d.attempt = c.attempt AND d.status = 'leased'
-ORDER BY d.event
-FOR NO KEY UPDATE OF d;
+-- Two lists side by side, for one round trip: the locks do not depend on the customers, nor these on the locks.
+-- Args: $1 customer ids; then one array per column of a claim.
+-- Returns: the events still claimed by the caller, locked until the end; and the known customers, each with the number of
+-- departures from its tenant until now.
+WITH held AS (
+    SELECT d.event
+    FROM stripe_event_dispatch AS d
+    JOIN unnest(:claims.arrays) AS c (:claims.names) ON d.event = c.event
+    WHERE d.attempt = c.attempt AND d.status = 'leased'
+    ORDER BY d.event
+    FOR NO KEY UPDATE OF d
+), known AS (
+    SELECT :customers.names, (
+        SELECT t.departures FROM billing_tenants AS t WHERE t.tenant_id = billing_customers.tenant_id
+    ) AS departures
+    FROM billing_customers
+    WHERE customer_id = ANY ($1::text[])
+)
+SELECT held.event, known.* FROM held FULL JOIN known ON false;
 
 -- name: take_events
 -- For a unit of work that is rolled back. Args: one array per column of a claim, with the attempts that the events had
@@ -122,38 +134,87 @@ SELECT customer_id AS saved, (
 ) AS unparked
 FROM written;
 
--- name: save_subscriptions
--- Events that waited for one of them become due.
--- Args: one array per column. Returns: the subscriptions saved; one that is missing belongs to another tenant.
+-- name: save_batch
+-- What nearly every batch writes, in one statement: subscriptions with their items, messages and the outcomes of events.
+-- Items that stay the same are not touched. Events that waited for one of the subscriptions become due. Messages are
+-- appended to the history and the outbox, and the counters, which the caller has locked, move.
+-- An event is not parked on a customer that has a tenant by now: nothing would make it due. One that is applied again
+-- without a new effect keeps its first effect. A dead one gets the tenant of its customer.
+-- Args: one entry per tenant with messages: $1 tenant ids, $2 first numbers, $3 last numbers; $4 the subscriptions; then one
+-- array per column of a subscription, an item, a message and an outcome, whose attempt is the fence.
+-- Returns: one row. `saved` are the subscriptions; one that is missing belongs to another tenant. `moved` are the tenants
+-- whose counters moved; one that is missing does not stand where the messages start. `settled` are the events.
 WITH written AS (
     INSERT INTO tenant_subscriptions AS known (:subscriptions.names)
     SELECT :subscriptions.values FROM unnest(:subscriptions.arrays) AS seen (:subscriptions.names)
     ON CONFLICT (subscription_id) DO UPDATE SET :subscriptions.updates, updated_at = now()
     WHERE known.tenant_id = excluded.tenant_id
     RETURNING subscription_id
-)
-SELECT subscription_id AS saved, (
-    SELECT billing_unpark(array_agg(w.event))
-    FROM stripe_event_waits AS w JOIN written ON w.object_id = written.subscription_id
-) AS unparked
-FROM written;
-
--- name: save_items
--- Replaces the items of subscriptions that were just saved; rows that stay the same are not touched.
--- Args: $1 the subscriptions; then one array per column.
-WITH seen AS (
+), item AS (
     SELECT :items.values FROM unnest(:items.arrays) AS t (:items.names)
 ), gone AS (
     DELETE FROM subscription_items AS known
-    WHERE known.subscription_id = ANY ($1::text[])
+    WHERE known.subscription_id = ANY ($4::text[])
       AND NOT EXISTS (
-          SELECT FROM seen WHERE seen.subscription_id = known.subscription_id AND seen.item_id = known.item_id
+          SELECT FROM item WHERE item.subscription_id = known.subscription_id AND item.item_id = known.item_id
       )
+), itemized AS (
+    INSERT INTO subscription_items AS known (:items.names)
+    SELECT :items.names FROM item
+    ON CONFLICT (subscription_id, item_id) DO UPDATE SET :items.updates
+    WHERE known IS DISTINCT FROM excluded
+), message AS (
+    SELECT :messages.values FROM unnest(:messages.arrays) AS t (:messages.names)
+), numbered AS (
+    INSERT INTO billing_events (:messages.names) SELECT :messages.names FROM message
+), outgoing AS (
+    INSERT INTO billing_outbox (tenant_id, sequence, committed_at)
+    SELECT tenant_id, sequence, statement_timestamp() FROM message
+), moved AS (
+    UPDATE billing_tenants AS known
+    SET sequence = run.last
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS run (tenant_id, first, last)
+    WHERE known.tenant_id = run.tenant_id AND known.sequence = run.first - 1
+    RETURNING known.tenant_id
+), settled AS (
+    UPDATE stripe_event_dispatch AS d
+    SET status = CASE WHEN c.linked THEN 'due' ELSE c.status END,
+        due_at = now(),
+        effect = CASE
+            WHEN c.status = 'applied' AND c.effect <> 'changed' THEN coalesce(d.effect, c.effect)
+            ELSE c.effect
+        END,
+        reason = c.reason,
+        error = c.error,
+        first_error = coalesce(d.first_error, c.error),
+        parked_on = c.parked_on,
+        tenant_id = coalesce(
+            c.tenant_id,
+            CASE WHEN c.status = 'dead' THEN (
+                SELECT b.tenant_id FROM billing_customers AS b WHERE b.customer_id = c.customer_id
+            ) END,
+            d.tenant_id
+        ),
+        customer_id = coalesce(c.customer_id, d.customer_id),
+        sequence = coalesce(c.sequence, d.sequence),
+        finished_at = CASE WHEN c.status <> 'parked' THEN now() END
+    FROM (
+        SELECT t.*, t.status = 'parked' AND EXISTS (
+            SELECT FROM billing_customers AS b WHERE b.customer_id = t.parked_on AND b.tenant_id IS NOT NULL
+        ) AS linked
+        FROM unnest(:outcomes.arrays) AS t (:outcomes.names)
+    ) AS c
+    WHERE d.event = c.event AND d.attempt = c.attempt AND d.status = 'leased'
+    RETURNING d.event, d.attempt, d.status, d.reason, d.error
+), noted AS (
+    INSERT INTO stripe_event_attempts (event, attempt, reason, error)
+    SELECT event, attempt, reason, error FROM settled WHERE status = 'dead'
 )
-INSERT INTO subscription_items AS known (:items.names)
-SELECT :items.names FROM seen
-ON CONFLICT (subscription_id, item_id) DO UPDATE SET :items.updates
-WHERE known IS DISTINCT FROM excluded;
+SELECT ARRAY (SELECT subscription_id FROM written) AS saved,
+       ARRAY (SELECT tenant_id FROM moved) AS moved,
+       ARRAY (SELECT event FROM settled) AS settled,
+       (SELECT billing_unpark(array_agg(w.event))
+        FROM stripe_event_waits AS w JOIN written ON w.object_id = written.subscription_id) AS unparked;
 
 -- name: save_invoices
 -- Events that waited for one of them become due.
@@ -243,26 +304,6 @@ INSERT INTO operation_echoes (operation_key, event)
 SELECT * FROM unnest($1::text[], $2::bigint[])
 ON CONFLICT DO NOTHING;
 
--- name: save_messages
--- Appends messages to the history and the outbox and moves the counters, which the caller has locked.
--- Args: one entry per tenant: $1 tenant ids, $2 first numbers, $3 last numbers; then one array per column of a message.
--- Returns: the tenants whose counters moved; one that is missing does not stand where the messages start.
-WITH run AS (
-    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS t (tenant_id, first, last)
-), message AS (
-    SELECT :messages.values FROM unnest(:messages.arrays) AS t (:messages.names)
-), numbered AS (
-    INSERT INTO billing_events (:messages.names) SELECT :messages.names FROM message
-), outgoing AS (
-    INSERT INTO billing_outbox (tenant_id, sequence, committed_at)
-    SELECT tenant_id, sequence, statement_timestamp() FROM message
-)
-UPDATE billing_tenants AS known
-SET sequence = run.last
-FROM run
-WHERE known.tenant_id = run.tenant_id AND known.sequence = run.first - 1
-RETURNING known.tenant_id;
-
 -- name: save_grants
 -- Args: one array per column. The caller has locked the tenants.
 WITH written AS (
@@ -283,46 +324,6 @@ SET access_state = told.access_state,
     access_policy = told.access_policy
 FROM unnest(:access.arrays) AS told (:access.names)
 WHERE known.tenant_id = told.tenant_id;
-
--- name: settle_events
--- An event is not parked on a customer that has a tenant by now: nothing would make it due. One that is applied again
--- without a new effect keeps its first effect. A dead one gets the tenant of its customer.
--- Args: one array per column of an outcome; the attempt is the fence. Returns: the events settled.
-WITH settled AS (
-    UPDATE stripe_event_dispatch AS d
-    SET status = CASE WHEN c.linked THEN 'due' ELSE c.status END,
-        due_at = now(),
-        effect = CASE
-            WHEN c.status = 'applied' AND c.effect <> 'changed' THEN coalesce(d.effect, c.effect)
-            ELSE c.effect
-        END,
-        reason = c.reason,
-        error = c.error,
-        first_error = coalesce(d.first_error, c.error),
-        parked_on = c.parked_on,
-        tenant_id = coalesce(
-            c.tenant_id,
-            CASE WHEN c.status = 'dead' THEN (
-                SELECT b.tenant_id FROM billing_customers AS b WHERE b.customer_id = c.customer_id
-            ) END,
-            d.tenant_id
-        ),
-        customer_id = coalesce(c.customer_id, d.customer_id),
-        sequence = coalesce(c.sequence, d.sequence),
-        finished_at = CASE WHEN c.status <> 'parked' THEN now() END
-    FROM (
-        SELECT t.*, t.status = 'parked' AND EXISTS (
-            SELECT FROM billing_customers AS b WHERE b.customer_id = t.parked_on AND b.tenant_id IS NOT NULL
-        ) AS linked
-        FROM unnest(:outcomes.arrays) AS t (:outcomes.names)
-    ) AS c
-    WHERE d.event = c.event AND d.attempt = c.attempt AND d.status = 'leased'
-    RETURNING d.event, d.attempt, d.status, d.reason, d.error
-), noted AS (
-    INSERT INTO stripe_event_attempts (event, attempt, reason, error)
-    SELECT event, attempt, reason, error FROM settled WHERE status = 'dead'
-)
-SELECT event FROM settled;
 
 -- name: wait_for_objects
 -- Notes the objects that events that were just parked wait for. If one of them is known by now, the event becomes due:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -226,12 +225,12 @@ SUBSCRIPTIONS: Final = Columns[TenantSubscription](
 )
 
 
-def subscription_from_row(row: asyncpg.Record, items: Sequence[ItemSnapshot]) -> TenantSubscription:
+def subscription_from_row(row: asyncpg.Record) -> TenantSubscription:
     """Return a subscription with its items."""
     return TenantSubscription(
         tenant_id=row["tenant_id"],
         snapshot=SubscriptionSnapshot(
-            items=tuple(items),
+            items=tuple(map(_item, row["items"])),
             pending_change=_optional(row["pending_change"], Phase),
             payment_method=_optional(row["payment_method"], PaymentMethodSnapshot),
             planned=() if row["planned"] == "[]" else loads(row["planned"], tuple[Phase, ...]),
@@ -278,14 +277,10 @@ ITEMS: Final = Columns[SubscriptionItem](
 )
 
 
-def items_by_subscription(found: Iterable[asyncpg.Record]) -> Mapping[str, list[ItemSnapshot]]:
-    """Return the items of each subscription, in the order of the rows."""
-    items: defaultdict[str, list[ItemSnapshot]] = defaultdict(list)
-    for row in found:
-        period = read_period(row["current_period_start"], row["current_period_end"])
-        metadata = _metadata(row["price_metadata"])
-        items[row["subscription_id"]].append(ItemSnapshot(period=period, price_metadata=metadata, **_ITEM.read(row)))
-    return items
+def _item(values: Iterable[Any]) -> ItemSnapshot:
+    row = ITEMS.by_name(values)
+    period = read_period(row["current_period_start"], row["current_period_end"])
+    return ItemSnapshot(period=period, price_metadata=_metadata(row["price_metadata"]), **_ITEM.read(row))
 
 
 def _metadata(text: str) -> Metadata:

@@ -44,8 +44,7 @@ class PostgresRulesRegister:
     async def live_subscriptions(self, *, after: SubscriptionId, limit: int) -> Sequence[TenantSubscription]:
         """Return subscriptions that have not ended, by id."""
         found = await self._fetch("list_live_subscriptions", after, limit)
-        items = rows.items_by_subscription(await self._fetch("find_items", [row["subscription_id"] for row in found]))
-        return [rows.subscription_from_row(row, items.get(row["subscription_id"], ())) for row in found]
+        return list(map(rows.subscription_from_row, found))
 
     async def tenants_behind(self, *, limit: int) -> Sequence[TenantId]:
         """Return tenants whose state was read by earlier rules."""

@@ -29,7 +29,7 @@ from billing_core.model import (
     UsageRecord,
     Views,
 )
-from billing_core.state.ports import Changes, Holdings, LockedTenants, TenantEvent, Transfer
+from billing_core.state.ports import NO_CHANGES, Changes, Held, Holdings, LockedTenants, TenantEvent, Transfer
 from billing_core.stream.numbering import numbers_by_tenant
 from billing_postgres import queries
 from billing_postgres.errors import translated
@@ -39,6 +39,7 @@ from billing_postgres.state import rows
 from billing_postgres.stream.rows import MESSAGES, message_from_row
 
 _QUERIES: Final = MappingProxyType({**queries.load("read_state"), **queries.load("write_state")})
+_BROKEN_COUNT: Final = "messages must continue the counters of locked tenants"
 Owned = TypeVar("Owned", AccessGrant, ProvisionalView)
 
 
@@ -50,21 +51,21 @@ class PostgresTransaction:
         self._departures: dict[TenantId, int] = {}
         """The tenants of what was read, with their departures at the first reading. They need not be created."""
 
-    async def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Lock those claims that still hold."""
-        return await self._lock_claims("hold_events", claims)
+    async def hold(self, claims: Sequence[Claim], *, customers: Collection[CustomerId] = ()) -> Held:
+        """Lock those claims that still hold, and return the customers that are known."""
+        found = await self._fetch("hold_events", list(customers), *CLAIMS.arrays(claims))
+        read = [row for row in found if row["customer_id"] is not None]
+        return Held(claims=_of_rows(claims, found), customers=self._known(read))
 
     async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Lock those claims that are not being processed elsewhere, whatever their status."""
-        return await self._lock_claims("take_events", claims)
-
-    async def _lock_claims(self, query: str, claims: Sequence[Claim]) -> Sequence[Claim]:
-        locked = {row["event"] for row in await self._fetch(query, *CLAIMS.arrays(claims))}
-        return [claim for claim in claims if claim.dispatch_id in locked]
+        return _of_rows(claims, await self._fetch("take_events", *CLAIMS.arrays(claims)))
 
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """Return those of these customers that are known."""
-        found = await self._fetch("find_customers", list(ids))
+        return self._known(await self._fetch("find_customers", list(ids)))
+
+    def _known(self, found: Sequence[asyncpg.Record]) -> Mapping[CustomerId, TenantCustomer]:
         self._note_departures(found)
         return _by_id(found)
 
@@ -109,10 +110,7 @@ class PostgresTransaction:
     ) -> Sequence[TenantSubscription]:
         """Return all subscriptions of these tenants, and those with these ids."""
         found = await self._fetch("find_subscriptions", list(tenants), list(ids))
-        if not found:
-            return []
-        items = rows.items_by_subscription(await self._fetch("find_items", [row["subscription_id"] for row in found]))
-        return [rows.subscription_from_row(row, items.get(row["subscription_id"], ())) for row in found]
+        return list(map(rows.subscription_from_row, found))
 
     async def invoices(
         self, *, ids: Collection[InvoiceId] = (), subscriptions: Collection[SubscriptionId] = ()
@@ -229,10 +227,21 @@ class PostgresTransaction:
 
         Raises: TenantConflictError when an object belongs to another tenant; the transaction has to be rolled back.
         """
+        await self._save(changes, ())
+
+    async def settle(self, outcomes: Sequence[Outcome], changes: Changes = NO_CHANGES) -> None:
+        """Write changes and the outcomes of held claims.
+
+        An event parked on a customer that has a tenant by now is due again. Raises: as `save`.
+        """
+        await self._save(changes, outcomes)
+        waits = [(outcome.claim.dispatch_id, id_) for outcome in outcomes for id_ in outcome.waits_for]
+        if waits:
+            await self._fetch("wait_for_objects", [event for event, _ in waits], [id_ for _, id_ in waits])
+
+    async def _save(self, changes: Changes, outcomes: Sequence[Outcome]) -> None:
         if changes.customers:
             await self._save_customers(changes.customers)
-        if changes.subscriptions:
-            await self._save_subscriptions(changes.subscriptions)
         if changes.invoices:
             await self._save_invoices(changes.invoices)
         if changes.usage:
@@ -243,26 +252,17 @@ class PostgresTransaction:
             await self._fetch("note_rules", list(changes.read_by), list(changes.read_by.values()))
         if changes.occasions:
             await self._fetch("save_occasions", *rows.OCCASIONS.arrays(changes.occasions))
-        if changes.events:
-            await self._save_messages(changes.events)
         if changes.grants:
             await self._fetch("save_grants", *rows.GRANTS.arrays(changes.grants))
         if changes.views:
             await self._save_views(changes.views)
         if changes.echoes:
             await self._fetch("save_echoes", list(changes.echoes.values()), list(changes.echoes))
+        if changes.subscriptions or changes.events or outcomes:
+            await self._save_batch(changes, outcomes)
         if changes.access:
             access = [rows.TenantAccess(tenant_id, known) for tenant_id, known in changes.access.items()]
             await self._fetch("save_access", *rows.ACCESS.arrays(access))
-
-    async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write the outcomes of held claims. An event parked on a customer that has a tenant by now is due again."""
-        settled = await self._fetch("settle_events", *OUTCOMES.arrays(outcomes))
-        if len(settled) != len(outcomes):
-            raise ValueError("only held claims can be settled, and each once")
-        waits = [(outcome.claim.dispatch_id, id_) for outcome in outcomes for id_ in outcome.waits_for]
-        if waits:
-            await self._fetch("wait_for_objects", [event for event, _ in waits], [id_ for _, id_ in waits])
 
     def _note_departures(self, found: Iterable[asyncpg.Record]) -> None:
         """Remember when something was read of a tenant that is not locked yet."""
@@ -274,15 +274,34 @@ class PostgresTransaction:
         latest = {customer.customer_id: rows.with_snapshot(customer) for customer in customers}
         _require(latest, await self._fetch("save_customers", *rows.CUSTOMERS.arrays(latest.values())))
 
-    async def _save_subscriptions(self, subscriptions: Sequence[TenantSubscription]) -> None:
-        latest = {each.snapshot.subscription_id: each for each in subscriptions}
-        _require(latest, await self._fetch("save_subscriptions", *rows.SUBSCRIPTIONS.arrays(latest.values())))
+    async def _save_batch(self, changes: Changes, outcomes: Sequence[Outcome]) -> None:
+        """Write what nearly every batch writes, in one statement."""
+        latest = {each.snapshot.subscription_id: each for each in changes.subscriptions}
         items = [
             rows.SubscriptionItem(subscription_id, item)
             for subscription_id, each in latest.items()
             for item in each.snapshot.items
         ]
-        await self._fetch("save_items", list(latest), *rows.ITEMS.arrays(items))
+        runs = numbers_by_tenant(changes.events)
+        try:
+            (done,) = await self._fetch(
+                "save_batch",
+                list(runs),
+                [run.start for run in runs.values()],
+                [run[-1] for run in runs.values()],
+                list(latest),
+                *rows.SUBSCRIPTIONS.arrays(latest.values()),
+                *rows.ITEMS.arrays(items),
+                *MESSAGES.arrays(changes.events),
+                *OUTCOMES.arrays(outcomes),
+            )
+        except asyncpg.UniqueViolationError as error:
+            raise ValueError(_BROKEN_COUNT) from error
+        _require_all(latest, done["saved"])
+        if len(done["moved"]) != len(runs):
+            raise ValueError(_BROKEN_COUNT)
+        if len(done["settled"]) != len(outcomes):
+            raise ValueError("only held claims can be settled, and each once")
 
     async def _save_invoices(self, invoices: Sequence[SubscriptionInvoice]) -> None:
         latest = {each.snapshot.invoice_id: each for each in invoices}
@@ -303,16 +322,6 @@ class PostgresTransaction:
         latest = {view.object_id: view for of_tenant in views.values() for view in of_tenant}
         _require(latest, await self._fetch("save_views", list(views), *rows.VIEWS.arrays(latest.values())))
 
-    async def _save_messages(self, events: Sequence[BillingEvent]) -> None:
-        runs = numbers_by_tenant(events)
-        firsts, lasts = [run.start for run in runs.values()], [run[-1] for run in runs.values()]
-        try:
-            moved = await self._fetch("save_messages", list(runs), firsts, lasts, *MESSAGES.arrays(events))
-        except asyncpg.UniqueViolationError:
-            moved = []
-        if len(moved) != len(runs):
-            raise ValueError("messages must continue the counters of locked tenants")
-
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         with translated(query):
             return await self._connection.fetch(_QUERIES[query], *arguments)
@@ -325,12 +334,21 @@ def _by_tenant(held: Iterable[Owned]) -> Mapping[TenantId, Sequence[Owned]]:
     return dict(found)
 
 
+def _of_rows(claims: Sequence[Claim], found: Iterable[asyncpg.Record]) -> Sequence[Claim]:
+    locked = {row["event"] for row in found}
+    return [claim for claim in claims if claim.dispatch_id in locked]
+
+
 def _by_id(found: Iterable[asyncpg.Record]) -> dict[CustomerId, TenantCustomer]:
     return {customer.customer_id: customer for customer in map(rows.customer_from_row, found)}
 
 
 def _require(ids: Iterable[str], saved: Iterable[asyncpg.Record]) -> None:
     """Raise TenantConflictError for an object that was not saved, because its row belongs to another tenant."""
-    refused = set(ids) - {row["saved"] for row in saved}
+    _require_all(ids, [row["saved"] for row in saved])
+
+
+def _require_all(ids: Iterable[str], saved: Iterable[str]) -> None:
+    refused = set(ids).difference(saved)
     if refused:
         raise TenantConflictError(f"{min(refused)} belongs to another tenant")

@@ -31,7 +31,7 @@ class InvariantLogContract:
         claim = await claimed(inbox, provider_event("evt_1"))
         notified = [*messages(ACME, 1, 3), message(GLOBEX, 1, event_id=EventId("evt_9"))]
         async with unit_of_work.transaction() as transaction:
-            assert await transaction.hold([claim])
+            assert (await transaction.hold([claim])).claims
             await transaction.lock_customers([CustomerId("cus_2")])
             await transaction.lock_tenants([ACME, GLOBEX])
             await transaction.save(Changes(customers=[customer("cus_2")], events=notified))

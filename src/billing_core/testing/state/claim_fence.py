@@ -29,7 +29,7 @@ class ClaimFenceContract:
         """An applied event is done: no later claim, retry or delivery brings it back."""
         claim = await claimed(inbox, provider_event("evt_1"), LEASE)
         async with unit_of_work.transaction() as transaction:
-            assert await transaction.hold([claim]) == [claim]
+            assert (await transaction.hold([claim])).claims == [claim]
             await transaction.lock_tenants([ACME])
             await transaction.save(Changes(events=[message()]))
             await transaction.settle([applied(claim)])
@@ -48,7 +48,7 @@ class ClaimFenceContract:
         await queue.claim(limit=10, lease=LONG)
         await queue.release([released])
         async with unit_of_work.transaction() as transaction:
-            assert await transaction.hold([lost, kept, buried, released]) == [kept]
+            assert (await transaction.hold([lost, kept, buried, released])).claims == [kept]
             with pytest.raises(ValueError, match="only held claims"):
                 await transaction.settle([applied(kept), applied(lost)])
 
@@ -72,7 +72,7 @@ class ClaimFenceContract:
 
         async def apply() -> bool:
             async with unit_of_work.transaction() as transaction:
-                if not await transaction.hold([claim]):
+                if not (await transaction.hold([claim])).claims:
                     return False
                 last = (await transaction.lock_tenants([ACME])).counters[ACME]
                 await transaction.save(Changes(events=[message(ACME, last + 1)]))
@@ -98,4 +98,4 @@ class ClaimFenceContract:
         waiting = await inbox_backlog.backlog()
         assert (waiting.parked, dict(waiting.dead)) == (0, {"bug": 1})
         async with unit_of_work.transaction() as transaction:
-            assert await transaction.hold([over, running]) == [running]
+            assert (await transaction.hold([over, running])).claims == [running]

@@ -232,7 +232,7 @@ class TenantMovesContract:
         assert (again.event.event_id, again.applied, again.tries) == ("evt_1", False, 1)
         async with unit_of_work.transaction() as transaction:
             assert (await transaction.holdings(ACME)).events == []
-            assert await transaction.hold(claims[2:]) == claims[2:]
+            assert (await transaction.hold(claims[2:])).claims == claims[2:]
 
     # --- messages -----------------------------------------------------------------------------------------------
 

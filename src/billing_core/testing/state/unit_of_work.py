@@ -40,7 +40,7 @@ class UnitOfWorkContract:
     async def test_saving_nothing_is_harmless(self, unit_of_work: UnitOfWork) -> None:
         """So is asking for nothing."""
         async with unit_of_work.transaction() as transaction:
-            assert await transaction.hold([]) == []
+            assert (await transaction.hold([])).claims == []
             assert await transaction.lock_customers([]) == {}
             assert (await transaction.lock_tenants([])).counters == {}
             assert await transaction.customers([]) == {}
