@@ -82,11 +82,16 @@ class Ended:
     errors: str
 
 
-async def ended(*arguments: str, environment: Mapping[str, str], given: str = "") -> Ended:
+async def ended(*arguments: str, environment: Mapping[str, str], given: str = "", folder: Path | None = None) -> Ended:
     """Run a command to its end, with `given` as its standard input."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "billing_app", *arguments, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
+        *(sys.executable, "-m", "billing_app", *arguments),
+        env=environment,
+        cwd=folder,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
     )
     async with asyncio.timeout(30):
         output, errors = await process.communicate(given.encode())

@@ -123,7 +123,7 @@ class TestMetrics:
         """A secret without matches shows that this process knows it; the time of the last match is kept."""
         metrics = Metrics()
         metrics.webhook_secrets_configured(["0ld", "new"])
-        metrics.webhook_secret_matched("new")
+        metrics.webhook_secrets_matched(["new"])
         value = metrics.registry.get_sample_value
         counted = [value("stripe_webhook_secret_matches_total", {"secret": each}) for each in ("0ld", "new", "other")]
         assert counted == [0, 1, None]

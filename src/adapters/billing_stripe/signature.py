@@ -37,7 +37,7 @@ _LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,120}")
 class StripeWebhookVerifier:
     """A `WebhookVerifier` that accepts any of the endpoint's secrets, within `tolerance` of now in either direction.
 
-    `on_match` is called with the position of each secret that a webhook was signed with: while one replaces another,
+    `on_match` is called with the positions of the secrets that a webhook was signed with: while one replaces another,
     Stripe signs with both.
     """
 
@@ -47,7 +47,7 @@ class StripeWebhookVerifier:
         *,
         tolerance: timedelta,
         clock: Clock,
-        on_match: Callable[[int], None] | None = None,
+        on_match: Callable[[Sequence[int]], None] | None = None,
     ) -> None:
         if not secrets or any(not secret or secret != secret.strip() for secret in secrets):
             raise ConfigurationError("STRIPE_WEBHOOK_SECRET must hold signing secrets (whsec_…) without blanks")
@@ -68,8 +68,7 @@ class StripeWebhookVerifier:
         if self._is_stale(timestamp, received_at):
             raise StaleSignatureError("the signature's timestamp is too far from now")
         if self._on_match is not None:
-            for slot in slots:
-                self._on_match(slot)
+            self._on_match(slots)
         return _read_envelope(body, received_at, slots[0])
 
     def is_plausible(self, signature: str) -> bool:

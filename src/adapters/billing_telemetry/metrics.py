@@ -239,10 +239,12 @@ class Metrics:
         """Show the API key that this process calls with."""
         self._api_key(fingerprint).set(1)
 
-    def webhook_secret_matched(self, fingerprint: str) -> None:
-        """Count a webhook that was signed with a secret."""
-        self._secret_matches(fingerprint).inc()
-        self._secret_matched(fingerprint).set(time.time())
+    def webhook_secrets_matched(self, fingerprints: Sequence[str]) -> None:
+        """Count a webhook for every secret that it was signed with, all at the same time."""
+        now = time.time()
+        for fingerprint in fingerprints:
+            self._secret_matches(fingerprint).inc()
+            self._secret_matched(fingerprint).set(now)
 
     # --- dispatch ---------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from billing_app.container.commands import (
     open_token_verifier,
     open_tools,
 )
-from billing_app.container.gateway import check_stripe, may_call
+from billing_app.container.gateway import check_stripe, may_call, read_account_id
 from billing_app.container.opening import configure_logging, open_container
 from billing_app.container.wiring import SNAPSHOT_EVENTS, THIN_EVENTS, Container
 
@@ -38,4 +38,5 @@ __all__ = [
     "open_token_verifier",
     "open_tools",
     "postgres_adapters",
+    "read_account_id",
 ]

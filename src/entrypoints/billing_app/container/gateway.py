@@ -85,6 +85,24 @@ async def check_stripe(settings: Settings) -> None:
             return  # a restricted key may not read prices: Stripe answers, and knows the key
 
 
+async def read_account_id(settings: Settings) -> str:
+    """Return the account that the API key opens.
+
+    Raises: GatewayError, GatewayAuthenticationError among them if the key is not valid.
+    """
+    async with open_client(
+        secret_key=_key(settings),
+        api_version=settings.stripe.api_version,
+        base_url=settings.stripe.api_base,
+        policy=CallPolicy(attempts=1, attempt_timeout=_ANSWER_WITHIN, deadline=_ANSWER_WITHIN),
+        context=settings.stripe.context,
+    ) as client:
+        account = await client.get("fetch_account")
+    if account is None:
+        raise GatewayUnavailableError("Stripe showed no account")
+    return str(account["id"])
+
+
 def call_limiter(settings: Settings, nodes: RedisNodes | None) -> CallLimiter:
     """Return the limiter for the key: on Redis, and by this process's share of the limits without one."""
     calls = settings.gateway

@@ -56,7 +56,7 @@ def intake(
         [secret.reveal() for secret in stripe.webhook_secrets],
         tolerance=stripe.webhook_tolerance,
         clock=clock,
-        on_match=lambda slot: metrics.webhook_secret_matched(fingerprints[slot]),
+        on_match=lambda slots: metrics.webhook_secrets_matched([fingerprints[slot] for slot in slots]),
     )
     return Intake(
         verifier=verifier,

@@ -31,10 +31,15 @@ class Signing:
     is_known: bool
 
 
-def local_url(settings: Settings) -> str:
-    """Return the address of the webhook route of the server that the settings describe."""
+def local_server(settings: Settings) -> str:
+    """Return the address of the server that the settings describe, as this machine reaches it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.server.host, settings.server.host)  # noqa: S104
-    return f"http://{host}:{settings.server.port}/webhooks/stripe"
+    return f"http://{host}:{settings.server.port}"
+
+
+def local_url(settings: Settings) -> str:
+    """Return the address of its webhook route."""
+    return f"{local_server(settings)}/webhooks/stripe"
 
 
 async def listening_key(settings: StripeSettings, cli: StripeCli) -> Secret | None:

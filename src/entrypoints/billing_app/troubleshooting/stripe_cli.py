@@ -68,3 +68,14 @@ class StripeCliTrouble(Trouble):
         "Add a line `.env.local*` to `.gitignore`. If git tracks the file, run `git rm --cached .env.local` and rotate "
         "the secrets that were committed.",
     )
+    SERVER_IS_NOT_READABLE = (
+        "`… does not show its metrics`",
+        "`billing stripe rotate` asks each running process which secrets it uses. It is not running, listens "
+        "elsewhere, or demands another `BILLING_METRICS_TOKEN`.",
+        "Start it, or name the processes with `--server`, each by an address of its own. Nothing was changed.",
+    )
+    NEW_KEY_IS_OF_ANOTHER_ACCOUNT = (
+        "`The new key is of account …`, `The new key is a … key`",
+        "A key of another account or mode would split the data of tenants between two accounts.",
+        "Create the key in the account and mode of the old one: the Dashboard shows both above its menu.",
+    )

@@ -48,6 +48,8 @@ class FakeStripe:
         `contributed` are the resources of its API.
         """
         self.secret_key = secret_key
+        self.secret_keys = {secret_key}
+        """The keys that are accepted; a test adds and removes some as the Dashboard does."""
         self.url = ""
         self.clock = clock or Clock()
         self.limits = Limits()
@@ -216,7 +218,7 @@ async def fake_stripe(
     """Run a fake Stripe on a local port until the end of the block.
 
     Args:
-        secret_key: the only key that it accepts.
+        secret_key: the key that it accepts, until `secret_keys` is changed.
         api_version: the account's default version, for requests without one.
         clock: the account's; by default the real time, which tests move with `advance`.
         seed: of the ids; by default every fake has others.

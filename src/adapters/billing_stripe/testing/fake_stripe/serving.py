@@ -173,7 +173,7 @@ class Api:
         given = request.headers.get("Authorization", "")
         if not given:
             raise StripeError(401, "You did not provide an API key.", executed=False)
-        if key_of(given) != self._fake.secret_key:
+        if key_of(given) not in self._fake.secret_keys:
             raise StripeError(401, f"Invalid API Key provided: {'*' * 8}{given[-4:]}", executed=False)
 
     def _account_of(self, request: web.Request) -> Account:
