@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 ARGS ?=
+WORKERS ?= 2
 
 .PHONY: help
 help: ## list the targets
@@ -36,8 +37,8 @@ dev-down: setup ## stop the local Postgres and Valkey
 	@$(BIN)/billing embedded stop $(ARGS)
 
 .PHONY: test
-test: setup ## run all tests that need no browser (ARGS="-k webhook")
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## run all tests that need no browser (ARGS="-k webhook"), as many files at a time as WORKERS
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: e2e
 e2e: setup ## run the tests of the page in a real browser (ARGS="--screenshots docs/billing/images")
@@ -45,7 +46,7 @@ e2e: setup ## run the tests of the page in a real browser (ARGS="--screenshots d
 
 .PHONY: test-stripe
 test-stripe: setup ## run the tests of webhook ingestion, replay, the event stream and the Stripe fixtures
-	@$(BIN)/python -m pytest -m stripe $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m stripe $(ARGS)
 
 .PHONY: lint
 lint: setup ## check style and formatting

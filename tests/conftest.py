@@ -39,8 +39,8 @@ hypothesis.core.RepresentationPrinter = hypothesis.vendor.pretty.RepresentationP
 
 pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contract shows what it compared
 
-REDIS_DATABASE = 15
-"""The tests empty it, so it is not the one that a development server uses."""
+REDIS_DATABASE = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""The tests empty it, so it is neither the one that a development server uses nor another worker's."""
 
 CreateDatabase = Callable[[], Awaitable[str]]
 

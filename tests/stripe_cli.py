@@ -26,7 +26,7 @@ def install_stripe_cli(folder: Path) -> Path:
     shutil.copy(ROOT / "package.json", folder)
     install = ["npm", "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
     try:
-        subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=90)
+        subprocess.run(install, cwd=folder, check=True, capture_output=True)
     except (OSError, subprocess.SubprocessError) as exc:
         missing(f"npm could not install Stripe's command line: {exc}")
     # Not node_modules/.bin/stripe: that is a script of node, and does not pass on signals.

@@ -204,8 +204,8 @@ def test_a_killed_demo_leaves_no_process(data_dir: Path) -> None:
         while processes().keys() & family:  # the test's own time limit is the deadline
             time.sleep(0.05)
     with running(data_dir, "--events", "100", "--json") as demo:
-        status, _ = demo.end()
-    assert status == 0
+        status, output = demo.end()
+    assert status == 0, (output, demo.lines)
 
 
 def test_a_second_demo_beside_a_running_one_says_so(data_dir: Path) -> None:

@@ -85,9 +85,7 @@ def billing(
     """Run `billing embedded …` as a user would, from another folder. Without root, we are an ordinary user anyway."""
     command = [BILLING, "embedded", *arguments, "--data-dir", str(data_dir)]
     prefix = AS_ORDINARY_USER if as_ordinary_user and AS_ROOT else []
-    return subprocess.run(
-        [*prefix, *command], capture_output=True, text=True, check=False, cwd="/", env=env, timeout=90
-    )
+    return subprocess.run([*prefix, *command], capture_output=True, text=True, check=False, cwd="/", env=env)
 
 
 def record_of(directory: DataDirectory) -> SupervisorRecord:

@@ -40,7 +40,7 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(FOLDER, folder, dirs_exist_ok=True)
     install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     try:
-        subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=90)
+        subprocess.run(install, cwd=folder, check=True, capture_output=True)
     except (OSError, subprocess.SubprocessError) as exc:
         missing(f"npm could not install the packages of {FOLDER.name}/package.json: {exc}")
     return folder

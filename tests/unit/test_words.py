@@ -105,7 +105,7 @@ def _lines(words: Sequence[str]) -> Sequence[str]:
     excluded = [f":!{path}" for path in RECORDS]
     command = ["git", "grep", "-nwiIF", "--untracked", *patterns, "--", ".", *excluded]
     try:
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return list(_lines_without_git(words))
     if found.returncode not in (0, 1):  # an unpacked sdist is not a repository

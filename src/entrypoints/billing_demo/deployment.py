@@ -20,7 +20,7 @@ from billing_embedded import EmbeddedInUseError, ServerUrls, embedded_servers
 from billing_embedded.loopback import LOOPBACK, free_port, is_free
 from billing_embedded.server_process import stop_with_parent, tail
 
-_READY_SECONDS: Final = 30.0
+_READY_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 12.0
 _RESTART_PAUSE: Final = 0.3
 _FOREIGN: Final = ("BILLING_", "STRIPE_", "ENABLE_BILLING", "DATABASE_URL", "REDIS_URL")

@@ -131,9 +131,7 @@ async def world(make_world: MakeWorld) -> AsyncIterator[World]:
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """A client without cookies and with a time limit."""
-    async with aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(), cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield session
 
 
