@@ -128,3 +128,40 @@ async def test_a_process_that_lost_its_claim_leaves_the_rest_to_the_other() -> N
     await rig.write({ACME: 3})
     assert (await rig.backfiller().backfill()).claim is BackfillClaim.OTHERS
     assert await rig.logged(ACME) == [1]
+
+
+async def test_backfilled_messages_are_not_announced() -> None:
+    """Followers of a bus are told of new messages only."""
+
+    class Recording(MemoryEventBus):
+        announced: list[bool]
+
+        async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+            self.announced = [*getattr(self, "announced", ()), announced]
+            return await super().append(events, announced=announced)
+
+    bus = Recording()
+    rig = Rig(bus=bus, batch=1)
+    await rig.write({ACME: 2})
+    await rig.backfiller().run()
+    assert bus.announced == [False, False]
+
+
+async def test_a_process_waits_while_another_one_fills_the_bus() -> None:
+    """It asks again before the other's lease ends, so that it can continue what a dead one began."""
+
+    class Busy(MemoryEventBus):
+        claims = 0
+
+        async def claim_backfill(self, name: str, *, lease: timedelta) -> BackfillClaim:
+            self.claims += 1
+            return BackfillClaim.OTHERS if self.claims < 3 else await super().claim_backfill(name, lease=lease)
+
+    rig = Rig(bus=Busy())
+    await rig.write({ACME: 2})
+    running = asyncio.create_task(rig.backfiller().run())
+    await asyncio.sleep(0)
+    assert not running.done()  # it gave the others a turn
+    await running
+    assert [report.claim for report in rig.reports] == [BackfillClaim.OURS]
+    assert await rig.logged(ACME) == [1, 2]

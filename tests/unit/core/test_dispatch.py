@@ -454,6 +454,18 @@ class TestLoops:
         await run_until(loop.dispatcher(), lambda: len(loop.messages) == 2)
         assert await loop.notified() == ["customer.linked", "subscription.created"]
 
+    async def test_what_has_waited_for_a_link_for_too_long_is_ended(self, loop: Loop) -> None:
+        """By the loop itself; until then it waits on."""
+        loop.policy = DispatchPolicy(parked_for=timedelta(days=30), waiting_poll=timedelta(milliseconds=1))
+        old, young = loop.says(ACTIVE, tenant=None), loop.says(PAST_DUE, tenant=None, at=1)
+        await loop.arrive(old)
+        loop.clock.advance(timedelta(days=29))
+        await loop.arrive(young)
+        loop.clock.advance(timedelta(days=1))
+        await run_until(loop.dispatcher(), lambda: loop.row(old).disposition is not Disposition.PARKED)
+        assert (loop.row(old).disposition, loop.row(old).reason) == (Disposition.IGNORED, "no_tenant")
+        assert loop.row(young).disposition is Disposition.PARKED
+
     async def test_events_handed_over_are_processed_without_asking_the_store(self, loop: Loop) -> None:
         """Intake stores them as claimed."""
         dispatcher = loop.dispatcher()

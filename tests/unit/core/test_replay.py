@@ -169,6 +169,27 @@ class TestReplay:
         assert [message.sequence for message in loop.messages] == list(range(1, last + 2))
 
 
+@pytest.mark.parametrize(
+    ("left", "seen", "failed"),
+    [
+        ({"busy": 2}, 7, False),
+        ({"pruned": 2}, 7, True),
+        ({"unfinished": 2}, 7, True),
+        ({"dead": 2}, 7, True),
+        ({"unfinished": 1, "dead": 1}, 7, True),
+        ({}, 5, False),
+        ({"interrupted": True}, 5, True),
+    ],
+    ids=str,
+)
+def test_a_report_counts_each_event_once_and_fails_for_what_needs_an_operator(
+    left: dict[str, int], seen: int, failed: bool
+) -> None:
+    """Events that others process need none."""
+    report = ReplayReport(matched=9, changed=1, confirmed=1, stale=1, ignored=1, parked=1, **left)
+    assert (report.seen, report.failed) == (seen, failed)
+
+
 class TestPace:
     """Bounded batches, no faster than asked for."""
 
@@ -275,3 +296,13 @@ class TestDryRun:
         it = replayer(loop)
         found = await it.dry_run(await it.find(EventFilter()))
         assert (found.report.busy, found.trial.outcomes) == (1, [])
+
+    async def test_events_whose_bodies_are_gone_are_counted(self, loop: Loop) -> None:
+        """A replay could not read them either."""
+        gone, kept = loop.says(ACTIVE), loop.says(PAST_DUE, at=1)
+        await loop.arrive(gone, kept)
+        row = loop.row(gone)
+        loop.database.tables.dispatch[row.dispatch_id] = attrs.evolve(row, event=row.event.without_body())
+        it = replayer(loop)
+        report = (await it.dry_run(await it.find(EventFilter()))).report
+        assert (report.matched, report.pruned, report.confirmed, report.busy) == (2, 1, 1, 0)

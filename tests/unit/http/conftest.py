@@ -130,7 +130,7 @@ async def world(make_world: MakeWorld) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client without cookies and with a time limit."""
+    """A client without cookies; what hangs is ended by the time limit of the test."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(), cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield session
 

@@ -441,6 +441,8 @@ async def test_a_bug_about_one_operation_holds_up_no_other(world: World) -> None
     report = await world.settle()
     assert [each.result for each in report.settlements] == ["internal_error", "done"]
     assert report.backlog.count == 1
+    world.clock.advance(POLICY.pause(attempts=2))  # which is sooner than its lease would have ended
+    assert [each.result for each in (await world.settle()).settlements] == ["done"]
 
 
 async def test_a_bug_leaves_an_operation_that_is_tried_again(world: World) -> None:
