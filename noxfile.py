@@ -125,7 +125,8 @@ def e2e(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Change one condition of the SQL and of the domain at a time, and list the changes that no test notices.
 
-    Takes hours, so not in CI. `-- sql --file write_inbox --sample 20` or `-- core --file model/access.py` tries some.
+    Takes hours, so not in CI. `-- sql --file write_inbox --sample 20` and `-- core --file model/access.py --sample 20`
+    try some.
     """
     install_locked(session)
     session.install(COSMIC_RAY)

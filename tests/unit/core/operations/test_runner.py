@@ -139,9 +139,9 @@ class World:
         runner = OperationRunner(log=log, performer=self.performer(**ports), policy=POLICY, observe=self.reports.append)
         return await runner.run(request, decide or command)
 
-    async def settle(self) -> SettlingReport:
+    async def settle(self, **ports: Any) -> SettlingReport:
         settler = OperationSettler(
-            log=self.log, performer=self.performer(), policy=POLICY, every=timedelta(1), observe=lambda _: None
+            log=self.log, performer=self.performer(**ports), policy=POLICY, every=timedelta(1), observe=lambda _: None
         )
         return await settler.run_once()
 
@@ -428,6 +428,25 @@ async def test_an_answer_that_can_never_be_kept_holds_up_nothing(world: World) -
     world.keeping = [BillingError("contradicts our state")]
     assert (await world.run()).result.object_id == "made_1"
     assert await world.statuses() == ["done"]
+
+
+async def test_processes_settle_operations_side_by_side(world: World) -> None:
+    """Each is leased in its turn: while one process waits for the provider, another one settles the rest."""
+    for request in (REQUEST, attrs.evolve(OTHER, subject="sub_2")):
+        world.provider.before = [UNKNOWN]
+        with pytest.raises(GatewayUnavailableError):
+            await world.run(request)
+    world.clock.advance(POLICY.retry_after)
+    elsewhere: list[SettlingReport] = []
+
+    class Slow(Provider):
+        async def perform(self, command: Command, key: str) -> Performed:
+            elsewhere.append(await world.settle())
+            return await world.provider.perform(command, key)
+
+    here = await world.settle(gateway=Slow())
+    assert [len(report.settlements) for report in (here, *elsewhere)] == [1, 1]
+    assert await world.statuses() == ["done", "done"]
 
 
 async def test_a_bug_about_one_operation_holds_up_no_other(world: World) -> None:
