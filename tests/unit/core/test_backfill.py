@@ -78,7 +78,11 @@ async def test_one_of_many_processes_fills_the_bus() -> None:
     rig = Rig()
     await rig.write({ACME: 3})
     await asyncio.gather(*(rig.backfiller().run() for _ in range(5)))
-    assert sorted(report.claim.value for report in rig.reports) == ["done"] * 4 + ["ours"]
+    others = [BackfillReport(claim=BackfillClaim.DONE, tenants=0, messages=0)] * 4
+    assert sorted(rig.reports, key=lambda report: report.claim.value) == [
+        *others,
+        BackfillReport(claim=BackfillClaim.OURS, tenants=1, messages=3),
+    ]
     assert await rig.logged(ACME) == [1, 2, 3]
 
 
