@@ -51,6 +51,13 @@ def test_a_malformed_position_is_an_error(text: str) -> None:
         FIRST_EPOCH.sequence(text)
 
 
+@pytest.mark.parametrize("number", [0, -1])
+def test_epochs_count_from_one(number: int) -> None:
+    """The first one is the one whose positions are bare numbers."""
+    with pytest.raises(ValueError, match="number"):
+        Epoch(number=number, token="a")
+
+
 @given(sequences)
 def test_a_position_in_a_first_epoch_is_the_number_alone(sequence: int) -> None:
     """Clients of a database that was never restored see plain numbers, whatever its token."""

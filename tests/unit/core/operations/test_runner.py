@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import attrs
 import pytest
+from tests.unit.core.conftest import until
 from tests.unit.core.operations.crashing import Crashed, Crashing
 
 from billing_app.container.parts import operation_policy
@@ -136,7 +137,8 @@ class World:
             return COMMAND
 
         log = ports.get("log") or self.log
-        runner = OperationRunner(log=log, performer=self.performer(**ports), policy=POLICY, observe=self.reports.append)
+        policy = ports.pop("policy", POLICY)
+        runner = OperationRunner(log=log, performer=self.performer(**ports), policy=policy, observe=self.reports.append)
         return await runner.run(request, decide or command)
 
     async def settle(self, **ports: Any) -> SettlingReport:
@@ -190,6 +192,29 @@ async def test_the_same_request_is_carried_out_once(world: World) -> None:
     again = await world.run(decide=undecidable)
     assert again == attrs.evolve(first, repeated=True)
     assert len(world.provider.asked) == len(world.kept) == 1
+
+
+async def test_a_request_waits_for_the_one_in_progress_about_its_subject(world: World) -> None:
+    """For as long as the policy says; then its caller has to come again."""
+    answer = asyncio.Event()
+
+    class Slow(Provider):
+        async def perform(self, command: Command, key: str) -> Performed:
+            world.provider.asked.append(key)
+            await answer.wait()
+            return Performed(result=OperationResult(object_id="slow"))
+
+    patient = OperationPolicy(wait=timedelta(minutes=5), poll=timedelta(milliseconds=1))
+    slow = asyncio.create_task(world.run(gateway=Slow()))
+    await until(lambda: len(world.provider.asked) == 1)
+    with pytest.raises(OperationInProgressError):
+        await world.run(OTHER)
+    waiting = asyncio.create_task(world.run(OTHER, policy=patient))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    answer.set()
+    assert (await slow).result.object_id == "slow"
+    assert (await waiting).result.object_id == "made_1"
 
 
 async def test_many_of_the_same_request_at_once_are_carried_out_once(world: World) -> None:
