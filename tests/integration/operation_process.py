@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from billing_app.container import open_container
+from billing_app.container import Starting, open_container
 from billing_app.settings import Settings
 from billing_core.model import SubscriptionId, TenantId
 from billing_core.operations.decisions.changing import PlanChange
@@ -40,7 +40,7 @@ OPERATIONS: Final[Mapping[str, Ask]] = MappingProxyType(
 async def main(tenant: str, operation: str, request_id: str) -> None:
     """Run one operation on the tenant's first subscription, and print its outcome."""
     async with open_container(
-        Settings.load(), application_name="operation", needs_bus=False, activate_rules=True
+        Settings.load(), application_name="operation", needs_bus=False, starts=Starting(account_id=None)
     ) as container:
         operations = container.operations()
         assert isinstance(operations, Operations)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from tests.postgres import connected
 
 from billing_app import cli
+from billing_app.troubleshooting import CatalogTrouble, KeyTrouble, WebhookTrouble
 from billing_core.model import CustomerId
 from billing_core.oversight.monitors import InvariantMonitor, InvariantReport
 from billing_core.oversight.ports import RefusedWebhooks
@@ -26,7 +27,9 @@ from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.oversight.refusals import PostgresRefusalTally
 from billing_postgres.pool import Database
 from billing_postgres.state.repository import PostgresRepository
-from billing_stripe.testing.fake_stripe import fake_stripe, faults
+from billing_stripe.testing import objects
+from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe, faults
+from billing_stripe.translate import HANDLED_TYPES
 from billing_telemetry.metrics import Metrics
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
@@ -124,28 +127,74 @@ async def test_refused_webhooks_are_named_with_their_size(database_url: str, red
 
 
 async def test_stripe_and_our_key_are_checked(durable_database_url: str, redis_url: str) -> None:
-    """By one reading call: any answer is one, except that the key is refused."""
+    """By one reading call: no answer is a warning, because servers work on; a refused key is a failure."""
     async with fake_stripe() as fake:
-        stripe = {
-            "ENABLE_BILLING": "true",
-            "STRIPE_API_BASE": fake.url,
-            "STRIPE_SECRET_KEY": fake.secret_key,
-            "STRIPE_WEBHOOK_SECRET": "whsec_doctor",
-            "BILLING_JWT_SECRET": "s" * 32,
-        }
-        fake.fail("/v1/prices", faults.Answer(status=403, body=b'{"error": {"type": "invalid_request_error"}}'))
-        status, found = await doctor(durable_database_url, redis_url, stripe=stripe)
-        assert (status, found["stripe"]["verdict"]) == (0, "ok")
-        fake.fail("/v1/prices", faults.server_error())
+        stripe = with_stripe(fake)
+        fake.fail("/v1/account", faults.server_error())
         status, found = await doctor(durable_database_url, redis_url, stripe=stripe)
         assert (status, found["stripe"]["verdict"]) == (0, "warn")
         assert "stripe_gateway_circuit" in found["stripe"]["remedy"]
+        assert found["stripe"]["see"] == str(KeyTrouble.STRIPE_IS_UNREACHABLE)
         revoked = {**stripe, "STRIPE_SECRET_KEY": "sk_test_revoked"}
         status, found = await doctor(durable_database_url, redis_url, stripe=revoked)
         assert (status, found["stripe"]["verdict"]) == (1, "fail")
         assert "Replace STRIPE_SECRET_KEY" in found["stripe"]["remedy"]
         assert "sk_test_revoked" not in json.dumps(found)
-        assert len(fake.requests) == 3
+        assert len(fake.requests) == 2
+
+
+async def test_the_account_at_stripe_is_checked_by_reads_alone(durable_database_url: str, redis_url: str) -> None:
+    """Its endpoint, the permissions of the key, and the prices of the catalog; a warning fails a strict run only."""
+    async with fake_stripe() as fake:
+        stripe = with_stripe(fake) | {"STRIPE_PRODUCT_PRICE_MAP": "pro=price_1,basic=price_2"}
+        for price_id, active in (("price_1", True), ("price_2", False)):
+            price = objects.Price(price_id=price_id, product_id="prod_1", unit_amount=1900, active=active)
+            fake.put(price)
+        status, found = await doctor(durable_database_url, redis_url, stripe=stripe)
+        assert (status, found["webhooks"]["see"]) == (1, str(WebhookTrouble.PUBLIC_URL_IS_UNKNOWN))
+        assert found["prices"]["see"] == str(CatalogTrouble.PRICE_IS_ARCHIVED)
+        assert found["account"]["detail"] == f"{fake.account.account_id}, test mode"
+        assert found["permissions"]["verdict"] == "ok"
+
+        stripe |= {"STRIPE_PRODUCT_PRICE_MAP": "pro=price_1", "BILLING_PUBLIC_URL": "https://billing.example.com"}
+        refusal = b'{"error": {"type": "invalid_request_error", "message": "Having the \'rak_event_read\' permission"}}'
+        fake.fail("/v1/events", faults.Answer(status=403, body=refusal))
+        status, found = await doctor(durable_database_url, redis_url, stripe=stripe)
+        assert (status, found["webhooks"]["see"]) == (1, str(WebhookTrouble.ENDPOINT_IS_MISSING))
+        assert found["permissions"]["detail"].endswith("to read Events (rak_event_read)")
+        assert found["prices"]["verdict"] == "ok"
+
+        fake.put(endpoint(event_types=(*HANDLED_TYPES, "charge.captured")))
+        status, found = await doctor(durable_database_url, redis_url, stripe=stripe)
+        assert (status, found["webhooks"]["see"]) == (0, str(WebhookTrouble.ENDPOINT_SENDS_UNUSED_EVENTS))
+        status, found = await doctor(durable_database_url, redis_url, "--strict", stripe=stripe)
+        assert status == 4
+
+        fake.put(endpoint(event_types=HANDLED_TYPES))
+        status, found = await doctor(durable_database_url, redis_url, "--strict", stripe=stripe)
+        assert (status, found["webhooks"]["verdict"]) == (0, "ok")
+        assert {request.method for request in fake.requests} == {"GET"}
+
+
+def with_stripe(fake: FakeStripe) -> dict[str, str]:
+    return {
+        "ENABLE_BILLING": "true",
+        "STRIPE_API_BASE": fake.url,
+        "STRIPE_SECRET_KEY": fake.secret_key,
+        "STRIPE_WEBHOOK_SECRET": "whsec_doctor",
+        "BILLING_JWT_SECRET": "s" * 32,
+    }
+
+
+def endpoint(*, event_types: Sequence[str]) -> objects.WebhookEndpoint:
+    return objects.WebhookEndpoint(
+        webhook_endpoint_id="we_1",
+        url="https://billing.example.com/webhooks/stripe",
+        secret="whsec_doctor",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        api_version="2026-10-28.endive",
+        enabled_events=tuple(event_types),
+    )
 
 
 async def test_commits_that_do_not_wait_are_reported(durable_database_url: str, redis_url: str) -> None:

@@ -47,6 +47,7 @@ WRITERS = {
     "write_refusals": {"refusals.py"},
     "write_rules": {"rules.py"},
     "write_operations": {"log.py"},
+    "write_provider_account": {"installation.py"},
     "migrate": {"migrate.py"},
     "session": {"pool.py"},
 }

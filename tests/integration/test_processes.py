@@ -8,6 +8,7 @@ import pytest
 from tests.integration.processes import ended, nothing_waits, post, running, state_at, subscription_event
 from tests.postgres import connected
 
+from billing_app.troubleshooting import ServerTrouble
 from billing_embedded.loopback import free_port
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
@@ -58,7 +59,7 @@ async def test_billing_without_its_secrets_does_not_start(environment: dict[str,
     for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "BILLING_JWT_SECRET"):
         del environment[name]
     end = await ended("serve", environment=environment)
-    assert end.status == 2
+    assert end.status == 78
     assert all(name in end.errors for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "BILLING_JWT_SECRET"))
     assert "Traceback" not in end.errors
 
@@ -68,8 +69,9 @@ async def test_a_taken_port_is_reported(environment: dict[str, str]) -> None:
     blocker = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", int(environment["BILLING_PORT"]))
     async with blocker:
         end = await ended("serve", environment=environment)
-    assert end.status == 2
+    assert end.status == 78
     assert "BILLING_PORT" in end.errors.splitlines()[-1]
+    assert f"See {ServerTrouble.PORT_IS_TAKEN}." in end.errors
     assert "Traceback" not in end.errors
 
 
@@ -80,4 +82,4 @@ async def test_a_database_behind_the_code_is_refused(environment: dict[str, str]
             "DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)"
         )
     end = await ended("serve", environment=environment)
-    assert (end.status, "billing migrate" in end.errors) == (2, True)
+    assert (end.status, "billing migrate" in end.errors) == (78, True)

@@ -475,7 +475,10 @@ class TestLogging:
         structlog.get_logger().info("x", secret_slot=1)
         assert json.loads(logs.getvalue())["secret_slot"] == 1
 
-    @pytest.mark.parametrize("secret", [STRIPE_KEY, STRIPE_KEY.replace("sk", "rk"), WEBHOOK_SECRET, JWT, URL])
+    @pytest.mark.parametrize(
+        "secret",
+        [STRIPE_KEY, STRIPE_KEY.replace("sk", "rk"), STRIPE_KEY.replace("sk", "sk_org"), WEBHOOK_SECRET, JWT, URL],
+    )
     def test_secrets_are_redacted_by_their_shape_everywhere(self, logs: io.StringIO, secret: str) -> None:
         """In messages, values, objects, exceptions and their causes."""
 

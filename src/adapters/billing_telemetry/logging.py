@@ -16,7 +16,7 @@ _CONTENT_KEY: Final = re.compile(r"(?:.*_)?(?:payload|body)", re.I)
 """Keys that may hold customer data; their values are never logged."""
 
 _SECRET_SHAPES: Final = (
-    (re.compile(r"\b((?:sk|rk|pk)_(?:test|live)_)[A-Za-z0-9]+"), r"\1…"),  # keys of the Stripe API
+    (re.compile(r"\b((?:sk|rk|pk)_(?:org_)?(?:test|live)_)[A-Za-z0-9]+"), r"\1…"),  # keys of the Stripe API
     (re.compile(r"\b(whsec_)[A-Za-z0-9+/=_-]+"), r"\1…"),  # signing secrets of its webhooks
     (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "[token]"),  # JWTs
     (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1…"),

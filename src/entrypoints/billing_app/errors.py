@@ -10,3 +10,12 @@ class OperatorError(Exception):
     """
 
     exit_code = 2
+
+
+class StartRefusedError(OperatorError):
+    """A server or worker refuses to start. The message holds every fault that was found.
+
+    Its exit status is EX_CONFIG, so that a supervisor can tell it from a crash, which a restart may cure.
+    """
+
+    exit_code = 78

@@ -24,6 +24,19 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
+def forbid_core_dumps() -> None:
+    """Keep the memory of this process, which holds secrets, out of core files.
+
+    A limit of one byte rather than of none: Linux ignores a limit of zero if it pipes the dump to a program, and takes
+    this one as a ban either way. Source: core(5), and do_coredump() in fs/coredump.c.
+    """
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
 def settle_garbage_collector() -> None:
     """Exempt all current objects from garbage collection and collect new ones less often; call after start-up.
 

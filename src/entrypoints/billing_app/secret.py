@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-_KNOWN_PREFIX = re.compile(r"(?:whsec|(?:sk|rk|pk)_(?:test|live))_")
+_KNOWN_PREFIX = re.compile(r"(?:whsec|(?:sk|rk|pk)_(?:org_)?(?:test|live))_")
 _KEY = re.compile(rf"{_KNOWN_PREFIX.pattern}[\w+/=-]+")
 _URL_WITH_USER = re.compile(r"(\w+)://\S*@\S*")
 _HOST_AND_PATH = re.compile(r"(?:\[[0-9a-fA-F:.]*\]|[^:/#\[\]]*)(?::\d{1,5})?(?:/[^#]*)?")

@@ -10,13 +10,14 @@ import attrs
 import structlog
 from aiohttp import web
 
-from billing_app.container import Container, open_container
+from billing_app.container import Container, Starting, open_container
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.runtime import settle_garbage_collector, termination, until
 from billing_app.settings import ServerSettings, Settings
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
+from billing_app.troubleshooting import ServerTrouble
 from billing_core.errors import ConfigurationError
 from billing_core.model.epoch import Epoch
 from billing_core.stream.epochs import EpochMonitor
@@ -28,23 +29,31 @@ _IDLE_TIMEOUT = 10.0
 """Seconds that an idle connection stays open; the library's default is an hour."""
 
 
-async def serve(settings: Settings, *, authenticator: TenantAuthenticator | None = None) -> None:
+async def serve(
+    settings: Settings, *, authenticator: TenantAuthenticator | None = None, account_id: str | None = None
+) -> None:
     """Receive webhooks, serve the API and the stream and, unless switched off, process events, until SIGTERM.
 
     Args:
         settings: the configuration of this process.
         authenticator: decides who may read a tenant's data, in place of our own bearer tokens.
+        account_id: the account of the API key, if it is known: the database must hold data of no other.
     """
     stop = termination()
     while not stop.is_set():
-        await _serve_one_epoch(settings, stop, authenticator)
+        await _serve_one_epoch(settings, stop, authenticator, account_id)
     log.info("server.stopped")
 
 
-async def _serve_one_epoch(settings: Settings, stop: asyncio.Event, authenticator: TenantAuthenticator | None) -> None:
+async def _serve_one_epoch(
+    settings: Settings, stop: asyncio.Event, authenticator: TenantAuthenticator | None, account_id: str | None
+) -> None:
     async with (
         open_container(
-            settings, application_name="billing-serve", authenticator=authenticator, activate_rules=True
+            settings,
+            application_name="billing-serve",
+            authenticator=authenticator,
+            starts=Starting(account_id=account_id),
         ) as container,
         # Left in reverse order: webhooks are refused first, then those that were accepted are processed.
         _processing(settings, container) as failure,
@@ -56,19 +65,27 @@ async def _serve_one_epoch(settings: Settings, stop: asyncio.Event, authenticato
         await _run(stop, over, failure, container.deadline())
 
 
-async def work(settings: Settings, *, concurrency: int) -> None:
-    """Process events without receiving any, until SIGTERM."""
+async def work(settings: Settings, *, concurrency: int, account_id: str | None = None) -> None:
+    """Process events without receiving any, until SIGTERM.
+
+    Args:
+        settings: the configuration of this process.
+        concurrency: number of batches of due events that are processed at a time.
+        account_id: the account of the API key, if it is known: the database must hold data of no other.
+    """
     if not settings.switches.billing:
         raise ConfigurationError("ENABLE_BILLING is false: there is nothing to process")
     stop = termination()
     while not stop.is_set():
-        await _work_one_epoch(settings, stop, concurrency)
+        await _work_one_epoch(settings, stop, concurrency, account_id)
     log.info("worker.stopped")
 
 
-async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: int) -> None:
+async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: int, account_id: str | None) -> None:
     async with (
-        open_container(settings, application_name="billing-worker", activate_rules=True) as container,
+        open_container(
+            settings, application_name="billing-worker", starts=Starting(account_id=account_id)
+        ) as container,
         container.worker().running(concurrency=concurrency) as failure,
         _probes_served(settings, container) as url,
         _watching_epoch(container) as over,
@@ -165,7 +182,8 @@ async def _listening(settings: ServerSettings, app: web.Application, deadline: S
         except OSError as exc:
             raise ConfigurationError(
                 f"cannot listen on {settings.host}:{settings.port} ({exc.strerror}): "
-                "set BILLING_PORT, or BILLING_WORKER_PORT of a worker, to a free port"
+                "set BILLING_PORT, or BILLING_WORKER_PORT of a worker, to a free port, for example BILLING_PORT=8081. "
+                f"See {ServerTrouble.PORT_IS_TAKEN}."
             ) from exc
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"

@@ -271,5 +271,7 @@ async def test_disabled_billing_answers_why(make_world: MakeWorld, http: aiohttp
             ("GET", "/api/v1/billing/stream"),
         ):
             async with http.request(method, world.url + path) as answer:
-                assert answer.status == 404
-                assert "ENABLE_BILLING" in (await answer.json())["error"]["message"]
+                assert (answer.status, answer.content_type) == (404, "application/problem+json")
+                problem = await answer.json(content_type=None)
+                assert problem["code"] == "billing_disabled"
+                assert "ENABLE_BILLING" in problem["detail"]

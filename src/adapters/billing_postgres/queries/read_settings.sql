@@ -1,5 +1,14 @@
 -- Settings of the server, as this session has them.
 
+-- name: describe_server
+-- Returns: the number of connections that unprivileged roles may open, the process of this session, and the time. Postgres 16
+-- has a second reserve.
+SELECT current_setting('max_connections')::int
+         - current_setting('superuser_reserved_connections')::int
+         - coalesce(current_setting('reserved_connections', true), '0')::int AS connections,
+       pg_backend_pid() AS process,
+       clock_timestamp() AS at;
+
 -- name: list_durability_settings
 SELECT name, setting
 FROM pg_settings

@@ -121,6 +121,7 @@ CALLS: Final[Mapping[str, Endpoint]] = {
     # the account and its webhooks
     "fetch_account": Endpoint("get", "/v1/account"),
     "create_webhook_endpoint": Endpoint("post", "/v1/webhook_endpoints"),
+    "list_event_destinations": Endpoint("get", "/v2/core/event_destinations"),
     "list_webhook_endpoints": Endpoint("get", "/v1/webhook_endpoints"),
     "update_webhook_endpoint": Endpoint("post", "/v1/webhook_endpoints/{webhook_endpoint}"),
     # events

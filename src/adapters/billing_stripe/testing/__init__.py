@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from billing_stripe.testing import accounts, adjustments, builders, catalog, objects
 from billing_stripe.testing.events import encode, event, make_id, sign
-from billing_stripe.testing.versions import API_VERSIONS, BASIL
+from billing_stripe.versions import API_VERSIONS, BASIL
 
 if TYPE_CHECKING:
     from billing_stripe.testing.fake_stripe import FakeStripe

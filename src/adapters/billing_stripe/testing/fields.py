@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from billing_stripe.testing.versions import BASIL
+from billing_stripe.versions import BASIL
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ import attrs
 from billing_stripe.testing import accounts, adjustments, builders, catalog, objects
 from billing_stripe.testing.builders import Json
 from billing_stripe.testing.events import event, make_id
-from billing_stripe.testing.versions import BASIL
+from billing_stripe.versions import BASIL
 
 AT: Final = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 _MONTH = objects.Span(AT, AT + timedelta(days=28))

@@ -3,23 +3,9 @@
 Source: https://docs.stripe.com/changelog and the resource classes of the SDK releases that pin each version.
 """
 
-from typing import Final
-
 import attrs
 
-BASIL: Final = "2025-03-31.basil"
-"""The largest change: periods moved to items, the origin of invoices and lines to `parent`, prices to `pricing`."""
-
-API_VERSIONS: Final = (
-    "2020-08-27",
-    "2022-11-15",
-    "2024-06-20",
-    "2025-02-24.acacia",
-    BASIL,
-    "2025-09-30.clover",
-    "2026-10-28.endive",
-)
-"""One version per shape, oldest first. Versions in between are rendered like the one before."""
+from billing_stripe.versions import BASIL
 
 
 @attrs.frozen

@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "grants": LazyCommand("billing_app.cli.grants:grants", "Grant tenants access beside what they pay for."),
     "gateway": LazyCommand("billing_app.cli.gateway:gateway", "Inspect operations on their way to Stripe."),
     "doctor": LazyCommand(
-        "billing_app.cli.doctor:doctor", "Check settings, database, Redis and backlog, and say what to fix."
+        "billing_app.cli.doctor:doctor", "Check settings, servers, Stripe and backlog, and say what to fix."
     ),
     "events": LazyCommand("billing_app.cli.events:events", "List, inspect, replay, ignore and prune stored events."),
     "stripe": LazyCommand("billing_app.cli.stripe:stripe", "Receive events of a Stripe sandbox, and replace secrets."),
@@ -49,7 +49,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line. An error that the operator can fix is one line on standard error, without a traceback.
 
-    Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+    Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 nothing matched, 4 warnings with --strict, 78 for a
+    server or worker that refuses to start.
     """
     try:
         cli(prog_name="billing")

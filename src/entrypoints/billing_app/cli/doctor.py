@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from billing_app.cli.terminal import json_option, plain, print_json
+from billing_app.cli.terminal import WARNINGS, json_option, plain, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--invariants", is_flag=True, help="Also read all stored rows and check their invariants.")
+@click.option("--strict", is_flag=True, help="End with status 4 if there are warnings, as for a deployment pipeline.")
 @json_option
-def doctor(invariants: bool, as_json: bool) -> None:
-    """Check settings, database, Redis and backlog, and say what to fix.
+def doctor(invariants: bool, strict: bool, as_json: bool) -> None:
+    """Check settings, servers, the account at Stripe and the backlog, and say what to fix.
 
-    Exit status: 0 no check failed, 1 a check failed, 2 the configuration cannot be read.
+    Nothing is changed, neither here nor at Stripe. Exit status: 0 no check failed, 1 a check failed, 2 the
+    configuration cannot be read, 4 there are warnings and --strict was given.
     """
     results = asyncio.run(_run_checks(Settings.load(), invariants=invariants))
-    healthy = all(result.status.value != "fail" for result in results)
+    statuses = {result.status.value for result in results}
+    healthy = "fail" not in statuses
     if as_json:
         findings = [
             {
@@ -32,6 +36,7 @@ def doctor(invariants: bool, as_json: bool) -> None:
                 "verdict": result.status.value,
                 "detail": result.detail,
                 "remedy": result.remedy,
+                "see": None if result.trouble is None else str(result.trouble),
             }
             for result in results
         ]
@@ -41,12 +46,34 @@ def doctor(invariants: bool, as_json: bool) -> None:
             _print(result)
     if not healthy:
         raise click.exceptions.Exit(1)
+    if strict and "warn" in statuses:
+        raise click.exceptions.Exit(WARNINGS)
 
 
 async def _run_checks(settings: Settings, *, invariants: bool) -> Sequence[CheckResult]:
     from billing_app.doctor import run_checks
 
-    return [result async for result in run_checks(settings, invariants=invariants)]
+    return [
+        *await _check_cli_key(settings),
+        *[result async for result in run_checks(settings, invariants=invariants)],
+    ]
+
+
+async def _check_cli_key(settings: Settings) -> Sequence[CheckResult]:
+    """Check when our key expires, if it is the one of the Stripe CLI, which alone knows that."""
+    from billing_app.doctor.account import check_expiry
+    from billing_app.setup.stripe_cli import StripeCli, StripeCliError
+
+    if settings.stripe.livemode is not False:
+        return ()
+    try:
+        program = StripeCli.find(settings.stripe.cli)
+        session = await program.whoami()
+        if session is None or await program.session_key() != settings.stripe.secret_key:
+            return ()
+    except StripeCliError:
+        return ()
+    return (check_expiry(session.test_key_expires_on, datetime.now(UTC).date()),)
 
 
 def _print(result: CheckResult) -> None:
@@ -54,4 +81,5 @@ def _print(result: CheckResult) -> None:
     mark = click.style(f"{result.status.value:<4}", fg=color)
     click.echo(f"{mark} {result.check}: {plain(result.detail)}")
     if result.remedy is not None:
-        click.echo(f"     → {result.remedy}")
+        see = "" if result.trouble is None else f" See {result.trouble}."
+        click.echo(f"     → {result.remedy}{see}")

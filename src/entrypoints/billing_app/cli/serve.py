@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+
 import attrs
 import click
 
-from billing_app.settings import Settings
+from billing_app.errors import OperatorError, StartRefusedError
+from billing_app.settings import Settings, SettingsFault
+from billing_app.troubleshooting import SettingTrouble
 
 
 @click.command()
@@ -15,20 +20,21 @@ from billing_app.settings import Settings
 def serve(host: str | None, port: int | None, no_worker: bool) -> None:
     """Receive webhooks and serve the API, the stream and the activity page.
 
+    Everything that it depends on is checked first. If something is wrong, it lists all of it and exits with status 78.
+
     Without DATABASE_URL and REDIS_URL, a local Postgres and Valkey are started. SIGTERM shuts the server down
     gracefully.
     """
-    settings = Settings.load()
+    settings, faults = Settings.examine()
     if host is not None:
         settings = attrs.evolve(settings, server=attrs.evolve(settings.server, host=host))
     if port is not None:
         settings = attrs.evolve(settings, server=attrs.evolve(settings.server, port=port))
     if no_worker:
         settings = attrs.evolve(settings, switches=attrs.evolve(settings.switches, retry_worker=False))
-    _configure(settings)
-    from billing_app import runtime, server
+    from billing_app import server
 
-    runtime.run(server.serve(settings))
+    _start(settings, faults, server.serve)
 
 
 @click.command()
@@ -38,18 +44,37 @@ def serve(host: str | None, port: int | None, no_worker: bool) -> None:
 def worker(concurrency: int) -> None:
     """Process stored events, new ones as well as retries.
 
+    Everything that it depends on is checked first. If something is wrong, it lists all of it and exits with status 78.
+
     Run as many workers as you need. SIGTERM shuts a worker down gracefully.
     """
-    settings = Settings.load()
-    _configure(settings)
-    from billing_app import runtime, server
+    settings, faults = Settings.examine()
+    from billing_app import server
 
-    runtime.run(server.work(settings, concurrency=concurrency))
+    _start(settings, faults, partial(server.work, concurrency=concurrency))
 
 
-def _configure(settings: Settings) -> None:
-    for warning in settings.warnings:
-        click.echo(f"billing: {warning}", err=True)
+def _start(
+    settings: Settings, faults: Sequence[SettingsFault], run: Callable[..., Coroutine[object, object, None]]
+) -> None:
+    """Run a process if nothing speaks against it. Raises: StartRefusedError."""
+    from billing_app import runtime
     from billing_app.container import configure_logging
+    from billing_app.doctor import check_start, log_start
+    from billing_core.errors import ConfigurationError
 
+    async def start() -> None:
+        found = await check_start(settings, faults)
+        log_start(settings, found)
+        await run(settings, account_id=found.account_id)
+
+    for warning in settings.warnings:
+        click.echo(f"billing: {warning}. See {SettingTrouble.SETTING_IS_SUSPICIOUS}.", err=True)
+    runtime.forbid_core_dumps()
     configure_logging(settings)
+    try:
+        runtime.run(start())
+    except StartRefusedError:
+        raise
+    except (ConfigurationError, OperatorError) as exc:
+        raise StartRefusedError(f"refusing to start: {exc}") from exc

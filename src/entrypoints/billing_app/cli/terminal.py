@@ -15,6 +15,9 @@ import click
 NOTHING_MATCHED: Final = 3
 """Exit status of a command that found nothing."""
 
+WARNINGS: Final = 4
+"""Exit status of a command that was told to be strict, and has only warnings."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

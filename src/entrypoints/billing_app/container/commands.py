@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from billing_app.container.adapters import postgres_adapters
-from billing_app.container.local_servers import resolve_servers
+from billing_app.container.local_servers import resolve_servers, without_stream
 from billing_app.container.opening import open_container
 from billing_app.container.resources import open_issuer_keys, open_pool, prepare_schema
 from billing_app.container.wiring import Container
@@ -23,8 +23,6 @@ from billing_core.state.ports import TenantReader
 from billing_postgres.durability import DurabilityRisk, durability_risks
 from billing_postgres.migrate import inspect, migrate
 from billing_postgres.pool import Database
-from billing_redis.bus import RedisEventBus
-from billing_redis.nodes import RedisNodes
 
 _CONNECTIONS: Final = 4
 _OPERATORS_WAIT: Final = timedelta(minutes=2)
@@ -42,13 +40,9 @@ class SchemaReport:
     """Applied by newer code than this."""
 
 
-def _without_stream(settings: Settings) -> Settings:
-    return attrs.evolve(settings, switches=attrs.evolve(settings.switches, stream=False))
-
-
 async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaReport:
     """Migrate the configured database, or the local one; with `check`, only report what is pending."""
-    async with resolve_servers(_without_stream(settings)) as urls:
+    async with resolve_servers(without_stream(settings)) as urls:
         applied = () if check else await migrate(urls.database_url)
         status = await inspect(urls.database_url)
     return SchemaReport(
@@ -60,7 +54,7 @@ async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaR
 
 async def find_durability_risks(settings: Settings) -> Sequence[DurabilityRisk]:
     """Return the settings of the database under which a crash loses what was acknowledged. StoreUnavailableError."""
-    async with resolve_servers(_without_stream(settings)) as urls:
+    async with resolve_servers(without_stream(settings)) as urls:
         return await durability_risks(urls.database_url)
 
 
@@ -72,7 +66,7 @@ async def open_tools(settings: Settings) -> AsyncIterator[Container]:
     """
     deadline = ShutdownDeadline(settings.server.shutdown_timeout)
     async with AsyncExitStack() as stack:
-        urls = await stack.enter_async_context(resolve_servers(_without_stream(settings)))
+        urls = await stack.enter_async_context(resolve_servers(without_stream(settings)))
         await prepare_schema(urls.database_url, ours=settings.database.url is None)
         database = Database(
             url=urls.database_url,
@@ -132,11 +126,3 @@ async def open_token_verifier(settings: Settings) -> AsyncIterator[TokenVerifier
     """Open the verifier of bearer tokens."""
     async with open_issuer_keys(settings.tokens) as keys:
         yield Container(settings=settings, issuer_keys=keys).token_verifier()
-
-
-async def check_bus(settings: Settings) -> None:
-    """Return if the bus can be used as configured. Raises ConfigurationError, EventBusUnavailableError."""
-    async with resolve_servers(settings) as urls:
-        if urls.redis_url is not None:
-            async with RedisNodes.open(urls.redis_url, timeout=settings.redis.timeout) as nodes:
-                await RedisEventBus(nodes).check()

@@ -1,4 +1,4 @@
-"""Open the way to Stripe, and find out whether it is open."""
+"""Open the way to Stripe."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -8,7 +8,6 @@ import stamina.instrumentation
 
 from billing_app.observers import Observers
 from billing_app.settings import Settings
-from billing_core.errors import GatewayAuthenticationError, GatewayError, GatewayUnavailableError
 from billing_core.operations.call_limits import CallLimits
 from billing_core.operations.ports import CallLimiter
 from billing_redis.call_limiter import RedisCallLimiter
@@ -22,8 +21,6 @@ from billing_stripe.client import (
     open_client,
 )
 
-_ANSWER_WITHIN: Final = timedelta(seconds=10)
-"""The longest that `billing doctor` waits for Stripe."""
 _LEASE_MARGIN: Final = timedelta(seconds=10)
 
 
@@ -43,7 +40,7 @@ def open_stripe(
     stamina.instrumentation.set_on_retry_hooks([])
     calls = settings.gateway
     return open_client(
-        secret_key=_key(settings),
+        secret_key=secret_key(settings),
         api_version=settings.stripe.api_version,
         base_url=settings.stripe.api_base,
         policy=CallPolicy(
@@ -65,44 +62,6 @@ def open_stripe(
     )
 
 
-async def check_stripe(settings: Settings) -> None:
-    """Return if Stripe answers and accepts our key, found out by one reading call.
-
-    Raises: GatewayAuthenticationError, GatewayUnavailableError.
-    """
-    async with open_client(
-        secret_key=_key(settings),
-        api_version=settings.stripe.api_version,
-        base_url=settings.stripe.api_base,
-        policy=CallPolicy(attempts=1, attempt_timeout=_ANSWER_WITHIN, deadline=_ANSWER_WITHIN),
-        context=settings.stripe.context,
-    ) as client:
-        try:
-            await client.get("list_prices", params={"limit": 1})
-        except (GatewayAuthenticationError, GatewayUnavailableError):
-            raise
-        except GatewayError:
-            return  # a restricted key may not read prices: Stripe answers, and knows the key
-
-
-async def read_account_id(settings: Settings) -> str:
-    """Return the account that the API key opens.
-
-    Raises: GatewayError, GatewayAuthenticationError among them if the key is not valid.
-    """
-    async with open_client(
-        secret_key=_key(settings),
-        api_version=settings.stripe.api_version,
-        base_url=settings.stripe.api_base,
-        policy=CallPolicy(attempts=1, attempt_timeout=_ANSWER_WITHIN, deadline=_ANSWER_WITHIN),
-        context=settings.stripe.context,
-    ) as client:
-        account = await client.get("fetch_account")
-    if account is None:
-        raise GatewayUnavailableError("Stripe showed no account")
-    return str(account["id"])
-
-
 def call_limiter(settings: Settings, nodes: RedisNodes | None) -> CallLimiter:
     """Return the limiter for the key: on Redis, and by this process's share of the limits without one."""
     calls = settings.gateway
@@ -115,10 +74,11 @@ def call_limiter(settings: Settings, nodes: RedisNodes | None) -> CallLimiter:
     share = LocalCallLimiter(limits.share(calls.processes))
     if nodes is None:
         return share
-    return FallbackCallLimiter(RedisCallLimiter(nodes, limits, secret=_key(settings)), share)
+    return FallbackCallLimiter(RedisCallLimiter(nodes, limits, secret=secret_key(settings)), share)
 
 
-def _key(settings: Settings) -> str:
+def secret_key(settings: Settings) -> str:
+    """Return the API key. Raises ValueError without one."""
     if settings.stripe.secret_key is None:
         raise ValueError("STRIPE_SECRET_KEY is not set")
     return settings.stripe.secret_key.reveal()

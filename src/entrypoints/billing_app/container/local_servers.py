@@ -3,10 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import attrs
+
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 from billing_embedded import EmbeddedError, ServerUrls, running_servers
 from billing_embedded.urls import POSTGRES, VALKEY
+
+
+def without_stream(settings: Settings) -> Settings:
+    """Return settings for a command that needs the database only."""
+    return attrs.evolve(settings, switches=attrs.evolve(settings.switches, stream=False))
 
 
 @asynccontextmanager

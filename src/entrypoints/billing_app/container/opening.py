@@ -8,6 +8,7 @@ import attrs
 
 from billing_app.container.adapters import postgres_adapters
 from billing_app.container.gateway import may_call, open_stripe
+from billing_app.container.installation import claim_database
 from billing_app.container.local_servers import resolve_servers
 from billing_app.container.resources import enter, open_issuer_keys, open_pool, prepare_schema
 from billing_app.container.wiring import Container
@@ -32,6 +33,14 @@ def configure_logging(settings: Settings) -> None:
     logging.configure(level=settings.logs.level, format=settings.logs.format)
 
 
+@attrs.frozen(kw_only=True)
+class Starting:
+    """A server or worker that starts, as opposed to a command that uses what they have set up."""
+
+    account_id: str | None
+    """The account of the API key, if it is known."""
+
+
 @asynccontextmanager
 async def open_container(
     settings: Settings,
@@ -40,7 +49,7 @@ async def open_container(
     authenticator: TenantAuthenticator | None = None,
     notify: bool = True,
     needs_bus: bool = True,
-    activate_rules: bool = False,
+    starts: Starting | None = None,
 ) -> AsyncIterator[Container]:
     """Open what a process needs, in order, and close it in reverse, within what is left of the container's deadline.
 
@@ -53,8 +62,8 @@ async def open_container(
         authenticator: decides who may read a tenant's data, in place of our own bearer tokens.
         notify: whether tenants get messages about changes.
         needs_bus: whether an unavailable bus is an error; otherwise messages wait for it in the outbox.
-        activate_rules: whether the rules of these settings are put in force, if they are new. Either way the rules in
-            force are followed.
+        starts: given for a server or worker: the rules of these settings are put in force, if they are new, and the
+            database is claimed for the account. Otherwise the rules in force are followed.
     """
     container = Container(settings=settings, notify=notify)
     deadline, metrics = container.deadline(), container.metrics()
@@ -105,7 +114,9 @@ async def open_container(
             **({} if authenticator is None else {"authenticator": authenticator}),
         )
         container.check_dependencies()
-        if activate_rules:
+        if starts is not None:
+            if settings.switches.billing:
+                await claim_database(urls.database_url, settings.stripe, starts.account_id)
             await _activate_rules(container, actor=application_name, ours=settings.database.url is None)
         await container.rules().reload()
         yield container

@@ -12,11 +12,13 @@ from billing_app.http import api, health, pages, schemas, sign_in
 from billing_app.http.cors import allow_origins
 from billing_app.http.loops import running
 from billing_app.http.operations import routes as operations
+from billing_app.http.operations.problems import Problem
 from billing_app.http.refusals import RefusalCounts
 from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
 from billing_app.http.stream.handler import add_stream
 from billing_app.http.webhooks import WebhookReceiver
+from billing_app.settings.server import WEBHOOK_PATH
 from billing_core.errors import StoreUnavailableError
 from billing_core.inbox.intake import Intake
 
@@ -25,7 +27,6 @@ log = structlog.get_logger()
 # aiohttp answers malformed requests itself and offers no other way to keep its and Python's version out of that.
 web_response.SERVER_SOFTWARE = SAFE_HEADERS["Server"]  # type: ignore[attr-defined]
 
-WEBHOOK_PATH: Final = "/webhooks/stripe"
 STREAM_PATH: Final = "/api/v1/billing/stream"
 _CODES: Final[Mapping[int, ErrorCode]] = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 """Codes of the errors that aiohttp raises itself."""
@@ -48,9 +49,8 @@ def create_app(services: Services) -> web.Application:
     if services.intake is not None:
         _add_billing(app, services, services.intake)
     else:
-        disabled = _Disabled("billing_disabled", "Billing is disabled: ENABLE_BILLING is false.")
-        app.router.add_route("*", WEBHOOK_PATH, disabled.answer)
-        app.router.add_route("*", "/api/v1/billing/{rest:.*}", disabled.answer)
+        app.router.add_route("*", WEBHOOK_PATH, _billing_disabled)
+        app.router.add_route("*", "/api/v1/billing/{rest:.*}", _billing_disabled)
     return app
 
 
@@ -74,21 +74,17 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     if settings.switches.stream:
         add_stream(app, services, STREAM_PATH)
     else:
-        message = "The stream is disabled: ENABLE_BILLING_STREAM is false. Poll the tenant's /events instead."
-        disabled = _Disabled("stream_disabled", message)
-        app.router.add_get(STREAM_PATH, disabled.answer)
-        app.router.add_post(f"{STREAM_PATH}/tickets", disabled.answer)
+        app.router.add_get(STREAM_PATH, _stream_disabled)
+        app.router.add_post(f"{STREAM_PATH}/tickets", _stream_disabled)
 
 
-class _Disabled:
-    """A route that is disabled by a setting, and answers which."""
+async def _billing_disabled(_request: web.Request) -> web.Response:
+    return Problem(404, "billing_disabled", "Billing is disabled: ENABLE_BILLING is false.").response()
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        self._code: ErrorCode = code
-        self._message = message
 
-    async def answer(self, _request: web.Request) -> web.Response:
-        return error_response(404, self._code, self._message)
+async def _stream_disabled(_request: web.Request) -> web.Response:
+    message = "The stream is disabled: ENABLE_BILLING_STREAM is false. Poll the tenant's /events instead."
+    return error_response(404, "stream_disabled", message)
 
 
 @web.middleware

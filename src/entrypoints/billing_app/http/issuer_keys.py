@@ -99,7 +99,7 @@ class IssuerKeys:
 
     async def _fetch(self) -> None:
         try:
-            self._keys = read_key_set(await self._download())
+            await self.load()
         except (aiohttp.ClientError, TimeoutError, OSError, KeySetError) as exc:
             if self._available:
                 error = str(exc) if isinstance(exc, KeySetError) else type(exc).__name__
@@ -107,10 +107,14 @@ class IssuerKeys:
             self._available = False
         else:
             if not self._available:
-                log.info("issuer_keys.recovered", known=len(self._keys))
+                log.info("issuer_keys.recovered", known=len(self._keys or ()))
             self._available = True
         finally:
             self._fetched_at = time.monotonic()
+
+    async def load(self) -> None:
+        """Fetch the keys now. Raises: KeySetError, aiohttp.ClientError, TimeoutError, OSError."""
+        self._keys = read_key_set(await self._download())
 
     async def _download(self) -> bytes:
         # A redirect is not followed: it could leave https, or lead to a new owner of an old domain.

@@ -13,7 +13,6 @@ ErrorCode = Literal[
     "bad_request",
     "bad_ticket",
     "bad_webhook",
-    "billing_disabled",
     "broken_body",
     "forbidden_role",
     "internal_error",

@@ -120,6 +120,14 @@ def _secure_url(text: str) -> str:
     return text
 
 
+def _base_url(text: str) -> str:
+    parts = urlsplit(url("http", "https", example="").parse(text))
+    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise UnusableValueError("it must be an address without query, fragment and password")
+    return text.rstrip("/")
+
+
+BASE_URL = Parser("a URL like https://billing.example.com", _base_url)
 SECURE_URL = Parser("a URL like https://login.example.com/.well-known/jwks.json", _secure_url)
 
 

@@ -1,6 +1,7 @@
 """The HTTP server."""
 
 from datetime import timedelta
+from typing import Final
 
 import attrs
 
@@ -8,6 +9,8 @@ from billing_app.secret import Secret
 from billing_app.settings import parsers
 from billing_app.settings.declaration import seconds, setting, whole
 from billing_app.settings.parsers import Network
+
+WEBHOOK_PATH: Final = "/webhooks/stripe"
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +32,14 @@ class ServerSettings:
         "Time to finish running work after SIGTERM; keep it below the orchestrator's grace period.",
         minimum=0.1,
         maximum=300,
+    )
+    public_url: str | None = setting(
+        "BILLING_PUBLIC_URL",
+        parsers.BASE_URL,
+        None,
+        "Address under which Stripe reaches this server; the webhook endpoint is this with /webhooks/stripe. "
+        "`billing doctor` looks for that endpoint at Stripe.",
+        example="https://billing.example.com",
     )
     cors_origins: tuple[str, ...] = setting(
         "BILLING_CORS_ORIGINS",
@@ -52,3 +63,8 @@ class ServerSettings:
         "Bearer token that /metrics requires. Without it, /metrics is open.",
         secret=True,
     )
+
+    @property
+    def webhook_url(self) -> str | None:
+        """The address of the webhook endpoint at Stripe; None if the public address is not set."""
+        return None if self.public_url is None else f"{self.public_url}{WEBHOOK_PATH}"

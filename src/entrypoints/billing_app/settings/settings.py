@@ -24,6 +24,7 @@ from billing_app.settings.parsers import UnusableValueError
 from billing_app.settings.processing import DispatchSettings, PublishSettings, RetentionSettings
 from billing_app.settings.rules import Given, Rules, read_rules
 from billing_app.settings.rules_file import RulesFileSettings
+from billing_app.settings.secret_files import file_variable, read_secret_files
 from billing_app.settings.server import ServerSettings
 from billing_app.settings.stores import DatabaseSettings, EmbeddedSettings, RedisSettings
 from billing_app.settings.stream import QuotaSettings, StreamSettings
@@ -99,20 +100,31 @@ class Settings:
 
         Raises: SettingsError with every fault that was found.
         """
+        settings, faults = cls.examine(environ, env_file)
+        if faults:
+            raise SettingsError(faults)
+        return settings
+
+    @classmethod
+    def examine(
+        cls, environ: Mapping[str, str] = os.environ, env_file: Path = ENV_FILE
+    ) -> tuple[Settings, Sequence[SettingsFault]]:
+        """Read as `load` does, and return the faults beside the settings, which have defaults for faulty values."""
         file = read_env_file(env_file)
-        given = {**file.variables, **environ}
+        from_files = read_secret_files({**file.variables, **environ}, _SECRETS)
+        given = from_files.variables
         rules = _read_rules(given, env_file)
-        faults = [*file.faults, *rules.faults]
+        faults = [*file.faults, *from_files.faults, *rules.faults]
         sections = {
             section.name: _read(section, given, rules.sections.get(section.name, {}), faults)
             for section in declared_sections()
         }
         settings = cls(**sections, rules=rules, warnings=(*file.warnings, *_unknown_variables(given)))
         faulty = {fault.variable for fault in faults}
-        faults += [fault for fault in _cross_faults(settings) if fault.variable not in faulty]
-        if faults:
-            raise SettingsError(faults)
-        return settings
+        faults += [
+            fault for fault in _cross_faults(settings) if not {fault.variable, file_variable(fault.variable)} & faulty
+        ]
+        return settings, faults
 
 
 def declared_sections() -> Sequence[Section]:
@@ -124,6 +136,8 @@ def declared_sections() -> Sequence[Section]:
     ]
 
 
+_DECLARED: Final = {setting.env: setting for section in declared_sections() for setting in section.settings.values()}
+_SECRETS: Final = [name for name, setting in _DECLARED.items() if setting.secret]
 _RULES_FILE: Final = next(section for section in declared_sections() if section.kind is RulesFileSettings)
 
 
@@ -165,7 +179,7 @@ def _parse_fault(setting: Setting, text: str, error: ValueError) -> SettingsFaul
 
 
 def _unknown_variables(given: Mapping[str, str]) -> Iterable[str]:
-    known = [setting.env for section in declared_sections() for setting in section.settings.values()]
+    known = [*_DECLARED, *map(file_variable, _SECRETS)]
     for name in sorted(given):
         if name.startswith(_OUR_PREFIXES) and name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)

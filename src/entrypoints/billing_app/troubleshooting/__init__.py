@@ -10,6 +10,7 @@ from typing import Final
 
 from billing_app.troubleshooting.catalog import CatalogTrouble
 from billing_app.troubleshooting.keys import KeyTrouble
+from billing_app.troubleshooting.servers import ServerTrouble
 from billing_app.troubleshooting.settings import SettingTrouble
 from billing_app.troubleshooting.stripe_cli import StripeCliTrouble
 from billing_app.troubleshooting.trouble import MATRIX, Trouble
@@ -21,6 +22,7 @@ TABLES: Final[Mapping[str, type[Trouble]]] = MappingProxyType(
         "Webhooks": WebhookTrouble,
         "Plans and billing.toml": CatalogTrouble,
         "Settings and tokens": SettingTrouble,
+        "Servers": ServerTrouble,
         "The Stripe CLI and .env.local": StripeCliTrouble,
     }
 )
@@ -31,6 +33,7 @@ __all__ = [
     "TABLES",
     "CatalogTrouble",
     "KeyTrouble",
+    "ServerTrouble",
     "SettingTrouble",
     "StripeCliTrouble",
     "Trouble",

@@ -46,6 +46,11 @@ class CatalogTrouble(Trouble):
         "A plan lists no price and matches none: no subscription can ever be on it.",
         "Add a price with an `id` or a `lookup_key`, or remove the plan.",
     )
+    PLAN_CANNOT_BE_STARTED = (
+        "`plan pro cannot be sold with the price pro_monthly`",
+        "The plan lists no price, or several that differ in neither interval nor currency, so that none can be chosen.",
+        "Give each price an `interval` and a `currency`. A plan that only old subscriptions have can stay as it is.",
+    )
     PRICE_MAP_IS_INVALID = (
         "`STRIPE_PRODUCT_PRICE_MAP is …, which cannot be used`",
         "It is neither a list of pairs `plan=price` nor a JSON object of plans.",
@@ -60,4 +65,19 @@ class CatalogTrouble(Trouble):
         "`billing.toml:30 scope.…plans names 'gold', which is no plan`",
         "`[scope]` names a plan that is not configured: it would leave out nothing, or everything.",
         "Use the code of a plan.",
+    )
+    PRICE_DOES_NOT_EXIST = (
+        "`the price pro_monthly of plan pro does not exist at Stripe`",
+        "The id or lookup key belongs to another account or mode, or the price was never created.",
+        "Run `billing stripe setup`, or correct the id. Ids differ between test and live mode; lookup keys need not.",
+    )
+    PRICE_IS_ARCHIVED = (
+        "`the price pro_monthly of plan pro is archived`",
+        "It was archived in the Dashboard. Its subscribers keep paying, and no one can start with it.",
+        "Activate it, or replace it in the plan.",
+    )
+    PRICE_DIFFERS = (
+        "`the price pro_monthly of plan pro is not as in the catalog: its amount is 5900 and not 4900`",
+        "The catalog was changed without set-up, or the price was replaced in the Dashboard.",
+        "Run `billing stripe setup`: a changed amount makes a new price and moves the lookup key.",
     )

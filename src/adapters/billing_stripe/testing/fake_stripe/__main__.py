@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from billing_stripe.testing.fake_stripe.server import fake_stripe
 from billing_stripe.testing.fake_stripe.webhooks import DeliveryPolicy
-from billing_stripe.testing.versions import API_VERSIONS
+from billing_stripe.versions import API_VERSIONS
 
 _PORT = 12111
 _TICK = timedelta(seconds=1)

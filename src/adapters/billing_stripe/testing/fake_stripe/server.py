@@ -24,7 +24,7 @@ from billing_stripe.testing.fake_stripe.observing import Observer, Received
 from billing_stripe.testing.fake_stripe.routing import Page, Resource, Router
 from billing_stripe.testing.fake_stripe.serving import Api
 from billing_stripe.testing.fake_stripe.webhooks import DeliveryPolicy, WebhookSender
-from billing_stripe.testing.versions import API_VERSIONS
+from billing_stripe.versions import API_VERSIONS
 
 
 class FakeStripe:

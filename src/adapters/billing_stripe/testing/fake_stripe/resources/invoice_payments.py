@@ -8,7 +8,7 @@ from billing_stripe.testing.fake_stripe.errors import Json
 from billing_stripe.testing.fake_stripe.forms import TEXT, Form, choice, listing
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
-from billing_stripe.testing.versions import API_VERSIONS, BASIL
+from billing_stripe.versions import API_VERSIONS, BASIL
 
 KIND = Kind(
     source=objects.InvoicePayment,

@@ -1,0 +1,81 @@
+"""The server that an installation uses, and the provider's account whose data its database holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import asyncpg
+import attrs
+
+from billing_postgres import queries
+from billing_postgres.errors import translated
+
+_SETTINGS: Final = queries.load("read_settings")
+_ACCOUNT: Final = queries.load("write_provider_account")
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseServer:
+    """A server as one of our sessions sees it."""
+
+    version: int
+    """The major one."""
+    connections: int
+    """The number that all processes together may open."""
+    through_pooler: bool
+    """Whether a pooler such as pgbouncer stands between: a connection to it takes none of the server."""
+    ahead: timedelta
+    """The server's clock minus ours."""
+
+
+@attrs.frozen(kw_only=True)
+class HeldAccount:
+    """The provider's account and mode that a database belongs to."""
+
+    livemode: bool
+    account_id: str | None
+    """None if the provider has not named it yet."""
+    holds_data: bool
+    """Whether there is any data of it."""
+
+
+async def inspect_server(database_url: str) -> DatabaseServer:
+    """Return what a server is and allows. Raises: StoreUnavailableError."""
+    async with _connected(database_url) as connection:
+        before = datetime.now(UTC)
+        row = await connection.fetchrow(_SETTINGS["describe_server"])
+        after = datetime.now(UTC)
+        if row is None:
+            raise AssertionError("a statement without a table returns one row")
+        return DatabaseServer(
+            version=connection.get_server_version().major,
+            connections=row["connections"],
+            through_pooler=row["process"] != connection.get_server_pid(),
+            ahead=row["at"] - (before + (after - before) / 2),
+        )
+
+
+async def find_account(database_url: str) -> HeldAccount | None:
+    """Return the account that a database belongs to; None before the first start. Raises: StoreUnavailableError."""
+    async with _connected(database_url) as connection:
+        row = await connection.fetchrow(_ACCOUNT["find_provider_account"])
+    return None if row is None else HeldAccount(**row)
+
+
+async def keep_account(database_url: str, *, livemode: bool, account_id: str | None) -> None:
+    """Store the account that a database belongs to. Raises: StoreUnavailableError."""
+    async with _connected(database_url) as connection:
+        await connection.execute(_ACCOUNT["keep_provider_account"], livemode, account_id)
+
+
+@asynccontextmanager
+async def _connected(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    with translated("installation"):
+        connection = await asyncpg.connect(database_url, timeout=5, command_timeout=5, statement_cache_size=0)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=1)
