@@ -109,7 +109,8 @@ def subscription_schedule(
     }
     if shape.billing_mode:
         flexible = shape.flexible_by_default if source.flexible_billing is None else source.flexible_billing
-        rendered["billing_mode"] = {"type": "flexible" if flexible else "classic"}
+        detail: Json = {"flexible": {"proration_discounts": "included"}} if flexible else {"flexible": None}
+        rendered["billing_mode"] = {**detail, "type": "flexible" if flexible else "classic"}
     if shape.customer_account:
         rendered["customer_account"] = None
     if shape.endive:
@@ -117,14 +118,31 @@ def subscription_schedule(
     return rendered
 
 
+_OF_NO_PHASE: Final = (
+    "application_fee_percent",
+    "billing_cycle_anchor",
+    "billing_thresholds",
+    "collection_method",
+    "default_payment_method",
+    "description",
+    "invoice_settings",
+    "on_behalf_of",
+    "transfer_data",
+)
+"""Always shown and null here: what the schedule's default settings say."""
+
+
 def _phase(source: objects.SchedulePhase) -> Json:
     return {
         **_bounds(source),
+        **dict.fromkeys(_OF_NO_PHASE),
         "add_invoice_items": [],
         "currency": source.currency,
+        "default_tax_rates": [],
         "discounts": [],
         "items": [
             {
+                "billing_thresholds": None,
                 "discounts": [],
                 "metadata": {},
                 "price": price_id,
@@ -135,7 +153,7 @@ def _phase(source: objects.SchedulePhase) -> Json:
         ],
         "metadata": dict(source.metadata),
         "proration_behavior": source.proration_behavior,
-        **({} if source.trial_end is None else {"trial_end": seconds(source.trial_end)}),
+        "trial_end": optional_seconds(source.trial_end),
     }
 
 
@@ -188,13 +206,22 @@ def payment_method(source: objects.PaymentMethod, api_version: str, *, transitio
 
 
 def _card(source: objects.PaymentMethod) -> Json:
+    unchecked = ("address_line1_check", "address_postal_code_check", "cvc_check")
     return {
         "brand": source.brand,
+        "checks": dict.fromkeys(unchecked),
         "country": "US",
+        "display_brand": source.brand,
         "exp_month": source.exp_month,
         "exp_year": source.exp_year,
+        "fingerprint": source.payment_method_id[-16:],
         "funding": "credit",
+        "generated_from": None,
         "last4": source.last4,
+        "networks": {"available": [source.brand], "preferred": None},
+        "regulated_status": "unregulated",
+        "three_d_secure_usage": {"supported": True},
+        "wallet": None,
     }
 
 
@@ -224,7 +251,7 @@ def credit_grant(source: objects.CreditGrant, api_version: str, *, transitional:
         "livemode": False,
         "metadata": dict(source.metadata),
         "name": source.name,
-        **({} if source.priority is None else {"priority": source.priority}),
+        "priority": source.priority,
         "test_clock": source.test_clock,
         "updated": seconds(source.updated_at),
         "voided_at": optional_seconds(source.voided_at),

@@ -37,6 +37,28 @@ _EVIDENCE = (
     "uncategorized_file",
     "uncategorized_text",
 )
+_OF_NO_CHARGE = (
+    "application",
+    "application_fee",
+    "application_fee_amount",
+    "balance_transaction",
+    "calculated_statement_descriptor",
+    "failure_balance_transaction",
+    "fraud_details",
+    "on_behalf_of",
+    "outcome",
+    "receipt_email",
+    "receipt_number",
+    "receipt_url",
+    "review",
+    "shipping",
+    "source_transfer",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+    "transfer_data",
+    "transfer_group",
+)
+"""Always shown and null here: fraud checks, balances and Connect."""
 
 
 def invoice_payment(source: objects.InvoicePayment, api_version: str) -> Json:
@@ -69,6 +91,7 @@ def charge(source: objects.Charge, api_version: str, *, transitional: bool = Fal
     rendered: Json = {
         "id": source.charge_id,
         "object": "charge",
+        **dict.fromkeys(_OF_NO_CHARGE),
         "amount": source.amount,
         "amount_captured": source.amount if source.status == "succeeded" else 0,
         "amount_refunded": source.amount_refunded,
@@ -86,6 +109,7 @@ def charge(source: objects.Charge, api_version: str, *, transitional: bool = Fal
         "paid": source.status == "succeeded",
         "payment_intent": source.payment_id,
         "payment_method": source.payment_method_id,
+        "payment_method_details": None,
         "refunded": source.amount_refunded == source.amount,
         "status": source.status,
     }
@@ -171,6 +195,7 @@ def credit_note(source: objects.CreditNote, api_version: str, *, transitional: b
         "customer_balance_transaction": None,
         "discount_amount": 0,
         "discount_amounts": [],
+        "effective_at": seconds(source.created_at),
         "invoice": source.invoice_id,
         "lines": {
             "object": "list",
@@ -187,8 +212,11 @@ def credit_note(source: objects.CreditNote, api_version: str, *, transitional: b
         "pretax_credit_amounts": [],
         "reason": source.reason,
         "status": source.status,
+        "shipping_cost": None,
         "subtotal": source.amount,
+        "subtotal_excluding_tax": source.amount,
         "total": source.amount,
+        "total_excluding_tax": source.amount,
         "type": _type_of_credit(source),
         "voided_at": seconds(source.created_at) if source.status == "void" else None,
     }
@@ -227,6 +255,7 @@ def _credit_note_line(source: objects.CreditNoteLine) -> Json:
         "pretax_credit_amounts": [],
         "quantity": source.quantity,
         "tax_rates": [],
+        "taxes": None,
         "type": "custom_line_item" if source.invoice_line_id is None else "invoice_line_item",
         "unit_amount": source.amount // source.quantity,
         "unit_amount_decimal": f"{Decimal(source.amount) / source.quantity:f}",

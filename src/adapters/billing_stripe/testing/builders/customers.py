@@ -43,17 +43,47 @@ def customer(source: objects.Customer, api_version: str, *, transitional: bool =
     }
 
 
+_OF_NO_SESSION = (
+    "adaptive_pricing",
+    "after_expiration",
+    "billing_address_collection",
+    "collected_information",
+    "consent",
+    "consent_collection",
+    "currency_conversion",
+    "customer_creation",
+    "discounts",
+    "integration_identifier",
+    "invoice_creation",
+    "locale",
+    "managed_payments",
+    "optional_items",
+    "origin_context",
+    "payment_link",
+    "payment_method_configuration_details",
+    "payment_method_options",
+    "permissions",
+    "recovered_from",
+    "saved_payment_method_options",
+    "shipping_address_collection",
+    "shipping_cost",
+    "submit_type",
+    "wallet_options",
+)
+"""Always shown and null here."""
+
+
 def checkout_session(source: objects.CheckoutSession, api_version: str, *, transitional: bool = False) -> Json:
     """Render a `checkout.session` object."""
     shape = Shape(api_version, transitional)
     return {
         "id": source.session_id,
         "object": "checkout.session",
+        **dict.fromkeys(_OF_NO_SESSION),
         "allow_promotion_codes": source.allow_promotion_codes,
         "amount_subtotal": None if source.mode == "setup" else source.amount_total + source.discount,
         "amount_total": None if source.mode == "setup" else source.amount_total,
-        "automatic_tax": {"enabled": False, "status": None},
-        "billing_address_collection": None,
+        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
         "cancel_url": source.cancel_url,
         "client_reference_id": source.client_reference_id,
         "client_secret": _client_secret(source),
@@ -73,7 +103,6 @@ def checkout_session(source: objects.CheckoutSession, api_version: str, *, trans
         "expires_at": seconds(source.expires_at),
         "invoice": source.invoice_id,
         "livemode": False,
-        "locale": None,
         "metadata": dict(source.metadata),
         "mode": source.mode,
         "payment_intent": source.payment_id,
@@ -84,7 +113,6 @@ def checkout_session(source: objects.CheckoutSession, api_version: str, *, trans
         "setup_intent": source.setup_intent_id,
         "shipping_options": [],
         "status": source.status,
-        "submit_type": None,
         "subscription": source.subscription_id,
         "success_url": source.success_url,
         "total_details": {"amount_discount": source.discount, "amount_shipping": 0, "amount_tax": 0},
@@ -119,4 +147,5 @@ def _client_secret(source: objects.CheckoutSession) -> str | None:
 def _customer_details(source: objects.CheckoutSession) -> Json | None:
     if source.is_open and source.customer_email is None:
         return None
-    return {"email": source.customer_email, "name": None, "phone": None, "tax_exempt": "none"}
+    unknown = dict.fromkeys(("address", "business_name", "individual_name", "name", "phone", "tax_ids"))
+    return {**unknown, "email": source.customer_email, "tax_exempt": "none"}

@@ -9,6 +9,29 @@ _ACCOUNT = "acct_1ExampleAccount00"
 _TAX_RATE = "txr_1ExampleTaxRate00000000"
 
 
+_OF_NO_INVOICE = (
+    "account_tax_ids",
+    "application",
+    "custom_fields",
+    "customer_address",
+    "customer_phone",
+    "customer_shipping",
+    "default_source",
+    "footer",
+    "from_invoice",
+    "last_finalization_error",
+    "latest_revision",
+    "on_behalf_of",
+    "receipt_number",
+    "rendering",
+    "shipping_cost",
+    "shipping_details",
+    "statement_descriptor",
+    "webhooks_delivered_at",
+)
+"""Always shown and null here."""
+
+
 def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = False) -> Json:
     """Render an `invoice` object with its lines; a preview has no id."""
     shape = Shape(api_version, transitional)
@@ -16,6 +39,7 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
     rendered: Json = {
         **identity,
         "object": "invoice",
+        **dict.fromkeys(_OF_NO_INVOICE),
         "account_country": "US",
         "account_name": "Example Ltd",
         "amount_due": source.amount_due,
@@ -41,11 +65,13 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
         "customer_email": source.customer_email,
         "customer_name": source.customer_name,
         "customer_tax_exempt": "none",
+        "customer_tax_ids": [],
         "default_payment_method": source.default_payment_method_id,
         "default_tax_rates": [],
         "description": source.description,
         "discounts": [] if source.discount_id is None else [source.discount_id],
         "due_date": optional_seconds(source.due_at),
+        "effective_at": optional_seconds(source.finalized_at),
         "ending_balance": _ending_balance(source),
         **_links(source),
         "issuer": {"type": "self"},
@@ -67,9 +93,7 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
         "period_start": seconds(source.period.start),
         "post_payment_credit_notes_amount": source.credited_after_payment,
         "pre_payment_credit_notes_amount": source.credited_before_payment,
-        "receipt_number": None,
         "starting_balance": -source.credited if source.starting_balance is None else source.starting_balance,
-        "statement_descriptor": None,
         "status": source.status,
         "status_transitions": {
             "finalized_at": optional_seconds(source.finalized_at),
@@ -78,10 +102,12 @@ def invoice(source: objects.Invoice, api_version: str, *, transitional: bool = F
             "voided_at": optional_seconds(source.voided_at),
         },
         "subtotal": source.subtotal,
+        "subtotal_excluding_tax": source.subtotal,
         "test_clock": source.test_clock,
         "total": source.total,
         "total_discount_amounts": _discount_amounts(source),
-        "webhooks_delivered_at": None,
+        "total_excluding_tax": source.total - source.tax,
+        "total_pretax_credit_amounts": [],
     }
     if shape.before_basil:
         rendered |= _invoice_before_basil(source, shape)
@@ -169,6 +195,7 @@ def _line(source: objects.InvoiceLine, owner: objects.Invoice, shape: Shape) -> 
         "livemode": False,
         "metadata": dict(source.metadata),
         "period": {"end": seconds(source.period.end), "start": seconds(source.period.start)},
+        "pretax_credit_amounts": [],
         "quantity": None if source.quantity is None else int(source.quantity),
     }
     if shape.before_basil:

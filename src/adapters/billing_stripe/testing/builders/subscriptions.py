@@ -18,6 +18,7 @@ def subscription(source: objects.Subscription, api_version: str, *, transitional
         "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
         "billing_cycle_anchor": seconds(source.billing_cycle_anchor),
+        "billing_cycle_anchor_config": None,
         "billing_thresholds": None,
         "cancel_at": optional_seconds(source.cancel_at),
         "cancel_at_period_end": source.cancel_at_period_end,
@@ -38,11 +39,19 @@ def subscription(source: objects.Subscription, api_version: str, *, transitional
         ),
         "latest_invoice": source.latest_invoice_id,
         "livemode": False,
+        "managed_payments": None,
         "metadata": dict(source.metadata),
         "next_pending_invoice_item_invoice": None,
+        "on_behalf_of": None,
         "pause_collection": None
         if source.pause_collection is None
         else {"behavior": source.pause_collection, "resumes_at": optional_seconds(source.pause_resumes_at)},
+        "payment_settings": {
+            "payment_method_options": None,
+            "payment_method_types": None,
+            "save_default_payment_method": "on_subscription" if source.save_default_payment_method else "off",
+        },
+        "pending_invoice_item_interval": None,
         "pending_setup_intent": source.pending_setup_intent_id,
         "pending_update": _pending_update(source, shape),
         "schedule": source.schedule_id,

@@ -27,13 +27,17 @@ def _shown(account: Account) -> Json:
     return {
         "id": account.account_id,
         "object": "account",
+        "business_profile": None,
+        "business_type": None,
         "charges_enabled": True,
         "country": "US",
         "default_currency": "usd",
         "details_submitted": True,
         "email": None,
+        "groups": None,
         "metadata": {},
         "payouts_enabled": True,
+        "settings": None,
         "type": "standard",
     }
 
