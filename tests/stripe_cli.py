@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+from tests.patience import PATIENCE
 from tests.programs import missing
 
 ROOT: Final = Path(__file__).parents[1]
 DEVICE: Final = "referee"
-PROMPTLY: Final = 60.0
-"""Seconds until which a command must have ended, or be ready."""
 
 
 def install_stripe_cli(folder: Path) -> Path:
@@ -63,7 +62,7 @@ class StripeCli:
         """Run a command that talks to Stripe, and return its output. Fails if it fails."""
         process = await self._start(*arguments, "--api-base", self.api_base)
         try:
-            async with asyncio.timeout(PROMPTLY):
+            async with asyncio.timeout(PATIENCE):
                 output, _ = await process.communicate()
         finally:
             await _stop(process)
@@ -78,7 +77,7 @@ class StripeCli:
         assert process.stdout is not None
         reading: asyncio.Task[bytes] | None = None
         try:
-            async with asyncio.timeout(PROMPTLY):
+            async with asyncio.timeout(PATIENCE):
                 while b"Ready!" not in (line := await process.stdout.readline()):
                     assert line, "stripe listen ended"
             reading = asyncio.create_task(process.stdout.read())  # else it stops when the pipe is full

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+from tests.patience import PATIENCE
 
-PATIENCE: Final = 60.0
-"""Seconds until what is expected must have been shown."""
 INTERRUPT: Final = "\x03"
 """Ctrl-C."""
 

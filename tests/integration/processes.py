@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import attrs
+from tests.patience import PATIENCE
 
 from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
@@ -54,7 +55,7 @@ async def running(
     """Run the command as a process until it responds at `ready`; kill it at the end if it is still running."""
     process = await asyncio.create_subprocess_exec(sys.executable, *program, *arguments, env=environment, cwd=folder)
     try:
-        async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
             while not await answers(session, ready):
                 assert process.returncode is None, "the process ended instead of starting"
                 await asyncio.sleep(0.05)
@@ -93,7 +94,7 @@ async def ended(*arguments: str, environment: Mapping[str, str], given: str = ""
         stdout=pipe,
         stderr=pipe,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         output, errors = await process.communicate(given.encode())
     assert process.returncode is not None
     return Ended(process.returncode, output.decode(), errors.decode())
@@ -151,7 +152,7 @@ def bearer(proof: str) -> dict[str, str]:
 async def state_at(session: aiohttp.ClientSession, base: str, sequence: int) -> Any:
     """Wait until tenant acme has that many messages, and return its state."""
     url, headers = f"{base}/api/v1/billing/tenants/acme/state", bearer(token("acme"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             async with session.get(url, headers=headers) as response:
                 state = await response.json()
@@ -162,7 +163,7 @@ async def state_at(session: aiohttp.ClientSession, base: str, sequence: int) -> 
 
 async def nothing_waits(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Wait until every stored event is applied."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             if not await connection.fetchval("SELECT count(*) FROM stripe_event_dispatch WHERE status <> 'applied'"):
                 return

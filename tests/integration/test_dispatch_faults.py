@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import aiohttp
 import asyncpg
 import pytest
+from tests.patience import PATIENCE
 from tests.postgres import connected, postmaster_of
 
 from billing_app.http.tokens import issue_token
@@ -99,7 +100,7 @@ class Deployment:
     async def serve(self, *arguments: str) -> asyncio.subprocess.Process:
         """Start a server, and return once it is ready."""
         process = await self._start("serve", *arguments)
-        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
             while True:
                 try:
                     async with session.get(f"{self._base}/readyz") as response:
@@ -208,7 +209,7 @@ class Deployment:
 
     async def so(self, question: str, *arguments: str) -> None:
         """Return once the database says yes."""
-        async with self.connection() as connection, asyncio.timeout(60):
+        async with self.connection() as connection, asyncio.timeout(PATIENCE):
             while not await connection.fetchval(question, *arguments):  # noqa: ASYNC110 - of other processes
                 await asyncio.sleep(0.02)
 

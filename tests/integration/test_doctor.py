@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.patience import PATIENCE
 from tests.postgres import connected
 
 from billing_app import cli
@@ -210,7 +211,7 @@ async def test_a_server_that_does_not_write_to_disk_fails_the_check(data_dir: Pa
     """Without fsync a crash of the machine loses what was answered 202."""
     with embedded_servers_sync(data_dir) as urls:
         await migrate(urls.database_url)
-        async with connected(urls.database_url) as connection, asyncio.timeout(30):
+        async with connected(urls.database_url) as connection, asyncio.timeout(PATIENCE):
             for setting in ("fsync", "full_page_writes"):
                 await connection.execute(f"ALTER SYSTEM SET {setting} = off")
             await connection.execute("SELECT pg_reload_conf()")

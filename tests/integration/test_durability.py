@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import asyncpg
 import pytest
+from tests import patience
 from tests.postgres import connected, postmaster_of
 
 from billing_core.state.ports import Changes
@@ -40,7 +41,7 @@ async def crash(url: str, data_dir: Path) -> None:
     """Stop Postgres immediately, as a power cut does: nothing that is not on disk survives."""
     postmaster = postmaster_of(data_dir)
     os.kill(postmaster, signal.SIGQUIT)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience.PATIENCE):
         while True:
             try:
                 connection = await asyncpg.connect(url, timeout=5)

@@ -10,6 +10,7 @@ import asyncpg
 import attrs
 import pytest
 from structlog.testing import capture_logs
+from tests.patience import PATIENCE
 
 from billing_app.container import Container, open_container
 from billing_app.secret import Secret
@@ -160,7 +161,7 @@ async def site(open_site: Open) -> AsyncIterator[Site]:
 
 async def until(done: Callable[[], Awaitable[object]]) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not await done():  # noqa: ASYNC110 - what is waited for is in the database
             await asyncio.sleep(0.02)
 

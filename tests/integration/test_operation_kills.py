@@ -14,6 +14,7 @@ import attrs
 import pytest
 from aiohttp import web
 from tests.integration.operation_process import OPERATIONS
+from tests.patience import PATIENCE
 from tests.postgres import move_clock
 
 from billing_core.operations.performing import OperationPolicy
@@ -69,7 +70,7 @@ async def ask(
     )
     if kill is not None:
         kill.process = process
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     if kill is not None and kill.struck:
         return None
     assert process.returncode == 0, err.decode()[-2000:]

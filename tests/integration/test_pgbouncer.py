@@ -12,6 +12,7 @@ import aiohttp
 import asyncpg
 import pytest
 from tests.integration.processes import environment_of, post, running, state_at, subscription_event
+from tests.patience import PATIENCE
 from tests.postgres import connected
 from tests.programs import find_program
 
@@ -47,7 +48,7 @@ async def pooled_url(database_url: str, data_dir: Path) -> AsyncIterator[str]:
     unprivileged = server_user(data_dir).popen_arguments()  # it refuses to run as root
     process = await asyncio.create_subprocess_exec(program, "-q", str(configuration), **unprivileged)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not await answers(url):
                 assert process.returncode is None, "pgbouncer ended instead of starting"
                 await asyncio.sleep(0.05)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import attrs
 import pytest
+from tests import patience
 from tests.postgres import Connection, connected, postmaster_of
 
 from billing_core.errors import StoreUnavailableError
@@ -238,7 +239,7 @@ class TestRecording:
         await asyncio.sleep(0.05)
         caller.cancel()
         proxy.thaw()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience.PATIENCE):
             while not (claims := await store.claim(limit=10, lease=LONG)):
                 await store.wait(at_most=SHORT)
         assert [(claim.event.event_id, claim.attempt) for claim in claims] == [("evt_1", 1)]
@@ -388,7 +389,7 @@ class TestWakeup:
     async def claimed(self, listener: PostgresEventInbox, recorder: PostgresEventInbox, event_id: str) -> None:
         """Record an event at `recorder`, and wait until `listener` has claimed it after nothing but a notice."""
         await recorder.record(provider_event(event_id))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patience.PATIENCE):
             while not await listener.claim(limit=10, lease=LONG):
                 await listener.wait(at_most=LONG)
 
@@ -428,7 +429,7 @@ class TestWakeup:
             known = await transaction.lock_customers([CUSTOMER])
             await transaction.lock_tenants([ACME])
             await transaction.save(Changes(customers=[attrs.evolve(known[CUSTOMER], tenant_id=ACME)]))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patience.PATIENCE):
             while not await store.claim(limit=10, lease=LONG):
                 await store.wait(at_most=LONG)
 
@@ -466,7 +467,7 @@ class TestServerKilled:
                 os.kill(postmaster_of(data_dir), signal.SIGKILL)
                 await refused.wait()
                 await asyncio.gather(*deliveries)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(patience.PATIENCE):
                     await record_until_accepted(store, "evt_after")
                 stored = {claim.event.event_id for claim in await store.claim(limit=100_000, lease=LONG)}
                 assert accepted | {"evt_after"} <= stored

@@ -16,6 +16,7 @@ import attrs
 import pytest
 from tests.integration.deployment import SETTINGS, Deployment, serving
 from tests.integration.processes import answers, bearer
+from tests.patience import PATIENCE
 from tests.programs import find_program, missing
 
 from billing_app.container import Container, memory_adapters
@@ -80,7 +81,7 @@ async def proxy(request: pytest.FixtureRequest, deployment: Deployment, tmp_path
 async def listening(command: Sequence[str], url: str) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(*command)
     try:
-        async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
             while not await answers(session, f"{url}/healthz"):
                 assert process.returncode is None, "the proxy ended instead of starting"
                 await asyncio.sleep(0.05)

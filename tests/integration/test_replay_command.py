@@ -16,6 +16,7 @@ import attrs
 import pytest
 import structlog
 from structlog.testing import LogCapture
+from tests.patience import PATIENCE
 from tests.postgres import connected
 
 from billing_app import observers
@@ -73,7 +74,7 @@ class Deployment:
     async def billing(self, *arguments: str, **changed: str) -> Ran:
         """Run a command to its end."""
         process = await self.start(*arguments, **changed)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             out, err = await process.communicate()
         assert process.returncode is not None
         return Ran(status=process.returncode, out=out.decode(), err=err.decode())
@@ -166,7 +167,7 @@ def received(event_type: str, event_id: str, shown: Mapping[str, Any], *, minute
 
 async def until(connection: "asyncpg.Connection[asyncpg.Record]", query: str) -> None:
     """Wait until the query returns true."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not await connection.fetchval(query):  # noqa: ASYNC110 - another process brings it about
             await asyncio.sleep(0.02)
 

@@ -13,6 +13,7 @@ from time import monotonic
 import aiohttp
 import pytest
 from tests.integration.processes import environment_of, post, running, state_at, subscription_event
+from tests.patience import PATIENCE
 from tests.postgres import connected
 
 from billing_embedded import embedded_servers_sync
@@ -79,7 +80,7 @@ async def seconds_to_end(process: asyncio.subprocess.Process) -> float:
     """Send SIGTERM, and return how long the process takes to end with status 0."""
     started = monotonic()
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         assert await process.wait() == 0
     return monotonic() - started
 

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 import redis.asyncio
 from tests.integration.processes import bearer, ended, post, running, state_at, subscription_event, token
+from tests.patience import PATIENCE
 from tests.postgres import connected, move_clock
 
 from billing_embedded.loopback import free_port
@@ -42,7 +43,7 @@ class Stream:
     async def next(self) -> dict[str, str] | None:
         """Return the fields of the next frame that is not a comment; None at the end."""
         fields: dict[str, str] = {}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             async for line in self._answer.content:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
                 if name and not name.startswith(":"):
@@ -136,7 +137,7 @@ async def test_a_new_epoch_makes_every_client_load_its_state_again(environment: 
 
 async def until_served(session: aiohttp.ClientSession, base: str) -> Any:
     """Return the state once the server is back."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return await state_at(session, base, 1)
@@ -146,7 +147,7 @@ async def until_served(session: aiohttp.ClientSession, base: str) -> Any:
 
 async def filled(client: redis.asyncio.Redis, pattern: str, length: int) -> list[Any]:
     """Return the logs once the first of them has that many messages."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             keys: list[Any] = await client.keys(pattern)
             if keys and await client.xlen(keys[0]) >= length:

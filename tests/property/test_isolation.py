@@ -19,6 +19,7 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.patience import PATIENCE
 from tests.property.choices import choices, scaled, shrinks_slowly
 from tests.unit.http.conftest import SETTINGS, STREAM, World
 
@@ -124,7 +125,7 @@ class Story:
                 await self._random.choice(acts)()
                 await asyncio.sleep(self._random.choice((0, 0, 0.001, 0.005)))
             for client, _ in self._reading:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE):
                     while client.last_id < len(self.written[client.tenant_id]):  # noqa: ASYNC110 - what a socket has
                         await asyncio.sleep(0.005)
         finally:
@@ -258,7 +259,7 @@ class Story:
 
     async def _request(self, method: str, path: str, headers: dict[str, str]) -> bytes:
         client = await self._connect(TenantId(""), method, path, headers)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await client.read()
         await client.leave()
         return bytes(client.received)

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+from tests.patience import PATIENCE
 
 from billing_app.container import Container, memory_adapters
 from billing_app.settings import AccessSettings, CatalogSettings, DispatchSettings, Settings
@@ -288,7 +289,7 @@ class Loop:
 
 async def until(done: Callable[[], bool]) -> None:
     """Let other tasks run until a condition holds."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not done():  # noqa: ASYNC110 - the condition sets no event
             await asyncio.sleep(0.002)
 
