@@ -1,10 +1,12 @@
 """Replacing logs of the bus from which messages were withdrawn."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
 import attrs
 import pytest
+from tests.unit.core.conftest import until
 
 from billing_core.errors import EventBusUnavailableError
 from billing_core.events import BillingEvent
@@ -71,7 +73,7 @@ async def test_a_log_is_replaced_by_the_newest_messages_of_the_history() -> None
     assert await rig.rewriter().run_once() == RewriteReport(replaced=0, failed=0)
 
 
-@pytest.mark.parametrize("missing", [7, 9])
+@pytest.mark.parametrize("missing", [7, 8, 9])
 async def test_messages_behind_one_whose_publication_is_not_noted_are_enough(missing: int) -> None:
     """A log has no gap; the message that is missing is skipped when it comes."""
     rig = Rig()
@@ -120,3 +122,23 @@ async def test_a_log_without_published_messages_is_emptied(published: int) -> No
         rig.database.tables = attrs.evolve(rig.database.tables, messages={}, counters={ACME: 0})
     await rig.rewriter().run_once()
     assert [each.sequence for each in await rig.log()] == ([1] if published else [])
+
+
+async def test_logs_are_replaced_until_the_process_ends() -> None:
+    """At an interval, and each run is reported."""
+    rig = Rig()
+    await rig.begin(2)
+    reports: list[RewriteReport] = []
+    rewriter = LogRewriter(
+        rewrites=rig.outbox,
+        outbox=rig.outbox,
+        bus=rig.bus,
+        newest=100,
+        every=timedelta(milliseconds=1),
+        observe=reports.append,
+    )
+    running = asyncio.create_task(rewriter.run())
+    await until(lambda: len(reports) >= 2)
+    rewriter.stop()
+    await running
+    assert reports[:2] == [RewriteReport(replaced=1, failed=0), RewriteReport(replaced=0, failed=0)]
