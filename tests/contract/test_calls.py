@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from tests.patience import PATIENCE
 
 from billing_core.operations.call_limits import CallLimits
 from billing_core.testing.operations.call_limiter import CallLimiterContract, MakeLimiter
@@ -14,7 +15,7 @@ from billing_redis.call_limiter import RedisCallLimiter
 from billing_redis.nodes import RedisNodes
 from billing_stripe.client import LocalCallLimiter
 
-SECONDS = timedelta(seconds=5)
+SECONDS = timedelta(seconds=PATIENCE)
 
 
 class TestLocalCallLimiter(CallLimiterContract):

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 from tests.contract.conftest import InMemory, OnPostgres
+from tests.patience import PATIENCE
 
 from billing_core.stream.ports import BackfillableBus, BackfillClaim, EpochLog
 from billing_core.testing.stream.backfillable_bus import BackfillableBusContract
@@ -51,7 +52,7 @@ class TestRedisEventBus(EventBusContract, BackfillableBusContract):
 
     @pytest.fixture
     async def event_bus(self, redis_url: str) -> AsyncIterator[BackfillableBus]:
-        async with RedisNodes.open(redis_url, timeout=timedelta(seconds=5)) as nodes:
+        async with RedisNodes.open(redis_url, timeout=timedelta(seconds=PATIENCE)) as nodes:
             yield RedisEventBus(nodes, namespace=f"test-{uuid.uuid4().hex}")
 
     async def test_a_turn_that_is_not_renewed_is_free(self, event_bus: BackfillableBus) -> None:
@@ -71,7 +72,7 @@ class TestClusterEventBus(EventBusContract, BackfillableBusContract):
 
     @pytest.fixture
     async def event_bus(self, redis_cluster_url: str) -> AsyncIterator[BackfillableBus]:
-        async with RedisNodes.open(redis_cluster_url, timeout=timedelta(seconds=5)) as nodes:
+        async with RedisNodes.open(redis_cluster_url, timeout=timedelta(seconds=PATIENCE)) as nodes:
             yield RedisEventBus(nodes, namespace=f"test-{uuid.uuid4().hex}")
 
 

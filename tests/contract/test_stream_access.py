@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from tests.contract.conftest import InMemory, OnPostgres
+from tests.patience import PATIENCE
 
 from billing_core.testing.stream_access.revocations import RevocationsContract
 from billing_core.testing.stream_access.stream_quota import MakeQuota, StreamQuotaContract
@@ -17,7 +18,7 @@ from billing_memory.stream_access.quota import MemoryStreamQuota
 from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
 
-SECONDS = timedelta(seconds=5)
+SECONDS = timedelta(seconds=PATIENCE)
 
 
 class TestMemoryTickets(InMemory, StreamTicketsContract): ...

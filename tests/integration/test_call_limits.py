@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.patience import PATIENCE
 
 from billing_app.container.gateway import call_limiter
 from billing_app.secret import Secret
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.redis
 
-TIMEOUT = timedelta(seconds=5)
+TIMEOUT = timedelta(seconds=PATIENCE)
 FETCH = "GET /v1/subscriptions/{subscription}"
 LIST = "GET /v1/subscriptions"
 

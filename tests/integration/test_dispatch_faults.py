@@ -177,7 +177,7 @@ class Deployment:
         """Each log ends with the tenant's last message, without a hole or a repetition; its beginning may be lost."""
         async with self.connection() as connection:
             token = await connection.fetchval("SELECT token FROM billing_epochs ORDER BY number DESC LIMIT 1")
-        async with RedisNodes.open(self.valkey.url, timeout=timedelta(seconds=5)) as nodes:
+        async with RedisNodes.open(self.valkey.url, timeout=timedelta(seconds=PATIENCE)) as nodes:
             bus = RedisEventBus(nodes, namespace=f"billing:{token}")
             for tenant_id, counter in counters.items():
                 numbers = [each.sequence for each in await bus.read(TenantId(tenant_id), after=0, limit=10_000)]

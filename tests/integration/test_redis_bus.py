@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.patience import PATIENCE
 
 from billing_core.errors import ConfigurationError, EventBusUnavailableError
 from billing_core.model import TenantId
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.redis
 
-TIMEOUT = timedelta(seconds=5)
+TIMEOUT = timedelta(seconds=PATIENCE)
 
 
 @pytest.fixture

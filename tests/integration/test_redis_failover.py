@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.integration.deployment import TENANTS, Client, Deployment, deployed, eventually, logs_end_at
+from tests.patience import PATIENCE
 from tests.relay import moving_name
 from tests.valkey import Sentinel, Valkey
 
@@ -26,7 +27,7 @@ from billing_redis.nodes import RedisNodes
 pytestmark = [pytest.mark.redis, pytest.mark.faults]
 
 NOWHERE = ("127.0.0.1", "1")
-TIMEOUT = timedelta(seconds=5)
+TIMEOUT = timedelta(seconds=PATIENCE)
 
 
 @pytest.fixture

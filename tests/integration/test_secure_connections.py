@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import pytest
 from tests.integration.processes import ended, environment_of, post, running, state_at, subscription_event
+from tests.patience import PATIENCE
 from tests.tls import Authority, encrypted
 
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
@@ -29,7 +30,7 @@ from billing_redis.quota import RedisStreamQuota
 if TYPE_CHECKING:
     from tests.valkey import Valkey
 
-TIMEOUT = timedelta(seconds=5)
+TIMEOUT = timedelta(seconds=PATIENCE)
 DOCUMENTED_IN = Path(__file__).parents[2] / "docs/billing/streaming.md"
 PASSWORD = "hunter2hunter2"
 USER_RULES = "~billing:* +@read +@write +@scripting +@connection -@dangerous +info +time +cluster|slots"
