@@ -192,6 +192,13 @@ class GatewayInvalidRequestError(GatewayError):
         self.parameter = parameter
 
 
+class GatewayPaymentMethodMissingError(GatewayInvalidRequestError):
+    """A payment is due, and the customer has no payment method that can be charged."""
+
+    code = "payment_method_missing"
+    _user_text = "There is no saved payment method to charge. Add one, then try again."
+
+
 class GatewayNotFoundError(GatewayError):
     """The provider knows no object with the id of the request."""
 

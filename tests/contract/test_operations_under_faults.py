@@ -36,6 +36,7 @@ from billing_core.operations.commands import (
     ExpireCheckoutSession,
     GiveCredit,
     ItemChange,
+    OwnDefault,
     PauseCollection,
     PauseSubscription,
     PayInvoice,
@@ -61,6 +62,7 @@ from billing_core.testing.operations.provider_stage import (
     base,
     bigger,
     create_customer,
+    current,
     end_of,
     item_of,
     seats,
@@ -136,7 +138,13 @@ async def seating_under_a_schedule(stage: StripeStage) -> Command:
     customer_id = next(stage.fake.account.all(objects.Subscription)).customer_id
     (subscription,) = await stage.subscriptions(CustomerId(customer_id))
     item_id = item_of(subscription, seats(stage, 5)).item_id
-    return SetSeats(subscription_id=subscription.subscription_id, item_id=item_id, quantity=9, reschedule=reschedule)
+    return SetSeats(
+        subscription_id=subscription.subscription_id,
+        item_id=item_id,
+        quantity=9,
+        former_quantity=5,
+        reschedule=reschedule,
+    )
 
 
 async def refused_change(stage: StripeStage) -> Command:
@@ -239,11 +247,12 @@ async def setting_a_default(stage: StripeStage) -> Command:
     subscription = await start(stage.gateway, stage)
     former = (await stage.gateway.payment_methods(subscription.customer_id))[0].payment_method_id
     await stage.own_card(subscription.subscription_id)
-    await stage.card(subscription.customer_id)
+    own = (await current(stage, subscription)).payment_method_id or ""
     return SetDefaultPaymentMethod(
         customer_id=subscription.customer_id,
         payment_method_id=former,
-        subscriptions=(subscription.subscription_id,),
+        former=await stage.card(subscription.customer_id),
+        outranking=(OwnDefault(subscription_id=subscription.subscription_id, payment_method_id=own),),
     )
 
 

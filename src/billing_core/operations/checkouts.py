@@ -108,7 +108,14 @@ class CheckoutOperations:
 
         subject = subscriptions_subject(caller.tenant_id)
         chosen = {**attrs.asdict(options), "open_for": options.open_for.total_seconds()}
-        arguments = {"wanted": wanted, "returns": returns, "options": chosen, "payer": payer}
+        arguments = {
+            "wanted": wanted,
+            "returns": returns,
+            "options": chosen,
+            "email": email,
+            "name": name,
+            "payer": payer,
+        }
         with refused_as(Refusal.ALREADY_SUBSCRIBED, parameter="expire"):
             return await self.operator.run(caller, "create_checkout", subject, arguments, decide)
 

@@ -48,7 +48,8 @@ class CustomerOperations:
 
         subject = f"customer:{caller.tenant_id}"
         try:
-            outcome = await self.operator.run(caller, "create_customer", subject, {}, decide)
+            arguments = {"email": email, "name": name}
+            outcome = await self.operator.run(caller, "create_customer", subject, arguments, decide)
         except _CustomerExists as found:
             return found.customer_id
         return CustomerId(outcome.result.object_id or "")

@@ -13,6 +13,7 @@ class Refusal(Enum):
     """The reasons for which we refuse an operation before the provider is asked. A closed set."""
 
     UNKNOWN_PLAN = "unknown_plan"
+    NOT_AN_ADDON = "not_an_addon"
     UNKNOWN_PRICE = "unknown_price"
     PRICE_NOT_UNIQUE = "price_not_unique"
     ALREADY_SUBSCRIBED = "already_subscribed"
@@ -30,12 +31,14 @@ class Refusal(Enum):
     CHANGE_SCHEDULED = "change_scheduled"
     PAYMENT_PENDING = "payment_pending"
     NOT_PAUSABLE = "not_pausable"
+    ALREADY_PAUSED = "already_paused"
     NOT_PAUSED = "not_paused"
     STATE_INCOMPLETE = "state_incomplete"
     UNKNOWN_INVOICE = "unknown_invoice"
     INVOICE_NOT_OPEN = "invoice_not_open"
     UNKNOWN_PAYMENT_METHOD = "unknown_payment_method"
     UNKNOWN_PROMOTION_CODE = "unknown_promotion_code"
+    TOO_MANY_DISCOUNTS = "too_many_discounts"
     UNKNOWN_CHECKOUT = "unknown_checkout"
     PORTAL_NOT_CONFIGURED = "portal_not_configured"
 
@@ -43,6 +46,7 @@ class Refusal(Enum):
 REFUSAL_TEXTS: Final = MappingProxyType(
     {
         Refusal.UNKNOWN_PLAN: "There is no such plan.",
+        Refusal.NOT_AN_ADDON: "This plan is no add-on. Start it by itself.",
         Refusal.UNKNOWN_PRICE: "The plan has no price for this interval and currency.",
         Refusal.PRICE_NOT_UNIQUE: "The plan has several prices. Name the interval and the currency.",
         Refusal.ALREADY_SUBSCRIBED: "There is a subscription already. Change its plan instead.",
@@ -60,12 +64,14 @@ REFUSAL_TEXTS: Final = MappingProxyType(
         Refusal.CHANGE_SCHEDULED: "A change is scheduled. Withdraw it first.",
         Refusal.PAYMENT_PENDING: "A subscription waits for its first payment. Pay for it, or cancel it first.",
         Refusal.NOT_PAUSABLE: "The subscription cannot be paused.",
+        Refusal.ALREADY_PAUSED: "The subscription is paused already.",
         Refusal.NOT_PAUSED: "The subscription is not paused.",
         Refusal.STATE_INCOMPLETE: "The subscription is still being loaded. Try again in a minute.",
         Refusal.UNKNOWN_INVOICE: "There is no such invoice.",
         Refusal.INVOICE_NOT_OPEN: "The invoice is not open, so it cannot be paid.",
         Refusal.UNKNOWN_PAYMENT_METHOD: "There is no such payment method.",
         Refusal.UNKNOWN_PROMOTION_CODE: "The promotion code is unknown or can no longer be used.",
+        Refusal.TOO_MANY_DISCOUNTS: "The subscription has as many discounts as it can have.",
         Refusal.UNKNOWN_CHECKOUT: "There is no such checkout.",
         Refusal.PORTAL_NOT_CONFIGURED: "The billing portal is not set up yet. Contact support.",
     }
@@ -124,7 +130,7 @@ class OperationFailure:
 
 GIVEN_UP: Final = OperationFailure(
     code="given_up",
-    user_text="It is not known whether the request was carried out. Check what you have, then start again.",
+    user_text="It is not known whether the request was carried out. Check what you have first.",
 )
 """The answer to a request that an operator gave up."""
 
@@ -136,9 +142,9 @@ class OperationFailedError(BillingError):
     """
 
     def __init__(self, failure: OperationFailure) -> None:
-        super().__init__(failure.user_text)
         self.failure = failure
         self.code = failure.code
-        self.user_text = failure.user_text
+        self.user_text = f"{failure.user_text} This request was answered before. Start a new one to try again."
+        super().__init__(self.user_text)
         self.decline_code = failure.decline_code
         self.parameter = failure.parameter

@@ -61,6 +61,13 @@ def quantities(plan: Plan, seats: int | None) -> Quantities:
     return Quantities(seats=wanted) if priced and lead_role(plan) == "base" else Quantities(lead=wanted)
 
 
+def seats_of(plan: Plan, seats: int | None) -> int | None:
+    """Return the number of seats that a plan is sold with, if it is sold by the seat, by default the fewest."""
+    if not has_seats(plan):
+        return None
+    return (plan.seats or SeatBounds()).minimum if seats is None else seats
+
+
 def _bounds_text(bounds: SeatBounds) -> str:
     if bounds.maximum is None:
         return f"It is sold with {bounds.minimum} or more."

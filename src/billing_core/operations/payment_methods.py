@@ -11,6 +11,7 @@ from billing_core.operations.commands import (
     CreatePortalSession,
     CreateSetupIntent,
     DetachPaymentMethod,
+    OwnDefault,
     SetDefaultPaymentMethod,
 )
 from billing_core.operations.customers import CustomerOperations
@@ -53,12 +54,13 @@ class PaymentMethodOperations:
 
         async def decide() -> Command:
             account = await self.operator.accounts.load(caller.tenant_id)
-            await self._require(customer_id, payment_method_id)
+            known = await self._require(customer_id, payment_method_id)
             return SetDefaultPaymentMethod(
                 customer_id=customer_id,
                 payment_method_id=payment_method_id,
-                subscriptions=tuple(
-                    seen.subscription_id
+                former=next((each.payment_method_id for each in known if each.default), None),
+                outranking=tuple(
+                    OwnDefault(subscription_id=seen.subscription_id, payment_method_id=seen.payment_method_id)
                     for seen in account.live
                     if seen.customer_id == customer_id and seen.payment_method_id is not None
                 ),
@@ -107,8 +109,9 @@ class PaymentMethodOperations:
         with refused_as(Refusal.PORTAL_NOT_CONFIGURED, parameter="configuration"):
             return await self.operator.run(caller, "create_portal_session", subject, arguments, decided(command))
 
-    async def _require(self, customer_id: CustomerId, payment_method_id: str) -> None:
-        """Refuse a payment method that is another customer's, or is gone."""
+    async def _require(self, customer_id: CustomerId, payment_method_id: str) -> Sequence[CustomerPaymentMethod]:
+        """Return the payment methods of a customer; refuse one that is another customer's, or is gone."""
         known = await self.reader.payment_methods(customer_id)
         if payment_method_id not in {each.payment_method_id for each in known}:
             raise OperationRefusedError(Refusal.UNKNOWN_PAYMENT_METHOD)
+        return known

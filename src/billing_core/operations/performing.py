@@ -122,7 +122,7 @@ class OperationPerformer:
         try:
             performed = await self.carry_out(operation, first=False)
         except GatewayError as error:
-            if _is_refusal(error):
+            if is_refusal(error):
                 return Settlement(operation=operation, result=OperationStatus.REFUSED.value)
             return Settlement(operation=operation, result=error.code, error=error)
         status = OperationStatus.NOT_DONE if performed is None else OperationStatus.DONE
@@ -165,7 +165,7 @@ class OperationPerformer:
 
         A key that is in use says that a call with it is on its way, whatever else the error says.
         """
-        if _is_refusal(error):
+        if is_refusal(error):
             refused = Resolution(status=OperationStatus.REFUSED, failure=failure_of(error), request_id=error.request_id)
             await self.log.resolve(operation, refused)
         elif first and not error.outcome_unknown and not isinstance(error, GatewayConflictError):
@@ -199,7 +199,8 @@ def _settled_by_reading(error: GatewayError) -> bool:
             return False
 
 
-def _is_refusal(error: GatewayError) -> bool:
+def is_refusal(error: GatewayError) -> bool:
+    """Tell whether an error is the provider's answer to this very command: the same request gets no other."""
     return isinstance(error, _REFUSALS) and not error.outcome_unknown
 
 

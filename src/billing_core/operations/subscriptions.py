@@ -80,7 +80,14 @@ class SubscriptionOperations:
             return attrs.evolve(command, customer_id=customer_id, expire=tuple(opened))
 
         subject = subscriptions_subject(caller.tenant_id)
-        arguments = {"wanted": wanted, "payment": payment, "promotion_code": promotion_code, "payer": payer}
+        arguments = {
+            "wanted": wanted,
+            "payment": payment,
+            "promotion_code": promotion_code,
+            "email": email,
+            "name": name,
+            "payer": payer,
+        }
         with refused_as(Refusal.ALREADY_SUBSCRIBED, parameter="expire"):
             return await self.operator.run(caller, "start", subject, arguments, decide)
 
@@ -157,7 +164,10 @@ class SubscriptionOperations:
     async def apply_promotion_code(
         self, caller: Caller, subscription_id: SubscriptionId, code: str
     ) -> OperationOutcome:
-        """Give a subscription the discount of a code that the customer entered."""
+        """Give a subscription the discount of a code that the customer entered, beside those it has.
+
+        A code that it has already changes nothing.
+        """
 
         async def decide() -> Command:
             account = await self.operator.accounts.load(caller.tenant_id)
@@ -165,7 +175,8 @@ class SubscriptionOperations:
             promotion = await find_promotion(self.reader, code, seen.customer_id)
             return ending.decide_promotion(account, subscription_id, promotion or "")
 
-        return await self._run(caller, "apply_promotion_code", subscription_id, {"code": code}, decide)
+        with refused_as(Refusal.TOO_MANY_DISCOUNTS, parameter="discounts"):
+            return await self._run(caller, "apply_promotion_code", subscription_id, {"code": code}, decide)
 
     # --- ends and pauses ----------------------------------------------------------------------------------------
 

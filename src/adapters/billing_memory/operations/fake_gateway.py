@@ -44,8 +44,9 @@ class _Failure:
 class FakeGateway:
     """An `OperationGateway`, `PreviewGateway` and `BillingReader` with a state of its own.
 
-    Prices that were not added cost nothing; a customer without a payment method declines. Months have 30 days. Taxes,
-    discounts and balances do not change amounts, and time changes nothing by itself: use the fake Stripe for that.
+    Prices that were not added cost nothing. Without a payment method nothing is started that costs, and what is charged
+    is declined. Months have 30 days. Taxes, discounts and balances do not change amounts, and time changes nothing by
+    itself: use the fake Stripe for that.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:

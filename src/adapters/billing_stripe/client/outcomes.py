@@ -12,6 +12,7 @@
 | 402 | no | card_declined | failed; the answer is stored |
 | 401, 403 | no | authentication, permission | was not carried out |
 | 404 for the object in the path | no | not_found | was not carried out |
+| 400 `resource_missing` without a parameter | no | payment_method_missing | was not carried out |
 | any other 4xx | no | invalid_request | was not carried out |
 
 Stripe heeds the keys of POST alone. A DELETE that is repeated after a lost answer may find nothing to delete, so that
@@ -40,6 +41,7 @@ from billing_core.errors import (
     GatewayIdempotencyConflictError,
     GatewayInvalidRequestError,
     GatewayNotFoundError,
+    GatewayPaymentMethodMissingError,
     GatewayPermissionError,
     GatewayRateLimitedError,
     GatewayUnavailableError,
@@ -173,6 +175,11 @@ class Refusal:
         """Whether the key belongs to another request."""
         return (self.error or {}).get("type") == "idempotency_error"
 
+    @property
+    def lacks_payment_method(self) -> bool:
+        """Whether a payment is due and there is nothing to charge: an object is missing that no parameter names."""
+        return self.status == 400 and self.code == "resource_missing" and self.parameter is None
+
     def summary(self, operation: str) -> str:
         """Return the text for operators."""
         words = [operation + ":", str(self.status), self.code, self.parameter, self.permission, self.request_id]
@@ -268,6 +275,8 @@ def _final(text: str, refusal: Refusal, known: GatewayErrorDetails) -> AttemptFa
             error = GatewayNotFoundError(text, **known)
         case _ if refusal.parameter == _CURSOR:  # the last member of the previous page is gone: read the list again
             error = GatewayUnavailableError(text, **known)
+        case _ if refusal.lacks_payment_method:
+            error = GatewayPaymentMethodMissingError(text, parameter=refusal.parameter, **known)
         case _:
             error = GatewayInvalidRequestError(text, parameter=refusal.parameter, **known)
     return AttemptFailedError(error, again=False, executed=executed)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from billing_core.errors import GatewayInvalidRequestError
 from billing_core.operations.commands import (
     ApplyPromotionCode,
     ChangeItems,
@@ -19,6 +20,9 @@ from billing_stripe.operations import schedules
 from billing_stripe.operations.answers import CONFIRMATION, about_subscription, reference_in, rows_in
 from billing_stripe.operations.items import PRORATIONS, changed_items, shown_prices
 from billing_stripe.operations.steps import Handler, Steps, timestamp
+
+MOST_DISCOUNTS: Final = 20
+"""Source: https://docs.stripe.com/billing/subscriptions/coupons"""
 
 
 async def change_items(steps: Steps, command: ChangeItems) -> Performed:
@@ -85,6 +89,8 @@ async def apply_promotion_code(steps: Steps, command: ApplyPromotionCode) -> Per
     if _has_code(answer.data, command.promotion_code_id):
         return about_subscription(answer)
     kept = [{"discount": row["id"]} for row in rows_in(answer.data, "discounts")]
+    if len(kept) >= MOST_DISCOUNTS:
+        raise GatewayInvalidRequestError("apply_promotion_code: too many discounts", parameter="discounts")
     params = {"discounts": [*kept, {"promotion_code": command.promotion_code_id}]}
     return about_subscription(await steps.write("update_subscription", command.subscription_id, params=params))
 
@@ -124,11 +130,10 @@ async def _set_scheduled_seats(
 ) -> Performed:
     if reschedule.release_schedule is not None:
         await schedules.release(steps, reschedule.release_schedule)
-    before = await _subscription(steps, command.subscription_id)
     await _update(steps, command.subscription_id, params)
-    items = [item for item in rows_in(before.data, "items") if item["id"] == command.item_id]
-    former = [{"id": item["id"], "quantity": item["quantity"]} for item in items]
-    steps.undo_by(lambda: _update(steps, command.subscription_id, {**params, "items": former}))
+    if command.former_quantity is not None:
+        former = [{"id": command.item_id, "quantity": command.former_quantity}]
+        steps.undo_by(lambda: _update(steps, command.subscription_id, {**params, "items": former}))
     answer = await schedules.plan(steps, reschedule)
     return schedules.outcome(answer, reschedule)
 

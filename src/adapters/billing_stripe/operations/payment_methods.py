@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from billing_core.errors import GatewayInvalidRequestError
+from billing_core.errors import GatewayInvalidRequestError, GatewayNotFoundError
 from billing_core.model.subscription import ENDED
-from billing_core.operations.commands import CreateSetupIntent, DetachPaymentMethod, SetDefaultPaymentMethod
+from billing_core.operations.commands import CreateSetupIntent, DetachPaymentMethod, OwnDefault, SetDefaultPaymentMethod
 from billing_core.operations.results import OperationResult, Performed
 from billing_stripe.client import CLEAR, Json, StripeAnswer
 from billing_stripe.operations.answers import customer_in, performed, reference_in, text_in
@@ -30,12 +30,10 @@ async def find_setup_intent(steps: Steps, command: CreateSetupIntent) -> Perform
 
 async def set_default(steps: Steps, command: SetDefaultPaymentMethod) -> Performed:
     """Set the customer's default, and clear those of subscriptions, which would outrank it."""
-    before = await steps.read("fetch_customer", command.customer_id)
     answer = await _set_default(steps, command.customer_id, command.payment_method_id)
-    former = _default_of(before.data)
-    steps.undo_by(lambda: _set_default(steps, command.customer_id, former))
-    for subscription_id in command.subscriptions:
-        await _clear_default(steps, subscription_id)
+    steps.undo_by(lambda: _set_default(steps, command.customer_id, command.former))
+    for own in command.outranking:
+        await _clear_default(steps, own)
     return performed(answer, _about(command.payment_method_id), customer_in(answer.data))
 
 
@@ -44,8 +42,8 @@ async def find_default(steps: Steps, command: SetDefaultPaymentMethod) -> Perfor
     answer = await _with_default(steps, command.customer_id, command.payment_method_id)
     if answer is None:
         return None
-    for subscription_id in command.subscriptions:
-        if await _without_default(steps, subscription_id) is None:
+    for own in command.outranking:
+        if await _without_default(steps, own.subscription_id) is None:
             return None
     return performed(answer, _about(command.payment_method_id), customer_in(answer.data))
 
@@ -70,18 +68,22 @@ async def find_detached(steps: Steps, command: DetachPaymentMethod) -> Performed
     return performed(answer, _about(command.payment_method_id))
 
 
-async def _clear_default(steps: Steps, subscription_id: str) -> None:
+async def _clear_default(steps: Steps, own: OwnDefault) -> None:
     """Clear the default of a subscription; one that has ended in the meantime charges nothing and may keep it."""
+    name = own.subscription_id
     try:
         await steps.write(
             "update_subscription",
-            subscription_id,
+            name,
             params={"default_payment_method": CLEAR},
-            settled_by=lambda: _without_default(steps, subscription_id),
+            settled_by=lambda: _without_default(steps, name),
         )
-    except GatewayInvalidRequestError:
-        if await _without_default(steps, subscription_id) is None:
+    except (GatewayInvalidRequestError, GatewayNotFoundError):
+        if await _without_default(steps, name) is None:
             raise
+        return
+    params = {"default_payment_method": own.payment_method_id}
+    steps.undo_by(lambda: steps.write("update_subscription", name, params=params))
 
 
 async def _set_default(steps: Steps, customer_id: str, payment_method_id: str | None) -> StripeAnswer:

@@ -18,6 +18,7 @@ from billing_core.operations.commands.customers import (
     CustomerCommand,
     DetachPaymentMethod,
     GiveCredit,
+    OwnDefault,
     SetBillingContact,
     SetDefaultPaymentMethod,
 )
@@ -112,6 +113,7 @@ __all__ = [
     "GiveCredit",
     "ItemChange",
     "NewItem",
+    "OwnDefault",
     "PauseCollection",
     "PauseSubscription",
     "PayInvoice",

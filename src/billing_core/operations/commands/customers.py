@@ -49,6 +49,14 @@ class CreateSetupIntent:
 
 
 @attrs.frozen(kw_only=True)
+class OwnDefault:
+    """The payment method that a subscription charges in place of its customer's default."""
+
+    subscription_id: SubscriptionId
+    payment_method_id: str
+
+
+@attrs.frozen(kw_only=True)
 class SetDefaultPaymentMethod:
     """Charge a payment method from now on."""
 
@@ -56,8 +64,10 @@ class SetDefaultPaymentMethod:
 
     customer_id: CustomerId
     payment_method_id: str
-    subscriptions: tuple[SubscriptionId, ...] = ()
-    """Subscriptions that have a default of their own, which would outrank the customer's: it is cleared."""
+    former: str | None = None
+    """The customer's default when it was decided: it is set again where a later call is refused."""
+    outranking: tuple[OwnDefault, ...] = ()
+    """Defaults of subscriptions' own, which would outrank the customer's: they are cleared."""
     plan_code: None = None
 
 

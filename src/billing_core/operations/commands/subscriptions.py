@@ -132,6 +132,8 @@ class SetSeats:
     proration: Proration = "next_invoice"
     proration_date: datetime | None = attrs.field(default=None, validator=aware)
     only_if_paid: bool = False
+    former_quantity: int | None = None
+    """The quantity when it was decided: it is set again where a change cannot be scheduled again."""
     reschedule: ScheduleChange | None = None
     """A scheduled change, with the new seat count, to schedule again afterwards.
 

@@ -93,6 +93,7 @@ def decide_seats(
         quantity=seats,
         proration=proration,
         proration_date=proration_date,
+        former_quantity=item.quantity,
         reschedule=_reschedule(account, seen, seats),
         plan_code=seen.plan_code,
     )

@@ -96,6 +96,8 @@ def decide_pause(
     seen = account.require_subscription(subscription_id)
     if seen.schedule_id is not None:
         raise OperationRefusedError(Refusal.CHANGE_SCHEDULED)
+    if seen.status == "paused":
+        raise OperationRefusedError(Refusal.ALREADY_PAUSED)
     if seen.status not in ("active", "trialing", "past_due"):
         raise OperationRefusedError(Refusal.NOT_PAUSABLE)
     return PauseSubscription(

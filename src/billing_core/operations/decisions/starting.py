@@ -1,5 +1,6 @@
 """Decide on the start of a subscription."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import attrs
@@ -8,7 +9,7 @@ from billing_core.model import CustomerId, Plan
 from billing_core.operations.account import Account
 from billing_core.operations.commands import NewItem, StartSubscription, Trial
 from billing_core.operations.errors import OperationRefusedError, Refusal
-from billing_core.operations.items import Terms, new_items
+from billing_core.operations.items import Terms, has_seats, new_items, seats_of, terms_of
 
 
 @attrs.frozen(kw_only=True)
@@ -19,6 +20,8 @@ class NewSubscription:
     terms: Terms = attrs.field(factory=Terms)
     seats: int | None = None
     """None: the fewest that the plan allows."""
+    addons: tuple[str, ...] = ()
+    """Plan codes of add-ons, each at most once; those that are sold by the seat get as many seats as the plan."""
     trial: bool | None = None
     """True demands a trial, False declines one; None takes the plan's if the tenant had none yet."""
 
@@ -40,7 +43,20 @@ def decide_opening(account: Account, wanted: NewSubscription) -> Opening:
         )
     currency = next((seen.currency for seen in account.live if seen.currency is not None), None)
     terms = attrs.evolve(wanted.terms, currency=wanted.terms.currency or currency)
-    return Opening(items=new_items(plan, terms, wanted.seats), trial=_trial(account, plan, wanted.trial))
+    items = new_items(plan, terms, wanted.seats)
+    added = _addons(account, plan, wanted, terms_of(items[0].price, terms))
+    return Opening(items=(*items, *added), trial=_trial(account, plan, wanted.trial))
+
+
+def _addons(account: Account, plan: Plan, wanted: NewSubscription, terms: Terms) -> Iterator[NewItem]:
+    """Yield the items of add-ons, billed in the same interval and currency as the plan."""
+    for code in dict.fromkeys(wanted.addons):
+        addon = account.require_plan(code)
+        if addon.grants_access or addon.plan_code == plan.plan_code:
+            raise OperationRefusedError(Refusal.NOT_AN_ADDON)
+        if account.rivals(addon):
+            raise OperationRefusedError(Refusal.ALREADY_SUBSCRIBED)
+        yield from new_items(addon, terms, seats_of(plan, wanted.seats) if has_seats(addon) else None)
 
 
 def _trial(account: Account, plan: Plan, wanted: bool | None) -> Trial | None:

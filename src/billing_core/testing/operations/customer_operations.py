@@ -7,6 +7,7 @@ from billing_core.model import CustomerSnapshot, InvoiceSnapshot
 from billing_core.operations.commands import (
     CreateSetupIntent,
     DetachPaymentMethod,
+    OwnDefault,
     PayInvoice,
     SetBillingContact,
     SetDefaultPaymentMethod,
@@ -65,12 +66,13 @@ class CustomerOperationsContract:
         subscription = await start(gateway, stage)
         customer_id = subscription.customer_id
         await stage.own_card(subscription.subscription_id)
+        own_method = (await current(stage, subscription)).payment_method_id
+        assert own_method is not None
+        own = OwnDefault(subscription_id=subscription.subscription_id, payment_method_id=own_method)
         former = await stage.card(customer_id)
         wanted = await stage.card(customer_id)
         for number, method in enumerate((former, wanted)):
-            command = SetDefaultPaymentMethod(
-                customer_id=customer_id, payment_method_id=method, subscriptions=(subscription.subscription_id,)
-            )
+            command = SetDefaultPaymentMethod(customer_id=customer_id, payment_method_id=method, outranking=(own,))
             await gateway.perform(command, f"bo_{number}")
             assert await gateway.find_out(command, f"bo_{number}") is not None
             assert (await current(stage, subscription)).payment_method_id is None

@@ -76,6 +76,7 @@ class ScheduledChangesContract:
             subscription_id=subscription.subscription_id,
             item_id=item_of(subscription, seats(stage, 5)).item_id,
             quantity=7,
+            former_quantity=5,
             reschedule=attrs.evolve(_schedule(stage, subscription, 7), release_schedule=scheduled.schedule_id),
         )
         performed = await gateway.perform(command, "bo_2")

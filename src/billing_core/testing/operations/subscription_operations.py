@@ -6,7 +6,11 @@ from typing import Literal
 import attrs
 import pytest
 
-from billing_core.errors import GatewayCardDeclinedError, GatewayInvalidRequestError
+from billing_core.errors import (
+    GatewayCardDeclinedError,
+    GatewayInvalidRequestError,
+    GatewayPaymentMethodMissingError,
+)
 from billing_core.operations.commands import (
     ApplyPromotionCode,
     CancelAtPeriodEnd,
@@ -95,6 +99,18 @@ class SubscriptionOperationsContract:
         with pytest.raises(GatewayCardDeclinedError) as declined:
             await gateway.perform(command, "bo_1")
         assert declined.value.decline_code
+        assert await stage.subscriptions(customer_id) == []
+
+    @pytest.mark.parametrize("payment", ["on_file", "off_session"])
+    async def test_a_start_without_a_payment_method_says_what_is_missing(
+        self, gateway: OperationGateway, stage: ProviderStage, payment: Literal["on_file", "off_session"]
+    ) -> None:
+        """It is not the request that is wrong."""
+        customer_id = await create_customer(gateway, stage, card=None)
+        command = StartSubscription(tenant_id=TENANT, customer_id=customer_id, items=(base(stage),), payment=payment)
+        with pytest.raises(GatewayPaymentMethodMissingError) as missing:
+            await gateway.perform(command, "bo_1")
+        assert not missing.value.outcome_unknown
         assert await stage.subscriptions(customer_id) == []
 
     async def test_a_trial_charges_nothing(self, gateway: OperationGateway, stage: ProviderStage) -> None:

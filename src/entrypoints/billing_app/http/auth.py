@@ -33,6 +33,11 @@ def require_own_tenant(request: web.Request, principal: Principal) -> TenantId:
     return principal.tenant_id
 
 
+def role_refusal(role: str, doing: str, setting: str) -> str:
+    """Return the text for a token whose role may not do something, with the setting that names the roles that may."""
+    return f"The role {role[:60]!r} of this token may not {doing}. The roles of {setting} may."
+
+
 def unauthorized(message: str, challenge: str = 'Bearer error="invalid_token"') -> RefusalError:
     """Return the refusal of a request without a valid token."""
     return RefusalError(401, "unauthorized", message, {"WWW-Authenticate": challenge})

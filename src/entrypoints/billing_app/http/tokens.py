@@ -9,7 +9,7 @@ import attrs
 import jwt
 from aiohttp import web
 
-from billing_app.http.auth import unauthorized
+from billing_app.http.auth import role_refusal, unauthorized
 from billing_app.http.responses import RefusalError
 from billing_app.secret import Secret
 from billing_app.settings import TokenSettings
@@ -108,7 +108,8 @@ class JwtAuthenticator:
             raise unauthorized("Send a token: Authorization: Bearer <token>.", challenge="Bearer")
         principal = read_principal(await self._verifier.read(token.strip()), self._policy)
         if principal.role not in self._policy.roles:
-            raise RefusalError(403, "forbidden_role", "This token's role may not read billing data.")
+            detail = role_refusal(principal.role, "read billing data", "BILLING_JWT_READER_ROLES")
+            raise RefusalError(403, "forbidden_role", detail)
         if self._revoked.covers(principal):
             raise unauthorized("The token was revoked.")
         return principal
@@ -125,7 +126,8 @@ def read_principal(claims: Claims, policy: TokenSettings) -> Principal:
     if not isinstance(tenant_id, str) or not 0 < len(tenant_id) <= _MAX_TENANT_ID:
         raise unauthorized("The token has no valid tenant claim.")
     if not isinstance(role, str):
-        raise RefusalError(403, "forbidden_role", "The token's role claim must be a string.")
+        text = f"The token's role claim {policy.role_claim} (BILLING_JWT_ROLE_CLAIM) must be a string."
+        raise RefusalError(403, "forbidden_role", text)
     return Principal(
         tenant_id=TenantId(tenant_id),
         role=role,

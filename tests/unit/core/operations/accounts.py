@@ -59,6 +59,12 @@ PLANS = (
     Plan(plan_code="euro", group="main", prices=(price("eur", currency="eur"), price("usd", currency="usd"))),
     Plan(plan_code="unpriced", group="main", prices=(PlanPrice(lookup_key="unpriced_monthly"),)),
     Plan(plan_code="support", grants_access=False, prices=(price("support"),)),
+    Plan(
+        plan_code="vault",
+        grants_access=False,
+        seats=SeatBounds(minimum=1, maximum=20),
+        prices=(price("vault", "seat", amount=300), usage_price("vault_storage", "vault_storage")),
+    ),
     Plan(plan_code="audit", grants_access=False, prices=(price("audit"),)),
 )
 RULES = RulesInForce(BillingRules(plans=PLANS), 1)

@@ -66,6 +66,9 @@ def refused(decide: Callable[[], object]) -> Refusal:
 # --- start ------------------------------------------------------------------------------------------------------------
 
 
+VAULT_USAGE: tuple[str, int | None] = ("price_vault_storage", None)
+
+
 def start(state: Account, plan_code: str, **fields: Any) -> StartSubscription:
     """Decide on a start of a plan."""
     options = {key: fields.pop(key) for key in ("payment", "promotion_code_id") if key in fields}
@@ -119,6 +122,47 @@ def test_a_plan_starts_with_all_of_its_prices(
 def test_what_a_plan_does_not_have_is_refused(plan_code: str, wanted: dict[str, Any], reason: Refusal) -> None:
     """Before anything is sent."""
     assert refused(lambda: start(account(), plan_code, **wanted)) is reason
+
+
+@pytest.mark.parametrize(
+    ("plan_code", "wanted", "items"),
+    [
+        ("metered", {"addons": ("support",)}, [("price_usage", None), ("price_storage", None), ("price_support", 1)]),
+        ("counted", {"addons": ("support", "support")}, [("price_counted", 3), ("price_support", 1)]),
+        ("counted", {"seats": 7, "addons": ("vault",)}, [("price_counted", 7), ("price_vault", 7), VAULT_USAGE]),
+        ("counted", {"addons": ("vault",)}, [("price_counted", 3), ("price_vault", 3), VAULT_USAGE]),
+        (
+            "basic",
+            {"addons": ("vault", "audit")},
+            [("price_basic", 1), ("price_basic_calls", None), ("price_vault", 1), VAULT_USAGE, ("price_audit", 1)],
+        ),
+    ],
+)
+def test_addons_start_with_their_plan(
+    plan_code: str, wanted: dict[str, Any], items: list[tuple[str, int | None]]
+) -> None:
+    """Each once, with all of its prices; those that are sold by the seat get as many seats as the plan."""
+    command = start(account(), plan_code, **wanted)
+    assert shape(command) == items
+    assert command.plan_code == plan_code
+
+
+@pytest.mark.parametrize(
+    ("held", "plan_code", "wanted", "reason"),
+    [
+        ((), "basic", {"addons": ("gone",)}, Refusal.UNKNOWN_PLAN),
+        ((), "basic", {"addons": ("team",)}, Refusal.NOT_AN_ADDON),
+        ((), "support", {"addons": ("support",)}, Refusal.NOT_AN_ADDON),
+        ((), "team", {"seats": 21, "addons": ("vault",)}, Refusal.SEATS_OUT_OF_BOUNDS),
+        ((), "pro", {"interval": "year", "addons": ("support",)}, Refusal.UNKNOWN_PRICE),
+        ((subscription(item("si_1", "support")),), "basic", {"addons": ("support",)}, Refusal.ALREADY_SUBSCRIBED),
+    ],
+)
+def test_what_cannot_be_added_is_refused(
+    held: tuple[TenantSubscription, ...], plan_code: str, wanted: dict[str, Any], reason: Refusal
+) -> None:
+    """Before anything is sent: nothing is left out without a word."""
+    assert refused(lambda: start(account(*held), plan_code, **wanted)) is reason
 
 
 @pytest.mark.parametrize(("seats", "text"), [(1, "It is sold with 2 to 50."), (51, "It is sold with 2 to 50.")])
@@ -369,6 +413,7 @@ def test_seats_are_set_on_the_item_that_counts_them(held: TenantSubscription, it
     """In absolute numbers, whatever the plan is made of."""
     command = decide_seats(account(held), SUB, 8)
     assert (command.item_id, command.quantity, command.reschedule) == (item_id, 8, None)
+    assert command.former_quantity == next(each.quantity for each in held.snapshot.items if each.item_id == item_id)
     assert command.plan_code == held.snapshot.plan_code
 
 
@@ -527,7 +572,7 @@ def test_a_running_subscription_can_be_paused(status: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"status": "paused"}, Refusal.NOT_PAUSABLE),
+        ({"status": "paused"}, Refusal.ALREADY_PAUSED),
         ({"status": "unpaid"}, Refusal.NOT_PAUSABLE),
         ({"status": "incomplete"}, Refusal.NOT_PAUSABLE),
         (SCHEDULED, Refusal.CHANGE_SCHEDULED),

@@ -29,6 +29,7 @@ from billing_core.operations.commands import (
     GiveCredit,
     ItemChange,
     NewItem,
+    OwnDefault,
     PauseCollection,
     PauseSubscription,
     PayInvoice,
@@ -96,6 +97,7 @@ SCHEDULE_SHOWN = {
         }
     ],
 }
+OWN_DEFAULT = OwnDefault(subscription_id=SUBSCRIPTION, payment_method_id="pm_own")
 ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "create_schedule": SCHEDULE_SHOWN,
     "update_schedule": SCHEDULE_SHOWN,
@@ -113,6 +115,8 @@ class Recorder:
         self.requests: list[StripeRequest] = []
         self.refused: set[str] = set()
         """The operations that are refused."""
+        self.refused_ids: set[str] = set()
+        """The objects whose changes are refused."""
         self.broken: str | None = None
         """The operation in which a bug is met."""
         self.answers = dict(ANSWERS)
@@ -121,7 +125,7 @@ class Recorder:
         self.requests.append(request)
         if request.operation == self.broken:
             raise ZeroDivisionError
-        if request.operation in self.refused:
+        if request.operation in self.refused or self.refused_ids.intersection(request.ids if request.writes else ()):
             raise GatewayInvalidRequestError(request.operation)
         shown = self.answers.get(request.operation)
         if shown is None:
@@ -471,7 +475,7 @@ CASES: Sequence[tuple[Command, Sequence[tuple[str, tuple[str, ...], Mapping[str,
         ],
     ),
     (
-        SetDefaultPaymentMethod(customer_id=CUSTOMER, payment_method_id="pm_1", subscriptions=(SUBSCRIPTION,)),
+        SetDefaultPaymentMethod(customer_id=CUSTOMER, payment_method_id="pm_1", outranking=(OWN_DEFAULT,)),
         [
             ("update_customer", (CUSTOMER,), {"invoice_settings": {"default_payment_method": "pm_1"}}),
             ("update_subscription", (SUBSCRIPTION,), {"default_payment_method": CLEAR}),
@@ -719,3 +723,57 @@ async def test_a_tax_id_is_taken_back_if_the_contact_is_refused(client: Recorder
     with pytest.raises(GatewayInvalidRequestError):
         await perform(client, command)
     assert client.sent()[-1] == ("delete_tax_id", (CUSTOMER, "txi_9"), {})
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_a_default_that_cannot_be_set_everywhere_is_set_back(client: Recorder, attempt: int) -> None:
+    """To what it was when it was decided: on a second attempt, after a crash, Stripe shows what the first one set."""
+    shown = "pm_0" if attempt == 1 else "pm_1"
+    client.answers["fetch_customer"] = {"id": CUSTOMER, "invoice_settings": {"default_payment_method": shown}}
+    client.answers["fetch_subscription"] = {**SUBSCRIPTION_SHOWN, "default_payment_method": "pm_own"}
+    first = attrs.evolve(OWN_DEFAULT, subscription_id=SubscriptionId("sub_0"))
+    client.refused_ids = {SUBSCRIPTION}
+    command = SetDefaultPaymentMethod(
+        customer_id=CUSTOMER, payment_method_id="pm_1", former="pm_0", outranking=(first, OWN_DEFAULT)
+    )
+    with pytest.raises(GatewayInvalidRequestError) as refused:
+        await perform(client, command)
+    assert not refused.value.outcome_unknown
+    assert client.sent()[3:] == [
+        ("update_subscription", ("sub_0",), {"default_payment_method": "pm_own"}),
+        ("update_customer", (CUSTOMER,), {"invoice_settings": {"default_payment_method": "pm_0"}}),
+    ]
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_seats_are_set_back_if_their_change_cannot_be_scheduled_again(client: Recorder, attempt: int) -> None:
+    """To what they were when it was decided: on a second attempt, Stripe shows what the first one set."""
+    item = {"id": "si_1", "quantity": 5 if attempt == 1 else 6, "price": {"id": "price_1"}}
+    client.answers["fetch_subscription"] = {**SUBSCRIPTION_SHOWN, "schedule": None, "items": {"data": [item]}}
+    client.refused = {"create_schedule"}
+    command = SetSeats(
+        subscription_id=SUBSCRIPTION,
+        item_id=ItemId("si_1"),
+        quantity=6,
+        former_quantity=5,
+        reschedule=TO_SCHEDULE,
+    )
+    with pytest.raises(GatewayInvalidRequestError):
+        await perform(client, command)
+    operation, ids, params = client.sent()[-1]
+    assert (operation, ids, params["items"]) == (
+        "update_subscription",
+        (SUBSCRIPTION,),
+        [{"id": "si_1", "quantity": 5}],
+    )
+
+
+async def test_discounts_are_bounded(client: Recorder) -> None:
+    """Stripe allows so many; a code that the subscription has is no further one."""
+    discounts = [{"id": f"di_{number}", "promotion_code": f"promo_{number}"} for number in range(20)]
+    client.answers["fetch_subscription"] = {**SUBSCRIPTION_SHOWN, "discounts": discounts}
+    with pytest.raises(GatewayInvalidRequestError) as refused:
+        await perform(client, ApplyPromotionCode(subscription_id=SUBSCRIPTION, promotion_code_id="promo_99"))
+    assert refused.value.parameter == "discounts"
+    await perform(client, ApplyPromotionCode(subscription_id=SUBSCRIPTION, promotion_code_id="promo_7"))
+    assert client.written == []

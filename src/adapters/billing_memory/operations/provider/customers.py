@@ -72,8 +72,8 @@ def set_default(state: ProviderState, command: SetDefaultPaymentMethod) -> Perfo
     customer = state.customer(command.customer_id)
     if _attached(state, command.payment_method_id).customer_id != command.customer_id:
         raise GatewayInvalidRequestError("another customer's", parameter="invoice_settings[default_payment_method]")
-    for subscription_id in command.subscriptions:
-        subscription = state.subscriptions.get(subscription_id)
+    for own in command.outranking:
+        subscription = state.subscriptions.get(own.subscription_id)
         if subscription is not None and not subscription.ended:
             state.put(attrs.evolve(subscription, payment_method_id=None))
     outcome = _put(state, attrs.evolve(customer, default_payment_method=command.payment_method_id))

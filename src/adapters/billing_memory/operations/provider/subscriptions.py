@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from billing_core.errors import GatewayCardDeclinedError, GatewayInvalidRequestError
+from billing_core.errors import GatewayCardDeclinedError, GatewayInvalidRequestError, GatewayPaymentMethodMissingError
 from billing_core.model import ItemSnapshot, Phase, PlannedItem, SubscriptionId, SubscriptionSnapshot
 from billing_core.operations.commands import (
     ApplyPromotionCode,
@@ -64,6 +64,8 @@ def start(state: ProviderState, command: StartSubscription) -> Performed:
 def _first_payment(state: ProviderState, command: StartSubscription, amount: int) -> bool:
     if command.payment == "confirm":
         return amount == 0
+    if amount and state.customer(command.customer_id).default_payment_method is None:
+        raise GatewayPaymentMethodMissingError("nothing to charge")
     try:
         paid = state.charge(command.customer_id, amount)
     except GatewayCardDeclinedError:

@@ -66,6 +66,7 @@ async def _list(settings: Settings, tenant: str) -> Sequence[SubscriptionSnapsho
 @decision
 @click.option("--plan", required=True, help="The code of the plan.")
 @plan_terms
+@click.option("--addon", multiple=True, help="The code of an add-on; may be repeated.")
 @click.option("--trial/--no-trial", default=None, help="Demand or decline a trial; by default the plan's, once.")
 @click.option(
     "--payment",
@@ -83,7 +84,11 @@ def start(*, tenant: str, by: str, as_json: bool, **wanted: Any) -> None:
         from billing_core.operations.decisions.starting import NewSubscription
 
         new = NewSubscription(
-            plan_code=wanted["plan"], terms=terms_of(wanted), seats=wanted["seats"], trial=wanted["trial"]
+            plan_code=wanted["plan"],
+            terms=terms_of(wanted),
+            seats=wanted["seats"],
+            addons=wanted["addon"],
+            trial=wanted["trial"],
         )
         options = {name: wanted[name] for name in ("payment", "promotion_code", "email")}
         return await site.operations.subscriptions.start(site.caller, new, **options)

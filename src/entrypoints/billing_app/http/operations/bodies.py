@@ -41,6 +41,8 @@ class PlanWanted:
     interval_count: int | None = None
     currency: str | None = None
     seats: int | None = None
+    addons: tuple[str, ...] = ()
+    """Plan codes of add-ons."""
     """The fewest that the plan allows, if none are given."""
     trial: bool | None = None
     """True demands a trial, false declines one; by default the plan's, if the tenant had none yet."""

@@ -8,7 +8,7 @@ import attrs
 import structlog
 from aiohttp import web
 
-from billing_app.http.auth import require_own_tenant
+from billing_app.http.auth import require_own_tenant, role_refusal
 from billing_app.http.operations.answers import OperationAnswer
 from billing_app.http.operations.bodies import LONGEST_BODY, read_body
 from billing_app.http.operations.problems import UNKNOWN_OUTCOME, Problem, problem_of
@@ -27,6 +27,13 @@ log = structlog.get_logger()
 B = TypeVar("B")
 Access = Literal["read", "write", "operate"]
 """The callers of a route: any reader of the tenant; its owners and admins, and operators; operators alone."""
+
+_SETTINGS: Final[Mapping[Access, str]] = {
+    "read": "BILLING_JWT_READER_ROLES",
+    "write": "BILLING_JWT_WRITER_ROLES",
+    "operate": "BILLING_JWT_OPERATOR_ROLES",
+}
+"""The setting that names the roles of each."""
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _VISIBLE: Final = re.compile(r"[!-~]+").fullmatch
@@ -112,7 +119,7 @@ class OperationRoute:
         principal = await services.authenticator.authenticate(request)
         require_own_tenant(request, principal)
         if not may_call(self.access, principal, services.settings.tokens):
-            raise Problem(403, "forbidden_role", "This token's role may not do this.")
+            raise Problem(403, "forbidden_role", role_refusal(principal.role, "do this", _SETTINGS[self.access]))
         if services.operations is None:
             raise Problem(
                 404,

@@ -24,6 +24,7 @@ _PROBLEM: Final = {
         "parameter": TEXT,
         "decline_code": TEXT,
         "retryable": {"type": "boolean"},
+        "new_key_needed": {"type": "boolean"},
     },
 }
 _FAILURES: Final = {

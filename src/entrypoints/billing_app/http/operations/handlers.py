@@ -3,6 +3,7 @@
 import re
 from typing import Any, Final
 
+from billing_app.http.auth import role_refusal
 from billing_app.http.operations import bodies
 from billing_app.http.operations.answers import (
     LinkAnswer,
@@ -304,7 +305,9 @@ async def set_contact(call: Call[bodies.ContactBody]) -> OperationAnswer:
 
 
 def _wanted(body: bodies.PlanWanted) -> NewSubscription:
-    return NewSubscription(plan_code=body.plan_code, terms=_terms(body), seats=body.seats, trial=body.trial)
+    return NewSubscription(
+        plan_code=body.plan_code, terms=_terms(body), seats=body.seats, addons=body.addons, trial=body.trial
+    )
 
 
 def _terms(body: bodies.PlanWanted | bodies.ChangeWanted) -> Terms:
@@ -332,7 +335,8 @@ def _proration(call: Call[Any]) -> Proration:
 
 def _require_operator(call: Call[Any], doing: str) -> None:
     if not call.operates:
-        raise Problem(403, "forbidden_role", f"Only an operator may {doing}.")
+        detail = role_refusal(call.principal.role, doing, "BILLING_JWT_OPERATOR_ROLES")
+        raise Problem(403, "forbidden_role", detail)
 
 
 def _subscription(call: Call[Any]) -> SubscriptionId:

@@ -17,6 +17,7 @@ from billing_core.errors import (
     StoreUnavailableError,
 )
 from billing_core.operations.errors import OperationFailedError, OperationRefusedError, Refusal
+from billing_core.operations.performing import is_refusal
 
 TYPE_PREFIX: Final = "urn:billing:problem:"
 """Every `type` is this and the code."""
@@ -43,12 +44,14 @@ REFUSED: Final[Mapping[Refusal, int]] = {
     Refusal.NO_SEATS: 422,
     Refusal.SEATS_OUT_OF_BOUNDS: 422,
     Refusal.NO_TRIAL: 422,
+    Refusal.NOT_AN_ADDON: 422,
 }
 """Statuses of refusals for which the request itself is wrong. Any other is a conflict with the state: 409."""
 
 FAILED: Final[Mapping[str, int]] = {
     "card_declined": 402,
     "invalid_request": 422,
+    "payment_method_missing": 402,
     "not_found": 404,
     "conflict": 409,
     "lease_lost": 409,
@@ -104,6 +107,7 @@ def problem_of(error: BillingError | RefusalError) -> Problem:
                 error.user_text,
                 parameter=error.parameter,
                 decline_code=error.decline_code,
+                new_key_needed=True,
             )
         case GatewayError():
             return _problem_at_provider(error)
@@ -130,6 +134,7 @@ def _problem_at_provider(error: GatewayError) -> Problem:
         error.user_text,
         parameter=getattr(error, "parameter", None),
         decline_code=error.decline_code if isinstance(error, GatewayCardDeclinedError) else None,
+        new_key_needed=True if is_refusal(error) else None,
     )
 
 
