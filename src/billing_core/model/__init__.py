@@ -45,6 +45,7 @@ from billing_core.model.payment_method import PaymentMethodSnapshot
 from billing_core.model.plan import (
     PLAN_METADATA,
     ROLES,
+    KnownPrice,
     Plan,
     PlanCatalog,
     PlanFeature,
@@ -54,6 +55,7 @@ from billing_core.model.plan import (
     Role,
     SeatBounds,
     plans_of_products,
+    prices_to_know,
 )
 from billing_core.model.provisional import (
     ANSWER_TRUSTED,
@@ -157,6 +159,7 @@ __all__ = [
     "ItemSnapshot",
     "leads_to",
     "LineId",
+    "KnownPrice",
     "LinkAction",
     "LinkDecision",
     "LinkStanding",
@@ -181,6 +184,7 @@ __all__ = [
     "PlanPrice",
     "PricePlace",
     "plans_of_products",
+    "prices_to_know",
     "PriceId",
     "PriceSnapshot",
     "ProductScope",

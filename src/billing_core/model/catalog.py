@@ -18,6 +18,8 @@ class PriceSnapshot(Ordered):
     price_id: PriceId
     product_id: str | None = None
     lookup_key: str | None = None
+    metadata: Metadata = ()
+    """Pairs that the merchant attached to the price; empty for rows of before."""
     plan_code: str | None = None
     """The plan that the price's own metadata names."""
     usage_type: str = "licensed"

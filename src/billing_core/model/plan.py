@@ -138,6 +138,17 @@ class _Sighting(NamedTuple):
     metered: bool = False
 
 
+@attrs.frozen(kw_only=True)
+class KnownPrice:
+    """What the provider's catalog shows of a price, for places that name nothing but its id."""
+
+    price_id: PriceId
+    product_id: str | None = None
+    lookup_key: str | None = None
+    metadata: Metadata = ()
+    metered: bool = False
+
+
 @attrs.frozen
 class _Place:
     """The plan of a price, and its role there."""
@@ -176,6 +187,8 @@ class PlanCatalog:
     Without plans the catalog is open: plan and feature fall back to the price's own lookup key, then to its id.
     With plans it is closed: a subscription none of whose prices is known is on no plan.
 
+    A coming phase names prices by their ids alone: the rest is taken from `known_prices`.
+
     It also says what is left out: subscriptions and invoices none of whose prices is in the scope. While items are
     missing, a subscription is kept.
     """
@@ -185,10 +198,12 @@ class PlanCatalog:
         plans: Iterable[Plan] = (),
         scope: ProductScope = ProductScope(),  # noqa: B008 - frozen
         product_plans: Iterable[tuple[str, str]] = (),
+        known_prices: Iterable[KnownPrice] = (),
     ) -> None:
         self.plans = tuple(plans)
         known = {plan.plan_code: plan for plan in self.plans}
         self._by_catalog = {product: known[code] for product, code in product_plans if code in known}
+        self._known = {known.price_id: _known_sighting(known) for known in known_prices}
         self.scope = scope
         self._by_price: dict[str, Plan] = {}
         self._by_lookup_key: dict[str, Plan] = {}
@@ -237,7 +252,7 @@ class PlanCatalog:
         )
 
     def read_schedule(self, snapshot: ScheduleSnapshot) -> ScheduleSnapshot:
-        """Fill in the plans of coming phases. They show the ids of their prices and nothing else of them."""
+        """Fill in the plans of coming phases."""
         return attrs.evolve(snapshot, phases=tuple(map(self._read_phase, snapshot.phases)))
 
     def _read_phase(self, phase: Phase) -> Phase:
@@ -272,6 +287,10 @@ class PlanCatalog:
             return None
         return PricePlace(plan_code=place.plan.plan_code, role=place.role, feature=place.feature)
 
+    def needs_to_know(self, price: KnownPrice) -> bool:
+        """Tell whether the plan of a price can be told, but not by its id."""
+        return price.price_id not in self._by_price and self._find_plan(_known_sighting(price)) is not None
+
     def plan(self, plan_code: str) -> Plan | None:
         """Return a plan by its code."""
         return next((plan for plan in self.plans if plan.plan_code == plan_code), None)
@@ -305,6 +324,8 @@ class PlanCatalog:
         return self.scope.leaves_out(shown)
 
     def _find_place(self, seen: _Sighting) -> _Place | None:
+        if seen.product_id is None and seen.price_id is not None:
+            seen = self._known.get(seen.price_id, seen)
         plan = self._find_plan(seen)
         return None if plan is None else _place_in(plan, seen)
 
@@ -362,6 +383,29 @@ def plans_of_products(shown: Iterable[CatalogSnapshot], catalog: PlanCatalog) ->
         for product_id in sorted({*metadata, *prices})
     )
     return tuple((product_id, plan.plan_code) for product_id, plan in found if plan is not None)
+
+
+def prices_to_know(shown: Iterable[CatalogSnapshot], catalog: PlanCatalog) -> tuple[KnownPrice, ...]:
+    """Return the prices that belong to a plan by something else than their ids, by id.
+
+    `catalog` has the plans of products, but no known prices. Deleted prices count: they may still be sold.
+    """
+    known = [
+        KnownPrice(
+            price_id=seen.price_id,
+            product_id=seen.product_id,
+            lookup_key=seen.lookup_key,
+            metadata=seen.metadata,
+            metered=seen.usage_type == "metered",
+        )
+        for seen in shown
+        if isinstance(seen, PriceSnapshot)
+    ]
+    return tuple(sorted((each for each in known if catalog.needs_to_know(each)), key=lambda each: each.price_id))
+
+
+def _known_sighting(known: KnownPrice) -> _Sighting:
+    return _Sighting(known.price_id, known.product_id, known.lookup_key, known.metadata, known.metered)
 
 
 def _sighting(item: ItemSnapshot) -> _Sighting:

@@ -5,7 +5,7 @@ from functools import cached_property
 import attrs
 
 from billing_core.model.access import AccessPolicy
-from billing_core.model.plan import Plan, PlanCatalog
+from billing_core.model.plan import KnownPrice, Plan, PlanCatalog
 from billing_core.model.scope import ProductScope
 from billing_core.model.tenant_rules import TenantRules
 
@@ -20,6 +20,16 @@ class BillingRules:
     tenants: TenantRules = attrs.field(factory=TenantRules)
     product_plans: tuple[tuple[str, str], ...] = ()
     """Products and their plans, by product: what the provider's catalog says beside `plans`. No file has it."""
+    known_prices: tuple[KnownPrice, ...] = ()
+    """Prices of plans that their ids do not show, from the same source."""
+
+    def without_catalog(self) -> "BillingRules":
+        """Return the part that a file has."""
+        return attrs.evolve(self, product_plans=(), known_prices=())
+
+    def with_catalog_of(self, other: "BillingRules") -> "BillingRules":
+        """Return these rules with what others say of the provider's catalog."""
+        return attrs.evolve(self, product_plans=other.product_plans, known_prices=other.known_prices)
 
 
 @attrs.frozen
@@ -33,7 +43,8 @@ class RulesInForce:
     @cached_property
     def catalog(self) -> PlanCatalog:
         """The plans and the scope, ready to read snapshots by."""
-        return PlanCatalog(self.rules.plans, self.rules.scope, self.rules.product_plans)
+        rules = self.rules
+        return PlanCatalog(rules.plans, rules.scope, rules.product_plans, rules.known_prices)
 
     @cached_property
     def policy(self) -> AccessPolicy:

@@ -1,5 +1,7 @@
 """Follow the provider's catalog: products are of the plan that their metadata or their mapped prices say.
 
+Prices of plans that their ids do not show are kept with it: a coming phase of a subscription shows nothing else.
+
 What is found is part of the rules in force, under a generation of its own: all processes read state by the same, and
 the state of tenants is read again when it changes.
 """
@@ -9,7 +11,7 @@ from datetime import timedelta
 
 import attrs
 
-from billing_core.model import CatalogSnapshot, PlanCatalog, RulesInForce, plans_of_products
+from billing_core.model import CatalogSnapshot, PlanCatalog, RulesInForce, plans_of_products, prices_to_know
 from billing_core.periodic import Periodic
 from billing_core.state.ports import RulesRegister, TenantReader
 from billing_core.state.rules import fingerprint_of
@@ -49,10 +51,13 @@ class ProductFollower(Periodic[ProductReport]):
             return ProductReport(generation=0)
         shown = [record.snapshot for record in await self._reader.catalog()]
         catalog = [seen for seen in shown if isinstance(seen, CatalogSnapshot)]
-        found = plans_of_products(catalog, PlanCatalog(active.rules.plans))
-        if found == active.rules.product_plans:
+        plans = active.rules.plans
+        found = plans_of_products(catalog, PlanCatalog(plans))
+        prices = prices_to_know(catalog, PlanCatalog(plans, product_plans=found))
+        rules = attrs.evolve(active.rules, product_plans=found, known_prices=prices)
+        if rules == active.rules:
             return ProductReport(generation=active.generation, products=len(found))
-        new = RulesInForce(attrs.evolve(active.rules, product_plans=found), active.generation + 1)
+        new = RulesInForce(rules, active.generation + 1)
         # If others were put in force meanwhile, the next look compares with those.
         changed = await self._register.activate(new, fingerprint=fingerprint_of(new.rules), actor="product follower")
         return ProductReport(generation=active.generation + changed, products=len(found), changed=changed)

@@ -90,7 +90,7 @@ async def activate(register: RulesRegister, own: BillingRules, *, actor: str, al
         if active is not None and fingerprint_of(active.rules) == fingerprint:
             return ActivationReport(result=Activation.UNCHANGED, generation=generation)
         if active is not None:
-            own = attrs.evolve(own, product_plans=active.rules.product_plans)  # until the catalog is looked at again
+            own = own.with_catalog_of(active.rules)  # until the catalog is looked at again
         if active is not None and not always:
             if await register.was_active(fingerprint):
                 return ActivationReport(result=Activation.SUPERSEDED, generation=generation)
@@ -103,7 +103,7 @@ async def activate(register: RulesRegister, own: BillingRules, *, actor: str, al
 
 def fingerprint_of(rules: BillingRules) -> str:
     """Return a text that is the same for equal rules, in every process, whatever the provider's catalog says."""
-    return hashlib.sha256(rules_to_json(attrs.evolve(rules, product_plans=())).encode()).hexdigest()
+    return hashlib.sha256(rules_to_json(rules.without_catalog()).encode()).hexdigest()
 
 
 async def _losing_their_plan(register: RulesRegister, new: RulesInForce) -> Sequence[SubscriptionId]:

@@ -223,7 +223,7 @@ class BillingService:
         """
 
         async def attempt(current: RulesInForce) -> DryRun:
-            own = attrs.evolve(rules, product_plans=current.rules.product_plans)
+            own = rules.with_catalog_of(current.rules)
             tried = RulesInForce(own, current.generation)
             async with self._rolled_back() as transaction:
                 ledger = await self._loader(tried).load(transaction, (), customers={}, also=tenants)

@@ -2,23 +2,28 @@
 
 from datetime import timedelta
 from itertools import permutations
+from typing import Any
 
 import attrs
 import pytest
-from tests.unit.core.conftest import ACME, Loop, item, subscription
+from tests.unit.core.conftest import ACME, AT, Loop, item, subscription
 
 from billing_core.events import BillingEvent, ProviderEvent, Translation
 from billing_core.model import (
     BillingRules,
+    Phase,
     Plan,
     PlanCatalog,
     PlanMatch,
+    PlannedItem,
     PlanPrice,
     PriceId,
     PriceSnapshot,
     ProductSnapshot,
     RulesInForce,
+    ScheduleSnapshot,
     plans_of_products,
+    prices_to_know,
 )
 from billing_core.payloads import loads
 from billing_core.state.following_products import ProductFollower, ProductReport
@@ -71,6 +76,56 @@ class TestPlansOfProducts:
             assert by_catalog.read_subscription(subscription(items=(shown,))).plan_code == plan_code
 
 
+class TestKnownPrices:
+    """The plans of prices that are named by their ids alone, as coming phases name them."""
+
+    @pytest.mark.parametrize(
+        ("shown", "of_products"),
+        [
+            ({"lookup_key": "pro_yearly"}, ()),
+            ({"lookup_key": "pro_old_2"}, ()),
+            ({"product_id": "prod_pro"}, ()),
+            ({"metadata": (("a", "b"), ("tier", "2"))}, ()),
+            ({"metadata": (("plan_code", "pro"),)}, ()),
+            ({"product_id": "prod_a"}, [("prod_a", "pro")]),
+        ],
+        ids=["lookup key", "pattern", "product", "metadata", "plan code", "product of the catalog"],
+    )
+    def test_every_rule_names_the_plan_of_a_coming_phase(self, shown: dict[str, Any], of_products: Any) -> None:
+        """As it does for an item, which shows all of its price; a deleted price may still be sold."""
+        plans = [attrs.evolve(PRO, match=attrs.evolve(PRO.match, products=("prod_pro",), lookup_keys=("pro_old_*",)))]
+        before = PlanCatalog(plans, product_plans=of_products)
+        snapshot = PriceSnapshot(price_id=PriceId("price_x"), deleted=True, **{"product_id": "prod_x", **shown})
+        known = prices_to_know([snapshot, ProductSnapshot(product_id="prod_x")], before)
+        after = PlanCatalog(plans, product_plans=of_products, known_prices=known)
+        phase = Phase(items=(PlannedItem(price_id=PriceId("price_x"), quantity=3),))
+        assert [_read(catalog, phase).plan_code for catalog in (before, after)] == [None, "pro"]
+
+    def test_the_role_of_a_known_price_is_that_of_its_lookup_key(self) -> None:
+        """So that the seats of a coming phase are counted."""
+        team = Plan(plan_code="team", prices=(PlanPrice(lookup_key="team"), PlanPrice(role="seat", lookup_key="seat")))
+        shown = [price("price_1", lookup_key="seat"), price("price_2", lookup_key="team")]
+        catalog = PlanCatalog([team], known_prices=prices_to_know(shown, PlanCatalog([team])))
+        items = [
+            PlannedItem(price_id=PriceId("price_1"), quantity=7),
+            PlannedItem(price_id=PriceId("price_2"), quantity=1),
+        ]
+        phase = _read(catalog, Phase(items=tuple(items)))
+        assert (phase.plan_code, phase.price_id, phase.seat_count) == ("team", "price_2", 7)
+
+    def test_only_prices_that_need_it_are_known(self) -> None:
+        """Neither those that plans list by id nor those of no plan: the rules in force hold all that are known."""
+        shown = [price("price_pro"), price("price_max", lookup_key="pro_yearly"), price("price_x")]
+        assert prices_to_know(shown, CATALOG) == ()
+
+
+def _read(catalog: PlanCatalog, phase: Phase) -> Phase:
+    (found,) = catalog.read_schedule(
+        ScheduleSnapshot(schedule_id="sub_sched_1", status="active", phases=(phase,))
+    ).phases
+    return found
+
+
 @attrs.define
 class Deployment:
     """A loop whose process follows the rules in force and the provider's catalog."""
@@ -114,6 +169,10 @@ class Deployment:
     async def plan(self) -> str | None:
         """Return the stored plan of the subscription."""
         return (await self.loop.subscription()).plan_code
+
+    async def scheduled(self) -> list[str | None]:
+        """Return the plans of the coming phases of the subscription."""
+        return [phase.plan_code for phase in (await self.loop.subscription()).planned]
 
     def _service(self) -> BillingService:
         rules = RulesBook(BillingRules(), self.register)
@@ -224,3 +283,21 @@ async def test_nothing_is_put_in_force_where_nothing_ever_was(deployment: Deploy
     await deployment.arrive(shows(deployment.loop, price("price_pro")))
     assert await deployment.follow() == ProductReport(generation=0)
     assert await deployment.register.active() is None
+
+
+async def test_a_coming_phase_gets_its_plan_once_the_catalog_showed_its_price(deployment: Deployment) -> None:
+    """The customer sees which plan comes, and its seats can be set before: in catalogs by lookup keys alone, too."""
+    loop = deployment.loop
+    await deployment.start(PRO)
+    phase = Phase(starts_at=AT + timedelta(days=20), items=(PlannedItem(price_id=PriceId("price_yearly"), quantity=1),))
+    seen = subscription(items=(item(price_id="price_pro", product_id="prod_a"),), schedule_id="sub_sched_1")
+    coming = ScheduleSnapshot(
+        schedule_id="sub_sched_1", subscription_id=seen.subscription_id, status="active", phases=(phase,)
+    )
+    scheduled = Translation(snapshots=(coming,), customer_id=seen.customer_id)
+    await deployment.arrive(loop.says(seen), loop.provider.event("evt_scheduled", scheduled, at=loop.clock.now()))
+    assert await deployment.scheduled() == [None]
+    await deployment.arrive(shows(loop, price("price_yearly", lookup_key="pro_yearly")))
+    assert (await deployment.follow()).changed
+    assert await deployment.scheduled() == ["pro"]
+    assert not (await deployment.follow()).changed

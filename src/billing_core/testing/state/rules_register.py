@@ -7,6 +7,7 @@ from billing_core.model import (
     AccessState,
     BillingRules,
     Grace,
+    KnownPrice,
     Plan,
     PlanFeature,
     PlanMatch,
@@ -52,6 +53,11 @@ RULES = BillingRules(
     scope=ProductScope(ignore=ScopeRule(products=("prod_2",), metadata=(("app", "other"),))),
     tenants=TenantRules(link="subscription", id_pattern="[a-z]+"),
     product_plans=(("prod_1", "pro"), ("prod_3", "extra")),
+    known_prices=(
+        KnownPrice(
+            price_id=PriceId("price_9"), product_id="prod_9", lookup_key="pro_old", metadata=(("a", "b"),), metered=True
+        ),
+    ),
 )
 """Rules that differ from the defaults in every part."""
 
