@@ -140,7 +140,7 @@ class _Sighting(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class KnownPrice:
-    """What the provider's catalog shows of a price, for places that name nothing but its id."""
+    """The details of a price in the provider's catalog, for places that name nothing but its id."""
 
     price_id: PriceId
     product_id: str | None = None

@@ -1,12 +1,14 @@
 """Explain a tenant's state from the events received, the decisions made and the messages published. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import attrs
 
 from billing_core.events import BillingEvent
 from billing_core.model import AccessPolicy, AccessVerdict, Attention, EventId, TenantCustomer, TenantId, TenantState
+from billing_core.model.time import aware
 from billing_core.oversight.inspection import FailedAttempt, StoredEvent
 from billing_core.payloads import (
     AccessSection,
@@ -31,6 +33,8 @@ class TenantHistory:
     customers: Sequence[TenantCustomer]
     events: Sequence[StoredEvent]
     """In the order they were received."""
+    since: datetime | None = attrs.field(default=None, validator=aware)
+    """The beginning of the requested time range; None: the first event."""
     cut: bool
     """Whether the limit left out earlier events of the requested time range."""
     attempts: Mapping[int, Sequence[FailedAttempt]]
@@ -100,7 +104,7 @@ class Explanation:
 
 def explain(history: TenantHistory, *, policy: AccessPolicy) -> Explanation:
     """Arrange a tenant's history: each event with its decision, its messages, and the access verdict after each one."""
-    caused: dict[EventId | None, list[Transition]] = {}
+    beside, caused = _beside(history), dict[EventId | None, list[Transition]]()
     for event_id, transition in transitions(history.messages):
         caused.setdefault(event_id, []).append(transition)
     timeline = [
@@ -115,7 +119,7 @@ def explain(history: TenantHistory, *, policy: AccessPolicy) -> Explanation:
         state=history.state,
         verdict=policy.evaluate(history.state.access_facts, history.state.as_of),
         customers=history.customers,
-        timeline=_with_messages_beside(timeline, caused.get(None, ())),
+        timeline=_with_messages_beside(timeline, [each for each in caused.get(None, ()) if each.sequence in beside]),
         cut=history.cut,
         attention=history.attention,
     )
@@ -139,18 +143,31 @@ def _decision(event: StoredEvent) -> str:
 
 
 def _with_messages_beside(timeline: Sequence[TimelineEntry], messages: Iterable[Transition]) -> Sequence[TimelineEntry]:
-    """Insert the messages that no event caused, each after the last event with a lower number.
-
-    Those below all numbers of the timeline were read for comparison only, and are left out.
-    """
-    first = min((each.sequence for entry in timeline for each in entry.transitions), default=1)
+    """Insert the messages that no event caused, each after the last event with a lower number, else before the rest."""
     placed = list(timeline)
     for message in messages:
-        if message.sequence >= first:
-            earlier = (any(each.sequence < message.sequence for each in entry.transitions) for entry in placed)
-            place = max((index for index, before in enumerate(earlier, start=1) if before), default=len(placed))
-            placed.insert(place, TimelineEntry(event=None, attempts=(), transitions=(message,)))
+        numbers = [[each.sequence for each in entry.transitions] for entry in placed]
+        above = (index for index, each in enumerate(numbers) if each and max(each) > message.sequence)
+        below = (index for index, each in enumerate(numbers, start=1) if each and min(each) < message.sequence)
+        place = max(below, default=next(above, len(placed)))
+        placed.insert(place, TimelineEntry(event=None, attempts=(), transitions=(message,)))
     return placed
+
+
+def _beside(history: TenantHistory) -> frozenset[int]:
+    """Return the numbers of messages that belong beside the events; the others were read for comparison only.
+
+    These are all above the first number that an event caused, and all since the time that the timeline begins with.
+    """
+    shown = {event.key.event_id for event in history.events}
+    first = min((each.sequence for each in history.messages if each.event_id in shown), default=None)
+    begins = history.events[0].received_at if history.cut else history.since
+    return frozenset(
+        each.sequence
+        for each in history.messages
+        if each.event_id is None
+        and (begins is None or each.occurred_at >= begins or (first is not None and each.sequence >= first))
+    )
 
 
 def transitions(messages: Sequence[BillingEvent]) -> Iterable[tuple[EventId | None, Transition]]:

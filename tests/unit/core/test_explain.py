@@ -1,6 +1,6 @@
 """Explanations: one timeline of events, decisions and messages."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 from tests.unit.core.conftest import ACME, ALICE, AT, GLOBEX, Loop, invoice, subscription
@@ -15,10 +15,12 @@ from billing_memory.oversight.timeline import MemoryTenantTimeline
 TRIALING = subscription(status="trialing")
 
 
-async def explained(loop: Loop, tenant_id: TenantId = ACME, limit: int = 50) -> Explanation:
+async def explained(
+    loop: Loop, tenant_id: TenantId = ACME, limit: int = 50, since: datetime | None = None
+) -> Explanation:
     """Return the explanation of a tenant's state."""
     timeline = MemoryTenantTimeline(loop.database, loop.clock)
-    history = await timeline.history(tenant_id, since=None, until=None, limit=limit)
+    history = await timeline.history(tenant_id, since=since, until=None, limit=limit)
     assert history is not None
     return explain(history, policy=AccessPolicy())
 
@@ -109,6 +111,20 @@ async def test_an_answer_to_an_operation_is_explained(loop: Loop) -> None:
     assert [(each.field, each.before, each.after) for each in transition.changes] == [("status", "trialing", "active")]
     assert [view.operation_key for view in explanation.state.views] == ["bo_1"]
     assert explanation.state.subscriptions[0].snapshot.status == "active"
+
+
+async def test_a_message_before_the_first_event_is_explained(loop: Loop) -> None:
+    """An operation may be all that ever happened, and its answer comes before any event."""
+    basis = ProvisionalBasis(tenant_id=ACME, operation_key="bo_1", answered_at=AT)
+    await loop.service().ingest_subscription_snapshot(subscription(status="active"), basis)
+    (only,) = (await explained(loop)).timeline
+    assert (only.decision, only.transitions[0].sequence) == ("no event: operation", 1)
+    await loop.arrive(loop.says(subscription(status="past_due"), at=600))
+    timeline = (await explained(loop)).timeline
+    assert [(entry.event is None, entry.transitions[0].sequence) for entry in timeline] == [(True, 1), (False, 2)]
+    assert [entry.event is None for entry in (await explained(loop, since=AT + timedelta(seconds=1))).timeline] == [
+        False
+    ]
 
 
 async def test_the_verdict_names_the_test_clock_that_decides(loop: Loop) -> None:

@@ -45,6 +45,7 @@ class MemoryTenantTimeline:
             state=await self._repository.state(tenant_id),
             customers=customers,
             events=[stored_event(row) for row in shown],
+            since=since,
             cut=len(mine) > limit,
             attempts={row.dispatch_id: row.failures for row in shown if row.failures},
             messages=[each for each in history if first <= each.sequence <= last or each.event_id in ids],

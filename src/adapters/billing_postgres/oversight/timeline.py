@@ -59,6 +59,7 @@ class PostgresTenantTimeline:
             state=state,
             customers=list(map(customer_from_row, customers)),
             events=events,
+            since=since,
             cut=len(found) > limit,
             attempts=attempts,
             messages=list(map(message_from_row, messages)),
