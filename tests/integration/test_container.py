@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
+import structlog
 from tests.wiring import misfits
 
-from billing_app.container import Adapters, Container, open_container
+from billing_app.container import Adapters, Container, open_container, open_tools
 from billing_app.http.services import Services
 from billing_app.secret import Secret
 from billing_app.settings import DatabaseSettings, RedisSettings, Settings, StripeSettings, Switches, TokenSettings
@@ -87,3 +88,25 @@ async def test_connections_for_reading_cannot_write(database_url: str, redis_url
         async with reading.acquire() as connection:
             with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
                 await connection.execute("UPDATE tenant_subscriptions SET status = 'active'")
+
+
+async def test_commands_log_warnings_to_standard_error(
+    database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output has their results only, which scripts read; a process that has a log keeps it."""
+    before = structlog.get_config() if structlog.is_configured() else None
+    structlog.reset_defaults()
+    try:
+        async with open_tools(settings(database_url, redis_url)):
+            structlog.get_logger("tests").info("unseen")
+            structlog.get_logger("tests").warning("seen")
+        structlog.configure(processors=[])
+        async with open_tools(settings(database_url, redis_url)):
+            assert structlog.get_config()["processors"] == []
+    finally:
+        structlog.reset_defaults()
+        if before is not None:
+            structlog.configure(**before)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert ("unseen" in captured.err, "seen" in captured.err) == (False, True)

@@ -13,9 +13,9 @@ from billing_app import cli
 pytestmark = pytest.mark.postgres
 
 
-async def billing(database_url: str, *arguments: str) -> Result:
+async def billing(database_url: str, *arguments: str, **environ: str) -> Result:
     """Run the command in a thread, because it runs an event loop of its own."""
-    environment = {"DATABASE_URL": database_url, "ENABLE_BILLING": ""}
+    environment = {"DATABASE_URL": database_url, "ENABLE_BILLING": "", **environ}
     return await asyncio.to_thread(CliRunner().invoke, cli.cli, ["grants", *arguments], env=environment)
 
 
@@ -68,3 +68,21 @@ async def test_what_cannot_be_done_is_refused(
     result = await billing(database_url, *arguments)
     assert (result.exit_code, message in result.output) == (status, True), result.output
     assert (await billing(database_url, "list")).stdout == "There are no grants.\n"
+
+
+async def test_a_plan_that_does_not_exist_is_noticed(database_url: str) -> None:
+    """A mistyped code would grant access to nothing that the application knows."""
+    plans = {"STRIPE_PRODUCT_PRICE_MAP": "pro=price_1,starter=price_2"}
+    given = ("add", "acme", "--plan", "prp", "--why", "goodwill", "--yes")
+    refused = await billing(database_url, *given, **plans)
+    assert refused.exit_code == 2
+    assert "There is no plan 'prp'. The plans are pro, starter. Pass --force to grant it anyway." in refused.stderr
+    assert (await billing(database_url, "list")).stdout == "There are no grants.\n"
+    assert (await billing(database_url, *given, "--force", **plans)).exit_code == 0
+
+
+async def test_a_tenant_that_does_not_exist_is_noticed(database_url: str) -> None:
+    """An empty list would say that it has no grants."""
+    unknown = await billing(database_url, "list", "acm")
+    assert (unknown.exit_code, unknown.stdout) == (3, "")
+    assert unknown.stderr == "Unknown tenant 'acm'. See `billing tenants list`.\n"

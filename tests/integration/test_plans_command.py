@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,50 @@ async def test_plans_are_listed_with_their_prices() -> None:
     (plan,) = json.loads((await billing("list", "--json", STRIPE_PRODUCT_PRICE_MAP=PRICE_MAP)).stdout)["plans"]
     assert (plan["plan_code"], [price["price_id"] for price in plan["prices"]]) == ("pro", ["price_pro", "price_calls"])
     assert "No plans are configured" in (await billing("list", STRIPE_PRODUCT_PRICE_MAP="")).stdout
+
+
+FILE = """
+[plans.pro]
+name = "Pro"
+[[plans.pro.prices]]
+lookup_key = "pro_monthly"
+interval = "month"
+amount = 4900
+currency = "usd"
+[[plans.pro.prices]]
+lookup_key = "pro_yearly_jp"
+interval = "year"
+amount = 490000
+currency = "jpy"
+[[plans.pro.prices]]
+role = "metered"
+feature = "api_calls"
+lookup_key = "pro_calls"
+interval = "month"
+interval_count = 3
+unit_amount_decimal = "0.1"
+currency = "usd"
+"""
+
+
+async def test_plans_are_listed_with_what_they_cost(tmp_path: Path) -> None:
+    """Per interval, in each currency, also below the minor unit."""
+    file = tmp_path / "billing.toml"
+    file.write_text(FILE, encoding="utf-8")
+    listed = await billing("list", BILLING_CONFIG=str(file), STRIPE_PRODUCT_PRICE_MAP="")
+    assert listed.stdout.splitlines() == [
+        "pro  Pro",
+        "  base  pro_monthly  49.00 USD  per month",
+        "  base  pro_yearly_jp  490,000 JPY  per year",
+        "  metered  pro_calls  api_calls  0.001 USD  per 3 months",
+    ]
+    listed = await billing("list", "--json", BILLING_CONFIG=str(file), STRIPE_PRODUCT_PRICE_MAP="")
+    prices = json.loads(listed.stdout)["plans"][0]["prices"]
+    assert [(each["amount"], each["unit_amount_decimal"], each["currency"]) for each in prices] == [
+        (4900, None, "usd"),
+        (490000, None, "jpy"),
+        (None, "0.1", "usd"),
+    ]
 
 
 @pytest.mark.postgres

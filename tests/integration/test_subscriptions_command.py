@@ -56,7 +56,8 @@ async def listed(billing: Billing) -> str:
 
 async def test_an_operator_manages_a_subscription(billing: Billing, stripe: FakeStripe) -> None:
     """Every command is shown by the next one."""
-    assert (await billing("list")).stdout == "The tenant has no subscription.\n"
+    unknown = await billing("list", code=3)
+    assert (unknown.stdout, unknown.stderr) == ("", "Unknown tenant 'acme'. See `billing tenants list`.\n")
     started = await billing(
         "start", "--plan", "team", "--seats", "5", "--payment", "confirm", "--email", "a@acme.example"
     )
@@ -68,6 +69,8 @@ async def test_an_operator_manages_a_subscription(billing: Billing, stripe: Fake
     assert "next invoice" in seats.stdout
     assert "team  trialing  9 seats" in await listed(billing)
 
+    again = await billing("start", "--plan", "team", code=1)
+    assert "Run: billing subscriptions change acme --plan PLAN" in str(again.exception)
     changed = await billing("change", "--plan", "basic", "--when", "period_end", "--yes")
     assert "pending: sub_" in changed.stdout
     assert "takes effect at" in changed.stdout
@@ -82,6 +85,8 @@ async def test_an_operator_manages_a_subscription(billing: Billing, stripe: Fake
 
     await billing("cancel", "--feedback", "too_expensive", "--yes")
     assert "scheduled: cancellation, at " in await listed(billing)
+    ending = await billing("change", "--plan", "team", "--yes", code=1)
+    assert "Run: billing subscriptions undo acme --what cancellation" in str(ending.exception)
     await billing("undo")
 
     await billing("pause", "--collection", "--yes")

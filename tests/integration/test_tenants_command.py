@@ -218,7 +218,7 @@ async def test_a_refused_decision_changes_nothing_and_says_what_to_do(database_u
 
 async def test_decisions_are_listed_with_who_made_them_and_why(database_url: str) -> None:
     """The last one first; of one customer, subscription or tenant on request."""
-    assert "No operator has decided" in (await billing(database_url, "decisions")).stdout
+    assert "Nothing was decided about a link." in (await billing(database_url, "decisions")).stdout
     for customer, tenant in (("cus_1", "acme"), ("cus_2", "globex")):
         arguments = ("link", customer, tenant, "--force", "--yes", "--by", "ann", "--why", "by mail")
         assert (await billing(database_url, *arguments)).exit_code == 0
@@ -238,5 +238,9 @@ async def test_decisions_are_listed_with_who_made_them_and_why(database_url: str
         "actor": "ann",
         "reason": "by mail",
     }
+    unknown = await billing(database_url, "decisions", "acm")
+    assert (unknown.exit_code, unknown.stdout) == (3, "")
+    assert unknown.stderr == "'acm' is no known customer, subscription or tenant.\n"
+    assert (await billing(database_url, "decisions", "cus_2")).exit_code == 0
     paged = await billing(database_url, "decisions", "--limit", "1")
     assert "Continue with --before 2" in paged.stderr

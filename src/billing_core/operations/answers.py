@@ -40,7 +40,8 @@ class AnswerKeeper:
             case InvoiceSnapshot():
                 self.show(await self.service.ingest_invoice_snapshot(seen, basis))
             case CustomerSnapshot() if isinstance(operation.command, CreateCustomer):
-                await self.service.link(seen.customer_id, request.tenant_id, actor=request.actor)
+                reason = f"created by operation {operation.key}"
+                await self.service.link(seen.customer_id, request.tenant_id, actor=request.actor, reason=reason)
 
     def show(self, ingested: Ingested) -> None:
         """Publish the messages about an answer, and have fetched again what it leaves open."""

@@ -155,7 +155,8 @@ class CheckoutOperations:
     async def _link(self, account: Account, found: Checkout, actor: str) -> None:
         shared = account.rules.tenants.link != "customer"
         if found.customer_id is not None and not shared and found.customer_id not in _customers(account):
-            await self.answers.service.link(found.customer_id, account.tenant_id, actor=actor)
+            reason = f"returned from checkout {found.session_id}"
+            await self.answers.service.link(found.customer_id, account.tenant_id, actor=actor, reason=reason)
 
     async def _show(self, account: Account, found: Checkout) -> None:
         if found.subscription is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain, require_known
 from billing_app.settings import Settings
 from billing_app.settings.parsers import parse_duration
 
@@ -51,10 +51,13 @@ _by = click.option("--by", default=operator, show_default="your user name", help
 @click.option("--plan", required=True, callback=_words, help="The plan that the tenant may use.")
 @click.option("--until", callback=_end, help="The end: 2027-01-01 (UTC), or 90d from now. Without it, until revoked.")
 @click.option("--why", required=True, callback=_words, help="Why it is granted, for the record.")
+@click.option("--force", is_flag=True, help="Also grant a plan that is not in the catalog.")
 @click.option("--yes", is_flag=True, help="Create a tenant that is not known without asking.")
 @_by
 @json_option
-def add(*, tenant: str, plan: str, until: datetime | None, why: str, yes: bool, by: str, as_json: bool) -> None:
+def add(
+    *, tenant: str, plan: str, until: datetime | None, why: str, force: bool, yes: bool, by: str, as_json: bool
+) -> None:
     """Grant TENANT full access to a plan, and notify it.
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
@@ -64,7 +67,8 @@ def add(*, tenant: str, plan: str, until: datetime | None, why: str, yes: bool, 
         raise click.BadParameter(f"the id {fault}", param_hint="TENANT")
     if until is not None and until <= datetime.now(UTC):
         raise click.BadParameter("this end has passed", param_hint="--until")
-    grant = asyncio.run(_add(settings, tenant, plan=plan, until=until, reason=why, actor=by, yes=yes)).grant
+    added = _add(settings, tenant, plan=plan, until=until, reason=why, actor=by, force=force, yes=yes)
+    grant = asyncio.run(added).grant
     if as_json:
         click.echo(json.dumps(_to_json(grant)))
     else:
@@ -77,7 +81,10 @@ def add(*, tenant: str, plan: str, until: datetime | None, why: str, yes: bool, 
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show at most this many.")
 @json_option
 def list_(tenant: str | None, limit: int, as_json: bool) -> None:
-    """List grants, the last made first: those of TENANT, or of all. Revoked and ended ones are shown as such."""
+    """List grants, the last made first: those of TENANT, or of all. Revoked and ended ones are shown as such.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown tenant.
+    """
     found = asyncio.run(_list(Settings.load(), tenant, limit=limit))
     if as_json:
         click.echo(json.dumps({"grants": list(map(_to_json, found))}))
@@ -118,12 +125,26 @@ def revoke(*, grant: str, why: str, by: str, as_json: bool) -> None:
 
 
 async def _add(
-    settings: Settings, tenant: str, *, plan: str, until: datetime | None, reason: str, actor: str, yes: bool
+    settings: Settings,
+    tenant: str,
+    *,
+    plan: str,
+    until: datetime | None,
+    reason: str,
+    actor: str,
+    force: bool,
+    yes: bool,
 ) -> GrantResult:
     from billing_app.container import open_tools
     from billing_core.model import TenantId
 
     async with open_tools(settings) as tools:
+        plans = [each.plan_code for each in (await tools.rules().reload()).rules.plans]
+        if plans and plan not in plans and not force:
+            raise click.UsageError(
+                f"There is no plan {plain(plan)!r}. The plans are {', '.join(map(plain, plans))}. "
+                "Pass --force to grant it anyway."
+            )
         _, known = await tools.state_upkeep().knows(payer="", tenant=TenantId(tenant))
         if not known:
             confirm(f"The tenant {plain(tenant)} is not known. Create it?", yes=yes)
@@ -135,6 +156,8 @@ async def _list(settings: Settings, tenant: str | None, *, limit: int) -> Sequen
     from billing_core.model import TenantId
 
     async with open_tools(settings) as tools:
+        if tenant is not None:
+            await require_known(tools.state_upkeep(), tenant)
         return await tools.tenant_reader().grants(None if tenant is None else TenantId(tenant), limit=limit)
 
 

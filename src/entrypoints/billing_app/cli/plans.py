@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,7 +71,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     name = f"  {plan.name}" if plan.name else ""
     yield plain(f"{plan.plan_code}{name}{'' if plan.grants_access else '  (add-on)'}")
     for price in plan.prices:
-        parts = (price.role, price.price_id, price.lookup_key, price.feature, _interval(price))
+        parts = (price.role, price.price_id, price.lookup_key, price.feature, _amount(price), _interval(price))
         yield plain("  " + "  ".join(part for part in parts if part))
     match = plan.match
     for title, conditions in (
@@ -83,10 +84,20 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
             yield plain(f"  {title}: {', '.join(conditions)}")
 
 
+def _amount(price: PlanPrice) -> str | None:
+    """Return the amount per unit; None if the file names none, since Stripe has it."""
+    from billing_core.model.money import decimals
+
+    amount = price.unit_amount_decimal if price.amount is None else price.amount
+    if amount is None or price.currency is None:
+        return None
+    return f"{Decimal(amount).scaleb(-decimals(price.currency)):,f} {price.currency.upper()}"
+
+
 def _interval(price: PlanPrice) -> str | None:
     if price.interval is None:
         return None
-    return price.interval if price.interval_count == 1 else f"{price.interval_count} {price.interval}s"
+    return f"per {price.interval}" if price.interval_count == 1 else f"per {price.interval_count} {price.interval}s"
 
 
 def _unmapped_line(price: UnmappedPrice) -> str:
@@ -110,6 +121,9 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
                 "feature": price.feature,
                 "interval": price.interval,
                 "interval_count": price.interval_count,
+                "amount": price.amount,
+                "unit_amount_decimal": price.unit_amount_decimal,
+                "currency": price.currency,
             }
             for price in plan.prices
         ],

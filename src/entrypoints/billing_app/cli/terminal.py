@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+if TYPE_CHECKING:
+    from billing_core.oversight.ports import StateUpkeep
 
 NOTHING_MATCHED: Final = 3
 """Exit status of a command that found nothing."""
@@ -55,6 +58,16 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Not a terminal. Pass --yes to confirm.")
     click.confirm(question, abort=True, err=True)
+
+
+async def require_known(upkeep: StateUpkeep, tenant: str) -> None:
+    """End the command with `NOTHING_MATCHED` for a tenant that is not known."""
+    from billing_core.model import TenantId
+
+    _, known = await upkeep.knows(payer="", tenant=TenantId(tenant))
+    if not known:
+        click.echo(f"Unknown tenant {plain(tenant)!r}. See `billing tenants list`.", err=True)
+        raise click.exceptions.Exit(NOTHING_MATCHED)
 
 
 @contextmanager

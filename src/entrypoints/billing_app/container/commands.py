@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 import attrs
+import structlog
 
 from billing_app.container.adapters import postgres_adapters
 from billing_app.container.local_servers import resolve_servers, without_stream
@@ -23,6 +24,7 @@ from billing_core.state.ports import TenantReader
 from billing_postgres.durability import DurabilityRisk, durability_risks
 from billing_postgres.migrate import inspect, migrate
 from billing_postgres.pool import Database
+from billing_telemetry import logging
 
 _CONNECTIONS: Final = 4
 _OPERATORS_WAIT: Final = timedelta(minutes=2)
@@ -40,8 +42,16 @@ class SchemaReport:
     """Applied by newer code than this."""
 
 
+def _log_warnings(settings: Settings) -> None:
+    """Write warnings to standard error, where they are not taken for results; unless the process has a log already."""
+    if not structlog.is_configured():
+        level = settings.logs.level if settings.logs.level in ("warning", "error") else "warning"
+        logging.configure(level=level, format=settings.logs.format)
+
+
 async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaReport:
     """Migrate the configured database, or the local one; with `check`, only report what is pending."""
+    _log_warnings(settings)
     async with resolve_servers(without_stream(settings)) as urls:
         applied = () if check else await migrate(urls.database_url)
         status = await inspect(urls.database_url)
@@ -64,6 +74,7 @@ async def open_tools(settings: Settings) -> AsyncIterator[Container]:
 
     The database is the configured one, or the local one with its schema up to date.
     """
+    _log_warnings(settings)
     deadline = ShutdownDeadline(settings.server.shutdown_timeout)
     async with AsyncExitStack() as stack:
         urls = await stack.enter_async_context(resolve_servers(without_stream(settings)))

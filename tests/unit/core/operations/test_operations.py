@@ -192,6 +192,15 @@ async def test_a_refused_start_leaves_no_customer(site: Site) -> None:
     assert site.performed == []
 
 
+async def test_a_link_that_an_operation_made_says_so(site: Site) -> None:
+    """Among the decisions of operators, it is not taken for one of them."""
+    caller = site.caller()
+    await site.operations.customers.ensure(caller)
+    ((_, logged),) = site.database.tables.decisions.items()
+    (operation,) = site.database.operations.values()
+    assert (logged.decision.actor, logged.decision.reason) == (caller.actor, f"created by operation {operation.key}")
+
+
 async def test_a_lost_answer_starts_nothing_twice(site: Site) -> None:
     """The same request finds the subscription that was started."""
     caller, wanted = site.caller(), NewSubscription(plan_code="basic")

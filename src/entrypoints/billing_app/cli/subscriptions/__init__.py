@@ -10,7 +10,7 @@ import click
 
 from billing_app.cli.subscriptions.asking import Site, about_one, decision, plan_terms, run, terms_of, yes_option
 from billing_app.cli.subscriptions.rendering import preview_lines, subscription_json, subscription_lines
-from billing_app.cli.terminal import confirm, json_option, print_json
+from billing_app.cli.terminal import confirm, json_option, print_json, require_known
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ def subscriptions() -> None:
 @click.argument("tenant")
 @json_option
 def list_(tenant: str, as_json: bool) -> None:
-    """List the subscriptions of TENANT as the tenant sees them, ended ones too."""
+    """List the subscriptions of TENANT as the tenant sees them, ended ones too.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown tenant.
+    """
     found = asyncio.run(_list(Settings.load(), tenant))
     if as_json:
         print_json({"subscriptions": [subscription_json(seen) for seen in found]})
@@ -58,6 +61,7 @@ async def _list(settings: Settings, tenant: str) -> Sequence[SubscriptionSnapsho
     from billing_core.model import TenantId
 
     async with open_tools(settings) as tools:
+        await require_known(tools.state_upkeep(), tenant)
         state = await tools.tenant_reader().state(TenantId(tenant))
         return [each.snapshot for each in state.subscriptions]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 import click
@@ -32,6 +33,24 @@ class OutcomeUnknownError(OperatorError):
     """Stripe did not answer: it is not known yet whether the operation was carried out."""
 
     exit_code = 1
+
+
+class RefusedError(OperatorError):
+    """The operation is refused, and a command leads on."""
+
+    exit_code = 1
+
+
+_WAYS_ON: Final = {
+    "cancellation_scheduled": "undo {tenant} --what cancellation",
+    "change_scheduled": "undo {tenant} --what plan_change",
+    "change_pending": "undo {tenant} --what pending_update",
+    "already_paused": "resume {tenant}",
+    "already_subscribed": "change {tenant} --plan PLAN",
+    "payment_pending": "cancel {tenant} --now",
+    "payment_method_missing": "start {tenant} --payment confirm",
+}
+"""Commands of this group that lead on, by the code of the error."""
 
 
 def options(*each: Decorator) -> Decorator:
@@ -110,17 +129,22 @@ def run(ask: Ask, *, tenant: str, by: str, as_json: bool) -> None:
 
 
 async def _run(settings: Settings, ask: Ask, *, tenant: str, by: str) -> OperationOutcome:
-    from billing_core.errors import GatewayError
+    from billing_core.errors import BillingError, GatewayError
 
     async with _open(settings, tenant=tenant, by=by) as site:
         try:
             return await ask(site)
-        except GatewayError as error:
-            if not error.outcome_unknown:
+        except BillingError as error:
+            if isinstance(error, GatewayError) and error.outcome_unknown:
+                raise OutcomeUnknownError(
+                    "Stripe did not answer, and may have carried it out. A worker finds out: see "
+                    "`billing gateway pending`."
+                ) from error
+            if error.code not in _WAYS_ON:
                 raise
-            raise OutcomeUnknownError(
-                "Stripe did not answer, and may have carried it out. A worker finds out: see `billing gateway pending`."
-            ) from error
+            way = _WAYS_ON[error.code].format(tenant=shlex.quote(tenant))
+            text = getattr(error, "user_text", str(error))
+            raise RefusedError(f"{error.code}: {text} Run: billing subscriptions {way}") from error
 
 
 @asynccontextmanager

@@ -61,8 +61,20 @@ def _invoice_lines(title: str, invoice: InvoicePreview) -> Iterator[str]:
     from billing_core.model import Money
 
     yield f"  {title}: {Money(amount=invoice.amount_due, currency=invoice.currency)}"
-    for line in invoice.lines:
-        yield plain(f"    {Money(amount=line.amount, currency=invoice.currency)}  {line.description or ''}".rstrip())
+    parts = [(line.amount, line.description or "") for line in invoice.lines]
+    parts += [
+        (amount, title)
+        for amount, title in (
+            (-invoice.discount, "discount"),
+            (invoice.tax, "tax"),
+            (-invoice.credit_applied, "credit" if invoice.credit_applied > 0 else "earlier debt"),
+        )
+        if amount
+    ]
+    for amount, text in parts:
+        yield plain(f"    {Money(amount=amount, currency=invoice.currency)}  {text}".rstrip())
+    if invoice.credit_left:
+        yield f"    {Money(amount=invoice.credit_left, currency=invoice.currency)} of credit are left"
 
 
 def show_outcome(outcome: OperationOutcome, *, as_json: bool) -> None:
