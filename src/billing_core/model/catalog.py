@@ -20,8 +20,6 @@ class PriceSnapshot(Ordered):
     lookup_key: str | None = None
     metadata: Metadata = ()
     """Pairs that the merchant attached to the price; empty for rows of before."""
-    plan_code: str | None = None
-    """The plan that the price's own metadata names."""
     usage_type: str = "licensed"
     meter_id: str | None = None
     currency: str | None = None

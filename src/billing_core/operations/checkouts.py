@@ -129,7 +129,8 @@ class CheckoutOperations:
                 raise OperationRefusedError(Refusal.UNKNOWN_CHECKOUT)
             return ExpireCheckoutSession(session_id=session_id)
 
-        return await self.operator.run(caller, "expire_checkout", f"checkout:{session_id}", {}, decide)
+        arguments = {"session": session_id}
+        return await self.operator.run(caller, "expire_checkout", f"checkout:{session_id}", arguments, decide)
 
     async def confirm(self, tenant_id: TenantId, session_id: str, *, actor: str) -> ConfirmedCheckout:
         """Show the subscription of a checkout that the customer came back from, also before its webhook arrives.

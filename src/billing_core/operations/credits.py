@@ -2,14 +2,16 @@
 
 import attrs
 
-from billing_core.model import TenantId
-from billing_core.operations.commands import CreditTerms, GiveCredit
+from billing_core.model import CustomerId, TenantId
+from billing_core.operations.commands import Command, CreditTerms, GiveCredit
 from billing_core.operations.ports import BillingReader
-from billing_core.operations.requests import Caller, Operator, decided
+from billing_core.operations.requests import Caller, Operator
 from billing_core.operations.results import CreditBalance, PromotionCode
 from billing_core.operations.runner import OperationOutcome
 
 _PROMOTIONAL = CreditTerms()
+_PLACEHOLDER = CustomerId("")
+"""In place of the customer, which is found once everything else is valid."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,10 +35,14 @@ class CreditOperations:
 
         Raises: as `OperationRunner.run`; ValueError for an amount that is not above zero, or no ISO code.
         """
-        customer_id = (await self.operator.accounts.load(caller.tenant_id)).require_customer()
-        command = GiveCredit(customer_id=customer_id, amount=amount, currency=currency, terms=terms)
-        arguments = {"wanted": command}
-        return await self.operator.run(caller, "give_credit", f"credit:{customer_id}", arguments, decided(command))
+        wanted = GiveCredit(customer_id=_PLACEHOLDER, amount=amount, currency=currency, terms=terms)
+
+        async def decide() -> Command:
+            account = await self.operator.accounts.load(caller.tenant_id)
+            return attrs.evolve(wanted, customer_id=account.require_customer())
+
+        arguments = {"amount": amount, "currency": currency, "terms": terms}
+        return await self.operator.run(caller, "give_credit", f"credit:{caller.tenant_id}", arguments, decide)
 
     async def promotion_code(self, tenant_id: TenantId, code: str) -> PromotionCode | None:
         """Return what a code that the customer entered gives; None if there is none. Raises: GatewayError."""

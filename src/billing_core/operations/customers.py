@@ -1,6 +1,7 @@
 """The customer of a tenant at the provider: made once, linked, and told where invoices go."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
@@ -78,15 +79,13 @@ class CustomerOperations:
         Raises: as `OperationRunner.run`.
         """
         customer_id = (await self.accounts.load(caller.tenant_id)).require_customer()
-        command = SetBillingContact(
-            customer_id=customer_id,
-            email=email,
-            name=name,
-            phone=phone,
-            address=address,
-            add_tax_ids=tuple(add_tax_ids),
-            remove_tax_ids=tuple(remove_tax_ids),
-        )
-        return await self.operator.run(
-            caller, "set_billing_contact", customer_id, {"wanted": command}, decided(command)
-        )
+        wanted: dict[str, Any] = {
+            "email": email,
+            "name": name,
+            "phone": phone,
+            "address": address,
+            "add_tax_ids": tuple(add_tax_ids),
+            "remove_tax_ids": tuple(remove_tax_ids),
+        }
+        command = SetBillingContact(customer_id=customer_id, **wanted)
+        return await self.operator.run(caller, "set_billing_contact", customer_id, wanted, decided(command))

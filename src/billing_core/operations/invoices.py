@@ -72,7 +72,7 @@ class InvoiceOperations:
                 plan_code=next((seen.plan_code for seen in billed), None),
             )
 
-        arguments = {"payment_method": payment_method_id, "off_session": off_session}
+        arguments = {"invoice": invoice_id, "payment_method": payment_method_id, "off_session": off_session}
         return await self.operator.run(caller, "pay_invoice", invoice_id, arguments, decide)
 
     async def _require(self, tenant_id: TenantId, invoice_id: InvoiceId) -> SubscriptionInvoice:

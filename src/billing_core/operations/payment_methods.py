@@ -17,7 +17,7 @@ from billing_core.operations.commands import (
 from billing_core.operations.customers import CustomerOperations
 from billing_core.operations.errors import OperationRefusedError, Refusal
 from billing_core.operations.ports import BillingReader
-from billing_core.operations.requests import Caller, Operator, decided, refused_as
+from billing_core.operations.requests import Caller, Operator, refused_as
 from billing_core.operations.results import CustomerPaymentMethod
 from billing_core.operations.runner import OperationOutcome
 
@@ -43,7 +43,8 @@ class PaymentMethodOperations:
         """Prepare that the customer adds a payment method in the browser; the result has the client secret."""
 
         async def decide() -> Command:
-            return CreateSetupIntent(customer_id=await self.customers.ensure(caller))
+            known = (await self.operator.accounts.load(caller.tenant_id)).payer(None)
+            return CreateSetupIntent(customer_id=known or await self.customers.ensure(caller))
 
         return await self.operator.run(caller, "create_setup_intent", f"setup:{caller.tenant_id}", {}, decide)
 
@@ -92,22 +93,26 @@ class PaymentMethodOperations:
 
         A flow about a subscription needs its id.
         """
-        account = await self.operator.accounts.load(caller.tenant_id)
-        customer_id = account.require_customer()
-        if subscription_id is not None:
-            account.require_subscription(subscription_id)
-        elif flow in ("subscription_cancel", "subscription_update"):
-            raise OperationRefusedError(Refusal.NO_SUBSCRIPTION)
-        command = CreatePortalSession(
-            customer_id=customer_id,
-            return_url=return_url,
-            flow=flow,
-            subscription_id=subscription_id,
-            configuration=self.portal_configuration,
-        )
-        subject, arguments = f"portal:{caller.tenant_id}:{caller.request_id}", {"wanted": command}
+
+        async def decide() -> Command:
+            account = await self.operator.accounts.load(caller.tenant_id)
+            customer_id = account.require_customer()
+            if subscription_id is not None:
+                account.require_subscription(subscription_id)
+            elif flow in ("subscription_cancel", "subscription_update"):
+                raise OperationRefusedError(Refusal.NO_SUBSCRIPTION)
+            return CreatePortalSession(
+                customer_id=customer_id,
+                return_url=return_url,
+                flow=flow,
+                subscription_id=subscription_id,
+                configuration=self.portal_configuration,
+            )
+
+        subject = f"portal:{caller.tenant_id}:{caller.request_id}"
+        arguments = {"return_url": return_url, "flow": flow, "subscription": subscription_id}
         with refused_as(Refusal.PORTAL_NOT_CONFIGURED, parameter="configuration"):
-            return await self.operator.run(caller, "create_portal_session", subject, arguments, decided(command))
+            return await self.operator.run(caller, "create_portal_session", subject, arguments, decide)
 
     async def _require(self, customer_id: CustomerId, payment_method_id: str) -> Sequence[CustomerPaymentMethod]:
         """Return the payment methods of a customer; refuse one that is another customer's, or is gone."""

@@ -93,7 +93,7 @@ class OperationPerformer:
         and is due again later, also after a bug.
         """
         try:
-            performed = await self._perform(operation)
+            performed = await self._perform(operation, first=first)
         except GatewayError as error:
             if isinstance(error, GatewayDefectError):
                 self.report_bug(operation, error)
@@ -133,21 +133,34 @@ class OperationPerformer:
 
         Raises: GatewayError.
         """
-        performed = await self._perform(operation)
+        performed = await self._perform(operation, first=True)
         if performed is None:
             raise GatewayNotFoundError(f"{operation.request.operation}: what it made is gone")
         return performed
 
-    async def _perform(self, operation: StoredOperation) -> Performed | None:
+    async def _perform(self, operation: StoredOperation, *, first: bool) -> Performed | None:
         command = _command_of(operation)
         if operation.key_expired:
-            return await self._within_limit(self.gateway.find_out(command, operation.key))
+            return await self._find_out(operation, command)
         try:
             return await self._within_limit(self.gateway.perform(command, operation.key))
         except GatewayError as error:
-            if not _settled_by_reading(error):
+            # On a later attempt, an answer that is not the stored one may be to a call that the first one never made.
+            unconfirmed = is_refusal(error) and not first and not error.replayed
+            if not (unconfirmed or _settled_by_reading(error)):
                 raise
+            found = await self._find_out(operation, command)
+            if found is None and unconfirmed:
+                raise
+            return found
+
+    async def _find_out(self, operation: StoredOperation, command: Command) -> Performed | None:
+        """Read what became of a command. An error of that says nothing about the command itself."""
+        try:
             return await self._within_limit(self.gateway.find_out(command, operation.key))
+        except GatewayError as error:
+            error.outcome_unknown = True
+            raise
 
     async def _within_limit(self, call: Awaitable[_T]) -> _T:
         try:

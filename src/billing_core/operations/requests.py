@@ -43,7 +43,7 @@ class Operator:
             caller: for whom, and under which request id.
             operation: its name.
             subject: the object that it is about.
-            arguments: everything that the caller decided. A repeated request must have the same.
+            arguments: everything that the caller decided, and nothing else. A repeated request must have the same.
             decide: the decision, made once the subject is free.
 
         Raises: as `OperationRunner.run`.
@@ -53,7 +53,7 @@ class Operator:
             operation=operation,
             request_id=caller.request_id,
             subject=subject,
-            arguments_hash=hash_of({"subject": subject, **arguments}),
+            arguments_hash=hash_of(arguments),
             actor=caller.actor,
         )
         return await self.runner.run(request, decide)

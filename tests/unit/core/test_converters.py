@@ -215,7 +215,7 @@ def test_messages_of_the_first_revision_are_read() -> None:
         (
             PriceSnapshot(price_id=PriceId("price_1"), unit_amount=2**63 - 1, unit_amount_decimal="0.1"),
             (
-                '{"price_id":"price_1","product_id":null,"lookup_key":null,"metadata":[],"plan_code":null,"usage_type":"l'
+                '{"price_id":"price_1","product_id":null,"lookup_key":null,"metadata":[],"usage_type":"l'
                 'icensed","meter_id":null,"currency":null,"unit_amount":9223372036854775807,"unit_amount_de'
                 'cimal":"0.1","active":true,"deleted":false}'
             ),

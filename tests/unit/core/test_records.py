@@ -41,7 +41,7 @@ DISPUTE = DisputeSnapshot(
     dispute_id="dp_1", payment_id="pi_1", charge_id="ch_1", amount=1900, currency="usd", status="needs_response"
 )
 CREDIT_NOTE = CreditNoteSnapshot(credit_note_id="cn_1", invoice_id=IN_1, amount=700, currency="usd", status="issued")
-PRICE = PriceSnapshot(price_id=PriceId("price_pro"), plan_code="pro", unit_amount_decimal="0.05")
+PRICE = PriceSnapshot(price_id=PriceId("price_pro"), lookup_key="pro", unit_amount_decimal="0.05")
 
 
 def notify(

@@ -284,7 +284,7 @@ class TestCatalog:
         price_id=PriceId("price_1"),
         product_id="prod_1",
         lookup_key="calls",
-        plan_code="team",
+        metadata=(("plan_code", "team"),),
         usage_type="metered",
         meter_id="mtr_1",
         currency="usd",

@@ -41,7 +41,6 @@ def _price(seen: Reader, *, deleted: bool) -> Translation:
         product_id=seen.reference("product"),
         lookup_key=seen.word("lookup_key"),
         metadata=seen.metadata(),
-        plan_code=seen.child("metadata").word("plan_code"),
         usage_type=usage_type_of(seen),
         meter_id=seen.child("recurring").reference("meter"),
         currency=seen.currency("currency"),

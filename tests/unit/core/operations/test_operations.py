@@ -17,6 +17,7 @@ from billing_app.container import Container, memory_adapters
 from billing_app.settings import CatalogSettings, Settings
 from billing_core.errors import GatewayCardDeclinedError, GatewayInvalidRequestError, GatewayUnavailableError
 from billing_core.model import (
+    CustomerId,
     InvoiceId,
     Plan,
     PriceId,
@@ -50,7 +51,7 @@ from billing_core.operations.runner import OperationOutcome
 from billing_core.payloads import BillingEventPayload, loads
 from billing_core.state.ports import Changes
 from billing_core.testing.arrange import save
-from billing_core.testing.builders import ACME, AT, GLOBEX, provenance
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, provenance
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.operations.fake_gateway import FakeGateway
@@ -190,6 +191,22 @@ async def test_a_refused_start_leaves_no_customer(site: Site) -> None:
     assert await refused(asking) is Refusal.UNKNOWN_PLAN
     assert await site.container.tenant_reader().customers(ACME) == []
     assert site.performed == []
+
+
+async def test_a_repeated_request_gets_its_first_answer_whatever_has_changed_since(site: Site) -> None:
+    """The state is part of the first decision, not of what the caller asks for."""
+    subscription_id = await site.start()
+    credit, portal = site.caller(), site.caller()
+    flow: Any = {"return_url": "https://a.example", "flow": "subscription_cancel", "subscription_id": subscription_id}
+    given = await site.operations.credits.give(credit, amount=500, currency="usd")
+    opened = await site.operations.payment_methods.create_portal_session(portal, **flow)
+    await site.operations.subscriptions.cancel_now(site.caller(), subscription_id)
+    other = CustomerId("cus_0")
+    site.database.tables.customers[other] = attrs.evolve(customer(other), tenant_id=ACME)
+    again = await site.operations.credits.give(credit, amount=500, currency="usd")
+    assert (again.result, again.repeated) == (given.result, True)
+    reopened = await site.operations.payment_methods.create_portal_session(portal, **flow)
+    assert (reopened.result.object_id, reopened.repeated) == (opened.result.object_id, True)
 
 
 async def test_a_link_that_an_operation_made_says_so(site: Site) -> None:

@@ -83,6 +83,8 @@ class Provider:
         """Errors of the next calls, once the object is made."""
         self.searched: list[str] = []
         self.secret: str | None = None
+        self.hidden: GatewayError | None = None
+        """The error of every look."""
 
     async def perform(self, command: Command, key: str) -> Performed:
         self.asked.append(key)
@@ -97,6 +99,8 @@ class Provider:
 
     async def find_out(self, command: Command, key: str) -> Performed | None:
         self.searched.append(key)
+        if self.hidden is not None:
+            raise self.hidden
         return Performed(result=self.made[key].without_secrets()) if key in self.made else None
 
 
@@ -397,6 +401,52 @@ async def test_a_spent_key_is_settled_by_reading(world: World, error: GatewayErr
         assert (await world.run()).result.object_id == "made_1"
         assert len(set(world.provider.asked)) == 2
     assert len(world.provider.made) == 1
+
+
+async def test_a_refusal_of_a_later_attempt_does_not_deny_the_first(world: World) -> None:
+    """It may be about something that is gone by now, such as a price that the first attempt still found."""
+    world.provider.after = [UNKNOWN]
+    with pytest.raises(GatewayUnavailableError):
+        await world.run()
+    world.provider.before = [GatewayInvalidRequestError("no such price")]
+    outcome = await world.run()
+    assert (outcome.result.object_id, outcome.repeated) == ("made_1", False)
+    assert await world.statuses() == ["done"]
+
+
+async def test_a_refusal_of_a_later_attempt_holds_if_nothing_was_done(world: World) -> None:
+    """The first one never arrived; and a refusal that the provider repeats needs no second look."""
+    world.provider.before = [UNKNOWN, GatewayInvalidRequestError("no such price")]
+    with pytest.raises(GatewayUnavailableError):
+        await world.run()
+    with pytest.raises(GatewayInvalidRequestError):
+        await world.run()
+    assert (await world.statuses(), len(world.provider.searched)) == (["refused"], 1)
+    world.provider.before = [UNKNOWN, GatewayCardDeclinedError("declined", replayed=True)]
+    with pytest.raises(GatewayUnavailableError):
+        await world.run(OTHER)
+    with pytest.raises(GatewayCardDeclinedError):
+        await world.run(OTHER)
+    assert len(world.provider.searched) == 1
+
+
+@pytest.mark.parametrize("expired", [True, False])
+async def test_an_error_of_the_look_says_nothing_about_the_command(world: World, expired: bool) -> None:
+    """It is looked up again later: what was made must not be told as refused."""
+    world.provider.after = [UNKNOWN]
+    with pytest.raises(GatewayUnavailableError):
+        await world.run()
+    if expired:
+        world.clock.advance(KEY_LIFETIME)
+    else:
+        world.provider.before = [SPENT]
+    world.provider.hidden = GatewayInvalidRequestError("no such price")
+    with pytest.raises(GatewayInvalidRequestError) as raised:
+        await world.run()
+    assert raised.value.outcome_unknown
+    assert await world.statuses() == ["begun"]
+    world.provider.hidden = None
+    assert (await world.run()).result.object_id == "made_1"
 
 
 async def test_calls_that_take_too_long_have_an_unknown_outcome(world: World) -> None:
