@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
+
 import asyncpg
 import pytest
-import structlog
 from tests.wiring import misfits
 
-from billing_app.container import Adapters, Container, open_container, open_tools
+from billing_app.container import Adapters, Container, open_container
 from billing_app.http.services import Services
 from billing_app.secret import Secret
 from billing_app.settings import DatabaseSettings, RedisSettings, Settings, StripeSettings, Switches, TokenSettings
@@ -90,23 +93,33 @@ async def test_connections_for_reading_cannot_write(database_url: str, redis_url
                 await connection.execute("UPDATE tenant_subscriptions SET status = 'active'")
 
 
-async def test_commands_log_warnings_to_standard_error(
-    database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Standard output has their results only, which scripts read; a process that has a log keeps it."""
-    before = structlog.get_config() if structlog.is_configured() else None
-    structlog.reset_defaults()
-    try:
-        async with open_tools(settings(database_url, redis_url)):
-            structlog.get_logger("tests").info("unseen")
-            structlog.get_logger("tests").warning("seen")
-        structlog.configure(processors=[])
-        async with open_tools(settings(database_url, redis_url)):
-            assert structlog.get_config()["processors"] == []
-    finally:
-        structlog.reset_defaults()
-        if before is not None:
-            structlog.configure(**before)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert ("unseen" in captured.err, "seen" in captured.err) == (False, True)
+COMMAND = """
+import asyncio, structlog
+from billing_app import cli
+from billing_app.container import open_tools
+from billing_app.settings import Settings
+
+async def command():
+    async with open_tools(Settings.load()):
+        structlog.get_logger("tests").info("unseen")
+        structlog.get_logger("tests").warning("seen")
+        print("result")
+
+cli.cli = lambda **_: asyncio.run(command())
+cli.main()
+"""
+
+
+async def test_commands_log_warnings_to_standard_error(database_url: str) -> None:
+    """Standard output has their results only, which scripts read."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        COMMAND,
+        env={**os.environ, "DATABASE_URL": database_url, "ENABLE_BILLING": ""},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert out == b"result\n"
+    assert (b"unseen" in err, b'"event": "seen"' in err) == (False, True)

@@ -14,6 +14,7 @@ from billing_app.container.opening import open_container
 from billing_app.container.resources import open_issuer_keys, open_pool, prepare_schema
 from billing_app.container.wiring import Container
 from billing_app.http.tokens import TokenVerifier
+from billing_app.program import IS_PROGRAM
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import publishing
@@ -43,8 +44,8 @@ class SchemaReport:
 
 
 def _log_warnings(settings: Settings) -> None:
-    """Write warnings to standard error, where they are not taken for results; unless the process has a log already."""
-    if not structlog.is_configured():
+    """Let the program write warnings to standard error, where they are not taken for results, unless it has a log."""
+    if IS_PROGRAM.get() and not structlog.is_configured():
         level = settings.logs.level if settings.logs.level in ("warning", "error") else "warning"
         logging.configure(level=level, format=settings.logs.format)
 
