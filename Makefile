@@ -24,6 +24,10 @@ serve: setup ## run the HTTP server (ARGS="--port 8080")
 worker: setup ## run a worker that processes stored events
 	@$(BIN)/billing worker $(ARGS)
 
+.PHONY: stripe-setup
+stripe-setup: setup ## set up a Stripe account and this folder (ARGS="--webhook-url https://billing.example.com")
+	@$(BIN)/billing stripe setup $(ARGS)
+
 .PHONY: stripe-replay
 stripe-replay: setup ## process stored events again (ARGS="--tenant acme --dry-run")
 	@$(BIN)/billing events replay $(ARGS)

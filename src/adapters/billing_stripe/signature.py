@@ -92,6 +92,13 @@ class StripeWebhookVerifier:
         return slots
 
 
+def sign(body: bytes, secret: str, timestamp: datetime) -> str:
+    """Return the `Stripe-Signature` header of a body that is sent at `timestamp`."""
+    seconds = int(timestamp.timestamp())
+    digest = hmac.digest(secret.encode(), f"{seconds}.".encode() + body, "sha256").hex()
+    return f"t={seconds},v1={digest}"
+
+
 def _read_header(header: str) -> tuple[bytes, list[bytes]]:
     """Return the timestamp as signed and the `v1` signatures of `t=<unix>,v1=<hex>[,v1=<hex>]…`."""
     if not header.isascii():

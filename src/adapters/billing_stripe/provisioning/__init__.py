@@ -5,6 +5,7 @@ plan = plan_provisioning(desired, await find_objects(client, desired))
 await carry_out(client, desired, plan, keep_secret=...)
 """
 
+from billing_stripe.provisioning.account import StripeAccount, find_account, find_catalog_event
 from billing_stripe.provisioning.applying import Provisioned, ProvisioningError, UnsettledError, carry_out
 from billing_stripe.provisioning.by_hand import create_thin_destination
 from billing_stripe.provisioning.desired import MANAGED, Desired, DesiredEndpoint, desired_objects
@@ -18,6 +19,9 @@ __all__ = [
     "Desired",
     "DesiredEndpoint",
     "MANAGED",
+    "find_account",
+    "find_catalog_event",
+    "StripeAccount",
     "find_objects",
     "Found",
     "plan_provisioning",

@@ -1,11 +1,14 @@
 """Events in Stripe's form: the envelope, the layout of the body, and the signature."""
 
 import hashlib
-import hmac
 import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+from billing_stripe.signature import sign
+
+__all__ = ["encode", "event", "make_id", "sign"]
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH = 24
@@ -58,13 +61,6 @@ def event(
 def encode(event: Mapping[str, Any]) -> bytes:
     """Encode the body of the webhook in Stripe's layout, indented by two spaces."""
     return json.dumps(event, indent=2, ensure_ascii=False).encode()
-
-
-def sign(body: bytes, secret: str, timestamp: datetime) -> str:
-    """Return the `Stripe-Signature` header of a body that is sent at `timestamp`."""
-    seconds = int(timestamp.timestamp())
-    digest = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={seconds},v1={digest}"
 
 
 def make_id(prefix: str, *parts: object) -> str:

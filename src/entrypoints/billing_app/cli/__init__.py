@@ -27,7 +27,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "billing_app.cli.doctor:doctor", "Check settings, servers, Stripe and backlog, and say what to fix."
     ),
     "events": LazyCommand("billing_app.cli.events:events", "List, inspect, replay, ignore and prune stored events."),
-    "stripe": LazyCommand("billing_app.cli.stripe:stripe", "Receive events of a Stripe sandbox, and replace secrets."),
+    "stripe": LazyCommand(
+        "billing_app.cli.stripe:stripe", "Set up a Stripe account, receive its events, and replace secrets."
+    ),
     "explain": LazyCommand("billing_app.cli.explain:explain", "Explain how a tenant came to its current state."),
     "token": LazyCommand(
         "billing_app.cli.token:token", "Issue a token for one tenant's API and stream, or revoke tokens."

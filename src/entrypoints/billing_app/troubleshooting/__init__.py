@@ -12,6 +12,7 @@ from billing_app.troubleshooting.catalog import CatalogTrouble
 from billing_app.troubleshooting.keys import KeyTrouble
 from billing_app.troubleshooting.servers import ServerTrouble
 from billing_app.troubleshooting.settings import SettingTrouble
+from billing_app.troubleshooting.setup import SetupTrouble
 from billing_app.troubleshooting.stripe_cli import StripeCliTrouble
 from billing_app.troubleshooting.trouble import MATRIX, Trouble
 from billing_app.troubleshooting.webhooks import WebhookTrouble
@@ -22,6 +23,7 @@ TABLES: Final[Mapping[str, type[Trouble]]] = MappingProxyType(
         "Webhooks": WebhookTrouble,
         "Plans and billing.toml": CatalogTrouble,
         "Settings and tokens": SettingTrouble,
+        "Set-up": SetupTrouble,
         "Servers": ServerTrouble,
         "The Stripe CLI and .env.local": StripeCliTrouble,
     }
@@ -35,6 +37,7 @@ __all__ = [
     "KeyTrouble",
     "ServerTrouble",
     "SettingTrouble",
+    "SetupTrouble",
     "StripeCliTrouble",
     "Trouble",
     "WebhookTrouble",

@@ -9,6 +9,7 @@ import click
 from billing_app.cli.lazy import LazyCommand, LazyGroup
 
 _COMMANDS: Mapping[str, LazyCommand] = {
+    "setup": LazyCommand("billing_app.cli.stripe.setup:setup", "Make the plans in an account, and record the secrets."),
     "listen": LazyCommand("billing_app.cli.stripe.listen:listen", "Forward events of a sandbox to the local server."),
     "rotate": LazyCommand(
         "billing_app.cli.stripe.rotate:rotate", "Replace a signing secret or the API key without losing a webhook."
@@ -18,7 +19,7 @@ _COMMANDS: Mapping[str, LazyCommand] = {
 
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 def stripe() -> None:
-    """Receive events of a Stripe sandbox, and replace secrets.
+    """Set up a Stripe account, receive its events, and replace secrets.
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
     """

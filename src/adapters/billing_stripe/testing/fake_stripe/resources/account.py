@@ -1,8 +1,24 @@
 """The account that a key belongs to."""
 
+from typing import Final
+
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError
 from billing_stripe.testing.fake_stripe.routing import Call, Resource, Route
+
+_PROFILE: Final = (
+    "annual_revenue",
+    "estimated_worker_count",
+    "mcc",
+    "minority_owned_business_designation",
+    "product_description",
+    "support_address",
+    "support_email",
+    "support_phone",
+    "support_url",
+    "url",
+)
+"""Fields in which a business describes itself."""
 
 
 def retrieve_current(call: Call) -> Json:
@@ -27,7 +43,7 @@ def _shown(account: Account) -> Json:
     return {
         "id": account.account_id,
         "object": "account",
-        "business_profile": None,
+        "business_profile": {**dict.fromkeys(_PROFILE), "name": "Fake Stripe"},
         "business_type": None,
         "charges_enabled": True,
         "country": "US",

@@ -1,0 +1,47 @@
+"""The commands that come after set-up, in a form that works when it is pasted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from billing_app.settings import Settings
+from billing_app.setup.stripe_cli import StripeCli, StripeCliMissingError
+
+
+def next_steps(settings: Settings | None, *, endpoint: bool) -> Sequence[str]:
+    """Return the commands; `endpoint` says whether Stripe sends its events to a webhook endpoint."""
+    billing = program("billing", Path(sys.executable).parent)
+    steps = []
+    if settings is not None and settings.database.url is not None:
+        steps.append(f"{billing} migrate")
+    steps.append(f"{billing} serve")
+    if not endpoint:
+        steps.append(f"{billing} stripe listen")
+    stripe = _stripe(settings)
+    if stripe is not None:
+        steps.append(f"{stripe} trigger customer.subscription.created")
+    steps.append(f"{billing} events list --since 10m")
+    return steps
+
+
+def program(name: str, folder: Path) -> str:
+    """Return how a program is called from here: by its name if PATH has it, else by its place."""
+    beside = folder / name
+    if shutil.which(name) is not None or not beside.exists():
+        return name
+    return shlex.quote(os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside))
+
+
+def _stripe(settings: Settings | None) -> str | None:
+    if settings is None:
+        return None
+    try:
+        found = StripeCli.find(settings.stripe.cli, api_base=settings.stripe.api_base).program
+    except StripeCliMissingError:
+        return None
+    return program("stripe", found.parent) if found.name == "stripe" else shlex.quote(str(found))
