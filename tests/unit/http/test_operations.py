@@ -119,7 +119,11 @@ class TestCallers:
             status, problem = await shop.send(route.method, path, role=role)
             assert (status == 403) == (role not in allowed)
             if status == 403:
+                setting = "BILLING_JWT_WRITER_ROLES" if route.access == "write" else "BILLING_JWT_OPERATOR_ROLES"
                 assert problem["code"] == "forbidden_role"
+                assert (
+                    problem["detail"] == f"The role {role!r} of this token may not do this. The roles of {setting} may."
+                )
 
     @pytest.mark.parametrize(
         ("path", "body"),
@@ -141,6 +145,7 @@ class TestCallers:
         one = f"/tenants/{ACME}/subscriptions/{started['object_id']}"
         status, problem = await shop.send("POST", f"{one}/{path}", body, role="owner")
         assert (status, problem["code"]) == (403, "forbidden_role")
+        assert "The roles of BILLING_JWT_OPERATOR_ROLES may." in problem["detail"]
         assert len(shop.provider.keys) == count
 
     async def test_without_a_key_of_stripe_there_are_no_operations(
@@ -306,6 +311,28 @@ class TestProblems:
         assert shop.headers["Retry-After"].isdigit()
         status, answer = await shop.send("POST", path, {}, key="decision-2")
         assert (status, answer["object_id"]) == (200, started["object_id"])
+
+    async def test_a_start_without_a_card_says_what_to_do(self, shop: Shop) -> None:
+        """Which is to add one, and then to decide again: the same key gets the same answer."""
+        body = {"plan_code": "basic", "payment": "on_file"}
+        path = f"/tenants/{ACME}/subscriptions"
+        first = await shop.send("POST", path, body, key="decision-1")
+        again = await shop.send("POST", path, body, key="decision-1")
+        text = "There is no saved payment method to charge. Add one, then try again."
+        for status, problem in (first, again):
+            assert (status, problem["code"], problem["new_key_needed"]) == (402, "payment_method_missing", True)
+            assert problem["detail"].startswith(text)
+        assert again[1]["detail"] == f"{text} This request was answered before. Start a new one to try again."
+
+    async def test_addons_start_with_their_plan(self, shop: Shop) -> None:
+        """Named by their plan codes; what is no add-on is refused."""
+        path = f"/tenants/{ACME}/subscriptions"
+        status, problem = await shop.send("POST", path, {"plan_code": "basic", "addons": ["team"]}, key="decision-1")
+        assert (status, problem["code"]) == (422, "not_an_addon")
+        status, _ = await shop.send("POST", path, {"plan_code": "basic", "addons": ["support"]}, key="decision-1")
+        assert status in (200, 201)
+        (started,) = shop.provider.subscriptions.values()
+        assert "price_support" in {item.price_id for item in started.items}
 
     async def test_a_bug_is_no_fault_of_the_request(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         """The operation may have been carried out: the same key tells."""
