@@ -60,7 +60,6 @@ STATE_TABLES = {
     "billing_occasions",
     "billing_records",
     "billing_tenants",
-    "operation_echoes",
     "provisional_views",
     "subscription_invoices",
     "subscription_items",
@@ -71,13 +70,14 @@ STATE_TABLES = {
 QUEUE_TABLES = {
     "billing_log_rewrites",
     "billing_outbox",
+    "operation_echoes",
     "stripe_event_attempts",
     "stripe_event_bodies",
     "stripe_event_dispatch",
     "stripe_event_waits",
     "stripe_events",
 }
-"""Work to do, which some statements hand to others."""
+"""Work to do, and notes of it, which some statements hand to others or delete once they are old."""
 TABLES = (
     "billing_customers",
     "billing_events",
