@@ -40,36 +40,38 @@ def minutes(count: float) -> timedelta:
 
 
 @pytest.mark.parametrize(
-    ("configured", "servers", "step"),
+    ("configured", "old", "servers", "step"),
     [
-        (["old"], [server(old=minutes(1))], Step.BEGIN),
-        (["old"], [server(old=None)], Step.BEGIN),
-        (["old", "new"], [server(old=minutes(1))], Step.RESTART),
-        (["old", "new"], [server(old=None, new=minutes(1)), server(old=None)], Step.RESTART),
-        (["new"], [server(old=None, new=minutes(1))], Step.RESTART),
-        (["old", "new"], [server(old=None, new=None)], Step.AWAIT_NEW),
-        (["old", "new"], [server(old=minutes(9), new=None)], Step.AWAIT_NEW),
-        (["old", "new"], [server(old=minutes(9), new=minutes(9))], Step.AWAIT_OLD),
-        (["old", "new"], [server(old=minutes(4), new=minutes(1))], Step.AWAIT_OLD),
-        (["old", "new"], [server(old=None, new=minutes(1)), server(old=minutes(1), new=None)], Step.AWAIT_OLD),
-        (["old", "new"], [server(old=minutes(5), new=minutes(1))], Step.REMOVE),
-        (["old", "new"], [server(old=None, new=minutes(1)), server(old=None, new=None)], Step.REMOVE),
-        (["older", "old", "new"], [server(older=minutes(1), old=None, new=minutes(0))], Step.AWAIT_OLD),
+        (["old"], None, [server(old=minutes(1))], Step.BEGIN),
+        (["old"], None, [server(old=None)], Step.BEGIN),
+        (["thin", "old"], None, [server(thin=None, old=minutes(1))], Step.BEGIN),
+        (["new"], "old", [server(new=minutes(1))], Step.BEGIN),
+        (["old", "new"], "old", [server(old=minutes(1))], Step.RESTART),
+        (["old", "new"], "old", [server(old=None, new=minutes(1)), server(old=None)], Step.RESTART),
+        (["new"], None, [server(old=None, new=minutes(1))], Step.RESTART),
+        (["old", "new"], "old", [server(old=None, new=None)], Step.AWAIT_NEW),
+        (["old", "new"], "old", [server(old=minutes(9), new=None)], Step.AWAIT_NEW),
+        (["old", "new"], "old", [server(old=minutes(9), new=minutes(9))], Step.AWAIT_OLD),
+        (["old", "new"], "old", [server(old=minutes(4), new=minutes(1))], Step.AWAIT_OLD),
+        (["old", "new"], "old", [server(old=None, new=minutes(1)), server(old=minutes(1), new=None)], Step.AWAIT_OLD),
+        (["old", "new"], "old", [server(old=minutes(5), new=minutes(1))], Step.REMOVE),
+        (["old", "new"], "old", [server(old=None, new=minutes(1)), server(old=None, new=None)], Step.REMOVE),
+        (["old", "thin", "new"], "old", [server(old=None, thin=minutes(0), new=minutes(1))], Step.REMOVE),
+        (["old", "thin", "new"], "old", [server(old=minutes(1), thin=None, new=minutes(0))], Step.AWAIT_OLD),
     ],
     ids=lambda value: value.value if isinstance(value, Step) else "",
 )
 def test_the_next_step_of_a_signing_secret(
-    configured: Sequence[str], servers: Sequence[ServerSecrets], step: Step
+    configured: Sequence[str], old: str | None, servers: Sequence[ServerSecrets], step: Step
 ) -> None:
-    """A secret that Stripe still signs with is not removed, nor one that a server alone knows."""
-    assert webhook_standing(configured, servers, now=NOW, quiet=QUIET).step is step
+    """A secret that Stripe still signs with is not removed, nor one of another endpoint."""
+    assert webhook_standing(configured, old, servers, now=NOW, quiet=QUIET).step is step
 
 
 def test_the_servers_to_restart_are_named() -> None:
     """A server that uses the configured secrets is left alone."""
-    standing = webhook_standing(
-        ["old", "new"], [server("http://one", old=None, new=None), server("http://two", old=None)], now=NOW, quiet=QUIET
-    )
+    servers = [server("http://one", old=None, new=None), server("http://two", old=None)]
+    standing = webhook_standing(["old", "new"], "old", servers, now=NOW, quiet=QUIET)
     assert standing == Standing(step=Step.RESTART, servers=("http://two",))
 
 
@@ -140,7 +142,7 @@ def configured(folder: Path) -> list[str]:
 
 def server_that(**last: timedelta | None) -> Callable[[], Awaitable[Sequence[ServerSecrets]]]:
     """Return the reader of one server."""
-    names = {"old": OLD.fingerprint(), "new": NEW.fingerprint()}
+    names = {"old": OLD.fingerprint(), "new": NEW.fingerprint(), "thin": Secret("whsec_thin" + "c" * 20).fingerprint()}
     now = datetime.now(UTC)
     found = {
         names[name]: Matches(count=0 if ago is None else 1, last_at=None if ago is None else now - ago)
@@ -154,11 +156,16 @@ def server_that(**last: timedelta | None) -> Callable[[], Awaitable[Sequence[Ser
 
 
 async def rotated(
-    folder: Path, operator: Operator, read: Callable[[], Awaitable[Sequence[ServerSecrets]]], *, only_show: bool = False
+    folder: Path,
+    operator: Operator,
+    read: Callable[[], Awaitable[Sequence[ServerSecrets]]],
+    *,
+    only_show: bool = False,
+    old: str | None = None,
 ) -> Outcome:
     """Run the command once."""
     settings = Settings.load({}, folder / ".env.local")
-    rotation = WebhookSecretRotation(secrets=settings.stripe.webhook_secrets, quiet=QUIET)
+    rotation = WebhookSecretRotation.of(settings, quiet=QUIET, old=old)
     return await rotate(rotation, settings, operator, read=read, wait=False, only_show=only_show)
 
 
@@ -199,7 +206,7 @@ async def test_a_rotation_in_one_run_ends_when_the_servers_use_the_new_secret_al
         ]
     )
     settings = Settings.load({}, folder / ".env.local")
-    rotation = WebhookSecretRotation(secrets=settings.stripe.webhook_secrets, quiet=QUIET)
+    rotation = WebhookSecretRotation.of(settings, quiet=QUIET)
     operator = Operator()
 
     async def read() -> Sequence[ServerSecrets]:
@@ -207,6 +214,23 @@ async def test_a_rotation_in_one_run_ends_when_the_servers_use_the_new_secret_al
 
     outcome = await rotate(rotation, settings, operator, read=read, wait=True, only_show=False)
     assert (outcome.completed, configured(folder), operator.asked) == (True, [NEW.reveal()], ["new", "remove"])
+
+
+async def test_the_secret_of_another_endpoint_is_left_alone(folder: Path) -> None:
+    """With several secrets the one to replace has to be named; the record of it is gone at the end."""
+    thin = Secret("whsec_thin" + "c" * 20)
+    write(folder / ".env.local", {"STRIPE_WEBHOOK_SECRET": f"{OLD.reveal()},{thin.reveal()}"})
+    operator = Operator()
+    with pytest.raises(OperatorError, match=rf"--old: .*\({OLD.fingerprint()}\)"):
+        await rotated(folder, operator, server_that(old=None, thin=minutes(0)))
+    with pytest.raises(OperatorError, match="names none"):
+        await rotated(folder, operator, server_that(old=None, thin=minutes(0)), old="00000000")
+    await rotated(folder, operator, server_that(old=None, thin=minutes(0)), old=OLD.fingerprint())
+    assert configured(folder) == [OLD.reveal(), thin.reveal(), NEW.reveal()]
+    with pytest.raises(OperatorError, match="being replaced already"):
+        await rotated(folder, operator, server_that(old=None, thin=None, new=None), old=thin.fingerprint())
+    await rotated(folder, operator, server_that(old=None, thin=minutes(0), new=minutes(0)))
+    assert read_variables(folder / ".env.local") == {"STRIPE_WEBHOOK_SECRET": f"{thin.reveal()},{NEW.reveal()}"}
 
 
 async def test_showing_changes_nothing(folder: Path) -> None:

@@ -68,6 +68,14 @@ class StripeSettings:
         secret=True,
         trouble=WebhookTrouble.WEBHOOK_SECRET_IS_MALFORMED,
     )
+    replaced_secret: str | None = setting(
+        "STRIPE_REPLACED_WEBHOOK_SECRET",
+        parsers.matching(r"[0-9a-f]{8}", "the fingerprint of a signing secret, eight hexadecimal digits"),
+        None,
+        "The signing secret that is being replaced by the last one of STRIPE_WEBHOOK_SECRET, by its fingerprint. "
+        "`billing stripe rotate` writes it, and servers do not use it.",
+        example="1a2b3c4d",
+    )
     account_id: str | None = setting(
         "STRIPE_ACCOUNT_ID",
         parsers.matching(r"acct_\w+", "an account id (acct_…)"),

@@ -42,6 +42,7 @@ def rotate() -> None:
 
 
 @rotate.command("webhook-secret")
+@click.option("--old", metavar="FINGERPRINT", help="The secret to replace, if there are several; see --status.")
 @_server("`billing serve`")
 @click.option(
     "--quiet", default="5m", show_default=True, help="Remove the old secret once nothing matched it for so long."
@@ -51,18 +52,16 @@ def rotate() -> None:
 @_yes
 @json_option
 def webhook_secret(  # noqa: PLR0917 - one option each
-    servers: Sequence[str], quiet: str, wait: bool, only_show: bool, yes: bool, as_json: bool
+    old: str | None, servers: Sequence[str], quiet: str, wait: bool, only_show: bool, yes: bool, as_json: bool
 ) -> None:
-    """Replace the signing secret of the webhook endpoint: add the new one, verify it, remove the old one."""
+    """Replace the signing secret of a webhook endpoint: add the new one, verify it, remove the old one."""
     from billing_app.setup.rotation.plans import WebhookSecretRotation
 
     settings = Settings.load()
     span = parse_duration(quiet)
     if span is None:
         raise click.BadParameter("use a number with a unit, such as 90s, 5m or 1h", param_hint="--quiet")
-    if not settings.stripe.webhook_secrets:
-        raise OperatorError("STRIPE_WEBHOOK_SECRET is not set: there is nothing to rotate. Run billing stripe setup.")
-    rotation = WebhookSecretRotation(secrets=settings.stripe.webhook_secrets, quiet=span)
+    rotation = WebhookSecretRotation.of(settings, quiet=span, old=old)
     _run(rotation, settings, servers, wait=wait, only_show=only_show, yes=yes, as_json=as_json)
 
 
@@ -141,8 +140,7 @@ class _Dialog:
         return given
 
     def asks_to_remove(self, rotation: Rotation) -> None:
-        old = ", ".join(str(each) for each in rotation.secrets[:-1])
-        confirm(f"Webhooks are signed with {rotation.secrets[-1]} alone. Remove {old}?", yes=self.yes)
+        confirm(f"Webhooks are signed with {rotation.secrets[-1]} alone. Remove {rotation.old}?", yes=self.yes)
 
 
 def _described(server: ServerSecrets, rotation: Rotation) -> str:
@@ -156,7 +154,7 @@ def _described(server: ServerSecrets, rotation: Rotation) -> str:
             parts.append(f"{secret} is not in use")
         else:
             last = "" if found.last_at is None else f", the last at {moment(found.last_at)}"
-            parts.append(f"{secret} matched {found.count} webhooks{last}")
+            parts.append(f"{secret} ({fingerprint}) matched {found.count} webhooks{last}")
     return "; ".join(parts)
 
 
@@ -165,7 +163,7 @@ def _next(standing: Standing) -> str:
     from billing_app.setup.rotation.steps import Step
 
     return {
-        Step.BEGIN: "All servers use the configured secret. No rotation is under way.",
+        Step.BEGIN: "All servers use what is configured. No rotation is under way.",
         Step.RESTART: f"Restart {', '.join(standing.servers)}, with the new settings, and repeat this command.",
         Step.AWAIT_NEW: "No webhook was signed with the new secret yet. Repeat this command after the next one.",
         Step.AWAIT_OLD: "Webhooks are still signed with the old secret. Repeat this command after it has expired.",

@@ -12,7 +12,7 @@ import attrs
 from billing_app.secret import Secret
 from billing_app.settings import Settings
 from billing_app.setup.env_local import EnvChange
-from billing_app.setup.rotation.plans import Rotation, require_in_file, write
+from billing_app.setup.rotation.plans import Rotation, require_changeable, write
 from billing_app.setup.rotation.servers import ServerSecrets, ServerUnreadableError
 from billing_app.setup.rotation.steps import Standing, Step
 
@@ -89,13 +89,13 @@ async def rotate(
             shown = standing
         completed = standing.step is Step.BEGIN and under_way
         if standing.step is Step.BEGIN and not completed and not only_show:
-            require_in_file(rotation)
+            require_changeable(rotation)
             new = dialog.asks_for_new(rotation).strip()
             await rotation.check(new, settings)
             rotation = rotation.with_new(Secret(new))
             changes.append(_write(rotation, dialog))
         elif standing.step is Step.REMOVE and not only_show:
-            require_in_file(rotation)
+            require_changeable(rotation)
             dialog.asks_to_remove(rotation)
             rotation = rotation.without_old()
             changes.append(_write(rotation, dialog))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 import attrs
 
@@ -19,9 +19,11 @@ from billing_app.setup.rotation.steps import Standing, api_key_standing, webhook
 from billing_app.troubleshooting import StripeCliTrouble
 from billing_core.errors import GatewayAuthenticationError, GatewayPermissionError
 
+REPLACED: Final = "STRIPE_REPLACED_WEBHOOK_SECRET"
+
 
 class Rotation(Protocol):
-    """The secrets of a setting, in their order: the last one is the new one. And the steps that replace them."""
+    """The secrets of a setting, in their order, and the steps that replace one of them."""
 
     variable: ClassVar[str]
     roll_first: ClassVar[str]
@@ -32,6 +34,16 @@ class Rotation(Protocol):
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Return the secrets of the setting."""
+        ...
+
+    @property
+    def old(self) -> Secret | None:
+        """Return the secret that is being replaced, or is to be; None if it is not known yet which one."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, str | None]:
+        """Return the variables in which the rotation is recorded."""
         ...
 
     def standing(self, servers: Sequence[ServerSecrets], now: datetime) -> Standing:
@@ -47,26 +59,63 @@ class Rotation(Protocol):
         ...
 
     def without_old(self) -> Rotation:
-        """Return the rotation after the old secrets were removed."""
+        """Return the rotation after the old secret was removed."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class WebhookSecretRotation:
-    """Old and new secret stand in the setting together until webhooks are signed with the new one alone."""
+    """Old and new secret stand in the setting together until webhooks are signed with the new one alone.
+
+    Secrets of other endpoints stand there, too, so that a variable beside it names the old one.
+    """
 
     secrets: tuple[Secret, ...]
+    old: Secret | None
+    """By default the only one."""
+    is_under_way: bool = False
     quiet: timedelta
     variable: ClassVar[str] = "STRIPE_WEBHOOK_SECRET"
     roll_first: ClassVar[str] = (
         "In the Stripe Dashboard, open the webhook endpoint, roll its signing secret and let the old one expire after "
         "24 hours. Until then Stripe signs with both."
     )
-    then: ClassVar[str] = "Done. The new secret alone is in use."
+    then: ClassVar[str] = "Done. The old secret is not in use any more."
+
+    @classmethod
+    def of(cls, settings: Settings, *, quiet: timedelta, old: str | None = None) -> WebhookSecretRotation:
+        """Return the rotation as recorded.
+
+        Args:
+            settings: those of the deployment.
+            quiet: how long the old secret may not have matched before it is removed.
+            old: the fingerprint of the secret to replace, or the last characters of it.
+
+        Raises: OperatorError if there is none, or `old` names none, or another one is being replaced.
+        """
+        stripe = settings.stripe
+        if not stripe.webhook_secrets:
+            raise OperatorError(f"{cls.variable} is not set: there is nothing to rotate. Run billing stripe setup.")
+        by_fingerprint = {each.fingerprint(): each for each in stripe.webhook_secrets}
+        recorded = by_fingerprint.get(stripe.replaced_secret or "")
+        named = None if old is None else _named(old, stripe.webhook_secrets)
+        if recorded is not None:
+            if named not in (None, recorded):
+                raise OperatorError(f"{recorded} is being replaced already. Finish that rotation first, without --old.")
+            return cls(secrets=stripe.webhook_secrets, old=recorded, is_under_way=True, quiet=quiet)
+        only = stripe.webhook_secrets[0] if len(stripe.webhook_secrets) == 1 else None
+        return cls(secrets=stripe.webhook_secrets, old=named or only, quiet=quiet)
+
+    @property
+    def variables(self) -> Mapping[str, str | None]:
+        """See Rotation."""
+        replaced = self.old.fingerprint() if self.old is not None and self.is_under_way else None
+        return {self.variable: ",".join(each.reveal() for each in self.secrets), REPLACED: replaced}
 
     def standing(self, servers: Sequence[ServerSecrets], now: datetime) -> Standing:
         """See Rotation."""
-        return webhook_standing([each.fingerprint() for each in self.secrets], servers, now=now, quiet=self.quiet)
+        old = self.old.fingerprint() if self.old is not None and self.is_under_way else None
+        return webhook_standing([each.fingerprint() for each in self.secrets], old, servers, now=now, quiet=self.quiet)
 
     async def check(self, given: str, settings: Settings) -> None:
         """See Rotation."""
@@ -75,11 +124,12 @@ class WebhookSecretRotation:
 
     def with_new(self, new: Secret) -> WebhookSecretRotation:
         """See Rotation."""
-        return attrs.evolve(self, secrets=(*self.secrets, new))
+        return attrs.evolve(self, secrets=(*self.secrets, new), is_under_way=True)
 
     def without_old(self) -> WebhookSecretRotation:
         """See Rotation."""
-        return attrs.evolve(self, secrets=self.secrets[-1:])
+        left = tuple(each for each in self.secrets if each != self.old)
+        return attrs.evolve(self, secrets=left, old=None, is_under_way=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -94,9 +144,19 @@ class ApiKeyRotation:
     )
     then: ClassVar[str] = "Done. No server uses another key: delete the old one in the Stripe Dashboard."
 
+    @property
+    def old(self) -> Secret:
+        """See Rotation."""
+        return self.secrets[0]
+
+    @property
+    def variables(self) -> Mapping[str, str | None]:
+        """See Rotation."""
+        return {self.variable: self.secrets[0].reveal()}
+
     def standing(self, servers: Sequence[ServerSecrets], now: datetime) -> Standing:
         """See Rotation."""
-        return api_key_standing(self.secrets[-1].fingerprint(), servers)
+        return api_key_standing(self.secrets[0].fingerprint(), servers)
 
     async def check(self, given: str, settings: Settings) -> None:
         """See Rotation. Stripe is asked whether the key is valid, and of the same account."""
@@ -128,19 +188,37 @@ class ApiKeyRotation:
 
 
 def write(rotation: Rotation, path: Path = ENV_FILE) -> env_local.EnvChange:
-    """Write the secrets to `.env.local`. Raises: OperatorError."""
-    return env_local.write(path, {rotation.variable: ",".join(each.reveal() for each in rotation.secrets)})
+    """Record the rotation in `.env.local`. Raises: OperatorError."""
+    return env_local.write(path, rotation.variables)
 
 
-def require_in_file(rotation: Rotation, path: Path = ENV_FILE) -> None:
-    """Raise OperatorError if the secrets come from elsewhere, where this command cannot change them."""
-    if rotation.variable not in env_local.read_variables(path) or os.environ.get(rotation.variable):
-        form = "old and new, separated by a comma" if isinstance(rotation, WebhookSecretRotation) else "the new one"
+def require_changeable(rotation: Rotation, path: Path = ENV_FILE) -> None:
+    """Raise OperatorError unless it is known what to replace, and this command can record it."""
+    if rotation.old is None:
+        names = "; ".join(f"{each} ({each.fingerprint()})" for each in rotation.secrets)
         raise OperatorError(
-            f"{rotation.variable} is not set by {path}, the file that this command changes. Change it where your "
-            f"deployment keeps it ({form}), restart the servers, and repeat this command with the same environment to "
-            f"verify it. See {StripeCliTrouble.SECRET_IS_NOT_IN_THE_FILE}."
+            f"{rotation.variable} holds several secrets. Name the one to replace by its fingerprint, with --old: "
+            f"{names}."
         )
+    if rotation.variable in env_local.read_variables(path) and not os.environ.get(rotation.variable):
+        return
+    how = "Put the new one in its place"
+    if rotation.variable != ApiKeyRotation.variable:
+        how = f"Append the new one after a comma, set {REPLACED}={rotation.old.fingerprint()} beside it"
+    raise OperatorError(
+        f"{rotation.variable} is not set by {path}, the file that this command changes. Change it where your "
+        f"deployment keeps it: {how}, restart the servers, and repeat this command with --status to verify it. "
+        f"See {StripeCliTrouble.SECRET_IS_NOT_IN_THE_FILE}."
+    )
+
+
+def _named(name: str, secrets: Sequence[Secret]) -> Secret:
+    """Return the secret with a fingerprint, or with these last characters, as they are shown."""
+    found = [each for each in secrets if each.fingerprint() == name or str(each).endswith(f"…{name}")]
+    if len(found) != 1:
+        names = "; ".join(f"{each} ({each.fingerprint()})" for each in secrets)
+        raise OperatorError(f"--old names none of the configured secrets, or several. They are {names}.")
+    return found[0]
 
 
 def _require_other(given: str, rotation: Rotation) -> None:

@@ -15,7 +15,7 @@ class Step(Enum):
     """The things that a rotation can wait for."""
 
     BEGIN = "begin"
-    """Servers use the one configured secret: a new one can be added."""
+    """Servers use the configured secrets, and none is being replaced: a new one can be added."""
     RESTART = "restart"
     """Servers use other secrets than the configured ones."""
     AWAIT_NEW = "await_new"
@@ -35,26 +35,27 @@ class Standing:
 
 
 def webhook_standing(
-    configured: Sequence[str], servers: Sequence[ServerSecrets], *, now: datetime, quiet: timedelta
+    configured: Sequence[str], old: str | None, servers: Sequence[ServerSecrets], *, now: datetime, quiet: timedelta
 ) -> Standing:
     """Decide on the next step of a rotation of signing secrets.
 
     Args:
-        configured: fingerprints in the order of the setting; the last one is the new one.
+        configured: fingerprints in the order of the setting. There may be several without a rotation, one for each
+            endpoint; in a rotation the last one is the new one.
+        old: the fingerprint of the secret that is being replaced; None if none is.
         servers: what the running servers use.
         now: the time at which they were read.
-        quiet: how long no webhook may have been signed with an old secret before it is removed.
+        quiet: how long no webhook may have been signed with the old secret before it is removed.
     """
     outdated = tuple(server.url for server in servers if {*server.webhook_secrets} != {*configured})
     if outdated:
         return Standing(step=Step.RESTART, servers=outdated)
-    *old, new = configured
-    if not old:
+    new = configured[-1]
+    if old is None or old == new or old not in configured:
         return Standing(step=Step.BEGIN)
-    new_at = _last(server.webhook_secrets[new] for server in servers)
+    new_at, old_at = (_last(server.webhook_secrets[each] for server in servers) for each in (new, old))
     if new_at is None:
         return Standing(step=Step.AWAIT_NEW)
-    old_at = _last(server.webhook_secrets[each] for server in servers for each in old)
     # While Stripe signs with both, they match at the same time: only a later webhook shows that the new one is alone.
     if old_at is not None and (old_at >= new_at or now - old_at < quiet):
         return Standing(step=Step.AWAIT_OLD)
