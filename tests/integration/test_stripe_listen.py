@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.developer import command_lines_with, developer_environment
 from tests.integration.deployment import eventually
 from tests.integration.processes import environment_of, running, state_at
 from tests.stripe_cli import home_with_login
@@ -35,20 +35,7 @@ async def fake() -> AsyncIterator[FakeStripe]:
 @pytest.fixture
 def person(fake: FakeStripe, stripe_program: Path, tmp_path: Path) -> dict[str, str]:
     """The environment of a person who has Stripe's program and is not logged in."""
-    (tmp_path / "home").mkdir()
-    return without_settings() | {
-        "HOME": str(tmp_path / "home"),
-        "XDG_CONFIG_HOME": str(tmp_path / "home"),
-        "HTTPS_PROXY": "http://127.0.0.1:9",  # neither telemetry nor a look for newer versions leaves the computer
-        "STRIPE_CLI_PATH": str(stripe_program),
-        "STRIPE_API_BASE": fake.url,
-    }
-
-
-def without_settings() -> dict[str, str]:
-    """Return the tester's environment without settings of ours, and with a terminal that is wide enough."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BILLING_", "STRIPE_"))}
-    return inherited | {"COLUMNS": "500"}
+    return developer_environment(tmp_path, stripe_program, fake.url)
 
 
 @pytest.mark.postgres
@@ -88,7 +75,7 @@ async def test_a_person_listens_and_the_server_applies_what_happens(
     }
     assert secret not in shown.screen
     assert KEY not in shown.screen
-    assert programs_with(KEY) == []
+    assert command_lines_with(KEY, secret) == []
 
 
 def subscribe(fake: FakeStripe) -> None:
@@ -108,19 +95,6 @@ def subscribe(fake: FakeStripe) -> None:
 def thin_event() -> ThinEvent:
     """Return a thin event of a type that is handled."""
     return ThinEvent(event_id="evt_test_1", type="v1.billing.meter.no_meter_found", created_at=datetime.now(UTC))
-
-
-def programs_with(secret: str) -> list[str]:
-    """Return the command lines of all processes of this machine that hold a secret."""
-    found = []
-    for each in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = each.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if secret in line:
-            found.append(line)
-    return found
 
 
 async def test_nothing_is_written_without_consent(person: dict[str, str], tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ import re
 from pathlib import Path
 
 import click
+import pytest
 from tests.unit.setup.directory import Directory
 
+from billing_app.cli.stripe.listen import listen
+from billing_app.cli.stripe.rotate import api_key, webhook_secret
 from billing_app.cli.stripe.setup import setup
 from billing_app.settings.rules import read_rules
 from billing_stripe.provisioning import create_thin_destination
@@ -17,10 +20,21 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/scripts/stripe-setup.md").read_text(encoding="utf-8")
 
 
-def test_the_page_lists_every_option() -> None:
+OPTIONS = [
+    ("# `billing stripe setup`", [setup]),
+    ("## `billing stripe listen`", [listen]),
+    ("## `billing stripe rotate`", [webhook_secret, api_key]),
+]
+
+
+@pytest.mark.parametrize(("heading", "commands"), OPTIONS, ids=[heading for heading, _ in OPTIONS])
+def test_the_page_lists_every_option(heading: str, commands: list[click.Command]) -> None:
     """And none that does not exist."""
-    listed = set(re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE))
-    assert listed == {name for option in setup.params if isinstance(option, click.Option) for name in option.opts}
+    section = PAGE.partition(f"{heading}\n")[2].partition("\n## `")[0]
+    cells = re.findall(r"^\| (`--.*?) \|", section, re.MULTILINE)
+    listed = {name for cell in cells for name in re.findall(r"--[a-z-]+", cell)}
+    offered = [option for command in commands for option in command.params if isinstance(option, click.Option)]
+    assert listed == {name for option in offered for name in option.opts}
 
 
 def test_the_other_ways_to_call_it_exist() -> None:
