@@ -18,6 +18,7 @@ from tests.programs import find_program
 
 from billing_embedded.loopback import free_port
 from billing_embedded.system_user import server_user
+from billing_postgres.installation import inspect_server
 from billing_postgres.pool import Database
 
 pytestmark = pytest.mark.postgres
@@ -91,3 +92,9 @@ async def test_a_server_and_a_worker_share_the_database(pooled_url: str, redis_u
         for number in (1, 2):
             assert (await post(session, base, subscription_event(number)))[0] == 202
             assert (await state_at(session, base, number))["sequence"] == number
+
+
+async def test_the_pooler_is_recognized(pooled_url: str, database_url: str) -> None:
+    """Connections to it take none of the server's, so its pools may be larger than `max_connections`."""
+    assert (await inspect_server(pooled_url)).through_pooler
+    assert not (await inspect_server(database_url)).through_pooler

@@ -17,6 +17,14 @@ _HEAD: Final = """\
 
 [Every setting](configuration.md) is an environment variable or a key of `billing.toml`.
 
+`billing serve` and `billing worker` check all of it, and what it names, before they open a port. If something is wrong
+they list every fault and exit with status 78. `billing config check` checks the settings alone, for a deployment
+pipeline. `billing doctor` makes the checks of a start, and looks at the account at Stripe and at the backlog; with
+`--strict`, warnings end with status 4.
+
+A start logs one line `stripe_config`: key, mode, account, signing secrets (masked), API version and plans of this
+process.
+
 ## Troubleshooting
 
 Every message about one of these faults ends with the address of its row.
