@@ -81,6 +81,7 @@ PRICE = SeenPrice(
 )
 METERED = PlanPrice(role="metered", lookup_key="api", feature="api")
 TOLERANCE = timedelta(minutes=5)
+TODAY = date(2026, 3, 1)
 
 
 def held(account_id: str | None, *, livemode: bool = False, holds_data: bool = True) -> HeldAccount:
@@ -161,7 +162,7 @@ WARNINGS: list[tuple[Trouble, CheckResult]] = [
     (CatalogTrouble.PLAN_CANNOT_BE_STARTED, next(check_plans([plan(LISTED, attrs.evolve(LISTED, amount=5900))]))),
     (CatalogTrouble.PLAN_CANNOT_BE_STARTED, next(check_plans([Plan.of_prices("pro", base=["price_1", "price_2"])]))),
     (KeyTrouble.CLI_KEY_EXPIRES, check_expiry(date(2026, 3, 15), date(2026, 3, 1))),
-    (KeyTrouble.CLI_KEY_EXPIRES, check_expiry(date(2026, 3, 1), date(2026, 3, 1))),
+    (KeyTrouble.CLI_KEY_EXPIRES, check_expiry(TODAY, TODAY)),
     (WebhookTrouble.PUBLIC_URL_IS_UNKNOWN, next(check_targets(Settings(), [ENDPOINT]))),
     (WebhookTrouble.ENDPOINTS_CANNOT_BE_READ, next(check_targets(PUBLIC, None))),
     (
@@ -257,6 +258,12 @@ def test_each_difference_of_a_price_is_named() -> None:
         "the price pro_monthly of plan pro is not as in the catalog: its currency is eur and not usd, "
         "its amount is 1.5 and not 4900, its interval is year and not month, its interval count is 2 and not 1"
     )
+
+
+def test_a_key_has_expired_from_its_day_on() -> None:
+    """Before, it is about to."""
+    assert "expired on" in check_expiry(TODAY, TODAY).detail
+    assert "expires on" in check_expiry(TODAY + timedelta(days=1), TODAY).detail
 
 
 def test_missing_permissions_are_named_as_stripe_names_them() -> None:

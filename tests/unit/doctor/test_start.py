@@ -51,6 +51,14 @@ async def test_faults_of_settings_and_of_servers_are_in_one_report(tmp_path: Pat
     assert refused.value.exit_code == 78
 
 
+async def test_a_catalog_that_was_read_in_part_is_not_checked(tmp_path: Path) -> None:
+    """A price whose id was refused is no price of a plan."""
+    (tmp_path / "billing.toml").write_text('[plans.pro]\nprices = [{ id = "prod_1" }]\n', encoding="utf-8")
+    settings, faults = examined(tmp_path)
+    with pytest.raises(StartRefusedError, match="because of one fault"):
+        await check_start(settings, faults)
+
+
 async def test_without_billing_only_the_settings_are_checked(tmp_path: Path) -> None:
     """A server without Stripe starts with whatever it has, but not with settings that it would misread."""
     off = {"ENABLE_BILLING": "false", "STRIPE_SECRET_KEY": "", "REDIS_URL": "redis://127.0.0.1:1/0"}

@@ -87,7 +87,7 @@ def check_expiry(expires_on: date | None, today: date) -> CheckResult:
     if expires_on <= today:
         detail = f"the key of the Stripe CLI expired on {expires_on}"
     elif expires_on - today <= _RENEW_WITHIN:
-        detail = f"the key of the Stripe CLI expires on {expires_on}, in {(expires_on - today).days} days"
+        detail = f"the key of the Stripe CLI expires on {expires_on}"
     else:
         return ok("cli key", f"the key of the Stripe CLI is valid until {expires_on}")
     remedy = "Run `stripe login`, then `billing stripe setup`. Servers should have a restricted key of their own."

@@ -77,8 +77,9 @@ async def check_dependencies(settings: Settings, *, local: bool, unusable: Colle
         own += [
             check_roles(settings.tokens),
             check_api_version(settings.stripe.api_version),
-            *check_plans(settings.catalog.plans),
         ]
+        if not unusable:  # a catalog with faults was read in part
+            own += check_plans(settings.catalog.plans)
     if billing and settings.stripe.secret_key is not None:
         own.append(check_account(settings, None if account is None else account.account_id, held))
     return Dependencies(
