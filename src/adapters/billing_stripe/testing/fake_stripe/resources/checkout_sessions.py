@@ -12,6 +12,7 @@ from billing_stripe.testing.fake_stripe.account import Account, Due
 from billing_stripe.testing.fake_stripe.billing import checkouts
 from billing_stripe.testing.fake_stripe.billing.redemption import resolve_discount
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid, missing, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     BOOLEAN,
@@ -29,7 +30,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     choice,
     listing,
     merged_metadata,
-    within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, PageRoute, Resource, Route
@@ -167,17 +167,15 @@ def expire(call: Call) -> objects.CheckoutSession:
 
 def sessions(call: Call) -> Listing:
     """GET /v1/checkout/sessions"""
-    params = call.params
-    matching = [
-        session
-        for session in call.account.all(objects.CheckoutSession)
-        if params.get("customer") in (None, session.customer_id)
-        and params.get("payment_intent") in (None, session.payment_id)
-        and params.get("status") in (None, session.status)
-        and params.get("subscription") in (None, session.subscription_id)
-        and within(params.get("created"), session.created_at)
-    ]
-    return Listing(matching, KIND.noun)
+    asked = select(
+        call,
+        objects.CheckoutSession,
+        customer="customer_id",
+        payment_intent="payment_id",
+        status="status",
+        subscription="subscription_id",
+    )
+    return Listing(asked, KIND.noun)
 
 
 def line_items(call: Call) -> Listing:

@@ -7,6 +7,7 @@ import attrs
 from billing_stripe.testing import builders, objects
 from billing_stripe.testing.fake_stripe.account import Deleted
 from billing_stripe.testing.fake_stripe.errors import invalid, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     BOOLEAN,
     METADATA,
@@ -141,16 +142,15 @@ def update_code(call: Call) -> objects.PromotionCode:
 
 def codes(call: Call) -> Listing:
     """GET /v1/promotion_codes"""
-    params = call.params
-    matching = [
-        code
-        for code in call.account.all(objects.PromotionCode)
-        if params.get("active") in (None, code.active)
-        and params.get("code", "").lower() in ("", code.code.lower())
-        and params.get("coupon") in (None, code.coupon.coupon_id)
-        and params.get("customer") in (None, code.customer_id)
-    ]
-    return Listing(matching, PROMOTION_CODE.noun)
+    code = call.params.get("code")
+    asked = select(
+        call,
+        objects.PromotionCode,
+        active="active",
+        coupon=lambda each: each.coupon.coupon_id,
+        customer="customer_id",
+    )
+    return Listing([each for each in asked if code is None or each.code.lower() == code.lower()], PROMOTION_CODE.noun)
 
 
 RESOURCE = Resource(

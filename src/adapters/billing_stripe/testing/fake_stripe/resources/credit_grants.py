@@ -8,6 +8,7 @@ from billing_stripe.testing import accounts, objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import Json, invalid, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     METADATA,
     MOMENT,
@@ -117,9 +118,7 @@ def void(call: Call) -> objects.CreditGrant:
 
 def grants(call: Call) -> Listing:
     """GET /v1/billing/credit_grants"""
-    customer = call.params.get("customer")
-    matching = [each for each in call.account.all(objects.CreditGrant) if customer in (None, each.customer_id)]
-    return Listing(matching, KIND.noun)
+    return Listing(select(call, objects.CreditGrant, customer="customer_id"), KIND.noun)
 
 
 def summary(call: Call) -> Json:

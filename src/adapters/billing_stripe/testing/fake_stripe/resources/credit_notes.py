@@ -8,6 +8,7 @@ from billing_stripe.testing import adjustments, objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.billing.collection import settle
 from billing_stripe.testing.fake_stripe.errors import refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     INTEGER,
     METADATA,
@@ -109,13 +110,7 @@ def void(call: Call) -> objects.CreditNote:
 
 def notes(call: Call) -> Listing:
     """GET /v1/credit_notes"""
-    customer, invoice = call.params.get("customer"), call.params.get("invoice")
-    matching = [
-        note
-        for note in call.account.all(objects.CreditNote)
-        if customer in (None, note.customer_id) and invoice in (None, note.invoice_id)
-    ]
-    return Listing(matching, KIND.noun)
+    return Listing(select(call, objects.CreditNote, customer="customer_id", invoice="invoice_id"), KIND.noun)
 
 
 def _lines(account: Account, params: Params) -> Sequence[objects.CreditNoteLine]:

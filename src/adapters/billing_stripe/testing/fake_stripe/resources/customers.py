@@ -10,6 +10,7 @@ from billing_stripe.testing.fake_stripe.billing.attachment import attach_to
 from billing_stripe.testing.fake_stripe.billing.payments import resolve_method
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import missing
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     METADATA,
@@ -24,7 +25,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     listing,
     merged_metadata,
     unsupported,
-    within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.resources.subscriptions import end_subscription
@@ -129,16 +129,9 @@ def delete(call: Call) -> Deleted:
 
 def customers(call: Call) -> Listing:
     """GET /v1/customers; those on test clocks only for a given clock."""
-    params = call.params
-    matching = [
-        customer
-        for customer in call.account.all(objects.Customer)
-        if not customer.deleted
-        and params.get("email") in (None, customer.email)
-        and customer.test_clock == params.get("test_clock")
-        and within(params.get("created"), customer.created_at)
-    ]
-    return Listing(matching, KIND.noun)
+    asked = select(call, objects.Customer, email="email")
+    clock = call.params.get("test_clock")
+    return Listing([each for each in asked if not each.deleted and each.test_clock == clock], KIND.noun)
 
 
 def existing(account: Account, customer_id: str, param: str = "id") -> objects.Customer:

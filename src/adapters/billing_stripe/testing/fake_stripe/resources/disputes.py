@@ -4,6 +4,7 @@ import attrs
 
 from billing_stripe.testing import adjustments, objects
 from billing_stripe.testing.fake_stripe.errors import refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     BOOLEAN,
@@ -57,13 +58,7 @@ def close(call: Call) -> objects.Dispute:
 
 def disputes(call: Call) -> Listing:
     """GET /v1/disputes"""
-    charge, intent = call.params.get("charge"), call.params.get("payment_intent")
-    matching = [
-        dispute
-        for dispute in call.account.all(objects.Dispute)
-        if charge in (None, dispute.charge_id) and intent in (None, dispute.payment_id)
-    ]
-    return Listing(matching, KIND.noun)
+    return Listing(select(call, objects.Dispute, charge="charge_id", payment_intent="payment_id"), KIND.noun)
 
 
 def _is_inquiry(dispute: objects.Dispute) -> bool:

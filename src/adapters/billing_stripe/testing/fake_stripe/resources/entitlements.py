@@ -6,6 +6,7 @@ from billing_stripe.testing import accounts, objects
 from billing_stripe.testing.fake_stripe.account import Follower
 from billing_stripe.testing.fake_stripe.billing.entitling import entitle, entitlements_id
 from billing_stripe.testing.fake_stripe.errors import missing, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     BOOLEAN,
     METADATA,
@@ -71,13 +72,8 @@ def update(call: Call) -> objects.Feature:
 
 def features(call: Call) -> Listing:
     """GET /v1/entitlements/features; also archived ones, unless `archived` says otherwise."""
-    archived, lookup_key = call.params.get("archived"), call.params.get("lookup_key")
-    matching = [
-        feature
-        for feature in call.account.all(objects.Feature)
-        if archived in (None, not feature.active) and lookup_key in (None, feature.lookup_key)
-    ]
-    return Listing(matching, FEATURE.noun)
+    asked = select(call, objects.Feature, archived=lambda each: not each.active, lookup_key="lookup_key")
+    return Listing(asked, FEATURE.noun)
 
 
 def active(call: Call) -> Listing:

@@ -7,6 +7,7 @@ from billing_stripe.testing.fake_stripe.account import Account, Deleted
 from billing_stripe.testing.fake_stripe.billing.lines import amount_of
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import invalid, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     BOOLEAN,
     METADATA,
@@ -98,15 +99,14 @@ def delete(call: Call) -> Deleted:
 
 def items(call: Call) -> Listing:
     """GET /v1/invoiceitems"""
-    customer, invoice, pending = (call.params.get(name) for name in ("customer", "invoice", "pending"))
-    matching = [
-        item
-        for item in call.account.all(objects.InvoiceItem)
-        if customer in (None, item.customer_id)
-        and invoice in (None, item.invoice_id)
-        and pending in (None, item.invoice_id is None)
-    ]
-    return Listing(matching, KIND.noun)
+    asked = select(
+        call,
+        objects.InvoiceItem,
+        customer="customer_id",
+        invoice="invoice_id",
+        pending=lambda item: item.invoice_id is None,
+    )
+    return Listing(asked, KIND.noun)
 
 
 def _price(account: Account, params: Params) -> objects.Price | None:

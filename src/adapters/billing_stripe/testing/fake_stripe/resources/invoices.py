@@ -16,6 +16,7 @@ from billing_stripe.testing.fake_stripe.billing.settings import settings_of
 from billing_stripe.testing.fake_stripe.billing.starting import described
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     BOOLEAN,
     INTEGER,
@@ -177,18 +178,16 @@ def retrieve(call: Call) -> objects.Invoice:
 
 def invoices(call: Call) -> Listing:
     """GET /v1/invoices"""
-    params = call.params
-    matching = [
-        invoice
-        for invoice in call.account.all(objects.Invoice)
-        if params.get("customer") in (None, invoice.customer_id)
-        and params.get("subscription") in (None, invoice.subscription_id)
-        and params.get("status") in (None, invoice.status)
-        and params.get("collection_method") in (None, invoice.collection_method)
-        and within(params.get("created"), invoice.created_at)
-        and (not params.get("due_date") or (invoice.due_at and within(params["due_date"], invoice.due_at)))
-    ]
-    return Listing(matching, KIND.noun)
+    asked = select(
+        call,
+        objects.Invoice,
+        customer="customer_id",
+        subscription="subscription_id",
+        status="status",
+        collection_method="collection_method",
+    )
+    due = call.params.get("due_date")
+    return Listing([each for each in asked if not due or (each.due_at and within(due, each.due_at))], KIND.noun)
 
 
 def lines(call: Call) -> Listing:

@@ -8,6 +8,7 @@ import attrs
 from billing_stripe.testing import metering, objects
 from billing_stripe.testing.fake_stripe.billing.usage import aggregated, events_in
 from billing_stripe.testing.fake_stripe.errors import StripeError, invalid, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import MOMENT, TEXT, Form, Required, Text, choice, listing
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
@@ -88,13 +89,8 @@ def reactivate(call: Call) -> objects.Meter:
 
 def meters(call: Call) -> Listing:
     """GET /v1/billing/meters"""
-    status = call.params.get("status")
-    matching = [
-        meter
-        for meter in call.account.all(objects.Meter)
-        if status in (None, "active" if meter.deactivated_at is None else "inactive")
-    ]
-    return Listing(matching, KIND.noun)
+    asked = select(call, objects.Meter, status=lambda meter: "inactive" if meter.deactivated_at else "active")
+    return Listing(asked, KIND.noun)
 
 
 def summaries(call: Call) -> Listing:

@@ -9,6 +9,7 @@ from billing_stripe.testing.fake_stripe.billing.attachment import attach_to, exi
 from billing_stripe.testing.fake_stripe.billing.cards import CARDS, declined
 from billing_stripe.testing.fake_stripe.billing.payments import attempt
 from billing_stripe.testing.fake_stripe.errors import StripeError, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     BOOLEAN,
@@ -23,7 +24,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     choice,
     listing,
     merged_metadata,
-    within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
@@ -90,13 +90,7 @@ def retrieve(call: Call) -> objects.PaymentIntent:
 
 def intents(call: Call) -> Listing:
     """GET /v1/payment_intents"""
-    params = call.params
-    matching = [
-        intent
-        for intent in call.account.all(objects.PaymentIntent)
-        if params.get("customer") in (None, intent.customer_id) and within(params.get("created"), intent.created_at)
-    ]
-    return Listing(matching, KIND.noun)
+    return Listing(select(call, objects.PaymentIntent, customer="customer_id"), KIND.noun)
 
 
 def confirm(call: Call) -> objects.PaymentIntent:
@@ -143,15 +137,8 @@ def retrieve_charge(call: Call) -> objects.Charge:
 
 def charges(call: Call) -> Listing:
     """GET /v1/charges"""
-    params = call.params
-    matching = [
-        charge
-        for charge in call.account.all(objects.Charge)
-        if params.get("customer") in (None, charge.customer_id)
-        and params.get("payment_intent") in (None, charge.payment_id)
-        and within(params.get("created"), charge.created_at)
-    ]
-    return Listing(matching, CHARGE.noun)
+    asked = select(call, objects.Charge, customer="customer_id", payment_intent="payment_id")
+    return Listing(asked, CHARGE.noun)
 
 
 def _confirmed(account: Account, intent: objects.PaymentIntent, method_name: str | None) -> objects.PaymentIntent:

@@ -6,6 +6,7 @@ import attrs
 
 from billing_stripe.testing import builders, objects
 from billing_stripe.testing.fake_stripe.account import Deleted
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     BOOLEAN,
     INTEGER,
@@ -101,13 +102,8 @@ def delete(call: Call) -> Deleted:
 
 def plans(call: Call) -> Listing:
     """GET /v1/plans"""
-    active, product = call.params.get("active"), call.params.get("product")
-    matching = [
-        KIND.render(Plan(price), call.api_version)
-        for price in call.account.all(objects.Price)
-        if price.recurring and active in (None, price.active) and product in (None, price.product_id)
-    ]
-    return Listing(matching, KIND.noun)
+    asked = select(call, objects.Price, active="active", product="product_id")
+    return Listing([KIND.render(Plan(each), call.api_version) for each in asked if each.recurring], KIND.noun)
 
 
 RESOURCE = Resource(

@@ -12,6 +12,7 @@ from billing_stripe.testing.fake_stripe.billing import ending
 from billing_stripe.testing.fake_stripe.billing.attachment import attach_to
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import StripeError, invalid, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     BOOLEAN,
@@ -152,13 +153,8 @@ def update_configuration(call: Call) -> objects.PortalConfiguration:
 
 def configurations(call: Call) -> Listing:
     """GET /v1/billing_portal/configurations"""
-    active, default = call.params.get("active"), call.params.get("is_default")
-    matching = [
-        each
-        for each in call.account.all(objects.PortalConfiguration)
-        if active in (None, each.active) and default in (None, each.is_default)
-    ]
-    return Listing(matching, CONFIGURATION.noun)
+    asked = select(call, objects.PortalConfiguration, active="active", is_default="is_default")
+    return Listing(asked, CONFIGURATION.noun)
 
 
 def create_session(call: Call) -> objects.PortalSession:

@@ -8,6 +8,7 @@ import attrs
 from billing_stripe.testing import builders, objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.errors import invalid, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     BOOLEAN,
     INTEGER,
@@ -27,7 +28,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     listing,
     merged_metadata,
     unsupported,
-    within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
@@ -124,22 +124,26 @@ def update(call: Call) -> objects.Price:
 
 def prices(call: Call) -> Listing:
     """GET /v1/prices"""
-    params = call.params
-    recurring = params.get("recurring", {})
-    matching = [
-        price
-        for price in call.account.all(objects.Price)
-        if params.get("active") in (None, price.active)
-        and params.get("currency") in (None, price.currency)
-        and params.get("product") in (None, price.product_id)
-        and params.get("type") in (None, "recurring" if price.recurring else "one_time")
-        and ("lookup_keys" not in params or price.lookup_key in params["lookup_keys"])
-        and recurring.get("interval") in (None, price.interval)
-        and recurring.get("usage_type") in (None, "metered" if price.metered else "licensed")
-        and recurring.get("meter") in (None, price.meter_id)
-        and within(params.get("created"), price.created_at)
-    ]
-    return Listing(matching, KIND.noun)
+    keys, recurring = call.params.get("lookup_keys"), call.params.get("recurring", {})
+    asked = select(
+        call,
+        objects.Price,
+        active="active",
+        currency="currency",
+        product="product_id",
+        type=lambda price: "recurring" if price.recurring else "one_time",
+    )
+    return Listing(
+        [
+            price
+            for price in asked
+            if (keys is None or price.lookup_key in keys)
+            and recurring.get("interval") in (None, price.interval)
+            and recurring.get("usage_type") in (None, "metered" if price.metered else "licensed")
+            and recurring.get("meter") in (None, price.meter_id)
+        ],
+        KIND.noun,
+    )
 
 
 def new_price(account: Account, params: Params) -> objects.Price:

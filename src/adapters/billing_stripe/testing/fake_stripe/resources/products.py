@@ -7,6 +7,7 @@ import attrs
 from billing_stripe.testing import catalog, objects
 from billing_stripe.testing.fake_stripe.account import Deleted
 from billing_stripe.testing.fake_stripe.errors import refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     BOOLEAN,
     METADATA,
@@ -20,7 +21,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     listing,
     merged_metadata,
     unsupported,
-    within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.resources import prices
@@ -93,15 +93,8 @@ def delete(call: Call) -> Deleted:
 
 def products(call: Call) -> Listing:
     """GET /v1/products"""
-    params = call.params
-    matching = [
-        product
-        for product in call.account.all(objects.Product)
-        if params.get("active") in (None, product.active)
-        and ("ids" not in params or product.product_id in params["ids"])
-        and within(params.get("created"), product.created_at)
-    ]
-    return Listing(matching, KIND.noun)
+    asked, ids = select(call, objects.Product, active="active"), call.params.get("ids")
+    return Listing([product for product in asked if ids is None or product.product_id in ids], KIND.noun)
 
 
 def _changes(product: objects.Product, params: dict[str, Any]) -> dict[str, Any]:

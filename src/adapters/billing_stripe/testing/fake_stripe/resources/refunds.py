@@ -5,6 +5,7 @@ import attrs
 from billing_stripe.testing import adjustments, objects
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.errors import invalid, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     METADATA,
     TEXT,
@@ -74,13 +75,7 @@ def update(call: Call) -> objects.Refund:
 
 def refunds(call: Call) -> Listing:
     """GET /v1/refunds"""
-    charge, intent = call.params.get("charge"), call.params.get("payment_intent")
-    matching = [
-        refund
-        for refund in call.account.all(objects.Refund)
-        if charge in (None, refund.charge_id) and intent in (None, refund.payment_id)
-    ]
-    return Listing(matching, KIND.noun)
+    return Listing(select(call, objects.Refund, charge="charge_id", payment_intent="payment_id"), KIND.noun)
 
 
 def _charge(account: Account, params: Params) -> objects.Charge:

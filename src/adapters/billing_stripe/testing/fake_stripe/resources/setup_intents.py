@@ -5,6 +5,7 @@ import attrs
 from billing_stripe.testing import builders, objects
 from billing_stripe.testing.fake_stripe.billing import setups
 from billing_stripe.testing.fake_stripe.billing.times import now_on
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     BOOLEAN,
@@ -16,7 +17,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     choice,
     listing,
     merged_metadata,
-    within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
@@ -70,15 +70,8 @@ def retrieve(call: Call) -> objects.SetupIntent:
 
 def intents(call: Call) -> Listing:
     """GET /v1/setup_intents"""
-    params = call.params
-    matching = [
-        intent
-        for intent in call.account.all(objects.SetupIntent)
-        if params.get("customer") in (None, intent.customer_id)
-        and params.get("payment_method") in (None, intent.payment_method_id)
-        and within(params.get("created"), intent.created_at)
-    ]
-    return Listing(matching, KIND.noun)
+    asked = select(call, objects.SetupIntent, customer="customer_id", payment_method="payment_method_id")
+    return Listing(asked, KIND.noun)
 
 
 def confirm(call: Call) -> objects.SetupIntent:

@@ -9,6 +9,7 @@ from billing_stripe.testing.fake_stripe.account import Account, Due
 from billing_stripe.testing.fake_stripe.billing import collection, ending, schedules
 from billing_stripe.testing.fake_stripe.billing.times import later, now_on
 from billing_stripe.testing.fake_stripe.errors import invalid, refused
+from billing_stripe.testing.fake_stripe.filters import select
 from billing_stripe.testing.fake_stripe.forms import (
     ANYTHING,
     BOOLEAN,
@@ -27,7 +28,6 @@ from billing_stripe.testing.fake_stripe.forms import (
     listing,
     merged_metadata,
     unsupported,
-    within,
 )
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.routing import Call, Listing, Resource, Route
@@ -173,15 +173,8 @@ def cancel(call: Call) -> objects.SubscriptionSchedule:
 
 def listed(call: Call) -> Listing:
     """GET /v1/subscription_schedules"""
-    params = call.params
-    matching = [
-        schedule
-        for schedule in call.account.all(objects.SubscriptionSchedule)
-        if params.get("customer") in (None, schedule.customer_id)
-        and (not params.get("scheduled") or schedule.status == "not_started")
-        and within(params.get("created"), schedule.created_at)
-    ]
-    return Listing(matching, KIND.noun)
+    asked, scheduled = select(call, objects.SubscriptionSchedule, customer="customer_id"), call.params.get("scheduled")
+    return Listing([each for each in asked if not scheduled or each.status == "not_started"], KIND.noun)
 
 
 def _check_version(call: Call) -> None:
