@@ -6,7 +6,7 @@ from billing_stripe.testing.builders.intents import payment_intent, setup_intent
 from billing_stripe.testing.builders.invoice_items import invoice_item
 from billing_stripe.testing.builders.invoices import invoice
 from billing_stripe.testing.builders.portal import portal_configuration, portal_session, switchable_products
-from billing_stripe.testing.builders.prices import plan, price
+from billing_stripe.testing.builders.prices import plan, price, tiers
 from billing_stripe.testing.builders.subscriptions import discounts, subscription
 from billing_stripe.testing.builders.tax_ids import tax_id
 from billing_stripe.testing.builders.values import (
@@ -40,4 +40,5 @@ __all__ = [
     "setup_intent",
     "subscription",
     "tax_id",
+    "tiers",
 ]

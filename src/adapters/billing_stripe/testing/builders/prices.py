@@ -1,5 +1,7 @@
 """Prices, and the plans that are their legacy twins."""
 
+from decimal import Decimal
+
 from billing_stripe.testing import objects
 from billing_stripe.testing.builders.values import Json, seconds
 from billing_stripe.testing.versions import Shape
@@ -12,7 +14,7 @@ def price(source: objects.Price, api_version: str, *, transitional: bool = False
         "id": source.price_id,
         "object": "price",
         "active": source.active,
-        "billing_scheme": "per_unit",
+        "billing_scheme": "tiered" if source.tiers else "per_unit",
         "created": seconds(source.created_at),
         "currency": source.currency,
         "custom_unit_amount": None,
@@ -23,12 +25,35 @@ def price(source: objects.Price, api_version: str, *, transitional: bool = False
         "product": source.product_id,
         "recurring": _recurring(source, shape) if source.recurring else None,
         "tax_behavior": source.tax_behavior,
-        "tiers_mode": None,
+        "tiers_mode": source.tiers_mode,
         "transform_quantity": None,
         "type": "recurring" if source.recurring else "one_time",
         "unit_amount": source.unit_amount,
         "unit_amount_decimal": decimal(source),
     }
+
+
+def tiers(source: objects.Price) -> list[Json] | None:
+    """Render the `tiers` of a price, which are shown only when they are expanded; None for a price per unit."""
+    return [_tier(tier) for tier in source.tiers] or None
+
+
+def _tier(source: objects.Tier) -> Json:
+    return {
+        "flat_amount": _whole(source.flat_amount),
+        "flat_amount_decimal": _plain(source.flat_amount),
+        "unit_amount": _whole(source.unit_amount),
+        "unit_amount_decimal": _plain(source.unit_amount),
+        "up_to": source.up_to,
+    }
+
+
+def _whole(amount: Decimal) -> int | None:
+    return int(amount) if amount and amount == amount.to_integral_value() else None
+
+
+def _plain(amount: Decimal) -> str | None:
+    return f"{amount.normalize():f}" if amount else None
 
 
 def _metadata(source: objects.Price) -> Json:
@@ -60,7 +85,7 @@ def plan_of(source: objects.Price, shape: Shape) -> Json:
         **({"aggregate_usage": "sum" if source.metered else None} if shape.before_basil else {}),
         "amount": source.unit_amount,
         "amount_decimal": decimal(source),
-        "billing_scheme": "per_unit",
+        "billing_scheme": "tiered" if source.tiers else "per_unit",
         "created": seconds(source.created_at),
         "currency": source.currency,
         "interval": source.interval,
@@ -70,7 +95,7 @@ def plan_of(source: objects.Price, shape: Shape) -> Json:
         **({"meter": source.meter_id if source.metered else None} if shape.meters else {}),
         "nickname": source.nickname,
         "product": source.product_id,
-        "tiers_mode": None,
+        "tiers_mode": source.tiers_mode,
         "transform_usage": None,
         "trial_period_days": None,
         "usage_type": _usage_type(source),

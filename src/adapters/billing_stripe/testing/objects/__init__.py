@@ -6,7 +6,16 @@ currency's minor unit, periods half-open.
 
 from billing_stripe.testing.objects.account import Clock, EventDestination, WebhookEndpoint
 from billing_stripe.testing.objects.benefits import AlertTriggered, CreditGrant, Entitlements, MeterEvent
-from billing_stripe.testing.objects.catalog import Coupon, Feature, Meter, Price, Product, ProductFeature, PromotionCode
+from billing_stripe.testing.objects.catalog import (
+    Coupon,
+    Feature,
+    Meter,
+    Price,
+    Product,
+    ProductFeature,
+    PromotionCode,
+    Tier,
+)
 from billing_stripe.testing.objects.common import LONG_AGO, NO_METADATA, Span
 from billing_stripe.testing.objects.customers import Customer, PaymentMethod, SetupIntent, TaxId
 from billing_stripe.testing.objects.invoices import Invoice, InvoiceItem, InvoiceLine
@@ -68,5 +77,6 @@ __all__ = [
     "Subscription",
     "SubscriptionSchedule",
     "TaxId",
+    "Tier",
     "WebhookEndpoint",
 ]

@@ -2,10 +2,23 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 
 import attrs
 
 from billing_stripe.testing.objects.common import LONG_AGO, NO_METADATA, derived
+
+
+@attrs.frozen(kw_only=True)
+class Tier:
+    """One tier of a price; the last has no upper bound."""
+
+    up_to: int | None
+    """The greatest quantity in it."""
+    unit_amount: Decimal = Decimal(0)
+    """In the minor unit, of which it may be a fraction."""
+    flat_amount: Decimal = Decimal(0)
+    """In the minor unit, whatever the quantity."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,6 +45,10 @@ class Price:
     """Beside the plan code."""
     meter_id: str | None = derived("mtr", "price_id")
     """Of a metered price."""
+    tiers: tuple[Tier, ...] = ()
+    """In place of a unit amount."""
+    tiers_mode: str | None = None
+    """`graduated` or `volume`, with tiers."""
     tax_behavior: str = "exclusive"
     created_at: datetime = LONG_AGO
 

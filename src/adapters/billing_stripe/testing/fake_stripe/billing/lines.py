@@ -6,13 +6,13 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe.account import Account
+from billing_stripe.testing.fake_stripe.billing.tiers import Part, parts_of
 from billing_stripe.testing.fake_stripe.billing.usage import usage_of
 
 
 def amount_of(price: objects.Price, quantity: int | Decimal | None) -> int:
     """Return the price of a quantity for one period, in the minor unit; halves are rounded up."""
-    unit = Decimal(price.unit_amount_decimal or price.unit_amount or 0)
-    return rounded(unit * (1 if quantity is None else quantity))
+    return rounded(sum((part.amount for part in parts_of(price, 1 if quantity is None else quantity)), Decimal(0)))
 
 
 def rounded(amount: Decimal) -> int:
@@ -29,12 +29,14 @@ def charges(
             account,
             subscription,
             item,
-            amount_of(item.price, item.quantity),
+            rounded(part.amount),
             period=item.period,
-            description=f"{item.quantity} × {name_of(account, item.price)} (at {_money(item.price)})",
+            description=f"{part.quantity} × {name_of(account, item.price)} ({_pricing(item.price, part)})",
+            quantity=part.quantity,
         )
         for item in items
         if not item.price.metered
+        for part in parts_of(item.price, 1 if item.quantity is None else item.quantity)
     ]
 
 
@@ -63,10 +65,19 @@ def usage_lines(
         if item.price.metered:
             period = objects.Span(item.period.start, min(item.period.end, until))
             used = usage_of(account, subscription.customer_id, item.price, period)
-            description = f"{used} × {name_of(account, item.price)}"
-            amount = amount_of(item.price, used)
-            line = _line(account, subscription, item, amount, period=period, description=description, quantity=used)
-            lines.append(line)
+            lines += [
+                _line(
+                    account,
+                    subscription,
+                    item,
+                    rounded(part.amount),
+                    period=period,
+                    description=f"{part.quantity} × {name_of(account, item.price)}"
+                    + ("" if part.tier is None else f" ({_pricing(item.price, part)})"),
+                    quantity=part.quantity,
+                )
+                for part in parts_of(item.price, used)
+            ]
     return lines
 
 
@@ -148,6 +159,10 @@ def _line(
         description=description,
         metadata=subscription.metadata,
     )
+
+
+def _pricing(price: objects.Price, part: Part) -> str:
+    return f"at {_money(price)}" if part.tier is None else f"Tier {part.tier}"
 
 
 def _money(price: objects.Price) -> str:

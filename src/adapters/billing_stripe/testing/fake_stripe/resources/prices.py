@@ -16,6 +16,7 @@ from billing_stripe.testing.fake_stripe.forms import (
     NUMBER,
     TEXT,
     Clearable,
+    Either,
     Field,
     Form,
     Integer,
@@ -38,6 +39,7 @@ KIND = Kind(
     key=lambda source: source.price_id,
     render=builders.price,
     expandable=frozenset({"product"}),
+    included={"tiers": lambda _account, price, _version: builders.tiers(price)},
 )
 _INTERVAL = choice("day", "week", "month", "year")
 _BEHAVIOR = choice("exclusive", "inclusive", "unspecified")
@@ -60,13 +62,23 @@ INLINE = Form(**_AMOUNT)
 CREATE = Form(
     **_AMOUNT,
     active=BOOLEAN,
-    billing_scheme=choice("per_unit"),
+    billing_scheme=choice("per_unit", "tiered"),
     lookup_key=Text(200),
     nickname=TEXT,
     product=TEXT,
     product_data=Form(id=TEXT, name=Required(TEXT), active=BOOLEAN, metadata=METADATA, unit_label=TEXT),
+    tiers=Listed(
+        Form(
+            up_to=Required(Either(("inf",), Integer(least=1))),
+            unit_amount=INTEGER,
+            unit_amount_decimal=NUMBER,
+            flat_amount=INTEGER,
+            flat_amount_decimal=NUMBER,
+        )
+    ),
+    tiers_mode=choice("graduated", "volume"),
     transfer_lookup_key=BOOLEAN,
-    **unsupported("currency_options", "custom_unit_amount", "tiers", "tiers_mode", "transform_quantity"),
+    **unsupported("currency_options", "custom_unit_amount", "transform_quantity"),
 )
 UPDATE = Form(
     active=BOOLEAN,
@@ -149,7 +161,8 @@ def prices(call: Call) -> Listing:
 def new_price(account: Account, params: Params) -> objects.Price:
     """Create a price from the parameters of a request, `product` among them."""
     product = account.get(objects.Product, _product_id(params), "product")
-    amount, decimal = _amount(params)
+    tiers = _tiers(params)
+    amount, decimal = (None, None) if tiers else _amount(params)
     recurring = params.get("recurring")
     metadata = merged_metadata({}, params)
     if params.get("lookup_key") is not None:
@@ -161,6 +174,8 @@ def new_price(account: Account, params: Params) -> objects.Price:
         product_id=product.product_id,
         unit_amount=amount,
         unit_amount_decimal=decimal,
+        tiers=tiers,
+        tiers_mode=params.get("tiers_mode"),
         currency=params["currency"].lower(),
         interval=details.get("interval", "month"),
         interval_count=details.get("interval_count", 1),
@@ -193,6 +208,35 @@ def _amount(params: Params) -> tuple[int | None, str | None]:
     decimal: Decimal = params["unit_amount_decimal"]
     whole = decimal == decimal.to_integral_value()
     return (int(decimal), None) if whole else (None, f"{decimal.normalize():f}")
+
+
+def _tiers(params: Params) -> tuple[objects.Tier, ...]:
+    """Return the tiers of a price; none for one per unit. Raises StripeError if they cannot be priced by."""
+    tiered = params.get("billing_scheme") == "tiered"
+    if not tiered:
+        if "tiers" in params or "tiers_mode" in params:
+            raise invalid("`tiers` can only be used with `billing_scheme=tiered`.", param="tiers")
+        return ()
+    if "unit_amount" in params or "unit_amount_decimal" in params:
+        raise invalid("You may not specify `unit_amount` with `billing_scheme=tiered`.", param="unit_amount")
+    for needed in ("tiers", "tiers_mode"):
+        if not params.get(needed):
+            raise invalid(f"You must specify `{needed}` with `billing_scheme=tiered`.", param=needed)
+    bounds = [None if tier["up_to"] == "inf" else tier["up_to"] for tier in params["tiers"]]
+    finite = [bound for bound in bounds if bound is not None]
+    if bounds[-1] is not None or len(finite) != len(bounds) - 1:
+        raise invalid("The last tier, and no other, must have `up_to=inf`.", param="tiers")
+    if finite != sorted(set(finite)):
+        raise invalid("Each tier's `up_to` must be greater than that of the tier before.", param="tiers")
+    return tuple(
+        objects.Tier(up_to=bound, unit_amount=_either(tier, "unit_amount"), flat_amount=_either(tier, "flat_amount"))
+        for bound, tier in zip(bounds, params["tiers"], strict=True)
+    )
+
+
+def _either(tier: Params, name: str) -> Decimal:
+    """Return an amount that is given as an integer or as a decimal; zero if it is not given."""
+    return Decimal(tier[name] if name in tier else tier.get(f"{name}_decimal", Decimal(0)))
 
 
 def _check_meter(account: Account, recurring: Params) -> None:
