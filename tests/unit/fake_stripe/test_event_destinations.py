@@ -151,3 +151,30 @@ async def test_a_disabled_destination_receives_nothing(shop: Shop, receiver: Rec
     customer = await shop.customer(card=None)
     await shop.fake.delivered()
     assert [json.loads(body)["related_object"]["id"] for body, _ in receiver.received] == [customer.id]
+
+
+async def test_thin_events_are_listed_page_by_page(shop: Shop) -> None:
+    """Newest first; pages keep the filters of the first."""
+    customer = await shop.customer(card=None)
+    for number in range(3):
+        await shop.api.customers.update_async(customer.id, {"name": f"Acme {number}"})
+    await shop.customer(card=None)
+    events: Any = shop.client.v2.core.events
+    first = await events.list_async({"object_id": customer.id, "types": ["v1.customer.updated"], "limit": 2})
+    assert [len(first.data), {each.type for each in first.data}] == [2, {"v1.customer.updated"}]
+    everything = [each async for each in first.auto_paging_iter()]
+    assert [each.related_object.id for each in everything] == [customer.id] * 3
+    assert len({each.id for each in everything}) == 3
+    assert [each.id for each in (await events.list_async({"object_id": customer.id})).data][:3] == [
+        each.id for each in everything
+    ]
+
+
+async def test_thin_events_are_listed_by_time(shop: Shop) -> None:
+    """Times are texts in the second generation."""
+    await shop.customer(card=None)
+    events: Any = shop.client.v2.core.events
+    assert (await events.list_async({"created": {"gt": "2000-01-01T00:00:00Z"}})).data
+    assert not (await events.list_async({"created": {"lt": "2000-01-01T00:00:00Z"}})).data
+    with pytest.raises(stripe.InvalidRequestError, match="page"):
+        await shop.client.raw_request_async("get", "/v2/core/events", page="nonsense")

@@ -3,9 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 import stripe
 from tests.unit.fake_stripe.conftest import JANUARY, PRO, Shop
+
+from billing_stripe.testing import API_VERSIONS
 
 
 async def meter(shop: Shop, formula: str = "sum", **params: Any) -> Any:
@@ -288,3 +291,54 @@ async def test_corrections_below_zero_bill_nothing(shop: Shop) -> None:
     await report(shop, customer.id, "-3")
     shop.fake.advance(timedelta(days=32))
     assert (await shop.invoices(subscription.id))[0].total == 0
+
+
+async def stream(shop: Shop, token: str, *events: Any, path: str = "v2/billing/meter_event_stream") -> tuple[int, Any]:
+    """Send many events at once, and return status and answer."""
+    headers = {"Authorization": f"Bearer {token}", "Stripe-Version": API_VERSIONS[-1]}
+    async with (
+        aiohttp.ClientSession(f"{shop.fake.url}/") as session,
+        session.post(path, json={"events": events}, headers=headers) as response,
+    ):
+        return response.status, await response.json()
+
+
+async def session_token(shop: Shop) -> str:
+    """Begin a session and return its token."""
+    session: Any = await shop.client.v2.billing.meter_event_session.create_async()
+    token: str = session.authentication_token
+    return token
+
+
+async def test_a_session_takes_many_events_at_once(shop: Shop) -> None:
+    """They count like those that are sent one by one, in either generation of the API."""
+    counted, customer = await meter(shop), await shop.customer()
+    event = {"event_name": "api_calls", "payload": {"stripe_customer_id": customer.id, "value": "3"}}
+    assert await stream(shop, await session_token(shop), event, {**event, "identifier": "a"}) == (200, {})
+    one: Any = await shop.client.v2.billing.meter_events.create_async({**event, "identifier": "b"})
+    assert (one.object, one.identifier) == ("v2.billing.meter_event", "b")
+    start = int(JANUARY.timestamp())
+    span: Any = {"customer": customer.id, "start_time": start - 3600, "end_time": start + 3600}
+    found = await shop.api.billing.meters.event_summaries.list_async(counted.id, span)
+    assert [summary.aggregated_value for summary in found.data] == [9]
+
+
+async def test_the_stream_takes_all_events_or_none(shop: Shop) -> None:
+    """So that the test that sent a bad one notices."""
+    await meter(shop)
+    customer, token = await shop.customer(), await session_token(shop)
+    payload = {"stripe_customer_id": customer.id, "value": "3"}
+    event = {"event_name": "api_calls", "payload": payload, "identifier": "a"}
+    status, answer = await stream(shop, token, event, event)
+    assert (status, "identifier a" in answer["error"]["message"]) == (400, True)
+    assert await stream(shop, token, event) == (200, {})
+
+
+async def test_only_the_token_of_a_session_opens_the_stream_and_for_a_while(shop: Shop) -> None:
+    """Neither the API key, nor the token after a quarter of an hour; and it opens nothing else."""
+    token = await session_token(shop)
+    assert (await stream(shop, shop.fake.secret_key))[0] == 401
+    assert (await stream(shop, token, path="v2/billing/meter_events"))[0] == 401
+    shop.fake.advance(timedelta(minutes=15))
+    status, answer = await stream(shop, token)
+    assert (status, answer["error"]["type"]) == (401, "temporary_session_expired")

@@ -6,6 +6,7 @@ from billing_stripe.testing import objects
 from billing_stripe.testing.builders import Json, seconds
 from billing_stripe.testing.builders.values import optional_seconds
 from billing_stripe.testing.events import make_id
+from billing_stripe.testing.thin import iso
 
 
 def meter(source: objects.Meter) -> Json:
@@ -37,6 +38,24 @@ def meter_event(source: objects.MeterEvent) -> Json:
         "livemode": False,
         "payload": dict(source.payload),
         "timestamp": seconds(source.used_at),
+    }
+
+
+def newer_meter_event(source: objects.MeterEvent) -> Json:
+    """Render a `v2.billing.meter_event` object."""
+    times = {"created": iso(source.created_at), "timestamp": iso(source.used_at)}
+    return {**meter_event(source), **times, "object": "v2.billing.meter_event"}
+
+
+def meter_event_session(session_id: str, token: str, span: objects.Span) -> Json:
+    """Render a `v2.billing.meter_event_session` object with its token."""
+    return {
+        "id": session_id,
+        "object": "v2.billing.meter_event_session",
+        "authentication_token": token,
+        "created": iso(span.start),
+        "expires_at": iso(span.end),
+        "livemode": False,
     }
 
 

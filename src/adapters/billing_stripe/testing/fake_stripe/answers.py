@@ -46,7 +46,7 @@ def answer_to(request: ApiRequest) -> Json:
     form = Form(expand=Listed(TEXT), **request.route.form.fields)
     params = form.read(request.params)
     paths = params.pop("expand", [])
-    paging = {name: params.pop(name) for name in _PAGING if name in params}
+    paging = {name: params.pop(name) for name in _PAGING if name in params and request.generation == 1}
     call = Call(
         account=request.account,
         origin=str(request.http.url.origin()),

@@ -138,6 +138,19 @@ class Moment:
 
 
 @attrs.frozen
+class Instant:
+    """A time as the second generation of the API writes it, in ISO 8601."""
+
+    def read(self, value: Any, name: str) -> datetime:
+        """Return the instant, in UTC."""
+        try:
+            at = datetime.fromisoformat(str(value))
+        except ValueError:
+            raise invalid(f"Invalid timestamp: {value}", param=name) from None
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+@attrs.frozen
 class Choice:
     """One of some words."""
 
@@ -272,6 +285,7 @@ INTEGER = Integer()
 NUMBER = Number()
 BOOLEAN = Boolean()
 MOMENT = Moment()
+INSTANT = Instant()
 METADATA = Metadata()
 ANYTHING = Anything()
 UNSUPPORTED = Unsupported()

@@ -16,6 +16,7 @@ from billing_stripe.testing.fake_stripe.faults import Point
 from billing_stripe.testing.fake_stripe.idempotency import IdempotencyKeys, Stored
 from billing_stripe.testing.fake_stripe.journal import Cause
 from billing_stripe.testing.fake_stripe.limits import Load
+from billing_stripe.testing.fake_stripe.meter_sessions import STREAM, is_open
 from billing_stripe.testing.fake_stripe.observing import Exchange, Received
 from billing_stripe.testing.fake_stripe.reading import ApiRequest, key_of, params_of
 from billing_stripe.testing.fake_stripe.routing import Router
@@ -173,6 +174,11 @@ class Api:
         given = request.headers.get("Authorization", "")
         if not given:
             raise StripeError(401, "You did not provide an API key.", executed=False)
+        if request.path == STREAM:
+            if not is_open(self._account_of(request), key_of(given)):
+                kind = "temporary_session_expired"
+                raise StripeError(401, "The session's token is not valid any more.", type=kind, executed=False)
+            return
         if key_of(given) not in self._fake.secret_keys:
             raise StripeError(401, f"Invalid API Key provided: {'*' * 8}{given[-4:]}", executed=False)
 

@@ -1,5 +1,7 @@
 """Thin events, which follow from the account's events."""
 
+from collections.abc import Iterator
+
 from billing_stripe.testing.events import make_id
 from billing_stripe.testing.fake_stripe.account import Account
 from billing_stripe.testing.fake_stripe.journal import Entry
@@ -24,4 +26,10 @@ def find_thin(account: Account, event_id: str) -> ThinEvent | None:
     stored = account.find(ThinEvent, event_id)
     if stored is not None:
         return stored
-    return next((thin for entry in account.journal.entries if (thin := thin_of(entry)).event_id == event_id), None)
+    return next((thin for thin in thin_events(account) if thin.event_id == event_id), None)
+
+
+def thin_events(account: Account) -> Iterator[ThinEvent]:
+    """Yield all thin events, newest first: those that a test has put there, then those that follow from events."""
+    yield from account.all(ThinEvent)
+    yield from (thin_of(entry) for entry in reversed(account.journal.entries))

@@ -14,7 +14,7 @@ import attrs
 from billing_stripe.testing import metering, objects
 from billing_stripe.testing.fake_stripe.billing.times import now_on
 from billing_stripe.testing.fake_stripe.errors import Json, StripeError, invalid, refused
-from billing_stripe.testing.fake_stripe.forms import MOMENT, TEXT, Form, Required, Text, choice
+from billing_stripe.testing.fake_stripe.forms import MOMENT, TEXT, Form, Params, Required, Text, choice
 from billing_stripe.testing.fake_stripe.kinds import Kind
 from billing_stripe.testing.fake_stripe.resources.meters import active_meter
 from billing_stripe.testing.fake_stripe.routing import Call, Resource, Route
@@ -49,8 +49,13 @@ _WITHDRAWABLE = timedelta(hours=24)
 
 
 def create(call: Call) -> objects.MeterEvent:
-    """POST /v1/billing/meter_events; an identifier counts once, and for good."""
-    account, params = call.account, call.params
+    """POST /v1/billing/meter_events"""
+    return record(call, call.params)
+
+
+def record(call: Call, params: Params) -> objects.MeterEvent:
+    """Record an event; an identifier counts once, and for good. Raises StripeError."""
+    account = call.account
     meter = active_meter(call, params["event_name"])
     if meter is None:
         message = f'No active meter found for event name "{params["event_name"]}".'
