@@ -16,7 +16,7 @@ class Tier:
     up_to: int | None
     """The greatest quantity in it."""
     unit_amount: Decimal = Decimal(0)
-    """In the minor unit, of which it may be a fraction."""
+    """In the minor unit; fractions of it are allowed."""
     flat_amount: Decimal = Decimal(0)
     """In the minor unit, whatever the quantity."""
 

@@ -15,7 +15,7 @@ from billing_stripe.testing import objects
 
 @attrs.frozen
 class Part:
-    """What a price bills for a part of a quantity."""
+    """A part of a quantity, and the amount that a price bills for it."""
 
     quantity: int | Decimal
     amount: Decimal
