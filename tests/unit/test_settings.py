@@ -29,6 +29,7 @@ from billing_app.settings import (
     declared_sections,
 )
 from billing_app.settings.price_map import parse_price_map
+from billing_app.troubleshooting import WebhookTrouble
 from billing_core.inbox.policy import DispatchPolicy
 from billing_core.model import AccessPolicy, Plan
 from billing_core.stream.publisher import PublishPolicy
@@ -242,6 +243,22 @@ class TestFaults:
     def test_an_invalid_value_is_refused(self, variable: str, value: str) -> None:
         """Each fault names its variable."""
         assert faults(**{**COMPLETE, variable: value}).keys() == {variable}
+
+    def test_every_faulty_member_of_a_list_is_reported_by_its_position(self) -> None:
+        """And no value that joins the beginning of one secret with the end of another."""
+        with pytest.raises(SettingsError) as caught:
+            load(**{**COMPLETE, "STRIPE_WEBHOOK_SECRET": f"{WEBHOOK_SECRET},,{API_KEY},we_1"})
+        assert [(fault.problem, fault.trouble) for fault in caught.value.faults] == [
+            ("cannot be used: member 2 of the list: it is empty", WebhookTrouble.WEBHOOK_SECRET_IS_BLANK),
+            (
+                "cannot be used: member 3 of the list: it is an API key, which belongs in STRIPE_SECRET_KEY",
+                WebhookTrouble.WEBHOOK_SECRET_IS_AN_API_KEY,
+            ),
+            (
+                "cannot be used: member 4 of the list: it has another form",
+                WebhookTrouble.WEBHOOK_SECRET_IS_MALFORMED,
+            ),
+        ]
 
     def test_a_misspelled_variable_is_reported(self) -> None:
         """It is harmless, so it is a warning; its value is not repeated."""

@@ -119,6 +119,11 @@ PROVOKED_BY_SETTINGS: list[tuple[Trouble, Callable[[Path], Settings]]] = [
     (SettingTrouble.ENV_FILE_IS_UNREADABLE, with_file("STRIPE_SECRET_KEY='unclosed\n", ".env.local")),
     (SettingTrouble.TOKEN_KEY_IS_MISSING, loaded(BILLING_JWT_SECRET="")),
     (SettingTrouble.TOKEN_KEY_IS_WEAK, loaded(BILLING_JWT_SECRET="short")),
+    (SettingTrouble.OPERATOR_ROLE_OF_TENANTS, loaded(BILLING_JWT_OPERATOR_ROLES="support,admin")),
+    (
+        SettingTrouble.OPERATOR_ROLE_OF_TENANTS,
+        loaded(BILLING_JWT_OPERATOR_ROLES="clerk", BILLING_JWT_WRITER_ROLES="clerk"),
+    ),
 ]
 
 

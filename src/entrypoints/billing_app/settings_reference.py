@@ -36,8 +36,8 @@ with `_FILE` at its end names the file, whose last line end is left out.
 All settings are checked together at start, with everything that they name: servers, keys, clocks. If there are faults,
 `billing serve` and `billing worker` exit with status 78, before a port is opened. Each fault is listed with the
 variable, or the file, line and key, with the expected value, an example, and its row of the
-[troubleshooting matrix](stripe-setup.md). `billing config check [FILE]` does the same
-without starting anything. Secrets appear only as their prefix and last four characters. An unknown
+[troubleshooting matrix](stripe-setup.md). `billing config check [FILE]` checks
+the settings alone, and connects to nothing. Secrets appear only as their prefix and last four characters. An unknown
 variable that starts like a setting is reported as a warning, with the name that was probably meant.
 
 `ENABLE_BILLING=true` requires `STRIPE_SECRET_KEY`, `STRIPE_WEBHOOK_SECRET` and a key for tokens: `BILLING_JWT_SECRET`,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -31,7 +30,7 @@ from billing_app.doctor.servers import (
     unreachable_postgres,
     unreachable_redis,
 )
-from billing_app.doctor.tokens import check_issuer, check_roles
+from billing_app.doctor.tokens import check_issuer
 from billing_app.doctor.webhooks import check_api_version, check_targets
 from billing_app.secret import Secret
 from billing_app.settings import (
@@ -107,10 +106,6 @@ def plan(*listed: PlanPrice) -> Plan:
     return Plan(plan_code="pro", prices=listed)
 
 
-def tokens(**changes: Sequence[str]) -> TokenSettings:
-    return TokenSettings(**{name: tuple(roles) for name, roles in changes.items()})
-
-
 def key_expired() -> GatewayAuthenticationError:
     return GatewayAuthenticationError("fetch_account", provider_code="api_key_expired")
 
@@ -149,7 +144,6 @@ FAILS: list[tuple[Trouble, CheckResult]] = [
     (ServerTrouble.REDIS_EVICTS, check_redis([REDIS, attrs.evolve(REDIS, eviction="volatile-ttl")])),
     (ServerTrouble.REDIS_IS_TOO_OLD, check_redis([attrs.evolve(REDIS, version=(6, 0))])),
     (SettingTrouble.TOKEN_KEYS_ARE_UNUSABLE, check_issuer(TokenSettings(), unusable="it is empty", unreachable=None)),
-    (SettingTrouble.OPERATOR_ROLE_OF_TENANTS, check_roles(tokens(operator_roles=["support", "admin"]))),
 ]
 
 WARNINGS: list[tuple[Trouble, CheckResult]] = [
@@ -224,8 +218,6 @@ FINE = [
     check_schema([], []),
     check_redis([REDIS, attrs.evolve(REDIS, version=(6, 2))]),
     check_issuer(TokenSettings(), unusable=None, unreachable=None),
-    check_roles(tokens(operator_roles=["support"])),
-    check_roles(TokenSettings()),
 ]
 
 

@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from structlog.testing import capture_logs
 
+from billing_app import cli
 from billing_app.doctor import Start, check_start, log_start
 from billing_app.doctor.results import warn
 from billing_app.errors import StartRefusedError
 from billing_app.settings import Settings
-from billing_app.troubleshooting import KeyTrouble, ServerTrouble
+from billing_app.troubleshooting import KeyTrouble, ServerTrouble, SettingTrouble
 
 KEY = "sk_test_51AbcdefghijklmnopqrstuvWXYZ"
 COMPLETE = {
@@ -109,3 +111,16 @@ def test_a_server_without_billing_says_so_in_one_line() -> None:
     assert (line["event"], line["log_level"]) == ("billing.disabled", "warning")
     assert "ENABLE_BILLING=true" in line["remedy"]
     assert line["see"] == str(ServerTrouble.BILLING_IS_OFF)
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["config", "check"]])
+def test_faults_of_the_settings_are_json_if_that_is_asked_for(command: list[str]) -> None:
+    """On standard output, with the status of a wrong configuration."""
+    result = CliRunner().invoke(
+        cli.cli, [*command, "--json"], env={"BILLING_PORT": "eighty", "BILLING_HOST": "127.0.0.1"}
+    )
+    assert result.exit_code == 2
+    shown = json.loads(result.stdout)
+    (fault,) = shown["findings"] if command == ["doctor"] else shown["faults"]
+    assert "BILLING_PORT" in json.dumps(fault)
+    assert fault["see"] == str(SettingTrouble.SETTING_IS_INVALID)

@@ -7,7 +7,7 @@ import os
 import click
 
 from billing_app.cli.terminal import json_option, print_json
-from billing_app.settings import Settings
+from billing_app.settings import Settings, SettingsError
 
 
 @click.group()
@@ -23,11 +23,19 @@ def check(file: str | None, as_json: bool) -> None:
 
     Nothing is opened or connected. Exit status: 0 the settings are valid, 2 they have faults, each with its place.
     """
-    settings = Settings.load(os.environ if file is None else {**os.environ, "BILLING_CONFIG": file})
+    settings, faults = Settings.examine(os.environ if file is None else {**os.environ, "BILLING_CONFIG": file})
     path = None if settings.rules.path is None else str(settings.rules.path)
     if as_json:
-        print_json({"file": path, "keys": settings.rules.keys, "warnings": settings.warnings})
+        shown = [
+            {"place": fault.variable, "problem": fault.problem, "remedy": fault.remedy, "see": str(fault.trouble)}
+            for fault in faults
+        ]
+        print_json({"file": path, "keys": settings.rules.keys, "warnings": settings.warnings, "faults": shown})
+        if faults:
+            raise click.exceptions.Exit(SettingsError.exit_code)
         return
+    if faults:
+        raise SettingsError(faults)
     for warning in settings.warnings:
         click.echo(f"Warning: {warning}", err=True)
     click.echo("The settings are valid.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from billing_app.cli.terminal import WARNINGS, json_option, plain, print_json
-from billing_app.settings import Settings
+from billing_app.settings import Settings, SettingsError, SettingsFault
 
 if TYPE_CHECKING:
     from billing_app.doctor import CheckResult
@@ -24,9 +24,13 @@ def doctor(invariants: bool, strict: bool, as_json: bool) -> None:
     """Check settings, servers, the account at Stripe and the backlog, and say what to fix.
 
     Nothing is changed, neither here nor at Stripe. Exit status: 0 no check failed, 1 a check failed, 2 the
-    configuration cannot be read, 4 there are warnings and --strict was given.
+    settings have faults, 4 there are warnings and --strict was given.
     """
-    results = asyncio.run(_run_checks(Settings.load(), invariants=invariants))
+    settings, faults = Settings.examine()
+    if faults:
+        results: Sequence[CheckResult] = _of_settings(faults)
+    else:
+        results = asyncio.run(_run_checks(settings, invariants=invariants))
     statuses = {result.status.value for result in results}
     healthy = "fail" not in statuses
     if as_json:
@@ -44,10 +48,18 @@ def doctor(invariants: bool, strict: bool, as_json: bool) -> None:
     else:
         for result in results:
             _print(result)
+    if faults:
+        raise click.exceptions.Exit(SettingsError.exit_code)
     if not healthy:
         raise click.exceptions.Exit(1)
     if strict and "warn" in statuses:
         raise click.exceptions.Exit(WARNINGS)
+
+
+def _of_settings(faults: Sequence[SettingsFault]) -> Sequence[CheckResult]:
+    from billing_app.doctor.results import fail
+
+    return [fail("settings", f"{fault.variable} {fault.problem}", fault.remedy, fault.trouble) for fault in faults]
 
 
 async def _run_checks(settings: Settings, *, invariants: bool) -> Sequence[CheckResult]:

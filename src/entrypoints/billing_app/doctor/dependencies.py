@@ -30,7 +30,7 @@ from billing_app.doctor.servers import (
     unreachable_postgres,
     unreachable_redis,
 )
-from billing_app.doctor.tokens import check_issuer, check_roles
+from billing_app.doctor.tokens import check_issuer
 from billing_app.doctor.webhooks import check_api_version
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
@@ -75,7 +75,6 @@ async def check_dependencies(settings: Settings, *, local: bool, unusable: Colle
     own = []
     if billing:
         own += [
-            check_roles(settings.tokens),
             check_api_version(settings.stripe.api_version),
         ]
         if not unusable:  # a catalog with faults was read in part

@@ -1,4 +1,4 @@
-"""Checks of the keys that verify tokens, and of the roles that they name."""
+"""Checks of the keys that verify tokens."""
 
 from __future__ import annotations
 
@@ -26,17 +26,3 @@ def check_issuer(tokens: TokenSettings, *, unusable: str | None, unreachable: st
         detail = f"BILLING_JWT_JWKS_URL is {tokens.jwks_url}, which does not answer ({unreachable})"
         return warn("token issuer", detail, remedy, SettingTrouble.TOKEN_ISSUER_IS_UNREACHABLE)
     return ok("token issuer", "it publishes keys for tokens")
-
-
-def check_roles(tokens: TokenSettings) -> CheckResult:
-    """Check that the roles of operators, who see more, are none that tenants have."""
-    shared = sorted({*tokens.operator_roles} & {*tokens.reader_roles, *tokens.writer_roles})
-    if shared:
-        return fail(
-            "roles",
-            f"BILLING_JWT_OPERATOR_ROLES names {', '.join(shared)}, which BILLING_JWT_READER_ROLES or "
-            "BILLING_JWT_WRITER_ROLES gives tenants as well",
-            "Name roles that only your own staff has, for example BILLING_JWT_OPERATOR_ROLES=operator.",
-            SettingTrouble.OPERATOR_ROLE_OF_TENANTS,
-        )
-    return ok("roles", f"operators are {', '.join(tokens.operator_roles) or 'not named'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -44,12 +44,21 @@ class UnusableValueError(ValueError):
         self.trouble = trouble
 
 
+class UnusablePartsError(ValueError):
+    """Several parts of a value are unusable, each for a reason of its own, which never repeats a secret."""
+
+    def __init__(self, parts: Sequence[UnusableValueError]) -> None:
+        super().__init__("; ".join(map(str, parts)))
+        self.parts = parts
+
+
 @attrs.frozen
 class Parser(Generic[T]):
     """A description of the accepted text, and the function that parses it.
 
-    `parse` gets stripped, non-empty text and raises ValueError, or UnusableValueError with a reason to show. The
-    message of any other ValueError is never shown: Python's messages repeat the value, which may be a secret.
+    `parse` gets stripped, non-empty text and raises ValueError, or UnusableValueError with a reason to show, or
+    UnusablePartsError with several. The message of any other ValueError is never shown: Python's messages repeat the
+    value, which may be a secret.
     """
 
     expects: str
@@ -149,9 +158,20 @@ def comma_list(inner: Parser[T], *, blank: Trouble | None = None) -> Parser[tupl
 
     def parse(text: str) -> tuple[T, ...]:
         members = [member.strip() for member in text.split(",")]
-        if not all(members):
-            raise UnusableValueError("a member of the list is empty", blank)
-        return tuple(inner.parse(member) for member in members)
+        if len(members) == 1:
+            return (inner.parse(text),)
+        values, faults = list[T](), list[UnusableValueError]()
+        for number, member in enumerate(members, start=1):
+            try:
+                if not member:
+                    raise UnusableValueError("it is empty", blank)
+                values.append(inner.parse(member))
+            except ValueError as exc:
+                unusable = exc if isinstance(exc, UnusableValueError) else UnusableValueError("it has another form")
+                faults.append(UnusableValueError(f"member {number} of the list: {unusable}", unusable.trouble))
+        if faults:
+            raise UnusablePartsError(faults)
+        return tuple(values)
 
     return Parser(f"{inner.expects}; several are separated by commas", parse)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from billing_app.secret import mask_inside
 from billing_app.settings.object_ids import check_price_id
-from billing_app.settings.parsers import UnusableValueError
+from billing_app.settings.parsers import UnusablePartsError, UnusableValueError
 from billing_app.troubleshooting import CatalogTrouble
 from billing_core.model import Plan
 
@@ -18,12 +18,12 @@ _ROLES = frozenset({"base", "seat", "metered"})
 
 
 def parse_price_map(text: str) -> tuple[Plan, ...]:
-    """Read the map in either form. Raises UnusableValueError that lists every fault in it."""
+    """Read the map in either form. Raises UnusableValueError or, with every fault in it, UnusablePartsError."""
     plans = _from_json(text) if text.startswith("{") else _from_pairs(text)
     faults = [fault for plan in plans for fault in _plan_faults(plan)]
     faults += _shared_prices(plans)
     if faults:
-        raise UnusableValueError("; ".join(str(fault) for fault in faults), faults[0].trouble)
+        raise UnusablePartsError(faults)
     return plans
 
 

@@ -20,7 +20,7 @@ from billing_app.settings.faults import ENV_FILE, RULES_FILE, SettingsError, Set
 from billing_app.settings.gateway import GatewaySettings
 from billing_app.settings.inbox import InboxSettings
 from billing_app.settings.logs import LogSettings
-from billing_app.settings.parsers import UnusableValueError
+from billing_app.settings.parsers import UnusablePartsError, UnusableValueError
 from billing_app.settings.processing import DispatchSettings, PublishSettings, RetentionSettings
 from billing_app.settings.rules import Given, Rules, read_rules
 from billing_app.settings.rules_file import RulesFileSettings
@@ -156,6 +156,9 @@ def _read(section: Section, given: Mapping[str, str], ruled: Mapping[str, Given]
             continue
         try:
             value = setting.parser.parse(text)
+        except UnusablePartsError as exc:
+            faults += [_part_fault(setting, part) for part in exc.parts]
+            continue
         except ValueError as exc:
             faults.append(_parse_fault(setting, text, exc))
             continue
@@ -170,12 +173,19 @@ def _read(section: Section, given: Mapping[str, str], ruled: Mapping[str, Given]
 
 def _parse_fault(setting: Setting, text: str, error: ValueError) -> SettingsFault:
     shown = mask_unparsed(text) if setting.secret else repr(text)
-    unusable = error if isinstance(error, UnusableValueError) else None
-    reason = "" if unusable is None else f": {unusable}"
+    unusable = error if isinstance(error, UnusableValueError) else UnusableValueError("")
+    reason = f": {unusable}" if str(unusable) else ""
+    problem = f"is {shown}, which cannot be used{reason}"
+    return SettingsFault(setting.env, problem, _expected(setting), unusable.trouble or setting.trouble)
+
+
+def _part_fault(setting: Setting, part: UnusableValueError) -> SettingsFault:
+    return SettingsFault(setting.env, f"cannot be used: {part}", _expected(setting), part.trouble or setting.trouble)
+
+
+def _expected(setting: Setting) -> str:
     example = setting.example or setting.default_text
-    remedy = f"It takes {setting.parser.expects}{f', for example {setting.env}={example}' if example else ''}."
-    trouble = unusable.trouble if unusable is not None and unusable.trouble is not None else setting.trouble
-    return SettingsFault(setting.env, f"is {shown}, which cannot be used{reason}", remedy, trouble)
+    return f"It takes {setting.parser.expects}{f', for example {setting.env}={example}' if example else ''}."
 
 
 def _unknown_variables(given: Mapping[str, str]) -> Iterable[str]:
@@ -191,6 +201,7 @@ def _cross_faults(settings: Settings) -> Iterable[SettingsFault]:
     if settings.switches.billing:
         yield from _missing_for_billing(settings)
     yield from _missing_for_organization(settings)
+    yield from _shared_roles(settings.tokens)
     yield from _unknown_plans(settings)
     if settings.dispatch.backoff_base > settings.dispatch.backoff_cap:
         yield SettingsFault(
@@ -211,6 +222,15 @@ def _unknown_plans(settings: Settings) -> Iterable[SettingsFault]:
                 problem = f"names {plan_code!r}, which is no plan"
                 place = given.node.child("plans").place
                 yield SettingsFault(place, problem, remedy, CatalogTrouble.SCOPE_NAMES_NO_PLAN)
+
+
+def _shared_roles(tokens: TokenSettings) -> Iterable[SettingsFault]:
+    """Refuse roles of operators, who see and may do more, that tenants have as well."""
+    shared = sorted({*tokens.operator_roles} & {*tokens.reader_roles, *tokens.writer_roles})
+    if shared:
+        problem = f"names {', '.join(shared)}, which BILLING_JWT_READER_ROLES or BILLING_JWT_WRITER_ROLES names as well"
+        remedy = "Name roles that only your own staff has, for example BILLING_JWT_OPERATOR_ROLES=operator."
+        yield SettingsFault("BILLING_JWT_OPERATOR_ROLES", problem, remedy, SettingTrouble.OPERATOR_ROLE_OF_TENANTS)
 
 
 def _missing_for_organization(settings: Settings) -> Iterable[SettingsFault]:

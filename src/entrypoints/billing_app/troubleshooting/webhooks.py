@@ -13,7 +13,7 @@ class WebhookTrouble(Trouble):
         "`stripe listen --print-secret` prints the one of the Stripe CLI.",
     )
     WEBHOOK_SECRET_IS_BLANK = (
-        "`STRIPE_WEBHOOK_SECRET … a member of the list is empty`",
+        "`STRIPE_WEBHOOK_SECRET cannot be used: member 2 of the list: it is empty`",
         "Two commas in a row, or one at the end: usually a secret that was lost in a rotation.",
         "Remove the comma, or put the second secret back: `whsec_old,whsec_new`.",
     )
