@@ -1,7 +1,7 @@
 """Test clocks that move while batches are on their way to Postgres."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from billing_core.events import Translation
+from billing_core.events import Outcome, Translation
 from billing_core.model import ClockSnapshot, CustomerId
 from billing_core.payloads import loads
 from billing_core.state.ports import Changes
@@ -39,14 +39,14 @@ class SlowSave:
     async def transaction(self) -> AsyncIterator[Any]:
         """Begin a unit of work."""
         async with self._inner.transaction() as transaction:
-            saving = transaction.save
+            settling = transaction.settle
 
-            async def save(changes: Changes) -> None:
+            async def settle(outcomes: Sequence[Outcome], changes: Changes) -> None:
                 self.reached.set()
                 await self.proceed.wait()
-                await saving(changes)
+                await settling(outcomes, changes)
 
-            transaction.save = save  # type: ignore[method-assign]
+            transaction.settle = settle  # type: ignore[method-assign]
             yield transaction
 
 
