@@ -327,6 +327,18 @@ class TestUnavailableStore:
         assert outcome.disposition is Disposition.APPLIED
         assert loop.row(event).attempt == 1
 
+    async def test_a_batch_asks_an_unavailable_store_at_intervals(self, loop: Loop) -> None:
+        """So that many workers do not keep it from coming back."""
+        claims = await claimed(loop, loop.says(ACTIVE))
+        loop.written_to = store = Faltering(loop.repository, lambda _: True)
+        batches = loop.batches()
+        working = asyncio.create_task(batches.process(claims))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert 1 <= store.begun < 10  # a pause is at least a hundred times as long as a turn of this loop
+        batches.stop()
+        assert not await working
+
     async def test_work_that_was_done_before_the_store_went_away_counts(self, loop: Loop, poisoned: Poisoned) -> None:
         """A batch is halved, the store goes away between the halves: the first one is not forgotten."""
         events = [loop.says(subscription(f"sub_{number}"), at=number) for number in range(4)]
