@@ -468,12 +468,31 @@ class TestConcurrency:
             for status in ("active", "past_due")
         ]
         await loop.arrive(*events)
-        refetcher = loop.refetcher(concurrency=1, sweep_limit=2, sweep_every=timedelta(milliseconds=1))
+        refetcher = loop.refetcher(concurrency=1, sweep_limit=3, sweep_every=timedelta(milliseconds=1))
         running = asyncio.create_task(refetcher.run())
         await until(lambda: len(gateway.asked) >= 7)
         refetcher.stop()
         await running
         assert gateway.asked[:7] == [f"sub_{number}" for number in (0, 1, 2, 3, 4, 0, 1)]
+
+    async def test_so_many_objects_wait_at_a_time(self, loop: Loop, gateway: MemoryGateway) -> None:
+        """The others keep their marks, which a sweep finds; of one that waits already the later state counts."""
+        refetcher = loop.refetcher(waiting_limit=2, sweep_every=timedelta(hours=1))
+        old, new = (
+            Provenance(observed_at=AT + timedelta(seconds=second), event_ids=(), ambiguous=True) for second in (0, 1)
+        )
+        named = [Uncertainty(kind="subscription", object_id=f"sub_{number}", basis=old) for number in range(4)]
+        refetcher.offer(named[:3])
+        refetcher.offer([named[3], attrs.evolve(named[0], basis=new)])
+        running = asyncio.create_task(refetcher.run())
+        await until(lambda: len(loop.refetches) == 2)
+        refetcher.stop()
+        await running
+        assert sorted(gateway.asked) == ["sub_0", "sub_1"]
+        assert {report.uncertainty.object_id: report.uncertainty.basis for report in loop.refetches} == {
+            "sub_0": new,
+            "sub_1": old,
+        }
 
 
 class TestOccasions:
