@@ -2,10 +2,12 @@
 
 import ast
 import asyncio
+import itertools
 import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import attrs
@@ -15,7 +17,7 @@ import billing_postgres
 from billing_core.events import Disposition, Effect, Outcome
 from billing_core.model import CustomerId, InvoiceId, TenantId
 from billing_core.state.ports import Changes
-from billing_core.testing.arrange import due, park, save
+from billing_core.testing.arrange import claimed, due, park, save
 from billing_core.testing.builders import (
     ACME,
     customer,
@@ -29,8 +31,9 @@ from billing_core.testing.builders import (
 from billing_core.testing.timing import LONG
 from billing_postgres import queries
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
-from billing_postgres.pool import Database
+from billing_postgres.pool import Connection, Database
 from billing_postgres.state.repository import PostgresRepository
+from billing_postgres.state.transaction import PostgresTransaction
 
 ADAPTER = Path(billing_postgres.__file__).parent
 SOURCES = [path for path in ADAPTER.parents[1].rglob("*.py") if "testing" not in path.parts]
@@ -93,6 +96,57 @@ SQL = re.compile(
     r"\b(INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|SELECT\s.+\sFROM|TRUNCATE\s+\w+|ALTER\s+TABLE|CREATE\s+TABLE)\b",
     re.DOTALL | re.IGNORECASE,
 )
+
+
+KEPT = {
+    "create_customers",
+    "create_tenants",
+    "find_invoices",
+    "find_occasions",
+    "find_records",
+    "find_subscriptions",
+    "lock_customers",
+    "lock_tenants",
+    "save_access",
+    "save_batch",
+    "save_customers",
+    "save_invoices",
+    "save_occasions",
+    "save_records",
+    "save_usage",
+    "wait_for_objects",
+}
+"""What applies the events of subscriptions and invoices."""
+STATE = {**queries.load("read_state"), **queries.load("write_state")}
+SMALL = {"billing_rules", "stripe_event_dispatch_parked_since"}
+"""A table, and an index of parked events, that stay small enough to be read whole."""
+
+
+class Scan(NamedTuple):
+    """A scan of a stored table in a plan."""
+
+    statement: str
+    table: str
+    index: str | None
+    by_index: bool
+
+
+async def _scans(session: Connection, name: str, text: str) -> list[Scan]:
+    """Return the scans of the plan of a statement that is kept in this session."""
+    await session.execute(f"PREPARE {name} AS {text}")
+    count = max(map(int, re.findall(r"\$(\d+)", text)), default=0)
+    arguments = f"({', '.join(['NULL'] * count)})" if count else ""
+    (row,) = await session.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE {name}{arguments}")
+    plans = [json.loads(row[0])[0]["Plan"]]
+    for plan in plans:
+        plans += plan.get("Plans", ())
+    return [
+        Scan(name, table, plan.get("Index Name"), "Index Cond" in plan or "Recheck Cond" in plan)
+        for plan in plans
+        if (table := plan.get("Relation Name")) is not None
+        and "Scan" in plan["Node Type"]
+        and SMALL.isdisjoint((table, plan.get("Index Name")))
+    ]
 
 
 def strings(path: Path) -> list[str]:
@@ -262,6 +316,23 @@ class TestStatements:
             await self._statements(store, repository, pool, 2)  # a new connection learns its types first
             counts = [await self._statements(store, repository, pool, size) for size in (1, 7, 60)]
         assert counts == [12, 12, 12]
+
+    @pytest.mark.parametrize("tenants", [0, 1, 60])
+    async def test_statements_that_keep_their_plans_look_rows_up_by_index(
+        self, database_url: str, connection: "asyncpg.Connection[asyncpg.Record]", tenants: int
+    ) -> None:
+        """Whatever the tables held when a plan was made: it is kept while they grow."""
+        database = Database(url=database_url)
+        async with await database.open_pool(size=1) as pool, PostgresEventInbox(database, pool) as store:
+            repository = PostgresRepository(database, pool)
+            if tenants:
+                await self._statements(store, repository, pool, tenants)
+                await connection.execute("ANALYZE")
+            async with database.begun(pool, isolation="read_committed", readonly=False) as session:
+                await PostgresTransaction(session).hold([await claimed(store, provider_event("evt_1"))])
+                assert await session.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
+                scans = [await _scans(session, name, STATE[name]) for name in sorted(KEPT)]
+        assert [scan for scan in itertools.chain(*scans) if not scan.by_index] == []
 
     async def test_columns_of_a_later_version_do_not_disturb_this_one(
         self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str

@@ -26,6 +26,11 @@ THING = SimpleNamespace(part=SimpleNamespace(name="a", size=1), tags=["x", "y"])
         ("SELECT :things.values", "SELECT name, size, tags::text[]"),
         ("unnest(:things.arrays)", "unnest($1::text[], $2::bigint[], $3::text[])"),
         ("$1::text[], :things.arrays, $2", "$1::text[], $3::text[], $4::bigint[], $5::text[], $2"),
+        ("$1, :things.keys, unnest(:things.arrays)", "$1, $2::text[], unnest($2::text[], $3::bigint[], $4::text[])"),
+        (
+            "unnest(:things.arrays), unnest(:others.arrays)",
+            "unnest($1::text[], $2::bigint[], $3::text[]), unnest($4::int[])",
+        ),
         ("VALUES (:things.parameters, $1)", "VALUES ($2, $3, $4, $1)"),
         ("SET :things.updates", "SET size = excluded.size, tags = excluded.tags"),
         ("'a'::text", "'a'::text"),
@@ -34,7 +39,8 @@ THING = SimpleNamespace(part=SimpleNamespace(name="a", size=1), tags=["x", "y"])
 )
 def test_a_statement_names_what_it_needs_of_a_declaration(statement: str, expected: str) -> None:
     """Casts and slices are left alone; arguments follow those that the statement numbers itself."""
-    assert expand(statement, {"things": THINGS}) == expected
+    others = Columns(Fields(number="int").columns)
+    assert expand(statement, {"things": THINGS, "others": others}) == expected
 
 
 @pytest.mark.parametrize(("statement", "error"), [(":thing.names", KeyError), (":things.name", ValueError)])

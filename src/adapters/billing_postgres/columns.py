@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _PLACEHOLDER: Final = re.compile(r"(?<!:):(\w+)\.(\w+)\b")
 _ARGUMENT: Final = re.compile(r"\$(\d+)")
-_PASSED: Final = ("parameters", "arrays")
+_PASSED: Final = ("parameters", "arrays", "keys")
 """The parts that stand for arguments."""
 
 
@@ -89,6 +89,9 @@ class Columns(Generic[T]):
             case "arrays":
                 numbered = enumerate(self._columns, start=after + 1)
                 return ", ".join(f"${number}::{column.sent_as or column.type}[]" for number, column in numbered)
+            case "keys":
+                key = self._columns[0]
+                return f"${after + 1}::{key.sent_as or key.type}[]"
             case _:
                 raise ValueError(f"columns have no {part}")
 

@@ -1,9 +1,12 @@
 -- One unit of work over the state of tenants. Every transaction locks in one order: dispatch rows, customers, tenants, each
--- by ascending id. All values written are absolute, so that writing them twice changes nothing.
+-- by ascending id. All values written are absolute, so that writing them twice changes nothing. Where rows are joined with
+-- arguments, their keys are repeated as `= ANY`: no plan then reads a whole table, whatever it held when the plan was made.
 
 -- name: hold_events
 -- Two lists side by side, for one round trip: the locks do not depend on the customers, nor these on the locks.
--- Args: $1 customer ids; then one array per column of a claim.
+-- For few claims the statements that follow keep their plans: planning takes longer than running them. Such a plan outlives
+-- the size that the tables had, so it may only look rows up by index, one by one.
+-- Args: $1 customer ids, $2 whether the claims are few; then one array per column of a claim.
 -- Returns: the events still claimed by the caller, locked until the end; and the known customers, each with the number of
 -- departures from its tenant until now.
 WITH held AS (
@@ -19,8 +22,13 @@ WITH held AS (
     ) AS departures
     FROM billing_customers
     WHERE customer_id = ANY ($1::text[])
+), planned AS MATERIALIZED (
+    SELECT set_config(name, setting, true) AS setting
+    FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'),
+                 ('enable_mergejoin', 'off')) AS kept (name, setting)
+    WHERE $2
 )
-SELECT held.event, known.* FROM held FULL JOIN known ON false;
+SELECT held.event, known.*, (SELECT count(setting) FROM planned) AS settings FROM held FULL JOIN known ON false;
 
 -- name: take_events
 -- For a unit of work that is rolled back. Args: one array per column of a claim, with the attempts that the events had
@@ -125,11 +133,12 @@ SELECT customer_id AS saved, (
     FROM (
         SELECT d.event
         FROM stripe_event_dispatch AS d JOIN seen ON d.parked_on = seen.customer_id
-        WHERE d.status = 'parked' AND seen.tenant_id IS NOT NULL
+        WHERE d.status = 'parked' AND d.parked_on = ANY (:customers.keys) AND seen.tenant_id IS NOT NULL
         UNION ALL
         SELECT d.event
         FROM stripe_event_dispatch AS d JOIN seen ON d.parked_on = seen.customer_id
-        WHERE d.status = 'ignored' AND d.reason IN ('no_tenant', 'shared_customer', 'out_of_scope') AND seen.tenant_id IS NOT NULL
+        WHERE d.status = 'ignored' AND d.reason IN ('no_tenant', 'shared_customer', 'out_of_scope')
+          AND d.parked_on = ANY (:customers.keys) AND seen.tenant_id IS NOT NULL
     ) AS waiting
 ) AS unparked
 FROM written;
@@ -174,7 +183,7 @@ WITH written AS (
     UPDATE billing_tenants AS known
     SET sequence = run.last
     FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS run (tenant_id, first, last)
-    WHERE known.tenant_id = run.tenant_id AND known.sequence = run.first - 1
+    WHERE known.tenant_id = run.tenant_id AND known.tenant_id = ANY ($1::text[]) AND known.sequence = run.first - 1
     RETURNING known.tenant_id
 ), settled AS (
     UPDATE stripe_event_dispatch AS d
@@ -204,7 +213,8 @@ WITH written AS (
         ) AS linked
         FROM unnest(:outcomes.arrays) AS t (:outcomes.names)
     ) AS c
-    WHERE d.event = c.event AND d.attempt = c.attempt AND d.status = 'leased'
+    WHERE d.event = c.event AND d.event = ANY (:outcomes.keys) AND d.attempt = c.attempt
+      AND d.status = (SELECT 'leased')  -- a constant would admit the index of unfinished events, which may be many
     RETURNING d.event, d.attempt, d.status, d.reason, d.error
 ), noted AS (
     INSERT INTO stripe_event_attempts (event, attempt, reason, error)
@@ -214,7 +224,8 @@ SELECT ARRAY (SELECT subscription_id FROM written) AS saved,
        ARRAY (SELECT tenant_id FROM moved) AS moved,
        ARRAY (SELECT event FROM settled) AS settled,
        (SELECT billing_unpark(array_agg(w.event))
-        FROM stripe_event_waits AS w JOIN written ON w.object_id = written.subscription_id) AS unparked;
+        FROM stripe_event_waits AS w JOIN written ON w.object_id = written.subscription_id
+        WHERE w.object_id = ANY ($4::text[])) AS unparked;
 
 -- name: save_invoices
 -- Events that waited for one of them become due.
@@ -229,6 +240,7 @@ WITH written AS (
 SELECT invoice_id AS saved, (
     SELECT billing_unpark(array_agg(w.event))
     FROM stripe_event_waits AS w JOIN written ON w.object_id = written.invoice_id
+    WHERE w.object_id = ANY (:invoices.keys)
 ) AS unparked
 FROM written;
 
@@ -323,7 +335,7 @@ SET access_state = told.access_state,
     access_due_at = told.access_due_at,
     access_policy = told.access_policy
 FROM unnest(:access.arrays) AS told (:access.names)
-WHERE known.tenant_id = told.tenant_id;
+WHERE known.tenant_id = told.tenant_id AND known.tenant_id = ANY (:access.keys);
 
 -- name: wait_for_objects
 -- Notes the objects that events that were just parked wait for. If one of them is known by now, the event becomes due:
