@@ -3,7 +3,8 @@
 `/read` only reads the body. `/insert` checks the signature and does one INSERT per request. `/group` checks it and
 shares commits between requests. `/apply` does that and, in the same process, writes the rows of an event
 with one set-based statement per batch: the subscription and its item (newer `created` wins), the tenant's counter, a
-numbered message of the size of ours, and which events are done. No translation between API versions, no plans, no
+numbered message of the size of ours, and which events are done; `/stream` then sends the messages to one listener per
+tenant. No translation between API versions, no plans, no
 access, no diff, no ties, no links, no locks, no retries, no bus: the floor that the real server is compared with.
 """
 
@@ -93,6 +94,7 @@ class Limits:
         self._stored = asyncio.Event()
         self._applied = 0
         self._counters: dict[str, int] = {}
+        self._listening: dict[str, web.StreamResponse] = {}
 
     async def read(self, request: web.Request) -> web.Response:
         await request.read()
@@ -112,6 +114,13 @@ class Limits:
         self._to_apply.append(event)
         self._stored.set()
         return web.Response(status=202, text="{}", content_type="application/json")
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        self._listening[request.query["tenant"]] = response
+        await asyncio.Event().wait()
+        return response
 
     async def applied(self, _: web.Request) -> web.Response:
         return web.json_response(self._applied)
@@ -160,8 +169,12 @@ class Limits:
                 self._stored.clear()
                 await self._stored.wait()
             batch, self._to_apply = self._to_apply, []
-            await statement.fetch(*zip(*(_row(event, self._count(event)) for event in batch), strict=True))
+            rows = [_row(event, self._count(event)) for event in batch]
+            await statement.fetch(*zip(*rows, strict=True))
             self._applied += len(batch)
+            for _, tenant_id, *_, number, payload in rows:
+                if (listener := self._listening.get(tenant_id)) is not None:
+                    await listener.write(f"id: {number}\nevent: message\ndata: {payload}\n\n".encode())
 
 
 def _row(event: dict, number: int) -> tuple:
@@ -236,7 +249,8 @@ async def main() -> None:
         for name in ("read", "insert", "group", "apply"):
             app.router.add_post(f"/{name}", getattr(limits, name))
         app.router.add_get("/applied", limits.applied)
-        runner = web.AppRunner(app, access_log=None)
+        app.router.add_get("/stream", limits.stream)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         await asyncio.gather(limits.write(), limits.fold())
