@@ -116,7 +116,7 @@ KEPT = {
     "save_usage",
     "wait_for_objects",
 }
-"""What applies the events of subscriptions and invoices."""
+"""Statements that apply the events of subscriptions and invoices."""
 STATE = {**queries.load("read_state"), **queries.load("write_state")}
 SMALL = {"billing_rules", "stripe_event_dispatch_parked_since"}
 """A table, and an index of parked events, that stay small enough to be read whole."""
@@ -321,7 +321,7 @@ class TestStatements:
     async def test_statements_that_keep_their_plans_look_rows_up_by_index(
         self, database_url: str, connection: "asyncpg.Connection[asyncpg.Record]", tenants: int
     ) -> None:
-        """Whatever the tables held when a plan was made: it is kept while they grow."""
+        """A plan that was made for empty tables is kept while they grow."""
         database = Database(url=database_url)
         async with await database.open_pool(size=1) as pool, PostgresEventInbox(database, pool) as store:
             repository = PostgresRepository(database, pool)
