@@ -167,6 +167,23 @@ class TestARun:
         report = await directory.run()
         assert [step.split()[1:] for step in report.next_steps] == [["serve"], ["events", "list", "--since", "10m"]]
 
+    async def test_a_destination_for_thin_events_is_left_to_a_person(self, directory: Directory) -> None:
+        """Beside a new endpoint, for a catalog with usage; it is not repeated."""
+        report = await directory.run()
+        assert "v1.billing.meter.error_report_triggered" in " ".join(report.by_hand)
+        assert "By hand: To learn of usage that Stripe refuses" in directory.person.text
+        assert (await directory.run()).by_hand == ()
+
+    async def test_a_forgotten_portal_configuration_is_a_change_that_is_shown(self, directory: Directory) -> None:
+        """As after a kill before it was recorded."""
+        await directory.run()
+        kept = [line for line in directory.env_file.read_text("utf-8").splitlines() if "PORTAL" not in line]
+        directory.env_file.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        report = await directory.run()
+        assert not report.changes_nothing
+        assert any(line.startswith("+ STRIPE_PORTAL_CONFIGURATION=bpc_") for line in report.file_changes)
+        assert (await directory.run()).changes_nothing
+
     async def test_a_key_that_may_not_show_its_account_is_enough(self, directory: Directory) -> None:
         """Restricted keys often may not."""
         directory.fake.fail("/v1/account", DENIED)

@@ -117,7 +117,6 @@ CALLS: Final[Mapping[str, Endpoint]] = {
     "create_meter": Endpoint("post", "/v1/billing/meters"),
     "list_meters": Endpoint("get", "/v1/billing/meters"),
     "reactivate_meter": Endpoint("post", "/v1/billing/meters/{meter}/reactivate"),
-    "update_meter": Endpoint("post", "/v1/billing/meters/{meter}"),
     # the account and its webhooks
     "fetch_account": Endpoint("get", "/v1/account"),
     "create_webhook_endpoint": Endpoint("post", "/v1/webhook_endpoints"),

@@ -33,7 +33,7 @@ def copy_secret(endpoint_id: str) -> str:
 def create_thin_destination(url: str) -> Sequence[str]:
     """Return the steps to a destination for thin events, which alone report refused usage."""
     return (
-        f"{_WEBHOOKS} > Add destination, and choose the payload style `Thin`.",
+        f"To learn of usage that Stripe refuses: {_WEBHOOKS} > Add destination, and choose the payload style `Thin`.",
         f"Choose these events: {', '.join(sorted(METER_REPORTS))}.",
         f"Choose `Webhook endpoint`, enter {url} and create it.",
         "Append its signing secret to STRIPE_WEBHOOK_SECRET in .env.local, after a comma.",

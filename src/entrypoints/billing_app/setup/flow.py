@@ -16,10 +16,12 @@ from billing_app.container.provisioning import (
     DesiredEndpoint,
     Provisioned,
     ProvisioningError,
+    ProvisioningPlan,
     Step,
     StripeClient,
     UnsettledError,
     carry_out,
+    create_thin_destination,
     desired_objects,
     find_account,
     find_catalog_event,
@@ -139,9 +141,9 @@ class _Run:
         """Find, show, ask, do, prove."""
         if not self.options.only_compares:
             await check_servers(self.settings, self.dialog)
-        cli_secret = None if self.options.check else await self._cli_secret()
-        changes = {} if self.options.check else self._first_changes(cli_secret)
-        report = await self._plan(changes)
+        plan = plan_provisioning(self.desired, await find_objects(self.client, self.desired))
+        changes = {} if self.options.check else self._first_changes(plan, await self._cli_secret())
+        report = await self._report(plan, changes)
         self._show(report)
         if self.options.only_compares:
             return report
@@ -169,13 +171,17 @@ class _Run:
             self.dialog.say(f"There is no way for webhooks yet: {error}")
             return None
 
-    def _first_changes(self, cli_secret: Secret | None) -> Mapping[str, str]:
+    def _first_changes(self, plan: ProvisioningPlan, cli_secret: Secret | None) -> Mapping[str, str]:
+        """Return the settings that are known before anything is done."""
         given = self.options.webhook_url
         base = None if given is None or self.desired.endpoint is None else public_url(self.desired.endpoint.url)
-        return self.recorder.first_changes(self.settings, self.key, public_url=base, webhook_secret=cli_secret)
+        changes = self.recorder.first_changes(self.settings, self.key, public_url=base, webhook_secret=cli_secret)
+        portal = plan.ids.get(PORTAL)
+        if portal in (None, self.settings.stripe.portal_configuration):
+            return changes
+        return {**changes, PORTAL_CONFIGURATION: portal}
 
-    async def _plan(self, changes: Mapping[str, str]) -> Report:
-        plan = plan_provisioning(self.desired, await find_objects(self.client, self.desired))
+    async def _report(self, plan: ProvisioningPlan, changes: Mapping[str, str]) -> Report:
         preview = self.recorder.preview(changes)
         new_file = self.catalog.new_file
         return Report(
@@ -224,7 +230,7 @@ class _Run:
             found = {ref.name: object_id for ref, object_id in ids.items() if ref.kind == "price"}
             recorded[PRICE_MAP] = price_map(self.catalog.plans, found)
         report.file_changes = (*report.file_changes, *self.recorder.record(recorded).lines)
-        report.by_hand = done.by_hand
+        report.by_hand = (*done.by_hand, *self._thin_events(report))
         report.done = True
         for step in report.by_hand:
             self.dialog.say(f"By hand: {step}")
@@ -232,6 +238,12 @@ class _Run:
             lost = any(step.kind == "webhook secret" for step in report.plan.pending)
             row = SetupTrouble.ENDPOINT_SECRET_WAS_LOST if lost else SetupTrouble.ENDPOINTS_ARE_NOT_PERMITTED
             self.dialog.say(f"See {row}.")
+
+    def _thin_events(self, report: Report) -> Sequence[str]:
+        """Return the steps to a destination for reports about refused usage, beside a new endpoint."""
+        endpoint = self.desired.endpoint
+        new = any(step.kind == "webhook endpoint" and step.action == "create" for step in report.plan.pending)
+        return create_thin_destination(endpoint.url) if endpoint is not None and new and self.desired.meters else ()
 
     async def _provision(self, report: Report) -> Provisioned:
         total, count = len(report.plan.pending), 0
