@@ -77,7 +77,7 @@ async def test_the_exit_status_of_a_check_says_whether_the_account_differs(setup
     before = await setup("--check", **recorded)
     assert before.exit_code == 1
     assert str(SetupTrouble.CATALOG_HAS_DRIFTED) in before.stderr
-    assert (await setup("--yes", **recorded)).exit_code == 0
+    assert (await setup("--yes", **recorded)).exit_code == 1  # done, but for a way for webhooks
     assert (await setup("--check", **recorded)).exit_code == 0
     stripe.remove(next(iter(stripe.account.all(objects.ProductFeature))).product_feature_id)
     assert (await setup("--check", "--json", **recorded)).exit_code == 1
@@ -86,6 +86,9 @@ async def test_the_exit_status_of_a_check_says_whether_the_account_differs(setup
 async def test_wrong_usage_is_told_apart_from_failures(setup: Setup) -> None:
     """2 and 1; nothing is asked where no terminal is."""
     assert (await setup("--json", STRIPE_SECRET_KEY=KEY)).exit_code == 2
+    pasted = await setup(KEY)
+    assert (pasted.exit_code, KEY in pasted.output) == (2, False)
+    assert "--key-stdin" in pasted.stderr
     unconfirmed = await setup(STRIPE_SECRET_KEY=KEY)
     assert unconfirmed.exit_code == 2
     assert "Pass --yes to confirm." in unconfirmed.stderr

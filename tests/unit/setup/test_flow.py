@@ -292,6 +292,19 @@ class TestTroubles:
         assert str(SetupTrouble.ENDPOINT_SECRET_WAS_LOST) in directory.person.text
         assert (await directory.run()).by_hand == ()
 
+    async def test_an_endpoint_that_a_person_made(self, directory: Directory) -> None:
+        """Its secret is shown in the dashboard only, and without it no server can start."""
+        endpoint = directory.fake.add_webhook_endpoint(URL, events=("*",))
+        report = await directory.run()
+        assert not report.complete
+        assert report.next_steps == ()
+        assert endpoint.webhook_endpoint_id in str(report.unproven)
+        assert str(SetupTrouble.ENDPOINT_SECRET_WAS_LOST) in str(report.unproven)
+        assert "add 72 event types; remove *." in directory.person.text
+        with directory.env_file.open("a", encoding="utf-8") as file:
+            file.write(f"STRIPE_WEBHOOK_SECRET={endpoint.secret}\n")
+        assert (await directory.run()).complete
+
     async def test_a_variable_that_hides_the_file(self, directory: Directory) -> None:
         """The environment wins, so that the recorded secret would not be used."""
         directory.environ["STRIPE_WEBHOOK_SECRET"] = "whsec_ofTheEnvironment"
@@ -317,6 +330,7 @@ class TestTroubles:
             "https://user:word@billing.example.com",
             "https://billing.example.com/?a=1",
             "ftp://billing.example.com",
+            "https://billing.example.com/other",
         ],
     )
     def test_addresses_that_stripe_cannot_reach(self, url: str) -> None:
@@ -326,11 +340,9 @@ class TestTroubles:
         assert str(SetupTrouble.WEBHOOK_URL_IS_UNUSABLE) in str(failed.value)
 
     def test_an_address_without_a_path_is_that_of_our_route(self) -> None:
-        """Another path is kept: a proxy may lead it to us."""
+        """And the address of the server is the one without it."""
         assert read_webhook_url("https://a.example.com/", local=False) == "https://a.example.com/webhooks/stripe"
-        assert read_webhook_url("https://a.example.com/hooks", local=False) == "https://a.example.com/hooks"
         assert public_url("https://a.example.com/webhooks/stripe") == "https://a.example.com"
-        assert public_url("https://a.example.com/hooks") is None
 
     async def test_a_file_that_cannot_be_written(self, directory: Directory, tmp_path: Path) -> None:
         """The folder is named, and nothing was made at Stripe."""

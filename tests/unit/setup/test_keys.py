@@ -88,6 +88,18 @@ async def test_the_key_of_the_stripe_cli_is_used(keyless: Directory) -> None:
     assert any(step.endswith("stripe listen") for step in report.next_steps)
 
 
+async def test_the_stripe_cli_is_not_asked_in_a_dry_run_nor_for_a_live_key(keyless: Directory) -> None:
+    """It would open a session at Stripe; and live events are not forwarded to a development machine."""
+    install_cli(keyless)
+    report = await keyless.run(webhook_url=None, dry_run=True)
+    assert not any("STRIPE_WEBHOOK_SECRET" in line for line in report.file_changes)
+    async with fake_stripe(secret_key=LIVE) as fake:
+        keyless.environ["STRIPE_API_BASE"] = fake.url
+        report = await keyless.run(key=LIVE, live=True, webhook_url=None)
+    assert "give --webhook-url" in keyless.person.text
+    assert not report.complete
+
+
 async def test_an_expired_key_of_the_stripe_cli_is_an_error_without_a_person(keyless: Directory) -> None:
     """The remedy is to log in again."""
     install_cli(keyless, expires="2020-01-01")

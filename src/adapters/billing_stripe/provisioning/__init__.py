@@ -7,7 +7,7 @@ await carry_out(client, desired, plan, keep_secret=...)
 
 from billing_stripe.provisioning.account import StripeAccount, find_account, find_catalog_event
 from billing_stripe.provisioning.applying import Provisioned, ProvisioningError, UnsettledError, carry_out
-from billing_stripe.provisioning.by_hand import create_thin_destination
+from billing_stripe.provisioning.by_hand import copy_secret, create_thin_destination
 from billing_stripe.provisioning.desired import MANAGED, Desired, DesiredEndpoint, desired_objects
 from billing_stripe.provisioning.found import Found, find_objects
 from billing_stripe.provisioning.planning import ProvisioningPlan, plan_provisioning
@@ -33,5 +33,6 @@ __all__ = [
     "Provisioned",
     "ProvisioningError",
     "UnsettledError",
+    "copy_secret",
     "create_thin_destination",
 ]

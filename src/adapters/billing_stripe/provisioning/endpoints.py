@@ -13,6 +13,7 @@ from billing_stripe.provisioning.steps import SETUP_KEY, Call, Step
 
 KEYS_LAST: Final = timedelta(hours=23)
 """The time within which a request can be repeated with its idempotency key. Source: ADR 31"""
+_MOST_NAMED: Final = 5
 _DESCRIPTION: Final = "Billing events (made by `billing stripe setup`)"
 
 
@@ -43,8 +44,8 @@ def endpoint_step(endpoint: DesiredEndpoint, found: Found) -> Step | None:
     if not (added or removed or disabled):
         return kept
     what = [
-        *([f"add {', '.join(added)}"] if added else []),
-        *([f"remove {', '.join(removed)}"] if removed else []),
+        *([f"add {_types(added)}"] if added else []),
+        *([f"remove {_types(removed)}"] if removed else []),
         *(["enable it"] if disabled else []),
     ]
     return attrs.evolve(
@@ -58,6 +59,11 @@ def endpoint_step(endpoint: DesiredEndpoint, found: Found) -> Step | None:
             basis=current,
         ),
     )
+
+
+def _types(names: Sequence[str]) -> str:
+    """Name a few event types, and count many."""
+    return ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} event types"
 
 
 def secret_step(found: Found) -> Step | None:

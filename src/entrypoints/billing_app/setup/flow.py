@@ -21,6 +21,7 @@ from billing_app.container.provisioning import (
     StripeClient,
     UnsettledError,
     carry_out,
+    copy_secret,
     create_thin_destination,
     desired_objects,
     find_account,
@@ -34,7 +35,7 @@ from billing_app.settings import ENV_FILE, Settings, SettingsError
 from billing_app.setup.catalog import PRICE_MAP, Catalog, price_map, read_catalog, write_first_file
 from billing_app.setup.dialog import Dialog
 from billing_app.setup.errors import SetupError, setup_error
-from billing_app.setup.keys import FoundKey, KeyFinder, refuse_live
+from billing_app.setup.keys import CLI, FoundKey, KeyFinder, refuse_live
 from billing_app.setup.next_steps import next_steps
 from billing_app.setup.proof import Prove, prove
 from billing_app.setup.recording import PORTAL_CONFIGURATION, WEBHOOK_SECRET, Recorder
@@ -156,7 +157,10 @@ class _Run:
             confirm("Do this?")
         await self._do(report, changes)
         await self._prove(report)
-        report.next_steps = next_steps(self._loaded(), endpoint=self.desired.endpoint is not None)
+        if report.complete:
+            report.next_steps = next_steps(
+                self.settings, endpoint=self.desired.endpoint is not None, logged_in=self.key.source == CLI
+            )
         return report
 
     # --- find ----------------------------------------------------------------------------------------------------
@@ -164,6 +168,12 @@ class _Run:
     async def _cli_secret(self) -> Secret | None:
         """Return the secret with which the Stripe CLI signs, if it is to bring the events and none is recorded."""
         if self.desired.endpoint is not None or self.settings.stripe.webhook_secrets:
+            return None
+        if self.key.live:
+            self.dialog.say("Live events need an endpoint: give --webhook-url with the public address of the server.")
+            return None
+        if self.options.dry_run:
+            self.dialog.say("The signing secret for local webhooks will be read from the Stripe CLI.")
             return None
         try:
             return await self.find_cli().webhook_secret(self.key.secret)
@@ -268,14 +278,28 @@ class _Run:
         except SettingsError:
             return None
 
+    def _way_for_webhooks(self, report: Report) -> str:
+        """Return what a person has to do for the signing secret, without which no event can be received."""
+        step = next((step for step in report.plan.steps if step.kind == "webhook endpoint"), None)
+        if step is not None and step.object_id is not None:
+            return (
+                f"The signing secret of webhook endpoint {step.object_id} is not recorded, and Stripe shows it to "
+                f"people only. {copy_secret(step.object_id)} Then run the command again. See "
+                f"{SetupTrouble.ENDPOINT_SECRET_WAS_LOST}."
+            )
+        if self.desired.endpoint is not None:
+            return f"Follow the steps above, then run the command again. See {SetupTrouble.NO_WAY_FOR_WEBHOOKS}."
+        return (
+            "There is no signing secret yet, so that no event can be received. Install the Stripe CLI or give "
+            f"--webhook-url, and run the command again. See {SetupTrouble.NO_WAY_FOR_WEBHOOKS}."
+        )
+
     async def _prove(self, report: Report) -> None:
         """Let one of Stripe's events be applied, or say why not."""
         settings = self._loaded()
         if settings is None or not settings.stripe.webhook_secrets:
-            report.unproven = (
-                "There is no signing secret yet, so that no event can be received. Install the Stripe CLI or give "
-                f"--webhook-url, and run the command again. See {SetupTrouble.NO_WAY_FOR_WEBHOOKS}."
-            )
+            report.complete = False
+            report.unproven = self._way_for_webhooks(report)
         elif (event := await find_catalog_event(self.client)) is None:
             report.unproven = "Stripe has no event of the last 30 days that could be applied."
         else:

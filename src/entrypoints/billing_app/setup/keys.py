@@ -19,6 +19,8 @@ from billing_app.setup.stripe_cli import StripeCli, StripeCliError, StripeCliKey
 from billing_app.troubleshooting import KeyTrouble, SetupTrouble
 
 VARIABLE: Final = "STRIPE_SECRET_KEY"
+CLI: Final = "the Stripe CLI"
+"""The source of its key."""
 _KEYS_PAGE: Final = "https://dashboard.stripe.com/test/apikeys"
 
 
@@ -122,7 +124,7 @@ class KeyFinder:
                 f"The key of the Stripe CLI is used. It expires on {session.test_key_expires_on}: give servers a "
                 f"restricted key of their own ({_KEYS_PAGE})."
             )
-        return FoundKey(secret=key, source="the Stripe CLI", recorded=False)
+        return FoundKey(secret=key, source=CLI, recorded=False)
 
     async def _ask(self, cli: StripeCli | None) -> FoundKey:
         """Let the person choose. Nothing is installed, and no account is made unless it is chosen."""

@@ -13,16 +13,22 @@ from billing_app.settings import Settings
 from billing_app.setup.stripe_cli import StripeCli, StripeCliMissingError
 
 
-def next_steps(settings: Settings | None, *, endpoint: bool) -> Sequence[str]:
-    """Return the commands; `endpoint` says whether Stripe sends its events to a webhook endpoint."""
+def next_steps(settings: Settings, *, endpoint: bool, logged_in: bool) -> Sequence[str]:
+    """Return the commands.
+
+    Args:
+        settings: of the server.
+        endpoint: whether Stripe sends its events to a webhook endpoint.
+        logged_in: whether the Stripe CLI is logged in to the account.
+    """
     billing = program("billing", Path(sys.executable).parent)
     steps = []
-    if settings is not None and settings.database.url is not None:
+    if settings.database.url is not None:
         steps.append(f"{billing} migrate")
     steps.append(f"{billing} serve")
     if not endpoint:
         steps.append(f"{billing} stripe listen")
-    stripe = _stripe(settings)
+    stripe = _stripe(settings) if logged_in and not endpoint else None
     if stripe is not None:
         steps.append(f"{stripe} trigger customer.subscription.created")
     steps.append(f"{billing} events list --since 10m")
@@ -37,9 +43,7 @@ def program(name: str, folder: Path) -> str:
     return shlex.quote(os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside))
 
 
-def _stripe(settings: Settings | None) -> str | None:
-    if settings is None:
-        return None
+def _stripe(settings: Settings) -> str | None:
     try:
         found = StripeCli.find(settings.stripe.cli, api_base=settings.stripe.api_base).program
     except StripeCliMissingError:

@@ -29,6 +29,8 @@ class Report:
     notes: list[str] = attrs.field(factory=list)
     by_hand: Sequence[str] = ()
     done: bool = False
+    complete: bool = True
+    """False if a person has to fetch a signing secret before a server can start."""
     proof: Proof | None = None
     unproven: str | None = None
     """The reason why there is no proof."""
@@ -87,6 +89,7 @@ def to_json(report: Report) -> Mapping[str, Any]:
         "env_local": list(report.file_changes),
         "drift": report.drift,
         "done": report.done,
+        "complete": report.complete,
         "event": None if proof is None else attrs.asdict(proof),
         "unproven": report.unproven,
         "next_steps": list(report.next_steps),

@@ -14,7 +14,7 @@ _PRIVATE_NAMES: Final = ("localhost", ".localhost", ".local", ".internal")
 
 
 def read_webhook_url(text: str, *, local: bool) -> str:
-    """Return the URL of the endpoint; one without a path gets that of our route.
+    """Return the URL of the endpoint: an address with the path of our route, which may be left out.
 
     Args:
         text: as given.
@@ -29,13 +29,14 @@ def read_webhook_url(text: str, *, local: bool) -> str:
         raise _unusable(text, "it does not begin with https://")
     if not local and _is_private(parts.hostname):
         raise _unusable(text, "it is not a public address")
-    path = PATH if parts.path in ("", "/") else parts.path
-    return f"{parts.scheme}://{parts.netloc}{path}"
+    if parts.path not in ("", "/", PATH):
+        raise _unusable(text, f"the route for webhooks is {PATH}")
+    return f"{parts.scheme}://{parts.netloc}{PATH}"
 
 
-def public_url(url: str) -> str | None:
-    """Return the public address of the server with this endpoint; None if another path leads to it."""
-    return url.removesuffix(PATH) if url.endswith(PATH) else None
+def public_url(url: str) -> str:
+    """Return the public address of the server with this endpoint."""
+    return url.removesuffix(PATH)
 
 
 def _is_private(host: str) -> bool:

@@ -53,6 +53,7 @@ class _Terminal:
 @click.option("--check", is_flag=True, help="Compare only. The exit status is 1 if the account differs.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
+@click.argument("refused", nargs=-1, metavar="")
 @click.pass_context
 def setup(  # noqa: PLR0917 - click passes them by name
     ctx: click.Context,
@@ -63,6 +64,7 @@ def setup(  # noqa: PLR0917 - click passes them by name
     check: bool,
     yes: bool,
     as_json: bool,
+    refused: tuple[str, ...],
 ) -> None:
     """Make the objects of billing.toml in a Stripe account, record the secrets, and prove that an event is applied.
 
@@ -80,16 +82,18 @@ def setup(  # noqa: PLR0917 - click passes them by name
 
     key = sys.stdin.read(_LONGEST_KEY) if key_stdin else None
     options = SetupOptions(key=key, webhook_url=webhook_url, live=live, dry_run=dry_run, check=check)
+    if refused:  # not left to click, which repeats what may be a key
+        raise click.UsageError("The command takes no arguments. A key is never one: use --key-stdin.")
     if as_json and not (yes or options.only_compares):
         raise click.UsageError("--json needs --yes, --dry-run or --check: nothing is asked.")
     dialog = _Terminal(quiet=as_json, interactive=sys.stdin.isatty() and not (as_json or check), yes=yes)
     report = asyncio.run(run_setup(options, dialog, lambda question: confirm(question, yes=yes)))
     if as_json:
         print_json(to_json(report))
-    elif report.done:
+    elif report.next_steps:
         click.echo("Next:")
         for step in report.next_steps:
             click.echo(f"  {step}")
     if check and report.drift:
         click.echo(f"The account differs from billing.toml. See {SetupTrouble.CATALOG_HAS_DRIFTED}.", err=True)
-    ctx.exit(1 if report.plan.problems or (check and report.drift) else 0)
+    ctx.exit(1 if report.plan.problems or not report.complete or (check and report.drift) else 0)
