@@ -36,7 +36,6 @@ function signIn(token) {
   if (tenant === null) return signOut("That is not a token. A token has three parts, separated by dots.");
   sessionStorage.setItem(TOKEN, token);
   for (const id of ["tenant", "start-tenant", "link-tenant"]) $(id).textContent = tenant;
-  $("webhook-address").textContent = `${location.host}/webhooks/stripe`;
   $("signed-out").hidden = true;
   $("signed-in").hidden = false;
   $("sign-out").hidden = false;
