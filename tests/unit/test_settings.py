@@ -267,6 +267,10 @@ class TestFaults:
             "STRIPE_PUBLISHABLE is not a setting",
         )
 
+    def test_variables_of_the_stripe_cli_are_no_misspelled_ones(self) -> None:
+        """Both are often set in one shell."""
+        assert load(STRIPE_DEVICE_NAME="laptop", STRIPE_API_KEY="sk_test_1").warnings == ()
+
 
 class TestValues:
     def test_text_is_parsed_to_values_with_units(self) -> None:

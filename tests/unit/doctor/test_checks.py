@@ -252,6 +252,19 @@ def test_each_difference_of_a_price_is_named() -> None:
     )
 
 
+def test_every_fault_of_an_endpoint_is_reported_at_once() -> None:
+    """One repair is enough, whatever else is wrong with it."""
+    broken = attrs.evolve(
+        ENDPOINT, enabled=False, event_types=frozenset({"invoice.paid", "charge.captured"}), api_version=None
+    )
+    assert [result.trouble for result in check_targets(PUBLIC, [broken])] == [
+        WebhookTrouble.ENDPOINT_IS_DISABLED,
+        WebhookTrouble.ENDPOINT_LACKS_EVENTS,
+        WebhookTrouble.ENDPOINT_SENDS_UNUSED_EVENTS,
+        WebhookTrouble.ENDPOINT_VERSION_IS_UNTESTED,
+    ]
+
+
 def test_a_key_has_expired_from_its_day_on() -> None:
     """Before, it is about to."""
     assert "expired on" in check_expiry(TODAY, TODAY).detail

@@ -47,6 +47,9 @@ __all__ = [
 _ANSWER_WITHIN: Final = timedelta(seconds=10)
 """The longest that a start or `billing doctor` waits for Stripe."""
 
+_SERVER_ANSWERS_WITHIN: Final = timedelta(seconds=5)
+"""The same for Redis: a busy machine at start must not look like a server that is down."""
+
 
 @attrs.frozen
 class AccountConflict:
@@ -98,7 +101,8 @@ async def inspect_redis(settings: Settings) -> Sequence[RedisServer]:
     async with resolve_servers(settings) as urls:
         if urls.redis_url is None:
             return ()
-        async with RedisNodes.open(urls.redis_url, timeout=settings.redis.timeout) as nodes:
+        patience = max(settings.redis.timeout, _SERVER_ANSWERS_WITHIN)
+        async with RedisNodes.open(urls.redis_url, timeout=patience) as nodes:
             return await inspect_servers(nodes)
 
 

@@ -46,38 +46,41 @@ def _check_ours(url: str, ours: Sequence[WebhookTarget]) -> Iterator[CheckResult
         remedy = f"Run `billing stripe setup --webhook-url {url}`, or create the endpoint in the Stripe dashboard."
         yield fail(_CHECK, f"no endpoint at Stripe sends to {url}", remedy, WebhookTrouble.ENDPOINT_IS_MISSING)
         return
-    enabled = [target for target in ours if target.enabled]
-    if not enabled:
-        detail = f"the endpoint {ours[0].target_id} for {url} is disabled"
-        remedy = "Enable it in the Stripe dashboard, then resend the events that it missed."
-        yield fail(_CHECK, detail, remedy, WebhookTrouble.ENDPOINT_IS_DISABLED)
-        return
-    results = [result for target in enabled for result in (_check_events(target), _check_version(target))]
-    findings = [result for result in results if result is not None]
-    detail = f"{enabled[0].target_id} sends the {len(SNAPSHOT_EVENTS)} handled events to {url}"
+    # A disabled endpoint beside one that is enabled is a former one.
+    looked_at = [target for target in ours if target.enabled] or ours[:1]
+    findings = [finding for target in looked_at for finding in _check_target(target)]
+    detail = f"{looked_at[0].target_id} sends the {len(SNAPSHOT_EVENTS)} handled events to {url}"
     yield from findings or [ok(_CHECK, detail)]
 
 
-def _check_events(target: WebhookTarget) -> CheckResult | None:
-    remedy = "Run `billing stripe setup --webhook-url` with this URL, or edit the endpoint's events in the dashboard."
+def _check_target(target: WebhookTarget) -> Iterator[CheckResult]:
+    if not target.enabled:
+        detail = f"the endpoint {target.target_id} for {target.url} is disabled"
+        remedy = "Enable it in the Stripe dashboard, then resend the events that it missed."
+        yield fail(_CHECK, detail, remedy, WebhookTrouble.ENDPOINT_IS_DISABLED)
+    yield from _check_events(target)
+    yield from _check_version(target)
+
+
+def _check_events(target: WebhookTarget) -> Iterator[CheckResult]:
     if "*" in target.event_types:
-        return None
+        return
+    remedy = "Run `billing stripe setup --webhook-url` with this URL, or edit the endpoint's events in the dashboard."
     missing = sorted(set(SNAPSHOT_EVENTS) - target.event_types)
     if missing:
         detail = f"the endpoint {target.target_id} does not send {_some(missing)}"
-        return fail(_CHECK, detail, remedy, WebhookTrouble.ENDPOINT_LACKS_EVENTS)
+        yield fail(_CHECK, detail, remedy, WebhookTrouble.ENDPOINT_LACKS_EVENTS)
     unused = sorted(target.event_types - set(SNAPSHOT_EVENTS))
     if unused:
         detail = f"the endpoint {target.target_id} also sends {_some(unused)}, which are stored and ignored"
-        return warn(_CHECK, detail, remedy, WebhookTrouble.ENDPOINT_SENDS_UNUSED_EVENTS)
-    return None
+        yield warn(_CHECK, detail, remedy, WebhookTrouble.ENDPOINT_SENDS_UNUSED_EVENTS)
 
 
-def _check_version(target: WebhookTarget) -> CheckResult | None:
+def _check_version(target: WebhookTarget) -> Iterator[CheckResult]:
     if target.api_version is not None and is_tested(target.api_version):
-        return None
+        return
     version = target.api_version or "the account's default version"
-    return warn(
+    yield warn(
         _CHECK,
         f"the endpoint {target.target_id} sends events in {version}, which is not among the tested versions",
         f"Create an endpoint with one of them, for example {API_VERSIONS[-1]}, then remove this one.",

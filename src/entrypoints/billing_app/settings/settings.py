@@ -39,6 +39,10 @@ T = TypeVar("T")
 
 _METADATA_KEY: Final = "section"
 _OUR_PREFIXES: Final = ("BILLING_", "STRIPE_", "ENABLE_BILLING")
+_OF_THE_STRIPE_CLI: Final = frozenset(
+    {"STRIPE_API_KEY", "STRIPE_CLI_TELEMETRY_OPTOUT", "STRIPE_DEVICE_NAME", "STRIPE_PROJECT_NAME"}
+)
+"""Variables that start like ours. Source: https://docs.stripe.com/stripe-cli"""
 
 
 @attrs.frozen(kw_only=True)
@@ -191,7 +195,7 @@ def _expected(setting: Setting) -> str:
 def _unknown_variables(given: Mapping[str, str]) -> Iterable[str]:
     known = [*_DECLARED, *map(file_variable, _SECRETS)]
     for name in sorted(given):
-        if name.startswith(_OUR_PREFIXES) and name not in known:
+        if name.startswith(_OUR_PREFIXES) and name not in known and name not in _OF_THE_STRIPE_CLI:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             yield f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
 
