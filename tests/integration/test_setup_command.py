@@ -97,6 +97,18 @@ async def test_wrong_usage_is_told_apart_from_failures(setup: Setup) -> None:
     assert wrong.exception.exit_code == 1
 
 
+async def test_an_interrupted_run_says_how_to_go_on(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C loses nothing."""
+
+    def interrupt(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("billing_app.setup.flow.read_catalog", interrupt)
+    stopped = await setup("--yes", STRIPE_SECRET_KEY=KEY)
+    assert stopped.exit_code == 1
+    assert "Run the command again: it continues" in stopped.stderr
+
+
 async def test_an_event_that_cannot_be_applied_fails_the_command(setup: Setup) -> None:
     """The account is set up; the message says what to do about the database."""
     done = await setup(

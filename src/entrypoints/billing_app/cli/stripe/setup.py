@@ -87,7 +87,11 @@ def setup(  # noqa: PLR0917 - click passes them by name
     if as_json and not (yes or options.only_compares):
         raise click.UsageError("--json needs --yes, --dry-run or --check: nothing is asked.")
     dialog = _Terminal(quiet=as_json, interactive=sys.stdin.isatty() and not (as_json or check), yes=yes)
-    report = asyncio.run(run_setup(options, dialog, lambda question: confirm(question, yes=yes)))
+    try:
+        report = asyncio.run(run_setup(options, dialog, lambda question: confirm(question, yes=yes)))
+    except KeyboardInterrupt:
+        click.echo("Interrupted. Run the command again: it continues where this run stopped.", err=True)
+        raise click.Abort from None
     if as_json:
         print_json(to_json(report))
     elif report.next_steps:
