@@ -16,7 +16,7 @@ from tests.integration.processes import Ended, ended, environment_of, running, s
 from tests.terminal import terminal
 
 from billing_app.setup.env_local import read_variables, write
-from billing_app.troubleshooting import StripeCliTrouble
+from billing_app.troubleshooting import KeyTrouble, StripeCliTrouble
 from billing_stripe.testing import sign
 from billing_stripe.testing.fake_stripe import fake_stripe
 
@@ -132,7 +132,7 @@ async def test_an_api_key_is_replaced_once_stripe_knows_the_new_one(
 
         async with served(environment, tmp_path) as base:
             refused = await run(f"{NEW_KEY}\n")
-            assert refused.status == 1
+            assert (refused.status, str(KeyTrouble.KEY_IS_REFUSED) in refused.errors) == (1, True)
             assert NEW_KEY not in refused.errors
             assert read_variables(tmp_path / ".env.local")["STRIPE_SECRET_KEY"] == OLD_KEY
             fake.secret_keys.add(NEW_KEY)

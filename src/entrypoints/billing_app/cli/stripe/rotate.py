@@ -165,8 +165,10 @@ def _next(standing: Standing) -> str:
     return {
         Step.BEGIN: "All servers use what is configured. No rotation is under way.",
         Step.RESTART: f"Restart {', '.join(standing.servers)}, with the new settings, and repeat this command.",
-        Step.AWAIT_NEW: "No webhook was signed with the new secret yet. Repeat this command after the next one.",
-        Step.AWAIT_OLD: "Webhooks are still signed with the old secret. Repeat this command after it has expired.",
+        Step.AWAIT_NEW: "A rotation is under way, and no other secret was read. No webhook was signed with the new one "
+        "yet: repeat this command after the next webhook.",
+        Step.AWAIT_OLD: "A rotation is under way, and no other secret was read. Webhooks are still signed with the old "
+        "one: wait until it expires, or disable the old endpoint at Stripe, and repeat this command.",
         Step.REMOVE: "The new secret alone matches. Repeat this command without --status to remove the old one.",
     }[standing.step]
 

@@ -16,10 +16,16 @@ from billing_app.settings import ENV_FILE, Settings
 from billing_app.setup import env_local
 from billing_app.setup.rotation.servers import ServerSecrets
 from billing_app.setup.rotation.steps import Standing, api_key_standing, webhook_standing
-from billing_app.troubleshooting import StripeCliTrouble
+from billing_app.troubleshooting import KeyTrouble, StripeCliTrouble
 from billing_core.errors import GatewayAuthenticationError, GatewayPermissionError
 
 REPLACED: Final = "STRIPE_REPLACED_WEBHOOK_SECRET"
+
+
+class RefusedKeyError(OperatorError):
+    """Stripe does not accept the new API key."""
+
+    exit_code = 1
 
 
 class Rotation(Protocol):
@@ -167,7 +173,12 @@ class ApiKeyRotation:
                 f"The new key is a {_mode(loaded)} key, and the old one a {_mode(settings)} key. Nothing was changed. "
                 f"See {StripeCliTrouble.NEW_KEY_IS_OF_ANOTHER_ACCOUNT}."
             )
-        new = await _account_of(loaded)
+        try:
+            new = await _account_of(loaded)
+        except GatewayAuthenticationError as error:
+            raise RefusedKeyError(
+                f"Stripe refuses the new key ({error}). Nothing was changed. See {KeyTrouble.KEY_IS_REFUSED}."
+            ) from error
         try:
             old = await _account_of(settings)
         except GatewayAuthenticationError:
