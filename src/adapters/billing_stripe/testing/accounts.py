@@ -1,5 +1,6 @@
 """Entitlements, schedules, alerts, credit grants and test clocks, rendered as Stripe's JSON objects."""
 
+import hashlib
 from datetime import timedelta
 from typing import Final
 
@@ -214,7 +215,7 @@ def _card(source: objects.PaymentMethod) -> Json:
         "display_brand": source.brand,
         "exp_month": source.exp_month,
         "exp_year": source.exp_year,
-        "fingerprint": source.payment_method_id[-16:],
+        "fingerprint": _fingerprint(source),
         "funding": "credit",
         "generated_from": None,
         "last4": source.last4,
@@ -225,12 +226,18 @@ def _card(source: objects.PaymentMethod) -> Json:
     }
 
 
+def _fingerprint(source: objects.PaymentMethod) -> str:
+    """Return the same text for the same card or account, whatever payment methods stand for it."""
+    numbers = f"{source.type} {source.brand} {source.last4} {source.exp_year} {source.exp_month}"
+    return hashlib.sha256(numbers.encode()).hexdigest()[:16]
+
+
 def _bank_account(source: objects.PaymentMethod) -> Json:
     return {
         "bank_code": "19043",
         "branch_code": "",
         "country": "AT",
-        "fingerprint": source.payment_method_id[-16:],
+        "fingerprint": _fingerprint(source),
         "generated_from": {"charge": None, "setup_attempt": None},
         "last4": source.last4,
     }
