@@ -204,8 +204,8 @@ async def test_an_unavailable_redis_at_startup_is_an_error_that_says_what_to_do(
     """It does not show the URL, which may contain a password."""
     unavailable = environment | {"REDIS_URL": f"redis://:of-none@127.0.0.1:{free_port()}/0"}
     found = await ended("serve", environment=unavailable)
-    assert found.status == 1
-    assert "REDIS_URL does not answer" in found.errors
+    assert found.status == 78
+    assert "REDIS_URL: Redis does not answer" in found.errors
     assert "BILLING_STREAM_FALLBACK=postgres" in found.errors
     assert "of-none" not in found.errors + found.output
 

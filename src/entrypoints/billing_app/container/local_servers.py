@@ -7,27 +7,13 @@ import attrs
 
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
-from billing_embedded import EmbeddedError, ServerUrls, client, running_servers
-from billing_embedded.data_directory import DataDirectory
+from billing_embedded import EmbeddedError, ServerUrls, running_servers
 from billing_embedded.urls import POSTGRES, VALKEY
 
 
 def without_stream(settings: Settings) -> Settings:
     """Return settings for a command that needs the database only."""
     return attrs.evolve(settings, switches=attrs.evolve(settings.switches, stream=False))
-
-
-def local_servers_are_running(settings: Settings) -> bool:
-    """Return whether the local servers respond. Raises: OperatorError."""
-    return client.status(DataDirectory.at(settings.embedded.data_dir)).state == "running"
-
-
-def start_local_servers(settings: Settings) -> None:
-    """Start local servers that run until they are stopped, and wait until they are ready. Raises: OperatorError."""
-    try:
-        client.start_daemon(DataDirectory.at(settings.embedded.data_dir))
-    except EmbeddedError as exc:
-        raise OperatorError(str(exc)) from exc
 
 
 @asynccontextmanager

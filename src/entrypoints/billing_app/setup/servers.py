@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from billing_app.container.local_servers import local_servers_are_running, start_local_servers
+from billing_app.container.local_daemon import local_servers_are_running, start_local_servers
 from billing_app.doctor.dependencies import check_dependencies
 from billing_app.settings import Settings
 from billing_app.setup.dialog import Dialog
