@@ -190,27 +190,32 @@ class Deployment:
 
     @asynccontextmanager
     async def locked(self, lock: str) -> AsyncIterator[None]:
-        """Inside the block workers wait where they first need what `lock` keeps from them."""
+        """Inside the block workers wait where they first need what `lock` keeps from them.
+
+        It must let reads through: a start reads several tables, and does not wait long for any.
+        """
         async with self.connection() as holder, holder.transaction():
             await holder.execute(lock)
             yield
 
-    async def halted(self, statement: str) -> None:
-        """Return once a worker waits for a lock with a statement that holds this text."""
+    async def halted(self, worker: asyncio.subprocess.Process, statement: str) -> None:
+        """Return once the worker waits for a lock with a statement that holds this text."""
         await self.so(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'billing-worker'"
             " AND wait_event_type = 'Lock' AND query LIKE $1)",
             f"%{statement}%",
+            while_runs=worker,
         )
 
     async def settled(self) -> None:
         """Return once every event has an end."""
         await self.so("SELECT NOT EXISTS (SELECT FROM stripe_event_dispatch WHERE status IN ('due', 'leased'))")
 
-    async def so(self, question: str, *arguments: str) -> None:
-        """Return once the database says yes."""
+    async def so(self, question: str, *arguments: str, while_runs: asyncio.subprocess.Process | None = None) -> None:
+        """Return once the database says yes; fail at once if the process that should make it so has ended."""
         async with self.connection() as connection, asyncio.timeout(PATIENCE):
-            while not await connection.fetchval(question, *arguments):  # noqa: ASYNC110 - of other processes
+            while not await connection.fetchval(question, *arguments):
+                assert while_runs is None or while_runs.returncode is None, "the process ended"
                 await asyncio.sleep(0.02)
 
 
@@ -258,7 +263,7 @@ async def test_a_killed_server_keeps_what_it_accepted(deployment: Deployment, ev
 @pytest.mark.parametrize(
     ("lock", "statement"),
     [
-        ("LOCK TABLE billing_customers IN ACCESS EXCLUSIVE MODE", "billing_customers"),
+        ("LOCK TABLE billing_customers IN EXCLUSIVE MODE", "INSERT INTO billing_customers (customer_id)"),
         ("LOCK TABLE billing_events IN EXCLUSIVE MODE", WRITES),
     ],
     ids=["before it writes", "while it writes"],
@@ -271,7 +276,7 @@ async def test_a_killed_worker_leaves_nothing_half_done(
     await deployment.deliver(events)
     async with deployment.locked(lock):
         worker = await deployment.work()
-        await deployment.halted(statement)
+        await deployment.halted(worker, statement)
         await killed(worker)
     await deployment.work()
     await deployment.prove()
@@ -287,7 +292,7 @@ async def test_a_worker_that_is_killed_when_all_is_written_leaves_nothing(
         await connection.execute(HALT_WHEN_WRITTEN)
         async with deployment.locked("SELECT pg_advisory_xact_lock(4711)"):
             worker = await deployment.work()
-            await deployment.halted(WRITES)
+            await deployment.halted(worker, WRITES)
             await killed(worker)
         await connection.execute("DROP FUNCTION halt CASCADE")
         assert await connection.fetchval("SELECT count(*) FROM billing_events") == 0
@@ -322,7 +327,7 @@ async def test_a_worker_that_was_frozen_longer_than_its_lease_does_no_harm(
     await deployment.deliver(events[:80])
     async with deployment.locked("LOCK TABLE billing_events IN EXCLUSIVE MODE"):
         frozen = await deployment.work()
-        await deployment.halted(WRITES)
+        await deployment.halted(frozen, WRITES)
         frozen.send_signal(signal.SIGSTOP)
     other = await deployment.work()
     await deployment.settled()
