@@ -207,6 +207,23 @@ async def test_each_subscription_that_a_new_default_pays_for_has_one_message() -
         assert {each["stripe_event_id"] for each in announced} == {change["id"]}
 
 
+async def test_a_new_default_that_looks_like_the_one_before_is_not_told() -> None:
+    """The same card was entered again: another id for what people see as the same. Its removal changes nothing then."""
+    again = payer(default_payment_method_id="pm_2")
+    async with deployed(now=day("2026-11-03")) as deployment:
+        await deployment.receive(
+            sent("customer.created", payer(), "2026-10-01"),
+            sent("payment_method.attached", card(), "2026-10-01"),
+            sent("payment_method.attached", card(payment_method_id="pm_2"), "2026-10-01"),
+            sent("customer.subscription.created", subscription(changes=WITHOUT), "2026-11-01"),
+            sent("customer.updated", again, "2026-11-02", before=payer()),
+            sent("payment_method.detached", card(customer_id=None), "2026-11-03"),
+        )
+        acme = await deployment.tenant()
+        assert acme.summaries("subscription.updated") == []
+        assert acme.subscriptions["sub_1"]["default_payment_method"] == SHOWN
+
+
 @pytest.mark.parametrize(
     "changes", [{"status": "canceled", "ended_at": day("2026-11-02")}, {"collection_method": "send_invoice"}]
 )

@@ -72,7 +72,7 @@ def subscription_section(seen: SubscriptionSnapshot) -> SubscriptionSection:
         cancellation_reason=seen.cancellation_reason,
         cancellation_feedback=seen.cancellation_feedback,
         scheduled_changes=tuple(map(_change_section, seen.scheduled_changes)),
-        default_payment_method=_payment_method_section(seen.payment_method),
+        default_payment_method=payment_method_section(seen.payment_method),
     )
 
 
@@ -98,7 +98,8 @@ def _change_section(change: ScheduledChange) -> ScheduledChangeSection:
     )
 
 
-def _payment_method_section(seen: PaymentMethodSnapshot | None) -> PaymentMethodSection | None:
+def payment_method_section(seen: PaymentMethodSnapshot | None) -> PaymentMethodSection | None:
+    """Build the wire form of a payment method: what people recognize it by, without its id."""
     if seen is None:
         return None
     return PaymentMethodSection(

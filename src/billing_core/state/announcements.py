@@ -27,7 +27,7 @@ from billing_core.model import (
     RefundSnapshot,
     SubscriptionSnapshot,
 )
-from billing_core.payloads import subscription_section
+from billing_core.payloads import payment_method_section, subscription_section
 
 
 def _capitalized(sentence: str) -> str:
@@ -302,7 +302,10 @@ def _collection_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot
 
 def _payment_method_change(before: SubscriptionSnapshot, after: SubscriptionSnapshot) -> Announcement | None:
     seen = after.payment_method
-    if seen is None or before.payment_method == seen or not seen.last4:
+    if seen is None or not seen.last4:
+        return None
+    # A card that is entered again is another payment method, with all that is shown of it the same.
+    if payment_method_section(before.payment_method) == payment_method_section(seen):
         return None
     expires = f", which expires in {seen.exp_month:02}/{seen.exp_year}" if seen.exp_month and seen.exp_year else ""
     method = f"the {seen.brand or seen.type or 'account'} ending in {seen.last4}{expires}"

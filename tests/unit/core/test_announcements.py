@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from tests.unit.core.conftest import AT, MONTH, customer, invoice, item, subscription
 
@@ -371,6 +372,19 @@ def test_a_fact_that_no_message_shows_is_no_news() -> None:
     """An update that shows nothing new would only puzzle its readers."""
     tagged = plan(items=(item(quantity=1, price_metadata=(("plan", "pro"),)),))
     assert subscription_announcement(plan(), tagged) is None
+
+
+def test_a_card_that_is_entered_again_is_no_news() -> None:
+    """It is another payment method with an id of its own, which no message shows; another change is told beside it."""
+    card = PaymentMethodSnapshot(payment_method_id="pm_1", type="card", brand="visa", last4="4242", exp_year=2030)
+    known, again = plan(payment_method=card), attrs.evolve(card, payment_method_id="pm_2")
+    assert subscription_announcement(known, plan(payment_method=again)) is None
+    announced = subscription_announcement(
+        known, plan(payment_method=again, items=(item(quantity=1, period=NEXT_MONTH),))
+    )
+    assert announced is not None
+    assert announced.summary == f"The current period of plan pro ends on {NEXT_MONTH.end:%Y-%m-%d}."
+    assert subscription_announcement(known, plan(payment_method=attrs.evolve(again, exp_year=2031))) is not None
 
 
 def test_only_the_deletion_of_a_customer_is_announced() -> None:
