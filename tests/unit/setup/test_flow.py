@@ -165,7 +165,11 @@ class TestARun:
     async def test_it_ends_with_commands_to_paste(self, directory: Directory) -> None:
         """Without a Stripe CLI none of its commands is named."""
         report = await directory.run()
-        assert [step.split()[1:] for step in report.next_steps] == [["serve"], ["events", "list", "--since", "10m"]]
+        assert [step.split(maxsplit=1)[1] for step in report.next_steps] == [
+            "embedded start",
+            "serve",
+            "events list --since 10m",
+        ]
 
     async def test_a_destination_for_thin_events_is_left_to_a_person(self, directory: Directory) -> None:
         """Beside a new endpoint, for a catalog with usage; it is not repeated."""
