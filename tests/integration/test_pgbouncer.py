@@ -33,6 +33,7 @@ unix_socket_dir =
 auth_type = trust
 auth_file = {users}
 pool_mode = session
+default_pool_size = 60
 """
 
 
