@@ -8,13 +8,16 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
 import attrs
 from tests.patience import PATIENCE
 from tests.programs import missing
+
+from billing_stripe.testing import objects
+from billing_stripe.testing.fake_stripe import FakeStripe
 
 ROOT: Final = Path(__file__).parents[1]
 DEVICE: Final = "referee"
@@ -110,3 +113,17 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.terminate()
     await process.wait()
+
+
+def create_subscription(fake: FakeStripe) -> None:
+    """Create a customer of tenant acme who is subscribed to something."""
+    account, now = fake.account, fake.account.now
+    price = objects.Price(price_id="price_1", product_id="prod_1", unit_amount=4900)
+    item = objects.Item(item_id="si_1", price=price, period=objects.Span(now, now + timedelta(days=30)))
+    with account.transaction():
+        account.create(objects.Customer(customer_id="cus_1", created_at=now, metadata={"tenant_id": "acme"}))
+        account.create(
+            objects.Subscription(
+                subscription_id="sub_1", customer_id="cus_1", status="active", created_at=now, items=(item,)
+            )
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import aiohttp
@@ -11,12 +11,11 @@ import pytest
 from tests.developer import command_lines_with, developer_environment
 from tests.integration.deployment import eventually
 from tests.integration.processes import environment_of, running, state_at
-from tests.stripe_cli import home_with_login
+from tests.stripe_cli import create_subscription, home_with_login
 from tests.terminal import INTERRUPT, terminal
 
 from billing_app.setup.env_local import read_variables
 from billing_app.troubleshooting import StripeCliTrouble
-from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe
 from billing_stripe.testing.fake_stripe.resources.stripe_cli import send_thin
 from billing_stripe.testing.thin import ThinEvent
@@ -60,7 +59,7 @@ async def test_a_person_listens_and_the_server_applies_what_happens(
             running("serve", environment=settings, ready=f"{base}/readyz", folder=tmp_path),
             aiohttp.ClientSession() as session,
         ):
-            subscribe(fake)
+            create_subscription(fake)
             send_thin(fake.account, thin_event())
             state = await state_at(session, base, 2)
             await eventually(lambda: len(fake.webhooks.attempts) >= 3)
@@ -76,20 +75,6 @@ async def test_a_person_listens_and_the_server_applies_what_happens(
     assert secret not in shown.screen
     assert KEY not in shown.screen
     assert command_lines_with(KEY, secret) == []
-
-
-def subscribe(fake: FakeStripe) -> None:
-    """Create a customer of tenant acme with a subscription."""
-    account, now = fake.account, fake.account.now
-    price = objects.Price(price_id="price_1", product_id="prod_1", unit_amount=4900)
-    item = objects.Item(item_id="si_1", price=price, period=objects.Span(now, now + timedelta(days=30)))
-    with account.transaction():
-        account.create(objects.Customer(customer_id="cus_1", created_at=now, metadata={"tenant_id": "acme"}))
-        account.create(
-            objects.Subscription(
-                subscription_id="sub_1", customer_id="cus_1", status="active", created_at=now, items=(item,)
-            )
-        )
 
 
 def thin_event() -> ThinEvent:

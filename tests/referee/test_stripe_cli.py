@@ -12,13 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.integration.processes import environment_of, running, state_at
-from tests.stripe_cli import StripeCli
+from tests.stripe_cli import StripeCli, create_subscription
 from tests.stripe_openapi.checker import stripe_checker
 from tests.stripe_openapi.differences import unexplained
 
 from billing_core.events import Translation
 from billing_stripe.signature import StripeWebhookVerifier
-from billing_stripe.testing import encode, objects, sign
+from billing_stripe.testing import encode, sign
 from billing_stripe.testing.fake_stripe import Attempt, FakeStripe, fake_stripe
 from billing_stripe.translate import EVENT_TYPES, StripeTranslator, reasons
 
@@ -88,20 +88,6 @@ async def attempts_of(fake: FakeStripe, count: int) -> list[Attempt]:
             if len(fake.webhooks.attempts) >= count:
                 return fake.webhooks.attempts
             await asyncio.sleep(0.02)
-
-
-def create_subscription(fake: FakeStripe) -> None:
-    """Create a customer of tenant acme who is subscribed to something."""
-    account, now = fake.account, fake.account.now
-    price = objects.Price(price_id="price_1", product_id="prod_1", unit_amount=4900)
-    item = objects.Item(item_id="si_1", price=price, period=objects.Span(now, now + timedelta(days=30)))
-    with account.transaction():
-        account.create(objects.Customer(customer_id="cus_1", created_at=now, metadata={"tenant_id": "acme"}))
-        account.create(
-            objects.Subscription(
-                subscription_id="sub_1", customer_id="cus_1", status="active", created_at=now, items=(item,)
-            )
-        )
 
 
 async def test_the_signing_secret_is_the_same_in_all_sessions_of_a_device(fake: FakeStripe, cli: StripeCli) -> None:

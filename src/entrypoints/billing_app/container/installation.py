@@ -14,7 +14,7 @@ from billing_app.container.resources import open_issuer_keys
 from billing_app.http.jwks import KeySetError
 from billing_app.settings import Settings, StripeSettings
 from billing_app.troubleshooting import KeyTrouble, Trouble
-from billing_core.errors import ConfigurationError, GatewayPermissionError
+from billing_core.errors import ConfigurationError
 from billing_postgres.installation import DatabaseServer, HeldAccount, find_account, inspect_server, keep_account
 from billing_redis.inspection import RedisServer, inspect_servers
 from billing_redis.nodes import RedisNodes
@@ -119,16 +119,13 @@ async def open_inspector(settings: Settings) -> AsyncIterator[StripeInspector]:
         yield StripeInspector(client)
 
 
-async def read_account_id(settings: Settings) -> str:
-    """Return the account that the API key opens.
+async def read_account_id(settings: Settings) -> str | None:
+    """Return the account that the API key opens; None if the key may not read it.
 
     Raises: GatewayError, GatewayAuthenticationError among them if the key is not valid.
     """
     async with open_inspector(settings) as inspector:
-        account_id = (await inspector.account()).account_id
-    if account_id is None:
-        raise GatewayPermissionError("the key may not read its account")
-    return account_id
+        return (await inspector.account()).account_id
 
 
 def find_conflict(held: HeldAccount | None, stripe: StripeSettings, account_id: str | None) -> AccountConflict | None:

@@ -17,7 +17,7 @@ from billing_app.setup import env_local
 from billing_app.setup.rotation.servers import ServerSecrets
 from billing_app.setup.rotation.steps import Standing, api_key_standing, webhook_standing
 from billing_app.troubleshooting import KeyTrouble, StripeCliTrouble
-from billing_core.errors import GatewayAuthenticationError, GatewayPermissionError
+from billing_core.errors import GatewayAuthenticationError
 
 REPLACED: Final = "STRIPE_REPLACED_WEBHOOK_SECRET"
 
@@ -246,10 +246,7 @@ async def _account_of(settings: Settings) -> str | None:
     """Return the account of a key; the configured one, or None, if the key may not read it."""
     from billing_app.container import read_account_id  # noqa: PLC0415 - the other rotation does not need it
 
-    try:
-        return await read_account_id(settings)
-    except GatewayPermissionError:
-        return settings.stripe.account_id
+    return await read_account_id(settings) or settings.stripe.account_id
 
 
 def _mode(settings: Settings) -> str:
