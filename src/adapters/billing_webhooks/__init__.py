@@ -1,0 +1,1 @@
+"""Outgoing webhooks over HTTP: which addresses may be reached, signatures, and the sender."""
