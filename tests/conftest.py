@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +15,7 @@ import hypothesis.vendor.pretty
 import pytest
 import redis.asyncio
 from hypothesis import HealthCheck, Phase, settings
+from tests.databases import Databases, database_url_for
 from tests.postgres import server_folder
 from tests.stripe_cli import install_stripe_cli
 from tests.stripe_openapi.specification import is_installed
@@ -41,8 +42,6 @@ pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contr
 
 REDIS_DATABASE = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """The tests empty it, so it is neither the one that a development server uses nor another worker's."""
-
-CreateDatabase = Callable[[], Awaitable[str]]
 
 
 def pytest_configure() -> None:
@@ -101,46 +100,23 @@ async def admin(servers: ServerUrls) -> AsyncIterator[asyncpg.Connection[asyncpg
 
 
 @pytest.fixture(scope="session")
-async def template_database(servers: ServerUrls, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[str]:
-    """Create the migrated database that every test's own one is copied from, and return its name."""
+async def databases(servers: ServerUrls, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Databases]:
+    """Create the migrated database that others are copied from, and lend out copies."""
     name = f"billing_template_{secrets.token_hex(4)}"
     await admin.execute(f'CREATE DATABASE "{name}"')
-    await migrate(database_url_for(servers, name))
-    yield name
-    if "DATABASE_URL" in os.environ:
+    await migrate(database_url_for(servers.database_url, name))
+    databases = await Databases.open(admin, servers.database_url, name)
+    yield databases
+    if "DATABASE_URL" in os.environ:  # a local server is deleted as a whole
+        await databases.close()
         await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.fixture(scope="session")
-async def create_database(
-    servers: ServerUrls, admin: asyncpg.Connection[asyncpg.Record], template_database: str
-) -> AsyncIterator[CreateDatabase]:
-    """Return a function that creates a fresh migrated database and returns its URL; all are dropped at the end."""
-    names: list[str] = []
-
-    async def create() -> str:
-        name = f"billing_test_{secrets.token_hex(6)}"
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
-        names.append(name)
-        return database_url_for(servers, name)
-
-    yield create
-    for name in names:
-        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
 @pytest.fixture
-async def database_url(
-    create_database: CreateDatabase, admin: asyncpg.Connection[asyncpg.Record]
-) -> AsyncIterator[str]:
-    """Create a fresh migrated database for one test and return its URL. A test class can share `create_database`.
-
-    It is dropped after the test: hundreds of them, with 300 files each, would take minutes to delete in the end.
-    """
-    url = await create_database()
-    yield url
-    name = urlsplit(url).path.removeprefix("/")
-    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """Return the URL of a migrated database without rows. A test that needs several takes `databases`."""
+    async with databases.fresh() as url:
+        yield url
 
 
 @pytest.fixture
@@ -161,11 +137,6 @@ async def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
     await cluster.start()
     yield cluster.url
     cluster.kill()
-
-
-def database_url_for(servers: ServerUrls, name: str) -> str:
-    """Return the URL of another database on the same server."""
-    return urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, async_playwright, expect
+from tests.databases import Databases
 
 from billing_app.http.sign_in import make_ticket
 from billing_app.http.tokens import issue_token
@@ -136,19 +137,18 @@ def _kill(process: subprocess.Popen[bytes] | None) -> None:
 
 
 @pytest.fixture(scope="session")
-async def site(
-    create_database: Callable[[], Awaitable[str]], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
+async def site(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """One deployment for all tests; each test has its own tenant."""
-    running = Site(await create_database(), tmp_path_factory.mktemp("site"))
-    running.start_valkey()
-    running.start_server()
-    try:
-        await running.ready()
-        yield running
-    finally:
-        running.kill_server()
-        running.kill_valkey()
+    async with databases.fresh() as url:
+        running = Site(url, tmp_path_factory.mktemp("site"))
+        running.start_valkey()
+        running.start_server()
+        try:
+            await running.ready()
+            yield running
+        finally:
+            running.kill_server()
+            running.kill_valkey()
 
 
 class Account:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.conftest import database_url_for
+from tests.databases import database_url_for
 from tests.integration.processes import environment_of
 from tests.postgres import server_folder
 from tests.valkey import Valkey, ValkeyCluster
@@ -42,7 +42,7 @@ async def durable_database_url(durable_servers: ServerUrls) -> str:
     connection = await asyncpg.connect(durable_servers.database_url)
     await connection.execute(f'CREATE DATABASE "{name}"')
     await connection.close()
-    url = database_url_for(durable_servers, name)
+    url = database_url_for(durable_servers.database_url, name)
     await migrate(url)
     return url
 

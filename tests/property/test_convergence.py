@@ -8,7 +8,7 @@ The state and the messages are then compared with the simulated objects.
 
 import asyncio
 import operator
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -19,6 +19,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.databases import Databases
 from tests.property.choices import choices, scaled, shrinks_slowly
 
 from billing_app.container import Adapters, Container, memory_adapters, postgres_adapters
@@ -686,14 +687,17 @@ def test_every_delivery_ends_where_the_provider_left_its_objects(
 @settings(max_examples=scaled(15))
 @given(world=worlds(customers=2), deliveries=st.tuples(choices(), choices()))
 async def test_every_delivery_to_postgres_ends_there_too(
-    create_database: Callable[[], Awaitable[str]], world: World, deliveries: tuple[Random, Random]
+    databases: Databases, world: World, deliveries: tuple[Random, Random]
 ) -> None:
     """The same, on Postgres."""
 
     @asynccontextmanager
     async def on_postgres() -> AsyncIterator[Adapters]:
-        database = Database(url=await create_database())
-        async with await database.open_pool(size=2) as pool, PostgresEventInbox(database, pool) as inbox:
+        async with (
+            databases.fresh() as url,
+            await (database := Database(url=url)).open_pool(size=2) as pool,
+            PostgresEventInbox(database, pool) as inbox,
+        ):
             # Messages show access at the database's time, so it is compared at the present time, too.
             yield postgres_adapters(SETTINGS, database=database, writers=pool, inbox=inbox)
 

@@ -19,6 +19,7 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.databases import Databases
 from tests.patience import PATIENCE
 from tests.property.choices import choices, scaled, shrinks_slowly
 from tests.unit.http.conftest import SETTINGS, STREAM, World
@@ -339,15 +340,15 @@ def test_every_byte_belongs_to_the_tenant_that_gets_it(tenants: list[str], rando
 @settings(max_examples=scaled(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tenants=SOME, random=choices(), steps=st.integers(20, 60))
 async def test_also_with_real_servers(
-    create_database: Callable[[], Awaitable[str]], redis_url: str, tenants: list[str], random: Random, steps: int
+    databases: Databases, redis_url: str, tenants: list[str], random: Random, steps: int
 ) -> None:
     """History, log and live streams are those of Postgres and Redis."""
 
     @asynccontextmanager
     async def on_servers() -> AsyncIterator[tuple[World, Callable[[], Awaitable[None]]]]:
-        database = Database(url=await create_database())
         async with (
-            await database.open_pool(size=4) as pool,
+            databases.fresh() as url,
+            await (database := Database(url=url)).open_pool(size=4) as pool,
             RedisNodes.open(redis_url, timeout=timedelta(seconds=2)) as nodes,
         ):
             world = _world()

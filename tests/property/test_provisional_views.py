@@ -19,6 +19,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.databases import Databases
 from tests.postgres import move_clock
 from tests.property.choices import choices, scaled, shrinks_slowly
 
@@ -414,16 +415,17 @@ def test_any_order_of_any_story(story: Story, random: Random) -> None:
 @shrinks_slowly
 @settings(max_examples=scaled(10))
 @given(story=stories(), random=choices(16))
-async def test_any_order_on_postgres_too(
-    create_database: Callable[[], Awaitable[str]], story: Story, random: Random
-) -> None:
+async def test_any_order_on_postgres_too(databases: Databases, story: Story, random: Random) -> None:
     """Rows and views are read and written as in memory."""
     world = World(story)
 
     @asynccontextmanager
     async def on_postgres(ahead: timedelta) -> AsyncIterator[Stage]:
-        database = Database(url=await create_database())
-        async with await database.open_pool(size=3) as pool, PostgresEventInbox(database, pool) as inbox:
+        async with (
+            databases.fresh() as url,
+            await (database := Database(url=url)).open_pool(size=3) as pool,
+            PostgresEventInbox(database, pool) as inbox,
+        ):
             passed = ahead
 
             async def elapse(span: timedelta) -> None:
