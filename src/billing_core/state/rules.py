@@ -41,6 +41,10 @@ class RulesBook:
         """Return the rules in force, given the generation that the store has now. Raises: as `reload`."""
         return self._current if generation == self._current.generation else await self.reload()
 
+    async def refresh(self) -> RulesInForce:
+        """Return the rules in force now; without a register, those of this process. Raises StoreUnavailableError."""
+        return self._current if self._register is None else await self.reload()
+
     async def reload(self) -> RulesInForce:
         """Read the rules in force. Raises StoreUnavailableError; RuntimeError if there is no register to read."""
         if self._register is None:
