@@ -9,10 +9,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from billing_core.entitlements.cache import CachePolicy
-    from billing_core.entitlements.loading import EntitlementLoader
-    from billing_core.entitlements.ports import UsageMeter
-    from billing_core.entitlements.service import Entitlements
     from billing_core.errors import (
         BillingError,
         ConfigurationError,
@@ -76,9 +72,6 @@ if TYPE_CHECKING:
         CustomerId,
         CustomerSnapshot,
         EventId,
-        FeatureReason,
-        FeatureVerdict,
-        Freshness,
         Grace,
         InvoiceId,
         InvoiceLine,
@@ -95,7 +88,6 @@ if TYPE_CHECKING:
         SubscriptionInvoice,
         SubscriptionSnapshot,
         TenantCustomer,
-        TenantEntitlements,
         TenantId,
         TenantRecord,
         TenantRules,
@@ -136,10 +128,6 @@ if TYPE_CHECKING:
 
 _NAMES: Final = MappingProxyType(
     {
-        "entitlements.cache": "CachePolicy",
-        "entitlements.loading": "EntitlementLoader",
-        "entitlements.ports": "UsageMeter",
-        "entitlements.service": "Entitlements",
         "errors": (
             "BillingError ConfigurationError EventBusUnavailableError FoldingError GatewayAuthenticationError "
             "GatewayCardDeclinedError GatewayConflictError GatewayError GatewayIdempotencyConflictError "
@@ -164,10 +152,9 @@ _NAMES: Final = MappingProxyType(
         "inbox.thin_events": "ThinEventResolver",
         "model": (
             "AccessFacts AccessPolicy AccessReason AccessState AccessVerdict CustomerId CustomerSnapshot EventId "
-            "FeatureReason FeatureVerdict Freshness Grace InvoiceId InvoiceLine InvoiceSnapshot ItemSnapshot "
-            "Money Period Plan PlanCatalog PriceId RecordSnapshot Snapshot SubscriptionId SubscriptionInvoice "
-            "SubscriptionSnapshot TenantCustomer TenantEntitlements TenantId TenantRecord TenantRules "
-            "TenantState TenantSubscription Uncertainty UsageRecord"
+            "Grace InvoiceId InvoiceLine InvoiceSnapshot ItemSnapshot Money Period Plan PlanCatalog PriceId "
+            "RecordSnapshot Snapshot SubscriptionId SubscriptionInvoice SubscriptionSnapshot TenantCustomer "
+            "TenantId TenantRecord TenantRules TenantState TenantSubscription Uncertainty UsageRecord"
         ),
         "oversight.ports": (
             "AuditLog EventLog InboxBacklog InboxUpkeep InvariantLog RefusalTally StateUpkeep TenantTimeline"
@@ -207,7 +194,6 @@ __all__ = [
     "BillingEventType",
     "BillingService",
     "BillingTransaction",
-    "CachePolicy",
     "Changes",
     "Claim",
     "Clock",
@@ -219,8 +205,6 @@ __all__ = [
     "Disposition",
     "DryRun",
     "Effect",
-    "EntitlementLoader",
-    "Entitlements",
     "EpochLog",
     "EventBus",
     "EventBusUnavailableError",
@@ -232,11 +216,8 @@ __all__ = [
     "EventQueue",
     "EventSelector",
     "EventTranslator",
-    "FeatureReason",
-    "FeatureVerdict",
     "FetchedEvent",
     "FoldingError",
-    "Freshness",
     "GatewayAuthenticationError",
     "GatewayCardDeclinedError",
     "GatewayConflictError",
@@ -303,7 +284,6 @@ __all__ = [
     "SubscriptionSnapshot",
     "TenantConflictError",
     "TenantCustomer",
-    "TenantEntitlements",
     "TenantId",
     "TenantReader",
     "TenantRecord",
@@ -317,7 +297,6 @@ __all__ = [
     "UncertainObjects",
     "Uncertainty",
     "UnitOfWork",
-    "UsageMeter",
     "UsageRecord",
     "WebhookError",
     "WebhookVerifier",

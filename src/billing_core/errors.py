@@ -42,6 +42,12 @@ class MalformedEventError(WebhookError):
     code = "malformed_event"
 
 
+class WebhookBodyTooLargeError(WebhookError):
+    """The body is larger than any event: nothing of it was looked at."""
+
+    code = "too_large"
+
+
 # --- storage and bus --------------------------------------------------------------------------------------------
 
 

@@ -83,6 +83,24 @@ def configure(*, level: str, format: str = "auto", stream: TextIO | None = None)
     root.setLevel(max(number, logging.WARNING))  # of dependencies, warnings and errors only
 
 
+def follow_standard_logging() -> None:
+    """Let the standard library's logging write our lines, by the loggers of our modules, for a process of others.
+
+    Their levels, handlers and format apply; secrets are hidden before.
+    """
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,  # before redaction, which searches the text
+            redact,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+
+
 def _without_record(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Remove structlog's internal keys from a standard library record, and add the name of its logger."""
     record = event.pop("_record")

@@ -31,13 +31,14 @@ class Dispatcher:
         self._handed_over = asyncio.Event()
         self._due = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._running = False
 
     # --- Handoff ------------------------------------------------------------------------------------------------
 
     def lease(self) -> timedelta | None:
-        """See `billing_core.inbox.intake.Handoff`."""
+        """See `billing_core.inbox.intake.Handoff`. None as well while it does not run: nothing would be processed."""
         full = len(self._handed) >= self._policy.handoff_limit
-        return None if full or self._stopping.is_set() else self._policy.lease
+        return None if full or not self._running or self._stopping.is_set() else self._policy.lease
 
     def offer(self, claim: Claim) -> None:
         """See `billing_core.inbox.intake.Handoff`.
@@ -55,11 +56,15 @@ class Dispatcher:
         Args:
             concurrency: how many batches of due events are processed at a time, beside the handed-over ones.
         """
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._run_handed(tasks))
-            tasks.create_task(self._look_after_parked())
-            for _ in range(concurrency):
-                tasks.create_task(self._run_due(tasks))
+        self._running = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._run_handed(tasks))
+                tasks.create_task(self._look_after_parked())
+                for _ in range(concurrency):
+                    tasks.create_task(self._run_due(tasks))
+        finally:
+            self._running = False
         await self._release_handed()
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ from billing_core.operations.answers import AnswerKeeper
 from billing_core.operations.checkouts import CheckoutOperations
 from billing_core.operations.credits import CreditOperations
 from billing_core.operations.customers import CustomerOperations
+from billing_core.operations.in_short import OperationsInShort
 from billing_core.operations.invoices import InvoiceOperations
 from billing_core.operations.payment_methods import PaymentMethodOperations
 from billing_core.operations.plans import PlanCatalogReader
@@ -20,16 +21,13 @@ from billing_core.state.rules import RulesBook
 
 
 @attrs.frozen(kw_only=True)
-class Operations:
-    """The operations of one process, by what they are about.
+class Operations(OperationsInShort):
+    """The operations of one process, in short, and all of them by what they are about.
 
-    Every operation that writes takes a `Caller`: the tenant, the request id of the decision, and who decided.
+    Every operation of a part that writes takes a `Caller`: the tenant, the request id of the decision, and who decided.
     """
 
     plans: PlanCatalogReader
-    subscriptions: SubscriptionOperations
-    checkout: CheckoutOperations
-    payment_methods: PaymentMethodOperations
     invoices: InvoiceOperations
     credits: CreditOperations
     customers: CustomerOperations

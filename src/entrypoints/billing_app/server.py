@@ -1,30 +1,27 @@
 """`billing serve` and `billing worker`: the long-running processes, from start to orderly shutdown."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import attrs
 import structlog
 from aiohttp import web
 
+from billing_app.beside import beside, watching_epoch
 from billing_app.container import Container, Starting, open_container
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.runtime import settle_garbage_collector, termination, until
 from billing_app.settings import ServerSettings, Settings
-from billing_app.shutdown import UNWINDING, ShutdownDeadline
+from billing_app.shutdown import ShutdownDeadline
 from billing_app.troubleshooting import ServerTrouble
 from billing_core.errors import ConfigurationError
-from billing_core.model.epoch import Epoch
-from billing_core.stream.epochs import EpochMonitor
 
 log = structlog.get_logger()
 
-_EPOCH_EVERY = timedelta(seconds=5)
 _IDLE_TIMEOUT = 10.0
 """Seconds that an idle connection stays open; the library's default is an hour."""
 
@@ -59,7 +56,7 @@ async def _serve_one_epoch(
         _processing(settings, container) as failure,
         _revocations_known(container),
         _listening(settings.server, create_app(container.services()), container.deadline()) as url,
-        _watching_epoch(container) as over,
+        watching_epoch(container.epoch(), container.epochs(), container.deadline()) as over,
     ):
         log.info("server.started", url=url, billing=settings.switches.billing, worker=failure is not None)
         await _run(stop, over, failure, container.deadline())
@@ -88,29 +85,10 @@ async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: 
         ) as container,
         container.worker().running(concurrency=concurrency) as failure,
         _probes_served(settings, container) as url,
-        _watching_epoch(container) as over,
+        watching_epoch(container.epoch(), container.epochs(), container.deadline()) as over,
     ):
         log.info("worker.started", concurrency=concurrency, url=url)
         await _run(stop, over, failure, container.deadline())
-
-
-@asynccontextmanager
-async def _watching_epoch(container: Container) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that is set when the database has begun another epoch.
-
-    Everything that a process holds in memory belongs to the previous history, so it closes and reopens all of it.
-    """
-    over = asyncio.Event()
-    ours = container.epoch()
-
-    def look(epoch: Epoch) -> None:
-        if epoch != ours and not over.is_set():
-            log.warning("epoch.changed", number=epoch.number, before=ours.number)
-            over.set()
-
-    monitor = EpochMonitor(log=container.epochs(), every=_EPOCH_EVERY, observe=look)
-    async with _beside("epoch_monitor", monitor.run(), container.deadline()):
-        yield over
 
 
 @asynccontextmanager
@@ -118,22 +96,8 @@ async def _revocations_known(container: Container) -> AsyncIterator[None]:
     """Keep the list of revoked tokens up to date for the length of the block."""
     revoked = container.revoked()
     await revoked.load()
-    async with _beside("revocations", revoked.run(), container.deadline()):
+    async with beside("revocations", revoked.run(), container.deadline()):
         yield
-
-
-@asynccontextmanager
-async def _beside(name: str, loop: Coroutine[Any, Any, None], deadline: ShutdownDeadline) -> AsyncIterator[None]:
-    """Run a loop that has nothing to finish for the length of the block."""
-    running = asyncio.create_task(loop, name=name)
-    try:
-        yield
-    finally:
-        running.cancel()
-        try:
-            await deadline.finish(name, running, at_most=UNWINDING)
-        except Exception:
-            log.exception("loop.failed", loop=name)
 
 
 @asynccontextmanager

@@ -26,7 +26,8 @@ class Worker:
     """The loops of one process: dispatcher, publisher of its messages, reviewer of access, refetcher and monitors."""
 
     dispatcher: Dispatcher
-    publisher: Publisher
+    publisher: Publisher | None
+    """None if the process publishes without its worker, too."""
     backlog_monitor: BacklogMonitor
     duplicate_monitor: DuplicateMonitor
     unmapped_monitor: UnmappedMonitor
@@ -55,7 +56,7 @@ class Worker:
             concurrency: number of batches of due events that are processed at a time.
         """
         dispatching = asyncio.create_task(self.dispatcher.run(concurrency=concurrency), name="dispatcher")
-        publishing = asyncio.create_task(self.publisher.run(), name="publisher")
+        publishing = asyncio.create_task(_publish(self.publisher), name="publisher")
         upkeep = {
             asyncio.create_task(loop.run(), name=type(loop).__name__.lower()): loop
             for loop in (
@@ -89,7 +90,8 @@ class Worker:
             canceled = asyncio.gather(*upkeep, return_exceptions=True)
             await self.deadline.finish("upkeep", canceled, at_most=UNWINDING)
             # Last, because the last batch has only now offered its messages.
-            self.publisher.stop()
+            if self.publisher is not None:
+                self.publisher.stop()
             await _finish(publishing, self.deadline)
             failure.cancel()
 
@@ -103,6 +105,11 @@ async def publishing(publisher: Publisher, deadline: ShutdownDeadline) -> AsyncI
     finally:
         publisher.stop()
         await _finish(task, deadline)
+
+
+async def _publish(publisher: Publisher | None) -> None:
+    if publisher is not None:
+        await publisher.run()
 
 
 async def _backfill(backfiller: Backfiller | None) -> None:

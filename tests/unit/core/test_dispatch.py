@@ -94,10 +94,18 @@ def poisoned(loop: Loop) -> Poisoned:
 
 async def run_until(dispatcher: Dispatcher, done: Callable[[], bool]) -> None:
     """Run a dispatcher until a condition holds, then stop it."""
-    running = asyncio.create_task(dispatcher.run())
-    await until(done)
+    async with running(dispatcher):
+        await until(done)
+
+
+@asynccontextmanager
+async def running(dispatcher: Dispatcher) -> AsyncIterator[None]:
+    """Run a dispatcher for the length of the block."""
+    task = asyncio.create_task(dispatcher.run())
+    await asyncio.sleep(0)  # until it has begun
+    yield
     dispatcher.stop()
-    await running
+    await task
 
 
 async def claimed(loop: Loop, *events: ProviderEvent) -> Sequence[Claim]:
@@ -481,23 +489,33 @@ class TestLoops:
     async def test_events_handed_over_are_processed_without_asking_the_store(self, loop: Loop) -> None:
         """Intake stores them as claimed."""
         dispatcher = loop.dispatcher()
-        lease = dispatcher.lease()
-        assert lease == loop.policy.lease
-        receipt = await loop.inbox.record(loop.says(ACTIVE), lease=lease)
-        assert receipt.claim is not None
-        dispatcher.offer(receipt.claim)
-        await run_until(dispatcher, lambda: len(loop.messages) == 1)
+        async with running(dispatcher):
+            lease = dispatcher.lease()
+            assert lease == loop.policy.lease
+            receipt = await loop.inbox.record(loop.says(ACTIVE), lease=lease)
+            assert receipt.claim is not None
+            dispatcher.offer(receipt.claim)
+            await until(lambda: len(loop.messages) == 1)
+
+    async def test_nothing_is_handed_to_a_dispatcher_that_does_not_run(self, loop: Loop) -> None:
+        """Any other process may then claim the event at once, in place of waiting for the end of a lease."""
+        dispatcher = loop.dispatcher()
+        assert dispatcher.lease() is None
+        async with running(dispatcher):
+            assert dispatcher.lease() == loop.policy.lease
+        assert dispatcher.lease() is None
 
     async def test_no_more_is_taken_over_than_the_limit(self, loop: Loop) -> None:
         """The rest is left to any worker."""
         loop.policy = DispatchPolicy(handoff_limit=1)
         dispatcher = loop.dispatcher()
         (claim,) = await claimed(loop, loop.says(ACTIVE))
-        assert dispatcher.lease() == loop.policy.lease
-        dispatcher.offer(claim)
-        assert dispatcher.lease() is None
-        dispatcher.offer(claim)  # of a request that asked before the first one had its answer
-        assert dispatcher.lease() is None
+        async with running(dispatcher):
+            assert dispatcher.lease() == loop.policy.lease
+            dispatcher.offer(claim)
+            assert dispatcher.lease() is None
+            dispatcher.offer(claim)  # of a request that asked before the first one had its answer
+            assert dispatcher.lease() is None
 
     async def test_a_stopped_dispatcher_releases_events_it_has_not_begun(self, loop: Loop) -> None:
         """At once and uncounted; it takes nothing more."""

@@ -15,6 +15,7 @@ from billing_app.container.commands import (
     open_tools,
 )
 from billing_app.container.gateway import may_call
+from billing_app.container.in_memory import open_in_memory
 from billing_app.container.installation import (
     API_VERSIONS,
     DatabaseServer,
@@ -33,7 +34,7 @@ from billing_app.container.installation import (
     open_inspector,
     read_account_id,
 )
-from billing_app.container.opening import Starting, configure_logging, open_container
+from billing_app.container.opening import Starting, configure_logging, follow_host_logging, open_container
 from billing_app.container.wiring import SNAPSHOT_EVENTS, THIN_EVENTS, Container
 
 __all__ = [
@@ -57,12 +58,14 @@ __all__ = [
     "find_conflict",
     "find_durability_risks",
     "find_held_account",
+    "follow_host_logging",
     "inspect_database",
     "inspect_redis",
     "is_tested",
     "may_call",
     "memory_adapters",
     "open_container",
+    "open_in_memory",
     "open_inspector",
     "open_operations",
     "open_replayer",

@@ -33,6 +33,11 @@ def configure_logging(settings: Settings) -> None:
     logging.configure(level=settings.logs.level, format=settings.logs.format)
 
 
+def follow_host_logging() -> None:
+    """Leave the log to the process that runs this code, whose logging decides what is written and how."""
+    logging.follow_standard_logging()
+
+
 @attrs.frozen(kw_only=True)
 class Starting:
     """A server or worker that starts, as opposed to a command that uses what they have set up."""
@@ -117,12 +122,12 @@ async def open_container(
         if starts is not None:
             if settings.switches.billing:
                 await claim_database(urls.database_url, settings.stripe, starts.account_id)
-            await _activate_rules(container, actor=application_name, ours=settings.database.url is None)
+            await activate_rules(container, actor=application_name, ours=settings.database.url is None)
         await container.rules().reload()
         yield container
 
 
-async def _activate_rules(container: Container, *, actor: str, ours: bool) -> None:
+async def activate_rules(container: Container, *, actor: str, ours: bool) -> None:
     """Put the rules of a process in force if they are new; those of a local database always."""
     report = await activate(container.rules_register(), container.own_rules(), actor=actor, always=ours)
     container.observers().rules_activated(report)

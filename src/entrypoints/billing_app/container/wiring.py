@@ -18,9 +18,6 @@ from billing_app.observers import Observers
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import Worker
-from billing_core.entitlements.loading import EntitlementLoader
-from billing_core.entitlements.ports import UsageMeter
-from billing_core.entitlements.service import Entitlements
 from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, ReplayQueue, ThinEventGateway
@@ -115,8 +112,6 @@ class Container(containers.DeclarativeContainer):
     operation_gateway: providers.Provider[OperationGateway | None] = providers.Object(None)
     preview_gateway: providers.Provider[PreviewGateway | None] = providers.Object(None)
     billing_reader: providers.Provider[BillingReader | None] = providers.Object(None)
-    usage_meter: providers.Provider[UsageMeter | None] = providers.Object(None)
-    """None if billed usage counts for metered features."""
     issuer_keys: providers.Provider[PublishedKeys | None] = providers.Object(None)
     """None if only shared secrets sign tokens."""
     epoch: providers.Provider[Epoch] = providers.Object(FIRST_EPOCH)
@@ -307,13 +302,6 @@ class Container(containers.DeclarativeContainer):
         deadline=deadline,
     )
 
-    # --- what tenants may use ---------------------------------------------------------------------------------------
-    followed_bus = providers.Singleton(parts.followed, bus)
-    entitlement_loader = providers.Singleton(EntitlementLoader, reader=tenant_reader, rules=rules, meter=usage_meter)
-    entitlements = providers.Singleton(
-        Entitlements, loader=entitlement_loader, bus=followed_bus, policy=settings.provided.entitlements
-    )
-
     # --- what a server answers with ---------------------------------------------------------------------------------
     token_verifier = providers.Singleton(TokenVerifier, policy=settings.provided.tokens, published=issuer_keys)
     revoked = providers.Singleton(
@@ -324,7 +312,7 @@ class Container(containers.DeclarativeContainer):
     )
     hub = providers.Singleton(
         StreamHub,
-        bus=followed_bus,
+        bus=providers.Singleton(parts.followed, bus),
         history=history,
         metrics=metrics,
         policy=settings.provided.stream,
@@ -349,7 +337,6 @@ class Container(containers.DeclarativeContainer):
         leases=leases,
         revalidator=revalidator,
         operations=operations,
-        entitlements=entitlements,
         epoch=epoch,
         probes=probes,
     )

@@ -65,8 +65,7 @@ async def _authenticated(request: web.Request) -> tuple[Services, Principal]:
 async def _state(request: web.Request) -> web.Response:
     services, principal = await _authenticated(request)
     state = await services.reader.state(principal.tenant_id)
-    policy = (await services.rules.as_of(state.generation)).policy
-    verdict = policy.evaluate(state.access_facts, state.as_of)
+    verdict = await services.rules.access_of(state)
     payload = payloads.state_payload(state, verdict, services.epoch)
     if principal.role in services.settings.tokens.operator_roles:
         attention = await services.timeline.attention(principal.tenant_id)

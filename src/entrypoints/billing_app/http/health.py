@@ -2,9 +2,10 @@
 
 import asyncio
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+import attrs
 from aiohttp import web
 
 from billing_app.http.responses import SAFE_HEADERS, RefusalError, json_response
@@ -28,13 +29,26 @@ async def _healthz(_request: web.Request) -> web.Response:
 
 async def _readyz(request: web.Request) -> web.Response:
     """Answer whether this process can serve requests: whether everything it depends on responds."""
-    probes = request.app[SERVICES].probes
-    answers = await asyncio.gather(*(_answer(probe) for probe in probes.values()))
-    checks = dict(zip(probes, answers, strict=True))
-    ready = all(answer == "ok" for name, answer in checks.items() if name not in _ADVISORY)
+    readiness = await probe(request.app[SERVICES].probes)
     return json_response(
-        {"status": "ready" if ready else "unavailable", "checks": checks}, status=200 if ready else 503
+        {"status": "ready" if readiness.ready else "unavailable", "checks": readiness.checks},
+        status=200 if readiness.ready else 503,
     )
+
+
+@attrs.frozen(kw_only=True)
+class Readiness:
+    """Whether a process can serve requests, and the answer of everything that it depends on: `ok` or a code."""
+
+    ready: bool
+    checks: Mapping[str, str]
+
+
+async def probe(probes: Mapping[str, Probe]) -> Readiness:
+    """Ask everything that a process depends on."""
+    answers = await asyncio.gather(*(_answer(each) for each in probes.values()))
+    checks = dict(zip(probes, answers, strict=True))
+    return Readiness(ready=all(checks[name] == "ok" for name in checks if name not in _ADVISORY), checks=checks)
 
 
 async def _answer(probe: Probe) -> str:

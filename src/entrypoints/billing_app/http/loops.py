@@ -4,10 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
-import structlog
 from aiohttp import web
-
-log = structlog.get_logger()
 
 
 def running(loop: Callable[[], Awaitable[None]]) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -21,13 +18,3 @@ def running(loop: Callable[[], Awaitable[None]]) -> Callable[[web.Application], 
             await task
 
     return context
-
-
-async def restarted(loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop that must not end: a failure is logged and ends nothing else."""
-    while True:
-        try:
-            await loop()
-        except Exception:
-            log.exception("loop.failed", loop=repr(loop))
-        await asyncio.sleep(1)

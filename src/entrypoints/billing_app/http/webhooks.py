@@ -1,8 +1,6 @@
 """POST /webhooks/stripe: store a signed event, then answer 202. The one route whose throughput matters."""
 
 import asyncio
-import json
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,20 +10,17 @@ from multidict import CIMultiDict
 from billing_app.http.addresses import client_address
 from billing_app.http.ports import WebhookMetrics
 from billing_app.http.refusals import RefusalBudget, RefusalCounts, RefusalLog
-from billing_app.http.responses import SAFE_HEADERS, RefusalError, error_response
+from billing_app.http.responses import RefusalError, error_response
+from billing_app.http.webhook_answers import BAD_WEBHOOK, HEADERS, accepted
 from billing_app.settings.parsers import Network
 from billing_app.settings.webhooks import WebhookSettings
 from billing_core.errors import SignatureVerificationError, StoreUnavailableError, WebhookError
-from billing_core.events import Receipt
 from billing_core.inbox.intake import Intake
 
-_HEADERS: Final = CIMultiDict({**SAFE_HEADERS, "Content-Type": "application/json; charset=utf-8"})
+_HEADERS: Final = CIMultiDict(HEADERS)
 """Already of the type in which a response keeps its headers: that is cheap to copy."""
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _RETRY_AFTER: Final = {"Retry-After": "2"}
 _LIMITED: Final = {"Retry-After": "60"}
-_BAD_WEBHOOK: Final = b'{"error":{"code":"bad_webhook","message":"The signature or the event is not valid."}}'
-"""One answer for every fault of signature or content: a forger learns nothing from it."""
 
 
 class WebhookReceiver:
@@ -63,10 +58,10 @@ class WebhookReceiver:
             return response
         except WebhookError as exc:
             self._count(request, exc.code)
-            return web.Response(status=400, body=_BAD_WEBHOOK, headers=_HEADERS)
+            return web.Response(status=400, body=BAD_WEBHOOK, headers=_HEADERS)
         except StoreUnavailableError:
             return error_response(503, "store_unavailable", "The event was not stored. Send it again.", _RETRY_AFTER)
-        return _accepted(receipt)
+        return web.Response(status=202, body=accepted(receipt), headers=_HEADERS)
 
     async def _read(self, request: web.Request) -> bytes:
         # Checked before reading: aiohttp would decompress silently, but the signature covers the bytes as sent.
@@ -117,9 +112,3 @@ def _signature(request: web.Request) -> str:
     if len(signatures) > 1:
         raise SignatureVerificationError("more than one signature header")
     return signatures[0]
-
-
-def _accepted(receipt: Receipt) -> web.Response:
-    event_id = receipt.event_id if _PLAIN(receipt.event_id) else json.dumps(receipt.event_id)[1:-1]
-    body = f'{{"status": "{receipt.status.value}", "event_id": "{event_id}"}}'
-    return web.Response(status=202, body=body.encode(), headers=_HEADERS)

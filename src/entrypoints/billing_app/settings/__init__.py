@@ -10,6 +10,7 @@ from billing_app.settings.catalog import CatalogSettings
 from billing_app.settings.declaration import Setting
 from billing_app.settings.demo import DemoSettings
 from billing_app.settings.faults import DOCUMENTATION, ENV_FILE, RULES_FILE, SettingsError, SettingsFault
+from billing_app.settings.for_tests import TEST_WEBHOOK_SECRET, RunningStripe
 from billing_app.settings.gateway import GatewaySettings
 from billing_app.settings.inbox import InboxSettings
 from billing_app.settings.logs import LogSettings
@@ -40,6 +41,7 @@ __all__ = [
     "RULES_FILE",
     "RedisSettings",
     "RetentionSettings",
+    "RunningStripe",
     "Secret",
     "Section",
     "ServerSettings",
@@ -50,6 +52,7 @@ __all__ = [
     "StreamSettings",
     "StripeSettings",
     "Switches",
+    "TEST_WEBHOOK_SECRET",
     "TokenSettings",
     "WebhookSettings",
     "declared_sections",

@@ -28,8 +28,6 @@ def read_env_file(path: Path) -> EnvFile:
 
     A missing file is an empty one; an unreadable one is a fault, because half a configuration is worse than none.
     """
-    from dotenv.parser import parse_stream  # noqa: PLC0415 - 20 ms that importers of this module need not pay
-
     try:
         # Parsed rather than read by `dotenv_values`, which only logs the lines it does not understand.
         text = path.read_text(encoding="utf-8-sig")
@@ -40,6 +38,8 @@ def read_env_file(path: Path) -> EnvFile:
         problem = f"cannot be read ({type(exc).__name__})"
         unreadable = SettingsFault(str(path), problem, "Repair or remove it.", SettingTrouble.ENV_FILE_IS_UNREADABLE)
         return EnvFile(faults=(unreadable,))
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - an extra, and 20 ms, that only a file takes
+
     bindings = list(parse_stream(io.StringIO(text)))
     return EnvFile(
         variables={each.key: each.value for each in bindings if each.key is not None and each.value is not None},

@@ -15,9 +15,9 @@ from billing_app.settings.access import AccessSettings
 from billing_app.settings.catalog import CatalogSettings
 from billing_app.settings.declaration import Setting, settings_of
 from billing_app.settings.demo import DemoSettings
-from billing_app.settings.entitlements import EntitlementSettings
-from billing_app.settings.env_file import read_env_file
+from billing_app.settings.env_file import EnvFile, read_env_file
 from billing_app.settings.faults import ENV_FILE, RULES_FILE, SettingsError, SettingsFault
+from billing_app.settings.for_tests import RunningStripe, variables_for_tests
 from billing_app.settings.gateway import GatewaySettings
 from billing_app.settings.inbox import InboxSettings
 from billing_app.settings.logs import LogSettings
@@ -88,13 +88,14 @@ class Settings:
     publishing: PublishSettings = _section("Publishing", PublishSettings)
     stream: StreamSettings = _section("Stream", StreamSettings)
     quota: QuotaSettings = _section("Stream quota", QuotaSettings)
-    entitlements: EntitlementSettings = _section("Entitlements", EntitlementSettings)
     retention: RetentionSettings = _section("Retention", RetentionSettings)
     logs: LogSettings = _section("Logs", LogSettings)
     demo: DemoSettings = _section("Demo", DemoSettings)
 
     rules: Rules = attrs.field(default=Rules(), eq=False, repr=False)
     """The contents of billing.toml, from which sections above take their values."""
+    in_memory: bool = False
+    """Whether a process keeps everything in memory, and so loses it at its end. See `for_tests`."""
     warnings: tuple[str, ...] = ()
     """Suspicious but harmless findings, such as a misspelled variable, for the caller to show."""
 
@@ -116,10 +117,34 @@ class Settings:
         cls, environ: Mapping[str, str] = os.environ, env_file: Path = ENV_FILE
     ) -> tuple[Settings, Sequence[SettingsFault]]:
         """Read as `load` does, and return the faults beside the settings, which have defaults for faulty values."""
-        file = read_env_file(env_file)
+        return cls._examine(read_env_file(env_file), environ, rules_beside=env_file.parent / RULES_FILE)
+
+    @classmethod
+    def for_tests(cls, variables: Mapping[str, str] | None = None, *, stripe: RunningStripe | None = None) -> Settings:
+        """Return settings of a process that needs no server and no environment: it keeps everything in memory.
+
+        Billing is on, for test mode; webhooks are signed with TEST_WEBHOOK_SECRET. Neither the environment nor a file
+        is read, unless BILLING_CONFIG is among the variables.
+
+        Args:
+            variables: settings by the names of their variables, for example {"BILLING_CONFIG": "billing.toml"}.
+            stripe: a running FakeStripe to call; without one Stripe is not called.
+
+        Raises: SettingsError with every fault that was found.
+        """
+        given = {**variables_for_tests(stripe), **(variables or {})}
+        settings, faults = cls._examine(EnvFile(), given, rules_beside=None)
+        if faults:
+            raise SettingsError(faults)
+        return attrs.evolve(settings, in_memory=True)
+
+    @classmethod
+    def _examine(
+        cls, file: EnvFile, environ: Mapping[str, str], *, rules_beside: Path | None
+    ) -> tuple[Settings, Sequence[SettingsFault]]:
         from_files = read_secret_files({**file.variables, **environ}, _SECRETS)
         given = from_files.variables
-        rules = _read_rules(given, env_file)
+        rules = _read_rules(given, rules_beside)
         faults = [*file.faults, *from_files.faults, *rules.faults]
         sections = {
             section.name: _read(section, given, rules.sections.get(section.name, {}), faults)
@@ -147,10 +172,11 @@ _SECRETS: Final = [name for name, setting in _DECLARED.items() if setting.secret
 _RULES_FILE: Final = next(section for section in declared_sections() if section.kind is RulesFileSettings)
 
 
-def _read_rules(given: Mapping[str, str], env_file: Path) -> Rules:
+def _read_rules(given: Mapping[str, str], beside: Path | None) -> Rules:
     """Read billing.toml. It may be missing, unless a variable names it."""
     named = _read(_RULES_FILE, given, {}, []).path
-    return read_rules(named or env_file.parent / RULES_FILE, required=named is not None)
+    path = named or beside
+    return Rules() if path is None else read_rules(path, required=named is not None)
 
 
 def _read(section: Section, given: Mapping[str, str], ruled: Mapping[str, Given], faults: list[SettingsFault]) -> Any:

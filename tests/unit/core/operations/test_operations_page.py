@@ -35,6 +35,7 @@ PLANS = (
     Plan(plan_code="basic", group="main", prices=(price("basic", 900),)),
     Plan(plan_code="pro", group="main", prices=(price("pro", 4900),)),
     Plan(plan_code="team", group="main", seats=SeatBounds(minimum=2, maximum=50), prices=(price("team", 1200),)),
+    Plan(plan_code="support", prices=(price("support", 500),)),
 )
 
 

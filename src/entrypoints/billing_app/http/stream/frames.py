@@ -24,7 +24,7 @@ class Frame:
     event_type: str = ""
     """The type of that message."""
     position: str = ""
-    """The message's position in the tenant's stream, from which clients resume."""
+    """The position in the tenant's stream from which clients resume: of the message, or of a reset."""
 
     @chunk.default
     def _chunked(self) -> bytes:
@@ -41,6 +41,11 @@ def message_frame(event: BillingEvent, epoch: Epoch) -> Frame:
     return Frame(text.encode(), sequence=event.sequence, event_type=event.event_type, position=position)
 
 
+def message_of(frame: Frame) -> bytes:
+    """Return the JSON of the message that a frame carries."""
+    return frame.plain.partition(b"\ndata: ")[2].rstrip(b"\n")
+
+
 def without_message(frame: Frame) -> Frame:
     """Replace a message that a client filtered out: no event, but the id to resume from advances."""
     return Frame(f"id: {frame.position}\n\n".encode(), sequence=frame.sequence, position=frame.position)
@@ -53,7 +58,7 @@ def opening_frame(position: str, retry: timedelta) -> Frame:
 
 def reset_frame(sequence: int, position: str) -> Frame:
     """Tell a client that knows numbers which this history lacks to load the state again, then continue."""
-    return Frame(f'id: {position}\nevent: reset\ndata: {{"sequence":{sequence}}}\n\n'.encode())
+    return Frame(f'id: {position}\nevent: reset\ndata: {{"sequence":{sequence}}}\n\n'.encode(), position=position)
 
 
 def reconnect_frame(reason: str, retry: timedelta) -> Frame:

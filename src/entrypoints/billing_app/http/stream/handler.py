@@ -22,7 +22,7 @@ from billing_app.http.stream.type_filter import FilteredSink, wanted_types
 from billing_core.model.epoch import Epoch
 from billing_core.stream_access.ports import Principal
 
-_HEADERS: Final = {
+STREAM_HEADERS: Final = {
     **SAFE_HEADERS,
     "Content-Type": "text/event-stream; charset=utf-8",
     # A proxy that compresses holds every event back until its window is full. Source: RFC 9111, 5.2.2.6
@@ -62,7 +62,7 @@ class _StreamHandler:
         tenant_id = require_own_tenant(request, principal)
         start = _start(request, self._services.epoch)
         types = wanted_types(request.query.get("types"))
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers=STREAM_HEADERS)
         socket = SocketSink(request, response, write_timeout=self._services.settings.stream.write_timeout)
         sink = socket if types is None else FilteredSink(socket, types)
         reason = "refused"
