@@ -9,6 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from billing_core.entitlements.cache import CachePolicy
+    from billing_core.entitlements.loading import EntitlementLoader
+    from billing_core.entitlements.ports import UsageMeter
+    from billing_core.entitlements.service import Entitlements
     from billing_core.errors import (
         BillingError,
         ConfigurationError,
@@ -72,6 +76,9 @@ if TYPE_CHECKING:
         CustomerId,
         CustomerSnapshot,
         EventId,
+        FeatureReason,
+        FeatureVerdict,
+        Freshness,
         Grace,
         InvoiceId,
         InvoiceLine,
@@ -88,6 +95,7 @@ if TYPE_CHECKING:
         SubscriptionInvoice,
         SubscriptionSnapshot,
         TenantCustomer,
+        TenantEntitlements,
         TenantId,
         TenantRecord,
         TenantRules,
@@ -128,6 +136,10 @@ if TYPE_CHECKING:
 
 _NAMES: Final = MappingProxyType(
     {
+        "entitlements.cache": "CachePolicy",
+        "entitlements.loading": "EntitlementLoader",
+        "entitlements.ports": "UsageMeter",
+        "entitlements.service": "Entitlements",
         "errors": (
             "BillingError ConfigurationError EventBusUnavailableError FoldingError GatewayAuthenticationError "
             "GatewayCardDeclinedError GatewayConflictError GatewayError GatewayIdempotencyConflictError "
@@ -152,9 +164,10 @@ _NAMES: Final = MappingProxyType(
         "inbox.thin_events": "ThinEventResolver",
         "model": (
             "AccessFacts AccessPolicy AccessReason AccessState AccessVerdict CustomerId CustomerSnapshot EventId "
-            "Grace InvoiceId InvoiceLine InvoiceSnapshot ItemSnapshot Money Period Plan PlanCatalog PriceId "
-            "RecordSnapshot Snapshot SubscriptionId SubscriptionInvoice SubscriptionSnapshot TenantCustomer "
-            "TenantId TenantRecord TenantRules TenantState TenantSubscription Uncertainty UsageRecord"
+            "FeatureReason FeatureVerdict Freshness Grace InvoiceId InvoiceLine InvoiceSnapshot ItemSnapshot "
+            "Money Period Plan PlanCatalog PriceId RecordSnapshot Snapshot SubscriptionId SubscriptionInvoice "
+            "SubscriptionSnapshot TenantCustomer TenantEntitlements TenantId TenantRecord TenantRules "
+            "TenantState TenantSubscription Uncertainty UsageRecord"
         ),
         "oversight.ports": (
             "AuditLog EventLog InboxBacklog InboxUpkeep InvariantLog RefusalTally StateUpkeep TenantTimeline"
@@ -194,6 +207,7 @@ __all__ = [
     "BillingEventType",
     "BillingService",
     "BillingTransaction",
+    "CachePolicy",
     "Changes",
     "Claim",
     "Clock",
@@ -205,6 +219,8 @@ __all__ = [
     "Disposition",
     "DryRun",
     "Effect",
+    "EntitlementLoader",
+    "Entitlements",
     "EpochLog",
     "EventBus",
     "EventBusUnavailableError",
@@ -216,8 +232,11 @@ __all__ = [
     "EventQueue",
     "EventSelector",
     "EventTranslator",
+    "FeatureReason",
+    "FeatureVerdict",
     "FetchedEvent",
     "FoldingError",
+    "Freshness",
     "GatewayAuthenticationError",
     "GatewayCardDeclinedError",
     "GatewayConflictError",
@@ -284,6 +303,7 @@ __all__ = [
     "SubscriptionSnapshot",
     "TenantConflictError",
     "TenantCustomer",
+    "TenantEntitlements",
     "TenantId",
     "TenantReader",
     "TenantRecord",
@@ -297,6 +317,7 @@ __all__ = [
     "UncertainObjects",
     "Uncertainty",
     "UnitOfWork",
+    "UsageMeter",
     "UsageRecord",
     "WebhookError",
     "WebhookVerifier",

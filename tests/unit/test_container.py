@@ -170,5 +170,7 @@ OPTIONAL = {
     ("batches", "resolver"),
     ("batches", "refetch"),
     ("services", "epoch"),
+    ("entitlement_loader", "meter"),
+    ("entitlements", "policy"),
 }
 """Arguments that have a default."""

@@ -24,6 +24,15 @@ from billing_core.model.clock import ClockSnapshot
 from billing_core.model.customer import CustomerSnapshot, TenantCustomer
 from billing_core.model.duplicates import DuplicateSubscriptions, duplicate_subscriptions
 from billing_core.model.entitlements import EntitlementsSnapshot, entitled_customer
+from billing_core.model.entitling import entitlements_of, metered_windows, with_usage
+from billing_core.model.features import (
+    FeatureReason,
+    FeatureVerdict,
+    Freshness,
+    Quantity,
+    TenantEntitlements,
+    calendar_window,
+)
 from billing_core.model.grants import AccessGrant
 from billing_core.model.identifiers import (
     CustomerId,
@@ -48,7 +57,6 @@ from billing_core.model.plan import (
     KnownPrice,
     Plan,
     PlanCatalog,
-    PlanFeature,
     PlanMatch,
     PlanPrice,
     PricePlace,
@@ -57,6 +65,7 @@ from billing_core.model.plan import (
     plans_of_products,
     prices_to_know,
 )
+from billing_core.model.plan_feature import PlanFeature
 from billing_core.model.provisional import (
     ANSWER_TRUSTED,
     DATE_TOLERANCE,
@@ -219,4 +228,13 @@ __all__ = [
     "UNDECIDED",
     "UnownedSnapshot",
     "UsageRecord",
+    "calendar_window",
+    "entitlements_of",
+    "FeatureReason",
+    "FeatureVerdict",
+    "Freshness",
+    "metered_windows",
+    "Quantity",
+    "TenantEntitlements",
+    "with_usage",
 ]

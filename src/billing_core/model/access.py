@@ -228,12 +228,13 @@ class AccessPolicy:
         granting = [seen for seen in ours if seen.plan_code not in self.addon_plans]
         if not granting and ours:
             return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.ADDON_ONLY)
-        verdicts = [(self._by_own_time(seen, basis, now), seen) for seen in granting]
+        verdicts = [(self.evaluate_subscription(seen, basis, now), seen) for seen in granting]
         if len(verdicts) == 1:  # as nearly always, and every message shows a verdict
             return verdicts[0][0]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
-    def _by_own_time(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
+    def evaluate_subscription(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
+        """Return what one subscription gives by itself at `now`, or where its test clock stands; of an add-on, too."""
         clock = basis.clock_of(seen)
         if clock is None:
             return self._evaluate_one(seen, basis, now)

@@ -12,6 +12,7 @@ import attrs
 from billing_core.model.catalog import CatalogSnapshot, PriceSnapshot, ProductSnapshot
 from billing_core.model.identifiers import ItemId, PriceId
 from billing_core.model.invoice import InvoiceLine, InvoiceSnapshot
+from billing_core.model.plan_feature import PlanFeature
 from billing_core.model.schedule import Phase, ScheduleSnapshot
 from billing_core.model.scope import ProductScope, ScopedPrice, all_left_out
 from billing_core.model.subscription import ItemSnapshot, Metadata, SubscriptionSnapshot
@@ -55,23 +56,6 @@ class PlanMatch:
     """Patterns as of a shell: `pro_*`."""
     metadata: Metadata = ()
     """Pairs of a price's or its product's metadata. `plan_code` with the code of the plan always counts."""
-
-
-@attrs.frozen(kw_only=True)
-class PlanFeature:
-    """The content of a plan under one key: a switch, a number, or metered usage."""
-
-    key: str
-    enabled: bool = True
-    limit: int | None = None
-    """The most that the plan allows of a counted thing; None if it is not counted or not limited."""
-    metered: bool = False
-    included: int | None = None
-    """Metered usage that is included per `reset`."""
-    enforcement: Literal["soft", "hard"] | None = None
-    """Whether more than `included` is billed or refused."""
-    reset: str | None = None
-    """The span after which included usage starts over."""
 
 
 @attrs.frozen(kw_only=True)

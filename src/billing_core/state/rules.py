@@ -48,6 +48,10 @@ class RulesBook:
         """Return the rules in force, given the generation that the store has now. Raises: as `reload`."""
         return self._current if generation == self._current.generation else await self.reload()
 
+    async def refresh(self) -> RulesInForce:
+        """Return the rules in force now; without a register, those of this process. Raises StoreUnavailableError."""
+        return self._current if self._register is None else await self.reload()
+
     async def access_of(self, state: TenantState) -> AccessVerdict:
         """Return the access of a tenant as of its state, by the rules in force then. Raises: as `reload`."""
         policy = (await self.as_of(state.generation)).policy

@@ -18,6 +18,9 @@ from billing_app.observers import Observers
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import Worker
+from billing_core.entitlements.loading import EntitlementLoader
+from billing_core.entitlements.ports import UsageMeter
+from billing_core.entitlements.service import Entitlements
 from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, ReplayQueue, ThinEventGateway
@@ -112,6 +115,8 @@ class Container(containers.DeclarativeContainer):
     operation_gateway: providers.Provider[OperationGateway | None] = providers.Object(None)
     preview_gateway: providers.Provider[PreviewGateway | None] = providers.Object(None)
     billing_reader: providers.Provider[BillingReader | None] = providers.Object(None)
+    usage_meter: providers.Provider[UsageMeter | None] = providers.Object(None)
+    """None if billed usage counts for metered features."""
     issuer_keys: providers.Provider[PublishedKeys | None] = providers.Object(None)
     """None if only shared secrets sign tokens."""
     epoch: providers.Provider[Epoch] = providers.Object(FIRST_EPOCH)
@@ -302,6 +307,13 @@ class Container(containers.DeclarativeContainer):
         deadline=deadline,
     )
 
+    # --- what tenants may use ---------------------------------------------------------------------------------------
+    followed_bus = providers.Singleton(parts.followed, bus)
+    entitlement_loader = providers.Singleton(EntitlementLoader, reader=tenant_reader, rules=rules, meter=usage_meter)
+    entitlements = providers.Singleton(
+        Entitlements, loader=entitlement_loader, bus=followed_bus, policy=settings.provided.entitlements
+    )
+
     # --- what a server answers with ---------------------------------------------------------------------------------
     token_verifier = providers.Singleton(TokenVerifier, policy=settings.provided.tokens, published=issuer_keys)
     revoked = providers.Singleton(
@@ -312,7 +324,7 @@ class Container(containers.DeclarativeContainer):
     )
     hub = providers.Singleton(
         StreamHub,
-        bus=providers.Singleton(parts.followed, bus),
+        bus=followed_bus,
         history=history,
         metrics=metrics,
         policy=settings.provided.stream,
@@ -337,6 +349,7 @@ class Container(containers.DeclarativeContainer):
         leases=leases,
         revalidator=revalidator,
         operations=operations,
+        entitlements=entitlements,
         epoch=epoch,
         probes=probes,
     )

@@ -1,6 +1,7 @@
 """The web application: its routes, and errors as JSON."""
 
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -10,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from billing_app.http import api, health, pages, schemas, sign_in
 from billing_app.http.cors import allow_origins
-from billing_app.http.loops import running
+from billing_app.http.loops import restarted, running
 from billing_app.http.operations import routes as operations
 from billing_app.http.operations.problems import Problem
 from billing_app.http.refusals import RefusalCounts
@@ -67,6 +68,7 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     counts = RefusalCounts(services.refusal_tally, services.clock)
     receiver = WebhookReceiver(intake, services.metrics, counts, settings.webhooks, settings.server.trusted_proxies)
     app.cleanup_ctx.append(running(counts.run))
+    app.cleanup_ctx.append(running(partial(restarted, services.entitlements.run)))
     app.on_cleanup.append(receiver.close)
     app.router.add_post(WEBHOOK_PATH, receiver.receive)
     app.router.add_routes(operations.routes())

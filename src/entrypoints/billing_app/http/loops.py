@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
+import structlog
 from aiohttp import web
+
+log = structlog.get_logger()
 
 
 def running(loop: Callable[[], Awaitable[None]]) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -18,3 +21,13 @@ def running(loop: Callable[[], Awaitable[None]]) -> Callable[[web.Application], 
             await task
 
     return context
+
+
+async def restarted(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop that must not end: a failure is logged and ends nothing else."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("loop.failed", loop=repr(loop))
+        await asyncio.sleep(1)

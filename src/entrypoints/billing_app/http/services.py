@@ -12,6 +12,7 @@ from billing_app.http.stream.hub import StreamHub
 from billing_app.http.stream.quota import StreamLeases
 from billing_app.http.stream.revalidation import Revalidator
 from billing_app.settings import Settings
+from billing_core.entitlements.service import Entitlements
 from billing_core.inbox.intake import Intake
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.operations.facade import Operations
@@ -46,6 +47,7 @@ class Services:
     revalidator: Revalidator
     operations: Operations | None
     """None if the provider cannot be asked."""
+    entitlements: Entitlements
     probes: Mapping[str, Probe]
     """Checks of dependencies, by the name shown in /readyz."""
     epoch: Epoch = FIRST_EPOCH

@@ -15,6 +15,7 @@ from billing_app.settings.access import AccessSettings
 from billing_app.settings.catalog import CatalogSettings
 from billing_app.settings.declaration import Setting, settings_of
 from billing_app.settings.demo import DemoSettings
+from billing_app.settings.entitlements import EntitlementSettings
 from billing_app.settings.env_file import EnvFile, read_env_file
 from billing_app.settings.faults import ENV_FILE, RULES_FILE, SettingsError, SettingsFault
 from billing_app.settings.for_tests import RunningStripe, variables_for_tests
@@ -88,6 +89,7 @@ class Settings:
     publishing: PublishSettings = _section("Publishing", PublishSettings)
     stream: StreamSettings = _section("Stream", StreamSettings)
     quota: QuotaSettings = _section("Stream quota", QuotaSettings)
+    entitlements: EntitlementSettings = _section("Entitlements", EntitlementSettings)
     retention: RetentionSettings = _section("Retention", RetentionSettings)
     logs: LogSettings = _section("Logs", LogSettings)
     demo: DemoSettings = _section("Demo", DemoSettings)

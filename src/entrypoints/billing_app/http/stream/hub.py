@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
 import structlog
 
+from billing_app.http.loops import restarted
 from billing_app.http.ports import StreamMetrics
 from billing_app.http.stream.channel import Channel, StreamClient
 from billing_app.http.stream.frames import message_frame
@@ -112,9 +113,9 @@ class StreamHub:
         """Follow the bus, keep connections alive and look for lost messages, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for loop in (self._keep_alive, self._compare):
-                tasks.create_task(_restarted(loop))
+                tasks.create_task(restarted(loop))
             if self._bus is not None:
-                tasks.create_task(_restarted(partial(self._follow, self._bus)))
+                tasks.create_task(restarted(partial(self._follow, self._bus)))
 
     async def _follow(self, bus: EventBus) -> None:
         attempt = 0
@@ -179,13 +180,3 @@ class StreamHub:
             return
         for channel, head in zip(channels, known, strict=True):
             channel.compare(numbers.get(channel.tenant_id, 0), known=head)
-
-
-async def _restarted(loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop that must not end: a failure is logged and ends no stream."""
-    while True:
-        try:
-            await loop()
-        except Exception:
-            log.exception("stream.loop_failed", loop=repr(loop))
-        await asyncio.sleep(1)

@@ -1,0 +1,344 @@
+"""Entitlements in memory: what the bus tells, what the clock says, and what happens when either is away."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+import attrs
+import pytest
+from tests.patience import PATIENCE
+
+from billing_core.entitlements.cache import CachePolicy
+from billing_core.entitlements.loading import EntitlementLoader
+from billing_core.entitlements.service import Entitlements
+from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
+from billing_core.events import BillingEvent
+from billing_core.model import (
+    BillingRules,
+    FeatureReason,
+    Freshness,
+    Plan,
+    PlanFeature,
+    RulesInForce,
+    TenantId,
+    TenantState,
+)
+from billing_core.state.rules import RulesBook
+from billing_core.testing.builders import ACME, AT, GLOBEX, message, subscription
+from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.state.repository import MemoryRepository
+from billing_memory.state.rules import MemoryRulesRegister
+from billing_memory.stream.bus import MemoryEventBus
+
+POLICY = CachePolicy(
+    capacity=3,
+    live_for=timedelta(seconds=60),
+    polled_for=timedelta(seconds=2),
+    stale_for=timedelta(minutes=15),
+    patience=timedelta(milliseconds=50),
+    rules_every=timedelta(milliseconds=10),
+)
+
+
+def rules(limit: int = 5) -> BillingRules:
+    features = (PlanFeature(key="projects", limit=limit), PlanFeature(key="exports"))
+    return BillingRules(plans=(attrs.evolve(Plan.of_prices("pro", base=["price_pro"]), features=features),))
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - nothing signals it
+            await asyncio.sleep(0.001)
+
+
+class Store(MemoryRepository):
+    """States of tenants, and the rules in force, with faults on demand."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryDatabase(), ManualClock())
+        self.elapsed = 1000.0
+        self.sequences: dict[TenantId, int] = {ACME: 1, GLOBEX: 1}
+        self.statuses: dict[TenantId, str] = {}
+        self.rules = RulesInForce(rules(), 1)
+        self.readings: list[TenantId] = []
+        self.unavailable = False
+        self.gate: asyncio.Event | None = None
+
+    async def state(self, tenant_id: TenantId) -> TenantState:
+        self.readings.append(tenant_id)
+        found = TenantState(
+            tenant_id=tenant_id,
+            sequence=self.sequences.get(tenant_id, 0),
+            as_of=AT + timedelta(seconds=self.elapsed),
+            generation=self.rules.generation,
+            subscriptions=(subscription(status=self.statuses.get(tenant_id, "active"), tenant_id=tenant_id),),
+            invoices=(),
+            usage=(),
+        )
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.unavailable:
+            raise StoreUnavailableError("state")
+        return found
+
+    def change(self, tenant_id: TenantId, status: str) -> BillingEvent:
+        """Commit a change, and return its message for the bus."""
+        self.statuses[tenant_id] = status
+        self.sequences[tenant_id] += 1
+        return message(tenant_id, self.sequences[tenant_id])
+
+
+class Register(MemoryRulesRegister):
+    """The register of a store's rules."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(MemoryDatabase())
+        self._store = store
+
+    async def active(self) -> RulesInForce:
+        if self._store.unavailable:
+            raise StoreUnavailableError("rules")
+        return self._store.rules
+
+
+class Bus(MemoryEventBus):
+    """A bus that says what a test scripts: batches, or None for its loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.script: asyncio.Queue[Sequence[BillingEvent] | None] = asyncio.Queue()
+
+    async def follow(self) -> AsyncGenerator[Sequence[BillingEvent], None]:
+        while True:
+            batch = await self.script.get()
+            if batch is None:
+                raise EventBusUnavailableError("follow")
+            yield batch
+
+    async def say(self, *events: BillingEvent) -> None:
+        """Let the follower receive a batch."""
+        await self.script.put(events)
+        await self._taken()
+
+    async def fail(self) -> None:
+        """Take the bus away from its follower."""
+        await self.script.put(None)
+        await self._taken()
+
+    async def _taken(self) -> None:
+        await eventually(self.script.empty)
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return Bus()
+
+
+@pytest.fixture
+async def service(store: Store, bus: Bus) -> AsyncIterator[Entitlements]:
+    """A service whose loops run."""
+    loader = EntitlementLoader(reader=store, rules=RulesBook(BillingRules(), Register(store)))
+    service = Entitlements(loader=loader, bus=bus, policy=POLICY, elapsed=lambda: store.elapsed)
+    running = asyncio.create_task(service.run())
+    yield service
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+@pytest.fixture
+async def followed(service: Entitlements, bus: Bus, store: Store) -> Entitlements:
+    """The same once it follows the bus and has read one tenant."""
+    await service.allows(GLOBEX, "exports")
+    await bus.say()
+    await service.allows(ACME, "exports")
+    store.readings.clear()
+    return service
+
+
+async def test_the_first_question_reads_and_later_ones_do_not(followed: Entitlements, store: Store) -> None:
+    """With the bus, a tenant is read once."""
+    first = await followed.allows(ACME, "projects", 5)
+    assert (first.allowed, first.reason, first.freshness) == (True, FeatureReason.INCLUDED, Freshness.LIVE)
+    assert followed.allows_cached(ACME, "projects", 6) == await followed.allows(ACME, "projects", 6)
+    assert await followed.remaining(ACME, "projects") == 5
+    assert (await followed.entitlements(ACME)).tenant_id == ACME
+    assert store.readings == []
+
+
+async def test_a_tenant_that_was_not_read_has_no_answer_without_waiting(followed: Entitlements) -> None:
+    """The caller decides whether to wait."""
+    assert followed.allows_cached(TenantId("initech"), "exports") is None
+
+
+async def test_a_message_makes_its_tenant_outdated_and_no_other(followed: Entitlements, store: Store, bus: Bus) -> None:
+    """The next question after the message reads the new state."""
+    await bus.say(store.change(ACME, "canceled"))
+    assert followed.allows_cached(ACME, "exports") is None
+    assert (await followed.allows(ACME, "exports")).reason is FeatureReason.ACCESS_BLOCKED
+    assert store.readings == [ACME]
+
+
+async def test_a_message_that_was_read_already_changes_nothing(followed: Entitlements, store: Store, bus: Bus) -> None:
+    """The number of the state says so."""
+    await bus.say(message(ACME, store.sequences[ACME]))
+    assert followed.allows_cached(ACME, "exports") is not None
+
+
+async def test_a_change_during_a_reading_is_not_lost(followed: Entitlements, store: Store, bus: Bus) -> None:
+    """A message that arrives while an older state is on its way makes it be read again."""
+    await bus.say(store.change(ACME, "unpaid"))
+    store.gate = asyncio.Event()
+    asked = asyncio.create_task(followed.allows(ACME, "exports"))
+    await asyncio.sleep(0.005)
+    await bus.say(store.change(ACME, "canceled"))
+    store.gate.set()
+    verdict = await asked
+    assert (verdict.reason, verdict.sequence) == (FeatureReason.ACCESS_BLOCKED, 3)
+    assert store.readings == [ACME, ACME]
+
+
+async def test_messages_may_have_been_missed(followed: Entitlements, store: Store, bus: Bus) -> None:
+    """After an empty batch, every tenant is read again two seconds after its last reading."""
+    store.change(ACME, "canceled")
+    await bus.say()
+    store.elapsed += 1.9
+    known = followed.allows_cached(ACME, "exports")
+    assert known is not None
+    assert (known.allowed, known.freshness) == (True, Freshness.POLLED)
+    store.elapsed += 0.2
+    assert followed.allows_cached(ACME, "exports") is None
+    assert not (await followed.allows(ACME, "exports")).allowed
+
+
+async def test_a_change_without_a_message_counts_after_a_minute(followed: Entitlements, store: Store) -> None:
+    """As after a replay in silence."""
+    store.change(ACME, "canceled")
+    store.elapsed += 59.9
+    assert (await followed.allows(ACME, "exports")).allowed
+    store.elapsed += 0.2
+    assert not (await followed.allows(ACME, "exports")).allowed
+
+
+async def test_without_the_bus_an_answer_is_two_seconds_old_at_most(
+    followed: Entitlements, store: Store, bus: Bus
+) -> None:
+    """The state is read again, and the answer says so."""
+    await bus.fail()
+    store.change(ACME, "canceled")
+    store.elapsed += 1.9
+    known = await followed.allows(ACME, "exports")
+    assert (known.allowed, known.freshness) == (True, Freshness.POLLED)
+    store.elapsed += 0.2
+    read = await followed.allows(ACME, "exports")
+    assert (read.allowed, read.freshness) == (False, Freshness.POLLED)
+
+
+async def test_once_the_bus_is_back_states_are_read_again_and_kept(
+    followed: Entitlements, store: Store, bus: Bus
+) -> None:
+    """A state that was read without the bus is not trusted for longer because of it."""
+    await bus.fail()
+    await bus.say()
+    assert followed.allows_cached(ACME, "exports") is not None  # read a moment ago
+    store.elapsed += 3
+    assert followed.allows_cached(ACME, "exports") is None
+    assert (await followed.allows(ACME, "exports")).freshness is Freshness.LIVE
+    store.elapsed += 30
+    assert followed.allows_cached(ACME, "exports") is not None
+
+
+async def test_other_rules_count_for_every_tenant(followed: Entitlements, store: Store) -> None:
+    """A process notices rules that another one put in force without any message."""
+    store.rules = RulesInForce(rules(limit=9), 2)
+    await eventually(lambda: followed.allows_cached(ACME, "projects") is None)
+    assert (await followed.allows(ACME, "projects")).limit == 9
+
+
+async def test_the_last_known_state_answers_while_the_database_is_unavailable(
+    followed: Entitlements, store: Store, bus: Bus
+) -> None:
+    """For fifteen minutes from its reading, and each answer says that it is stale; then it is an error."""
+    await bus.fail()
+    store.unavailable = True
+    store.elapsed += 10
+    verdict = await followed.allows(ACME, "exports")
+    assert (verdict.allowed, verdict.freshness, verdict.stale) == (True, Freshness.STALE, True)
+    store.elapsed += 15 * 60
+    with pytest.raises(StoreUnavailableError):
+        await followed.allows(ACME, "exports")
+    with pytest.raises(StoreUnavailableError):
+        await followed.allows(TenantId("initech"), "exports")
+
+
+async def test_an_unavailable_database_is_asked_once_a_second(followed: Entitlements, store: Store, bus: Bus) -> None:
+    """Other questions are answered from what is known, without waiting."""
+    await bus.fail()
+    store.unavailable = True
+    store.elapsed += 10
+    for _ in range(20):
+        assert (await followed.allows(ACME, "exports")).stale
+    assert store.readings == [ACME]
+    store.unavailable = False
+    store.elapsed += 1.5
+    assert not (await followed.allows(ACME, "exports")).stale
+
+
+async def test_a_database_that_does_not_answer_holds_up_a_known_tenant_for_a_moment_only(
+    followed: Entitlements, store: Store, bus: Bus
+) -> None:
+    """The last known state answers, and the reading ends by itself."""
+    await bus.say(store.change(ACME, "canceled"))
+    store.gate = asyncio.Event()
+    assert (await followed.allows(ACME, "exports")).stale
+    store.gate.set()
+    await asyncio.sleep(0.005)
+    found = followed.allows_cached(ACME, "exports")
+    assert found is not None
+    assert not found.allowed
+
+
+async def test_many_questions_about_one_tenant_are_one_reading(followed: Entitlements, store: Store) -> None:
+    """All wait for the same answer, also if the one who asked first gives up."""
+    store.gate = asyncio.Event()
+    initech = TenantId("initech")
+    asked = [asyncio.create_task(followed.allows(initech, "exports")) for _ in range(50)]
+    await asyncio.sleep(0.005)
+    asked[0].cancel()
+    store.gate.set()
+    verdicts = await asyncio.gather(*asked[1:])
+    assert store.readings == [initech]
+    assert len(verdicts) == 49
+
+
+async def test_the_tenant_asked_for_the_longest_ago_makes_room(followed: Entitlements) -> None:
+    """The number of tenants in memory is bounded."""
+    for name in ("three", "four"):
+        await followed.allows(TenantId(name), "exports")
+        assert followed.allows_cached(ACME, "exports") is not None
+    assert followed.allows_cached(GLOBEX, "exports") is None
+    assert followed.allows_cached(TenantId("four"), "exports") is not None
+
+
+async def test_time_passes_by_the_stores_clock(followed: Entitlements, store: Store) -> None:
+    """The instant of a decision is that of the reading and the time since, whatever this machine's clock says."""
+    store.elapsed += 30
+    found = await followed.found(ACME)
+    assert found.now - found.entitlements.as_of == timedelta(seconds=30)
+
+
+async def test_nothing_is_followed_before_the_first_question(service: Entitlements, bus: Bus) -> None:
+    """A process that never asks costs the bus nothing."""
+    await bus.script.put(())
+    await asyncio.sleep(0.02)
+    assert not bus.script.empty()
+    await service.allows(ACME, "exports")
+    await eventually(bus.script.empty)
