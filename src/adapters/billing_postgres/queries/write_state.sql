@@ -13,7 +13,8 @@ WITH held AS (
     SELECT d.event
     FROM stripe_event_dispatch AS d
     JOIN unnest(:claims.arrays) AS c (:claims.names) ON d.event = c.event
-    WHERE d.attempt = c.attempt AND d.status = 'leased'
+    WHERE d.event = ANY (:claims.keys) AND d.attempt = c.attempt
+      AND coalesce(d.status = 'leased', false)  -- for the reason at `save_batch`
     ORDER BY d.event
     FOR NO KEY UPDATE OF d
 ), known AS (
@@ -214,7 +215,9 @@ WITH written AS (
         FROM unnest(:outcomes.arrays) AS t (:outcomes.names)
     ) AS c
     WHERE d.event = c.event AND d.event = ANY (:outcomes.keys) AND d.attempt = c.attempt
-      AND d.status = (SELECT 'leased')  -- a constant would admit the index of unfinished events, which may be many
+      -- Written so that neither the index of unfinished events, which may be many, nor statistics of `status` count: by these
+      -- one event is expected, whatever the batch, and each of its events is then compared with all outcomes.
+      AND coalesce(d.status = 'leased', false)
     RETURNING d.event, d.attempt, d.status, d.reason, d.error
 ), noted AS (
     INSERT INTO stripe_event_attempts (event, attempt, reason, error)
