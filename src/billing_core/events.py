@@ -87,6 +87,10 @@ class Claim:
         """The attempts that count, this one included."""
         return self.attempt - self.forgiven
 
+    def renewed(self) -> "Claim":
+        """Return the claim of a replay: the next attempt, and none of the earlier ones counts."""
+        return attrs.evolve(self, attempt=self.attempt + 1, forgiven=self.attempt)
+
     def without_body(self) -> "Claim":
         """Return the same claim to an event that has been translated."""
         return Claim(
@@ -289,9 +293,10 @@ class Outcome:
     disposition: Disposition
     effect: Effect | None = None
     reason: str | None = None
-    """Why it was ignored, parked or buried. From a closed set, because it is a metric label."""
+    """Why it was ignored, parked or buried; of an applied one, why a replay could not confirm it. From a closed set,
+    because it is a metric label."""
     error: str | None = None
-    """A text for operators: why the event is dead, or the detail of an ignored one."""
+    """A text for operators: why the event is dead or was not confirmed, or the detail of an ignored one."""
     parked_on: str | None = None
     """The customer, or the first of the objects, that has to get a tenant before the event can be applied."""
     waits_for: tuple[str, ...] = ()
@@ -302,6 +307,24 @@ class Outcome:
     """The message this event caused, if any."""
     outdated_hint: bool = False
     """Its metadata names another tenant than the one that an operator chose. It was applied to the latter."""
+
+    @property
+    def kept(self) -> "Outcome":
+        """The outcome of an event that was applied before: it stays applied, whatever a replay makes of it."""
+        if self.disposition is Disposition.APPLIED or not self.claim.applied:
+            return self
+        return Outcome(
+            claim=self.claim,
+            disposition=Disposition.APPLIED,
+            effect=Effect.CONFIRMED,
+            reason=self.reason,
+            error=self.error,
+        )
+
+    @property
+    def unconfirmed(self) -> str | None:
+        """Why a replay could not confirm an applied event; None if it did, and for every other event."""
+        return self.reason if self.disposition is Disposition.APPLIED else None
 
     @classmethod
     def dead(cls, claim: Claim, error: BillingError, *, customer_id: CustomerId | None = None) -> "Outcome":

@@ -254,6 +254,54 @@ async def test_a_replayed_subscription_update_changes_the_row_reaches_redis_is_c
     assert (line["effect"], line["sequence"]) == ("changed", sent[-1].sequence)
 
 
+async def test_a_dry_run_of_a_dead_event_says_that_it_would_be_dead_again(deployment: Deployment) -> None:
+    """With its reason and its error, and without a trace."""
+    await deployment.apply([*EVENTS, step(6, tenant="globex")])
+    before = await deployment.rows()
+    ran = await deployment.billing("events", "replay", "--status", "dead", "--dry-run")
+    assert ran.status == 1
+    assert "1 would be dead again: tenant_conflict" in " ".join(ran.out.split())
+    assert "evt_6 would fail with tenant_conflict: cus_1 belongs to 'acme', the event names 'globex'" in ran.err
+    assert await deployment.rows() == before
+    ran = await deployment.billing("events", "replay", "--status", "dead", "--yes")
+    assert "1 dead again: tenant_conflict" in " ".join(ran.out.split())
+
+
+async def test_a_replay_under_other_links_leaves_applied_events_applied(deployment: Deployment) -> None:
+    """They are reported as not confirmed; `explain` rests on the same event as before, and no message is sent."""
+    await deployment.apply(EVENTS)
+    await deployment.connection.execute("INSERT INTO billing_tenants (tenant_id) VALUES ('globex')")
+    await deployment.connection.execute("UPDATE billing_customers SET tenant_id = 'globex'")
+    state = ("tenant_subscriptions", "billing_events")
+    ends = "SELECT event, status, effect, sequence, reason FROM stripe_event_dispatch ORDER BY event"
+    before, ended = await deployment.rows(*state), await deployment.connection.fetch(ends)
+    assert "5 not confirmed: tenant_conflict" in " ".join((await deployment.replay("--dry-run")).out.split())
+    ran = await deployment.replay("--yes", "--json")
+    assert (ran.status, ran.json["not_confirmed_by_reason"]) == (1, {"tenant_conflict": 5})
+    assert await deployment.rows(*state) == before
+    assert await deployment.connection.fetch(ends) == ended
+    shown = await deployment.billing("events", "show", "evt_5")
+    assert "belongs to 'globex'" in shown.out
+    assert "5 not confirmed" in (await deployment.billing("events", "replays")).out
+
+
+async def test_a_replay_that_would_take_plans_away_wants_to_be_forced(deployment: Deployment) -> None:
+    """No rules were put in force, and the settings name other plans; a dry run says so, too."""
+    await deployment.apply(EVENTS)
+    state = ("tenant_subscriptions", "stripe_event_dispatch", "billing_events")
+    before, other = await deployment.rows(*state), {"STRIPE_PRODUCT_PRICE_MAP": "basic=price_pro"}
+    refused = await deployment.replay("--yes", **other)
+    assert refused.status == 2
+    assert "plans that live subscriptions are on: pro (1, such as acme)" in " ".join(refused.err.split())
+    assert "--force" in refused.err
+    shown = await deployment.replay("--dry-run", **other)
+    assert "pro (1, such as acme)" in " ".join(shown.err.split())
+    assert await deployment.rows(*state) == before
+    forced = await deployment.replay("--yes", "--force", **other)
+    assert forced.status == 0, forced.err
+    assert await deployment.connection.fetchval("SELECT plan_code FROM tenant_subscriptions") == "basic"
+
+
 async def test_no_publish_sends_no_message(deployment: Deployment) -> None:
     """The state is corrected and no number is used."""
     await deployment.apply(EVENTS)

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from billing_app.observers import Observers
 from billing_core.errors import GatewayUnavailableError, StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
-from billing_core.inbox.batch import ProcessingReport
+from billing_core.inbox.batch import ProcessingReport, Retry
 from billing_core.model import AccessState, DuplicateSubscriptions, EventId, PriceId, SubscriptionId, Uncertainty
 from billing_core.operations.call_reports import Circuit, CircuitChange, GatewayCall
 from billing_core.operations.performing import Settlement
@@ -96,9 +96,7 @@ class TestMetrics:
         metrics.webhook_stored("invoice.paid", "accepted")
         metrics.published(PublishingReport(published=1, backfilled=0, failed=0))
         metrics.processed(
-            ProcessingReport(
-                outcomes=[outcome(Disposition.APPLIED, attempt=2)], events=(), retried=0, lost=0, seconds=1
-            )
+            ProcessingReport(outcomes=[outcome(Disposition.APPLIED, attempt=2)], events=(), lost=0, seconds=1)
         )
         metrics.gateway_called(called("cancel_subscription", "ok", plan_code="pro"))
         samples = {
@@ -330,7 +328,7 @@ class TestMetrics:
         """A misconfigured webhook endpoint is visible as a rising count."""
         metrics = Metrics()
         ignored = outcome(Disposition.IGNORED, reason=reason)
-        metrics.processed(ProcessingReport(outcomes=[ignored], events=(), retried=0, lost=0, seconds=1))
+        metrics.processed(ProcessingReport(outcomes=[ignored], events=(), lost=0, seconds=1))
         labels = {"disposition": "ignored", "reason": reason}
         assert metrics.registry.get_sample_value("stripe_dispatch_events_total", labels) == 1
 
@@ -338,14 +336,14 @@ class TestMetrics:
         """Metadata that still names the former tenant shows as a rising count until it is corrected."""
         metrics = Metrics()
         outcomes = [attrs.evolve(outcome(Disposition.APPLIED), outdated_hint=outdated) for outdated in (True, False)]
-        metrics.processed(ProcessingReport(outcomes=outcomes, events=(), retried=0, lost=0, seconds=1))
+        metrics.processed(ProcessingReport(outcomes=outcomes, events=(), lost=0, seconds=1))
         assert metrics.registry.get_sample_value("billing_outdated_tenant_hints_total") == 1
 
     def test_fields_that_could_not_be_read_are_counted(self) -> None:
         """A new shape of Stripe's objects is visible as a rising count, by its path in the schema."""
         metrics = Metrics()
         places = ["invoice.period", "invoice.period", "invoice.total"]
-        metrics.processed(ProcessingReport(outcomes=(), events=(), retried=0, lost=0, seconds=1, unreadable=places))
+        metrics.processed(ProcessingReport(outcomes=(), events=(), lost=0, seconds=1, unreadable=places))
         value = metrics.registry.get_sample_value
         assert value("stripe_unreadable_fields_total", {"field": "invoice.period"}) == 2
         assert value("stripe_unreadable_fields_total", {"field": "invoice.total"}) == 1
@@ -358,7 +356,9 @@ class TestMetrics:
             outcome(Disposition.APPLIED, attempt=3),
             outcome(Disposition.DEAD, attempt=12, reason="bug"),
         ]
-        metrics.processed(ProcessingReport(outcomes=outcomes, events=(), retried=4, lost=2, seconds=0.01))
+        claim = Claim(dispatch_id=1, attempt=1, event=provider_event())
+        retry = Retry(claim=claim, reason="bug", error="boom", after=timedelta(seconds=9))
+        metrics.processed(ProcessingReport(outcomes=outcomes, events=(), retries=[retry] * 4, lost=2, seconds=0.01))
         value = metrics.registry.get_sample_value
         assert value("stripe_dispatch_retry_total", {"result": "applied"}) == 1
         assert value("stripe_dispatch_retry_total", {"result": "dead"}) == 1

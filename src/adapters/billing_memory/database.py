@@ -73,6 +73,12 @@ class Dispatch:
         failure = FailedAttempt(attempt=self.attempt, failed_at=at, reason=reason, error=error)
         return attrs.evolve(self, reason=reason, error=error, failures=(*self.failures, failure))
 
+    def restored(self, *, at: datetime, reason: str, error: str) -> "Dispatch":
+        """Return the row of an applied event that a replay could not confirm: applied, as it was."""
+        row = self.failed(at=at, reason=reason, error=error)
+        finished_at = self.finished_at or at
+        return attrs.evolve(row, disposition=Disposition.APPLIED, reason=None, error=None, finished_at=finished_at)
+
     def settled(self, outcome: Outcome, *, at: datetime) -> "Dispatch":
         """Return the row with an outcome. Applied again without a new effect, it keeps its first effect."""
         before = self.outcome
@@ -86,8 +92,10 @@ class Dispatch:
                 customer_id=outcome.customer_id or before.customer_id,
             )
         row = self
-        if outcome.disposition is Disposition.DEAD:
+        if outcome.disposition is Disposition.DEAD or outcome.unconfirmed is not None:
             row = self.failed(at=at, reason=outcome.reason or "", error=outcome.error)
+        if outcome.unconfirmed is not None:
+            outcome = attrs.evolve(outcome, reason=None, error=None)
         return attrs.evolve(
             row,
             disposition=outcome.disposition,

@@ -8,6 +8,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -25,17 +26,34 @@ from billing_core.state.service import BillingService, DryRun
 
 
 @attrs.frozen(kw_only=True)
+class Retry:
+    """A failed attempt at an event that is tried again."""
+
+    claim: Claim
+    reason: str
+    error: str
+    after: timedelta
+    """The wait until the next attempt."""
+
+
+@attrs.frozen(kw_only=True)
 class ProcessingReport:
     """The result of one batch; passed to observers after the commit."""
 
     outcomes: Sequence[Outcome]
     events: Sequence[BillingEvent]
-    retried: int
+    retries: Sequence[Retry] = ()
+    """The failed attempts at events that are tried again."""
     lost: int
     """Claims whose lease ran out before they were done."""
     seconds: float
     unreadable: Sequence[str] = ()
     """Places in the provider's schema that could not be read, once for each event that lacked them."""
+
+    @property
+    def retried(self) -> int:
+        """The number of events that are tried again."""
+        return len(self.retries)
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +62,7 @@ class BatchResult:
 
     outcomes: Sequence[Outcome] = ()
     events: Sequence[BillingEvent] = ()
-    retried: int = 0
+    retries: Sequence[Retry] = ()
     linked: bool = False
     """A customer got a tenant: the events that waited for it are due."""
     uncertainties: Sequence[Uncertainty] = ()
@@ -57,7 +75,7 @@ class BatchResult:
         return BatchResult(
             outcomes=[*self.outcomes, *other.outcomes],
             events=[*self.events, *other.events],
-            retried=self.retried + other.retried,
+            retries=[*self.retries, *other.retries],
             linked=self.linked or other.linked,
             uncertainties=[*self.uncertainties, *other.uncertainties],
             thin=[*self.thin, *other.thin],
@@ -222,8 +240,8 @@ class BatchProcessor:
             ProcessingReport(
                 outcomes=result.outcomes,
                 events=result.events,
-                retried=result.retried,
-                lost=processed - len(result.outcomes) - result.retried,
+                retries=result.retries,
+                lost=processed - len(result.outcomes) - len(result.retries),
                 seconds=time.monotonic() - started,
                 unreadable=result.unreadable,
             )
@@ -266,22 +284,39 @@ class BatchProcessor:
         return translation.thin and self._resolver is not None
 
     async def _fail(self, claim: Claim, error: Exception, translation: Translation = UNKNOWN) -> BatchResult:
-        """Retry an event later, if that can help and attempts are left; else it is dead, with what is known of it.
+        """Retry an event later, if that can help and attempts are left; else it is dead, with what is known of it."""
+        end = self.end_of(claim, error)
+        if end is not None:
+            return await self._bury(claim, end.reason or "", end.error or "", translation)
+        retry = Retry(
+            claim=claim, reason=dead_reason(error), error=_text(error), after=self._policy.backoff(claim.tries)
+        )
+        kept = await self._queue.retry(claim, after=retry.after, reason=retry.reason, error=retry.error)
+        return BatchResult(retries=(retry,) if kept else ())
 
-        An error that is not ours is a bug, and retried all the same: the next deployment may have fixed it.
+    def end_of(self, claim: Claim, error: Exception) -> Outcome | None:
+        """Return the outcome of an event that failed with this error; None if it is tried again.
+
+        An error that is not ours is a bug, and retried all the same: the next deployment may have fixed it. An event
+        that was applied before stays applied, and needs no other attempt.
         """
         retryable = error.retryable if isinstance(error, BillingError) else True
-        reason, text = dead_reason(error), f"{type(error).__name__}: {error}"
-        if not retryable or claim.tries >= self._policy.max_attempts:
-            return await self._bury(claim, reason, text, translation)
-        after = self._policy.backoff(claim.tries)
-        kept = await self._queue.retry(claim, after=after, reason=reason, error=text)
-        return BatchResult(retried=int(kept))
+        if retryable and claim.tries < self._policy.max_attempts and not claim.applied:
+            return None
+        dead = Outcome(claim=claim, disposition=Disposition.DEAD, reason=dead_reason(error), error=_text(error))
+        return dead.kept
 
     async def _bury(self, claim: Claim, reason: str, error: str, translation: Translation = UNKNOWN) -> BatchResult:
         customer_id = translation.customer_id
+        dead = Outcome(claim=claim, disposition=Disposition.DEAD, reason=reason, error=error, customer_id=customer_id)
+        if claim.applied:
+            restored = await self._queue.restore(claim, reason=reason, error=error)
+            return BatchResult(outcomes=(dead.kept,) if restored else ())
         # The objects that an event of a conflict names do not say whose it is.
         about = () if reason == TenantConflictError.code else translation.about
         kept = await self._queue.bury(claim, reason=reason, error=error, customer_id=customer_id, about=about)
-        dead = Outcome(claim=claim, disposition=Disposition.DEAD, reason=reason, error=error, customer_id=customer_id)
         return BatchResult(outcomes=(dead,) if kept else ())
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ import attrs
 
 from billing_core.events import Claim, EventKey, ProviderEvent, Receipt, Translation
 from billing_core.inbox.selection import EventFilter
-from billing_core.model import CustomerId, EventId
+from billing_core.model import CustomerId, EventId, TenantId
 
 
 @runtime_checkable
@@ -102,6 +102,13 @@ class EventQueue(Protocol):
         """
         ...
 
+    async def restore(self, claim: Claim, *, reason: str, error: str) -> bool:
+        """End the claim of a replay that failed: its event stays applied with its effect, and the attempt is kept.
+
+        False if it was lost meanwhile, or its event was never applied: nothing changes.
+        """
+        ...
+
     async def release(self, claims: Collection[Claim]) -> None:
         """Return unprocessed claims at once, uncounted: for an orderly shutdown. Lost ones are left alone."""
         ...
@@ -155,12 +162,26 @@ class ReplayQueue(Protocol):
         ...
 
 
+@attrs.frozen(kw_only=True)
+class HeldPlan:
+    """A plan that live subscriptions are on, as stored."""
+
+    plan_code: str
+    subscriptions: int
+    tenant_id: TenantId
+    """The first of their tenants, by id."""
+
+
 @runtime_checkable
 class EventSelector(Protocol):
     """Selects events for a replay. Only reads."""
 
     async def select(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
         """Return the dispatch ids of matching events by the provider's clock: the order in which they happened."""
+        ...
+
+    async def plans(self, dispatch_ids: Collection[int]) -> Sequence[HeldPlan]:
+        """Return the plans of the live subscriptions of all tenants to which these events belong, by code."""
         ...
 
 

@@ -7,18 +7,21 @@ was applied before changes nothing, unless its rows differ from its content; see
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import attrs
 
 from billing_core.converters import to_plain
-from billing_core.errors import StoreUnavailableError
+from billing_core.errors import StoreUnavailableError, dead_reason
 from billing_core.events import Claim, Disposition, Effect, Outcome
 from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.policy import DispatchPolicy
-from billing_core.inbox.ports import AuditTrail, EventSelector, ReplayQueue
+from billing_core.inbox.ports import AuditTrail, EventSelector, HeldPlan, ReplayQueue
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
+from billing_core.state.ports import TenantReader
+from billing_core.state.rules import RulesBook
 from billing_core.state.service import DryRun
 
 ACTION = "replay"
@@ -54,6 +57,10 @@ class ReplayReport:
     ignored: int = 0
     parked: int = 0
     dead: int = 0
+    dead_by_reason: Mapping[str, int] = attrs.field(factory=dict)
+    not_confirmed: int = 0
+    """Applied events whose replay failed or found something else: they stay applied, with their effect."""
+    not_confirmed_by_reason: Mapping[str, int] = attrs.field(factory=dict)
     unfinished: int = 0
     """Failed and due again, or claimed elsewhere meanwhile: a worker finishes them."""
     busy: int = 0
@@ -66,7 +73,8 @@ class ReplayReport:
     @property
     def seen(self) -> int:
         """Events that were handled, with whatever result."""
-        return sum((self.changed, self.confirmed, self.stale, self.ignored, self.parked, self.left_over)) + self.dead
+        applied = self.changed + self.confirmed + self.stale + self.not_confirmed
+        return applied + self.ignored + self.parked + self.dead + self.left_over
 
     @property
     def left_over(self) -> int:
@@ -76,13 +84,17 @@ class ReplayReport:
     @property
     def failed(self) -> bool:
         """Whether some events need an operator."""
-        return self.dead + self.unfinished + self.pruned > 0 or self.interrupted
+        return self.dead + self.not_confirmed + self.unfinished + self.pruned > 0 or self.interrupted
 
     def plus(self, outcomes: Sequence[Outcome], *, unfinished: int, busy: int, pruned: int) -> "ReplayReport":
         """Add the results of a batch."""
 
+        unconfirmed = Counter(one.unconfirmed for one in outcomes if one.unconfirmed is not None)
+        dead = Counter(one.reason or "" for one in outcomes if one.disposition is Disposition.DEAD)
+
         def ended(disposition: Disposition, effect: Effect | None = None) -> int:
-            return sum(one.disposition is disposition and effect in (None, one.effect) for one in outcomes)
+            ends = (one for one in outcomes if one.disposition is disposition and one.unconfirmed is None)
+            return sum(effect in (None, one.effect) for one in ends)
 
         return attrs.evolve(
             self,
@@ -91,7 +103,10 @@ class ReplayReport:
             stale=self.stale + ended(Disposition.APPLIED, Effect.STALE),
             ignored=self.ignored + ended(Disposition.IGNORED),
             parked=self.parked + ended(Disposition.PARKED),
-            dead=self.dead + ended(Disposition.DEAD),
+            dead=self.dead + dead.total(),
+            dead_by_reason=dict(Counter(self.dead_by_reason) + dead),
+            not_confirmed=self.not_confirmed + unconfirmed.total(),
+            not_confirmed_by_reason=dict(Counter(self.not_confirmed_by_reason) + unconfirmed),
             unfinished=self.unfinished + unfinished,
             busy=self.busy + busy,
             pruned=self.pruned + pruned,
@@ -105,6 +120,8 @@ class Failure:
 
     event_id: EventId
     error: str
+    reason: str
+    """The reason it would be dead for, now or after its last attempt."""
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +146,8 @@ class Replayer:
         queue: ReplayQueue,
         audits: AuditTrail,
         batches: BatchProcessor,
+        reader: TenantReader,
+        rules: RulesBook,
         policy: DispatchPolicy,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -136,6 +155,8 @@ class Replayer:
         self._queue = queue
         self._audits = audits
         self._batches = batches
+        self._reader = reader
+        self._rules = rules
         self._policy = policy
         self._sleep = sleep
         self._stopping = False
@@ -143,6 +164,22 @@ class Replayer:
     async def find(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
         """Return the dispatch ids of matching events, in the order in which they happened."""
         return await self._events.select(wanted, limit=limit)
+
+    async def find_lost_plans(self, numbers: Sequence[int]) -> Sequence[HeldPlan]:
+        """Return the stored plans that the rules in force lack: a replay of these events would take them away.
+
+        Raises: StoreUnavailableError.
+        """
+        catalog = self._rules.current.catalog
+        lacking = [held for held in await self._events.plans(numbers) if catalog.plan(held.plan_code) is None]
+        return [held for held in lacking if await self._would_change(held)]
+
+    async def _would_change(self, held: HeldPlan) -> bool:
+        """Return whether a subscription to the plan would be read as another one: an open catalog lists no plan."""
+        catalog = self._rules.current.catalog
+        stored = [each.snapshot for each in await self._reader.subscriptions(held.tenant_id)]
+        on_plan = [seen for seen in stored if seen.plan_code == held.plan_code and not seen.ended]
+        return any(catalog.read_subscription(seen).plan_code != held.plan_code for seen in on_plan)
 
     def stop(self) -> None:
         """Ask `replay` to end after the batch in progress."""
@@ -184,7 +221,7 @@ class Replayer:
         Raises: StoreUnavailableError.
         """
         claims = await self._queue.read(numbers)
-        failures: Sequence[tuple[Claim, str]] = ()
+        failures: Sequence[tuple[Claim, Exception]] = ()
         try:
             trial = await self._batches.dry_run(claims)
         except StoreUnavailableError:
@@ -193,14 +230,23 @@ class Replayer:
             failures = await self._find_failures(claims)
             failed = {claim.dispatch_id for claim, _ in failures}
             trial = await self._batches.dry_run([each for each in claims if each.dispatch_id not in failed])
+        ends = [self._batches.end_of(claim.renewed(), error) for claim, error in failures]
         report = ReplayReport(matched=len(numbers)).plus(
-            trial.outcomes,
-            unfinished=len(failures),
+            [*trial.outcomes, *(end for end in ends if end is not None)],
+            unfinished=ends.count(None),
             busy=len(claims) - len(failures) - len(trial.outcomes),
             pruned=len(numbers) - len(claims),
         )
-        failed_events = [Failure(event_id=claim.event.event_id, error=error) for claim, error in failures]
-        return DryRunReport(report=report, trial=trial, failures=failed_events)
+        raised = [
+            Failure(event_id=claim.event.event_id, error=f"{type(error).__name__}: {error}", reason=dead_reason(error))
+            for claim, error in failures
+        ]
+        found = [
+            Failure(event_id=one.claim.event.event_id, error=one.error or one.reason or "", reason=one.reason or "")
+            for one in trial.outcomes
+            if one.disposition is Disposition.DEAD or one.unconfirmed is not None
+        ]
+        return DryRunReport(report=report, trial=trial, failures=[*raised, *found])
 
     def _split(self, numbers: Sequence[int], rate: float | None) -> Iterator[Sequence[int]]:
         """Split into batches, none larger than what may be replayed in one second."""
@@ -219,7 +265,7 @@ class Replayer:
             pruned=len(left_out - readable),
         )
 
-    async def _find_failures(self, claims: Sequence[Claim]) -> Sequence[tuple[Claim, str]]:
+    async def _find_failures(self, claims: Sequence[Claim]) -> Sequence[tuple[Claim, Exception]]:
         """Find the events that cannot be applied, each with its error: halved, they stand alone in the end."""
         if not claims:
             return ()
@@ -229,7 +275,7 @@ class Replayer:
             raise
         except Exception as error:
             if len(claims) == 1:
-                return [(claims[0], f"{type(error).__name__}: {error}")]
+                return [(claims[0], error)]
             middle = len(claims) // 2
             return [*await self._find_failures(claims[:middle]), *await self._find_failures(claims[middle:])]
         return ()

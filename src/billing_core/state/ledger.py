@@ -199,7 +199,13 @@ class Ledger:
         self._ownership.link_customers(batch)
 
     def fold(self, event: ClaimedEvent) -> Outcome:
-        """Fold one event. An event that contradicts our links ends as dead and leaves no trace."""
+        """Fold one event. An event that contradicts our links ends as dead and leaves no trace.
+
+        One that was applied before stays applied: what cannot be confirmed now was true then.
+        """
+        return self._fold_event(event).kept
+
+    def _fold_event(self, event: ClaimedEvent) -> Outcome:
         claim, translation = event.claim, event.translation
         unread = translation.thin or translation.ignored is not None
         if unread and claim.applied:
@@ -387,9 +393,12 @@ class Ledger:
         shown = self._visibility.subscription(seen.subscription_id)
         resolution = resolve(_as_shown(known), seen, statement, self._evidence)
         rated_by = known.metered_prices if known else {}
+        read = resolution.snapshot
+        if before is not None and before.ended and before.plan_code not in (None, read.plan_code):
+            read = self._as_it_ended(before, read)
         after = TenantSubscription(
             tenant_id=tenant_id,
-            snapshot=self._copies.complete(tenant_id, resolution.snapshot.completed_by(before), before),
+            snapshot=self._copies.complete(tenant_id, read.completed_by(before), before),
             provenance=resolution.provenance,
             metered_prices=merge_metered_prices(rated_by, seen.metered_prices),
         )
@@ -407,6 +416,11 @@ class Ledger:
             unchanged = before == after.snapshot
             return Folded(resolution.effect if unchanged else Effect.CHANGED, new_items=new_items)
         return Folded(Effect.CHANGED, news, subscription=now, usage=usage, new_items=new_items)
+
+    def _as_it_ended(self, before: SubscriptionSnapshot, read: SubscriptionSnapshot) -> SubscriptionSnapshot:
+        """Return an ended subscription as it was read, if only the rules have changed since: they concern live ones."""
+        shown = attrs.evolve(before, planned=read.planned, payment_method=read.payment_method)
+        return shown if self._catalog.read_subscription(shown) == read else read
 
     def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, statement: Statement) -> Folded:
         known = self._invoices.get(seen.invoice_id)

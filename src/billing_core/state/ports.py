@@ -203,7 +203,8 @@ class ClaimFence(Protocol):
         """Lock those claims that are not being processed elsewhere, whatever their status; held until the end.
 
         In place of `hold`, for a unit of work that is rolled back. Each claim has the attempt its event had when it was
-        read; events that were claimed since are left out, and so are events that are held elsewhere.
+        read; events that were claimed since are left out, and so are events that are held elsewhere. Returns the claims
+        that a replay would have: renewed, so that their outcomes can be settled.
         """
         ...
 
@@ -211,7 +212,7 @@ class ClaimFence(Protocol):
         """Save what events changed, as `save` does, and write the outcomes of their held claims.
 
         An event whose tenant became known meanwhile is due, not parked. The row of a dead event keeps its customer and
-        the tenant that the customer is linked to.
+        the tenant that the customer is linked to. Why an applied event was not confirmed is kept as a failed attempt.
         """
         ...
 

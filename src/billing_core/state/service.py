@@ -198,7 +198,7 @@ class BillingService:
             async with self._rolled_back() as transaction:
                 free = await transaction.take([claim for claim, _ in translated])
                 held = Held(claims=free, customers=await transaction.customers(_customers_of(batch)))
-                ledger, outcomes = await self._fold(transaction, batch, held, rules)
+                ledger, outcomes = await self._fold(transaction, _claimed_by(batch, free), held, rules)
             return DryRun(outcomes=outcomes, events=ledger.events, differences=ledger.differences())
 
         return await self._follow(attempt)
@@ -510,3 +510,11 @@ class BillingService:
 
 def _customers_of(batch: Iterable[ClaimedEvent]) -> set[CustomerId]:
     return {id_ for event in batch if (id_ := event.translation.customer_id) is not None}
+
+
+def _claimed_by(batch: Iterable[ClaimedEvent], claims: Iterable[Claim]) -> Sequence[ClaimedEvent]:
+    """Return those events of a batch that are claimed, under these claims."""
+    held = {claim.dispatch_id: claim for claim in claims}
+    return [
+        attrs.evolve(event, claim=held[event.claim.dispatch_id]) for event in batch if event.claim.dispatch_id in held
+    ]

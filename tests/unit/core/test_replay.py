@@ -7,12 +7,14 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, GLOBEX, Loop, customer, invoice, item, line, subscription
 
+from billing_core.errors import GatewayError, GatewayUnavailableError
 from billing_core.events import Claim, Disposition, Effect, Notice, Outcome, ProviderEvent, Translation
 from billing_core.inbox.policy import Scope
 from billing_core.inbox.ports import FetchedEvent
 from billing_core.inbox.replay import Replayer, ReplayReport, ReplayRequest
 from billing_core.inbox.selection import EventFilter
-from billing_core.model import InvoiceId, SubscriptionId
+from billing_core.model import BillingRules, InvoiceId, Plan, PlanCatalog, PlanPrice, SubscriptionId
+from billing_core.state.rules import RulesBook
 from billing_memory.gateway import MemoryGateway
 from billing_memory.oversight.event_log import MemoryEventLog
 
@@ -25,7 +27,8 @@ SUB = SubscriptionId("sub_1")
 def replayer(loop: Loop, **given: Any) -> Replayer:
     """Build a replayer over the loop's own adapters."""
     log = MemoryEventLog(loop.database, loop.clock)
-    known = {"events": log, "queue": loop.inbox, "audits": log, "batches": loop.batches()}
+    known = {"events": log, "queue": loop.inbox, "audits": log, "batches": loop.batches(), "reader": loop.repository}
+    known["rules"] = RulesBook(BillingRules(plans=loop.plans.plans))
     return Replayer(**{**known, "policy": loop.policy, **given})
 
 
@@ -176,6 +179,7 @@ class TestReplay:
         ({"pruned": 2}, 7, True),
         ({"unfinished": 2}, 7, True),
         ({"dead": 2}, 7, True),
+        ({"not_confirmed": 2}, 7, True),
         ({"unfinished": 1, "dead": 1}, 7, True),
         ({}, 5, False),
         ({"interrupted": True}, 5, True),
@@ -244,8 +248,136 @@ class TestAudit:
         assert (await log.latest(limit=1))[0].finished_at is None
 
 
+class Raises:
+    """A translator that fails for some events."""
+
+    def __init__(self, loop: Loop, error: Exception, *events: ProviderEvent) -> None:
+        self._loop = loop
+        self._error = error
+        self._fails = {event.event_id for event in events}
+
+    def translate(self, event: ProviderEvent) -> Translation:
+        """Fail, or translate as the provider does."""
+        if event.event_id in self._fails:
+            raise self._error
+        return self._loop.provider.translate(event)
+
+    def translate_previous(self, event: ProviderEvent) -> Any:
+        """Translate as the provider does."""
+        return self._loop.provider.translate_previous(event)
+
+
+class TestAppliedStaysApplied:
+    """A replay never demotes what was applied."""
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (ValueError("cannot be read"), "bug"),
+            (GatewayUnavailableError("read"), "transient"),
+            (GatewayError("read"), "permanent"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+    )
+    @pytest.mark.parametrize("dry_run", [True, False], ids=["dry_run", "replay"])
+    async def test_an_applied_event_that_fails_is_not_confirmed(
+        self, loop: Loop, error: Exception, reason: str, *, dry_run: bool
+    ) -> None:
+        """Its effect, its message and the row stay; no attempt is left over, and the tenant is not notified."""
+        event = loop.says(ACTIVE, creation=True)
+        await loop.arrive(event)
+        before, done = tables(loop), loop.row(event)
+        loop.translator = Raises(loop, error, event)
+        it = replayer(loop)
+        report = (await it.dry_run(await it.find(EventFilter()))).report if dry_run else await replay(loop)
+        assert (report.not_confirmed_by_reason, report.dead, report.unfinished) == ({reason: 1}, 0, 0)
+        assert report.failed
+        row = loop.row(event)
+        assert (row.disposition, row.outcome, row.reason) == (Disposition.APPLIED, done.outcome, None)
+        assert tables(loop) == before
+        assert [failure.reason for failure in row.failures] == ([] if dry_run else [reason])
+
+    async def test_an_event_that_contradicts_a_link_by_now_is_not_confirmed(self, loop: Loop) -> None:
+        """Its customer was linked elsewhere by hand: the event stays applied, and its tenant keeps its rows."""
+        event = loop.says(ACTIVE, creation=True)
+        await loop.arrive(event)
+        customers = loop.database.tables.customers
+        customers[ALICE] = attrs.evolve(customers[ALICE], tenant_id=GLOBEX)
+        before = tables(loop)
+        report = await replay(loop)
+        assert report.not_confirmed_by_reason == {"tenant_conflict": 1}
+        assert loop.row(event).disposition is Disposition.APPLIED
+        assert tables(loop) == before
+
+    async def test_an_event_that_kills_its_process_when_it_is_replayed_stays_applied(self, loop: Loop) -> None:
+        """After its attempts it is not dead."""
+        event = loop.says(ACTIVE, creation=True)
+        await loop.arrive(event)
+        log = MemoryEventLog(loop.database, loop.clock)
+        (claim,) = await loop.inbox.reclaim(await log.select(EventFilter()), lease=loop.policy.lease)
+        for _ in range(loop.policy.max_attempts):
+            loop.clock.advance(loop.policy.lease)
+            (claim,) = await loop.inbox.claim(limit=1, lease=loop.policy.lease)
+        (outcome,) = await loop.batches().process([claim])
+        assert (outcome.unconfirmed, loop.row(event).disposition) == ("bug", Disposition.APPLIED)
+
+    async def test_an_ended_subscription_keeps_its_plan(self, loop: Loop) -> None:
+        """Plans were renamed since: a replay of its events changes no row and notifies no tenant."""
+        loop.plans = PlanCatalog(
+            [Plan(plan_code="starter", prices=(PlanPrice(price_id=item().price_id, role="base"),))]
+        )
+        await loop.arrive(loop.says(ACTIVE, creation=True), loop.says(CANCELED, at=1))
+        assert (await loop.subscription()).plan_code == "starter"
+        before = tables(loop)
+        for plans in ([Plan(plan_code="basic", prices=(PlanPrice(price_id=item().price_id, role="base"),))], []):
+            loop.plans = PlanCatalog(plans)
+            report = await replay(loop)
+            assert (report.changed, report.messages) == (0, 0)
+            assert tables(loop) == before
+
+    async def test_plans_that_a_replay_would_take_away_are_found(self, loop: Loop) -> None:
+        """The rules in force do not know a plan of live subscriptions; or they list no plan at all."""
+        price = PlanPrice(price_id=item().price_id, role="base")
+        loop.plans = PlanCatalog([Plan(plan_code="starter", prices=(price,))])
+        await loop.arrive(loop.says(ACTIVE, creation=True))
+        it = replayer(loop)
+        numbers = await it.find(EventFilter())
+        assert await it.find_lost_plans(numbers) == []
+        for plans in ([Plan(plan_code="basic", prices=(price,))], []):
+            loop.plans = PlanCatalog(plans)
+            (lost,) = await replayer(loop).find_lost_plans(numbers)
+            assert (lost.plan_code, lost.subscriptions, lost.tenant_id) == ("starter", 1, ACME)
+
+    async def test_an_open_catalog_that_read_a_plan_itself_takes_nothing_away(self, loop: Loop) -> None:
+        """It names plans by lookup keys and prices."""
+        await loop.arrive(loop.says(ACTIVE, creation=True))
+        it = replayer(loop)
+        assert await it.find_lost_plans(await it.find(EventFilter())) == []
+
+
 class TestDryRun:
     """A replay that is rolled back."""
+
+    @pytest.mark.parametrize("reason", ["tenant_conflict", "bug", "permanent", "transient"])
+    async def test_a_dead_event_that_would_fail_again_is_named_with_its_reason(self, loop: Loop, reason: str) -> None:
+        """An error that ends an event at once makes it dead; one that a retry may cure has it tried again."""
+        await loop.arrive(loop.says(customer(), tenant=GLOBEX))
+        event = loop.says(ACTIVE)
+        await loop.arrive(event)
+        if reason != "tenant_conflict":
+            errors = {
+                "bug": ValueError("boom"),
+                "permanent": GatewayError("read"),
+                "transient": GatewayUnavailableError("read"),
+            }
+            loop.translator = Raises(loop, errors[reason], event)
+        row = loop.row(event)
+        it = replayer(loop)
+        found = await it.dry_run(await it.find(EventFilter(statuses=(Disposition.DEAD,))))
+        again = {reason: 1} if reason in ("tenant_conflict", "permanent") else {}
+        assert (found.report.dead_by_reason, found.report.unfinished) == (again, 0 if again else 1)
+        assert [(failure.event_id, failure.reason) for failure in found.failures] == [(event.event_id, reason)]
+        assert loop.row(event) == row
 
     async def test_a_dry_run_shows_everything_and_leaves_nothing(self, loop: Loop) -> None:
         """The rows, field by field, and the messages with the numbers they would get."""
@@ -288,7 +420,8 @@ class TestDryRun:
         assert [(failure.event_id, failure.error) for failure in found.failures] == [
             (events[3].event_id, "ValueError: cannot be read")
         ]
-        assert (found.report.changed, found.report.unfinished) == (4, 1)
+        assert (found.report.changed, found.report.unfinished) == (4, 0)
+        assert found.report.not_confirmed_by_reason == {"bug": 1}
 
     async def test_events_that_are_processed_elsewhere_are_left_out(self, loop: Loop) -> None:
         """Without waiting for the other worker."""

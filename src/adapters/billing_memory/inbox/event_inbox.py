@@ -88,6 +88,15 @@ class MemoryEventInbox:
             self._put(attrs.evolve(row, disposition=Disposition.DEAD, finished_at=now, outcome=known))
             return True
 
+    async def restore(self, claim: Claim, *, reason: str, error: str) -> bool:
+        """End the claim of a replay of an applied event, which stays applied."""
+        async with self._database.writing:
+            row = self._database.tables.dispatch[claim.dispatch_id]
+            if not row.held_by(claim) or not row.claim.applied:
+                return False
+            self._put(row.restored(at=self._clock.now(), reason=reason, error=error))
+            return True
+
     async def release(self, claims: Collection[Claim]) -> None:
         """Return unprocessed claims to the queue at once, uncounted."""
         async with self._database.writing:

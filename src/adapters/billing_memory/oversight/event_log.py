@@ -1,10 +1,11 @@
 """The inbox as operators see it, and the log of their actions, in process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
 from billing_core.events import BillingEvent
+from billing_core.inbox.ports import HeldPlan
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId, TenantId
 from billing_core.oversight.inspection import Audit, FailedAttempt, StoredEvent
@@ -30,6 +31,22 @@ class MemoryEventLog:
         """Return the numbers of the events that match a filter, in the order they happened."""
         found = sorted(self._matching(wanted), key=lambda row: (row.event.created_at, row.dispatch_id))
         return [row.dispatch_id for row in found][:limit]
+
+    async def plans(self, dispatch_ids: Collection[int]) -> Sequence[HeldPlan]:
+        """Return the plans of live subscriptions of the events' tenants, by code."""
+        tables = self._database.tables
+        outcomes = [tables.dispatch[id_].outcome for id_ in dispatch_ids]
+        tenants = {outcome.tenant_id for outcome in outcomes if outcome is not None}
+        holders: dict[str, list[TenantId]] = {}
+        for held in tables.subscriptions.values():
+            seen = held.snapshot
+            live = not seen.ended and seen.status != "incomplete"
+            if held.tenant_id in tenants and live and seen.plan_code is not None:
+                holders.setdefault(seen.plan_code, []).append(held.tenant_id)
+        return [
+            HeldPlan(plan_code=code, subscriptions=len(found), tenant_id=min(found))
+            for code, found in sorted(holders.items())
+        ]
 
     async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
         """Return the failed attempts at an event."""

@@ -71,13 +71,16 @@ class MemoryTransaction:
         return Held(claims=held, customers=await self.customers(customers))
 
     async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Lock those claims that are not being processed elsewhere, whatever their status."""
+        """Lock those claims that are not being processed elsewhere, whatever their status, and return them renewed."""
         free = [claim for claim in claims if self._tables.dispatch[claim.dispatch_id].free_for(claim, self._now)]
-        for claim in free:
+        taken = [claim.renewed() for claim in free]
+        for claim in taken:
             row = self._tables.dispatch[claim.dispatch_id]
-            self._tables.dispatch[claim.dispatch_id] = attrs.evolve(row, disposition=Disposition.LEASED)
-        self._database.held.update(claim.dispatch_id for claim in free)
-        return free
+            self._tables.dispatch[claim.dispatch_id] = attrs.evolve(
+                row, disposition=Disposition.LEASED, attempt=claim.attempt, forgiven=claim.forgiven
+            )
+        self._database.held.update(claim.dispatch_id for claim in taken)
+        return taken
 
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """Return those of these customers that are known."""

@@ -127,6 +127,13 @@ class PostgresEventInbox:
         )
         return bool(kept)
 
+    async def restore(self, claim: Claim, *, reason: str, error: str) -> bool:
+        """End the claim of a replay of an applied event, which stays applied."""
+        kept = await self._statements.fetch(
+            "restore_event", claim.dispatch_id, claim.attempt, storable(reason), storable(error)
+        )
+        return bool(kept)
+
     async def release(self, claims: Collection[Claim]) -> None:
         """Return unprocessed claims to the queue at once, uncounted, and wake the other processes."""
         if claims:

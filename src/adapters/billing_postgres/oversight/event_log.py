@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 import asyncpg
 
 from billing_core.events import BillingEvent
+from billing_core.inbox.ports import HeldPlan
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
 from billing_core.oversight.inspection import Audit, FailedAttempt, StoredEvent
@@ -49,6 +50,11 @@ class PostgresEventLog:
                 while page := await cursor.fetch(_PAGE):
                     numbers.extend(row["id"] for row in page)
         return numbers
+
+    async def plans(self, dispatch_ids: Collection[int]) -> Sequence[HeldPlan]:
+        """Return the plans of live subscriptions of the events' tenants, by code."""
+        found = await self._statements.fetch("list_plans_of_events", list(dispatch_ids))
+        return [HeldPlan(**row) for row in found]
 
     async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
         """Return the failed attempts at an event."""

@@ -44,6 +44,15 @@ WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
 ORDER BY e.created_at, e.id
 LIMIT $9;
 
+-- name: list_plans_of_events
+-- Args: $1 events. Returns: the plans of live subscriptions of their tenants; the index of those subscriptions has it all.
+SELECT plan_code, count(*) AS subscriptions, min(tenant_id) AS tenant_id
+FROM tenant_subscriptions
+WHERE tenant_id IN (SELECT d.tenant_id FROM stripe_event_dispatch AS d WHERE d.event = ANY ($1::bigint[]))
+  AND NOT ended AND status <> 'incomplete' AND plan_code IS NOT NULL
+GROUP BY plan_code
+ORDER BY plan_code;
+
 -- name: list_attempts
 -- Args: $1 event.
 SELECT attempt, failed_at, reason, error FROM stripe_event_attempts WHERE event = $1 ORDER BY attempt;

@@ -109,6 +109,18 @@ WITH kept AS (
 )
 SELECT event FROM kept;
 
+-- name: restore_event
+-- Args: $1 event, $2 attempt (the fence), $3 reason, $4 error. Returns: the event, if the claim of the replay still holds.
+WITH kept AS (
+    UPDATE stripe_event_dispatch
+    SET status = 'applied', reason = NULL, error = NULL, finished_at = coalesce(finished_at, now())
+    WHERE event = $1 AND attempt = $2 AND status = 'leased' AND effect IS NOT NULL
+    RETURNING event, attempt
+), noted AS (
+    INSERT INTO stripe_event_attempts (event, attempt, reason, error) SELECT event, attempt, $3, $4 FROM kept
+)
+SELECT event FROM kept;
+
 -- name: release_events
 -- Args: one array per column of a claim. The attempt is not counted.
 UPDATE stripe_event_dispatch AS d

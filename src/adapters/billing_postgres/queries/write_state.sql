@@ -42,7 +42,11 @@ WITH free AS (
     ORDER BY d.event
     FOR NO KEY UPDATE OF d SKIP LOCKED
 )
-UPDATE stripe_event_dispatch AS d SET status = 'leased' FROM free WHERE d.event = free.event RETURNING d.event;
+UPDATE stripe_event_dispatch AS d
+SET status = 'leased', attempt = d.attempt + 1, forgiven = d.attempt
+FROM free
+WHERE d.event = free.event
+RETURNING d.event;
 
 -- name: create_customers
 -- Args: $1 customer ids, ascending. Known ones are left as they are. Not in one statement with the lock, which would
@@ -149,7 +153,8 @@ FROM written;
 -- Items that stay the same are not touched. Events that waited for one of the subscriptions become due. Messages are
 -- appended to the history and the outbox, and the counters, which the caller has locked, move.
 -- An event is not parked on a customer that has a tenant by now: nothing would make it due. One that is applied again
--- without a new effect keeps its first effect. A dead one gets the tenant of its customer.
+-- without a new effect keeps its first effect, and the reason why it was not confirmed is noted as an attempt. A dead one
+-- gets the tenant of its customer.
 -- Args: one entry per tenant with messages: $1 tenant ids, $2 first numbers, $3 last numbers; $4 the subscriptions; then one
 -- array per column of a subscription, an item, a message and an outcome, whose attempt is the fence.
 -- Returns: one row. `saved` are the subscriptions; one that is missing belongs to another tenant. `moved` are the tenants
@@ -194,8 +199,8 @@ WITH written AS (
             WHEN c.status = 'applied' AND c.effect <> 'changed' THEN coalesce(d.effect, c.effect)
             ELSE c.effect
         END,
-        reason = c.reason,
-        error = c.error,
+        reason = CASE WHEN c.status <> 'applied' THEN c.reason END,
+        error = CASE WHEN c.status <> 'applied' THEN c.error END,
         first_error = coalesce(d.first_error, c.error),
         parked_on = c.parked_on,
         tenant_id = coalesce(
@@ -218,10 +223,12 @@ WITH written AS (
       -- Written so that neither the index of unfinished events, which may be many, nor statistics of `status` count: by these
       -- one event is expected, whatever the batch, and each of its events is then compared with all outcomes.
       AND coalesce(d.status = 'leased', false)
-    RETURNING d.event, d.attempt, d.status, d.reason, d.error
+    RETURNING d.event, d.attempt, c.status, c.reason, c.error
 ), noted AS (
     INSERT INTO stripe_event_attempts (event, attempt, reason, error)
-    SELECT event, attempt, reason, error FROM settled WHERE status = 'dead'
+    SELECT event, attempt, reason, error
+    FROM settled
+    WHERE status = 'dead' OR status = 'applied' AND reason IS NOT NULL
 )
 SELECT ARRAY (SELECT subscription_id FROM written) AS saved,
        ARRAY (SELECT tenant_id FROM moved) AS moved,

@@ -60,8 +60,9 @@ class PostgresTransaction:
         return Held(claims=_of_rows(claims, found), customers=self._known(read))
 
     async def take(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Lock those claims that are not being processed elsewhere, whatever their status."""
-        return _of_rows(claims, await self._fetch("take_events", *CLAIMS.arrays(claims)))
+        """Lock those claims that are not being processed elsewhere, whatever their status, and return them renewed."""
+        taken = await self._fetch("take_events", *CLAIMS.arrays(claims))
+        return [claim.renewed() for claim in _of_rows(claims, taken)]
 
     async def customers(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, TenantCustomer]:
         """Return those of these customers that are known."""

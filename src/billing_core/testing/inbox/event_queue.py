@@ -83,7 +83,7 @@ class EventQueueContract:
         assert await queue.retry(first, after=LONG, reason="unexpected", error=hostile)
         assert await queue.bury(second, reason="unexpected", error=hostile)
 
-    @pytest.mark.parametrize("by", ["retry", "bury", "release"])
+    @pytest.mark.parametrize("by", ["retry", "bury", "restore", "release"])
     async def test_a_lost_claim_changes_nothing(
         self, inbox: EventInbox, queue: EventQueue, elapse: Elapse, by: str
     ) -> None:
@@ -96,6 +96,8 @@ class EventQueueContract:
             assert not await queue.retry(lost, after=timedelta(0), reason="unexpected", error="late")
         elif by == "bury":
             assert not await queue.bury(lost, reason="unexpected", error="late")
+        elif by == "restore":
+            assert not await queue.restore(lost, reason="unexpected", error="late")
         else:
             await queue.release([lost])
         assert await queue.claim(limit=10, lease=LONG) == []

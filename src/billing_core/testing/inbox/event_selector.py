@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from billing_core.events import Disposition, Effect
-from billing_core.inbox.ports import EventInbox, EventQueue, EventSelector
+from billing_core.inbox.ports import EventInbox, EventQueue, EventSelector, HeldPlan
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import CustomerId, EventId, TenantId
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, save, settle
-from billing_core.testing.builders import ACME, AT, GLOBEX, customer, provider_event
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, provider_event, subscription
 
 ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
 HOSTILE = "%_\\' OR 1=1; -- \ud800\x00"
@@ -67,3 +67,27 @@ class EventSelectorContract:
         stored = await store_three(inbox, queue, unit_of_work)
         for wanted, ids in EXPECTED.items():
             assert {stored[number] for number in await selector.select(wanted)} == ids, wanted
+
+    async def test_plans_are_those_of_live_subscriptions_of_the_events_tenants(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, selector: EventSelector
+    ) -> None:
+        """Each with how many are on it and the first tenant; no other tenant's plan, and none of what has ended."""
+        numbers = {event_id: number for number, event_id in (await store_three(inbox, queue, unit_of_work)).items()}
+        held = [
+            subscription("sub_1", ACME, plan_code="pro"),
+            subscription("sub_2", ACME, plan_code="pro"),
+            subscription("sub_3", ACME, plan_code="old", status="canceled"),
+            subscription("sub_4", GLOBEX, plan_code="basic"),
+            subscription("sub_5", GLOBEX, plan_code="pro"),
+            subscription("sub_6", GLOBEX, plan_code="trial", status="incomplete"),
+            subscription("sub_7", GLOBEX, plan_code=None),
+        ]
+        await save(unit_of_work, Changes(subscriptions=held), tenants=[ACME, GLOBEX])
+        one = await selector.plans([numbers["evt_1"], numbers["evt_3"]])
+        assert one == [HeldPlan(plan_code="pro", subscriptions=2, tenant_id=ACME)]
+        both = await selector.plans(list(numbers.values()))
+        assert both == [
+            HeldPlan(plan_code="basic", subscriptions=1, tenant_id=GLOBEX),
+            HeldPlan(plan_code="pro", subscriptions=3, tenant_id=ACME),
+        ]
+        assert await selector.plans([]) == []

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from billing_core.events import Disposition, Effect, Outcome
 from billing_core.inbox.ports import EventInbox, EventQueue, ReplayQueue
 from billing_core.inbox.selection import EventFilter
@@ -66,3 +68,40 @@ class ReplayQueueContract:
         (found,) = await event_log.find(EventFilter(), before=None, limit=10)
         assert (found.status, found.effect, found.sequence) == (Disposition.APPLIED, Effect.CHANGED, 7)
         assert (found.tenant_id, found.customer_id) == (ACME, ALICE)
+
+    @pytest.mark.parametrize("by", ["restore", "settle"])
+    async def test_an_applied_event_that_was_not_confirmed_stays_applied(
+        self,
+        *,
+        inbox: EventInbox,
+        queue: EventQueue,
+        unit_of_work: UnitOfWork,
+        replay_queue: ReplayQueue,
+        event_log: EventLog,
+        by: str,
+    ) -> None:
+        """With its first effect and its message; the reason is kept as a failed attempt."""
+        first = await claimed(inbox, provider_event("evt_1"))
+        await settle(unit_of_work, applied(first, customer_id=ALICE, sequence=7))
+        (claim,) = await replay_queue.reclaim([first.dispatch_id], lease=LONG)
+        if by == "restore":
+            assert await queue.restore(claim, reason="bug", error="boom")
+            assert not await queue.restore(claim, reason="bug", error="late")
+        else:
+            kept = applied(claim, effect=Effect.CONFIRMED, sequence=None, reason="bug", error="boom")
+            await settle(unit_of_work, kept)
+        (found,) = await event_log.find(EventFilter(), before=None, limit=10)
+        assert (found.status, found.effect, found.sequence) == (Disposition.APPLIED, Effect.CHANGED, 7)
+        assert (found.reason, found.error, found.tenant_id) == (None, None, ACME)
+        assert found.finished_at is not None
+        (attempt,) = await event_log.attempts(first.dispatch_id)
+        assert (attempt.attempt, attempt.reason, attempt.error) == (2, "bug", "boom")
+
+    async def test_an_event_that_was_never_applied_cannot_be_restored(
+        self, inbox: EventInbox, queue: EventQueue, event_log: EventLog
+    ) -> None:
+        """Its claim stays with its holder."""
+        claim = await claimed(inbox, provider_event("evt_1"))
+        assert not await queue.restore(claim, reason="bug", error="boom")
+        assert not await event_log.attempts(claim.dispatch_id)
+        assert await queue.bury(claim, reason="bug", error="boom")

@@ -188,6 +188,8 @@ class Container(containers.DeclarativeContainer):
         queue=replay_queue,
         audits=audit_log,
         batches=batches,
+        reader=tenant_reader,
+        rules=rules,
         policy=settings.provided.dispatch,
     )
 

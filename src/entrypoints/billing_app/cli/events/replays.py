@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from billing_core.oversight.inspection import Audit
 
-_BESIDE_COUNTS = ("matched", "interrupted")
+_BESIDE_COUNTS = ("matched", "interrupted", "dead_by_reason", "not_confirmed_by_reason")
 
 
 @click.command()
@@ -64,6 +64,10 @@ def _to_json(audit: Audit) -> dict[str, object]:
 def _result(audit: Audit) -> str:
     if audit.result is None:
         return "unfinished: still running, or its process was killed"
-    counts = [f"{count} {name}" for name, count in audit.result.items() if count and name not in _BESIDE_COUNTS]
+    counts = [
+        f"{count} {name.replace('_', ' ')}"
+        for name, count in audit.result.items()
+        if count and name not in _BESIDE_COUNTS
+    ]
     stopped = ", stopped early" if audit.result.get("interrupted") else ""
     return f"{audit.result.get('matched')} matched: {', '.join(counts) or 'none processed'}{stopped}"
