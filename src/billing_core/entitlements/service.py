@@ -166,7 +166,7 @@ class Entitlements:
                             self._cache.begin_era()
                             attempt = 0
                         for event in events:
-                            self._hear(event.tenant_id, event.sequence)
+                            self.hear(event.tenant_id, event.sequence)
             except EventBusUnavailableError:
                 attempt += 1
             finally:
@@ -174,7 +174,8 @@ class Entitlements:
             pause = min(_MAX_RETRY_SECONDS, 0.05 * 2.0 ** min(attempt, 10))
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads load
 
-    def _hear(self, tenant_id: TenantId, sequence: int) -> None:
+    def hear(self, tenant_id: TenantId, sequence: int) -> None:
+        """Take note of a message: the next answer is read after it."""
         reading = self._readings.get(tenant_id)
         if reading is not None:
             reading.heard = max(reading.heard, sequence)

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
         BillingDisabledError,
         NotOpenError,
         StreamResetError,
+        SyncBilling,
         TooManyStreamsError,
         WebhookAnswer,
         open_billing,
+        open_billing_sync,
     )
     from billing_app.settings import TEST_WEBHOOK_SECRET, Settings, SettingsError
 
@@ -26,7 +28,7 @@ _NAMES: Final = MappingProxyType(
     {
         "host": (
             "BadPositionError Billing BillingDisabledError NotOpenError SSE_HEADERS StreamResetError "
-            "TooManyStreamsError WebhookAnswer open_billing"
+            "SyncBilling TooManyStreamsError WebhookAnswer open_billing open_billing_sync"
         ),
         "settings": "Settings SettingsError TEST_WEBHOOK_SECRET",
     }
@@ -54,10 +56,12 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StreamResetError",
+    "SyncBilling",
     "TEST_WEBHOOK_SECRET",
     "TooManyStreamsError",
     "WebhookAnswer",
     "open_billing",
+    "open_billing_sync",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from tests.unit.host.conftest import PLANS, signed, subscription_event
@@ -28,6 +29,25 @@ async def test_a_webhook_becomes_state_access_and_a_message(billing: Billing) ->
     messages = billing.stream("acme", after="0")
     assert (await anext(messages)).sequence == 1
     await messages.aclose()
+
+
+async def test_features_are_those_of_the_plan(tmp_path: Path) -> None:
+    """A tenant without one may not use them; the verdict is true or false by itself."""
+    rules = tmp_path / "billing.toml"
+    rules.write_text(
+        '[plans.pro]\nmatch = { lookup_keys = ["pro"] }\nfeatures = { exports = true, projects = 50 }\n',
+        encoding="utf-8",
+    )
+    async with open_billing(Settings.for_tests({"BILLING_CONFIG": str(rules)})) as billing:
+        assert not await billing.allows("acme", "exports")
+        await billing.receive(*signed(subscription_event(1)))
+        await billing.process_due()
+        verdict = await billing.allows("acme", "exports")
+        assert verdict
+        assert verdict.access.state is AccessState.FULL
+        assert await billing.remaining("acme", "projects", used=48) == 2
+        assert not await billing.allows("acme", "projects", 3, used=48)
+        assert (await billing.entitlements("acme")).sequence == 1
 
 
 async def test_a_worker_processes_what_arrives(billing: Billing) -> None:

@@ -11,6 +11,7 @@ from billing_app.host.errors import (
     StreamResetError,
     TooManyStreamsError,
 )
+from billing_app.host.sync import SyncBilling, open_billing_sync
 from billing_app.host.webhooks import WebhookAnswer
 from billing_app.http.health import Readiness
 from billing_app.http.stream.handler import STREAM_HEADERS
@@ -26,7 +27,9 @@ __all__ = [
     "Readiness",
     "SSE_HEADERS",
     "StreamResetError",
+    "SyncBilling",
     "TooManyStreamsError",
     "WebhookAnswer",
     "open_billing",
+    "open_billing_sync",
 ]

@@ -1,12 +1,14 @@
 """Billing inside an application: one object to hold."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from decimal import Decimal
 from types import TracebackType
 from typing import Self
 
 from billing_app.container import Container
 from billing_app.host import processing, streams
+from billing_app.host.asgi import Application, with_lifespan
 from billing_app.host.errors import BillingDisabledError, NotOpenError, TooManyStreamsError
 from billing_app.host.lifetime import Lifetime
 from billing_app.host.opening import check, opener
@@ -15,9 +17,10 @@ from billing_app.http.health import Readiness, probe
 from billing_app.runtime import termination
 from billing_app.settings import Settings
 from billing_core import payloads
+from billing_core.entitlements.service import Entitlements
 from billing_core.errors import ConfigurationError, StoreUnavailableError
 from billing_core.events import Receipt
-from billing_core.model import AccessVerdict, TenantId
+from billing_core.model import AccessVerdict, FeatureVerdict, TenantEntitlements, TenantId
 from billing_core.operations.facade import Operations
 from billing_core.payloads import BillingEventPayload, StatePayload
 from billing_core.state.ports import Clock
@@ -31,7 +34,11 @@ class Billing:
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, application_name: str = "billing-host", clock: Clock | None = None
+        self,
+        settings: Settings | None = None,
+        *,
+        application_name: str = "billing-host",
+        clock: Clock | None = None,
     ) -> None:
         """Name what is opened later; nothing is read or connected now.
 
@@ -60,7 +67,7 @@ class Billing:
         settings, starting = await check(self._given)
         if settings.switches.billing:
             open_container = opener(settings, starting, application_name=self._application_name, clock=self._clock)
-            lifetime = Lifetime(open_container, prepare_worker=self._prepare_worker)
+            lifetime = Lifetime(open_container)
             await lifetime.open()
             self._lifetime = lifetime
         self._settings = settings
@@ -77,7 +84,7 @@ class Billing:
 
     @asynccontextmanager
     async def working(self, *, concurrency: int = 1) -> AsyncIterator[None]:
-        """Process stored events, run hooks, and do what `billing worker` does, for the length of the block.
+        """Process stored events, and do what `billing worker` does, for the length of the block.
 
         Any number of processes may do so. Does nothing while billing is disabled.
 
@@ -116,6 +123,19 @@ class Billing:
         Raises StoreUnavailableError.
         """
         return await processing.process_due(self._container)
+
+    def around(self, application: Application, *, working: bool = True) -> Application:
+        """Return an ASGI application that opens billing at its start-up and closes it at its shutdown.
+
+        For frameworks that have neither, such as Django. `working` runs a worker as well.
+        """
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[None]:
+            async with self, self.working() if working else nullcontext():
+                yield
+
+        return with_lifespan(application, opened)
 
     @property
     def settings(self) -> Settings:
@@ -181,6 +201,33 @@ class Billing:
         if operations is None:
             raise ConfigurationError("Stripe cannot be called: set STRIPE_SECRET_KEY, and STRIPE_FETCH=true")
         return operations
+
+    async def allows(
+        self, tenant_id: str, feature: str, quantity: int | Decimal = 1, *, used: int | Decimal | None = None
+    ) -> FeatureVerdict:
+        """Return whether a tenant may use a feature now: a verdict that is true or false, with the reason.
+
+        Answered from memory that follows the bus, see `billing_core.Entitlements.allows`.
+
+        Args:
+            tenant_id: the tenant.
+            feature: its key in the plans.
+            quantity: how much of it is wanted now.
+            used: how much is used already, where the application counts it itself, such as projects.
+
+        Raises: StoreUnavailableError if nothing is known and nothing can be read; ValueError for a negative quantity.
+        """
+        return await self._entitlements.allows(TenantId(tenant_id), feature, quantity, used=used)
+
+    async def remaining(
+        self, tenant_id: str, feature: str, *, used: int | Decimal | None = None
+    ) -> int | Decimal | None:
+        """Return how much of a feature is left: None where there is no limit, 0 where it is refused. See `allows`."""
+        return await self._entitlements.remaining(TenantId(tenant_id), feature, used=used)
+
+    async def entitlements(self, tenant_id: str) -> TenantEntitlements:
+        """Return everything that a tenant may use. See `allows`."""
+        return await self._entitlements.entitlements(TenantId(tenant_id))
 
     # --- streams ------------------------------------------------------------------------------------------------
 
@@ -253,8 +300,10 @@ class Billing:
         """Raises NotOpenError, BillingDisabledError; StoreUnavailableError while billing is being opened again."""
         return self._open_lifetime.opened.container
 
-    async def _prepare_worker(self, container: Container) -> None:
-        """Do what has to be done before the worker of a container runs."""
+    @property
+    def _entitlements(self) -> Entitlements:
+        entitlements: Entitlements = self._container.entitlements()
+        return entitlements
 
 
 def open_billing(
@@ -262,6 +311,6 @@ def open_billing(
 ) -> Billing:
     """Return billing for an application, to be opened by `async with`.
 
-    Nothing happens before it is opened, so that a module can hold it and attach hooks to it. See `Billing`.
+    Nothing happens before it is opened so that a module can hold it. See `Billing`.
     """
     return Billing(settings, application_name=application_name, clock=clock)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -42,12 +42,9 @@ class Lifetime:
     is opened after a pause, as a supervisor would start the process again.
     """
 
-    def __init__(
-        self, open_container: OpenContainer, *, prepare_worker: Callable[[Container], Awaitable[None]]
-    ) -> None:
-        """Take what opens a container, and what has to be done before its worker runs."""
+    def __init__(self, open_container: OpenContainer) -> None:
+        """Take what opens a container."""
         self._open_container = open_container
-        self._prepare_worker = prepare_worker
         self._opened: Opened | None = None
         self._is_open = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -132,6 +129,7 @@ class Lifetime:
                 publishing(container.publisher(), deadline),
                 beside("refusals", refusals.run(), deadline),
                 beside("streams", container.hub().run(), deadline),
+                beside("entitlements", container.entitlements().run(), deadline),
             ):
                 await stack.enter_async_context(context)
             stack.callback(container.hub().close)
@@ -158,7 +156,6 @@ class Lifetime:
     async def _work(self, container: Container, over: asyncio.Event) -> None:
         self._idle.clear()
         try:
-            await self._prepare_worker(container)
             # The publisher runs without a worker, too, and the time for closing begins when that does.
             limit = container.settings().server.shutdown_timeout
             worker = attrs.evolve(container.worker(), publisher=None, deadline=ShutdownDeadline(limit))

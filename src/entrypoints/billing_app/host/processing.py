@@ -4,13 +4,15 @@ from billing_app.container import Container
 
 
 async def process_due(container: Container) -> int:
-    """Process everything that is due, and what becomes due by it; return how many events that was."""
+    """Process the events that are due, and what becomes due by them; return how many events that was."""
     policy = container.settings().dispatch
     done = 0
     while True:
         claims = await container.queue().claim(limit=policy.batch, lease=policy.lease)
         if claims:
-            await container.batches().process(claims)
+            for outcome in await container.batches().process(claims):
+                if outcome.tenant_id is not None and outcome.sequence is not None:
+                    container.entitlements().hear(outcome.tenant_id, outcome.sequence)  # before the bus says it
             done += len(claims)
         elif not await container.queue().unpark():
             return done

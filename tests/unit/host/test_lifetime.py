@@ -1,0 +1,89 @@
+"""Another history of the database, and a worker that fails: billing opens again by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.host.conftest import PLANS, signed, subscription_event
+
+from billing_app import Billing, Settings, StreamResetError, open_billing
+from billing_app.host.lifetime import Lifetime
+from billing_core.errors import StoreUnavailableError
+from billing_core.inbox.dispatch import Dispatcher
+
+
+@pytest.fixture
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("billing_app.beside._EPOCH_EVERY", timedelta(milliseconds=5))
+
+
+def lifetime_of(billing: Billing) -> Lifetime:
+    """Return the part of billing that opens and closes."""
+    lifetime = billing._lifetime
+    assert lifetime is not None
+    return lifetime
+
+
+@pytest.mark.usefixtures("_look_often")
+async def test_another_history_opens_everything_again() -> None:
+    """Positions of the previous one ask for the state; a worker that runs goes on."""
+    async with open_billing(Settings.for_tests(PLANS)) as billing, billing.working():
+        messages = billing.stream("acme", after="0")
+        await billing.receive(*signed(subscription_event(1)))
+        assert (await anext(messages)).sequence == 1
+        await lifetime_of(billing).opened.container.epochs().begin("restored from a backup")
+        with pytest.raises(StreamResetError) as caught:
+            await anext(messages)
+        assert caught.value.position.startswith("1-")
+        messages = billing.stream("acme", after=(await billing.state("acme")).position)
+        await billing.receive(*signed(subscription_event(2)))
+        assert (await anext(messages)).sequence == 2
+
+
+async def test_while_it_opens_again_callers_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A webhook is answered 503, so that Stripe sends it again."""
+    async with open_billing(Settings.for_tests(PLANS)) as billing:
+        monkeypatch.setattr(lifetime_of(billing), "_opened", None)
+        with pytest.raises(StoreUnavailableError, match="opened again"):
+            await billing.state("acme")
+        answer = await billing.answer_webhook(*signed(subscription_event(1)))
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+
+
+async def test_a_worker_that_fails_begins_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says why; nothing that was received is lost."""
+    run, failures = Dispatcher.run, iter([ValueError("a bug")])
+
+    async def fail_once(self: Dispatcher, **options: Any) -> None:
+        for failure in failures:
+            raise failure
+        await run(self, **options)
+
+    monkeypatch.setattr(Dispatcher, "run", fail_once)
+    with caplog.at_level(logging.ERROR):
+        async with open_billing(Settings.for_tests(PLANS)) as billing:
+            messages: AsyncIterator[Any] = billing.stream("acme", after="0")
+            await billing.receive(*signed(subscription_event(1)))
+            async with billing.working():
+                assert (await anext(messages)).sequence == 1
+    assert "billing.failed" in caplog.text
+    assert "a bug" in caplog.text
+
+
+async def test_an_opening_that_is_canceled_leaves_nothing_open() -> None:
+    """The same object can be opened afterwards."""
+    billing = open_billing(Settings.for_tests())
+    opening = asyncio.create_task(billing.__aenter__())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    async with billing:
+        assert (await billing.state("acme")).sequence == 0
