@@ -13,8 +13,9 @@ import attrs
 from cattrs import Converter
 from cattrs.dispatch import UnstructureHook
 from cattrs.fns import identity
+from cattrs.gen import make_dict_unstructure_fn, override
 
-from billing_core.model import RECORD_KINDS, AccessState, BillingRules, Grace, RecordSnapshot
+from billing_core.model import RECORD_KINDS, AccessState, BillingRules, Grace, PlanFeature, RecordSnapshot
 
 T = TypeVar("T")
 
@@ -131,6 +132,13 @@ _plain.register_unstructure_hook(datetime, datetime.isoformat)
 _rules: Final = _json.copy(unstruct_collection_overrides={tuple: list, frozenset: sorted})
 _rules.register_unstructure_hook(timedelta, timedelta.total_seconds)
 _rules.register_structure_hook(timedelta, lambda seconds, _: timedelta(seconds=seconds))
+
+_unless_default: Final = override(omit_if_default=True)
+# Rules that were stored before these fields existed keep their fingerprint.
+_rules.register_unstructure_hook(
+    PlanFeature,
+    make_dict_unstructure_fn(PlanFeature, _rules, per_seat=_unless_default, read_only=_unless_default),
+)
 
 
 def _access_rule(value: Any, _: object) -> AccessState | Grace | None:

@@ -219,7 +219,34 @@ PLAN_FAULTS = [
     ("[plans.pro]\nfeatures = ['exports']", "billing.toml:2 plans.pro.features is an array, which cannot be used"),
     ("[plans.pro.features]\n'a b' = 1", 'billing.toml:2 plans.pro.features."a b" is "a b", which cannot be used'),
     ("[plans.pro.features]\nprojects = -1", "billing.toml:2 plans.pro.features.projects is -1, which cannot be used"),
-    ("[plans.pro.features]\napi = { included = 1 }", "billing.toml:2 plans.pro.features.api.metered is missing"),
+    (
+        "[plans.pro.features]\napi = { included = 1 }",
+        "billing.toml:2 plans.pro.features.api has none of metered, max and enabled",
+    ),
+    (
+        "[plans.pro.features]\napi = { max = 1, enabled = true }",
+        "billing.toml:2 plans.pro.features.api.enabled is set beside max",
+    ),
+    (
+        "[plans.pro.features]\napi = { max = 1, reset = 'day' }",
+        "billing.toml:2 plans.pro.features.api.reset is set, but the feature is not metered",
+    ),
+    (
+        "[plans.pro.features]\napi = { enabled = true, per_seat = true }",
+        "billing.toml:2 plans.pro.features.api.per_seat is set, but the feature is a switch",
+    ),
+    (
+        "[plans.pro.features]\napi = { metered = true, limit = 'hard' }",
+        "billing.toml:2 plans.pro.features.api.included is missing",
+    ),
+    (
+        "[plans.pro.features]\napi = { enabled = true, read_only = 'yes' }",
+        'billing.toml:2 plans.pro.features.api.read_only is "yes", which cannot be used',
+    ),
+    (
+        "[plans.pro]\nfeatures.api.max = 5\nprices = [{ id = 'p', role = 'metered', feature = 'api' }]",
+        'billing.toml:3 plans.pro.prices[0].feature is "api", which billing.toml:2 plans.pro.features.api lists as a table',
+    ),
     ("[plans.pro.features]\napi = { metered = false }", "billing.toml:2 plans.pro.features.api.metered is false"),
     (
         "[plans.pro.features]\napi = { metered = true, limit = 'none' }",
@@ -502,7 +529,10 @@ confirmation_overdue_after = "90m"
         """As the example shows them."""
         pro, support = Settings.load({"BILLING_CONFIG": str(EXAMPLE)}, Path("/nonexistent/.env.local")).catalog.plans
         assert support == Plan(
-            plan_code="support", grants_access=False, prices=(PlanPrice(lookup_key="support_monthly"),)
+            plan_code="support",
+            grants_access=False,
+            prices=(PlanPrice(lookup_key="support_monthly"),),
+            features=(PlanFeature(key="priority_support", read_only="refuse"),),
         )
         assert pro == Plan(
             plan_code="pro",
@@ -537,6 +567,7 @@ confirmation_overdue_after = "90m"
             features=(
                 PlanFeature(key="exports"),
                 PlanFeature(key="projects", limit=50),
+                PlanFeature(key="storage", limit=10, per_seat=True, enforcement="soft", read_only="allow"),
                 PlanFeature(key="api_calls", metered=True, included=10_000, enforcement="soft", reset="period"),
             ),
         )

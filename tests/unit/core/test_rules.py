@@ -20,6 +20,7 @@ from billing_core.model import (
     InvoiceId,
     ItemId,
     Plan,
+    PlanFeature,
     PriceId,
     ProductScope,
     RulesInForce,
@@ -57,6 +58,18 @@ def test_rules_survive_their_text() -> None:
     """Every part, and the defaults."""
     assert rules_from_json(rules_to_json(RULES)) == RULES
     assert rules_from_json(rules_to_json(BillingRules())) == BillingRules()
+
+
+def test_rules_of_earlier_versions_keep_their_fingerprint() -> None:
+    """Fields of features that came later are written only where they are set, and then they count."""
+    plain = BillingRules(plans=(Plan(plan_code="pro", features=(PlanFeature(key="projects", limit=5),)),))
+    assert "per_seat" not in rules_to_json(plain)
+    assert "read_only" not in rules_to_json(attrs.evolve(plain, access=AccessPolicy(states={})))
+    for change in ({"per_seat": True}, {"read_only": "allow"}):
+        feature = PlanFeature(key="projects", limit=5, **change)
+        other = BillingRules(plans=(Plan(plan_code="pro", features=(feature,)),))
+        assert rules_from_json(rules_to_json(other)) == other
+        assert fingerprint_of(other) != fingerprint_of(plain)
 
 
 def test_a_fingerprint_ignores_order() -> None:

@@ -106,20 +106,60 @@ MATCH: Final = Table(
 )
 
 
-def _check_metered(node: Node, _fields: dict[str, Given]) -> None:
-    if node.value.get("metered") is False:
+_KINDS: Final = ("metered", "max", "enabled")
+"""The keys that say what a feature is; it has one of them."""
+
+
+def _check_feature(node: Node, _fields: dict[str, Given]) -> None:
+    given = node.value
+    kinds = [name for name in _KINDS if name in given]
+    if given.get("metered") is False:
         node.child("metered").refuse("is false", "Write the feature itself as true, false or a number.")
+    if not kinds:
+        example = "Add one: metered = true for usage, max = 50 for a number, or enabled = true for a switch."
+        node.refuse("has none of metered, max and enabled", example, CatalogTrouble.TOML_KEY_IS_MISSING)
+    for name in kinds[1:]:
+        node.child(name).refuse(f"is set beside {kinds[0]}", "Keep one of them.")
+    for name in ("included", "reset"):
+        if name in given and kinds and "metered" not in given:
+            node.child(name).refuse("is set, but the feature is not metered", "Remove it, or write metered = true.")
+    for name in ("limit", "per_seat"):
+        if name in given and kinds == ["enabled"]:
+            node.child(name).refuse("is set, but the feature is a switch", "Remove it, or write max for a number.")
+    if kinds == ["metered"] and "included" not in given and (given.get("limit") == "hard" or "per_seat" in given):
+        example = "Add it, for example included = 10_000."
+        node.child("included").refuse("is missing", example, CatalogTrouble.TOML_KEY_IS_MISSING)
 
 
-METERED: Final = Table(
+FEATURE: Final = Table(
     PlanFeature,
     (
-        Key("metered", FLAG, "Must be true.", required=True),
-        Key("included", whole(0, _LARGEST, 10_000), "Usage that the plan includes."),
-        Key("limit", word("soft", "hard"), "Whether more than that is billed or refused.", "enforcement"),
-        Key("reset", word("period", *_SPANS), "The span after which included usage starts over."),
+        Key("metered", FLAG, "True for usage; this, `max` or `enabled` says what the feature is.", default="–"),
+        Key("included", whole(0, _LARGEST, 10_000), "Metered usage that the plan includes; without it, no limit."),
+        Key("max", whole(0, _LARGEST, 50), "The most that the plan allows of a counted thing.", "limit"),
+        Key("enabled", FLAG, "Whether the plan has a feature that is not counted.", default="–"),
+        Key(
+            "limit",
+            word("soft", "hard"),
+            "Whether more is allowed, and billed if it is metered, or refused.",
+            "enforcement",
+            default="soft if it is metered, else hard",
+        ),
+        Key(
+            "reset",
+            word("period", *_SPANS),
+            "The span after which included usage starts over: the billing period, or one of the calendar in UTC.",
+            default='`"period"`',
+        ),
+        Key("per_seat", FLAG, "Whether the number is for each seat of the subscription."),
+        Key(
+            "read_only",
+            word("allow", "refuse"),
+            "Its use while access is `read_only`.",
+            default="allow for what is not counted, else refuse",
+        ),
     ),
-    adjust=_check_metered,
+    adjust=_check_feature,
 )
 
 
@@ -143,7 +183,7 @@ class _Features(NoDefault):
         if read_name(child, _FEATURE_KEY) is None:
             return None
         if isinstance(child.value, dict):
-            return METERED.read(child, key=key)
+            return FEATURE.read(child, key=key)
         if isinstance(child.value, bool):
             return PlanFeature(key=key, enabled=child.value)
         limit = self._limit.read(child)
@@ -157,7 +197,7 @@ def _check_plan(node: Node, _fields: dict[str, Given]) -> None:
         feature = price.child("feature")
         if isinstance(features, dict) and isinstance(feature.value, str):
             listed = features.get(feature.value, {})
-            if not isinstance(listed, dict):
+            if not (isinstance(listed, dict) and listed.get("metered", not listed)):
                 where = node.child("features").child(feature.value).place
                 feature.refuse(
                     f"is {value_text(feature.value)}, which {where} lists as {value_text(listed)}",

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from billing_app.settings.rules.access import ACCESS, RULE
-from billing_app.settings.rules.plans import MATCH, METERED, PLAN, PRICE, SEATS
+from billing_app.settings.rules.plans import FEATURE, MATCH, PLAN, PRICE, SEATS
 from billing_app.settings.rules.scope import SCOPE, SCOPE_RULE
 from billing_app.settings.rules.table import Key, Table
 from billing_app.settings.rules.tenants import TENANTS
@@ -24,7 +24,7 @@ TABLES: Final[Mapping[str, Table[Any]]] = MappingProxyType(
         "[plans.CODE.seats]": SEATS,
         "[[plans.CODE.prices]]": PRICE,
         "[plans.CODE.match]": MATCH,
-        "[plans.CODE.features.KEY]": METERED,
+        "[plans.CODE.features.KEY]": FEATURE,
         "[scope]": SCOPE,
         "[scope.ignore], [scope.only]": SCOPE_RULE,
     }
