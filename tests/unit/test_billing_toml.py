@@ -245,7 +245,8 @@ PLAN_FAULTS = [
     ),
     (
         "[plans.pro]\nfeatures.api.max = 5\nprices = [{ id = 'p', role = 'metered', feature = 'api' }]",
-        'billing.toml:3 plans.pro.prices[0].feature is "api", which billing.toml:2 plans.pro.features.api lists as a table',
+        'billing.toml:3 plans.pro.prices[0].feature is "api", which billing.toml:2 plans.pro.features.api lists as '
+        "a table",
     ),
     ("[plans.pro.features]\napi = { metered = false }", "billing.toml:2 plans.pro.features.api.metered is false"),
     (

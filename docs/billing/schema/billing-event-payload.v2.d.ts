@@ -1,5 +1,5 @@
-// The messages of the billing stream and the response of `/state`, version 2. Generated from the payload classes;
-// run `python -m billing_app.payload_schema` to regenerate it.
+// The messages of the billing stream and the responses of `/state` and `/entitlements`, version 2. Generated from the
+// payload classes; run `python -m billing_app.payload_schema` to regenerate it.
 //
 // Instants are ISO 8601 in UTC. Amounts are integers in the minor unit of their currency. Words such as `status` come
 // from Stripe and are open sets: expect values that are not known yet, and ignore fields that are not listed here.
@@ -51,6 +51,26 @@ export interface OperatorStatePayload {
   dead_events: number;
   uncertain: UncertainSection[];
   provisional: ProvisionalSection[];
+}
+
+/** Everything that a tenant may use, as of message `sequence`: each feature that a plan lists or the tenant has. */
+export interface EntitlementsPayload {
+  tenant_id: string;
+  sequence: number;
+  as_of: string;
+  freshness: "live" | "polled" | "stale";
+  access: AccessSection;
+  features: FeatureSection[];
+}
+
+/** One feature of a tenant, as of message `sequence`. */
+export interface EntitlementPayload {
+  tenant_id: string;
+  sequence: number;
+  as_of: string;
+  freshness: "live" | "polled" | "stale";
+  access: AccessSection;
+  entitlement: FeatureSection;
 }
 
 /** The cause of a message. */
@@ -167,6 +187,20 @@ export interface ProvisionalSection {
   shown: boolean;
   answered_at: string | null;
   refetch_due_at: string;
+}
+
+/** The answer to whether a tenant may use a feature, or so much more of it, at the instant of the request. */
+export interface FeatureSection {
+  feature: string;
+  allowed: boolean;
+  reason: "included" | "over_included" | "limit_reached" | "not_included" | "unknown_feature" | "access_read_only" | "access_blocked";
+  kind: string | null;
+  limit: number | null;
+  used: number | null;
+  used_decimal: string | null;
+  remaining: number | null;
+  resets_at: string | null;
+  sources: string[];
 }
 
 /** One price that a subscription bills. `quantity` is null for metered items. */

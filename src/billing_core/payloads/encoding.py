@@ -2,10 +2,15 @@
 
 from billing_core import converters
 from billing_core.events import SourceKind
-from billing_core.payloads.schema import BillingEventPayload, StatePayload
+from billing_core.payloads.schema import (
+    BillingEventPayload,
+    EntitlementPayload,
+    EntitlementsPayload,
+    StatePayload,
+)
 
 
-def dumps(payload: BillingEventPayload | StatePayload) -> str:
+def dumps(payload: BillingEventPayload | StatePayload | EntitlementsPayload | EntitlementPayload) -> str:
     """Encode a payload as one line of JSON."""
     return converters.dumps(payload)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import attrs
 
-from billing_core.model import AccessReason, AccessState
+from billing_core.model import AccessReason, AccessState, FeatureReason, Freshness
 
 SCHEMA_VERSION: Final = 2
 
@@ -242,6 +242,55 @@ class StatePayload:
     """Lookup keys of the features the tenant is entitled to, sorted; empty unless the provider manages entitlements."""
     grants: tuple[GrantSection, ...] = ()
     """Grants that hold now."""
+
+
+@attrs.frozen(kw_only=True)
+class FeatureSection:
+    """The answer to whether a tenant may use a feature, or so much more of it, at the instant of the request."""
+
+    feature: str
+    allowed: bool
+    reason: Annotated[str, FeatureReason]
+    kind: str | None
+    """`switch`, `limit` or `metered`; null if nothing gives the feature."""
+    limit: int | None
+    """The number that is allowed or included; null for no limit."""
+    used: int | None
+    """Rounded up where the amount has a fraction; null if it is not known."""
+    used_decimal: str | None
+    """The exact amount, as a decimal number without exponent."""
+    remaining: int | None
+    """Rounded down; 0 if the feature is refused altogether, null for no limit."""
+    resets_at: datetime | None
+    """When `used` starts over; null if it does not, or while the next period is unknown."""
+    sources: tuple[str, ...]
+    """`plan:CODE`, `addon:CODE`, `grant:CODE` or `provider`, sorted."""
+
+
+@attrs.frozen(kw_only=True)
+class EntitlementsPayload:
+    """Everything that a tenant may use, as of message `sequence`: each feature that a plan lists or the tenant has."""
+
+    tenant_id: str
+    sequence: int
+    as_of: datetime
+    """When the state was read."""
+    freshness: Annotated[str, Freshness]
+    access: AccessSection
+    features: tuple[FeatureSection, ...]
+    """By key."""
+
+
+@attrs.frozen(kw_only=True)
+class EntitlementPayload:
+    """One feature of a tenant, as of message `sequence`."""
+
+    tenant_id: str
+    sequence: int
+    as_of: datetime
+    freshness: Annotated[str, Freshness]
+    access: AccessSection
+    entitlement: FeatureSection
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,8 @@
 """Build the wire form of what is stored."""
 
+import math
 from collections.abc import Iterable
+from datetime import datetime
 
 import attrs
 
@@ -11,6 +13,8 @@ from billing_core.model import (
     ChargeSnapshot,
     CreditNoteSnapshot,
     DisputeSnapshot,
+    FeatureVerdict,
+    Freshness,
     InvoiceSnapshot,
     ItemSnapshot,
     PaymentMethodSnapshot,
@@ -18,6 +22,8 @@ from billing_core.model import (
     RefundSnapshot,
     ScheduledChange,
     SubscriptionSnapshot,
+    TenantEntitlements,
+    TenantId,
     TenantRecord,
     TenantState,
     UsageRecord,
@@ -27,6 +33,9 @@ from billing_core.model.time import end_of, start_of
 from billing_core.payloads.schema import (
     AccessSection,
     AdjustmentSection,
+    EntitlementPayload,
+    EntitlementsPayload,
+    FeatureSection,
     GrantSection,
     InvoiceSection,
     ItemSection,
@@ -257,4 +266,50 @@ def provisional_section(view: ProvisionalView) -> ProvisionalSection:
         shown=view.snapshot is not None,
         answered_at=view.answered_at,
         refetch_due_at=view.refetch_due_at,
+    )
+
+
+def feature_section(verdict: FeatureVerdict) -> FeatureSection:
+    """Build the wire form of a verdict on a feature."""
+    return FeatureSection(
+        feature=verdict.feature,
+        allowed=verdict.allowed,
+        reason=verdict.reason.value,
+        kind=verdict.kind,
+        limit=verdict.limit,
+        used=None if verdict.used is None else math.ceil(verdict.used),
+        used_decimal=None
+        if verdict.used is None
+        else f"{verdict.used:f}"
+        if verdict.used % 1
+        else str(int(verdict.used)),
+        remaining=None if verdict.remaining is None else math.floor(verdict.remaining),
+        resets_at=verdict.resets_at,
+        sources=verdict.sources,
+    )
+
+
+def entitlements_payload(
+    entitlements: TenantEntitlements, now: datetime, freshness: Freshness = Freshness.LIVE
+) -> EntitlementsPayload:
+    """Build the wire form of everything that a tenant may use at `now`."""
+    return EntitlementsPayload(
+        tenant_id=entitlements.tenant_id,
+        sequence=entitlements.sequence,
+        as_of=entitlements.as_of,
+        freshness=freshness.value,
+        access=access_section(entitlements.span(now).access),
+        features=tuple(feature_section(entitlements.allows(key, now)) for key in entitlements.features(now)),
+    )
+
+
+def entitlement_payload(tenant_id: TenantId, verdict: FeatureVerdict) -> EntitlementPayload:
+    """Build the wire form of a verdict on one feature of a tenant."""
+    return EntitlementPayload(
+        tenant_id=tenant_id,
+        sequence=verdict.sequence,
+        as_of=verdict.as_of,
+        freshness=verdict.freshness.value,
+        access=access_section(verdict.access),
+        entitlement=feature_section(verdict),
     )

@@ -12,13 +12,19 @@ from typing import Any, Final, get_args, get_origin
 import attrs
 
 from billing_app.wire_schema import classes_of, description_of, fields_of, schema_of, words_of
-from billing_core.payloads import BillingEventPayload, OperatorStatePayload, StatePayload
+from billing_core.payloads import (
+    BillingEventPayload,
+    EntitlementPayload,
+    EntitlementsPayload,
+    OperatorStatePayload,
+    StatePayload,
+)
 
 PATH: Final = "/schemas/billing-event-payload.v2.json"
 FOLDER: Final = Path("docs/billing/schema")
 SCHEMA_FILE: Final = "billing-event-payload.v2.schema.json"
 TYPES_FILE: Final = "billing-event-payload.v2.d.ts"
-ROOTS: Final = (BillingEventPayload, StatePayload, OperatorStatePayload)
+ROOTS: Final = (BillingEventPayload, StatePayload, OperatorStatePayload, EntitlementsPayload, EntitlementPayload)
 
 _TYPESCRIPT: Final[dict[Any, str]] = {str: "string", int: "number", bool: "boolean", datetime: "string"}
 
@@ -40,8 +46,8 @@ def typescript() -> str:
 
 
 _TYPESCRIPT_HEAD: Final = """\
-// The messages of the billing stream and the response of `/state`, version 2. Generated from the payload classes;
-// run `python -m billing_app.payload_schema` to regenerate it.
+// The messages of the billing stream and the responses of `/state` and `/entitlements`, version 2. Generated from the
+// payload classes; run `python -m billing_app.payload_schema` to regenerate it.
 //
 // Instants are ISO 8601 in UTC. Amounts are integers in the minor unit of their currency. Words such as `status` come
 // from Stripe and are open sets: expect values that are not known yet, and ignore fields that are not listed here.

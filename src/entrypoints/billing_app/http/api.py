@@ -33,6 +33,8 @@ def routes() -> Iterable[web.RouteDef]:
         web.get(f"{base}/usage", _for_own_tenant(_usage)),
         web.get(f"{base}/adjustments", _for_own_tenant(_adjustments)),
         web.get(f"{base}/events", _for_own_tenant(_events)),
+        web.get(f"{base}/entitlements", _for_own_tenant(_entitlements)),
+        web.get(f"{base}/entitlements/{{feature:[^/]+}}", _for_own_tenant(_entitlement)),
     ]
 
 
@@ -102,6 +104,20 @@ async def _events(request: web.Request, services: Services, tenant_id: TenantId)
     # The stored payloads are sent unchanged: every reader of a message gets the same bytes.
     listed = ",".join(event.payload for event in events)
     return json_text_response(f'{{"tenant_id":{json.dumps(tenant_id)},"next_after":{next_after},"events":[{listed}]}}')
+
+
+async def _entitlements(_request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
+    found = await services.entitlements.found(tenant_id)
+    payload = payloads.entitlements_payload(found.entitlements, found.now, found.freshness)
+    return json_text_response(payloads.dumps(payload))
+
+
+async def _entitlement(request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:
+    """Answer whether so much more of a feature may be used. `used` is the caller's own count, if it has one."""
+    quantity = whole_number(request, "quantity", default=1)
+    used = whole_number(request, "used", default=0) if "used" in request.query else None
+    verdict = await services.entitlements.allows(tenant_id, request.match_info["feature"], quantity, used=used)
+    return json_text_response(payloads.dumps(payloads.entitlement_payload(tenant_id, verdict)))
 
 
 def _listing(tenant_id: TenantId, name: str, sections: Iterable[Any]) -> web.Response:

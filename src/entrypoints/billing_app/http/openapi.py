@@ -205,6 +205,17 @@ def _read_api() -> Json:
             history,
             *("after", "limit"),
         ),
+        f"{_TENANT}/entitlements": read(
+            "readEntitlements",
+            "Every feature that a plan lists or the tenant has, and what is left of it.",
+            component("EntitlementsPayload"),
+        ),
+        f"{_TENANT}/entitlements/{{feature}}": read(
+            "readEntitlement",
+            "Whether the tenant may use a feature, or so much more of it. An unknown one is refused with that reason.",
+            component("EntitlementPayload"),
+            *("feature", "quantity", "used"),
+        ),
     }
 
 

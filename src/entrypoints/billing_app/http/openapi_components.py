@@ -84,6 +84,24 @@ PARAMETERS: Final = {
         "The page starts after this sequence number.",
         {"type": "integer", "minimum": 0, "maximum": 10**18 - 1, "default": 0},
     ),
+    "feature": parameter(
+        "feature",
+        "path",
+        "The key of a feature in the catalog, or Stripe's lookup key of one.",
+        {"type": "string", "minLength": 1},
+    ),
+    "quantity": parameter(
+        "quantity",
+        "query",
+        "How much more is asked for; it does not matter for a switch. 0: whether what is there may stay.",
+        {"type": "integer", "minimum": 0, "maximum": 10**18 - 1, "default": 1},
+    ),
+    "used": parameter(
+        "used",
+        "query",
+        "How much there is already, where the caller counts it itself.",
+        {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+    ),
     "stream_after": parameter(
         "after",
         "query",
