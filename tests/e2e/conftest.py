@@ -72,7 +72,7 @@ def seconds_to_screen() -> list[float]:
 class Site:
     """`billing serve` with its own Valkey; a test may kill and restart either."""
 
-    def __init__(self, database_url: str, folder: Path) -> None:
+    def __init__(self, database_url: str, folder: Path, **settings: str) -> None:
         self.base_url = f"http://127.0.0.1:{free_port()}"
         self._redis_port = free_port()
         self._folder = folder
@@ -92,6 +92,7 @@ class Site:
             "BILLING_DISPATCH_LEASE_SECONDS": "1",
             "BILLING_STREAM_KEEPALIVE_SECONDS": "1",
             "BILLING_STREAM_RETRY_MILLISECONDS": "200",
+            **settings,
         }
 
     def start_server(self) -> None:
@@ -139,8 +140,15 @@ def _kill(process: subprocess.Popen[bytes] | None) -> None:
 @pytest.fixture(scope="session")
 async def site(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """One deployment for all tests; each test has its own tenant."""
+    async with deployed(databases, tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@asynccontextmanager
+async def deployed(databases: Databases, folder: Path, **settings: str) -> AsyncIterator[Site]:
+    """Run a deployment of its own, with these settings beside those of all."""
     async with databases.fresh() as url:
-        running = Site(url, tmp_path_factory.mktemp("site"))
+        running = Site(url, folder, **settings)
         running.start_valkey()
         running.start_server()
         try:

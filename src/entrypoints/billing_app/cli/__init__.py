@@ -22,6 +22,10 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "billing_app.cli.subscriptions:subscriptions", "List, start, change and end subscriptions of tenants."
     ),
     "grants": LazyCommand("billing_app.cli.grants:grants", "Grant tenants access beside what they pay for."),
+    "entitlements": LazyCommand(
+        "billing_app.cli.entitlements:entitlements",
+        "Show the features that a tenant may use, and what is left of them.",
+    ),
     "gateway": LazyCommand("billing_app.cli.gateway:gateway", "Inspect operations on their way to Stripe."),
     "doctor": LazyCommand(
         "billing_app.cli.doctor:doctor", "Check settings, servers, Stripe and backlog, and say what to fix."

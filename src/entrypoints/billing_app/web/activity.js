@@ -3,7 +3,7 @@
 // Text from customers or Stripe reaches the page through textContent only.
 
 import { BillingStream } from "./billing-stream.js";
-import { showAccess, showInvoices, showSubscriptions, showUsage } from "./cards.js";
+import { showAccess, showEntitlements, showInvoices, showSubscriptions, showUsage } from "./cards.js";
 import { $, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 
@@ -11,6 +11,8 @@ const TOKEN = "billing-token";
 const PAGE = 50;
 const MINUTE = 60_000;
 const DAY = 86_400_000;
+const BETWEEN_READINGS = 300; // milliseconds between two readings of entitlements while messages arrive
+const MOST_READINGS = 20; // until the server has seen a message that the page has
 
 const feed = new Feed();
 const state = { subscriptions: new Map(), invoices: new Map(), usage: new Map() };
@@ -18,6 +20,7 @@ let stream = null;
 let base = ""; // of the tenant's URLs
 let pending = 0; // the animation frame that will draw
 let ending; // the timer that reloads access when it ends
+let reading = false; // whether entitlements are being read again
 
 // --- signing in ------------------------------------------------------------------------------------------------------
 
@@ -71,18 +74,37 @@ function signOut(reason = "") {
 /** Load the state, and what the page shows beside it: settled invoices, earlier usage and the last messages. */
 async function load(get) {
   const current = await get(`${base}/state`);
-  const [{ invoices }, { usage }, history] = await Promise.all([
+  const [{ invoices }, { usage }, entitlements, history] = await Promise.all([
     get(`${base}/invoices?limit=50`),
     get(`${base}/usage?limit=200`),
+    get(`${base}/entitlements`),
     page(get, current.sequence),
   ]);
-  return { ...current, settled: invoices, billed: usage, history };
+  return { ...current, settled: invoices, billed: usage, entitlements, history };
 }
 
 /** Get the last messages up to a number. */
 async function page(get, last) {
   const { events } = await get(`${base}/events?after=${Math.max(0, last - PAGE)}&limit=${PAGE}`);
   return events.filter((message) => message.sequence <= last);
+}
+
+/** Read entitlements again, which no message carries, until they are as new as the last message. */
+async function reloadEntitlements() {
+  if (reading) return;
+  reading = true;
+  const session = stream;
+  for (let left = MOST_READINGS; left > 0; left -= 1) {
+    await new Promise((resolve) => setTimeout(resolve, BETWEEN_READINGS));
+    if (session !== stream) break;
+    const loaded = await session.get(`${base}/entitlements`).catch(() => null); // the badge shows the connection
+    if (session !== stream) break;
+    if (loaded) state.entitlements = loaded;
+    draw();
+    if (loaded?.sequence >= state.sequence) break;
+  }
+  reading = false;
+  if (stream !== null && stream !== session) reloadEntitlements(); // another tenant signed in meanwhile
 }
 
 /** Reload access when it ends, which sends no message. Wait a day at most, since clocks differ. */
@@ -96,6 +118,7 @@ function reloadAccessLater() {
     if (session !== stream) return;
     if (loaded?.sequence === state.sequence) state.access = loaded.access;
     draw();
+    reloadEntitlements();
   }, wait);
 }
 
@@ -138,6 +161,7 @@ function showState(loaded) {
   state.invoices = new Map([...loaded.settled, ...loaded.invoices].map((each) => [each.invoice_id, each]));
   state.usage = new Map([...loaded.billed, ...loaded.usage].map((each) => [each.line_id, each]));
   state.access = loaded.access;
+  state.entitlements = loaded.entitlements;
   state.sequence = loaded.sequence;
   feed.reset(loaded.history);
   draw();
@@ -154,6 +178,7 @@ function showEvent(message) {
   state.sequence = message.sequence;
   feed.add(message);
   if (!pending) pending = requestAnimationFrame(draw); // a burst is drawn once
+  reloadEntitlements();
 }
 
 function draw() {
@@ -164,6 +189,7 @@ function draw() {
   for (const id of ["subscriptions-card", "invoices-card", "usage-card"]) $(id).hidden = empty;
   showAccess(state.access);
   showSubscriptions(state.subscriptions.values());
+  showEntitlements(empty ? [] : state.entitlements.features);
   showInvoices(state.invoices.values());
   showUsage(state.usage.values());
   reloadAccessLater();

@@ -1,4 +1,5 @@
-// The cards of the Billing Activity page: access, subscriptions, invoices and usage, from the sections of the state.
+// The cards of the Billing Activity page: access, subscriptions, entitlements, invoices and usage, from the sections of
+// the state.
 
 import { $, element, foreign, setText } from "./dom.js";
 import { count, day, label, money, span } from "./format.js";
@@ -129,6 +130,49 @@ function drawing(points) {
     list.append(item);
   }
   return [line, list];
+}
+
+// --- entitlements ----------------------------------------------------------------------------------------------------
+
+const REFUSALS = {
+  limit_reached: "limit reached",
+  not_included: "not included",
+  unknown_feature: "not included",
+  access_read_only: "read only",
+  access_blocked: "no access",
+};
+
+/** Show what the tenant may use, included features first; nothing if no plan lists features. */
+export function showEntitlements(features) {
+  const all = [...features].sort((a, b) => b.allowed - a.allowed || a.feature.localeCompare(b.feature));
+  $("entitlements-card").hidden = all.length === 0;
+  $("entitlements").replaceChildren(...all.map(allowance));
+}
+
+function allowance(each) {
+  const state = each.allowed ? (each.reason === "over_included" ? "over included" : "included") : REFUSALS[each.reason];
+  const mark = element("span", "pill", state ?? label(each.reason));
+  mark.dataset.tone = each.reason === "included" ? "good" : each.allowed ? "wait" : "neutral";
+  const row = element("li", "", element("h3", "", foreign(each.feature, "long")), mark);
+  if (each.kind && each.kind !== "switch") row.append(element("span", "quantity", amounts(each)));
+  if (each.limit !== null && each.used !== null) row.append(share(each));
+  return row;
+}
+
+function amounts({ kind, limit, used, remaining, resets_at }) {
+  if (limit === null) return used === null ? "no limit" : `${count(used)} used, no limit`;
+  if (used === null) return kind === "metered" ? `${count(limit)} included` : `up to ${count(limit)}`;
+  const until = resets_at ? ` until ${day(resets_at)}` : "";
+  return `${count(remaining)} of ${count(limit)} left${until}`;
+}
+
+/** Return the used part of an allowance as a bar, which the amounts beside it say in words. */
+function share({ limit, used }) {
+  const bar = element("span", "fill");
+  bar.style.width = `${limit === 0 ? 100 : Math.min(100, (used / limit) * 100)}%`;
+  const track = element("span", "track", bar);
+  track.setAttribute("aria-hidden", "true");
+  return track;
 }
 
 // --- invoices --------------------------------------------------------------------------------------------------------
