@@ -9,6 +9,7 @@ from billing_app.settings.access import AccessSettings
 from billing_app.settings.catalog import CatalogSettings
 from billing_app.settings.declaration import Setting
 from billing_app.settings.demo import DemoSettings
+from billing_app.settings.entitlements import EntitlementSettings
 from billing_app.settings.faults import DOCUMENTATION, ENV_FILE, RULES_FILE, SettingsError, SettingsFault
 from billing_app.settings.for_tests import TEST_WEBHOOK_SECRET, RunningStripe
 from billing_app.settings.gateway import GatewaySettings
@@ -33,6 +34,7 @@ __all__ = [
     "DemoSettings",
     "DispatchSettings",
     "EmbeddedSettings",
+    "EntitlementSettings",
     "GatewaySettings",
     "InboxSettings",
     "LogSettings",
