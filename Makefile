@@ -70,6 +70,7 @@ docs: setup ## regenerate the documentation that is generated from the code
 	@$(BIN)/python -m billing_app.settings_reference
 	@$(BIN)/python -m billing_app.troubleshooting.reference
 	@$(BIN)/python -m billing_app.access_reference
+	@$(BIN)/python -m billing_app.entitlements_reference
 	@$(BIN)/python -m billing_app.payload_schema
 	@$(BIN)/python -m billing_app.http.openapi
 	@$(BIN)/python -m billing_stripe.events_reference
