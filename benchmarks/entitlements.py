@@ -1,4 +1,4 @@
-"""What "may this tenant use this feature?" costs in memory and in time, with 100,000 tenants kept.
+"""The cost of "may this tenant use this feature?", in memory and in time, with 100,000 tenants kept.
 
 Every tenant is asked for in random order, for features of every kind, beside a dict lookup of the same tenants in the
 same order. Nothing waits: the answers come from `Entitlements.allows_cached`. Memory is what the process grew by.

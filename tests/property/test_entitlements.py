@@ -338,7 +338,7 @@ class World:
 @settings(max_examples=scaled(60), deadline=None)
 @given(choices(block=16))
 def test_an_answer_is_never_older_than_it_says(draw: Choices) -> None:
-    """Whatever happens to the bus and the database; and once all is quiet, it is that of a fresh reading."""
+    """The bus and the database come and go meanwhile; once all is quiet, it is that of a fresh reading."""
     asyncio.run(_live(draw))
 
 

@@ -139,7 +139,8 @@ def test_every_chapter_of_promises_has_one() -> None:
     """Chapters of promises are numbered."""
     chapters = re.findall(r"^## (\d)\. .*?(?=^## )", PAGE, re.DOTALL | re.MULTILINE)
     with_promises = re.findall(r"^## (\d)\. [^\n]*\n(?:(?!^##? ).)*?^### ", PAGE, re.DOTALL | re.MULTILINE)
-    assert chapters == with_promises == ["1", "2", "3", "4", "5", "6", "7"]
+    assert len(chapters) >= 8
+    assert chapters == with_promises == [str(number) for number in range(1, len(chapters) + 1)]
 
 
 def test_other_paths_on_the_page_exist() -> None:

@@ -233,7 +233,7 @@ access.
 
 ## Decisions
 
-With these plans, of which pro has the features above: `max` has `projects = 200` and `sso`, and the add-on `extra`
+Plan `pro` has the features above; plan `max` has `projects = 200` and `sso`; the add-on `extra`
 has `projects = { max = 10, per_seat = true }`.
 
 | Question | `allowed` | `reason` | `limit` | `remaining` | `sources` |
