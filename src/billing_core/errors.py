@@ -57,6 +57,12 @@ class StoreUnavailableError(BillingError):
     code, retryable = "store_unavailable", True
 
 
+class ClaimLostError(BillingError):
+    """Another process has taken over a tenant of a consumer, because its lease ran out. What was begun is undone."""
+
+    code, retryable = "claim_lost", True
+
+
 class EventBusUnavailableError(BillingError):
     """The bus did not accept or return entries in time. The history in the repository is complete all the same."""
 

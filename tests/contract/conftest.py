@@ -36,6 +36,9 @@ WITH free AS (
 )
 SELECT count(*) FROM older
 """
+_MAKE_CONSUMERS_OLDER = """
+UPDATE billing_consumer_tenants SET due_at = due_at - $1::interval, waiting_since = waiting_since - $1::interval
+"""
 
 
 class _PortFixtures:
@@ -97,6 +100,7 @@ class OnPostgres(_PortFixtures):
             passed += span
             await move_clock(pool, passed)
             await pool.execute("UPDATE billing_outbox SET committed_at = committed_at - $1::interval", span)
+            await pool.execute(_MAKE_CONSUMERS_OLDER, span)
             await pool.execute("UPDATE billing_stream_tickets SET good_until = good_until - $1::interval", span)
             older = await pool.fetchval(_MAKE_EVENTS_OLDER, span)
             if older < await pool.fetchval("SELECT count(*) FROM stripe_event_dispatch"):

@@ -46,7 +46,9 @@ WRITERS = {
     "write_inbox_upkeep": {"upkeep.py"},
     "write_state": {"transaction.py"},
     "write_outbox": {"outbox.py"},
-    "write_audits": {"event_log.py"},
+    "write_audits": {"event_log.py", "oversight.py"},
+    "write_consumers": {"register.py", "queue.py", "oversight.py"},
+    "write_consumer_actions": {"oversight.py"},
     "write_epochs": {"epochs.py"},
     "write_tickets": {"tickets.py"},
     "write_revocations": {"revocations.py"},
@@ -74,6 +76,9 @@ STATE_TABLES = {
 }
 """Nothing but `write_state` writes them."""
 QUEUE_TABLES = {
+    "billing_consumer_skips",
+    "billing_consumer_tenants",
+    "billing_consumers",
     "billing_log_rewrites",
     "billing_outbox",
     "operation_echoes",

@@ -26,6 +26,7 @@ THING = SimpleNamespace(part=SimpleNamespace(name="a", size=1), tags=["x", "y"])
         ("SELECT :things.values", "SELECT name, size, tags::text[]"),
         ("unnest(:things.arrays)", "unnest($1::text[], $2::bigint[], $3::text[])"),
         ("$1::text[], :things.arrays, $2", "$1::text[], $3::text[], $4::bigint[], $5::text[], $2"),
+        ("f(:things.array_of_size), :things.arrays", "f($2::bigint[]), $1::text[], $2::bigint[], $3::text[]"),
         ("$1, :things.keys, unnest(:things.arrays)", "$1, $2::text[], unnest($2::text[], $3::bigint[], $4::text[])"),
         (
             "unnest(:things.arrays), unnest(:others.arrays)",

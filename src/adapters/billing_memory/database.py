@@ -33,6 +33,7 @@ from billing_core.operations.stored import StoredOperation
 from billing_core.oversight.inspection import Audit, FailedAttempt
 from billing_core.oversight.ports import LoggedDecision
 from billing_core.state.shared_customers import SHARED_CUSTOMER
+from billing_memory.consumers.tables import ConsumerTables
 
 NO_TENANT: Final = "no_tenant"
 """The reason of ignored events that waited too long for a tenant."""
@@ -292,6 +293,7 @@ class MemoryDatabase:
         self.audits: list[Audit] = []
         self.rewrites: dict[TenantId, int] = {}
         """Tenants whose log on the bus has to be replaced, each with the last of the messages that were withdrawn."""
+        self.consumers = ConsumerTables()
         self.outbox: dict[MessageKey, datetime] = {}
         """Unpublished messages and when they were committed."""
         self.held: set[int] = set()

@@ -75,8 +75,11 @@ class Columns(Generic[T]):
         """
         return [unless_null([*map(column.get, values)]) for column in self._columns]
 
-    def sql(self, part: str, *, after: int) -> str:
-        """Return what stands for a part in a statement that numbers `after` arguments itself."""
+    def sql(self, part: str, *, after: int) -> str:  # noqa: PLR0911 - one return per part
+        """Return what stands for a part in a statement that numbers `after` arguments itself.
+
+        `array_of_…` stands for the array of one column, in a statement that uses `arrays`, too.
+        """
         match part:
             case "names":
                 return self.names
@@ -87,13 +90,18 @@ class Columns(Generic[T]):
             case "parameters":
                 return ", ".join(f"${number}" for number, _ in enumerate(self._columns, start=after + 1))
             case "arrays":
-                numbered = enumerate(self._columns, start=after + 1)
-                return ", ".join(f"${number}::{column.sent_as or column.type}[]" for number, column in numbered)
+                return ", ".join(self._array(index, after) for index in range(len(self)))
             case "keys":
-                key = self._columns[0]
-                return f"${after + 1}::{key.sent_as or key.type}[]"
+                return self._array(0, after)
             case _:
-                raise ValueError(f"columns have no {part}")
+                arrays = {f"array_of_{column.name}": index for index, column in enumerate(self._columns)}
+                if part in arrays:
+                    return self._array(arrays[part], after)
+        raise ValueError(f"columns have no {part}")
+
+    def _array(self, index: int, after: int) -> str:
+        column = self._columns[index]
+        return f"${after + index + 1}::{column.sent_as or column.type}[]"
 
 
 def unless_null(elements: Sequence[object]) -> Sequence[object]:

@@ -6,6 +6,7 @@ from typing import Final, Protocol, runtime_checkable
 import attrs
 import structlog
 
+from billing_core.consumers.delivery import DeliveryReport
 from billing_core.errors import GatewayAuthenticationError, GatewayUnavailableError
 from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
@@ -113,6 +114,19 @@ class Observers:
     def published(self, report: PublishingReport) -> None:
         """Count messages; they are too many to log."""
         self.metrics.published(report)
+
+    def consumed(self, report: DeliveryReport) -> None:
+        """Log a message that a consumer did not handle."""
+        if report.error is not None:
+            log.warning(
+                f"consumer.message_{report.result}",
+                consumer=report.consumer.name,
+                message_id=str(report.message.id),
+                event_type=report.message.event_type,
+                attempt=report.message.attempt,
+                error=report.error,
+                retry_after=None if report.retry_after is None else report.retry_after.total_seconds(),
+            )
 
     def rules_followed(self, report: RulesReport) -> None:
         """Log how many tenants' state was read by rules that came into force."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import attrs
 
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
+from billing_core.consumers.runner import ConsumerRunner
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.operations.pruning import OperationPruner
 from billing_core.operations.settling import OperationSettler
@@ -23,7 +24,7 @@ from billing_core.stream.rewrite import LogRewriter
 
 @attrs.frozen(kw_only=True)
 class Worker:
-    """The loops of one process: dispatcher, publisher of its messages, reviewer of access, refetcher and monitors."""
+    """The loops of one process: dispatcher, publisher of its messages, consumers, upkeep and monitors."""
 
     dispatcher: Dispatcher
     publisher: Publisher | None
@@ -43,6 +44,7 @@ class Worker:
     backfiller: Backfiller | None
     """None if the bus is not filled when a process starts."""
     log_rewriter: LogRewriter
+    consumer_runner: ConsumerRunner
     deadline: ShutdownDeadline
 
     @asynccontextmanager
@@ -57,6 +59,7 @@ class Worker:
         """
         dispatching = asyncio.create_task(self.dispatcher.run(concurrency=concurrency), name="dispatcher")
         publishing = asyncio.create_task(_publish(self.publisher), name="publisher")
+        consuming = asyncio.create_task(self.consumer_runner.run(), name="consumers")
         upkeep = {
             asyncio.create_task(loop.run(), name=type(loop).__name__.lower()): loop
             for loop in (
@@ -75,12 +78,13 @@ class Worker:
             if loop is not None
         }
         backfill = asyncio.create_task(_backfill(self.backfiller), name="backfiller")
-        failure = _first_failure(dispatching, publishing, backfill, *upkeep)
+        failure = _first_failure(dispatching, publishing, consuming, backfill, *upkeep)
         try:
             yield failure
         finally:
             backfill.cancel()
             self.dispatcher.stop()
+            self.consumer_runner.stop()
             for loop in upkeep.values():
                 loop.stop()
             await _finish(dispatching, self.deadline)
@@ -93,6 +97,7 @@ class Worker:
             if self.publisher is not None:
                 self.publisher.stop()
             await _finish(publishing, self.deadline)
+            await _finish(consuming, self.deadline)
             failure.cancel()
 
 

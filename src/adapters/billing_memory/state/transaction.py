@@ -53,6 +53,7 @@ class MemoryTransaction:
         numbered = self._written.messages.keys() - stored.messages.keys()
         stored.update(self._written)
         self._database.outbox.update(dict.fromkeys(sorted(numbered), self._now))
+        self._database.consumers.add((stored.messages[key] for key in sorted(numbered)), self._now)
         for transfer in self._transferred:
             if transfer.to_tenant is None:
                 _remove(stored.subscriptions, transfer.subscriptions)

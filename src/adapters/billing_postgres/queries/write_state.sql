@@ -151,7 +151,7 @@ FROM written;
 -- name: save_batch
 -- What nearly every batch writes, in one statement: subscriptions with their items, messages and the outcomes of events.
 -- Items that stay the same are not touched. Events that waited for one of the subscriptions become due. Messages are
--- appended to the history and the outbox, and the counters, which the caller has locked, move.
+-- appended to the history and the outbox, await their consumers, and the counters, which the caller has locked, move.
 -- An event is not parked on a customer that has a tenant by now: nothing would make it due. One that is applied again
 -- without a new effect keeps its first effect, and the reason why it was not confirmed is noted as an attempt. A dead one
 -- gets the tenant of its customer.
@@ -235,7 +235,10 @@ SELECT ARRAY (SELECT subscription_id FROM written) AS saved,
        ARRAY (SELECT event FROM settled) AS settled,
        (SELECT billing_unpark(array_agg(w.event))
         FROM stripe_event_waits AS w JOIN written ON w.object_id = written.subscription_id
-        WHERE w.object_id = ANY ($4::text[])) AS unparked;
+        WHERE w.object_id = ANY ($4::text[])) AS unparked,
+       CASE WHEN cardinality($1::text[]) > 0
+           THEN billing_await_consumers(:messages.array_of_tenant_id, :messages.array_of_sequence, :messages.array_of_event_type)
+       END AS awaited;
 
 -- name: save_invoices
 -- Events that waited for one of them become due.

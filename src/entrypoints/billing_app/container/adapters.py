@@ -10,6 +10,7 @@ from typing import TypeAlias, TypedDict
 import asyncpg
 
 from billing_app.settings import Settings
+from billing_core.consumers.ports import ConsumerOversight, ConsumerQueue, ConsumerRegister
 from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, ReplayQueue
 from billing_core.operations.ports import OperationLog
 from billing_core.oversight.ports import (
@@ -26,6 +27,8 @@ from billing_core.state.ports import Clock, RulesRegister, TenantReader, Uncerta
 from billing_core.stream.ports import EpochLog, EventBus, LogRewrites, MessageHistory, Outbox
 from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTickets
 from billing_memory.clock import SystemClock
+from billing_memory.consumers.oversight import MemoryConsumerOversight
+from billing_memory.consumers.queue import MemoryConsumers
 from billing_memory.database import MemoryDatabase
 from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_memory.operations.log import MemoryOperationLog
@@ -43,6 +46,9 @@ from billing_memory.stream.outbox import MemoryOutbox
 from billing_memory.stream_access.quota import MemoryStreamQuota
 from billing_memory.stream_access.revocations import MemoryRevocations
 from billing_memory.stream_access.tickets import MemoryStreamTickets
+from billing_postgres.consumers.oversight import PostgresConsumerOversight
+from billing_postgres.consumers.queue import PostgresConsumerQueue
+from billing_postgres.consumers.register import PostgresConsumerRegister
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.operations.log import PostgresOperationLog
 from billing_postgres.oversight.event_log import PostgresEventLog
@@ -90,6 +96,9 @@ class Adapters(TypedDict):
     state_upkeep: StateUpkeep
     refusal_tally: RefusalTally
     operation_log: OperationLog
+    consumer_register: ConsumerRegister
+    consumer_queue: ConsumerQueue
+    consumer_oversight: ConsumerOversight
     clock: Clock
 
 
@@ -103,6 +112,8 @@ def memory_adapters(
     repository = MemoryRepository(database, clock)
     event_log = MemoryEventLog(database, clock)
     outbox = MemoryOutbox(database, clock)
+    epochs = MemoryEpochLog()
+    consumers = MemoryConsumers(database, clock, epochs)
     return Adapters(
         inbox=inbox,
         queue=inbox,
@@ -116,7 +127,7 @@ def memory_adapters(
         outbox=outbox,
         log_rewrites=outbox,
         bus=MemoryEventBus(log_length=settings.redis.log_length),
-        epochs=MemoryEpochLog(),
+        epochs=epochs,
         tickets=MemoryStreamTickets(clock),
         quota=MemoryStreamQuota(clock, settings.quota),
         revocations=MemoryRevocations(clock),
@@ -129,6 +140,9 @@ def memory_adapters(
         state_upkeep=MemoryStateUpkeep(database),
         refusal_tally=MemoryRefusalTally(),
         operation_log=MemoryOperationLog(database, clock),
+        consumer_register=consumers,
+        consumer_queue=consumers,
+        consumer_oversight=MemoryConsumerOversight(database, clock, consumers),
         clock=clock,
     )
 
@@ -139,6 +153,7 @@ def postgres_adapters(
     database: Database,
     writers: Pool,
     readers: Pool | None = None,
+    consumers: Pool | None = None,
     inbox: PostgresEventInbox | None = None,
     bus: EventBus | None = None,
     quota: StreamQuota | None = None,
@@ -150,6 +165,8 @@ def postgres_adapters(
         database: the database of the pools.
         writers: connections for transactions that write.
         readers: connections for everything that only reads, so that slow reads delay no write; the same by default.
+        consumers: connections for consumers, whose handlers may hold them, so that these delay no event; the same by
+            default.
         inbox: an inbox that was started; without one nothing wakes up for new events.
         bus: the bus of all processes; without one nothing is streamed.
         quota: the quota of all processes; without one this process counts its own streams.
@@ -159,6 +176,7 @@ def postgres_adapters(
     inbox = inbox or PostgresEventInbox(database, writers)
     repository = PostgresRepository(database, writers, readers=readers)
     outbox = PostgresOutbox(database, writers)
+    consumers = consumers or writers
     return Adapters(
         inbox=inbox,
         queue=inbox,
@@ -185,5 +203,8 @@ def postgres_adapters(
         state_upkeep=PostgresStateUpkeep(database, readers),
         refusal_tally=PostgresRefusalTally(database, writers),
         operation_log=PostgresOperationLog(database, writers),
+        consumer_register=PostgresConsumerRegister(database, consumers),
+        consumer_queue=PostgresConsumerQueue(database, consumers),
+        consumer_oversight=PostgresConsumerOversight(database, consumers),
         clock=clock,
     )

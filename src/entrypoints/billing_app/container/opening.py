@@ -15,6 +15,7 @@ from billing_app.container.wiring import Container
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
+from billing_core.consumers.runner import ConsumerPolicy
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model.epoch import Epoch
 from billing_core.state.rules import activate
@@ -26,6 +27,9 @@ from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
 from billing_stripe.gateway import StripeGateway
 from billing_telemetry import logging
+
+_CONSUMER_CONNECTIONS: Final = ConsumerPolicy().transactions + 2
+"""Opened when they are used: for the transactions of handlers, for claims and for positions."""
 
 
 def configure_logging(settings: Settings) -> None:
@@ -85,6 +89,7 @@ async def open_container(
         )
         writers = await open_pool(stack, deadline, database, settings.database.pool_size)
         readers = await open_pool(stack, deadline, database, settings.database.pool_size, read_only=True)
+        consumers = await open_pool(stack, deadline, database, _CONSUMER_CONNECTIONS)
         metrics.watch_pool(
             in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.database.pool_size
         )
@@ -105,6 +110,7 @@ async def open_container(
                 database=database,
                 writers=writers,
                 readers=readers,
+                consumers=consumers,
                 inbox=await enter(stack, deadline, "inbox", inbox),
                 bus=redis.bus,
                 quota=redis.quota,

@@ -7,6 +7,7 @@ from typing import Final
 from billing_app.http.services import Probe
 from billing_app.observers import Observers
 from billing_app.settings import GatewaySettings, Settings, StripeSettings
+from billing_core.consumers.runner import ConsumerRunner
 from billing_core.events import BillingEvent
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.intake import Intake
@@ -26,6 +27,7 @@ from billing_core.state.rules import RulesBook
 from billing_core.state.service import BillingService
 from billing_core.stream.backfill import Backfiller, BackfillPolicy
 from billing_core.stream.ports import BackfillableBus, EventBus, MessageHistory, Outbox
+from billing_core.stream.publisher import Publisher
 from billing_memory.stream.bus import NullEventBus
 from billing_redis.bus import RedisEventBus
 from billing_stripe.signature import StripeWebhookVerifier
@@ -153,6 +155,16 @@ def operation_settler(
 def thin_event_resolver(gateway: ThinEventGateway | None, events: KnownEvents) -> ThinEventResolver | None:
     """Return None if the provider cannot be asked: thin events are parked then."""
     return None if gateway is None else ThinEventResolver(gateway=gateway, events=events)
+
+
+def publish(*, publisher: Publisher, consumers: ConsumerRunner) -> Callable[[Sequence[BillingEvent]], None]:
+    """Return the function that is given every message this process has committed."""
+
+    def offer(events: Sequence[BillingEvent]) -> None:
+        publisher.offer(events)
+        consumers.offer(events)
+
+    return offer
 
 
 def refetcher(

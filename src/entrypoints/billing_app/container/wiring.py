@@ -18,6 +18,8 @@ from billing_app.observers import Observers
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import Worker
+from billing_core.consumers.ports import ConsumerOversight, ConsumerQueue, ConsumerRegister
+from billing_core.consumers.runner import ConsumerPolicy, ConsumerRunner
 from billing_core.entitlements.loading import EntitlementLoader
 from billing_core.entitlements.ports import UsageMeter
 from billing_core.entitlements.service import Entitlements
@@ -106,6 +108,9 @@ class Container(containers.DeclarativeContainer):
     state_upkeep = providers.Dependency(instance_of=StateUpkeep)
     refusal_tally = providers.Dependency(instance_of=RefusalTally)
     operation_log = providers.Dependency(instance_of=OperationLog)
+    consumer_register = providers.Dependency(instance_of=ConsumerRegister)
+    consumer_queue = providers.Dependency(instance_of=ConsumerQueue)
+    consumer_oversight = providers.Dependency(instance_of=ConsumerOversight)
     clock = providers.Dependency(instance_of=Clock)
 
     # --- given if the process has it --------------------------------------------------------------------------------
@@ -152,7 +157,15 @@ class Container(containers.DeclarativeContainer):
         policy=settings.provided.publishing,
         observe=observers.provided.published,
     )
-    publish = publisher.provided.offer
+    consumer_policy = providers.Singleton(ConsumerPolicy)
+    consumer_runner = providers.Singleton(
+        ConsumerRunner,
+        register=consumer_register,
+        queue=consumer_queue,
+        policy=consumer_policy,
+        observe=observers.provided.consumed,
+    )
+    publish = providers.Singleton(parts.publish, publisher=publisher, consumers=consumer_runner)
     refetch_policy = providers.Singleton(RefetchPolicy)
     refetcher = providers.Singleton(
         parts.refetcher,
@@ -306,6 +319,7 @@ class Container(containers.DeclarativeContainer):
         operation_pruner=operation_pruner,
         backfiller=backfiller,
         log_rewriter=log_rewriter,
+        consumer_runner=consumer_runner,
         deadline=deadline,
     )
 

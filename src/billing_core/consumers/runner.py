@@ -1,0 +1,236 @@
+"""Hands messages to consumers: each tenant's in order, many tenants at a time, and again until they are handled."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+import attrs
+
+from billing_core.consumers.delivery import Delivery, DeliveryReport
+from billing_core.consumers.handlers import Handler, ReadHandler, read_handler
+from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, ConsumerRegister, Waiting, Want
+from billing_core.consumers.settling import ProgressWriter
+from billing_core.consumers.values import Consumer, ConsumerName
+from billing_core.errors import StoreUnavailableError
+from billing_core.events import BillingEvent
+
+_NO_PAUSE: Final = timedelta(0)
+
+
+@attrs.frozen(kw_only=True)
+class ConsumerPolicy:
+    """Limits of the work on consumers in one process."""
+
+    tenants: int = 16
+    """Tenants of one consumer that are worked on at a time."""
+    transactions: int = 4
+    """Handlers that hold a transaction at a time, each with a connection of the database."""
+    messages: int = 100
+    """Messages of one tenant that are handled before others get their chance."""
+    lease: timedelta = timedelta(seconds=60)
+    """Of a claim, renewed with each message; longer where a consumer's timeout needs it."""
+    poll: timedelta = timedelta(seconds=1)
+    catch_up: int = 1000
+    """Tenants looked up at a time for a consumer that starts in the past."""
+
+
+@attrs.frozen
+class _Subscriber:
+    consumer: Consumer
+    handler: ReadHandler
+
+
+class ConsumerRunner:
+    """Runs the handlers of this process. Others may run the same: one at a time has a tenant of a consumer."""
+
+    def __init__(
+        self,
+        *,
+        register: ConsumerRegister,
+        queue: ConsumerQueue,
+        policy: ConsumerPolicy,
+        observe: Callable[[DeliveryReport], None],
+    ) -> None:
+        self._register = register
+        self._queue = queue
+        self._policy = policy
+        self._observe = observe
+        self._subscribers: dict[ConsumerName, _Subscriber] = {}
+        self._unregistered: dict[ConsumerName, Consumer] = {}
+        self._busy: defaultdict[ConsumerName, int] = defaultdict(int)
+        self._transactions = asyncio.Semaphore(policy.transactions)
+        self._attempts = 0
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    # --- subscriptions ------------------------------------------------------------------------------------------
+
+    def subscribe(self, consumer: Consumer, handler: Handler, *, registered: bool = False) -> None:
+        """Have a consumer's messages handled in this process; also while it runs.
+
+        The consumer is registered first, unless it is `registered`: one that an operator removes must not come back.
+
+        Raises: TypeError if the function is no handler; ValueError if the name has another handler.
+        """
+        if consumer.name in self._subscribers:
+            raise ValueError(f"consumer {consumer.name} has a handler already: give each handler a name of its own")
+        self._subscribers[consumer.name] = _Subscriber(consumer, read_handler(handler))
+        if not registered:
+            self._unregistered[consumer.name] = consumer
+        self._wake.set()
+
+    def unsubscribe(self, name: ConsumerName) -> None:
+        """Claim nothing more for a consumer. Messages that are being handled are finished."""
+        self._subscribers.pop(name, None)
+        self._unregistered.pop(name, None)
+
+    # --- loops --------------------------------------------------------------------------------------------------
+
+    def offer(self, events: Sequence[BillingEvent]) -> None:
+        """Notice messages that were committed just now, so that they do not wait for the next poll."""
+        types = {event.event_type for event in events}
+        if any(each.consumer.wants(event_type) for each in self._subscribers.values() for event_type in types):
+            self._wake.set()
+
+    async def register(self) -> None:
+        """Register new subscribers: the messages that are numbered afterwards are theirs.
+
+        Raises StoreUnavailableError. `run` does it, too; a host that calls this first knows when it is done.
+        """
+        for name, consumer in list(self._unregistered.items()):
+            await self._register.register(consumer)
+            if self._unregistered.get(name) is consumer:
+                del self._unregistered[name]
+
+    async def run(self) -> None:
+        """Handle messages until stopped; messages in progress are finished."""
+        async with self._writing() as writer, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._catch_up())
+            tasks.create_task(self._deliver(tasks, writer))
+
+    async def run_once(self) -> int:
+        """Handle what is due now and return the number of attempts, for a host's tests. Not beside `run`.
+
+        Raises StoreUnavailableError.
+        """
+        before = self._attempts
+        await self.register()
+        while await self._queue.catch_up(self._ready(), limit=self._policy.catch_up):
+            pass
+        async with self._writing() as writer:
+            more = True
+            while more:
+                async with asyncio.TaskGroup() as tasks:
+                    more = await self._claim(tasks, writer)
+        return self._attempts - before
+
+    def stop(self) -> None:
+        """Ask `run` to return after the messages in progress."""
+        self._stopping.set()
+        self._wake.set()
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[ProgressWriter]:
+        """Write positions for the length of the block, and the last ones at its end."""
+        writer = ProgressWriter(self._queue, pause=self._policy.poll)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(writer.run())
+            try:
+                yield writer
+            finally:
+                writer.stop()
+
+    async def _deliver(self, tasks: asyncio.TaskGroup, writer: ProgressWriter) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                await self.register()
+                claimed = await self._claim(tasks, writer)
+            except StoreUnavailableError:
+                await self._pause(self._policy.poll)
+                continue
+            if not claimed:
+                await self._wait()
+
+    async def _claim(self, tasks: asyncio.TaskGroup, writer: ProgressWriter) -> bool:
+        """Begin with the tenants that are due and that this process can take on; return whether there were any."""
+        wants = [want for name in self._ready() if (want := self._want(name)).limit > 0]
+        claims = await self._queue.claim(wants) if wants else []
+        if not claims:
+            return False
+        waiting = await self._queue.messages(claims, limit=self._policy.messages)
+        for claim, messages in zip(claims, waiting, strict=True):
+            delivery = self._delivery(claim, messages, writer)
+            if delivery is not None:
+                self._busy[claim.consumer] += 1
+                tasks.create_task(delivery.run()).add_done_callback(partial(self._free, claim.consumer))
+        return True
+
+    def _delivery(self, claim: ConsumerClaim, waiting: Waiting, writer: ProgressWriter) -> Delivery | None:
+        """Return the work on a claim; None if its handler was taken away meanwhile: the claim runs out."""
+        subscriber = self._subscribers.get(claim.consumer)
+        if subscriber is None:
+            return None
+        return Delivery(
+            consumer=subscriber.consumer,
+            handler=subscriber.handler,
+            claim=claim,
+            waiting=waiting,
+            lease=self._lease(subscriber.consumer),
+            queue=self._queue,
+            writer=writer,
+            observe=self._note,
+            stopping=self._stopping.is_set,
+            transactions=self._transactions,
+        )
+
+    def _note(self, report: DeliveryReport) -> None:
+        self._attempts += 1
+        self._observe(report)
+
+    def _free(self, name: ConsumerName, _task: object) -> None:
+        self._busy[name] -= 1
+        self._wake.set()
+
+    def _ready(self) -> Collection[ConsumerName]:
+        return [name for name in self._subscribers if name not in self._unregistered]
+
+    def _want(self, name: ConsumerName) -> Want:
+        subscriber = self._subscribers[name]
+        most = self._policy.transactions if subscriber.handler.transactional else self._policy.tenants
+        return Want(consumer=name, limit=most - self._busy[name], lease=self._lease(subscriber.consumer))
+
+    def _lease(self, consumer: Consumer) -> timedelta:
+        """Return a lease that does not end during an attempt and the storing of its end."""
+        return max(self._policy.lease, 2 * consumer.timeout)
+
+    async def _catch_up(self) -> None:
+        """Find the tenants of consumers that start in the past. Nearly always there is no such consumer."""
+        while not self._stopping.is_set():
+            unfinished: Collection[ConsumerName] = ()
+            with contextlib.suppress(StoreUnavailableError):
+                unfinished = await self._queue.catch_up(self._ready(), limit=self._policy.catch_up)
+            if unfinished:
+                self._wake.set()
+            await self._pause(_NO_PAUSE if unfinished else self._policy.poll)
+
+    async def _wait(self) -> None:
+        hints = [
+            asyncio.create_task(self._queue.wait(at_most=self._policy.poll)),
+            asyncio.create_task(self._wake.wait()),
+        ]
+        try:
+            await asyncio.wait(hints, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for hint in hints:
+                hint.cancel()
+            await asyncio.gather(*hints, return_exceptions=True)
+
+    async def _pause(self, span: timedelta) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), span.total_seconds())

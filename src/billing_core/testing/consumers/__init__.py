@@ -1,0 +1,1 @@
+"""Contract suites of the ports in `billing_core.consumers.ports`."""

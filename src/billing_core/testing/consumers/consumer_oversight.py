@@ -1,0 +1,224 @@
+"""The contract of ConsumerOversight."""
+
+import pytest
+
+from billing_core.consumers.ports import ConsumerOversight, ConsumerQueue, ConsumerRegister, Lag, Step
+from billing_core.model import TenantId
+from billing_core.oversight.ports import AuditLog
+from billing_core.state.ports import UnitOfWork
+from billing_core.testing.builders import ACME, GLOBEX, message
+from billing_core.testing.consumers.arrange import (
+    CRM,
+    MAILS,
+    catch_up,
+    claim,
+    consumer,
+    handle,
+    number,
+    number_up_to,
+    settle,
+    step,
+    waiting_numbers,
+)
+from billing_core.testing.timing import TICK, Elapse
+
+
+class ConsumerOversightContract:
+    """Operators see waiting and dead messages, and decide about them.
+
+    A binding provides `consumer_oversight`; `consumer_register`, `consumer_queue`, `audit_log` and `unit_of_work` on
+    the same data, all empty; and `elapse`.
+    """
+
+    @pytest.fixture(autouse=True)
+    async def mails(self, consumer_register: ConsumerRegister) -> None:
+        """Register the consumer that the tests are about."""
+        await consumer_register.register(consumer())
+
+    async def kill(self, queue: ConsumerQueue, tenant_id: TenantId = ACME, *, position: int = 0) -> None:
+        """Have the next message of a tenant be dead."""
+        for held in await claim(queue):
+            if held.tenant_id == tenant_id:
+                dead = step(held, Step.HOLD, position, attempts=12, error="boom")
+                assert await settle(queue, dead)
+            else:
+                assert await settle(queue, step(held, Step.DONE, held.position))
+
+    async def test_a_consumer_with_nothing_waiting(self, consumer_oversight: ConsumerOversight) -> None:
+        """It is listed, and everything about it is zero."""
+        (standing,) = await consumer_oversight.standings()
+        assert standing.registered.consumer == consumer()
+        assert (standing.waiting, standing.skipped, standing.lag) == (0, 0, Lag())
+        assert await consumer_oversight.lags() == {MAILS: Lag()}
+        assert await consumer_oversight.waiting(MAILS, limit=10) == []
+
+    async def test_ages_are_those_of_the_oldest_message(
+        self,
+        consumer_oversight: ConsumerOversight,
+        consumer_queue: ConsumerQueue,
+        unit_of_work: UnitOfWork,
+        elapse: Elapse,
+    ) -> None:
+        """Whether it waits, is tried again or is dead; and of the next one once it is handled."""
+        await number_up_to(unit_of_work, 1)
+        await elapse(20 * TICK)
+        await number(unit_of_work, message(ACME, 2), message(GLOBEX, 1))
+        await elapse(TICK)
+        (held, _) = await claim(consumer_queue)
+        assert held.tenant_id == ACME
+        assert (await consumer_oversight.lags())[MAILS].oldest >= 21 * TICK
+        assert await settle(consumer_queue, step(held, Step.HOLD, 0, error="boom"))
+        (standing,) = await consumer_oversight.standings()
+        assert standing.lag.oldest >= 21 * TICK
+        assert (standing.waiting, standing.lag.held) == (2, 1)
+        assert (await consumer_oversight.lags())[MAILS].held == 1
+        before = (await consumer_oversight.waiting(MAILS, held=True, limit=10))[0].waiting_since
+        await consumer_oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason=None)
+        (acme, _) = await consumer_oversight.waiting(MAILS, limit=10)
+        assert acme.waiting_since > before
+
+    async def test_waiting_tenants_are_shown_with_their_failures(
+        self,
+        consumer_oversight: ConsumerOversight,
+        consumer_queue: ConsumerQueue,
+        unit_of_work: UnitOfWork,
+        elapse: Elapse,
+    ) -> None:
+        """The longest waiting first; of one tenant, or those that are held back, if asked for."""
+        await number_up_to(unit_of_work, 2, GLOBEX)
+        await elapse(TICK)
+        await number_up_to(unit_of_work, 1)
+        await self.kill(consumer_queue, ACME)
+        globex, acme = await consumer_oversight.waiting(MAILS, limit=10)
+        assert (globex.tenant_id, globex.position, globex.last, globex.dead_at) == (GLOBEX, 0, 2, None)
+        assert (acme.tenant_id, acme.attempts, acme.error) == (ACME, 12, "boom")
+        assert acme.dead_at is not None
+        assert await consumer_oversight.waiting(MAILS, held=True, limit=10) == [acme]
+        assert await consumer_oversight.waiting(MAILS, tenant_id=GLOBEX, limit=10) == [globex]
+        assert await consumer_oversight.waiting(MAILS, limit=1) == [globex]
+        assert await consumer_oversight.waiting(CRM, limit=10) == []
+
+    async def test_a_retry_gives_a_dead_message_all_attempts_again(
+        self,
+        consumer_oversight: ConsumerOversight,
+        consumer_queue: ConsumerQueue,
+        unit_of_work: UnitOfWork,
+        audit_log: AuditLog,
+    ) -> None:
+        """It comes with everything behind it, and the action is on record."""
+        await number_up_to(unit_of_work, 2)
+        await self.kill(consumer_queue)
+        assert await consumer_oversight.retry(MAILS, tenant_id=GLOBEX, actor="ops", reason=None) == 0
+        assert await consumer_oversight.retry(MAILS, actor="ops", reason="address corrected") == 1
+        (held,) = await claim(consumer_queue)
+        assert (held.attempt, held.position, held.last) == (1, 0, 2)
+        audit = (await audit_log.latest(limit=10))[0]
+        assert (audit.action, audit.actor, audit.reason) == ("consumer_retry", "ops", "address corrected")
+        assert audit.filter == {"consumer": MAILS, "tenant": None}
+        assert audit.result == {"tenants": 1}
+        assert audit.finished_at is not None
+
+    async def test_a_skip_passes_over_the_dead_message_alone(
+        self,
+        consumer_oversight: ConsumerOversight,
+        consumer_queue: ConsumerQueue,
+        unit_of_work: UnitOfWork,
+        audit_log: AuditLog,
+    ) -> None:
+        """The ones behind it come; a tenant with nothing behind it no longer waits."""
+        await number_up_to(unit_of_work, 3)
+        await self.kill(consumer_queue, position=1)
+        skipped = await consumer_oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason="sent by hand")
+        assert skipped == 2
+        assert await waiting_numbers(consumer_queue) == {ACME: [3]}
+        (record,) = await consumer_oversight.skipped(MAILS, limit=10)
+        assert (record.sequence, record.attempts, record.error) == (2, 12, "boom")
+        assert (record.actor, record.reason) == ("ops", "sent by hand")
+        assert (await consumer_oversight.standings())[0].skipped == 1
+        audit = (await audit_log.latest(limit=1))[0]
+        assert (audit.action, audit.result) == ("consumer_skip", {"sequence": 2})
+        assert await consumer_oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason=None) is None
+
+    async def test_a_skip_of_the_last_message_ends_the_waiting(
+        self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """Nothing is left of the tenant."""
+        await number_up_to(unit_of_work, 1)
+        await self.kill(consumer_queue)
+        assert await consumer_oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason=None) == 1
+        assert await consumer_oversight.waiting(MAILS, limit=10) == []
+
+    async def test_a_tenant_is_rewound_to_a_number(
+        self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """That message is the next one, whether the tenant waited or not, and claims of before are lost."""
+        await consumer_oversight.rewind(MAILS, to="beginning", tenant_id=ACME, actor="ops", reason=None)
+        await number_up_to(unit_of_work, 4)
+        await handle(consumer_queue)
+        assert await consumer_oversight.rewind(MAILS, to=3, tenant_id=ACME, actor="ops", reason="sent twice")
+        (held,) = await claim(consumer_queue)
+        assert (held.position, held.last, held.attempt) == (2, 4, 1)
+        assert await consumer_oversight.rewind(MAILS, to=2, tenant_id=ACME, actor="ops", reason=None)
+        assert not await settle(consumer_queue, step(held, Step.DONE, 4))
+        assert await waiting_numbers(consumer_queue) == {ACME: [2, 3, 4]}
+
+    async def test_a_tenant_is_rewound_to_an_instant_or_to_now(
+        self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """To now means that what waits is passed over."""
+        await number_up_to(unit_of_work, 2)
+        (acme,) = await consumer_oversight.waiting(MAILS, limit=1)
+        await number_up_to(unit_of_work, 2, GLOBEX)
+        await number_up_to(unit_of_work, 3, first=3)
+        assert await consumer_oversight.rewind(MAILS, to="now", tenant_id=GLOBEX, actor="ops", reason=None)
+        await consumer_oversight.rewind(MAILS, to="now", tenant_id=ACME, actor="ops", reason=None)
+        assert await claim(consumer_queue) == []
+        since = acme.waiting_since
+        assert await consumer_oversight.rewind(MAILS, to=since, tenant_id=ACME, actor="ops", reason=None)
+        assert await waiting_numbers(consumer_queue) == {ACME: [1, 2, 3]}
+
+    async def test_all_tenants_are_rewound(
+        self,
+        consumer_oversight: ConsumerOversight,
+        consumer_queue: ConsumerQueue,
+        consumer_register: ConsumerRegister,
+        unit_of_work: UnitOfWork,
+        audit_log: AuditLog,
+    ) -> None:
+        """Tenants that waited, were held back or did not wait; in this consumer only."""
+        names = [TenantId(f"tenant-{number}") for number in range(5)]
+        await consumer_register.register(consumer(CRM))
+        for name in names:
+            await number_up_to(unit_of_work, 2, name)
+        await self.kill(consumer_queue, names[1])
+        await handle(consumer_queue, but=[names[2]])
+        await handle(consumer_queue, CRM)
+        assert await consumer_oversight.rewind(MAILS, to="beginning", actor="ops", reason="lost mails")
+        await number(unit_of_work, message(names[4], 3))
+        await catch_up(consumer_queue, MAILS)
+        assert await waiting_numbers(consumer_queue) == {**{key: [1, 2] for key in names}, names[4]: [1, 2, 3]}
+        assert await waiting_numbers(consumer_queue, CRM) == {names[4]: [3]}
+        audit = (await audit_log.latest(limit=1))[0]
+        assert (audit.action, audit.result) == ("consumer_rewind", {"to": "beginning"})
+
+    async def test_all_waiting_messages_are_passed_over(
+        self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """A rewind to now leaves nothing, and what comes afterwards is handed over."""
+        await number_up_to(unit_of_work, 2)
+        await number_up_to(unit_of_work, 2, GLOBEX)
+        await self.kill(consumer_queue)
+        assert await consumer_oversight.rewind(MAILS, to="now", actor="ops", reason=None)
+        await catch_up(consumer_queue, MAILS)
+        assert await claim(consumer_queue) == []
+        await number_up_to(unit_of_work, 3, first=3)
+        assert await waiting_numbers(consumer_queue) == {ACME: [3]}
+
+    async def test_nothing_to_rewind(self, consumer_oversight: ConsumerOversight, unit_of_work: UnitOfWork) -> None:
+        """An unknown consumer or tenant; and a number that would be of all tenants is refused."""
+        await number_up_to(unit_of_work, 1)
+        assert not await consumer_oversight.rewind(CRM, to="now", actor="ops", reason=None)
+        unknown = TenantId("unknown")
+        assert not await consumer_oversight.rewind(MAILS, to=1, tenant_id=unknown, actor="ops", reason=None)
+        with pytest.raises(ValueError, match="name the tenant"):
+            await consumer_oversight.rewind(MAILS, to=1, actor="ops", reason=None)
