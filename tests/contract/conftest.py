@@ -101,6 +101,7 @@ class OnPostgres(_PortFixtures):
             await move_clock(pool, passed)
             await pool.execute("UPDATE billing_outbox SET committed_at = committed_at - $1::interval", span)
             await pool.execute(_MAKE_CONSUMERS_OLDER, span)
+            await pool.execute("UPDATE billing_processes SET beat_at = beat_at - $1::interval", span)
             await pool.execute("UPDATE billing_stream_tickets SET good_until = good_until - $1::interval", span)
             older = await pool.fetchval(_MAKE_EVENTS_OLDER, span)
             if older < await pool.fetchval("SELECT count(*) FROM stripe_event_dispatch"):

@@ -6,6 +6,7 @@ from billing_core.testing.oversight.audit_log import AuditLogContract
 from billing_core.testing.oversight.event_log import EventLogContract
 from billing_core.testing.oversight.inbox_backlog import InboxBacklogContract
 from billing_core.testing.oversight.inbox_upkeep import InboxUpkeepContract
+from billing_core.testing.oversight.process_register import ProcessRegisterContract
 from billing_core.testing.oversight.refusal_tally import RefusalTallyContract
 from billing_core.testing.oversight.state_upkeep import StateUpkeepContract
 from billing_core.testing.oversight.tenant_timeline import TenantTimelineContract
@@ -51,3 +52,9 @@ class TestMemoryRefusalTally(InMemory, RefusalTallyContract): ...
 
 
 class TestPostgresRefusalTally(OnPostgres, RefusalTallyContract): ...
+
+
+class TestMemoryProcessRegister(InMemory, ProcessRegisterContract): ...
+
+
+class TestPostgresProcessRegister(OnPostgres, ProcessRegisterContract): ...

@@ -11,7 +11,7 @@ from tests.contract.conftest import InMemory, OnPostgres
 from tests.patience import PATIENCE
 
 from billing_core.testing.stream_access.revocations import RevocationsContract
-from billing_core.testing.stream_access.stream_quota import MakeQuota, StreamQuotaContract
+from billing_core.testing.stream_access.stream_quota import MakeQuota, SharedStreamQuotaContract, StreamQuotaContract
 from billing_core.testing.stream_access.stream_tickets import StreamTicketsContract
 from billing_memory.clock import SystemClock
 from billing_memory.stream_access.quota import MemoryStreamQuota
@@ -43,7 +43,7 @@ class TestMemoryQuota(StreamQuotaContract):
 
 
 @pytest.mark.redis
-class TestRedisQuota(StreamQuotaContract):
+class TestRedisQuota(SharedStreamQuotaContract):
     """For all servers of a Redis."""
 
     @pytest.fixture
@@ -53,7 +53,7 @@ class TestRedisQuota(StreamQuotaContract):
 
 
 @pytest.mark.redis
-class TestClusterQuota(StreamQuotaContract):
+class TestClusterQuota(SharedStreamQuotaContract):
     """For all servers of a cluster; the counts of one tenant are on one node."""
 
     @pytest.fixture

@@ -351,7 +351,7 @@ class TestProcessing:
         """Waiting for a connection times out, and borrowed connections are returned."""
         impatient = PostgresMessageHistory(attrs.evolve(database, acquire_timeout=SHORT), pool)
         async with repository.transaction(), repository.transaction():
-            with pytest.raises(StoreUnavailableError, match="acquire"):
+            with pytest.raises(StoreUnavailableError, match="all 2 connections to Postgres were in use"):
                 await impatient.sequence(ACME)
         assert await history.sequence(ACME) == 0
 

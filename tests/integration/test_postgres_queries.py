@@ -52,6 +52,7 @@ WRITERS = {
     "write_epochs": {"epochs.py"},
     "write_tickets": {"tickets.py"},
     "write_revocations": {"revocations.py"},
+    "write_processes": {"processes.py"},
     "write_refusals": {"refusals.py"},
     "write_rules": {"rules.py"},
     "write_operations": {"log.py"},
@@ -209,7 +210,8 @@ def test_tables_of_state_are_written_by_one_file_of_queries() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_no_statement_gives_a_session_other_rights(name: str) -> None:
     """A connection that only reads would be one no more if a statement could make it write."""
-    text = "\n".join(queries.load(name).values())
+    looked_at = "current_setting('default_transaction_read_only')"
+    text = "\n".join(queries.load(name).values()).replace(looked_at, "")
     assert re.search(r"\bREAD\s+WRITE\b|read_only|\bSET\s+(SESSION|ROLE|LOCAL\s+ROLE)\b", text, re.IGNORECASE) is None
 
 

@@ -9,7 +9,7 @@ import asyncpg
 import attrs
 
 from billing_postgres import queries
-from billing_postgres.errors import translated
+from billing_postgres.errors import reaching, translated
 
 _QUERIES: Final = queries.load("read_settings")
 
@@ -47,14 +47,18 @@ _RISKS: Final = {
     ("synchronous_commit", "local"): _asynchronous("local"),
 }
 
+_PATIENCE: Final = 5.0
+"""Seconds that a connection may take."""
+
 
 async def durability_risks(database_url: str) -> Sequence[DurabilityRisk]:
     """Return the risky settings as a connection of ours gets them, the gravest first.
 
     Raises: StoreUnavailableError.
     """
+    with reaching(database_url, within=_PATIENCE):
+        connection = await asyncpg.connect(database_url, timeout=_PATIENCE)
     with translated("durability_risks"):
-        connection = await asyncpg.connect(database_url, timeout=5)
         try:
             rows = await connection.fetch(_QUERIES["list_durability_settings"])
         finally:

@@ -11,10 +11,12 @@ import asyncpg
 import attrs
 
 from billing_postgres import queries
-from billing_postgres.errors import translated
+from billing_postgres.errors import reaching, translated
 
 _SETTINGS: Final = queries.load("read_settings")
 _ACCOUNT: Final = queries.load("write_provider_account")
+_PATIENCE: Final = 5.0
+"""Seconds that a connection and a statement may take."""
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +31,8 @@ class DatabaseServer:
     """Whether a pooler such as pgbouncer stands between: a connection to it takes none of the server."""
     ahead: timedelta
     """The server's clock minus ours."""
+    read_only: bool = False
+    """Whether it takes no writes: a standby, or sessions that are read-only by default."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +59,7 @@ async def inspect_server(database_url: str) -> DatabaseServer:
             connections=row["connections"],
             through_pooler=row["process"] != connection.get_server_pid(),
             ahead=row["at"] - (before + (after - before) / 2),
+            read_only=row["refuses_writes"],
         )
 
 
@@ -73,8 +78,11 @@ async def keep_account(database_url: str, *, livemode: bool, account_id: str | N
 
 @asynccontextmanager
 async def _connected(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    with reaching(database_url, within=_PATIENCE):
+        connection = await asyncpg.connect(
+            database_url, timeout=_PATIENCE, command_timeout=_PATIENCE, statement_cache_size=0
+        )
     with translated("installation"):
-        connection = await asyncpg.connect(database_url, timeout=5, command_timeout=5, statement_cache_size=0)
         try:
             yield connection
         finally:

@@ -20,13 +20,15 @@ import attrs
 
 from billing_core.errors import BillingError
 from billing_postgres import queries
-from billing_postgres.errors import translated
+from billing_postgres.errors import reaching, translated
 
 _QUERIES: Final = queries.load("migrate")
 _FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<phase>pre|post)_\w+\.sql", re.ASCII)
 _LOCK: Final = 0x62696C6C696E67
 """The advisory lock of all migrations in a database: "billing" in ASCII."""
 _LOCK_PATIENCE: Final = timedelta(minutes=2)
+_CONNECT_PATIENCE: Final = 10.0
+"""Seconds that a connection may take."""
 _LOCK_POLL: Final = timedelta(milliseconds=50)
 
 
@@ -166,13 +168,14 @@ async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Mi
 @asynccontextmanager
 async def _connected(database_url: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
     """Open a connection outside any pool: a pool would pass the session's lock on to another user."""
-    with translated("migrate"):
+    with reaching(database_url, within=_CONNECT_PATIENCE):
         connection = await asyncpg.connect(
             database_url,
-            timeout=10,
+            timeout=_CONNECT_PATIENCE,
             statement_cache_size=0,
             server_settings={"application_name": "billing migrate"},
         )
+    with translated("migrate"):
         try:
             yield connection
         finally:

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal, TypeAlias
 import asyncpg
 import attrs
 
+from billing_core.errors import StoreUnavailableError
 from billing_postgres import queries
-from billing_postgres.errors import UNAVAILABLE, translated
+from billing_postgres.errors import UNAVAILABLE, reaching, translated
 
 _CONFIGURE: Final = queries.load("session")["configure"]
 
@@ -35,7 +36,7 @@ class Database:
 
     async def connect(self, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
         """Open a connection that the caller keeps and closes, with further settings for its session."""
-        with translated("connect"):
+        with reaching(self.url, within=self.connect_timeout.total_seconds()):
             connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(**self._arguments())
             try:
                 await self._configure(connection, settings)
@@ -58,7 +59,7 @@ class Database:
         settings = {"plan_cache_mode": "force_custom_plan"}
         if read_only:
             settings["default_transaction_read_only"] = "on"
-        with translated("connect"):
+        with reaching(self.url, within=self.connect_timeout.total_seconds()):
             pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
                 **self._arguments(),
                 min_size=min(min_size, size),
@@ -71,8 +72,14 @@ class Database:
     @asynccontextmanager
     async def acquire(self, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Connection]:
         """Borrow a connection; StoreUnavailableError when none becomes free in time."""
-        with translated("acquire"):
-            connection = await pool.acquire(timeout=self.acquire_timeout.total_seconds())
+        patience = self.acquire_timeout.total_seconds()
+        with reaching(self.url, within=patience):
+            try:
+                connection = await pool.acquire(timeout=patience)
+            except TimeoutError as exc:
+                if pool.get_idle_size() or pool.get_size() < pool.get_max_size():
+                    raise  # it was being opened
+                raise StoreUnavailableError(_exhausted(pool.get_max_size(), patience)) from exc
         try:
             yield connection
         finally:
@@ -120,6 +127,13 @@ class Database:
             "command_timeout": self.statement_timeout.total_seconds() + 1,
             "server_settings": {"application_name": self.application_name},
         }
+
+
+def _exhausted(size: int, seconds: float) -> str:
+    return (
+        f"all {size} connections to Postgres were in use for {seconds:g} s: slow statements or locks hold them, or "
+        "BILLING_DB_POOL_SIZE is too small"
+    )
 
 
 def _milliseconds(span: timedelta) -> str:

@@ -25,6 +25,8 @@ _APPEND: Final = Script("append")
 _REPLACE: Final = Script("replace")
 _CLAIM: Final = Script("claim")
 _DONE: Final = "done"
+_BEAT_KEPT: Final = 60
+"""Seconds that the key of a beat is kept."""
 _KEPT: Final = 30 * 86_400
 """Seconds after its last write until a stream expires: streams of former tenants and of old epochs."""
 
@@ -63,6 +65,13 @@ class RedisEventBus:
         """Return when every node answers. Raises EventBusUnavailableError."""
         async with self._nodes.answered("ping"):
             await asyncio.gather(*[self._nodes.client(each).ping() for each in await self._nodes.addresses()])
+
+    async def beat(self) -> None:
+        """Write a key that expires soon on every node that keeps a part of the bus. Raises EventBusUnavailableError."""
+        async with self._nodes.answered("beat"):
+            groups = await self._nodes.grouped(self._shards)
+            keys = {node: f"{shards[0]}:beat" for node, shards in groups.items()}
+            await asyncio.gather(*[self._nodes.client(node).set(key, 1, ex=_BEAT_KEPT) for node, key in keys.items()])
 
     async def check(self) -> None:
         """Refuse a server that may evict keys: it would drop whole logs and live streams without an error.

@@ -1,7 +1,9 @@
 -- Count one more stream of a tenant, if its rate and the number of its open streams allow it.
 --
--- KEYS    the tenant's rate: the instant up to which its allowance is used; its open streams, by the end of their lease.
--- ARGV    opened per minute (0: any number), open at a time (0: any number), lease in ms, the stream's name.
+-- KEYS    the tenant's rate: the instant up to which its allowance is used; its open streams, by the end of their lease;
+--         the processes of its hash tag, by the end of their life.
+-- ARGV    opened per minute (0: any number), open at a time (0: any number), lease in ms, the stream's name, which begins
+--         with its process and a slash; the process, its life in ms.
 -- Returns {0} when the stream is admitted; {1, ms} when the rate and {2, ms} when the number of open streams refuses it,
 --         with the earliest time to try again.
 --
@@ -19,9 +21,26 @@ if rate > 0 then
 end
 if concurrent > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+  redis.call('ZADD', KEYS[3], now + ARGV[6], ARGV[5])
+  redis.call('PEXPIRE', KEYS[3], 2 * ARGV[6])
   if redis.call('ZCARD', KEYS[2]) >= concurrent then
-    local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-    return {2, math.ceil(first[2] - now)}
+    -- Places of a process that is gone are free at once; those of one that may be gone, when its life ends.
+    local ends = tonumber(redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2])
+    local names, lives = redis.call('ZRANGE', KEYS[2], 0, -1), {}
+    for i = 1, #names do
+      local process = string.match(names[i], '^(.-)/')
+      if process then
+        lives[process] = lives[process] or tonumber(redis.call('ZSCORE', KEYS[3], process) or 0)
+        if lives[process] <= now then
+          redis.call('ZREM', KEYS[2], names[i])
+        elseif process ~= ARGV[5] then
+          ends = math.min(ends, lives[process])
+        end
+      end
+    end
+    if redis.call('ZCARD', KEYS[2]) >= concurrent then
+      return {2, math.ceil(ends - now)}
+    end
   end
   redis.call('ZADD', KEYS[2], now + lease, ARGV[4])
   redis.call('PEXPIRE', KEYS[2], lease)

@@ -22,6 +22,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, RedisError
 
 from billing_core.errors import EventBusUnavailableError
+from billing_redis.errors import describe
 
 _RELOAD_PAUSE: Final = 0.5
 """Seconds before the cluster's slots are loaded again."""
@@ -78,7 +79,7 @@ class RedisNodes:
     async def answered(self, operation: str, *, within: timedelta | None = None) -> AsyncIterator[None]:
         """Bound a whole call, however many replies it takes, and translate its errors.
 
-        The text names the type of the error only: the driver's own text may hold addresses.
+        The text names the server and the type of the error only: the driver's own text may hold keys and values.
         """
         try:
             async with asyncio.timeout((within or self._timeout).total_seconds()):
@@ -87,7 +88,8 @@ class RedisNodes:
             self.note_failure(exc)
             if isinstance(exc, ReadOnlyError):
                 await self._drop_idle_connections()
-            raise EventBusUnavailableError(f"{operation}: {type(exc).__name__}") from exc
+            seconds = (within or self._timeout).total_seconds()
+            raise EventBusUnavailableError(f"{operation}: {describe(exc, self._url, within=seconds)}") from exc
 
     def note_failure(self, exc: BaseException) -> None:
         """Load the slots again before the next call, if a move or a failover may have caused this failure."""

@@ -4,8 +4,8 @@ Every method raises StoreUnavailableError.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from typing import Final, Protocol, runtime_checkable
+from datetime import datetime, timedelta
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -21,6 +21,7 @@ from billing_core.model import (
     PriceId,
     TenantId,
 )
+from billing_core.model.time import aware
 from billing_core.oversight.explain import TenantHistory
 from billing_core.oversight.inspection import Audit, FailedAttempt, Pruned, StoredEvent
 from billing_core.oversight.invariants import Violation
@@ -34,8 +35,12 @@ class Backlog:
     """How long the oldest due event has been due; a claimed event is due again once its lease has expired."""
     due: int = 0
     parked: int = 0
+    oldest_parked: timedelta = timedelta(0)
+    """How long the longest waiting parked event has been parked."""
     dead: Mapping[str, int] = attrs.field(factory=dict)
     """Dead events by reason."""
+    oldest_dead: Mapping[str, timedelta] = attrs.field(factory=dict)
+    """How long the oldest of them has been dead, by reason."""
 
 
 @runtime_checkable
@@ -199,17 +204,23 @@ REFUSALS_KEPT: Final = timedelta(days=30)
 
 @attrs.frozen(kw_only=True)
 class RefusedWebhooks:
-    """The webhooks of one day, in UTC, that were refused for the same reason."""
+    """The webhooks of one hour that were refused for the same reason."""
 
-    day: date
+    hour: datetime = attrs.field(validator=aware)
+    """Its beginning."""
     reason: str
     count: int
     largest: int
     """The size of the largest body in bytes, as far as it is known; 0 if none is."""
 
     def plus(self, other: "RefusedWebhooks") -> "RefusedWebhooks":
-        """Return both counts, of the same day and reason, as one."""
-        return attrs.evolve(self, count=self.count + other.count, largest=max(self.largest, other.largest))
+        """Return both counts, of the same reason, as one of the earlier hour."""
+        return attrs.evolve(
+            self,
+            hour=min(self.hour, other.hour),
+            count=self.count + other.count,
+            largest=max(self.largest, other.largest),
+        )
 
 
 @runtime_checkable
@@ -219,10 +230,57 @@ class RefusalTally(Protocol):
     async def add(self, refused: Collection[RefusedWebhooks]) -> None:
         """Add to what is counted, and keep the largest size. What is older than `REFUSALS_KEPT` is deleted.
 
-        The newest day given is today; each pair of day and reason is given once.
+        The newest hour given is the current one; each pair of hour and reason is given once.
         """
         ...
 
-    async def since(self, day: date) -> Sequence[RefusedWebhooks]:
-        """Return what was counted on that day and later, ordered by day and reason."""
+    async def since(self, instant: datetime) -> Sequence[RefusedWebhooks]:
+        """Return what was counted in hours that began then or later, ordered by hour and reason."""
+        ...
+
+
+SILENT_KEPT: Final = timedelta(hours=1)
+"""How long a process that is silent stays on the list."""
+
+
+@attrs.frozen(kw_only=True)
+class RunningProcess:
+    """A server or worker."""
+
+    process_id: str
+    """Unique over all processes and restarts."""
+    kind: Literal["serve", "worker"]
+    processes_events: bool
+    """Whether it processes stored events; a server may leave that to workers."""
+    host: str
+    pid: int
+    version: str
+    started_at: datetime = attrs.field(validator=aware)
+
+
+@attrs.frozen(kw_only=True)
+class SeenProcess:
+    """A process on the list, and how long ago it last confirmed that it is alive."""
+
+    process: RunningProcess
+    silent_for: timedelta
+
+
+@runtime_checkable
+class ProcessRegister(Protocol):
+    """The list of servers and workers. Time is the store's own. Every method raises StoreUnavailableError."""
+
+    async def beat(self, process: RunningProcess) -> int:
+        """Confirm by a committed, durable write that a process is alive; return how many migrations the schema lacks.
+
+        A process that is not on the list is added. Those that have been silent for `SILENT_KEPT` are deleted.
+        """
+        ...
+
+    async def leave(self, process_id: str) -> None:
+        """Take a process off the list. One that is not on it is left alone."""
+        ...
+
+    async def current(self) -> Sequence[SeenProcess]:
+        """Return all processes on the list, the longest running first."""
         ...

@@ -33,6 +33,8 @@ class PublishingReport:
     backfilled: int
     """Messages sent again because the bus had lost them."""
     failed: int
+    bus_error: EventBusUnavailableError | None = attrs.field(default=None, eq=False)
+    """Why the bus took none of them, if it was the bus."""
 
 
 class Publisher:
@@ -102,8 +104,9 @@ class Publisher:
         """Publish; return whether all were accepted. The others stay in the outbox for the next search."""
         try:
             return await self.publish(events)
-        except (EventBusUnavailableError, StoreUnavailableError):
-            self._observe(PublishingReport(published=0, backfilled=0, failed=len(events)))
+        except (EventBusUnavailableError, StoreUnavailableError) as exc:
+            bus_error = exc if isinstance(exc, EventBusUnavailableError) else None
+            self._observe(PublishingReport(published=0, backfilled=0, failed=len(events), bus_error=bus_error))
             return False
 
     async def publish(self, events: Sequence[BillingEvent]) -> bool:

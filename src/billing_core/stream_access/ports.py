@@ -54,6 +54,8 @@ class QuotaPolicy:
     """Streams open at the same time."""
     lease: timedelta
     """How long a stream counts as open after its server last confirmed it."""
+    life: timedelta = timedelta(seconds=5)
+    """How long a server counts as alive after it last showed it; streams of one that does not are no longer counted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -80,8 +82,15 @@ class StreamQuota(Protocol):
         """Confirm that streams are still open. Streams whose count was lost are counted again."""
         ...
 
+    async def beat(self, tenants: Collection[TenantId]) -> None:
+        """Show that this server is alive, to the tenants whose streams it serves. `enter` shows it, too.
+
+        A server that does not for `life` of the policy loses its places to streams that ask for them.
+        """
+        ...
+
     async def leave(self, leases: Leases) -> None:
-        """Stop counting streams. Those of a server that died stop counting when their leases run out."""
+        """Stop counting streams. Those of a server that died stop counting by themselves."""
         ...
 
 

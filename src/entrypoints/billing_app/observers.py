@@ -6,6 +6,7 @@ from typing import Final, Protocol, runtime_checkable
 import attrs
 import structlog
 
+from billing_app.dependencies import Dependencies
 from billing_core.consumers.delivery import DeliveryReport
 from billing_core.errors import GatewayAuthenticationError, GatewayUnavailableError
 from billing_core.events import Outcome
@@ -15,6 +16,7 @@ from billing_core.operations.pruning import PruningReport
 from billing_core.operations.runner import OperationReport
 from billing_core.operations.settling import SettlingReport
 from billing_core.operations.stored import StoredOperation
+from billing_core.oversight.heartbeat import HeartbeatReport
 from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
 from billing_core.state.access_review import AccessReport
 from billing_core.state.following_products import ProductReport
@@ -28,6 +30,7 @@ from billing_core.stream.rewrite import RewriteReport
 
 log = structlog.get_logger()
 
+_CALLS: Final = "call"
 _SHOWN: Final = 5
 """Examples in a log line; its count says how many there are."""
 
@@ -99,10 +102,29 @@ class Observers:
     """One method per report."""
 
     metrics: ReportMetrics
+    dependencies: Dependencies = attrs.field(factory=Dependencies)
+
+    def beaten(self, report: HeartbeatReport) -> None:
+        """Note whether the database took the heartbeat of this process."""
+        if report.failure is None:
+            self.dependencies.database.succeeded("heartbeat")
+        else:
+            self.dependencies.database.failed("heartbeat", report.failure)
 
     def processed(self, report: ProcessingReport) -> None:
-        """Count a batch of events, and log those that failed; at debug level, also those that did not."""
+        """Count a batch of events, and log each failed attempt; at debug level, also the events that did not fail."""
         self.metrics.processed(report)
+        for retry in report.retries:
+            event = retry.claim.event
+            log.warning(
+                "event.attempt_failed",
+                event_id=event.event_id,
+                event_type=event.type,
+                attempt=retry.claim.tries,
+                reason=retry.reason,
+                error=retry.error,
+                next_in_seconds=round(retry.after.total_seconds()),
+            )
         debugging = log.is_enabled_for(logging.DEBUG)  # asked once: a log call costs more than counting a batch
         for outcome in report.outcomes:
             if outcome.error is not None:
@@ -112,8 +134,12 @@ class Observers:
                 log.debug("event.processed", **_described(outcome), effect=effect, sequence=outcome.sequence)
 
     def published(self, report: PublishingReport) -> None:
-        """Count messages; they are too many to log."""
+        """Count messages, which are too many to log, and note whether the bus took them."""
         self.metrics.published(report)
+        if report.bus_error is not None:
+            self.dependencies.bus.failed("publish", report.bus_error)
+        elif report.published:
+            self.dependencies.bus.succeeded("publish")
 
     def consumed(self, report: DeliveryReport) -> None:
         """Log a message that a consumer did not handle."""
@@ -230,6 +256,10 @@ class Observers:
     def gateway_called(self, call: GatewayCall) -> None:
         """Count one call to the provider, and log it with the ids by which the provider finds it."""
         self.metrics.gateway_called(call)
+        if call.result == GatewayUnavailableError.code:
+            self.dependencies.stripe.failed(_CALLS, f"{call.operation}: {call.result}")
+        elif call.attempts and call.result not in ("canceled", "bug"):
+            self.dependencies.stripe.succeeded(_CALLS)
         write = log.info if call.result in _EXPECTED else log.warning
         write(
             "gateway.called",

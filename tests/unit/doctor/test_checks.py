@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import pytest
@@ -20,7 +21,7 @@ from billing_app.container import (
 from billing_app.doctor import CheckResult, CheckStatus
 from billing_app.doctor.account import check_account, check_answer, check_expiry, check_permissions
 from billing_app.doctor.catalog import check_plans
-from billing_app.doctor.loop import check_refusals
+from billing_app.doctor.loop import check_backlog, check_last_event, check_outbox, check_processes, check_refusals
 from billing_app.doctor.prices import check_prices
 from billing_app.doctor.servers import (
     check_clock,
@@ -52,7 +53,7 @@ from billing_app.troubleshooting import (
 )
 from billing_core.errors import GatewayAuthenticationError, GatewayUnavailableError
 from billing_core.model import Plan, PlanPrice, PriceId
-from billing_core.oversight.ports import RefusedWebhooks
+from billing_core.oversight.ports import Backlog, RefusedWebhooks, RunningProcess, SeenProcess
 
 LIVE = Settings(stripe=StripeSettings(secret_key=Secret("rk_live_1")))
 TEST = Settings(stripe=StripeSettings(secret_key=Secret("sk_test_1")))
@@ -81,6 +82,12 @@ PRICE = SeenPrice(
 METERED = PlanPrice(role="metered", lookup_key="api", feature="api")
 TOLERANCE = timedelta(minutes=5)
 TODAY = date(2026, 3, 1)
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+REFUSED = RefusedWebhooks(hour=NOW - timedelta(minutes=30), reason="bad_signature", count=4, largest=900)
+SERVING = RunningProcess(
+    process_id="a", kind="serve", processes_events=True, host="web", pid=1, version="1", started_at=NOW
+)
+SECOND = timedelta(seconds=1)
 
 
 def held(account_id: str | None, *, livemode: bool = False, holds_data: bool = True) -> HeldAccount:
@@ -143,6 +150,9 @@ FAILS: list[tuple[Trouble, CheckResult]] = [
     (ServerTrouble.REDIS_EVICTS, check_redis([attrs.evolve(REDIS, eviction="allkeys-lru")])),
     (ServerTrouble.REDIS_EVICTS, check_redis([REDIS, attrs.evolve(REDIS, eviction="volatile-ttl")])),
     (ServerTrouble.REDIS_IS_TOO_OLD, check_redis([attrs.evolve(REDIS, version=(6, 0))])),
+    (ServerTrouble.POSTGRES_REFUSES_WRITES, check_postgres(attrs.evolve(SERVER, read_only=True), Settings())),
+    (ServerTrouble.REDIS_REFUSES_WRITES, check_redis([attrs.evolve(REDIS, refuses_writes="it is a replica")])),
+    (WebhookTrouble.WEBHOOKS_ARE_REFUSED, next(check_refusals([REFUSED], now=NOW))),
     (SettingTrouble.TOKEN_KEYS_ARE_UNUSABLE, check_issuer(TokenSettings(), unusable="it is empty", unreachable=None)),
 ]
 
@@ -170,7 +180,7 @@ WARNINGS: list[tuple[Trouble, CheckResult]] = [
     (WebhookTrouble.CLOCK_IS_OFF, check_clock("Stripe", timedelta(seconds=5), timedelta(seconds=10))),
     (
         WebhookTrouble.WEBHOOKS_ARE_REFUSED,
-        next(check_refusals([RefusedWebhooks(day=date(2026, 3, 1), reason="bad_signature", count=4, largest=900)])),
+        next(check_refusals([REFUSED], now=NOW + timedelta(days=1))),
     ),
     (ServerTrouble.SCHEMA_IS_NEWER, check_schema([], ["0099_pre_later"])),
     (
@@ -275,3 +285,52 @@ def test_missing_permissions_are_named_as_stripe_names_them() -> None:
     """By the name in the dashboard, and by the one in its answer if it told it."""
     detail = check_permissions({"Customers": "rak_customer_read", "Prices": None}).detail
     assert detail == "STRIPE_SECRET_KEY lacks the permission to read Customers (rak_customer_read), Prices"
+
+
+def processes(*seen: SeenProcess, used: bool = True, billing: bool = True) -> list[tuple[str, str]]:
+    return [(each.status.value, each.detail) for each in check_processes(seen, billing=billing, used=used)]
+
+
+def test_processes_are_checked_by_their_heartbeats() -> None:
+    """One that is silent is named, and none that is alive is a failure, unless nothing was ever started."""
+    alive, dead = SeenProcess(process=SERVING, silent_for=SECOND), SeenProcess(process=SERVING, silent_for=SECOND * 60)
+    assert processes(alive) == [("ok", "1 alive; 1 process events")]
+    assert [status for status, _ in processes(dead)] == ["warn", "fail", "fail"]
+    assert processes(dead)[0][1] == "serve web:1 has written no heartbeat for 1 min"
+    assert [status for status, _ in processes()] == ["fail", "fail"]
+    assert [status for status, _ in processes(used=False)] == ["warn", "warn"]
+    assert processes(billing=False) == []
+    storing = attrs.evolve(alive, process=attrs.evolve(SERVING, processes_events=False))
+    assert [status for status, _ in processes(storing)] == ["fail"]
+
+
+def test_waiting_events_are_checked_by_their_age() -> None:
+    """An inbox that nothing empties is a failure; a parked event says how long it has waited."""
+
+    def verdicts(**found: Any) -> list[str]:
+        return [each.status.value for each in check_backlog(Backlog(**found))]
+
+    assert verdicts() == ["ok"]
+    assert verdicts(due=1, oldest_due=timedelta(minutes=2)) == ["warn"]
+    assert verdicts(due=1, oldest_due=timedelta(minutes=11)) == ["fail"]
+    _, parked = check_backlog(Backlog(parked=2, oldest_parked=timedelta(hours=30)))
+    assert parked.detail == "2 events are waiting for a tenant link or an object, the oldest for 1 d"
+    assert [check_outbox(SECOND * age).status.value for age in (9, 11, 61)] == ["ok", "warn", "fail"]
+
+
+def test_silence_of_stripe_is_a_warning() -> None:
+    """The last event says how long ago it came."""
+    assert check_last_event(None, now=NOW).status is CheckStatus.WARN
+    assert check_last_event(NOW - timedelta(days=2), now=NOW).detail == "the last event was stored 2 d ago"
+    assert check_last_event(NOW - timedelta(minutes=5), now=NOW) == CheckResult(
+        "events", CheckStatus.OK, "the last event was stored 5 min ago"
+    )
+
+
+def test_refused_webhooks_of_the_last_hour_are_told_from_earlier_ones() -> None:
+    """They fail now, and the others may be over."""
+    earlier = attrs.evolve(REFUSED, hour=REFUSED.hour - timedelta(days=2), count=7)
+    recent, past = check_refusals([earlier, REFUSED], now=NOW)
+    assert (recent.status, past.status) == (CheckStatus.FAIL, CheckStatus.WARN)
+    assert "4 webhooks signed in Stripe's form were refused within the last hour: bad_signature" in recent.detail
+    assert "7 webhooks signed in Stripe's form were refused since 2026-02-27: bad_signature" in past.detail

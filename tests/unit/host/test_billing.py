@@ -228,7 +228,7 @@ async def test_switched_off_it_opens_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_it_is_ready_when_its_database_answers(billing: Billing) -> None:
     """As the readiness route of the server."""
-    assert (await billing.ready()).checks == {"database": "ok"}
+    assert (await billing.ready()).checks == {"database": "ok", "schema": "ok"}
 
 
 async def test_operations_say_when_stripe_cannot_be_called(billing: Billing) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ class Quota:
         self.entered: list[str] = []
         self.kept: list[Leases] = []
         self.left: set[str] = set()
+        self.beats: list[set[TenantId]] = []
 
     async def enter(self, tenant_id: TenantId, lease: str) -> QuotaRefusal | None:
         """See StreamQuota: every stream is admitted."""
@@ -47,6 +48,11 @@ class Quota:
         """See StreamQuota."""
         self._check()
         self.kept.append(leases)
+
+    async def beat(self, tenants: Collection[TenantId]) -> None:
+        """See StreamQuota."""
+        self._check()
+        self.beats.append(set(tenants))
 
     async def leave(self, leases: Leases) -> None:
         """See StreamQuota."""
@@ -112,7 +118,10 @@ async def test_streams_are_admitted_while_the_quota_is_unavailable(make_world: M
 
 async def test_open_streams_renew_their_leases(make_world: MakeWorld, listen: Listen, eventually: Eventually) -> None:
     """Leases are renewed at intervals, also for streams admitted without the quota; all are released at shutdown."""
-    world, quota = make_world(quota=QuotaSettings(lease=timedelta(milliseconds=30))), Quota()
+    world, quota = (
+        make_world(quota=QuotaSettings(lease=timedelta(milliseconds=30), life=timedelta(milliseconds=30))),
+        Quota(),
+    )
     world.replace(quota=quota)
     async with world.serving():
         quota.unavailable = True
@@ -122,6 +131,7 @@ async def test_open_streams_renew_their_leases(make_world: MakeWorld, listen: Li
             kept = quota.kept[-1]
             assert (len(kept[ACME]), len(kept[GLOBEX])) == (2, 1)
             names = {name for each in kept.values() for name in each}
+            await eventually(lambda: {ACME, GLOBEX} in quota.beats)
         await eventually(lambda: quota.left == names)
         await eventually(lambda: quota.kept[-1] == {})
         async with listen(world):
@@ -174,7 +184,7 @@ async def test_a_place_is_kept_until_its_stream_ends(
         admitted.append(await quota.enter(ACME, f"other {len(admitted)}") is None)
 
     time = PassingTime(clock, open_another, sleeps=20)
-    leases = StreamLeases(quota, make_world().metrics, lease=policy.lease, sleep=time)
+    leases = StreamLeases(quota, make_world().metrics, policy=policy, sleep=time)
     with await leases.acquire(ACME):
         renewing = asyncio.create_task(leases.run())
         await time.over.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -176,7 +176,7 @@ async def test_only_webhooks_that_may_be_genuine_are_tallied(
             async with http.post(world.url + PATH, data=data, headers=headers) as answer:
                 assert answer.status in (400, 413)
 
-        today = datetime.now(UTC).date()
+        today = datetime.now(UTC) - timedelta(hours=1)
         await post_unsigned(world, http, 3)
         await refuse(b"x" * 4000, {})
         await refuse(body(), signed(b"another body"))
@@ -185,6 +185,9 @@ async def test_only_webhooks_that_may_be_genuine_are_tallied(
         assert await tally.since(today) == []  # not before the minute is over, or the process ends
     found = {each.reason: (each.count, each.largest) for each in await tally.since(today)}
     assert found == {"too_large": (1, limit + 1), "bad_signature": (1, len(body()))}
+
+
+ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 
 class FlakyTally(MemoryRefusalTally):
@@ -209,23 +212,23 @@ async def ended(counts: RefusalCounts) -> None:
 
 
 async def test_counts_wait_for_a_store_that_is_unavailable() -> None:
-    """Counts that could not be written are written later, with newer ones; a day ends at midnight, UTC."""
+    """Counts that could not be written are written later, with newer ones; an hour ends with it."""
     clock, tally = ManualClock(datetime(2026, 3, 1, 23, 59, tzinfo=UTC)), FlakyTally()
     counts = RefusalCounts(tally, clock)
     counts.add("too_large", 5)
     tally.failing = True
     await ended(counts)
-    assert await tally.since(date.min) == []
+    assert await tally.since(ALWAYS) == []
     tally.failing = False
     counts.add("too_large", 10**30)
     clock.advance(timedelta(minutes=1))
     counts.add("too_large", 7)
     await ended(counts)
-    first, second = await tally.since(date.min)
-    assert (first.day, first.count, first.largest) == (date(2026, 3, 1), 2, 2**63 - 1)
-    assert (second.day, second.count, second.largest) == (date(2026, 3, 2), 1, 7)
+    first, second = await tally.since(ALWAYS)
+    assert (first.hour, first.count, first.largest) == (datetime(2026, 3, 1, 23, tzinfo=UTC), 2, 2**63 - 1)
+    assert (second.hour, second.count, second.largest) == (datetime(2026, 3, 2, tzinfo=UTC), 1, 7)
     await ended(counts)
-    assert await tally.since(date.min) == [first, second]
+    assert await tally.since(ALWAYS) == [first, second]
 
 
 async def test_a_store_that_does_not_answer_delays_no_shutdown() -> None:

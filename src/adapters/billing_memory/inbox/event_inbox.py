@@ -148,9 +148,20 @@ class MemoryEventInbox:
         now = self._clock.now()
         rows = self._database.tables.dispatch.values()
         due = [now - row.due_at for row in rows if row.claimable(now)]
-        dead = Counter(row.reason or "" for row in rows if row.disposition is Disposition.DEAD)
-        parked = sum(row.disposition is Disposition.PARKED for row in rows)
-        return Backlog(oldest_due=max(due, default=timedelta(0)), due=len(due), parked=parked, dead=dead)
+        buried = [row for row in rows if row.disposition is Disposition.DEAD]
+        parked = [now - row.due_at for row in rows if row.disposition is Disposition.PARKED]
+        oldest_dead: dict[str, timedelta] = {}
+        for row in buried:
+            age = now - (row.finished_at or now)
+            oldest_dead[row.reason or ""] = max(age, oldest_dead.get(row.reason or "", age))
+        return Backlog(
+            oldest_due=max(due, default=timedelta(0)),
+            due=len(due),
+            parked=len(parked),
+            oldest_parked=max(parked, default=timedelta(0)),
+            dead=Counter(row.reason or "" for row in buried),
+            oldest_dead=oldest_dead,
+        )
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when an event was recorded, released or unparked since the last `claim`."""

@@ -1,6 +1,6 @@
 """Stream quotas inside one process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from billing_core.model import TenantId
@@ -40,6 +40,9 @@ class MemoryStreamQuota:
         until = self._now() + self._policy.lease
         for tenant_id, names in leases.items():
             self._streams.setdefault(tenant_id, {}).update(dict.fromkeys(names, until))
+
+    async def beat(self, tenants: Collection[TenantId]) -> None:
+        """Show nothing: the count dies with its only server."""
 
     async def leave(self, leases: Leases) -> None:
         """Stop counting streams."""

@@ -167,7 +167,9 @@ class PostgresEventInbox:
             oldest_due=row["oldest_due"],
             due=row["due"],
             parked=row["parked"],
+            oldest_parked=row["oldest_parked"],
             dead={row["reason"]: row["dead"] for row in dead},
+            oldest_dead={row["reason"]: row["oldest"] for row in dead},
         )
 
     async def lapse(self, *, after: timedelta, limit: int) -> int:

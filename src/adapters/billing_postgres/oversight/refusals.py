@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import datetime
 from typing import Final
 
 import asyncpg
@@ -25,10 +25,10 @@ class PostgresRefusalTally:
     async def add(self, refused: Collection[RefusedWebhooks]) -> None:
         """Add to what is counted, and delete what is old."""
         if refused:
-            rows = ((each.day, each.reason, each.count, each.largest) for each in refused)
-            days, *columns = map(list, zip(*rows, strict=True))
-            await self._statements.fetch("add_refusals", days, *columns, max(days) - REFUSALS_KEPT)
+            rows = ((each.hour, each.reason, each.count, each.largest) for each in refused)
+            hours, *columns = map(list, zip(*rows, strict=True))
+            await self._statements.fetch("add_refusals", hours, *columns, max(hours) - REFUSALS_KEPT)
 
-    async def since(self, day: date) -> Sequence[RefusedWebhooks]:
-        """Return what was counted since a day, by day and reason."""
-        return [RefusedWebhooks(**row) for row in await self._statements.fetch("list_refusals", day)]
+    async def since(self, instant: datetime) -> Sequence[RefusedWebhooks]:
+        """Return what was counted since an hour, by hour and reason."""
+        return [RefusedWebhooks(**row) for row in await self._statements.fetch("list_refusals", instant)]

@@ -10,6 +10,7 @@ import asyncpg
 
 from billing_core.events import Disposition, Effect
 from billing_core.oversight.inspection import FailedAttempt, StoredEvent
+from billing_core.oversight.ports import RunningProcess
 from billing_postgres.columns import Column, Columns, Fields
 from billing_postgres.inbox.rows import ENVELOPE, KEY_OF_EVENT, key_from_row
 
@@ -58,5 +59,22 @@ def failed_attempt_from_row(row: asyncpg.Record) -> FailedAttempt:
     return FailedAttempt(**_ATTEMPT.read(row))
 
 
-DECLARED: Final[Mapping[str, Columns[Any]]] = {"stored_events": STORED_EVENTS}
+_PROCESS: Final = Fields(
+    process_id="text",
+    kind="text",
+    processes_events="boolean",
+    host="text",
+    pid="int",
+    version="text",
+    started_at="timestamptz",
+)
+PROCESSES: Final = Columns[RunningProcess](_PROCESS.columns)
+
+
+def process_from_row(row: asyncpg.Record) -> RunningProcess:
+    """Return a server or worker as it described itself."""
+    return RunningProcess(**_PROCESS.read(row))
+
+
+DECLARED: Final[Mapping[str, Columns[Any]]] = {"stored_events": STORED_EVENTS, "processes": PROCESSES}
 """By the name that statements use."""

@@ -17,13 +17,14 @@ SELECT :keys.names FROM stripe_events JOIN unnest(:keys.arrays) AS k (:keys.name
 -- Returns: one row. Every part of it uses an index that holds no finished events.
 SELECT coalesce(now() - min(due_at) FILTER (WHERE due_at <= now()), interval '0') AS oldest_due,
        count(*) FILTER (WHERE due_at <= now()) AS due,
-       (SELECT count(*) FROM stripe_event_dispatch WHERE status = 'parked') AS parked
+       (SELECT count(*) FROM stripe_event_dispatch WHERE status = 'parked') AS parked,
+       (SELECT coalesce(now() - min(due_at), interval '0') FROM stripe_event_dispatch WHERE status = 'parked') AS oldest_parked
 FROM stripe_event_dispatch
 WHERE status IN ('due', 'leased');
 
 -- name: count_dead
--- Returns: the number of dead events by reason.
-SELECT coalesce(reason, '') AS reason, count(*) AS dead
+-- Returns: the number of dead events by reason, and how long the oldest of them has been dead.
+SELECT coalesce(reason, '') AS reason, count(*) AS dead, coalesce(now() - min(finished_at), interval '0') AS oldest
 FROM stripe_event_dispatch
 WHERE status = 'dead'
 GROUP BY 1;

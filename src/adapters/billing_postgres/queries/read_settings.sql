@@ -7,7 +7,8 @@ SELECT current_setting('max_connections')::int
          - current_setting('superuser_reserved_connections')::int
          - coalesce(current_setting('reserved_connections', true), '0')::int AS connections,
        pg_backend_pid() AS process,
-       clock_timestamp() AS at;
+       clock_timestamp() AS at,
+       pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS refuses_writes;
 
 -- name: list_durability_settings
 SELECT name, setting

@@ -40,7 +40,7 @@ class StreamQuotaContract:
         assert refusal.limit == "concurrent"
         assert timedelta(0) < refusal.retry_after <= MINUTE
         assert await here.enter(GLOBEX, "d") is None
-        await there.leave({ACME: ["a", "unknown"], GLOBEX: ["d"]})
+        await here.leave({ACME: ["a", "unknown"], GLOBEX: ["d"]})
         assert await here.enter(ACME, "c") is None
         assert (await here.enter(ACME, "d")) is not None
 
@@ -88,3 +88,29 @@ class StreamQuotaContract:
         await quota.keep({})
         await quota.leave({})
         assert await quota.enter(ACME, "a") is None
+        await quota.beat([])
+        await quota.beat([ACME, GLOBEX])
+
+
+class SharedStreamQuotaContract(StreamQuotaContract):
+    """The same, of a count that outlives its servers."""
+
+    async def test_places_of_a_server_that_died_are_free_when_its_life_ends(self, make_quota: MakeQuota) -> None:
+        """Long before their leases; a refusal says when. Places of a server that shows its life stay taken."""
+        policy = attrs.evolve(OPEN, concurrent=2, life=timedelta(seconds=1))
+        died, lives, restarted = make_quota(policy), make_quota(policy), make_quota(policy)
+        assert await died.enter(ACME, "a") is None
+        assert await lives.enter(ACME, "b") is None
+        refusal = await restarted.enter(ACME, "c")
+        assert refusal is not None
+        assert timedelta(0) < refusal.retry_after <= policy.life
+        names = (f"new{number}" for number in count())
+        async with asyncio.timeout(MINUTE.total_seconds() / 2):
+            while await restarted.enter(ACME, next(names)) is not None:
+                await lives.beat([ACME])
+                await asyncio.sleep(0.05)
+        for _ in range(30):
+            await lives.beat([ACME])
+            await restarted.beat([ACME])
+            assert await died.enter(ACME, "too late") is not None
+            await asyncio.sleep(0.05)

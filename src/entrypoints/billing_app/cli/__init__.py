@@ -14,6 +14,7 @@ from billing_app.program import IS_PROGRAM
 COMMANDS: Mapping[str, LazyCommand] = {
     "serve": LazyCommand("billing_app.cli.serve:serve", "Receive webhooks and serve the API, the stream and the page."),
     "worker": LazyCommand("billing_app.cli.serve:worker", "Process stored events without receiving webhooks."),
+    "workers": LazyCommand("billing_app.cli.workers:workers", "List the servers and workers that run."),
     "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Apply pending database migrations."),
     "config": LazyCommand("billing_app.cli.config:config", "Check settings and billing.toml before they are deployed."),
     "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers, link them to tenants, correct links."),

@@ -91,7 +91,8 @@ async def _check_cli_key(settings: Settings) -> Sequence[CheckResult]:
 def _print(result: CheckResult) -> None:
     color = {"ok": "green", "warn": "yellow", "fail": "red"}[result.status.value]
     mark = click.style(f"{result.status.value:<4}", fg=color)
-    click.echo(f"{mark} {result.check}: {plain(result.detail)}")
+    first, *others = [plain(line) for line in result.detail.splitlines()]
+    click.echo("\n     ".join([f"{mark} {result.check}: {first}", *others]))
     if result.remedy is not None:
         see = "" if result.trouble is None else f" See {result.trouble}."
         click.echo(f"     → {result.remedy}{see}")

@@ -19,6 +19,7 @@ from billing_core.oversight.ports import (
     InboxBacklog,
     InboxUpkeep,
     InvariantLog,
+    ProcessRegister,
     RefusalTally,
     StateUpkeep,
     TenantTimeline,
@@ -34,6 +35,7 @@ from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_memory.operations.log import MemoryOperationLog
 from billing_memory.oversight.event_log import MemoryEventLog
 from billing_memory.oversight.invariants import MemoryInvariantLog
+from billing_memory.oversight.processes import MemoryProcessRegister
 from billing_memory.oversight.refusals import MemoryRefusalTally
 from billing_memory.oversight.timeline import MemoryTenantTimeline
 from billing_memory.oversight.upkeep import MemoryInboxUpkeep, MemoryStateUpkeep
@@ -53,6 +55,7 @@ from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.operations.log import PostgresOperationLog
 from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.oversight.invariants import PostgresInvariantLog
+from billing_postgres.oversight.processes import PostgresProcessRegister
 from billing_postgres.oversight.refusals import PostgresRefusalTally
 from billing_postgres.oversight.timeline import PostgresTenantTimeline
 from billing_postgres.oversight.upkeep import PostgresInboxUpkeep, PostgresStateUpkeep
@@ -95,6 +98,7 @@ class Adapters(TypedDict):
     inbox_upkeep: InboxUpkeep
     state_upkeep: StateUpkeep
     refusal_tally: RefusalTally
+    process_register: ProcessRegister
     operation_log: OperationLog
     consumer_register: ConsumerRegister
     consumer_queue: ConsumerQueue
@@ -139,6 +143,7 @@ def memory_adapters(
         inbox_upkeep=MemoryInboxUpkeep(database, clock),
         state_upkeep=MemoryStateUpkeep(database),
         refusal_tally=MemoryRefusalTally(),
+        process_register=MemoryProcessRegister(clock),
         operation_log=MemoryOperationLog(database, clock),
         consumer_register=consumers,
         consumer_queue=consumers,
@@ -202,6 +207,7 @@ def postgres_adapters(
         inbox_upkeep=PostgresInboxUpkeep(database, writers),
         state_upkeep=PostgresStateUpkeep(database, readers),
         refusal_tally=PostgresRefusalTally(database, writers),
+        process_register=PostgresProcessRegister(database, writers),
         operation_log=PostgresOperationLog(database, writers),
         consumer_register=PostgresConsumerRegister(database, consumers),
         consumer_queue=PostgresConsumerQueue(database, consumers),

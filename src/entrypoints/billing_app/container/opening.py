@@ -19,10 +19,12 @@ from billing_core.consumers.runner import ConsumerPolicy
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model.epoch import Epoch
 from billing_core.state.rules import activate
+from billing_postgres.errors import address_of
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.pool import Database
 from billing_postgres.stream.epochs import PostgresEpochLog
 from billing_redis.bus import RedisEventBus
+from billing_redis.errors import server_of
 from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
 from billing_stripe.gateway import StripeGateway
@@ -30,6 +32,8 @@ from billing_telemetry import logging
 
 _CONSUMER_CONNECTIONS: Final = ConsumerPolicy().transactions + 2
 """Opened when they are used: for the transactions of handlers, for claims and for positions."""
+WORKER: Final = "billing-worker"
+"""The name of a worker in the database; every other process that opens all of this is a server or a command."""
 
 
 def configure_logging(settings: Settings) -> None:
@@ -74,11 +78,15 @@ async def open_container(
         starts: given for a server or worker: the rules of these settings are put in force, if they are new, and the
             database is claimed for the account. Otherwise the rules in force are followed.
     """
-    container = Container(settings=settings, notify=notify)
+    kind = "worker" if application_name == WORKER else "serve"
+    container = Container(settings=settings, notify=notify, process_kind=kind)
     deadline, metrics = container.deadline(), container.metrics()
     async with AsyncExitStack() as stack:
         urls = await stack.enter_async_context(resolve_servers(settings))
         await prepare_schema(urls.database_url, ours=settings.database.url is None)
+        container.relied_on().database.address = address_of(urls.database_url)
+        if urls.redis_url is not None:
+            container.relied_on().bus.address = server_of(urls.redis_url)
         database = Database(
             url=urls.database_url,
             application_name=application_name,

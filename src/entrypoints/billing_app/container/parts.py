@@ -1,13 +1,20 @@
 """Objects that depend on the configuration: some of them only exist under a condition."""
 
+import os
+import secrets
+import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from typing import Final, Literal
 
+from billing_app.bus_watch import BusWatch
+from billing_app.dependencies import Dependencies
 from billing_app.http.services import Probe
 from billing_app.observers import Observers
 from billing_app.settings import GatewaySettings, Settings, StripeSettings
 from billing_core.consumers.runner import ConsumerRunner
+from billing_core.errors import StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.inbox.intake import Intake
@@ -21,6 +28,8 @@ from billing_core.operations.performing import KeepAnswer, OperationPerformer, O
 from billing_core.operations.ports import BillingReader, OperationGateway, OperationLog, PreviewGateway
 from billing_core.operations.runner import OperationRunner
 from billing_core.operations.settling import OperationSettler
+from billing_core.oversight.heartbeat import Heartbeat
+from billing_core.oversight.ports import RunningProcess
 from billing_core.state.ports import Clock, PaymentGateway, TenantReader, UncertainObjects
 from billing_core.state.refetch import Refetcher, RefetchPolicy
 from billing_core.state.rules import RulesBook
@@ -29,7 +38,6 @@ from billing_core.stream.backfill import Backfiller, BackfillPolicy
 from billing_core.stream.ports import BackfillableBus, EventBus, MessageHistory, Outbox
 from billing_core.stream.publisher import Publisher
 from billing_memory.stream.bus import NullEventBus
-from billing_redis.bus import RedisEventBus
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_telemetry.metrics import Metrics
 from billing_telemetry.observed import ObservedEventInbox
@@ -207,10 +215,30 @@ def followed(bus: EventBus) -> EventBus | None:
     return None if isinstance(bus, NullEventBus) else bus
 
 
-def probes(history: MessageHistory, bus: EventBus) -> Mapping[str, Probe]:
-    """Return the checks of /readyz by name."""
+def process(settings: Settings, *, kind: Literal["serve", "worker"]) -> RunningProcess:
+    """Return the description of this process; a server may leave events to workers."""
+    switches = settings.switches
+    return RunningProcess(
+        process_id=secrets.token_hex(8),
+        kind=kind,
+        processes_events=kind == "worker" or (switches.billing and switches.retry_worker),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=version("billing-core"),
+        started_at=datetime.now(UTC),
+    )
+
+
+def probes(
+    history: MessageHistory, *, heartbeat: Heartbeat, bus: BusWatch, dependencies: Dependencies
+) -> Mapping[str, Probe]:
+    """Return the checks of /readyz by name: each is what the process really does with a dependency."""
 
     async def database() -> None:
+        await heartbeat.check()
         await history.sequence(_NO_TENANT)
+        if dependencies.database.error is not None:
+            raise StoreUnavailableError(dependencies.database.error)
 
-    return {"database": database, "bus": bus.ping} if isinstance(bus, RedisEventBus) else {"database": database}
+    checks = {"database": database, "schema": heartbeat.check_schema}
+    return {**checks, "bus": bus.check} if bus.watches else checks

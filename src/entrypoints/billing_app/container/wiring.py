@@ -4,11 +4,13 @@
 # A port is given where the library asks for a class to check instances with.
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 from dependency_injector import containers, providers
 
+from billing_app.bus_watch import BusWatch
 from billing_app.container import parts
+from billing_app.dependencies import Dependencies
 from billing_app.http.services import Services
 from billing_app.http.stream.hub import StreamHub
 from billing_app.http.stream.quota import StreamLeases
@@ -32,6 +34,7 @@ from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.operations.answers import AnswerKeeper
 from billing_core.operations.ports import BillingReader, OperationGateway, OperationLog, PreviewGateway
 from billing_core.operations.pruning import OperationPruner
+from billing_core.oversight.heartbeat import Heartbeat
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.oversight.ports import (
     AuditLog,
@@ -39,6 +42,7 @@ from billing_core.oversight.ports import (
     InboxBacklog,
     InboxUpkeep,
     InvariantLog,
+    ProcessRegister,
     RefusalTally,
     StateUpkeep,
     TenantTimeline,
@@ -68,6 +72,8 @@ _ACCESS_EVERY: Final = timedelta(seconds=5)
 _PRODUCTS_EVERY: Final = timedelta(minutes=1)
 _RULES_EVERY: Final = timedelta(seconds=15)
 _SETTLING_EVERY: Final = timedelta(seconds=5)
+_HEARTBEAT_EVERY: Final = timedelta(seconds=5)
+_BUS_WATCHED_EVERY: Final = timedelta(seconds=1)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
 _REWRITES_EVERY: Final = timedelta(seconds=2)
 _PRUNING_EVERY: Final = timedelta(hours=1)
@@ -107,6 +113,7 @@ class Container(containers.DeclarativeContainer):
     inbox_upkeep = providers.Dependency(instance_of=InboxUpkeep)
     state_upkeep = providers.Dependency(instance_of=StateUpkeep)
     refusal_tally = providers.Dependency(instance_of=RefusalTally)
+    process_register = providers.Dependency(instance_of=ProcessRegister)
     operation_log = providers.Dependency(instance_of=OperationLog)
     consumer_register = providers.Dependency(instance_of=ConsumerRegister)
     consumer_queue = providers.Dependency(instance_of=ConsumerQueue)
@@ -126,6 +133,8 @@ class Container(containers.DeclarativeContainer):
     """None if only shared secrets sign tokens."""
     epoch: providers.Provider[Epoch] = providers.Object(FIRST_EPOCH)
     """The epoch that this process has entered."""
+    process_kind: providers.Provider[Literal["serve", "worker"]] = providers.Object("serve")
+    """The kind of this process on the list of processes."""
     notify: providers.Provider[bool] = providers.Object(True)
     """Whether tenants get messages about changes."""
     tenant_rules: providers.Provider[TenantRules] = settings.provided.tenants
@@ -135,8 +144,18 @@ class Container(containers.DeclarativeContainer):
     deadline = providers.Singleton(ShutdownDeadline, settings.provided.server.shutdown_timeout)
     plan_codes = providers.Singleton(parts.plan_codes, settings)
     metrics = providers.Singleton(parts.metrics, settings, event_types=EVENT_TYPES, plan_codes=plan_codes)
-    observers = providers.Singleton(Observers, metrics)
-    probes = providers.Singleton(parts.probes, history, bus)
+    relied_on = providers.Singleton(Dependencies)
+    observers = providers.Singleton(Observers, metrics, relied_on)
+    process = providers.Singleton(parts.process, settings, kind=process_kind)
+    heartbeat = providers.Singleton(
+        Heartbeat,
+        register=process_register,
+        process=process,
+        every=_HEARTBEAT_EVERY,
+        observe=observers.provided.beaten,
+    )
+    bus_watch = providers.Singleton(BusWatch, bus, relied_on.provided.bus, every=_BUS_WATCHED_EVERY)
+    probes = providers.Singleton(parts.probes, history, heartbeat=heartbeat, bus=bus_watch, dependencies=relied_on)
 
     # --- events to state --------------------------------------------------------------------------------------------
     translator = providers.Singleton(StripeTranslator)
@@ -345,8 +364,9 @@ class Container(containers.DeclarativeContainer):
         metrics=metrics,
         policy=settings.provided.stream,
         epoch=epoch,
+        dependency=relied_on.provided.bus,
     )
-    leases = providers.Singleton(StreamLeases, quota, metrics, lease=settings.provided.quota.lease)
+    leases = providers.Singleton(StreamLeases, quota, metrics, policy=settings.provided.quota)
     revalidator = providers.Singleton(Revalidator, authenticator, every=settings.provided.tokens.revalidate_every)
     services = providers.Singleton(
         Services,
@@ -368,4 +388,5 @@ class Container(containers.DeclarativeContainer):
         entitlements=entitlements,
         epoch=epoch,
         probes=probes,
+        dependencies=relied_on,
     )

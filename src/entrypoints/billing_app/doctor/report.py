@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from billing_app.container import StripeInspector, WebhookTarget, open_inspector, open_tools
+from billing_app.container import Container, StripeInspector, WebhookTarget, open_inspector, open_tools
 from billing_app.doctor import loop
 from billing_app.doctor.account import check_permissions
 from billing_app.doctor.dependencies import check_dependencies
@@ -14,7 +14,7 @@ from billing_app.doctor.prices import check_prices
 from billing_app.doctor.results import CheckResult, ok, warn
 from billing_app.doctor.webhooks import check_targets
 from billing_app.settings import Settings
-from billing_app.troubleshooting import KeyTrouble, SettingTrouble
+from billing_app.troubleshooting import KeyTrouble, ServerTrouble, SettingTrouble
 from billing_core.errors import GatewayError, GatewayPermissionError
 
 _REFUSALS_SHOWN: Final = timedelta(days=7)
@@ -30,7 +30,7 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
     """
     for warning in settings.warnings:
         yield warn("settings", warning, "Correct or remove the setting.", SettingTrouble.SETTING_IS_SUSPICIOUS)
-    yield ok("settings", f"billing is {'on' if settings.switches.billing else 'off'}")
+    yield _check_switch(settings)
     yield ok("billing.toml", str(settings.rules))
     found = await check_dependencies(settings, local=True)
     for result in found.results:
@@ -43,20 +43,40 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
     for result in await loop.check_durability(settings):
         yield result
     async with open_tools(settings) as tools:
-        backlog = await tools.inbox_backlog().backlog()
-        for result in loop.check_backlog(backlog):
+        for result in await _check_loop(settings, tools):
             yield result
-        for reason, count in sorted(backlog.dead.items()):
-            yield await loop.check_dead(tools, reason, count)
-        since = (datetime.now(UTC) - _REFUSALS_SHOWN).date()
-        for result in loop.check_refusals(await tools.refusal_tally().since(since)):
-            yield result
-        yield loop.check_outbox(await tools.outbox().oldest())
-        yield await loop.check_rules(tools)
-        yield loop.check_unmapped(await tools.state_upkeep().unmapped_prices())
         if invariants:
             for result in await loop.check_invariants(tools):
                 yield result
+
+
+async def _check_loop(settings: Settings, tools: Container) -> Sequence[CheckResult]:
+    """Check what processes do: what they receive, refuse, process and publish, and whether any of them is alive."""
+    now, billing = datetime.now(UTC), settings.switches.billing
+    backlog, stored_at = await tools.inbox_backlog().backlog(), await loop.last_stored(tools)
+    processes = await tools.process_register().current()
+    return [
+        *loop.check_backlog(backlog),
+        *[await loop.check_dead(tools, reason, backlog) for reason in sorted(backlog.dead)],
+        *([loop.check_last_event(stored_at, now=now)] if billing else []),
+        *loop.check_processes(processes, billing=billing, used=stored_at is not None),
+        *loop.check_refusals(await tools.refusal_tally().since(now - _REFUSALS_SHOWN), now=now),
+        loop.check_outbox(await tools.outbox().oldest()),
+        await loop.check_rules(tools),
+        loop.check_unmapped(await tools.state_upkeep().unmapped_prices()),
+    ]
+
+
+def _check_switch(settings: Settings) -> CheckResult:
+    if settings.switches.billing:
+        return ok("settings", "billing is on")
+    return warn(
+        "settings",
+        "billing is off (ENABLE_BILLING is false): webhooks are answered 404, no event is stored or processed, and "
+        "billing routes answer 404",
+        "Set ENABLE_BILLING=true with the Stripe secrets, or run `billing stripe setup`.",
+        ServerTrouble.BILLING_IS_OFF,
+    )
 
 
 async def _check_live(settings: Settings) -> Sequence[CheckResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import Enum
 
 import attrs
@@ -28,6 +29,8 @@ class CheckResult:
     """None when the status is OK."""
     trouble: Trouble | None = None
     """The row of the troubleshooting matrix, if there is one."""
+    stops_start: bool = True
+    """Whether a server or worker refuses to start for it, if it failed; not for what may pass by itself."""
 
     def __str__(self) -> str:
         """Return all of it as sentences, for a log line or an error."""
@@ -45,6 +48,17 @@ def warn(check: str, detail: str, remedy: str, trouble: Trouble | None = None) -
     return CheckResult(check, CheckStatus.WARN, detail, remedy, trouble)
 
 
-def fail(check: str, detail: str, remedy: str, trouble: Trouble | None = None) -> CheckResult:
+def fail(
+    check: str, detail: str, remedy: str, trouble: Trouble | None = None, *, stops_start: bool = True
+) -> CheckResult:
     """Return a result with which billing does not work as promised."""
-    return CheckResult(check, CheckStatus.FAIL, detail, remedy, trouble)
+    return CheckResult(check, CheckStatus.FAIL, detail, remedy, trouble, stops_start)
+
+
+def span(length: timedelta) -> str:
+    """Format a length of time in its largest unit, rounded down: `3 d`, `5 h`, `12 min` or `40 s`."""
+    seconds = int(length.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -28,6 +28,15 @@ def check_postgres(server: DatabaseServer, settings: Settings) -> CheckResult:
             f"Upgrade it to Postgres {OLDEST_POSTGRES} or newer, for example 18.",
             ServerTrouble.POSTGRES_IS_TOO_OLD,
         )
+    if server.read_only:
+        return fail(
+            "postgres",
+            f"DATABASE_URL names a Postgres {server.version} that takes no writes: a standby, or "
+            "default_transaction_read_only is on",
+            "Let DATABASE_URL lead to the primary, or `ALTER SYSTEM RESET default_transaction_read_only` and reload.",
+            ServerTrouble.POSTGRES_REFUSES_WRITES,
+            stops_start=False,
+        )
     needed = 2 * settings.database.pool_size + settings.inbox.flushes + _BESIDE_POOLS
     if needed > server.connections and not server.through_pooler:
         return fail(
@@ -59,7 +68,16 @@ def check_redis(servers: Sequence[RedisServer]) -> CheckResult:
                 f"Upgrade it to Redis {_dotted(OLDEST_REDIS)} or Valkey 7.2, or newer.",
                 ServerTrouble.REDIS_IS_TOO_OLD,
             )
-    return ok("redis", "reachable, and it does not evict data")
+        if server.refuses_writes is not None:
+            return fail(
+                "redis",
+                f"REDIS_URL names a server{at} that takes no writes: {server.refuses_writes}",
+                "Until then, streams are served from Postgres. Let REDIS_URL lead to the master, raise maxmemory, or "
+                "make room on its disk.",
+                ServerTrouble.REDIS_REFUSES_WRITES,
+                stops_start=False,
+            )
+    return ok("redis", "reachable, takes writes, and does not evict data")
 
 
 def check_clock(other: str, ahead: timedelta, tolerance: timedelta) -> CheckResult:

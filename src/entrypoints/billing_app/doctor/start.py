@@ -44,10 +44,11 @@ async def check_start(settings: Settings, faults: Sequence[SettingsFault]) -> St
         found = await check_dependencies(settings, local=False, unusable=unusable)
         results = found.results
         account_id = None if found.account is None else found.account.account_id
-    refusals = [*map(str, faults), *(str(each) for each in results if each.status is CheckStatus.FAIL)]
+    stopping = [each for each in results if each.status is CheckStatus.FAIL and each.stops_start]
+    refusals = [*map(str, faults), *map(str, stopping)]
     if refusals:
         raise StartRefusedError(_report(refusals))
-    return Start(account_id=account_id, warnings=tuple(each for each in results if each.status is CheckStatus.WARN))
+    return Start(account_id=account_id, warnings=tuple(each for each in results if each.status is not CheckStatus.OK))
 
 
 def log_start(settings: Settings, start: Start) -> None:

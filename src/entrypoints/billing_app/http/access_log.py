@@ -28,7 +28,7 @@ class AccessLogger(AbstractAccessLogger):
         routine = path in _ROUTINE and (response.status < 400 or (path, response.status) in _SUMMED_UP)
         if routine and not self._debugging:  # a log call costs more than the rest, and this is the busiest route
             return
-        emit = log.debug if routine else log.info
+        emit = log.debug if routine else log.warning if response.status >= 500 else log.info
         emit(
             "http.request",
             method=request.method,

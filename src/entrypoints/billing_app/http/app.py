@@ -66,7 +66,14 @@ def create_probes(services: Services) -> web.Application:
 def _add_billing(app: web.Application, services: Services, intake: Intake) -> None:
     settings = services.settings
     counts = RefusalCounts(services.refusal_tally, services.clock)
-    receiver = WebhookReceiver(intake, services.metrics, counts, settings.webhooks, settings.server.trusted_proxies)
+    receiver = WebhookReceiver(
+        intake,
+        services.metrics,
+        counts,
+        settings.webhooks,
+        settings.server.trusted_proxies,
+        database=services.dependencies.database,
+    )
     app.cleanup_ctx.append(running(counts.run))
     app.cleanup_ctx.append(running(partial(restarted, services.entitlements.run)))
     app.on_cleanup.append(receiver.close)

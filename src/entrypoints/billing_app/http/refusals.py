@@ -5,12 +5,13 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import date
+from datetime import datetime
 from typing import Final
 
 import structlog
 
-from billing_core.errors import StoreUnavailableError
+from billing_app.settings.server import WEBHOOK_PATH
+from billing_core.errors import SignatureVerificationError, StaleSignatureError, StoreUnavailableError
 from billing_core.oversight.ports import RefusalTally, RefusedWebhooks
 from billing_core.state.ports import Clock
 
@@ -19,6 +20,14 @@ log = structlog.get_logger()
 _ADDRESSES: Final = 10_000
 """Addresses kept at a time, about 2 MB; the least recently used one is dropped first."""
 _SUMMARY_SECONDS: Final = 60.0
+_REMEDIES: Final = {
+    SignatureVerificationError.code: "Compare STRIPE_WEBHOOK_SECRET with the signing secret of the endpoint at Stripe "
+    "that sends to this address; the Stripe CLI has one of its own.",
+    StaleSignatureError.code: "Compare the clock of this machine with the time; STRIPE_WEBHOOK_TOLERANCE_SECONDS says "
+    "how far they may differ.",
+    "too_large": "Raise BILLING_BODY_LIMIT_BYTES.",
+}
+"""The things to compare, by the reason."""
 _SHOWN: Final = 3
 _LAST_WRITE_SECONDS: Final = 1.0
 """Longest time that the end of a process waits for the tally."""
@@ -70,7 +79,9 @@ class RefusalBudget:
 class RefusalLog:
     """A log that writes the first refused webhook at once, and one summary of the others per minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoint: str = WEBHOOK_PATH) -> None:
+        """Name the endpoint in every line: a deployment may receive webhooks at several addresses."""
+        self._endpoint = endpoint
         self._reasons: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._largest: dict[str, int] = {}
@@ -79,7 +90,14 @@ class RefusalLog:
     def add(self, reason: str, address: str, size: int | None = None) -> None:
         """Add one refused webhook; `size` is the length of its body in bytes, if it is known."""
         if self._timer is None:
-            log.warning("webhook.refused", reason=reason, address=address, size=size)
+            log.warning(
+                "webhook.refused",
+                reason=reason,
+                address=address,
+                size=size,
+                endpoint=self._endpoint,
+                remedy=_REMEDIES.get(reason),
+            )
             self._timer = asyncio.get_running_loop().call_later(_SUMMARY_SECONDS, self.flush)
             return
         self._reasons[reason] += 1
@@ -102,6 +120,8 @@ class RefusalLog:
             largest=self._largest,
             addresses=len(self._addresses),
             most=dict(self._addresses.most_common(_SHOWN)),
+            endpoint=self._endpoint,
+            remedy=next((remedy for reason, remedy in _REMEDIES.items() if reason in self._reasons), None),
         )
         self._reasons.clear()
         self._addresses.clear()
@@ -109,17 +129,17 @@ class RefusalLog:
 
 
 class RefusalCounts:
-    """Refused webhooks by day and reason, added to the tally once per minute."""
+    """Refused webhooks by hour and reason, added to the tally once per minute."""
 
     def __init__(self, tally: RefusalTally, clock: Clock) -> None:
         self._tally = tally
         self._clock = clock
-        self._counted: dict[tuple[date, str], RefusedWebhooks] = {}
+        self._counted: dict[tuple[datetime, str], RefusedWebhooks] = {}
 
     def add(self, reason: str, size: int) -> None:
         """Count one refused webhook; `size` is the length of its body in bytes as far as it is known."""
-        day, largest = self._clock.now().date(), min(size, _MOST_BYTES)
-        self._merge(RefusedWebhooks(day=day, reason=reason, count=1, largest=largest))
+        hour = self._clock.now().replace(minute=0, second=0, microsecond=0)
+        self._merge(RefusedWebhooks(hour=hour, reason=reason, count=1, largest=min(size, _MOST_BYTES)))
 
     async def run(self) -> None:
         """Write what was counted to the tally, minute by minute, until cancelled; then write the rest."""
@@ -143,6 +163,6 @@ class RefusalCounts:
                     self._merge(refused)
 
     def _merge(self, refused: RefusedWebhooks) -> None:
-        key = (refused.day, refused.reason)
+        key = (refused.hour, refused.reason)
         known = self._counted.get(key)
         self._counted[key] = refused if known is None else known.plus(refused)

@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 from aiohttp import web
 
+from billing_app.dependencies import Dependencies
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.ports import HttpMetrics
 from billing_app.http.stream.hub import StreamHub
@@ -50,6 +51,7 @@ class Services:
     entitlements: Entitlements
     probes: Mapping[str, Probe]
     """Checks of dependencies, by the name shown in /readyz."""
+    dependencies: Dependencies
     epoch: Epoch = FIRST_EPOCH
     """The history that this process serves."""
 

@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
+from billing_app.dependencies import Dependency
 from billing_app.http.addresses import client_address
 from billing_app.http.ports import WebhookMetrics
 from billing_app.http.refusals import RefusalBudget, RefusalCounts, RefusalLog
@@ -19,6 +20,7 @@ from billing_core.inbox.intake import Intake
 
 _HEADERS: Final = CIMultiDict(HEADERS)
 """Already of the type in which a response keeps its headers: that is cheap to copy."""
+_STORES: Final = "webhook"
 _RETRY_AFTER: Final = {"Retry-After": "2"}
 _LIMITED: Final = {"Retry-After": "60"}
 
@@ -33,6 +35,8 @@ class WebhookReceiver:
         counts: RefusalCounts,
         settings: WebhookSettings,
         trusted_proxies: Sequence[Network],
+        *,
+        database: Dependency,
     ) -> None:
         self._intake = intake
         self._metrics = metrics
@@ -42,6 +46,7 @@ class WebhookReceiver:
         self._trusted_proxies = trusted_proxies
         self._budget = RefusalBudget(per_minute=settings.refusals_per_minute)
         self._refusals = RefusalLog()
+        self._database = database
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer one webhook: 202 if it is stored, now or before; 4xx if refused; 503 if it has to be sent again."""
@@ -59,8 +64,11 @@ class WebhookReceiver:
         except WebhookError as exc:
             self._count(request, exc.code)
             return web.Response(status=400, body=BAD_WEBHOOK, headers=_HEADERS)
-        except StoreUnavailableError:
+        except StoreUnavailableError as exc:
+            self._database.failed(_STORES, exc)
+            self._counts.add(exc.code, request.content_length or 0)
             return error_response(503, "store_unavailable", "The event was not stored. Send it again.", _RETRY_AFTER)
+        self._database.succeeded(_STORES)
         return web.Response(status=202, body=accepted(receipt), headers=_HEADERS)
 
     async def _read(self, request: web.Request) -> bytes:

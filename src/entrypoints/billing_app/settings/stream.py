@@ -90,8 +90,8 @@ class QuotaSettings(QuotaPolicy):
     lease: timedelta = seconds(
         "BILLING_STREAM_LEASE_SECONDS",
         45,
-        "Time after which the streams of a crashed server no longer count; running servers renew theirs three times "
-        "as often.",
+        "Time after which a stream no longer counts if its server has not renewed it, which it does three times as "
+        "often. Those of a crashed server stop counting after five seconds.",
         minimum=0.3,
         maximum=3600,
     )

@@ -21,6 +21,11 @@ class ServerTrouble(Trouble):
         "The statements need Postgres 14.",
         "Upgrade the server; 18 is tested most.",
     )
+    POSTGRES_REFUSES_WRITES = (
+        "`DATABASE_URL names a Postgres 18 that takes no writes`; webhooks get 503, `/readyz` says `store_unavailable`",
+        "It is a standby, as after a failover, `default_transaction_read_only` is on, or its disk is full.",
+        "Let `DATABASE_URL` lead to the primary, or reset the setting. Stripe sends the webhooks again for three days.",
+    )
     POSTGRES_LACKS_CONNECTIONS = (
         "`BILLING_DB_POOL_SIZE is 60, with which one process opens up to 123 connections`",
         "The pools of one process are larger than `max_connections` of the server, less what it reserves.",
@@ -40,6 +45,12 @@ class ServerTrouble(Trouble):
         "`REDIS_URL: Redis does not answer`",
         "Wrong address or password, or the server is down. Streams are delivered through it.",
         "Start it, or set `BILLING_STREAM_FALLBACK=postgres` or `ENABLE_BILLING_STREAM=false`.",
+    )
+    REDIS_REFUSES_WRITES = (
+        "`REDIS_URL names a server that takes no writes`; `dependency.unavailable` with `redis`",
+        "It is a replica, has reached `maxmemory`, or cannot write its append-only file or snapshot.",
+        "Let `REDIS_URL` lead to the master, raise `maxmemory`, or make room on its disk. Until then streams are "
+        "served from Postgres.",
     )
     REDIS_EVICTS = (
         "`REDIS_URL names a server with maxmemory-policy allkeys-lru`",

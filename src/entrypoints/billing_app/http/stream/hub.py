@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from billing_app.dependencies import Dependency
 from billing_app.http.loops import restarted
 from billing_app.http.ports import StreamMetrics
 from billing_app.http.stream.channel import Channel, StreamClient
@@ -53,8 +54,12 @@ class StreamHub:
         metrics: StreamMetrics,
         policy: StreamSettings,
         epoch: Epoch,
+        dependency: Dependency | None,
     ) -> None:
-        """Without a bus all messages come from the repository, which is asked every other second."""
+        """Without a bus all messages come from the repository, which is asked every other second.
+
+        So it is while the bus, which is the `dependency`, takes no messages, whether it can be read or not.
+        """
         self._bus = bus
         self._reader = MessageReader(bus=bus, history=history, epoch=epoch)
         self._metrics = metrics
@@ -65,6 +70,9 @@ class StreamHub:
         """Set while there is any client: without one the bus need not be followed."""
         self._compare_now = asyncio.Event()
         self._closed = False
+        self._dependency = dependency
+        if dependency is not None:
+            dependency.on_loss = self._compare_now.set
 
     @property
     def full(self) -> bool:
@@ -163,7 +171,7 @@ class StreamHub:
         """Compare every tenant with the repository: nothing else shows that the bus lost a tenant's last message."""
         keepalive = self._policy.keepalive
         while True:
-            pause = keepalive if self._reader.bus_available else min(_COMPARISON_WITHOUT_BUS, keepalive)
+            pause = keepalive if self._bus_works else min(_COMPARISON_WITHOUT_BUS, keepalive)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause.total_seconds()):
                     await self._compare_now.wait()
@@ -171,6 +179,11 @@ class StreamHub:
             channels = list(self._channels.values())
             for start in range(0, len(channels), _TENANTS_PER_COMPARISON):
                 await self._compare_some(channels[start : start + _TENANTS_PER_COMPARISON])
+
+    @property
+    def _bus_works(self) -> bool:
+        """Whether messages arrive by the bus: it can be followed, and took the last message."""
+        return self._reader.bus_available and (self._dependency is None or self._dependency.error is None)
 
     async def _compare_some(self, channels: Sequence[Channel]) -> None:
         known = [channel.head for channel in channels]

@@ -6,7 +6,6 @@ import math
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import timedelta
 
 import structlog
 
@@ -14,13 +13,14 @@ from billing_app.http.ports import StreamMetrics
 from billing_app.http.responses import ErrorCode, RefusalError
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model import TenantId
-from billing_core.stream_access.ports import QuotaRefusal, StreamQuota
+from billing_core.stream_access.ports import QuotaPolicy, QuotaRefusal, StreamQuota
 
 log = structlog.get_logger()
 
 _MESSAGES = {
-    "rate": "This tenant opens streams too often. Wait, then open one stream and keep it open.",
-    "concurrent": "This tenant has reached its limit of open streams. Close one, or share one stream between tabs.",
+    "rate": "This tenant opens streams too often. Open one stream and keep it open.",
+    "concurrent": "This tenant has reached its limit of open streams. Close one, or share one stream between tabs. "
+    "The places of a server that ended are free after a few seconds.",
 }
 
 
@@ -36,14 +36,15 @@ class StreamLeases:
         quota: StreamQuota,
         metrics: StreamMetrics,
         *,
-        lease: timedelta,
+        policy: QuotaPolicy,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Renew leases three times within the time that a `lease` lasts, so that one failure costs no place."""
+        """Renew leases, and show that this server is alive, three times as often as needed."""
         self._quota = quota
         self._sleep = sleep
         self._metrics = metrics
-        self._pause = lease.total_seconds() / 3
+        self._pause = policy.lease.total_seconds() / 3
+        self._beat_pause = policy.life.total_seconds() / 3
         self._held: dict[TenantId, set[str]] = {}
         self._ended: dict[TenantId, set[str]] = {}
         self._any_ended = asyncio.Event()
@@ -83,6 +84,7 @@ class StreamLeases:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._renew())
+                tasks.create_task(self._show_life())
                 tasks.create_task(self._release())
         finally:
             await self._release_ended()
@@ -92,6 +94,17 @@ class StreamLeases:
             await self._sleep(self._pause)
             try:
                 await self._quota.keep({tenant_id: frozenset(leases) for tenant_id, leases in self._held.items()})
+            except EventBusUnavailableError as exc:
+                self._log_availability(exc)
+            else:
+                self._log_availability(None)
+
+    async def _show_life(self) -> None:
+        """Show that this server is alive, often: places of one that died are taken over soon."""
+        while True:
+            await self._sleep(self._beat_pause)
+            try:
+                await self._quota.beat(list(self._held))
             except EventBusUnavailableError as exc:
                 self._log_availability(exc)
             else:
@@ -121,4 +134,5 @@ class StreamLeases:
 def _refused(refusal: QuotaRefusal) -> RefusalError:
     seconds = max(1, math.ceil(refusal.retry_after.total_seconds()))
     code: ErrorCode = "stream_rate_limited" if refusal.limit == "rate" else "too_many_tenant_streams"
-    return RefusalError(429, code, _MESSAGES[refusal.limit], {"Retry-After": str(seconds)})
+    message = f"{_MESSAGES[refusal.limit]} Try again in {seconds} seconds."
+    return RefusalError(429, code, message, {"Retry-After": str(seconds)})
