@@ -335,6 +335,12 @@ def test_a_subscription_that_is_read_only_gives_nothing_more_than_that() -> None
     assert ask(found, "exports").allowed
 
 
+def test_the_larger_number_of_a_read_only_subscription_does_not_count() -> None:
+    """A plan that is not paid for raises no limit of one that is."""
+    verdict = ask(compiled(on("pro"), on("team", "sub_2", status="unpaid")), "projects")
+    assert (verdict.limit, verdict.sources, verdict.allowed) == (5, ("plan:pro",), True)
+
+
 def test_access_ends_by_the_clock() -> None:
     """The same instants as in the verdict on access: grace, then what follows it, then the end."""
     missed = NOW - timedelta(days=1)
