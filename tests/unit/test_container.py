@@ -172,5 +172,6 @@ OPTIONAL = {
     ("services", "epoch"),
     ("entitlement_loader", "meter"),
     ("entitlements", "policy"),
+    ("entitlements", "observe"),
 }
 """Arguments that have a default."""

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from billing_app.observers import Observers
+from billing_core.entitlements.service import EntitlementReport
 from billing_core.errors import GatewayUnavailableError, StoreUnavailableError
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Receipt
 from billing_core.inbox.batch import ProcessingReport, Retry
@@ -312,6 +313,17 @@ class TestMetrics:
         for found in ((duplicate,), ()):
             metrics.duplicates_seen(DuplicateReport(duplicates=found))
             assert metrics.registry.get_sample_value("billing_duplicate_subscriptions") == len(found)
+
+    def test_readings_of_entitlements_are_counted(self) -> None:
+        """With the number of tenants in memory; stale answers took no reading."""
+        metrics = Metrics()
+        metrics.entitlements_read(EntitlementReport(result="read", seconds=0.02, kept=3))
+        metrics.entitlements_read(EntitlementReport(result="stale", kept=4))
+        value = metrics.registry.get_sample_value
+        counted = {each: value("billing_entitlement_readings_total", {"result": each}) for each in ("read", "stale")}
+        assert counted == {"read": 1, "stale": 1}
+        assert value("billing_entitlement_reading_duration_seconds_count") == 1
+        assert value("billing_entitlements_cached_tenants") == 4
 
     def test_prices_of_no_plan_are_shown_until_they_are_mapped(self) -> None:
         """The gauge has the result of the last check."""

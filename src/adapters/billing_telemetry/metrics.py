@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from billing_core.entitlements.service import EntitlementReport
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.operations.call_reports import Circuit, GatewayCall
 from billing_core.operations.settling import SettlingReport
@@ -204,6 +205,22 @@ class Metrics:
         )
         self._unmapped = gauge("billing_unmapped_prices", "Prices of live subscriptions that belong to no plan.")
 
+        self._entitlement_readings = _Labeled(
+            counter(
+                "billing_entitlement_readings_total",
+                "Readings of tenants' entitlements (read, failed), and answers from the last known state (stale).",
+                "result",
+            )
+        )
+        self._entitlement_seconds = histogram(
+            "billing_entitlement_reading_duration_seconds",
+            "Time to read the entitlements of one tenant.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+        )
+        self._entitlements_kept = gauge(
+            "billing_entitlements_cached_tenants", "Tenants whose entitlements this process keeps in memory."
+        )
+
         self._uncertain = _Labeled(
             gauge("billing_uncertain_objects", "Objects whose state may be wrong until they are refetched.", "kind")
         )
@@ -350,6 +367,13 @@ class Metrics:
         for state, count in report.changed.items():
             self._access_reviews(state.value).inc(count)
         self._access_reviews("unchanged").inc(report.reviewed - sum(report.changed.values()))
+
+    def entitlements_read(self, report: EntitlementReport) -> None:
+        """Count one reading of a tenant's entitlements, or one stale answer."""
+        self._entitlement_readings(report.result).inc()
+        self._entitlements_kept.set(report.kept)
+        if report.result == "read":
+            self._entitlement_seconds.observe(report.seconds)
 
     def duplicates_seen(self, report: DuplicateReport) -> None:
         """Set the number of tenants with duplicate subscriptions."""

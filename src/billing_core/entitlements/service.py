@@ -5,7 +5,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -21,6 +21,18 @@ _READINGS: Final = 3
 """Readings of one tenant in a row, if messages that are newer than the reading keep arriving."""
 _PAUSE_AFTER_FAILURE: Final = 1.0
 """Seconds without another attempt to read, where a last known state can answer."""
+
+
+@attrs.frozen(kw_only=True)
+class EntitlementReport:
+    """One reading of a tenant's state, or one answer that had to do without."""
+
+    result: Literal["read", "failed", "stale"]
+    """`failed` if the database could not be read; `stale` if the last known state answered."""
+    seconds: float = 0.0
+    """The duration of the reading; 0 of a stale answer."""
+    kept: int
+    """The number of tenants that are kept in memory."""
 
 
 @attrs.define
@@ -48,6 +60,7 @@ class Entitlements:
         bus: EventBus | None,
         policy: CachePolicy = CachePolicy(),  # noqa: B008 - frozen
         elapsed: Callable[[], float] = time.monotonic,
+        observe: Callable[[EntitlementReport], None] = lambda _: None,
     ) -> None:
         """Create the service; without a bus all states are read again after `polled_for`.
 
@@ -56,7 +69,9 @@ class Entitlements:
             bus: the bus that every process publishes to.
             policy: bounds of size and age.
             elapsed: a monotonic clock, in seconds.
+            observe: receives a report of each reading and each stale answer; it must not raise.
         """
+        self._observe = observe
         self._loader = loader
         self._bus = bus
         self._policy = policy
@@ -114,7 +129,7 @@ class Entitlements:
         self._asked.set()
         known = self._cache.last_known(tenant_id)
         if known is not None and self._elapsed() < self._pause_until:
-            return known
+            return self._stale(known)
         reading = self._readings.get(tenant_id)
         if reading is None:
             reading = self._readings[tenant_id] = _Reading()
@@ -127,18 +142,28 @@ class Entitlements:
                 return await asyncio.shield(reading.task)
         except (StoreUnavailableError, TimeoutError):
             self._pause_until = self._elapsed() + _PAUSE_AFTER_FAILURE
-            return known
+            return self._stale(known)
+
+    def _stale(self, known: Found) -> Found:
+        self._observe(EntitlementReport(result="stale", kept=len(self._cache)))
+        return known
 
     async def _read_once(self, tenant_id: TenantId, reading: _Reading) -> Found:
+        began = self._elapsed()
+        result: Literal["read", "failed"] = "failed"
         try:
             for _ in range(_READINGS):
                 era = self._cache.era
                 entitlements = await self._loader.load(tenant_id)
                 if entitlements.sequence >= reading.heard:
                     break
-            return self._cache.keep(entitlements, era=era, outdated=entitlements.sequence < reading.heard)
+            found = self._cache.keep(entitlements, era=era, outdated=entitlements.sequence < reading.heard)
+            result = "read"
+            return found
         finally:
             del self._readings[tenant_id]
+            seconds = self._elapsed() - began
+            self._observe(EntitlementReport(result=result, seconds=seconds, kept=len(self._cache)))
 
     # --- loops --------------------------------------------------------------------------------------------------
 

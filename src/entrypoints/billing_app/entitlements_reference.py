@@ -274,6 +274,9 @@ decides by the database's clock: the instant of the reading, and the time since.
 `allows_cached` answers without waiting, or returns `None` if the tenant has to be read first. `Entitlements.run`
 follows the bus: `billing serve` runs it; in a process of your own run it beside your application, or every answer is
 `polled`. [Figures](../performance.md#entitlements).
+
+`billing_entitlement_readings_total{{result}}` counts readings (`read`, `failed`) and stale answers (`stale`);
+`billing_entitlement_reading_duration_seconds` and `billing_entitlements_cached_tenants` stand beside it.
 """
 
 _REASONS: Final = {

@@ -8,6 +8,7 @@ import structlog
 
 from billing_app.dependencies import Dependencies
 from billing_core.consumers.delivery import DeliveryReport
+from billing_core.entitlements.service import EntitlementReport
 from billing_core.errors import GatewayAuthenticationError, GatewayUnavailableError
 from billing_core.events import Outcome
 from billing_core.inbox.batch import ProcessingReport
@@ -84,6 +85,10 @@ class ReportMetrics(Protocol):
         """Set what is waiting now."""
         ...
 
+    def entitlements_read(self, report: EntitlementReport) -> None:
+        """Count one reading of a tenant's entitlements, or one stale answer."""
+        ...
+
     def duplicates_seen(self, report: DuplicateReport) -> None:
         """Set how many tenants have duplicate subscriptions now."""
         ...
@@ -153,6 +158,10 @@ class Observers:
                 error=report.error,
                 retry_after=None if report.retry_after is None else report.retry_after.total_seconds(),
             )
+
+    def entitlements_read(self, report: EntitlementReport) -> None:
+        """Count a reading of entitlements or a stale answer; they are too many to log."""
+        self.metrics.entitlements_read(report)
 
     def rules_followed(self, report: RulesReport) -> None:
         """Log how many tenants' state was read by rules that came into force."""

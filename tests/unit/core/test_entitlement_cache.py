@@ -5,22 +5,31 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 
+import attrs
 import pytest
 from tests.unit.core.entitlement_doubles import Bus, Register, Store, eventually, rules
 
 from billing_core.entitlements.cache import CachePolicy
 from billing_core.entitlements.loading import EntitlementLoader
-from billing_core.entitlements.service import Entitlements
+from billing_core.entitlements.service import EntitlementReport, Entitlements
 from billing_core.errors import StoreUnavailableError
 from billing_core.model import (
     BillingRules,
     FeatureReason,
     Freshness,
+    Plan,
+    PlanFeature,
     RulesInForce,
     TenantId,
 )
+from billing_core.state.ports import Changes
 from billing_core.state.rules import RulesBook
-from billing_core.testing.builders import ACME, GLOBEX, message
+from billing_core.testing.arrange import save
+from billing_core.testing.builders import ACME, AT, GLOBEX, message, subscription
+from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
+from billing_memory.entitlements.usage_meter import MemoryUsageMeter
+from billing_memory.state.repository import MemoryRepository
 
 POLICY = CachePolicy(
     capacity=3,
@@ -43,10 +52,15 @@ def bus() -> Bus:
 
 
 @pytest.fixture
-async def service(store: Store, bus: Bus) -> AsyncIterator[Entitlements]:
+def reports() -> list[EntitlementReport]:
+    return []
+
+
+@pytest.fixture
+async def service(store: Store, bus: Bus, reports: list[EntitlementReport]) -> AsyncIterator[Entitlements]:
     """A service whose loops run."""
     loader = EntitlementLoader(reader=store, rules=RulesBook(BillingRules(), Register(store)))
-    service = Entitlements(loader=loader, bus=bus, policy=POLICY, elapsed=lambda: store.elapsed)
+    service = Entitlements(loader=loader, bus=bus, policy=POLICY, elapsed=lambda: store.elapsed, observe=reports.append)
     running = asyncio.create_task(service.run())
     yield service
     running.cancel()
@@ -242,3 +256,37 @@ async def test_nothing_is_followed_before_the_first_question(service: Entitlemen
     assert not bus.script.empty()
     await service.allows(ACME, "exports")
     await eventually(bus.script.empty)
+
+
+async def test_readings_and_stale_answers_are_reported_and_other_answers_are_not(
+    followed: Entitlements, store: Store, bus: Bus, reports: list[EntitlementReport]
+) -> None:
+    """For metrics: what the database is asked, and whether it answers."""
+    reports.clear()
+    await followed.allows(ACME, "exports")
+    assert reports == []
+    await bus.say(store.change(ACME, "canceled"))
+    await followed.allows(ACME, "exports")
+    await bus.say(store.change(ACME, "active"))
+    store.unavailable = True
+    await followed.allows(ACME, "exports")
+    await followed.allows(ACME, "exports")
+    assert [each.result for each in reports] == ["read", "failed", "stale", "stale"]
+    assert {each.kept for each in reports} == {2}
+
+
+async def test_a_meter_counts_in_place_of_billed_usage() -> None:
+    """It is asked for the windows of this tenant's metered features, when the tenant is read."""
+    at = AT + timedelta(days=1)
+    database, clock = MemoryDatabase(), ManualClock(at)
+    repository, meter = MemoryRepository(database, clock), MemoryUsageMeter({"api_calls"})
+    features = tuple(PlanFeature(key=key, metered=True, included=10) for key in ("api_calls", "mails"))
+    plans = (attrs.evolve(Plan.of_prices("pro", base=["price_pro"]), features=features),)
+    await save(repository, Changes(subscriptions=[subscription()]))
+    meter.record(ACME, "api_calls", 4, at)
+    meter.record(ACME, "api_calls", 4, AT - timedelta(days=1))
+    loader = EntitlementLoader(reader=repository, rules=RulesBook(BillingRules(plans=plans)), meter=meter)
+    found = await loader.load(ACME)
+    assert [found.allows(key, at).remaining for key in ("api_calls", "mails")] == [6, 10]
+    without = EntitlementLoader(reader=repository, rules=RulesBook(BillingRules(plans=plans)))
+    assert (await without.load(ACME)).allows("api_calls", at).remaining == 10

@@ -346,7 +346,11 @@ class Container(containers.DeclarativeContainer):
     followed_bus = providers.Singleton(parts.followed, bus)
     entitlement_loader = providers.Singleton(EntitlementLoader, reader=tenant_reader, rules=rules, meter=usage_meter)
     entitlements = providers.Singleton(
-        Entitlements, loader=entitlement_loader, bus=followed_bus, policy=settings.provided.entitlements
+        Entitlements,
+        loader=entitlement_loader,
+        bus=followed_bus,
+        policy=settings.provided.entitlements,
+        observe=observers.provided.entitlements_read,
     )
 
     # --- what a server answers with ---------------------------------------------------------------------------------
