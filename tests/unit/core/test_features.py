@@ -187,8 +187,10 @@ def test_a_new_period_starts_over_and_its_end_is_unknown_until_the_renewal_arriv
     found = compiled(on("pro"), usage=(billed(100, NOW),))
     before, after = month(1).end - timedelta(microseconds=1), month(1).end
     assert ask(found, "api_calls", at=before).reason is FeatureReason.OVER_INCLUDED
-    verdict = ask(found, "api_calls", at=after)
-    assert (verdict.reason, verdict.used, verdict.resets_at) == (FeatureReason.INCLUDED, 0, None)
+    read_afterwards = compiled(on("pro"), usage=(billed(100, NOW),), as_of=after)
+    for each in (found, read_afterwards):
+        verdict = ask(each, "api_calls", at=after)
+        assert (verdict.reason, verdict.used, verdict.resets_at) == (FeatureReason.INCLUDED, 0, None)
 
 
 def test_a_calendar_reset_starts_over_at_midnight() -> None:
