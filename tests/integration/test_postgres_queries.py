@@ -57,6 +57,7 @@ WRITERS = {
     "write_rules": {"rules.py"},
     "write_operations": {"log.py"},
     "write_provider_account": {"installation.py"},
+    "write_receivers": {"receivers.py"},
     "migrate": {"migrate.py"},
     "session": {"pool.py"},
 }

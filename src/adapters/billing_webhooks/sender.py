@@ -14,8 +14,8 @@ import aiohttp
 import attrs
 from aiohttp.abc import AbstractResolver
 
+from billing_core.outgoing.values import Delivery, DeliveryResult, OutgoingWebhook, SigningSecret
 from billing_core.state.ports import Clock
-from billing_core.stream.outgoing.values import Delivery, DeliveryResult, OutgoingWebhook, SigningSecret
 from billing_webhooks.addresses import AddressPolicy, AddressRefusedError, Network
 from billing_webhooks.connections import SystemResolver, open_connector
 from billing_webhooks.signing import signed_headers

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from standardwebhooks import Webhook
 
-from billing_core.stream.outgoing.values import OutgoingWebhook, SigningSecret
+from billing_core.outgoing.values import OutgoingWebhook, SigningSecret
 
 
 def signed_headers(

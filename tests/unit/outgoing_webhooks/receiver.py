@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from billing_core.stream.outgoing.values import OutgoingWebhook, SigningSecret
+from billing_core.outgoing.values import OutgoingWebhook, SigningSecret
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 LOOPBACK = (ip_network("127.0.0.0/8"),)

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from tests.tls import Authority
 from tests.unit.outgoing_webhooks.receiver import LOOPBACK, NOW, NameServer, Receiver, receiving, secret, webhook
 
-from billing_core.stream.outgoing.values import DeliveryResult, SigningSecret
+from billing_core.outgoing.values import DeliveryResult, SigningSecret
 from billing_memory.clock import ManualClock, SystemClock
 from billing_webhooks.sender import HttpWebhookSender, SenderPolicy
 
@@ -165,16 +165,23 @@ async def test_a_receiver_that_does_not_answer_is_left_after_the_timeout(receive
 async def test_a_header_that_arrives_byte_by_byte_ends_with_the_timeout() -> None:
     """A receiver that sends a little every moment would hold a connection for hours otherwise."""
 
+    left = asyncio.Event()
+
     async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 10_000:
+            if writer.is_closing():
+                break
             writer.write(bytes([byte]))
             await asyncio.sleep(0.02)
+        writer.close()
+        left.set()
 
     policy = attrs.evolve(LOCAL, timeout=timedelta(seconds=0.4))
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         async with HttpWebhookSender.open(ManualClock(NOW), policy) as sender:
             delivery = await asyncio.wait_for(sender.send(url, webhook(), [secret()]), 10)
+            await asyncio.wait_for(left.wait(), 10)  # the connection is closed, not kept
     assert delivery.result is DeliveryResult.TIMED_OUT
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from tests.unit.outgoing_webhooks.receiver import NOW, secret, webhook
 
-from billing_core.stream.outgoing.values import SigningSecret, fault_of_secret, fault_of_url
+from billing_core.outgoing.values import SigningSecret, fault_of_secret, fault_of_url
 
 
 @pytest.mark.parametrize(

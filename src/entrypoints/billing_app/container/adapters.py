@@ -13,6 +13,7 @@ from billing_app.settings import Settings
 from billing_core.consumers.ports import ConsumerOversight, ConsumerQueue, ConsumerRegister
 from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents, ReplayQueue
 from billing_core.operations.ports import OperationLog
+from billing_core.outgoing.ports import WebhookEndpoints
 from billing_core.oversight.ports import (
     AuditLog,
     EventLog,
@@ -33,6 +34,7 @@ from billing_memory.consumers.queue import MemoryConsumers
 from billing_memory.database import MemoryDatabase
 from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_memory.operations.log import MemoryOperationLog
+from billing_memory.outgoing.receivers import MemoryReceivers
 from billing_memory.oversight.event_log import MemoryEventLog
 from billing_memory.oversight.invariants import MemoryInvariantLog
 from billing_memory.oversight.processes import MemoryProcessRegister
@@ -53,6 +55,7 @@ from billing_postgres.consumers.queue import PostgresConsumerQueue
 from billing_postgres.consumers.register import PostgresConsumerRegister
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.operations.log import PostgresOperationLog
+from billing_postgres.outgoing.receivers import PostgresReceivers
 from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.oversight.processes import PostgresProcessRegister
@@ -103,6 +106,7 @@ class Adapters(TypedDict):
     consumer_register: ConsumerRegister
     consumer_queue: ConsumerQueue
     consumer_oversight: ConsumerOversight
+    webhook_endpoints: WebhookEndpoints
     clock: Clock
 
 
@@ -148,6 +152,7 @@ def memory_adapters(
         consumer_register=consumers,
         consumer_queue=consumers,
         consumer_oversight=MemoryConsumerOversight(database, clock, consumers),
+        webhook_endpoints=MemoryReceivers(clock),
         clock=clock,
     )
 
@@ -212,5 +217,6 @@ def postgres_adapters(
         consumer_register=PostgresConsumerRegister(database, consumers),
         consumer_queue=PostgresConsumerQueue(database, consumers),
         consumer_oversight=PostgresConsumerOversight(database, consumers),
+        webhook_endpoints=PostgresReceivers(database, writers),
         clock=clock,
     )

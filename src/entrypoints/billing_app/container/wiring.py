@@ -34,6 +34,7 @@ from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.operations.answers import AnswerKeeper
 from billing_core.operations.ports import BillingReader, OperationGateway, OperationLog, PreviewGateway
 from billing_core.operations.pruning import OperationPruner
+from billing_core.outgoing.ports import WebhookEndpoints
 from billing_core.oversight.heartbeat import Heartbeat
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.oversight.ports import (
@@ -118,6 +119,7 @@ class Container(containers.DeclarativeContainer):
     consumer_register = providers.Dependency(instance_of=ConsumerRegister)
     consumer_queue = providers.Dependency(instance_of=ConsumerQueue)
     consumer_oversight = providers.Dependency(instance_of=ConsumerOversight)
+    webhook_endpoints = providers.Dependency(instance_of=WebhookEndpoints)
     clock = providers.Dependency(instance_of=Clock)
 
     # --- given if the process has it --------------------------------------------------------------------------------

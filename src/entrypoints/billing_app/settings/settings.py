@@ -22,6 +22,7 @@ from billing_app.settings.for_tests import RunningStripe, variables_for_tests
 from billing_app.settings.gateway import GatewaySettings
 from billing_app.settings.inbox import InboxSettings
 from billing_app.settings.logs import LogSettings
+from billing_app.settings.outgoing import OutgoingSettings
 from billing_app.settings.parsers import UnusablePartsError, UnusableValueError
 from billing_app.settings.processing import DispatchSettings, PublishSettings, RetentionSettings
 from billing_app.settings.rules import Given, Rules, read_rules
@@ -90,6 +91,7 @@ class Settings:
     stream: StreamSettings = _section("Stream", StreamSettings)
     quota: QuotaSettings = _section("Stream quota", QuotaSettings)
     entitlements: EntitlementSettings = _section("Entitlements", EntitlementSettings)
+    outgoing: OutgoingSettings = _section("Outgoing webhooks", OutgoingSettings)
     retention: RetentionSettings = _section("Retention", RetentionSettings)
     logs: LogSettings = _section("Logs", LogSettings)
     demo: DemoSettings = _section("Demo", DemoSettings)

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from billing_core.consumers.values import ConsumerName
 from billing_core.model.time import aware
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - a prefix, no secret
@@ -93,6 +94,26 @@ class SigningSecret:
     def fingerprint(self) -> str:
         """Eight hexadecimal digits that distinguish secrets without showing a part of one."""
         return hashlib.sha256(b"outgoing webhook secret\0" + self.text.encode()).hexdigest()[:8]
+
+
+def shown_url(url: str) -> str:
+    """Return a URL as logs and lists show it: without its query, which may hold a token."""
+    address, query, _ = url.partition("?")
+    return f"{address}?…" if query else address
+
+
+@attrs.frozen(kw_only=True)
+class WebhookEndpoint:
+    """The receiver of a consumer's messages."""
+
+    consumer: ConsumerName
+    url: str = attrs.field(repr=False)
+    secrets: tuple[SigningSecret, ...] = attrs.field(validator=attrs.validators.min_len(1))
+    """The latest first. During the overlap of a rotation the replaced ones sign as well."""
+    failing_since: datetime | None = attrs.field(default=None, validator=attrs.validators.optional(aware))
+    """The first failure since the receiver last took a message; None if it took the last one."""
+    failure: str | None = None
+    """The last failure since then, as a text for operators."""
 
 
 @attrs.frozen(kw_only=True)
