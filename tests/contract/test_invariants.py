@@ -9,8 +9,12 @@ import pytest
 from tests.contract.conftest import InMemory, OnPostgres
 
 from billing_core.events import Disposition
+from billing_core.inbox.ports import EventInbox
 from billing_core.model import CustomerId
 from billing_core.oversight.invariants import Invariant
+from billing_core.oversight.ports import InvariantLog
+from billing_core.state.ports import Changes, UnitOfWork
+from billing_core.testing.arrange import park, save
 from billing_core.testing.builders import ACME, customer
 from billing_core.testing.oversight.invariant_log import InvariantLogContract, Plant
 from billing_memory.clock import ManualClock
@@ -101,3 +105,19 @@ class TestPostgresInvariantLog(OnPostgres, InvariantLogContract):
             return example
 
         return damage
+
+    async def test_an_event_whose_customer_was_linked_just_now_is_not_overdue(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        inbox: EventInbox,
+        unit_of_work: UnitOfWork,
+        invariants: InvariantLog,
+    ) -> None:
+        """However long it waited for the link: the time in which it should be applied begins with that."""
+        await park(inbox, unit_of_work, "evt_1")
+        await save(unit_of_work, Changes(customers=[customer()]))
+        missed = "UPDATE stripe_event_dispatch SET status = 'parked', due_at = now() - interval '1 hour'"
+        assert await pool.execute(missed) == "UPDATE 1"
+        assert await invariants.everything() == []
+        await pool.execute("UPDATE billing_customers SET linked_at = linked_at - interval '1 hour'")
+        assert [each.invariant for each in await invariants.everything()] == [Invariant.PARKED]

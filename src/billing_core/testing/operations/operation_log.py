@@ -25,7 +25,7 @@ from billing_core.operations.stored import (
 )
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed
-from billing_core.testing.builders import ACME, GLOBEX, provider_event
+from billing_core.testing.builders import ACME, AT, GLOBEX, provider_event
 from billing_core.testing.timing import LONG, Elapse
 
 REQUEST: Final = OperationRequest(
@@ -387,3 +387,18 @@ class OperationLogContract:
         assert [await operation_log.prune(older_than=400 * DAY, limit=2) for _ in range(3)] == [2, 1, 0]
         async with unit_of_work.transaction() as transaction:
             assert list(await transaction.echoes("bo_1")) == []
+
+    async def test_notes_of_young_events_are_kept(
+        self, operation_log: OperationLog, unit_of_work: UnitOfWork, inbox: EventInbox
+    ) -> None:
+        """However many old ones there are."""
+        young = attrs.evolve(provider_event("evt_young"), received_at=AT + 9_000 * DAY)
+        claims = [await claimed(inbox, provider_event("evt_old")), await claimed(inbox, young)]
+        async with unit_of_work.transaction() as transaction:
+            await transaction.hold(claims)
+            await transaction.lock_tenants([ACME])
+            await transaction.save(Changes(echoes={claim.dispatch_id: "bo_1" for claim in claims}))
+            await transaction.settle([applied(claim, effect=Effect.STALE, sequence=None) for claim in claims])
+        assert await operation_log.prune(older_than=timedelta(microseconds=1), limit=10) == 1
+        async with unit_of_work.transaction() as transaction:
+            assert [event.key.event_id for event in await transaction.echoes("bo_1")] == ["evt_young"]

@@ -30,7 +30,7 @@ class InboxUpkeepContract:
         inbox_upkeep: InboxUpkeep,
         event_log: EventLog,
     ) -> None:
-        """Dead, parked and due events end; no worker claims them any more."""
+        """Dead, parked and due events end; no worker claims them, even after their customer is linked."""
         done = await _applied(inbox, unit_of_work, "evt_1")
         waiting = await claimed(inbox, provider_event("evt_2"))
         await settle(unit_of_work, parked(waiting, BOB))
@@ -43,6 +43,27 @@ class InboxUpkeepContract:
         statuses = {str(each.key.event_id): (each.status, each.reason) for each in found}
         assert statuses["evt_1"] == (Disposition.APPLIED, None)
         assert statuses["evt_2"] == statuses["evt_3"] == (Disposition.IGNORED, "by_operator")
+        await save(unit_of_work, Changes(customers=[customer(BOB)]))
+        assert await queue.claim(limit=10, lease=LONG) == []
+
+    async def test_other_events_are_left_alone(
+        self,
+        inbox: EventInbox,
+        queue: EventQueue,
+        unit_of_work: UnitOfWork,
+        inbox_upkeep: InboxUpkeep,
+        event_log: EventLog,
+    ) -> None:
+        """Whether one is ignored or its body is deleted, the others stay due, or wait for their objects."""
+        await _applied(inbox, unit_of_work, "evt_old")
+        await park_on_objects(inbox, unit_of_work, "evt_1", "sub_1")
+        await park_on_objects(inbox, unit_of_work, "evt_2", "sub_2")
+        await inbox.record(provider_event("evt_3"))
+        (ignored,) = await event_log.select(EventFilter(ids=(EventId("evt_1"),)))
+        assert await inbox_upkeep.ignore([ignored], reason="by_operator") == [ignored]
+        assert (await inbox_upkeep.prune(older_than=timedelta(microseconds=1), after=0, limit=1)).bodies == 1
+        await save(unit_of_work, Changes(subscriptions=[subscription("sub_1"), subscription("sub_2")]))
+        assert {claim.event.event_id for claim in await queue.claim(limit=9, lease=LONG)} == {"evt_2", "evt_3"}
 
     async def test_an_event_that_stopped_waiting_is_not_taken_up_without_its_body(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, inbox_upkeep: InboxUpkeep

@@ -70,6 +70,8 @@ class StateUpkeepContract:
         """Only those of subscriptions that have not ended, each once, by id."""
         item = attrs.evolve(subscription().snapshot.items[0], price_id=PriceId("price_new"), lookup_key="acme_2026")
         items = (item, attrs.evolve(item, item_id=ItemId("si_second")))
+        lone = attrs.evolve(item, price_id=PriceId("price_one"), lookup_key="one")
+        seats = attrs.evolve(item, item_id=ItemId("si_seats"), price_id=PriceId("price_seats"), lookup_key="seats")
         new: dict[str, Any] = {"plan_code": None, "price_id": "price_new"}
         subscriptions = [
             subscription("sub_1", **new, items=items),
@@ -80,9 +82,10 @@ class StateUpkeepContract:
             subscription("sub_6", plan_code="pro", price_id="price_pro"),
             subscription("sub_7", plan_code=None, price_id=None, items=()),
             subscription("sub_8", plan_code=None, price_id="price_theirs", out_of_scope=True),
+            subscription("sub_9", plan_code=None, price_id="price_one", items=(lone, seats)),
         ]
         await save(unit_of_work, Changes(subscriptions=subscriptions), tenants=BOTH)
-        bare, new_price = await state_upkeep.unmapped_prices()
+        bare, new_price, one = await state_upkeep.unmapped_prices()
         assert bare == UnmappedPrice(
             price_id=PriceId("price_bare"), product_id=None, lookup_key=None, subscriptions=1, tenants=(ACME,)
         )
@@ -92,6 +95,13 @@ class StateUpkeepContract:
             lookup_key="acme_2026",
             subscriptions=3,
             tenants=(ACME, GLOBEX),
+        )
+        assert one == UnmappedPrice(
+            price_id=PriceId("price_one"),
+            product_id=lone.product_id,
+            lookup_key="one",
+            subscriptions=1,
+            tenants=(ACME,),
         )
 
     async def test_customers_are_listed_in_pages(self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep) -> None:

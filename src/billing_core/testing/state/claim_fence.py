@@ -97,7 +97,8 @@ class ClaimFenceContract:
         with suppress(ZeroDivisionError):
             async with unit_of_work.transaction() as transaction:
                 assert await transaction.take([stale]) == []
-                (taken,) = await transaction.take([over, running])
+                assert await transaction.take([running]) == []
+                (taken,) = await transaction.take([over])
                 assert (taken.dispatch_id, taken.attempt, taken.tries) == (over.dispatch_id, over.attempt + 1, 1)
                 await transaction.settle([parked(taken)])
                 raise ZeroDivisionError

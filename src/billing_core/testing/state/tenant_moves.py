@@ -308,6 +308,22 @@ class TenantMovesContract:
             assert await find() == to
             assert not (await transaction.lock_tenants([ACME, GLOBEX])).overtaken
 
+    @pytest.mark.parametrize("read", ["link", "link beside claims", "owner"])
+    async def test_what_left_before_the_reading_overtakes_nothing(self, unit_of_work: UnitOfWork, read: str) -> None:
+        """However many parts of other tenants left, too."""
+        await save(unit_of_work, OBJECTS)
+        await save(unit_of_work, Changes(customers=[customer("cus_2")]))
+        await self._transfer(unit_of_work, leaving(GLOBEX))
+        stays = CustomerId("cus_2")
+        async with unit_of_work.transaction() as transaction:
+            if read == "link":
+                assert (await transaction.customers([stays]))[stays].tenant_id == ACME
+            elif read == "owner":
+                assert await transaction.owners(["sub_2"]) == {"sub_2": ACME}
+            else:
+                assert (await transaction.hold([], customers=[stays])).customers[stays].tenant_id == ACME
+            assert not (await transaction.lock_tenants([ACME])).overtaken
+
     async def _transfer(self, unit_of_work: UnitOfWork, transfer: Transfer, *, failing: bool = False) -> None:
         async with unit_of_work.transaction() as transaction:
             await transaction.lock_events([ACME])
