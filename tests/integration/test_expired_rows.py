@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import asyncpg
 import pytest
 
 from billing_core.stream_access.ports import Principal, Revocation
-from billing_core.testing.arrange import park_on_objects
-from billing_core.testing.builders import ACME, AT
+from billing_core.testing.arrange import applied, claimed, park_on_objects, settle
+from billing_core.testing.builders import ACME, AT, provider_event
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.oversight.upkeep import PostgresInboxUpkeep
 from billing_postgres.pool import Database
@@ -88,3 +89,30 @@ async def test_what_an_event_waits_for_is_forgotten_with_its_body(
         assert await pool.fetchval("SELECT count(*) FROM stripe_event_waits") == 2
         assert (await upkeep.prune(older_than=timedelta(microseconds=1), after=0, limit=10)).bodies == 1
         assert await pool.fetchval("SELECT count(*) FROM stripe_event_waits") == 0
+
+
+async def test_only_what_a_lapsed_event_waits_for_is_noted_as_such(
+    database_url: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    """What others wait for is looked for as before."""
+    database = Database(url=database_url)
+    repository = PostgresRepository(database, pool)
+    async with PostgresEventInbox(database, pool) as inbox:
+        for event_id, object_id in (("evt_1", "in_1"), ("evt_2", "in_2")):
+            await park_on_objects(inbox, repository, event_id, object_id)
+        assert await inbox.lapse(after=timedelta(0), limit=1) == 1
+        noted = await pool.fetch("SELECT object_id, lapsed FROM stripe_event_waits ORDER BY object_id")
+        assert [tuple(row) for row in noted] == [("in_1", True), ("in_2", False)]
+
+
+async def test_a_deleted_body_leaves_its_hash(database_url: str, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    """It shows whether a body from elsewhere, such as Stripe's dashboard, is the one that was received."""
+    database = Database(url=database_url)
+    repository, upkeep = PostgresRepository(database, pool), PostgresInboxUpkeep(database, pool)
+    async with PostgresEventInbox(database, pool) as inbox:
+        events = [provider_event(f"evt_{number}") for number in (1, 2)]
+        for event in events:
+            await settle(repository, applied(await claimed(inbox, event), sequence=None))
+        assert (await upkeep.prune(older_than=timedelta(microseconds=1), after=0, limit=1)).bodies == 1
+        hashes = await pool.fetch("SELECT event_id, body_sha256 FROM stripe_events ORDER BY event_id")
+        assert [tuple(row) for row in hashes] == [("evt_1", sha256(events[0].body).digest()), ("evt_2", None)]

@@ -76,6 +76,18 @@ class LinkRegisterContract:
         assert sorted(claim.event.event_id for claim in claims) == ["evt_1", "evt_2"]
         assert {claim.tries for claim in claims} == {1}
 
+    async def test_the_only_event_that_died_of_a_conflict_is_due_again(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """It needs its own body, not that of another event."""
+        claim = await claimed(inbox, provider_event())
+        outcome = Outcome(claim=claim, disposition=Disposition.DEAD, reason="tenant_conflict", error="they differ")
+        await settle(unit_of_work, outcome)
+        async with unit_of_work.transaction() as transaction:
+            await transaction.lock_customers([CUSTOMER])
+            await transaction.decide(MOVED, customers=[CUSTOMER])
+        assert await due(queue) == ["evt_1"]
+
     async def test_a_decision_moves_nothing_by_itself(self, unit_of_work: UnitOfWork) -> None:
         """The link is written beside it."""
         await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))

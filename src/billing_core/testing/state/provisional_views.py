@@ -321,6 +321,19 @@ class ProvisionalViewsContract:
         async with unit_of_work.transaction() as transaction:
             assert (await transaction.lock_tenants([ACME])).views == {}
 
+    @pytest.mark.parametrize("to", [GLOBEX, None])
+    async def test_a_tenant_without_views_shows_those_that_it_gets(
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader, to: TenantId | None
+    ) -> None:
+        """The former one shows those that stay, although no other tenant has any."""
+        stays = view(subscription("sub_2").snapshot)
+        rows = Changes(subscriptions=[subscription("sub_1")], views={ACME: [SHOWN, stays]})
+        await save(unit_of_work, rows)
+        await _transfer(unit_of_work, to, SubscriptionId("sub_1"), views={"sub_1"})
+        assert (await tenant_reader.state(ACME)).views == (stays,)
+        theirs = () if to is None else (attrs.evolve(SHOWN, tenant_id=to),)
+        assert (await tenant_reader.state(GLOBEX)).views == theirs
+
     async def test_views_are_found_beside_the_rows_of_their_tenant_only(
         self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:

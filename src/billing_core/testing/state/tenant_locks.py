@@ -48,7 +48,7 @@ class TenantLocksContract:
         async with unit_of_work.transaction() as transaction:
             assert await transaction.grant(made.grant_id) == made
             assert await transaction.grant(GrantId("grant_9")) is None
-            await transaction.lock_tenants([ACME])
+            assert (await transaction.lock_tenants([ACME])).grants == {ACME: [made]}
             await transaction.save(Changes(grants=[revoked]))
         async with unit_of_work.transaction() as transaction:
             assert await transaction.grant(made.grant_id) == revoked

@@ -157,14 +157,15 @@ class TenantMovesContract:
     async def test_moved_events_keep_what_became_of_them(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
     ) -> None:
-        """They are not due, and stand in the new tenant's timeline."""
+        """They are not due, and stand in the new tenant's timeline. Others stay in the former one's."""
         await save(unit_of_work, OBJECTS)
-        claim = await claimed(inbox, provider_event("evt_1"))
-        await settle(unit_of_work, applied(claim, sequence=None))
+        claim, stays = [await claimed(inbox, provider_event(f"evt_{number}")) for number in (1, 2)]
+        for each in (claim, stays):
+            await settle(unit_of_work, applied(each, sequence=None))
         await self._transfer(unit_of_work, leaving(GLOBEX, claim.dispatch_id))
         assert await queue.claim(limit=9, lease=LONG) == []
         async with unit_of_work.transaction() as transaction:
-            assert (await transaction.holdings(ACME)).events == []
+            assert (await transaction.holdings(ACME)).events == [_event(stays.dispatch_id, "evt_2", None)]
             assert (await transaction.holdings(GLOBEX)).events == [_event(claim.dispatch_id, "evt_1", None)]
 
     async def test_the_new_tenant_gets_the_occasions_of_what_is_moved(self, unit_of_work: UnitOfWork) -> None:
@@ -200,13 +201,15 @@ class TenantMovesContract:
     ) -> None:
         """Its ids are free for any tenant; the customer is known by its id only."""
         await save(unit_of_work, OBJECTS)
+        await save(unit_of_work, Changes(customers=[customer("cus_2")]))
         await self._transfer(unit_of_work, leaving(None))
         assert [each.object_id for each in await tenant_reader.subscriptions(ACME)] == ["sub_2"]
         assert [each.object_id for each in await tenant_reader.invoices(ACME, limit=9)] == ["in_2"]
         assert await tenant_reader.usage(ACME, limit=9) == [usage("in_2", "il_2")]
         assert await tenant_reader.records(ACME, limit=9) == [record(PAYMENT)]
         async with unit_of_work.transaction() as transaction:
-            assert await transaction.customers([CUSTOMER]) == {CUSTOMER: customer("cus_1", None)}
+            found = await transaction.customers([CUSTOMER, CustomerId("cus_2")])
+            assert found == {CUSTOMER: customer("cus_1", None), "cus_2": customer("cus_2")}
             assert await transaction.owners(["sub_1", "in_1", CHARGE.object_id]) == {}
         again = Changes(
             customers=[customer("cus_1", GLOBEX)],
@@ -321,7 +324,7 @@ class TenantMovesContract:
             elif read == "owner":
                 assert await transaction.owners(["sub_2"]) == {"sub_2": ACME}
             else:
-                assert (await transaction.hold([], customers=[stays])).customers[stays].tenant_id == ACME
+                assert (await transaction.hold([], customers=[stays])).customers == {stays: customer("cus_2")}
             assert not (await transaction.lock_tenants([ACME])).overtaken
 
     async def _transfer(self, unit_of_work: UnitOfWork, transfer: Transfer, *, failing: bool = False) -> None:

@@ -60,6 +60,8 @@ class WaitingEventsContract:
         assert await queue.lapse(after=timedelta(0), limit=10) == 1
         assert await queue.lapse(after=timedelta(0), limit=10) == 0
         assert await queue.unpark() == 0
+        await save(unit_of_work, Changes(customers=[customer("cus_1", None, name="Zoë")]))
+        assert await due(queue) == []
         await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))
         assert await due(queue) == ["evt_1"]
 
