@@ -94,7 +94,7 @@ async def test_what_an_event_waits_for_is_forgotten_with_its_body(
 async def test_only_what_a_lapsed_event_waits_for_is_noted_as_such(
     database_url: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
-    """What others wait for is looked for as before."""
+    """Objects that others wait for are looked for as before."""
     database = Database(url=database_url)
     repository = PostgresRepository(database, pool)
     async with PostgresEventInbox(database, pool) as inbox:

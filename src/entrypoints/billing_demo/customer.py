@@ -19,7 +19,8 @@ _DELIVERY: Final = DeliveryPolicy(copies=2, parallel=4, waits=(timedelta(seconds
 """Retries for half a minute: the server may be restarting."""
 _TRY_AGAIN: Final = frozenset({409, 500, 502, 503})
 _NOT_SHOWN_YET: Final = "no_subscription"
-"""What a restarted server completed is shown once its event has arrived: Stripe's repeated answer may be outdated."""
+"""Code of an operation on a subscription whose start a restarted server completed: it is shown from its first event on,
+because the answer that Stripe repeats may be outdated."""
 
 
 class OperationFailedError(Exception):

@@ -1,17 +1,22 @@
 """A client of the HTTP API, as a tenant's own backend would use it."""
 
+import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
 
 from billing_demo.comparison import ActualTenant
 
+GIVE_UP_AFTER: Final = 60.0
+"""Seconds in which a server has to answer that is ready, and may have more to read than its database serves at once."""
+_PAUSE: Final = 0.25
 _LIMIT: Final = 500
 
 
 class TenantApi:
-    """Reads tenants' data, each tenant's with its own token."""
+    """Reads tenants' data, each tenant's with its own token. A server that is unavailable is asked again."""
 
     def __init__(self, *, session: aiohttp.ClientSession, base_url: str, token: Callable[[str], str]) -> None:
         self._session = session
@@ -19,7 +24,7 @@ class TenantApi:
         self._token = token
 
     async def tenant(self, tenant_id: str) -> ActualTenant:
-        """Read everything that the API shows of a tenant. Raises aiohttp.ClientError."""
+        """Read everything that the API shows of a tenant. Raises aiohttp.ClientError, TimeoutError."""
         return ActualTenant(
             state=await self._get(tenant_id, "state"),
             subscriptions=(await self._get(tenant_id, "subscriptions"))["subscriptions"],
@@ -44,6 +49,11 @@ class TenantApi:
     async def _get(self, tenant_id: str, resource: str) -> dict[str, Any]:
         url = f"{self._base_url}/api/v1/billing/tenants/{tenant_id}/{resource}"
         headers = {"Authorization": f"Bearer {self._token(tenant_id)}"}
-        async with self._session.get(url, headers=headers, raise_for_status=True) as response:
-            found: dict[str, Any] = await response.json()
-            return found
+        async with asyncio.timeout(GIVE_UP_AFTER):
+            while True:
+                async with self._session.get(url, headers=headers) as response:
+                    if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                        response.raise_for_status()
+                        found: dict[str, Any] = await response.json()
+                        return found
+                await asyncio.sleep(_PAUSE)

@@ -10,7 +10,7 @@ import pytest
 from billing_core.events import BillingEvent, Disposition, EventKey, Outcome
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.model import CustomerId, EventId, InvoiceId, SubscriptionId, TenantId, TenantOccasion
-from billing_core.oversight.ports import InboxUpkeep
+from billing_core.oversight.ports import InboxUpkeep, InvariantLog
 from billing_core.state.ports import Changes, Holdings, TenantEvent, TenantReader, Transfer, UnitOfWork
 from billing_core.stream.ports import LogRewrites, MessageHistory, Outbox
 from billing_core.testing.arrange import CUSTOMER, applied, claimed, park, save, settle
@@ -59,8 +59,8 @@ def leaving(to: TenantId | None, *events: int, **fields: object) -> Transfer:
 class TenantMovesContract:
     """A part of a tenant's holdings leaves as a whole.
 
-    A binding provides `unit_of_work`, and `inbox`, `queue`, `inbox_upkeep`, `tenant_reader`, `history`, `outbox` and
-    `log_rewrites` on the same data, all empty.
+    A binding provides `unit_of_work`, and `inbox`, `queue`, `inbox_upkeep`, `tenant_reader`, `history`, `outbox`,
+    `log_rewrites` and `invariants` on the same data, all empty.
     """
 
     # --- reading ------------------------------------------------------------------------------------------------
@@ -220,12 +220,14 @@ class TenantMovesContract:
         assert len(await tenant_reader.subscriptions(GLOBEX)) == 1
 
     async def test_events_of_removed_objects_are_due_as_if_they_were_new(
-        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, invariants: InvariantLog
     ) -> None:
-        """Dead ones stay dead and belong to no tenant; those being processed stay with their holder."""
+        """Dead ones stay dead and belong to no tenant; those being processed stay with their holder, others stay."""
         await save(unit_of_work, OBJECTS)
         claims = [await claimed(inbox, provider_event(f"evt_{number}")) for number in (1, 2, 3)]
-        await settle(unit_of_work, applied(claims[0], sequence=None))
+        stays = await claimed(inbox, provider_event("evt_4"))
+        for each in (claims[0], stays):
+            await settle(unit_of_work, applied(each, sequence=None))
         await settle(
             unit_of_work,
             Outcome(claim=claims[1], disposition=Disposition.DEAD, reason="bug", error="boom", customer_id=CUSTOMER),
@@ -234,8 +236,9 @@ class TenantMovesContract:
         (again,) = await queue.claim(limit=9, lease=LONG)
         assert (again.event.event_id, again.applied, again.tries) == ("evt_1", False, 1)
         async with unit_of_work.transaction() as transaction:
-            assert (await transaction.holdings(ACME)).events == []
+            assert (await transaction.holdings(ACME)).events == [_event(stays.dispatch_id, "evt_4", None)]
             assert (await transaction.hold(claims[2:])).claims == claims[2:]
+        assert await invariants.everything() == []
 
     # --- messages -----------------------------------------------------------------------------------------------
 
