@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -233,13 +234,47 @@ def test_a_taken_port_and_a_used_seed_are_reported(data_dir: Path) -> None:
         second.wait_for("already contains a run with seed s")
 
 
+def test_commands_look_into_a_running_demo_which_ends_with_totals(data_dir: Path) -> None:
+    """The printed command lists its events, whatever servers the environment names; Ctrl-C says what to do next."""
+    elsewhere = {**os.environ, "DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    with running(data_dir, "--rate", "50") as demo:
+        demo.wait_until_accepted(20)
+        look = demo.wait_for(r"look into it: \S+ (--data-dir .+ events list)")[1]
+        command = [sys.executable, "-m", "billing_app", *shlex.split(look), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=elsewhere)
+        assert len(json.loads(done.stdout)["events"]) >= 20
+        demo.signal(signal.SIGINT)
+        status, output = demo.end()
+    assert status == 0
+    totals, following, *commands = output.splitlines()
+    assert re.match(r"\d+ events of \d+ tenants in .* accepted, .* not compared$", totals)
+    assert (following, len(commands)) == ("Next:", 3)
+    assert any(line.endswith("events list") for line in commands)
+
+
+def test_the_port_and_the_folder_of_the_settings_are_used(tmp_path: Path) -> None:
+    """BILLING_PORT is the server's, and the data is in a folder of its own in BILLING_DATA_DIR."""
+    port = str(free_port())
+    environment = {**os.environ, "BILLING_PORT": port, "BILLING_DATA_DIR": str(tmp_path / "local")}
+    command = [sys.executable, "-m", "billing_app", "demo", "--events", "30", "--seed", "s", "--keep"]
+    with temporary_folder(tmp_path / "local" / "demo", keep=False):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert f"data in {tmp_path / 'local' / 'demo'}" in done.stderr
+        assert f"http://127.0.0.1:{port}/" in done.stderr
+        assert ", 0 differences\nNext:\n" in done.stdout
+
+
 def test_the_printed_link_and_curl_line_work(data_dir: Path) -> None:
     """They can be used as printed: the link opens the page, and the command's token opens the stream."""
     with running(data_dir, "--rate", "100") as demo:
         link = demo.wait_for(r"activity page of \S+: (http\S+)")[1]
         with urlopen(link) as page:
             assert page.status == 200
-        shown = demo.wait_for(r"-H 'Authorization: (Bearer \S+)' -H 'Last-Event-ID: 0' (http\S+)")
-        with urlopen(Request(shown[2], headers={"Authorization": shown[1], "Last-Event-ID": "0"})) as stream:
+        shown = demo.wait_for(r"stream of \S+: (curl .+)")
+        _, _, _, file, url = shlex.split(shown[1])
+        lines = Path(file.removeprefix("@")).read_text(encoding="utf-8").splitlines()
+        headers = dict(line.split(": ", 1) for line in lines)
+        with urlopen(Request(url, headers=headers)) as stream:
             while not stream.readline().startswith(b"data: "):
                 pass

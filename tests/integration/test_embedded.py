@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pwd
@@ -15,7 +16,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from billing_embedded import (
     client,
     embedded_servers,
     embedded_servers_sync,
+    running_servers,
 )
 from billing_embedded.data_directory import DataDirectory, SupervisorRecord
 from billing_embedded.lock import command_line
@@ -329,18 +331,75 @@ class TestOwned:
                 assert os.getsid(pid) != os.getsid(0)
 
     async def test_a_second_owner_is_refused_and_the_first_one_is_named(self, data_dir: Path) -> None:
-        """Shared servers would stop unexpectedly when the first owner ends."""
+        """The demo wants the servers alone, and must not find those of another process."""
         with other_owner(data_dir) as owner:
             with pytest.raises(EmbeddedInUseError) as caught:
                 async with embedded_servers(data_dir):
                     pass
             assert caught.value.pid == owner.pid
-            for command in ("start", "stop", "env"):
+            for command in ("start", "stop"):
                 done = billing(command, data_dir=data_dir)
                 assert (done.returncode, done.stdout) == (2, "")
                 assert f"in use by process {owner.pid}" in done.stderr
-                assert "`billing embedded start`" in done.stderr
-            assert f"stop when process {owner.pid} exits" in billing("status", data_dir=data_dir).stdout
+            status = billing("status", data_dir=data_dir).stdout
+            assert f"stop with process {owner.pid} and the last command that uses them" in status
+
+    async def test_processes_share_servers_until_the_last_one_ends(
+        self, data_dir: Path, directory: DataDirectory
+    ) -> None:
+        """Even if the one that started them is killed, the others lose neither connection nor data."""
+        with other_owner(data_dir) as owner:
+            async with running_servers(data_dir, "postgres", "valkey") as shared:
+                urls = urls_of(data_dir)
+                assert (shared["postgres"], shared["valkey"]) == (urls.database_url, urls.redis_url)
+                async with connected(shared["postgres"]) as connection:
+                    backend = await connection.fetchval("SELECT pg_backend_pid()")
+                    owner.kill()
+                    owner.wait()
+                    wait_until(lambda: "has ended" in directory.log("supervisor").read_text())
+                    async with running_servers(data_dir, "postgres") as third:
+                        assert third["postgres"] == urls.database_url
+                    assert await connection.fetchval("SELECT pg_backend_pid()") == backend
+                await write(urls, "kept")
+            wait_until(lambda: not directory.is_held())
+        assert "database system is shut down" in directory.log("postgres").read_text()
+        async with embedded_servers(data_dir) as again:
+            assert await read(again) == (["kept"], ["kept"])
+
+    async def test_an_owner_that_ends_leaves_the_servers_to_those_that_share_them(
+        self, data_dir: Path, directory: DataDirectory
+    ) -> None:
+        """It does not wait for them, either; the servers stop when the last one is done."""
+        async with AsyncExitStack() as owner, AsyncExitStack() as other:
+            url = (await owner.enter_async_context(running_servers(data_dir, "postgres")))["postgres"]
+            await other.enter_async_context(running_servers(data_dir, "postgres"))
+            await owner.aclose()
+            async with connected(url) as connection:
+                assert await connection.fetchval("SELECT 1") == 1
+        wait_until(lambda: not directory.is_held())
+
+    async def test_a_server_that_the_owner_does_not_need_is_started_for_another(
+        self, data_dir: Path, directory: DataDirectory
+    ) -> None:
+        """A command that uses the database alone may have come first."""
+        async with running_servers(data_dir, "postgres"):
+            before = record_of(directory)
+            assert before.servers.keys() == {"postgres"}
+            async with running_servers(data_dir, "postgres", "valkey") as urls:
+                async with redis.asyncio.Redis.from_url(urls["valkey"]) as valkey:
+                    assert await valkey.ping()
+                assert record_of(directory).servers["postgres"] == before.servers["postgres"]
+
+    async def test_many_that_start_at_once_run_one_postgres(self, data_dir: Path, directory: DataDirectory) -> None:
+        """One of them starts it, and the others join."""
+
+        async def use() -> tuple[str, int]:
+            async with running_servers(data_dir, "postgres") as urls:
+                await asyncio.sleep(0.5)
+                return urls["postgres"], record_of(directory).pid
+
+        assert len(set(await asyncio.gather(*(use() for _ in range(5))))) == 1
+        wait_until(lambda: not directory.is_held())
 
     async def test_servers_that_are_already_running_are_shared_and_left_running(self, data_dir: Path) -> None:
         """All processes share the servers that `billing embedded start` has started."""

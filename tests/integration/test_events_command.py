@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.patience import PATIENCE
 
 from billing_app import cli
 from billing_app.cli.options import parse_moment
@@ -213,6 +217,86 @@ async def test_failed_attempts_are_shown_without_control_characters(desk: Comman
     (shown,) = (await desk.json("show", "evt_1"))["events"]
     assert [attempt["reason"] for attempt in shown["failed_attempts"]] == ["bug"]
     assert shown["failed_attempts"][0]["error"] == HOSTILE
+
+
+async def test_events_are_counted_by_status_type_and_hour(desk: CommandLine) -> None:
+    """Of the last 24 hours, unless --since says otherwise."""
+    now = datetime.now(UTC)
+    await desk.applied("evt_1", type="invoice.paid", received_at=now)
+    await desk.dead("evt_2", received_at=now)
+    await desk.dead("evt_3", received_at=now - timedelta(days=3))
+    found = await desk.json("stats")
+    assert [(each["name"], each["total"]) for each in found["groups"]] == [("applied", 1), ("dead: bug", 1)]
+    assert (found["groups"][0]["applied"], found["groups"][0]["dead"]) == (1, 0)
+    by_type = await desk.json("stats", "--by", "type", "--since", "7d", "--sort", "-dead")
+    assert [(each["name"], each["dead"]) for each in by_type["groups"]] == [
+        ("customer.subscription.updated", 2),
+        ("invoice.paid", 0),
+    ]
+    hours = (await desk.billing("stats", "--by", "hour")).stdout.splitlines()
+    assert hours == [f"{now:%Y-%m-%dT%H:00Z}\t2\t0\t0\t1\t0\t0\t1"]
+    assert status(await desk.billing("stats", "--tenant", "initech")) == 3
+
+
+async def test_the_newest_events_are_shown_last(desk: CommandLine) -> None:
+    """With their error beside the next attempt; --json is one object per line."""
+    await desk.applied("evt_1")
+    receipt = await desk.store.record(provider_event("evt_2"), lease=LONG)
+    assert receipt.claim is not None
+    await desk.store.retry(receipt.claim, after=LONG, reason="transient", error="the pool is busy")
+    await desk.dead("evt_3")
+    lines = (await desk.billing("tail", "-n", "2")).stdout.splitlines()
+    assert [line.split("\t")[1] for line in lines] == ["evt_2", "evt_3"]
+    assert lines[0].endswith(" after 1 attempts: transient (the pool is busy)")
+    shown = (await desk.billing("tail", "--json")).stdout.splitlines()
+    assert [json.loads(line)["event_id"] for line in shown] == ["evt_1", "evt_2", "evt_3"]
+
+
+async def test_events_are_followed_as_they_arrive_and_change(desk: CommandLine, database_url: str) -> None:
+    """Each once for every status that it is seen in, until Ctrl-C, which is no error."""
+    await desk.applied("evt_1")
+    environment = {**os.environ, "DATABASE_URL": database_url, "ENABLE_BILLING": ""}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "billing_app", "events", "tail", "-f", "--json"),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    seen: list[tuple[str, str]] = []
+
+    async def following(event_id: str, status: str) -> None:
+        assert process.stdout is not None
+        while (event_id, status) not in seen:
+            event = json.loads(await process.stdout.readline())
+            seen.append((event["event_id"], event["status"]))
+
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await following("evt_1", "applied")
+            receipt = await desk.store.record(provider_event("evt_2"), lease=LONG)
+            await following("evt_2", "leased")
+            assert receipt.claim is not None
+            await desk.store.bury(receipt.claim, reason="bug", error="boom")
+            await following("evt_2", "dead")
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert seen == [("evt_1", "applied"), ("evt_2", "leased"), ("evt_2", "dead")]
+
+
+async def test_an_event_links_to_the_dashboard(desk: CommandLine) -> None:
+    """Of its mode and account."""
+    await desk.dead("evt_1")
+    await desk.dead("evt_2", livemode=True, account="acct_1")
+    urls = [(await desk.json("show", each))["events"][0]["dashboard_url"] for each in ("evt_1", "evt_2")]
+    assert urls == [
+        "https://dashboard.stripe.com/test/events/evt_1",
+        "https://dashboard.stripe.com/acct_1/events/evt_2",
+    ]
+    assert urls[0] in (await desk.billing("show", "evt_1")).stdout
 
 
 async def test_the_raw_body_is_printed_unchanged(desk: CommandLine) -> None:

@@ -28,8 +28,8 @@ async def test_a_grant_is_made_listed_and_revoked(database_url: str) -> None:
     listed = await billing(database_url, "list", "acme", "--json")
     assert json.loads(listed.stdout) == {"grants": [made]}
     shown = (await billing(database_url, "list")).stdout
-    assert f"{made['grant_id']}  acme  pro  until 2127-01-01 00:00:00Z" in shown
-    assert " by ops: goodwill" in shown
+    assert shown.startswith(f"{made['grant_id']}\tacme\tpro\t2127-01-01T00:00:00Z\t")
+    assert shown.endswith("\tops\tgoodwill\tholds\n")
     revoke = ("revoke", made["grant_id"], "--why", "a mistake", "--by", "boss")
     assert (await billing(database_url, *revoke)).stdout == "Revoked the grant of plan pro to acme.\n"
     again = await billing(database_url, *revoke)
@@ -67,7 +67,7 @@ async def test_what_cannot_be_done_is_refused(
     """With the reason; nothing is written."""
     result = await billing(database_url, *arguments)
     assert (result.exit_code, message in result.output) == (status, True), result.output
-    assert (await billing(database_url, "list")).stdout == "There are no grants.\n"
+    assert (await billing(database_url, "list")).stderr == "There are no grants.\n"
 
 
 async def test_a_plan_that_does_not_exist_is_noticed(database_url: str) -> None:
@@ -77,7 +77,7 @@ async def test_a_plan_that_does_not_exist_is_noticed(database_url: str) -> None:
     refused = await billing(database_url, *given, **plans)
     assert refused.exit_code == 2
     assert "There is no plan 'prp'. The plans are pro, starter. Pass --force to grant it anyway." in refused.stderr
-    assert (await billing(database_url, "list")).stdout == "There are no grants.\n"
+    assert (await billing(database_url, "list")).stderr == "There are no grants.\n"
     assert (await billing(database_url, *given, "--force", **plans)).exit_code == 0
 
 

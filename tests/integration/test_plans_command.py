@@ -28,10 +28,13 @@ async def billing(*arguments: str, **environ: str) -> Result:
 async def test_plans_are_listed_with_their_prices() -> None:
     """Without a database."""
     listed = await billing("list", STRIPE_PRODUCT_PRICE_MAP=PRICE_MAP)
-    assert listed.stdout.splitlines() == ["pro", "  base  price_pro", "  metered  price_calls  api_calls"]
+    assert listed.stdout.splitlines() == [
+        "pro\t\t\tbase\tprice_pro\t\t",
+        "pro\t\t\tmetered\tprice_calls, api_calls\t\t",
+    ]
     (plan,) = json.loads((await billing("list", "--json", STRIPE_PRODUCT_PRICE_MAP=PRICE_MAP)).stdout)["plans"]
     assert (plan["plan_code"], [price["price_id"] for price in plan["prices"]]) == ("pro", ["price_pro", "price_calls"])
-    assert "No plans are configured" in (await billing("list", STRIPE_PRODUCT_PRICE_MAP="")).stdout
+    assert "No plans are configured" in (await billing("list", STRIPE_PRODUCT_PRICE_MAP="")).stderr
 
 
 FILE = """
@@ -64,10 +67,9 @@ async def test_plans_are_listed_with_what_they_cost(tmp_path: Path) -> None:
     file.write_text(FILE, encoding="utf-8")
     listed = await billing("list", BILLING_CONFIG=str(file), STRIPE_PRODUCT_PRICE_MAP="")
     assert listed.stdout.splitlines() == [
-        "pro  Pro",
-        "  base  pro_monthly  49.00 USD  per month",
-        "  base  pro_yearly_jp  490,000 JPY  per year",
-        "  metered  pro_calls  api_calls  0.001 USD  per 3 months",
+        "pro\tPro\t\tbase\tpro_monthly\t49.00 USD\tper month",
+        "pro\tPro\t\tbase\tpro_yearly_jp\t490,000 JPY\tper year",
+        "pro\tPro\t\tmetered\tpro_calls, api_calls\t0.001 USD\tper 3 months",
     ]
     listed = await billing("list", "--json", BILLING_CONFIG=str(file), STRIPE_PRODUCT_PRICE_MAP="")
     prices = json.loads(listed.stdout)["plans"][0]["prices"]
@@ -82,7 +84,7 @@ async def test_plans_are_listed_with_what_they_cost(tmp_path: Path) -> None:
 async def test_prices_of_no_plan_are_listed_with_the_tenants_on_them(database_url: str) -> None:
     """As they are stored."""
     none = "The price of every live subscription belongs to a plan."
-    assert none in (await billing("unmapped", DATABASE_URL=database_url)).stdout
+    assert none in (await billing("unmapped", DATABASE_URL=database_url)).stderr
     new: dict[str, Any] = {"plan_code": None, "price_id": "price_new"}
     items = (item(price_id="price_new", product_id="prod_1", lookup_key="acme"),)
     subscriptions = [subscription("sub_1", **new, items=items), subscription("sub_2", GLOBEX, **new, items=items)]
@@ -91,7 +93,7 @@ async def test_prices_of_no_plan_are_listed_with_the_tenants_on_them(database_ur
         unit_of_work = PostgresRepository(database, pool)
         await save(unit_of_work, Changes(subscriptions=subscriptions), tenants=(ACME, GLOBEX))
     listed = await billing("unmapped", DATABASE_URL=database_url)
-    assert listed.stdout == "price_new  prod_1  acme  2 live subscriptions  acme, globex\n"
+    assert listed.stdout == "price_new\tprod_1\tacme\t2\tacme, globex\n"
     listed = await billing("unmapped", "--json", DATABASE_URL=database_url)
     assert json.loads(listed.stdout) == {
         "prices": [

@@ -189,7 +189,7 @@ async def test_replaying_what_was_applied_changes_nothing(deployment: Deployment
     assert (audit["by"], audit["why"], audit["filter"]["tenant"]) == ("ann", "ticket 7", "acme")
     assert audit["result"]["matched"] == 5
     assert audit["finished_at"] is not None
-    assert "ann: ticket 7" in (await deployment.billing("events", "replays")).out
+    assert "\tann\tticket 7\t" in (await deployment.billing("events", "replays")).out
 
 
 async def test_a_dry_run_shows_a_damaged_row_and_a_replay_corrects_it(deployment: Deployment) -> None:

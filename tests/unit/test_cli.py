@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -68,6 +72,54 @@ def test_help_lists_every_command_with_its_line() -> None:
     output = " ".join(CliRunner().invoke(cli.cli, ["--help"], terminal_width=200).output.split())
     for name, command in cli.COMMANDS.items():
         assert f"{name} {command.help}" in output
+
+
+def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command that does something, with the words that call it."""
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        yield " ".join(path), command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from leaves(found, (*path, name))
+
+
+LEAVES = dict(leaves(cli.cli))
+WITHOUT_JSON = {"serve", "worker", "fake-stripe", "stripe listen", "completion"}
+"""Commands that run until they are stopped, and one that prints a script."""
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_has_an_example_in_its_help(name: str) -> None:
+    """One that can be pasted: its options exist, and none is missing."""
+    examples = re.findall(rf"billing {name}\b([^\n|<>&)\"`]*)[^\n`]*$", LEAVES[name].help or "", re.MULTILINE)
+    assert examples
+    for example in examples:
+        LEAVES[name].make_context(name, shlex.split(example), resilient_parsing=False)
+
+
+def test_every_command_that_ends_prints_json_on_request() -> None:
+    """As the documentation says."""
+    without = {
+        name
+        for name, command in LEAVES.items()
+        if "--json" not in {option for parameter in command.params for option in parameter.opts}
+    }
+    assert without == WITHOUT_JSON
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    """By asking the command; the script that `billing completion` prints does that."""
+    expected = {"billing ev": "events", "billing events li": "list", "billing events list --st": "--status"}
+    for words, completed in expected.items():
+        asked = {"_BILLING_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        command = [sys.executable, "-m", "billing_app"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **asked})
+        assert f"plain,{completed}" in done.stdout.splitlines()
+    for shell in ("bash", "zsh", "fish"):
+        assert "_BILLING_COMPLETE" in CliRunner().invoke(cli.cli, ["completion", shell]).output
 
 
 def test_a_similar_command_is_suggested_for_a_misspelled_one() -> None:

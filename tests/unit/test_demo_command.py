@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import socket
+import stat
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -28,6 +30,7 @@ from billing_demo.credentials import Credentials
 from billing_demo.delivery import DeliveryCounts
 from billing_demo.expected_state import ExpectedState
 from billing_demo.folder import temporary_folder
+from billing_demo.looking import write_settings
 from billing_demo.progress import Progress, Summary
 from billing_demo.screen import LiveScreen, PlainScreen, TenantAccess
 from billing_demo.stream_followers import StreamFollowers
@@ -51,6 +54,7 @@ PROGRESS = Progress(
     seconds=4.0,
 )
 SUMMARY = Summary(
+    tenant_id="acme",
     seed="1",
     events=100,
     tenants=3,
@@ -74,7 +78,8 @@ def access(credentials: Credentials) -> TenantAccess:
         tenant_id="acme",
         base_url="http://127.0.0.1:8080",
         sign_in_path=lambda: credentials.sign_in_path("acme"),
-        token=lambda: credentials.token("acme"),
+        stream_command=lambda: "curl -N -H @.billing/demo/headers http://127.0.0.1:8080/api/v1/billing/stream",
+        look="billing --data-dir .billing/demo events list",
     )
 
 
@@ -128,7 +133,7 @@ def test_credentials_are_not_shown_and_give_access_to_one_tenant() -> None:
     credentials = Credentials()
     for secret in (credentials.webhook, credentials.jwt, credentials.ticket, credentials.api_key):
         assert secret.reveal() not in repr(credentials)
-    assert credentials.token("acme") not in repr(access(credentials))
+    assert "ticket" not in repr(access(credentials))
     ticket = credentials.sign_in_path("acme").removeprefix("/demo/sign-in?ticket=")
     assert read_ticket(credentials.ticket, ticket, now=datetime.now(UTC)) == "acme"
 
@@ -168,29 +173,64 @@ def test_plain_lines_show_the_progress() -> None:
     lines = out.getvalue().splitlines()
     assert lines[0] == "starting"
     assert lines[1].startswith("activity page of acme: http://127.0.0.1:8080/demo/sign-in?ticket=")
-    assert lines[2].startswith("stream of acme: curl -N -H 'Authorization: Bearer ")
-    assert lines[3:] == [
+    assert lines[2].startswith("stream of acme: curl -N -H @.billing/demo/headers http")
+    assert lines[3] == "look into it: billing --data-dir .billing/demo events list"
+    assert lines[4:] == [
         "4 s: 12 events accepted, 11 applied, 1 duplicates, 2 retries, "
         "9 messages streamed; tenants: 2 active, 1 past_due"
     ]
 
 
-def test_the_live_panel_shows_figures_statuses_and_the_link() -> None:
-    """The terminal shows all figures, and no frame breaks the link or the command."""
+def test_the_live_panel_fits_a_small_terminal() -> None:
+    """Everything is inside it, and no frame breaks the link or the commands, so that they can be copied."""
     out = io.StringIO()
-    with LiveScreen(Console(file=out, force_terminal=True, width=110, color_system=None)) as screen:
+    console = Console(file=out, force_terminal=True, width=80, height=24, color_system=None)
+    statuses = Counter({f"status_{number}": 9 for number in range(12)})
+    with LiveScreen(console) as screen:
+        screen.show_access(access(Credentials()))
+        for number in range(9):
+            screen.log(f"billing serve is running as process {number}")
+        out.truncate(0)
+        screen.update(attrs.evolve(PROGRESS, statuses=statuses))
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).strip("\n\x00\r")
+    panel, *_ = re.split(r"(?<=Ctrl-C stops everything) ─+", text)
+    lines = [line.rstrip() for line in panel.splitlines()]
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= 80
+    link = next(number for number, line in enumerate(lines) if line.startswith("http://127.0.0.1:8080/demo/sign-in"))
+    assert len(lines[link] + lines[link + 1]) < 100
+    assert "curl -N -H @.billing/demo/headers http://127.0.0.1:8080/api/v1/billing/stream" in lines
+    assert "billing --data-dir .billing/demo events list" in lines
+    assert "as process 8" in panel
+
+
+def test_the_live_panel_shows_figures_statuses_and_the_link() -> None:
+    """The terminal shows all figures; the last line is drawn although nothing draws the panel again."""
+    out = io.StringIO()
+    with LiveScreen(Console(file=out, force_terminal=True, width=110, height=40, color_system=None)) as screen:
         screen.show_access(access(Credentials()))
         screen.log("billing serve is running as process 1")
         screen.update(PROGRESS)
-        screen.log("stopping")  # nothing draws the panel again after this
+        screen.log("stopping")
     text = out.getvalue()
     assert "stopping" in text
     for shown in ("12 (3/s)", "9 by 3 clients", "1.2 s", "unknown", "past_due", "22 November 2026", "as process 1"):
         assert shown in text
-    link = next(line for line in text.splitlines() if "activity page of acme" in line)
-    assert "http://127.0.0.1:8080/demo/sign-in?ticket=" in link
-    curl = next(line for line in text.splitlines() if "curl -N" in line)
-    assert curl.endswith("/api/v1/billing/stream")
+    assert "http://127.0.0.1:8080/demo/sign-in?ticket=" in text
+    assert any(line.strip().endswith("/api/v1/billing/stream") for line in text.splitlines())
+
+
+def test_the_settings_of_a_run_are_those_of_its_server(tmp_path: Path) -> None:
+    """For commands that look into it: they read the file, and find the local servers by the folder."""
+    urls = ServerUrls(database_url="postgresql://u:p@127.0.0.1/b", redis_url="redis://127.0.0.1/0")
+    environment = deployment.environment_of(urls, Credentials(), 8123, "http://127.0.0.1:12111")
+    write_settings(tmp_path, environment)
+    file = tmp_path / ".env.local"
+    settings = Settings.load({}, env_file=file)
+    assert (settings.database.url, settings.redis.url, settings.embedded.data_dir) == (None, None, tmp_path)
+    assert (settings.switches.billing, settings.server.port, settings.warnings) == (True, 8123, ())
+    assert settings.catalog == Settings.load(environment, env_file=Path("does-not-exist")).catalog
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_the_summary_counts_the_differences() -> None:

@@ -42,3 +42,12 @@ def test_the_probe_names_a_package_that_was_loaded(tmp_path: Path) -> None:
     (package / "money.py").write_text("import click\n", encoding="utf-8")
     result = run_python(str(PROBE), first_on_path=tmp_path)
     assert (result.returncode, result.stderr) == (1, "import billing_core also loads: click\n")
+
+
+def test_import_of_the_container_loads_nothing_of_it() -> None:
+    """A command imports the one name that it needs; every name can be imported."""
+    probe = "import sys, billing_app.container as c; print(*sys.modules); [getattr(c, name) for name in c.__all__]"
+    result = run_python("-c", probe)
+    assert result.returncode == 0, result.stderr
+    loaded = set(result.stdout.split())
+    assert not loaded & (SERVER_PACKAGES | {"billing_app.container.wiring", "billing_core.model"})

@@ -37,6 +37,16 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert heading in _anchors(there), f"{target}#{heading}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(README.parent)))
+def test_addresses_with_a_query_are_quoted_in_commands(page: Path) -> None:
+    """A shell takes `?` and `&` for its own: zsh refuses the first, and every shell ends a command at the second."""
+    blocks = re.findall(
+        r"^```(?:sh|bash|console)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    commands = [line for block in blocks for line in block.splitlines() if re.match(r"\s*(\$ )?(curl|billing)\b", line)]
+    assert not [line for line in commands if re.search(r"""(?<!['"])\bhttps?://[^\s'"]*[?&]""", line)]
+
+
 def _links(page: Path) -> list[tuple[str, str]]:
     """Return page and heading of each link within the repository; either may be empty."""
     return re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8"))

@@ -36,7 +36,8 @@ class Status:
     """The current state of the servers in a data directory.
 
     state: stopped · starting · running (both respond) · failing (the supervisor runs, a server does not respond).
-    owner: the process that the servers stop with; None for servers started by `billing embedded start`.
+    owner: the process that started the servers, which stop with it and with all others that use them; None for servers
+    started by `billing embedded start`.
     """
 
     data_dir: Path
@@ -48,27 +49,38 @@ class Status:
 
 
 class AttachedServers:
-    """Servers that stop with this process, or when `release` is called."""
+    """Servers that this process has started. They stop with it, or when `release` is called, unless others use them."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], directory: DataDirectory) -> None:
         self._process = process
+        self._directory = directory
 
     def release(self) -> None:
-        """Stop the servers and wait until they have stopped."""
+        """Stop the servers and wait until they have stopped, or leave them to the processes that share them."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._process.poll() is None:
+            if self._directory.is_shared():
+                _leave_running(self._process)
+                return
+            if time.monotonic() > deadline:
+                self._process.kill()
+                self._process.wait()
+                return
+            time.sleep(0.01)
+
+
+def _leave_running(process: subprocess.Popen[bytes]) -> None:
+    """Keep Popen from warning about a child that outlives this process."""
+    process.returncode = 0
 
 
 def attach(directory: DataDirectory, servers: Sequence[str]) -> AttachedServers:
     """Start servers that live as long as this process. Raises: EmbeddedInUseError, EmbeddedStartError, …"""
     process = _spawn(directory, servers, owner=os.getpid())
     _await_report(process, directory)
-    return AttachedServers(process)
+    return AttachedServers(process, directory)
 
 
 def running_daemon(directory: DataDirectory) -> SupervisorRecord | None:
@@ -77,7 +89,7 @@ def running_daemon(directory: DataDirectory) -> SupervisorRecord | None:
     Raises: EmbeddedInUseError if the servers belong to a process and will stop with it.
     """
     deadline = time.monotonic() + START_SECONDS
-    while (holder := _holder(directory)) is not None:
+    while (holder := supervisor_of(directory)) is not None:
         if holder.owner is not None:
             raise EmbeddedInUseError(directory.path, holder.owner)
         if holder.ready:
@@ -101,13 +113,13 @@ def start_daemon(directory: DataDirectory) -> bool:
         if running_daemon(directory) is None:  # otherwise another process has just started them
             raise
         return False
-    process.returncode = 0  # it outlives us: keeps Popen from warning about a child that is still running
+    _leave_running(process)
     return True
 
 
 def stop_daemon(directory: DataDirectory) -> bool:
     """Stop the servers and wait; return False if they were not running. Raises: EmbeddedInUseError."""
-    holder = _holder(directory)
+    holder = supervisor_of(directory)
     if holder is not None:
         if holder.owner is not None:
             raise EmbeddedInUseError(directory.path, holder.owner)
@@ -123,11 +135,13 @@ def stop_daemon(directory: DataDirectory) -> bool:
     return holder is not None
 
 
-def daemon_urls(directory: DataDirectory) -> ServerUrls:
-    """Return the URLs of the servers started by `start_daemon`. Raises: EmbeddedError if they are not running."""
-    if running_daemon(directory) is None:
+def running_urls(directory: DataDirectory) -> ServerUrls:
+    """Return the URLs of running servers, whatever has started them. Raises: EmbeddedError if none is running."""
+    holder = supervisor_of(directory)
+    if holder is None or not holder.ready or POSTGRES not in holder.servers:
         raise EmbeddedError(f"No servers are running in {directory.path}. Start them with `billing embedded start`.")
-    return ServerUrls(database_url=local_url(directory, POSTGRES), redis_url=local_url(directory, VALKEY))
+    redis_url = local_url(directory, VALKEY) if VALKEY in holder.servers else None
+    return ServerUrls(database_url=local_url(directory, POSTGRES), redis_url=redis_url)
 
 
 def local_url(directory: DataDirectory, name: str) -> str:
@@ -137,7 +151,7 @@ def local_url(directory: DataDirectory, name: str) -> str:
 
 def status(directory: DataDirectory) -> Status:
     """Return the current state of the servers."""
-    holder = _holder(directory)
+    holder = supervisor_of(directory)
     if holder is None:
         return Status(data_dir=directory.path, state="stopped")
     state = "starting"
@@ -153,7 +167,7 @@ def status(directory: DataDirectory) -> Status:
     )
 
 
-def _holder(directory: DataDirectory) -> SupervisorRecord | None:
+def supervisor_of(directory: DataDirectory) -> SupervisorRecord | None:
     """Return the supervisor that holds the data directory, or None.
 
     A supervisor takes the lock shortly before it writes its record. In between, the record may be that of a killed

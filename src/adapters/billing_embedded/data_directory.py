@@ -17,6 +17,8 @@ import attrs
 from billing_embedded.errors import EmbeddedError
 from billing_embedded.loopback import LOOPBACK, is_free
 
+_SUPERVISOR = "supervisor"
+_USERS = "users"
 _LOCK_GRACE_SECONDS = 0.5
 _PORTS = range(20000, 32000)
 """Below the range of outgoing connections, so that a port is still free at the next start."""
@@ -36,12 +38,14 @@ class SupervisorRecord:
 
     owner: the process that the servers stop with; None if they run until `billing embedded stop`.
     servers: the process ids by server name, complete once `ready`.
+    failed: why a server that was asked for later could not be started, by its name.
     """
 
     pid: int
     owner: int | None
     ready: bool
     servers: Mapping[str, int] = attrs.field(factory=dict)
+    failed: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -76,30 +80,51 @@ class DataDirectory:
 
     def is_held(self) -> bool:
         """Return whether a supervisor is running. The check takes the lock briefly; see `take`."""
-        lock = self._open_lock(os.O_RDONLY | os.O_CREAT)
+        lock = self._open_lock(_SUPERVISOR, os.O_RDONLY | os.O_CREAT)
         try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not _try_lock(lock, fcntl.LOCK_SH)
         finally:
             os.close(lock)
-        return False
 
     def take(self) -> bool:
         """Take the supervisor's lock until this process ends; return False if another process holds it."""
-        lock = self._open_lock(os.O_RDWR | os.O_CREAT)
+        lock = self._open_lock(_SUPERVISOR, os.O_RDWR | os.O_CREAT)
         # The grace period distinguishes a supervisor from a process that only calls `is_held`.
         deadline = time.monotonic() + _LOCK_GRACE_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(lock)
-                    return False
-                time.sleep(0.02)
-            else:
-                return True  # the descriptor stays open on purpose: it is the lock
+        while not _try_lock(lock, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                os.close(lock)
+                return False
+            time.sleep(0.02)
+        return True  # the descriptor stays open on purpose: it is the lock
+
+    def share(self) -> int | None:
+        """Keep the servers of another process running until the returned descriptor is closed, however that happens.
+
+        None while their supervisor is stopping them.
+        """
+        lock = self._open_lock(_USERS, os.O_RDONLY | os.O_CREAT)
+        if _try_lock(lock, fcntl.LOCK_SH):
+            return lock
+        os.close(lock)
+        return None
+
+    def is_shared(self) -> bool:
+        """Return whether processes besides their owner use the servers."""
+        lock = self._open_lock(_USERS, os.O_RDONLY | os.O_CREAT)
+        try:
+            # The first is refused by those processes and by a supervisor that stops, the second only by the latter.
+            return not _try_lock(lock, fcntl.LOCK_EX) and _try_lock(lock, fcntl.LOCK_SH)
+        finally:
+            os.close(lock)
+
+    def end_sharing(self) -> bool:
+        """Let no process share the servers from now on; return False if one does."""
+        lock = self._open_lock(_USERS, os.O_RDONLY | os.O_CREAT)
+        if _try_lock(lock, fcntl.LOCK_EX):
+            return True  # the descriptor stays open on purpose: it is the lock
+        os.close(lock)
+        return False
 
     def record(self) -> SupervisorRecord | None:
         content = self._read_json("supervisor.json")
@@ -130,8 +155,8 @@ class DataDirectory:
         self._write_json("endpoints.json", {**endpoints, name: attrs.asdict(fresh)})
         return fresh
 
-    def _open_lock(self, flags: int) -> int:
-        path = self.lock_file("supervisor")
+    def _open_lock(self, name: str, flags: int) -> int:
+        path = self.lock_file(name)
         try:
             lock = os.open(path, flags | os.O_CLOEXEC, 0o600)
         except OSError as exc:
@@ -175,6 +200,14 @@ def give_to_folder_owner(path: Path) -> None:
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _pick_port(taken: set[int]) -> int:

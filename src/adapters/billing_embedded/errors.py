@@ -18,13 +18,12 @@ class EmbeddedStartError(EmbeddedError):
 
 
 class EmbeddedInUseError(EmbeddedError):
-    """Another process uses the data directory, and its servers stop when it ends."""
+    """The servers of the data directory belong to another process, and stop with it."""
 
     def __init__(self, data_dir: Path, pid: int) -> None:
         self.data_dir = data_dir
         self.pid = pid
         super().__init__(
-            f"{data_dir} is in use by process {pid}. "
-            "Stop that process first, or choose another folder with BILLING_DATA_DIR. "
-            "To share servers among several commands, run `billing embedded start`."
+            f"{data_dir} is in use by process {pid}, and its servers stop with it. "
+            "Stop that process first, or choose another folder with BILLING_DATA_DIR."
         )

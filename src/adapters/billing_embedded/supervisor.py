@@ -2,7 +2,8 @@
 
 Only `billing_embedded.client` starts it. It locks the data directory, starts the servers, reports one line of JSON on
 standard output, and restarts servers that die. With `--owner`, its standard input is a pipe held by the owner: when the
-pipe closes, however the owner ended, the servers are stopped. Without `--owner`, SIGTERM stops them.
+pipe closes, however the owner ended, the servers are stopped as soon as no other process shares them. SIGUSR1 asks for
+the servers that the owner did not name. Without `--owner`, SIGTERM stops them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from billing_embedded.servers import ALL_SERVERS, server_processes
 
 _RESTARTS = 5
 _RESTART_WINDOW_SECONDS = 60.0
+_USERS_SECONDS = 0.1
+"""Wait between two looks at whether a process still shares the servers of an owner that has ended."""
 _log = logging.getLogger("billing_embedded")
 
 
@@ -35,9 +38,12 @@ class Supervisor:
 
     def __init__(self, directory: DataDirectory, processes: Sequence[ServerProcess], owner: int | None) -> None:
         self._directory = directory
-        self._processes = processes
+        self._processes = list(processes)
         self._owner = owner
         self._stopping = False
+        self._owner_ended = False
+        self._asked_for_all = False
+        self._failed: dict[str, str] = {}
         self._restarts: deque[float] = deque(maxlen=_RESTARTS)
         self._selector = selectors.DefaultSelector()
         self._wake, self._wake_sender = socket.socketpair()
@@ -63,6 +69,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
+        signal.signal(signal.SIGUSR1, lambda *_: self._ask_for_all())
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # closing the terminal does not stop a daemon
         self._selector.register(self._wake, selectors.EVENT_READ)
@@ -72,10 +79,12 @@ class Supervisor:
     def _stop(self) -> None:
         self._stopping = True
 
+    def _ask_for_all(self) -> None:
+        self._asked_for_all = True
+
     def _should_stop(self) -> bool:
         """Read pending signals and return whether to stop; also called during a start."""
-        for key, _ in self._selector.select(timeout=0):
-            self._handle(key.fileobj)
+        self._read(timeout=0)
         return self._stopping
 
     def _watch(self) -> None:
@@ -84,8 +93,17 @@ class Supervisor:
             if dead := [process for process in self._processes if process.has_died]:
                 self._restart(dead)
                 continue
-            for key, _ in self._selector.select():
-                self._handle(key.fileobj)
+            if self._asked_for_all:
+                self._start_all()
+                continue
+            self._read(timeout=_USERS_SECONDS if self._owner_ended else None)
+
+    def _read(self, *, timeout: float | None) -> None:
+        """Wait for signals and for the end of the owner, and stop when no process is left that uses the servers."""
+        for key, _ in self._selector.select(timeout):
+            self._handle(key.fileobj)
+        if self._owner_ended and not self._stopping and self._directory.end_sharing():
+            self._stopping = True
 
     def _handle(self, source: object) -> None:
         if source is self._wake:
@@ -93,7 +111,7 @@ class Supervisor:
         else:
             # The owner writes nothing, so a readable pipe was closed.
             _log.info("the owner %s has ended", self._owner)
-            self._stopping = True
+            self._owner_ended = True
             self._selector.unregister(sys.stdin)
 
     def _restart(self, dead: Sequence[ServerProcess]) -> None:
@@ -109,6 +127,24 @@ class Supervisor:
         self._start(dead)
         self._write_record(ready=True)
 
+    def _start_all(self) -> None:
+        """Start the servers that the owner had no use for. Those that run already are left alone if one fails."""
+        self._asked_for_all = False
+        running = {process.server.kind.name for process in self._processes}
+        names = [name for name in ALL_SERVERS if name not in running]
+        fresh: list[ServerProcess] = []
+        try:
+            fresh = server_processes(self._directory, names)
+            self._start(fresh)
+            self._processes += fresh
+            self._failed = {}
+        except EmbeddedError as exc:
+            _log.error("%s", exc)
+            for process in fresh:
+                process.stop()
+            self._failed = dict.fromkeys(names, str(exc))
+        self._write_record(ready=True)
+
     def _start(self, processes: Sequence[ServerProcess]) -> None:
         for process in processes:
             if not self._should_stop():
@@ -117,7 +153,9 @@ class Supervisor:
 
     def _write_record(self, *, ready: bool) -> None:
         servers = {process.server.kind.name: process.pid for process in self._processes if process.pid}
-        self._directory.write_record(SupervisorRecord(pid=os.getpid(), owner=self._owner, ready=ready, servers=servers))
+        self._directory.write_record(
+            SupervisorRecord(pid=os.getpid(), owner=self._owner, ready=ready, servers=servers, failed=self._failed)
+        )
 
 
 def report(message: dict[str, object]) -> None:

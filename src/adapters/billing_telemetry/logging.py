@@ -48,6 +48,19 @@ def hide_secrets(text: str) -> str:
     return text
 
 
+class _StandardError:
+    """Standard error as it is at each line: a progress bar replaces it while it is shown, to print lines above it."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+
 def configure(*, level: str, format: str = "auto", stream: TextIO | None = None) -> None:
     """Configure structlog and, for dependencies, the standard library's logging.
 
@@ -56,7 +69,7 @@ def configure(*, level: str, format: str = "auto", stream: TextIO | None = None)
         format: `json`, `console`, or `auto`, which is console on a terminal and json elsewhere.
         stream: standard error by default, because standard output is for results.
     """
-    out = sys.stderr if stream is None else stream
+    out: Any = _StandardError() if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

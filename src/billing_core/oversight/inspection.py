@@ -42,6 +42,21 @@ class StoredEvent:
 
 
 @attrs.frozen(kw_only=True)
+class EventTally:
+    """How many events of a group there are, by their status."""
+
+    name: str
+    """The type, the hour in UTC (`2026-03-01T12:00Z`), or the status with its reason (`dead: bug`)."""
+    counts: Mapping[Disposition, int]
+    """Without the statuses that no event of the group has."""
+
+    @property
+    def total(self) -> int:
+        """The events of all statuses."""
+        return sum(self.counts.values())
+
+
+@attrs.frozen(kw_only=True)
 class FailedAttempt:
     """An attempt that did not succeed. An attempt during which the process died is not recorded."""
 

@@ -13,6 +13,7 @@ from billing_core.events import BillingEvent
 from billing_core.inbox.ports import AuditTrail, EventSelector
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import (
+    AccessState,
     Attention,
     CustomerId,
     DuplicateSubscriptions,
@@ -23,8 +24,11 @@ from billing_core.model import (
 )
 from billing_core.model.time import aware
 from billing_core.oversight.explain import TenantHistory
-from billing_core.oversight.inspection import Audit, FailedAttempt, Pruned, StoredEvent
+from billing_core.oversight.inspection import Audit, EventTally, FailedAttempt, Pruned, StoredEvent
 from billing_core.oversight.invariants import Violation
+
+TallyBy = Literal["status", "type", "hour"]
+"""The ways to group events. The hour is that of their receipt, in UTC."""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +83,10 @@ class EventLog(EventSelector, Protocol):
 
     async def find(self, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
         """Return events that match a filter, latest received first; with `before`, only those numbered below it."""
+        ...
+
+    async def tally(self, wanted: EventFilter, *, by: TallyBy) -> Sequence[EventTally]:
+        """Count the events that match a filter, in groups ordered by name. Reads every one of them."""
         ...
 
     async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
@@ -144,6 +152,13 @@ class CustomerLink:
     tenant_id: TenantId | None
     waiting: int
     dead: int = 0
+    email: str | None = attrs.field(default=None, repr=False)
+    access: AccessState | None = None
+    """The access that was announced to the tenant last; None if none was."""
+    plans: tuple[str, ...] = ()
+    """The plans of the customer's subscriptions that have not ended, each once, by code."""
+    statuses: tuple[str, ...] = ()
+    """The statuses of the same subscriptions, each once, by name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -190,6 +205,13 @@ class StateUpkeep(Protocol):
         """Return decisions about links with numbers below `before`, the last made first.
 
         `about` is the id of a customer, a subscription or a tenant that they are about; None: all of them.
+        """
+        ...
+
+    async def owner(self, object_id: str) -> TenantId | None:
+        """Return the tenant that an object belongs to: a customer, a subscription, an invoice or a stored event.
+
+        The id of a tenant stands for itself. None if nothing has this id, or what has it belongs to no tenant.
         """
         ...
 

@@ -1,5 +1,5 @@
 """`python -m billing_app` is the same as `billing`."""
 
-from billing_app.cli import main
+from billing_app.program import main
 
 main()

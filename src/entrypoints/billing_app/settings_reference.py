@@ -45,7 +45,9 @@ variable that starts like a setting is reported as a warning, with the name that
 
 Without `DATABASE_URL` or `REDIS_URL` a local Postgres or Valkey is started in `BILLING_DATA_DIR`, from the wheels of
 the extra `embedded` or from installed programs. They listen on 127.0.0.1 with generated passwords, keep `fsync` on,
-and are meant for development. `billing embedded start | stop | status | env` manages them separately.
+and are meant for development. Commands that run at the same time share them, and they stop with the last of these
+commands; `billing embedded start` keeps them running until `billing embedded stop`. `billing embedded status | env`
+shows them.
 """
 
 _PRICE_MAP = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from billing_demo.run import RunOptions
     from billing_demo.screen import Screen
 
-_DEFAULT_FOLDER = Path(".billing") / "demo"
+_FOLDER = "demo"
 _DEFAULT_RATE = 40.0
 _SHUFFLE_WINDOW = 2000
 """Window of an endless run with --shuffle, which cannot shuffle all of its events."""
@@ -29,13 +30,15 @@ _INTERRUPTED = 130
 @click.option(
     "--rate", type=click.FloatRange(min=0.1), help="Events per second. [default: 40; unlimited with --events]"
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port of the server.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the server. Default: BILLING_PORT, or 8080.")
 @click.option("--duplicates", type=click.FloatRange(0, 1), default=0.08, show_default=True, help="Share sent twice.")
 @click.option("--shuffle", is_flag=True, help="Deliver events in random order, instead of slightly out of order.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object; requires --events.")
 @click.option("--keep", is_flag=True, help="Keep the data directory. One given with --data-dir is always kept.")
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Data directory. [default: .billing/demo]"
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory. Default: the folder demo in BILLING_DATA_DIR, or .billing/demo.",
 )
 def demo(
     *,
@@ -43,7 +46,7 @@ def demo(
     events: int | None,
     seed: str | None,
     rate: float | None,
-    port: int,
+    port: int | None,
     duplicates: float,
     shuffle: bool,
     as_json: bool,
@@ -56,13 +59,19 @@ def demo(
     failed payments, pauses and cancellations, and delivers their events as Stripe does: signed, out of order and
     sometimes twice. One more customer starts, changes, cancels and keeps a subscription through the API, at a fake
     Stripe. Without --events, the demo runs until Ctrl-C. With --events, it compares every tenant's final state with the
-    expected one and exits.
+    expected one and exits. While it runs, `billing --data-dir FOLDER` with any command looks into its data.
+
+    \b
+    billing demo
+    billing demo --events 2000 --json
+    billing demo --shuffle --duplicates 0.5 --seed 1
 
     Exit status: 0 no differences, 1 differences, 2 the demo could not run, for example beside another demo.
     """
     if as_json and events is None:
         raise click.UsageError("--json requires --events: an endless run has no summary.")
     from billing_app.errors import OperatorError
+    from billing_app.settings import Settings
     from billing_demo.delivery import DeliveryOptions
     from billing_demo.folder import temporary_folder
     from billing_demo.run import RunOptions
@@ -71,16 +80,18 @@ def demo(
 
     window = (float("inf") if events is not None else _SHUFFLE_WINDOW) if shuffle else DeliveryOptions().window
     rate = rate if rate is not None or events is not None else _DEFAULT_RATE
+    settings, _ = Settings.examine()
     options = RunOptions(
-        data_dir=(data_dir or _DEFAULT_FOLDER).resolve(),
+        data_dir=(data_dir or settings.embedded.data_dir / _FOLDER).resolve(),
         seed=seed or secrets.token_hex(4),
         tenants=tenants,
         events=events,
-        port=port,
+        port=settings.server.port if port is None else port,
         delivery=DeliveryOptions(duplicates=duplicates, window=window, rate=rate),
     )
     try:
-        with temporary_folder(options.data_dir, keep=keep or data_dir is not None):
+        kept = keep or data_dir is not None
+        with temporary_folder(options.data_dir, keep=kept):
             if sys.stdout.isatty() and not as_json:
                 with LiveScreen() as screen:
                     summary = _run(options, screen)
@@ -88,7 +99,7 @@ def demo(
                 summary = _run(options, PlainScreen())
     except EmbeddedError as exc:
         raise OperatorError(str(exc)) from exc
-    _report(summary, options, as_json=as_json)
+    _report(summary, options, as_json=as_json, kept=kept)
 
 
 def _run(options: RunOptions, screen: Screen) -> Summary | None:
@@ -105,17 +116,36 @@ def _run(options: RunOptions, screen: Screen) -> Summary | None:
     return outcome[0]
 
 
-def _report(summary: Summary | None, options: RunOptions, *, as_json: bool) -> None:
-    if summary is None:
-        sys.exit(0 if options.events is None else _INTERRUPTED)
-    if as_json:
+def _report(summary: Summary | None, options: RunOptions, *, as_json: bool, kept: bool) -> None:
+    stopped = summary is None or not summary.compared
+    if summary is not None and not as_json:
+        _print_totals(summary, options, kept=kept)
+    elif summary is not None and not stopped:
         click.echo(json.dumps(summary.to_json(), indent=2))
-    else:
-        click.echo(
-            f"{summary.events} events of {summary.tenants} tenants in {summary.seconds:.1f} s: "
-            f"{summary.accepted} accepted, {summary.duplicates} duplicates, {summary.messages} messages, "
-            f"{summary.operations} operations, {len(summary.differences)} differences"
-        )
-        for line in summary.differences:
-            click.echo(f"  {line}")
+    if summary is None or stopped:
+        sys.exit(0 if options.events is None else _INTERRUPTED)
     sys.exit(0 if summary.passed else 1)
+
+
+def _print_totals(summary: Summary, options: RunOptions, *, kept: bool) -> None:
+    compared = f"{len(summary.differences)} differences" if summary.compared else "not compared"
+    click.echo(
+        f"{summary.events} events of {summary.tenants} tenants in {summary.seconds:.1f} s: "
+        f"{summary.accepted} accepted, {summary.duplicates} duplicates, {summary.messages} messages, "
+        f"{summary.operations} operations, {compared}"
+    )
+    for line in summary.differences:
+        click.echo(f"  {line}")
+    click.echo("Next:")
+    for command in _next_commands(summary, options, kept=kept):
+        click.echo(f"  {command}")
+
+
+def _next_commands(summary: Summary, options: RunOptions, *, kept: bool) -> Sequence[str]:
+    """Return three commands that lead on, in a form that works when they are pasted."""
+    from billing_demo.looking import billing, command
+
+    if not kept:
+        return [f"{billing()} demo --keep", f"{billing()} stripe setup", f"{billing()} serve"]
+    about = [command(options.data_dir, "events list"), command(options.data_dir, f"explain {summary.tenant_id}")]
+    return [*about, f"{billing()} stripe setup"]

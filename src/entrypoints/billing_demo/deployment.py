@@ -16,6 +16,7 @@ import attrs
 from billing_app.errors import OperatorError
 from billing_demo.catalog import price_map
 from billing_demo.credentials import Credentials
+from billing_demo.looking import write_settings
 from billing_embedded import EmbeddedInUseError, ServerUrls, embedded_servers
 from billing_embedded.loopback import LOOPBACK, free_port, is_free
 from billing_embedded.server_process import stop_with_parent, tail
@@ -150,6 +151,7 @@ async def open_deployment(
         except EmbeddedInUseError as exc:
             raise FolderInUseError(exc.data_dir, exc.pid) from exc
         environment = environment_of(urls, credentials, chosen, stripe_url)
+        write_settings(data_dir, environment)
         await _migrate(environment, data_dir)
         server = SupervisedProcess("serve", environment=environment, folder=data_dir, log=log)
         base_url = f"http://{LOOPBACK}:{chosen}"

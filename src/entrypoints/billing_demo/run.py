@@ -21,6 +21,7 @@ from billing_demo.customer import DemoCustomer, open_stripe
 from billing_demo.delivery import DeliveryCounts, DeliveryOptions, WebhookSender, plan_deliveries
 from billing_demo.deployment import DemoDeployment, open_deployment
 from billing_demo.expected_state import ExpectedState
+from billing_demo.looking import command, stream_command
 from billing_demo.progress import Progress, Summary
 from billing_demo.scenario import DemoEvent, Scenario
 from billing_demo.screen import Screen, TenantAccess
@@ -94,7 +95,7 @@ class Run:
             check = ConvergenceCheck(expected=self._expected, api=self._api, streams=self._streams)
             differences = [*await check.wait(), *await self._customer.differences()]
             await self._progress()
-            return self._summary(differences, delivered)
+            return self._summary(differences, self._seconds() - delivered)
         finally:
             for task in (refreshing, visiting):
                 task.cancel()
@@ -178,11 +179,20 @@ class Run:
             tenant_id=tenant_id,
             base_url=self._deployment.base_url,
             sign_in_path=lambda: self._credentials.sign_in_path(tenant_id),
-            token=lambda: self._credentials.token(tenant_id),
+            stream_command=lambda: stream_command(
+                self._options.data_dir, base_url=self._deployment.base_url, token=self._credentials.token(tenant_id)
+            ),
+            look=command(self._options.data_dir, "events list"),
         )
 
-    def _summary(self, differences: list[str], delivered: float) -> Summary:
+    def totals(self) -> Summary:
+        """Return what a run came to that was stopped: nothing was compared."""
+        return self._summary([], 0.0, compared=False)
+
+    def _summary(self, differences: list[str], settle_seconds: float, *, compared: bool = True) -> Summary:
         return Summary(
+            tenant_id=self._scenario.profiles(0)[0].tenant_id,
+            compared=compared,
             seed=self._options.seed,
             events=self._counts.events,
             tenants=len(self._expected.tenants),
@@ -194,7 +204,7 @@ class Run:
             messages=self._streams.messages,
             operations=self._customer.operations,
             restarts=self._deployment.server.restarts,
-            settle_seconds=self._seconds() - delivered,
+            settle_seconds=settle_seconds,
             seconds=self._seconds(),
             differences=differences,
         )
@@ -204,11 +214,12 @@ class Run:
 
 
 async def run(options: RunOptions, screen: Screen, stop: asyncio.Event) -> Summary | None:
-    """Run the demo; return None if `stop` was set before its end. All servers are stopped either way.
+    """Run the demo; its totals are not compared with what was played if `stop` was set before its end.
 
-    Raises: FolderInUseError and other OperatorErrors.
+    None if nothing was played. All servers are stopped either way. Raises: FolderInUseError and other OperatorErrors.
     """
-    running = asyncio.create_task(_run(options, screen), name="demo")
+    began: list[Run] = []
+    running = asyncio.create_task(_run(options, screen, began), name="demo")
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -217,11 +228,11 @@ async def run(options: RunOptions, screen: Screen, stop: asyncio.Event) -> Summa
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
-        return None
+        return began[0].totals() if began else None
     return running.result()
 
 
-async def _run(options: RunOptions, screen: Screen) -> Summary:
+async def _run(options: RunOptions, screen: Screen, began: list[Run]) -> Summary:
     credentials = Credentials()
     async with (
         open_stripe(credentials.api_key.reveal()) as stripe,
@@ -246,6 +257,7 @@ async def _run(options: RunOptions, screen: Screen) -> Summary:
             screen=screen,
             customer=customer,
         )
+        began.append(one)
         return await one.execute()
 
 

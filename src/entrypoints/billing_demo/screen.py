@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Final, Protocol, TextIO
 
 import attrs
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
-from rich.panel import Panel
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +17,9 @@ from billing_demo.progress import Progress
 _PLAIN_EVERY: Final = 5.0
 _LINK_EVERY: Final = 600.0
 _KEPT_LINES: Final = 4
+_FRAME_LINES: Final = 3
+"""The lines above and below the panel, and the one that the cursor stands in."""
+_STATUSES_SHOWN: Final = 6
 _STATUS_STYLES: Final = {
     "active": "green",
     "trialing": "cyan",
@@ -31,25 +34,20 @@ _STATUS_STYLES: Final = {
 
 @attrs.frozen(kw_only=True)
 class TenantAccess:
-    """Access to one tenant's data from a browser and a shell; link and token are issued when they are read."""
+    """Access to one tenant's data from a browser and a shell; ticket and token are issued when they are read."""
 
     tenant_id: str
     base_url: str
-    sign_in_path: Callable[[], str]
-    token: Callable[[], str] = attrs.field(repr=False)
+    sign_in_path: Callable[[], str] = attrs.field(repr=False)
+    stream_command: Callable[[], str] = attrs.field(repr=False)
+    """Returns a command that follows the tenant's stream from its first message."""
+    look: str
+    """A command that lists the events of the demo."""
 
     @property
     def link(self) -> str:
         """A link that signs a browser in to the activity page."""
         return f"{self.base_url}{self.sign_in_path()}"
-
-    @property
-    def curl(self) -> str:
-        """A command that follows the tenant's stream from its first message."""
-        return (
-            f"curl -N -H 'Authorization: Bearer {self.token()}' -H 'Last-Event-ID: 0' "
-            f"{self.base_url}/api/v1/billing/stream"
-        )
 
 
 class Screen(Protocol):
@@ -82,7 +80,8 @@ class PlainScreen:
     def show_access(self, access: TenantAccess) -> None:
         """See Screen."""
         self.log(f"activity page of {access.tenant_id}: {access.link}")
-        self.log(f"stream of {access.tenant_id}: {access.curl}")
+        self.log(f"stream of {access.tenant_id}: {access.stream_command()}")
+        self.log(f"look into it: {access.look}")
 
     def update(self, progress: Progress) -> None:
         """See Screen."""
@@ -108,7 +107,8 @@ class LiveScreen:
         self._lines: list[str] = []
         self._shown: Progress | None = None
         self._access: TenantAccess | None = None
-        self._next_link_at = 0.0
+        self._ways: list[Text] = []
+        self._next_ways_at = 0.0
 
     def __enter__(self) -> "LiveScreen":
         self._live.start()
@@ -126,35 +126,37 @@ class LiveScreen:
             self.update(self._shown)  # the line may be the last one, as at a shutdown, so draw it now
 
     def show_access(self, access: TenantAccess) -> None:
-        """See Screen. It is printed above the panel, whose frame would break it into pieces that cannot be copied."""
+        """See Screen."""
         self._access = access
-        self._next_link_at = 0.0
+        self._next_ways_at = 0.0
         self._lines = []
-        self._console.print(Text(f"stream of {access.tenant_id}: {access.curl}"), soft_wrap=True)
 
     def update(self, progress: Progress) -> None:
         """See Screen."""
         self._shown = progress
-        parts: list[RenderableType] = [
-            self._figures(progress),
-            self._statuses(progress),
-            *(Text(line, style="dim") for line in self._lines),
-        ]
-        panel = Panel(Group(*parts), title="billing demo", subtitle="Ctrl-C stops everything", border_style="cyan")
-        self._print_link()
-        self._live.update(panel, refresh=True)
+        ways = self._current_ways()
+        figures, statuses = self._figures(progress), self._statuses(progress)
+        width = self._console.width
+        used = sum(len(text.wrap(self._console, width)) for text in ways) + figures.row_count + statuses.row_count
+        room = max(1, self._console.height - used - _FRAME_LINES)
+        lines = [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in self._lines[-room:]]
+        # Lines above and below only: a frame at the sides would break long lines into pieces that cannot be copied.
+        title, end = Rule("billing demo", style="cyan"), Rule("Ctrl-C stops everything", style="cyan")
+        self._live.update(Group(title, *ways, figures, statuses, *lines, end), refresh=True)
 
-    def _print_link(self) -> None:
-        """Print the link to the activity page, and a new one before it expires."""
+    def _current_ways(self) -> list[Text]:
+        """Return the link to the activity page and the commands, with a new ticket and token before they expire."""
         now = time.monotonic()
-        if self._access is not None and now >= self._next_link_at:
-            self._next_link_at = now + _LINK_EVERY
-            line = f"activity page of {self._access.tenant_id}: {self._access.link}"
-            self._console.print(Text(line, style="bold"), soft_wrap=True)
+        access = self._access
+        if access is not None and now >= self._next_ways_at:
+            self._next_ways_at = now + _LINK_EVERY
+            lines = (access.link, access.stream_command(), access.look)
+            self._ways = [Text(line, style="bold", overflow="fold") for line in lines]
+        return self._ways
 
     def _figures(self, progress: Progress) -> Table:
         counts = progress.deliveries
-        table = Table.grid(padding=(0, 3))
+        table = Table.grid(padding=(0, 2))
         date = "" if progress.simulated_until is None else f"{progress.simulated_until:%d %B %Y}"
         rate = counts.accepted / progress.seconds if progress.seconds else 0.0
         rows = (
@@ -181,7 +183,8 @@ class LiveScreen:
     def _statuses(self, progress: Progress) -> Table:
         table = Table.grid(padding=(0, 1))
         total = max(1, sum(progress.statuses.values()))
-        for status, count in sorted(progress.statuses.items(), key=lambda item: (-item[1], item[0])):
+        most = sorted(progress.statuses.items(), key=lambda item: (-item[1], item[0]))[:_STATUSES_SHOWN]
+        for status, count in most:
             style = _STATUS_STYLES.get(status, "white")
             bar = Text("█" * max(1, round(40 * count / total)), style=style)
             table.add_row(Text(status, style=style), f"{count:>3}", bar)

@@ -42,9 +42,6 @@ class Person:
     def ask_secret(self, question: str) -> str:
         return str(self._answer(question))
 
-    def agrees(self, question: str) -> bool:
-        return bool(self._answer(question))
-
     def choose(self, question: str, answers: Sequence[str]) -> int:
         return int(self._answer(question, *answers))
 

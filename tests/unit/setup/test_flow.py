@@ -166,7 +166,6 @@ class TestARun:
         """Without a Stripe CLI none of its commands is named."""
         report = await directory.run()
         assert [step.split(maxsplit=1)[1] for step in report.next_steps] == [
-            "embedded start",
             "serve",
             "events list --since 10m",
         ]

@@ -174,12 +174,10 @@ async def test_what_is_no_key_is_named_as_what_it_is(directory: Directory, text:
     assert directory.fake.requests == []
 
 
-async def test_the_local_servers_are_offered(directory: Directory, tmp_path: Path) -> None:
-    """After a no, none is started."""
-    directory.person.interactive = True
-    directory.person.answers = [False]
+async def test_local_servers_are_left_to_the_commands_that_use_them(directory: Directory, tmp_path: Path) -> None:
+    """Set-up says so, and starts none before it needs one."""
     await directory.run()
-    assert "Start a local Postgres and Valkey now, as `make dev-up` does?" in directory.person.text
+    assert "DATABASE_URL is not set, so that commands start a local one" in directory.person.text
     assert list((tmp_path / ".billing").rglob("PG_VERSION")) == []
 
 

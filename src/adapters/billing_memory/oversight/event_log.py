@@ -1,14 +1,17 @@
 """The inbox as operators see it, and the log of their actions, in process."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC
 
 import attrs
 
-from billing_core.events import BillingEvent
+from billing_core.events import BillingEvent, Disposition
 from billing_core.inbox.ports import HeldPlan
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId, TenantId
-from billing_core.oversight.inspection import Audit, FailedAttempt, StoredEvent
+from billing_core.oversight.inspection import Audit, EventTally, FailedAttempt, StoredEvent
+from billing_core.oversight.ports import TallyBy
 from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
 
@@ -47,6 +50,13 @@ class MemoryEventLog:
             HeldPlan(plan_code=code, subscriptions=len(found), tenant_id=min(found))
             for code, found in sorted(holders.items())
         ]
+
+    async def tally(self, wanted: EventFilter, *, by: TallyBy) -> Sequence[EventTally]:
+        """Count the events that match a filter, in groups ordered by name."""
+        groups: dict[str, Counter[Disposition]] = {}
+        for row in self._matching(wanted):
+            groups.setdefault(_group(row, by), Counter())[row.disposition] += 1
+        return [EventTally(name=name, counts=groups[name]) for name in sorted(groups)]
 
     async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
         """Return the failed attempts at an event."""
@@ -89,6 +99,16 @@ class MemoryEventLog:
     def _matching(self, wanted: EventFilter) -> Sequence[Dispatch]:
         tables = self._database.tables
         return [row for row in tables.dispatch.values() if _matches(row, wanted, tables.owner(row))]
+
+
+def _group(row: Dispatch, by: TallyBy) -> str:
+    match by:
+        case "type":
+            return row.event.type
+        case "hour":
+            return row.event.received_at.astimezone(UTC).strftime("%Y-%m-%dT%H:00Z")
+        case _:
+            return row.disposition.value + (f": {row.reason}" if row.reason else "")
 
 
 def _matches(row: Dispatch, wanted: EventFilter, tenant_id: TenantId | None) -> bool:

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Any
 
 import attrs
 
@@ -10,8 +11,10 @@ from billing_core.events import Disposition
 from billing_core.model import (
     CustomerId,
     DuplicateSubscriptions,
+    InvoiceId,
     PriceId,
     SubscriptionId,
+    TenantCustomer,
     TenantId,
     TenantSubscription,
     duplicate_subscriptions,
@@ -52,10 +55,27 @@ class MemoryStateUpkeep:
                 tenant_id=each.tenant_id,
                 waiting=parked[each.customer_id],
                 dead=dead[each.customer_id],
+                **self._shown(each),
             )
             for _, each in sorted(self._database.tables.customers.items())
             if (each.tenant_id is not None) == linked and each.customer_id > after
         ][:limit]
+
+    def _shown(self, customer: TenantCustomer) -> dict[str, Any]:
+        tables = self._database.tables
+        live = [
+            held.snapshot
+            for held in tables.subscriptions.values()
+            if held.snapshot.customer_id == customer.customer_id
+            and not (held.snapshot.ended or held.snapshot.out_of_scope)
+        ]
+        announced = None if customer.tenant_id is None else tables.access.get(customer.tenant_id)
+        return {
+            "email": None if customer.snapshot is None else customer.snapshot.email,
+            "access": None if announced is None else announced.verdict.state,
+            "plans": tuple(sorted({seen.plan_code for seen in live if seen.plan_code is not None})),
+            "statuses": tuple(sorted({seen.status for seen in live})),
+        }
 
     async def decisions(self, *, about: str | None, before: int | None, limit: int) -> Sequence[LoggedDecision]:
         """Return decisions about links, the last made first."""
@@ -65,6 +85,20 @@ class MemoryStateUpkeep:
             if before is None or number < before
             if about in (None, each.decision.object_id, each.decision.from_tenant, each.decision.to_tenant)
         ][:limit]
+
+    async def owner(self, object_id: str) -> TenantId | None:
+        """Return the tenant that an object belongs to."""
+        tables = self._database.tables
+        if (tenant := TenantId(object_id)) in tables.counters:
+            return tenant
+        held = (
+            tables.customers.get(CustomerId(object_id)),
+            tables.subscriptions.get(SubscriptionId(object_id)),
+            tables.invoices.get(InvoiceId(object_id)),
+        )
+        owners = [each.tenant_id for each in held if each is not None]
+        owners += [tables.owner(row) for row in tables.dispatch.values() if row.event.event_id == object_id]
+        return next((each for each in owners if each is not None), None)
 
     async def knows(self, *, payer: str, tenant: TenantId) -> tuple[bool, bool]:
         """Return whether there are rows of a customer or subscription, and of a tenant."""

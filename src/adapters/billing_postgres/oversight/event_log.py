@@ -10,11 +10,12 @@ from typing import Final
 
 import asyncpg
 
-from billing_core.events import BillingEvent
+from billing_core.events import BillingEvent, Disposition
 from billing_core.inbox.ports import HeldPlan
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
-from billing_core.oversight.inspection import Audit, FailedAttempt, StoredEvent
+from billing_core.oversight.inspection import Audit, EventTally, FailedAttempt, StoredEvent
+from billing_core.oversight.ports import TallyBy
 from billing_postgres import queries
 from billing_postgres.errors import translated
 from billing_postgres.oversight.rows import failed_attempt_from_row, stored_event_from_row
@@ -55,6 +56,13 @@ class PostgresEventLog:
         """Return the plans of live subscriptions of the events' tenants, by code."""
         found = await self._statements.fetch("list_plans_of_events", list(dispatch_ids))
         return [HeldPlan(**row) for row in found]
+
+    async def tally(self, wanted: EventFilter, *, by: TallyBy) -> Sequence[EventTally]:
+        """Count the events that match a filter, in groups ordered by name."""
+        groups: dict[str, dict[Disposition, int]] = {}
+        for row in await self._statements.fetch("tally_events", *_conditions(wanted), by):
+            groups.setdefault(row["name"], {})[Disposition(row["status"])] = row["count"]
+        return [EventTally(name=name, counts=counts) for name, counts in groups.items()]
 
     async def attempts(self, dispatch_id: int) -> Sequence[FailedAttempt]:
         """Return the failed attempts at an event."""

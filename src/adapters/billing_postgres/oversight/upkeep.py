@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from billing_core.model import DuplicateSubscriptions, TenantId
+from billing_core.model import AccessState, DuplicateSubscriptions, TenantId
 from billing_core.oversight.inspection import Pruned
 from billing_core.oversight.ports import CustomerLink, LoggedDecision, UnmappedPrice
 from billing_postgres import queries
@@ -53,7 +53,7 @@ class PostgresStateUpkeep:
 
     async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
         """Return customers with or without a tenant, by id."""
-        return [CustomerLink(**row) for row in await self._statements.fetch("list_customers", linked, after, limit)]
+        return [_customer_link(row) for row in await self._statements.fetch("list_customers", linked, after, limit)]
 
     async def decisions(self, *, about: str | None, before: int | None, limit: int) -> Sequence[LoggedDecision]:
         """Return decisions about links, the last made first."""
@@ -62,10 +62,25 @@ class PostgresStateUpkeep:
             for row in await self._statements.fetch("list_decisions", about, before, limit)
         ]
 
+    async def owner(self, object_id: str) -> TenantId | None:
+        """Return the tenant that an object belongs to."""
+        found = await self._statements.fetch("find_owner", storable(object_id))
+        return found[0]["tenant_id"] if found else None
+
     async def knows(self, *, payer: str, tenant: TenantId) -> tuple[bool, bool]:
         """Return whether there are rows of a customer or subscription, and of a tenant."""
         (row,) = await self._statements.fetch("find_known", payer, tenant)
         return row["payer"], row["tenant"]
+
+
+def _customer_link(row: asyncpg.Record) -> CustomerLink:
+    given = {
+        **row,
+        "access": None if row["access"] is None else AccessState(row["access"]),
+        "plans": tuple(row["plans"]),
+        "statuses": tuple(row["statuses"]),
+    }
+    return CustomerLink(**given)
 
 
 class PostgresInboxUpkeep:

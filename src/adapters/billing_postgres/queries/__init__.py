@@ -2,25 +2,30 @@
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Final
 
 from billing_postgres.columns import Columns, expand
-from billing_postgres.inbox import rows as inbox
-from billing_postgres.operations import rows as operations
-from billing_postgres.oversight import rows as oversight
-from billing_postgres.state import rows as state
-from billing_postgres.stream import rows as stream
 
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-_DECLARED: Final[Mapping[str, Columns[Any]]] = {
-    **inbox.DECLARED,
-    **state.DECLARED,
-    **stream.DECLARED,
-    **operations.DECLARED,
-    **oversight.DECLARED,
-}
+_FOLDERS: Final = ("inbox", "oversight", "stream", "state", "operations")
+"""Folders with declarations. Those that take longest to import come last."""
+
+
+class _Declarations(dict[str, Columns[Any]]):
+    """Declarations by the name that statements use, imported when a statement names one: commands need few of them."""
+
+    def __missing__(self, name: str) -> Columns[Any]:
+        for folder in _FOLDERS:
+            self.update(import_module(f"billing_postgres.{folder}.rows").DECLARED)
+            if name in self:
+                return self[name]
+        raise KeyError(name)
+
+
+_DECLARED: Final = _Declarations()
 
 
 def load(name: str) -> Mapping[str, str]:

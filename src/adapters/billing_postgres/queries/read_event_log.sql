@@ -53,6 +53,34 @@ WHERE tenant_id IN (SELECT d.tenant_id FROM stripe_event_dispatch AS d WHERE d.e
 GROUP BY plan_code
 ORDER BY plan_code;
 
+-- name: tally_events
+-- Args: as for find_events, without the number to stay below: $9 what they are grouped by (status, type or hour, in UTC).
+SELECT name, status, count(*) AS count
+FROM (
+    SELECT d.status,
+           CASE $9::text
+               WHEN 'type' THEN e.type
+               WHEN 'hour' THEN to_char(e.received_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24":00Z"')
+               ELSE d.status || coalesce(': ' || d.reason, '')
+           END AS name
+    FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
+    WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
+      AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
+      AND ($3::text IS NULL OR d.tenant_id = $3
+           OR d.status = 'dead' AND d.tenant_id IS NULL
+              AND EXISTS (SELECT FROM billing_customers AS c WHERE c.customer_id = d.customer_id AND c.tenant_id = $3))
+      AND ($4::text IS NULL
+           OR d.tenant_id = (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $4) AND d.customer_id = $4
+           OR d.status = 'parked' AND d.parked_on = $4
+           OR d.status = 'dead' AND d.customer_id = $4)
+      AND ($5::text[] IS NULL OR d.status = ANY ($5))
+      AND ($6::text[] IS NULL OR d.reason = ANY ($6))
+      AND ($7::timestamptz IS NULL OR e.received_at >= $7)
+      AND ($8::timestamptz IS NULL OR e.received_at < $8)
+) AS matching
+GROUP BY name, status
+ORDER BY name COLLATE "C", status;
+
 -- name: list_attempts
 -- Args: $1 event.
 SELECT attempt, failed_at, reason, error FROM stripe_event_attempts WHERE event = $1 ORDER BY attempt;

@@ -27,8 +27,16 @@ ORDER BY s.price_id;
 -- Args: $1 whether those with a tenant or those without, $2 id to start after, $3 limit.
 SELECT c.customer_id, c.tenant_id, (
     SELECT count(*) FROM stripe_event_dispatch AS d WHERE d.status = 'parked' AND d.parked_on = c.customer_id
-) AS waiting, coalesce(dead.events, 0) AS dead
+) AS waiting, coalesce(dead.events, 0) AS dead, c.email, t.access_state AS access,
+       coalesce(live.plans, '{}') AS plans, coalesce(live.statuses, '{}') AS statuses
 FROM billing_customers AS c
+LEFT JOIN billing_tenants AS t ON t.tenant_id = c.tenant_id
+LEFT JOIN LATERAL (
+    SELECT array_agg(DISTINCT s.plan_code COLLATE "C") FILTER (WHERE s.plan_code IS NOT NULL) AS plans,
+           array_agg(DISTINCT s.status COLLATE "C") AS statuses
+    FROM tenant_subscriptions AS s
+    WHERE s.customer_id = c.customer_id AND NOT s.ended AND NOT s.out_of_scope
+) AS live ON true
 LEFT JOIN (
     SELECT customer_id, count(*) AS events FROM stripe_event_dispatch WHERE status = 'dead' GROUP BY customer_id
 ) AS dead USING (customer_id)
@@ -43,6 +51,32 @@ FROM billing_link_decisions
 WHERE ($1::text IS NULL OR $1 IN (object_id, from_tenant, to_tenant)) AND ($2::bigint IS NULL OR decision_id < $2)
 ORDER BY decision_id DESC
 LIMIT $3;
+
+-- name: find_owner
+-- Args: $1 id of a tenant, a customer, a subscription, an invoice or an event. Returns: its tenant, if it has one.
+SELECT tenant_id
+FROM (
+    SELECT 1 AS rank, tenant_id FROM billing_tenants WHERE tenant_id = $1
+    UNION ALL
+    SELECT 2, tenant_id FROM billing_customers WHERE customer_id = $1
+    UNION ALL
+    SELECT 3, tenant_id FROM tenant_subscriptions WHERE subscription_id = $1
+    UNION ALL
+    SELECT 4, tenant_id FROM subscription_invoices WHERE invoice_id = $1
+    UNION ALL
+    SELECT 5, d.tenant_id
+    FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
+    WHERE e.event_id = $1
+    UNION ALL
+    SELECT 6, c.tenant_id
+    FROM stripe_events AS e
+    JOIN stripe_event_dispatch AS d ON d.event = e.id
+    JOIN billing_customers AS c ON c.customer_id = d.customer_id
+    WHERE e.event_id = $1
+) AS found
+WHERE tenant_id IS NOT NULL
+ORDER BY rank
+LIMIT 1;
 
 -- name: find_known
 -- Args: $1 id of a customer or a subscription, $2 tenant id.

@@ -11,11 +11,11 @@ from billing_core.events import Disposition, Outcome
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
-from billing_core.oversight.inspection import StoredEvent
+from billing_core.oversight.inspection import EventTally, StoredEvent
 from billing_core.oversight.ports import EventLog
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, parked, save, settle
-from billing_core.testing.builders import ACME, GLOBEX, customer, message, provider_event, subscription
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, message, provider_event, subscription
 from billing_core.testing.inbox.event_selector import ALICE, EXPECTED, HOSTILE, store_three
 from billing_core.testing.timing import LONG
 
@@ -82,6 +82,30 @@ class EventLogContract:
             found = await event_log.find(wanted, before=None, limit=10)
             assert {each.key.event_id for each in found} == ids, wanted
             assert set(await event_log.select(wanted)) == {each.dispatch_id for each in found}
+
+    async def test_events_are_counted_in_groups(
+        self, inbox: EventInbox, queue: EventQueue, event_log: EventLog
+    ) -> None:
+        """By type, by the hour of their receipt, or by status and reason; the filter holds for each of them."""
+        hours = (AT, AT + timedelta(hours=1), AT + timedelta(hours=1, minutes=29))
+        for number, at in enumerate(hours):
+            event_type = "invoice.paid" if number else "charge.refunded"
+            await inbox.record(provider_event(f"evt_{number}", type=event_type, received_at=at))
+        await queue.bury(await claimed(inbox, provider_event("evt_dead", received_at=AT)), reason="bug", error="boom")
+
+        def shown(tallies: Sequence[EventTally]) -> list[tuple[str, int]]:
+            return [(each.name, each.total) for each in tallies]
+
+        by_status = await event_log.tally(EventFilter(), by="status")
+        assert shown(by_status) == [("dead: bug", 1), ("due", 3)]
+        assert [each.counts for each in by_status] == [{Disposition.DEAD: 1}, {Disposition.DUE: 3}]
+        invoices = EventFilter(types=("invoice.*",))
+        assert shown(await event_log.tally(invoices, by="type")) == [("invoice.paid", 2)]
+        hour = "%Y-%m-%dT%H:00Z"
+        by_hour = await event_log.tally(EventFilter(), by="hour")
+        assert shown(by_hour) == [(AT.strftime(hour), 2), (hours[1].strftime(hour), 2)]
+        assert by_hour[0].counts == {Disposition.DUE: 1, Disposition.DEAD: 1}
+        assert await event_log.tally(EventFilter(ids=(EventId("evt_none"),)), by="hour") == []
 
     async def test_a_parked_event_is_found_by_the_customer_it_waits_for(
         self, inbox: EventInbox, unit_of_work: UnitOfWork, event_log: EventLog

@@ -9,6 +9,10 @@ import pytest
 from billing_core.errors import TenantConflictError
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.model import (
+    AccessReason,
+    AccessState,
+    AccessVerdict,
+    AnnouncedAccess,
     CustomerId,
     DuplicateSubscriptions,
     ItemId,
@@ -23,7 +27,7 @@ from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import applied, claimed, park, save, service_over, settle
-from billing_core.testing.builders import ACME, AT, GLOBEX, customer, provider_event, subscription
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, invoice, provider_event, subscription
 from billing_core.testing.timing import LONG
 
 BOTH = (ACME, GLOBEX)
@@ -127,6 +131,53 @@ class StateUpkeepContract:
         unlinked = await state_upkeep.customers(linked=False, after="", limit=10)
         assert [(each.customer_id, each.dead) for each in linked] == [("cus_1", 2), ("cus_2", 0)]
         assert [(each.customer_id, each.dead) for each in unlinked] == [("cus_3", 1)]
+
+    async def test_customers_are_listed_with_what_they_have(
+        self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep
+    ) -> None:
+        """The plans and statuses of subscriptions that have not ended, the access that was announced, the address."""
+        announced = AnnouncedAccess(
+            verdict=AccessVerdict(state=AccessState.FULL, reason=AccessReason.ACTIVE), due_at=None, policy="p"
+        )
+        subscriptions = [
+            subscription("sub_1", plan_code="pro", status="active"),
+            subscription("sub_2", plan_code="backup", status="past_due"),
+            subscription("sub_3", plan_code="old", status="canceled"),
+        ]
+        customers = [customer("cus_1", email="ann@acme.example"), customer("cus_9", GLOBEX)]
+        changes = Changes(customers=customers, subscriptions=subscriptions, access={ACME: announced})
+        await save(unit_of_work, changes, tenants=(ACME, GLOBEX))
+        shown, other = await state_upkeep.customers(linked=True, after="", limit=10)
+        assert (shown.email, shown.access) == ("ann@acme.example", AccessState.FULL)
+        assert (shown.plans, shown.statuses) == (("backup", "pro"), ("active", "past_due"))
+        assert (other.email, other.access, other.plans, other.statuses) == (None, None, (), ())
+
+    async def test_the_owner_of_an_object_is_found_by_its_id(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep
+    ) -> None:
+        """Of whatever kind it is; a dead event belongs to the tenant of its customer."""
+        changes = Changes(
+            customers=[customer("cus_1"), customer("cus_2", None)],
+            subscriptions=[subscription("sub_1", GLOBEX)],
+            invoices=[invoice("in_1", GLOBEX)],
+        )
+        await save(unit_of_work, changes, tenants=(ACME, GLOBEX))
+        done = await claimed(inbox, provider_event("evt_done"))
+        await settle(unit_of_work, applied(done, customer_id=CustomerId("cus_1"), sequence=None))
+        dead = await claimed(inbox, provider_event("evt_dead"))
+        await queue.bury(dead, reason="bug", error="boom", customer_id=CustomerId("cus_1"))
+        owners = {
+            "acme": ACME,
+            "cus_1": ACME,
+            "cus_2": None,
+            "sub_1": GLOBEX,
+            "in_1": GLOBEX,
+            "evt_done": ACME,
+            "evt_dead": ACME,
+            "evt_none": None,
+            "nul\x00": None,
+        }
+        assert {each: await state_upkeep.owner(each) for each in owners} == owners
 
     async def test_customers_and_tenants_are_known_once_they_were_seen(
         self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -9,7 +10,6 @@ import click
 
 from billing_app.cli.lazy import LazyCommand, LazyGroup
 from billing_app.errors import OperatorError
-from billing_app.program import IS_PROGRAM
 
 COMMANDS: Mapping[str, LazyCommand] = {
     "serve": LazyCommand("billing_app.cli.serve:serve", "Receive webhooks and serve the API, the stream and the page."),
@@ -17,7 +17,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "workers": LazyCommand("billing_app.cli.workers:workers", "List the servers and workers that run."),
     "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Apply pending database migrations."),
     "config": LazyCommand("billing_app.cli.config:config", "Check settings and billing.toml before they are deployed."),
-    "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List customers, link them to tenants, correct links."),
+    "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List and show tenants, link customers, correct links."),
     "plans": LazyCommand("billing_app.cli.plans:plans", "List plans, and the prices that belong to none."),
     "subscriptions": LazyCommand(
         "billing_app.cli.subscriptions:subscriptions", "List, start, change and end subscriptions of tenants."
@@ -28,6 +28,8 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "Show the features that a tenant may use, and what is left of them.",
     ),
     "gateway": LazyCommand("billing_app.cli.gateway:gateway", "Inspect operations on their way to Stripe."),
+    "status": LazyCommand("billing_app.cli.status:status", "Show on one screen how things are."),
+    "completion": LazyCommand("billing_app.cli.completion:completion", "Let bash, zsh or fish complete commands."),
     "doctor": LazyCommand(
         "billing_app.cli.doctor:doctor", "Check settings, servers, Stripe and backlog, and say what to fix."
     ),
@@ -50,8 +52,32 @@ COMMANDS: Mapping[str, LazyCommand] = {
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="billing-core", prog_name="billing")
-def cli() -> None:
-    """Stripe billing: receive webhooks, keep each tenant's state, and stream its changes."""
+@click.option(
+    "--data-dir",
+    type=click.Path(exists=True, file_okay=False),
+    help="Run as in this folder: with its .env.local, and with the local servers whose data it holds.",
+)
+def cli(data_dir: str | None) -> None:
+    """Stripe billing: receive webhooks, keep each tenant's state, and stream its changes.
+
+    \b
+    billing demo                                        # see it run, without an account
+    billing stripe setup                                # set up your Stripe account and this folder
+    billing serve                                       # receive webhooks; in other terminals:
+    billing status
+    billing events tail -f
+    billing --data-dir .billing/demo events list        # look into a running demo
+    """
+    if data_dir is not None:
+        _enter(data_dir)
+
+
+def _enter(folder: str) -> None:
+    """Use the settings and the local servers of a folder, whatever servers the environment names."""
+    os.chdir(folder)
+    os.environ["BILLING_DATA_DIR"] = os.getcwd()
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        os.environ.pop(name, None)
 
 
 def main() -> None:
@@ -60,7 +86,6 @@ def main() -> None:
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 nothing matched, 4 warnings with --strict, 78 for a
     server or worker that refuses to start.
     """
-    IS_PROGRAM.set(True)
     try:
         cli(prog_name="billing")
     except OperatorError as exc:

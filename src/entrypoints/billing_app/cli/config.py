@@ -22,6 +22,10 @@ def check(file: str | None, as_json: bool) -> None:
     """Check the settings as a start would, with FILE in place of the billing.toml in use, and show what it sets.
 
     Nothing is opened or connected. Exit status: 0 the settings are valid, 2 they have faults, each with its place.
+
+    \b
+    billing config check
+    billing config check deploy/billing.toml
     """
     settings, faults = Settings.examine(os.environ if file is None else {**os.environ, "BILLING_CONFIG": file})
     path = None if settings.rules.path is None else str(settings.rules.path)

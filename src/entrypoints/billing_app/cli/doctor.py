@@ -25,6 +25,10 @@ def doctor(invariants: bool, strict: bool, as_json: bool) -> None:
 
     Nothing is changed, neither here nor at Stripe. Exit status: 0 no check failed, 1 a check failed, 2 the
     settings have faults, 4 there are warnings and --strict was given.
+
+    \b
+    billing doctor
+    billing doctor --strict --json
     """
     settings, faults = Settings.examine()
     if faults:

@@ -41,10 +41,18 @@ def embedded() -> None:
 
 @embedded.command()
 @_data_dir
-def start(data_dir: Path | None) -> None:
-    """Start both servers and wait until they are ready."""
+@json_option
+def start(data_dir: Path | None, as_json: bool) -> None:
+    """Start both servers and wait until they are ready.
+
+    \b
+    billing embedded start
+    """
     directory = _directory(data_dir)
     started = client.start_daemon(directory)
+    if as_json:
+        print_json({"started": started, **_to_json(client.status(directory))})
+        return
     click.echo("Started." if started else "Already running.")
     _describe(client.status(directory))
     click.echo(f"To use them in a shell, run: {_env_command(data_dir)}")
@@ -52,10 +60,18 @@ def start(data_dir: Path | None) -> None:
 
 @embedded.command()
 @_data_dir
-def stop(data_dir: Path | None) -> None:
-    """Stop both servers and wait for them to exit."""
+@json_option
+def stop(data_dir: Path | None, as_json: bool) -> None:
+    """Stop both servers and wait for them to exit.
+
+    \b
+    billing embedded stop
+    """
     stopped = client.stop_daemon(_directory(data_dir))
-    click.echo("Stopped." if stopped else "Not running.")
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        click.echo("Stopped." if stopped else "Not running.")
 
 
 @embedded.command()
@@ -63,12 +79,14 @@ def stop(data_dir: Path | None) -> None:
 @json_option
 @click.pass_context
 def status(ctx: click.Context, data_dir: Path | None, as_json: bool) -> None:
-    """Show whether the servers are running. The exit status is 0 if both respond, otherwise 1."""
+    """Show whether the servers are running. The exit status is 0 if both respond, otherwise 1.
+
+    \b
+    billing embedded status --json
+    """
     found = client.status(_directory(data_dir))
     if as_json:
-        from billing_core.converters import to_plain
-
-        print_json({**to_plain(found), "data_dir": str(found.data_dir)})
+        print_json(_to_json(found))
     else:
         _describe(found)
     ctx.exit(0 if found.state == "running" else 1)
@@ -76,10 +94,18 @@ def status(ctx: click.Context, data_dir: Path | None, as_json: bool) -> None:
 
 @embedded.command()
 @_data_dir
-def env(data_dir: Path | None) -> None:
-    """Print DATABASE_URL and REDIS_URL as shell exports, for `eval`. The output contains passwords."""
-    urls = client.daemon_urls(_directory(data_dir))
-    click.echo(_exports(urls))
+@json_option
+def env(data_dir: Path | None, as_json: bool) -> None:
+    """Print DATABASE_URL and REDIS_URL as shell exports, for `eval`. The output contains passwords.
+
+    \b
+    eval "$(billing embedded env)" && psql "$DATABASE_URL"
+    """
+    urls = client.running_urls(_directory(data_dir))
+    if as_json:
+        print_json({"DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url})
+    else:
+        click.echo(_exports(urls))
 
 
 def _directory(data_dir: Path | None) -> DataDirectory:
@@ -96,8 +122,14 @@ def _exports(urls: ServerUrls) -> str:
     return "\n".join(f"export {name}={shlex.quote(url)}" for name, url in given.items() if url is not None)
 
 
+def _to_json(found: client.Status) -> dict[str, Any]:
+    from billing_core.converters import to_plain
+
+    return {**to_plain(found), "data_dir": str(found.data_dir)}
+
+
 def _describe(found: client.Status) -> None:
-    owner = f" and stop when process {found.owner} exits" if found.owner else ""
+    owner = f" and stop with process {found.owner} and the last command that uses them" if found.owner else ""
     click.echo(f"The servers in {found.data_dir} are {found.state}{owner}.")
     for name, port in found.ports.items():
         click.echo(f"  {name:<9} 127.0.0.1:{port}  process {found.processes[name]}")

@@ -29,6 +29,10 @@ _LARGEST = 10**18 - 1
 def entitlements(tenant: str, feature: str | None, quantity: int | None, used: int | None, as_json: bool) -> None:
     """Show which features TENANT may use now, what is left of each, and what gives it; or FEATURE alone.
 
+    \b
+    billing entitlements acme
+    billing entitlements acme projects --used 3 --json
+
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown tenant.
     """
     if feature is None and (quantity is not None or used is not None):

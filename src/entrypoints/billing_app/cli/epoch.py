@@ -23,6 +23,10 @@ def epoch(begin: str | None, as_json: bool) -> None:
     Begin a new epoch after restoring the database's disk or volume to an earlier point in time. A restored dump, a
     different server and a failover are detected automatically. Running servers and workers switch to the new epoch
     within seconds, and every stream client is asked to reload its state.
+
+    \b
+    billing epoch
+    billing epoch --begin 'disk restored to Monday'
     """
     if begin is not None and not begin.strip():
         raise click.BadParameter("the reason must not be empty", param_hint="--begin")

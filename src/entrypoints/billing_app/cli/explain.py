@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from billing_app.cli.dashboard import dashboard_url
 from billing_app.cli.events.rendering import changes_to_json, event_to_json, instant, value_text
 from billing_app.cli.options import moment_option
-from billing_app.cli.terminal import NOTHING_MATCHED, json_option, moment, plain, print_json
+from billing_app.cli.terminal import json_option, moment, owner_of, plain, print_json
+from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("tenant")
+@click.argument("tenant", metavar="TENANT|ID")
 @click.option("--since", callback=moment_option, help="Events received since then, such as 2h or 2026-03-01T12:00.")
 @click.option("--until", callback=moment_option, help="Events received before then.")
 @click.option(
@@ -31,33 +33,39 @@ if TYPE_CHECKING:
 )
 @json_option
 def explain(tenant: str, since: datetime | None, until: datetime | None, limit: int, as_json: bool) -> None:
-    """Explain how TENANT came to its current state.
+    """Explain how TENANT came to its current state. ID is that of one of its objects.
 
     Shows its access and the reason, what needs attention, its subscriptions, and a timeline: each event received, its
     outcome, the fields it changed, the number of the resulting message, and the access after it. Changes nothing.
+    The id of a customer, a subscription, an invoice or an event stands for the tenant that it belongs to.
+
+    \b
+    billing explain acme
+    billing explain in_123 --since 2h
+    billing explain cus_123 --json | jq .access
 
     Exit status: 0 done, 2 wrong usage or configuration, 3 unknown tenant.
     """
-    explanation = asyncio.run(_explain(Settings.load(), tenant, since=since, until=until, limit=limit))
-    if explanation is None:
-        click.echo(f"Unknown tenant {plain(tenant)!r}. See `billing tenants list`.", err=True)
-        raise click.exceptions.Exit(NOTHING_MATCHED)
+    settings = Settings.load()
+    explanation = asyncio.run(_explain(settings, tenant, since=since, until=until, limit=limit))
     if as_json:
         print_json(_to_json(explanation))
     else:
-        _print(explanation)
+        _print(explanation, settings)
 
 
 async def _explain(
-    settings: Settings, tenant: str, *, since: datetime | None, until: datetime | None, limit: int
-) -> Explanation | None:
+    settings: Settings, object_id: str, *, since: datetime | None, until: datetime | None, limit: int
+) -> Explanation:
     from billing_app.container import open_tools
-    from billing_core.model import TenantId
     from billing_core.oversight.explain import explain
 
     async with open_tools(settings) as tools:
-        history = await tools.timeline().history(TenantId(tenant), since=since, until=until, limit=limit)
-        return None if history is None else explain(history, policy=(await tools.rules().reload()).policy)
+        tenant_id = await owner_of(tools.state_upkeep(), object_id)
+        history = await tools.timeline().history(tenant_id, since=since, until=until, limit=limit)
+        if history is None:
+            raise OperatorError(f"{plain(tenant_id)} has no history yet. Run the command again.")
+        return explain(history, policy=(await tools.rules().reload()).policy)
 
 
 def _to_json(explanation: Explanation) -> dict[str, Any]:
@@ -120,7 +128,11 @@ def _entry_to_json(entry: TimelineEntry) -> dict[str, Any]:
     }
 
 
-def _print(explanation: Explanation) -> None:
+def _print(explanation: Explanation, settings: Settings) -> None:
+    def link(object_id: str) -> str:
+        url = dashboard_url(object_id, livemode=settings.stripe.livemode, account=settings.stripe.account_id)
+        return "" if url is None else f"  {url}"
+
     verdict = explanation.verdict
     until = f", until {moment(verdict.until)}" if verdict.until else ""
     clock = "" if verdict.test_clock is None else f", by test clock {plain(verdict.test_clock)}"
@@ -128,7 +140,7 @@ def _print(explanation: Explanation) -> None:
     click.echo(f"last message: {explanation.state.sequence}")
     _print_attention(explanation.attention, explanation.tenant_id)
     for customer in explanation.customers:
-        click.echo(f"customer: {plain(customer.customer_id)}")
+        click.echo(f"customer: {plain(customer.customer_id)}{link(customer.customer_id)}")
     for held in explanation.state.subscriptions:
         seen = held.snapshot
         plan = f"plan {seen.plan_code}" if seen.plan_code else "unknown plan"
@@ -137,7 +149,7 @@ def _print(explanation: Explanation) -> None:
         events = plain(", ".join(held.provenance.event_ids)) or "no event yet"
         click.echo(
             f"subscription {plain(seen.subscription_id)}: {plain(shown)}; "
-            f"as of {moment(held.provenance.observed_at)}, from {events}"
+            f"as of {moment(held.provenance.observed_at)}, from {events}{link(seen.subscription_id)}"
         )
     for view in explanation.state.views:
         click.echo(_provisional(view))

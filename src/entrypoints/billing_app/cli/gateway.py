@@ -4,17 +4,62 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain, print_json
+from billing_app.cli.lists import Column, Listing, Output
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain, print_json, span
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
     from billing_core.operations.stored import StoredOperation
+
+
+def _standing(operation: StoredOperation) -> str:
+    if operation.leased_until > operation.read_at:
+        return f"in progress, attempt {operation.attempts}"
+    if operation.undecided:
+        return "never sent; a worker removes it"
+    how = "is looked up at Stripe" if operation.key_expired else "is sent again with the same key"
+    return f"interrupted after attempt {operation.attempts}; {how} by a worker"
+
+
+def _to_json(operation: StoredOperation) -> dict[str, Any]:
+    request = operation.request
+    return {
+        "key": operation.key,
+        "tenant_id": request.tenant_id,
+        "operation": request.operation,
+        "request_id": request.request_id,
+        "subject": request.subject,
+        "actor": request.actor,
+        "command": None if operation.command is None else operation.command.operation,
+        "number": operation.number,
+        "attempts": operation.attempts,
+        "last_error": operation.last_error,
+        "in_progress": operation.leased_until > operation.read_at,
+        "begun_at": operation.begun_at,
+        "age_seconds": (operation.read_at - operation.begun_at).total_seconds(),
+    }
+
+
+OPERATIONS: Final = Listing["StoredOperation"](
+    "operations",
+    [
+        Column("begun", lambda operation: operation.begun_at),
+        Column("key", lambda operation: operation.key),
+        Column("tenant", lambda operation: operation.request.tenant_id),
+        Column("operation", lambda operation: operation.request.operation),
+        Column("subject", lambda operation: operation.request.subject),
+        Column("by", lambda operation: operation.request.actor),
+        Column("request", lambda operation: operation.request.request_id),
+        Column("standing", _standing),
+        Column("error", lambda operation: operation.last_error, cut=True),
+    ],
+    _to_json,
+)
 
 
 @click.group()
@@ -24,22 +69,18 @@ def gateway() -> None:
 
 @gateway.command()
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show at most this many.")
-@json_option
-def pending(limit: int, as_json: bool) -> None:
+@OPERATIONS.options
+def pending(limit: int, output: Output[StoredOperation]) -> None:
     """List operations whose outcome is not known yet, the oldest first.
 
     Most of them are in progress. Those that were interrupted are settled by any worker: they are sent again with the
     same idempotency key for 23 hours, and looked up at Stripe afterwards. Nothing is ever done twice. One whose last
     error stays the same can be given up: `billing gateway give-up`.
+
+    \b
+    billing gateway pending --sort begun
     """
-    found = asyncio.run(_pending(Settings.load(), limit))
-    if as_json:
-        print_json({"operations": [_to_json(operation) for operation in found]})
-        return
-    for operation in found:
-        click.echo("\n".join(_lines(operation)))
-    if not found:
-        click.echo("No operation is pending.")
+    output.show(asyncio.run(_pending(Settings.load(), limit)), nothing="No operation is pending.")
 
 
 async def _pending(settings: Settings, limit: int) -> Sequence[StoredOperation]:
@@ -73,6 +114,9 @@ def give_up(*, key: str, why: str, yes: bool, by: str, as_json: bool) -> None:
     Look at its object in the Stripe dashboard first. No worker settles the operation any more, its idempotency key is
     never used again, and other changes of the same object are possible at once. Its caller is answered `given_up`
     and has to decide again, with a new request id. Nothing changes at Stripe.
+
+    \b
+    billing gateway give-up bo_123 --why 'the dashboard shows no change'
 
     Exit status: 0 done, 1 in progress, 2 wrong usage or configuration, 3 no such operation without an outcome.
     """
@@ -126,44 +170,8 @@ def _consequences(operation: StoredOperation) -> Iterator[str]:
 def _lines(operation: StoredOperation) -> Iterator[str]:
     request = operation.request
     yield plain(f"{operation.key}  {request.tenant_id}  {request.operation}  {request.subject}")
-    asked = f"asked {moment(operation.begun_at)} ({_span(operation.read_at - operation.begun_at)} ago)"
+    asked = f"asked {moment(operation.begun_at)} ({span(operation.read_at - operation.begun_at)} ago)"
     yield plain(f"  {asked} by {request.actor}, request {request.request_id}")
     yield f"  {_standing(operation)}"
     if operation.last_error is not None:
         yield plain(f"  last error: {operation.last_error}")
-
-
-def _standing(operation: StoredOperation) -> str:
-    if operation.leased_until > operation.read_at:
-        return f"in progress, attempt {operation.attempts}"
-    if operation.undecided:
-        return "never sent; a worker removes it"
-    how = "is looked up at Stripe" if operation.key_expired else "is sent again with the same key"
-    return f"interrupted after attempt {operation.attempts}; {how} by a worker"
-
-
-def _span(span: timedelta) -> str:
-    """Format a span in its largest unit."""
-    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
-        if span.total_seconds() >= seconds:
-            return f"{span.total_seconds() // seconds:.0f} {unit}"
-    return f"{span.total_seconds():.0f} s"
-
-
-def _to_json(operation: StoredOperation) -> dict[str, Any]:
-    request = operation.request
-    return {
-        "key": operation.key,
-        "tenant_id": request.tenant_id,
-        "operation": request.operation,
-        "request_id": request.request_id,
-        "subject": request.subject,
-        "actor": request.actor,
-        "command": None if operation.command is None else operation.command.operation,
-        "number": operation.number,
-        "attempts": operation.attempts,
-        "last_error": operation.last_error,
-        "in_progress": operation.leased_until > operation.read_at,
-        "begun_at": operation.begun_at,
-        "age_seconds": (operation.read_at - operation.begun_at).total_seconds(),
-    }

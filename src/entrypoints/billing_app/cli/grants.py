@@ -6,10 +6,11 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from billing_app.cli.lists import Column, Listing, Output, Part
 from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain, require_known
 from billing_app.settings import Settings
 from billing_app.settings.parsers import parse_duration
@@ -17,6 +18,35 @@ from billing_app.settings.parsers import parse_duration
 if TYPE_CHECKING:
     from billing_core.model import AccessGrant
     from billing_core.state.service import GrantResult
+
+
+def _to_json(grant: AccessGrant) -> dict[str, Any]:
+    from billing_core.converters import to_plain
+
+    plain_grant: dict[str, Any] = to_plain(grant)
+    return plain_grant
+
+
+def _standing(grant: AccessGrant) -> Sequence[Part]:
+    if grant.revoked_at is not None:
+        return ("revoked", grant.revoked_at, f"by {grant.revoked_by}: {grant.revoked_reason}")
+    return ("holds" if grant.holds(datetime.now(UTC)) else "ended",)
+
+
+GRANTS: Final = Listing["AccessGrant"](
+    "grants",
+    [
+        Column("grant", lambda grant: grant.grant_id),
+        Column("tenant", lambda grant: grant.tenant_id),
+        Column("plan", lambda grant: grant.plan_code),
+        Column("until", lambda grant: grant.until),
+        Column("granted", lambda grant: grant.granted_at),
+        Column("by", lambda grant: grant.actor),
+        Column("why", lambda grant: grant.reason, cut=True),
+        Column("standing", _standing),
+    ],
+    _to_json,
+)
 
 
 @click.group()
@@ -60,6 +90,9 @@ def add(
 ) -> None:
     """Grant TENANT full access to a plan, and notify it.
 
+    \b
+    billing grants add acme --plan pro --until 90d --why goodwill
+
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
     """
     settings = Settings.load()
@@ -79,27 +112,17 @@ def add(
 @grants.command(name="list")
 @click.argument("tenant", required=False)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show at most this many.")
-@json_option
-def list_(tenant: str | None, limit: int, as_json: bool) -> None:
+@GRANTS.options
+def list_(tenant: str | None, limit: int, output: Output[AccessGrant]) -> None:
     """List grants, the last made first: those of TENANT, or of all. Revoked and ended ones are shown as such.
+
+    \b
+    billing grants list acme
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown tenant.
     """
     found = asyncio.run(_list(Settings.load(), tenant, limit=limit))
-    if as_json:
-        click.echo(json.dumps({"grants": list(map(_to_json, found))}))
-        return
-    for each in found:
-        until = f"until {moment(each.until)}" if each.until else "without an end"
-        click.echo(f"{each.grant_id}  {plain(each.tenant_id)}  {plain(each.plan_code)}  {until}")
-        click.echo(f"  granted {moment(each.granted_at)} by {plain(each.actor)}: {plain(each.reason)}")
-        if each.revoked_at is not None:
-            revoked = f"{moment(each.revoked_at)} by {plain(each.revoked_by)}: {plain(each.revoked_reason)}"
-            click.echo(f"  revoked {revoked}")
-        elif not each.holds(datetime.now(UTC)):
-            click.echo("  ended")
-    if not found:
-        click.echo("There are no grants.")
+    output.show(found, nothing="There are no grants.")
 
 
 @grants.command()
@@ -109,6 +132,9 @@ def list_(tenant: str | None, limit: int, as_json: bool) -> None:
 @json_option
 def revoke(*, grant: str, why: str, by: str, as_json: bool) -> None:
     """Revoke GRANT (grant_…) now, and notify its tenant. Repeating the command is harmless.
+
+    \b
+    billing grants revoke grant_123 --why 'they pay again'
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown grant.
     """
@@ -167,10 +193,3 @@ async def _revoke(settings: Settings, grant: str, *, reason: str, actor: str) ->
 
     async with open_tools(settings) as tools:
         return await tools.service().revoke_grant(GrantId(grant), reason=reason, actor=actor)
-
-
-def _to_json(grant: AccessGrant) -> dict[str, Any]:
-    from billing_core.converters import to_plain
-
-    plain_grant: dict[str, Any] = to_plain(grant)
-    return plain_grant

@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Suggest a similar command for a misspelled name. The usage error sets the exit status to 2."""
         name = args[0]
-        if not name.startswith("-") and name not in self.list_commands(ctx):
+        if not ctx.resilient_parsing and not name.startswith("-") and name not in self.list_commands(ctx):
             close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             ctx.fail(f"No such command '{name}'.{hint}")

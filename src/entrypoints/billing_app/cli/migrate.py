@@ -18,6 +18,10 @@ def migrate(check: bool, as_json: bool) -> None:
     """Apply pending migrations to DATABASE_URL, or to the local Postgres if it is not set.
 
     Each migration runs in one transaction. The command is safe to repeat and to run from several processes at once.
+
+    \b
+    billing migrate
+    billing migrate --check
     """
     from billing_app.container import bring_schema_up_to_date
 

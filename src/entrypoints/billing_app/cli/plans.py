@@ -3,85 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import click
 
+from billing_app.cli.lists import Column, Listing, Output
 from billing_app.cli.refreshing import refresh
-from billing_app.cli.terminal import json_option, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
     from billing_core.model import Plan, PlanPrice
     from billing_core.oversight.ports import UnmappedPrice
 
-_TENANTS_SHOWN = 5
-
-
-@click.group()
-def plans() -> None:
-    """List plans and the prices of each, and the prices that belong to no plan."""
-
-
-@plans.command(name="list")
-@json_option
-def list_(as_json: bool) -> None:
-    """List the plans of the settings with their prices. Nothing is connected."""
-    configured = Settings.load().catalog.plans
-    if as_json:
-        click.echo(json.dumps({"plans": [_plan_json(plan) for plan in configured]}))
-        return
-    for plan in configured:
-        click.echo("\n".join(_plan_lines(plan)))
-    if not configured:
-        click.echo("No plans are configured: the plan of a subscription is its price's lookup key, else its id.")
-
-
-@plans.command()
-@json_option
-def unmapped(as_json: bool) -> None:
-    """List the prices of live subscriptions that belong to no plan, with the tenants on them.
-
-    Such a subscription has no plan, and its access goes by its status.
-    """
-    prices = asyncio.run(_find_unmapped(Settings.load()))
-    if as_json:
-        click.echo(json.dumps({"prices": [_price_json(price) for price in prices]}))
-        return
-    for price in prices:
-        click.echo(_unmapped_line(price))
-    if not prices:
-        click.echo("The price of every live subscription belongs to a plan.")
-
-
-plans.add_command(refresh)
-
-
-async def _find_unmapped(settings: Settings) -> Sequence[UnmappedPrice]:
-    from billing_app.container import open_tools
-
-    async with open_tools(settings) as tools:
-        return await tools.state_upkeep().unmapped_prices()
-
-
-def _plan_lines(plan: Plan) -> Iterator[str]:
-    name = f"  {plan.name}" if plan.name else ""
-    yield plain(f"{plan.plan_code}{name}{'' if plan.grants_access else '  (add-on)'}")
-    for price in plan.prices:
-        parts = (price.role, price.price_id, price.lookup_key, price.feature, _amount(price), _interval(price))
-        yield plain("  " + "  ".join(part for part in parts if part))
-    match = plan.match
-    for title, conditions in (
-        ("prices", match.prices),
-        ("products", match.products),
-        ("lookup keys", match.lookup_keys),
-        ("metadata", [f"{key}={value}" for key, value in match.metadata]),
-    ):
-        if conditions:
-            yield plain(f"  {title}: {', '.join(conditions)}")
+_TENANTS_SHOWN: Final = 5
 
 
 def _amount(price: PlanPrice) -> str | None:
@@ -98,13 +35,6 @@ def _interval(price: PlanPrice) -> str | None:
     if price.interval is None:
         return None
     return f"per {price.interval}" if price.interval_count == 1 else f"per {price.interval_count} {price.interval}s"
-
-
-def _unmapped_line(price: UnmappedPrice) -> str:
-    known = [part for part in (price.product_id, price.lookup_key) if part is not None]
-    more = len(price.tenants) - _TENANTS_SHOWN
-    tenants = ", ".join(price.tenants[:_TENANTS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return plain(f"{'  '.join([price.price_id, *known])}  {price.subscriptions} live subscriptions  {tenants}")
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:
@@ -144,3 +74,113 @@ def _price_json(price: UnmappedPrice) -> dict[str, Any]:
         "subscriptions": price.subscriptions,
         "tenants": price.tenants,
     }
+
+
+@attrs.frozen
+class _Priced:
+    """A plan with one of its prices, or with what else belongs to it."""
+
+    plan: Plan
+    kind: str
+    """The role of a price, or the condition that gives other prices to the plan."""
+    price: PlanPrice | None = None
+    names: Sequence[str] = ()
+
+
+def _rows(plan: Plan) -> Iterator[_Priced]:
+    match = plan.match
+    conditions = (
+        ("prices", match.prices),
+        ("products", match.products),
+        ("lookup keys", match.lookup_keys),
+        ("metadata", [f"{key}={value}" for key, value in match.metadata]),
+    )
+    rows = [_Priced(plan, price.role, price=price) for price in plan.prices]
+    rows += [_Priced(plan, title, names=names) for title, names in conditions if names]
+    return iter(rows or [_Priced(plan, "no price")])
+
+
+def _named(row: _Priced) -> str:
+    price = row.price
+    named = row.names if price is None else (price.price_id, price.lookup_key, price.feature)
+    return ", ".join(filter(None, named))
+
+
+PLANS: Final = Listing[_Priced](
+    "plans",
+    [
+        Column("plan", lambda row: row.plan.plan_code),
+        Column("name", lambda row: row.plan.name),
+        Column("access", lambda row: "" if row.plan.grants_access else "add-on"),
+        Column("kind", lambda row: row.kind),
+        Column("price", _named),
+        Column("amount", lambda row: None if row.price is None else _amount(row.price)),
+        Column("interval", lambda row: None if row.price is None else _interval(row.price)),
+    ],
+    lambda row: _plan_json(row.plan),
+)
+
+
+def _tenants(price: UnmappedPrice) -> str:
+    more = len(price.tenants) - _TENANTS_SHOWN
+    return ", ".join(price.tenants[:_TENANTS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+UNMAPPED: Final = Listing["UnmappedPrice"](
+    "prices",
+    [
+        Column("price", lambda price: price.price_id),
+        Column("product", lambda price: price.product_id),
+        Column("lookup-key", lambda price: price.lookup_key),
+        Column("subscriptions", lambda price: price.subscriptions),
+        Column("tenants", _tenants),
+    ],
+    _price_json,
+)
+
+
+@click.group()
+def plans() -> None:
+    """List plans and the prices of each, and the prices that belong to no plan."""
+
+
+@plans.command(name="list")
+@PLANS.options
+def list_(output: Output[_Priced]) -> None:
+    """List the plans of the settings with their prices. Nothing is connected.
+
+    \b
+    billing plans list
+    """
+    configured = Settings.load().catalog.plans
+    if output.form in ("json", "ndjson"):
+        output.show([_Priced(plan, "plan") for plan in configured])
+        return
+    output.show(
+        [row for plan in configured for row in _rows(plan)],
+        nothing="No plans are configured: the plan of a subscription is its price's lookup key, else its id.",
+    )
+
+
+@plans.command()
+@UNMAPPED.options
+def unmapped(output: Output[UnmappedPrice]) -> None:
+    """List the prices of live subscriptions that belong to no plan, with the tenants on them.
+
+    Such a subscription has no plan, and its access goes by its status.
+
+    \b
+    billing plans unmapped --output csv
+    """
+    prices = asyncio.run(_find_unmapped(Settings.load()))
+    output.show(prices, nothing="The price of every live subscription belongs to a plan.")
+
+
+plans.add_command(refresh)
+
+
+async def _find_unmapped(settings: Settings) -> Sequence[UnmappedPrice]:
+    from billing_app.container import open_tools
+
+    async with open_tools(settings) as tools:
+        return await tools.state_upkeep().unmapped_prices()

@@ -14,7 +14,7 @@ from billing_app.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from billing_app.container import Container
+    from billing_app.container import Tools
     from billing_core.model import RulesInForce, TenantId
     from billing_core.state.diff import ObjectChange
 
@@ -35,6 +35,10 @@ def refresh(*, dry_run: bool, yes: bool, by: str, as_json: bool) -> None:
     Servers and workers put new rules in force by themselves. This is for rules that they do not: earlier ones that are
     to return, and rules that take the plan of a live subscription away. Tenants are notified of each plan that changes,
     once. May run beside servers and workers, and be repeated.
+
+    \b
+    billing plans refresh --dry-run
+    billing plans refresh --yes
 
     Exit status: 0 done, 2 wrong usage or configuration.
     """
@@ -65,7 +69,7 @@ async def _refresh(settings: Settings, *, dry_run: bool, yes: bool, by: str, as_
         )
 
 
-async def _preview(tools: Container, *, quiet: bool) -> Sequence[ObjectChange]:
+async def _preview(tools: Tools, *, quiet: bool) -> Sequence[ObjectChange]:
     """Return what the rules of this configuration would change, page by page, so that no lock is held for long."""
     from billing_core.state.rules import live_subscriptions
 
@@ -80,7 +84,7 @@ async def _preview(tools: Container, *, quiet: bool) -> Sequence[ObjectChange]:
     return differences
 
 
-async def _reread(tools: Container, *, quiet: bool) -> tuple[int, int]:
+async def _reread(tools: Tools, *, quiet: bool) -> tuple[int, int]:
     """Read the state of all tenants that are behind; return how many they are, and how many messages they got."""
     register, tenants, messages = tools.rules_register(), 0, 0
     with progress("reading", await register.count_behind(), quiet=quiet) as advance:

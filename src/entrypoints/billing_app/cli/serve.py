@@ -24,6 +24,10 @@ def serve(host: str | None, port: int | None, no_worker: bool) -> None:
 
     Without DATABASE_URL and REDIS_URL, a local Postgres and Valkey are started. SIGTERM shuts the server down
     gracefully.
+
+    \b
+    billing serve
+    billing serve --host 0.0.0.0 --port 80 --no-worker
     """
     settings, faults = Settings.examine()
     if host is not None:
@@ -47,6 +51,9 @@ def worker(concurrency: int) -> None:
     Everything that it depends on is checked first. If something is wrong, it lists all of it and exits with status 78.
 
     Run as many workers as you need. SIGTERM shuts a worker down gracefully.
+
+    \b
+    billing worker --concurrency 2
     """
     settings, faults = Settings.examine()
     from billing_app import server
@@ -60,10 +67,11 @@ def _start(
     """Run a process if nothing speaks against it. Raises: StartRefusedError."""
     from billing_app import runtime
     from billing_app.container import configure_logging
-    from billing_app.doctor import check_start, log_start
+    from billing_app.doctor import check_start, log_start, log_step
     from billing_core.errors import ConfigurationError
 
     async def start() -> None:
+        log_step("checks settings and what they name: servers, the Stripe key, clocks")
         found = await check_start(settings, faults)
         log_start(settings, found)
         await run(settings, account_id=found.account_id)

@@ -7,24 +7,50 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain
+from billing_app.cli.lists import Column, Listing, Output
+from billing_app.cli.tenant_views import list_, show
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, operator, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
     from billing_core.model import CustomerId, LinkAction, TenantId
-    from billing_core.oversight.ports import CustomerLink, LoggedDecision
+    from billing_core.oversight.ports import LoggedDecision
     from billing_core.state.relinking import LinkChange
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def _decision_to_json(logged: LoggedDecision) -> dict[str, Any]:
+    from billing_core.converters import to_plain
+
+    shown: dict[str, Any] = to_plain(logged)
+    decision: dict[str, Any] = shown.pop("decision")
+    return {**shown, **decision}
+
+
+DECISIONS: Final = Listing["LoggedDecision"](
+    "decisions",
+    [
+        Column("number", lambda logged: logged.number),
+        Column("made", lambda logged: logged.made_at),
+        Column("action", lambda logged: logged.decision.action.value),
+        Column("object", lambda logged: logged.decision.object_id),
+        Column("from", lambda logged: logged.decision.from_tenant),
+        Column("to", lambda logged: logged.decision.to_tenant),
+        Column("by", lambda logged: logged.decision.actor),
+        Column("why", lambda logged: logged.decision.reason),
+    ],
+    _decision_to_json,
+)
+
+
 @click.group()
 def tenants() -> None:
-    """List Stripe's customers, link them to tenants, and correct links."""
+    """List and show tenants, link Stripe's customers to them, and correct links."""
 
 
 def _identifier(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
@@ -50,6 +76,9 @@ def link(*, customer: str, tenant: str, force: bool, yes: bool, why: str | None,
     Events that were waiting for the link are processed, and metadata that names another tenant no longer counts.
     Repeating the command is harmless. If the customer is linked to another tenant, nothing changes and the exit status
     is 1.
+
+    \b
+    billing tenants link cus_123 acme
     """
     from billing_core.model import CustomerId, TenantId
 
@@ -93,6 +122,9 @@ def move(object_id: str, to: str, **options: Any) -> None:
     alone. Metadata that names the former tenant no longer counts. Messages of the former tenant about it keep their
     numbers and lose their content.
 
+    \b
+    billing tenants move cus_123 --to globex --why 'two companies shared a card' --dry-run
+
     Exit status: 0 done, 1 refused, 2 wrong usage or configuration, 3 no event has named it.
     """
     from billing_core.model import LinkAction, TenantId
@@ -111,6 +143,9 @@ def unlink(object_id: str, tenant: str, **options: Any) -> None:
     or it is linked by hand. Metadata that names TENANT no longer counts. The command is refused if the body of one of
     its events was pruned: the state could not be built again. Use `billing tenants move` then.
 
+    \b
+    billing tenants unlink cus_123 acme --why 'a test account'
+
     Exit status: 0 done, 1 refused, 2 wrong usage or configuration, 3 no event has named it.
     """
     from billing_core.model import LinkAction, TenantId
@@ -118,62 +153,29 @@ def unlink(object_id: str, tenant: str, **options: Any) -> None:
     _correct(LinkAction.UNLINK, object_id, TenantId(tenant), **options)
 
 
-@tenants.command(name="list")
-@click.option("--unlinked", is_flag=True, help="Only customers without a tenant, with their number of waiting events.")
-@click.option("--after", default="", help="Start after this customer id.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show at most this many.")
-@json_option
-def list_(unlinked: bool, after: str, limit: int, as_json: bool) -> None:
-    """List customers by id, with their tenants and the number of their events that failed permanently."""
-    links = asyncio.run(_list(Settings.load(), linked=not unlinked, after=after, limit=limit))
-    if as_json:
-        shown = [
-            {
-                "customer_id": each.customer_id,
-                "tenant_id": each.tenant_id,
-                "waiting_events": each.waiting,
-                "dead_events": each.dead,
-                "attention": each.dead > 0,
-            }
-            for each in links
-        ]
-        click.echo(json.dumps({"customers": shown}))
-        return
-    for each in links:
-        dead = f", needs attention: {each.dead} events failed permanently" if each.dead else ""
-        click.echo(f"{each.customer_id}  {each.tenant_id or f'no tenant, {each.waiting} events waiting'}{dead}")
-    if not links:
-        click.echo("Every known customer has a tenant." if unlinked else "No customer is linked to a tenant.")
-    elif len(links) == limit:
-        click.echo(f"There may be more. Continue with --after {links[-1].customer_id}", err=True)
+tenants.add_command(list_)
+tenants.add_command(show)
 
 
 @tenants.command()
 @click.argument("about", metavar="[CUSTOMER|SUBSCRIPTION|TENANT]", required=False)
 @click.option("--before", type=click.IntRange(1), help="Show decisions with lower numbers than this one.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show at most this many.")
-@json_option
-def decisions(about: str | None, before: int | None, limit: int, as_json: bool) -> None:
+@DECISIONS.options
+def decisions(about: str | None, before: int | None, limit: int, output: Output[LoggedDecision]) -> None:
     """List what was decided about links, the last decision first: who, when, why, from where to where.
 
     Operators decide, and so do operations that create a customer or confirm a checkout: the reason says so.
 
+    \b
+    billing tenants decisions cus_123
+
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown customer, subscription or tenant.
     """
     found = asyncio.run(_list_decisions(Settings.load(), about, before=before, limit=limit))
-    if as_json:
-        click.echo(json.dumps({"decisions": list(map(_decision_to_json, found))}))
-        return
-    for each in found:
-        decision = each.decision
-        tenants = " → ".join(plain(id_ or "no tenant") for id_ in (decision.from_tenant, decision.to_tenant))
-        click.echo(f"{each.number}  {decision.action.value}  {plain(decision.object_id)}  {tenants}")
-        why = f": {plain(decision.reason)}" if decision.reason else ""
-        click.echo(f"  {moment(each.made_at)} by {plain(decision.actor)}{why}")
-    if not found:
-        click.echo("Nothing was decided about a link.")
-    elif len(found) == limit:
-        click.echo(f"There may be more. Continue with --before {found[-1].number}", err=True)
+    output.show(found, nothing="Nothing was decided about a link.")
+    if len(found) == limit:
+        output.hint(f"There may be more. Continue with --before {found[-1].number}")
 
 
 async def _link(
@@ -291,13 +293,6 @@ def _print_change(change: LinkChange, *, dry_run: bool) -> None:
         click.echo(f"No row changes. The decision outranks the metadata of {plain(decision.object_id)} from now on.")
 
 
-async def _list(settings: Settings, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
-    from billing_app.container import open_tools
-
-    async with open_tools(settings) as tools:
-        return await tools.state_upkeep().customers(linked=linked, after=after, limit=limit)
-
-
 async def _list_decisions(
     settings: Settings, about: str | None, *, before: int | None, limit: int
 ) -> Sequence[LoggedDecision]:
@@ -314,11 +309,3 @@ async def _list_decisions(
             click.echo(f"{plain(about)!r} is no known customer, subscription or tenant.", err=True)
             raise click.exceptions.Exit(NOTHING_MATCHED)
         return found
-
-
-def _decision_to_json(logged: LoggedDecision) -> dict[str, Any]:
-    from billing_core.converters import to_plain
-
-    shown: dict[str, Any] = to_plain(logged)
-    decision: dict[str, Any] = shown.pop("decision")
-    return {**shown, **decision}

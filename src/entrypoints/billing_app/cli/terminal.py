@@ -7,12 +7,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
+    from billing_core.model import TenantId
     from billing_core.oversight.ports import StateUpkeep
 
 NOTHING_MATCHED: Final = 3
@@ -43,6 +44,14 @@ def moment(instant: datetime | None) -> str:
     return "–" if instant is None else instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def span(length: timedelta) -> str:
+    """Format a length of time in its largest unit."""
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if length.total_seconds() >= seconds:
+            return f"{length.total_seconds() // seconds:.0f} {unit}"
+    return f"{length.total_seconds():.0f} s"
+
+
 def operator() -> str:
     """Return the name of the operating system's user."""
     try:
@@ -58,6 +67,27 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Not a terminal. Pass --yes to confirm.")
     click.confirm(question, abort=True, err=True)
+
+
+async def owner_of(upkeep: StateUpkeep, object_id: str) -> TenantId:
+    """Return the tenant that an id belongs to, its own or that of one of its objects; else end with `NOTHING_MATCHED`.
+
+    The object may be a customer, a subscription, an invoice or a stored event.
+    """
+    owner = await upkeep.owner(object_id)
+    if owner is None:
+        click.echo(_unowned(object_id), err=True)
+        raise click.exceptions.Exit(NOTHING_MATCHED)
+    return owner
+
+
+def _unowned(object_id: str) -> str:
+    shown = plain(object_id)
+    if object_id.startswith("evt_"):
+        return f"No tenant is known for the event {shown}. See `billing events show {shown}`."
+    if object_id.startswith(("cus_", "sub_", "in_")):
+        return f"No tenant is known for {shown}. See `billing tenants list --unlinked`."
+    return f"Unknown tenant {shown!r}. See `billing tenants list`."
 
 
 async def require_known(upkeep: StateUpkeep, tenant: str) -> None:

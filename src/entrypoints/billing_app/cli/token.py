@@ -6,10 +6,11 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from billing_app.cli.lists import Column, Listing, Output
 from billing_app.cli.terminal import json_option, print_json
 from billing_app.settings import Settings
 from billing_app.settings.parsers import parse_duration
@@ -37,20 +38,21 @@ def _lifetime_option(_ctx: click.Context, _param: click.Parameter, text: str | N
 @click.option(
     "--role", default="viewer", show_default=True, help="One of BILLING_JWT_READER_ROLES or BILLING_JWT_OPERATOR_ROLES."
 )
+@json_option
 @click.pass_context
-def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: str) -> None:
+def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: str, as_json: bool) -> None:
     """Print a token for one tenant, signed with BILLING_JWT_SECRET, or revoke tokens.
 
     \b
     curl -N -H "Authorization: Bearer $(billing token --tenant acme)" \\
          http://127.0.0.1:8080/api/v1/billing/stream
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from billing_app.errors import OperatorError
     from billing_app.http.tokens import issue_token
     from billing_core.model import TenantId
 
-    if ctx.invoked_subcommand is not None:
-        return
     if tenant is None:
         raise click.UsageError("Missing option '--tenant'.")
     if not tenant or tenant != tenant.strip():
@@ -64,16 +66,19 @@ def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: s
         raise OperatorError(
             "BILLING_JWT_SECRET is not set. Generate one with `openssl rand -hex 32`, for the server too."
         )
-    click.echo(
-        issue_token(
-            secret=settings.tokens.secrets[0],
-            policy=policy,
-            tenant_id=TenantId(tenant),
-            role=role,
-            now=datetime.now(UTC),
-            ttl=ttl or settings.tokens.ttl,
-        )
+    now, lifetime = datetime.now(UTC), ttl or settings.tokens.ttl
+    issued = issue_token(
+        secret=settings.tokens.secrets[0],
+        policy=policy,
+        tenant_id=TenantId(tenant),
+        role=role,
+        now=now,
+        ttl=lifetime,
     )
+    if as_json:
+        print_json({"token": issued, "tenant_id": tenant, "role": role, "expires_at": now + lifetime})
+    else:
+        click.echo(issued)
 
 
 @token.command()
@@ -113,18 +118,34 @@ def revoke(source: str | None, token_id: str | None, tenant: str | None, keep: t
         click.echo(f"Nothing to revoke: {_named(revocation)} expired at {revocation.kept_until:%Y-%m-%d %H:%M:%S} UTC.")
 
 
+def _revocation_to_json(revocation: Revocation) -> dict[str, Any]:
+    from billing_core.converters import to_plain
+
+    shown: dict[str, Any] = to_plain(revocation)
+    return shown
+
+
+REVOCATIONS: Final = Listing["Revocation"](
+    "revocations",
+    [
+        Column("revoked", lambda revocation: revocation.revoked_at),
+        Column("subject", lambda revocation: revocation.subject),
+        Column("name", lambda revocation: revocation.name),
+        Column("kept-until", lambda revocation: revocation.kept_until),
+    ],
+    _revocation_to_json,
+)
+
+
 @token.command()
-@json_option
-def revoked(as_json: bool) -> None:
-    """List the current revocations."""
-    found = asyncio.run(_current(Settings.load()))
-    if as_json:
-        print_json({"revocations": found})
-        return
-    for each in found:
-        click.echo(f"{each.revoked_at:%Y-%m-%d %H:%M:%S} UTC  kept until {each.kept_until:%Y-%m-%d}  {_named(each)}")
-    if not found:
-        click.echo("There are no revocations.")
+@REVOCATIONS.options
+def revoked(output: Output[Revocation]) -> None:
+    """List the current revocations: of single tokens, and of all tokens that a tenant had at that moment.
+
+    \b
+    billing token revoked
+    """
+    output.show(asyncio.run(_current(Settings.load())), nothing="There are no revocations.")
 
 
 def _named(revocation: Revocation) -> str:

@@ -23,6 +23,9 @@ def workers(as_json: bool) -> None:
     Each writes a heartbeat every five seconds. One that has been silent for 20 seconds is not alive: it was killed, is
     frozen, or cannot write. It is forgotten after an hour.
 
+    \b
+    billing workers
+
     Exit status: 0 done, 3 none is alive.
     """
     found = asyncio.run(_find(Settings.load()))

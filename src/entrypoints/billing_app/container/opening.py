@@ -5,12 +5,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import attrs
+import structlog
 
 from billing_app.container.adapters import postgres_adapters
 from billing_app.container.gateway import may_call, open_stripe
 from billing_app.container.installation import claim_database
 from billing_app.container.local_servers import resolve_servers
-from billing_app.container.resources import enter, open_issuer_keys, open_pool, prepare_schema
+from billing_app.container.resources import enter, open_issuer_keys, open_pool
+from billing_app.container.schema import prepare_schema
 from billing_app.container.wiring import Container
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.settings import Settings
@@ -54,6 +56,9 @@ class Starting:
     """The account of the API key, if it is known."""
 
 
+log = structlog.get_logger()
+
+
 @asynccontextmanager
 async def open_container(
     settings: Settings,
@@ -82,7 +87,11 @@ async def open_container(
     container = Container(settings=settings, notify=notify, process_kind=kind)
     deadline, metrics = container.deadline(), container.metrics()
     async with AsyncExitStack() as stack:
+        if starts is not None and settings.database.url is None:
+            log.info("start.step", doing=f"starts or joins the local servers in {settings.embedded.data_dir}")
         urls = await stack.enter_async_context(resolve_servers(settings))
+        if starts is not None:
+            log.info("start.step", doing="checks the schema of the database")
         await prepare_schema(urls.database_url, ours=settings.database.url is None)
         container.relied_on().database.address = address_of(urls.database_url)
         if urls.redis_url is not None:

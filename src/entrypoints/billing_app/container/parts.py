@@ -21,7 +21,7 @@ from billing_core.inbox.intake import Intake
 from billing_core.inbox.policy import Scope
 from billing_core.inbox.ports import EventInbox, KnownEvents, ThinEventGateway
 from billing_core.inbox.thin_events import ThinEventResolver
-from billing_core.model import BillingRules, TenantId, TenantRules, Uncertainty
+from billing_core.model import TenantId, Uncertainty
 from billing_core.operations.answers import AnswerKeeper
 from billing_core.operations.facade import Operations, compose_operations
 from billing_core.operations.performing import KeepAnswer, OperationPerformer, OperationPolicy
@@ -73,11 +73,6 @@ def intake(
         inbox=ObservedEventInbox(inbox, metrics),
         handoff=dispatcher if settings.switches.retry_worker else None,
     )
-
-
-def own_rules(settings: Settings, *, tenants: TenantRules) -> BillingRules:
-    """Return the rules that this process was configured with; those in force may be others."""
-    return BillingRules(plans=settings.catalog.plans, access=settings.access, scope=settings.scope, tenants=tenants)
 
 
 def plan_codes(settings: Settings) -> Collection[str]:

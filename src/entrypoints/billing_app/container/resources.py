@@ -1,4 +1,4 @@
-"""Pools, schemas and clients, opened and closed the same way for servers, workers and commands."""
+"""Pools and clients, opened and closed the same way for servers and workers."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -10,8 +10,6 @@ import asyncpg
 from billing_app.http.issuer_keys import IssuerKeys
 from billing_app.settings import TokenSettings
 from billing_app.shutdown import ShutdownDeadline
-from billing_core.errors import ConfigurationError
-from billing_postgres.migrate import migrate, pending
 from billing_postgres.pool import Database
 
 _POLITELY: Final = timedelta(seconds=2)
@@ -35,18 +33,6 @@ async def enter(
 
 async def _leave(context: AbstractAsyncContextManager[object]) -> None:
     await context.__aexit__(None, None, None)
-
-
-async def prepare_schema(database_url: str, *, ours: bool) -> None:
-    """Bring our own schema up to date; refuse a configured one that is behind."""
-    if ours:
-        await migrate(database_url)
-        return
-    names = [migration.name for migration in await pending(database_url)]
-    if names:
-        raise ConfigurationError(
-            f"the database lacks {len(names)} migrations ({names[0]} first): run `billing migrate`"
-        )
 
 
 async def open_pool(

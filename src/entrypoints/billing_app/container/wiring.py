@@ -10,6 +10,7 @@ from dependency_injector import containers, providers
 
 from billing_app.bus_watch import BusWatch
 from billing_app.container import parts
+from billing_app.container.rules import own_rules as own_rules_of
 from billing_app.dependencies import Dependencies
 from billing_app.http.services import Services
 from billing_app.http.stream.hub import StreamHub
@@ -161,7 +162,7 @@ class Container(containers.DeclarativeContainer):
 
     # --- events to state --------------------------------------------------------------------------------------------
     translator = providers.Singleton(StripeTranslator)
-    own_rules = providers.Singleton(parts.own_rules, settings, tenants=tenant_rules)
+    own_rules = providers.Singleton(own_rules_of, settings, tenants=tenant_rules)
     rules = providers.Singleton(RulesBook, own_rules, rules_register)
     service = providers.Singleton(
         BillingService,

@@ -2,6 +2,6 @@
 
 from billing_app.doctor.report import run_checks
 from billing_app.doctor.results import CheckResult, CheckStatus
-from billing_app.doctor.start import Start, check_start, log_start
+from billing_app.doctor.start import Start, check_start, log_start, log_step
 
-__all__ = ["CheckResult", "CheckStatus", "Start", "check_start", "log_start", "run_checks"]
+__all__ = ["CheckResult", "CheckStatus", "Start", "check_start", "log_start", "log_step", "run_checks"]

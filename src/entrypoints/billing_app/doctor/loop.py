@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from billing_app.container import Container, find_durability_risks
+from billing_app.container import Tools, find_durability_risks
 from billing_app.doctor.results import CheckResult, CheckStatus, fail, ok, span, warn
 from billing_app.settings import Settings
 from billing_app.troubleshooting import WebhookTrouble
@@ -63,7 +63,7 @@ def check_backlog(backlog: Backlog) -> Iterator[CheckResult]:
         yield warn("parked", detail + span(backlog.oldest_parked), remedy)
 
 
-async def check_dead(tools: Container, reason: str, backlog: Backlog) -> CheckResult:
+async def check_dead(tools: Tools, reason: str, backlog: Backlog) -> CheckResult:
     wanted = EventFilter(statuses=(Disposition.DEAD,), reasons=(reason,))
     latest = await tools.event_log().find(wanted, before=None, limit=_LATEST)
     tenants = sorted({event.tenant_id for event in latest if event.tenant_id is not None})
@@ -74,7 +74,7 @@ async def check_dead(tools: Container, reason: str, backlog: Backlog) -> CheckRe
     return warn("dead", detail, remedy)
 
 
-async def last_stored(tools: Container) -> datetime | None:
+async def last_stored(tools: Tools) -> datetime | None:
     """Return when the last event was received; None if none ever was."""
     latest = await tools.event_log().find(EventFilter(), before=None, limit=1)
     return latest[0].received_at if latest else None
@@ -158,7 +158,7 @@ def check_outbox(oldest: timedelta) -> CheckResult:
     return warn("outbox", detail, remedy) if oldest > _SLOW else ok("outbox", detail)
 
 
-async def check_rules(tools: Container) -> CheckResult:
+async def check_rules(tools: Tools) -> CheckResult:
     """Compare the rules of this configuration with those in force."""
     active = await tools.rules_register().active()
     if active is None:
@@ -182,7 +182,7 @@ def check_unmapped(unmapped: Sequence[UnmappedPrice]) -> CheckResult:
     return warn("plans", detail, remedy)
 
 
-async def check_invariants(tools: Container) -> list[CheckResult]:
+async def check_invariants(tools: Tools) -> list[CheckResult]:
     violations = {violation.invariant: violation for violation in await tools.invariants().everything()}
     return [
         CheckResult(

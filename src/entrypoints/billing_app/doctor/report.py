@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from billing_app.container import Container, StripeInspector, WebhookTarget, open_inspector, open_tools
+from billing_app.container import StripeInspector, Tools, WebhookTarget, open_inspector, open_tools
 from billing_app.doctor import loop
 from billing_app.doctor.account import check_permissions
 from billing_app.doctor.dependencies import check_dependencies
@@ -50,7 +50,7 @@ async def run_checks(settings: Settings, *, invariants: bool) -> AsyncIterator[C
                 yield result
 
 
-async def _check_loop(settings: Settings, tools: Container) -> Sequence[CheckResult]:
+async def _check_loop(settings: Settings, tools: Tools) -> Sequence[CheckResult]:
     """Check what processes do: what they receive, refuse, process and publish, and whether any of them is alive."""
     now, billing = datetime.now(UTC), settings.switches.billing
     backlog, stored_at = await tools.inbox_backlog().backlog(), await loop.last_stored(tools)

@@ -51,13 +51,18 @@ async def check_start(settings: Settings, faults: Sequence[SettingsFault]) -> St
     return Start(account_id=account_id, warnings=tuple(each for each in results if each.status is not CheckStatus.OK))
 
 
+def log_step(doing: str) -> None:
+    """Log what a process does before it serves: each may take seconds, and without a line it seems to hang."""
+    log.info("start.step", doing=doing)
+
+
 def log_start(settings: Settings, start: Start) -> None:
     """Log what this process is configured for, with masked secrets, and what an operator should look at."""
     stripe = settings.stripe
     if not settings.switches.billing:
         log.warning(
             "billing.disabled",
-            reason="ENABLE_BILLING is false: this server runs without Stripe, and billing routes answer 404",
+            reason="ENABLE_BILLING is false: webhooks are refused and billing routes answer 404",
             remedy="Set ENABLE_BILLING=true with the Stripe secrets, or run `billing stripe setup`.",
             see=str(ServerTrouble.BILLING_IS_OFF),
         )

@@ -47,7 +47,9 @@ def read_ticket(secret: Secret, ticket: str, *, now: datetime) -> TenantId | Non
 
 
 def _signature(secret: Secret, claim: str) -> str:
-    return hmac.new(secret.reveal().encode(), claim.encode(errors="replace"), hashlib.sha256).hexdigest()
+    """Return 128 bits in letters: the link has to fit into two lines of a terminal."""
+    digest = hmac.new(secret.reveal().encode(), claim.encode(errors="replace"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
 
 
 def routes() -> Iterable[web.RouteDef]:

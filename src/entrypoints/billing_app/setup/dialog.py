@@ -26,10 +26,6 @@ class Dialog(Protocol):
         """Return a line that is typed without being shown."""
         ...
 
-    def agrees(self, question: str) -> bool:
-        """Return whether the answer is yes."""
-        ...
-
     def choose(self, question: str, answers: Sequence[str]) -> int:
         """Return the position of the chosen answer."""
         ...

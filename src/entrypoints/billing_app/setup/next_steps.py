@@ -22,9 +22,8 @@ def next_steps(settings: Settings, *, endpoint: bool, logged_in: bool) -> Sequen
         logged_in: whether the Stripe CLI is logged in to the account.
     """
     billing = program("billing", Path(sys.executable).parent)
-    # Local servers of `serve` alone would be in use by it: no command beside it could read them.
-    prepare = "embedded start" if settings.database.url is None else "migrate"
-    steps = [f"{billing} {prepare}", f"{billing} serve"]
+    steps = [] if settings.database.url is None else [f"{billing} migrate"]  # a local one is migrated by its users
+    steps.append(f"{billing} serve")
     if not endpoint:
         steps.append(f"{billing} stripe listen")
     stripe = _stripe(settings) if logged_in and not endpoint else None

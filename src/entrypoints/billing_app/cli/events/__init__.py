@@ -10,6 +10,11 @@ from billing_app.cli.lazy import LazyCommand, LazyGroup
 
 _COMMANDS: Mapping[str, LazyCommand] = {
     "list": LazyCommand("billing_app.cli.events.listing:list_", "List stored events, newest first."),
+    "tail": LazyCommand("billing_app.cli.events.tail:tail", "Show the newest events, and follow them with -f."),
+    "stats": LazyCommand("billing_app.cli.events.stats:stats", "Count events by status, type or hour."),
+    "send-test": LazyCommand(
+        "billing_app.cli.events.sending:send_test", "Send a test event and follow it to the stream."
+    ),
     "show": LazyCommand("billing_app.cli.events.showing:show", "Show an event, its attempts and its changes."),
     "replay": LazyCommand("billing_app.cli.events.replaying:replay", "Process stored events again."),
     "replays": LazyCommand("billing_app.cli.events.replays:replays", "List past replays and their results."),

@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from billing_app.cli.events.rendering import STATUSES
 from billing_app.cli.options import moment_option
 from billing_app.cli.terminal import NOTHING_MATCHED
 
 if TYPE_CHECKING:
     from billing_core.inbox.selection import EventFilter
-
-_STATUSES: Final = ("due", "leased", "applied", "ignored", "parked", "dead")
 
 
 def event_filter(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,7 +24,7 @@ def event_filter(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--type", "types", multiple=True, metavar="GLOB", help="Type, such as invoice.*; may be repeated.")
     @click.option("--tenant", help="Events of this tenant.")
     @click.option("--customer", metavar="CUS", help="Events of this customer, including waiting ones.")
-    @click.option("--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="Status; may be repeated.")
+    @click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Status; may be repeated.")
     @click.option("--reason", "reasons", multiple=True, help="Reason of the status; may be repeated.")
     @click.option(
         "--since",

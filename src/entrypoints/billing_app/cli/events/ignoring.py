@@ -29,6 +29,10 @@ def ignore(*, wanted: EventFilter, limit: int | None, why: str, by: str, yes: bo
     """Mark dead, parked and due events that will never be applied as ignored. A replay processes them again.
 
     Applied events and events that are being processed are left unchanged; the exit status is then 1.
+
+    \b
+    billing events ignore --id evt_123 --why 'test event of a partner'
+    billing events ignore --status dead --reason unsupported --why 'another product' --yes
     """
     demand_condition(wanted)
     matched, ignored = asyncio.run(_ignore(Settings.load(), wanted, limit=limit, why=why, by=by, yes=yes))

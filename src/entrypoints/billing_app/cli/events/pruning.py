@@ -28,6 +28,10 @@ def prune(older_than: timedelta | None, dry_run: bool, as_json: bool) -> None:
 
     The id, type, body hash and outcome are kept permanently, so that duplicates are still recognized and the history
     stays complete. Bodies of dead, parked and due events are kept, however old. Pruned events cannot be replayed.
+
+    \b
+    billing events prune --dry-run
+    billing events prune --older-than 90d
     """
     settings = Settings.load()
     age = settings.retention.bodies if older_than is None else older_than

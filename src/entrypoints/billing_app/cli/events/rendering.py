@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from billing_app.cli.lists import Column, Listing
 from billing_app.cli.terminal import moment, plain
 
 if TYPE_CHECKING:
+    from billing_app.cli.lists import Part
     from billing_core.oversight.inspection import StoredEvent
     from billing_core.state.diff import FieldChange, ObjectChange
 
@@ -66,17 +68,52 @@ def value_text(value: object) -> str:
 
 
 def status_text(event: StoredEvent) -> str:
-    """Summarize the status of an event in a few words."""
-    status = event.status.value
-    match status:
+    """Summarize the status of an event in a few words; its error is not among them."""
+    parts = (moment(part) if isinstance(part, datetime) else str(part) for part in _standing(event))
+    return ": ".join(filter(None, (event.status.value, " ".join(parts))))
+
+
+def detail(event: StoredEvent) -> Sequence[Part]:
+    """Return what explains the status of an event: its effect, what it waits for, or why it failed."""
+    return _standing(event) if event.error is None else (*_standing(event), f"({event.error})")
+
+
+def _standing(event: StoredEvent) -> Sequence[Part]:
+    match event.status.value:
         case "applied":
-            effect = event.effect.value if event.effect else "applied"
-            return f"applied: {effect}" + (f", message {event.sequence}" if event.sequence is not None else "")
+            effect = event.effect.value if event.effect else ""
+            return (effect,) if event.sequence is None else (f"{effect}, message {event.sequence}",)
         case "parked":
-            return f"parked: waiting for {event.parked_on or event.reason}"
+            return (f"waiting for {event.parked_on or event.reason}",)
         case "due" if event.attempt:
-            return f"retry due {moment(event.due_at)} after {event.attempt} attempts: {event.reason or 'released'}"
+            return ("retry", event.due_at, f"after {event.attempt} attempts: {event.reason or 'released'}")
         case "leased":
-            return f"being processed: attempt {event.attempt}, leased until {moment(event.due_at)}"
+            return (f"attempt {event.attempt}, leased until", event.due_at)
         case _:
-            return status if event.reason is None else f"{status}: {event.reason}"
+            return () if event.reason is None else (event.reason,)
+
+
+STATUSES: Final = ("due", "leased", "applied", "ignored", "parked", "dead")
+"""Of stored events; `billing_core.events.Disposition` by value, which the help does not import."""
+_COLORS: Final = {"applied": "green", "dead": "red", "parked": "yellow", "due": "yellow"}
+
+
+def _status(event: StoredEvent) -> str:
+    return event.status.value
+
+
+EVENTS: Final = Listing["StoredEvent"](
+    "events",
+    [
+        Column("received", lambda event: event.received_at, width=20),
+        Column("event", lambda event: event.key.event_id, width=28),
+        Column("type", lambda event: event.type, width=29),
+        Column("tenant", lambda event: event.tenant_id, width=12),
+        Column(
+            "status", lambda event: event.status.value, width=7, color=lambda event: _COLORS.get(event.status.value)
+        ),
+        Column("detail", detail, cut=True),
+    ],
+    event_to_json,
+)
+"""Stored events, as `list` and `tail` show them."""

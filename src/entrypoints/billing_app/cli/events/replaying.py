@@ -54,6 +54,11 @@ def replay(
     An applied event stays applied whatever its replay finds; one that fails or contradicts it is not confirmed.
     Replays are safe beside servers, workers and other replays; events being processed elsewhere are skipped.
 
+    \b
+    billing events replay --status dead --reason bug --dry-run
+    billing events replay --status dead --reason bug --yes --why 'fixed in 0.2'
+    billing events replay --tenant acme --rate 50 --yes
+
     Exit status: 0 done, 1 some failed, 2 wrong usage or configuration, 3 nothing matched.
     """
     demand_condition(wanted)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from billing_app.cli.dashboard import dashboard_url
 from billing_app.cli.events.filters import nothing_matched
 from billing_app.cli.events.rendering import changes_to_json, event_to_json, status_text, value_text
 from billing_app.cli.terminal import json_option, moment, plain, print_json
@@ -42,6 +43,10 @@ def show(event_id: str, raw: bool, as_json: bool) -> None:
     """Show an event with its failed attempts and the changes and messages it caused.
 
     Events of different accounts or modes can share an id; all of them are shown.
+
+    \b
+    billing events show evt_123
+    billing events show evt_123 --raw | jq .data.object
     """
     if raw and as_json:
         raise click.UsageError("--raw and --json cannot be combined.")
@@ -91,6 +96,9 @@ async def _transition(history: MessageHistory, message: BillingEvent) -> Transit
 def _to_json(found: _Found) -> dict[str, Any]:
     return {
         **event_to_json(found.event),
+        "dashboard_url": dashboard_url(
+            found.event.key.event_id, livemode=found.event.key.livemode, account=found.event.key.account or None
+        ),
         "failed_attempts": found.attempts,
         "messages": [
             {
@@ -130,6 +138,9 @@ def _print(found: _Found) -> None:
     ]
     if event.duplicates:
         lines.append(("duplicates", f"{event.duplicates}, last {moment(event.last_duplicate_at)}"))
+    account = event.key.account or None
+    if (url := dashboard_url(event.key.event_id, livemode=event.key.livemode, account=account)) is not None:
+        lines.append(("dashboard", url))
     if event.error:
         lines.append(("error", event.error))
     for name, value in lines:

@@ -20,6 +20,10 @@ def listen(forward_to: str | None, yes: bool) -> None:
     """Forward the events that billing handles, snapshots and thin events, with the Stripe CLI.
 
     They are those of STRIPE_SECRET_KEY's account, or else of the one that the Stripe CLI is logged in to.
+
+    \b
+    billing stripe listen
+    billing stripe listen --forward-to http://127.0.0.1:9000/webhooks/stripe
     """
     import asyncio
 

@@ -54,7 +54,12 @@ def rotate() -> None:
 def webhook_secret(  # noqa: PLR0917 - one option each
     old: str | None, servers: Sequence[str], quiet: str, wait: bool, only_show: bool, yes: bool, as_json: bool
 ) -> None:
-    """Replace the signing secret of a webhook endpoint: add the new one, verify it, remove the old one."""
+    """Replace the signing secret of a webhook endpoint: add the new one, verify it, remove the old one.
+
+    \b
+    billing stripe rotate webhook-secret
+    billing stripe rotate webhook-secret --status --json
+    """
     from billing_app.setup.rotation.plans import WebhookSecretRotation
 
     settings = Settings.load()
@@ -71,7 +76,11 @@ def webhook_secret(  # noqa: PLR0917 - one option each
 @_status
 @json_option
 def api_key(servers: Sequence[str], wait: bool, only_show: bool, as_json: bool) -> None:
-    """Replace the API key: check the new one at Stripe, write it, and verify that no server uses the old one."""
+    """Replace the API key: check the new one at Stripe, write it, and verify that no server uses the old one.
+
+    \b
+    billing stripe rotate api-key --wait < new-key
+    """
     from billing_app.setup.rotation.plans import ApiKeyRotation
 
     settings = Settings.load()

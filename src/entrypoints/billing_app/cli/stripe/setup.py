@@ -22,7 +22,6 @@ class _Terminal:
 
     quiet: bool
     interactive: bool
-    yes: bool
 
     def say(self, text: str = "") -> None:
         if not self.quiet:
@@ -33,10 +32,6 @@ class _Terminal:
 
     def ask_secret(self, question: str) -> str:
         return str(click.prompt(question, hide_input=True, err=True))
-
-    def agrees(self, question: str) -> bool:
-        # `--yes` confirms what set-up does itself; a server that outlives the command has to be wanted.
-        return not self.yes and click.confirm(question, default=False, err=True)
 
     def choose(self, question: str, answers: Sequence[str]) -> int:
         click.echo(question, err=True)
@@ -86,7 +81,7 @@ def setup(  # noqa: PLR0917 - click passes them by name
         raise click.UsageError("The command takes no arguments. A key is never one: use --key-stdin.")
     if as_json and not (yes or options.only_compares):
         raise click.UsageError("--json needs --yes, --dry-run or --check: nothing is asked.")
-    dialog = _Terminal(quiet=as_json, interactive=sys.stdin.isatty() and not (as_json or check), yes=yes)
+    dialog = _Terminal(quiet=as_json, interactive=sys.stdin.isatty() and not (as_json or check))
     try:
         report = asyncio.run(run_setup(options, dialog, lambda question: confirm(question, yes=yes)))
     except KeyboardInterrupt:

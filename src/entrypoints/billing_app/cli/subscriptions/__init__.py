@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from billing_app.cli.lists import Output
 from billing_app.cli.subscriptions.asking import Site, about_one, decision, plan_terms, run, terms_of, yes_option
-from billing_app.cli.subscriptions.rendering import preview_lines, subscription_json, subscription_lines
-from billing_app.cli.terminal import confirm, json_option, print_json, require_known
+from billing_app.cli.subscriptions.rendering import SUBSCRIPTIONS, preview_lines
+from billing_app.cli.terminal import confirm, require_known
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,20 +41,16 @@ def subscriptions() -> None:
 
 @subscriptions.command(name="list")
 @click.argument("tenant")
-@json_option
-def list_(tenant: str, as_json: bool) -> None:
+@SUBSCRIPTIONS.options
+def list_(tenant: str, output: Output[SubscriptionSnapshot]) -> None:
     """List the subscriptions of TENANT as the tenant sees them, ended ones too.
+
+    \b
+    billing subscriptions list acme
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown tenant.
     """
-    found = asyncio.run(_list(Settings.load(), tenant))
-    if as_json:
-        print_json({"subscriptions": [subscription_json(seen) for seen in found]})
-        return
-    for seen in found:
-        click.echo("\n".join(subscription_lines(seen)))
-    if not found:
-        click.echo("The tenant has no subscription.")
+    output.show(asyncio.run(_list(Settings.load(), tenant)), nothing="The tenant has no subscription.")
 
 
 async def _list(settings: Settings, tenant: str) -> Sequence[SubscriptionSnapshot]:
@@ -82,7 +79,11 @@ async def _list(settings: Settings, tenant: str) -> Sequence[SubscriptionSnapsho
 @click.option("--promotion-code", help="As the customer writes it.")
 @click.option("--email", help="The email of the customer, if it has to be created.")
 def start(*, tenant: str, by: str, as_json: bool, **wanted: Any) -> None:
-    """Start a subscription of TENANT."""
+    """Start a subscription of TENANT.
+
+    \b
+    billing subscriptions start acme --plan pro --interval month --seats 5
+    """
 
     async def ask(site: Site) -> OperationOutcome:
         from billing_core.operations.decisions.starting import NewSubscription
@@ -113,7 +114,12 @@ def start(*, tenant: str, by: str, as_json: bool, **wanted: Any) -> None:
 )
 @yes_option
 def change(*, tenant: str, by: str, as_json: bool, subscription: str | None, yes: bool, **wanted: Any) -> None:
-    """Change plan, interval or seats of TENANT: show what it costs, ask, and do just that."""
+    """Change plan, interval or seats of TENANT: show what it costs, ask, and do just that.
+
+    \b
+    billing subscriptions change acme --plan pro
+    billing subscriptions change acme --plan starter --when period_end --yes
+    """
 
     async def ask(site: Site) -> OperationOutcome:
         from billing_core.operations.decisions.changing import PlanChange
@@ -138,7 +144,11 @@ def change(*, tenant: str, by: str, as_json: bool, subscription: str | None, yes
 @click.argument("seats", type=click.IntRange(0))
 @yes_option
 def seats(*, tenant: str, by: str, as_json: bool, subscription: str | None, seats: int, yes: bool) -> None:
-    """Set the number of seats of TENANT: show what it costs, ask, and do just that."""
+    """Set the number of seats of TENANT: show what it costs, ask, and do just that.
+
+    \b
+    billing subscriptions seats acme 9
+    """
 
     async def ask(site: Site) -> OperationOutcome:
         subscription_id = await site.subscription(subscription)
@@ -159,7 +169,12 @@ def seats(*, tenant: str, by: str, as_json: bool, subscription: str | None, seat
 @click.option("--comment", help="The customer's words.")
 @yes_option
 def cancel(*, tenant: str, by: str, as_json: bool, subscription: str | None, yes: bool, **wanted: Any) -> None:
-    """Let the subscription of TENANT end with its period, or now."""
+    """Let the subscription of TENANT end with its period, or now.
+
+    \b
+    billing subscriptions cancel acme
+    billing subscriptions cancel acme --now --feedback unused --yes
+    """
 
     async def ask(site: Site) -> OperationOutcome:
         from billing_core.operations.commands import Cancellation
@@ -182,7 +197,11 @@ def cancel(*, tenant: str, by: str, as_json: bool, subscription: str | None, yes
     help="By default a scheduled end, else a planned change, else an update that is not paid.",
 )
 def undo(*, tenant: str, by: str, as_json: bool, subscription: str | None, what: Any) -> None:
-    """Withdraw what is scheduled for the subscription of TENANT."""
+    """Withdraw what is scheduled for the subscription of TENANT.
+
+    \b
+    billing subscriptions undo acme --what cancellation
+    """
 
     async def ask(site: Site) -> OperationOutcome:
         subscription_id = await site.subscription(subscription)
@@ -196,7 +215,11 @@ def undo(*, tenant: str, by: str, as_json: bool, subscription: str | None, what:
 @click.option("--collection", is_flag=True, help="Keep it running, and stop collecting payments.")
 @yes_option
 def pause(*, tenant: str, by: str, as_json: bool, subscription: str | None, collection: bool, yes: bool) -> None:
-    """Pause the subscription of TENANT, or the collection of its payments."""
+    """Pause the subscription of TENANT, or the collection of its payments.
+
+    \b
+    billing subscriptions pause acme --collection
+    """
 
     async def ask(site: Site) -> OperationOutcome:
         subscription_id = await site.subscription(subscription)
@@ -213,7 +236,11 @@ def pause(*, tenant: str, by: str, as_json: bool, subscription: str | None, coll
 @about_one
 @click.option("--collection", is_flag=True, help="Collect payments again.")
 def resume(*, tenant: str, by: str, as_json: bool, subscription: str | None, collection: bool) -> None:
-    """Resume the paused subscription of TENANT, or the collection of its payments."""
+    """Resume the paused subscription of TENANT, or the collection of its payments.
+
+    \b
+    billing subscriptions resume acme --collection
+    """
 
     async def ask(site: Site) -> OperationOutcome:
         subscription_id = await site.subscription(subscription)

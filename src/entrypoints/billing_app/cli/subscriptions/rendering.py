@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from billing_app.cli.lists import Column, Listing, Part
 from billing_app.cli.terminal import moment, plain, print_json
 
 if TYPE_CHECKING:
@@ -14,21 +15,6 @@ if TYPE_CHECKING:
     from billing_core.operations.previews import ChangePreview
     from billing_core.operations.results import InvoicePreview
     from billing_core.operations.runner import OperationOutcome
-
-
-def subscription_lines(seen: SubscriptionSnapshot) -> Iterator[str]:
-    """Yield the lines about a subscription."""
-    seats = "" if seen.seat_count is None else f"  {seen.seat_count} seats"
-    yield plain(f"{seen.subscription_id}  {seen.plan_code or 'no plan'}  {seen.status}{seats}")
-    if not seen.ended and seen.current_period_end is not None:
-        yield f"  period until {moment(seen.current_period_end)}"
-    if seen.collection_paused:
-        yield "  payments are not collected"
-    for change in seen.scheduled_changes:
-        what = change.kind.replace("_", " ")
-        to = "" if change.plan_code is None else f" to {change.plan_code}"
-        when = "once it is paid" if change.effective_at is None else f"at {moment(change.effective_at)}"
-        yield plain(f"  scheduled: {what}{to}, {when}")
 
 
 def subscription_json(seen: SubscriptionSnapshot) -> dict[str, Any]:
@@ -42,6 +28,29 @@ def subscription_json(seen: SubscriptionSnapshot) -> dict[str, Any]:
         "collection_paused": seen.collection_paused,
         "scheduled_changes": seen.scheduled_changes,
     }
+
+
+def _scheduled(seen: SubscriptionSnapshot) -> Sequence[Part]:
+    parts: list[Part] = ["payments are not collected"] if seen.collection_paused else []
+    for change in seen.scheduled_changes:
+        to = "" if change.plan_code is None else f" to {change.plan_code}"
+        parts.append(f"{change.kind.replace('_', ' ')}{to}")
+        parts.append("once it is paid" if change.effective_at is None else change.effective_at)
+    return parts
+
+
+SUBSCRIPTIONS: Final = Listing["SubscriptionSnapshot"](
+    "subscriptions",
+    [
+        Column("subscription", lambda seen: seen.subscription_id),
+        Column("plan", lambda seen: seen.plan_code),
+        Column("status", lambda seen: seen.status),
+        Column("seats", lambda seen: seen.seat_count),
+        Column("period-end", lambda seen: None if seen.ended else seen.current_period_end),
+        Column("scheduled", _scheduled),
+    ],
+    subscription_json,
+)
 
 
 def preview_lines(preview: ChangePreview) -> Iterator[str]:
