@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import NoneType, UnionType
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import attrs
 from cattrs import Converter
@@ -119,9 +119,22 @@ def _optional_hook(kind: Any, converter: Converter) -> UnstructureHook:
     return identity if as_it_is else converter.gen_unstructure_optional(kind)
 
 
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+
+
+def _list_hook(kind: Any, converter: Converter) -> UnstructureHook:
+    """Return the hook of a tuple of any length. cattrs runs a generator for each, also for empty ones."""
+    unstructure = converter.get_unstructure_hook(get_args(kind)[0])
+    if unstructure is identity:
+        return list
+    return lambda values: [unstructure(each) for each in values]
+
+
 # Instants pass through: the encoder writes them faster than a hook would.
 _json: Final = Converter(detailed_validation=False, unstruct_collection_overrides={tuple: list})
 _json.register_unstructure_hook_factory(_is_optional, _optional_hook)
+_json.register_unstructure_hook_factory(_is_list, _list_hook)
 _json.register_structure_hook(datetime, _instant_from_json)
 _json.register_unstructure_hook(Decimal, str)
 _json.register_structure_hook(Decimal, lambda value, _: Decimal(value))

@@ -66,6 +66,19 @@ def test_a_column_that_is_null_throughout_is_an_empty_array() -> None:
     assert THINGS.arrays([unsized, unsized]) == [["c", "c"], (), ["{}", "{}"]]
 
 
+def test_a_usual_value_is_put_in_by_the_statement() -> None:
+    """It is sent only if any value of a batch has another one; a row that is sent by itself has all of them."""
+    columns = Columns(
+        Fields("part", name="text", open="boolean", note="jsonb").columns, usual={"open": True, "note": "{}"}
+    )
+    usual = SimpleNamespace(part=SimpleNamespace(name="a", open=True, note="{}"))
+    other = SimpleNamespace(part=SimpleNamespace(name="b", open=False, note="{}"))
+    assert columns.values == "name, coalesce(open, true::boolean) AS open, coalesce(note, '{}'::jsonb) AS note"
+    assert columns.arrays([usual, usual]) == [["a", "a"], (), ()]
+    assert columns.arrays([usual, other]) == [["a", "b"], [True, False], ()]
+    assert columns.row(usual) == ["a", True, "{}"]
+
+
 def test_a_value_becomes_one_argument_per_column() -> None:
     """In the order of the columns."""
     assert THINGS.row(THING) == ["a", 1, '{"x","y"}']

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
 import asyncpg
@@ -43,13 +44,26 @@ class Column(Generic[T]):
 class Columns(Generic[T]):
     """The columns that values of one kind are written to and read from."""
 
-    def __init__(self, columns: Iterable[Column[T]], *, fixed: Collection[str] = ()) -> None:
-        """`fixed` columns, such as the key, stay as they are when a row is written again."""
+    def __init__(
+        self,
+        columns: Iterable[Column[T]],
+        *,
+        fixed: Collection[str] = (),
+        usual: Mapping[str, bool | str] = MappingProxyType({}),
+    ) -> None:
+        """Declare columns.
+
+        Args:
+            columns: the columns, the key first.
+            fixed: those that stay as they are when a row is written again, such as the key.
+            usual: the values that columns without nulls nearly always have. They are not sent; see `arrays`.
+        """
         self._columns = tuple(columns)
+        self._usual = [usual.get(column.name) for column in self._columns]
         self.names: Final = ", ".join(column.name for column in self._columns)
         """For the list of an INSERT or a SELECT."""
-        self.values: Final = ", ".join(map(_value, self._columns))
-        """The same, each in the type of its column."""
+        self.values: Final = ", ".join(map(_value, self._columns, self._usual))
+        """The same, each in the type of its column, with usual values where none were sent."""
         self.updates: Final = ", ".join(
             f"{column.name} = excluded.{column.name}" for column in self._columns if column.name not in fixed
         )
@@ -59,10 +73,6 @@ class Columns(Generic[T]):
         """Return the number of columns."""
         return len(self._columns)
 
-    def by_name(self, values: Iterable[Any]) -> Mapping[str, Any]:
-        """Return the values of a `ROW (:….names)`, which the database sends without names."""
-        return {column.name: value for column, value in zip(self._columns, values, strict=True)}
-
     def row(self, value: T) -> Sequence[object]:
         """Return the arguments of `:….parameters`."""
         return [column.get(value) for column in self._columns]
@@ -70,10 +80,14 @@ class Columns(Generic[T]):
     def arrays(self, values: Collection[T]) -> Sequence[Sequence[object]]:
         """Return the arguments of `:….arrays`: one array per column, with one element per value.
 
-        A column that is null for all values is an empty array: `unnest` pads it to the length of the others. The driver
-        takes longest to encode what needs no encoding, and most columns of a batch are null throughout.
+        A column that is null or has its usual value throughout is an empty array: `unnest` pads it to the length of the
+        others, and `:….values` puts the usual value in place of null. The driver takes longest to encode what needs no
+        encoding, and so most columns of a batch are not sent.
         """
-        return [unless_null([*map(column.get, values)]) for column in self._columns]
+        return [
+            unless_usual([*map(column.get, values)], usual)
+            for column, usual in zip(self._columns, self._usual, strict=True)
+        ]
 
     def sql(self, part: str, *, after: int) -> str:  # noqa: PLR0911 - one return per part
         """Return what stands for a part in a statement that numbers `after` arguments itself.
@@ -104,15 +118,19 @@ class Columns(Generic[T]):
         return f"${after + index + 1}::{column.sent_as or column.type}[]"
 
 
-def unless_null(elements: Sequence[object]) -> Sequence[object]:
-    """Return the elements, or none if all of them are null; mostly the first one tells."""
-    if not elements or elements[0] is not None or elements.count(None) < len(elements):
+def unless_usual(elements: Sequence[object], usual: object = None) -> Sequence[object]:
+    """Return the elements, or none if all of them are null or the usual one; mostly the first one tells."""
+    if not elements or elements[0] != usual or elements.count(usual) < len(elements):
         return elements
     return ()
 
 
-def _value(column: Column[Any]) -> str:
-    return column.name if column.sent_as is None else f"{column.name}::{column.type}"
+def _value(column: Column[Any], usual: bool | str | None) -> str:
+    value = column.name if column.sent_as is None else f"{column.name}::{column.type}"
+    if usual is None:
+        return value
+    literal = str(usual).lower() if isinstance(usual, bool) else f"'{usual}'"
+    return f"coalesce({value}, {literal}::{column.type}) AS {column.name}"
 
 
 def expand(statement: str, declared: Mapping[str, Columns[Any]]) -> str:
@@ -141,7 +159,11 @@ class Fields:
 
     def read(self, row: asyncpg.Record | Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of a row, as keyword arguments."""
-        return {name: row[name] for name in self._names}
+        return self.by_name(map(row.__getitem__, self._names))
+
+    def by_name(self, values: Iterable[Any]) -> dict[str, Any]:
+        """Return the fields as keyword arguments from their values, in the order of the columns."""
+        return dict(zip(self._names, values, strict=True))
 
 
 def period_columns(path: str, *, start: str, end: str) -> Sequence[Column[Any]]:

@@ -84,6 +84,8 @@ class Metrics:
         self._last_stored = gauge(
             "stripe_webhook_last_stored_timestamp_seconds", "Time at which the last webhook was stored (Unix time)."
         )
+        self._stored_at = 0.0
+        self._last_stored.set_function(lambda: self._stored_at)  # asked at a scrape: setting a gauge takes a lock
 
         self._secret_matches = _Labeled(
             counter(
@@ -240,7 +242,7 @@ class Metrics:
         """Count a verified webhook: `accepted`, `duplicate`, or the code of the error that prevented its storage."""
         self._webhooks(self._event_type(event_type), result).inc()
         if result == "accepted":
-            self._last_stored.set(time.time())
+            self._stored_at = time.time()
 
     def webhook_refused(self, reason: str) -> None:
         """Count a webhook that was refused before its type was known."""

@@ -156,6 +156,7 @@ class Grace:
 
 Rule = AccessState | Grace
 """The access of a status; `AccessState.GRACE` is the same as `Grace()`."""
+_GRACE: Final = Grace()
 
 
 @attrs.frozen(kw_only=True)
@@ -228,9 +229,9 @@ class AccessPolicy:
         granting = [seen for seen in ours if seen.plan_code not in self.addon_plans]
         if not granting and ours:
             return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.ADDON_ONLY)
+        if len(granting) == 1:  # as nearly always, and every message shows a verdict
+            return self.evaluate_subscription(granting[0], basis, now)
         verdicts = [(self.evaluate_subscription(seen, basis, now), seen) for seen in granting]
-        if len(verdicts) == 1:  # as nearly always, and every message shows a verdict
-            return verdicts[0][0]
         return min(verdicts, key=_preference)[0] if verdicts else NO_SUBSCRIPTION
 
     def evaluate_subscription(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
@@ -288,7 +289,7 @@ class AccessPolicy:
         rule = self.states.get(seen.status, AccessState.BLOCKED)
         if seen.collection_method == BY_MAIL:
             rule = self.by_mail.get(seen.status, rule)
-        return Grace() if rule is AccessState.GRACE else rule
+        return _GRACE if rule is AccessState.GRACE else rule
 
     def _never_paid(self, seen: SubscriptionSnapshot, basis: AccessFacts) -> bool:
         if self.never_paid_trial is None or seen.trial_ends_at is None:
@@ -297,7 +298,7 @@ class AccessPolicy:
 
     def _never_paid_rule(self, default: Grace) -> Rule:
         rule = default if self.never_paid_trial is None else self.never_paid_trial
-        return Grace() if rule is AccessState.GRACE else rule
+        return _GRACE if rule is AccessState.GRACE else rule
 
     def _overdue(self, seen: SubscriptionSnapshot) -> tuple[datetime | None, AccessReason]:
         """Return when a passing status is over for good, unless the provider says by then what follows it."""

@@ -219,8 +219,8 @@ class PlanCatalog:
         """Fill in plan code, deciding price, seat count and feature keys."""
         sightings = [_sighting(item) for item in snapshot.items] if self.plans or self.scope.limited else []
         places = [self._place(seen) for seen in sightings] if self.plans else [None] * len(snapshot.items)
-        items = tuple([_read_item(item, place) for item, place in zip(snapshot.items, places, strict=True)])
-        read = list(zip(items, places, strict=True))
+        read = [(_read_item(item, place), place) for item, place in zip(snapshot.items, places, strict=True)]
+        items = tuple([item for item, _ in read])
         if len(read) > 1:
             read.sort(key=lambda found: found[0].item_id)
         base, place = _naming_item(read, partial=snapshot.partial)

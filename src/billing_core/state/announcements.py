@@ -162,10 +162,9 @@ def subscription_announcement(before: SubscriptionSnapshot | None, after: Subscr
         return None
     if before is None or before.status != after.status:
         return _subscription_status_announcement(before, after)
-    changes = (announce(before, after) for announce in _SUBSCRIPTION_CHANGES)
-    change = next((change for change in changes if change is not None), None)
-    if change is not None:
-        return change
+    for announce in _SUBSCRIPTION_CHANGES:
+        if (change := announce(before, after)) is not None:
+            return change
     # Compared last: building two sections costs more than everything before.
     if subscription_section(before) == subscription_section(after):
         return None

@@ -71,7 +71,7 @@ class Announcer:
         that does nothing else may have `linked` its customer.
         """
         fresh = self._fresh_occasions(tenant_id, statement, new_items=any(each.new_items for each in folded))
-        change = next((each for each in folded if each.announcement is not None), None)
+        change = next(iter([each for each in folded if each.announcement is not None]), None)
         news = None if change is None else change.announcement
         if change is not None and news is not None and news.is_update:
             news = None if change.object_id in {each.object_id for each in fresh} else news
@@ -91,8 +91,8 @@ class Announcer:
         self, tenant_id: TenantId, statement: Statement, announcement: Announcement, folded: Sequence[Folded] = ()
     ) -> None:
         """Create the message about what a statement changed."""
-        subscription = next((each.subscription for each in folded if each.subscription), None)
-        invoice = next((each.invoice for each in folded if each.invoice), None)
+        subscription = next(filter(None, [each.subscription for each in folded]), None)
+        invoice = next(filter(None, [each.invoice for each in folded]), None)
         if subscription is None and invoice is None:
             shown = (self._visibility.object(each.object_id) for each in statement.translation.snapshots)
             subscription, invoice = next(filter(any, shown), (None, None))

@@ -352,7 +352,8 @@ class Ledger:
     def _apply(self, tenant_id: TenantId, event: ClaimedEvent) -> Outcome:
         claim, translation = event.claim, event.translation
         folded = [self._fold_snapshot(tenant_id, snapshot, event) for snapshot in translation.snapshots]
-        before = len(self.events)
+        messages = self._announcer.events
+        before = len(messages)
         published = self._announcer.publish(tenant_id, event, folded, linked=self._ownership.made_link(event))
         if (operation := operation_of(translation.request_key)) is not None:
             self._echoes[claim.dispatch_id] = operation
@@ -362,7 +363,7 @@ class Ledger:
             effect=Effect.CHANGED if published else _strongest(each.effect for each in folded),
             tenant_id=tenant_id,
             customer_id=translation.customer_id,
-            sequence=self.events[before].sequence if len(self.events) > before else None,
+            sequence=messages[before].sequence if len(messages) > before else None,
         )
 
     # --- one snapshot: resolve, compare, keep, announce -----------------------------------------------------------

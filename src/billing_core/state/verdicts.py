@@ -64,16 +64,15 @@ class Verdicts:
 
     def include(self, held: TenantSubscription | SubscriptionInvoice | TenantRecord) -> None:
         """Let an object count for its tenant, as it stands now. Of records only disputes and test clocks do."""
-        if isinstance(held.snapshot, ClockSnapshot):
-            self._decided.clear()  # it has no tenant of its own
-        if held.tenant_id is None:
-            return
-        self._decided.pop(held.tenant_id, None)
+        if held.tenant_id is not None:
+            self._decided.pop(held.tenant_id, None)
         if isinstance(held, TenantSubscription):
             self._subscriptions_of[held.tenant_id].add(held.snapshot.subscription_id)
         elif isinstance(held, SubscriptionInvoice):
             self._invoices_of[held.tenant_id].add(held.snapshot.invoice_id)
-        elif isinstance(held.snapshot, DisputeSnapshot):
+        elif isinstance(held.snapshot, ClockSnapshot):
+            self._decided.clear()  # it has no tenant of its own
+        elif isinstance(held.snapshot, DisputeSnapshot) and held.tenant_id is not None:
             self._disputes_of[held.tenant_id].add(held.object_id)
 
     def of(self, tenant_id: TenantId) -> AccessVerdict:

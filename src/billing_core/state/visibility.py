@@ -39,7 +39,10 @@ class Shown(Generic[T]):
 
     def get(self, object_id: str) -> T | None:
         """Return an object; None if it is neither stored nor shown by a view."""
-        row, view = self._rows.get(object_id), self._views.get(object_id)
+        row = self._rows.get(object_id)
+        if not self._views:  # as nearly always, and every event asks several times
+            return row
+        view = self._views.get(object_id)
         return row if view is None or view.kind != self._kind else self._beside(view, row)
 
     def all(self) -> Iterable[T]:

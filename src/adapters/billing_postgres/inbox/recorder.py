@@ -12,7 +12,7 @@ import asyncpg
 
 from billing_core.events import Claim, ProviderEvent, Receipt, ReceiptStatus
 from billing_postgres import queries
-from billing_postgres.columns import unless_null
+from billing_postgres.columns import unless_usual
 from billing_postgres.errors import UNAVAILABLE, translated
 from billing_postgres.inbox.group_commit import Flusher
 from billing_postgres.inbox.rows import EVENTS
@@ -83,7 +83,7 @@ class _Writer:
         # Ordered by key: of two batches that share keys, one waits for the other, never both.
         events, leases = zip(*(batch[first_of_key[key]] for key in sorted(first_of_key)), strict=True)
         bodies = [event.body for event in events]
-        rows = await self._record("record_events", bodies, unless_null(leases), *EVENTS.arrays(events))
+        rows = await self._record("record_events", bodies, unless_usual(leases), *EVENTS.arrays(events))
         new = {first_of_key[row["event_id"], row["livemode"], row["account"]]: row["id"] for row in rows}
         if any(batch[position][1] is None for position in new):
             self._due()

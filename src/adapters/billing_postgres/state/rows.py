@@ -215,13 +215,25 @@ SUBSCRIPTIONS: Final = Columns[TenantSubscription](
         *_SUBSCRIPTION.columns,
         *_DERIVED.columns,
         _TENANT,
-        Column("metered_prices", "jsonb", lambda row: encode(row.metered_prices)),
-        Column("pending_change", "jsonb", lambda row: dumps(row.snapshot.pending_change)),
-        Column("payment_method", "jsonb", lambda row: dumps(row.snapshot.payment_method)),
+        Column("metered_prices", "jsonb", lambda row: encode(row.metered_prices) if row.metered_prices else "{}"),
+        Column("pending_change", "jsonb", lambda row: _dumped(row.snapshot.pending_change)),
+        Column("payment_method", "jsonb", lambda row: _dumped(row.snapshot.payment_method)),
         Column("planned", "jsonb", lambda row: dumps(row.snapshot.planned) if row.snapshot.planned else "[]"),
         *_PROVENANCE,
     ],
     fixed=("subscription_id", "tenant_id"),
+    usual={
+        "out_of_scope": False,
+        "items_complete": True,
+        "cancel_at_period_end": False,
+        "collection_paused": False,
+        "ended": False,
+        "metered_prices": "{}",
+        "pending_change": "null",
+        "payment_method": "null",
+        "planned": "[]",
+        "ambiguous": False,
+    },
 )
 
 
@@ -239,6 +251,10 @@ def subscription_from_row(row: asyncpg.Record) -> TenantSubscription:
         provenance=_provenance(row),
         metered_prices=decode(row["metered_prices"]),
     )
+
+
+def _dumped(value: object) -> str:
+    return "null" if value is None else dumps(value)
 
 
 def _optional(text: str, cls: type[T]) -> T | None:
@@ -270,17 +286,24 @@ ITEMS: Final = Columns[SubscriptionItem](
     [
         *Fields(subscription_id="text").columns,
         *_ITEM.columns,
-        Column("price_metadata", "jsonb", lambda row: encode(dict(row.item.price_metadata))),
+        Column(
+            "price_metadata",
+            "jsonb",
+            lambda row: encode(dict(row.item.price_metadata)) if row.item.price_metadata else "{}",
+        ),
         *period_columns("item.period", start="current_period_start", end="current_period_end"),
     ],
     fixed=("subscription_id", "item_id"),
+    usual={"price_metadata": "{}"},
 )
 
 
 def _item(values: Iterable[Any]) -> ItemSnapshot:
-    row = ITEMS.by_name(values)
-    period = read_period(row["current_period_start"], row["current_period_end"])
-    return ItemSnapshot(period=period, price_metadata=_metadata(row["price_metadata"]), **_ITEM.read(row))
+    """Return an item from a row of its columns, which come without names."""
+    _, *fields, price_metadata, start, end = values
+    return ItemSnapshot(
+        period=read_period(start, end), price_metadata=_metadata(price_metadata), **_ITEM.by_name(fields)
+    )
 
 
 def _metadata(text: str) -> Metadata:
