@@ -1,4 +1,4 @@
-"""An aiohttp application with billing. Run it: python aiohttp_host.py [port]"""
+"""An aiohttp application with billing. Run it: python aiohttp_host.py 8000"""
 
 import sys
 from collections.abc import AsyncIterator
@@ -6,8 +6,15 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from billing_app import SSE_HEADERS, BadPositionError, open_billing
+from billing_core import BillingEventPayload
 
 billing = open_billing(application_name="shop")
+
+
+@billing.on("subscription.*", consumer="welcome-mails")
+async def welcome(message: BillingEventPayload) -> None:
+    """Runs in a worker, at least once for each message, in the order of the tenant's messages."""
+    print(f"mail to {message.tenant_id}: {message.summary}", flush=True)
 
 
 async def opened(_app: web.Application) -> AsyncIterator[None]:
@@ -49,5 +56,4 @@ app.cleanup_ctx.append(opened)
 app.add_routes([web.post("/webhooks/stripe", webhook), web.get("/exports", export), web.get("/billing/stream", stream)])
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
-    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=2, handler_cancellation=True)
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), shutdown_timeout=2, handler_cancellation=True)

@@ -6,8 +6,15 @@ With Celery, put @app.task above each function: every child process opens billin
 import sys
 
 from billing_app import open_billing_sync
+from billing_core import BillingEventPayload
 
 billing = open_billing_sync(application_name="shop-tasks")
+
+
+@billing.on("subscription.*", consumer="accounting")
+def book(message: BillingEventPayload) -> None:
+    """Runs in the process that `python celery_style.py worker` starts."""
+    print(f"book for {message.tenant_id}: {message.summary}", flush=True)
 
 
 def nightly_export(tenant_id: str) -> str:

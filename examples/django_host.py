@@ -8,8 +8,15 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 from billing_app import SSE_HEADERS, BadPositionError, open_billing
+from billing_core import BillingEventPayload
 
 billing = open_billing(application_name="shop")
+
+
+@billing.on("subscription.*", consumer="welcome-mails")
+def welcome(message: BillingEventPayload) -> None:
+    """Runs in a thread of a worker, so that it may use Django's models."""
+    print(f"mail to {message.tenant_id}: {message.summary}", flush=True)
 
 
 def tenant_of(request: HttpRequest) -> str:

@@ -8,8 +8,15 @@ from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from billing_app import SSE_HEADERS, BadPositionError, open_billing
+from billing_core import BillingEventPayload
 
 billing = open_billing(application_name="shop")
+
+
+@billing.on("subscription.*", consumer="welcome-mails")
+async def welcome(message: BillingEventPayload) -> None:
+    """Runs in a worker, at least once for each message, in the order of the tenant's messages."""
+    print(f"mail to {message.tenant_id}: {message.summary}", flush=True)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from billing_core.consumers.values import Consumer, ConsumerMessage, RetryLater, Undeliverable
     from billing_core.entitlements.cache import CachePolicy
     from billing_core.entitlements.loading import EntitlementLoader
     from billing_core.entitlements.ports import UsageMeter
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         StaleSignatureError,
         StoreUnavailableError,
         TenantConflictError,
+        WebhookBodyTooLargeError,
         WebhookError,
     )
     from billing_core.events import (
@@ -104,6 +106,21 @@ if TYPE_CHECKING:
         Uncertainty,
         UsageRecord,
     )
+    from billing_core.operations.checkouts import CheckoutOptions
+    from billing_core.operations.commands import Cancellation, CheckoutReturn
+    from billing_core.operations.decisions.changing import PlanChange
+    from billing_core.operations.decisions.starting import NewSubscription
+    from billing_core.operations.errors import (
+        IdempotencyConflictError,
+        OperationFailedError,
+        OperationInProgressError,
+        OperationRefusedError,
+        Refusal,
+    )
+    from billing_core.operations.facade import Operations
+    from billing_core.operations.items import Terms
+    from billing_core.operations.requests import Caller
+    from billing_core.operations.runner import OperationOutcome
     from billing_core.oversight.ports import (
         AuditLog,
         EventLog,
@@ -145,7 +162,8 @@ _NAMES: Final = MappingProxyType(
             "GatewayCardDeclinedError GatewayConflictError GatewayError GatewayIdempotencyConflictError "
             "GatewayInvalidRequestError GatewayNotFoundError GatewayPermissionError GatewayRateLimitedError "
             "GatewayUnavailableError MalformedEventError SignatureVerificationError StaleSignatureError "
-            "StoreUnavailableError TenantConflictError WebhookError"
+            "StoreUnavailableError TenantConflictError WebhookBodyTooLargeError "
+            "WebhookError"
         ),
         "events": (
             "BillingEvent BillingEventType Claim Disposition Effect EventKey Notice Outcome ProviderEvent Receipt "
@@ -169,6 +187,18 @@ _NAMES: Final = MappingProxyType(
             "SubscriptionSnapshot TenantCustomer TenantEntitlements TenantId TenantRecord TenantRules "
             "TenantState TenantSubscription Uncertainty UsageRecord"
         ),
+        "operations.checkouts": "CheckoutOptions",
+        "operations.commands": "Cancellation CheckoutReturn",
+        "operations.decisions.changing": "PlanChange",
+        "operations.decisions.starting": "NewSubscription",
+        "operations.errors": (
+            "IdempotencyConflictError OperationFailedError OperationInProgressError OperationRefusedError Refusal"
+        ),
+        "operations.facade": "Operations",
+        "operations.items": "Terms",
+        "operations.requests": "Caller",
+        "operations.runner": "OperationOutcome",
+        "consumers.values": "Consumer ConsumerMessage RetryLater Undeliverable",
         "oversight.ports": (
             "AuditLog EventLog InboxBacklog InboxUpkeep InvariantLog RefusalTally StateUpkeep TenantTimeline"
         ),
@@ -208,10 +238,16 @@ __all__ = [
     "BillingService",
     "BillingTransaction",
     "CachePolicy",
+    "Caller",
+    "Cancellation",
     "Changes",
+    "CheckoutOptions",
+    "CheckoutReturn",
     "Claim",
     "Clock",
     "ConfigurationError",
+    "Consumer",
+    "ConsumerMessage",
     "CustomerId",
     "CustomerSnapshot",
     "DispatchPolicy",
@@ -249,6 +285,7 @@ __all__ = [
     "GatewayUnavailableError",
     "Grace",
     "Handoff",
+    "IdempotencyConflictError",
     "InboxBacklog",
     "InboxUpkeep",
     "Intake",
@@ -261,13 +298,21 @@ __all__ = [
     "MalformedEventError",
     "MessageHistory",
     "Money",
+    "NewSubscription",
     "Notice",
+    "OperationFailedError",
+    "OperationInProgressError",
+    "OperationOutcome",
+    "OperationRefusedError",
+    "Operations",
+    "OperatorStatePayload",
     "Outbox",
     "Outcome",
     "PaymentGateway",
     "Period",
     "Plan",
     "PlanCatalog",
+    "PlanChange",
     "PriceId",
     "Principal",
     "ProcessingReport",
@@ -282,17 +327,18 @@ __all__ = [
     "RefetchPolicy",
     "RefetchReport",
     "Refetcher",
+    "Refusal",
     "RefusalTally",
     "ReplayQueue",
     "ReplayReport",
     "ReplayRequest",
     "Replayer",
+    "RetryLater",
     "Revocations",
     "Scope",
     "SignatureVerificationError",
     "Snapshot",
     "StaleSignatureError",
-    "OperatorStatePayload",
     "StatePayload",
     "StateUpkeep",
     "StoreUnavailableError",
@@ -311,14 +357,17 @@ __all__ = [
     "TenantState",
     "TenantSubscription",
     "TenantTimeline",
+    "Terms",
     "ThinEventGateway",
     "ThinEventResolver",
     "Translation",
     "UncertainObjects",
     "Uncertainty",
+    "Undeliverable",
     "UnitOfWork",
     "UsageMeter",
     "UsageRecord",
+    "WebhookBodyTooLargeError",
     "WebhookError",
     "WebhookVerifier",
 ]

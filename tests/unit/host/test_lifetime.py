@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
@@ -40,9 +40,10 @@ async def test_another_history_opens_everything_again() -> None:
         with pytest.raises(StreamResetError) as caught:
             await anext(messages)
         assert caught.value.position.startswith("1-")
-        messages = billing.stream("acme", after=(await billing.state("acme")).position)
-        await billing.receive(*signed(subscription_event(2)))
-        assert (await anext(messages)).sequence == 2
+        position = (await billing.state("acme")).position
+        async with aclosing(billing.stream("acme", after=position)) as messages:
+            await billing.receive(*signed(subscription_event(2)))
+            assert (await anext(messages)).sequence == 2
 
 
 async def test_while_it_opens_again_callers_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +70,8 @@ async def test_a_worker_that_fails_begins_again(
     monkeypatch.setattr(Dispatcher, "run", fail_once)
     with caplog.at_level(logging.ERROR):
         async with open_billing(Settings.for_tests(PLANS)) as billing:
-            messages: AsyncIterator[Any] = billing.stream("acme", after="0")
             await billing.receive(*signed(subscription_event(1)))
-            async with billing.working():
+            async with billing.working(), aclosing(billing.stream("acme", after="0")) as messages:
                 assert (await anext(messages)).sequence == 1
     assert "billing.failed" in caplog.text
     assert "a bug" in caplog.text

@@ -1,22 +1,18 @@
 """Billing inside an application: one object to hold."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from datetime import timedelta
 from decimal import Decimal
-from types import TracebackType
-from typing import Self
+from typing import Literal
 
-from billing_app.container import Container
-from billing_app.host import processing, streams
-from billing_app.host.asgi import Application, with_lifespan
-from billing_app.host.errors import BillingDisabledError, NotOpenError, TooManyStreamsError
-from billing_app.host.lifetime import Lifetime
-from billing_app.host.opening import check, opener
-from billing_app.host.webhooks import BILLING_DISABLED, WebhookAnswer, WebhookAnswers, unavailable
-from billing_app.http.health import Readiness, probe
-from billing_app.runtime import termination
+from billing_app.host import streams
+from billing_app.host.errors import TooManyStreamsError
+from billing_app.host.hooks import Function, Hook
+from billing_app.host.openable import OpenableBilling
+from billing_app.host.webhooks import BILLING_DISABLED, WebhookAnswer, unavailable
 from billing_app.settings import Settings
 from billing_core import payloads
+from billing_core.consumers.values import Start
 from billing_core.entitlements.service import Entitlements
 from billing_core.errors import ConfigurationError, StoreUnavailableError
 from billing_core.events import Receipt
@@ -26,128 +22,12 @@ from billing_core.payloads import BillingEventPayload, StatePayload
 from billing_core.state.ports import Clock
 
 
-class Billing:
+class Billing(OpenableBilling):
     """Billing inside an application. It is made when the application is imported, and opened when it starts.
 
     `async with billing:` opens and closes it, as often as needed, in any event loop. With ENABLE_BILLING=false nothing
     is opened: `enabled` is False, webhooks are answered 404, and everything else raises BillingDisabledError.
     """
-
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        application_name: str = "billing-host",
-        clock: Clock | None = None,
-    ) -> None:
-        """Name what is opened later; nothing is read or connected now.
-
-        Args:
-            settings: the configuration; read from the environment at each opening by default.
-            application_name: the name of the process in the database.
-            clock: the time, for settings in memory only.
-        """
-        self._given = settings
-        self._application_name = application_name
-        self._clock = clock
-        self._settings: Settings | None = None
-        self._lifetime: Lifetime | None = None
-        self._webhooks = WebhookAnswers()
-
-    # --- lifetime -----------------------------------------------------------------------------------------------
-
-    async def __aenter__(self) -> Self:
-        """Check settings and servers, then open everything.
-
-        Raises StartRefusedError with every fault of the settings and of what they name, each with what to do;
-        ConfigurationError, OperatorError or BillingError for what stops it later.
-        """
-        if self._settings is not None:
-            raise RuntimeError("billing is open already")
-        settings, starting = await check(self._given)
-        if settings.switches.billing:
-            open_container = opener(settings, starting, application_name=self._application_name, clock=self._clock)
-            lifetime = Lifetime(open_container)
-            await lifetime.open()
-            self._lifetime = lifetime
-        self._settings = settings
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close everything in reverse, within BILLING_SHUTDOWN_SECONDS."""
-        lifetime, self._lifetime, self._settings = self._lifetime, None, None
-        self._webhooks.close()
-        if lifetime is not None:
-            await lifetime.close()
-
-    @asynccontextmanager
-    async def working(self, *, concurrency: int = 1) -> AsyncIterator[None]:
-        """Process stored events, and do what `billing worker` does, for the length of the block.
-
-        Any number of processes may do so. Does nothing while billing is disabled.
-
-        Args:
-            concurrency: number of batches of due events that are processed at a time.
-        """
-        if not self.enabled:
-            yield
-            return
-        async with self._open_lifetime.working(concurrency=concurrency):
-            yield
-
-    async def run_worker(self, *, concurrency: int = 1) -> None:
-        """Be a worker: process until canceled, until billing closes or, if this call opens it, until SIGTERM or SIGINT.
-
-        Raises ConfigurationError while billing is disabled: there is nothing to process.
-        """
-        if self._settings is None:
-            async with self:
-                stop = termination()
-                async with self._required_working(concurrency):
-                    await stop.wait()
-        else:
-            async with self._required_working(concurrency):
-                await self._open_lifetime.closing.wait()
-
-    def _required_working(self, concurrency: int) -> AbstractAsyncContextManager[None]:
-        if not self.enabled:
-            raise ConfigurationError("ENABLE_BILLING is false: there is nothing to process")
-        return self.working(concurrency=concurrency)
-
-    async def process_due(self) -> int:
-        """Process what is due now, in this call, and return how many events and messages that was.
-
-        For tests, which need not wait then, and where no worker can run, such as in a scheduled function.
-        Raises StoreUnavailableError.
-        """
-        return await processing.process_due(self._container)
-
-    def around(self, application: Application, *, working: bool = True) -> Application:
-        """Return an ASGI application that opens billing at its start-up and closes it at its shutdown.
-
-        For frameworks that have neither, such as Django. `working` runs a worker as well.
-        """
-
-        @asynccontextmanager
-        async def opened() -> AsyncIterator[None]:
-            async with self, self.working() if working else nullcontext():
-                yield
-
-        return with_lifespan(application, opened)
-
-    @property
-    def settings(self) -> Settings:
-        """The settings that are in use. Raises NotOpenError."""
-        if self._settings is None:
-            raise NotOpenError
-        return self._settings
-
-    @property
-    def enabled(self) -> bool:
-        """Whether ENABLE_BILLING is true. Raises NotOpenError."""
-        return self.settings.switches.billing
 
     # --- webhooks -----------------------------------------------------------------------------------------------
 
@@ -229,6 +109,49 @@ class Billing:
         """Return everything that a tenant may use. See `allows`."""
         return await self._entitlements.entitlements(TenantId(tenant_id))
 
+    # --- hooks --------------------------------------------------------------------------------------------------
+
+    def on(
+        self,
+        *event_types: str,
+        consumer: str,
+        start: Start = "now",
+        on_dead: Literal["hold", "skip"] = "hold",
+        attempts: int = 12,
+        timeout: timedelta = timedelta(seconds=30),
+    ) -> Callable[[Function], Function]:
+        """Return a decorator: the function runs at least once for each message, in order within a tenant.
+
+        It runs where a worker does, from a position of its own that survives restarts. An async function of one
+        parameter gets the payload; one of two gets the transaction as well in which its position moves, so that what it
+        writes there happens exactly once; a plain function runs in a thread. A first parameter that is annotated
+        `ConsumerMessage` gets the message with its id and attempt.
+
+        Args:
+            event_types: types of messages, in which `*` stands for any characters; all without one.
+            consumer: the name of its position: lower-case letters, digits, `_` and `-`.
+            start: the first message of a new name: `now`, `beginning`, or an aware datetime.
+            on_dead: after the last attempt, `hold` the tenant's messages until an operator decides, or `skip` this one.
+            attempts: attempts at one message.
+            timeout: time for one attempt.
+
+        Raises: ValueError for an unknown type, a bad name or one that has a hook; TypeError for another function.
+        """
+        return self._hooks.on(
+            *event_types,
+            consumer=consumer,
+            start=start,
+            on_dead=on_dead,
+            attempts=attempts,
+            timeout=timeout,
+            added=self._attach_now,
+        )
+
+    def _attach_now(self, hook: Hook) -> None:
+        """Subscribe a hook that is added while billing is open; otherwise all are when it opens."""
+        if self._lifetime is not None:
+            self._container.consumer_runner().subscribe(hook.consumer, hook.handler)
+
     # --- streams ------------------------------------------------------------------------------------------------
 
     def stream(self, tenant_id: str, *, after: str | None = None) -> AsyncGenerator[BillingEventPayload, None]:
@@ -271,35 +194,6 @@ class Billing:
         if not self.settings.switches.stream:
             raise ConfigurationError("the stream is disabled: ENABLE_BILLING_STREAM is false")
 
-    # --- operation of the process -------------------------------------------------------------------------------
-
-    async def ready(self) -> Readiness:
-        """Return whether this process can serve requests: whether everything that it depends on responds."""
-        if not self.enabled:
-            return Readiness(ready=True, checks={})
-        return await probe(self._container.probes())
-
-    def metrics(self) -> tuple[bytes, str]:
-        """Return the metrics of this process in the format of Prometheus, and their content type."""
-        body, content_type = self._container.metrics().render()
-        return body, content_type
-
-    # --- inside -------------------------------------------------------------------------------------------------
-
-    @property
-    def _open_lifetime(self) -> Lifetime:
-        """Raises NotOpenError, BillingDisabledError."""
-        if not self.enabled:
-            raise BillingDisabledError
-        if self._lifetime is None:
-            raise NotOpenError
-        return self._lifetime
-
-    @property
-    def _container(self) -> Container:
-        """Raises NotOpenError, BillingDisabledError; StoreUnavailableError while billing is being opened again."""
-        return self._open_lifetime.opened.container
-
     @property
     def _entitlements(self) -> Entitlements:
         entitlements: Entitlements = self._container.entitlements()
@@ -311,6 +205,6 @@ def open_billing(
 ) -> Billing:
     """Return billing for an application, to be opened by `async with`.
 
-    Nothing happens before it is opened so that a module can hold it. See `Billing`.
+    Nothing happens before it is opened, so that a module can hold it and attach hooks to it. See `Billing`.
     """
     return Billing(settings, application_name=application_name, clock=clock)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -42,9 +42,10 @@ class Lifetime:
     is opened after a pause, as a supervisor would start the process again.
     """
 
-    def __init__(self, open_container: OpenContainer) -> None:
-        """Take what opens a container."""
+    def __init__(self, open_container: OpenContainer, *, prepare: Callable[[Container], Awaitable[None]]) -> None:
+        """Take what opens a container, and what has to be done before anything else happens in it."""
         self._open_container = open_container
+        self._prepare = prepare
         self._opened: Opened | None = None
         self._is_open = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -124,6 +125,7 @@ class Lifetime:
         async with AsyncExitStack() as stack:
             container = await stack.enter_async_context(self._open_container())
             deadline = container.deadline()
+            await self._prepare(container)
             refusals = RefusalCounts(container.refusal_tally(), container.clock())
             for context in (
                 publishing(container.publisher(), deadline),

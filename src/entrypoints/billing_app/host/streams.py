@@ -3,11 +3,9 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Final
-
-import attrs
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack
+from typing import Final, Self
 
 from billing_app.container import Container
 from billing_app.host.errors import BadPositionError, StreamResetError, TooManyStreamsError
@@ -74,22 +72,6 @@ class QueueSink:
         return taken
 
 
-@attrs.frozen(kw_only=True)
-class _Following:
-    """A stream that is open."""
-
-    cursor: int
-    """The number after which it begins."""
-    position: str
-    """That number as a position."""
-    reset: bool
-    """Whether the state has to be loaded again, because the wanted position does not exist."""
-    client: StreamClient
-    sink: QueueSink
-    ended: "asyncio.Task[str]"
-    """Ends with the stream, with the reason."""
-
-
 def start_at(epoch: Epoch, position: str | None) -> tuple[int | None, bool]:
     """Return the number of a position, and whether it is one of another history. Raises BadPositionError.
 
@@ -104,39 +86,45 @@ def start_at(epoch: Epoch, position: str | None) -> tuple[int | None, bool]:
     return after, after is None
 
 
-@asynccontextmanager
-async def _following(container: Container, tenant_id: TenantId, position: str | None) -> AsyncIterator[_Following]:
-    """Follow a tenant's messages for the length of the block. Raises TooManyStreamsError, StoreUnavailableError."""
-    epoch: Epoch = container.epoch()
-    after, foreign = start_at(epoch, position)
-    sink = QueueSink()
-    with admitted(container, tenant_id, sink) as client:
-        cursor, ahead = await client.begin(after)
-        ended = asyncio.create_task(client.run(), name="stream")
-        ended.add_done_callback(lambda _: sink.abort())
-        try:
-            yield _Following(
-                cursor=cursor,
-                position=epoch.position(cursor),
-                reset=ahead or foreign,
-                client=client,
-                sink=sink,
-                ended=ended,
-            )
-        finally:
-            ended.cancel()
-            await asyncio.gather(ended, return_exceptions=True)
+class _Following:
+    """A tenant's messages, followed for the length of a block.
 
+    No generator, as a stream is one: garbage collection would end both at the same time, each in a task of its own.
+    """
 
-@contextmanager
-def admitted(container: Container, tenant_id: TenantId, sink: QueueSink) -> Iterator[StreamClient]:
-    """Register a client for the length of the block. Raises TooManyStreamsError."""
-    try:
-        client = container.hub().client(tenant_id, sink)
-        with client as registered:
-            yield registered
-    except HubFullError:
-        raise TooManyStreamsError(_TOO_MANY) from None
+    def __init__(self, container: Container, tenant_id: TenantId, position: str | None) -> None:
+        self._epoch: Epoch = container.epoch()
+        self._after, self._foreign = start_at(self._epoch, position)
+        self.sink = QueueSink()
+        self._admission = container.hub().client(tenant_id, self.sink)
+        self.cursor = 0
+        """The number after which it begins."""
+        self.reset = False
+        """Whether the state has to be loaded again, because the wanted position does not exist."""
+
+    @property
+    def position(self) -> str:
+        """The position of `cursor`."""
+        return self._epoch.position(self.cursor)
+
+    async def __aenter__(self) -> Self:
+        """Begin. Raises TooManyStreamsError, StoreUnavailableError."""
+        with ExitStack() as stack:
+            try:
+                self.client: StreamClient = stack.enter_context(self._admission)
+            except HubFullError:
+                raise TooManyStreamsError(_TOO_MANY) from None
+            self.cursor, ahead = await self.client.begin(self._after)
+            self.reset = ahead or self._foreign
+            self.ended = asyncio.create_task(self.client.run(), name="stream")
+            self.ended.add_done_callback(lambda _: self.sink.abort())
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with self._stack:
+            self.ended.cancel()
+            await asyncio.gather(self.ended, return_exceptions=True)
 
 
 async def messages(
@@ -145,7 +133,7 @@ async def messages(
     """Yield the messages after a position; see `Billing.stream`."""
     position = after
     while True:
-        async with _following(lifetime.opened.container, tenant_id, position) as following:
+        async with _Following(lifetime.opened.container, tenant_id, position) as following:
             if following.reset:
                 raise StreamResetError(following.position)
             position = following.position
@@ -171,7 +159,7 @@ async def server_sent_events(
     longest = policy.max_life.total_seconds() * random.uniform(0.5, 1)  # noqa: S311
     reason = "client_left"
     try:
-        async with _following(container, tenant_id, last_event_id) as following:
+        async with _Following(container, tenant_id, last_event_id) as following:
             yield opening_frame(following.position, retry).plain
             if following.reset:
                 yield reset_frame(following.cursor, following.position).plain

@@ -11,11 +11,14 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import timedelta
 from functools import partial
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar
 
 from billing_app.host.billing import Billing
+from billing_app.host.hooks import Function, Hooks
 from billing_app.settings import Settings
+from billing_core.consumers.values import Start
 from billing_core.operations.facade import Operations
 from billing_core.operations.in_short import OperationsInShort
 from billing_core.payloads import BillingEventPayload
@@ -57,7 +60,8 @@ class SyncBilling:
 
     def __init__(self, settings: Settings | None = None, *, application_name: str = "billing-host") -> None:
         """Name what is opened later; see `Billing`."""
-        self._make = partial(Billing, settings, application_name=application_name)
+        self._hooks = Hooks()
+        self._make = partial(Billing, settings, application_name=application_name, hooks=self._hooks)
         self._lock = threading.RLock()
         self._thread: _Thread | None = None
         if hasattr(os, "register_at_fork"):
@@ -73,6 +77,20 @@ class SyncBilling:
     entitlements = _blocking(Billing.entitlements)
     ready = _blocking(Billing.ready)
     process_due = _blocking(Billing.process_due)
+
+    def on(
+        self,
+        *event_types: str,
+        consumer: str,
+        start: Start = "now",
+        on_dead: Literal["hold", "skip"] = "hold",
+        attempts: int = 12,
+        timeout: timedelta = timedelta(seconds=30),
+    ) -> Callable[[Function], Function]:
+        """Return a decorator that keeps a function as a hook of `run_worker`; see `Billing.on`."""
+        return self._hooks.on(
+            *event_types, consumer=consumer, start=start, on_dead=on_dead, attempts=attempts, timeout=timeout
+        )
 
     @property
     def operations(self) -> "SyncOperations":
