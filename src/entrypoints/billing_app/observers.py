@@ -7,7 +7,6 @@ import attrs
 import structlog
 
 from billing_app.dependencies import Dependencies
-from billing_core.consumers.delivery import DeliveryReport
 from billing_core.entitlements.service import EntitlementReport
 from billing_core.errors import GatewayAuthenticationError, GatewayUnavailableError
 from billing_core.events import Outcome
@@ -145,19 +144,6 @@ class Observers:
             self.dependencies.bus.failed("publish", report.bus_error)
         elif report.published:
             self.dependencies.bus.succeeded("publish")
-
-    def consumed(self, report: DeliveryReport) -> None:
-        """Log a message that a consumer did not handle."""
-        if report.error is not None:
-            log.warning(
-                f"consumer.message_{report.result}",
-                consumer=report.consumer.name,
-                message_id=str(report.message.id),
-                event_type=report.message.event_type,
-                attempt=report.message.attempt,
-                error=report.error,
-                retry_after=None if report.retry_after is None else report.retry_after.total_seconds(),
-            )
 
     def entitlements_read(self, report: EntitlementReport) -> None:
         """Count a reading of entitlements or a stale answer; they are too many to log."""

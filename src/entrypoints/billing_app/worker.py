@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 import attrs
 
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
+from billing_core.consumers.monitor import ConsumerMonitor
 from billing_core.consumers.runner import ConsumerRunner
 from billing_core.inbox.dispatch import Dispatcher
 from billing_core.operations.pruning import OperationPruner
 from billing_core.operations.settling import OperationSettler
+from billing_core.outgoing.following import ReceiverFollower
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.state.access_review import AccessReviewer
 from billing_core.state.following_products import ProductFollower
@@ -45,6 +47,9 @@ class Worker:
     """None if the bus is not filled when a process starts."""
     log_rewriter: LogRewriter
     consumer_runner: ConsumerRunner
+    consumer_monitor: ConsumerMonitor
+    receiver_follower: ReceiverFollower | None
+    """None if this process sends no outgoing webhooks."""
     deadline: ShutdownDeadline
 
     @asynccontextmanager
@@ -64,6 +69,8 @@ class Worker:
             asyncio.create_task(loop.run(), name=type(loop).__name__.lower()): loop
             for loop in (
                 self.backlog_monitor,
+                self.consumer_monitor,
+                self.receiver_follower,
                 self.duplicate_monitor,
                 self.unmapped_monitor,
                 self.invariant_monitor,

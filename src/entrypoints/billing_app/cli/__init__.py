@@ -27,6 +27,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "billing_app.cli.entitlements:entitlements",
         "Show the features that a tenant may use, and what is left of them.",
     ),
+    "consumers": LazyCommand(
+        "billing_app.cli.consumers:consumers", "Operate handlers of messages, and receivers of outgoing webhooks."
+    ),
     "gateway": LazyCommand("billing_app.cli.gateway:gateway", "Inspect operations on their way to Stripe."),
     "status": LazyCommand("billing_app.cli.status:status", "Show on one screen how things are."),
     "completion": LazyCommand("billing_app.cli.completion:completion", "Let bash, zsh or fish complete commands."),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         read_account_id,
     )
     from billing_app.container.opening import Starting, configure_logging, follow_host_logging, open_container
+    from billing_app.container.outgoing import open_webhook_sender
     from billing_app.container.schema import SchemaReport, bring_schema_up_to_date
     from billing_app.container.tools import Tools, find_durability_risks, open_tools
     from billing_app.container.wiring import SNAPSHOT_EVENTS, THIN_EVENTS, Container
@@ -47,6 +48,7 @@ _NAMES: Final = {
         "read_account_id"
     ),
     "opening": "Starting configure_logging follow_host_logging open_container",
+    "outgoing": "open_webhook_sender",
     "schema": "SchemaReport bring_schema_up_to_date",
     "tools": "Tools find_durability_risks open_tools",
     "wiring": "SNAPSHOT_EVENTS THIN_EVENTS Container",
@@ -88,6 +90,7 @@ __all__ = [
     "open_replayer",
     "open_token_verifier",
     "open_tools",
+    "open_webhook_sender",
     "postgres_adapters",
     "read_account_id",
 ]

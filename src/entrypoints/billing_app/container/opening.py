@@ -11,6 +11,7 @@ from billing_app.container.adapters import postgres_adapters
 from billing_app.container.gateway import may_call, open_stripe
 from billing_app.container.installation import claim_database
 from billing_app.container.local_servers import resolve_servers
+from billing_app.container.outgoing import open_webhook_sender
 from billing_app.container.resources import enter, open_issuer_keys, open_pool
 from billing_app.container.schema import prepare_schema
 from billing_app.container.wiring import Container
@@ -138,6 +139,7 @@ async def open_container(
             operation_gateway=gateway,
             preview_gateway=gateway,
             billing_reader=gateway,
+            webhook_sender=await enter(stack, deadline, "webhook_sender", open_webhook_sender(settings)),
             issuer_keys=await enter(stack, deadline, "issuer_keys", open_issuer_keys(settings.tokens)),
             **({} if authenticator is None else {"authenticator": authenticator}),
         )

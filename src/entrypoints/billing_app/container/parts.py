@@ -9,10 +9,12 @@ from importlib.metadata import version
 from typing import Final, Literal
 
 from billing_app.bus_watch import BusWatch
+from billing_app.consumer_observers import ConsumerObservers
 from billing_app.dependencies import Dependencies
 from billing_app.http.services import Probe
 from billing_app.observers import Observers
-from billing_app.settings import GatewaySettings, Settings, StripeSettings
+from billing_app.settings import GatewaySettings, OutgoingSettings, Settings, StripeSettings
+from billing_core.consumers.ports import ConsumerRegister
 from billing_core.consumers.runner import ConsumerRunner
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import BillingEvent
@@ -28,6 +30,9 @@ from billing_core.operations.performing import KeepAnswer, OperationPerformer, O
 from billing_core.operations.ports import BillingReader, OperationGateway, OperationLog, PreviewGateway
 from billing_core.operations.runner import OperationRunner
 from billing_core.operations.settling import OperationSettler
+from billing_core.outgoing.delivering import WebhookDeliverer, WebhookPolicy
+from billing_core.outgoing.following import ReceiverFollower
+from billing_core.outgoing.ports import WebhookEndpoints, WebhookSender
 from billing_core.oversight.heartbeat import Heartbeat
 from billing_core.oversight.ports import RunningProcess
 from billing_core.state.ports import Clock, PaymentGateway, TenantReader, UncertainObjects
@@ -168,6 +173,38 @@ def publish(*, publisher: Publisher, consumers: ConsumerRunner) -> Callable[[Seq
         consumers.offer(events)
 
     return offer
+
+
+def receiver_follower(
+    sender: WebhookSender | None,
+    *,
+    settings: OutgoingSettings,
+    endpoints: WebhookEndpoints,
+    register: ConsumerRegister,
+    runner: ConsumerRunner,
+    clock: Clock,
+    every: timedelta,
+    observers: ConsumerObservers,
+) -> ReceiverFollower | None:
+    """Return None if this process sends no outgoing webhooks."""
+    if sender is None:
+        return None
+    deliverer = WebhookDeliverer(
+        endpoints=endpoints,
+        register=register,
+        sender=sender,
+        clock=clock,
+        policy=WebhookPolicy(disable_after=settings.disable_after),
+        observe=observers.sent,
+    )
+    return ReceiverFollower(
+        endpoints=endpoints,
+        register=register,
+        runner=runner,
+        deliverer=deliverer,
+        every=every,
+        observe=observers.followed,
+    )
 
 
 def refetcher(

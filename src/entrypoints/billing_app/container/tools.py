@@ -23,9 +23,12 @@ from billing_postgres.pool import Database
 if TYPE_CHECKING:
     import asyncpg
 
+    from billing_core.consumers.ports import ConsumerOversight, ConsumerRegister
     from billing_core.entitlements.loading import EntitlementLoader
     from billing_core.model import BillingRules
     from billing_core.operations.ports import OperationLog
+    from billing_core.outgoing.administration import ReceiverAdministration
+    from billing_core.outgoing.ports import WebhookEndpoints
     from billing_core.oversight.ports import (
         AuditLog,
         EventLog,
@@ -140,6 +143,34 @@ class Tools:
 
         return BillingService(
             unit_of_work=self._repository, translator=StripeTranslator(), rules=self._rules, notify=True
+        )
+
+    # --- consumers --------------------------------------------------------------------------------------------------
+
+    def consumer_register(self) -> ConsumerRegister:
+        from billing_postgres.consumers.register import PostgresConsumerRegister
+
+        return PostgresConsumerRegister(self.database, self.pool)
+
+    def consumer_oversight(self) -> ConsumerOversight:
+        from billing_postgres.consumers.oversight import PostgresConsumerOversight
+
+        return PostgresConsumerOversight(self.database, self.pool)
+
+    def webhook_endpoints(self) -> WebhookEndpoints:
+        from billing_postgres.outgoing.receivers import PostgresReceivers
+
+        return PostgresReceivers(self.database, self.pool)
+
+    def receiver_administration(self) -> ReceiverAdministration:
+        from billing_core.outgoing.administration import ReceiverAdministration
+        from billing_memory.clock import SystemClock
+
+        return ReceiverAdministration(
+            endpoints=self.webhook_endpoints(),
+            register=self.consumer_register(),
+            audits=self.audit_log(),
+            clock=SystemClock(),
         )
 
     # --- operations, messages and streams ---------------------------------------------------------------------------

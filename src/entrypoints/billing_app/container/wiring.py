@@ -9,6 +9,7 @@ from typing import Final, Literal
 from dependency_injector import containers, providers
 
 from billing_app.bus_watch import BusWatch
+from billing_app.consumer_observers import ConsumerObservers
 from billing_app.container import parts
 from billing_app.container.rules import own_rules as own_rules_of
 from billing_app.dependencies import Dependencies
@@ -21,6 +22,7 @@ from billing_app.observers import Observers
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import Worker
+from billing_core.consumers.monitor import ConsumerMonitor
 from billing_core.consumers.ports import ConsumerOversight, ConsumerQueue, ConsumerRegister
 from billing_core.consumers.runner import ConsumerPolicy, ConsumerRunner
 from billing_core.entitlements.loading import EntitlementLoader
@@ -35,7 +37,8 @@ from billing_core.model.epoch import FIRST_EPOCH, Epoch
 from billing_core.operations.answers import AnswerKeeper
 from billing_core.operations.ports import BillingReader, OperationGateway, OperationLog, PreviewGateway
 from billing_core.operations.pruning import OperationPruner
-from billing_core.outgoing.ports import WebhookEndpoints
+from billing_core.outgoing.administration import ReceiverAdministration
+from billing_core.outgoing.ports import WebhookEndpoints, WebhookSender
 from billing_core.oversight.heartbeat import Heartbeat
 from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
 from billing_core.oversight.ports import (
@@ -62,6 +65,7 @@ from billing_core.stream.rewrite import LogRewriter
 from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTickets
 from billing_core.stream_access.revocation_list import RevocationList
 from billing_stripe.translate import EVENT_TYPES, HANDLED_TYPES, METER_REPORTS, StripeTranslator
+from billing_telemetry.consumer_metrics import ConsumerMetrics
 
 SNAPSHOT_EVENTS: Final = HANDLED_TYPES
 THIN_EVENTS: Final = tuple(sorted(METER_REPORTS))
@@ -76,6 +80,8 @@ _RULES_EVERY: Final = timedelta(seconds=15)
 _SETTLING_EVERY: Final = timedelta(seconds=5)
 _HEARTBEAT_EVERY: Final = timedelta(seconds=5)
 _BUS_WATCHED_EVERY: Final = timedelta(seconds=1)
+_CONSUMERS_EVERY: Final = timedelta(seconds=5)
+_RECEIVERS_EVERY: Final = timedelta(seconds=2)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
 _REWRITES_EVERY: Final = timedelta(seconds=2)
 _PRUNING_EVERY: Final = timedelta(hours=1)
@@ -132,6 +138,8 @@ class Container(containers.DeclarativeContainer):
     billing_reader: providers.Provider[BillingReader | None] = providers.Object(None)
     usage_meter: providers.Provider[UsageMeter | None] = providers.Object(None)
     """None if billed usage counts for metered features."""
+    webhook_sender: providers.Provider[WebhookSender | None] = providers.Object(None)
+    """None if this process sends no outgoing webhooks."""
     issuer_keys: providers.Provider[PublishedKeys | None] = providers.Object(None)
     """None if only shared secrets sign tokens."""
     epoch: providers.Provider[Epoch] = providers.Object(FIRST_EPOCH)
@@ -149,6 +157,8 @@ class Container(containers.DeclarativeContainer):
     metrics = providers.Singleton(parts.metrics, settings, event_types=EVENT_TYPES, plan_codes=plan_codes)
     relied_on = providers.Singleton(Dependencies)
     observers = providers.Singleton(Observers, metrics, relied_on)
+    consumer_metrics = providers.Singleton(ConsumerMetrics, metrics.provided.registry)
+    consumer_observers = providers.Singleton(ConsumerObservers, consumer_metrics)
     process = providers.Singleton(parts.process, settings, kind=process_kind)
     heartbeat = providers.Singleton(
         Heartbeat,
@@ -185,7 +195,7 @@ class Container(containers.DeclarativeContainer):
         register=consumer_register,
         queue=consumer_queue,
         policy=consumer_policy,
-        observe=observers.provided.consumed,
+        observe=consumer_observers.provided.handled,
     )
     publish = providers.Singleton(parts.publish, publisher=publisher, consumers=consumer_runner)
     refetch_policy = providers.Singleton(RefetchPolicy)
@@ -268,6 +278,26 @@ class Container(containers.DeclarativeContainer):
         every=_BACKLOG_EVERY,
         observe=observers.provided.backlog_seen,
     )
+    consumer_monitor = providers.Singleton(
+        ConsumerMonitor,
+        oversight=consumer_oversight,
+        every=_CONSUMERS_EVERY,
+        observe=consumer_observers.provided.lagged,
+    )
+    receiver_follower = providers.Singleton(
+        parts.receiver_follower,
+        webhook_sender,
+        settings=settings.provided.outgoing,
+        endpoints=webhook_endpoints,
+        register=consumer_register,
+        runner=consumer_runner,
+        clock=clock,
+        every=_RECEIVERS_EVERY,
+        observers=consumer_observers,
+    )
+    receiver_administration = providers.Singleton(
+        ReceiverAdministration, endpoints=webhook_endpoints, register=consumer_register, audits=audit_log, clock=clock
+    )
     duplicate_monitor = providers.Singleton(
         DuplicateMonitor, upkeep=state_upkeep, every=_DUPLICATES_EVERY, observe=observers.provided.duplicates_seen
     )
@@ -342,6 +372,8 @@ class Container(containers.DeclarativeContainer):
         backfiller=backfiller,
         log_rewriter=log_rewriter,
         consumer_runner=consumer_runner,
+        consumer_monitor=consumer_monitor,
+        receiver_follower=receiver_follower,
         deadline=deadline,
     )
 

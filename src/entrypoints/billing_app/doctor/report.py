@@ -9,6 +9,7 @@ from typing import Final
 from billing_app.container import StripeInspector, Tools, WebhookTarget, open_inspector, open_tools
 from billing_app.doctor import loop
 from billing_app.doctor.account import check_permissions
+from billing_app.doctor.consumers import check_consumers
 from billing_app.doctor.dependencies import check_dependencies
 from billing_app.doctor.prices import check_prices
 from billing_app.doctor.results import CheckResult, ok, warn
@@ -62,6 +63,7 @@ async def _check_loop(settings: Settings, tools: Tools) -> Sequence[CheckResult]
         *loop.check_processes(processes, billing=billing, used=stored_at is not None),
         *loop.check_refusals(await tools.refusal_tally().since(now - _REFUSALS_SHOWN), now=now),
         loop.check_outbox(await tools.outbox().oldest()),
+        *check_consumers(await tools.consumer_oversight().standings()),
         await loop.check_rules(tools),
         loop.check_unmapped(await tools.state_upkeep().unmapped_prices()),
     ]

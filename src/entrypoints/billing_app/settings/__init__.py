@@ -15,6 +15,7 @@ from billing_app.settings.for_tests import TEST_WEBHOOK_SECRET, RunningStripe
 from billing_app.settings.gateway import GatewaySettings
 from billing_app.settings.inbox import InboxSettings
 from billing_app.settings.logs import LogSettings
+from billing_app.settings.outgoing import OutgoingSettings
 from billing_app.settings.processing import DispatchSettings, PublishSettings, RetentionSettings
 from billing_app.settings.server import ServerSettings
 from billing_app.settings.settings import Section, Settings, declared_sections
@@ -36,6 +37,7 @@ __all__ = [
     "EmbeddedSettings",
     "EntitlementSettings",
     "GatewaySettings",
+    "OutgoingSettings",
     "InboxSettings",
     "LogSettings",
     "PublishSettings",

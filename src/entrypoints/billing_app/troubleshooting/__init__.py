@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from billing_app.troubleshooting.catalog import CatalogTrouble
+from billing_app.troubleshooting.consumers import ConsumerTrouble
 from billing_app.troubleshooting.keys import KeyTrouble
 from billing_app.troubleshooting.servers import ServerTrouble
 from billing_app.troubleshooting.settings import SettingTrouble
@@ -25,6 +26,7 @@ TABLES: Final[Mapping[str, type[Trouble]]] = MappingProxyType(
         "Settings and tokens": SettingTrouble,
         "Set-up": SetupTrouble,
         "Servers": ServerTrouble,
+        "Consumers and outgoing webhooks": ConsumerTrouble,
         "The Stripe CLI and .env.local": StripeCliTrouble,
     }
 )
@@ -34,6 +36,7 @@ __all__ = [
     "MATRIX",
     "TABLES",
     "CatalogTrouble",
+    "ConsumerTrouble",
     "KeyTrouble",
     "ServerTrouble",
     "SettingTrouble",
