@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from tests.unit.outgoing_webhooks.receiver import receiving, secret
 
 from billing_app import cli
+from billing_app.troubleshooting import ConsumerTrouble
 from billing_core.consumers.ports import Progress, Step, Want
 from billing_core.consumers.values import Consumer, ConsumerName
 from billing_core.model import TenantId
@@ -185,6 +186,8 @@ async def test_a_receiver_is_tested(operator: Operator) -> None:
         failed = await operator.types("test", "crm", "--json")
         assert failed.exit_code == 1
         assert json.loads(failed.stdout)["status"] == 401
+        shown = await operator.types("test", "crm")
+        assert str(ConsumerTrouble.SIGNATURE_DOES_NOT_MATCH) in shown.stderr
     assert (await operator.types("test", "crm")).exit_code == 1
     assert (await operator.types("test", "erp")).exit_code == 3
 
@@ -197,6 +200,7 @@ async def test_a_test_of_a_private_address_says_how_to_allow_it(operator: Operat
         refused = await operator.types("test", "crm")
     assert refused.exit_code == 1
     assert "127.0.0.1 is not a public address" in refused.stdout
+    assert str(ConsumerTrouble.ADDRESS_IS_REFUSED) in refused.stderr
     assert receiver.requests == []
 
 

@@ -31,7 +31,7 @@ class ConsumerTrouble(Trouble):
         "consumers add NAME --url …`.",
     )
     SIGNATURE_DOES_NOT_MATCH = (
-        "The receiver finds no matching signature",
+        "`answered 401`, or the receiver finds no matching signature",
         "It verifies with another secret, or verifies a body that a framework has parsed and written again.",
         "Verify the raw bytes. Compare the fingerprint in `billing consumers show NAME`; "
         "`billing consumers rotate-secret NAME` prints a new secret.",

@@ -146,6 +146,9 @@ def list_(output: Output[ListedConsumer]) -> None:
 
     `waiting` counts tenants with messages that were not handled, `held` those of them whose next message is dead, and
     `oldest` is the age of the oldest message that was not handled.
+
+    \b
+    billing consumers list --sort -waiting
     """
     found = asyncio.run(_list(Settings.load()))
     output.show(found, nothing="There are no consumers. Add a receiver with `billing consumers add`.")
@@ -159,6 +162,9 @@ def list_(output: Output[ListedConsumer]) -> None:
 @TENANTS.options
 def show(*, name: ConsumerName, tenant: str | None, held: bool, limit: int, output: Output[WaitingTenant]) -> None:
     """Show CONSUMER, the tenants that have waited longest for it, and the messages that it passed over.
+
+    \b
+    billing consumers show crm --held
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown consumer.
     """

@@ -47,6 +47,10 @@ def retry(
 ) -> None:
     """Try the dead message that holds back TENANT in CONSUMER again, with all its attempts.
 
+    \b
+    billing consumers retry crm acme
+    billing consumers retry crm --all --dry-run
+
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no tenant is held back.
     """
     if (tenant is None) is not everyone:
@@ -71,6 +75,9 @@ def retry(
 @json_option
 def skip(*, name: ConsumerName, tenant: str, dry_run: bool, yes: bool, why: str, by: str, as_json: bool) -> None:
     """Pass over the dead message that holds back TENANT in CONSUMER: it is never handled, and the next one is due.
+
+    \b
+    billing consumers skip crm acme --why 'the account was closed'
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 the tenant is not held back.
     """
@@ -113,6 +120,10 @@ def rewind(
     """Set the position of CONSUMER, for all tenants or for one. Messages behind it are handled a second time.
 
     They keep their ids, so that a receiver that remembers ids takes none of them twice.
+
+    \b
+    billing consumers rewind crm --to 3d --why 'the CRM lost its data' --dry-run
+    billing consumers rewind crm --to 17 --tenant acme --why 'the CRM lost its data'
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown consumer or tenant.
     """

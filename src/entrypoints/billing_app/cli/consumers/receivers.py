@@ -21,6 +21,7 @@ from billing_app.cli.terminal import json_option, moment, plain, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
+    from billing_app.troubleshooting import Trouble
     from billing_core.consumers.values import ConsumerName, Start
     from billing_core.outgoing.administration import Added
     from billing_core.outgoing.values import Delivery, SigningSecret
@@ -154,6 +155,9 @@ def rotate_secret(
 
     Give the receiver the new secret within the overlap: each webhook carries a signature of both.
 
+    \b
+    billing consumers rotate-secret crm --overlap 7d
+
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown receiver.
     """
     from billing_core.outgoing.values import SigningSecret
@@ -181,6 +185,9 @@ def test(*, name: ConsumerName, as_json: bool) -> None:
 
     The message has the type `test` and no data. It is sent even if the receiver is disabled, and changes nothing.
 
+    \b
+    billing consumers test crm
+
     Exit status: 0 delivered, 1 not delivered, 2 wrong usage or configuration, 3 unknown receiver.
     """
     delivery = asyncio.run(_test(Settings.load(), name))
@@ -197,8 +204,20 @@ def test(*, name: ConsumerName, as_json: bool) -> None:
     else:
         word = "Delivered" if delivery.delivered else "Not delivered"
         click.echo(f"{word} in {delivery.seconds:.2f} s: {plain(delivery.detail)}.")
+        if (trouble := _trouble(delivery)) is not None:
+            click.echo(f"See {trouble}.", err=True)
     if not delivery.delivered:
         raise click.exceptions.Exit(1)
+
+
+def _trouble(delivery: Delivery) -> Trouble | None:
+    """Return the row of the troubleshooting matrix about a failure, if there is one."""
+    from billing_app.troubleshooting import ConsumerTrouble
+    from billing_core.outgoing.values import DeliveryResult
+
+    if delivery.result is DeliveryResult.ADDRESS_REFUSED:
+        return ConsumerTrouble.ADDRESS_IS_REFUSED
+    return ConsumerTrouble.SIGNATURE_DOES_NOT_MATCH if delivery.status in (401, 403) else None
 
 
 def _given_secret() -> SigningSecret:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 def enable(*, name: ConsumerName, why: str | None, by: str, as_json: bool) -> None:
     """Hand messages to CONSUMER again. Those that waited come first, in order.
 
+    \b
+    billing consumers enable crm
+
     Exit status: 0 done or already enabled, 1 failed, 2 wrong usage or configuration, 3 unknown consumer.
     """
     done = asyncio.run(_enable(Settings.load(), name, actor=by, reason=why))
@@ -47,6 +50,9 @@ def enable(*, name: ConsumerName, why: str | None, by: str, as_json: bool) -> No
 @json_option
 def disable(*, name: ConsumerName, why: str, by: str, as_json: bool) -> None:
     """Hand nothing to CONSUMER until it is enabled. Its messages wait, and none is lost.
+
+    \b
+    billing consumers disable crm --why 'the CRM is being moved'
 
     Exit status: 0 done or already disabled, 1 failed, 2 wrong usage or configuration, 3 unknown consumer.
     """
@@ -65,6 +71,9 @@ def disable(*, name: ConsumerName, why: str, by: str, as_json: bool) -> None:
 @json_option
 def remove(*, name: ConsumerName, yes: bool, why: str | None, by: str, as_json: bool) -> None:
     """Remove CONSUMER with its positions and, if it has one, its receiver. A handler in code registers it again.
+
+    \b
+    billing consumers remove crm
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown consumer.
     """
