@@ -234,12 +234,27 @@ async def test_many_questions_about_one_tenant_are_one_reading(followed: Entitle
 
 
 async def test_the_tenant_asked_for_the_longest_ago_makes_room(followed: Entitlements) -> None:
-    """The number of tenants in memory is bounded."""
-    for name in ("three", "four"):
-        await followed.allows(TenantId(name), "exports")
-        assert followed.allows_cached(ACME, "exports") is not None
-    assert followed.allows_cached(GLOBEX, "exports") is None
-    assert followed.allows_cached(TenantId("four"), "exports") is not None
+    """The number of tenants in memory is bounded; an answer from memory counts as asking."""
+    await followed.allows(TenantId("three"), "exports")
+    assert followed.allows_cached(GLOBEX, "exports") is not None
+    await followed.allows(TenantId("four"), "exports")
+    assert followed.allows_cached(ACME, "exports") is None
+    for tenant_id in (GLOBEX, TenantId("three"), TenantId("four")):
+        assert followed.allows_cached(tenant_id, "exports") is not None
+
+
+async def test_a_state_that_stays_behind_its_messages_is_not_kept_as_current(
+    followed: Entitlements, store: Store
+) -> None:
+    """As on a replica that lags: the question is answered, and the next one reads again."""
+    store.gate = asyncio.Event()
+    asked = asyncio.create_task(followed.allows(TenantId("initech"), "exports"))
+    await eventually(lambda: store.readings == [TenantId("initech")])
+    followed.hear(TenantId("initech"), 99)
+    store.gate.set()
+    assert (await asked).sequence < 99
+    assert len(store.readings) == 3
+    assert followed.allows_cached(TenantId("initech"), "exports") is None
 
 
 async def test_time_passes_by_the_stores_clock(followed: Entitlements, store: Store) -> None:
