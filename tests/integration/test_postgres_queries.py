@@ -31,12 +31,9 @@ from billing_core.testing.builders import (
 from billing_core.testing.timing import LONG
 from billing_postgres import queries
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
-from billing_postgres.inbox.rows import CLAIMS, OUTCOMES
 from billing_postgres.pool import Connection, Database
-from billing_postgres.state import rows
 from billing_postgres.state.repository import PostgresRepository
 from billing_postgres.state.transaction import PostgresTransaction
-from billing_postgres.stream.rows import MESSAGES
 
 ADAPTER = Path(billing_postgres.__file__).parent
 SOURCES = [path for path in ADAPTER.parents[1].rglob("*.py") if "testing" not in path.parts]
@@ -157,15 +154,6 @@ async def _scans(session: Connection, name: str, text: str) -> list[Scan]:
         and "Scan" in plan["Node Type"]
         and SMALL.isdisjoint((table, plan.get("Index Name")))
     ]
-
-
-async def _readings(connection: Connection, name: str, *arguments: object) -> list[int]:
-    """Run a statement and return how often each array of its arguments was read."""
-    text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {STATE[name]}", *arguments)
-    plans = [json.loads(text)[0]["Plan"]]
-    for plan in plans:
-        plans += plan.get("Plans", ())
-    return [plan["Actual Loops"] for plan in plans if plan["Node Type"] == "Function Scan"]
 
 
 def strings(path: Path) -> list[str]:
@@ -353,21 +341,6 @@ class TestStatements:
                 assert await session.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
                 scans = [await _scans(session, name, STATE[name]) for name in sorted(KEPT)]
         assert [scan for scan in itertools.chain(*scans) if not scan.by_index] == []
-
-    async def test_the_claims_of_a_batch_are_not_compared_one_by_one(
-        self, database_url: str, connection: "asyncpg.Connection[asyncpg.Record]"
-    ) -> None:
-        """By statistics hardly any event is claimed, and a plan for one event reads the arguments once for each."""
-        database, size = Database(url=database_url), 100
-        async with await database.open_pool(size=1) as pool, PostgresEventInbox(database, pool) as store:
-            await self._statements(store, PostgresRepository(database, pool), pool, 300)
-            await connection.execute("ANALYZE")
-            claims = [await claimed(store, provider_event(f"evt_{number}")) for number in range(size)]
-        outcomes = [Outcome(claim=each, disposition=Disposition.APPLIED, effect=Effect.CHANGED) for each in claims]
-        unchanged: list[object] = [*rows.SUBSCRIPTIONS.arrays(()), *rows.ITEMS.arrays(()), *MESSAGES.arrays(())]
-        hold = await _readings(connection, "hold_events", [], False, *CLAIMS.arrays(claims))
-        settle = await _readings(connection, "save_batch", [], [], [], [], *unchanged, *OUTCOMES.arrays(outcomes))
-        assert max(*hold, *settle) == 1
 
     async def test_columns_of_a_later_version_do_not_disturb_this_one(
         self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str

@@ -220,8 +220,8 @@ WITH written AS (
         FROM unnest(:outcomes.arrays) AS t (:outcomes.names)
     ) AS c
     WHERE d.event = c.event AND d.event = ANY (:outcomes.keys) AND d.attempt = c.attempt
-      -- Written so that neither the index of unfinished events, which may be many, nor statistics of `status` count: by these
-      -- one event is expected, whatever the batch, and each of its events is then compared with all outcomes.
+      -- Written so that neither the index of unfinished events, which may be many, nor an estimate by `status` counts: if one
+      -- event is expected, whatever the batch, each of its events is compared with all outcomes.
       AND coalesce(d.status = 'leased', false)
     RETURNING d.event, d.attempt, c.status, c.reason, c.error
 ), noted AS (
