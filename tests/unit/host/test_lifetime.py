@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.unit.host.conftest import PLANS, signed, subscription_event
 
 from billing_app import Billing, Settings, StreamResetError, open_billing
@@ -56,9 +56,7 @@ async def test_while_it_opens_again_callers_may_try_again(monkeypatch: pytest.Mo
         assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
 
 
-async def test_a_worker_that_fails_begins_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_worker_that_fails_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log says why; nothing that was received is lost."""
     run, failures = Dispatcher.run, iter([ValueError("a bug")])
 
@@ -68,13 +66,13 @@ async def test_a_worker_that_fails_begins_again(
         await run(self, **options)
 
     monkeypatch.setattr(Dispatcher, "run", fail_once)
-    with caplog.at_level(logging.ERROR):
+    with capture_logs() as logs:
         async with open_billing(Settings.for_tests(PLANS)) as billing:
             await billing.receive(*signed(subscription_event(1)))
             async with billing.working(), aclosing(billing.stream("acme", after="0")) as messages:
                 assert (await anext(messages)).sequence == 1
-    assert "billing.failed" in caplog.text
-    assert "a bug" in caplog.text
+    (line,) = [line for line in logs if line["event"] == "billing.failed"]
+    assert line["log_level"] == "error"
 
 
 async def test_an_opening_that_is_canceled_leaves_nothing_open() -> None:
