@@ -38,6 +38,11 @@ class ConsumerPolicy:
     catch_up: int = 1000
     """Tenants looked up at a time for a consumer that starts in the past."""
 
+    @property
+    def connections(self) -> int:
+        """The connections that are used at most: for the transactions of handlers, for claims and for positions."""
+        return self.transactions + 2
+
 
 @attrs.frozen
 class _Subscriber:

@@ -158,8 +158,12 @@ class ConsumerOversightContract:
         assert await consumer_oversight.rewind(MAILS, to=3, tenant_id=ACME, actor="ops", reason="sent twice")
         (held,) = await claim(consumer_queue)
         assert (held.position, held.last, held.attempt) == (2, 4, 1)
-        assert await consumer_oversight.rewind(MAILS, to=2, tenant_id=ACME, actor="ops", reason=None)
+        assert await consumer_oversight.rewind(MAILS, to=3, tenant_id=ACME, actor="ops", reason=None)
+        (again,) = await claim(consumer_queue)
+        assert again.position == held.position
         assert not await settle(consumer_queue, step(held, Step.DONE, 4))
+        assert await consumer_oversight.rewind(MAILS, to=2, tenant_id=ACME, actor="ops", reason=None)
+        assert not await settle(consumer_queue, step(again, Step.DONE, 4))
         assert await waiting_numbers(consumer_queue) == {ACME: [2, 3, 4]}
 
     async def test_a_tenant_is_rewound_to_an_instant_or_to_now(

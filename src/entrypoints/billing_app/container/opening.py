@@ -33,8 +33,7 @@ from billing_redis.quota import RedisStreamQuota
 from billing_stripe.gateway import StripeGateway
 from billing_telemetry import logging
 
-_CONSUMER_CONNECTIONS: Final = ConsumerPolicy().transactions + 2
-"""Opened when they are used: for the transactions of handlers, for claims and for positions."""
+_CONSUMER_CONNECTIONS: Final = ConsumerPolicy().connections
 WORKER: Final = "billing-worker"
 """The name of a worker in the database; every other process that opens all of this is a server or a command."""
 

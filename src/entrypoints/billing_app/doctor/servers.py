@@ -10,6 +10,7 @@ from billing_app.container import DatabaseServer, RedisServer
 from billing_app.doctor.results import CheckResult, fail, ok, warn
 from billing_app.settings import Settings
 from billing_app.troubleshooting import ServerTrouble, WebhookTrouble
+from billing_core.consumers.runner import ConsumerPolicy
 
 OLDEST_POSTGRES: Final = 14
 OLDEST_REDIS: Final = (6, 2)
@@ -17,6 +18,7 @@ _SKEW_SEEN: Final = timedelta(seconds=30)
 """Clocks further apart than this get attention. Source: docs/billing/operations.md"""
 _BESIDE_POOLS: Final = 1
 """Connections of a process beside its pools and its group commits: the one that listens for new events."""
+_FOR_CONSUMERS: Final = ConsumerPolicy().connections
 
 
 def check_postgres(server: DatabaseServer, settings: Settings) -> CheckResult:
@@ -37,7 +39,7 @@ def check_postgres(server: DatabaseServer, settings: Settings) -> CheckResult:
             ServerTrouble.POSTGRES_REFUSES_WRITES,
             stops_start=False,
         )
-    needed = 2 * settings.database.pool_size + settings.inbox.flushes + _BESIDE_POOLS
+    needed = 2 * settings.database.pool_size + settings.inbox.flushes + _BESIDE_POOLS + _FOR_CONSUMERS
     if needed > server.connections and not server.through_pooler:
         return fail(
             "postgres",

@@ -27,7 +27,7 @@ class ServerTrouble(Trouble):
         "Let `DATABASE_URL` lead to the primary, or reset the setting. Stripe sends the webhooks again for three days.",
     )
     POSTGRES_LACKS_CONNECTIONS = (
-        "`BILLING_DB_POOL_SIZE is 60, with which one process opens up to 123 connections`",
+        "`BILLING_DB_POOL_SIZE is 60, with which one process opens up to 129 connections`",
         "The pools of one process are larger than `max_connections` of the server, less what it reserves.",
         "Lower `BILLING_DB_POOL_SIZE`, raise `max_connections`, or put pgbouncer between.",
     )
