@@ -223,7 +223,7 @@ FINE = [
     check_clock("Stripe", timedelta(seconds=29), TOLERANCE),
     prices(LISTED, PRICE),
     prices(PlanPrice(price_id=PriceId("price_1")), attrs.evolve(PRICE, lookup_key=None)),
-    check_postgres(attrs.evolve(SERVER, version=14), with_pool(47)),
+    check_postgres(attrs.evolve(SERVER, version=14), with_pool(44)),
     check_postgres(attrs.evolve(SERVER, through_pooler=True), with_pool(1000)),
     check_schema([], []),
     check_redis([REDIS, attrs.evolve(REDIS, version=(6, 2))]),
