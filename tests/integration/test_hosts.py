@@ -56,7 +56,8 @@ def settings(environment: dict[str, str], tmp_path: Path) -> Mapping[str, str]:
     """Settings of an application that sells a plan with exports."""
     rules = tmp_path / "billing.toml"
     rules.write_text(PLANS, encoding="utf-8")
-    return environment | {"BILLING_CONFIG": str(rules)}
+    patient = {"BILLING_DB_ACQUIRE_TIMEOUT_SECONDS": "60"}  # on a busy machine, Postgres may take seconds to connect
+    return environment | {"BILLING_CONFIG": str(rules)} | patient
 
 
 @pytest.fixture
