@@ -32,6 +32,11 @@ print(billing.state("acme").sequence)
 """
 
 
+def assert_no_thread_is_left() -> None:
+    """Each opened billing has a thread of this name."""
+    assert "billing" not in [thread.name for thread in threading.enumerate()]
+
+
 @pytest.fixture
 def billing() -> Iterator[SyncBilling]:
     """Open billing in memory, in a thread."""
@@ -70,6 +75,21 @@ def test_a_stream_that_waits_ends_with_billing() -> None:
         billing.state("acme")
         threading.Timer(0.2, billing.close).start()
         assert reading.result(timeout=60) == []
+    assert_no_thread_is_left()
+
+
+def test_a_stream_ends_where_billing_was_closed_meanwhile() -> None:
+    """Neither its next step nor its end opens billing again."""
+    billing = open_billing_sync(Settings.for_tests(PLANS))
+    for number in (1, 2):
+        billing.receive(*signed(subscription_event(number)))
+    billing.process_due()
+    stepping, left = billing.stream("acme", after="0"), billing.stream("acme", after="0")
+    assert (next(stepping).sequence, next(left).sequence) == (1, 1)
+    billing.close()
+    assert list(stepping) == []
+    left.close()  # type: ignore[attr-defined]
+    assert_no_thread_is_left()
 
 
 def test_it_opens_at_the_first_call_and_again_after_it_was_closed() -> None:
@@ -95,10 +115,9 @@ def test_a_fault_of_the_settings_shows_at_the_first_call(monkeypatch: pytest.Mon
     """As an opening in asynchronous code does, and no thread stays behind."""
     monkeypatch.setenv("ENABLE_BILLING", "true")
     monkeypatch.delenv("STRIPE_SECRET_KEY", raising=False)
-    before = threading.active_count()
     with pytest.raises(StartRefusedError, match="STRIPE_SECRET_KEY"):
         open_billing_sync().open()
-    assert threading.active_count() == before
+    assert_no_thread_is_left()
 
 
 async def test_asynchronous_code_is_refused(billing: SyncBilling) -> None:

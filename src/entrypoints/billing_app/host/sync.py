@@ -98,12 +98,16 @@ class SyncBilling:
         return SyncOperations(self)
 
     def stream(self, tenant_id: str, *, after: str | None = None) -> Iterator[BillingEventPayload]:
-        """Yield a tenant's messages; each step waits for the next one. See `Billing.stream`."""
+        """Yield a tenant's messages; each step waits for the next one. See `Billing.stream`.
+
+        The stream ends when billing is closed, also if it is opened again.
+        """
+        thread = self._opened()
 
         async def begin(billing: Billing) -> Any:
             return billing.stream(tenant_id, after=after)
 
-        messages = self.run(begin)
+        messages = thread.run(begin)
 
         async def following(_billing: Billing) -> BillingEventPayload | None:
             return await anext(messages, None)
@@ -112,10 +116,11 @@ class SyncBilling:
             await messages.aclose()
 
         try:
-            while (message := self.run(following)) is not None:
+            while thread is self._thread and (message := thread.run(following)) is not None:
                 yield message
         finally:
-            self.run(end)
+            if thread is self._thread:  # otherwise closed, or of a parent process
+                thread.run(end)
 
     def run(self, ask: Callable[[Billing], Coroutine[Any, Any, T]]) -> T:
         """Call a function with the opened `Billing` in its event loop, and wait for what its coroutine returns.
@@ -192,7 +197,11 @@ class _Thread:
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._serve, name="billing", daemon=True)
         self._thread.start()
-        self._ready.result()
+        try:
+            self._ready.result()
+        except Exception:
+            self._thread.join()
+            raise
 
     def run(self, ask: Callable[[Billing], Coroutine[Any, Any, T]]) -> T:
         answer = asyncio.run_coroutine_threadsafe(_asked(ask, self._billing), self._loop)
