@@ -73,8 +73,10 @@ def test_a_stream_that_waits_ends_with_billing() -> None:
     with ThreadPoolExecutor() as threads:
         reading = threads.submit(lambda: list(billing.stream("acme")))
         billing.state("acme")
-        threading.Timer(0.2, billing.close).start()
+        closing = threading.Timer(0.2, billing.close)
+        closing.start()
         assert reading.result(timeout=60) == []
+        closing.join()
     assert_no_thread_is_left()
 
 
