@@ -13,7 +13,7 @@ import attrs
 
 from billing_core.consumers.delivery import Delivery, DeliveryReport
 from billing_core.consumers.handlers import Handler, ReadHandler, read_handler
-from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, ConsumerRegister, Waiting, Want
+from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, ConsumerRegister, Progress, Step, Waiting, Want
 from billing_core.consumers.settling import ProgressWriter
 from billing_core.consumers.values import Consumer, ConsumerName
 from billing_core.errors import StoreUnavailableError
@@ -168,7 +168,12 @@ class ConsumerRunner:
         claims = await self._queue.claim(wants) if wants else []
         if not claims:
             return False
-        waiting = await self._queue.messages(claims, limit=self._policy.messages)
+        try:
+            waiting = await self._queue.messages(claims, limit=self._policy.messages)
+        except StoreUnavailableError:
+            for claim in claims:
+                tasks.create_task(self._give_back(claim, writer))
+            raise
         for claim, messages in zip(claims, waiting, strict=True):
             delivery = self._delivery(claim, messages, writer)
             if delivery is not None:
@@ -193,6 +198,12 @@ class ConsumerRunner:
             stopping=self._stopping.is_set,
             transactions=self._transactions,
         )
+
+    async def _give_back(self, claim: ConsumerClaim, writer: ProgressWriter) -> None:
+        """Make a tenant due again whose messages could not be read, instead of waiting for the end of its lease."""
+        untried = Progress(claim=claim, step=Step.DONE, position=claim.position, attempts=claim.attempt - 1)
+        with contextlib.suppress(StoreUnavailableError):
+            await writer.write(untried, lease=self._policy.lease)
 
     def _note(self, report: DeliveryReport) -> None:
         self._attempts += 1

@@ -438,6 +438,21 @@ async def test_the_loop_survives_an_unavailable_store(rig: Rig, method: str) -> 
         await until(lambda: recorder.numbers[ACME][:1] == [1])
 
 
+async def test_tenants_whose_messages_cannot_be_read_are_given_back(rig: Rig) -> None:
+    """They do not wait for the end of a lease, and the attempt does not count: no handler has seen them."""
+    recorder = Recorder()
+    await registered(rig, consumer())
+    await number_up_to(rig.unit_of_work, 1)
+    rig.flaky.away = {"messages"}
+    rig.runner = rig.another(lease=timedelta(hours=1))
+    rig.runner.subscribe(consumer(), recorder)
+    async with rig.running():
+        await until(lambda: len(rig.flaky.failed) >= 2)
+        rig.flaky.away = set()
+        await until(lambda: recorder.numbers[ACME] == [1])
+    assert recorder.attempts == [1]
+
+
 async def test_a_position_that_was_stored_unnoticed_is_not_set_back(rig: Rig) -> None:
     """The claim is over: another attempt to store it finds that, and the message does not come again."""
     recorder = Recorder()
