@@ -61,6 +61,10 @@ class Heartbeat:
             with contextlib.suppress(StoreUnavailableError):
                 await self._register.leave(self._process.process_id)
 
+    def note_processing(self, processes_events: bool) -> None:
+        """Let the list say, from the next beat on, whether this process processes events."""
+        self._process = attrs.evolve(self._process, processes_events=processes_events)
+
     async def beat(self) -> None:
         """Confirm now. Raises StoreUnavailableError."""
         try:

@@ -265,15 +265,19 @@ SILENT_KEPT: Final = timedelta(hours=1)
 """How long a process that is silent stays on the list."""
 
 
+ProcessKind = Literal["serve", "worker", "application"]
+"""A server, a worker, or an application that has billing inside."""
+
+
 @attrs.frozen(kw_only=True)
 class RunningProcess:
-    """A server or worker."""
+    """A process that takes part in billing."""
 
     process_id: str
     """Unique over all processes and restarts."""
-    kind: Literal["serve", "worker"]
+    kind: ProcessKind
     processes_events: bool
-    """Whether it processes stored events; a server may leave that to workers."""
+    """Whether it processes stored events; servers and applications may leave that to workers."""
     host: str
     pid: int
     version: str
@@ -290,12 +294,13 @@ class SeenProcess:
 
 @runtime_checkable
 class ProcessRegister(Protocol):
-    """The list of servers and workers. Time is the store's own. Every method raises StoreUnavailableError."""
+    """The processes that take part in billing. Time is the store's own. Every method raises StoreUnavailableError."""
 
     async def beat(self, process: RunningProcess) -> int:
         """Confirm by a committed, durable write that a process is alive; return how many migrations the schema lacks.
 
-        A process that is not on the list is added. Those that have been silent for `SILENT_KEPT` are deleted.
+        A process that is not on the list is added; of one that is, it is noted whether it processes events now. Those
+        that have been silent for `SILENT_KEPT` are deleted.
         """
         ...
 

@@ -82,7 +82,7 @@ async def work(settings: Settings, *, concurrency: int, account_id: str | None =
 async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: int, account_id: str | None) -> None:
     async with (
         open_container(
-            settings, application_name="billing-worker", starts=Starting(account_id=account_id)
+            settings, application_name="billing-worker", starts=Starting(account_id=account_id), kind="worker"
         ) as container,
         _seen(container),
         container.worker().running(concurrency=concurrency) as failure,

@@ -302,6 +302,8 @@ def test_processes_are_checked_by_their_heartbeats() -> None:
     assert processes(billing=False) == []
     storing = attrs.evolve(alive, process=attrs.evolve(SERVING, processes_events=False))
     assert [status for status, _ in processes(storing)] == ["fail"]
+    inside = attrs.evolve(alive, process=attrs.evolve(SERVING, kind="application"))
+    assert [status for status, _ in processes(inside)] == ["ok"]
 
 
 def test_waiting_events_are_checked_by_their_age() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tests.patience import PATIENCE
 from tests.unit.host.conftest import PLANS, signed, subscription_event
 
 from billing_app import Billing, Settings, StreamResetError, open_billing
@@ -85,3 +86,21 @@ async def test_an_opening_that_is_canceled_leaves_nothing_open() -> None:
         await opening
     async with billing:
         assert (await billing.state("acme")).sequence == 0
+
+
+async def test_an_application_is_on_the_list_of_processes() -> None:
+    """With what it does at present: it processes events while it works."""
+    async with open_billing(Settings.for_tests(PLANS)) as billing:
+        container = lifetime_of(billing).opened.container
+
+        async def processing() -> bool:
+            await container.heartbeat().beat()
+            (seen,) = await container.process_register().current()
+            assert seen.process.kind == "application"
+            return seen.process.processes_events
+
+        assert not await processing()
+        async with asyncio.timeout(PATIENCE), billing.working():
+            while not await processing():  # noqa: ASYNC110 - the list has to be written again, too
+                await asyncio.sleep(0)
+        assert not await processing()

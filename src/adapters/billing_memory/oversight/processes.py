@@ -17,8 +17,7 @@ class MemoryProcessRegister:
     async def beat(self, process: RunningProcess) -> int:
         """Note that a process is alive."""
         now = self._clock.now()
-        known, _ = self._beats.get(process.process_id, (process, now))
-        self._beats[process.process_id] = known, now
+        self._beats[process.process_id] = process, now
         self._beats = {id_: seen for id_, seen in self._beats.items() if now - seen[1] < SILENT_KEPT}
         return 0
 

@@ -1,8 +1,8 @@
--- The servers and workers of this database. Each confirms every few seconds, by a committed write, that it is alive and that
+-- The servers, workers and applications of this database. Each confirms every few seconds, by a committed write, that it is alive and that
 -- writes are possible. Rows of processes that are gone are deleted by those that are not.
 CREATE TABLE billing_processes (
     process_id        text COLLATE "C" PRIMARY KEY,
-    kind              text COLLATE "C" NOT NULL CHECK (kind IN ('serve', 'worker')),
+    kind              text COLLATE "C" NOT NULL CHECK (kind IN ('serve', 'worker', 'application')),
     processes_events  boolean NOT NULL,
     host              text NOT NULL,
     pid               int NOT NULL,

@@ -1,4 +1,4 @@
--- Servers and workers, and when each last showed that it is alive.
+-- Servers, workers and applications, and when each last showed that it is alive.
 
 -- name: beat_process
 -- A committed write, made durable like that of an event: a database that refuses writes refuses this one, too.
@@ -9,7 +9,7 @@ WITH pruned AS (
 ), beaten AS (
     INSERT INTO billing_processes AS known (:processes.names, beat_at)
     VALUES (:processes.parameters, clock_timestamp())
-    ON CONFLICT (process_id) DO UPDATE SET beat_at = excluded.beat_at
+    ON CONFLICT (process_id) DO UPDATE SET beat_at = excluded.beat_at, processes_events = excluded.processes_events
     RETURNING process_id
 )
 SELECT ARRAY (SELECT version FROM schema_migrations) AS migrations,

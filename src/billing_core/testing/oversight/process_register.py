@@ -34,6 +34,14 @@ class ProcessRegisterContract:
         assert (server.process, worker.process) == (SERVER, WORKER)
         assert server.silent_for < SECOND <= worker.silent_for
 
+    async def test_a_process_begins_to_process_events(self, process_register: ProcessRegister) -> None:
+        """The list says of each process what its last beat said."""
+        idle = attrs.evolve(SERVER, kind="application", processes_events=False)
+        busy = attrs.evolve(idle, processes_events=True)
+        for process in (idle, busy):
+            await process_register.beat(process)
+            assert [seen.process for seen in await process_register.current()] == [process]
+
     async def test_a_process_leaves(self, process_register: ProcessRegister) -> None:
         """It is off the list at once; one that is unknown changes nothing."""
         await process_register.beat(SERVER)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 def workers(as_json: bool) -> None:
-    """List servers and workers that run, with the time since each last wrote to the database.
+    """List servers, workers and applications that run, with the time since each last wrote to the database.
 
     Each writes a heartbeat every five seconds. One that has been silent for 20 seconds is not alive: it was killed, is
     frozen, or cannot write. It is forgotten after an hour.
@@ -63,6 +63,6 @@ def _print_table(found: Sequence[SeenProcess], alive: Sequence[SeenProcess]) -> 
         state = "alive" if seen in alive else "silent"
         role = "processes events" if process.processes_events else "stores events only"
         click.echo(
-            f"{state:<6}  {process.kind:<6}  {plain(process.host)}:{process.pid}  {plain(process.version)}  {role}  "
+            f"{state:<6}  {process.kind:<11}  {plain(process.host)}:{process.pid}  {plain(process.version)}  {role}  "
             f"since {moment(process.started_at)}  last heartbeat {span(seen.silent_for)} ago"
         )

@@ -18,7 +18,8 @@ async def open_in_memory(settings: Settings, adapters: Adapters) -> AsyncIterato
 
     Stripe is called where the settings say so, which is how a FakeStripe takes its place.
     """
-    container = Container(**adapters, settings=settings, epoch=await adapters["epochs"].enter())
+    epoch = await adapters["epochs"].enter()
+    container = Container(**adapters, settings=settings, epoch=epoch, process_kind="application")
     async with AsyncExitStack() as stack:
         if may_call(settings):
             opened = open_stripe(settings, nodes=None, observers=container.observers())

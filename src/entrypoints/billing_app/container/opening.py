@@ -21,6 +21,7 @@ from billing_app.shutdown import ShutdownDeadline
 from billing_core.consumers.runner import ConsumerPolicy
 from billing_core.errors import EventBusUnavailableError
 from billing_core.model.epoch import Epoch
+from billing_core.oversight.ports import ProcessKind
 from billing_core.state.rules import activate
 from billing_postgres.errors import address_of
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
@@ -34,8 +35,6 @@ from billing_stripe.gateway import StripeGateway
 from billing_telemetry import logging
 
 _CONSUMER_CONNECTIONS: Final = ConsumerPolicy().connections
-WORKER: Final = "billing-worker"
-"""The name of a worker in the database; every other process that opens all of this is a server or a command."""
 
 
 def configure_logging(settings: Settings) -> None:
@@ -68,6 +67,7 @@ async def open_container(
     notify: bool = True,
     needs_bus: bool = True,
     starts: Starting | None = None,
+    kind: ProcessKind = "serve",
 ) -> AsyncIterator[Container]:
     """Open what a process needs, in order, and close it in reverse, within what is left of the container's deadline.
 
@@ -82,8 +82,8 @@ async def open_container(
         needs_bus: whether an unavailable bus is an error; otherwise messages wait for it in the outbox.
         starts: given for a server or worker: the rules of these settings are put in force, if they are new, and the
             database is claimed for the account. Otherwise the rules in force are followed.
+        kind: the kind of the process on the list of those that run.
     """
-    kind = "worker" if application_name == WORKER else "serve"
     container = Container(settings=settings, notify=notify, process_kind=kind)
     deadline, metrics = container.deadline(), container.metrics()
     async with AsyncExitStack() as stack:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Final, Literal
+from typing import Final
 
 from billing_app.bus_watch import BusWatch
 from billing_app.consumer_observers import ConsumerObservers
@@ -34,7 +34,7 @@ from billing_core.outgoing.delivering import WebhookDeliverer, WebhookPolicy
 from billing_core.outgoing.following import ReceiverFollower
 from billing_core.outgoing.ports import WebhookEndpoints, WebhookSender
 from billing_core.oversight.heartbeat import Heartbeat
-from billing_core.oversight.ports import RunningProcess
+from billing_core.oversight.ports import ProcessKind, RunningProcess
 from billing_core.state.ports import Clock, PaymentGateway, TenantReader, UncertainObjects
 from billing_core.state.refetch import Refetcher, RefetchPolicy
 from billing_core.state.rules import RulesBook
@@ -247,13 +247,13 @@ def followed(bus: EventBus) -> EventBus | None:
     return None if isinstance(bus, NullEventBus) else bus
 
 
-def process(settings: Settings, *, kind: Literal["serve", "worker"]) -> RunningProcess:
-    """Return the description of this process; a server may leave events to workers."""
+def process(settings: Settings, *, kind: ProcessKind) -> RunningProcess:
+    """Return the description of this process; a server may leave events to workers, and an application begins so."""
     switches = settings.switches
     return RunningProcess(
         process_id=secrets.token_hex(8),
         kind=kind,
-        processes_events=kind == "worker" or (switches.billing and switches.retry_worker),
+        processes_events=kind == "worker" or (kind == "serve" and switches.billing and switches.retry_worker),
         host=socket.gethostname(),
         pid=os.getpid(),
         version=version("billing-core"),

@@ -4,7 +4,7 @@
 # A port is given where the library asks for a class to check instances with.
 
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final
 
 from dependency_injector import containers, providers
 
@@ -47,6 +47,7 @@ from billing_core.oversight.ports import (
     InboxBacklog,
     InboxUpkeep,
     InvariantLog,
+    ProcessKind,
     ProcessRegister,
     RefusalTally,
     StateUpkeep,
@@ -144,7 +145,7 @@ class Container(containers.DeclarativeContainer):
     """None if only shared secrets sign tokens."""
     epoch: providers.Provider[Epoch] = providers.Object(FIRST_EPOCH)
     """The epoch that this process has entered."""
-    process_kind: providers.Provider[Literal["serve", "worker"]] = providers.Object("serve")
+    process_kind: providers.Provider[ProcessKind] = providers.Object("serve")
     """The kind of this process on the list of processes."""
     notify: providers.Provider[bool] = providers.Object(True)
     """Whether tenants get messages about changes."""

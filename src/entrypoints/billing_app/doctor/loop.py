@@ -91,7 +91,7 @@ def check_last_event(stored_at: datetime | None, *, now: datetime) -> CheckResul
 
 
 def check_processes(seen: Sequence[SeenProcess], *, billing: bool, used: bool) -> Iterator[CheckResult]:
-    """Check that servers and workers are alive, by their heartbeats.
+    """Check that servers or applications, and workers, are alive, by their heartbeats.
 
     Args:
         seen: the processes on the list.
@@ -110,10 +110,10 @@ def check_processes(seen: Sequence[SeenProcess], *, billing: bool, used: bool) -
             )
     if not billing:
         return
-    servers = sum(each.process.kind == "serve" for each in alive)
+    servers = sum(each.process.kind in ("serve", "application") for each in alive)
     working = sum(each.process.processes_events for each in alive)
     if not servers:
-        detail = "no server is running, or none can write to the database: webhooks are not received"
+        detail = "no server and no application is running, or none can write to the database: webhooks are not received"
         yield absent("processes", detail, "Start `billing serve`. If it runs, look at its log and at /readyz.")
     if not working:
         detail = "no process that processes events is running, or none can write to the database"

@@ -129,6 +129,8 @@ class Lifetime:
             refusals = RefusalCounts(container.refusal_tally(), container.clock())
             for context in (
                 publishing(container.publisher(), deadline),
+                beside("heartbeat", container.heartbeat().run(), deadline),
+                beside("bus_watch", container.bus_watch().run(), deadline),
                 beside("refusals", refusals.run(), deadline),
                 beside("streams", container.hub().run(), deadline),
                 beside("entitlements", container.entitlements().run(), deadline),
@@ -157,6 +159,7 @@ class Lifetime:
 
     async def _work(self, container: Container, over: asyncio.Event) -> None:
         self._idle.clear()
+        container.heartbeat().note_processing(True)
         try:
             # The publisher runs without a worker, too, and the time for closing begins when that does.
             limit = container.settings().server.shutdown_timeout
@@ -164,6 +167,7 @@ class Lifetime:
             async with worker.running(concurrency=self._concurrency) as failure:
                 await until(self.closing, over, self._unwanted, failure=failure)
         finally:
+            container.heartbeat().note_processing(False)
             self._idle.set()
 
 

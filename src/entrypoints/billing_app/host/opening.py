@@ -40,4 +40,4 @@ def opener(
     """Return what opens a container, any number of times; in memory on the same database each time."""
     if settings.in_memory:
         return partial(open_in_memory, settings, memory_adapters(settings, clock=clock))
-    return partial(open_container, settings, application_name=application_name, starts=starting)
+    return partial(open_container, settings, application_name=application_name, starts=starting, kind="application")
