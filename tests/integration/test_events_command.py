@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -260,6 +261,7 @@ async def test_events_are_followed_as_they_arrive_and_change(desk: CommandLine, 
         *(sys.executable, "-m", "billing_app", "events", "tail", "-f", "--json"),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's & ignores it
     )
     assert process.stdout is not None
     seen: list[tuple[str, str]] = []
