@@ -14,6 +14,7 @@ import hypothesis.core
 import hypothesis.vendor.pretty
 import pytest
 import redis.asyncio
+import structlog
 from hypothesis import HealthCheck, Phase, settings
 from tests.databases import Databases, database_url_for
 from tests.postgres import server_folder
@@ -42,6 +43,26 @@ pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contr
 
 REDIS_DATABASE = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """The tests empty it, so it is neither the one that a development server uses nor another worker's."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loggers_follow_every_configuration() -> Iterator[None]:
+    """A logger that was used before a test would otherwise keep the configuration of then."""
+    configure = structlog.configure
+
+    def configure_anew(**options: Any) -> None:
+        configure(**options | {"cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(structlog, "configure", configure_anew)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _log_is_not_configured() -> Iterator[None]:
+    """Each test begins with the defaults, whatever commands ran before it in the same process."""
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_configure() -> None:

@@ -62,7 +62,7 @@ async def test_without_the_stream_nothing_is_published_and_nothing_asks_for_redi
     async with open_container(given, application_name="test") as container:
         made = built(container)
         assert isinstance(made["bus"], NullEventBus)
-        assert list(container.probes()) == ["database"]
+        assert list(container.probes()) == ["database", "schema"]
 
 
 async def test_billing_that_is_switched_off_takes_nothing_in(database_url: str, redis_url: str) -> None:
@@ -96,11 +96,11 @@ async def test_connections_for_reading_cannot_write(database_url: str, redis_url
 COMMAND = """
 import asyncio, structlog
 from billing_app import cli
-from billing_app.container import open_tools
+from billing_app.container import open_token_verifier
 from billing_app.settings import Settings
 
 async def command():
-    async with open_tools(Settings.load()):
+    async with open_token_verifier(Settings.load()):
         structlog.get_logger("tests").info("unseen")
         structlog.get_logger("tests").warning("seen")
         print("result")

@@ -10,6 +10,7 @@ import click
 
 from billing_app.cli.lazy import LazyCommand, LazyGroup
 from billing_app.errors import OperatorError
+from billing_app.is_program import IS_PROGRAM
 
 COMMANDS: Mapping[str, LazyCommand] = {
     "serve": LazyCommand("billing_app.cli.serve:serve", "Receive webhooks and serve the API, the stream and the page."),
@@ -89,6 +90,7 @@ def main() -> None:
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 nothing matched, 4 warnings with --strict, 78 for a
     server or worker that refuses to start.
     """
+    IS_PROGRAM.set(True)
     try:
         cli(prog_name="billing")
     except OperatorError as exc:

@@ -4,18 +4,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
+import structlog
 
 from billing_app.container.opening import open_container
 from billing_app.container.resources import open_issuer_keys
 from billing_app.container.tools import OPERATORS_WAIT
 from billing_app.container.wiring import Container
 from billing_app.http.tokens import TokenVerifier
+from billing_app.is_program import IS_PROGRAM
 from billing_app.settings import Settings
 from billing_app.worker import publishing
 from billing_core.errors import ConfigurationError
 from billing_core.inbox.replay import Replayer
 from billing_core.operations.facade import Operations
 from billing_core.state.ports import TenantReader
+from billing_telemetry import logging
 
 
 @asynccontextmanager
@@ -62,5 +65,13 @@ async def open_operations(settings: Settings) -> AsyncIterator[tuple[Operations,
 @asynccontextmanager
 async def open_token_verifier(settings: Settings) -> AsyncIterator[TokenVerifier]:
     """Open the verifier of bearer tokens."""
+    _log_warnings(settings)
     async with open_issuer_keys(settings.tokens) as keys:
         yield Container(settings=settings, issuer_keys=keys).token_verifier()
+
+
+def _log_warnings(settings: Settings) -> None:
+    """Let the program write warnings to standard error, where they are not taken for results, unless it has a log."""
+    if IS_PROGRAM.get() and not structlog.is_configured():
+        level = settings.logs.level if settings.logs.level in ("warning", "error") else "warning"
+        logging.configure(level=level, format=settings.logs.format)
