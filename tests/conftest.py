@@ -50,11 +50,11 @@ def _loggers_follow_every_configuration() -> Iterator[None]:
     """A logger that was used before a test would otherwise keep the configuration of then."""
     configure = structlog.configure
 
-    def configure_anew(**options: Any) -> None:
+    def configure_for_now(**options: Any) -> None:
         configure(**options | {"cache_logger_on_first_use": False})
 
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(structlog, "configure", configure_anew)
+        patches.setattr(structlog, "configure", configure_for_now)
         yield
 
 
