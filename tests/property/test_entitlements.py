@@ -163,12 +163,14 @@ def states(draw: st.DrawFn) -> TenantState:
 
 
 Plain = tuple[FeatureReason, int | None, Quantity | None]
+Given = tuple[PlanFeature, int, bool, bool, Period | None, str]
+"""A feature as one source gives it: seats, whether it adds, whether it is read-only, the billing period, the source."""
 
 
 def plainly(state: TenantState, rules: RulesInForce, key: str, now: Any, quantity: int, used: int | None) -> Plain:
     """Answer by computing everything for this instant: reason, limit and usage."""
     access = rules.policy.evaluate(state.access_facts, now)
-    given: list[tuple[PlanFeature, int, bool, bool, Period | None]] = []  # seats, adds, read-only, billing period
+    given: list[Given] = []
     for held in state.subscriptions:
         seen = held.snapshot
         own = rules.policy.evaluate_subscription(seen, state.access_facts, now)
@@ -181,12 +183,15 @@ def plainly(state: TenantState, rules: RulesInForce, key: str, now: Any, quantit
             else:
                 continue
             read_only = own.state is AccessState.READ_ONLY
-            given += [(each, seats, not plan.grants_access, read_only, seen.items[0].period) for each in plan.features]
+            adds, period = not plan.grants_access, seen.items[0].period
+            name = f"{'addon' if adds else 'plan'}:{plan.plan_code}"
+            given += [(each, seats, adds, read_only, period, name) for each in plan.features]
     for held_grant in state.grants:
         for plan in rules.rules.plans:
             if held_grant.holds(now) and held_grant.plan_code == plan.plan_code:
                 seats = 1 if plan.seats is None else plan.seats.minimum
-                given += [(each, seats, not plan.grants_access, False, None) for each in plan.features]
+                name = f"grant:{plan.plan_code}"
+                given += [(each, seats, not plan.grants_access, False, None, name) for each in plan.features]
     given = [each for each in given if each[0].key == key and each[0].enabled]
     usable = [each for each in given if not each[3]]
     counting = usable or given
@@ -197,12 +202,12 @@ def plainly(state: TenantState, rules: RulesInForce, key: str, now: Any, quantit
         blocked = access.state is AccessState.BLOCKED
         return FeatureReason.ACCESS_BLOCKED if blocked else FeatureReason.NOT_INCLUDED, None, None
 
-    def number(each: tuple[PlanFeature, int, bool, bool, Period | None]) -> float:
+    def number(each: Given) -> float:
         most = each[0].included if each[0].metered else each[0].limit
         return float("inf") if most is None else most * (each[1] if each[0].per_seat else 1)
 
     plans = [each for each in counting if not each[2]] or counting
-    best = max(plans, key=number) if plans else None
+    best = min(plans, key=lambda each: (-number(each), each[5])) if plans else None
     total = number(best) + sum(number(each) for each in counting if each[2] and each is not best) if best else 0
     limit = None if best is None or total == float("inf") else int(total)
     counted = best is not None and best[0].kind != "switch"
@@ -222,7 +227,7 @@ def plainly(state: TenantState, rules: RulesInForce, key: str, now: Any, quantit
     return FeatureReason.OVER_INCLUDED if soft else FeatureReason.LIMIT_REACHED, limit, known
 
 
-def _used(state: TenantState, best: tuple[PlanFeature, int, bool, bool, Period | None], now: Any) -> Quantity:
+def _used(state: TenantState, best: Given, now: Any) -> Quantity:
     reset, period = best[0].reset, best[4]
     if reset not in (None, "period"):
         window = calendar_window(reset, now)
