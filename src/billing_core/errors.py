@@ -63,6 +63,12 @@ class ClaimLostError(BillingError):
     code, retryable = "claim_lost", True
 
 
+class TransactionLostError(BillingError):
+    """The transaction of a consumer's handler was over, or failed, before the position could be stored in it."""
+
+    code, retryable = "transaction_lost", True
+
+
 class EventBusUnavailableError(BillingError):
     """The bus did not accept or return entries in time. The history in the repository is complete all the same."""
 

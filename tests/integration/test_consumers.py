@@ -195,7 +195,7 @@ async def test_a_handler_with_a_transaction_does_not_hold_up_numbering(rig: Rig)
     await rig.register.register(LEDGER)
     await number_up_to(rig.unit_of_work, 1)
     (claim,) = await rig.claim(LEDGER)
-    async with rig.queue.settling(step(claim, Step.DONE, 1)):
+    async with rig.queue.settling(step(claim, Step.DONE, 1), limit=LONG):
         async with asyncio.timeout(PATIENCE):
             await number_up_to(rig.unit_of_work, 2, first=2)
             await rig.register.register(MAILS)

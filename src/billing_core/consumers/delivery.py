@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ from billing_core.consumers.handlers import ReadHandler
 from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, Progress, Step, Waiting
 from billing_core.consumers.settling import ProgressWriter
 from billing_core.consumers.values import Consumer, ConsumerMessage, OnDead, RetryLater, Undeliverable
-from billing_core.errors import ClaimLostError, StoreUnavailableError
+from billing_core.errors import ClaimLostError, StoreUnavailableError, TransactionLostError
 
 Result: TypeAlias = Literal["handled", "retried", "dead", "skipped", "lost"]
 """A closed set, because it is a metric label."""
@@ -107,7 +107,7 @@ class Delivery:
         scope = asyncio.timeout(None)
         try:
             if self.handler.transactional:
-                async with self.transactions, self._limited(scope), self.queue.settling(handled) as transaction:
+                async with self.transactions, self._limited(scope), self._settling(handled) as transaction:
                     await self.handler.handle(message, transaction)
             else:
                 async with self._limited(scope):
@@ -120,11 +120,16 @@ class Delivery:
             return _Failure(error=str(error) or "the handler gave the message up", final=True)
         except StoreUnavailableError as error:  # ours: the message is not to blame
             return _Failure(error=str(error), counted=False, after=_STORE_PAUSE)
+        except TransactionLostError as error:  # counts: the handler ran, and may be the reason
+            return _Failure(error=str(error))
         except Exception as error:  # whatever a handler raises is a failed attempt
-            if isinstance(error, TimeoutError) and scope.expired():
-                return _Failure(error=f"took longer than {self.consumer.timeout.total_seconds():g} s")
-            return _Failure(error=_text(error))
+            too_long = isinstance(error, TimeoutError) and scope.expired()
+            limit = f"{self.consumer.timeout.total_seconds():g} s"
+            return _Failure(error=f"took longer than {limit}" if too_long else _text(error))
         return None
+
+    def _settling(self, handled: Progress) -> AbstractAsyncContextManager[Any]:
+        return self.queue.settling(handled, limit=self.consumer.timeout)
 
     @asynccontextmanager
     async def _limited(self, scope: asyncio.Timeout) -> AsyncIterator[None]:

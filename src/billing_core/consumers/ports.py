@@ -158,11 +158,13 @@ class ConsumerQueue(Protocol):
         """
         ...
 
-    def settling(self, progress: Progress) -> AbstractAsyncContextManager[Any]:
+    def settling(self, progress: Progress, *, limit: timedelta) -> AbstractAsyncContextManager[Any]:
         """Open a transaction of the database in which the position is stored at the end of the block.
 
-        Yields its connection. Everything is rolled back by an exception of the block, and by ClaimLostError if the
-        claim was lost: together with the position, the writes of the block happen exactly once.
+        Yields its connection. The block may take as long as `limit`, however it spends the time. Everything is rolled
+        back by an exception of the block, and by ClaimLostError if the claim was lost: together with the position, the
+        writes of the block happen exactly once. Raises TransactionLostError, and stores no position, if the
+        transaction was over or had failed by the end of the block.
         """
         ...
 

@@ -199,7 +199,7 @@ class MemoryConsumers:
         return True
 
     @asynccontextmanager
-    async def settling(self, progress: Progress) -> AsyncIterator[NoTransaction]:
+    async def settling(self, progress: Progress, *, limit: timedelta) -> AsyncIterator[NoTransaction]:
         """Store the position at the end of the block; there is nothing else to write to."""
         yield NoTransaction()
         if not self._settle(progress):

@@ -13,7 +13,7 @@ import asyncpg
 
 from billing_core.consumers.ports import ConsumerClaim, Progress, Waiting, Want
 from billing_core.consumers.values import ConsumerMessage, ConsumerName
-from billing_core.errors import ClaimLostError
+from billing_core.errors import ClaimLostError, StoreUnavailableError, TransactionLostError
 from billing_postgres import queries
 from billing_postgres.consumers.rows import claim_from_row, progress_arrays, received_from_row
 from billing_postgres.errors import translated
@@ -21,6 +21,12 @@ from billing_postgres.pool import Connection, Database
 from billing_postgres.statements import Statements
 
 _QUERIES: Final = MappingProxyType(queries.load("write_consumers"))
+
+_GRACE: Final = timedelta(seconds=5)
+"""The limits of the server are for a process that froze: one that runs ends its transactions itself, before."""
+_LONGEST: Final = 2**31 - 1
+
+_LOST: Final = "the connection of the transaction was lost while the handler ran"
 
 
 class PostgresConsumerQueue:
@@ -76,10 +82,13 @@ class PostgresConsumerQueue:
         return [each.claim.fence in held for each in progress]
 
     @asynccontextmanager
-    async def settling(self, progress: Progress) -> AsyncIterator[Connection]:
+    async def settling(self, progress: Progress, *, limit: timedelta) -> AsyncIterator[Connection]:
         """Open a transaction at whose end the position is stored: until then, its row is not locked."""
         async with self._database.begun(self._pool, isolation="read_committed", readonly=False) as connection:
+            with translated("begin_handler"):
+                await connection.fetchval(_QUERIES["begin_handler"], *_limits(connection, limit))
             yield connection
+            await _end(connection)
             with translated("settle_positions"):
                 held = await connection.fetch(_QUERIES["settle_positions"], *progress_arrays([progress]))
             if not held:
@@ -94,6 +103,28 @@ class PostgresConsumerQueue:
         with suppress(TimeoutError):
             async with asyncio.timeout(at_most.total_seconds()):
                 await self._due.wait()
+
+
+def _limits(connection: Connection, limit: timedelta) -> tuple[list[str], list[str]]:
+    """Return names and values of settings that let a transaction last for a time and a little longer.
+
+    A timer of a transaction that runs keeps its time, so it is turned off and on again.
+    """
+    milliseconds = str(min(_LONGEST, (limit + _GRACE) // timedelta(milliseconds=1)))
+    names, values = ["idle_in_transaction_session_timeout"], [milliseconds]
+    if connection.get_server_version() >= (17,):
+        names += ["transaction_timeout", "transaction_timeout"]
+        values += ["0", milliseconds]
+    return names, values
+
+
+async def _end(connection: Connection) -> None:
+    """Raise TransactionLostError if the connection was lost."""
+    try:
+        with translated("end_handler"):
+            await connection.fetchval(_QUERIES["end_handler"])
+    except StoreUnavailableError as exc:
+        raise TransactionLostError(f"{_LOST} ({type(exc.__cause__).__name__})") from exc
 
 
 async def _search(connection: Connection, name: str, limit: int) -> bool:

@@ -175,6 +175,17 @@ CROSS JOIN LATERAL (
 ) AS m
 ORDER BY claim.number, m.sequence;
 
+-- name: begin_handler
+-- Args: parallel arrays: $1 names and $2 values of settings for this transaction, set in their order.
+-- Returns: when the transaction began, which no later one on the connection shares.
+SELECT now() AS began_at, (
+    SELECT count(set_config(name, value, true)) FROM unnest($1::text[], $2::text[]) AS t (name, value)
+) AS settings;
+
+-- name: end_handler
+-- Returns: when the current transaction began.
+SELECT now() AS began_at;
+
 -- name: settle_positions
 -- The row of a tenant is deleted once nothing waits: compared under its lock, which numbering takes, too. Kept while a search
 -- has not reached the tenant: the search must not begin with it again. Durable, because effects outside were the reason.

@@ -267,11 +267,11 @@ class ConsumerQueueContract:
         await number_up_to(unit_of_work, 2)
         (held,) = await claim(consumer_queue)
         with pytest.raises(LookupError):
-            async with consumer_queue.settling(step(held, Step.CONTINUE, 1)):
+            async with consumer_queue.settling(step(held, Step.CONTINUE, 1), limit=LONG):
                 raise LookupError
-        async with consumer_queue.settling(step(held, Step.CONTINUE, 1)):
+        async with consumer_queue.settling(step(held, Step.CONTINUE, 1), limit=LONG):
             pass
-        async with consumer_queue.settling(step(moved(held, 1), Step.DONE, 2)):
+        async with consumer_queue.settling(step(moved(held, 1), Step.DONE, 2), limit=LONG):
             pass
         assert await claim(consumer_queue) == []
         assert not await settle(consumer_queue, step(held, Step.RETRY, 0))
@@ -285,7 +285,7 @@ class ConsumerQueueContract:
         await elapse(LEASE)
         (held,) = await claim(consumer_queue)
         with pytest.raises(ClaimLostError):
-            async with consumer_queue.settling(step(frozen, Step.DONE, 1)):
+            async with consumer_queue.settling(step(frozen, Step.DONE, 1), limit=LONG):
                 pass
         assert await settle(consumer_queue, step(held, Step.DONE, 1))
 

@@ -16,7 +16,7 @@ from billing_core.consumers.delivery import DeliveryReport
 from billing_core.consumers.handlers import Handler
 from billing_core.consumers.runner import ConsumerPolicy, ConsumerRunner
 from billing_core.consumers.values import Consumer, ConsumerMessage, OnDead, RetryLater, Undeliverable
-from billing_core.errors import StoreUnavailableError
+from billing_core.errors import StoreUnavailableError, TransactionLostError
 from billing_core.model import TenantId
 from billing_core.state.ports import Clock
 from billing_core.testing.builders import ACME, GLOBEX, message
@@ -496,6 +496,20 @@ async def test_a_handler_may_take_the_transaction(rig: Rig) -> None:
     assert rig.results() == [(1, "retried"), (1, "handled"), (2, "handled")]
     with pytest.raises(RuntimeError, match="no database"):
         _ = seen[0][1].execute  # type: ignore[attr-defined]
+
+
+async def test_a_transaction_that_is_lost_costs_an_attempt(rig: Rig) -> None:
+    """The handler ran, so its effects outside must not be repeated without end."""
+
+    async def write(received: ConsumerMessage, transaction: object) -> None:
+        raise TransactionLostError("the connection was lost")
+
+    given = consumer(attempts=2, backoff_base=SOON)
+    await registered(rig, given)
+    await number_up_to(rig.unit_of_work, 1)
+    await rig.handle(given, write, reports=2)
+    assert rig.results() == [(1, "retried"), (1, "dead")]
+    assert rig.reports[1].error == "the connection was lost"
 
 
 async def test_a_plain_function_runs_in_a_thread(rig: Rig) -> None:

@@ -1,0 +1,95 @@
+"""Handlers that take the transaction of their position, on a real database: pauses and lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import TypeAlias
+
+import asyncpg
+import pytest
+
+from billing_core.consumers.delivery import DeliveryReport
+from billing_core.consumers.handlers import Handler
+from billing_core.consumers.runner import ConsumerPolicy, ConsumerRunner
+from billing_core.consumers.values import Consumer, ConsumerMessage
+from billing_core.testing.consumers.arrange import number_up_to
+from billing_postgres.consumers.queue import PostgresConsumerQueue
+from billing_postgres.consumers.register import PostgresConsumerRegister
+from billing_postgres.pool import Database
+from billing_postgres.state.repository import PostgresRepository
+
+pytestmark = pytest.mark.postgres
+
+Transaction: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+SHORT = timedelta(milliseconds=200)
+LEDGER = Consumer(name="ledger", attempts=2, backoff_base=timedelta(microseconds=1))
+
+
+class Rig:
+    """A ledger on a database whose sessions are allowed short pauses."""
+
+    def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self.pool = pool
+        self.register = PostgresConsumerRegister(database, pool)
+        self.queue = PostgresConsumerQueue(database, pool)
+        self.unit_of_work = PostgresRepository(database, pool)
+        self.reports: list[DeliveryReport] = []
+
+    async def handle(self, handler: Handler, *, messages: int = 1) -> list[str]:
+        """Number messages and handle them until nothing is due; return the results."""
+        runner = ConsumerRunner(
+            register=self.register, queue=self.queue, policy=ConsumerPolicy(), observe=self.reports.append
+        )
+        runner.subscribe(LEDGER, handler)
+        await runner.register()
+        await number_up_to(self.unit_of_work, messages)
+        while await runner.run_once():
+            pass
+        return [each.result for each in self.reports]
+
+    async def entered(self) -> list[int]:
+        """Return the numbers that handlers have written."""
+        return [row["number"] for row in await self.pool.fetch("SELECT number FROM effects ORDER BY number")]
+
+
+@pytest.fixture
+async def rig(database_url: str) -> AsyncIterator[Rig]:
+    database = Database(url=database_url, idle_in_transaction_timeout=SHORT, transaction_timeout=2 * SHORT)
+    async with await database.open_pool(size=2) as pool:
+        await pool.execute("CREATE TABLE effects (number bigint)")
+        yield Rig(database, pool)
+
+
+async def enter(received: ConsumerMessage, transaction: Transaction) -> None:
+    """Write the number of a message."""
+    await transaction.execute("INSERT INTO effects VALUES ($1)", received.sequence)
+
+
+# --- pauses -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_may_use_its_whole_timeout_between_two_statements(rig: Rig) -> None:
+    """The limits of other transactions are shorter, and hold again afterwards."""
+
+    async def pause(received: ConsumerMessage, transaction: Transaction) -> None:
+        await enter(received, transaction)
+        await asyncio.sleep(3 * SHORT.total_seconds())
+
+    assert await rig.handle(pause) == ["handled"]
+    assert await rig.entered() == [1]
+    assert await rig.pool.fetchval("SHOW idle_in_transaction_session_timeout") == "200ms"
+
+
+async def test_a_transaction_that_is_lost_while_its_handler_runs_costs_an_attempt(rig: Rig) -> None:
+    """The handler may be the reason, so its effects outside are not repeated without end."""
+
+    async def lose(received: ConsumerMessage, transaction: Transaction) -> None:
+        session = await transaction.fetchval("SELECT pg_backend_pid()")
+        await rig.pool.execute("SELECT pg_terminate_backend($1, 5000)", session)
+
+    assert await rig.handle(lose) == ["retried", "dead"]
+    assert rig.reports[1].error is not None
+    assert rig.reports[1].error.startswith("the connection of the transaction was lost while the handler ran (")
