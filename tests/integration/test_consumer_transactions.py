@@ -1,4 +1,4 @@
-"""Handlers that take the transaction of their position, on a real database: pauses and lost connections."""
+"""Handlers that take the transaction of their position, on a real database: pauses, endings and lost connections."""
 
 from __future__ import annotations
 
@@ -93,3 +93,54 @@ async def test_a_transaction_that_is_lost_while_its_handler_runs_costs_an_attemp
     assert await rig.handle(lose) == ["retried", "dead"]
     assert rig.reports[1].error is not None
     assert rig.reports[1].error.startswith("the connection of the transaction was lost while the handler ran (")
+
+
+# --- endings ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["ROLLBACK", "ROLLBACK; BEGIN", "ROLLBACK AND CHAIN"])
+async def test_a_handler_that_ends_the_transaction_fails(rig: Rig, ending: str) -> None:
+    """The position does not move without its writes."""
+
+    async def end(received: ConsumerMessage, transaction: Transaction) -> None:
+        await enter(received, transaction)
+        await transaction.execute(ending)
+
+    assert await rig.handle(end) == ["retried", "dead"]
+    assert "the handler ended the transaction" in str(rig.reports[1].error)
+    assert await rig.entered() == []
+    assert await rig.pool.fetchval("SELECT position FROM billing_consumer_tenants") == 0
+
+
+async def test_a_handler_that_commits_fails_although_it_returns(rig: Rig) -> None:
+    """What it has committed stays; the error says why its position did not move with it."""
+
+    async def commit(received: ConsumerMessage, transaction: Transaction) -> None:
+        await enter(received, transaction)
+        await transaction.execute("COMMIT")
+
+    assert await rig.handle(commit) == ["retried", "dead"]
+    assert "leave COMMIT and ROLLBACK out" in str(rig.reports[1].error)
+
+
+async def test_a_handler_that_hides_a_failed_statement_learns_what_to_do(rig: Rig) -> None:
+    """Nothing more can be stored in such a transaction; a savepoint keeps it usable."""
+
+    async def hide(received: ConsumerMessage, transaction: Transaction) -> None:
+        await enter(received, transaction)
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await transaction.execute("SELECT 1 / 0")
+
+    async def keep(received: ConsumerMessage, transaction: Transaction) -> None:
+        await enter(received, transaction)
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            async with transaction.transaction():
+                await transaction.execute("SELECT 1 / 0")
+
+    assert await rig.handle(hide) == ["retried", "dead"]
+    assert "async with transaction.transaction()" in str(rig.reports[1].error)
+    await rig.register.remove(LEDGER.name)
+    await rig.register.register(Consumer(name="ledger", start="beginning"))
+    rig.reports.clear()
+    assert await rig.handle(keep, messages=0) == ["handled"]
+    assert await rig.entered() == [1]

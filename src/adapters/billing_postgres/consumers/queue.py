@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -27,6 +27,14 @@ _GRACE: Final = timedelta(seconds=5)
 _LONGEST: Final = 2**31 - 1
 
 _LOST: Final = "the connection of the transaction was lost while the handler ran"
+_FAILED: Final = (
+    "the handler returned after a statement of the transaction had failed, so nothing of it can be stored: put a "
+    "statement that may fail into `async with transaction.transaction()`"
+)
+_ENDED: Final = (
+    "the handler ended the transaction, so the position cannot be stored with its writes: leave COMMIT and ROLLBACK "
+    "out, and raise an exception to roll back"
+)
 
 
 class PostgresConsumerQueue:
@@ -86,9 +94,9 @@ class PostgresConsumerQueue:
         """Open a transaction at whose end the position is stored: until then, its row is not locked."""
         async with self._database.begun(self._pool, isolation="read_committed", readonly=False) as connection:
             with translated("begin_handler"):
-                await connection.fetchval(_QUERIES["begin_handler"], *_limits(connection, limit))
+                began_at = await connection.fetchval(_QUERIES["begin_handler"], *_limits(connection, limit))
             yield connection
-            await _end(connection)
+            await _end(connection, began_at)
             with translated("settle_positions"):
                 held = await connection.fetch(_QUERIES["settle_positions"], *progress_arrays([progress]))
             if not held:
@@ -118,13 +126,17 @@ def _limits(connection: Connection, limit: timedelta) -> tuple[list[str], list[s
     return names, values
 
 
-async def _end(connection: Connection) -> None:
-    """Raise TransactionLostError if the connection was lost."""
+async def _end(connection: Connection, began_at: datetime) -> None:
+    """Raise TransactionLostError if the transaction that began at an instant is over or has failed."""
     try:
         with translated("end_handler"):
-            await connection.fetchval(_QUERIES["end_handler"])
+            found = await connection.fetchval(_QUERIES["end_handler"])
     except StoreUnavailableError as exc:
         raise TransactionLostError(f"{_LOST} ({type(exc.__cause__).__name__})") from exc
+    except asyncpg.InFailedSQLTransactionError as exc:
+        raise TransactionLostError(_FAILED) from exc
+    if found != began_at:
+        raise TransactionLostError(_ENDED)
 
 
 async def _search(connection: Connection, name: str, limit: int) -> bool:
