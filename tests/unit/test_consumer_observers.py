@@ -140,3 +140,11 @@ def test_receivers_that_begin_or_end_have_a_line(observers: ConsumerObservers, l
     observers.followed(ReceiversReport(begun=(CRM,), ended=(MAILS,)))
     (line,) = lines
     assert (line["event"], line["begun"], line["ended"]) == ("receivers.changed", ["crm"], ["mails"])
+
+
+def test_a_receiver_whose_name_code_has_taken_has_a_line(observers: ConsumerObservers, lines: Lines) -> None:
+    """As an error that says what happens to its messages, and what to do."""
+    observers.followed(ReceiversReport(refused=(CRM,)))
+    (line,) = lines
+    assert (line["event"], line["log_level"], line["consumer"]) == ("receiver.name_taken", "error", "crm")
+    assert "another name" in line["remedy"]

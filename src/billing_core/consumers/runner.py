@@ -89,6 +89,10 @@ class ConsumerRunner:
             self._unregistered[consumer.name] = consumer
         self._wake.set()
 
+    def handles(self, name: ConsumerName) -> bool:
+        """Return whether a consumer has a handler in this process."""
+        return name in self._subscribers
+
     def unsubscribe(self, name: ConsumerName) -> None:
         """Claim nothing more for a consumer. Messages that are being handled are finished."""
         self._subscribers.pop(name, None)

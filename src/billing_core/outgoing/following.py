@@ -21,6 +21,8 @@ class ReceiversReport:
 
     begun: tuple[ConsumerName, ...] = ()
     ended: tuple[ConsumerName, ...] = ()
+    refused: tuple[ConsumerName, ...] = ()
+    """Receivers that were found since the last report to have the name of a handler in the code of this process."""
 
 
 class ReceiverFollower(Periodic[ReceiversReport]):
@@ -42,9 +44,13 @@ class ReceiverFollower(Periodic[ReceiversReport]):
         self._runner = runner
         self._deliverer = deliverer
         self._served: dict[ConsumerName, Consumer] = {}
+        self._taken: frozenset[ConsumerName] = frozenset()
 
     async def run_once(self) -> ReceiversReport:
-        """Read the receivers, and begin or end with those that changed."""
+        """Read the receivers, and begin or end with those that changed.
+
+        One whose name has a handler in the code of this process is left out: it must not stop the other consumers.
+        """
         endpoints = await self._endpoints.current()
         found = tuple(await self._register.registered())
         registered = {each.consumer.name: each.consumer for each in found}
@@ -54,11 +60,17 @@ class ReceiverFollower(Periodic[ReceiversReport]):
         for name in ended:
             self._runner.unsubscribe(name)
             del self._served[name]
-        begun = [name for name in wanted if name not in self._served]
+        new = [name for name in wanted if name not in self._served]
+        taken = frozenset(name for name in new if self._runner.handles(name))
+        refused, self._taken = taken - self._taken, taken
+        begun = [name for name in new if name not in taken]
         for name in begun:
             # Not registered again: an operator may have removed it since it was read.
             self._runner.subscribe(wanted[name], self._deliverer.handler(name), registered=True)
             self._served[name] = wanted[name]
         return ReceiversReport(
-            registered=found, begun=tuple(begun), ended=tuple(name for name in ended if name not in begun)
+            registered=found,
+            begun=tuple(begun),
+            ended=tuple(name for name in ended if name not in begun),
+            refused=tuple(sorted(refused)),
         )

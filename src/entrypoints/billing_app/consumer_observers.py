@@ -89,10 +89,17 @@ class ConsumerObservers:
             )
 
     def followed(self, report: ReceiversReport) -> None:
-        """Set which consumers are disabled, and log the receivers that this process begins or ends to deliver to."""
+        """Set which consumers are disabled, and log the receivers that this process begins, ends or leaves out."""
         self.metrics.registered(report.registered)
         if report.begun or report.ended:
             log.info("receivers.changed", begun=list(report.begun), ended=list(report.ended))
+        for name in report.refused:
+            log.error(
+                "receiver.name_taken",
+                consumer=name,
+                remedy=f"This process hands the messages of {name} to its own code, others send them to the receiver: "
+                "each message goes to one of both. Give the code another name for its consumer, and deploy it.",
+            )
 
     def lagged(self, report: ConsumerReport) -> None:
         """Set the metrics of what waits."""

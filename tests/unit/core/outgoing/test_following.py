@@ -10,7 +10,7 @@ from typing import Any
 from tests.unit.core.conftest import until
 from tests.unit.core.outgoing.conftest import CRM, SOON, URL, Rig, answer
 
-from billing_core.consumers.values import Consumer
+from billing_core.consumers.values import Consumer, ConsumerMessage, ConsumerName
 from billing_core.outgoing.delivering import WebhookPolicy
 from billing_core.testing.builders import ACME, GLOBEX
 from billing_core.testing.consumers.arrange import number_up_to
@@ -111,3 +111,37 @@ async def test_a_consumer_that_is_removed_meanwhile_is_not_brought_back(rig: Rig
     await rig.administration.remove(CRM, actor="ada", reason=None)
     await rig.runner.register()
     assert await rig.register.registered() == []
+
+
+async def test_a_receiver_with_the_name_of_a_handler_in_code_stops_nothing() -> None:
+    """The code gets the messages, the other receivers get theirs, and it is reported once."""
+    rig, received = a_rig(), list[int]()
+    unit_of_work = MemoryRepository(rig.database, rig.clock)
+
+    async def handler(message: ConsumerMessage) -> None:
+        received.append(message.sequence)
+
+    await rig.administration.add(CRM, **ADD)
+    rig.runner.subscribe(Consumer(name=CRM), handler)
+    async with working(rig):
+        await rig.administration.add(ConsumerName("erp"), **{**ADD, "url": "https://erp.example.com/"})
+        await until(lambda: any("erp" in each.begun for each in rig.followed))
+        await number_up_to(unit_of_work, 2)
+        await until(lambda: len(received) == 2 and len(rig.sender.received["https://erp.example.com/"]) == 2)
+        await until(lambda: len(rig.followed) >= 5)
+    assert URL not in rig.sender.received
+    assert [each.refused for each in rig.followed if each.refused] == [(CRM,)]
+
+
+async def test_a_receiver_begins_once_its_name_is_free(rig: Rig) -> None:
+    """Without a restart, from the next look at the receivers."""
+
+    async def handler(message: ConsumerMessage) -> None: ...
+
+    await rig.administration.add(CRM, **ADD)
+    rig.runner.subscribe(Consumer(name=CRM), handler)
+    refused = await rig.follower.run_once()
+    assert (refused.begun, refused.refused) == ((), (CRM,))
+    rig.runner.unsubscribe(CRM)
+    begun = await rig.follower.run_once()
+    assert (begun.begun, begun.refused) == ((CRM,), ())
