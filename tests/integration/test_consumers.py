@@ -262,6 +262,40 @@ async def test_positions_of_a_search_are_gone_at_its_end(rig: Rig) -> None:
     assert await rig.rows() == 0
 
 
+async def test_a_message_that_is_numbered_during_a_rewind_to_now_is_kept(rig: Rig) -> None:
+    """What waited is deleted tenant by tenant; a message from after the decision waits."""
+    await rig.register.register(MAILS)
+    await number_up_to(rig.unit_of_work, 2)
+    await number_up_to(rig.unit_of_work, 2, GLOBEX)
+    async with rig.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM billing_consumer_tenants WHERE tenant_id = $1 FOR UPDATE", ACME)
+        rewinding = asyncio.create_task(rig.oversight.rewind(MAILS.name, to="now", actor="ops", reason=None))
+        await rig.blocked()
+        await number_up_to(rig.unit_of_work, 3, GLOBEX, first=3)
+        assert not rewinding.done()
+    assert await rewinding
+    (claim,) = await rig.claim()
+    assert (claim.tenant_id, await rig.numbers(claim)) == (GLOBEX, [3])
+    assert await rig.rows() == 1
+
+
+async def test_a_search_waits_for_a_rewind_of_a_tenant(rig: Rig) -> None:
+    """Where the search is decides what is kept of a tenant that is passed over."""
+    await number_up_to(rig.unit_of_work, 2)
+    await rig.register.register(Consumer(name="mails", start="beginning"))
+    async with rig.unit_of_work.transaction() as transaction:
+        await transaction.lock_tenants([ACME])
+        rewinding = asyncio.create_task(
+            rig.oversight.rewind(MAILS.name, to="now", tenant_id=ACME, actor="ops", reason=None)
+        )
+        await rig.blocked()
+        assert await rig.queue.catch_up([MAILS.name], limit=10) == []
+    assert await rewinding
+    assert await rig.rows() == 1
+    assert await rig.queue.catch_up([MAILS.name], limit=10) == []
+    assert (await rig.claim(), await rig.rows()) == ([], 0)
+
+
 async def test_a_removal_that_was_interrupted_is_finished_by_the_next_registration(rig: Rig) -> None:
     """Positions that it left do not become those of a new consumer of the same name."""
     await rig.register.register(MAILS)

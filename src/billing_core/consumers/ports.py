@@ -276,7 +276,8 @@ class ConsumerOversight(Protocol):
     ) -> bool:
         """Set a consumer's position, for one tenant or for all; return whether there is anything to set.
 
-        A number, for one tenant only, is that of the first message to hand over; "now" passes over what waits. Claims
-        that others hold are lost. All tenants are set one after another, as for a consumer that starts in the past.
+        A number, for one tenant only, is that of the first message to hand over; "now" passes over what waits, and what
+        a start in the past or an earlier rewind would still find. Claims that others hold are lost. All tenants are set
+        one after another, as for a consumer that starts in the past. Repeat a call that ended with an error.
         """
         ...

@@ -25,7 +25,6 @@ from billing_postgres.text import storable
 _QUERIES: Final = MappingProxyType(
     {
         **queries.load("read_consumers"),
-        **queries.load("write_consumers"),
         **queries.load("write_consumer_actions"),
         **queries.load("write_audits"),
     }
@@ -103,18 +102,18 @@ class PostgresConsumerOversight:
         """Set a consumer's position."""
         if isinstance(to, int) and tenant_id is None:
             raise ValueError("a number is of one tenant: name the tenant")
-        if to == "now" and tenant_id is None:
-            await self._pass_over(name)
         async with self._action("consumer_rewind", name, tenant_id, actor=actor, reason=reason) as action:
             rewound = await _rewind(action, name, to, tenant_id)
             action.result = {"to": str(to)} if rewound else None
+        if rewound and to == "now" and tenant_id is None:
+            await self._pass_over(name)
         return rewound
 
     async def _pass_over(self, name: ConsumerName) -> None:
-        """Forget everything that waits."""
-        deleted = _PAGE
-        while deleted == _PAGE:
-            ((deleted,),) = await self._statements.fetch("delete_positions", name, _PAGE)
+        """Forget everything that waited until the search was ended. Pages keep numbering from waiting for long."""
+        deleted = True
+        while deleted:
+            ((deleted,),) = await self._statements.fetch("delete_earlier_positions", name, _PAGE)
 
     @asynccontextmanager
     async def _action(
@@ -147,7 +146,9 @@ async def _rewind(action: _Action, name: ConsumerName, to: Start | int, tenant_i
     if not found:
         return False
     if tenant_id is None:
-        if to != "now":
+        if to == "now":
+            await action.fetch("end_search", name)
+        else:
             await action.fetch("rewind_all", name, instant)
         return True
     position = max(to - 1, 0) if isinstance(to, int) else found[0]["sequence" if to == "now" else "position"]

@@ -38,10 +38,3 @@ FROM billing_consumer_skips
 WHERE consumer = $1
 ORDER BY skip_id DESC
 LIMIT $2;
-
--- name: find_rewind
--- Args: $1 consumer, $2 tenant or null, $3 instant or null: the beginning. Returns: one row if there is anything to set.
-SELECT t.sequence, CASE WHEN t.tenant_id IS NOT NULL THEN billing_position_before(t.tenant_id, $3) END AS position
-FROM billing_consumers AS c
-LEFT JOIN billing_tenants AS t ON t.tenant_id = $2
-WHERE c.consumer = $1 AND ($2::text IS NULL OR t.tenant_id IS NOT NULL);

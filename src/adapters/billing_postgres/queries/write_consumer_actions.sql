@@ -34,20 +34,39 @@ WITH held AS MATERIALIZED (
 )
 SELECT sequence FROM held;
 
+-- name: find_rewind
+-- Locks the consumer: what follows sees where its search is, and that one goes no further until the end of the transaction.
+-- Args: $1 consumer, $2 tenant or null, $3 instant or null: the beginning. Returns: one row if there is anything to set.
+SELECT t.sequence, CASE WHEN t.tenant_id IS NOT NULL THEN billing_position_before(t.tenant_id, $3) END AS position
+FROM billing_consumers AS c
+LEFT JOIN billing_tenants AS t ON t.tenant_id = $2
+WHERE c.consumer = $1 AND ($2::text IS NULL OR t.tenant_id IS NOT NULL)
+FOR NO KEY UPDATE OF c;
+
 -- name: rewind_tenant
--- The tenant's row is locked, so that no message is numbered meanwhile. Claims are lost.
+-- The tenant's row is locked, so that no message is numbered meanwhile. Claims are lost. A position with nothing waiting is
+-- kept where a search has not reached the tenant, as by settle_positions.
 -- Args: $1 consumer, $2 tenant, $3 position.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, sequence FROM billing_tenants WHERE tenant_id = $2 FOR NO KEY UPDATE
+), place AS MATERIALIZED (
+    SELECT t.tenant_id, least($3, t.sequence) AS position, t.sequence AS last, c.walk, $3 >= t.sequence AS over,
+        c.walk_cursor < t.tenant_id COLLATE "C" AS ahead
+    FROM tenant AS t, billing_consumers AS c
+    WHERE c.consumer = $1
 ), gone AS (
-    DELETE FROM billing_consumer_tenants WHERE consumer = $1 AND tenant_id = $2 AND $3 >= (SELECT sequence FROM tenant)
+    DELETE FROM billing_consumer_tenants AS w
+    USING place
+    WHERE w.consumer = $1 AND w.tenant_id = place.tenant_id AND place.over AND place.ahead IS NOT TRUE
 )
 INSERT INTO billing_consumer_tenants AS known (consumer, tenant_id, position, last, walk, due_at, waiting_since)
-SELECT $1, t.tenant_id, $3, t.sequence, c.walk, now(), coalesce((
-    SELECT e.created_at FROM billing_events AS e WHERE e.tenant_id = t.tenant_id AND e.sequence = $3 + 1
-), now())
-FROM tenant AS t, billing_consumers AS c
-WHERE c.consumer = $1 AND t.sequence > $3
+SELECT $1, p.tenant_id, p.position, p.last, p.walk,
+    CASE WHEN p.over THEN 'infinity' ELSE now() END,
+    CASE WHEN p.over THEN 'infinity' ELSE coalesce((
+        SELECT e.created_at FROM billing_events AS e WHERE e.tenant_id = p.tenant_id AND e.sequence = p.position + 1
+    ), now()) END
+FROM place AS p
+WHERE p.ahead OR NOT p.over
 ON CONFLICT (consumer, tenant_id) DO UPDATE
 SET position = excluded.position, last = excluded.last, walk = excluded.walk, fence = 0, attempts = 0,
     due_at = excluded.due_at, waiting_since = excluded.waiting_since, dead_at = NULL, error = NULL;
@@ -55,3 +74,24 @@ SET position = excluded.position, last = excluded.last, walk = excluded.walk, fe
 -- name: rewind_all
 -- Begins a search for tenants, which sets their positions. Args: $1 consumer, $2 instant or null: the beginning.
 UPDATE billing_consumers SET walk = walk + 1, walk_cursor = '', walk_from = $2 WHERE consumer = $1;
+
+-- name: end_search
+-- Ends the search of a consumer, if there is one, and makes its positions those of an earlier one. Args: $1 consumer.
+UPDATE billing_consumers SET walk = walk + 1, walk_cursor = NULL, walk_from = NULL WHERE consumer = $1;
+
+-- name: delete_earlier_positions
+-- Deletes positions from before the last rewind. One that a message is numbered for meanwhile is set anew by it, and kept.
+-- Args: $1 consumer, $2 limit. Returns: how many were deleted.
+WITH gone AS (
+    DELETE FROM billing_consumer_tenants AS w
+    USING billing_consumers AS c
+    WHERE w.consumer = $1 AND c.consumer = $1 AND w.walk < c.walk AND w.tenant_id = ANY (ARRAY (
+        SELECT e.tenant_id FROM billing_consumer_tenants AS e
+        JOIN billing_consumers AS of_all ON of_all.consumer = e.consumer
+        WHERE e.consumer = $1 AND e.walk < of_all.walk
+        ORDER BY e.tenant_id
+        LIMIT $2
+    ))
+    RETURNING w.tenant_id
+)
+SELECT count(*) AS deleted FROM gone;

@@ -1,5 +1,7 @@
 """The contract of ConsumerOversight."""
 
+from typing import Literal
+
 import pytest
 
 from billing_core.consumers.ports import ConsumerOversight, ConsumerQueue, ConsumerRegister, Lag, Step
@@ -217,6 +219,64 @@ class ConsumerOversightContract:
         assert await claim(consumer_queue) == []
         await number_up_to(unit_of_work, 3, first=3)
         assert await waiting_numbers(consumer_queue) == {ACME: [3]}
+
+    async def test_a_rewind_to_now_ends_one_to_the_past(
+        self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """Nothing is handed over again, whether its tenants were found already or not; what comes afterwards is."""
+        names = [TenantId(f"tenant-{number}") for number in range(5)]
+        for name in names:
+            await number_up_to(unit_of_work, 2, name)
+        await handle(consumer_queue)
+        assert await consumer_oversight.rewind(MAILS, to="beginning", actor="ops", reason="a mistake")
+        await consumer_queue.catch_up([MAILS], limit=2)
+        assert await consumer_oversight.rewind(MAILS, to="now", actor="ops", reason=None)
+        await number(unit_of_work, message(names[3], 3))
+        await catch_up(consumer_queue, MAILS)
+        assert await waiting_numbers(consumer_queue) == {names[3]: [3]}
+        assert await consumer_oversight.rewind(MAILS, to="beginning", actor="ops", reason=None)
+        await catch_up(consumer_queue, MAILS)
+        assert await waiting_numbers(consumer_queue) == {**{key: [1, 2] for key in names}, names[3]: [1, 2, 3]}
+
+    async def test_messages_before_a_consumer_are_passed_over(
+        self,
+        consumer_oversight: ConsumerOversight,
+        consumer_queue: ConsumerQueue,
+        consumer_register: ConsumerRegister,
+        unit_of_work: UnitOfWork,
+    ) -> None:
+        """A consumer that starts in the past begins with what comes after a rewind to now."""
+        await number_up_to(unit_of_work, 2)
+        await consumer_register.register(consumer(CRM, start="beginning"))
+        assert await consumer_oversight.rewind(CRM, to="now", actor="ops", reason=None)
+        await catch_up(consumer_queue, CRM)
+        assert await claim(consumer_queue, CRM) == []
+        await number_up_to(unit_of_work, 3, first=3)
+        assert await waiting_numbers(consumer_queue, CRM) == {ACME: [3]}
+
+    @pytest.mark.parametrize("to", ["now", 100])
+    async def test_a_tenant_is_passed_over_during_a_rewind_of_all(
+        self,
+        consumer_oversight: ConsumerOversight,
+        consumer_queue: ConsumerQueue,
+        unit_of_work: UnitOfWork,
+        to: Literal["now"] | int,
+    ) -> None:
+        """The others are handed over again; of this one what comes afterwards, and nothing waits before."""
+        names = [TenantId(f"tenant-{number}") for number in range(4)]
+        for name in names:
+            await number_up_to(unit_of_work, 2, name)
+        await handle(consumer_queue)
+        assert await consumer_oversight.rewind(MAILS, to="beginning", actor="ops", reason=None)
+        await consumer_queue.catch_up([MAILS], limit=2)
+        for name in (names[0], names[2], names[3]):
+            assert await consumer_oversight.rewind(MAILS, to=to, tenant_id=name, actor="ops", reason=None)
+        assert await consumer_oversight.waiting(MAILS, tenant_id=names[3], limit=10) == []
+        await number(unit_of_work, message(names[2], 3))
+        await catch_up(consumer_queue, MAILS)
+        assert await waiting_numbers(consumer_queue) == {names[1]: [1, 2], names[2]: [3]}
+        await number(unit_of_work, message(names[3], 3))
+        assert await waiting_numbers(consumer_queue) == {names[3]: [3]}
 
     async def test_nothing_to_rewind(self, consumer_oversight: ConsumerOversight, unit_of_work: UnitOfWork) -> None:
         """An unknown consumer or tenant; and a number that would be of all tenants is refused."""

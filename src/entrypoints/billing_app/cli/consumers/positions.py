@@ -98,7 +98,7 @@ def skip(*, name: ConsumerName, tenant: str, dry_run: bool, yes: bool, why: str,
     required=True,
     metavar="START",
     help="The first message to hand over: its number (with --tenant), a date, a time before now (3d), `beginning` for "
-    "the first one, or `now` to pass over what waits.",
+    "the first one, or `now` to pass over what waits, which also stops an earlier rewind.",
 )
 @click.option("--tenant", help="Of this tenant only.")
 @dry_run_option
