@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from billing_core.consumers.capacity import Capacity
 from billing_core.consumers.delivery import Delivery, DeliveryReport
 from billing_core.consumers.handlers import Handler, ReadHandler, read_handler
 from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, ConsumerRegister, Progress, Step, Waiting, Want
@@ -27,9 +27,9 @@ class ConsumerPolicy:
     """Limits of the work on consumers in one process."""
 
     tenants: int = 16
-    """Tenants of one consumer that are worked on at a time."""
+    """Tenants of one consumer that are worked on at a time, without a transaction."""
     transactions: int = 4
-    """Handlers that hold a transaction at a time, each with a connection of the database."""
+    """Tenants of all consumers together whose handlers hold a transaction, each with a connection of the database."""
     messages: int = 100
     """Messages of one tenant that are handled before others get their chance."""
     lease: timedelta = timedelta(seconds=60)
@@ -67,7 +67,7 @@ class ConsumerRunner:
         self._observe = observe
         self._subscribers: dict[ConsumerName, _Subscriber] = {}
         self._unregistered: dict[ConsumerName, Consumer] = {}
-        self._busy: defaultdict[ConsumerName, int] = defaultdict(int)
+        self._capacity = Capacity(tenants=policy.tenants, transactions=policy.transactions)
         self._transactions = asyncio.Semaphore(policy.transactions)
         self._attempts = 0
         self._wake = asyncio.Event()
@@ -168,7 +168,14 @@ class ConsumerRunner:
 
     async def _claim(self, tasks: asyncio.TaskGroup, writer: ProgressWriter) -> bool:
         """Begin with the tenants that are due and that this process can take on; return whether there were any."""
-        wants = [want for name in self._ready() if (want := self._want(name)).limit > 0]
+        found = False
+        for limits in self._capacity.limits(*self._plain_and_transactional()):
+            wants = [self._want(name, limit) for name, limit in limits.items() if name in self._subscribers]
+            found |= await self._begin(wants, tasks, writer)
+        return found
+
+    async def _begin(self, wants: Sequence[Want], tasks: asyncio.TaskGroup, writer: ProgressWriter) -> bool:
+        """Begin with tenants of one claim; return whether there were any."""
         claims = await self._queue.claim(wants) if wants else []
         if not claims:
             return False
@@ -181,8 +188,10 @@ class ConsumerRunner:
         for claim, messages in zip(claims, waiting, strict=True):
             delivery = self._delivery(claim, messages, writer)
             if delivery is not None:
-                self._busy[claim.consumer] += 1
-                tasks.create_task(delivery.run()).add_done_callback(partial(self._free, claim.consumer))
+                transactional = delivery.handler.transactional
+                self._capacity.take(claim.consumer, transactional=transactional)
+                free = partial(self._free, claim.consumer, transactional)
+                tasks.create_task(delivery.run()).add_done_callback(free)
         return True
 
     def _delivery(self, claim: ConsumerClaim, waiting: Waiting, writer: ProgressWriter) -> Delivery | None:
@@ -213,17 +222,21 @@ class ConsumerRunner:
         self._attempts += 1
         self._observe(report)
 
-    def _free(self, name: ConsumerName, _task: object) -> None:
-        self._busy[name] -= 1
+    def _free(self, name: ConsumerName, transactional: bool, _task: object) -> None:
+        self._capacity.free(name, transactional=transactional)
         self._wake.set()
 
     def _ready(self) -> Collection[ConsumerName]:
         return [name for name in self._subscribers if name not in self._unregistered]
 
-    def _want(self, name: ConsumerName) -> Want:
-        subscriber = self._subscribers[name]
-        most = self._policy.transactions if subscriber.handler.transactional else self._policy.tenants
-        return Want(consumer=name, limit=most - self._busy[name], lease=self._lease(subscriber.consumer))
+    def _plain_and_transactional(self) -> tuple[list[ConsumerName], list[ConsumerName]]:
+        found: tuple[list[ConsumerName], list[ConsumerName]] = ([], [])
+        for name in self._ready():
+            found[self._subscribers[name].handler.transactional].append(name)
+        return found
+
+    def _want(self, name: ConsumerName, limit: int) -> Want:
+        return Want(consumer=name, limit=limit, lease=self._lease(self._subscribers[name].consumer))
 
     def _lease(self, consumer: Consumer) -> timedelta:
         """Return a lease that does not end during an attempt and the storing of its end."""

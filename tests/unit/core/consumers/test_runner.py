@@ -15,7 +15,14 @@ from tests.unit.core.conftest import until
 from billing_core.consumers.delivery import DeliveryReport
 from billing_core.consumers.handlers import Handler
 from billing_core.consumers.runner import ConsumerPolicy, ConsumerRunner
-from billing_core.consumers.values import Consumer, ConsumerMessage, OnDead, RetryLater, Undeliverable
+from billing_core.consumers.values import (
+    Consumer,
+    ConsumerMessage,
+    OnDead,
+    RetryLater,
+    Undeliverable,
+    consumer_name,
+)
 from billing_core.errors import StoreUnavailableError, TransactionLostError
 from billing_core.model import TenantId
 from billing_core.state.ports import Clock
@@ -510,6 +517,53 @@ async def test_a_transaction_that_is_lost_costs_an_attempt(rig: Rig) -> None:
     await rig.handle(given, write, reports=2)
     assert rig.results() == [(1, "retried"), (1, "dead")]
     assert rig.reports[1].error == "the connection was lost"
+
+
+@pytest.mark.parametrize("once", [False, True])
+async def test_no_more_is_claimed_than_transactions_are_free(rig: Rig, once: bool) -> None:
+    """Over all consumers whose handlers take one: a lease that runs while its claim queues costs attempts."""
+    rig.runner = rig.another(transactions=2)
+    claimed: list[int] = []
+
+    async def write(_: ConsumerMessage, transaction: object) -> None:
+        await asyncio.sleep(0)
+        claimed.append(sum(each.fence > 0 for each in rig.database.consumers.positions.values()))
+
+    names = [TenantId(f"tenant-{each}") for each in range(4)]
+    for each in range(5):
+        given = consumer(consumer_name(f"hook-{each}"))
+        await registered(rig, given)
+        rig.runner.subscribe(given, write)
+    for name in names:
+        await number_up_to(rig.unit_of_work, 2, name)
+    if once:
+        await rig.runner.run_once()
+    else:
+        async with rig.running():
+            await until(lambda: len(rig.reports) == 40)
+    assert {each.result for each in rig.reports} == {"handled"}
+    assert len(claimed) == 40
+    assert max(claimed) == 2
+
+
+async def test_a_transactional_consumer_with_much_to_do_shares_the_transactions(rig: Rig) -> None:
+    """The one that had its turn longest ago has the next, and a plain handler needs none."""
+    rig.runner = rig.another(transactions=1)
+    handled: list[str] = []
+
+    async def write(received: ConsumerMessage, transaction: object) -> None:
+        handled.append(received.event_type)
+
+    for each in ("busy", "calm"):
+        given = consumer(consumer_name(each), event_types=(f"{each}.*",))
+        await registered(rig, given)
+        rig.runner.subscribe(given, write)
+    for each in range(4):
+        await number(rig.unit_of_work, message(TenantId(f"tenant-{each}"), 1, event_type="busy.day"))
+    await number(rig.unit_of_work, message(ACME, 1, event_type="calm.day"))
+    assert await rig.runner.run_once() == 5
+    assert handled.index("calm.day") == 1
+    assert handled.count("busy.day") == 4
 
 
 async def test_a_plain_function_runs_in_a_thread(rig: Rig) -> None:
