@@ -11,23 +11,28 @@ WITH due AS (
 SELECT count(*) AS tenants FROM due;
 
 -- name: skip_dead
+-- A position with nothing waiting is kept where a search has not reached the tenant, as by settle_positions.
 -- Args: $1 consumer, $2 tenant, $3 actor, $4 reason. Returns: the number that was passed over; no row if none was dead.
 WITH held AS MATERIALIZED (
-    SELECT consumer, tenant_id, position + 1 AS sequence, last, attempts, error FROM billing_consumer_tenants
-    WHERE consumer = $1 AND tenant_id = $2 AND dead_at IS NOT NULL
-    FOR UPDATE
+    SELECT w.consumer, w.tenant_id, w.position + 1 AS sequence, w.attempts, w.error,
+        w.position + 1 >= w.last AS over, c.walk_cursor < w.tenant_id AS ahead
+    FROM billing_consumer_tenants AS w
+    LEFT JOIN billing_consumers AS c ON c.consumer = w.consumer
+    WHERE w.consumer = $1 AND w.tenant_id = $2 AND w.dead_at IS NOT NULL
+    FOR UPDATE OF w
 ), gone AS (
     DELETE FROM billing_consumer_tenants AS w USING held
-    WHERE w.consumer = held.consumer AND w.tenant_id = held.tenant_id AND held.sequence >= held.last
+    WHERE w.consumer = held.consumer AND w.tenant_id = held.tenant_id AND held.over AND held.ahead IS NOT TRUE
 ), moved AS (
     UPDATE billing_consumer_tenants AS w
-    SET position = held.sequence, dead_at = NULL, error = NULL, attempts = 0, due_at = now(), fence = 0,
-        waiting_since = coalesce((
+    SET position = held.sequence, dead_at = NULL, error = NULL, attempts = 0, fence = 0,
+        due_at = CASE WHEN held.over THEN 'infinity' ELSE now() END,
+        waiting_since = CASE WHEN held.over THEN 'infinity' ELSE coalesce((
             SELECT e.created_at FROM billing_events AS e
             WHERE e.tenant_id = held.tenant_id AND e.sequence = held.sequence + 1
-        ), w.waiting_since)
+        ), w.waiting_since) END
     FROM held
-    WHERE w.consumer = held.consumer AND w.tenant_id = held.tenant_id AND held.sequence < held.last
+    WHERE w.consumer = held.consumer AND w.tenant_id = held.tenant_id AND (NOT held.over OR held.ahead)
 ), skipped AS (
     INSERT INTO billing_consumer_skips (consumer, tenant_id, sequence, attempts, error, actor, reason)
     SELECT consumer, tenant_id, sequence, attempts, error, $3, $4 FROM held

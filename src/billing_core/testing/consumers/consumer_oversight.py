@@ -5,6 +5,7 @@ from typing import Literal
 import pytest
 
 from billing_core.consumers.ports import ConsumerOversight, ConsumerQueue, ConsumerRegister, Lag, Step
+from billing_core.consumers.values import ConsumerName
 from billing_core.model import TenantId
 from billing_core.oversight.ports import AuditLog
 from billing_core.state.ports import UnitOfWork
@@ -37,9 +38,11 @@ class ConsumerOversightContract:
         """Register the consumer that the tests are about."""
         await consumer_register.register(consumer())
 
-    async def kill(self, queue: ConsumerQueue, tenant_id: TenantId = ACME, *, position: int = 0) -> None:
+    async def kill(
+        self, queue: ConsumerQueue, tenant_id: TenantId = ACME, *, position: int = 0, name: ConsumerName = MAILS
+    ) -> None:
         """Have the next message of a tenant be dead."""
-        for held in await claim(queue):
+        for held in await claim(queue, name):
             if held.tenant_id == tenant_id:
                 dead = step(held, Step.HOLD, position, attempts=12, error="boom")
                 assert await settle(queue, dead)
@@ -149,6 +152,26 @@ class ConsumerOversightContract:
         await self.kill(consumer_queue)
         assert await consumer_oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason=None) == 1
         assert await consumer_oversight.waiting(MAILS, limit=10) == []
+
+    async def test_a_skip_is_kept_while_a_search_has_not_reached_the_tenant(
+        self,
+        consumer_oversight: ConsumerOversight,
+        consumer_queue: ConsumerQueue,
+        consumer_register: ConsumerRegister,
+        unit_of_work: UnitOfWork,
+    ) -> None:
+        """A consumer that starts in the past does not get the tenant's messages again, only what comes afterwards."""
+        await number(unit_of_work, message(ACME, 1), message(GLOBEX, 1))
+        await consumer_register.register(consumer(CRM, start="beginning"))
+        await consumer_queue.catch_up([CRM], limit=1)
+        await number_up_to(unit_of_work, 2, GLOBEX, first=2)
+        await self.kill(consumer_queue, GLOBEX, position=1, name=CRM)
+        assert await consumer_oversight.skip(CRM, tenant_id=GLOBEX, actor="ops", reason=None) == 2
+        assert await consumer_oversight.waiting(CRM, tenant_id=GLOBEX, limit=10) == []
+        await catch_up(consumer_queue, CRM)
+        assert await waiting_numbers(consumer_queue, CRM) == {ACME: [1]}
+        await number_up_to(unit_of_work, 3, GLOBEX, first=3)
+        assert await waiting_numbers(consumer_queue, CRM) == {GLOBEX: [3]}
 
     async def test_a_tenant_is_rewound_to_a_number(
         self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
