@@ -308,6 +308,10 @@ async def test_a_consumer_is_rewound(operator: Operator, store: Store) -> None:
     assert (await operator.types("rewind", "crm", "--to", "2", "--why", "lost")).exit_code == 2
     unknown = await operator.types("rewind", "crm", "--to", "2", "--tenant", "initech", "--why", "lost", "--yes")
     assert unknown.exit_code == 3
+    for more in ("--dry-run", "--yes"):
+        beyond = await operator.types("rewind", "crm", "--to", "30", "--tenant", ACME, "--why", "lost", more)
+        assert beyond.exit_code == 2
+        assert "there is no message 30 yet, the last one is 3" in " ".join(beyond.stderr.split())
     done = await operator.types("rewind", "crm", "--to", "2", "--tenant", ACME, "--why", "lost", "--yes")
     assert done.stdout == "Set crm to message 2 for acme.\n"
     (tenant,) = (await operator.json("show", "crm"))["tenants"]

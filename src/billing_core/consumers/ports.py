@@ -279,5 +279,6 @@ class ConsumerOversight(Protocol):
         A number, for one tenant only, is that of the first message to hand over; "now" passes over what waits, and what
         a start in the past or an earlier rewind would still find. Claims that others hold are lost. All tenants are set
         one after another, as for a consumer that starts in the past. Repeat a call that ended with an error.
+        Raises ValueError for a number without a tenant, and for one beyond the tenant's next message.
         """
         ...

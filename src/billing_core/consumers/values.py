@@ -34,6 +34,12 @@ def consumer_name(text: str) -> ConsumerName:
     return ConsumerName(text)
 
 
+def check_number(number: int, last: int) -> None:
+    """Raise ValueError if a tenant whose last message is `last` cannot continue at this number: it would miss some."""
+    if number > last + 1:
+        raise ValueError(f"there is no message {number} yet, the last one is {last}")
+
+
 class OnDead(Enum):
     """The treatment of a tenant whose message failed for the last time."""
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from billing_core.consumers.ports import ConsumerStanding, Lag, SkippedMessage, WaitingTenant
-from billing_core.consumers.values import ConsumerName, Start
+from billing_core.consumers.values import ConsumerName, Start, check_number
 from billing_core.model import TenantId
 from billing_core.oversight.inspection import Audit
 from billing_core.state.ports import Clock
@@ -108,6 +108,8 @@ class MemoryConsumerOversight:
             return False
         if isinstance(to, int) and tenant_id is None:
             raise ValueError("a number is of one tenant: name the tenant")
+        if isinstance(to, int) and tenant_id is not None:
+            check_number(to, counters[tenant_id])
         for each in counters if tenant_id is None else [tenant_id]:
             position = max(to - 1, 0) if isinstance(to, int) else self._consumers.position_at(each, to)
             self._consumers.set_position(name, each, position, counters[each])

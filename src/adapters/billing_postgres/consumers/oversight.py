@@ -13,7 +13,7 @@ import attrs
 
 from billing_core import converters
 from billing_core.consumers.ports import ConsumerStanding, Lag, SkippedMessage, WaitingTenant
-from billing_core.consumers.values import ConsumerName, Start
+from billing_core.consumers.values import ConsumerName, Start, check_number
 from billing_core.model import TenantId
 from billing_postgres import queries
 from billing_postgres.consumers.rows import registered_from_row
@@ -151,6 +151,8 @@ async def _rewind(action: _Action, name: ConsumerName, to: Start | int, tenant_i
         else:
             await action.fetch("rewind_all", name, instant)
         return True
+    if isinstance(to, int):
+        check_number(to, found[0]["sequence"])
     position = max(to - 1, 0) if isinstance(to, int) else found[0]["sequence" if to == "now" else "position"]
     await action.fetch("rewind_tenant", name, tenant_id, position)
     return True

@@ -191,6 +191,18 @@ class ConsumerOversightContract:
         assert not await settle(consumer_queue, step(again, Step.DONE, 4))
         assert await waiting_numbers(consumer_queue) == {ACME: [2, 3, 4]}
 
+    async def test_a_number_beyond_the_next_message_is_refused(
+        self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """It was mistyped: everything that waits would be passed over. The next message itself may be named."""
+        await number_up_to(unit_of_work, 2)
+        for beyond in (4, 10**20):
+            with pytest.raises(ValueError, match=f"there is no message {beyond} yet, the last one is 2"):
+                await consumer_oversight.rewind(MAILS, to=beyond, tenant_id=ACME, actor="ops", reason=None)
+        assert await waiting_numbers(consumer_queue) == {ACME: [1, 2]}
+        assert await consumer_oversight.rewind(MAILS, to=3, tenant_id=ACME, actor="ops", reason=None)
+        assert await consumer_oversight.waiting(MAILS, limit=10) == []
+
     async def test_a_tenant_is_rewound_to_an_instant_or_to_now(
         self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
     ) -> None:

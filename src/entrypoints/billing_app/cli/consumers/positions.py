@@ -137,6 +137,16 @@ def rewind(
         click.echo(f"{'Would set' if dry_run else 'Set'} {name} {_place(start)} for {_whom(tenant)}.")
 
 
+def _check_number(to: Start | int, last: int) -> None:
+    from billing_core.consumers.values import check_number
+
+    if isinstance(to, int):
+        try:
+            check_number(to, last)
+        except ValueError as exc:
+            raise click.BadParameter(str(exc), param_hint="--to") from exc
+
+
 def _place(start: Start | int) -> str:
     if isinstance(start, int):
         return f"to message {start}"
@@ -221,9 +231,12 @@ async def _rewind(
         oversight = tools.consumer_oversight()
         await _standing(oversight, name)
         tenant_id = None if tenant is None else TenantId(tenant)
-        if tenant_id is not None and not await tools.history().sequence(tenant_id):
-            click.echo(f"{plain(tenant)} has no messages. See `billing tenants list`.", err=True)
-            raise click.exceptions.Exit(NOTHING_MATCHED)
+        if tenant_id is not None:
+            last = await tools.history().sequence(tenant_id)
+            if not last:
+                click.echo(f"{plain(tenant)} has no messages. See `billing tenants list`.", err=True)
+                raise click.exceptions.Exit(NOTHING_MATCHED)
+            _check_number(to, last)
         if not dry_run:
             confirm(f"Set {name} {_place(to)} for {_whom(tenant)}?", yes=yes)
             await oversight.rewind(name, to=to, tenant_id=tenant_id, actor=by, reason=why)
