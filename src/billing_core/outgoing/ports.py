@@ -36,6 +36,7 @@ class WebhookEndpoints(Protocol):
         """Store the receiver of a consumer, or another URL of a known one.
 
         A secret replaces all others; without one, a known receiver keeps its own. A new receiver needs one: ValueError.
+        Failures of another URL no longer count.
         """
         ...
 

@@ -32,9 +32,9 @@ class MemoryReceivers:
         known = self._known.get(consumer)
         if secret is not None:
             self._known[consumer] = WebhookEndpoint(consumer=consumer, url=url, secrets=(secret,))
-        elif known is not None:
-            self._known[consumer] = attrs.evolve(known, url=url)
-        else:
+        elif known is not None and url != known.url:
+            self._known[consumer] = attrs.evolve(known, url=url, failing_since=None, failure=None)
+        elif known is None:
             raise ValueError(f"the receiver of {consumer} is new and needs a secret")
 
     async def rotate(self, consumer: ConsumerName, secret: SigningSecret, *, replaced_until: datetime) -> bool:

@@ -8,8 +8,13 @@ WHERE s.expires_at IS NULL OR s.expires_at > clock_timestamp()
 ORDER BY r.consumer, s.created_at DESC, s.expires_at DESC NULLS FIRST, s.secret;
 
 -- name: change_receiver
--- Args: $1 consumer, $2 URL. Returns: a row if the receiver is known.
-UPDATE billing_receivers SET url = $2 WHERE consumer = $1 RETURNING consumer;
+-- Failures of another URL no longer count. Args: $1 consumer, $2 URL. Returns: a row if the receiver is known.
+UPDATE billing_receivers SET
+    url = $2,
+    failing_since = CASE WHEN url = $2 THEN failing_since END,
+    failed_at = CASE WHEN url = $2 THEN failed_at END,
+    failure = CASE WHEN url = $2 THEN failure END
+WHERE consumer = $1 RETURNING consumer;
 
 -- name: put_receiver
 -- Args: $1 consumer, $2 URL, $3 secret, $4 when it was made. All other secrets are deleted.

@@ -41,6 +41,21 @@ class WebhookEndpointsContract:
             WebhookEndpoint(consumer=CRM, url="https://new.example.com/", secrets=(secret,))
         ]
 
+    async def test_failures_of_another_url_no_longer_count(
+        self, webhook_endpoints: WebhookEndpoints, clock: Clock
+    ) -> None:
+        """A receiver that moved is not disabled for what its former place did. The same URL again changes nothing."""
+        now, new = clock.now(), "https://new.example.com/"
+        await webhook_endpoints.put(CRM, URL, SigningSecret.generate(now))
+        await webhook_endpoints.failed(CRM, now, "answered 500")
+        await webhook_endpoints.put(CRM, URL, None)
+        (same,) = await webhook_endpoints.current()
+        assert (same.failing_since, same.failure) == (now, "answered 500")
+        await webhook_endpoints.put(CRM, new, None)
+        (moved,) = await webhook_endpoints.current()
+        assert (moved.url, moved.failing_since, moved.failure) == (new, None, None)
+        assert await webhook_endpoints.failed(CRM, now + HOUR, "answered 500") == now + HOUR
+
     async def test_a_new_receiver_needs_a_secret(self, webhook_endpoints: WebhookEndpoints) -> None:
         """Nothing is stored without one."""
         with pytest.raises(ValueError, match="crm is new and needs a secret"):
