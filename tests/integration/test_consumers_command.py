@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from tests.unit.outgoing_webhooks.receiver import receiving, secret
 
 from billing_app import cli
+from billing_app.cli.consumers import positions
 from billing_app.troubleshooting import ConsumerTrouble
 from billing_core.consumers.ports import Progress, Step, Want
 from billing_core.consumers.values import Consumer, ConsumerName
@@ -295,6 +296,29 @@ async def test_a_dead_message_is_skipped(operator: Operator, store: Store) -> No
     shown = await operator.types("show", "crm", "--output", "table")
     assert "message 1 by ada: the account was closed" in shown.stdout
     assert (await operator.types("skip", "crm", ACME, "--why", "again", "--yes")).exit_code == 3
+
+
+async def test_another_message_that_is_dead_by_then_is_not_skipped(
+    operator: Operator, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the question stands, a colleague's retry may have handled the message, and the next one failed."""
+    await operator.adds()
+    await number_up_to(store.unit_of_work, 2)
+    await store.bury(ACME)
+
+    def answer(_question: str, *, yes: bool) -> None:
+        asyncio.run_coroutine_threadsafe(meanwhile(), loop).result()
+
+    async def meanwhile() -> None:
+        await store.pool.execute("UPDATE billing_consumer_tenants SET position = 1")
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(positions, "confirm", answer)
+    late = await operator.types("skip", "crm", ACME, "--why", "the account was closed")
+    assert (late.exit_code, late.stdout) == (3, "")
+    assert "Message 1 no longer holds acme back. See `billing consumers show crm`." in late.stderr
+    (tenant,) = (await operator.json("show", "crm", "--held"))["tenants"]
+    assert tenant["position"] == 1
 
 
 async def test_a_consumer_is_rewound(operator: Operator, store: Store) -> None:

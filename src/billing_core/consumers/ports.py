@@ -261,8 +261,10 @@ class ConsumerOversight(Protocol):
         """Try dead messages again, with all attempts: of one tenant or of all. Return how many tenants are due."""
         ...
 
-    async def skip(self, name: ConsumerName, *, tenant_id: TenantId, actor: str, reason: str | None) -> int | None:
-        """Pass over a tenant's dead message; return its number, or None if none holds the tenant back."""
+    async def skip(
+        self, name: ConsumerName, *, tenant_id: TenantId, sequence: int, actor: str, reason: str | None
+    ) -> bool:
+        """Pass over a tenant's dead message of this number; return whether that is what held the tenant back."""
         ...
 
     async def rewind(

@@ -69,17 +69,18 @@ class MemoryConsumerOversight:
         )
         return len(held)
 
-    async def skip(self, name: ConsumerName, *, tenant_id: TenantId, actor: str, reason: str | None) -> int | None:
+    async def skip(
+        self, name: ConsumerName, *, tenant_id: TenantId, sequence: int, actor: str, reason: str | None
+    ) -> bool:
         """Pass over a tenant's dead message."""
         known, now = self._held(name).get(tenant_id), self._clock.now()
-        if known is None:
-            return None
-        number = known.position + 1
+        if known is None or known.position + 1 != sequence:
+            return False
         self._tables.skipped.append(
             SkippedMessage(
                 consumer=name,
                 tenant_id=tenant_id,
-                sequence=number,
+                sequence=sequence,
                 skipped_at=now,
                 attempts=known.attempts,
                 error=known.error,
@@ -87,11 +88,11 @@ class MemoryConsumerOversight:
                 reason=reason,
             )
         )
-        self._consumers.set_position(name, tenant_id, number, known.last)
+        self._consumers.set_position(name, tenant_id, sequence, known.last)
         self._log(
-            "consumer_skip", actor=actor, reason=reason, name=name, tenant_id=tenant_id, result={"sequence": number}
+            "consumer_skip", actor=actor, reason=reason, name=name, tenant_id=tenant_id, result={"sequence": sequence}
         )
-        return number
+        return True
 
     async def rewind(
         self,

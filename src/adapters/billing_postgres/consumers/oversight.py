@@ -82,13 +82,14 @@ class PostgresConsumerOversight:
             action.result = {"tenants": tenants}
         return tenants
 
-    async def skip(self, name: ConsumerName, *, tenant_id: TenantId, actor: str, reason: str | None) -> int | None:
+    async def skip(
+        self, name: ConsumerName, *, tenant_id: TenantId, sequence: int, actor: str, reason: str | None
+    ) -> bool:
         """Pass over a tenant's dead message."""
         async with self._action("consumer_skip", name, tenant_id, actor=actor, reason=reason) as action:
-            found = await action.fetch("skip_dead", name, tenant_id, storable(actor), storable(reason))
-            sequence = found[0]["sequence"] if found else None
-            action.result = None if sequence is None else {"sequence": sequence}
-        return sequence
+            found = await action.fetch("skip_dead", name, tenant_id, storable(actor), storable(reason), sequence)
+            action.result = {"sequence": sequence} if found else None
+        return bool(found)
 
     async def rewind(
         self,

@@ -12,13 +12,13 @@ SELECT count(*) AS tenants FROM due;
 
 -- name: skip_dead
 -- A position with nothing waiting is kept where a search has not reached the tenant, as by settle_positions.
--- Args: $1 consumer, $2 tenant, $3 actor, $4 reason. Returns: the number that was passed over; no row if none was dead.
+-- Args: $1 consumer, $2 tenant, $3 actor, $4 reason, $5 number. Returns: the number; no row if it is not the dead one.
 WITH held AS MATERIALIZED (
     SELECT w.consumer, w.tenant_id, w.position + 1 AS sequence, w.attempts, w.error,
         w.position + 1 >= w.last AS over, c.walk_cursor < w.tenant_id AS ahead
     FROM billing_consumer_tenants AS w
     LEFT JOIN billing_consumers AS c ON c.consumer = w.consumer
-    WHERE w.consumer = $1 AND w.tenant_id = $2 AND w.dead_at IS NOT NULL
+    WHERE w.consumer = $1 AND w.tenant_id = $2 AND w.dead_at IS NOT NULL AND w.position + 1 = $5
     FOR UPDATE OF w
 ), gone AS (
     DELETE FROM billing_consumer_tenants AS w USING held

@@ -78,7 +78,7 @@ class ConsumerOversightContract:
         assert (standing.waiting, standing.lag.held) == (2, 1)
         assert (await consumer_oversight.lags())[MAILS].held == 1
         before = (await consumer_oversight.waiting(MAILS, held=True, limit=10))[0].waiting_since
-        await consumer_oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason=None)
+        await consumer_oversight.skip(MAILS, tenant_id=ACME, sequence=1, actor="ops", reason=None)
         (acme, _) = await consumer_oversight.waiting(MAILS, limit=10)
         assert acme.waiting_since > before
 
@@ -133,8 +133,7 @@ class ConsumerOversightContract:
         """The ones behind it come; a tenant with nothing behind it no longer waits."""
         await number_up_to(unit_of_work, 3)
         await self.kill(consumer_queue, position=1)
-        skipped = await consumer_oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason="sent by hand")
-        assert skipped == 2
+        assert await consumer_oversight.skip(MAILS, tenant_id=ACME, sequence=2, actor="ops", reason="sent by hand")
         assert await waiting_numbers(consumer_queue) == {ACME: [3]}
         (record,) = await consumer_oversight.skipped(MAILS, limit=10)
         assert (record.sequence, record.attempts, record.error) == (2, 12, "boom")
@@ -142,7 +141,19 @@ class ConsumerOversightContract:
         assert (await consumer_oversight.standings())[0].skipped == 1
         audit = (await audit_log.latest(limit=1))[0]
         assert (audit.action, audit.result) == ("consumer_skip", {"sequence": 2})
-        assert await consumer_oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason=None) is None
+        assert not await consumer_oversight.skip(MAILS, tenant_id=ACME, sequence=3, actor="ops", reason=None)
+
+    async def test_a_skip_is_of_the_message_that_was_looked_at(
+        self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """Another one may be dead by then, as after a retry in between: it stays."""
+        await number_up_to(unit_of_work, 3)
+        await self.kill(consumer_queue, position=1)
+        for other in (1, 3):
+            assert not await consumer_oversight.skip(MAILS, tenant_id=ACME, sequence=other, actor="ops", reason=None)
+        (held,) = await consumer_oversight.waiting(MAILS, held=True, limit=10)
+        assert held.position == 1
+        assert await consumer_oversight.skipped(MAILS, limit=10) == []
 
     async def test_a_skip_of_the_last_message_ends_the_waiting(
         self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
@@ -150,7 +161,7 @@ class ConsumerOversightContract:
         """Nothing is left of the tenant."""
         await number_up_to(unit_of_work, 1)
         await self.kill(consumer_queue)
-        assert await consumer_oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason=None) == 1
+        assert await consumer_oversight.skip(MAILS, tenant_id=ACME, sequence=1, actor="ops", reason=None)
         assert await consumer_oversight.waiting(MAILS, limit=10) == []
 
     async def test_a_skip_is_kept_while_a_search_has_not_reached_the_tenant(

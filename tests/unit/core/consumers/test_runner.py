@@ -230,7 +230,7 @@ async def test_a_dead_message_holds_its_tenant_back(rig: Rig) -> None:
         await until(lambda: recorder.numbers[GLOBEX] == [1, 2, 3])
         (held,) = await rig.oversight.waiting(MAILS, held=True, limit=10)
         assert (held.tenant_id, held.position, held.attempts, held.error) == (ACME, 1, 2, "OSError: refused")
-        await rig.oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason=None)
+        await rig.oversight.skip(MAILS, tenant_id=ACME, sequence=2, actor="ops", reason=None)
         await until(lambda: recorder.numbers[ACME] == [1, 3])
 
 
@@ -250,7 +250,7 @@ async def test_a_dead_message_behind_unwanted_ones_is_the_one_that_is_skipped(ri
     )
     recorder.fail = lambda each: OSError("refused") if each.sequence == 3 else None
     await rig.handle(given, recorder, reports=2)
-    assert await rig.oversight.skip(MAILS, tenant_id=ACME, actor="ops", reason=None) == 3
+    assert await rig.oversight.skip(MAILS, tenant_id=ACME, sequence=3, actor="ops", reason=None)
     rig.runner = rig.another()
     await rig.handle(given, recorder, reports=3)
     assert recorder.numbers[ACME] == [1, 4]

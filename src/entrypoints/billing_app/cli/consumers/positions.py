@@ -79,7 +79,7 @@ def skip(*, name: ConsumerName, tenant: str, dry_run: bool, yes: bool, why: str,
     \b
     billing consumers skip crm acme --why 'the account was closed'
 
-    Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 the tenant is not held back.
+    Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 the tenant is not held back by that message.
     """
     skipped = asyncio.run(_skip(Settings.load(), name, tenant, dry_run=dry_run, yes=yes, why=why, by=by))
     if skipped is None:
@@ -210,7 +210,12 @@ async def _skip(
         if dry_run:
             return number
         confirm(f"Pass over message {number}? {name} never handles it then.", yes=yes)
-        return await oversight.skip(name, tenant_id=TenantId(tenant), actor=by, reason=why)
+        if not await oversight.skip(name, tenant_id=TenantId(tenant), sequence=number, actor=by, reason=why):
+            click.echo(
+                f"Message {number} no longer holds {plain(tenant)} back. See `billing consumers show {name}`.", err=True
+            )
+            raise click.exceptions.Exit(NOTHING_MATCHED)
+        return number
 
 
 async def _rewind(
