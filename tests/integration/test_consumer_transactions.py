@@ -113,7 +113,7 @@ async def test_a_handler_that_ends_the_transaction_fails(rig: Rig, ending: str) 
 
 
 async def test_a_handler_that_commits_fails_although_it_returns(rig: Rig) -> None:
-    """What it has committed stays; the error says why its position did not move with it."""
+    """Its committed rows stay; the error says why its position did not move with it."""
 
     async def commit(received: ConsumerMessage, transaction: Transaction) -> None:
         await enter(received, transaction)

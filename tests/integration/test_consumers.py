@@ -263,7 +263,7 @@ async def test_positions_of_a_search_are_gone_at_its_end(rig: Rig) -> None:
 
 
 async def test_a_message_that_is_numbered_during_a_rewind_to_now_is_kept(rig: Rig) -> None:
-    """What waited is deleted tenant by tenant; a message from after the decision waits."""
+    """Earlier messages are passed over tenant by tenant; a message from after the decision waits."""
     await rig.register.register(MAILS)
     await number_up_to(rig.unit_of_work, 2)
     await number_up_to(rig.unit_of_work, 2, GLOBEX)

@@ -25,6 +25,7 @@ from billing_postgres.text import storable
 _QUERIES: Final = MappingProxyType(
     {
         **queries.load("read_consumers"),
+        **queries.load("write_consumers"),
         **queries.load("write_consumer_actions"),
         **queries.load("write_audits"),
     }

@@ -85,7 +85,7 @@ UPDATE billing_consumers SET walk = walk + 1, walk_cursor = '', walk_from = $2 W
 UPDATE billing_consumers SET walk = walk + 1, walk_cursor = NULL, walk_from = NULL WHERE consumer = $1;
 
 -- name: delete_earlier_positions
--- Deletes positions from before the last rewind. One that a message is numbered for meanwhile is set anew by it, and kept.
+-- Deletes positions from before the last rewind. One for which a message is numbered in the meantime is renewed by it, and kept.
 -- Args: $1 consumer, $2 limit. Returns: how many were deleted.
 WITH gone AS (
     DELETE FROM billing_consumer_tenants AS w

@@ -177,7 +177,7 @@ class ConsumerOversightContract:
         await consumer_queue.catch_up([CRM], limit=1)
         await number_up_to(unit_of_work, 2, GLOBEX, first=2)
         await self.kill(consumer_queue, GLOBEX, position=1, name=CRM)
-        assert await consumer_oversight.skip(CRM, tenant_id=GLOBEX, actor="ops", reason=None) == 2
+        assert await consumer_oversight.skip(CRM, tenant_id=GLOBEX, sequence=2, actor="ops", reason=None)
         assert await consumer_oversight.waiting(CRM, tenant_id=GLOBEX, limit=10) == []
         await catch_up(consumer_queue, CRM)
         assert await waiting_numbers(consumer_queue, CRM) == {ACME: [1]}
@@ -300,7 +300,7 @@ class ConsumerOversightContract:
         await number_up_to(unit_of_work, 3, first=3)
         assert await waiting_numbers(consumer_queue, CRM) == {ACME: [3]}
 
-    @pytest.mark.parametrize("to", ["now", 100])
+    @pytest.mark.parametrize("to", ["now", 3])
     async def test_a_tenant_is_passed_over_during_a_rewind_of_all(
         self,
         consumer_oversight: ConsumerOversight,
