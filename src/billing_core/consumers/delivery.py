@@ -12,6 +12,7 @@ import attrs
 from billing_core.consumers.handlers import ReadHandler
 from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, Progress, Step, Waiting
 from billing_core.consumers.settling import ProgressWriter
+from billing_core.consumers.threads import Threads
 from billing_core.consumers.values import Consumer, ConsumerMessage, OnDead, RetryLater, Undeliverable
 from billing_core.errors import ClaimLostError, StoreUnavailableError, TransactionLostError
 
@@ -59,6 +60,8 @@ class Delivery:
     stopping: Callable[[], bool]
     transactions: asyncio.Semaphore
     """Taken for the length of a transaction."""
+    threads: Threads
+    """For plain functions of this consumer."""
 
     async def run(self) -> None:
         """Handle the messages. A claim whose position cannot be stored runs out, and the messages come again."""
@@ -108,10 +111,14 @@ class Delivery:
         try:
             if self.handler.transactional:
                 async with self.transactions, self._limited(scope), self._settling(handled) as transaction:
-                    await self.handler.handle(message, transaction)
+                    await self.handler.function(message, transaction)
+            elif self.handler.in_thread:
+                await self._reserve_thread()
+                async with self._limited(scope):
+                    await self.threads.run(self.handler.function, message)
             else:
                 async with self._limited(scope):
-                    await self.handler.handle(message)
+                    await self.handler.function(message)
         except ClaimLostError:
             raise
         except RetryLater as later:
@@ -127,6 +134,14 @@ class Delivery:
             limit = f"{self.consumer.timeout.total_seconds():g} s"
             return _Failure(error=f"took longer than {limit}" if too_long else _text(error))
         return None
+
+    async def _reserve_thread(self) -> None:
+        """Wait for a thread before the time of the attempt begins, and not so long that the lease runs out."""
+        try:
+            await self.threads.reserve(at_most=self.consumer.timeout / 2)
+        except TimeoutError as error:
+            text = "all threads are held by earlier attempts, which run on after their timeout"
+            raise RetryLater(self.consumer.backoff(1), text, counted=False) from error
 
     def _settling(self, handled: Progress) -> AbstractAsyncContextManager[Any]:
         return self.queue.settling(handled, limit=self.consumer.timeout)

@@ -1,6 +1,5 @@
 """Handlers: functions of one message, or of a message and the transaction in which its position is stored."""
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
@@ -26,14 +25,8 @@ class ReadHandler:
     function: Callable[..., Any]
     transactional: bool
     """Whether it takes the transaction in which its position is stored."""
-    _in_thread: bool
-
-    async def handle(self, message: ConsumerMessage, *transaction: Any) -> None:
-        """Handle a message; raises what the handler raises."""
-        if self._in_thread:
-            await asyncio.to_thread(self.function, message)
-        else:
-            await self.function(message, *transaction)
+    in_thread: bool
+    """Whether it is a plain function, which may block."""
 
 
 def read_handler(function: Callable[..., Any]) -> ReadHandler:

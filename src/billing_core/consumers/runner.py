@@ -15,6 +15,7 @@ from billing_core.consumers.delivery import Delivery, DeliveryReport
 from billing_core.consumers.handlers import Handler, ReadHandler, read_handler
 from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, ConsumerRegister, Progress, Step, Waiting, Want
 from billing_core.consumers.settling import ProgressWriter
+from billing_core.consumers.threads import Threads
 from billing_core.consumers.values import Consumer, ConsumerName
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import BillingEvent
@@ -48,6 +49,7 @@ class ConsumerPolicy:
 class _Subscriber:
     consumer: Consumer
     handler: ReadHandler
+    threads: Threads
 
 
 class ConsumerRunner:
@@ -84,7 +86,7 @@ class ConsumerRunner:
         """
         if consumer.name in self._subscribers:
             raise ValueError(f"consumer {consumer.name} has a handler already: give each handler a name of its own")
-        self._subscribers[consumer.name] = _Subscriber(consumer, read_handler(handler))
+        self._subscribers[consumer.name] = _Subscriber(consumer, read_handler(handler), Threads(self._policy.tenants))
         if not registered:
             self._unregistered[consumer.name] = consumer
         self._wake.set()
@@ -210,6 +212,7 @@ class ConsumerRunner:
             observe=self._note,
             stopping=self._stopping.is_set,
             transactions=self._transactions,
+            threads=subscriber.threads,
         )
 
     async def _give_back(self, claim: ConsumerClaim, writer: ProgressWriter) -> None:

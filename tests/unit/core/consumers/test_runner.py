@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
+from tests.patience import PATIENCE
 from tests.unit.core.conftest import until
 
 from billing_core.consumers.delivery import DeliveryReport
@@ -577,6 +578,47 @@ async def test_a_plain_function_runs_in_a_thread(rig: Rig) -> None:
     await number_up_to(rig.unit_of_work, 1)
     await rig.handle(consumer(), block, reports=1)
     assert threads != [threading.get_ident()]
+
+
+async def test_plain_functions_run_for_all_tenants_at_a_time(rig: Rig) -> None:
+    """Each consumer has a thread per tenant, whatever the threads of the event loop are busy with."""
+    met = threading.Barrier(2 * 16)
+
+    def meet(_: ConsumerMessage) -> None:
+        met.wait(timeout=PATIENCE)
+
+    for given in (consumer(attempts=1), consumer(CRM, attempts=1)):
+        await registered(rig, given)
+        rig.runner.subscribe(given, meet)
+    await number(rig.unit_of_work, *(message(TenantId(f"tenant-{each}"), 1) for each in range(16)))
+    async with rig.running():
+        await until(lambda: len(rig.reports) == 32)
+    assert {each.result for each in rig.reports} == {"handled"}
+
+
+async def test_waiting_for_a_thread_costs_no_attempt(rig: Rig) -> None:
+    """A call that runs on after its timeout keeps its thread; others wait for it, and their timeout begins then."""
+    release, attempts = threading.Event(), []
+
+    def block(received: ConsumerMessage) -> None:
+        attempts.append(received.attempt)
+        release.wait(timeout=PATIENCE)
+
+    given = consumer(attempts=2, timeout=timedelta(milliseconds=100), backoff_base=SOON)
+    rig.runner = rig.another(tenants=1)
+    await registered(rig, given)
+    await number_up_to(rig.unit_of_work, 1)
+    rig.runner.subscribe(given, block)
+    async with rig.running():
+        await until(lambda: len(rig.reports) >= 4)
+        assert attempts == [1]
+        release.set()
+        await until(lambda: rig.reports[-1].result == "handled")
+    assert attempts == [1, 2]
+    assert rig.reports[0].error == "took longer than 0.1 s"
+    assert {each.error for each in rig.reports[1:-1]} == {
+        "all threads are held by earlier attempts, which run on after their timeout"
+    }
 
 
 @pytest.mark.parametrize(
