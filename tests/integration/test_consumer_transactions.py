@@ -144,3 +144,37 @@ async def test_a_handler_that_hides_a_failed_statement_learns_what_to_do(rig: Ri
     rig.reports.clear()
     assert await rig.handle(keep, messages=0) == ["handled"]
     assert await rig.entered() == [1]
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_may_look_names_up_elsewhere(rig: Rig) -> None:
+    """The position is stored in our tables all the same, also if the setting is for the transaction only."""
+
+    async def wander(received: ConsumerMessage, transaction: Transaction) -> None:
+        await enter(received, transaction)
+        await transaction.execute(
+            "SET search_path TO elsewhere" if received.sequence == 1 else "SET LOCAL search_path TO a"
+        )
+
+    assert await rig.handle(wander, messages=2) == ["handled", "handled"]
+    assert await rig.entered() == [1, 2]
+
+
+async def test_a_handler_leaves_nothing_in_its_session(rig: Rig) -> None:
+    """The connection is used for other work afterwards, with the limits that it had."""
+    names = ("search_path", "statement_timeout", "idle_in_transaction_session_timeout", "plan_cache_mode")
+    before = [await rig.pool.fetchval("SELECT current_setting($1)", name) for name in names]
+
+    async def litter(received: ConsumerMessage, transaction: Transaction) -> None:
+        await transaction.execute("SET statement_timeout = 0; SET search_path TO elsewhere; SET plan_cache_mode = auto")
+        await transaction.execute("SELECT pg_advisory_lock(42)")
+        if received.attempt == 1:
+            raise OSError
+
+    assert await rig.handle(litter) == ["retried", "handled"]
+    async with rig.pool.acquire() as one, rig.pool.acquire() as other:
+        for session in (one, other):
+            assert [await session.fetchval("SELECT current_setting($1)", name) for name in names] == before
+        assert await one.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42") == 0

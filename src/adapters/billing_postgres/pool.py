@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 import asyncpg
@@ -14,6 +15,7 @@ from billing_postgres import queries
 from billing_postgres.errors import UNAVAILABLE, reaching, translated
 
 _CONFIGURE: Final = queries.load("session")["configure"]
+_POOLED: Final = MappingProxyType({"plan_cache_mode": "force_custom_plan"})
 
 Isolation = Literal["read_committed", "repeatable_read"]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -56,7 +58,7 @@ class Database:
         Statements are planned each time they run. By default plans are kept, and a plan made while a table was small
         scans the whole table until the next ANALYZE; for a statement that works on a batch, planning costs little.
         """
-        settings = {"plan_cache_mode": "force_custom_plan"}
+        settings = {**_POOLED}
         if read_only:
             settings["default_transaction_read_only"] = "on"
         with reaching(self.url, within=self.connect_timeout.total_seconds()):
@@ -88,23 +90,32 @@ class Database:
                 await pool.release(connection)
 
     @asynccontextmanager
+    async def lent(self, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Connection]:
+        """Borrow a connection of a writing pool for code of others: what it leaves in the session is removed."""
+        async with self.acquire(pool) as connection:
+            try:
+                yield connection
+            finally:
+                await self._set_back(connection)
+
+    async def _set_back(self, connection: Connection) -> None:
+        """Remove settings, advisory locks and listeners of a session; end one of which that fails."""
+        try:
+            await connection.reset()
+            await self._configure(connection, _POOLED)
+        except BaseException as error:
+            with suppress(asyncpg.InterfaceError):  # lost before: the pool has it back
+                connection.terminate()
+            if not isinstance(error, (*UNAVAILABLE, asyncpg.PostgresError)):
+                raise
+
+    @asynccontextmanager
     async def begun(
         self, pool: "asyncpg.Pool[asyncpg.Record]", *, isolation: Isolation, readonly: bool
     ) -> AsyncIterator[Connection]:
         """Borrow a connection inside a transaction: committed at the end of the block, rolled back on any exception."""
-        async with self.acquire(pool) as connection:
-            transaction = connection.transaction(isolation=isolation, readonly=readonly)
-            with translated("begin"):
-                await transaction.start()
-            try:
-                yield connection
-            except BaseException:
-                # The first error is the one to report; if the connection is lost, so is the transaction.
-                with suppress(*UNAVAILABLE):
-                    await transaction.rollback()
-                raise
-            with translated("commit"):
-                await transaction.commit()
+        async with self.acquire(pool) as connection, transaction(connection, isolation=isolation, readonly=readonly):
+            yield connection
 
     async def _configure(self, connection: Connection, settings: Mapping[str, str]) -> None:
         """Set the limits of a session. Not when it is opened: pgbouncer refuses or drops what it is asked for then."""
@@ -127,6 +138,23 @@ class Database:
             "command_timeout": self.statement_timeout.total_seconds() + 1,
             "server_settings": {"application_name": self.application_name},
         }
+
+
+@asynccontextmanager
+async def transaction(connection: Connection, *, isolation: Isolation, readonly: bool) -> AsyncIterator[None]:
+    """Run a transaction: committed at the end of the block, rolled back on any exception."""
+    begun = connection.transaction(isolation=isolation, readonly=readonly)
+    with translated("begin"):
+        await begun.start()
+    try:
+        yield
+    except BaseException:
+        # The first error is the one to report; if the connection is lost, so is the transaction.
+        with suppress(*UNAVAILABLE):
+            await begun.rollback()
+        raise
+    with translated("commit"):
+        await begun.commit()
 
 
 def _exhausted(size: int, seconds: float) -> str:

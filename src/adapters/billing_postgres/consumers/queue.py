@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -17,7 +17,7 @@ from billing_core.errors import ClaimLostError, StoreUnavailableError, Transacti
 from billing_postgres import queries
 from billing_postgres.consumers.rows import claim_from_row, progress_arrays, received_from_row
 from billing_postgres.errors import translated
-from billing_postgres.pool import Connection, Database
+from billing_postgres.pool import Connection, Database, transaction
 from billing_postgres.statements import Statements
 
 _QUERIES: Final = MappingProxyType(queries.load("write_consumers"))
@@ -92,11 +92,15 @@ class PostgresConsumerQueue:
     @asynccontextmanager
     async def settling(self, progress: Progress, *, limit: timedelta) -> AsyncIterator[Connection]:
         """Open a transaction at whose end the position is stored: until then, its row is not locked."""
-        async with self._database.begun(self._pool, isolation="read_committed", readonly=False) as connection:
+        async with (
+            self._database.lent(self._pool) as connection,
+            transaction(connection, isolation="read_committed", readonly=False),
+        ):
             with translated("begin_handler"):
-                began_at = await connection.fetchval(_QUERIES["begin_handler"], *_limits(connection, limit))
+                began = await connection.fetchrow(_QUERIES["begin_handler"], *_limits(connection, limit))
+            assert began is not None
             yield connection
-            await _end(connection, began_at)
+            await _end(connection, began)
             with translated("settle_positions"):
                 held = await connection.fetch(_QUERIES["settle_positions"], *progress_arrays([progress]))
             if not held:
@@ -126,16 +130,16 @@ def _limits(connection: Connection, limit: timedelta) -> tuple[list[str], list[s
     return names, values
 
 
-async def _end(connection: Connection, began_at: datetime) -> None:
-    """Raise TransactionLostError if the transaction that began at an instant is over or has failed."""
+async def _end(connection: Connection, began: asyncpg.Record) -> None:
+    """Raise TransactionLostError if the transaction that was begun is over or has failed."""
     try:
         with translated("end_handler"):
-            found = await connection.fetchval(_QUERIES["end_handler"])
+            found = await connection.fetchval(_QUERIES["end_handler"], began["path"])
     except StoreUnavailableError as exc:
         raise TransactionLostError(f"{_LOST} ({type(exc.__cause__).__name__})") from exc
     except asyncpg.InFailedSQLTransactionError as exc:
         raise TransactionLostError(_FAILED) from exc
-    if found != began_at:
+    if found != began["began_at"]:
         raise TransactionLostError(_ENDED)
 
 

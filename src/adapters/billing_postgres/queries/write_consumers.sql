@@ -177,14 +177,14 @@ ORDER BY claim.number, m.sequence;
 
 -- name: begin_handler
 -- Args: parallel arrays: $1 names and $2 values of settings for this transaction, set in their order.
--- Returns: when the transaction began, which no later one on the connection shares.
-SELECT now() AS began_at, (
+-- Returns: when the transaction began, which no later one on the connection shares, and where names are looked up.
+SELECT now() AS began_at, current_setting('search_path') AS path, (
     SELECT count(set_config(name, value, true)) FROM unnest($1::text[], $2::text[]) AS t (name, value)
 ) AS settings;
 
 -- name: end_handler
--- Returns: when the current transaction began.
-SELECT now() AS began_at;
+-- Has names looked up as before the handler. Args: $1 search path. Returns: when the current transaction began.
+SELECT now() AS began_at, set_config('search_path', $1, true);
 
 -- name: settle_positions
 -- The row of a tenant is deleted once nothing waits: compared under its lock, which numbering takes, too. Kept while a search
