@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.unit.host.conftest import PLANS, signed, subscription_event
@@ -12,6 +14,12 @@ from tests.unit.host.conftest import PLANS, signed, subscription_event
 from billing_app import Billing, Settings, open_billing, open_billing_sync
 from billing_core.consumers.values import ConsumerMessage
 from billing_core.payloads import BillingEventPayload
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from billing_core.consumers import values
+    from billing_core.payloads import BillingEventPayload as Payload
 
 
 async def arrive(billing: Billing, *numbers: int, tenant_id: str = "acme") -> None:
@@ -91,6 +99,69 @@ async def test_a_hook_that_fails_gets_the_message_again() -> None:
         await arrive(billing, 1)
         assert await billing.process_due() == 0  # the next attempt waits
     assert attempts == [("memory1:acme:1", 1)]
+
+
+SEEN: list[Any] = []
+
+
+async def with_transaction(message: ConsumerMessage, _transaction: asyncpg.Connection) -> None:
+    """Handle a message beside a type that is imported for type checking only."""
+    SEEN.append(message)
+
+
+async def checked_only(message: values.ConsumerMessage) -> None:
+    """Handle a message of a type that is imported for type checking only."""
+    SEEN.append(message)
+
+
+def in_quotes(message: "ConsumerMessage") -> None:  # noqa: UP037 - an application may write it
+    """Handle a message in a thread."""
+    SEEN.append(message)
+
+
+def of_a_place(place: list[Any], message: ConsumerMessage) -> None:
+    """Handle a message with something that was given before."""
+    place.append(message)
+
+
+class Service:
+    """An object with handlers."""
+
+    async def __call__(self, message: ConsumerMessage) -> None:
+        """Handle a message."""
+        SEEN.append(message)
+
+    async def handle(self, message: ConsumerMessage) -> None:
+        """Handle a message."""
+        SEEN.append(message)
+
+
+async def with_payload(payload: Payload, _transaction: asyncpg.Connection) -> None:
+    """Handle a payload of a type that is imported for type checking only."""
+    SEEN.append(payload)
+
+
+@pytest.mark.parametrize(
+    ("handler", "given"),
+    [
+        (with_transaction, ConsumerMessage),
+        (checked_only, ConsumerMessage),
+        (in_quotes, ConsumerMessage),
+        (functools.partial(of_a_place, SEEN), ConsumerMessage),
+        (Service(), ConsumerMessage),
+        (Service().handle, ConsumerMessage),
+        (with_payload, BillingEventPayload),
+        (SEEN.append, BillingEventPayload),
+    ],
+)
+async def test_the_annotation_decides_what_a_hook_gets(handler: Callable[..., Any], given: type[object]) -> None:
+    """Also where annotations cannot be evaluated, because they name types that are imported for type checking only."""
+    SEEN.clear()
+    billing = open_billing(Settings.for_tests(PLANS))
+    billing.on(consumer="annotated")(handler)
+    async with billing:
+        await arrive(billing, 1)
+    assert [type(each) for each in SEEN] == [given]
 
 
 async def test_a_plain_function_runs_in_a_thread() -> None:

@@ -2,8 +2,9 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, Literal, TypeVar, get_type_hints
 
 import attrs
@@ -82,8 +83,7 @@ def by_payload(function: Callable[..., Any]) -> Callable[..., Any]:
     function that is no handler.
     """
     wanted = read_handler(function)
-    first = next(iter(inspect.signature(function).parameters))
-    if _hints(function).get(first) is ConsumerMessage:
+    if _wants_message(function):
         return function
     if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)):
 
@@ -108,9 +108,26 @@ def by_payload(function: Callable[..., Any]) -> Callable[..., Any]:
     return call_and_wait
 
 
-def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the annotations of a function; none if they cannot be resolved, as for names of type checking only."""
+def _wants_message(function: Callable[..., Any]) -> bool:
+    """Return whether the first parameter is annotated `ConsumerMessage`.
+
+    The other annotations are not read: they may name types that are imported for type checking only. If the first one
+    does, too, its name decides.
+    """
+    annotation = next(iter(inspect.signature(function).parameters.values())).annotation
+    hints = SimpleNamespace(__annotations__={"message": annotation})
     try:
-        return get_type_hints(function)
-    except (NameError, TypeError):
-        return {}
+        return get_type_hints(hints, _globals(function))["message"] is ConsumerMessage
+    except (AttributeError, NameError, SyntaxError, TypeError):
+        return str(annotation).strip("\"'").rpartition(".")[2] == ConsumerMessage.__name__
+
+
+def _globals(function: Any) -> dict[str, Any]:
+    """Return the names that are known where a function, or the class of an object that is called, was written."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    if not hasattr(function, "__globals__"):
+        function = type(function).__call__
+    found: dict[str, Any] = getattr(function, "__globals__", {})
+    return found
