@@ -4,6 +4,7 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
+from typing import Final
 
 import attrs
 
@@ -13,6 +14,8 @@ from billing_core.errors import StoreUnavailableError
 from billing_core.outgoing.ports import WebhookEndpoints, WebhookSender
 from billing_core.outgoing.values import Delivery, DeliveryResult, OutgoingWebhook, WebhookEndpoint
 from billing_core.state.ports import Clock
+
+_TOO_MANY_REQUESTS: Final = 429
 
 
 @attrs.frozen(kw_only=True)
@@ -113,8 +116,15 @@ class WebhookDeliverer:
         """Return when to try again. The pause is as long as the receiver has been failing, within limits."""
         longest = min(max(failing, self._policy.shortest_pause), self._policy.longest_pause)
         pause = longest * random.uniform(0.5, 1)  # noqa: S311 - spreads load
-        counted = failing == timedelta(0) and delivery.result is not DeliveryResult.LIMITED
+        counted = failing == timedelta(0) and not _asks_for_time(delivery)
         return RetryLater(max(pause, delivery.retry_after or pause), delivery.detail, counted=counted)
+
+
+def _asks_for_time(delivery: Delivery) -> bool:
+    """Return whether a receiver is overloaded by its own word. A bare 503 is also a proxy's about one that crashed."""
+    return delivery.result is DeliveryResult.LIMITED and (
+        delivery.status == _TOO_MANY_REQUESTS or delivery.retry_after is not None
+    )
 
 
 def outgoing_webhook(message: ConsumerMessage) -> OutgoingWebhook:

@@ -101,6 +101,16 @@ async def test_retry_after_makes_a_pause_longer_and_never_shorter(rig: Rig) -> N
     assert (await fail(rig)).after >= 2.5 * SECOND
 
 
+async def test_a_message_that_crashes_a_receiver_behind_a_proxy_uses_up_its_attempts(rig: Rig) -> None:
+    """The proxy answers 503 for it; with `Retry-After`, the receiver is overloaded instead."""
+    await rig.add()
+    for wait, counted in ((None, True), (0 * SECOND, False)):
+        rig.sender.answers[URL] = answer(503, DeliveryResult.LIMITED, retry_after=wait)
+        assert (await fail(rig)).counted is counted
+        rig.sender.answers.clear()
+        await rig.deliverer.deliver(CRM, consumer_message())
+
+
 async def test_a_receiver_without_one_success_is_disabled_after_three_days(rig: Rig, manual_clock: ManualClock) -> None:
     """Not before; and the reason says what was seen last."""
     await rig.add()
