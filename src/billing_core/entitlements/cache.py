@@ -36,7 +36,7 @@ class Found:
 
     entitlements: TenantEntitlements
     now: datetime
-    """By the store's clock: the instant of the reading and the time that has passed since."""
+    """By the store's clock: the instant of the reading and the time since it was asked for."""
     freshness: Freshness
 
 
@@ -44,7 +44,7 @@ class Found:
 class _Entry:
     entitlements: TenantEntitlements
     read_at: float
-    """The reading of this process's monotonic clock when the state arrived."""
+    """This process's monotonic clock just before the state was asked for, so that no answer is older than it says."""
     era: int
     """The period of following without a gap in which it was read; `NO_ERA` if in none."""
     outdated: bool = False
@@ -99,20 +99,22 @@ class EntitlementCache:
 
     # --- entries ------------------------------------------------------------------------------------------------
 
-    def keep(self, entitlements: TenantEntitlements, *, era: int, outdated: bool = False) -> Found:
+    def keep(self, entitlements: TenantEntitlements, *, era: int, read_at: float, outdated: bool = False) -> Found:
         """Keep what was just read, in place of the tenant asked for the longest ago if the cache is full.
 
         Args:
             entitlements: the compiled state.
             era: the era before the state was read.
+            read_at: the monotonic clock before the state was read, which the age of the state counts from.
             outdated: whether a later message was heard of meanwhile.
         """
-        entry = _Entry(entitlements, self._elapsed(), era, outdated)
+        entry = _Entry(entitlements, read_at, era, outdated)
         self._entries[entitlements.tenant_id] = entry
         self._entries.move_to_end(entitlements.tenant_id)
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
-        return Found(entitlements, entitlements.as_of, self._freshness(entry))
+        age = self._elapsed() - read_at
+        return Found(entitlements, entitlements.as_of + timedelta(seconds=age), self._freshness(entry))
 
     def fresh(self, tenant_id: TenantId) -> Found | None:
         """Return what is known of a tenant unless it has to be read again."""

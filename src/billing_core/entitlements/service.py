@@ -142,7 +142,8 @@ class Entitlements:
                 return await asyncio.shield(reading.task)
         except (StoreUnavailableError, TimeoutError):
             self._pause_until = self._elapsed() + _PAUSE_AFTER_FAILURE
-            return self._stale(known)
+            known = self._cache.last_known(tenant_id)  # again: it has grown older by the wait, perhaps too old
+            return await asyncio.shield(reading.task) if known is None else self._stale(known)
 
     def _stale(self, known: Found) -> Found:
         self._observe(EntitlementReport(result="stale", kept=len(self._cache)))
@@ -153,11 +154,13 @@ class Entitlements:
         result: Literal["read", "failed"] = "failed"
         try:
             for _ in range(_READINGS):
-                era = self._cache.era
+                era, read_at = self._cache.era, self._elapsed()
                 entitlements = await self._loader.load(tenant_id)
                 if entitlements.sequence >= reading.heard:
                     break
-            found = self._cache.keep(entitlements, era=era, outdated=entitlements.sequence < reading.heard)
+            found = self._cache.keep(
+                entitlements, era=era, read_at=read_at, outdated=entitlements.sequence < reading.heard
+            )
             result = "read"
             return found
         finally:

@@ -35,6 +35,8 @@ class Store(MemoryRepository):
     def __init__(self) -> None:
         super().__init__(MemoryDatabase(), ManualClock())
         self.elapsed = 1000.0
+        self.takes = 0.0
+        """Seconds from a reading to its arrival, or to its failure."""
         self.sequences: dict[TenantId, int] = {ACME: 1, GLOBEX: 1}
         self.statuses: dict[TenantId, str] = {}
         self.rules = RulesInForce(rules(), 1)
@@ -53,6 +55,7 @@ class Store(MemoryRepository):
             invoices=(),
             usage=(),
         )
+        self.elapsed += self.takes
         if self.gate is not None:
             await self.gate.wait()
         if self.unavailable:

@@ -264,6 +264,31 @@ async def test_time_passes_by_the_stores_clock(followed: Entitlements, store: St
     assert found.now - found.entitlements.as_of == timedelta(seconds=30)
 
 
+async def test_the_age_of_a_state_counts_from_its_reading(followed: Entitlements, store: Store, bus: Bus) -> None:
+    """The time that it took to arrive is part of it: by then changes may have been committed."""
+    await bus.fail()
+    initech = TenantId("initech")
+    store.takes = 1.5
+    found = await followed.found(initech)
+    assert found.now - found.entitlements.as_of == timedelta(seconds=1.5)
+    store.elapsed += 0.4
+    assert followed.allows_cached(initech, "exports") is not None
+    store.elapsed += 0.2
+    assert followed.allows_cached(initech, "exports") is None
+
+
+async def test_a_stale_answer_is_for_the_instant_after_the_wait(followed: Entitlements, store: Store, bus: Bus) -> None:
+    """Ends count at their instant, whatever the database does; and a state that grew too old meanwhile is none."""
+    await bus.fail()
+    store.unavailable, store.takes = True, 1.0
+    store.elapsed += 10
+    found = await followed.found(ACME)
+    assert (found.now - found.entitlements.as_of, found.freshness) == (timedelta(seconds=11), Freshness.STALE)
+    store.elapsed += 15 * 60 - 11.5
+    with pytest.raises(StoreUnavailableError):
+        await followed.found(ACME)
+
+
 async def test_nothing_is_followed_before_the_first_question(service: Entitlements, bus: Bus) -> None:
     """A process that never asks costs the bus nothing."""
     await bus.script.put(())
