@@ -127,17 +127,24 @@ class ConsumerRunner:
     async def run_once(self) -> int:
         """Handle what is due now and return the number of attempts, for a host's tests. Not beside `run`.
 
-        Raises StoreUnavailableError.
+        Raises StoreUnavailableError, once the messages in progress are finished.
         """
         before = self._attempts
         await self.register()
         while await self._queue.catch_up(self._ready(), limit=self._policy.catch_up):
             pass
+        # Raised below: a task group would cancel what is in progress, and raise a group.
+        unavailable: StoreUnavailableError | None = None
         async with self._writing() as writer:
             more = True
             while more:
                 async with asyncio.TaskGroup() as tasks:
-                    more = await self._claim(tasks, writer)
+                    try:
+                        more = await self._claim(tasks, writer)
+                    except StoreUnavailableError as error:
+                        unavailable, more = error, False
+        if unavailable is not None:
+            raise unavailable
         return self._attempts - before
 
     def stop(self) -> None:

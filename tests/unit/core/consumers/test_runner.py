@@ -176,6 +176,36 @@ async def test_a_host_handles_what_is_due_once(rig: Rig) -> None:
     assert recorder.numbers == {ACME: [1, 2], GLOBEX: [1]}
 
 
+@pytest.mark.parametrize("away", ["register", "catch_up", "claim", "messages"])
+async def test_a_host_learns_that_the_store_is_unavailable(rig: Rig, away: str) -> None:
+    """By that error itself, not by a group; its next call goes on at once, and no attempt is lost."""
+    recorder = Recorder()
+    await registered(rig, consumer(attempts=1))
+    await number_up_to(rig.unit_of_work, 2)
+    rig.runner.subscribe(consumer(attempts=1), recorder)
+    rig.flaky.away = {away}
+    with pytest.raises(StoreUnavailableError, match=away):
+        await rig.runner.run_once()
+    rig.flaky.away = set()
+    assert await rig.runner.run_once() == 2
+    assert (recorder.numbers, recorder.attempts) == ({ACME: [1, 2]}, [1, 1])
+
+
+async def test_a_store_that_goes_away_during_a_call_ends_it_after_the_messages_in_progress(rig: Rig) -> None:
+    """Their positions are stored before the host learns of it."""
+    await registered(rig, consumer())
+    await number_up_to(rig.unit_of_work, 2)
+
+    async def handler(received: ConsumerMessage) -> None:
+        rig.flaky.away = {"claim"}
+
+    rig.runner.subscribe(consumer(), handler)
+    with pytest.raises(StoreUnavailableError):
+        await rig.runner.run_once()
+    assert rig.results() == [(1, "handled"), (2, "handled")]
+    assert rig.database.consumers.positions == {}
+
+
 async def test_a_consumer_that_was_removed_does_not_come_back(rig: Rig) -> None:
     """A process that has read the consumers subscribes to them as they are registered."""
     rig.runner.subscribe(consumer(), Recorder(), registered=True)
