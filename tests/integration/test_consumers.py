@@ -308,8 +308,11 @@ async def test_a_removal_that_was_interrupted_is_finished_by_the_next_registrati
 # --- handlers ---------------------------------------------------------------------------------------------------------
 
 
-async def test_what_a_handler_writes_in_its_transaction_and_its_position_are_one(rig: Rig) -> None:
-    """A failed attempt leaves nothing; the next one writes once."""
+@pytest.mark.parametrize("failure", [OSError("after the write"), SystemExit(3), asyncio.CancelledError()])
+async def test_what_a_handler_writes_in_its_transaction_and_its_position_are_one(
+    rig: Rig, failure: BaseException
+) -> None:
+    """A failed attempt leaves nothing, however it ended; the next one writes once."""
     await rig.pool.execute("CREATE TABLE effects (tenant text, number bigint)")
     reports = []
     runner = ConsumerRunner(register=rig.register, queue=rig.queue, policy=ConsumerPolicy(), observe=reports.append)
@@ -317,7 +320,7 @@ async def test_what_a_handler_writes_in_its_transaction_and_its_position_are_one
     async def enter(received: ConsumerMessage, transaction: asyncpg.Connection[asyncpg.Record]) -> None:
         await transaction.execute("INSERT INTO effects VALUES ($1, $2)", received.tenant_id, received.sequence)
         if received.attempt == 1 and received.sequence == 2:
-            raise OSError("after the write")
+            raise failure
 
     consumer = Consumer(name="ledger", backoff_base=timedelta(microseconds=1))
     runner.subscribe(consumer, enter)

@@ -129,7 +129,13 @@ class Delivery:
             return _Failure(error=str(error), counted=False, after=_STORE_PAUSE)
         except TransactionLostError as error:  # counts: the handler ran, and may be the reason
             return _Failure(error=str(error))
-        except Exception as error:  # whatever a handler raises is a failed attempt
+        except (
+            Exception,
+            SystemExit,
+            asyncio.CancelledError,
+        ) as error:  # whatever a handler raises is a failed attempt
+            if isinstance(error, asyncio.CancelledError) and _is_canceled():
+                raise
             too_long = isinstance(error, TimeoutError) and scope.expired()
             limit = f"{self.consumer.timeout.total_seconds():g} s"
             return _Failure(error=f"took longer than {limit}" if too_long else _text(error))
@@ -192,6 +198,12 @@ class Delivery:
 
     def _moved(self, step: Step, position: int, **fields: Any) -> Progress:
         return Progress(claim=self.claim, step=step, position=position, **{"after": self.lease, **fields})
+
+
+def _is_canceled() -> bool:
+    """Return whether the running task is to end. A handler may raise CancelledError of another one that it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _text(error: BaseException) -> str:

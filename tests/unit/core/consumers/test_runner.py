@@ -336,6 +336,40 @@ async def test_an_attempt_that_takes_too_long_fails(rig: Rig) -> None:
     assert [each.error for each in rig.reports] == ["took longer than 0.005 s", "TimeoutError"]
 
 
+async def exit_at_once(_: ConsumerMessage) -> None:
+    """End the process, as code that was written for a command does."""
+    raise SystemExit(3)
+
+
+def exit_in_a_thread(_: ConsumerMessage) -> None:
+    """End the process."""
+    raise SystemExit(3)
+
+
+async def await_a_canceled_task(_: ConsumerMessage) -> None:
+    """Await what something else has canceled."""
+    task = asyncio.create_task(asyncio.Event().wait())
+    task.cancel()
+    await task
+
+
+@pytest.mark.parametrize(
+    ("handler", "error"),
+    [
+        (exit_at_once, "SystemExit: 3"),
+        (exit_in_a_thread, "SystemExit: 3"),
+        (await_a_canceled_task, "CancelledError"),
+    ],
+)
+async def test_no_handler_ends_its_process(rig: Rig, handler: Handler, error: str) -> None:
+    """Neither one that exits nor one whose task was canceled elsewhere; both are attempts that failed."""
+    given = consumer(attempts=2, backoff_base=SOON, backoff_cap=SOON)
+    await registered(rig, given)
+    await number_up_to(rig.unit_of_work, 1)
+    await rig.handle(given, handler, reports=2)
+    assert [(each.result, each.error) for each in rig.reports] == [("retried", error), ("dead", error)]
+
+
 async def test_a_message_that_ends_its_process_runs_out_of_attempts() -> None:
     """An attempt counts when it begins, so that it is not tried forever."""
     clock = ManualClock()
