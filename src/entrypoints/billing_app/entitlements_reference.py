@@ -253,7 +253,8 @@ _FRESHNESS: Final = """
 
 A process keeps the entitlements of the tenants that it was asked about, at most {capacity:,}
 (`BILLING_ENTITLEMENTS_CACHED_TENANTS`, about a kilobyte each), and drops the ones asked for the longest ago. It
-decides by the database's clock: the instant of the reading, and the time since. Each answer says how current it is:
+decides by the database's clock: the instant of the reading, and the time since it was asked for. The age of a state
+counts from there as well, so a slow database makes no answer older than it says. Each answer says how current it is:
 
 | `freshness` | When | A change counts |
 |---|---|---|
@@ -269,7 +270,8 @@ decides by the database's clock: the instant of the reading, and the time since.
 - A connection to Redis that died without a word is noticed within seconds (two, and the timeout of Redis); until then
   answers say `live`.
 - A database that does not answer holds up a tenant that is known for a second at most.
-- Ends that the clock brings, such as that of a grace period, need no message: they count at their instant.
+- Ends that the clock brings, such as that of a grace period, need no message: they count at their instant, or
+  earlier by as long as the last reading waited for the database.
 
 `allows_cached` answers without waiting, or returns `None` if the tenant has to be read first. `Entitlements.run`
 follows the bus: `billing serve` runs it; in a process of your own run it beside your application, or every answer is
