@@ -99,7 +99,7 @@ class Database:
                 await self._set_back(connection)
 
     async def _set_back(self, connection: Connection) -> None:
-        """Remove settings, advisory locks and listeners of a session; end one of which that fails."""
+        """Remove settings, advisory locks and listeners of a session; end the session if that fails."""
         try:
             await connection.reset()
             await self._configure(connection, _POOLED)
