@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from billing_app import SSE_HEADERS, BadPositionError, open_billing
+from billing_app import SSE_HEADERS, StreamRefusedError, open_billing
 from billing_core import BillingEventPayload
 
 billing = open_billing(application_name="shop")
@@ -42,8 +42,8 @@ async def export(request: web.Request) -> web.Response:
 async def stream(request: web.Request) -> web.StreamResponse:
     try:
         frames = billing.server_sent_events(tenant_of(request), last_event_id=request.headers.get("Last-Event-ID"))
-    except BadPositionError as exc:
-        raise web.HTTPBadRequest(text=str(exc)) from exc
+    except StreamRefusedError as exc:
+        return web.Response(text=str(exc), status=exc.status)
     response = web.StreamResponse(headers=SSE_HEADERS)
     await response.prepare(request)
     async for frame in frames:

@@ -3,11 +3,12 @@
 import django
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from billing_app import SSE_HEADERS, BadPositionError, open_billing
+from billing_app import SSE_HEADERS, StreamRefusedError, open_billing
 from billing_core import BillingEventPayload
 
 billing = open_billing(application_name="shop")
@@ -16,6 +17,7 @@ billing = open_billing(application_name="shop")
 @billing.on("subscription.*", consumer="welcome-mails")
 def welcome(message: BillingEventPayload) -> None:
     """Runs in a thread of a worker, so that it may use Django's models."""
+    close_old_connections()  # as at the start of a request: the database may have restarted since the last one
     print(f"mail to {message.tenant_id}: {message.summary}", flush=True)
 
 
@@ -39,8 +41,8 @@ async def export(request: HttpRequest) -> HttpResponse:
 async def stream(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     try:
         frames = billing.server_sent_events(tenant_of(request), last_event_id=request.headers.get("Last-Event-ID"))
-    except BadPositionError as exc:
-        return HttpResponse(str(exc), status=400)
+    except StreamRefusedError as exc:
+        return HttpResponse(str(exc), status=exc.status)
     return StreamingHttpResponse(frames, headers=SSE_HEADERS)
 
 

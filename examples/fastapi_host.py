@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
-from billing_app import SSE_HEADERS, BadPositionError, open_billing
+from billing_app import SSE_HEADERS, StreamRefusedError, open_billing
 from billing_core import BillingEventPayload
 
 billing = open_billing(application_name="shop")
@@ -54,5 +54,5 @@ async def upgrade(tenant: Tenant) -> RedirectResponse:
 async def stream(tenant: Tenant, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
     try:
         return StreamingResponse(billing.server_sent_events(tenant, last_event_id=last_event_id), headers=SSE_HEADERS)
-    except BadPositionError as exc:
-        raise HTTPException(400, str(exc)) from exc
+    except StreamRefusedError as exc:
+        raise HTTPException(exc.status, str(exc)) from exc

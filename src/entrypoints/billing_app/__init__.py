@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Billing,
         BillingDisabledError,
         NotOpenError,
+        StreamRefusedError,
         StreamResetError,
         SyncBilling,
         TooManyStreamsError,
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 _NAMES: Final = MappingProxyType(
     {
         "host": (
-            "BadPositionError Billing BillingDisabledError NotOpenError SSE_HEADERS StreamResetError "
-            "SyncBilling TooManyStreamsError WebhookAnswer open_billing open_billing_sync"
+            "BadPositionError Billing BillingDisabledError NotOpenError SSE_HEADERS StreamRefusedError "
+            "StreamResetError SyncBilling TooManyStreamsError WebhookAnswer open_billing open_billing_sync"
         ),
         "settings": "Settings SettingsError TEST_WEBHOOK_SECRET",
     }
@@ -55,6 +56,7 @@ __all__ = [
     "SSE_HEADERS",
     "Settings",
     "SettingsError",
+    "StreamRefusedError",
     "StreamResetError",
     "SyncBilling",
     "TEST_WEBHOOK_SECRET",

@@ -8,6 +8,7 @@ from billing_app.host.errors import (
     BadPositionError,
     BillingDisabledError,
     NotOpenError,
+    StreamRefusedError,
     StreamResetError,
     TooManyStreamsError,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "NotOpenError",
     "Readiness",
     "SSE_HEADERS",
+    "StreamRefusedError",
     "StreamResetError",
     "SyncBilling",
     "TooManyStreamsError",

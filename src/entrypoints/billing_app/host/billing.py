@@ -177,7 +177,7 @@ class Billing(OpenableBilling):
             tenant_id: the tenant; the application has checked that the client may read it.
             last_event_id: the request's header Last-Event-ID, or a position of a state.
 
-        Raises: at once, BadPositionError (answer 400), TooManyStreamsError (503).
+        Raises: at once, StreamRefusedError: BadPositionError (answer 400) or TooManyStreamsError (503).
         """
         self._require_stream(last_event_id)
         if self._container.hub().full:

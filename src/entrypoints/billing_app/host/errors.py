@@ -35,16 +35,22 @@ class StreamResetError(BillingError):
         """The position to continue from, in the present history."""
 
 
-class BadPositionError(BillingError, ValueError):
-    """The text is no position of a stream. A client sent it: answer 400."""
+class StreamRefusedError(BillingError):
+    """A stream cannot begin: answer with `status`."""
 
-    code = "bad_position"
+    status: int
+
+
+class BadPositionError(StreamRefusedError, ValueError):
+    """The text is no position of a stream. A client sent it."""
+
+    code, status = "bad_position", 400
 
     def __init__(self) -> None:
         super().__init__("a position is one that /state or a message of the stream has")
 
 
-class TooManyStreamsError(BillingError):
-    """This process serves as many streams as BILLING_STREAM_MAX_CONNECTIONS allows, or it is closing: answer 503."""
+class TooManyStreamsError(StreamRefusedError):
+    """This process serves as many streams as BILLING_STREAM_MAX_CONNECTIONS allows, or it is closing."""
 
-    code, retryable = "too_many_streams", True
+    code, retryable, status = "too_many_streams", True, 503
