@@ -44,7 +44,7 @@ WRITERS = {
     "write_state": {"transaction.py"},
     "write_outbox": {"outbox.py"},
     "write_audits": {"event_log.py", "oversight.py"},
-    "write_consumers": {"register.py", "queue.py"},
+    "write_consumers": {"register.py", "queue.py", "oversight.py"},
     "write_consumer_actions": {"oversight.py"},
     "write_epochs": {"epochs.py"},
     "write_tickets": {"tickets.py"},
