@@ -156,6 +156,10 @@ class Grace:
 
 Rule = AccessState | Grace
 """The access of a status; `AccessState.GRACE` is the same as `Grace()`."""
+_AFTER_GRACE: Final = frozenset(
+    {AccessReason.PAST_DUE_GRACE_OVER, AccessReason.GRACE_OVER, AccessReason.TRIAL_NEVER_PAID}
+)
+"""Reasons of a state that came down at the end of a grace period."""
 _GRACE: Final = Grace()
 
 
@@ -244,8 +248,9 @@ class AccessPolicy:
     def _evaluate_one(self, seen: SubscriptionSnapshot, basis: AccessFacts, now: datetime) -> AccessVerdict:
         verdict = self._by_status(seen, basis, now)
         for most, reason in self._limits(seen, basis):
-            if _BEST_FIRST[verdict.state] >= _BEST_FIRST[most]:
-                continue
+            worse = _BEST_FIRST[verdict.state] - _BEST_FIRST[most]
+            if worse > 0 or (worse == 0 and verdict.reason not in _AFTER_GRACE):
+                continue  # of equal ones the limit is the reason after a grace period, because it was one before
             until = verdict.until
             while until is not None:  # an end within the limit changes nothing
                 following = self._by_status(seen, basis, until)

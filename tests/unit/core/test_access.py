@@ -358,6 +358,7 @@ def test_a_limited_verdict_names_the_next_end_that_changes_it() -> None:
     bills = [owed("in_1", MISSED)]
     limited = AccessVerdict(state=AccessState.READ_ONLY, reason=AccessReason.COLLECTION_PAUSED, until=end)
     assert evaluate(policy, [seen], NOW, bills) == limited
+    assert evaluate(policy, [seen], MISSED + timedelta(days=8), bills) == limited
     assert evaluate(policy, [seen], end, bills).reason is AccessReason.SCHEDULED_END_PASSED
     blocked = attrs.evolve(seen, pause_behavior="void")
     assert evaluate(policy, [blocked], NOW, bills) == AccessVerdict(
