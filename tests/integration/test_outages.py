@@ -276,7 +276,7 @@ async def test_processes_are_listed_while_they_live(environment: dict[str, str])
     assert (silent.status, silent.output.startswith("silent  serve")) == (3, True)
     doctor = await ended("doctor", environment=environment)
     assert doctor.status == 1
-    assert "no server is running" in doctor.output
+    assert "no server and no application is running" in doctor.output
 
 
 async def test_a_killed_server_leaves_its_stream_places_to_the_next_one(environment: dict[str, str]) -> None:
