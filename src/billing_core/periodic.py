@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from billing_core.errors import StoreUnavailableError
+from billing_core.waiting import wait_at_most
 
 Report = TypeVar("Report")
 
@@ -29,8 +30,7 @@ class Periodic(ABC, Generic[Report]):
         while not self._stopping.is_set():
             with contextlib.suppress(StoreUnavailableError):
                 self._observe(await self.run_once())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._every.total_seconds())
+            await wait_at_most(self._stopping, self._every)
 
     def stop(self) -> None:
         """Ask `run` to return."""

@@ -19,6 +19,7 @@ from billing_core.consumers.threads import Threads
 from billing_core.consumers.values import Consumer, ConsumerName
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import BillingEvent
+from billing_core.waiting import first_of, wait_at_most
 
 _NO_PAUSE: Final = timedelta(0)
 
@@ -170,10 +171,10 @@ class ConsumerRunner:
                 await self.register()
                 claimed = await self._claim(tasks, writer)
             except StoreUnavailableError:
-                await self._pause(self._policy.poll)
+                await wait_at_most(self._stopping, self._policy.poll)
                 continue
             if not claimed:
-                await self._wait()
+                await first_of(self._queue.wait(at_most=self._policy.poll), self._wake.wait())
 
     async def _claim(self, tasks: asyncio.TaskGroup, writer: ProgressWriter) -> bool:
         """Begin with the tenants that are due and that this process can take on; return whether there were any."""
@@ -260,20 +261,4 @@ class ConsumerRunner:
                 unfinished = await self._queue.catch_up(self._ready(), limit=self._policy.catch_up)
             if unfinished:
                 self._wake.set()
-            await self._pause(_NO_PAUSE if unfinished else self._policy.poll)
-
-    async def _wait(self) -> None:
-        hints = [
-            asyncio.create_task(self._queue.wait(at_most=self._policy.poll)),
-            asyncio.create_task(self._wake.wait()),
-        ]
-        try:
-            await asyncio.wait(hints, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for hint in hints:
-                hint.cancel()
-            await asyncio.gather(*hints, return_exceptions=True)
-
-    async def _pause(self, span: timedelta) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), span.total_seconds())
+            await wait_at_most(self._stopping, _NO_PAUSE if unfinished else self._policy.poll)

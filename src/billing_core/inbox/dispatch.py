@@ -15,6 +15,7 @@ from billing_core.events import Claim, Translation
 from billing_core.inbox.batch import NOT_READ, BatchProcessor, BatchResult
 from billing_core.inbox.policy import DispatchPolicy
 from billing_core.inbox.ports import EventQueue
+from billing_core.waiting import first_of, wait_at_most
 
 
 class Dispatcher:
@@ -142,25 +143,14 @@ class Dispatcher:
                 if await self._queue.unpark():
                     self._due.set()
                 await self._queue.lapse(after=self._policy.parked_for, limit=self._policy.batch)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._policy.waiting_poll.total_seconds())
+            await wait_at_most(self._stopping, self._policy.waiting_poll)
 
     async def _pause(self) -> None:
         """Sleep one poll interval: an unavailable store cannot signal its return."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), self._policy.poll.total_seconds())
+        await wait_at_most(self._stopping, self._policy.poll)
 
     async def _wait_for_due(self) -> None:
-        hints = [
-            asyncio.create_task(self._queue.wait(at_most=self._policy.poll)),
-            asyncio.create_task(self._due.wait()),
-        ]
-        try:
-            await asyncio.wait(hints, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for hint in hints:
-                hint.cancel()
-            await asyncio.gather(*hints, return_exceptions=True)
+        await first_of(self._queue.wait(at_most=self._policy.poll), self._due.wait())
 
     async def _release_handed(self) -> None:
         """Return the handed-over events that were not begun."""

@@ -24,6 +24,7 @@ from billing_core.model import (
 )
 from billing_core.state.ports import PaymentGateway, UncertainObjects
 from billing_core.state.service import BillingService, RefetchOutcome, RefetchResult
+from billing_core.waiting import wait_at_most
 
 
 @attrs.frozen(kw_only=True)
@@ -167,6 +168,4 @@ class Refetcher:
                 with contextlib.suppress(StoreUnavailableError):
                     await self.sweep()
             # Jitter, so that processes that started together do not all fetch the same objects at the same time.
-            pause = self._policy.sweep_every.total_seconds() * random.uniform(0.75, 1.25)  # noqa: S311
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+            await wait_at_most(self._stopping, self._policy.sweep_every * random.uniform(0.75, 1.25))  # noqa: S311

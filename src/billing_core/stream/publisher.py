@@ -12,6 +12,7 @@ from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.stream.ports import EventBus, MessageHistory, Outbox
+from billing_core.waiting import wait_at_most
 
 
 @attrs.frozen(kw_only=True)
@@ -97,8 +98,7 @@ class Publisher:
                 full = len(entries) == self._policy.batch
                 if entries and await self._publish_or_leave([entry.event for entry in entries]) and full:
                     continue
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._policy.poll.total_seconds())
+            await wait_at_most(self._stopping, self._policy.poll)
 
     async def _publish_or_leave(self, events: Sequence[BillingEvent]) -> bool:
         """Publish; return whether all were accepted. The others stay in the outbox for the next search."""

@@ -1,8 +1,7 @@
 """Consumers and the messages that wait for them, in process."""
 
-import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import attrs
@@ -22,6 +21,7 @@ from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.state.ports import Clock
 from billing_core.stream.ports import EpochLog
+from billing_core.waiting import wait_at_most
 from billing_memory.consumers.tables import Position
 from billing_memory.database import MemoryDatabase
 
@@ -211,9 +211,7 @@ class MemoryConsumers:
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when messages may have become due."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(at_most.total_seconds()):
-                await self._tables.due.wait()
+        await wait_at_most(self._tables.due, at_most)
 
 
 def _message(event: BillingEvent, epoch: str) -> ConsumerMessage:

@@ -1,6 +1,5 @@
 """The inbox in process."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderE
 from billing_core.model import CustomerId
 from billing_core.oversight.ports import Backlog
 from billing_core.state.ports import Clock
+from billing_core.waiting import wait_at_most
 from billing_memory.database import NO_TENANT, Dispatch, MemoryDatabase
 
 
@@ -165,11 +165,7 @@ class MemoryEventInbox:
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when an event was recorded, released or unparked since the last `claim`."""
-        try:
-            async with asyncio.timeout(at_most.total_seconds()):
-                await self._database.due.wait()
-        except TimeoutError:
-            return
+        await wait_at_most(self._database.due, at_most)
 
     def _lease(self, row: Dispatch, until: datetime) -> Claim:
         leased = attrs.evolve(row, disposition=Disposition.LEASED, due_at=until, attempt=row.attempt + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
@@ -14,6 +14,7 @@ import asyncpg
 from billing_core.consumers.ports import ConsumerClaim, Progress, Waiting, Want
 from billing_core.consumers.values import ConsumerMessage, ConsumerName
 from billing_core.errors import ClaimLostError, StoreUnavailableError, TransactionLostError
+from billing_core.waiting import wait_at_most
 from billing_postgres import queries
 from billing_postgres.consumers.rows import claim_from_row, progress_arrays, received_from_row
 from billing_postgres.errors import translated
@@ -112,9 +113,7 @@ class PostgresConsumerQueue:
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when messages may have become due."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(at_most.total_seconds()):
-                await self._due.wait()
+        await wait_at_most(self._due, at_most)
 
 
 def _limits(connection: Connection, limit: timedelta) -> tuple[list[str], list[str]]:

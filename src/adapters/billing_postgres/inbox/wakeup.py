@@ -9,6 +9,7 @@ from typing import Final
 import asyncpg
 
 from billing_core.errors import StoreUnavailableError
+from billing_core.waiting import wait_at_most
 from billing_postgres import queries
 from billing_postgres.errors import UNAVAILABLE
 from billing_postgres.pool import Connection, Database
@@ -51,9 +52,7 @@ class Wakeup:
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return at the next notice, at once if there was one since `clear`, and at the latest after `at_most`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(at_most.total_seconds()):
-                await self._due.wait()
+        await wait_at_most(self._due, at_most)
 
     async def _keep_listening(self) -> None:
         pause = _FIRST_RETRY

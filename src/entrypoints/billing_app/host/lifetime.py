@@ -18,6 +18,7 @@ from billing_app.shutdown import ShutdownDeadline
 from billing_app.worker import publishing
 from billing_core.errors import StoreUnavailableError
 from billing_core.inbox.intake import Intake
+from billing_core.waiting import first_of
 
 log = structlog.get_logger()
 
@@ -84,12 +85,7 @@ class Lifetime:
 
     async def opened_again(self) -> None:
         """Wait until something is open, or billing closes."""
-        waiting = [asyncio.ensure_future(event.wait()) for event in (self._is_open, self.closing)]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
+        await first_of(self._is_open.wait(), self.closing.wait())
 
     @asynccontextmanager
     async def working(self, *, concurrency: int) -> AsyncIterator[None]:

@@ -23,6 +23,7 @@ from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
 from billing_core.stream.ports import EventBus, MessageHistory
+from billing_core.waiting import wait_at_most
 
 log = structlog.get_logger()
 
@@ -172,9 +173,7 @@ class StreamHub:
         keepalive = self._policy.keepalive
         while True:
             pause = keepalive if self._bus_works else min(_COMPARISON_WITHOUT_BUS, keepalive)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause.total_seconds()):
-                    await self._compare_now.wait()
+            await wait_at_most(self._compare_now, pause)
             self._compare_now.clear()
             channels = list(self._channels.values())
             for start in range(0, len(channels), _TENANTS_PER_COMPARISON):
