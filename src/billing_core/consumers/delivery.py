@@ -69,7 +69,7 @@ class Delivery:
         try:
             for number, message in enumerate(messages, start=1):
                 if self.stopping():
-                    await self._write(self._moved(Step.DONE, self.claim.position, attempts=self.claim.attempt - 1))
+                    await self._write(Progress.untried(self.claim))
                     return
                 attempt = attrs.evolve(message, attempt=self.claim.attempt)
                 if not await self._deliver(attempt, final=number == len(messages)):

@@ -120,6 +120,11 @@ class Progress:
     error: str | None = None
     """A text for operators."""
 
+    @classmethod
+    def untried(cls, claim: ConsumerClaim) -> "Progress":
+        """Return a claim to the queue as it was: no attempt counts that no handler has seen."""
+        return cls(claim=claim, step=Step.DONE, position=claim.position, attempts=claim.attempt - 1)
+
 
 @runtime_checkable
 class ConsumerQueue(Protocol):

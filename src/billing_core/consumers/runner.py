@@ -13,7 +13,7 @@ import attrs
 from billing_core.consumers.capacity import Capacity
 from billing_core.consumers.delivery import Delivery, DeliveryReport
 from billing_core.consumers.handlers import Handler, ReadHandler, read_handler
-from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, ConsumerRegister, Progress, Step, Waiting, Want
+from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, ConsumerRegister, Progress, Waiting, Want
 from billing_core.consumers.settling import ProgressWriter
 from billing_core.consumers.threads import Threads
 from billing_core.consumers.values import Consumer, ConsumerName
@@ -225,9 +225,8 @@ class ConsumerRunner:
 
     async def _give_back(self, claim: ConsumerClaim, writer: ProgressWriter) -> None:
         """Make a tenant due again whose messages could not be read, instead of waiting for the end of its lease."""
-        untried = Progress(claim=claim, step=Step.DONE, position=claim.position, attempts=claim.attempt - 1)
         with contextlib.suppress(StoreUnavailableError):
-            await writer.write(untried, lease=self._policy.lease)
+            await writer.write(Progress.untried(claim), lease=self._policy.lease)
 
     def _note(self, report: DeliveryReport) -> None:
         self._attempts += 1

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from billing_app.cli.lists import Column, Listing, Output
-from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain, print_json, span
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain, print_json
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
+from billing_app.spans import span
 
 if TYPE_CHECKING:
     from billing_core.operations.stored import StoredOperation

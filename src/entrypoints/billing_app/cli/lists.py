@@ -24,7 +24,8 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 import click
 
-from billing_app.cli.terminal import plain, print_json, span
+from billing_app.cli.terminal import plain, print_json
+from billing_app.spans import span
 
 T = TypeVar("T")
 Part = str | int | bool | datetime | None

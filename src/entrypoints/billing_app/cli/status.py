@@ -14,8 +14,9 @@ import attrs
 import click
 
 from billing_app.cli.lists import relative
-from billing_app.cli.terminal import json_option, plain, print_json, span
+from billing_app.cli.terminal import json_option, plain, print_json
 from billing_app.settings import Settings
+from billing_app.spans import span
 
 if TYPE_CHECKING:
     from billing_core.oversight.inspection import EventTally, StoredEvent

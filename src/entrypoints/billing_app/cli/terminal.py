@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -42,14 +42,6 @@ def plain(text: object) -> str:
 def moment(instant: datetime | None) -> str:
     """Format an instant in UTC, to the second."""
     return "–" if instant is None else instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def span(length: timedelta) -> str:
-    """Format a length of time in its largest unit."""
-    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
-        if length.total_seconds() >= seconds:
-            return f"{length.total_seconds() // seconds:.0f} {unit}"
-    return f"{length.total_seconds():.0f} s"
 
 
 def operator() -> str:

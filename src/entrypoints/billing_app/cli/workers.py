@@ -10,6 +10,7 @@ import click
 
 from billing_app.cli.terminal import NOTHING_MATCHED, json_option, moment, plain, print_json
 from billing_app.settings import Settings
+from billing_app.spans import span
 
 if TYPE_CHECKING:
     from billing_core.oversight.ports import SeenProcess
@@ -56,8 +57,6 @@ def _to_json(seen: SeenProcess, *, alive: bool) -> dict[str, Any]:
 
 
 def _print_table(found: Sequence[SeenProcess], alive: Sequence[SeenProcess]) -> None:
-    from billing_app.doctor.results import span
-
     for seen in found:
         process = seen.process
         state = "alive" if seen in alive else "silent"

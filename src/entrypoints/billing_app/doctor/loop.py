@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from billing_app.container import Tools, find_durability_risks
-from billing_app.doctor.results import CheckResult, CheckStatus, fail, ok, span, warn
+from billing_app.doctor.results import CheckResult, CheckStatus, fail, ok, warn
 from billing_app.settings import Settings
+from billing_app.spans import span
 from billing_app.troubleshooting import WebhookTrouble
 from billing_core.errors import SignatureVerificationError, StoreUnavailableError
 from billing_core.events import Disposition

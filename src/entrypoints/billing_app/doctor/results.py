@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from enum import Enum
 
 import attrs
@@ -53,12 +52,3 @@ def fail(
 ) -> CheckResult:
     """Return a result with which billing does not work as promised."""
     return CheckResult(check, CheckStatus.FAIL, detail, remedy, trouble, stops_start)
-
-
-def span(length: timedelta) -> str:
-    """Format a length of time in its largest unit, rounded down: `3 d`, `5 h`, `12 min` or `40 s`."""
-    seconds = int(length.total_seconds())
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

@@ -12,8 +12,9 @@ import click
 
 from billing_app.cli.consumers.arguments import name_argument, unknown_consumer
 from billing_app.cli.lists import Column, Listing, Output
-from billing_app.cli.terminal import moment, plain, span
+from billing_app.cli.terminal import moment, plain
 from billing_app.settings import Settings
+from billing_app.spans import span
 
 if TYPE_CHECKING:
     from billing_core.consumers.ports import ConsumerStanding, SkippedMessage, WaitingTenant
