@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from billing_app.cli.lists import Column, Listing, Output
-from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain, print_json
+from billing_app.cli.options import by_option, not_blank
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, plain, print_json
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 from billing_app.spans import span
@@ -97,17 +98,11 @@ class OperationInProgressError(OperatorError):
     exit_code = 1
 
 
-def _words(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
-    if not text.strip():
-        raise click.BadParameter("must not be blank")
-    return text
-
-
 @gateway.command(name="give-up")
 @click.argument("key", metavar="ID")
-@click.option("--why", required=True, callback=_words, help="What you found out, for the record.")
+@click.option("--why", required=True, callback=not_blank, help="What you found out, for the record.")
 @click.option("--yes", is_flag=True, help="Do it without asking.")
-@click.option("--by", default=operator, show_default="your user name", help="Your name, for the record.")
+@by_option("Your name, for the record.")
 @json_option
 def give_up(*, key: str, why: str, yes: bool, by: str, as_json: bool) -> None:
     """End the operation ID (bo_…) although it is not known whether Stripe carried it out.

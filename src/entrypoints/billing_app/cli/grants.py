@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from billing_app.cli.lists import Column, Listing, Output, Part
-from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, operator, plain, require_known
+from billing_app.cli.options import by_option, not_blank
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, plain, require_known
 from billing_app.settings import Settings
 from billing_app.settings.parsers import parse_duration
 
@@ -67,20 +68,14 @@ def _end(_ctx: click.Context, _param: click.Parameter, text: str | None) -> date
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
-def _words(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
-    if not text.strip():
-        raise click.BadParameter("must not be blank")
-    return text
-
-
-_by = click.option("--by", default=operator, show_default="your user name", help="Your name, for the record.")
+_by = by_option("Your name, for the record.")
 
 
 @grants.command()
 @click.argument("tenant")
-@click.option("--plan", required=True, callback=_words, help="The plan that the tenant may use.")
+@click.option("--plan", required=True, callback=not_blank, help="The plan that the tenant may use.")
 @click.option("--until", callback=_end, help="The end: 2027-01-01 (UTC), or 90d from now. Without it, until revoked.")
-@click.option("--why", required=True, callback=_words, help="Why it is granted, for the record.")
+@click.option("--why", required=True, callback=not_blank, help="Why it is granted, for the record.")
 @click.option("--force", is_flag=True, help="Also grant a plan that is not in the catalog.")
 @click.option("--yes", is_flag=True, help="Create a tenant that is not known without asking.")
 @_by
@@ -127,7 +122,7 @@ def list_(tenant: str | None, limit: int, output: Output[AccessGrant]) -> None:
 
 @grants.command()
 @click.argument("grant")
-@click.option("--why", required=True, callback=_words, help="Why it is revoked, for the record.")
+@click.option("--why", required=True, callback=not_blank, help="Why it is revoked, for the record.")
 @_by
 @json_option
 def revoke(*, grant: str, why: str, by: str, as_json: bool) -> None:

@@ -1,12 +1,40 @@
-"""Durations and moments as values of options."""
+"""Options that several commands have, and values of options: durations, moments and texts."""
 
 from __future__ import annotations
 
+import getpass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 import click
 
 from billing_app.settings.parsers import parse_duration
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+
+
+def by_option(help: str = "Your name, for the audit log.") -> Callable[[Command], Command]:
+    """Return the option that names the operator, by default as the operating system does."""
+    return click.option("--by", default=operator, show_default="your user name", help=help)
+
+
+def operator() -> str:
+    """Return the name of the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def not_blank(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    """Refuse a blank text as the value of an option."""
+    if not text.strip():
+        raise click.BadParameter("must not be blank")
+    return text
 
 
 def parse_moment(text: str, now: datetime) -> datetime | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from billing_app.cli.events.rendering import difference_lines, difference_to_json
-from billing_app.cli.terminal import confirm, json_option, operator, print_json, progress
+from billing_app.cli.options import by_option, dry_run_option, yes_option
+from billing_app.cli.terminal import confirm, json_option, print_json, progress
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ _SHOWN: Final = 20
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--by", default=operator, show_default="your user name", help="Your name, kept with the rules.")
+@dry_run_option
+@yes_option
+@by_option("Your name, kept with the rules.")
 @json_option
 def refresh(*, dry_run: bool, yes: bool, by: str, as_json: bool) -> None:
     """Put the rules of this configuration in force, and read the stored state of all tenants by them.

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from billing_app.cli.lists import Column, Listing, Output
+from billing_app.cli.options import by_option, dry_run_option, yes_option
 from billing_app.cli.tenant_views import list_, show
-from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, operator, plain
+from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, plain
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _identifier(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
 @click.option("--force", is_flag=True, help="Also link a customer that no event has named yet.")
 @click.option("--yes", is_flag=True, help="Create a tenant that is not known without asking.")
 @click.option("--why", help="Why the customer is linked; for the audit log.")
-@click.option("--by", default=operator, show_default="your user name", help="Your name, for the audit log.")
+@by_option()
 @json_option
 def link(*, customer: str, tenant: str, force: bool, yes: bool, why: str | None, by: str, as_json: bool) -> None:
     """Link CUSTOMER (cus_…) to TENANT.
@@ -99,10 +100,10 @@ def _decision_options(command: Command) -> Command:
     for option in reversed(
         (
             click.option("--why", required=True, help="Why the link is wrong; for the audit log."),
-            click.option("--by", default=operator, show_default="your user name", help="Your name, for the audit log."),
+            by_option(),
             click.option("--keep-history", is_flag=True, help="Leave the former tenant the content of its messages."),
-            click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing."),
-            click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
+            dry_run_option,
+            yes_option,
             json_option,
         )
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -42,14 +41,6 @@ def plain(text: object) -> str:
 def moment(instant: datetime | None) -> str:
     """Format an instant in UTC, to the second."""
     return "–" if instant is None else instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def operator() -> str:
-    """Return the name of the operating system's user."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def confirm(question: str, *, yes: bool) -> None:

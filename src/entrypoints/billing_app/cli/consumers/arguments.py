@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from billing_app.cli.options import parse_moment
-from billing_app.cli.terminal import NOTHING_MATCHED, operator, plain
+from billing_app.cli.options import not_blank, parse_moment
+from billing_app.cli.terminal import NOTHING_MATCHED, plain
 
 if TYPE_CHECKING:
     from billing_core.consumers.values import ConsumerName, Start
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _name(_ctx: click.Context, _param: click.Parameter, text: str) -> ConsumerName:
@@ -27,20 +24,8 @@ def _name(_ctx: click.Context, _param: click.Parameter, text: str) -> ConsumerNa
 
 
 name_argument = click.argument("name", metavar="CONSUMER", callback=_name)
-by_option = click.option("--by", default=operator, show_default="your user name", help="Your name, for the audit log.")
 why_option = click.option("--why", help="Why, for the audit log.")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-
-
-def words(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
-    """Refuse a blank reason."""
-    if not text.strip():
-        raise click.BadParameter("must not be blank")
-    return text
-
-
-reason_option = click.option("--why", required=True, callback=words, help="Why, for the audit log.")
+reason_option = click.option("--why", required=True, callback=not_blank, help="Why, for the audit log.")
 
 
 def parse_start(text: str) -> Start:

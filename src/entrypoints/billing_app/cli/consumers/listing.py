@@ -230,7 +230,7 @@ async def _show(
         standing = next((each for each in await oversight.standings() if each.registered.consumer.name == name), None)
         if standing is None:
             unknown_consumer(name)
-        endpoint = next((each for each in await tools.webhook_endpoints().current() if each.consumer == name), None)
+        endpoint = await tools.receiver_administration().find(name)
         tenant_id = None if tenant is None else TenantId(tenant)
         waiting = await oversight.waiting(name, held=held, tenant_id=tenant_id, limit=limit)
         return ListedConsumer(standing, endpoint), waiting, await oversight.skipped(name, limit=limit)

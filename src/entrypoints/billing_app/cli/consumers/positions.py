@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from billing_app.cli.consumers.arguments import (
-    by_option,
-    dry_run_option,
     name_argument,
     parse_start,
     reason_option,
     unknown_consumer,
     why_option,
-    yes_option,
 )
+from billing_app.cli.options import by_option, dry_run_option, yes_option
 from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, moment, plain, print_json
 from billing_app.settings import Settings
 
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 @dry_run_option
 @yes_option
 @why_option
-@by_option
+@by_option()
 @json_option
 def retry(
     *,
@@ -71,7 +69,7 @@ def retry(
 @dry_run_option
 @yes_option
 @reason_option
-@by_option
+@by_option()
 @json_option
 def skip(*, name: ConsumerName, tenant: str, dry_run: bool, yes: bool, why: str, by: str, as_json: bool) -> None:
     """Pass over the dead message that holds back TENANT in CONSUMER: it is never handled, and the next one is due.
@@ -104,7 +102,7 @@ def skip(*, name: ConsumerName, tenant: str, dry_run: bool, yes: bool, why: str,
 @dry_run_option
 @yes_option
 @reason_option
-@by_option
+@by_option()
 @json_option
 def rewind(
     *,

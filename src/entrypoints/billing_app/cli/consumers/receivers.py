@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from billing_app.cli.consumers.arguments import (
-    by_option,
     name_argument,
     parse_start,
     unknown_consumer,
     why_option,
 )
-from billing_app.cli.options import duration_option
+from billing_app.cli.options import by_option, duration_option
 from billing_app.cli.terminal import json_option, moment, plain, print_json
 from billing_app.settings import Settings
 
@@ -79,7 +78,7 @@ def _start(_ctx: click.Context, _param: click.Parameter, text: str | None) -> St
 @click.option("--attempts", type=click.IntRange(1, 1000), help="Attempts at a message that fails beside others.")
 @_secret_option
 @why_option
-@by_option
+@by_option()
 @json_option
 def add(
     *,
@@ -146,7 +145,7 @@ def _added_to_json(added: Added, url: str, *, generated: bool) -> dict[str, Any]
 )
 @_secret_option
 @why_option
-@by_option
+@by_option()
 @json_option
 def rotate_secret(
     *, name: ConsumerName, overlap: timedelta | None, secret_stdin: bool, why: str | None, by: str, as_json: bool

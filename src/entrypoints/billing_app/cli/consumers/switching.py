@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from billing_app.cli.consumers.arguments import (
-    by_option,
     name_argument,
     reason_option,
     unknown_consumer,
     why_option,
-    yes_option,
 )
+from billing_app.cli.options import by_option, yes_option
 from billing_app.cli.terminal import confirm, json_option, print_json
 from billing_app.settings import Settings
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 @click.command()
 @name_argument
 @why_option
-@by_option
+@by_option()
 @json_option
 def enable(*, name: ConsumerName, why: str | None, by: str, as_json: bool) -> None:
     """Hand messages to CONSUMER again. Those that waited come first, in order.
@@ -46,7 +45,7 @@ def enable(*, name: ConsumerName, why: str | None, by: str, as_json: bool) -> No
 @click.command()
 @name_argument
 @reason_option
-@by_option
+@by_option()
 @json_option
 def disable(*, name: ConsumerName, why: str, by: str, as_json: bool) -> None:
     """Hand nothing to CONSUMER until it is enabled. Its messages wait, and none is lost.
@@ -67,7 +66,7 @@ def disable(*, name: ConsumerName, why: str, by: str, as_json: bool) -> None:
 @name_argument
 @yes_option
 @why_option
-@by_option
+@by_option()
 @json_option
 def remove(*, name: ConsumerName, yes: bool, why: str | None, by: str, as_json: bool) -> None:
     """Remove CONSUMER with its positions and, if it has one, its receiver. A handler in code registers it again.

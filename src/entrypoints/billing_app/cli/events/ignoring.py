@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
-from billing_app.cli.terminal import confirm, json_option, operator, print_json
+from billing_app.cli.options import by_option, yes_option
+from billing_app.cli.terminal import confirm, json_option, print_json
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ _BATCH: Final = 500
 @event_filter
 @click.option("--limit", type=click.IntRange(1), help="Ignore at most this many events, the oldest ones.")
 @click.option("--why", required=True, help="Why the events will never be applied; for the audit log.")
-@click.option("--by", default=operator, show_default="your user name", help="Your name, for the audit log.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@by_option()
+@yes_option
 @json_option
 def ignore(*, wanted: EventFilter, limit: int | None, why: str, by: str, yes: bool, as_json: bool) -> None:
     """Mark dead, parked and due events that will never be applied as ignored. A replay processes them again.

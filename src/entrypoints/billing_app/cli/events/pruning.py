@@ -8,8 +8,8 @@ from typing import Final
 
 import click
 
-from billing_app.cli.options import duration_option
-from billing_app.cli.terminal import json_option, operator, print_json, progress
+from billing_app.cli.options import duration_option, operator
+from billing_app.cli.terminal import json_option, print_json, progress
 from billing_app.settings import Settings
 
 _BATCH: Final = 1000

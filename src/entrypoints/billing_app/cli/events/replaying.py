@@ -10,7 +10,8 @@ import click
 
 from billing_app.cli.events.filters import demand_condition, event_filter, nothing_matched
 from billing_app.cli.events.rendering import difference_lines, difference_to_json
-from billing_app.cli.terminal import confirm, json_option, operator, plain, print_json, progress
+from billing_app.cli.options import by_option, yes_option
+from billing_app.cli.terminal import confirm, json_option, plain, print_json, progress
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ DRY_RUN_LIMIT: Final = 1000
 @click.option("--dry-run", is_flag=True, help="Show which rows and messages a replay would write, and write nothing.")
 @click.option("--no-publish", is_flag=True, help="Update state without publishing messages.")
 @click.option("--force", is_flag=True, help="Replay although the plans in force lack plans that subscriptions are on.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @click.option("--why", help="Why the events are replayed; for the audit log.")
-@click.option("--by", default=operator, show_default="your user name", help="Your name, for the audit log.")
+@by_option()
 @json_option
 def replay(
     *,

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 import click
 
+from billing_app.cli.options import by_option
 from billing_app.cli.subscriptions.rendering import show_outcome
-from billing_app.cli.terminal import json_option, operator, plain
+from billing_app.cli.terminal import json_option, plain
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 
@@ -66,7 +67,7 @@ def options(*each: Decorator) -> Decorator:
 
 decision = options(
     click.argument("tenant"),
-    click.option("--by", default=operator, show_default="your user name", help="Your name, for the record."),
+    by_option("Your name, for the record."),
     json_option,
 )
 about_one = options(
