@@ -22,6 +22,7 @@ from billing_app.errors import OperatorError
 from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
 from billing_app.settings import Settings
+from billing_app.settings.server import WEBHOOK_PATH
 from billing_app.troubleshooting import SetupTrouble
 from billing_core.model import TenantId
 
@@ -93,7 +94,7 @@ class _Way:
         body, now = json.dumps(event).encode(), asyncio.get_running_loop().time
         headers = {"Stripe-Signature": signed(body, self.key), "Content-Type": "application/json"}
         sent_at = now()
-        async with self.session.post(f"{self.server}/webhooks/stripe", data=body, headers=headers) as response:
+        async with self.session.post(f"{self.server}{WEBHOOK_PATH}", data=body, headers=headers) as response:
             if response.status != HTTPStatus.ACCEPTED:
                 raise _refused(response.status, await response.text())
         accepted_at = now()

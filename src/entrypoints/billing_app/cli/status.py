@@ -82,14 +82,9 @@ async def _read(settings: Settings) -> _Standing:
         )
 
 
-def _url(settings: Settings) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.server.host, settings.server.host)  # noqa: S104
-    return f"http://{host}:{settings.server.port}"
-
-
 def _ask_server(settings: Settings) -> str:
     try:
-        with urlopen(f"{_url(settings)}/readyz", timeout=_ANSWER_SECONDS):  # noqa: S310 - a fixed scheme
+        with urlopen(f"{settings.server.local_url}/readyz", timeout=_ANSWER_SECONDS):  # noqa: S310 - a fixed scheme
             return "ready"
     except HTTPError:
         return "not ready"
@@ -114,7 +109,7 @@ def _lines(standing: _Standing, settings: Settings) -> Iterator[tuple[str, str, 
     where = f"local, in {settings.embedded.data_dir}" if settings.database.url is None else "DATABASE_URL"
     yield "database", where, None
     answers = standing.server == "ready"
-    yield "server", f"{_url(settings)}: {standing.server}", "green" if answers else "yellow"
+    yield "server", f"{settings.server.local_url}: {standing.server}", "green" if answers else "yellow"
     counts = ", ".join(f"{count} {name}" for name, count in sorted(_counts(standing).items())) or "none"
     last = "" if standing.last is None else f"; the last one {relative(standing.last.received_at)}"
     yield "events", f"{counts} in 24 h{last}", None
@@ -133,7 +128,7 @@ def _to_json(standing: _Standing, settings: Settings) -> Mapping[str, Any]:
     return {
         "billing": settings.switches.billing,
         "livemode": settings.stripe.livemode,
-        "server": {"url": _url(settings), "state": standing.server},
+        "server": {"url": settings.server.local_url, "state": standing.server},
         "events": {
             "last_24h": _counts(standing),
             "last_received_at": None if standing.last is None else standing.last.received_at,

@@ -65,6 +65,12 @@ class ServerSettings:
     )
 
     @property
+    def local_url(self) -> str:
+        """The address at which this machine reaches the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{host}:{self.port}"
+
+    @property
     def webhook_url(self) -> str | None:
         """The address of the webhook endpoint at Stripe; None if the public address is not set."""
         return None if self.public_url is None else f"{self.public_url}{WEBHOOK_PATH}"

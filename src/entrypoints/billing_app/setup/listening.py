@@ -14,7 +14,7 @@ import attrs
 
 from billing_app.errors import OperatorError
 from billing_app.secret import Secret
-from billing_app.settings import ENV_FILE, Settings, StripeSettings
+from billing_app.settings import ENV_FILE, StripeSettings
 from billing_app.setup import env_local
 from billing_app.setup.stripe_cli import StripeCli
 from billing_app.setup.stripe_cli.errors import logged_out
@@ -29,17 +29,6 @@ class Signing:
 
     secret: Secret
     is_known: bool
-
-
-def local_server(settings: Settings) -> str:
-    """Return the address of the server that the settings describe, as this machine reaches it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.server.host, settings.server.host)  # noqa: S104
-    return f"http://{host}:{settings.server.port}"
-
-
-def local_url(settings: Settings) -> str:
-    """Return the address of its webhook route."""
-    return f"{local_server(settings)}/webhooks/stripe"
 
 
 async def listening_key(settings: StripeSettings, cli: StripeCli) -> Secret | None:

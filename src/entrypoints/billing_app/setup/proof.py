@@ -18,6 +18,7 @@ from billing_app.doctor.results import CheckStatus
 from billing_app.errors import OperatorError
 from billing_app.secret import Secret
 from billing_app.settings import Settings
+from billing_app.settings.server import WEBHOOK_PATH
 from billing_app.setup.errors import SetupError
 from billing_app.troubleshooting import SetupTrouble
 from billing_core.errors import BillingError
@@ -106,7 +107,7 @@ async def _send(settings: Settings, body: bytes, secret: Secret) -> str | None:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-            session.post(f"{_address(settings)}/webhooks/stripe", data=body, headers=headers) as response,
+            session.post(f"{settings.server.local_url}{WEBHOOK_PATH}", data=body, headers=headers) as response,
         ):
             status = response.status
     except (aiohttp.ClientError, TimeoutError):
@@ -117,11 +118,6 @@ async def _send(settings: Settings, body: bytes, secret: Secret) -> str | None:
             f"the command again. See {SetupTrouble.RUNNING_SERVER_IS_OUTDATED}."
         )
     return "accepted" if status == 202 else None
-
-
-def _address(settings: Settings) -> str:
-    host = settings.server.host
-    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.server.port}"  # noqa: S104
 
 
 def _failed(why: str) -> SetupError:

@@ -30,13 +30,12 @@ def send_test(server: str | None, tenant: str, within: timedelta, as_json: bool)
     Exit status: 0 both messages arrived, 1 one did not, 2 wrong usage or configuration.
     """
     from billing_app.round_trip import round_trip
-    from billing_app.setup.listening import local_server
     from billing_core.model import TenantId
 
     settings = Settings.load()
     if (fault := settings.tenants.fault_of(tenant)) is not None:
         raise click.BadParameter(f"the id {fault}", param_hint="--tenant")
-    address = (server or local_server(settings)).rstrip("/")
+    address = (server or settings.server.local_url).rstrip("/")
     arrived = asyncio.run(round_trip(settings, server=address, tenant_id=TenantId(tenant), within=within))
     if as_json:
         print_json({"server": address, "tenant_id": tenant, "messages": arrived})

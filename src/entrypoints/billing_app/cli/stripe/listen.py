@@ -8,6 +8,7 @@ import click
 
 from billing_app.cli.terminal import confirm, plain
 from billing_app.settings import Settings
+from billing_app.settings.server import WEBHOOK_PATH
 
 if TYPE_CHECKING:
     from billing_app.setup.stripe_cli import StripeCli
@@ -27,12 +28,11 @@ def listen(forward_to: str | None, yes: bool) -> None:
     """
     import asyncio
 
-    from billing_app.setup.listening import local_url
     from billing_app.setup.stripe_cli import StripeCli
 
     settings = Settings.load()
     cli = StripeCli.find(settings.stripe.cli, api_base=settings.stripe.api_base)
-    asyncio.run(_listen(settings, cli, forward_to or local_url(settings), yes=yes))
+    asyncio.run(_listen(settings, cli, forward_to or f"{settings.server.local_url}{WEBHOOK_PATH}", yes=yes))
 
 
 async def _listen(settings: Settings, cli: StripeCli, url: str, *, yes: bool) -> None:

@@ -102,11 +102,10 @@ def _run(
 ) -> None:
     import asyncio
 
-    from billing_app.setup.listening import local_server
     from billing_app.setup.rotation import flow
     from billing_app.setup.rotation.servers import read_servers
 
-    asked = tuple(urls) or (local_server(settings),)
+    asked = tuple(urls) or (settings.server.local_url,)
     outcome = asyncio.run(
         flow.rotate(
             rotation,
