@@ -7,11 +7,11 @@ import attrs
 from billing_core.consumers.ports import ConsumerStanding, Lag, SkippedMessage, WaitingTenant
 from billing_core.consumers.values import ConsumerName, Start, check_number
 from billing_core.model import TenantId
-from billing_core.oversight.inspection import Audit
 from billing_core.state.ports import Clock
 from billing_memory.consumers.queue import MemoryConsumers
 from billing_memory.consumers.tables import Position
 from billing_memory.database import MemoryDatabase
+from billing_memory.oversight.event_log import MemoryEventLog
 
 
 class MemoryConsumerOversight:
@@ -22,6 +22,7 @@ class MemoryConsumerOversight:
         self._tables = database.consumers
         self._clock = clock
         self._consumers = consumers
+        self._audits = MemoryEventLog(database, clock)
 
     async def standings(self) -> Sequence[ConsumerStanding]:
         """Return all consumers by name."""
@@ -64,7 +65,7 @@ class MemoryConsumerOversight:
                 self._tables.positions[name, key], dead_at=None, attempts=0, due_at=now
             )
         self._tables.due.set()
-        self._log(
+        await self._log(
             "consumer_retry", actor=actor, reason=reason, name=name, tenant_id=tenant_id, result={"tenants": len(held)}
         )
         return len(held)
@@ -89,7 +90,7 @@ class MemoryConsumerOversight:
             )
         )
         self._consumers.set_position(name, tenant_id, sequence, known.last)
-        self._log(
+        await self._log(
             "consumer_skip", actor=actor, reason=reason, name=name, tenant_id=tenant_id, result={"sequence": sequence}
         )
         return True
@@ -114,7 +115,9 @@ class MemoryConsumerOversight:
         for each in counters if tenant_id is None else [tenant_id]:
             position = max(to - 1, 0) if isinstance(to, int) else self._consumers.position_at(each, to)
             self._consumers.set_position(name, each, position, counters[each])
-        self._log("consumer_rewind", actor=actor, reason=reason, name=name, tenant_id=tenant_id, result={"to": str(to)})
+        await self._log(
+            "consumer_rewind", actor=actor, reason=reason, name=name, tenant_id=tenant_id, result={"to": str(to)}
+        )
         return True
 
     def _positions(self, name: ConsumerName) -> Mapping[TenantId, Position]:
@@ -123,7 +126,7 @@ class MemoryConsumerOversight:
     def _held(self, name: ConsumerName) -> Mapping[TenantId, Position]:
         return {key: each for key, each in self._positions(name).items() if each.dead_at is not None}
 
-    def _log(
+    async def _log(
         self,
         action: str,
         *,
@@ -133,19 +136,9 @@ class MemoryConsumerOversight:
         tenant_id: TenantId | None,
         result: Mapping[str, object],
     ) -> None:
-        now = self._clock.now()
-        self._database.audits.append(
-            Audit(
-                audit_id=len(self._database.audits) + 1,
-                action=action,
-                actor=actor,
-                reason=reason,
-                filter={"consumer": name, "tenant": tenant_id},
-                started_at=now,
-                finished_at=now,
-                result=result,
-            )
-        )
+        subject = {"consumer": name, "tenant": tenant_id}
+        entry = await self._audits.begin(action, actor=actor, reason=reason, filter=subject)
+        await self._audits.finish(entry, result)
 
 
 def _waiting(name: ConsumerName, tenant_id: TenantId, row: Position) -> WaitingTenant:
