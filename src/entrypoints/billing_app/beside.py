@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import structlog
 
+from billing_app.bus_watch import BusWatch
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.model.epoch import Epoch
+from billing_core.oversight.heartbeat import Heartbeat
 from billing_core.stream.epochs import EpochMonitor
 from billing_core.stream.ports import EpochLog
 
@@ -48,3 +50,13 @@ async def watching_epoch(ours: Epoch, epochs: EpochLog, deadline: ShutdownDeadli
     monitor = EpochMonitor(log=epochs, every=_EPOCH_EVERY, observe=look)
     async with beside("epoch_monitor", monitor.run(), deadline):
         yield over
+
+
+@asynccontextmanager
+async def seen(heartbeat: Heartbeat, bus_watch: BusWatch, deadline: ShutdownDeadline) -> AsyncIterator[None]:
+    """Show that this process is alive, and find out whether the database and the bus take writes."""
+    async with (
+        beside("heartbeat", heartbeat.run(), deadline),
+        beside("bus_watch", bus_watch.run(), deadline),
+    ):
+        yield

@@ -9,7 +9,7 @@ import attrs
 import structlog
 from aiohttp import web
 
-from billing_app.beside import beside, watching_epoch
+from billing_app.beside import beside, seen, watching_epoch
 from billing_app.container import Container, Starting, open_container
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
@@ -53,7 +53,7 @@ async def _serve_one_epoch(
             starts=Starting(account_id=account_id),
         ) as container,
         # Left in reverse order: webhooks are refused first, then those that were accepted are processed.
-        _seen(container),
+        seen(container.heartbeat(), container.bus_watch(), container.deadline()),
         _processing(settings, container) as failure,
         _revocations_known(container),
         _listening(settings.server, create_app(container.services()), container.deadline()) as url,
@@ -84,24 +84,13 @@ async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: 
         open_container(
             settings, application_name="billing-worker", starts=Starting(account_id=account_id), kind="worker"
         ) as container,
-        _seen(container),
+        seen(container.heartbeat(), container.bus_watch(), container.deadline()),
         container.worker().running(concurrency=concurrency) as failure,
         _probes_served(settings, container) as url,
         watching_epoch(container.epoch(), container.epochs(), container.deadline()) as over,
     ):
         log.info("worker.started", concurrency=concurrency, url=url)
         await _run(stop, over, failure, container.deadline())
-
-
-@asynccontextmanager
-async def _seen(container: Container) -> AsyncIterator[None]:
-    """Show that this process is alive, and find out whether the database and the bus take writes."""
-    deadline = container.deadline()
-    async with (
-        beside("heartbeat", container.heartbeat().run(), deadline),
-        beside("bus_watch", container.bus_watch().run(), deadline),
-    ):
-        yield
 
 
 @asynccontextmanager

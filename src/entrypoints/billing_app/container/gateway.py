@@ -1,5 +1,6 @@
 """Open the way to Stripe."""
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Final
@@ -20,6 +21,7 @@ from billing_stripe.client import (
     StripeClient,
     open_client,
 )
+from billing_stripe.gateway import StripeGateway
 
 _LEASE_MARGIN: Final = timedelta(seconds=10)
 
@@ -82,3 +84,9 @@ def secret_key(settings: Settings) -> str:
     if settings.stripe.secret_key is None:
         raise ValueError("STRIPE_SECRET_KEY is not set")
     return settings.stripe.secret_key.reveal()
+
+
+def ports_of(gateway: StripeGateway | None) -> Mapping[str, StripeGateway | None]:
+    """Return every port that the way to Stripe serves, by the name of its provider."""
+    names = ("gateway", "thin_gateway", "operation_gateway", "preview_gateway", "billing_reader")
+    return dict.fromkeys(names, gateway)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from billing_app.container.adapters import Adapters
-from billing_app.container.gateway import may_call, open_stripe
+from billing_app.container.gateway import may_call, open_stripe, ports_of
 from billing_app.container.opening import activate_rules
 from billing_app.container.resources import enter
 from billing_app.container.wiring import Container
@@ -24,13 +24,7 @@ async def open_in_memory(settings: Settings, adapters: Adapters) -> AsyncIterato
         if may_call(settings):
             opened = open_stripe(settings, nodes=None, observers=container.observers())
             gateway = StripeGateway(await enter(stack, container.deadline(), "stripe", opened))
-            container.override_providers(
-                gateway=gateway,
-                thin_gateway=gateway,
-                operation_gateway=gateway,
-                preview_gateway=gateway,
-                billing_reader=gateway,
-            )
+            container.override_providers(**ports_of(gateway))
         container.check_dependencies()
         await activate_rules(container, actor="for_tests", ours=True)
         await container.rules().reload()

@@ -8,7 +8,7 @@ import attrs
 import structlog
 
 from billing_app.container.adapters import postgres_adapters
-from billing_app.container.gateway import may_call, open_stripe
+from billing_app.container.gateway import may_call, open_stripe, ports_of
 from billing_app.container.installation import claim_database
 from billing_app.container.local_servers import resolve_servers
 from billing_app.container.outgoing import open_webhook_sender
@@ -34,6 +34,8 @@ from billing_redis.quota import RedisStreamQuota
 from billing_stripe.gateway import StripeGateway
 from billing_telemetry import logging
 
+log = structlog.get_logger()
+
 _CONSUMER_CONNECTIONS: Final = ConsumerPolicy().connections
 
 
@@ -53,9 +55,6 @@ class Starting:
 
     account_id: str | None
     """The account of the API key, if it is known."""
-
-
-log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -133,11 +132,7 @@ async def open_container(
                 quota=redis.quota,
             ),
             epoch=epoch,
-            gateway=gateway,
-            thin_gateway=gateway,
-            operation_gateway=gateway,
-            preview_gateway=gateway,
-            billing_reader=gateway,
+            **ports_of(gateway),
             webhook_sender=await enter(stack, deadline, "webhook_sender", open_webhook_sender(settings)),
             issuer_keys=await enter(stack, deadline, "issuer_keys", open_issuer_keys(settings.tokens)),
             **({} if authenticator is None else {"authenticator": authenticator}),

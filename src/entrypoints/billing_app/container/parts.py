@@ -5,9 +5,9 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from typing import Final
 
+import billing_core
 from billing_app.bus_watch import BusWatch
 from billing_app.consumer_observers import ConsumerObservers
 from billing_app.dependencies import Dependencies
@@ -256,7 +256,7 @@ def process(settings: Settings, *, kind: ProcessKind) -> RunningProcess:
         processes_events=kind == "worker" or (kind == "serve" and switches.billing and switches.retry_worker),
         host=socket.gethostname(),
         pid=os.getpid(),
-        version=version("billing-core"),
+        version=billing_core.__version__,
         started_at=datetime.now(UTC),
     )
 

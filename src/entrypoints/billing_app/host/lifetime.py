@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 import structlog
 
-from billing_app.beside import beside, watching_epoch
+from billing_app.beside import beside, seen, watching_epoch
 from billing_app.container import Container
 from billing_app.host.errors import NotOpenError
 from billing_app.http.refusals import RefusalCounts
@@ -125,8 +125,7 @@ class Lifetime:
             refusals = RefusalCounts(container.refusal_tally(), container.clock())
             for context in (
                 publishing(container.publisher(), deadline),
-                beside("heartbeat", container.heartbeat().run(), deadline),
-                beside("bus_watch", container.bus_watch().run(), deadline),
+                seen(container.heartbeat(), container.bus_watch(), deadline),
                 beside("refusals", refusals.run(), deadline),
                 beside("streams", container.hub().run(), deadline),
                 beside("entitlements", container.entitlements().run(), deadline),

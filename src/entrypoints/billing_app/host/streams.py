@@ -1,7 +1,6 @@
 """A tenant's messages for code in this process: as objects, and as server-sent events for its own clients."""
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from billing_app.http.stream.channel import StreamClient
 from billing_app.http.stream.frames import Frame, message_of, opening_frame, reconnect_frame, reset_frame
 from billing_app.http.stream.hub import HubFullError
 from billing_app.http.stream.sinks import ClientGoneError
+from billing_app.http.stream.spreading import life_of_one, pause_of_one
 from billing_core import payloads
 from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
@@ -155,8 +155,7 @@ async def server_sent_events(
 ) -> AsyncGenerator[bytes, None]:
     """Yield whole frames, some at a time; see `Billing.server_sent_events`."""
     policy = container.settings().stream
-    retry = policy.retry * random.uniform(1, 2)  # noqa: S311 - spreads load
-    longest = policy.max_life.total_seconds() * random.uniform(0.5, 1)  # noqa: S311
+    retry, longest = pause_of_one(policy), life_of_one(policy).total_seconds()
     reason = "client_left"
     try:
         async with _Following(container, tenant_id, last_event_id) as following:

@@ -6,7 +6,16 @@ from typing import Final, NamedTuple
 
 from billing_app.host.lifetime import Opened
 from billing_app.http.refusals import RefusalLog
-from billing_app.http.webhook_answers import BAD_WEBHOOK, HEADERS, accepted, failure
+from billing_app.http.webhook_answers import (
+    BAD_WEBHOOK,
+    HEADERS,
+    NOT_STORED,
+    READ_TIMEOUT,
+    RETRY_AFTER,
+    TOO_LARGE,
+    accepted,
+    failure,
+)
 from billing_app.settings import WebhookSettings
 from billing_core.errors import StoreUnavailableError, WebhookBodyTooLargeError, WebhookError
 from billing_core.events import Receipt
@@ -52,11 +61,11 @@ class WebhookAnswers:
             receipt = await self.receive(opened, whole, signature)
         except TimeoutError:
             self._count(opened, "read_timeout", signature, size, address)
-            return WebhookAnswer(failure("read_timeout", "The body did not arrive in time."), 408, HEADERS)
+            return WebhookAnswer(failure(*READ_TIMEOUT), 408, HEADERS)
         except WebhookBodyTooLargeError as exc:
             size = size or opened.container.settings().webhooks.body_limit + 1  # at least: the rest was not read
             self._count(opened, exc.code, signature, size, address)
-            return WebhookAnswer(failure("too_large", "The body is too large."), 413, HEADERS)
+            return WebhookAnswer(failure(*TOO_LARGE), 413, HEADERS)
         except WebhookError as exc:
             self._count(opened, exc.code, signature, size, address)
             return WebhookAnswer(BAD_WEBHOOK, 400, HEADERS)
@@ -88,5 +97,4 @@ async def _read(settings: WebhookSettings, pieces: AsyncIterable[bytes]) -> byte
 
 def unavailable() -> WebhookAnswer:
     """Return the answer to a webhook that could not be stored."""
-    body = failure("store_unavailable", "The event was not stored. Send it again.")
-    return WebhookAnswer(body, 503, {**HEADERS, "Retry-After": "2"})
+    return WebhookAnswer(failure(*NOT_STORED), 503, {**HEADERS, **RETRY_AFTER})

@@ -11,6 +11,13 @@ HEADERS: Final = {**SAFE_HEADERS, "Content-Type": "application/json; charset=utf
 BAD_WEBHOOK: Final = b'{"error":{"code":"bad_webhook","message":"The signature or the event is not valid."}}'
 """One answer for every fault of signature or content: a forger learns nothing from it."""
 
+TOO_LARGE: Final = ("too_large", "The body is too large.")
+READ_TIMEOUT: Final = ("read_timeout", "The body did not arrive in time.")
+NOT_STORED: Final = ("store_unavailable", "The event was not stored. Send it again.")
+"""Codes and texts for `failure`, and for the errors of our own server."""
+RETRY_AFTER: Final = {"Retry-After": "2"}
+"""Beside `NOT_STORED`."""
+
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 
 

@@ -12,7 +12,15 @@ from billing_app.http.addresses import client_address
 from billing_app.http.ports import WebhookMetrics
 from billing_app.http.refusals import RefusalBudget, RefusalCounts, RefusalLog
 from billing_app.http.responses import RefusalError, error_response
-from billing_app.http.webhook_answers import BAD_WEBHOOK, HEADERS, accepted
+from billing_app.http.webhook_answers import (
+    BAD_WEBHOOK,
+    HEADERS,
+    NOT_STORED,
+    READ_TIMEOUT,
+    RETRY_AFTER,
+    TOO_LARGE,
+    accepted,
+)
 from billing_app.settings.parsers import Network
 from billing_app.settings.webhooks import WebhookSettings
 from billing_core.errors import SignatureVerificationError, StoreUnavailableError, WebhookError
@@ -21,7 +29,6 @@ from billing_core.inbox.intake import Intake
 _HEADERS: Final = CIMultiDict(HEADERS)
 """Already of the type in which a response keeps its headers: that is cheap to copy."""
 _STORES: Final = "webhook"
-_RETRY_AFTER: Final = {"Retry-After": "2"}
 _LIMITED: Final = {"Retry-After": "60"}
 
 
@@ -67,7 +74,7 @@ class WebhookReceiver:
         except StoreUnavailableError as exc:
             self._database.failed(_STORES, exc)
             self._counts.add(exc.code, request.content_length or 0)
-            return error_response(503, "store_unavailable", "The event was not stored. Send it again.", _RETRY_AFTER)
+            return error_response(503, *NOT_STORED, RETRY_AFTER)
         self._database.succeeded(_STORES)
         return web.Response(status=202, body=accepted(receipt), headers=_HEADERS)
 
@@ -76,16 +83,16 @@ class WebhookReceiver:
         if "Content-Encoding" in request.headers:
             raise RefusalError(415, "unsupported_encoding", "Send the body without Content-Encoding.")
         if (request.content_length or 0) > self._body_limit:
-            raise RefusalError(413, "too_large", "The body is too large.")
+            raise RefusalError(413, *TOO_LARGE)
         try:
             if request.content.is_eof():  # it arrived with the headers, as it nearly always does
                 return await request.read()
             async with asyncio.timeout(self._read_timeout):
                 return await request.read()
         except TimeoutError:
-            raise RefusalError(408, "read_timeout", "The body did not arrive in time.") from None
+            raise RefusalError(408, *READ_TIMEOUT) from None
         except web.HTTPRequestEntityTooLarge:
-            raise RefusalError(413, "too_large", "The body is too large.") from None
+            raise RefusalError(413, *TOO_LARGE) from None
         except (web.RequestPayloadError, OSError):
             raise RefusalError(400, "broken_body", "The body ended early or its framing is invalid.") from None
 

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 
 import attrs
@@ -18,6 +17,7 @@ from billing_app.http.stream.channel import StreamClient
 from billing_app.http.stream.frames import Frame, opening_frame, reconnect_frame, reset_frame
 from billing_app.http.stream.hub import HubFullError
 from billing_app.http.stream.sinks import ClientGoneError, SocketSink
+from billing_app.http.stream.spreading import life_of_one, pause_of_one
 from billing_app.http.stream.type_filter import FilteredSink, wanted_types
 from billing_core.model.epoch import Epoch
 from billing_core.stream_access.ports import Principal
@@ -73,7 +73,7 @@ class _StreamHandler:
                 reason = "client_left"
                 await socket.write(self._opening(cursor, reset=ahead or start.foreign))
                 reason = await self._run(client, principal)
-                await socket.close(reconnect_frame(reason, self._retry()))
+                await socket.close(reconnect_frame(reason, pause_of_one(self._services.settings.stream)))
         except HubFullError:
             message = "This server has reached its limit of open streams. Try again in a moment."
             retry_after = {"Retry-After": str(random.randint(1, 5))}  # noqa: S311 - spreads load
@@ -86,12 +86,8 @@ class _StreamHandler:
 
     def _opening(self, cursor: int, *, reset: bool) -> Sequence[Frame]:
         position = self._services.epoch.position(cursor)
-        opening = opening_frame(position, self._retry())
+        opening = opening_frame(position, pause_of_one(self._services.settings.stream))
         return [opening, reset_frame(cursor, position)] if reset else [opening]
-
-    def _retry(self) -> timedelta:
-        """Return a pause of one to two times the setting, drawn per stream: a plain EventSource adds no jitter."""
-        return self._services.settings.stream.retry * random.uniform(1, 2)  # noqa: S311
 
     async def _run(self, client: StreamClient, principal: Principal) -> str:
         """Send messages until the stream ends, at the latest with its lifetime; return the reason."""
@@ -104,8 +100,8 @@ class _StreamHandler:
             timer.cancel()
 
     def _lifetime(self, principal: Principal) -> tuple[float, str]:
-        """Return how many seconds the stream may last, and why. Jitter keeps clients from returning all at once."""
-        longest = self._services.settings.stream.max_life.total_seconds() * random.uniform(0.5, 1)  # noqa: S311
+        """Return how many seconds the stream may last, and why."""
+        longest = life_of_one(self._services.settings.stream).total_seconds()
         token = (principal.expires_at - self._services.clock.now()).total_seconds()
         return (token, "token_expired") if token < longest else (longest, "max_life")
 
