@@ -71,7 +71,7 @@ def mutants(file: Path) -> Iterator[Mutant]:
     text = file.read_text(encoding="utf-8")
     query, offset, assigning = "", 0, False
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
-        if named := re.match(r"-- name: (\w+)", line):
+        if named := re.match(r"-- (?:name|part): (\w+)", line):
             query = named[1]
         elif not line.lstrip().startswith("--"):
             for pattern, replacement in FLIPS:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from billing_postgres.columns import Columns, expand
 
-_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_SECTION: Final = re.compile(r"^-- (name|part): (\w+)$", re.MULTILINE)
+_PART: Final = re.compile(r"(?<![:\w]):(\w+)\b(?!\.)")
 _FOLDERS: Final = ("inbox", "oversight", "stream", "state", "operations")
 """Folders with declarations. Those that take longest to import come last."""
 
@@ -29,11 +30,19 @@ _DECLARED: Final = _Declarations()
 
 
 def load(name: str) -> Mapping[str, str]:
-    """Return the statements of `<name>.sql`, each by the `-- name:` that introduces it."""
+    """Return the statements of `<name>.sql`, each by the `-- name:` that introduces it.
+
+    What several of them share is introduced by `-- part:`, and stands where a statement has `:part`.
+    """
     text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    _, *parts = _NAME.split(text)
-    names, statements = parts[::2], parts[1::2]
-    if len(set(names)) != len(names):
+    _, *sections = _SECTION.split(text)
+    cut = list(zip(sections[::3], sections[1::3], sections[2::3], strict=True))
+    if len({title for _, title, _ in cut}) != len(cut):
         raise ValueError(f"{name}.sql has two statements of one name")
-    expanded = (expand(statement.strip(), _DECLARED) for statement in statements)
-    return MappingProxyType(dict(zip(names, expanded, strict=True)))
+    parts = {title: body.strip() for kind, title, body in cut if kind == "part"}
+    statements = {title: body.strip() for kind, title, body in cut if kind == "name"}
+    return MappingProxyType({title: expand(_whole(body, parts), _DECLARED) for title, body in statements.items()})
+
+
+def _whole(statement: str, parts: Mapping[str, str]) -> str:
+    return _PART.sub(lambda found: parts.get(found[1], found[0]), statement)

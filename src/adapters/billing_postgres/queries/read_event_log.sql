@@ -2,45 +2,36 @@
 -- run, so such a condition is gone before the planner chooses its indexes. An event that died before its customer got a
 -- tenant is that tenant's.
 
+-- part: matching
+-- Args: $1 event ids, $2 types (LIKE patterns), $3 tenant, $4 customer, $5 statuses, $6 reasons, $7 since, $8 until.
+($1::text[] IS NULL OR e.event_id = ANY ($1))
+AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
+AND ($3::text IS NULL OR d.tenant_id = $3
+     OR d.status = 'dead' AND d.tenant_id IS NULL
+        AND EXISTS (SELECT FROM billing_customers AS c WHERE c.customer_id = d.customer_id AND c.tenant_id = $3))
+AND ($4::text IS NULL
+     OR d.tenant_id = (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $4) AND d.customer_id = $4
+     OR d.status = 'parked' AND d.parked_on = $4
+     OR d.status = 'dead' AND d.customer_id = $4)
+AND ($5::text[] IS NULL OR d.status = ANY ($5))
+AND ($6::text[] IS NULL OR d.reason = ANY ($6))
+AND ($7::timestamptz IS NULL OR e.received_at >= $7)
+AND ($8::timestamptz IS NULL OR e.received_at < $8)
+
 -- name: find_events
--- Args: $1 event ids, $2 types (LIKE patterns), $3 tenant, $4 customer, $5 statuses, $6 reasons, $7 since, $8 until,
---   $9 number to stay below, $10 limit. Latest received first.
+-- Args: as for `matching`, $9 number to stay below, $10 limit. Latest received first.
 SELECT :stored_events.names, EXISTS (SELECT FROM stripe_event_bodies AS b WHERE b.event = e.id) AS body_kept
 FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
-WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
-  AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
-  AND ($3::text IS NULL OR d.tenant_id = $3
-       OR d.status = 'dead' AND d.tenant_id IS NULL
-          AND EXISTS (SELECT FROM billing_customers AS c WHERE c.customer_id = d.customer_id AND c.tenant_id = $3))
-  AND ($4::text IS NULL
-       OR d.tenant_id = (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $4) AND d.customer_id = $4
-       OR d.status = 'parked' AND d.parked_on = $4
-       OR d.status = 'dead' AND d.customer_id = $4)
-  AND ($5::text[] IS NULL OR d.status = ANY ($5))
-  AND ($6::text[] IS NULL OR d.reason = ANY ($6))
-  AND ($7::timestamptz IS NULL OR e.received_at >= $7)
-  AND ($8::timestamptz IS NULL OR e.received_at < $8)
+WHERE :matching
   AND ($9::bigint IS NULL OR e.id < $9)
 ORDER BY e.id DESC
 LIMIT $10;
 
 -- name: select_events
--- Args: as for find_events, without the number to stay below: $9 limit (null: all). In the order they happened.
+-- Args: as for `matching`, $9 limit (null: all). In the order they happened.
 SELECT e.id
 FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
-WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
-  AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
-  AND ($3::text IS NULL OR d.tenant_id = $3
-       OR d.status = 'dead' AND d.tenant_id IS NULL
-          AND EXISTS (SELECT FROM billing_customers AS c WHERE c.customer_id = d.customer_id AND c.tenant_id = $3))
-  AND ($4::text IS NULL
-       OR d.tenant_id = (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $4) AND d.customer_id = $4
-       OR d.status = 'parked' AND d.parked_on = $4
-       OR d.status = 'dead' AND d.customer_id = $4)
-  AND ($5::text[] IS NULL OR d.status = ANY ($5))
-  AND ($6::text[] IS NULL OR d.reason = ANY ($6))
-  AND ($7::timestamptz IS NULL OR e.received_at >= $7)
-  AND ($8::timestamptz IS NULL OR e.received_at < $8)
+WHERE :matching
 ORDER BY e.created_at, e.id
 LIMIT $9;
 
@@ -54,7 +45,7 @@ GROUP BY plan_code
 ORDER BY plan_code;
 
 -- name: tally_events
--- Args: as for find_events, without the number to stay below: $9 what they are grouped by (status, type or hour, in UTC).
+-- Args: as for `matching`, $9 what they are grouped by (status, type or hour, in UTC).
 SELECT name, status, count(*) AS count
 FROM (
     SELECT d.status,
@@ -64,19 +55,7 @@ FROM (
                ELSE d.status || coalesce(': ' || d.reason, '')
            END AS name
     FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
-    WHERE ($1::text[] IS NULL OR e.event_id = ANY ($1))
-      AND ($2::text[] IS NULL OR e.type LIKE ANY ($2))
-      AND ($3::text IS NULL OR d.tenant_id = $3
-           OR d.status = 'dead' AND d.tenant_id IS NULL
-              AND EXISTS (SELECT FROM billing_customers AS c WHERE c.customer_id = d.customer_id AND c.tenant_id = $3))
-      AND ($4::text IS NULL
-           OR d.tenant_id = (SELECT c.tenant_id FROM billing_customers AS c WHERE c.customer_id = $4) AND d.customer_id = $4
-           OR d.status = 'parked' AND d.parked_on = $4
-           OR d.status = 'dead' AND d.customer_id = $4)
-      AND ($5::text[] IS NULL OR d.status = ANY ($5))
-      AND ($6::text[] IS NULL OR d.reason = ANY ($6))
-      AND ($7::timestamptz IS NULL OR e.received_at >= $7)
-      AND ($8::timestamptz IS NULL OR e.received_at < $8)
+    WHERE :matching
 ) AS matching
 GROUP BY name, status
 ORDER BY name COLLATE "C", status;
