@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Callable
 from typing import Final, Literal
@@ -13,10 +12,9 @@ from billing_core.entitlements.cache import CachePolicy, EntitlementCache, Found
 from billing_core.entitlements.loading import EntitlementLoader
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.model import FeatureVerdict, Quantity, TenantEntitlements, TenantId
+from billing_core.stream.following import pause_before
 from billing_core.stream.ports import EventBus
 
-_MAX_RETRY_SECONDS: Final = 2.0
-"""Longest pause between two attempts to follow the bus."""
 _READINGS: Final = 3
 """Readings of one tenant in a row, if messages that are newer than the reading keep arriving."""
 _PAUSE_AFTER_FAILURE: Final = 1.0
@@ -199,8 +197,7 @@ class Entitlements:
                 attempt += 1
             finally:
                 self._cache.end_era()
-            pause = min(_MAX_RETRY_SECONDS, 0.05 * 2.0 ** min(attempt, 10))
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads load
+            await asyncio.sleep(pause_before(attempt))
 
     def hear(self, tenant_id: TenantId, sequence: int) -> None:
         """Take note of a message: the next answer is read after it."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
@@ -22,6 +21,7 @@ from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.model.epoch import Epoch
+from billing_core.stream.following import pause_before
 from billing_core.stream.ports import EventBus, MessageHistory
 from billing_core.waiting import wait_at_most
 
@@ -35,9 +35,6 @@ _KEEP_ALIVE_BATCH: Final = 50
 
 _COMPARISON_WITHOUT_BUS: Final = timedelta(seconds=2)
 """Pause between two comparisons with the repository while the bus is unavailable."""
-
-_MAX_RETRY_SECONDS: Final = 2.0
-"""Longest pause between two attempts to follow the bus."""
 
 
 class HubFullError(Exception):
@@ -149,8 +146,7 @@ class StreamHub:
                 self._reader.bus_available = False
                 self._compare_now.set()
                 attempt += 1
-            pause = min(_MAX_RETRY_SECONDS, 0.05 * 2.0 ** min(attempt, 10))
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads load
+            await asyncio.sleep(pause_before(attempt))
 
     def _deliver(self, event: BillingEvent) -> None:
         channel = self._channels.get(event.tenant_id)
