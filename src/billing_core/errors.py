@@ -274,6 +274,11 @@ DEAD_REASONS: Final = frozenset(
 """The reasons for a dead event. A closed set: it is a metric label, a runbook's title and a filter of replays."""
 
 
+def text_of(error: BaseException) -> str:
+    """Return the type and the text of an error, for operators."""
+    return f"{type(error).__name__}: {error}"
+
+
 def dead_reason(error: Exception) -> str:
     """Return the reason to bury an event that failed with this error."""
     if not isinstance(error, BillingError):

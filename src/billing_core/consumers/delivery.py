@@ -14,7 +14,7 @@ from billing_core.consumers.ports import ConsumerClaim, ConsumerQueue, Progress,
 from billing_core.consumers.settling import ProgressWriter
 from billing_core.consumers.threads import Threads
 from billing_core.consumers.values import Consumer, ConsumerMessage, OnDead, RetryLater, Undeliverable
-from billing_core.errors import ClaimLostError, StoreUnavailableError, TransactionLostError
+from billing_core.errors import ClaimLostError, StoreUnavailableError, TransactionLostError, text_of
 
 Result: TypeAlias = Literal["handled", "retried", "dead", "skipped", "lost"]
 """A closed set, because it is a metric label."""
@@ -210,4 +210,4 @@ def _text(error: BaseException) -> str:
     """Return the type of an error and the start of its text; of a group, those of its first error."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"[:_ERROR_LENGTH].removesuffix(": ")
+    return text_of(error)[:_ERROR_LENGTH].removesuffix(": ")

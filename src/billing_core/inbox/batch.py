@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from billing_core.cooperate import cooperate
-from billing_core.errors import BillingError, StoreUnavailableError, TenantConflictError, dead_reason
+from billing_core.errors import BillingError, StoreUnavailableError, TenantConflictError, dead_reason, text_of
 from billing_core.events import BillingEvent, Claim, Disposition, Outcome, Translation
 from billing_core.inbox.policy import DispatchPolicy, Scope
 from billing_core.inbox.ports import EventQueue
@@ -289,7 +289,7 @@ class BatchProcessor:
         if end is not None:
             return await self._bury(claim, end.reason or "", end.error or "", translation)
         retry = Retry(
-            claim=claim, reason=dead_reason(error), error=_text(error), after=self._policy.backoff(claim.tries)
+            claim=claim, reason=dead_reason(error), error=text_of(error), after=self._policy.backoff(claim.tries)
         )
         kept = await self._queue.retry(claim, after=retry.after, reason=retry.reason, error=retry.error)
         return BatchResult(retries=(retry,) if kept else ())
@@ -303,7 +303,7 @@ class BatchProcessor:
         retryable = error.retryable if isinstance(error, BillingError) else True
         if retryable and claim.tries < self._policy.max_attempts and not claim.applied:
             return None
-        dead = Outcome(claim=claim, disposition=Disposition.DEAD, reason=dead_reason(error), error=_text(error))
+        dead = Outcome(claim=claim, disposition=Disposition.DEAD, reason=dead_reason(error), error=text_of(error))
         return dead.kept
 
     async def _bury(self, claim: Claim, reason: str, error: str, translation: Translation = UNKNOWN) -> BatchResult:
@@ -316,7 +316,3 @@ class BatchProcessor:
         about = () if reason == TenantConflictError.code else translation.about
         kept = await self._queue.bury(claim, reason=reason, error=error, customer_id=customer_id, about=about)
         return BatchResult(outcomes=(dead,) if kept else ())
-
-
-def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 import attrs
 
 from billing_core.converters import to_plain
-from billing_core.errors import StoreUnavailableError, dead_reason
+from billing_core.errors import StoreUnavailableError, dead_reason, text_of
 from billing_core.events import Claim, Disposition, Effect, Outcome
 from billing_core.inbox.batch import BatchProcessor
 from billing_core.inbox.policy import DispatchPolicy
@@ -238,7 +238,7 @@ class Replayer:
             pruned=len(numbers) - len(claims),
         )
         raised = [
-            Failure(event_id=claim.event.event_id, error=f"{type(error).__name__}: {error}", reason=dead_reason(error))
+            Failure(event_id=claim.event.event_id, error=text_of(error), reason=dead_reason(error))
             for claim, error in failures
         ]
         found = [

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import attrs
 
-from billing_core.errors import BillingError, StoreUnavailableError
+from billing_core.errors import BillingError, StoreUnavailableError, text_of
 from billing_core.events import BillingEvent, Translation
 from billing_core.model import (
     CustomerId,
@@ -111,7 +111,7 @@ class Refetcher:
             outcome = await self._fetch_and_apply(uncertainty)
         except Exception as exc:
             # Also for a bug of ours: it must not end the loop that settles all the others.
-            result, error = (exc.code if isinstance(exc, BillingError) else "bug"), f"{type(exc).__name__}: {exc}"
+            result, error = (exc.code if isinstance(exc, BillingError) else "bug"), text_of(exc)
         else:
             result = outcome.result.value
             if outcome.events:
