@@ -29,7 +29,7 @@ _TYPES: Final = {
 _PAGES: Final = {"/activity": "activity.html"}
 ASSETS: Final = (
     *("activity.js", "activity.css", "billing-stream.js", "cards.js", "dom.js", "feed.js", "format.js"),
-    *("sign-in.js", "icon.svg", "billing-stream.d.ts"),
+    *("sign-in.js", "icon.svg", "billing-stream.d.ts", "tokens.css"),
 )
 
 
