@@ -12,32 +12,36 @@ help: ## list the targets
 setup: ## install the locked dependencies and the project into .venv
 	@sh scripts/setup.sh
 
+.PHONY: installed
+installed: ## install only what the program needs to run into .venv
+	@sh scripts/setup.sh running
+
 .PHONY: demo
-demo: setup ## send Stripe traffic to a local server (ARGS="--events 2000 --json")
+demo: installed ## send Stripe traffic to a local server (ARGS="--events 2000 --json")
 	@$(BIN)/billing demo $(ARGS)
 
 .PHONY: serve
-serve: setup ## run the HTTP server (ARGS="--port 8080")
+serve: installed ## run the HTTP server (ARGS="--port 8080")
 	@$(BIN)/billing serve $(ARGS)
 
 .PHONY: worker
-worker: setup ## run a worker that processes stored events
+worker: installed ## run a worker that processes stored events
 	@$(BIN)/billing worker $(ARGS)
 
 .PHONY: stripe-setup
-stripe-setup: setup ## set up a Stripe account and this folder (ARGS="--webhook-url https://billing.example.com")
+stripe-setup: installed ## set up a Stripe account and this folder (ARGS="--webhook-url https://billing.example.com")
 	@$(BIN)/billing stripe setup $(ARGS)
 
 .PHONY: stripe-replay
-stripe-replay: setup ## process stored events again (ARGS="--tenant acme --dry-run")
+stripe-replay: installed ## process stored events again (ARGS="--tenant acme --dry-run")
 	@$(BIN)/billing events replay $(ARGS)
 
 .PHONY: dev-up
-dev-up: setup ## start the local Postgres and Valkey
+dev-up: installed ## start the local Postgres and Valkey
 	@$(BIN)/billing embedded start $(ARGS)
 
 .PHONY: dev-down
-dev-down: setup ## stop the local Postgres and Valkey
+dev-down: installed ## stop the local Postgres and Valkey
 	@$(BIN)/billing embedded stop $(ARGS)
 
 .PHONY: test
@@ -86,7 +90,7 @@ imports: setup ## check the import rules
 	@$(BIN)/lint-imports
 
 .PHONY: lock
-lock: setup ## update uv.lock and requirements-dev.txt after a change of dependencies
+lock: setup ## update uv.lock and the requirements files after a change of dependencies
 	@$(BIN)/nox --session lock -- --write
 
 .PHONY: build

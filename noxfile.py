@@ -28,6 +28,8 @@ MUTATED = ["core", "sql"]
 COSMIC_RAY = "cosmic-ray==8.7.0"
 """Not locked: nothing but the session `mutants` uses it."""
 LOCKED_REQUIREMENTS = Path("requirements-dev.txt")
+LOCKED = {Path("requirements.txt"): ["--no-dev"], LOCKED_REQUIREMENTS: ["--group", "dev"]}
+"""The files that pip reads in place of uv.lock, and what of it each holds: to run the program, and to develop it."""
 LOCKED_REQUIREMENTS_HEADER = "# uv.lock in the form pip reads. Written by `make lock`; do not edit.\n"
 
 
@@ -66,17 +68,18 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Check that uv.lock fits pyproject.toml and requirements-dev.txt fits uv.lock; `-- --write` renews both."""
+    """Check that uv.lock fits pyproject.toml and the requirements files fit uv.lock; `-- --write` renews all."""
     session.install("uv")
     write = "--write" in session.posargs
     session.run("uv", "lock", *([] if write else ["--check"]))
-    export = ["uv", "export", "--frozen", "--extra", "all", "--group", "dev", "--no-emit-project"]
-    exported = session.run(*export, "--no-annotate", "--no-header", "--quiet", silent=True)
-    text = f"{LOCKED_REQUIREMENTS_HEADER}{exported}"
-    if write:
-        LOCKED_REQUIREMENTS.write_text(text, encoding="utf-8")
-    elif LOCKED_REQUIREMENTS.read_text(encoding="utf-8") != text:
-        session.error(f"{LOCKED_REQUIREMENTS} does not match uv.lock: run `make lock`")
+    for path, groups in LOCKED.items():
+        export = ["uv", "export", "--frozen", "--extra", "all", *groups, "--no-emit-project"]
+        exported = session.run(*export, "--no-annotate", "--no-header", "--quiet", silent=True)
+        text = f"{LOCKED_REQUIREMENTS_HEADER}{exported}"
+        if write:
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            session.error(f"{path} does not match uv.lock: run `make lock`")
 
 
 @nox.session(python=PYTHONS)

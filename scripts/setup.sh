@@ -1,23 +1,27 @@
 #!/bin/sh
 # Make .venv hold the locked dependencies and this project: with uv when it is on PATH, else with venv and pip.
 #
-# Does nothing when .venv is up to date, starts over when an earlier run was cut short, and waits for one that is still
-# running. PYTHON=python3.12 chooses the interpreter of a new .venv.
+# `setup.sh running` installs what the program needs to run, `setup.sh` also what developers need. Does nothing when .venv
+# is up to date, starts over when an earlier run was cut short, and waits for one that is still at work. PYTHON=python3.12
+# chooses the interpreter of a new .venv.
 set -eu
 cd "$(dirname "$0")/.."
 
 root=$(pwd -P)
 venv=.venv
-stamp=$venv/.installed       # line 1: where .venv was made (its scripts hold absolute paths); line 2: the inputs it was made from
+stamp=$venv/.installed       # where .venv was made (its scripts hold absolute paths), from which inputs, and for what; a line each
 unfinished=$venv/.installing # process id of the run that is filling .venv
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$@"; exit 1; }
 
-inputs() { cat pyproject.toml uv.lock requirements-dev.txt scripts/setup.sh | cksum; }
+inputs() { cat pyproject.toml uv.lock requirements.txt requirements-dev.txt scripts/setup.sh | cksum; }
 recent_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
-up_to_date() { [ -x $venv/bin/python ] && [ "$(cat $stamp 2>/dev/null)" = "$root
-$(inputs)" ]; }
+made_for() { sed -n 3p $stamp 2>/dev/null; }
+up_to_date() {
+    [ -x $venv/bin/python ] && [ "$(head -n 2 $stamp 2>/dev/null)" = "$root
+$(inputs)" ] && case $(made_for) in development | "$purpose") ;; *) return 1 ;; esac
+}
 
 # Whether the .venv on disk can be brought up to date. Contents, not time stamps, decide: a checkout changes the latter only.
 reusable() {
@@ -47,12 +51,28 @@ choose_python() {
         "(https://docs.astral.sh/uv/), which brings its own; then run this again"
 }
 
+# Install what a file pins. A terminal sees how far that is; pip's own output has several lines per package.
+pip_install() {
+    pip="$venv/bin/python -m pip install --disable-pip-version-check --require-hashes --no-deps --requirement $1"
+    if [ ! -t 2 ]; then
+        $pip --quiet
+        return
+    fi
+    unfinished_pip=$({ $pip 3>&- || echo yes >&3; } 3>&1 | awk -v total="$(grep -c '^[a-z]' "$1")" '
+        /^Collecting/ { printf "\rsetup: %d of %d packages", ++seen, total >"/dev/stderr" }
+        /^Installing/ { printf "\nsetup: installing them\n" >"/dev/stderr" }
+        /^yes$/')
+    [ -z "$unfinished_pip" ] || fail "pip could not install all of $1: see above, then run this again"
+}
+
 wait_for_other_run() {
     other=$(cat $unfinished 2>/dev/null) && kill -0 "$other" 2>/dev/null || return 0
     say "waiting for process $other, which is filling $venv (if it does something else, remove $venv)"
     while kill -0 "$other" 2>/dev/null && [ -e $unfinished ]; do sleep 1; done
 }
 
+purpose=${1:-development}
+case $purpose in running | development) ;; *) fail "for running or for development? Not for $purpose" ;; esac
 up_to_date && exit 0
 wait_for_other_run
 up_to_date && exit 0
@@ -71,22 +91,30 @@ if ! reusable; then
     rm -rf $venv
     mkdir $venv
 fi
+# What was made for development stays that way.
+[ "$(made_for)" != development ] || purpose=development
+case $purpose in
+    running) pins=requirements.txt groups=--no-dev ;;
+    development) pins=requirements-dev.txt groups="--group dev" ;;
+esac
 rm -f $stamp
 echo $$ >$unfinished
 
 if [ -n "$uv" ]; then
-    say "installing the locked dependencies into $venv with uv"
+    say "installing the locked dependencies for $purpose into $venv with uv"
     [ -w "${HOME:-/nonexistent}" ] || export UV_NO_CACHE=1 # accounts without a home have no place for a cache
     export UV_PROJECT_ENVIRONMENT=$venv
     [ -e $venv/pyvenv.cfg ] || "$uv" venv --quiet --allow-existing --python "${PYTHON:->=3.11}" $venv
-    "$uv" sync --quiet --frozen --extra all --group dev
+    test -t 2 && quiet= || quiet=--quiet
+    # shellcheck disable=SC2086 # options are words
+    "$uv" sync $quiet --frozen --extra all $groups
 else
+    say "installing the locked dependencies for $purpose into $venv with pip"
     [ -z "$python" ] || "$python" -m venv $venv
-    say "installing the locked dependencies into $venv with pip; the first time takes a minute or two"
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-dev.txt
+    pip_install $pins
     $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 fi
 
-{ echo "$root"; inputs; } >$venv/.installed.new
+{ echo "$root"; inputs; echo $purpose; } >$venv/.installed.new
 mv $venv/.installed.new $stamp
 rm -f $unfinished

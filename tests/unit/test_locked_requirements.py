@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PROJECT = "billing-core"
+FILES = {"requirements.txt": (), "requirements-dev.txt": ("dev",)}
+"""The groups of development tools that each file holds beside what the program needs."""
+
+every_file = pytest.mark.parametrize("file", FILES)
 
 
-def pins() -> dict[tuple[str, str], set[str]]:
-    """The accepted hashes of each name and version in the file that pip reads."""
-    text = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8").replace("\\\n", "")
+def pins(file: str) -> dict[tuple[str, str], set[str]]:
+    """The accepted hashes of each name and version in a file that pip reads."""
+    text = (ROOT / file).read_text(encoding="utf-8").replace("\\\n", "")
     found = re.findall(r"^([a-z0-9.-]+)==(\S+)(.*)$", text, re.MULTILINE)
     return {(name, version): set(re.findall(r"--hash=(\S+)", rest)) for name, version, rest in found}
 
@@ -24,12 +31,13 @@ def packages() -> dict[str, dict[str, Any]]:
     return {package["name"]: package for package in lock["package"]}
 
 
-def reachable(locked: dict[str, dict[str, Any]]) -> set[str]:
-    """The names that the project needs with all its features and its development tools, on whatever platform."""
+def reachable(locked: dict[str, dict[str, Any]], groups: Iterable[str]) -> set[str]:
+    """The names that the project needs with all its features and some groups of tools, on whatever platform."""
     todo = [(PROJECT, "all"), (PROJECT, None)]
     todo += [
         (each["name"], extra)
-        for each in locked[PROJECT]["dev-dependencies"]["dev"]
+        for group in groups
+        for each in locked[PROJECT]["dev-dependencies"][group]
         for extra in (None, *each.get("extra", ()))
     ]
     seen = set(todo)
@@ -43,15 +51,17 @@ def reachable(locked: dict[str, dict[str, Any]]) -> set[str]:
     return {name for name, _ in seen} - {PROJECT}
 
 
-def test_pip_accepts_exactly_the_files_that_uv_does() -> None:
+@every_file
+def test_pip_accepts_exactly_the_files_that_uv_does(file: str) -> None:
     """Each pinned package has the version and the hashes of uv's lock."""
     locked = packages()
-    for (name, version), hashes in pins().items():
+    for (name, version), hashes in pins(file).items():
         package = locked[name]
-        files = [*package.get("wheels", ()), *filter(None, [package.get("sdist")])]
-        assert (version, hashes) == (package["version"], {file["hash"] for file in files}), name
+        accepted = [*package.get("wheels", ()), *filter(None, [package.get("sdist")])]
+        assert (version, hashes) == (package["version"], {each["hash"] for each in accepted}), name
 
 
-def test_pip_is_told_about_every_package_that_uv_installs() -> None:
+@every_file
+def test_pip_installs_every_package_that_uv_does(file: str) -> None:
     """No package of the lock that the project needs is missing from the pins, and none is there without need."""
-    assert {name for name, _ in pins()} == reachable(packages())
+    assert {name for name, _ in pins(file)} == reachable(packages(), FILES[file])
