@@ -68,13 +68,16 @@ async def billing_server(
         **settings_for(urls),
         "ENABLE_BILLING_RETRY_WORKER": str(worker == "inside").lower(),
         "BILLING_PORT": str(port),
-        "BILLING_WORKER_PORT": str(worker_port),
         **(settings or {}),
     }
     billing = [os.environ.get("BENCH_PYTHON", sys.executable), "-m", "billing_app"]
     async with AsyncExitStack() as stack:
         if worker == "beside":
-            beside = process([*billing, "worker"], environment, f"http://127.0.0.1:{worker_port}/readyz")
+            beside = process(
+                [*billing, "worker", "--metrics-port", str(worker_port)],
+                environment,
+                f"http://127.0.0.1:{worker_port}/readyz",
+            )
             await stack.enter_async_context(beside)
         pid = await stack.enter_async_context(
             process([*billing, "serve"], environment, f"http://127.0.0.1:{port}/readyz")

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from billing_app.setup.env_local import read_variables
 from billing_demo.folder import temporary_folder
 from billing_embedded.loopback import free_port
 
@@ -81,7 +82,9 @@ class Demo:
             time.sleep(0.02)
 
     def _accepted(self) -> float:
-        with urlopen(f"{self.base_url()}/metrics") as page:
+        self.base_url()  # it is ready
+        port = read_variables(self.data_dir / ".env.local")["BILLING_METRICS_PORT"]
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as page:
             return sum(float(value) for value in _ACCEPTED.findall(page.read().decode()))
 
     def signal(self, number: signal.Signals) -> None:

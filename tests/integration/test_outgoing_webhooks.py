@@ -42,7 +42,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 def deployment(environment: dict[str, str]) -> dict[str, str]:
     """Settings of workers that may send to this machine."""
     port = str(free_port())
-    return environment | {"BILLING_OUTGOING_ALLOWED_NETWORKS": "127.0.0.0/8", "BILLING_WORKER_PORT": port}
+    return environment | {"BILLING_OUTGOING_ALLOWED_NETWORKS": "127.0.0.0/8", "BILLING_METRICS_PORT": port}
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def unit_of_work(environment: dict[str, str]) -> AsyncIterator[PostgresRep
 
 
 def ready(deployment: dict[str, str]) -> str:
-    return f"http://127.0.0.1:{deployment['BILLING_WORKER_PORT']}/readyz"
+    return f"http://127.0.0.1:{deployment['BILLING_METRICS_PORT']}/readyz"
 
 
 async def add(deployment: dict[str, str], receiver: Receiver) -> str:

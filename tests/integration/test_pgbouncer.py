@@ -82,12 +82,13 @@ async def test_limits_hold(pooled_url: str) -> None:
 async def test_a_server_and_a_worker_share_the_database(pooled_url: str, redis_url: str) -> None:
     """A webhook becomes state, and the server's notice wakes the worker: it would look for events itself much later."""
     environment = environment_of(pooled_url, redis_url)
-    environment |= {"BILLING_DISPATCH_POLL_SECONDS": "60", "BILLING_WORKER_PORT": str(free_port())}
+    environment |= {"BILLING_DISPATCH_POLL_SECONDS": "60"}
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
-    worker_ready = f"http://127.0.0.1:{environment['BILLING_WORKER_PORT']}/readyz"
+    watched = str(free_port())
+    worker_ready = f"http://127.0.0.1:{watched}/readyz"
     async with (
         running("serve", "--no-worker", environment=environment, ready=f"{base}/readyz"),
-        running("worker", environment=environment, ready=worker_ready),
+        running("worker", "--metrics-port", watched, environment=environment, ready=worker_ready),
         aiohttp.ClientSession() as session,
     ):
         for number in (1, 2):

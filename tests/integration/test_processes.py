@@ -17,11 +17,12 @@ pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 async def test_a_server_and_a_separate_worker_share_the_work(environment: dict[str, str]) -> None:
     """The server stores events and wakes the worker, which applies them; both end with status 0 on SIGTERM."""
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
-    environment["BILLING_WORKER_PORT"] = str(free_port())
-    worker_base = f"http://127.0.0.1:{environment['BILLING_WORKER_PORT']}"
+    watched = str(free_port())
+    worker_base = f"http://127.0.0.1:{watched}"
+    arguments = ("--concurrency", "2", "--metrics-port", watched)
     async with (
         running("serve", "--no-worker", environment=environment, ready=f"{base}/readyz") as server,
-        running("worker", "--concurrency", "2", environment=environment, ready=f"{worker_base}/readyz") as worker,
+        running("worker", *arguments, environment=environment, ready=f"{worker_base}/readyz") as worker,
         aiohttp.ClientSession() as session,
     ):
         assert await post(session, base, subscription_event(5)) == (202, {"status": "accepted", "event_id": "evt_5"})

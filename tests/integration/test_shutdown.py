@@ -68,7 +68,6 @@ async def environment(postgres: Postgres, redis_url: str) -> dict[str, str]:
     await migrate(postgres.url)
     return environment_of(postgres.url, redis_url) | {
         "BILLING_SHUTDOWN_SECONDS": str(LIMIT),
-        "BILLING_WORKER_PORT": str(free_port()),
         "BILLING_DB_STATEMENT_TIMEOUT_SECONDS": "60",
         "BILLING_DB_LOCK_TIMEOUT_SECONDS": "60",
         "BILLING_DB_TRANSACTION_TIMEOUT_SECONDS": "60",
@@ -90,10 +89,11 @@ async def test_a_worker_ends_in_time_while_the_database_is_frozen(
 ) -> None:
     """All of its stages share one deadline: dispatcher, monitors, publisher, and the closing of connections."""
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
-    watched = f"http://127.0.0.1:{environment['BILLING_WORKER_PORT']}"
+    port = str(free_port())
+    ready = f"http://127.0.0.1:{port}/readyz"
     async with (
         running("serve", "--no-worker", environment=environment, ready=f"{base}/readyz"),
-        running("worker", environment=environment, ready=f"{watched}/readyz") as worker,
+        running("worker", "--metrics-port", port, environment=environment, ready=ready) as worker,
         aiohttp.ClientSession() as session,
     ):
         assert (await post(session, base, subscription_event(1)))[0] == 202

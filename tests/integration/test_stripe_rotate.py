@@ -17,6 +17,7 @@ from tests.terminal import terminal
 
 from billing_app.setup.env_local import read_variables, write
 from billing_app.troubleshooting import KeyTrouble, StripeCliTrouble
+from billing_embedded.loopback import free_port
 from billing_stripe.testing import sign
 from billing_stripe.testing.fake_stripe import fake_stripe
 
@@ -29,8 +30,12 @@ OLD_KEY, NEW_KEY = "sk_test_old" + "a" * 20, "sk_test_new" + "b" * 20
 def environment_with(database_url: str, redis_url: str, folder: Path, **secrets: str) -> dict[str, str]:
     """Return the settings of a deployment that keeps these secrets in `.env.local`."""
     write(folder / ".env.local", dict(secrets))
-    given = environment_of(database_url, redis_url)
+    given = environment_of(database_url, redis_url) | {"BILLING_METRICS_PORT": str(free_port())}
     return {name: value for name, value in given.items() if name not in secrets} | {"COLUMNS": "500"}
+
+
+def metrics_of(environment: Mapping[str, str]) -> str:
+    return f"http://127.0.0.1:{environment['BILLING_METRICS_PORT']}"
 
 
 @asynccontextmanager
@@ -100,10 +105,10 @@ async def test_a_script_rotates_step_by_step(database_url: str, redis_url: str, 
         answer: dict[str, Any] = json.loads(done.output)
         return answer
 
-    async with served(environment, tmp_path) as base:
+    async with served(environment, tmp_path):
         assert (await run("--status"))["step"] == "begin"
         added = await run(given=f"{NEW}\n")
-        assert (added["step"], added["waiting_for"]) == ("restart", [base])
+        assert (added["step"], added["waiting_for"]) == ("restart", [metrics_of(environment)])
     async with served(environment, tmp_path) as base:
         assert (await run())["step"] == "await_new"
         assert await deliver(base, 1, OLD, NEW) == 202
@@ -130,7 +135,7 @@ async def test_an_api_key_is_replaced_once_stripe_knows_the_new_one(
             command = ("stripe", "rotate", "api-key", "--json")
             return await ended(*command, environment=environment, given=given, folder=tmp_path)
 
-        async with served(environment, tmp_path) as base:
+        async with served(environment, tmp_path):
             refused = await run(f"{NEW_KEY}\n")
             assert (refused.status, str(KeyTrouble.KEY_IS_REFUSED) in refused.errors) == (1, True)
             assert NEW_KEY not in refused.errors
@@ -138,7 +143,7 @@ async def test_an_api_key_is_replaced_once_stripe_knows_the_new_one(
             fake.secret_keys.add(NEW_KEY)
             fake.secret_keys.remove(OLD_KEY)  # as after a leak, when there is no time to overlap
             written = json.loads((await run(f"{NEW_KEY}\n")).output)
-            assert (written["step"], written["waiting_for"]) == ("restart", [base])
+            assert (written["step"], written["waiting_for"]) == ("restart", [metrics_of(environment)])
         async with served(environment, tmp_path):
             assert read_variables(tmp_path / ".env.local")["STRIPE_SECRET_KEY"] == NEW_KEY
             live = await run("sk_live_" + "c" * 24 + "\n")

@@ -112,7 +112,7 @@ def test_the_processes_get_only_the_settings_of_the_demo(monkeypatch: pytest.Mon
     monkeypatch.setenv("BILLING_METRICS_TOKEN", "a-real-metrics-token")
     monkeypatch.setenv("UNRELATED", "kept")
     urls = ServerUrls(database_url="postgresql://u:p@127.0.0.1/b", redis_url="redis://127.0.0.1/0")
-    environment = deployment.environment_of(urls, Credentials(), 8123, "http://127.0.0.1:12111")
+    environment = deployment.environment_of(urls, Credentials(), 8123, "http://127.0.0.1:12111", metrics_port=8124)
     settings = Settings.load(environment, env_file=Path("does-not-exist"))
     assert environment["UNRELATED"] == "kept"
     assert (settings.stripe.account_id, settings.server.metrics_token) == (None, None)
@@ -223,7 +223,7 @@ def test_the_live_panel_shows_figures_statuses_and_the_link() -> None:
 def test_the_settings_of_a_run_are_those_of_its_server(tmp_path: Path) -> None:
     """For commands that look into it: they read the file, and find the local servers by the folder."""
     urls = ServerUrls(database_url="postgresql://u:p@127.0.0.1/b", redis_url="redis://127.0.0.1/0")
-    environment = deployment.environment_of(urls, Credentials(), 8123, "http://127.0.0.1:12111")
+    environment = deployment.environment_of(urls, Credentials(), 8123, "http://127.0.0.1:12111", metrics_port=8124)
     write_settings(tmp_path, environment)
     file = tmp_path / ".env.local"
     settings = Settings.load({}, env_file=file)

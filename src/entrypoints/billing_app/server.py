@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, NamedTuple
 
-import attrs
 import structlog
 from aiohttp import web
 
@@ -15,7 +15,7 @@ from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.runtime import settle_garbage_collector, termination, until
-from billing_app.settings import ServerSettings, Settings
+from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_app.troubleshooting import ServerTrouble
 from billing_core.errors import ConfigurationError
@@ -56,10 +56,17 @@ async def _serve_one_epoch(
         seen(container.heartbeat(), container.bus_watch(), container.deadline()),
         _processing(settings, container) as failure,
         _revocations_known(container),
-        _listening(settings.server, create_app(container.services()), container.deadline()) as url,
+        _monitored(container) as monitored,
+        _listening(_public(settings), create_app(container.services()), container.deadline()) as url,
         watching_epoch(container.epoch(), container.epochs(), container.deadline()) as over,
     ):
-        log.info("server.started", url=url, billing=settings.switches.billing, worker=failure is not None)
+        log.info(
+            "server.started",
+            url=url,
+            metrics=monitored,
+            billing=settings.switches.billing,
+            worker=failure is not None,
+        )
         await _run(stop, over, failure, container.deadline())
 
 
@@ -86,10 +93,10 @@ async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: 
         ) as container,
         seen(container.heartbeat(), container.bus_watch(), container.deadline()),
         container.worker().running(concurrency=concurrency) as failure,
-        _probes_served(settings, container) as url,
+        _monitored(container) as monitored,
         watching_epoch(container.epoch(), container.epochs(), container.deadline()) as over,
     ):
-        log.info("worker.started", concurrency=concurrency, url=url)
+        log.info("worker.started", concurrency=concurrency, metrics=monitored)
         await _run(stop, over, failure, container.deadline())
 
 
@@ -103,13 +110,14 @@ async def _revocations_known(container: Container) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _probes_served(settings: Settings, container: Container) -> AsyncIterator[str | None]:
-    """Serve the health and metrics of a worker if a port is configured; yield the address."""
-    if settings.server.worker_port is None:
+async def _monitored(container: Container) -> AsyncIterator[str | None]:
+    """Serve health and metrics on their own port if one is configured; yield the address."""
+    server = container.settings().server
+    if server.metrics_port is None:
         yield None
         return
-    worker = attrs.evolve(settings.server, port=settings.server.worker_port)
-    async with _listening(worker, create_probes(container.services()), container.deadline()) as url:
+    address = _Address(server.metrics_host, server.metrics_port, "BILLING_METRICS_PORT", server.shutdown_timeout)
+    async with _listening(address, create_probes(container.services()), container.deadline()) as url:
         yield url
 
 
@@ -133,23 +141,36 @@ async def _processing(settings: Settings, container: Container) -> AsyncIterator
         yield failure
 
 
+class _Address(NamedTuple):
+    """An address to listen on, the variable of its port, and the time to shut down."""
+
+    host: str
+    port: int
+    variable: str
+    shutdown_timeout: timedelta
+
+
+def _public(settings: Settings) -> _Address:
+    server = settings.server
+    return _Address(server.host, server.port, "BILLING_PORT", server.shutdown_timeout)
+
+
 @asynccontextmanager
-async def _listening(settings: ServerSettings, app: web.Application, deadline: ShutdownDeadline) -> AsyncIterator[str]:
-    """Run the HTTP server and yield its address. A shutdown refuses new requests and ends the streams at once."""
+async def _listening(address: _Address, app: web.Application, deadline: ShutdownDeadline) -> AsyncIterator[str]:
+    """Run an HTTP server and yield its address. A shutdown refuses new requests and ends the streams at once."""
     options: dict[str, Any] = {"keepalive_timeout": _IDLE_TIMEOUT, "access_log_class": AccessLogger}
     # The library waits this long for requests, and as long again once it has canceled them: half of the time in all.
-    patience = settings.shutdown_timeout.total_seconds() / 4
+    patience = address.shutdown_timeout.total_seconds() / 4
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=patience, **options)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+        site = web.TCPSite(runner, address.host, address.port, backlog=1024)
         try:
             await site.start()
         except OSError as exc:
             raise ConfigurationError(
-                f"cannot listen on {settings.host}:{settings.port} ({exc.strerror}): "
-                "set BILLING_PORT, or BILLING_WORKER_PORT of a worker, to a free port, for example BILLING_PORT=8081. "
-                f"See {ServerTrouble.PORT_IS_TAKEN}."
+                f"cannot listen on {address.host}:{address.port} ({exc.strerror}): set {address.variable} to a free "
+                f"port, for example {address.variable}={address.port + 1}. See {ServerTrouble.PORT_IS_TAKEN}."
             ) from exc
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"

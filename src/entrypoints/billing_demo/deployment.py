@@ -47,9 +47,10 @@ class FolderInUseError(OperatorError):
 
 @attrs.frozen(kw_only=True)
 class DemoDeployment:
-    """A running server and its address."""
+    """A running server and its addresses."""
 
     base_url: str
+    metrics_url: str
     server: "SupervisedProcess"
 
 
@@ -150,13 +151,15 @@ async def open_deployment(
             urls = await stack.enter_async_context(embedded_servers(data_dir))
         except EmbeddedInUseError as exc:
             raise FolderInUseError(exc.data_dir, exc.pid) from exc
-        environment = environment_of(urls, credentials, chosen, stripe_url)
+        metrics_port = free_port()
+        environment = environment_of(urls, credentials, chosen, stripe_url, metrics_port=metrics_port)
         write_settings(data_dir, environment)
         await _migrate(environment, data_dir)
         server = SupervisedProcess("serve", environment=environment, folder=data_dir, log=log)
         base_url = f"http://{LOOPBACK}:{chosen}"
         async with server.running(f"{base_url}/readyz"):
-            yield DemoDeployment(base_url=base_url, server=server)
+            metrics_url = f"http://{LOOPBACK}:{metrics_port}/metrics"
+            yield DemoDeployment(base_url=base_url, metrics_url=metrics_url, server=server)
 
 
 def choose_port(wanted: int) -> int:
@@ -184,7 +187,9 @@ def _billing(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "billing_app", *arguments]
 
 
-def environment_of(urls: ServerUrls, credentials: Credentials, port: int, stripe_url: str) -> dict[str, str]:
+def environment_of(
+    urls: ServerUrls, credentials: Credentials, port: int, stripe_url: str, *, metrics_port: int
+) -> dict[str, str]:
     """Return the environment of the processes, without the user's settings for a real deployment.
 
     Waits are short, so that a killed process costs seconds. The fake Stripe knows only the customer of the operations:
@@ -205,6 +210,8 @@ def environment_of(urls: ServerUrls, credentials: Credentials, port: int, stripe
         "BILLING_DEMO_TICKET_SECRET": credentials.ticket.reveal(),
         "BILLING_HOST": LOOPBACK,
         "BILLING_PORT": str(port),
+        "BILLING_METRICS_HOST": LOOPBACK,
+        "BILLING_METRICS_PORT": str(metrics_port),
         "BILLING_DISPATCH_LEASE_SECONDS": "5",
         "STRIPE_OPERATION_TIMEOUT_SECONDS": "4",
         "BILLING_DISPATCH_BACKOFF_BASE_SECONDS": "0.2",

@@ -168,7 +168,7 @@ class Run:
     async def _metrics(self) -> str:
         """Fetch the server's metrics page; empty while the server is down."""
         try:
-            async with self._session.get(f"{self._deployment.base_url}/metrics", raise_for_status=True) as response:
+            async with self._session.get(self._deployment.metrics_url, raise_for_status=True) as response:
                 return await response.text()
         except (aiohttp.ClientError, TimeoutError):
             return ""

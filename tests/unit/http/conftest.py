@@ -14,6 +14,7 @@ from aiohttp import web
 from billing_app.container import Container, memory_adapters
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app
+from billing_app.http.services import Services
 from billing_app.http.tokens import issue_token
 from billing_app.settings import Secret, Settings, StripeSettings, Switches, TokenSettings
 from billing_core.events import BillingEvent
@@ -28,6 +29,8 @@ STREAM = "/api/v1/billing/stream"
 WEBHOOK_SECRET = "whsec_" + "w" * 32
 JWT_SECRET = Secret("j" * 32)
 OLD_JWT_SECRET = Secret("o" * 32)
+
+CreateApp = Callable[[Services], web.Application]
 
 SETTINGS = Settings(
     switches=Switches(billing=True, retry_worker=False),
@@ -57,10 +60,10 @@ class World:
         self.container.override_providers(**changes)
 
     @asynccontextmanager
-    async def serving(self, **runner_options: Any) -> "AsyncIterator[World]":
+    async def serving(self, application: CreateApp = create_app, **runner_options: Any) -> "AsyncIterator[World]":
         """Serve on a free port, with the options of the real server."""
         options = {"handler_cancellation": True, "access_log_class": AccessLogger, "shutdown_timeout": 5.0}
-        runner = web.AppRunner(create_app(self.container.services()), **{**options, **runner_options})
+        runner = web.AppRunner(application(self.container.services()), **{**options, **runner_options})
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

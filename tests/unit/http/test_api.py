@@ -11,9 +11,10 @@ import aiohttp
 import attrs
 import pytest
 from structlog.testing import capture_logs
-from tests.unit.http.conftest import SETTINGS
+from tests.unit.http.conftest import SETTINGS, STREAM
 from yarl import URL
 
+from billing_app.http.app import create_app, create_probes
 from billing_app.http.sign_in import make_ticket, read_ticket
 from billing_app.settings import DemoSettings, Secret, ServerSettings
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
@@ -46,7 +47,7 @@ from billing_core.testing.builders import (
 from billing_memory.state.repository import MemoryRepository
 
 if TYPE_CHECKING:
-    from tests.unit.http.conftest import Eventually, MakeWorld, World
+    from tests.unit.http.conftest import CreateApp, Eventually, MakeWorld, World
 
 BASE = "/api/v1/billing/tenants"
 TICKET_SECRET = Secret("t" * 32)
@@ -301,7 +302,7 @@ async def test_an_unknown_path_is_answered_404_in_json(world: World, http: aioht
 
 
 class TestHealth:
-    """/healthz, /readyz and /metrics."""
+    """/healthz and /readyz."""
 
     async def test_a_running_process_is_healthy(self, world: World, http: aiohttp.ClientSession) -> None:
         """No dependency is probed."""
@@ -339,15 +340,37 @@ class TestHealth:
                 checks = {"database": "store_unavailable", "bus": "event_bus_unavailable"}
                 assert await answer.json() == {"status": "unavailable", "checks": checks}
 
-    async def test_metrics_are_open_without_a_token(self, world: World, http: aiohttp.ClientSession) -> None:
-        """In the Prometheus format."""
-        async with http.get(world.url + "/metrics") as answer:
-            assert answer.status == 200
-            assert "stripe_webhook_events_total" in await answer.text()
 
-    async def test_metrics_require_their_token(self, make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
-        """A tenant's token is refused."""
-        async with make_world(server=ServerSettings(metrics_token=Secret("m" * 16))).serving() as world:
+class TestMetrics:
+    """/metrics, on the port of the webhooks and on its own."""
+
+    async def test_the_port_of_the_webhooks_shows_none_without_a_token(
+        self, world: World, http: aiohttp.ClientSession
+    ) -> None:
+        """It says where they are."""
+        async with http.get(world.url + "/metrics", headers=world.bearer()) as answer:
+            assert answer.status == 404
+            assert "BILLING_METRICS_PORT" in (await answer.json())["error"]["message"]
+
+    async def test_the_port_for_monitoring_shows_them_to_all(
+        self, make_world: MakeWorld, http: aiohttp.ClientSession
+    ) -> None:
+        """In the Prometheus format, with health beside them and nothing else."""
+        async with make_world().serving(create_probes) as world:
+            async with http.get(world.url + "/metrics") as answer:
+                assert answer.status == 200
+                assert "stripe_webhook_events_total" in await answer.text()
+            for path, status in (("/healthz", 200), ("/readyz", 200), ("/activity", 404), (STREAM, 404)):
+                async with http.get(world.url + path) as answer:
+                    assert answer.status == status
+
+    @pytest.mark.parametrize("application", [create_app, create_probes])
+    async def test_a_token_is_required_if_there_is_one(
+        self, make_world: MakeWorld, http: aiohttp.ClientSession, application: CreateApp
+    ) -> None:
+        """On either port. A tenant's token is refused."""
+        server = ServerSettings(metrics_token=Secret("m" * 16))
+        async with make_world(server=server).serving(application) as world:
             for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer é"}, world.bearer()):
                 async with http.get(world.url + "/metrics", headers=header) as answer:
                     assert answer.status == 401

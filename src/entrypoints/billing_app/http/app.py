@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web, web_response
 from aiohttp.typedefs import Handler
 
-from billing_app.http import api, health, pages, schemas, sign_in
+from billing_app.http import api, health, metrics, pages, schemas, sign_in
 from billing_app.http.cors import allow_origins
 from billing_app.http.loops import restarted, running
 from billing_app.http.operations import routes as operations
@@ -43,6 +43,7 @@ def create_app(services: Services) -> web.Application:
     app[SERVICES] = services
     allow_origins(app, services.settings.server.cors_origins)
     app.router.add_routes(health.routes())
+    app.router.add_routes(metrics.public_routes(services.settings.server.metrics_token))
     app.router.add_routes(pages.routes())
     app.router.add_routes(schemas.routes())
     if services.settings.demo.ticket_secret is not None:
@@ -56,10 +57,11 @@ def create_app(services: Services) -> web.Application:
 
 
 def create_probes(services: Services) -> web.Application:
-    """Build an application of health and metrics only, for a process that serves nothing else."""
+    """Build the application of the port for monitoring: health and metrics."""
     app = web.Application(middlewares=[_errors_as_json])
     app[SERVICES] = services
     app.router.add_routes(health.routes())
+    app.router.add_routes(metrics.routes(services.settings.server.metrics_token))
     return app
 
 

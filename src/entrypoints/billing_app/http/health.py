@@ -1,14 +1,13 @@
-"""/healthz, /readyz and /metrics, for orchestrators and monitoring."""
+"""/healthz and /readyz, for orchestrators."""
 
 import asyncio
-import hmac
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
 from aiohttp import web
 
-from billing_app.http.responses import SAFE_HEADERS, RefusalError, json_response
+from billing_app.http.responses import json_response
 from billing_app.http.services import SERVICES, Probe
 from billing_core.errors import BillingError
 
@@ -19,7 +18,7 @@ _ADVISORY: Final = frozenset({"bus"})
 
 def routes() -> Iterable[web.RouteDef]:
     """Return the routes that need no tenant."""
-    return [web.get("/healthz", _healthz), web.get("/readyz", _readyz), web.get("/metrics", _metrics)]
+    return [web.get("/healthz", _healthz), web.get("/readyz", _readyz)]
 
 
 async def _healthz(_request: web.Request) -> web.Response:
@@ -58,15 +57,3 @@ async def _answer(probe: Probe) -> str:
     except (BillingError, TimeoutError, OSError) as exc:
         return exc.code if isinstance(exc, BillingError) else "timeout"
     return "ok"
-
-
-async def _metrics(request: web.Request) -> web.Response:
-    services = request.app[SERVICES]
-    token = services.settings.server.metrics_token
-    if token is not None:
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if not hmac.compare_digest(given, b"Bearer " + token.reveal().encode()):
-            message = "Send the metrics token: Authorization: Bearer <token>."
-            raise RefusalError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
-    body, content_type = services.metrics.render()
-    return web.Response(body=body, headers={**SAFE_HEADERS, "Content-Type": content_type})

@@ -249,11 +249,11 @@ def _monitoring() -> Json:
             "get": _operation(
                 "metrics",
                 "monitoring",
-                "Metrics for Prometheus.",
+                "Metrics for Prometheus. Without BILLING_METRICS_TOKEN they are on BILLING_METRICS_PORT alone.",
                 {"200": counted},
-                (401,),
+                (401, 404),
             )
-            | {"security": [{"metricsToken": []}, {}]}  # no token if none is set
+            | {"security": [{"metricsToken": []}]}
         },
     }
 

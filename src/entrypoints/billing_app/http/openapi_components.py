@@ -144,6 +144,6 @@ SECURITY_SCHEMES: Final = {
     "metricsToken": {
         "type": "http",
         "scheme": "bearer",
-        "description": "The value of BILLING_METRICS_TOKEN; required if that is set.",
+        "description": "The value of BILLING_METRICS_TOKEN.",
     },
 }

@@ -19,12 +19,16 @@ class ServerSettings:
 
     host: str = setting("BILLING_HOST", parsers.TEXT, "127.0.0.1", "Address the HTTP server listens on.")
     port: int = whole("BILLING_PORT", 8080, "Port of the HTTP server; 0 picks a free one.", minimum=0, maximum=65535)
-    worker_port: int | None = setting(
-        "BILLING_WORKER_PORT",
-        parsers.whole_number(1, 65535),
+    metrics_port: int | None = setting(
+        "BILLING_METRICS_PORT",
+        parsers.whole_number(0, 65535),
         None,
-        "Port on which `billing worker` serves /metrics, /healthz and /readyz. Without it, it does not listen.",
-        example="9090",
+        "Port on which a server or worker serves /metrics, /healthz and /readyz; 0 picks a free one. Each process of a "
+        "machine needs its own. Without it, a worker does not listen.",
+        example="9464",
+    )
+    metrics_host: str = setting(
+        "BILLING_METRICS_HOST", parsers.TEXT, "127.0.0.1", "Address that BILLING_METRICS_PORT listens on."
     )
     shutdown_timeout: timedelta = seconds(
         "BILLING_SHUTDOWN_SECONDS",
@@ -60,17 +64,29 @@ class ServerSettings:
         "BILLING_METRICS_TOKEN",
         parsers.secret(parsers.at_least_bytes(16)),
         None,
-        "Bearer token that /metrics requires. Without it, /metrics is open.",
+        "Bearer token that /metrics requires. With it, BILLING_PORT serves the metrics, too; without it, only "
+        "BILLING_METRICS_PORT does, to all who reach that port.",
         secret=True,
     )
 
     @property
     def local_url(self) -> str:
         """The address at which this machine reaches the server."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{host}:{self.port}"
+        return f"http://{_reachable(self.host)}:{self.port}"
+
+    @property
+    def local_metrics_url(self) -> str:
+        """The address at which this machine reaches the metrics, without their path."""
+        if self.metrics_port is None:
+            return self.local_url
+        return f"http://{_reachable(self.metrics_host)}:{self.metrics_port}"
 
     @property
     def webhook_url(self) -> str | None:
         """The address of the webhook endpoint at Stripe; None if the public address is not set."""
         return None if self.public_url is None else f"{self.public_url}{WEBHOOK_PATH}"
+
+
+def _reachable(host: str) -> str:
+    """Return an address to connect to in place of one that means all of them."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104

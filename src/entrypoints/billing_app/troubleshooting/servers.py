@@ -65,5 +65,6 @@ class ServerTrouble(Trouble):
     PORT_IS_TAKEN = (
         "`cannot listen on 127.0.0.1:8080`",
         "Another process listens on the port, often an earlier `billing serve`, or the address is not this machine's.",
-        "Stop that process, or set `BILLING_PORT` (`BILLING_WORKER_PORT` of a worker) to a free port.",
+        "Stop that process, or set the variable that the message names, `BILLING_PORT` or `BILLING_METRICS_PORT`, to a "
+        "free port.",
     )

@@ -71,8 +71,9 @@ class StripeCliTrouble(Trouble):
     SERVER_IS_NOT_READABLE = (
         "`… does not show its metrics`",
         "`billing stripe rotate` asks each running process which secrets it uses. It is not running, listens "
-        "elsewhere, or demands another `BILLING_METRICS_TOKEN`.",
-        "Start it, or name the processes with `--server`, each by an address of its own. Nothing was changed.",
+        "elsewhere, demands another `BILLING_METRICS_TOKEN`, or has neither that nor a `BILLING_METRICS_PORT`.",
+        "Start it with one of the two, or name the processes with `--server`, each by the address of its metrics. "
+        "Nothing was changed.",
     )
     NEW_KEY_IS_OF_ANOTHER_ACCOUNT = (
         "`The new key is of account …`, `The new key is a … key`",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _server(processes: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    help_ = f"Address of a running {processes}; may be repeated. Default: BILLING_HOST and BILLING_PORT."
+    help_ = f"Address of the metrics of a running {processes}; may be repeated. Default: the settings' of one process."
     return click.option("--server", "servers", metavar="URL", multiple=True, help=help_)
 
 
@@ -105,7 +105,7 @@ def _run(
     from billing_app.setup.rotation import flow
     from billing_app.setup.rotation.servers import read_servers
 
-    asked = tuple(urls) or (settings.server.local_url,)
+    asked = tuple(urls) or (settings.server.local_metrics_url,)
     outcome = asyncio.run(
         flow.rotate(
             rotation,

@@ -69,8 +69,9 @@ async def _read(session: aiohttp.ClientSession, url: str) -> ServerSecrets:
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
         why = f"status {exc.status}" if isinstance(exc, aiohttp.ClientResponseError) else type(exc).__name__
         raise ServerUnreadableError(
-            f"{url} does not show its metrics ({why}). Name every running `billing serve` with --server; behind a "
-            f"load balancer, each process by its own address. See {StripeCliTrouble.SERVER_IS_NOT_READABLE}."
+            f"{url} does not show its metrics ({why}). They are on BILLING_METRICS_PORT, or behind "
+            "BILLING_METRICS_TOKEN. Name every running `billing serve` with --server; behind a load balancer, each "
+            f"process by its own address. See {StripeCliTrouble.SERVER_IS_NOT_READABLE}."
         ) from None
 
 
