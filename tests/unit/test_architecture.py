@@ -194,7 +194,7 @@ def test_adapters_have_the_ports_methods(
 
 def test_decisions_are_numbered_without_a_hole() -> None:
     """In the names of their files and in their titles, so that a number names one decision."""
-    files = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    files = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
     titles = [path.read_text(encoding="utf-8").partition("\n")[0] for path in files]
     assert [int(path.name.partition("-")[0]) for path in files] == list(range(1, len(files) + 1))
     assert [int(title.removeprefix("# ").partition(".")[0]) for title in titles] == list(range(1, len(files) + 1))

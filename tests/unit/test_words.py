@@ -62,7 +62,7 @@ EXCEPTIONS = frozenset({("src/adapters/billing_embedded/system_user.py", "nobody
 RIDDLES = frozenset({"what", "who", "whose", "whom", "those", "whatever", "whichever"})
 """Openings of a sentence whose subject the reader has to guess."""
 
-GENERATED = frozenset({"node_modules", "dist", "build", "__pycache__"})
+GENERATED = frozenset({"node_modules", "dist", "build", "site", "__pycache__"})
 
 
 def test_retired_words_are_not_used() -> None:
