@@ -81,6 +81,7 @@ docs: setup ## regenerate the documentation that is generated from the code
 	@$(BIN)/python -m scripts.example_messages
 	@$(BIN)/python -m scripts.embedding_page
 	@$(BIN)/python -m scripts.api_reference
+	@$(BIN)/python -m scripts.diagrams
 
 .PHONY: docs-site
 docs-site: setup ## build the documentation site into site/ and check its links (read it: python -m http.server -d site)
