@@ -81,7 +81,7 @@ _RULES = f"""\
 ## The file billing.toml
 
 `{RULES_FILE}` beside `{ENV_FILE}`, or the file that `BILLING_CONFIG` names, is optional: without it, and for each key
-that it lacks, the defaults below apply. [`{RULES_EXAMPLE}`](../../{RULES_EXAMPLE}) is a complete one.
+that it lacks, the defaults below apply. `{RULES_EXAMPLE}` in the repository is a complete one.
 A key that is not listed here is a fault, with the key that was probably meant.
 
 A variable may only repeat what the file says: `STRIPE_PRODUCT_PRICE_MAP` beside `[plans]`, and
