@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tests.unit.http.conftest import SETTINGS, STREAM
 from yarl import URL
 
 from billing_app.http.app import create_app, create_probes
+from billing_app.http.pages import ASSETS, OPERATORS_ASSETS
 from billing_app.http.sign_in import make_ticket, read_ticket
 from billing_app.settings import DemoSettings, Secret, ServerSettings
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
@@ -379,13 +381,14 @@ class TestMetrics:
 
 
 class TestPages:
-    """The activity page and the demo's sign-in link."""
+    """The activity page, the operator's page and the demo's sign-in link."""
 
+    @pytest.mark.parametrize("page", ["/activity", "/ops"])
     async def test_pages_allow_nothing_inline_and_nothing_from_other_hosts(
-        self, world: World, http: aiohttp.ClientSession
+        self, world: World, http: aiohttp.ClientSession, page: str
     ) -> None:
         """The policy is strict, and the documents comply."""
-        async with http.get(world.url + "/activity") as answer:
+        async with http.get(world.url + page) as answer:
             assert answer.status == 200
             assert answer.content_type == "text/html"
             policy = answer.headers["Content-Security-Policy"]
@@ -402,8 +405,8 @@ class TestPages:
                 assert asset.headers["X-Content-Type-Options"] == "nosniff"
 
     async def test_every_module_a_page_loads_is_served(self, world: World, http: aiohttp.ClientSession) -> None:
-        """With the type of JavaScript, which browsers require."""
-        waiting, seen = ["activity.js"], set()
+        """With the type of JavaScript, which browsers require; no file is served that no page loads."""
+        waiting, seen = ["activity.js", "ops/ops.js", "sign-in.js"], set()
         while waiting:
             name = waiting.pop()
             async with http.get(f"{world.url}/assets/{name}") as answer:
@@ -412,8 +415,22 @@ class TestPages:
                 source = await answer.text()
             assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\(", source)
             seen.add(name)
-            waiting += set(re.findall(r'from "\./([^"]+)"', source)) - seen
-        assert seen == {f"{name}.js" for name in ("activity", "billing-stream", "cards", "dom", "feed", "format")}
+            folder, imported = posixpath.dirname(name), re.findall(r'from "(\.[^"]+)"', source)
+            waiting += {posixpath.normpath(posixpath.join(folder, path)) for path in imported} - seen
+        served = {*ASSETS, *(f"ops/{name}" for name in OPERATORS_ASSETS)}
+        assert seen == {name for name in served if name.endswith(".js")}
+
+    async def test_each_view_of_the_operators_page_has_an_address(
+        self, world: World, http: aiohttp.ClientSession
+    ) -> None:
+        """A link to an event or a tenant opens the page, whatever the id; other addresses are not found."""
+        for path in ("events", "tenants", "replay", "audit", "events/evt_1", "tenants/a%2Fb"):
+            async with http.get(URL(f"{world.url}/ops/{path}", encoded=True)) as answer:
+                assert answer.status == 200
+                assert answer.content_type == "text/html"
+        for path in ("", "other", "replay/1", "events/a/b", "ops.html"):
+            async with http.get(f"{world.url}/ops/{path}") as answer:
+                assert answer.status == 404
 
     async def test_the_root_leads_to_the_page(self, world: World, http: aiohttp.ClientSession) -> None:
         """The server's address shows the activity page."""

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from billing_app import payload_schema
@@ -22,7 +22,7 @@ from billing_app.http.openapi_components import (
     parameter,
 )
 from billing_app.http.operations import described
-from billing_app.http.pages import ASSETS
+from billing_app.http.pages import ASSETS, OPERATORS_ASSETS
 from billing_app.wire_schema import classes_of, schema_of
 from billing_core.events import BillingEventType, ReceiptStatus
 from billing_core.payloads import AdjustmentSection
@@ -51,7 +51,10 @@ def document() -> Json:
             {"name": "state", "description": "A tenant's current billing state and its numbered history."},
             {"name": "operations", "description": "Everything that an application asks of Stripe for a tenant."},
             {"name": "monitoring", "description": "For orchestrators and monitoring."},
-            {"name": "page", "description": "The activity page, its files, and the descriptions of this API."},
+            {
+                "name": "page",
+                "description": "The activity page, the operator's page, their files, and the descriptions of this API.",
+            },
         ],
         "paths": _together(_webhooks(), _stream(), _read_api(), described.paths(), _monitoring(), _pages()),
         "components": {
@@ -265,20 +268,40 @@ def _pages() -> Json:
     def text(*media_types: str) -> Json:
         return {media_type: {"schema": TEXT} for media_type in media_types}
 
+    def view(operation_id: str, **parts: Json) -> Json:
+        shown = {"200": {"description": "The operator's page.", "content": text("text/html")}}
+        described = _operation(operation_id, "page", "A view of the operator's page.", shown, (404,))
+        described["parameters"] = [
+            parameter(name, "path", "Part of the address.", part) for name, part in parts.items()
+        ]
+        return {"get": described}
+
     described = {"schema": {"type": "object"}}
     to_page = {"302": {"description": "Redirects to /activity.", "headers": {"Location": {"schema": TEXT}}}}
     files = text("text/javascript", "text/css", "image/svg+xml", "text/plain")
     file = {"200": {"description": "The file.", "content": files}}
-    asset = _operation("readAsset", "page", "A file of the activity page.", file, (404,))
-    names = {"type": "string", "enum": list(ASSETS)}
-    asset["parameters"] = [parameter("name", "path", "One of a closed list; nothing else is served.", names)]
+
+    def assets(operation_id: str, summary: str, names: Sequence[str]) -> Json:
+        asset = _operation(operation_id, "page", summary, file, (404,))
+        schema = {"type": "string", "enum": list(names)}
+        asset["parameters"] = [parameter("name", "path", "One of a closed list; nothing else is served.", schema)]
+        return {"get": asset}
+
     return {
         "/": {"get": _operation("openRoot", "page", "Redirect to the activity page.", to_page)},
         "/activity": page("openActivity", "The activity page.", text("text/html")),
-        "/assets/{name}": {"get": asset},
+        "/assets/{name}": assets("readAsset", "A file of the activity page.", ASSETS),
+        "/ops": page("openOperations", "The operator's page.", text("text/html")),
+        "/ops/{view}": view("openOperationsView", view=_one_of("events", "tenants", "replay", "audit")),
+        "/ops/{view}/{id}": view("openOperationsEntry", view=_one_of("events", "tenants"), id=TEXT),
+        "/assets/ops/{name}": assets("readOperationsAsset", "A file of the operator's page.", OPERATORS_ASSETS),
         payload_schema.PATH: page("readSchema", "JSON Schema of the messages.", {"application/schema+json": described}),
         PATH: page("readOpenapi", "This document.", {"application/json": described}),
     }
+
+
+def _one_of(*values: str) -> Json:
+    return {"type": "string", "enum": list(values)}
 
 
 def rendered() -> str:

@@ -1,4 +1,4 @@
-"""The activity page: static files, with nothing inline and nothing from other hosts."""
+"""The activity page and the operator's page: static files, with nothing inline and nothing from other hosts."""
 
 from collections.abc import Iterable
 from importlib.resources import files
@@ -26,17 +26,30 @@ _TYPES: Final = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
-_PAGES: Final = {"/activity": "activity.html"}
+_OPERATORS_PAGE: Final = "ops/ops.html"
+_PAGES: Final = {
+    "/activity": "activity.html",
+    "/ops": _OPERATORS_PAGE,
+    "/ops/{view:events|tenants|replay|audit}": _OPERATORS_PAGE,
+    "/ops/{view:events|tenants}/{id:[^/]+}": _OPERATORS_PAGE,
+}
+"""Pages by path. The operator's page shows each of its views by its own address."""
 ASSETS: Final = (
     *("activity.js", "activity.css", "billing-stream.js", "cards.js", "dom.js", "feed.js", "format.js"),
     *("sign-in.js", "icon.svg", "billing-stream.d.ts", "tokens.css"),
+)
+OPERATORS_ASSETS: Final = (
+    *("ops.js", "ops.css", "actions.js", "audit.js", "changes.js", "charts.js", "dialog.js", "event.js", "events.js"),
+    *("filters.js", "flow.js", "live.js", "overview.js", "parts.js", "replay.js", "replays.js", "router.js"),
+    *("session.js", "tenant.js", "tenants.js", "timeline.js", "times.js", "words.js"),
 )
 
 
 def routes() -> Iterable[web.RouteDef]:
     """Return one route per file of a closed list, so that no path can lead anywhere else."""
     yield web.get("/", _to_activity)
-    for path, name in {**_PAGES, **{f"/assets/{name}": name for name in ASSETS}}.items():
+    assets = (*ASSETS, *(f"ops/{name}" for name in OPERATORS_ASSETS))
+    for path, name in {**_PAGES, **{f"/assets/{name}": name for name in assets}}.items():
         yield web.get(path, _StaticFile(name).serve)
 
 

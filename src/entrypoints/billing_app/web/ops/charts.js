@@ -1,0 +1,31 @@
+// Small line charts as SVG.
+
+import { svg } from "./parts.js";
+
+const HEIGHT = 20;
+const TOP = 2; // room above the highest point
+
+/** Draw numbers, oldest first, as a line above a base; the text is for screen readers. */
+export function lineChart(values, text) {
+  const width = Math.max(1, values.length - 1);
+  const most = Math.max(1, ...values);
+  const y = (value) => (HEIGHT - 0.5 - (value / most) * (HEIGHT - TOP - 0.5)).toFixed(1);
+  const path = values.map((value, place) => `${place === 0 ? "M" : "L"}${place} ${y(value)}`).join("");
+  const frame = { class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, preserveAspectRatio: "none" };
+  return svg(
+    "svg",
+    { ...frame, role: "img", "aria-label": text },
+    svg("line", { x1: 0, y1: HEIGHT - 0.5, x2: width, y2: HEIGHT - 0.5 }),
+    svg("path", { d: path }),
+  );
+}
+
+/** Draw a share between 0 and 1 as a bar, which the text beside it says in words. */
+export function bar(share) {
+  return svg(
+    "svg",
+    { class: "meter", "aria-hidden": "true" },
+    svg("rect", { width: "100%", height: 6, rx: 3 }),
+    svg("rect", { width: `${Math.round(Math.min(1, share) * 100)}%`, height: 6, rx: 3 }),
+  );
+}

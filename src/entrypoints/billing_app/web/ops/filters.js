@@ -1,0 +1,125 @@
+// The filter of a list of events. It lives in the address, so that a link shares the view.
+
+import { element } from "../dom.js";
+import { count } from "../format.js";
+import { choice, select } from "./parts.js";
+
+export const STATUSES = [
+  ["applied", "Applied"],
+  ["ignored", "Ignored"],
+  ["due", "Due"],
+  ["parked", "Parked"],
+  ["dead", "Dead"],
+];
+export const SINCE = [
+  ["1h", "Last hour"],
+  ["24h", "Last 24 hours"],
+  ["7d", "Last 7 days"],
+  ["30d", "Last 30 days"],
+  ["all", "Any time"],
+];
+export const DEFAULT_SINCE = "24h";
+const TYPING = 300; // milliseconds after the last key before a search begins
+const LENGTHS = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+const WORD = /^(event|tenant|customer|type):(.+)$/;
+const TYPE = /[*?]|^[a-z0-9_]+(\.[a-z0-9_]+)+$/;
+
+/**
+ * Return the filter of an address in the words of the API.
+ *
+ * A word of the search is an event (`evt_…`), a customer (`cus_…`), a type (`invoice.*`), or else a tenant; a prefix such
+ * as `tenant:` says which.
+ */
+export function filterOf(query) {
+  const filter = { ids: [], types: [], tenant: null, customer: null, statuses: [], reasons: [], since: null };
+  for (const word of (query.get("q") ?? "").split(/\s+/).filter(Boolean)) {
+    const [kind, text] = WORD.exec(word)?.slice(1) ?? [kindOf(word), word];
+    if (kind === "event") filter.ids.push(text);
+    else if (kind === "type") filter.types.push(text);
+    else filter[kind] = text;
+  }
+  const status = query.get("status");
+  if (status !== null) filter.statuses = status === "due" ? ["due", "leased"] : [status];
+  if (query.get("reason") !== null) filter.reasons = [query.get("reason")];
+  const since = query.get("since") ?? DEFAULT_SINCE;
+  filter.since = since === "all" ? null : since;
+  return filter;
+}
+
+function kindOf(word) {
+  if (word.startsWith("evt_")) return "event";
+  if (word.startsWith("cus_")) return "customer";
+  return TYPE.test(word) ? "type" : "tenant";
+}
+
+/** Return a filter as query parameters of the API. */
+export const asQuery = ({ ids, types, statuses, reasons, ...rest }) => ({
+  id: ids,
+  type: types,
+  status: statuses,
+  reason: reasons,
+  ...rest,
+});
+
+/** Return a filter for the body of a request, where `since` is an instant. */
+export function asBody(filter) {
+  const [, number, unit] = /^([0-9]+)([mhd])$/.exec(filter.since ?? "") ?? [];
+  if (!number) return filter;
+  return { ...filter, since: new Date(Date.now() - Number(number) * LENGTHS[unit]).toISOString() };
+}
+
+/** Return the query of an address with other values; null removes one. The page of the list starts over. */
+export function withQuery(query, changes) {
+  const changed = new URLSearchParams(query);
+  changed.delete("before");
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === "") changed.delete(name);
+    else changed.set(name, value);
+  }
+  const text = changed.toString();
+  return text === "" ? "" : `?${text}`;
+}
+
+/** Create the search field. It searches when typing pauses, and at once with Enter. */
+export function searchField(page, title, placeholder) {
+  const input = element("input", "");
+  Object.assign(input, { type: "search", name: "q", placeholder, value: page.query.get("q") ?? "", ariaLabel: title });
+  input.setAttribute("aria-label", title);
+  input.autocomplete = "off";
+  input.spellcheck = false;
+  let timer;
+  const search = () => {
+    clearTimeout(timer);
+    const text = input.value.trim();
+    if (text === (page.query.get("q") ?? "") || page.signal.aborted) return;
+    page.go(`${page.path}${withQuery(page.query, { q: text })}`, { replace: true });
+  };
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(search, TYPING);
+  });
+  input.addEventListener("keydown", (event) => event.key === "Enter" && search());
+  return input;
+}
+
+/** Create the filters of events: search, status with counts, reason and time. */
+export function eventFilters(page, { counts = null, reasons = [] } = {}) {
+  const { query } = page;
+  const choose = (name, standard) => (value) =>
+    page.go(`${page.path}${withQuery(query, { [name]: value === standard ? null : value })}`, { replace: true });
+  const numbers = (status) => (counts === null ? null : count(counts[status] ?? 0));
+  const statuses = STATUSES.map(([value, text]) => [value, text, numbers(value)]);
+  const chosen = query.get("reason");
+  const known = [...new Set([...reasons, ...(chosen === null ? [] : [chosen])])].sort();
+  const form = element(
+    "form",
+    "filters",
+    searchField(page, "Search events", "Event, tenant, customer or type, such as invoice.*"),
+    choice("status", "Status", [["", "All"], ...statuses], query.get("status") ?? "", choose("status", "")),
+    select("Reason", [["", "Any reason"], ...known.map((each) => [each, each])], chosen ?? "", choose("reason", "")),
+    select("Received", SINCE, query.get("since") ?? DEFAULT_SINCE, choose("since", DEFAULT_SINCE)),
+  );
+  form.setAttribute("role", "search");
+  form.addEventListener("submit", (event) => event.preventDefault());
+  return form;
+}

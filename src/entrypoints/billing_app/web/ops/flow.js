@@ -1,0 +1,70 @@
+// The way of an event in five stages: rates, small charts, delays and what waits.
+
+import { element } from "../dom.js";
+import { count } from "../format.js";
+import { lineChart } from "./charts.js";
+import { when } from "./parts.js";
+import { clock, decimal, lengthOf } from "./times.js";
+
+const WAITING = 60; // seconds after which what waits is pointed out
+const PARKED = 600;
+const NAMES = {
+  received: "Received",
+  stored: "Stored",
+  applied: "Applied",
+  published: "Published",
+  delivered: "Delivered",
+};
+const SERIES = { stored: "stored", applied: "applied", published: "messages" };
+
+export function flow({ stages }, { steps, step_seconds }) {
+  return element("ol", "flow", ...stages.map((each) => stage(each, steps, step_seconds)));
+}
+
+function stage(each, steps, seconds) {
+  const { name, rate, peak, facts } = each;
+  const heading = element("h3", "", NAMES[name] ?? name);
+  if (peak !== null) heading.append(element("span", "", `peak ${decimal(peak)}`));
+  const [number, unit] = rate === null ? [facts.open_streams ?? null, "streams here"] : [rate, "/ s"];
+  const big = element("p", "big");
+  if (number !== null) big.append(`${decimal(number)} `, element("span", "", unit));
+  const made = element("li", "", heading, big);
+  made.dataset.stage = name;
+  const series = SERIES[name];
+  if (series && steps.length > 1) {
+    const values = steps.map((step) => step[series] / seconds);
+    made.append(lineChart(values, `${NAMES[name]} per second, at most ${decimal(Math.max(...values))}`));
+  }
+  const list = element("dl", "");
+  for (const [term, ...value] of rows(each)) list.append(element("dt", "", term), element("dd", "", ...value));
+  if (list.childElementCount > 0) made.append(list);
+  return made;
+}
+
+function* rows({ name, p95_seconds, waiting, oldest_seconds, facts }) {
+  if (name === "received" && p95_seconds !== null) yield ["p95 from Stripe", lengthOf(p95_seconds)];
+  else if (p95_seconds !== null) yield ["p95", `+${lengthOf(p95_seconds)}`];
+  if (name === "received") yield* received(facts);
+  if (name === "stored" || name === "published") {
+    if (waiting !== null) yield [name === "stored" ? "waiting" : "outbox", count(waiting)];
+    if (oldest_seconds !== null)
+      yield ["oldest", waiting === 0 ? "–" : late(lengthOf(oldest_seconds), oldest_seconds > WAITING)];
+  }
+  if (name === "applied") yield* applied(facts);
+}
+
+function* received({ refused_last_hour: refused, duplicates, last_received_at: last }) {
+  if (isKnown(refused)) yield ["refused, last hour", count(refused)];
+  if (isKnown(duplicates)) yield ["duplicates", count(duplicates)];
+  if (isKnown(last)) yield ["last", when(last, clock)];
+}
+
+function* applied({ retrying, parked, oldest_parked_seconds: oldest }) {
+  if (isKnown(retrying)) yield ["retrying", count(retrying)];
+  if (!isKnown(parked)) return;
+  const age = parked > 0 && isKnown(oldest) ? `, oldest ${lengthOf(oldest)}` : "";
+  yield ["parked", late(`${count(parked)}${age}`, parked > 0 && oldest > PARKED)];
+}
+
+const isKnown = (value) => value !== null && value !== undefined;
+const late = (text, isLate) => (isLate ? element("span", "late", text) : text);

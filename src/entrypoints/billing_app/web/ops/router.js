@@ -1,0 +1,123 @@
+// Views by address: each address shows one view, and going back shows the one before.
+
+import { element } from "../dom.js";
+import { button, redraw } from "./parts.js";
+
+const BETWEEN = 2000; // milliseconds between two refreshes, at least
+
+export class Router {
+  #views;
+  #main;
+  #onRefused;
+  #onShown;
+  #shown = null; // the path and query of the view on the screen
+  #current = null; // its controller
+  #view = null; // its content
+  #refreshed = 0;
+  #waiting = null;
+
+  /** `views` are [pattern, function]: it gets a page and the pattern's groups, and returns {title, content, live}. */
+  constructor({ views, main, onRefused, onShown }) {
+    this.#views = views;
+    this.#main = main;
+    this.#onRefused = onRefused;
+    this.#onShown = onShown;
+    addEventListener("popstate", () => this.#current && this.#show());
+    document.addEventListener("visibilitychange", () => this.refresh());
+    document.addEventListener("click", (event) => this.#follow(event));
+  }
+
+  /** Show the view of the current address. */
+  start() {
+    this.#shown = null;
+    return this.#show();
+  }
+
+  /** Remove the view, and stop what it waits for. */
+  stop() {
+    clearTimeout(this.#waiting);
+    this.#waiting = null;
+    this.#current?.abort();
+    this.#current = this.#view = this.#shown = null;
+    this.#main.replaceChildren();
+  }
+
+  go(path, { replace = false } = {}) {
+    history[replace ? "replaceState" : "pushState"](null, "", path);
+    return this.#show();
+  }
+
+  /** Load the view again if a frame of the live feed concerns it. */
+  heard(name, data) {
+    if (this.#view?.live?.(name, data)) this.refresh();
+  }
+
+  /** Draw a live view again with the latest data: soon, but not while something is being decided. */
+  refresh() {
+    if (this.#waiting !== null || this.#current === null) return;
+    const wait = Math.max(0, this.#refreshed + BETWEEN - Date.now());
+    this.#waiting = setTimeout(() => {
+      this.#waiting = null;
+      const deciding = document.querySelector("dialog[open]") !== null;
+      const loading = this.#main.hasAttribute("aria-busy");
+      if (this.#view?.live && !document.hidden && !deciding && !loading) this.#show({ again: true });
+    }, wait);
+  }
+
+  #follow(event) {
+    const anchor = event.target.closest?.("a[href]");
+    if (!anchor || event.defaultPrevented || event.button !== 0) return;
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey || anchor.target) return;
+    const { origin, pathname, search, hash } = new URL(anchor.href);
+    if (origin !== location.origin || hash !== "" || !/^\/ops(\/|$)/.test(pathname)) return;
+    if (this.#current === null) return; // signed out
+    event.preventDefault();
+    this.go(pathname + search);
+  }
+
+  async #show({ again = false } = {}) {
+    this.#current?.abort();
+    const controller = (this.#current = new AbortController());
+    const { pathname, search } = location;
+    this.#main.setAttribute("aria-busy", "true");
+    const view = await this.#load(pathname, new URLSearchParams(search), controller.signal, again);
+    if (controller.signal.aborted) return;
+    this.#main.removeAttribute("aria-busy");
+    if (view === null) return;
+    this.#refreshed = Date.now();
+    this.#view = view;
+    redraw(this.#main, ...view.content);
+    document.title = view.title === "Operations" ? view.title : `${view.title} · Operations`;
+    this.#onShown(pathname, view);
+    if (this.#shown !== null && this.#shown !== pathname) {
+      scrollTo(0, 0);
+      this.#main.focus({ preventScroll: true });
+    }
+    this.#shown = pathname;
+  }
+
+  /** Return the content of a view, or of the error that it ended with; null if there is nothing to show. */
+  async #load(path, query, signal, again) {
+    for (const [pattern, view] of this.#views) {
+      const found = pattern.exec(path);
+      if (!found) continue;
+      const page = { query, signal, path, go: (to, options) => this.go(to, options), again: () => this.start() };
+      try {
+        return await view(page, ...found.slice(1).map(decodeURIComponent));
+      } catch (error) {
+        if (signal.aborted) return null;
+        if (error.status === 401 || error.status === 403) return (this.#onRefused(error), null);
+        if (again && error.status !== 404) return null; // what is shown stays; the state of the connection says it
+        return this.#failed(error);
+      }
+    }
+    return this.#failed(new Error("There is no such page."));
+  }
+
+  #failed(error) {
+    if (error.name !== "ApiError") reportError(error);
+    const title = element("h1", "", error.status === 404 ? "Not found" : "This could not be loaded");
+    const again = button("Try again", () => this.start());
+    return { title: "Not loaded", content: [element("div", "title", title), element("p", "", error.message), again] };
+  }
+}
