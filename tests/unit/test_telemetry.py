@@ -379,6 +379,16 @@ class TestMetrics:
         assert value("stripe_dispatch_events_total", {"disposition": "applied", "reason": ""}) == 2
         assert value("stripe_dispatch_batch_seconds_count") == 1
 
+    def test_failed_attempts_are_counted_by_event_type(self) -> None:
+        """Of events that are tried again, and of those that died; an applied event is no failure."""
+        metrics = Metrics(event_types=[provider_event().type])
+        outcomes = [outcome(Disposition.APPLIED), outcome(Disposition.DEAD, attempt=12, reason="bug")]
+        claim = Claim(dispatch_id=1, attempt=1, event=provider_event())
+        retry = Retry(claim=claim, reason="bug", error="boom", after=timedelta(seconds=9))
+        metrics.processed(ProcessingReport(outcomes=outcomes, events=(), retries=[retry], lost=0, seconds=0.01))
+        labels = {"event_type": provider_event().type, "result": "dispatch_failed"}
+        assert metrics.registry.get_sample_value("stripe_webhook_events_total", labels) == 2
+
     def test_a_reason_without_dead_events_goes_back_to_none(self) -> None:
         """An alert on dead events must resolve when they are replayed."""
         metrics = Metrics()

@@ -275,6 +275,8 @@ class Metrics:
             self._dispatched(disposition, self._reason(outcome.reason) if outcome.reason else "").inc()
             if outcome.claim.attempt > 1:
                 self._retries(disposition).inc()
+        for claim in report.failed:
+            self._webhooks(self._event_type(claim.event.type), "dispatch_failed").inc()
         if report.retried:
             self._retries("rescheduled").inc(report.retried)
         if report.lost:

@@ -55,6 +55,12 @@ class ProcessingReport:
         """The number of events that are tried again."""
         return len(self.retries)
 
+    @property
+    def failed(self) -> Sequence[Claim]:
+        """The failed attempts: of events that are tried again, and of those that died of it."""
+        dead = [outcome.claim for outcome in self.outcomes if outcome.disposition is Disposition.DEAD]
+        return [*(retry.claim for retry in self.retries), *dead]
+
 
 @attrs.frozen(kw_only=True)
 class BatchResult:
