@@ -41,6 +41,7 @@ def world() -> Iterator[World]:
         attrs.evolve(
             SETTINGS,
             catalog=CatalogSettings(plans=PLANS),
+            tokens=attrs.evolve(SETTINGS.tokens, operator_roles=("operator",)),
             stream=StreamSettings(max_life=timedelta(seconds=0.02)),
             quota=QuotaSettings(rate_per_minute=0, concurrent=0),
         )

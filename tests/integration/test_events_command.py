@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from tests.patience import PATIENCE
 
 from billing_app import cli
-from billing_app.cli.options import parse_moment
+from billing_app.settings.parsers import parse_moment
 from billing_core.events import Disposition, Effect, Outcome, ProviderEvent
 from billing_core.model import NO_SUBSCRIPTION, CustomerId, EventId
 from billing_core.payloads import (

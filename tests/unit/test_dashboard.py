@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing_app.cli.dashboard import dashboard_url
+from billing_app.dashboard import dashboard_url
 
 
 @pytest.mark.parametrize(

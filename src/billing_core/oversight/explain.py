@@ -53,6 +53,7 @@ class Transition:
     tenant_id: TenantId
     sequence: int
     event_type: str
+    occurred_at: datetime
     summary: str
     source: SourceSection
     object_id: str | None
@@ -75,7 +76,7 @@ class TimelineEntry:
     @property
     def decision(self) -> str:
         """The decision as a phrase that an operator reads."""
-        return f"no event: {self.transitions[0].source.kind}" if self.event is None else _decision(self.event)
+        return f"no event: {self.transitions[0].source.kind}" if self.event is None else decision_of(self.event)
 
 
 _APPLIED: Mapping[str, str] = {
@@ -125,7 +126,8 @@ def explain(history: TenantHistory, *, policy: AccessPolicy) -> Explanation:
     )
 
 
-def _decision(event: StoredEvent) -> str:
+def decision_of(event: StoredEvent) -> str:
+    """Return the end of an event, or what it waits for, as a phrase that an operator reads."""
     match event.status.value:
         case "applied":
             return _APPLIED[event.effect.value] if event.effect else "applied"
@@ -194,6 +196,7 @@ def _transition(
         tenant_id=TenantId(payload.tenant_id),
         sequence=payload.sequence,
         event_type=payload.event_type,
+        occurred_at=payload.occurred_at,
         summary=payload.summary,
         source=payload.source,
         object_id=None if shown is None else _id_of(shown),

@@ -126,8 +126,10 @@ class TenantTimeline(Protocol):
 class AuditLog(AuditTrail, Protocol):
     """The audit entries of operators' actions on stored events."""
 
-    async def latest(self, *, limit: int, action: str | None = None) -> Sequence[Audit]:
-        """Return entries, latest first; only those of one action if it is given."""
+    async def latest(
+        self, *, limit: int, action: str | None = None, actor: str | None = None, before: int | None = None
+    ) -> Sequence[Audit]:
+        """Return entries, latest first: only those of an action or an actor, and numbered below `before`, if given."""
         ...
 
 

@@ -26,10 +26,14 @@ class RevocationList(Periodic[Sequence[Revocation]]):
 
     def covers(self, principal: Principal) -> bool:
         """Return whether a token was revoked. A token without an issue time counts as older than any revocation."""
-        if principal.token_id is not None and principal.token_id in self._tokens:
+        if self.covers_token(principal.token_id):
             return True
         revoked_at = self._tenants.get(principal.tenant_id)
         return revoked_at is not None and (principal.issued_at is None or principal.issued_at <= revoked_at)
+
+    def covers_token(self, token_id: str | None) -> bool:
+        """Return whether the token with this id was revoked by it; one without an id cannot be."""
+        return token_id is not None and token_id in self._tokens
 
     def _replace(self, current: Sequence[Revocation]) -> None:
         self._tokens = {each.name for each in current if each.subject == "token"}

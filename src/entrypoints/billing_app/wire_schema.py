@@ -14,6 +14,7 @@ _PLAIN: Final[dict[Any, dict[str, Any]]] = {
     bool: {"type": "boolean"},
     float: {"type": "number"},
     datetime: {"type": "string", "format": "date-time"},
+    object: {},
 }
 
 

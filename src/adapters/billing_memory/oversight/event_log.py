@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC
+from itertools import islice
 
 import attrs
 
@@ -92,9 +93,18 @@ class MemoryEventLog:
             finished = attrs.evolve(audit, finished_at=self._clock.now(), result=dict(result))
             self._database.audits[audit_id - 1] = finished
 
-    async def latest(self, *, limit: int, action: str | None = None) -> Sequence[Audit]:
+    async def latest(
+        self, *, limit: int, action: str | None = None, actor: str | None = None, before: int | None = None
+    ) -> Sequence[Audit]:
         """Return entries, latest first."""
-        return [each for each in reversed(self._database.audits) if action in (None, each.action)][:limit]
+        wanted = (
+            each
+            for each in reversed(self._database.audits)
+            if action in (None, each.action)
+            and actor in (None, each.actor)
+            and (before is None or each.audit_id < before)
+        )
+        return list(islice(wanted, limit))
 
     def _matching(self, wanted: EventFilter) -> Sequence[Dispatch]:
         tables = self._database.tables

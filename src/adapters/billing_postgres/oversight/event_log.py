@@ -87,11 +87,13 @@ class PostgresEventLog:
         """Record the result of an action."""
         await self._statements.fetch("finish_audit", audit_id, _json(result))
 
-    async def latest(self, *, limit: int, action: str | None = None) -> Sequence[Audit]:
+    async def latest(
+        self, *, limit: int, action: str | None = None, actor: str | None = None, before: int | None = None
+    ) -> Sequence[Audit]:
         """Return entries, latest first."""
         return [
             Audit(**{**row, "filter": json.loads(row["filter"]), "result": row["result"] and json.loads(row["result"])})
-            for row in await self._statements.fetch("list_audits", limit, action)
+            for row in await self._statements.fetch("list_audits", limit, storable(action), storable(actor), before)
         ]
 
 

@@ -76,9 +76,11 @@ WHERE event_id = $1
 ORDER BY tenant_id, sequence;
 
 -- name: list_audits
--- Args: $1 limit, $2 action (null: all). Latest first.
+-- Args: $1 limit, $2 action, $3 actor, $4 number to stay below (each null: all). Latest first.
 SELECT audit_id, action, actor, reason, filter, started_at, finished_at, result
 FROM billing_audits
-WHERE $2::text IS NULL OR action = $2
+WHERE ($2::text IS NULL OR action = $2)
+  AND ($3::text IS NULL OR actor = $3)
+  AND ($4::bigint IS NULL OR audit_id < $4)
 ORDER BY audit_id DESC
 LIMIT $1;

@@ -16,5 +16,8 @@ class AuditLogContract:
         assert (last.audit_id, last.action, last.actor[:3], last.result) == (done, "ignore", "bob", {"ignored": 3})
         assert last.finished_at is not None
         assert [each.audit_id for each in await audit_log.latest(limit=5, action="replay")] == [cut]
+        assert await audit_log.latest(limit=5, before=done, actor="ann") == [first]
+        assert await audit_log.latest(limit=5, before=done, actor="bob") == []
+        assert [each.audit_id for each in await audit_log.latest(limit=1)] == [done]
         assert (first.audit_id, first.actor, first.filter) == (cut, "ann", {"type": ["invoice.*"]})
         assert (first.finished_at, first.result) == (None, None)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from billing_app.cli.dashboard import dashboard_url
 from billing_app.cli.events.rendering import changes_to_json, event_to_json, instant, value_text
 from billing_app.cli.options import moment_option
 from billing_app.cli.terminal import json_option, moment, owner_of, plain, print_json
+from billing_app.dashboard import dashboard_url
 from billing_app.errors import OperatorError
 from billing_app.settings import Settings
 

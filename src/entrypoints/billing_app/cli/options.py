@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from billing_app.settings.parsers import parse_duration
+from billing_app.settings.parsers import parse_duration, parse_moment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,17 +35,6 @@ def not_blank(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
     if not text.strip():
         raise click.BadParameter("must not be blank")
     return text
-
-
-def parse_moment(text: str, now: datetime) -> datetime | None:
-    """Parse a duration before `now` or an ISO 8601 date (UTC unless it has an offset); None if it is neither."""
-    try:
-        if (duration := parse_duration(text)) is not None:
-            return now - duration
-        instant = datetime.fromisoformat(text.strip())
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def moment_option(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import click
 
-from billing_app.cli.dashboard import dashboard_url
 from billing_app.cli.lists import Column, Listing, Output
 from billing_app.cli.terminal import json_option, moment, owner_of, plain, print_json
+from billing_app.dashboard import dashboard_url
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:

@@ -38,47 +38,59 @@ def _lifetime_option(_ctx: click.Context, _param: click.Parameter, text: str | N
 @click.option(
     "--role", default="viewer", show_default=True, help="One of BILLING_JWT_READER_ROLES or BILLING_JWT_OPERATOR_ROLES."
 )
+@click.option("--operator", metavar="NAME", help="Issue an operator's token in place of a tenant's, for this person.")
 @json_option
 @click.pass_context
-def token(ctx: click.Context, tenant: str | None, ttl: timedelta | None, role: str, as_json: bool) -> None:
-    """Print a token for one tenant, signed with BILLING_JWT_SECRET, or revoke tokens.
+def token(
+    ctx: click.Context, *, tenant: str | None, ttl: timedelta | None, role: str, operator: str | None, as_json: bool
+) -> None:
+    """Print a token for one tenant or for an operator, signed with BILLING_JWT_SECRET, or revoke tokens.
+
+    An operator's token has a role of BILLING_JWT_OPERATOR_ROLES and no tenant. It opens the operator's API, whose audit
+    log names its person.
 
     \b
     curl -N -H "Authorization: Bearer $(billing token --tenant acme)" \\
          http://127.0.0.1:8080/api/v1/billing/stream
+    billing token --operator jonas@ops.example --role operator
     """
     if ctx.invoked_subcommand is not None:
         return
+    if (tenant is None) == (operator is None):
+        raise click.UsageError("Give either --tenant or --operator.")
+    for name, text in (("--tenant", tenant), ("--operator", operator)):
+        if text is not None and (not text or text != text.strip()):
+            raise click.BadParameter("it must not be empty or have surrounding spaces", param_hint=name)
+    issued, expires_at = _issue(Settings.load(), tenant=tenant, operator=operator, role=role, ttl=ttl)
+    if as_json:
+        bearer = {"operator": operator} if tenant is None else {"tenant_id": tenant}
+        print_json({"token": issued, **bearer, "role": role, "expires_at": expires_at})
+    else:
+        click.echo(issued)
+
+
+def _issue(
+    settings: Settings, *, tenant: str | None, operator: str | None, role: str, ttl: timedelta | None
+) -> tuple[str, datetime]:
+    """Sign a token; return it and the end of its life."""
     from billing_app.errors import OperatorError
-    from billing_app.http.tokens import issue_token
+    from billing_app.http.tokens import issue_operator_token, issue_token
     from billing_core.model import TenantId
 
-    if tenant is None:
-        raise click.UsageError("Missing option '--tenant'.")
-    if not tenant or tenant != tenant.strip():
-        raise click.BadParameter("a tenant id must not be empty or have surrounding spaces", param_hint="--tenant")
-    settings = Settings.load()
     policy = settings.tokens
-    if role not in policy.roles:
-        known = f"{', '.join(policy.roles)} (BILLING_JWT_OPERATOR_ROLES adds roles)"
+    roles = policy.roles if operator is None else policy.operator_roles
+    if role not in roles:
+        known = f"{', '.join(roles) or 'none'} (BILLING_JWT_OPERATOR_ROLES adds roles)"
         raise click.BadParameter(f"{role!r} is not one of {known}", param_hint="--role")
-    if not settings.tokens.secrets:
+    if not policy.secrets:
         raise OperatorError(
             "BILLING_JWT_SECRET is not set. Generate one with `openssl rand -hex 32`, for the server too."
         )
-    now, lifetime = datetime.now(UTC), ttl or settings.tokens.ttl
-    issued = issue_token(
-        secret=settings.tokens.secrets[0],
-        policy=policy,
-        tenant_id=TenantId(tenant),
-        role=role,
-        now=now,
-        ttl=lifetime,
-    )
-    if as_json:
-        print_json({"token": issued, "tenant_id": tenant, "role": role, "expires_at": now + lifetime})
-    else:
-        click.echo(issued)
+    now, lifetime = datetime.now(UTC), ttl or policy.ttl
+    signing: dict[str, Any] = {"secret": policy.secrets[0], "policy": policy, "role": role, "now": now, "ttl": lifetime}
+    if operator is not None:
+        return issue_operator_token(subject=operator, **signing), now + lifetime
+    return issue_token(tenant_id=TenantId(tenant or ""), **signing), now + lifetime
 
 
 @token.command()

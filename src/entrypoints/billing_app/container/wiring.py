@@ -13,6 +13,8 @@ from billing_app.consumer_observers import ConsumerObservers
 from billing_app.container import parts
 from billing_app.container.rules import own_rules as own_rules_of
 from billing_app.dependencies import Dependencies
+from billing_app.http.operator.identity import JwtOperatorAuthenticator
+from billing_app.http.operator.services import OperatorServices
 from billing_app.http.services import Services
 from billing_app.http.stream.hub import StreamHub
 from billing_app.http.stream.quota import StreamLeases
@@ -65,6 +67,7 @@ from billing_core.stream.publisher import Publisher
 from billing_core.stream.rewrite import LogRewriter
 from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTickets
 from billing_core.stream_access.revocation_list import RevocationList
+from billing_stripe.redaction import read_body
 from billing_stripe.translate import EVENT_TYPES, HANDLED_TYPES, METER_REPORTS, StripeTranslator
 from billing_telemetry.consumer_metrics import ConsumerMetrics
 
@@ -408,6 +411,17 @@ class Container(containers.DeclarativeContainer):
     )
     leases = providers.Singleton(StreamLeases, quota, metrics, policy=settings.provided.quota)
     revalidator = providers.Singleton(Revalidator, authenticator, every=settings.provided.tokens.revalidate_every)
+    operator_authenticator = providers.Singleton(
+        JwtOperatorAuthenticator, verifier=token_verifier, policy=settings.provided.tokens, revoked=revoked
+    )
+    operator_services = providers.Singleton(
+        OperatorServices,
+        authenticator=operator_authenticator,
+        events=event_log,
+        audits=audit_log,
+        inbox_upkeep=inbox_upkeep,
+        read_body=providers.Object(read_body),
+    )
     services = providers.Singleton(
         Services,
         settings=settings,
@@ -426,6 +440,7 @@ class Container(containers.DeclarativeContainer):
         revalidator=revalidator,
         operations=operations,
         entitlements=entitlements,
+        operator=operator_services,
         epoch=epoch,
         probes=probes,
         dependencies=relied_on,

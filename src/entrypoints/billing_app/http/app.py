@@ -14,6 +14,7 @@ from billing_app.http.cors import allow_origins
 from billing_app.http.loops import restarted, running
 from billing_app.http.operations import routes as operations
 from billing_app.http.operations.problems import Problem
+from billing_app.http.operator import routes as operator
 from billing_app.http.refusals import RefusalCounts
 from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError, error_response
 from billing_app.http.services import SERVICES, Services
@@ -82,6 +83,7 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     app.router.add_post(WEBHOOK_PATH, receiver.receive)
     app.router.add_routes(operations.routes())
     app.router.add_routes(api.routes())
+    app.router.add_routes(operator.routes())
     if settings.switches.stream:
         add_stream(app, services, STREAM_PATH)
     else:

@@ -7,6 +7,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 _PREFIX: Final = "/api/v1/billing/"
+_OPERATORS: Final = f"{_PREFIX}operator/"
+"""Only the operator's page calls these, from our own origin."""
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Tenant-Id",
@@ -23,7 +25,7 @@ def allow_origins(app: web.Application, origins: Collection[str]) -> None:
         return
 
     async def name_origin(request: web.Request, response: web.StreamResponse) -> None:
-        if not request.path.startswith(_PREFIX):
+        if not _is_shared(request):
             return
         response.headers.add("Vary", "Origin")
         origin = request.headers.get("Origin", "")
@@ -39,8 +41,12 @@ def _answer_preflight(origins: Collection[str]) -> Middleware:
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if preflight and request.path.startswith(_PREFIX) and request.headers.get("Origin") in origins:
+        if preflight and _is_shared(request) and request.headers.get("Origin") in origins:
             return web.Response(status=204, headers=_PREFLIGHT)
         return await handler(request)
 
     return answer
+
+
+def _is_shared(request: web.Request) -> bool:
+    return request.path.startswith(_PREFIX) and not request.path.startswith(_OPERATORS)

@@ -22,6 +22,7 @@ from billing_app.http.openapi_components import (
     parameter,
 )
 from billing_app.http.operations import described
+from billing_app.http.operator import described as operator
 from billing_app.http.pages import ASSETS, OPERATORS_ASSETS
 from billing_app.wire_schema import classes_of, schema_of
 from billing_core.events import BillingEventType, ReceiptStatus
@@ -50,15 +51,21 @@ def document() -> Json:
             {"name": "stream", "description": "A tenant's changes as they happen."},
             {"name": "state", "description": "A tenant's current billing state and its numbered history."},
             {"name": "operations", "description": "Everything that an application asks of Stripe for a tenant."},
+            {
+                "name": "operator",
+                "description": "What operators see and do, across all tenants.",
+            },
             {"name": "monitoring", "description": "For orchestrators and monitoring."},
             {
                 "name": "page",
                 "description": "The activity page, the operator's page, their files, and the descriptions of this API.",
             },
         ],
-        "paths": _together(_webhooks(), _stream(), _read_api(), described.paths(), _monitoring(), _pages()),
+        "paths": _together(
+            _webhooks(), _stream(), _read_api(), described.paths(), operator.paths(), _monitoring(), _pages()
+        ),
         "components": {
-            "schemas": {**described.schemas(), **schemas, "Error": ERROR},
+            "schemas": {**described.schemas(), **operator.schemas(), **schemas, "Error": ERROR},
             "responses": REFUSALS,
             "parameters": PARAMETERS,
             "headers": HEADERS,

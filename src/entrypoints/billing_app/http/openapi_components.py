@@ -135,6 +135,12 @@ SECURITY_SCHEMES: Final = {
         "bearerFormat": "JWT",
         "description": "A token with a tenant claim and a role claim; it may read that tenant's data.",
     },
+    "operator": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token with a role of BILLING_JWT_OPERATOR_ROLES and a subject, and without a tenant claim.",
+    },
     "ticket": {
         "type": "apiKey",
         "in": "query",

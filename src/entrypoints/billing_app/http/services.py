@@ -8,6 +8,7 @@ from aiohttp import web
 
 from billing_app.dependencies import Dependencies
 from billing_app.http.auth import TenantAuthenticator
+from billing_app.http.operator.services import OperatorServices
 from billing_app.http.ports import HttpMetrics
 from billing_app.http.stream.hub import StreamHub
 from billing_app.http.stream.quota import StreamLeases
@@ -49,6 +50,7 @@ class Services:
     operations: Operations | None
     """None if the provider cannot be asked."""
     entitlements: Entitlements
+    operator: OperatorServices
     probes: Mapping[str, Probe]
     """Checks of dependencies, by the name shown in /readyz."""
     dependencies: Dependencies

@@ -103,15 +103,12 @@ class JwtAuthenticator:
 
     async def authenticate(self, request: web.Request) -> Principal:
         """See TenantAuthenticator."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise unauthorized("Send a token: Authorization: Bearer <token>.", challenge="Bearer")
-        principal = read_principal(await self._verifier.read(token.strip()), self._policy)
+        principal = read_principal(await self._verifier.read(bearer_of(request)), self._policy)
         if principal.role not in self._policy.roles:
             detail = role_refusal(principal.role, "read billing data", "BILLING_JWT_READER_ROLES")
             raise RefusalError(403, "forbidden_role", detail)
         if self._revoked.covers(principal):
-            raise unauthorized("The token was revoked.")
+            raise revoked()
         return principal
 
     async def still_valid(self, principal: Principal) -> bool:
@@ -119,22 +116,58 @@ class JwtAuthenticator:
         return not self._revoked.covers(principal)
 
 
-def read_principal(claims: Claims, policy: TokenSettings) -> Principal:
-    """Return the principal that a token names. Raises RefusalError: 401 without a tenant, 403 for a bad role claim."""
-    tenant_id, role = claims.get(policy.tenant_claim), claims.get(policy.role_claim, _DEFAULT_ROLE)
-    token_id, issued_at = claims.get("jti"), claims.get("iat")
-    if not isinstance(tenant_id, str) or not 0 < len(tenant_id) <= _MAX_TENANT_ID:
-        raise unauthorized("The token has no valid tenant claim.")
+def bearer_of(request: web.Request) -> str:
+    """Return the token of a request. Raises RefusalError (401) without one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise unauthorized("Send a token: Authorization: Bearer <token>.", challenge="Bearer")
+    return token.strip()
+
+
+def revoked() -> RefusalError:
+    """Return the refusal of a token that was revoked."""
+    return unauthorized("The token was revoked.")
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """The bearer of a token, whatever it gives access to."""
+
+    role: str
+    subject: str | None
+    expires_at: datetime
+    token_id: str | None
+    issued_at: datetime | None
+
+
+def read_identity(claims: Claims, policy: TokenSettings) -> Identity:
+    """Return the bearer that a token names. Raises RefusalError (403) for a bad role claim."""
+    role, token_id, issued_at = claims.get(policy.role_claim, _DEFAULT_ROLE), claims.get("jti"), claims.get("iat")
     if not isinstance(role, str):
         text = f"The token's role claim {policy.role_claim} (BILLING_JWT_ROLE_CLAIM) must be a string."
         raise RefusalError(403, "forbidden_role", text)
-    return Principal(
-        tenant_id=TenantId(tenant_id),
+    return Identity(
         role=role,
         subject=_subject(claims),
         expires_at=_instant(claims["exp"]),
         token_id=token_id if isinstance(token_id, str) and len(token_id) <= _MAX_TOKEN_ID else None,
         issued_at=_instant(issued_at) if isinstance(issued_at, int | float) else None,
+    )
+
+
+def read_principal(claims: Claims, policy: TokenSettings) -> Principal:
+    """Return the principal that a token names. Raises RefusalError: 401 without a tenant, 403 for a bad role claim."""
+    tenant_id = claims.get(policy.tenant_claim)
+    if not isinstance(tenant_id, str) or not 0 < len(tenant_id) <= _MAX_TENANT_ID:
+        raise unauthorized("The token has no valid tenant claim.")
+    bearer = read_identity(claims, policy)
+    return Principal(
+        tenant_id=TenantId(tenant_id),
+        role=bearer.role,
+        subject=bearer.subject,
+        expires_at=bearer.expires_at,
+        token_id=bearer.token_id,
+        issued_at=bearer.issued_at,
     )
 
 
@@ -148,11 +181,22 @@ def issue_token(
     *, secret: Secret, policy: TokenSettings, tenant_id: TenantId, role: str, now: datetime, ttl: timedelta
 ) -> str:
     """Sign a token that `JwtAuthenticator` accepts until `now + ttl`. It can be revoked by its `jti`."""
+    own = {"sub": f"tenant:{tenant_id}", policy.tenant_claim: tenant_id}
+    return _signed(own, secret=secret, policy=policy, role=role, now=now, ttl=ttl)
+
+
+def issue_operator_token(
+    *, secret: Secret, policy: TokenSettings, subject: str, role: str, now: datetime, ttl: timedelta
+) -> str:
+    """Sign a token of an operator: it names the person or program, and no tenant."""
+    return _signed({"sub": subject}, secret=secret, policy=policy, role=role, now=now, ttl=ttl)
+
+
+def _signed(own: Claims, *, secret: Secret, policy: TokenSettings, role: str, now: datetime, ttl: timedelta) -> str:
     claims = {
         "iss": policy.issuer,
         "aud": policy.audience,
-        "sub": f"tenant:{tenant_id}",
-        policy.tenant_claim: tenant_id,
+        **own,
         policy.role_claim: role,
         "jti": secrets.token_urlsafe(12),
         "iat": now,

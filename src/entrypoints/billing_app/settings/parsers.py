@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -29,6 +29,17 @@ def parse_duration(text: str) -> timedelta | None:
     """Parse a duration such as `90s`, `15m`, `2h`, `3d` or `1w`; None if it is not one."""
     found = _DURATION.fullmatch(text.strip())
     return None if found is None else timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def parse_moment(text: str, now: datetime) -> datetime | None:
+    """Parse a duration before `now` or an ISO 8601 date (UTC unless it has an offset); None if it is neither."""
+    try:
+        if (duration := parse_duration(text)) is not None:
+            return now - duration
+        instant = datetime.fromisoformat(text.strip())
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 class UnusableValueError(ValueError):

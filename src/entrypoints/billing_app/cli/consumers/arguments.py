@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from billing_app.cli.options import not_blank, parse_moment
+from billing_app.cli.options import not_blank
 from billing_app.cli.terminal import NOTHING_MATCHED, plain
+from billing_app.settings.parsers import parse_moment
 
 if TYPE_CHECKING:
     from billing_core.consumers.values import ConsumerName, Start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +14,7 @@ from billing_app.settings import Settings
 
 if TYPE_CHECKING:
     from billing_core.inbox.selection import EventFilter
-
-REASON: Final = "by_operator"
-_BATCH: Final = 500
+    from billing_core.oversight.ignoring import IgnoredEvents
 
 
 @click.command()
@@ -36,35 +34,32 @@ def ignore(*, wanted: EventFilter, limit: int | None, why: str, by: str, yes: bo
     billing events ignore --status dead --reason unsupported --why 'another product' --yes
     """
     demand_condition(wanted)
-    matched, ignored = asyncio.run(_ignore(Settings.load(), wanted, limit=limit, why=why, by=by, yes=yes))
-    if matched == 0:
+    found = asyncio.run(_ignore(Settings.load(), wanted, limit=limit, why=why, by=by, yes=yes))
+    if found is None:
         nothing_matched()
-    left = matched - ignored
     if as_json:
-        print_json({"matched": matched, "ignored": ignored, "left": left})
+        print_json({"matched": found.matched, "ignored": found.ignored, "left": found.left})
     else:
-        click.echo(f"Ignored {ignored} of {matched} events.")
-        if left:
-            click.echo(f"{left} were left unchanged: already applied or ignored, or being processed.", err=True)
-    if left:
+        click.echo(f"Ignored {found.ignored} of {found.matched} events.")
+        if found.left:
+            click.echo(f"{found.left} were left unchanged: already applied or ignored, or being processed.", err=True)
+    if found.left:
         raise click.exceptions.Exit(1)
 
 
 async def _ignore(
     settings: Settings, wanted: EventFilter, *, limit: int | None, why: str, by: str, yes: bool
-) -> tuple[int, int]:
-    """Ignore matching events; return how many matched and how many of them were ignored."""
+) -> IgnoredEvents | None:
+    """Ignore matching events; None if none match."""
     from billing_app.container import open_tools
+    from billing_core.oversight.ignoring import ignore_events
 
     async with open_tools(settings) as tools:
         numbers = await tools.event_log().select(wanted, limit=limit)
         if not numbers:
-            return 0, 0
+            return None
         if len(numbers) > 1:
             confirm(f"Ignore up to {len(numbers)} events?", yes=yes)
-        audit = await tools.audit_log().begin("ignore", actor=by, reason=why, filter=wanted.describe())
-        ignored = 0
-        for start in range(0, len(numbers), _BATCH):
-            ignored += len(await tools.inbox_upkeep().ignore(numbers[start : start + _BATCH], reason=REASON))
-        await tools.audit_log().finish(audit, {"matched": len(numbers), "ignored": ignored})
-    return len(numbers), ignored
+        return await ignore_events(
+            numbers, wanted=wanted, actor=by, reason=why, upkeep=tools.inbox_upkeep(), audits=tools.audit_log()
+        )

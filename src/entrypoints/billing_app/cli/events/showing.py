@@ -6,33 +6,18 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
-from billing_app.cli.dashboard import dashboard_url
 from billing_app.cli.events.filters import nothing_matched
 from billing_app.cli.events.rendering import changes_to_json, event_to_json, status_text, value_text
 from billing_app.cli.terminal import json_option, moment, plain, print_json
+from billing_app.dashboard import dashboard_url
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from billing_core.events import BillingEvent
-    from billing_core.oversight.explain import Transition
-    from billing_core.oversight.inspection import FailedAttempt, StoredEvent
-    from billing_core.stream.ports import MessageHistory
-
-
-@attrs.frozen(kw_only=True)
-class _Found:
-    """An event with its attempts, changes and body."""
-
-    event: StoredEvent
-    attempts: Sequence[FailedAttempt]
-    transitions: Sequence[Transition]
-    """The messages it caused and what changed by them."""
-    body: bytes | None
+    from billing_core.oversight.event_details import EventDetails
 
 
 @click.command()
@@ -62,38 +47,17 @@ def show(event_id: str, raw: bool, as_json: bool) -> None:
             _print(one)
 
 
-async def _find(settings: Settings, event_id: str) -> Sequence[_Found]:
+async def _find(settings: Settings, event_id: str) -> Sequence[EventDetails]:
     from billing_app.container import open_tools
-    from billing_core.inbox.selection import EventFilter
     from billing_core.model import EventId
+    from billing_core.oversight.event_details import find_by_id, read_details
 
     async with open_tools(settings) as tools:
         log = tools.event_log()
-        events = await log.find(EventFilter(ids=(EventId(event_id),)), before=None, limit=100)
-        # Of several events with this id, in different accounts, each shows what its own tenant was sent.
-        messages = [await _transition(tools.history(), message) for message in await log.messages(EventId(event_id))]
-        return [
-            _Found(
-                event=event,
-                attempts=await log.attempts(event.dispatch_id),
-                transitions=[each for each in messages if len(events) == 1 or each.tenant_id == event.tenant_id],
-                body=await log.body(event.dispatch_id),
-            )
-            for event in events
-        ]
+        return await read_details(await find_by_id(log, EventId(event_id)), log=log, history=tools.history())
 
 
-async def _transition(history: MessageHistory, message: BillingEvent) -> Transition:
-    """Compare a message with the previous ones of its tenant."""
-    from billing_core.oversight.explain import MESSAGES_BEFORE, transitions
-
-    first = max(0, message.sequence - 1 - MESSAGES_BEFORE)
-    messages = await history.events(message.tenant_id, after=first, limit=message.sequence - first)
-    *_, (_, transition) = transitions(messages)
-    return transition
-
-
-def _to_json(found: _Found) -> dict[str, Any]:
+def _to_json(found: EventDetails) -> dict[str, Any]:
     return {
         **event_to_json(found.event),
         "dashboard_url": dashboard_url(
@@ -113,7 +77,7 @@ def _to_json(found: _Found) -> dict[str, Any]:
     }
 
 
-def _print_body(found: Sequence[_Found]) -> None:
+def _print_body(found: Sequence[EventDetails]) -> None:
     if len(found) > 1:
         raise click.UsageError("Several events have this id, in different accounts or modes. --raw needs a single one.")
     body = found[0].body
@@ -122,7 +86,7 @@ def _print_body(found: Sequence[_Found]) -> None:
     sys.stdout.buffer.write(body)
 
 
-def _print(found: _Found) -> None:
+def _print(found: EventDetails) -> None:
     event = found.event
     lines = [
         ("event", f"{event.key.event_id} ({event.type})"),

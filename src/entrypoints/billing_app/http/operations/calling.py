@@ -131,7 +131,7 @@ class OperationRoute:
             principal=principal,
             ids=_ids(request),
             query={name: _query_parameter(request, name) for name in self.query},
-            body=None if self.body is None else read_body(await _read(request), self.body),
+            body=None if self.body is None else read_body(await read_bytes(request), self.body),
             request_id=_request_id(request) if self.writes else None,
             operates=may_call("operate", principal, services.settings.tokens),
         )
@@ -170,7 +170,8 @@ def _query_parameter(request: web.Request, name: str) -> str:
     return value
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_bytes(request: web.Request) -> bytes:
+    """Return the body of a request. Raises Problem (413) if it is too large."""
     if (request.content_length or 0) > LONGEST_BODY:
         raise _too_large()
     body = await request.content.read(LONGEST_BODY + 1)

@@ -25,6 +25,7 @@ _PROBLEM: Final = {
         "decline_code": TEXT,
         "retryable": {"type": "boolean"},
         "new_key_needed": {"type": "boolean"},
+        "matched": {"type": "integer", "minimum": 0},
     },
 }
 _FAILURES: Final = {
@@ -69,7 +70,7 @@ def _described(route: OperationRoute) -> Json:
         "summary": route.summary,
         "parameters": _parameters(route),
         "security": [{"bearer": []}],
-        "responses": {"200": answer, **{status: _failure(status) for status in _FAILURES}},
+        "responses": {"200": answer, **{status: problem_response(status, text) for status, text in _FAILURES.items()}},
     }
     if route.body is not None:
         content = {"application/json": {"schema": component(route.body.__name__)}}
@@ -93,11 +94,12 @@ def _short() -> Json:
     return {"type": "string", "minLength": 1, "maxLength": LONGEST_REQUEST_ID, "pattern": "^[!-~]+$"}
 
 
-def _failure(status: str) -> Json:
+def problem_response(status: str, description: str) -> Json:
+    """Describe a failure as a problem of RFC 9457."""
     content = {"application/problem+json": {"schema": component("Problem")}}
     headers = {}
     if status == "401":
         headers = {"WWW-Authenticate": {"$ref": "#/components/headers/WWW-Authenticate"}}
     if status == "503":
         headers = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
-    return {"description": _FAILURES[status], "headers": headers, "content": content}
+    return {"description": description, "headers": headers, "content": content}
