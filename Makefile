@@ -52,6 +52,10 @@ test: setup ## run all tests that need no browser (ARGS="-k webhook"), as many f
 e2e: setup ## run the tests of the page in a real browser (ARGS="--screenshots docs/billing/images")
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
+.PHONY: ops
+ops: setup ## check alerts, routes and the dashboard with promtool, Prometheus and amtool
+	@$(BIN)/python -m pytest tests/ops $(ARGS)
+
 .PHONY: test-stripe
 test-stripe: setup ## run the tests of webhook ingestion, replay, the event stream and the Stripe fixtures
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m stripe $(ARGS)
@@ -105,5 +109,5 @@ build: setup ## build the wheel and the sdist into dist/ and test the wheel in a
 
 .PHONY: clean
 clean: ## remove build output and caches; .venv and the data in .billing stay
-	@rm -rf dist build .nox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	@rm -rf dist build .nox .ops-tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

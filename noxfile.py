@@ -125,6 +125,13 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def ops(session: nox.Session) -> None:
+    """Check the alerts, routes and the dashboard in ops/ with promtool, Prometheus and amtool."""
+    install_locked(session)
+    session.run("pytest", "tests/ops", *session.posargs)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Change one condition of the SQL and of the domain at a time, and list the changes that no test notices.
 

@@ -1,0 +1,96 @@
+"""Every alert can be acted on: its metrics and its runbook exist, and tests show when it fires and when not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from tests.promql import selectors
+
+from billing_telemetry.consumer_metrics import ConsumerMetrics
+from billing_telemetry.metrics import Metrics
+
+ROOT: Final = Path(__file__).parents[2]
+PROMETHEUS: Final = ROOT / "ops/prometheus"
+GROUPS: Final = yaml.safe_load((PROMETHEUS / "billing.rules.yml").read_text(encoding="utf-8"))["groups"]
+RULES: Final[list[dict[str, Any]]] = [rule for group in GROUPS for rule in group["rules"]]
+ALERTS: Final = [rule for rule in RULES if "alert" in rule]
+CASES: Final = [
+    (test, case)
+    for path in sorted((PROMETHEUS / "tests").glob("*.yml"))
+    for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]
+    for case in test["alert_rule_test"]
+]
+OF_PROMETHEUS: Final = {"up": {"job", "instance"}, "probe_ssl_earliest_cert_expiry": {"job", "instance"}}
+"""Series that Prometheus and the blackbox exporter make, with their labels."""
+OF_TARGETS: Final = {"job", "instance", "le"}
+
+
+def name_of(alert: dict[str, Any]) -> str:
+    return "-".join([alert["alert"], alert["labels"]["severity"], *filter(None, [alert["labels"].get("window")])])
+
+
+each_alert = pytest.mark.parametrize("alert", ALERTS, ids=name_of)
+
+
+@pytest.fixture(scope="module")
+def series() -> dict[str, set[str]]:
+    """The series that a process exports and those that the rules record, each with its labels."""
+    metrics = Metrics()
+    ConsumerMetrics(metrics.registry)
+    found = {name: set(labels) | OF_TARGETS for name, labels in exported(metrics)}
+    return found | OF_PROMETHEUS | {rule["record"]: {"job"} for rule in RULES if "record" in rule}
+
+
+def exported(metrics: Metrics) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the name and labels of every series that the registry can have."""
+    for name, collector in metrics.registry._names_to_collectors.items():
+        yield name, getattr(collector, "_labelnames", ())
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("record") or name_of(rule))
+def test_expressions_read_metrics_that_exist(rule: dict[str, Any], series: dict[str, set[str]]) -> None:
+    """By labels that they have. An alert on a name that nothing exports could never fire."""
+    selected = list(selectors(rule["expr"]))
+    assert selected
+    for name, labels in selected:
+        assert set(labels) <= series[name], name
+
+
+@each_alert
+def test_an_alert_says_what_happened_and_what_to_do(alert: dict[str, Any]) -> None:
+    """Its severity is one that routes know, and its summary has the value, or the name of what is in that state."""
+    assert alert["labels"]["severity"] in {"page", "ticket", "info"}
+    assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
+    assert "{{ $value" in alert["annotations"]["summary"] or alert["expr"].rstrip().endswith("== 1")
+    assert "{{" not in alert["annotations"]["description"]
+
+
+@each_alert
+def test_tests_show_when_an_alert_fires_and_when_not(alert: dict[str, Any]) -> None:
+    """Each with series that its expression reads: without any, every alert is quiet."""
+    fires = [case for _, case in CASES if any(is_of(alert, each) for each in expected(alert, case))]
+    quiet = [test for test, case in CASES if case["alertname"] == alert["alert"] and not case["exp_alerts"]]
+    assert fires
+    assert any(reads(alert, test) for test in quiet)
+
+
+def expected(alert: dict[str, Any], case: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the labels of the alerts of this name that a case expects."""
+    return [each["exp_labels"] for each in case["exp_alerts"]] if case["alertname"] == alert["alert"] else []
+
+
+def is_of(alert: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Return whether an alert with these labels comes from this rule, of several with the same name."""
+    return alert["labels"].items() <= labels.items()
+
+
+def reads(alert: dict[str, Any], test: dict[str, Any]) -> bool:
+    """Return whether an alert depends on series of a test, by itself or by recorded ones."""
+    recorded = {rule["record"]: rule["expr"] for rule in RULES if "record" in rule}
+    names = {name for name, _ in selectors(alert["expr"])}
+    names |= {name for each in names & recorded.keys() for name, _ in selectors(recorded[each])}
+    return any(given["series"].partition("{")[0] in names for given in test["input_series"])
