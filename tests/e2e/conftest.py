@@ -342,7 +342,7 @@ class Visit:
     async def shows(self, sequence: int) -> float:
         """Wait until the feed shows the message; return the time, in seconds since the epoch."""
         watch = """async (sequence) => {
-          const feed = document.getElementById("feed");
+          const feed = document.getElementById("activity").shadowRoot.getElementById("feed");
           const there = () => feed.querySelector(`[data-sequence="${sequence}"]`) !== null;
           if (!there()) {
             await new Promise((resolve) => {
@@ -359,7 +359,7 @@ class Visit:
     async def numbers(self) -> list[int]:
         """Return the numbers in the feed, from top to bottom."""
         found: list[int] = await self.page.eval_on_selector_all(
-            "#feed > li", "rows => rows.map((row) => Number(row.dataset.sequence))"
+            "#feed > article", "rows => rows.map((row) => Number(row.dataset.sequence))"
         )
         return found
 

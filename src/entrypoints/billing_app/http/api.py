@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from billing_app.http.auth import require_own_tenant
+from billing_app.http.operations.calling import may_call
 from billing_app.http.responses import RefusalError, json_response, json_text_response
 from billing_app.http.services import SERVICES, Services
 from billing_core import payloads
@@ -28,6 +29,7 @@ def routes() -> Iterable[web.RouteDef]:
     base = "/api/v1/billing/tenants/{tenant_id:[^/]+}"  # aiohttp's default pattern excludes braces
     return [
         web.get(f"{base}/state", _state),
+        web.get(f"{base}/viewer", _viewer),
         web.get(f"{base}/subscriptions", _for_own_tenant(_subscriptions)),
         web.get(f"{base}/invoices", _for_own_tenant(_invoices)),
         web.get(f"{base}/usage", _for_own_tenant(_usage)),
@@ -73,6 +75,15 @@ async def _state(request: web.Request) -> web.Response:
         attention = await services.timeline.attention(principal.tenant_id)
         payload = payloads.operator_state_payload(payload, attention, state.views)
     return json_text_response(payloads.dumps(payload))
+
+
+async def _viewer(request: web.Request) -> web.Response:
+    """Answer what the bearer of a token may do, so that a page shows no button that would be refused."""
+    services, principal = await _authenticated(request)
+    may_write = may_call("write", principal, services.settings.tokens)
+    operations = services.operations is not None
+    viewer = {"tenant_id": principal.tenant_id, "role": principal.role, "may_write": may_write, "operations": operations}
+    return json_response(viewer)
 
 
 async def _subscriptions(_request: web.Request, services: Services, tenant_id: TenantId) -> web.Response:

@@ -196,6 +196,11 @@ def _read_api() -> Json:
             "Everything that the tenant has now; for operators, also what needs attention.",
             {"anyOf": [component("StatePayload"), component("OperatorStatePayload")]},
         ),
+        f"{_TENANT}/viewer": read(
+            "readViewer",
+            "What the bearer of the token may do.",
+            _object(tenant_id=TEXT, role=TEXT, may_write={"type": "boolean"}, operations={"type": "boolean"}),
+        ),
         f"{_TENANT}/subscriptions": read(
             "listSubscriptions", "All subscriptions.", _listing("subscriptions", "SubscriptionSection")
         ),

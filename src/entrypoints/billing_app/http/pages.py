@@ -35,20 +35,27 @@ _PAGES: Final = {
 }
 """Pages by path. The operator's page shows each of its views by its own address."""
 ASSETS: Final = (
-    *("activity.js", "activity.css", "billing-stream.js", "cards.js", "dom.js", "feed.js", "format.js"),
-    *("sign-in.js", "icon.svg", "billing-stream.d.ts", "tokens.css"),
+    *("activity.js", "activity.css", "billing-activity.js", "billing-activity.css", "billing-stream.js", "dom.js"),
+    *("format.js", "sign-in.js", "icon.svg", "billing-stream.d.ts", "tokens.css"),
 )
 OPERATORS_ASSETS: Final = (
     *("ops.js", "ops.css", "actions.js", "audit.js", "changes.js", "charts.js", "dialog.js", "event.js", "events.js"),
     *("filters.js", "flow.js", "live.js", "overview.js", "parts.js", "replay.js", "replays.js", "router.js"),
     *("session.js", "tenant.js", "tenants.js", "timeline.js", "times.js", "words.js"),
 )
+COMPONENT_ASSETS: Final = (
+    *("actions.js", "cancel-dialog.js", "change-dialog.js", "confirmation.js", "feed.js", "invoices.js"),
+    *("messages.js", "seats-dialog.js", "start.js", "subscriptions.js", "tenant-data.js", "timeline.js", "uses.js"),
+    *("verdict.js", "words.js", "words-de.js", "words-en.js"),
+)
+"""The modules of <billing-activity>, in a folder of their own."""
 
 
 def routes() -> Iterable[web.RouteDef]:
     """Return one route per file of a closed list, so that no path can lead anywhere else."""
     yield web.get("/", _to_activity)
-    assets = (*ASSETS, *(f"ops/{name}" for name in OPERATORS_ASSETS))
+    folders = {"activity": COMPONENT_ASSETS, "ops": OPERATORS_ASSETS}
+    assets = (*ASSETS, *(f"{folder}/{name}" for folder, names in folders.items() for name in names))
     for path, name in {**_PAGES, **{f"/assets/{name}": name for name in assets}}.items():
         yield web.get(path, _StaticFile(name).serve)
 

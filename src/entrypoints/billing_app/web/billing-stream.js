@@ -87,6 +87,15 @@ export class BillingStream {
     return response.json();
   }
 
+  /** Post JSON to a URL with the stream's token, and get the decoded answer. */
+  async post(url, body, headers = {}) {
+    const more = { method: "POST", body: JSON.stringify(body) };
+    const given = { ...headers, "Content-Type": "application/json" };
+    const signal = AbortSignal.timeout(this.#options.silence);
+    const response = await this.#request(url, "application/json", signal, given, more);
+    return response.json();
+  }
+
   async #run(stopped) {
     while (!stopped.aborted) {
       let failed;
@@ -134,13 +143,13 @@ export class BillingStream {
   }
 
   /** Return a 2xx response. After a 401, request a token once more, with `refresh`. */
-  async #request(url, accept, signal, more = {}) {
+  async #request(url, accept, signal, given = {}, more = {}) {
     const { token, fetch } = this.#options;
     for (const refresh of typeof token === "function" ? [false, true] : [true]) {
       const bearer = typeof token === "function" ? await token({ refresh }) : token;
       if (!bearer) throw new RefusedError(401, "no_token", "No token was given.");
-      const headers = { Accept: accept, Authorization: `Bearer ${bearer}`, ...more };
-      const response = await fetch(url, { headers, cache: "no-store", signal });
+      const headers = { Accept: accept, Authorization: `Bearer ${bearer}`, ...given };
+      const response = await fetch(url, { ...more, headers, cache: "no-store", signal });
       if (response.ok) return response;
       if (response.status !== 401 || refresh) throw await failure(response);
       await response.body?.cancel();
@@ -283,19 +292,23 @@ function emptyFrame() {
   return { id: null, event: "message", data: null, retry: null, filled: false };
 }
 
-/** Return the error for a response other than 2xx: a RefusedError, or an Error with `retryAfter`. */
+/** Return the error for a response other than 2xx: a RefusedError, or an Error with `retryAfter`; `problem` is its body. */
 export async function failure(response) {
   let code = `http_${response.status}`;
   let message = `The server answered ${response.status}.`;
+  let problem = null;
   try {
-    const { error } = await response.json();
-    if (typeof error.code === "string" && typeof error.message === "string") ({ code, message } = error);
+    const { error, ...rest } = await response.json();
+    if (typeof rest.code === "string" && typeof rest.detail === "string") {
+      problem = rest; // of an operation, by RFC 9457
+      ({ code, detail: message } = rest);
+    } else if (typeof error.code === "string" && typeof error.message === "string") ({ code, message } = error);
   } catch {
     // not our server's response: a proxy's, for example
   }
   const final = response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status);
-  if (final) return new RefusedError(response.status, code, message);
-  return Object.assign(new Error(message), { retryAfter: retryAfterOf(response) });
+  if (final) return Object.assign(new RefusedError(response.status, code, message), { problem });
+  return Object.assign(new Error(message), { retryAfter: retryAfterOf(response), problem });
 }
 
 /** Return Retry-After, given in seconds or as a date, in milliseconds; 0 without one. */
