@@ -169,6 +169,8 @@ class Account:
         self.period = objects.Span(_days(-12), _days(18))
         self.metered: tuple[objects.Price, ...] = ()
         """Metered prices of its subscription, beside the seats."""
+        self.role = "viewer"
+        """Of the token with which the page is opened."""
         self._base_url = base_url
         self._events = 0
 
@@ -184,7 +186,7 @@ class Account:
             secret=JWT_SECRET,
             policy=TokenSettings(),
             tenant_id=TenantId(self.tenant_id),
-            role="viewer",
+            role=self.role,
             now=datetime.now(UTC),
             ttl=timedelta(hours=1),
         )

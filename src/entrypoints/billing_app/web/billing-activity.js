@@ -256,6 +256,7 @@ export class BillingActivity extends HTMLElement {
     const open = [...data.invoices.values()].filter(invoices.isOpen);
     const title = all.length > 1 ? view.words.subscriptions(view.formats.count(all.length)) : view.words.subscription;
     setText(part.element.querySelector("h2"), title);
+    setText(part.element.querySelector(".section-head span"), actions.refusal);
     const beside = (each) => ({
       plans: data.plans,
       upcoming: data.upcoming.get(each.subscription_id),

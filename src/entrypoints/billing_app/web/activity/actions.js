@@ -31,6 +31,12 @@ export class Actions {
     return may_write && operations ? (this.connected ? "ready" : "disconnected") : "none";
   }
 
+  /** Why the reader is offered nothing where others are; empty if there is no reason to name. */
+  get refusal() {
+    const { may_write, operations } = this.#data.viewer;
+    return operations && !may_write ? this.#view.words.act.onlyOwners : "";
+  }
+
   /** Tell an open dialog that a message arrived. */
   heard(message) {
     this.#confirmation.heard(message);
