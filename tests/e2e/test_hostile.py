@@ -54,7 +54,9 @@ async def test_a_hostile_string_stays_text(site: Site, visit: Visiting, name: st
         assert await page.locator("main :is(img, script, iframe, .foreign *)").count() == 0
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert (
-            await page.locator(".main > section").evaluate_all("parts => parts.filter((part) => part.offsetHeight > 700)")
+            await page.locator(".main > section").evaluate_all(
+                "parts => parts.filter((part) => part.offsetHeight > 700)"
+            )
             == []
         )
 

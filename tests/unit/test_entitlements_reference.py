@@ -27,10 +27,3 @@ def test_the_page_explains_and_shows_every_reason() -> None:
 def test_the_page_says_how_current_each_answer_is(freshness: Freshness) -> None:
     """The bounds are those of the default policy."""
     assert f"\n| `{freshness.value}` | " in PAGE
-
-
-def test_the_activity_page_has_words_for_every_refusal() -> None:
-    """A tenant does not read codes."""
-    script = (REPOSITORY / "src/entrypoints/billing_app/web/cards.js").read_text(encoding="utf-8")
-    for reason in set(FeatureReason) - {FeatureReason.INCLUDED, FeatureReason.OVER_INCLUDED}:
-        assert f"\n  {reason.value}: " in script

@@ -82,7 +82,12 @@ async def _viewer(request: web.Request) -> web.Response:
     services, principal = await _authenticated(request)
     may_write = may_call("write", principal, services.settings.tokens)
     operations = services.operations is not None
-    viewer = {"tenant_id": principal.tenant_id, "role": principal.role, "may_write": may_write, "operations": operations}
+    viewer = {
+        "tenant_id": principal.tenant_id,
+        "role": principal.role,
+        "may_write": may_write,
+        "operations": operations,
+    }
     return json_response(viewer)
 
 

@@ -1,6 +1,6 @@
 """The activity page and the operator's page: static files, with nothing inline and nothing from other hosts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Final
 
@@ -26,6 +26,8 @@ _TYPES: Final = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
+_EMBEDDABLE: Final = {"Access-Control-Allow-Origin": "*"}
+"""Pages of any origin may load the modules of <billing-activity>: they hold nothing of a tenant."""
 _OPERATORS_PAGE: Final = "ops/ops.html"
 _PAGES: Final = {
     "/activity": "activity.html",
@@ -57,7 +59,7 @@ def routes() -> Iterable[web.RouteDef]:
     folders = {"activity": COMPONENT_ASSETS, "ops": OPERATORS_ASSETS}
     assets = (*ASSETS, *(f"{folder}/{name}" for folder, names in folders.items() for name in names))
     for path, name in {**_PAGES, **{f"/assets/{name}": name for name in assets}}.items():
-        yield web.get(path, _StaticFile(name).serve)
+        yield web.get(path, _StaticFile(name, {} if name.startswith("ops/") else _EMBEDDABLE).serve)
 
 
 def packaged(name: str) -> str:
@@ -72,9 +74,10 @@ async def _to_activity(_request: web.Request) -> web.Response:
 class _StaticFile:
     """One packaged file, read once."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, headers: Mapping[str, str]) -> None:
         self._body = packaged(name).encode()
-        self._headers = {**PAGE_HEADERS, "Content-Type": f"{_TYPES[name[name.rindex('.') :]]}; charset=utf-8"}
+        content_type = f"{_TYPES[name[name.rindex('.') :]]}; charset=utf-8"
+        self._headers = {**PAGE_HEADERS, **headers, "Content-Type": content_type}
 
     async def serve(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._body, headers=self._headers)

@@ -44,13 +44,17 @@ export declare class BillingStream<
   stop(): void;
   /** Reads other data of the tenant. Raises the error that `failure` returns. */
   get: Get;
+  /** Posts JSON. Raises the error that `failure` returns. */
+  post(url: string, body: unknown, headers?: Record<string, string>): Promise<any>;
 }
 
 /** A refusal that a retry will not change. `code` is the server's, such as `unauthorized` or `stream_disabled`. */
 export declare class RefusedError extends Error {
-  constructor(status: number, code: string, message: string);
+  constructor(status: number, code: string, message: string, problem?: Record<string, unknown> | null);
   status: number;
   code: string;
+  /** The body of an operation's refusal, by RFC 9457; null for other requests. */
+  problem: Record<string, unknown> | null;
 }
 
 export interface Frame {

@@ -25,11 +25,12 @@ const RELINKED = new Set(["customer.linked", "customer.unlinked", "subscription.
 
 /** A refusal that a retry will not change, such as an invalid token or a disabled stream. */
 export class RefusedError extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, problem = null) {
     super(message);
     this.name = "RefusedError";
     this.status = status;
     this.code = code;
+    this.problem = problem; // the whole body of an operation's refusal
   }
 }
 
@@ -307,7 +308,7 @@ export async function failure(response) {
     // not our server's response: a proxy's, for example
   }
   const final = response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status);
-  if (final) return Object.assign(new RefusedError(response.status, code, message), { problem });
+  if (final) return new RefusedError(response.status, code, message, problem);
   return Object.assign(new Error(message), { retryAfter: retryAfterOf(response), problem });
 }
 

@@ -38,13 +38,13 @@ export class TenantData {
     return `${this.#base}/${path}`;
   }
 
-  /** Load the state, settled invoices, earlier usage and the last messages; return the state. */
+  /** Load the state, settled invoices, earlier usage, plans and the last messages; return the state. */
   async load(get) {
-    const current = await get(this.url("state"));
-    const [settled, billed, viewer, history] = await Promise.all([
+    const [current, viewer] = await Promise.all([get(this.url("state")), get(this.url("viewer"))]);
+    const [settled, billed, sold, history] = await Promise.all([
       get(this.url("invoices?limit=50")),
       get(this.url("usage?limit=200")),
-      get(this.url("viewer")),
+      viewer.operations ? get(`${this.#server}/plans`) : { plans: [] },
       this.page(get, current.sequence),
     ]);
     this.subscriptions = new Map(current.subscriptions.map((each) => [each.subscription_id, each]));
@@ -54,6 +54,7 @@ export class TenantData {
     this.access = current.access;
     this.sequence = current.sequence;
     this.viewer = viewer;
+    for (const plan of sold.plans) this.plans.set(plan.plan_code, plan);
     this.history = history;
     return current;
   }
@@ -77,19 +78,17 @@ export class TenantData {
   }
 
   /**
-   * Read what no message carries: entitlements, refunds, plans and next invoices. What cannot be read is left as it is.
+   * Read what no message carries: entitlements, refunds and next invoices. What cannot be read is left as it is.
    * Return whether the entitlements are as new as the last message; if not, read again.
    */
   async readBeside(get) {
     const known = (reading, otherwise) => reading.catch(() => otherwise);
-    const [entitlements, adjusted, sold] = await Promise.all([
+    const [entitlements, adjusted] = await Promise.all([
       known(get(this.url("entitlements")), this.entitlements),
       known(get(this.url("adjustments?limit=200")), { adjustments: this.adjustments }),
-      this.viewer.operations ? known(get(`${this.#server}/plans`), { plans: [...this.plans.values()] }) : { plans: [] },
     ]);
     this.entitlements = entitlements;
     this.adjustments = adjusted.adjustments;
-    for (const plan of sold.plans) this.plans.set(plan.plan_code, plan);
     if (this.viewer.operations && Date.now() >= this.#estimatesDue) await this.#readUpcoming(get);
     return entitlements.sequence >= this.sequence || entitlements === NOTHING;
   }
