@@ -42,7 +42,7 @@ def test_it_is_served(world: World) -> None:
 def _paths_by_name() -> dict[str, dict[str, object]]:
     """Return the described paths, with the path of the assets expanded to one per file."""
     paths = dict(DOCUMENT["paths"])
-    for folder in ("/assets", "/assets/ops"):
+    for folder in ("/assets", "/assets/activity", "/assets/ops"):
         assets = paths.pop(f"{folder}/{{name}}")
         names = assets["get"]["parameters"][0]["schema"]["enum"]
         paths |= {f"{folder}/{name}": assets for name in names}

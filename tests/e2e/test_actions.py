@@ -1,4 +1,4 @@
-"""What an owner changes on the page reaches Stripe once, with its price shown first; viewers are offered nothing."""
+"""Owners change their subscription on the page: once, and with its price shown first. Viewers are offered nothing."""
 
 from __future__ import annotations
 

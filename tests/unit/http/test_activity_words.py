@@ -32,7 +32,7 @@ def group(language: str, name: str) -> set[str]:
 
 
 def test_every_language_has_the_same_words() -> None:
-    """What a language leaves out is the same in English: a key that is not in English is never read."""
+    """A language may leave out what is the same in English; a key that English does not have is never read."""
     english = keys("en")
     assert {key for key in keys("de") if key not in english} == set()
     assert {name for depth, name in english if depth == 1} - {name for depth, name in keys("de") if depth == 1} == {

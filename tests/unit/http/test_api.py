@@ -16,7 +16,7 @@ from tests.unit.http.conftest import SETTINGS, STREAM
 from yarl import URL
 
 from billing_app.http.app import create_app, create_probes
-from billing_app.http.pages import ASSETS, OPERATORS_ASSETS
+from billing_app.http.pages import ASSETS, COMPONENT_ASSETS, OPERATORS_ASSETS
 from billing_app.http.sign_in import make_ticket, read_ticket
 from billing_app.settings import DemoSettings, Secret, ServerSettings
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
@@ -415,9 +415,10 @@ class TestPages:
                 source = await answer.text()
             assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\(", source)
             seen.add(name)
-            folder, imported = posixpath.dirname(name), re.findall(r'from "(\.[^"]+)"', source)
+            folder, imported = posixpath.dirname(name), re.findall(r'(?:from|import) "(\.[^"]+)"', source)
             waiting += {posixpath.normpath(posixpath.join(folder, path)) for path in imported} - seen
-        served = {*ASSETS, *(f"ops/{name}" for name in OPERATORS_ASSETS)}
+        folders = {"activity": COMPONENT_ASSETS, "ops": OPERATORS_ASSETS}
+        served = {*ASSETS, *(f"{folder}/{name}" for folder, names in folders.items() for name in names)}
         assert seen == {name for name in served if name.endswith(".js")}
 
     async def test_each_view_of_the_operators_page_has_an_address(

@@ -80,13 +80,11 @@ async def _state(request: web.Request) -> web.Response:
 async def _viewer(request: web.Request) -> web.Response:
     """Answer what the bearer of a token may do, so that a page shows no button that would be refused."""
     services, principal = await _authenticated(request)
-    may_write = may_call("write", principal, services.settings.tokens)
-    operations = services.operations is not None
     viewer = {
         "tenant_id": principal.tenant_id,
         "role": principal.role,
-        "may_write": may_write,
-        "operations": operations,
+        "may_write": may_call("write", principal, services.settings.tokens),
+        "operations": services.operations is not None,
     }
     return json_response(viewer)
 

@@ -23,7 +23,7 @@ from billing_app.http.openapi_components import (
 )
 from billing_app.http.operations import described
 from billing_app.http.operator import described as operator
-from billing_app.http.pages import ASSETS, OPERATORS_ASSETS
+from billing_app.http.pages import ASSETS, COMPONENT_ASSETS, OPERATORS_ASSETS
 from billing_app.wire_schema import classes_of, schema_of
 from billing_core.events import BillingEventType, ReceiptStatus
 from billing_core.payloads import AdjustmentSection
@@ -303,6 +303,7 @@ def _pages() -> Json:
         "/": {"get": _operation("openRoot", "page", "Redirect to the activity page.", to_page)},
         "/activity": page("openActivity", "The activity page.", text("text/html")),
         "/assets/{name}": assets("readAsset", "A file of the activity page.", ASSETS),
+        "/assets/activity/{name}": assets("readActivityAsset", "A module of <billing-activity>.", COMPONENT_ASSETS),
         "/ops": page("openOperations", "The operator's page.", text("text/html")),
         "/ops/{view}": view("openOperationsView", view=_one_of("events", "tenants", "replay", "audit")),
         "/ops/{view}/{id}": view("openOperationsEntry", view=_one_of("events", "tenants"), id=TEXT),

@@ -68,7 +68,7 @@ export class Feed {
     this.#update();
   }
 
-  /** Write the times anew; without a connection they are absolute. */
+  /** Update the times; without a connection they are absolute. */
   tick(connected) {
     const { formats } = this.#view;
     for (const each of this.#list.querySelectorAll("time")) {
