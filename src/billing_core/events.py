@@ -11,12 +11,13 @@ from typing import Any
 import attrs
 
 from billing_core.errors import BillingError, dead_reason
+from billing_core.frozen import frozen
 from billing_core.model.identifiers import CustomerId, EventId, TenantId
 from billing_core.model.time import aware
 from billing_core.model.tracked import Snapshot
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class EventKey:
     """The identity of a provider event: ids are unique only within an account and a mode."""
 
@@ -26,7 +27,7 @@ class EventKey:
     """The connected account, or "" for the deployment's own."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ProviderEvent:
     """One event as received: the parsed envelope and the raw body."""
 
@@ -68,7 +69,7 @@ class ReceiptStatus(Enum):
     DUPLICATE = "duplicate"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Claim:
     """The right to process a stored event, until its lease runs out or it is claimed again."""
 
@@ -102,7 +103,7 @@ class Claim:
         )
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Receipt:
     """The durable answer to a webhook. `claim` is set when this process may process the event at once."""
 
@@ -179,7 +180,7 @@ class SourceKind(Enum):
     """The provider's answer about an object that was uncertain."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class MessageSource:
     """The cause of a message."""
 
@@ -203,7 +204,7 @@ class Notice(Enum):
     USAGE_THRESHOLD_REACHED = BillingEventType.USAGE_THRESHOLD_REACHED
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Translation:
     """The content of a provider event, in our terms.
 
@@ -285,7 +286,7 @@ class Effect(Enum):
     STALE = "stale"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Outcome:
     """The end of one processing attempt, as written to the dispatch row."""
 

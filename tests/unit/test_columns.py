@@ -24,13 +24,16 @@ THING = SimpleNamespace(part=SimpleNamespace(name="a", size=1), tags=["x", "y"])
     [
         ("SELECT :things.names FROM t", "SELECT name, size, tags FROM t"),
         ("SELECT :things.values", "SELECT name, size, tags::text[]"),
-        ("unnest(:things.arrays)", "unnest($1::text[], $2::bigint[], $3::text[])"),
-        ("$1::text[], :things.arrays, $2", "$1::text[], $3::text[], $4::bigint[], $5::text[], $2"),
-        ("f(:things.array_of_size), :things.arrays", "f($2::bigint[]), $1::text[], $2::bigint[], $3::text[]"),
-        ("$1, :things.keys, unnest(:things.arrays)", "$1, $2::text[], unnest($2::text[], $3::bigint[], $4::text[])"),
+        ("unnest(:things.arrays)", "unnest($1::text::text[], $2::bigint[], $3::text[])"),
+        ("$1::text[], :things.arrays, $2", "$1::text[], $3::text::text[], $4::bigint[], $5::text[], $2"),
+        ("f(:things.array_of_size), :things.arrays", "f($2::bigint[]), $1::text::text[], $2::bigint[], $3::text[]"),
+        (
+            "$1, :things.keys, unnest(:things.arrays)",
+            "$1, $2::text::text[], unnest($2::text::text[], $3::bigint[], $4::text[])",
+        ),
         (
             "unnest(:things.arrays), unnest(:others.arrays)",
-            "unnest($1::text[], $2::bigint[], $3::text[]), unnest($4::int[])",
+            "unnest($1::text::text[], $2::bigint[], $3::text[]), unnest($4::int[])",
         ),
         ("VALUES (:things.parameters, $1)", "VALUES ($2, $3, $4, $1)"),
         ("SET :things.updates", "SET size = excluded.size, tags = excluded.tags"),
@@ -53,8 +56,8 @@ def test_a_misspelt_name_fails_when_the_statements_are_loaded(statement: str, er
 
 def test_values_become_one_array_per_column() -> None:
     """As many arrays as columns, also for no values at all."""
-    assert THINGS.arrays([THING, THING]) == [["a", "a"], [1, 1], ['{"x","y"}'] * 2]
-    assert THINGS.arrays([]) == [[], [], []]
+    assert THINGS.arrays([THING, THING]) == ['{"a","a"}', [1, 1], ['{"x","y"}'] * 2]
+    assert THINGS.arrays([]) == ["{}", [], []]
     sized = SimpleNamespace(part=SimpleNamespace(name="b", size=2), tags=[])
     unsized = SimpleNamespace(part=SimpleNamespace(name="c", size=None), tags=[])
     assert THINGS.arrays([unsized, sized])[1] == [None, 2]
@@ -63,7 +66,7 @@ def test_values_become_one_array_per_column() -> None:
 def test_a_column_that_is_null_throughout_is_an_empty_array() -> None:
     """Nothing is sent for it: `unnest` pads shorter arrays with nulls."""
     unsized = SimpleNamespace(part=SimpleNamespace(name="c", size=None), tags=[])
-    assert THINGS.arrays([unsized, unsized]) == [["c", "c"], (), ["{}", "{}"]]
+    assert THINGS.arrays([unsized, unsized]) == ['{"c","c"}', (), ["{}", "{}"]]
 
 
 def test_a_usual_value_is_put_in_by_the_statement() -> None:
@@ -74,9 +77,23 @@ def test_a_usual_value_is_put_in_by_the_statement() -> None:
     usual = SimpleNamespace(part=SimpleNamespace(name="a", open=True, note="{}"))
     other = SimpleNamespace(part=SimpleNamespace(name="b", open=False, note="{}"))
     assert columns.values == "name, coalesce(open, true::boolean) AS open, coalesce(note, '{}'::jsonb) AS note"
-    assert columns.arrays([usual, usual]) == [["a", "a"], (), ()]
-    assert columns.arrays([usual, other]) == [["a", "b"], [True, False], ()]
+    assert columns.arrays([usual, usual]) == ['{"a","a"}', (), ()]
+    assert columns.arrays([usual, other]) == ['{"a","b"}', [True, False], ()]
     assert columns.row(usual) == ["a", True, "{}"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "literal"),
+    [
+        ([], "{}"),
+        (["a", "null", ""], '{"a","null",""}'),
+        (["a", None], '{"a",NULL}'),
+        ([r'{"a", \}'], r'{"{\"a\", \\}"}'),
+    ],
+)
+def test_texts_become_the_literal_of_their_array(texts: list[str | None], literal: str) -> None:
+    """Null is no text; quotes and backslashes are escaped, whether or not any is there."""
+    assert text_array(texts) == literal
 
 
 def test_a_value_becomes_one_argument_per_column() -> None:

@@ -21,6 +21,7 @@ import attrs
 
 from billing_core.model import Period
 from billing_core.model.time import end_of, start_of
+from billing_postgres.text import text_array
 
 T = TypeVar("T")
 
@@ -39,6 +40,19 @@ class Column(Generic[T]):
     get: Callable[[T], object] = attrs.field(repr=False)
     sent_as: str | None = None
     """The type of the argument where it is another one: an array of arrays cannot be passed as rows."""
+
+    @property
+    def argument_type(self) -> str:
+        """The type of the argument that holds a value for each row."""
+        return "text::text[]" if self._is_text else f"{self.sent_as or self.type}[]"
+
+    def argument(self, elements: Sequence[Any]) -> Sequence[object]:
+        """Return the argument that holds a value for each row."""
+        return text_array(elements) if self._is_text else elements
+
+    @property
+    def _is_text(self) -> bool:
+        return self.type == "text"
 
 
 class Columns(Generic[T]):
@@ -83,9 +97,12 @@ class Columns(Generic[T]):
         A column that is null or has its usual value throughout is an empty array: `unnest` pads it to the length of the
         others, and `:….values` puts the usual value in place of null. The driver takes longest to encode what needs no
         encoding, and so most columns of a batch are not sent.
+
+        Texts are sent as the literal of their array. The driver asks of each element of an array whether it is an array
+        itself, which takes ten times as long as a literal.
         """
         return [
-            unless_usual([*map(column.get, values)], usual)
+            column.argument(unless_usual([*map(column.get, values)], usual))
             for column, usual in zip(self._columns, self._usual, strict=True)
         ]
 
@@ -114,8 +131,7 @@ class Columns(Generic[T]):
         raise ValueError(f"columns have no {part}")
 
     def _array(self, index: int, after: int) -> str:
-        column = self._columns[index]
-        return f"${after + index + 1}::{column.sent_as or column.type}[]"
+        return f"${after + index + 1}::{self._columns[index].argument_type}"
 
 
 def unless_usual(elements: Sequence[object], usual: object = None) -> Sequence[object]:

@@ -1,6 +1,6 @@
 """Texts in the forms that Postgres accepts."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 _LIMIT: Final = 2000
@@ -13,9 +13,17 @@ def storable(text: str | None) -> str | None:
     return text[:_LIMIT].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def text_array(texts: Iterable[str]) -> str:
-    """Return the literal of a `text[]`.
+def text_array(texts: Sequence[str | None]) -> str:
+    """Return the literal of a `text[]`; None is null.
 
     Source: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
     """
-    return "{" + ",".join(['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]) + "}"
+    known = [text for text in texts if text is not None]
+    joined = "".join(known)
+    if len(known) == len(texts) and '"' not in joined and "\\" not in joined:  # nothing to do for each of them
+        return '{"' + '","'.join(known) + '"}' if known else "{}"
+    return "{" + ",".join(map(_element, texts)) + "}"
+
+
+def _element(text: str | None) -> str:
+    return "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from billing_core.frozen import frozen
 from billing_core.model.grants import AccessGrant
 from billing_core.model.identifiers import SubscriptionId
 from billing_core.model.invoice import SubscriptionInvoice
@@ -77,7 +78,7 @@ _OF_STATUS: Final = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AccessVerdict:
     """A tenant's access, the reason, and when it ends if nothing else happens; `until` is None if no end is set."""
 
@@ -91,7 +92,7 @@ class AccessVerdict:
 NO_SUBSCRIPTION = AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.NO_SUBSCRIPTION)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AnnouncedAccess:
     """The last verdict that a tenant was told, and when the clock may change it."""
 
@@ -102,7 +103,7 @@ class AnnouncedAccess:
     """The fingerprint of the policy that decided; None if it is not known."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AccessFacts:
     """The part of a tenant's state that decides on its access."""
 

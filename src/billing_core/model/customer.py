@@ -4,11 +4,12 @@ from typing import ClassVar
 
 import attrs
 
+from billing_core.frozen import frozen
 from billing_core.model.identifiers import CustomerId, TenantId
 from billing_core.model.ordering import Ordered, Provenance
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class CustomerSnapshot(Ordered):
     """A customer as one event shows it."""
 
@@ -34,7 +35,7 @@ class CustomerSnapshot(Ordered):
         return 1 if self.deleted else 0
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class TenantCustomer:
     """The link from a provider customer to our tenant, and what is known of the customer.
 

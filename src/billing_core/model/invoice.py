@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import attrs
 
+from billing_core.frozen import frozen
 from billing_core.model.identifiers import CustomerId, InvoiceId, ItemId, LineId, PriceId, SubscriptionId, TenantId
 from billing_core.model.ordering import Ordered, Provenance
 from billing_core.model.subscription import SubscriptionSnapshot, UsageType
@@ -17,7 +18,7 @@ DELETED = "deleted"
 _STAGES = {"draft": 0, "open": 1, "uncollectible": 2, "paid": 3, "void": 3, DELETED: 3}
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class InvoiceLine:
     """One line of an invoice. `amount` is in the invoice's minor unit and negative for credits."""
 
@@ -42,7 +43,7 @@ class InvoiceLine:
         return Decimal(self.quantity or 0) if self.quantity_decimal is None else self.quantity_decimal
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class InvoiceSnapshot(Ordered):
     """An invoice as one event shows it. Amounts are integers in the currency's minor unit."""
 
@@ -123,7 +124,7 @@ class InvoiceSnapshot(Ordered):
         return attrs.evolve(self, lines=known.lines, lines_complete=True)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class SubscriptionInvoice:
     """An invoice of one tenant: the deciding snapshot and the events it rests on."""
 

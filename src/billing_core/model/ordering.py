@@ -19,6 +19,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import attrs
 
+from billing_core.frozen import frozen
 from billing_core.model.identifiers import EventId
 from billing_core.model.time import aware
 
@@ -60,7 +61,7 @@ class Ordered:
 S = TypeVar("S", bound=Ordered)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Provenance:
     """The events that the state of an object rests on."""
 
@@ -88,7 +89,7 @@ def compare(known: Ordered, known_at: datetime, seen: Ordered, seen_at: datetime
     return Order.TIE if theirs == mine else Order.STALE
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Sighting(Generic[S]):
     """One member of a tie group: the snapshot an event carries and, of an update, the one it overwrote."""
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import attrs
 
+from billing_core.frozen import frozen
 from billing_core.model.identifiers import CustomerId, ItemId, PriceId, SubscriptionId, TenantId
 from billing_core.model.ordering import Ordered, Provenance
 from billing_core.model.payment_method import PaymentMethodSnapshot
@@ -23,7 +24,7 @@ BY_MAIL = "send_invoice"
 """The collection method of invoices that the customer pays without being charged."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ItemSnapshot:
     """One price a subscription bills: the base fee, seats, or a metered feature."""
 
@@ -48,7 +49,7 @@ class ItemSnapshot:
     period: Period | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class SubscriptionSnapshot(Ordered):
     """A subscription as one event shows it. Status words are the provider's, verbatim: unknown ones are kept."""
 
@@ -243,7 +244,7 @@ def _change(kind: Literal["plan_change", "pending_update"], phase: Phase) -> Sch
     )
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class TenantSubscription:
     """A subscription of one tenant: the deciding snapshot and the events it rests on."""
 

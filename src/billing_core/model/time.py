@@ -5,6 +5,8 @@ from typing import Any
 
 import attrs
 
+from billing_core.frozen import frozen
+
 
 def aware(_instance: object, attribute: "attrs.Attribute[Any]", value: datetime | None) -> None:
     """Validator: refuse naive datetimes, which a database would read in the machine's own zone."""
@@ -17,7 +19,7 @@ def from_timestamp(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Period:
     """A span of time, `[start, end)`. May be empty: a provider's first invoice has one of no length."""
 

@@ -12,6 +12,7 @@ import attrs
 
 from billing_core.events import BillingEventType as Type
 from billing_core.events import Notice
+from billing_core.frozen import frozen
 from billing_core.model import (
     AccessGrant,
     AccessState,
@@ -34,7 +35,7 @@ def _capitalized(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-@attrs.frozen
+@frozen
 class Announcement:
     """One thing that became true: the type that a frontend switches on, and a sentence for people."""
 

@@ -3,9 +3,8 @@
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-import attrs
-
 from billing_core.events import BillingEvent, Effect
+from billing_core.frozen import frozen
 from billing_core.model import Answer, InvoiceSnapshot, SubscriptionSnapshot, TenantId, TenantOccasion, UsageRecord
 from billing_core.state.announcements import LINKED, Announcement, invoice_announcement, visible_announcement
 from billing_core.state.messages import billing_event
@@ -18,7 +17,7 @@ from billing_core.state.verdicts import Verdicts
 from billing_core.state.visibility import Visibility
 
 
-@attrs.frozen
+@frozen
 class Folded:
     """The result of folding one snapshot: its effect, the news, and what a message about it shows."""
 

@@ -6,6 +6,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from billing_core.events import Effect
+from billing_core.frozen import frozen
 from billing_core.model import EventId, Order, Ordered, Provenance, Sighting, compare, decide
 from billing_core.state.reading import ProviderAnswer, Statement
 
@@ -35,7 +36,7 @@ class Evidence(Protocol):
         ...
 
 
-@attrs.frozen
+@frozen
 class Resolution(Generic[S]):
     """An object once a statement is counted in: its snapshot, and the events it rests on."""
 

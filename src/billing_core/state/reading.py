@@ -8,6 +8,7 @@ import attrs
 
 from billing_core.cooperate import cooperate
 from billing_core.events import Claim, MessageSource, SourceKind, Translation
+from billing_core.frozen import frozen
 from billing_core.model import (
     EventId,
     InvoiceSnapshot,
@@ -21,7 +22,7 @@ from billing_core.state.occasions import Occasion, reported
 from billing_core.state.renewals import renewals_by_mail
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ClaimedEvent:
     """One claimed event and its translation, read in our terms."""
 
