@@ -1,9 +1,14 @@
-"""Postgres through pgbouncer in session mode, which passes on no setting that a connection is opened with."""
+"""Postgres through pgbouncer, which passes on no setting that a connection is opened with.
+
+In session mode a connection keeps what is set on it later. In transaction mode it keeps nothing: each transaction may
+run on another connection of the server, which others have used before and use afterwards.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -11,11 +16,20 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import asyncpg
 import pytest
-from tests.integration.processes import environment_of, post, running, state_at, subscription_event
+from tests.integration.processes import (
+    ended,
+    environment_of,
+    nothing_waits,
+    post,
+    running,
+    state_at,
+    subscription_event,
+)
 from tests.patience import PATIENCE
 from tests.postgres import connected
 from tests.programs import find_program
 
+from billing_app.troubleshooting import ServerTrouble
 from billing_embedded.loopback import free_port
 from billing_embedded.system_user import server_user
 from billing_postgres.installation import inspect_server
@@ -32,18 +46,33 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = trust
 auth_file = {users}
-pool_mode = session
-default_pool_size = 60
+pool_mode = {mode}
+default_pool_size = {size}
 """
 
 
 @pytest.fixture
 async def pooled_url(database_url: str, data_dir: Path) -> AsyncIterator[str]:
-    """Start pgbouncer and return the database's URL through it."""
+    """Start pgbouncer in session mode, and return the database's URL through it."""
+    async with pooler(database_url, data_dir, mode="session", size=60) as url:
+        yield url
+
+
+@pytest.fixture
+async def shared_url(database_url: str, data_dir: Path) -> AsyncIterator[str]:
+    """Start pgbouncer in transaction mode with few connections to the server, and return the URL through it."""
+    async with pooler(database_url, data_dir, mode="transaction", size=3) as url:
+        yield url
+
+
+@asynccontextmanager
+async def pooler(database_url: str, data_dir: Path, *, mode: str, size: int) -> AsyncIterator[str]:
     program, port, parts = find_program("pgbouncer"), free_port(), urlsplit(database_url)
     users, configuration = data_dir / "users.txt", data_dir / "pgbouncer.ini"
     users.write_text(f'"{parts.username}" "{parts.password or ""}"\n', encoding="utf-8")
-    text = CONFIGURATION.format(host=parts.hostname, server_port=parts.port, port=port, users=users)
+    text = CONFIGURATION.format(
+        host=parts.hostname, server_port=parts.port, port=port, users=users, mode=mode, size=size
+    )
     configuration.write_text(text, encoding="utf-8")
     login, _, _ = parts.netloc.rpartition("@")
     url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{port}"))
@@ -63,10 +92,10 @@ async def pooled_url(database_url: str, data_dir: Path) -> AsyncIterator[str]:
 
 async def answers(url: str) -> bool:
     try:
-        async with connected(url):
-            return True
+        await (await asyncpg.connect(url)).close()
     except (OSError, asyncpg.PostgresError):
         return False
+    return True
 
 
 async def test_limits_hold(pooled_url: str) -> None:
@@ -98,5 +127,72 @@ async def test_a_server_and_a_worker_share_the_database(pooled_url: str, redis_u
 
 async def test_the_pooler_is_recognized(pooled_url: str, database_url: str) -> None:
     """Connections to it take none of the server's, so its pools may be larger than `max_connections`."""
-    assert (await inspect_server(pooled_url)).through_pooler
-    assert not (await inspect_server(database_url)).through_pooler
+    server = await inspect_server(pooled_url)
+    assert (server.through_pooler, server.keeps_sessions) == (True, True)
+    server = await inspect_server(database_url)
+    assert (server.through_pooler, server.keeps_sessions) == (False, True)
+
+
+async def test_transaction_mode_is_refused_without_the_way_around_it(
+    shared_url: str, database_url: str, redis_url: str
+) -> None:
+    """A process that would lose notices and limits does not start; with the server's own address it may."""
+    end = await ended("serve", environment=environment_of(shared_url, redis_url))
+    assert end.status == 78, end.errors
+    assert str(ServerTrouble.POOLER_SHARES_SESSIONS) in end.errors
+    assert "DATABASE_DIRECT_URL" in end.errors
+    assert not (await inspect_server(shared_url, direct_url=shared_url)).keeps_sessions
+    assert (await inspect_server(shared_url, direct_url=database_url)).keeps_sessions
+
+
+async def test_limits_hold_for_each_transaction(shared_url: str, database_url: str) -> None:
+    """Alone or in a transaction, a statement has the limits, and leaves none behind for others."""
+    limit = timedelta(seconds=7)
+    database = Database(url=shared_url, direct_url=database_url, statement_timeout=limit)
+    async with await database.open_pool(size=5) as pool:
+        async with database.acquire(pool) as connection:
+            assert await connection.fetchval("SHOW statement_timeout") == "7s"
+        async with database.begun(pool, isolation="repeatable_read", readonly=True) as connection:
+            assert await connection.fetchval("SHOW statement_timeout") == "7s"
+            assert await connection.fetchval("SHOW transaction_read_only") == "on"
+        async with database.lent(pool) as connection:
+            assert await connection.fetchval("SHOW statement_timeout") == "7s"
+        assert await pool.fetchval("SHOW statement_timeout") == "0"
+    kept = await database.connect()
+    assert await kept.fetchval("SHOW statement_timeout") == "7s"
+    await kept.close()
+
+
+async def test_statements_of_many_connections_do_not_meet(shared_url: str, database_url: str) -> None:
+    """Connections share a few of the server's, where a prepared statement of one would be found by another."""
+    database = Database(url=shared_url, direct_url=database_url)
+    async with await database.open_pool(size=12) as pool:
+
+        async def ask(number: int) -> int:
+            async with database.acquire(pool) as connection:
+                return int(await connection.fetchval("SELECT $1::int", number))
+
+        assert await asyncio.gather(*map(ask, range(100))) == list(range(100))
+
+
+async def test_a_deployment_behind_transaction_mode(shared_url: str, database_url: str, redis_url: str) -> None:
+    """Servers and workers with more connections than the pooler has: webhooks become state and wake the worker."""
+    environment = environment_of(shared_url, redis_url)
+    environment |= {"DATABASE_DIRECT_URL": database_url, "BILLING_DISPATCH_POLL_SECONDS": "60"}
+    base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
+    watched = str(free_port())
+    worker_ready = f"http://127.0.0.1:{watched}/readyz"
+    async with (
+        running("serve", "--no-worker", environment=environment, ready=f"{base}/readyz"),
+        running("worker", "--metrics-port", watched, environment=environment, ready=worker_ready),
+        aiohttp.ClientSession() as session,
+    ):
+        for number in (1, 2):
+            assert (await post(session, base, subscription_event(number)))[0] == 202
+            assert (await state_at(session, base, number))["sequence"] == number
+        answers = await asyncio.gather(*(post(session, base, subscription_event(n)) for n in range(3, 60)))
+        assert {status for status, _ in answers} == {202}
+        async with connected(database_url) as connection:
+            await nothing_waits(connection)
+        assert (await state_at(session, base, 3))["subscriptions"][0]["seat_count"] == 59
+    assert (await ended("migrate", environment=environment)).status == 0

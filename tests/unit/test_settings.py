@@ -238,6 +238,7 @@ class TestFaults:
             ("BILLING_LOG_LEVEL", "loud"),
             ("ENABLE_BILLING", "maybe"),
             ("BILLING_DISPATCH_BACKOFF_BASE_SECONDS", "601"),
+            ("DATABASE_DIRECT_URL", "postgresql://localhost/billing"),  # without DATABASE_URL
         ],
     )
     def test_an_invalid_value_is_refused(self, variable: str, value: str) -> None:

@@ -57,7 +57,7 @@ async def durability_risks(database_url: str) -> Sequence[DurabilityRisk]:
     Raises: StoreUnavailableError.
     """
     with reaching(database_url, within=_PATIENCE):
-        connection = await asyncpg.connect(database_url, timeout=_PATIENCE)
+        connection = await asyncpg.connect(database_url, timeout=_PATIENCE, statement_cache_size=0)
     with translated("durability_risks"):
         try:
             rows = await connection.fetch(_QUERIES["list_durability_settings"])

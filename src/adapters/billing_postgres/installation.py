@@ -15,6 +15,7 @@ from billing_postgres.errors import reaching, translated
 
 _SETTINGS: Final = queries.load("read_settings")
 _ACCOUNT: Final = queries.load("write_provider_account")
+_LOOKS: Final = 8
 _PATIENCE: Final = 5.0
 """Seconds that a connection and a statement may take."""
 
@@ -29,6 +30,8 @@ class DatabaseServer:
     """The number that all processes together may open."""
     through_pooler: bool
     """Whether a pooler such as pgbouncer stands between: a connection to it takes none of the server."""
+    keeps_sessions: bool = True
+    """Whether a connection keeps settings and notices; behind a pooler in transaction mode it does not."""
     ahead: timedelta
     """The server's clock minus ours."""
     read_only: bool = False
@@ -46,8 +49,14 @@ class HeldAccount:
     """Whether there is any data of it."""
 
 
-async def inspect_server(database_url: str) -> DatabaseServer:
-    """Return what a server is and allows. Raises: StoreUnavailableError."""
+async def inspect_server(database_url: str, *, direct_url: str | None = None) -> DatabaseServer:
+    """Return what a server is and allows. Raises: StoreUnavailableError.
+
+    Args:
+        database_url: the address for most connections.
+        direct_url: the address for connections that keep a session, if it is another one.
+    """
+    keeps_sessions = await _keeps_sessions(direct_url or database_url)
     async with _connected(database_url) as connection:
         before = datetime.now(UTC)
         row = await connection.fetchrow(_SETTINGS["describe_server"])
@@ -58,6 +67,7 @@ async def inspect_server(database_url: str) -> DatabaseServer:
             version=connection.get_server_version().major,
             connections=row["connections"],
             through_pooler=row["process"] != connection.get_server_pid(),
+            keeps_sessions=keeps_sessions,
             ahead=row["at"] - (before + (after - before) / 2),
             read_only=row["refuses_writes"],
         )
@@ -74,6 +84,19 @@ async def keep_account(database_url: str, *, livemode: bool, account_id: str | N
     """Store the account that a database belongs to. Raises: StoreUnavailableError."""
     async with _connected(database_url) as connection:
         await connection.execute(_ACCOUNT["keep_provider_account"], livemode, account_id)
+
+
+async def _keeps_sessions(database_url: str) -> bool:
+    """Look whether two open connections meet the same process of the server, which they do only in transaction mode.
+
+    Others that use the pooler meanwhile may keep them apart, so they look several times.
+    """
+    async with _connected(database_url) as first, _connected(database_url) as second:
+        met: list[set[int]] = [set(), set()]
+        for _ in range(_LOOKS):
+            for connection, processes in zip((first, second), met, strict=True):
+                processes.add(await connection.fetchval(_SETTINGS["find_process"]))
+    return met[0].isdisjoint(met[1])
 
 
 @asynccontextmanager

@@ -26,6 +26,8 @@ class Database:
     """The address of the database, and the limits of connections to it."""
 
     url: str = attrs.field(repr=False)
+    direct_url: str | None = attrs.field(default=None, repr=False)
+    """The address of the server itself, if `url` leads to a pooler that gives each transaction another connection."""
     application_name: str = "billing"
     connect_timeout: timedelta = timedelta(seconds=5)
     acquire_timeout: timedelta = timedelta(seconds=2)
@@ -38,8 +40,9 @@ class Database:
 
     async def connect(self, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
         """Open a connection that the caller keeps and closes, with further settings for its session."""
-        with reaching(self.url, within=self.connect_timeout.total_seconds()):
-            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(**self._arguments())
+        url = self.direct_url or self.url
+        with reaching(url, within=self.connect_timeout.total_seconds()):
+            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(url, **self._arguments())
             try:
                 await self._configure(connection, settings)
             except BaseException:
@@ -57,23 +60,65 @@ class Database:
 
         Statements are planned each time they run. By default plans are kept, and a plan made while a table was small
         scans the whole table until the next ANALYZE; for a statement that works on a batch, planning costs little.
+
+        Behind a pooler in transaction mode, connections keep neither settings nor prepared statements, for others get
+        what they leave behind. There, only transactions that are begun as such refuse to write.
         """
         settings = {**_POOLED}
         if read_only:
             settings["default_transaction_read_only"] = "on"
+        kept = {"init": partial(self._configure, settings=settings)}
         with reaching(self.url, within=self.connect_timeout.total_seconds()):
             pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
+                self.url,
                 **self._arguments(),
+                **(kept if self.direct_url is None else {"statement_cache_size": 0}),
                 min_size=min(min_size, size),
                 max_size=size,
-                init=partial(self._configure, settings=settings),
                 reset=_no_reset,
             )
             return pool
 
     @asynccontextmanager
     async def acquire(self, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Connection]:
-        """Borrow a connection; StoreUnavailableError when none becomes free in time."""
+        """Borrow a connection; StoreUnavailableError when none becomes free in time.
+
+        Statements commit one by one; behind a pooler in transaction mode, in one transaction, which carries the limits.
+        """
+        if self.direct_url is None:
+            async with self._borrowed(pool) as connection:
+                yield connection
+        else:
+            async with self.begun(pool, isolation="read_committed", readonly=False) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def lent(self, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Connection]:
+        """Begin a transaction of a writing pool for code of others: what it leaves in the session is removed.
+
+        Behind a pooler in transaction mode nothing can be removed; the pooler's `server_reset_query_always` can.
+        """
+        async with self._borrowed(pool) as connection:
+            try:
+                async with self._transaction(connection, isolation="read_committed", readonly=False):
+                    yield connection
+            finally:
+                if self.direct_url is None:
+                    await self._set_back(connection)
+
+    @asynccontextmanager
+    async def begun(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", *, isolation: Isolation, readonly: bool
+    ) -> AsyncIterator[Connection]:
+        """Borrow a connection inside a transaction: committed at the end of the block, rolled back on any exception."""
+        async with (
+            self._borrowed(pool) as connection,
+            self._transaction(connection, isolation=isolation, readonly=readonly),
+        ):
+            yield connection
+
+    @asynccontextmanager
+    async def _borrowed(self, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Connection]:
         patience = self.acquire_timeout.total_seconds()
         with reaching(self.url, within=patience):
             try:
@@ -89,15 +134,6 @@ class Database:
             with suppress(*UNAVAILABLE):
                 await pool.release(connection)
 
-    @asynccontextmanager
-    async def lent(self, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Connection]:
-        """Borrow a connection of a writing pool for code of others: what it leaves in the session is removed."""
-        async with self.acquire(pool) as connection:
-            try:
-                yield connection
-            finally:
-                await self._set_back(connection)
-
     async def _set_back(self, connection: Connection) -> None:
         """Remove settings, advisory locks and listeners of a session; end the session if that fails."""
         try:
@@ -110,15 +146,30 @@ class Database:
                 raise
 
     @asynccontextmanager
-    async def begun(
-        self, pool: "asyncpg.Pool[asyncpg.Record]", *, isolation: Isolation, readonly: bool
-    ) -> AsyncIterator[Connection]:
-        """Borrow a connection inside a transaction: committed at the end of the block, rolled back on any exception."""
-        async with self.acquire(pool) as connection, transaction(connection, isolation=isolation, readonly=readonly):
-            yield connection
+    async def _transaction(
+        self, connection: Connection, *, isolation: Isolation, readonly: bool
+    ) -> AsyncIterator[None]:
+        begun = connection.transaction(isolation=isolation, readonly=readonly)
+        with translated("begin"):
+            await begun.start()
+        try:
+            if self.direct_url is not None:
+                with translated("begin"):
+                    await self._configure(connection, {}, local=True)
+            yield
+        except BaseException:
+            # The first error is the one to report; if the connection is lost, so is the transaction.
+            with suppress(*UNAVAILABLE):
+                await begun.rollback()
+            raise
+        with translated("commit"):
+            await begun.commit()
 
-    async def _configure(self, connection: Connection, settings: Mapping[str, str]) -> None:
-        """Set the limits of a session. Not when it is opened: pgbouncer refuses or drops what it is asked for then."""
+    async def _configure(self, connection: Connection, settings: Mapping[str, str], *, local: bool = False) -> None:
+        """Set the limits of a session, or of a transaction.
+
+        Not when it is opened: pgbouncer refuses or drops what it is asked for then.
+        """
         limits = {
             "statement_timeout": _milliseconds(self.statement_timeout),
             "lock_timeout": _milliseconds(self.lock_timeout),
@@ -128,33 +179,15 @@ class Database:
         if connection.get_server_version() >= (17,):
             limits["transaction_timeout"] = _milliseconds(self.transaction_timeout)
         names, values = zip(*{**limits, **settings}.items(), strict=True)
-        await connection.fetch(_CONFIGURE, names, values)
+        await connection.fetch(_CONFIGURE, names, values, local)
 
     def _arguments(self) -> dict[str, Any]:
         return {
-            "dsn": self.url,
             "timeout": self.connect_timeout.total_seconds(),
             # The server's own timeout comes first; this one is for a server that does not answer at all.
             "command_timeout": self.statement_timeout.total_seconds() + 1,
             "server_settings": {"application_name": self.application_name},
         }
-
-
-@asynccontextmanager
-async def transaction(connection: Connection, *, isolation: Isolation, readonly: bool) -> AsyncIterator[None]:
-    """Run a transaction: committed at the end of the block, rolled back on any exception."""
-    begun = connection.transaction(isolation=isolation, readonly=readonly)
-    with translated("begin"):
-        await begun.start()
-    try:
-        yield
-    except BaseException:
-        # The first error is the one to report; if the connection is lost, so is the transaction.
-        with suppress(*UNAVAILABLE):
-            await begun.rollback()
-        raise
-    with translated("commit"):
-        await begun.commit()
 
 
 def _exhausted(size: int, seconds: float) -> str:

@@ -150,6 +150,7 @@ FAILS: list[tuple[Trouble, CheckResult]] = [
     (ServerTrouble.REDIS_EVICTS, check_redis([attrs.evolve(REDIS, eviction="allkeys-lru")])),
     (ServerTrouble.REDIS_EVICTS, check_redis([REDIS, attrs.evolve(REDIS, eviction="volatile-ttl")])),
     (ServerTrouble.REDIS_IS_TOO_OLD, check_redis([attrs.evolve(REDIS, version=(6, 0))])),
+    (ServerTrouble.POOLER_SHARES_SESSIONS, check_postgres(attrs.evolve(SERVER, keeps_sessions=False), Settings())),
     (ServerTrouble.POSTGRES_REFUSES_WRITES, check_postgres(attrs.evolve(SERVER, read_only=True), Settings())),
     (ServerTrouble.REDIS_REFUSES_WRITES, check_redis([attrs.evolve(REDIS, refuses_writes="it is a replica")])),
     (WebhookTrouble.WEBHOOKS_ARE_REFUSED, next(check_refusals([REFUSED], now=NOW))),

@@ -18,7 +18,7 @@ from billing_core.waiting import wait_at_most
 from billing_postgres import queries
 from billing_postgres.consumers.rows import claim_from_row, progress_arrays, received_from_row
 from billing_postgres.errors import translated
-from billing_postgres.pool import Connection, Database, transaction
+from billing_postgres.pool import Connection, Database
 from billing_postgres.statements import Statements
 
 _QUERIES: Final = MappingProxyType(queries.load("write_consumers"))
@@ -93,10 +93,7 @@ class PostgresConsumerQueue:
     @asynccontextmanager
     async def settling(self, progress: Progress, *, limit: timedelta) -> AsyncIterator[Connection]:
         """Open a transaction at whose end the position is stored: until then, its row is not locked."""
-        async with (
-            self._database.lent(self._pool) as connection,
-            transaction(connection, isolation="read_committed", readonly=False),
-        ):
+        async with self._database.lent(self._pool) as connection:
             with translated("begin_handler"):
                 began = await connection.fetchrow(_QUERIES["begin_handler"], *_limits(connection, limit))
             assert began is not None

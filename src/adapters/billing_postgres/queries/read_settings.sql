@@ -10,6 +10,10 @@ SELECT current_setting('max_connections')::int
        clock_timestamp() AS at,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS refuses_writes;
 
+-- name: find_process
+-- Returns: the process of the server that runs this statement.
+SELECT pg_backend_pid();
+
 -- name: list_durability_settings
 SELECT name, setting
 FROM pg_settings

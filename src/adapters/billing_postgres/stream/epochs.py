@@ -62,6 +62,7 @@ async def _begin(connection: Connection, number: int, place: str, reason: str) -
 
 async def _place(connection: Connection) -> str:
     try:
-        return str(await connection.fetchval(_QUERIES["find_place"]))
+        async with connection.transaction():  # of its own, so that a refusal leaves one around it usable
+            return str(await connection.fetchval(_QUERIES["find_place"]))
     except (asyncpg.InsufficientPrivilegeError, asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFunctionError):
         return _UNKNOWN

@@ -9,7 +9,7 @@ import aiohttp
 import attrs
 
 from billing_app.container.gateway import secret_key
-from billing_app.container.local_servers import resolve_servers, without_stream
+from billing_app.container.local_servers import direct_url, resolve_servers, without_stream
 from billing_app.container.resources import open_issuer_keys
 from billing_app.http.jwks import KeySetError
 from billing_app.settings import Settings, StripeSettings
@@ -87,7 +87,7 @@ async def check_issuer_keys(settings: Settings) -> IssuerAnswer:
 async def inspect_database(settings: Settings) -> DatabaseServer:
     """Return the database's server. Raises: StoreUnavailableError, OperatorError."""
     async with resolve_servers(without_stream(settings)) as urls:
-        return await inspect_server(urls.database_url)
+        return await inspect_server(urls.database_url, direct_url=direct_url(settings))
 
 
 async def find_held_account(settings: Settings) -> HeldAccount | None:

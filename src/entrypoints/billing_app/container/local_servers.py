@@ -16,6 +16,11 @@ def without_stream(settings: Settings) -> Settings:
     return attrs.evolve(settings, switches=attrs.evolve(settings.switches, stream=False))
 
 
+def direct_url(settings: Settings) -> str | None:
+    """Return the address of the database without its pooler; None if the usual address is good for everything."""
+    return None if settings.database.direct_url is None else settings.database.direct_url.reveal()
+
+
 @asynccontextmanager
 async def resolve_servers(settings: Settings) -> AsyncIterator[ServerUrls]:
     """Yield the configured servers; for a missing URL, start a local server that lives as long as the block.

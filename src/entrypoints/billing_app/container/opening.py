@@ -10,7 +10,7 @@ import structlog
 from billing_app.container.adapters import postgres_adapters
 from billing_app.container.gateway import may_call, open_stripe, ports_of
 from billing_app.container.installation import claim_database
-from billing_app.container.local_servers import resolve_servers
+from billing_app.container.local_servers import direct_url, resolve_servers
 from billing_app.container.outgoing import open_webhook_sender
 from billing_app.container.resources import enter, open_issuer_keys, open_pool
 from billing_app.container.schema import prepare_schema
@@ -97,6 +97,7 @@ async def open_container(
             container.relied_on().bus.address = server_of(urls.redis_url)
         database = Database(
             url=urls.database_url,
+            direct_url=direct_url(settings),
             application_name=application_name,
             acquire_timeout=settings.database.acquire_timeout,
             statement_timeout=settings.database.statement_timeout,

@@ -2,7 +2,7 @@
 
 import attrs
 
-from billing_app.container.local_servers import resolve_servers, without_stream
+from billing_app.container.local_servers import direct_url, resolve_servers, without_stream
 from billing_app.settings import Settings
 from billing_core.errors import ConfigurationError
 from billing_postgres.migrate import inspect, migrate, pending
@@ -22,7 +22,7 @@ class SchemaReport:
 async def bring_schema_up_to_date(settings: Settings, *, check: bool) -> SchemaReport:
     """Migrate the configured database, or the local one; with `check`, only report what is pending."""
     async with resolve_servers(without_stream(settings)) as urls:
-        applied = () if check else await migrate(urls.database_url)
+        applied = () if check else await migrate(direct_url(settings) or urls.database_url)
         status = await inspect(urls.database_url)
     return SchemaReport(
         applied=tuple(one.migration.name for one in applied),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from billing_app.container.local_servers import resolve_servers, without_stream
+from billing_app.container.local_servers import direct_url, resolve_servers, without_stream
 from billing_app.container.schema import prepare_schema
 from billing_app.settings import Settings
 from billing_postgres.pool import Database
@@ -223,6 +223,7 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
         await prepare_schema(urls.database_url, ours=settings.database.url is None)
         database = Database(
             url=urls.database_url,
+            direct_url=direct_url(settings),
             application_name="billing-cli",
             statement_timeout=OPERATORS_WAIT,
             transaction_timeout=OPERATORS_WAIT,

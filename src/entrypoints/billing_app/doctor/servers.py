@@ -39,6 +39,14 @@ def check_postgres(server: DatabaseServer, settings: Settings) -> CheckResult:
             ServerTrouble.POSTGRES_REFUSES_WRITES,
             stops_start=False,
         )
+    if not server.keeps_sessions:
+        name = "DATABASE_URL" if settings.database.direct_url is None else "DATABASE_DIRECT_URL"
+        return fail(
+            "postgres",
+            f"{name} leads to a pooler in transaction mode",
+            "Set DATABASE_DIRECT_URL to Postgres itself, or the pooler to pool_mode = session.",
+            ServerTrouble.POOLER_SHARES_SESSIONS,
+        )
     needed = 2 * settings.database.pool_size + settings.inbox.flushes + _BESIDE_POOLS + _FOR_CONSUMERS
     if needed > server.connections and not server.through_pooler:
         return fail(

@@ -239,6 +239,13 @@ def _cross_faults(settings: Settings) -> Iterable[SettingsFault]:
     yield from _missing_for_organization(settings)
     yield from _shared_roles(settings.tokens)
     yield from _unknown_plans(settings)
+    if settings.database.direct_url is not None and settings.database.url is None:
+        yield SettingsFault(
+            "DATABASE_DIRECT_URL",
+            "is set and DATABASE_URL is not",
+            "Set DATABASE_URL to the pooler, or only DATABASE_URL to Postgres itself.",
+            SettingTrouble.SETTINGS_CONTRADICT,
+        )
     if settings.dispatch.backoff_base > settings.dispatch.backoff_cap:
         yield SettingsFault(
             "BILLING_DISPATCH_BACKOFF_BASE_SECONDS",

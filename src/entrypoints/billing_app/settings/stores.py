@@ -22,6 +22,15 @@ class DatabaseSettings:
         example="postgresql://user:password@host:5432/billing",
         secret=True,
     )
+    direct_url: Secret | None = setting(
+        "DATABASE_DIRECT_URL",
+        parsers.secret(parsers.url("postgresql", "postgres", example="postgresql://user:password@host:5432/billing")),
+        None,
+        "The same database without a pooler, if `DATABASE_URL` leads to pgbouncer with `pool_mode = transaction`: for "
+        "migrations, for storing webhooks and for notices of new events.",
+        example="postgresql://user:password@host:5432/billing",
+        secret=True,
+    )
     pool_size: int = whole(
         "BILLING_DB_POOL_SIZE",
         10,

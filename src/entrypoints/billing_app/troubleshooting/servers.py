@@ -31,6 +31,11 @@ class ServerTrouble(Trouble):
         "The pools of one process are larger than `max_connections` of the server, less what it reserves.",
         "Lower `BILLING_DB_POOL_SIZE`, raise `max_connections`, or put pgbouncer between.",
     )
+    POOLER_SHARES_SESSIONS = (
+        "`DATABASE_URL leads to a pooler in transaction mode`",
+        "pgbouncer gives each transaction another connection, so settings, prepared statements and notices get lost.",
+        "Set `DATABASE_DIRECT_URL` to Postgres itself, or `pool_mode = session`.",
+    )
     POSTGRES_LACKS_MIGRATIONS = (
         "`the database lacks 3 migrations`",
         "A newer release was started before its migrations were applied.",
