@@ -1,7 +1,13 @@
 # syntax=docker/dockerfile:1
 # The image runs `billing`; its default is the HTTP server. Postgres and Redis are other containers: the embedded ones stay out.
-FROM python:3.13-slim AS build
-COPY --from=ghcr.io/astral-sh/uv:0.13 /uv /usr/local/bin/uv
+# A build that can be repeated pins both images: --build-arg BASE=python:3.13-slim@sha256:… --build-arg UV=ghcr.io/astral-sh/uv:0.13@sha256:…
+ARG BASE=python:3.13-slim
+ARG UV=ghcr.io/astral-sh/uv:0.13
+
+FROM ${UV} AS uv
+
+FROM ${BASE} AS build
+COPY --from=uv /uv /usr/local/bin/uv
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/billing
 ARG EXTRAS="--extra stripe --extra postgres --extra redis --extra server --extra cli --extra speed"
 WORKDIR /build
@@ -12,12 +18,18 @@ COPY README.md LICENSE ./
 COPY src ./src
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable ${EXTRAS}
 
-FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin billing
+FROM ${BASE}
+# No program of the image may lend rights of its owner: files lose their setuid and setgid bits.
+RUN groupadd --system --gid 10001 billing \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin billing \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=build /opt/billing /opt/billing
-ENV PATH=/opt/billing/bin:$PATH PYTHONUNBUFFERED=1
-USER billing
-EXPOSE 8080
+ENV PATH=/opt/billing/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# By number: Kubernetes cannot see from a name that it is not root.
+USER 10001:10001
+EXPOSE 8080 9464
+# An init process is not needed: the program handles SIGTERM itself and starts no other programs.
+STOPSIGNAL SIGTERM
 # /healthz says that this process answers; whether its databases do is /readyz's business and no reason for a restart.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]

@@ -38,6 +38,12 @@ class Authority:
 
     def certify(self, host: str) -> ssl.SSLContext:
         """Return what a server needs to prove that it is `host`."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate(host))
+        return context
+
+    def certificate(self, host: str) -> Path:
+        """Write a key and its certificate for `host` to one file."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _certificate(_common_name(host), self._name, key).add_extension(
             x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False
@@ -45,9 +51,7 @@ class Authority:
         chain = self._folder / f"{host}-{key.public_key().public_numbers().x}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         chain.write_bytes(private + builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain)
-        return context
+        return chain
 
 
 @asynccontextmanager

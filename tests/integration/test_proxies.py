@@ -78,10 +78,12 @@ async def proxy(request: pytest.FixtureRequest, deployment: Deployment, tmp_path
 
 
 @asynccontextmanager
-async def listening(command: Sequence[str], url: str) -> AsyncIterator[str]:
+async def listening(
+    command: Sequence[str], url: str, *, connector: aiohttp.BaseConnector | None = None
+) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(*command)
     try:
-        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
+        async with aiohttp.ClientSession(connector=connector) as session, asyncio.timeout(PATIENCE):
             while not await answers(session, f"{url}/healthz"):
                 assert process.returncode is None, "the proxy ended instead of starting"
                 await asyncio.sleep(0.05)
