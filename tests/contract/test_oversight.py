@@ -5,6 +5,7 @@ from tests.contract.conftest import InMemory, OnPostgres
 from billing_core.testing.oversight.audit_log import AuditLogContract
 from billing_core.testing.oversight.event_log import EventLogContract
 from billing_core.testing.oversight.inbox_backlog import InboxBacklogContract
+from billing_core.testing.oversight.inbox_flow import InboxFlowContract
 from billing_core.testing.oversight.inbox_upkeep import InboxUpkeepContract
 from billing_core.testing.oversight.process_register import ProcessRegisterContract
 from billing_core.testing.oversight.refusal_tally import RefusalTallyContract
@@ -16,6 +17,12 @@ class TestMemoryInboxBacklog(InMemory, InboxBacklogContract): ...
 
 
 class TestPostgresInboxBacklog(OnPostgres, InboxBacklogContract): ...
+
+
+class TestMemoryInboxFlow(InMemory, InboxFlowContract): ...
+
+
+class TestPostgresInboxFlow(OnPostgres, InboxFlowContract): ...
 
 
 class TestMemoryInboxUpkeep(InMemory, InboxUpkeepContract): ...

@@ -24,6 +24,7 @@ from billing_core.model import (
 )
 from billing_core.model.time import aware
 from billing_core.oversight.explain import TenantHistory
+from billing_core.oversight.flow import FlowDelays, FlowStep
 from billing_core.oversight.inspection import Audit, EventTally, FailedAttempt, Pruned, StoredEvent
 from billing_core.oversight.invariants import Violation
 
@@ -53,6 +54,22 @@ class InboxBacklog(Protocol):
 
     async def backlog(self) -> Backlog:
         """Return the current backlog. Called often for gauges: its cost grows with the backlog, not with all events."""
+        ...
+
+
+@runtime_checkable
+class InboxFlow(Protocol):
+    """Measures the flow of events through the inbox. Read-only; its cost grows with the events of the time."""
+
+    async def steps(self, *, since: datetime, until: datetime, step: timedelta) -> Sequence[FlowStep]:
+        """Count the events received in `[since, until)`, in steps from `since` on; every step is there.
+
+        They are counted where they were received, and once more where they ended, if that is within the time.
+        """
+        ...
+
+    async def delays(self, *, since: datetime, until: datetime) -> FlowDelays:
+        """Measure the delays of the latest `billing_core.oversight.flow.MEASURED` events received in the time."""
         ...
 
 
@@ -199,8 +216,13 @@ class StateUpkeep(Protocol):
         """
         ...
 
-    async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
-        """Return customers with a tenant, or those without one, with ids above `after`, ordered by id."""
+    async def customers(
+        self, *, linked: bool | None, after: str, limit: int, search: str | None = None
+    ) -> Sequence[CustomerLink]:
+        """Return customers with a tenant, or those without one, or both, with ids above `after`, ordered by id.
+
+        With `search`, only those whose id or whose tenant's id begins with it, or whose e-mail address it is.
+        """
         ...
 
     async def decisions(self, *, about: str | None, before: int | None, limit: int) -> Sequence[LoggedDecision]:

@@ -25,6 +25,14 @@ from billing_core.state.ports import Clock
 from billing_memory.database import Dispatch, MemoryDatabase
 
 
+def _found(customer: TenantCustomer, search: str | None) -> bool:
+    if search is None:
+        return True
+    email = None if customer.snapshot is None else customer.snapshot.email
+    ids = (customer.customer_id, customer.tenant_id or "")
+    return any(each.startswith(search) for each in ids) or email == search
+
+
 class MemoryStateUpkeep:
     """A `StateUpkeep`."""
 
@@ -44,7 +52,9 @@ class MemoryStateUpkeep:
                 found[seen.price_id].append(each)
         return [_unmapped_price(price_id, found[price_id]) for price_id in sorted(found)]
 
-    async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
+    async def customers(
+        self, *, linked: bool | None, after: str, limit: int, search: str | None = None
+    ) -> Sequence[CustomerLink]:
         """Return customers with or without a tenant, by id."""
         settled = [(row.disposition, row.outcome) for row in self._database.tables.dispatch.values() if row.outcome]
         parked = Counter(outcome.parked_on for status, outcome in settled if status is Disposition.PARKED)
@@ -58,7 +68,7 @@ class MemoryStateUpkeep:
                 **self._shown(each),
             )
             for _, each in sorted(self._database.tables.customers.items())
-            if (each.tenant_id is not None) == linked and each.customer_id > after
+            if linked in (None, each.tenant_id is not None) and each.customer_id > after and _found(each, search)
         ][:limit]
 
     def _shown(self, customer: TenantCustomer) -> dict[str, Any]:

@@ -51,9 +51,12 @@ class PostgresStateUpkeep:
             for row in await self._statements.fetch("list_unmapped_prices")
         ]
 
-    async def customers(self, *, linked: bool, after: str, limit: int) -> Sequence[CustomerLink]:
+    async def customers(
+        self, *, linked: bool | None, after: str, limit: int, search: str | None = None
+    ) -> Sequence[CustomerLink]:
         """Return customers with or without a tenant, by id."""
-        return [_customer_link(row) for row in await self._statements.fetch("list_customers", linked, after, limit)]
+        found = await self._statements.fetch("list_customers", linked, storable(after), limit, storable(search))
+        return [_customer_link(row) for row in found]
 
     async def decisions(self, *, about: str | None, before: int | None, limit: int) -> Sequence[LoggedDecision]:
         """Return decisions about links, the last made first."""

@@ -24,7 +24,7 @@ GROUP BY s.price_id
 ORDER BY s.price_id;
 
 -- name: list_customers
--- Args: $1 whether those with a tenant or those without, $2 id to start after, $3 limit.
+-- Args: $1 whether those with a tenant or those without (null: both), $2 id to start after, $3 limit, $4 search (null: all).
 SELECT c.customer_id, c.tenant_id, (
     SELECT count(*) FROM stripe_event_dispatch AS d WHERE d.status = 'parked' AND d.parked_on = c.customer_id
 ) AS waiting, coalesce(dead.events, 0) AS dead, c.email, t.access_state AS access,
@@ -40,7 +40,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN (
     SELECT customer_id, count(*) AS events FROM stripe_event_dispatch WHERE status = 'dead' GROUP BY customer_id
 ) AS dead USING (customer_id)
-WHERE (c.tenant_id IS NOT NULL) = $1 AND c.customer_id > $2
+WHERE ($1::boolean IS NULL OR (c.tenant_id IS NOT NULL) = $1) AND c.customer_id > $2
+  AND ($4::text IS NULL OR starts_with(c.customer_id, $4) OR starts_with(c.tenant_id, $4) OR c.email = $4)
 ORDER BY c.customer_id
 LIMIT $3;
 

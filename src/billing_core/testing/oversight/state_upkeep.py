@@ -116,6 +116,23 @@ class StateUpkeepContract:
         assert [link.customer_id for link in [*first, *rest]] == [f"cus_{number}" for number in range(5)]
         assert first[0] == CustomerLink(customer_id=CustomerId("cus_0"), tenant_id=ACME, waiting=0)
 
+    async def test_customers_are_searched(self, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep) -> None:
+        """By the beginning of their id or their tenant's, or by their address, with a tenant or without."""
+        known = [customer("cus_1", email="ann@acme.example"), customer("cus_12", GLOBEX), customer("cus_%", None)]
+        await save(unit_of_work, Changes(customers=known), tenants=(ACME, GLOBEX))
+
+        async def found(search: str | None, linked: bool | None = None) -> list[str]:
+            links = await state_upkeep.customers(linked=linked, after="", limit=10, search=search)
+            return [link.customer_id for link in links]
+
+        assert await found(None) == ["cus_%", "cus_1", "cus_12"]
+        assert await found("cus_1") == ["cus_1", "cus_12"]
+        assert await found(GLOBEX[:3]) == ["cus_12"]
+        assert await found("ann@acme.example") == ["cus_1"]
+        assert await found("cus_%") == ["cus_%"]
+        assert await found("cus_", linked=False) == ["cus_%"]
+        assert await found("ann") == []
+
     async def test_customers_are_listed_with_their_dead_events(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep
     ) -> None:

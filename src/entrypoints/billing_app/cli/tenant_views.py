@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import click
 
 from billing_app.cli.lists import Column, Listing, Output
@@ -15,10 +14,9 @@ from billing_app.dashboard import dashboard_url
 from billing_app.settings import Settings
 
 if TYPE_CHECKING:
-    from billing_core.model import AccessGrant, AccessVerdict, Attention, TenantCustomer, TenantState
     from billing_core.oversight.ports import CustomerLink
+    from billing_core.oversight.tenant_details import TenantDetails
 
-_GRANTS_SHOWN: Final = 100
 _COLORS: Final = {"full": "green", "grace": "yellow", "read_only": "yellow", "blocked": "red"}
 
 
@@ -85,17 +83,6 @@ async def _list(settings: Settings, *, linked: bool, after: str, limit: int) -> 
         return await tools.state_upkeep().customers(linked=linked, after=after, limit=limit)
 
 
-@attrs.frozen(kw_only=True)
-class _Shown:
-    """A tenant as operators see it."""
-
-    state: TenantState
-    verdict: AccessVerdict
-    customers: Sequence[TenantCustomer]
-    grants: Sequence[AccessGrant]
-    attention: Attention
-
-
 @click.command()
 @click.argument("tenant", metavar="TENANT|ID")
 @json_option
@@ -119,21 +106,14 @@ def show(tenant: str, as_json: bool) -> None:
         _print(shown, settings)
 
 
-async def _show(settings: Settings, object_id: str) -> _Shown:
+async def _show(settings: Settings, object_id: str) -> TenantDetails:
     from billing_app.container import open_tools
+    from billing_core.oversight.tenant_details import read_tenant
 
     async with open_tools(settings) as tools:
         tenant_id = await owner_of(tools.state_upkeep(), object_id)
-        reader = tools.tenant_reader()
-        state = await reader.state(tenant_id)
         policy = (await tools.rules().reload()).policy
-        return _Shown(
-            state=state,
-            verdict=policy.evaluate(state.access_facts, state.as_of),
-            customers=await reader.customers(tenant_id),
-            grants=await reader.grants(tenant_id, limit=_GRANTS_SHOWN),
-            attention=await tools.timeline().attention(tenant_id),
-        )
+        return await read_tenant(tenant_id, reader=tools.tenant_reader(), timeline=tools.timeline(), policy=policy)
 
 
 def _link(object_id: str, settings: Settings) -> str | None:
@@ -141,7 +121,7 @@ def _link(object_id: str, settings: Settings) -> str | None:
     return dashboard_url(object_id, livemode=stripe.livemode, account=stripe.account_id)
 
 
-def _to_json(shown: _Shown, settings: Settings) -> Mapping[str, Any]:
+def _to_json(shown: TenantDetails, settings: Settings) -> Mapping[str, Any]:
     from billing_core.converters import to_plain
 
     return {
@@ -175,7 +155,7 @@ def _to_json(shown: _Shown, settings: Settings) -> Mapping[str, Any]:
     }
 
 
-def _print(shown: _Shown, settings: Settings) -> None:
+def _print(shown: TenantDetails, settings: Settings) -> None:
     state, verdict = shown.state, shown.verdict
     until = f", until {moment(verdict.until)}" if verdict.until else ""
     click.echo(f"{plain(state.tenant_id)}: access {verdict.state.value} ({plain(verdict.reason)}){until}")

@@ -18,6 +18,7 @@ from billing_core.oversight.ports import (
     AuditLog,
     EventLog,
     InboxBacklog,
+    InboxFlow,
     InboxUpkeep,
     InvariantLog,
     ProcessRegister,
@@ -36,6 +37,7 @@ from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_memory.operations.log import MemoryOperationLog
 from billing_memory.outgoing.receivers import MemoryReceivers
 from billing_memory.oversight.event_log import MemoryEventLog
+from billing_memory.oversight.flow import MemoryInboxFlow
 from billing_memory.oversight.invariants import MemoryInvariantLog
 from billing_memory.oversight.processes import MemoryProcessRegister
 from billing_memory.oversight.refusals import MemoryRefusalTally
@@ -57,6 +59,7 @@ from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.operations.log import PostgresOperationLog
 from billing_postgres.outgoing.receivers import PostgresReceivers
 from billing_postgres.oversight.event_log import PostgresEventLog
+from billing_postgres.oversight.flow import PostgresInboxFlow
 from billing_postgres.oversight.invariants import PostgresInvariantLog
 from billing_postgres.oversight.processes import PostgresProcessRegister
 from billing_postgres.oversight.refusals import PostgresRefusalTally
@@ -98,6 +101,7 @@ class Adapters(TypedDict):
     timeline: TenantTimeline
     invariants: InvariantLog
     inbox_backlog: InboxBacklog
+    inbox_flow: InboxFlow
     inbox_upkeep: InboxUpkeep
     state_upkeep: StateUpkeep
     refusal_tally: RefusalTally
@@ -144,6 +148,7 @@ def memory_adapters(
         timeline=MemoryTenantTimeline(database, clock),
         invariants=MemoryInvariantLog(database, clock),
         inbox_backlog=inbox,
+        inbox_flow=MemoryInboxFlow(database),
         inbox_upkeep=MemoryInboxUpkeep(database, clock),
         state_upkeep=MemoryStateUpkeep(database),
         refusal_tally=MemoryRefusalTally(),
@@ -209,6 +214,7 @@ def postgres_adapters(
         timeline=PostgresTenantTimeline(database, readers),
         invariants=PostgresInvariantLog(database, readers),
         inbox_backlog=inbox,
+        inbox_flow=PostgresInboxFlow(database, readers),
         inbox_upkeep=PostgresInboxUpkeep(database, writers),
         state_upkeep=PostgresStateUpkeep(database, readers),
         refusal_tally=PostgresRefusalTally(database, writers),

@@ -47,6 +47,7 @@ from billing_core.oversight.ports import (
     AuditLog,
     EventLog,
     InboxBacklog,
+    InboxFlow,
     InboxUpkeep,
     InvariantLog,
     ProcessKind,
@@ -122,6 +123,7 @@ class Container(containers.DeclarativeContainer):
     timeline = providers.Dependency(instance_of=TenantTimeline)
     invariants = providers.Dependency(instance_of=InvariantLog)
     inbox_backlog = providers.Dependency(instance_of=InboxBacklog)
+    inbox_flow = providers.Dependency(instance_of=InboxFlow)
     inbox_upkeep = providers.Dependency(instance_of=InboxUpkeep)
     state_upkeep = providers.Dependency(instance_of=StateUpkeep)
     refusal_tally = providers.Dependency(instance_of=RefusalTally)
@@ -419,7 +421,16 @@ class Container(containers.DeclarativeContainer):
         authenticator=operator_authenticator,
         events=event_log,
         audits=audit_log,
+        flow=inbox_flow,
+        backlog=inbox_backlog,
         inbox_upkeep=inbox_upkeep,
+        state_upkeep=state_upkeep,
+        service=service,
+        publish=publish,
+        invariants=invariants,
+        processes=process_register,
+        outbox=outbox,
+        operation_log=operation_log,
         read_body=providers.Object(read_body),
     )
     services = providers.Singleton(

@@ -1,7 +1,7 @@
 """The bodies of operators' requests. Everything that writes says why."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import attrs
 
@@ -11,6 +11,15 @@ from billing_core.inbox.selection import EventFilter
 from billing_core.model import CustomerId, EventId, TenantId
 
 LONGEST_WHY = 500
+
+
+class Reasoned(Protocol):
+    """A body that says why."""
+
+    @property
+    def why(self) -> str:
+        """The reason, as the operator wrote it."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +53,7 @@ class IgnoreBody(WhyBody):
     """The number of matching events, as the operator saw it."""
 
 
-def why_of(body: WhyBody) -> str:
+def why_of(body: Reasoned) -> str:
     """Return the reason of an action. Raises Problem (400) if it is blank or too long."""
     why = body.why.strip()
     if not 0 < len(why) <= LONGEST_WHY:
@@ -67,3 +76,64 @@ def filter_of(body: FilterBody) -> EventFilter:
     if not wanted.describe():
         raise Problem(400, "bad_request", "filter must have at least one condition.")
     return wanted
+
+
+@attrs.frozen(kw_only=True)
+class LinkBody(WhyBody):
+    """A customer to link to a tenant."""
+
+    customer_id: str
+    tenant_id: str
+    create: bool = False
+    """Whether the tenant may be one that is not known."""
+
+
+@attrs.frozen(kw_only=True)
+class MoveWanted:
+    """An object to give to another tenant."""
+
+    object_id: str
+    to_tenant: str
+    keep_history: bool = False
+    """Whether the former tenant keeps the content of its messages."""
+
+
+@attrs.frozen(kw_only=True)
+class MoveBody(MoveWanted):
+    """A move to carry out."""
+
+    why: str
+    confirm: int
+    """The number of objects that change, as the operator saw it."""
+    create: bool = False
+    """Whether the tenant may be one that is not known."""
+
+
+@attrs.frozen(kw_only=True)
+class UnlinkWanted:
+    """An object to take away from a tenant."""
+
+    object_id: str
+    from_tenant: str
+    keep_history: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class UnlinkBody(UnlinkWanted):
+    """An object to take away now."""
+
+    why: str
+    confirm: int
+    """The number of objects that change, as the operator saw it."""
+
+
+@attrs.frozen(kw_only=True)
+class GrantBody(WhyBody):
+    """Full access to a plan, until some time or until it is revoked."""
+
+    plan_code: str
+    until: datetime | None = None
+    create: bool = False
+    """Whether the tenant may be one that is not known."""
+    force: bool = False
+    """Whether the plan may be one that is not in the catalog."""

@@ -1,7 +1,7 @@
 """The objects that the handlers of the operator's API use, built by the container."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol, runtime_checkable
 
@@ -9,7 +9,22 @@ import attrs
 
 from billing_app.http.operations.problems import Problem
 from billing_app.http.operator.identity import OperatorAuthenticator
-from billing_core.oversight.ports import AuditLog, EventLog, InboxUpkeep
+from billing_app.http.operator.measures import Checked, Flow, Standing
+from billing_app.http.operator.remembering import Remembered
+from billing_core.events import BillingEvent
+from billing_core.operations.ports import OperationLog
+from billing_core.oversight.ports import (
+    AuditLog,
+    EventLog,
+    InboxBacklog,
+    InboxFlow,
+    InboxUpkeep,
+    InvariantLog,
+    ProcessRegister,
+    StateUpkeep,
+)
+from billing_core.state.service import BillingService
+from billing_core.stream.ports import Outbox
 
 _AT_ONCE: Final = 4
 """Requests of operators that a server works on at a time: their searches share its connections with streams."""
@@ -55,6 +70,20 @@ class OperatorServices:
     authenticator: OperatorAuthenticator
     events: EventLog
     audits: AuditLog
+    flow: InboxFlow
+    backlog: InboxBacklog
     inbox_upkeep: InboxUpkeep
+    state_upkeep: StateUpkeep
+    service: BillingService
+    publish: Callable[[Sequence[BillingEvent]], None]
+    """Takes messages after their commit."""
+    invariants: InvariantLog
+    processes: ProcessRegister
+    outbox: Outbox
+    operation_log: OperationLog
     read_body: ReadBody
     admission: Admission = attrs.field(factory=Admission)
+    flows: Remembered[str, Flow] = attrs.field(factory=Remembered)
+    """The flow of each window."""
+    standings: Remembered[str, Standing] = attrs.field(factory=Remembered)
+    checks: Remembered[str, Checked] = attrs.field(factory=Remembered)

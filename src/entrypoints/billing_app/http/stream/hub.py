@@ -77,6 +77,11 @@ class StreamHub:
         """Whether no further client is accepted."""
         return self._closed or len(self._clients) >= self._policy.max_connections
 
+    @property
+    def open_streams(self) -> int:
+        """The number of clients."""
+        return len(self._clients)
+
     # --- clients ------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
