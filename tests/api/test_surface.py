@@ -14,6 +14,7 @@ from tests.unit.http.conftest import JWT_SECRET, World
 from billing_app.http import openapi
 from billing_app.http.operations.routes import ROUTES
 from billing_app.http.operator.routes import BASE as OPERATOR
+from billing_app.http.operator.routes import LIVE
 from billing_app.http.operator.routes import ROUTES as OPERATOR_ROUTES
 from billing_app.http.tokens import issue_operator_token
 
@@ -22,6 +23,7 @@ TENANT = "acme"
 NOT_DECIDED_BY_SCHEMA = {
     "POST /webhooks/stripe",
     "GET /api/v1/billing/stream",
+    f"GET {LIVE}",
     *(f"{route.method} {route.path}" for route in (*ROUTES, *OPERATOR_ROUTES)),
 }
 """A schema cannot tell whether a signature, ticket, glob, moment or change fits: these may refuse sound requests."""

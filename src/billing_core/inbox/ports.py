@@ -193,6 +193,10 @@ class AuditTrail(Protocol):
         """Record durably that an action begins; return the entry's number."""
         ...
 
+    async def advance(self, audit_id: int, progress: Mapping[str, object]) -> bool:
+        """Record the progress of a running action; return whether it was canceled meanwhile. A sign of life, too."""
+        ...
+
     async def finish(self, audit_id: int, result: Mapping[str, object]) -> None:
         """Record the result of an action."""
         ...

@@ -9,6 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 import attrs
 
@@ -26,6 +27,9 @@ from billing_core.state.service import DryRun
 
 ACTION = "replay"
 """The action in the audit log."""
+
+DRY_RUN_LIMIT: Final = 1000
+"""Maximum number of events in a dry run: it is one transaction that holds its locks until the rollback."""
 
 
 @attrs.frozen(kw_only=True)
@@ -186,7 +190,12 @@ class Replayer:
         self._stopping = True
 
     async def replay(
-        self, request: ReplayRequest, numbers: Sequence[int], *, observe: Callable[[ReplayReport], None]
+        self,
+        request: ReplayRequest,
+        numbers: Sequence[int],
+        *,
+        observe: Callable[[ReplayReport], None],
+        begun: Callable[[int], None] | None = None,
     ) -> ReplayReport:
         """Process these events again, in this order.
 
@@ -194,18 +203,22 @@ class Replayer:
             request: the request, for the audit log.
             numbers: the dispatch ids that `find` returned.
             observe: takes the progress after each batch.
+            begun: takes the number of the audit entry, which has the progress, once there is one. It can be canceled
+                there by any process; the replay ends before its next batch then.
 
         Raises: StoreUnavailableError; the audit entry then stays unfinished.
         """
         audit_id = await self._audits.begin(
             ACTION, actor=request.actor, reason=request.reason, filter=request.describe()
         )
+        if begun is not None:
+            begun(audit_id)
         report = ReplayReport(matched=len(numbers))
         started = time.monotonic()
         for batch in self._split(numbers, request.rate):
             if request.rate is not None:
                 await self._sleep(max(0.0, started + report.seen / request.rate - time.monotonic()))
-            if self._stopping:
+            if await self._audits.advance(audit_id, to_plain(report)) or self._stopping:
                 report = attrs.evolve(report, interrupted=True)
                 break
             report = await self._replay_batch(batch, report)

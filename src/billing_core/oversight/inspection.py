@@ -88,3 +88,8 @@ class Audit:
     finished_at: datetime | None = None
     result: Mapping[str, object] | None = None
     """None while the action runs, and permanently if it was interrupted."""
+    progress: Mapping[str, object] | None = None
+    """The last progress of an action that records it."""
+    progressed_at: datetime | None = attrs.field(default=None, validator=aware)
+    canceled_by: str | None = None
+    """The operator who asked it to end."""

@@ -149,6 +149,10 @@ class AuditLog(AuditTrail, Protocol):
         """Return entries, latest first: only those of an action or an actor, and numbered below `before`, if given."""
         ...
 
+    async def cancel(self, audit_id: int, *, actor: str) -> bool:
+        """Ask a running action to end; False if it has ended, or there is none. The first who asks is recorded."""
+        ...
+
 
 @runtime_checkable
 class InvariantLog(Protocol):

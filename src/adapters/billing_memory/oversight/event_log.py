@@ -86,6 +86,26 @@ class MemoryEventLog:
         self._database.audits.append(begun)
         return number
 
+    async def advance(self, audit_id: int, progress: Mapping[str, object]) -> bool:
+        """Record the progress of a running action."""
+        audit = self._database.audits[audit_id - 1]
+        if audit.finished_at is not None:
+            return False
+        self._database.audits[audit_id - 1] = attrs.evolve(
+            audit, progress=dict(progress), progressed_at=self._clock.now()
+        )
+        return audit.canceled_by is not None
+
+    async def cancel(self, audit_id: int, *, actor: str) -> bool:
+        """Ask a running action to end."""
+        if not 0 < audit_id <= len(self._database.audits):
+            return False
+        audit = self._database.audits[audit_id - 1]
+        if audit.finished_at is not None:
+            return False
+        self._database.audits[audit_id - 1] = attrs.evolve(audit, canceled_by=audit.canceled_by or actor)
+        return True
+
     async def finish(self, audit_id: int, result: Mapping[str, object]) -> None:
         """Record the result of an action."""
         audit = self._database.audits[audit_id - 1]

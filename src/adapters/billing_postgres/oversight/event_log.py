@@ -83,6 +83,15 @@ class PostgresEventLog:
         number: int = row["audit_id"]
         return number
 
+    async def advance(self, audit_id: int, progress: Mapping[str, object]) -> bool:
+        """Record the progress of a running action."""
+        found = await self._statements.fetch("advance_audit", audit_id, _json(progress))
+        return bool(found) and found[0]["canceled"] is True
+
+    async def cancel(self, audit_id: int, *, actor: str) -> bool:
+        """Ask a running action to end."""
+        return bool(await self._statements.fetch("cancel_audit", audit_id, storable(actor)))
+
     async def finish(self, audit_id: int, result: Mapping[str, object]) -> None:
         """Record the result of an action."""
         await self._statements.fetch("finish_audit", audit_id, _json(result))
@@ -92,7 +101,7 @@ class PostgresEventLog:
     ) -> Sequence[Audit]:
         """Return entries, latest first."""
         return [
-            Audit(**{**row, "filter": json.loads(row["filter"]), "result": row["result"] and json.loads(row["result"])})
+            Audit(**{**row, **{name: row[name] and json.loads(row[name]) for name in ("filter", "result", "progress")}})
             for row in await self._statements.fetch("list_audits", limit, storable(action), storable(actor), before)
         ]
 

@@ -77,7 +77,7 @@ ORDER BY tenant_id, sequence;
 
 -- name: list_audits
 -- Args: $1 limit, $2 action, $3 actor, $4 number to stay below (each null: all). Latest first.
-SELECT audit_id, action, actor, reason, filter, started_at, finished_at, result
+SELECT audit_id, action, actor, reason, filter, started_at, finished_at, result, progress, progressed_at, canceled_by
 FROM billing_audits
 WHERE ($2::text IS NULL OR action = $2)
   AND ($3::text IS NULL OR actor = $3)

@@ -13,7 +13,9 @@ from billing_app.consumer_observers import ConsumerObservers
 from billing_app.container import parts
 from billing_app.container.rules import own_rules as own_rules_of
 from billing_app.dependencies import Dependencies
+from billing_app.http.operator.feed import OperatorFeed
 from billing_app.http.operator.identity import JwtOperatorAuthenticator
+from billing_app.http.operator.jobs import ReplayJobs
 from billing_app.http.operator.services import OperatorServices
 from billing_app.http.services import Services
 from billing_app.http.stream.hub import StreamHub
@@ -244,6 +246,33 @@ class Container(containers.DeclarativeContainer):
         policy=settings.provided.dispatch,
     )
 
+    quiet_service = providers.Singleton(
+        BillingService, unit_of_work=unit_of_work, translator=translator, rules=rules, notify=False
+    )
+    quiet_batches = providers.Singleton(
+        BatchProcessor,
+        queue=queue,
+        translator=translator,
+        service=quiet_service,
+        scope=scope,
+        policy=settings.provided.dispatch,
+        publish=publish,
+        observe=observers.provided.processed,
+        resolver=resolver,
+        refetch=refetch,
+    )
+    """Batches that update state without messages."""
+    quiet_replayer = providers.Singleton(
+        Replayer,
+        events=event_log,
+        queue=replay_queue,
+        audits=audit_log,
+        batches=quiet_batches,
+        reader=tenant_reader,
+        rules=rules,
+        policy=settings.provided.dispatch,
+    )
+
     # --- operations -------------------------------------------------------------------------------------------------
     operation_policy = providers.Singleton(parts.operation_policy, settings.provided.gateway)
     answers = providers.Singleton(AnswerKeeper, service=service, publish=publish, refetch=refetch)
@@ -416,6 +445,10 @@ class Container(containers.DeclarativeContainer):
     operator_authenticator = providers.Singleton(
         JwtOperatorAuthenticator, verifier=token_verifier, policy=settings.provided.tokens, revoked=revoked
     )
+    replay_jobs = providers.Singleton(ReplayJobs, replayer=replayer, quiet_replayer=quiet_replayer)
+    operator_feed = providers.Singleton(
+        OperatorFeed, events=event_log, audits=audit_log, backlog=inbox_backlog, outbox=outbox, clock=clock
+    )
     operator_services = providers.Singleton(
         OperatorServices,
         authenticator=operator_authenticator,
@@ -427,6 +460,8 @@ class Container(containers.DeclarativeContainer):
         state_upkeep=state_upkeep,
         service=service,
         publish=publish,
+        replays=replay_jobs,
+        feed=operator_feed,
         invariants=invariants,
         processes=process_register,
         outbox=outbox,

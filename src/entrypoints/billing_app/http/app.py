@@ -83,7 +83,7 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     app.router.add_post(WEBHOOK_PATH, receiver.receive)
     app.router.add_routes(operations.routes())
     app.router.add_routes(api.routes())
-    app.router.add_routes(operator.routes())
+    operator.add_operator(app, services)
     if settings.switches.stream:
         add_stream(app, services, STREAM_PATH)
     else:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from billing_core.inbox.ports import HeldPlan
     from billing_core.inbox.replay import DryRunReport, Replayer, ReplayReport, ReplayRequest
 
-DRY_RUN_LIMIT: Final = 1000
-"""Maximum number of events in a dry run: it is one transaction that holds its locks until the rollback."""
-
 
 @click.command()
 @event_filter
@@ -133,6 +130,7 @@ async def _replay_with_progress(
 async def _dry_run(settings: Settings, request: ReplayRequest, *, limit: int | None) -> DryRunReport | None:
     """Replay the matching events in a transaction that is rolled back; None if none match."""
     from billing_app.container import open_replayer
+    from billing_core.inbox.replay import DRY_RUN_LIMIT
 
     async with open_replayer(settings, notify=request.publishes, publishes=False) as replayer:
         numbers = await replayer.find(request.wanted, limit=min(limit or DRY_RUN_LIMIT + 1, DRY_RUN_LIMIT + 1))

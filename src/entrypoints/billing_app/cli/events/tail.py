@@ -71,8 +71,9 @@ async def _follow(
 ) -> None:
     """Show events that are new, or whose status or attempt is another one than before, until this task is canceled."""
     from billing_core.errors import StoreUnavailableError
+    from billing_core.oversight.changes import EventChanges
 
-    known, away = {event.dispatch_id: _standing(event) for event in newest}, False
+    changes, away = EventChanges(newest), False
     while True:
         await asyncio.sleep(_POLL_SECONDS)
         try:
@@ -83,9 +84,4 @@ async def _follow(
             away = True
             continue
         away = False
-        show([event for event in reversed(found) if known.get(event.dispatch_id) != _standing(event)])
-        known = {event.dispatch_id: _standing(event) for event in found}
-
-
-def _standing(event: StoredEvent) -> tuple[object, ...]:
-    return event.status, event.attempt, event.finished_at
+        show(changes.since_last_look(found))

@@ -1,5 +1,6 @@
 """The bodies of requests for operations, and how they are read: strictly, so that a misspelled field is an error."""
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
@@ -275,6 +276,12 @@ def _integer(value: Any, _: object) -> int:
     return value
 
 
+def _number(value: Any, _: object) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise _BadValueError("not a number")
+    return float(value)
+
+
 def _boolean(value: Any, _: object) -> bool:
     if not isinstance(value, bool):
         raise _BadValueError("neither true nor false")
@@ -313,5 +320,6 @@ _strict: Final = Converter(forbid_extra_keys=True)
 _strict.register_structure_hook_factory(_is_list, _list_hook)
 _strict.register_structure_hook(str, _text)
 _strict.register_structure_hook(int, _integer)
+_strict.register_structure_hook(float, _number)
 _strict.register_structure_hook(bool, _boolean)
 _strict.register_structure_hook(datetime, _instant)

@@ -137,3 +137,25 @@ class GrantBody(WhyBody):
     """Whether the tenant may be one that is not known."""
     force: bool = False
     """Whether the plan may be one that is not in the catalog."""
+
+
+@attrs.frozen(kw_only=True)
+class ReplayWanted:
+    """Events to process again."""
+
+    filter: FilterBody
+
+
+@attrs.frozen(kw_only=True)
+class ReplayBody(ReplayWanted):
+    """A replay to carry out."""
+
+    why: str
+    confirm: int
+    """The number of matching events, as the operator saw it."""
+    rate: float | None = None
+    """Events per second at most; no limit if it is null."""
+    notify: bool = True
+    """False: state is updated without messages to tenants."""
+    force: bool = False
+    """Whether to replay although the plans in force lack plans that subscriptions are on."""

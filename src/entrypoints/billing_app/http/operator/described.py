@@ -5,13 +5,17 @@ from typing import Final
 
 from billing_app.http.openapi_components import TEXT, Json, component, parameter
 from billing_app.http.operations.described import problem_response
+from billing_app.http.operator.answers import StoredEventAnswer
 from billing_app.http.operator.calling import OperatorRoute
+from billing_app.http.operator.health import CountsAnswer
 from billing_app.http.operator.parameters import PARAMETERS
-from billing_app.http.operator.routes import ROUTES
+from billing_app.http.operator.replay_answers import ReplayAnswer
+from billing_app.http.operator.routes import LIVE, ROUTES
 from billing_app.wire_schema import classes_of, request_schema_of, schema_of
 
 _REFERENCES: Final = "#/components/schemas"
 _NAMED: Final = re.compile(r"{(\w+)}")
+SENT_LIVE: Final = (StoredEventAnswer, CountsAnswer, ReplayAnswer)
 _FAILURES: Final = {
     "400": "The request is malformed; the detail names every parameter or field at fault.",
     "401": "The token is missing, invalid, expired or revoked.",
@@ -28,7 +32,7 @@ _FAILURES: Final = {
 def schemas() -> Json:
     """Return the schemas of bodies and answers, by name."""
     received = classes_of(*dict.fromkeys(route.body for route in ROUTES if route.body is not None))
-    sent = classes_of(*dict.fromkeys(route.answer for route in ROUTES))
+    sent = classes_of(*dict.fromkeys((*(route.answer for route in ROUTES), *SENT_LIVE)))
     return {
         **{each.__name__: request_schema_of(each, _REFERENCES) for each in received},
         **{each.__name__: schema_of(each, _REFERENCES) for each in sent},
@@ -40,7 +44,38 @@ def paths() -> Json:
     described: Json = {}
     for route in ROUTES:
         described.setdefault(route.path, {})[route.method.lower()] = _described(route)
+    described[LIVE] = {"get": _live()}
     return described
+
+
+def _live() -> Json:
+    data = {"contentMediaType": "application/json", "contentSchema": {"anyOf": [*map(_component_of, SENT_LIVE)]}}
+    names = {"type": "string", "enum": ["event", "overflow", "counts", "replay", "reconnect"]}
+    frame = {
+        "type": "object",
+        "properties": {"event": names, "data": {"type": "string", **data}},
+        "required": ["event", "data"],
+    }
+    about = (
+        "New and changed events, counts when they change, and the replay that runs. There is no resuming: after a "
+        "reconnect, load again. After `overflow`, load the list; after `reconnect`, the stream ends."
+    )
+    failures = {status: text for status, text in _FAILURES.items() if status in ("401", "403", "404", "500", "503")}
+    return {
+        "operationId": "openLiveFeed",
+        "tags": ["operator"],
+        "summary": "Send what changes as server-sent events.",
+        "parameters": [],
+        "security": [{"operator": []}],
+        "responses": {
+            "200": {"description": about, "content": {"text/event-stream": {"schema": frame}}},
+            **{status: problem_response(status, text) for status, text in failures.items()},
+        },
+    }
+
+
+def _component_of(cls: type) -> Json:
+    return component(cls.__name__)
 
 
 def _described(route: OperatorRoute) -> Json:

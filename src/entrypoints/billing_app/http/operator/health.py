@@ -1,10 +1,13 @@
 """The bodies of answers about the whole."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import attrs
+
+from billing_app.http.operator.answers import seconds
+from billing_core.oversight.ports import Backlog
 
 Stage = Literal["received", "stored", "applied", "published", "delivered"]
 
@@ -49,6 +52,15 @@ class DeadGroup:
     reason: str
     count: int
     oldest_seconds: float
+
+
+def dead_groups(backlog: Backlog) -> tuple[DeadGroup, ...]:
+    """Return the dead events by reason, the most frequent first."""
+    counts = sorted(backlog.dead.items(), key=lambda each: (-each[1], each[0]))
+    return tuple(
+        DeadGroup(reason=reason, count=count, oldest_seconds=seconds(backlog.oldest_dead.get(reason, timedelta(0))))
+        for reason, count in counts
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -135,3 +147,15 @@ class SeriesAnswer:
     until: datetime
     step_seconds: float
     steps: tuple[SeriesStep, ...]
+
+
+@attrs.frozen(kw_only=True)
+class CountsAnswer:
+    """The waiting and the dead events at one moment, as the live feed sends them."""
+
+    as_of: datetime
+    due: int
+    parked: int
+    dead: tuple[DeadGroup, ...]
+    oldest_due_seconds: float
+    oldest_unpublished_seconds: float

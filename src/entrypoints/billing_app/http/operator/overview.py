@@ -11,7 +11,6 @@ from billing_app.dependencies import Dependency
 from billing_app.http.operator.answers import seconds
 from billing_app.http.operator.calling import OperatorCall
 from billing_app.http.operator.health import (
-    DeadGroup,
     Headline,
     InvariantsAnswer,
     OverviewAnswer,
@@ -22,12 +21,13 @@ from billing_app.http.operator.health import (
     StageAnswer,
     StandingAnswer,
     ViolationAnswer,
+    dead_groups,
 )
 from billing_app.http.operator.measures import Checked, Flow, Standing
 from billing_app.http.operator.parameters import WINDOWS, Window
 from billing_core.inbox.selection import EventFilter
 from billing_core.oversight.invariants import Invariant, Violation
-from billing_core.oversight.ports import Backlog, SeenProcess
+from billing_core.oversight.ports import SeenProcess
 
 _STEPS: Final[Mapping[Window, tuple[timedelta, timedelta]]] = {
     "5m": (timedelta(minutes=5), timedelta(seconds=5)),
@@ -160,15 +160,6 @@ def _stage(name: Stage, flow: Flow, counted: str, delays: tuple[timedelta, timed
         peak=round(busiest / flow.step.total_seconds(), 3),
         p50_seconds=p50,
         p95_seconds=p95,
-    )
-
-
-def dead_groups(backlog: Backlog) -> tuple[DeadGroup, ...]:
-    """Return the dead events by reason, the most frequent first."""
-    counts = sorted(backlog.dead.items(), key=lambda each: (-each[1], each[0]))
-    return tuple(
-        DeadGroup(reason=reason, count=count, oldest_seconds=seconds(backlog.oldest_dead.get(reason, timedelta(0))))
-        for reason, count in counts
     )
 
 

@@ -1,10 +1,11 @@
 """The routes of the operator's API: /api/v1/billing/operator/…"""
 
-from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
+from billing_app.http.loops import restarted, running
 from billing_app.http.operator import (
     answers,
     bodies,
@@ -12,20 +13,38 @@ from billing_app.http.operator import (
     grants,
     health,
     links,
+    live,
     overview,
+    replay_answers,
+    replays,
     session,
     tenant_answers,
     tenants,
 )
 from billing_app.http.operator.calling import OperatorRoute
 from billing_app.http.operator.parameters import FILTER
+from billing_app.http.services import Services
 
 BASE: Final = "/api/v1/billing/operator"
 
 
-def routes() -> Iterable[web.RouteDef]:
-    """Return the routes for the application."""
-    return [web.route(route.method, _pattern(route.path), route.serve) for route in ROUTES]
+LIVE: Final = f"{BASE}/live"
+
+
+def add_operator(app: web.Application, services: Services) -> None:
+    """Serve the operator's API. Its feed runs as long as the application, and so does a replay that it began."""
+
+    async def close_feed(_app: web.Application) -> None:
+        services.operator.feed.close()
+
+    async def end_replay(_app: web.Application) -> None:
+        await services.operator.replays.close()
+
+    app.cleanup_ctx.append(running(partial(restarted, services.operator.feed.run)))
+    app.on_shutdown.append(close_feed)
+    app.on_cleanup.append(end_replay)
+    app.router.add_routes([web.route(route.method, _pattern(route.path), route.serve) for route in ROUTES])
+    app.router.add_get(LIVE, live.serve, allow_head=False)  # HEAD would open a stream
 
 
 def _pattern(path: str) -> str:
@@ -96,6 +115,49 @@ ROUTES: Final[tuple[OperatorRoute, ...]] = (
         handle=events.reveal_body,
         body=bodies.WhyBody,
         answer=answers.RevealedBodyAnswer,
+    ),
+    OperatorRoute(
+        method="POST",
+        path=f"{BASE}/replays/dry-run",
+        operation_id="tryReplay",
+        summary="Show what processing events again would change, by tenant. Nothing is changed.",
+        handle=replays.try_replay,
+        body=bodies.ReplayWanted,
+        answer=replay_answers.DryRunAnswer,
+    ),
+    OperatorRoute(
+        method="POST",
+        path=f"{BASE}/replays",
+        operation_id="startReplay",
+        summary="Begin to process events again. The audit log has the progress and the result.",
+        handle=replays.start_replay,
+        body=bodies.ReplayBody,
+        answer=replay_answers.ReplayAnswer,
+        status=202,
+    ),
+    OperatorRoute(
+        path=f"{BASE}/replays",
+        operation_id="listReplays",
+        summary="Replays, the last begun first, those of the command line among them.",
+        handle=replays.list_replays,
+        answer=replay_answers.ReplaysAnswer,
+        query=("limit",),
+    ),
+    OperatorRoute(
+        path=f"{BASE}/replays/{{audit_id}}",
+        operation_id="readReplay",
+        summary="One replay: its progress, or its result.",
+        handle=replays.show_replay,
+        answer=replay_answers.ReplayAnswer,
+    ),
+    OperatorRoute(
+        method="POST",
+        path=f"{BASE}/replays/{{audit_id}}/cancel",
+        operation_id="cancelReplay",
+        summary="Ask a replay to end after the batch in progress, wherever it runs.",
+        handle=replays.cancel_replay,
+        body=bodies.WhyBody,
+        answer=replay_answers.ReplayAnswer,
     ),
     OperatorRoute(
         path=f"{BASE}/tenants",

@@ -8,7 +8,9 @@ from typing import Final, Protocol, runtime_checkable
 import attrs
 
 from billing_app.http.operations.problems import Problem
+from billing_app.http.operator.feed import OperatorFeed
 from billing_app.http.operator.identity import OperatorAuthenticator
+from billing_app.http.operator.jobs import ReplayJobs
 from billing_app.http.operator.measures import Checked, Flow, Standing
 from billing_app.http.operator.remembering import Remembered
 from billing_core.events import BillingEvent
@@ -77,11 +79,13 @@ class OperatorServices:
     service: BillingService
     publish: Callable[[Sequence[BillingEvent]], None]
     """Takes messages after their commit."""
+    replays: ReplayJobs
     invariants: InvariantLog
     processes: ProcessRegister
     outbox: Outbox
     operation_log: OperationLog
     read_body: ReadBody
+    feed: OperatorFeed
     admission: Admission = attrs.field(factory=Admission)
     flows: Remembered[str, Flow] = attrs.field(factory=Remembered)
     """The flow of each window."""

@@ -56,6 +56,16 @@ def opening_frame(position: str, retry: timedelta) -> Frame:
     return Frame(f"retry: {_milliseconds(retry)}\nid: {position}\n\n".encode())
 
 
+def opening_of_feed(retry: timedelta) -> Frame:
+    """Encode the first frame of a stream without positions."""
+    return Frame(f"retry: {_milliseconds(retry)}\n\n".encode())
+
+
+def data_frame(name: str, data: str) -> Frame:
+    """Encode an event of this name with one line of JSON."""
+    return Frame(f"event: {name}\ndata: {data}\n\n".encode())
+
+
 def reset_frame(sequence: int, position: str) -> Frame:
     """Tell a client that knows numbers which this history lacks to load the state again, then continue."""
     return Frame(f'id: {position}\nevent: reset\ndata: {{"sequence":{sequence}}}\n\n'.encode(), position=position)
