@@ -172,6 +172,10 @@ class TestTokenCommand:
             ["--tenant", "acme", "--ttl", "0s"],
             ["--tenant", "acme", "--ttl", "31d"],
             ["--tenant", "acme", "--ttl", "soon"],
+            ["--tenant", "acme", "--operator", "ann"],
+            ["--operator", "", "--role", "operator"],
+            ["--operator", "ann", "--role", "operator"],
+            ["--operator", "ann", "--role", "owner"],
         ],
     )
     def test_wrong_usage_prints_no_token(self, arguments: list[str]) -> None:
@@ -179,6 +183,16 @@ class TestTokenCommand:
         result = CliRunner().invoke(token_command, arguments)
         assert result.exit_code == 2
         assert result.stdout == ""
+
+    def test_an_operators_token_names_the_person_and_no_tenant(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With one of the roles that may operate."""
+        monkeypatch.setenv("BILLING_JWT_OPERATOR_ROLES", "operator")
+        result = CliRunner().invoke(token_command, ["--operator", "ann", "--role", "operator", "--json"])
+        assert result.exit_code == 0
+        shown = json.loads(result.stdout)
+        decoded = jwt.decode(shown["token"], KEY, algorithms=["HS256"], audience="billing")
+        assert (shown["operator"], decoded["sub"], decoded["role"]) == ("ann", "ann", "operator")
+        assert "tenant_id" not in decoded
 
     def test_without_a_secret_it_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The message names the setting."""

@@ -92,7 +92,7 @@ class TestReplay:
         await bury(desk, "evt_1")
         body = {"filter": DEAD, "confirm": 1, "why": "fixed in 0.2", "rate": 50}
         begun = await desk.post("/replays", body, status=202)
-        assert (begun["actor"], begun["why"]) == (ANN, "fixed in 0.2")
+        assert (begun["actor"], begun["why"], begun["matched"]) == (ANN, "fixed in 0.2", 1)
         done = await ended(desk, begun["audit_id"])
         assert (done["state"], done["matched"], done["seen"]) == ("done", 1, 1)
         assert (done["counts"]["changed"], done["counts"]["messages"]) == (1, 1)

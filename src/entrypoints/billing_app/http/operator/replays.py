@@ -88,7 +88,8 @@ async def start_replay(call: OperatorCall[ReplayBody]) -> ReplayAnswer:
     request = ReplayRequest(
         wanted=wanted, actor=call.operator.subject, reason=why, rate=body.rate, publishes=body.notify
     )
-    return replay_answer(await _replay(call, await call.tools.replays.start(request, numbers)), call.now)
+    begun = await _replay(call, await call.tools.replays.start(request, numbers))
+    return attrs.evolve(replay_answer(begun, call.now), matched=len(numbers))
 
 
 async def list_replays(call: OperatorCall[None]) -> ReplaysAnswer:
