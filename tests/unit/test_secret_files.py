@@ -16,6 +16,7 @@ VALUES = {
     "STRIPE_SECRET_KEY": "sk_test_51Abcdefghijklmnop",
     "STRIPE_WEBHOOK_SECRET": "whsec_Abcdefghijklmnop,whsec_Second",
     "DATABASE_URL": "postgresql://user:hunter22@host:5432/billing",
+    "DATABASE_DIRECT_URL": "postgresql://user:hunter22@host:5432/billing",
     "REDIS_URL": "redis://:hunter22@host:6379/0",
 }
 KEY = VALUES["STRIPE_SECRET_KEY"]
@@ -41,8 +42,9 @@ def test_every_secret_can_be_in_a_file(variable: str, end: str, tmp_path: Path) 
     value = VALUES.get(variable, "0123456789abcdef0123456789abcdef")
     file = tmp_path / "secret"
     file.write_bytes(f"{value}{end}".encode())
-    settings = load(**{file_variable(variable): str(file)})
-    assert settings == load(**{variable: value})
+    beside = {"DATABASE_URL": VALUES["DATABASE_URL"]} if variable == "DATABASE_DIRECT_URL" else {}
+    settings = load(**{file_variable(variable): str(file)}, **beside)
+    assert settings == load(**{variable: value}, **beside)
     assert settings.warnings == ()
 
 
