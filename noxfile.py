@@ -21,12 +21,20 @@ PACKAGES = [
     "billing_redis",
     "billing_telemetry",
     "billing_embedded",
+    "billing_webhooks",
     "billing_app",
     "billing_demo",
 ]
+FORMER_RELEASE = "e022a303"
+"""The last commit of 0.1.0, which the session `rollout` runs beside this one."""
 MUTATED = ["core", "sql"]
 COSMIC_RAY = "cosmic-ray==8.7.0"
 """Not locked: nothing but the session `mutants` uses it."""
+CYCLONEDX = "cyclonedx-bom==7.5.0"
+PIP_AUDIT = "pip-audit==2.10.1"
+COVERED = ["tests/unit", "tests/contract", "tests/property", "tests/histories"]
+LEAST_COVERAGE = 0
+"""Percent of lines and branches that the tests in COVERED run, as measured; it may rise."""
 LOCKED_REQUIREMENTS = Path("requirements-dev.txt")
 LOCKED = {Path("requirements.txt"): ["--no-dev"], LOCKED_REQUIREMENTS: ["--group", "dev"]}
 """The files that pip reads in place of uv.lock, and what of it each holds: to run the program, and to develop it."""
@@ -129,6 +137,73 @@ def ops(session: nox.Session) -> None:
     """Check the alerts, routes and the dashboard in ops/ with promtool, Prometheus and amtool."""
     install_locked(session)
     session.run("pytest", "tests/ops", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure what the tests of the code alone run, processes that they start included; fail below the floor."""
+    install_locked(session)
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile", *COVERED)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--skip-covered", f"--fail-under={LEAST_COVERAGE}")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the unit tests with the oldest versions that pyproject.toml allows."""
+    session.install("--resolution", "lowest-direct", "--editable", ".[all]", "--group", "dev")
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def rollout(session: nox.Session) -> None:
+    """Run the former release beside this one, on one database: `-- COMMIT` names another than the last release.
+
+    Builds the former release from the repository's history, so not in CI: a clone may have none.
+    """
+    install_locked(session)
+    session.install("build")
+    commit = session.posargs[0] if session.posargs else FORMER_RELEASE
+    place = Path(session.create_tmp()).resolve() / "former"
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "source").mkdir(parents=True)
+    session.run("git", "archive", f"--output={place / 'source.tar'}", commit, external=True)
+    shutil.unpack_archive(place / "source.tar", place / "source", filter="data")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(place), str(place / "source"))
+    (wheel,) = place.glob("billing_core-*.whl")
+    session.run("python", "-m", "venv", str(place / "venv"))
+    python = str(place / "venv" / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[all]", external=True)
+    session.run("pytest", "tests/rollout", env={"BILLING_FORMER_PYTHON": python})
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """Write the list of what a production install contains to dist/, as CycloneDX."""
+    session.install(CYCLONEDX)
+    place = Path(session.create_tmp()).resolve() / "production"
+    session.run("python", "-m", "venv", "--clear", str(place))
+    python = str(place / "bin" / "python")
+    locked = ["--require-hashes", "--no-deps", "--requirement", "requirements.txt"]
+    session.run(python, "-m", "pip", "install", "--quiet", *locked, external=True)
+    session.run(python, "-m", "pip", "install", "--quiet", "--no-deps", ".", external=True)
+    session.run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "pip", "setuptools", external=True)
+    output = Path("dist/billing-core.cdx.json")
+    output.parent.mkdir(exist_ok=True)
+    written = ["--output-reproducible", "--validate", "--output-file", str(output)]
+    session.run("cyclonedx-py", "environment", "--pyproject", "pyproject.toml", *written, python)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look for published vulnerabilities of what is installed in production; fail if PyPI's database cannot be asked.
+
+    Not in CI: what is found depends on the day and not on the change.
+    """
+    session.install(PIP_AUDIT)
+    # Strict, or packages that the database does not know, as behind a mirror of PyPI, would pass for safe.
+    session.run("pip-audit", "--strict", "--require-hashes", "--disable-pip", "--requirement", "requirements.txt")
 
 
 @nox.session
