@@ -32,6 +32,7 @@ RUN_BY: Final = {
     ("docs/billing/frontend.md", "html"): "tests/e2e/test_docs.py",
     ("docs/billing/frontend.md", "js"): "tests/e2e/test_docs.py",
     ("docs/billing/frontend.md", "javascript"): "tests/e2e/test_docs.py",
+    ("docs/billing/frontend.md", "ts"): "tests/integration/test_npm_package.py",
     ("docs/billing/gateway.md", "python"): "tests/unit/test_gateway_page.py",
     ("docs/billing/operations-api.md", "http"): "tests/unit/http/test_operations_page.py",
     ("docs/billing/operations-api.md", "py"): "tests/unit/host/test_documented_calls.py",
@@ -122,11 +123,12 @@ def test_the_named_test_runs_the_code_of_its_page(page: str, language: str) -> N
         "billing status | jq . && billing statuses",
         'curl -H "Authorization: Bearer $(billing tokens --tenant acme)" http://127.0.0.1:8080/metrics',
         "pnpm stripe:setup-all",
+        "python -c 'import billing_apps'",
     ],
 )
 def test_a_command_that_cannot_be_run_is_found(line: str) -> None:
-    """Whatever part of it is wrong."""
-    with pytest.raises((AssertionError, click.ClickException)):
+    """In each of its parts."""
+    with pytest.raises((AssertionError, ImportError, click.ClickException)):
         check_command_line(line)
 
 

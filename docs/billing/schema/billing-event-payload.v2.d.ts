@@ -3,14 +3,109 @@
 //
 // Instants are ISO 8601 in UTC. Amounts are integers in the minor unit of their currency. Words such as `status` come
 // from Stripe and are open sets: expect values that are not known yet, and ignore fields that are not listed here.
-// Lists of words are closed within a version of this package; a later one may add to them.
+
+/** A known word, or one that a later version of the server adds. Editors complete the known ones. */
+export type Word<Known extends string> = Known | (string & {});
+
+/** Reasons of a verdict: a closed list. Most are the deciding subscription's status. */
+export type AccessReason =
+  | "trialing"
+  | "active"
+  | "past_due"
+  | "unpaid"
+  | "paused"
+  | "incomplete"
+  | "incomplete_expired"
+  | "canceled"
+  | "other_status"
+  | "no_subscription"
+  | "addon_only"
+  | "collection_paused"
+  | "past_due_grace_over"
+  | "grace_over"
+  | "scheduled_end_passed"
+  | "trial_overdue"
+  | "trial_never_paid"
+  | "confirmation_overdue"
+  | "unmapped_price"
+  | "disputed"
+  | "granted";
+
+/** Degrees of access, from most to least; the best of a tenant's subscriptions counts. */
+export type AccessState =
+  | "full"
+  | "grace"
+  | "read_only"
+  | "blocked";
+
+/** The types of messages to tenants. A closed set: they name the stream's frames. */
+export type BillingEventType =
+  | "subscription.created"
+  | "subscription.activated"
+  | "subscription.renewed"
+  | "subscription.recovered"
+  | "subscription.past_due"
+  | "subscription.unpaid"
+  | "subscription.paused"
+  | "subscription.resumed"
+  | "subscription.plan_changed"
+  | "subscription.seats_changed"
+  | "subscription.plan_change_scheduled"
+  | "subscription.cancellation_scheduled"
+  | "subscription.cancellation_withdrawn"
+  | "subscription.canceled"
+  | "subscription.expired"
+  | "subscription.trial_ending"
+  | "subscription.updated"
+  | "subscription.linked"
+  | "subscription.unlinked"
+  | "invoice.created"
+  | "invoice.finalized"
+  | "invoice.paid"
+  | "invoice.payment_failed"
+  | "invoice.payment_action_required"
+  | "invoice.overdue"
+  | "invoice.upcoming"
+  | "invoice.voided"
+  | "invoice.uncollectible"
+  | "invoice.deleted"
+  | "invoice.updated"
+  | "invoice.refunded"
+  | "invoice.disputed"
+  | "invoice.dispute_closed"
+  | "invoice.credited"
+  | "entitlements.updated"
+  | "usage.threshold_reached"
+  | "access.changed"
+  | "grant.added"
+  | "grant.revoked"
+  | "customer.linked"
+  | "customer.unlinked"
+  | "customer.deleted"
+  | "withdrawn";
+
+/** Reasons of a verdict on a feature: a closed list. The first two allow, the others refuse. */
+export type FeatureReason =
+  | "included"
+  | "over_included"
+  | "limit_reached"
+  | "not_included"
+  | "unknown_feature"
+  | "access_read_only"
+  | "access_blocked";
+
+/** How current an answer is. */
+export type Freshness =
+  | "live"
+  | "polled"
+  | "stale";
 
 /** One change to a tenant's billing. Sections that the event does not concern are null or empty. */
 export interface BillingEventPayload {
   schema_version: number;
   sequence: number;
   tenant_id: string;
-  event_type: string;
+  event_type: Word<BillingEventType>;
   source: SourceSection;
   stripe_event_id: string | null;
   occurred_at: string;
@@ -58,7 +153,7 @@ export interface EntitlementsPayload {
   tenant_id: string;
   sequence: number;
   as_of: string;
-  freshness: "live" | "polled" | "stale";
+  freshness: Word<Freshness>;
   access: AccessSection;
   features: FeatureSection[];
 }
@@ -68,7 +163,7 @@ export interface EntitlementPayload {
   tenant_id: string;
   sequence: number;
   as_of: string;
-  freshness: "live" | "polled" | "stale";
+  freshness: Word<Freshness>;
   access: AccessSection;
   entitlement: FeatureSection;
 }
@@ -152,8 +247,8 @@ export interface UsageSection {
 
 /** The tenant's access (`full`, `grace`, `read_only` or `blocked`), the reason, and its end if that is known. */
 export interface AccessSection {
-  state: "full" | "grace" | "read_only" | "blocked";
-  reason: "trialing" | "active" | "past_due" | "unpaid" | "paused" | "incomplete" | "incomplete_expired" | "canceled" | "other_status" | "no_subscription" | "addon_only" | "collection_paused" | "past_due_grace_over" | "grace_over" | "scheduled_end_passed" | "trial_overdue" | "trial_never_paid" | "confirmation_overdue" | "unmapped_price" | "disputed" | "granted";
+  state: Word<AccessState>;
+  reason: Word<AccessReason>;
   until: string | null;
 }
 
@@ -193,7 +288,7 @@ export interface ProvisionalSection {
 export interface FeatureSection {
   feature: string;
   allowed: boolean;
-  reason: "included" | "over_included" | "limit_reached" | "not_included" | "unknown_feature" | "access_read_only" | "access_blocked";
+  reason: Word<FeatureReason>;
   kind: string | null;
   limit: number | null;
   used: number | null;

@@ -38,7 +38,7 @@ _PAGES: Final = {
 """Pages by path. The operator's page shows each of its views by its own address."""
 ASSETS: Final = (
     *("activity.js", "activity.css", "billing-activity.js", "billing-activity.css", "billing-stream.js", "dom.js"),
-    *("format.js", "sign-in.js", "icon.svg", "billing-stream.d.ts", "tokens.css"),
+    *("format.js", "sign-in.js", "icon.svg", "billing-stream.d.ts", "billing-event-payload.v2.d.ts", "tokens.css"),
 )
 OPERATORS_ASSETS: Final = (
     *("ops.js", "ops.css", "actions.js", "audit.js", "changes.js", "charts.js", "dialog.js", "event.js", "events.js"),

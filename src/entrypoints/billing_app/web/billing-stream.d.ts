@@ -1,4 +1,8 @@
-// Types of billing-stream.js. State and messages are generic; their types are in docs/billing/schema.
+// Types of billing-stream.js.
+
+import type { BillingEventPayload, StatePayload } from "./billing-event-payload.v2.js";
+
+export type * from "./billing-event-payload.v2.js";
 
 /** `refused` and `stopped` stay until `start`; all others change by themselves. */
 export type StreamStatus =
@@ -14,7 +18,10 @@ export type StreamStatus =
 /** Send a GET with the stream's token, and return the decoded JSON of a 2xx response. */
 export type Get = (url: string) => Promise<any>;
 
-export interface BillingStreamOptions<State extends { sequence: number }, Message extends { sequence: number }> {
+export interface BillingStreamOptions<
+  State extends { sequence: number } = StatePayload,
+  Message extends { sequence: number } = BillingEventPayload,
+> {
   /** URL of the stream: `/api/v1/billing/stream`, or one on an origin that allows this page's. */
   url: string;
   /** A bearer token, or a function that returns one. Called with `refresh` after the server refused a token. */
@@ -34,8 +41,8 @@ export interface BillingStreamOptions<State extends { sequence: number }, Messag
 }
 
 export declare class BillingStream<
-  State extends { sequence: number } = any,
-  Message extends { sequence: number } = any,
+  State extends { sequence: number } = StatePayload,
+  Message extends { sequence: number } = BillingEventPayload,
 > {
   constructor(options: BillingStreamOptions<State, Message>);
   get cursor(): number | null;
