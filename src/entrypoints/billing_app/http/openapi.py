@@ -302,6 +302,7 @@ def _pages() -> Json:
     return {
         "/": {"get": _operation("openRoot", "page", "Redirect to the activity page.", to_page)},
         "/activity": page("openActivity", "The activity page.", text("text/html")),
+        "/docs": page("openDocumentation", "This API for people: the document, shown.", text("text/html")),
         "/assets/{name}": assets("readAsset", "A file of the activity page.", ASSETS),
         "/assets/activity/{name}": assets("readActivityAsset", "A module of <billing-activity>.", COMPONENT_ASSETS),
         "/ops": page("openOperations", "The operator's page.", text("text/html")),

@@ -31,6 +31,7 @@ _EMBEDDABLE: Final = {"Access-Control-Allow-Origin": "*"}
 _OPERATORS_PAGE: Final = "ops/ops.html"
 _PAGES: Final = {
     "/activity": "activity.html",
+    "/docs": "api.html",
     "/ops": _OPERATORS_PAGE,
     "/ops/{view:events|tenants|replay|audit}": _OPERATORS_PAGE,
     "/ops/{view:events|tenants}/{id:[^/]+}": _OPERATORS_PAGE,
@@ -39,6 +40,7 @@ _PAGES: Final = {
 ASSETS: Final = (
     *("activity.js", "activity.css", "billing-activity.js", "billing-activity.css", "billing-stream.js", "dom.js"),
     *("format.js", "sign-in.js", "icon.svg", "billing-stream.d.ts", "billing-event-payload.v2.d.ts", "tokens.css"),
+    *("api.js", "api.css"),
 )
 OPERATORS_ASSETS: Final = (
     *("ops.js", "ops.css", "actions.js", "audit.js", "changes.js", "charts.js", "dialog.js", "event.js", "events.js"),
