@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,12 @@ class HostEnvironment:
     def python(self) -> Path:
         """Its interpreter."""
         return self.folder / "venv" / _BIN / "python"
+
+    @property
+    def wheel(self) -> Path:
+        """The wheel, for other environments."""
+        (wheel,) = (self.folder / "dist").glob("*.whl")
+        return wheel
 
     @property
     def examples(self) -> Path:
@@ -69,16 +75,23 @@ def build_host_environment(folder: Path) -> HostEnvironment:
     dist, uv = folder / "dist", shutil.which("uv")
     if uv is not None:
         _run(uv, "build", "--wheel", "--out-dir", dist, ROOT)
-        _run(uv, "venv", "--python", sys.executable, folder / "venv")
-        install: Sequence[str | Path] = (uv, "pip", "install", "--python", built.python)
     else:
-        _run(sys.executable, "-m", "venv", folder / "venv")
-        _run(built.python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", dist, ROOT)
-        install = (built.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    (wheel,) = dist.glob("*.whl")
-    _run(*install, f"{wheel}[host]", *FRAMEWORKS)
+        _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", dist, ROOT)
+    make_environment(folder / "venv", f"{built.wheel}[host]", *FRAMEWORKS)
     shutil.copytree(EXAMPLES, built.examples)
     return built
+
+
+def make_environment(folder: Path, *requirements: str) -> Path:
+    """Make a virtual environment that has these requirements and nothing else, and return its interpreter."""
+    python, uv = folder / _BIN / "python", shutil.which("uv")
+    if uv is not None:
+        _run(uv, "venv", "--python", sys.executable, folder)
+        _run(uv, "pip", "install", "--python", python, *requirements)
+    else:
+        _run(sys.executable, "-m", "venv", folder)
+        _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
+    return python
 
 
 def _run(*command: str | Path) -> None:

@@ -1,12 +1,15 @@
 """The applications of examples/, run from the built wheel in an environment of their own, on real servers.
 
-What they do is what docs/embedding.md says: the page is made from them.
+What they do is what docs/embedding.md says: the page is made from them. And an adapter of one's own, as docs/ports.md
+shows it, in another environment with the same wheel.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +17,16 @@ from typing import Any, TypeVar
 
 import aiohttp
 import pytest
-from tests.hosts import HostEnvironment, RunningHost, build_host_environment, first_event, running_host
+from tests.documented import blocks
+from tests.hosts import (
+    HostEnvironment,
+    RunningHost,
+    alone,
+    build_host_environment,
+    first_event,
+    make_environment,
+    running_host,
+)
 from tests.integration.processes import WEBHOOK_SECRET, subscription_event
 from tests.patience import PATIENCE
 
@@ -179,3 +191,24 @@ async def test_an_application_starts_with_billing_switched_off(
         aiohttp.ClientSession() as session,
     ):
         assert await post(session, url, b"{}", "t=1,v1=00") == (404, "billing_disabled")
+
+
+def test_an_adapter_of_ones_own_is_tested_by_the_contract(built: HostEnvironment, tmp_path: Path) -> None:
+    """As docs/ports.md shows it: with the extra `testing` alone, and without any settings of pytest."""
+    (test,) = [each.text for each in blocks() if each.page == "docs/ports.md" and each.language == "python"]
+    python = make_environment(tmp_path / "venv", f"{built.wheel}[testing]")
+    folder = tmp_path / "project"
+    folder.mkdir()
+
+    def run(text: str) -> tuple[str, bool]:
+        """Return what pytest prints, and whether every test passed."""
+        (folder / "test_usage_table.py").write_text(text, encoding="utf-8")
+        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        done = subprocess.run(command, cwd=folder, env=alone(os.environ), capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr, done.returncode == 0
+
+    printed, passed = run(test)
+    assert passed, printed
+    assert "4 passed" in printed
+    assert "skipped" not in printed
+    assert not run(test.replace("and at in window", ""))[1]

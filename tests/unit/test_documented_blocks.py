@@ -23,7 +23,7 @@ RUN_BY: Final = {
     ("README.md", "python"): "tests/unit/test_readme.py",
     ("README.md", "py"): "tests/unit/host/test_documented_calls.py",
     ("docs/embedding.md", "python"): "tests/unit/test_embedding_page.py",
-    ("docs/ports.md", "python"): "tests/unit/host/test_documented_calls.py",
+    ("docs/ports.md", "python"): "tests/integration/test_hosts.py",
     ("docs/billing/consumers.md", "http"): "tests/unit/outgoing_webhooks/test_documented_receivers.py",
     ("docs/billing/consumers.md", "js"): "tests/unit/outgoing_webhooks/test_documented_receivers.py",
     ("docs/billing/consumers.md", "python"): "tests/unit/outgoing_webhooks/test_documented_receivers.py",

@@ -1,4 +1,4 @@
-"""The calls of an application that README, embedding.md, entitlements.md, operations-api.md and ports.md show."""
+"""The calls of an application that README, embedding.md, entitlements.md and operations-api.md show."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from tests.patience import PATIENCE
 from tests.unit.host.conftest import PLANS, signed, subscription_event
 
 from billing_app import Billing, Settings, open_billing
-from billing_core import Entitlements, EventBus, FeatureReason, Operations, TenantId
-from billing_core.testing.stream.event_bus import EventBusContract
-from billing_memory.stream.bus import MemoryEventBus
+from billing_core import Entitlements, FeatureReason, Operations, TenantId
 
 
 def shown(page: str, part: str) -> str:
@@ -133,11 +131,3 @@ async def test_a_question_about_a_feature() -> None:
         with pytest.raises(UpgradeNeeded) as refused:
             await run(shown("docs/billing/entitlements.md", "UpgradeNeeded"), names)
     assert refused.value.args == (FeatureReason.UNKNOWN_FEATURE, None)
-
-
-def test_the_binding_of_a_contract() -> None:
-    """As ports.md shows it: the suite gets the adapter from the fixture."""
-    names: dict[str, Any] = {"EventBusContract": EventBusContract, "pytest": pytest, "EventBus": EventBus}
-    names["MyEventBus"] = MemoryEventBus
-    exec(shown("docs/ports.md", "EventBusContract"), names)
-    assert issubclass(names["TestMyEventBus"], EventBusContract)

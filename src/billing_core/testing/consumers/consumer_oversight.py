@@ -23,10 +23,11 @@ from billing_core.testing.consumers.arrange import (
     step,
     waiting_numbers,
 )
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import TICK, Elapse
 
 
-class ConsumerOversightContract:
+class ConsumerOversightContract(Suite):
     """Operators see waiting and dead messages, and decide about them.
 
     A binding provides `consumer_oversight`; `consumer_register`, `consumer_queue`, `audit_log` and `unit_of_work` on

@@ -26,10 +26,11 @@ from billing_core.testing.consumers.arrange import (
     step,
     waiting_numbers,
 )
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LEASE, LONG, TICK, Elapse
 
 
-class ConsumerQueueContract:
+class ConsumerQueueContract(Suite):
     """Each tenant's messages in order, by one process at a time, until they are handled.
 
     A binding provides `consumer_queue`; `consumer_register`, `consumer_oversight`, `epochs` and `unit_of_work` on the

@@ -21,10 +21,11 @@ from billing_core.testing.consumers.arrange import (
     step,
     waiting_numbers,
 )
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import TICK, Elapse
 
 
-class ConsumerRegisterContract:
+class ConsumerRegisterContract(Suite):
     """Consumers start where they are told to, and stay where they are when they are registered again.
 
     A binding provides `consumer_register`, `consumer_queue` and `unit_of_work`, empty and on the same data; and

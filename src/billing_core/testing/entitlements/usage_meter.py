@@ -7,6 +7,7 @@ from decimal import Decimal
 from billing_core.entitlements.ports import UsageMeter
 from billing_core.model import Quantity, TenantId
 from billing_core.testing.builders import ACME, GLOBEX, month
+from billing_core.testing.suite import Suite
 
 RecordUsage = Callable[[TenantId, str, Quantity, datetime], Awaitable[None]]
 """Records that a tenant used so much of a feature at an instant."""
@@ -14,7 +15,7 @@ RecordUsage = Callable[[TenantId, str, Quantity, datetime], Awaitable[None]]
 WINDOW = month(1)
 
 
-class UsageMeterContract:
+class UsageMeterContract(Suite):
     """Measured usage of one tenant within half-open windows.
 
     A binding provides `usage_meter`, which measures `api_calls` and `exports` and nothing else, and `record_usage` on

@@ -5,10 +5,11 @@ import asyncio
 from billing_core.events import ReceiptStatus
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.testing.builders import provider_event
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LEASE, LONG, Elapse
 
 
-class EventInboxContract:
+class EventInboxContract(Suite):
     """Durable intake without duplicates.
 
     A binding provides `inbox`, empty, `queue` on the same data, and `elapse`.

@@ -8,10 +8,11 @@ import pytest
 from billing_core.events import ReceiptStatus
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.testing.builders import provider_event
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LEASE, LONG, TICK, Elapse
 
 
-class EventQueueContract:
+class EventQueueContract(Suite):
     """One worker per event at a time, and no event without a worker for longer than its lease or delay.
 
     A binding provides `inbox` and `queue`, empty and on the same data, and `elapse`.

@@ -10,6 +10,7 @@ from billing_core.model import CustomerId, EventId, TenantId
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, save, settle
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, provider_event, subscription
+from billing_core.testing.suite import Suite
 
 ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
 HOSTILE = "%_\\' OR 1=1; -- \ud800\x00"
@@ -45,7 +46,7 @@ async def store_three(inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOf
     return numbers | {dead.dispatch_id: "evt_3"}
 
 
-class EventSelectorContract:
+class EventSelectorContract(Suite):
     """Numbers of the events that a filter selects, in the order in which things happened.
 
     A binding provides `selector`, and `inbox`, `queue` and `unit_of_work` on the same data, all empty.

@@ -2,10 +2,11 @@
 
 from billing_core.inbox.ports import EventInbox, EventQueue, KnownEvents
 from billing_core.testing.builders import provider_event
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG
 
 
-class KnownEventsContract:
+class KnownEventsContract(Suite):
     """Answers by key, whatever the status.
 
     A binding provides `known_events`, and `inbox` and `queue` on the same data, all empty.

@@ -12,12 +12,13 @@ from billing_core.oversight.ports import EventLog
 from billing_core.state.ports import UnitOfWork
 from billing_core.testing.arrange import applied, claimed, settle
 from billing_core.testing.builders import ACME, AT, provider_event
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LEASE, LONG, Elapse
 
 ALICE = CustomerId("cus_alice")
 
 
-class ReplayQueueContract:
+class ReplayQueueContract(Suite):
     """Claims of stored events, whatever their status, except those that are being processed.
 
     A binding provides `replay_queue`; `inbox`, `queue`, `unit_of_work` and `event_log` on the same data, all empty;

@@ -13,6 +13,7 @@ from billing_core.testing.state.payment_gateway import (
     ProviderStage,
     invoice,
 )
+from billing_core.testing.suite import Suite
 
 
 class ThinEventStage(ProviderStage, Protocol):
@@ -27,7 +28,7 @@ class ThinEventStage(ProviderStage, Protocol):
         ...
 
 
-class ThinEventGatewayContract:
+class ThinEventGatewayContract(Suite):
     """The objects behind events that only name them.
 
     A binding provides `stage`, and `thin_events`, which reads what the stage holds.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from billing_core.errors import MalformedEventError, SignatureVerificationError, WebhookError
 from billing_core.inbox.ports import WebhookVerifier
 from billing_core.testing.examples import share_fixtures
+from billing_core.testing.suite import Suite
 
 _CLOCK_LEEWAY = timedelta(hours=1)
 
@@ -23,7 +24,7 @@ class Delivery:
     garbage_signature: str
 
 
-class WebhookVerifierContract:
+class WebhookVerifierContract(Suite):
     """Only what the provider signed gets in, byte for byte.
 
     A binding provides `verifier`, and a `delivery` made for it.

@@ -4,11 +4,12 @@ from billing_core.model import CustomerId, InvoiceId
 from billing_core.operations.commands import Address, SetBillingContact, TaxId
 from billing_core.operations.ports import BillingReader, OperationGateway
 from billing_core.testing.operations.provider_stage import ProviderStage, create_customer, unpaid_upgrade
+from billing_core.testing.suite import Suite
 
 NO_CUSTOMERS = (CustomerId("cus_unknown1"), CustomerId(""), CustomerId("../invoices"), CustomerId("in_1"))
 
 
-class BillingReaderContract:
+class BillingReaderContract(Suite):
     """Reading beside the state. A binding provides `reader`, `gateway` and a `stage` of one provider, empty."""
 
     async def test_the_default_payment_method_comes_first(

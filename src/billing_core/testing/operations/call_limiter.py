@@ -9,6 +9,7 @@ import attrs
 
 from billing_core.operations.call_limits import UNLIMITED, CallLimits, CallRefusal, Priority
 from billing_core.operations.ports import CallLimiter
+from billing_core.testing.suite import Suite
 
 MakeLimiter = Callable[[CallLimits], CallLimiter]
 
@@ -44,7 +45,7 @@ async def _admitted_in_the_end(limiter: CallLimiter, endpoint: str = FETCH) -> N
         await asyncio.sleep(0.01)
 
 
-class CallLimiterContract:
+class CallLimiterContract(Suite):
     """Rates and calls in flight, counted over all processes.
 
     A binding provides `make_limiter`, which makes a limiter from limits; all limiters of one test count together.

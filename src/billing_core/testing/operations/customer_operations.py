@@ -24,11 +24,12 @@ from billing_core.testing.operations.provider_stage import (
     start,
     unpaid_upgrade,
 )
+from billing_core.testing.suite import Suite
 
 VAT = TaxId(type="eu_vat", value="DE123456789")
 
 
-class CustomerOperationsContract:
+class CustomerOperationsContract(Suite):
     """Commands about customers. A binding provides `gateway` and a `stage` of the same provider, empty."""
 
     async def test_a_contact_is_changed_and_cleared(self, gateway: OperationGateway, stage: ProviderStage) -> None:

@@ -29,9 +29,10 @@ from billing_core.testing.operations.provider_stage import (
     seats,
     start,
 )
+from billing_core.testing.suite import Suite
 
 
-class OperationGatewayContract:
+class OperationGatewayContract(Suite):
     """Commands carried out at most once. A binding provides `gateway` and a `stage` of the same provider, empty."""
 
     async def test_performing_again_makes_nothing_a_second_time(

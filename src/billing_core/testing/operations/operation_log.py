@@ -26,6 +26,7 @@ from billing_core.operations.stored import (
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed
 from billing_core.testing.builders import ACME, AT, GLOBEX, provider_event
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG, Elapse
 
 REQUEST: Final = OperationRequest(
@@ -69,7 +70,7 @@ async def begun(log: OperationLog, request: OperationRequest = REQUEST) -> Store
     return answer.operation
 
 
-class OperationLogContract:
+class OperationLogContract(Suite):
     """Decisions, each stored before it is sent. A binding provides `operation_log`, empty, and `elapse`."""
 
     async def test_a_new_request_is_leased_and_has_no_command(self, operation_log: OperationLog) -> None:

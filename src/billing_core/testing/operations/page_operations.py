@@ -27,6 +27,7 @@ from billing_core.testing.operations.provider_stage import (
     create_customer,
     seats,
 )
+from billing_core.testing.suite import Suite
 
 
 def checkout_of(customer_id: CustomerId, stage: ProviderStage) -> CreateCheckoutSession:
@@ -40,7 +41,7 @@ def checkout_of(customer_id: CustomerId, stage: ProviderStage) -> CreateCheckout
     )
 
 
-class PageOperationsContract:
+class PageOperationsContract(Suite):
     """Pages and credit. A binding provides `gateway`, `reader` and a `stage` of one provider, empty."""
 
     async def test_a_checkout_starts_one_subscription(

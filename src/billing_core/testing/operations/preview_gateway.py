@@ -31,11 +31,12 @@ from billing_core.testing.operations.provider_stage import (
     seats,
     start,
 )
+from billing_core.testing.suite import Suite
 
 SMALL = AMOUNTS[BASE] + 5 * AMOUNTS[SEATS]
 
 
-class PreviewGatewayContract:
+class PreviewGatewayContract(Suite):
     """Invoices before they are made. A binding provides `previews`, `gateway` and a `stage` of one provider, empty."""
 
     async def test_a_start_shows_its_first_and_its_next_invoice(

@@ -29,9 +29,10 @@ from billing_core.testing.operations.provider_stage import (
     seats,
     start,
 )
+from billing_core.testing.suite import Suite
 
 
-class ScheduledChangesContract:
+class ScheduledChangesContract(Suite):
     """Commands about schedules. A binding provides `gateway` and a `stage` of the same provider, empty."""
 
     async def test_a_downgrade_waits_for_the_end_of_the_period(

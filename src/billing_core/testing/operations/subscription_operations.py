@@ -47,9 +47,10 @@ from billing_core.testing.operations.provider_stage import (
     start,
     usage,
 )
+from billing_core.testing.suite import Suite
 
 
-class SubscriptionOperationsContract:
+class SubscriptionOperationsContract(Suite):
     """Commands about subscriptions. A binding provides `gateway` and a `stage` of the same provider, empty."""
 
     # --- start ---------------------------------------------------------------------------------------------------

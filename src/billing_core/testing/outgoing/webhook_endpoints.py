@@ -9,13 +9,14 @@ from billing_core.consumers.values import ConsumerName
 from billing_core.outgoing.ports import QUIET, WebhookEndpoints
 from billing_core.outgoing.values import SigningSecret, WebhookEndpoint
 from billing_core.state.ports import Clock
+from billing_core.testing.suite import Suite
 
 CRM, ERP = ConsumerName("crm"), ConsumerName("erp")
 URL = "https://crm.example.com/hooks?team=7"
 HOUR, MICROSECOND = timedelta(hours=1), timedelta(microseconds=1)
 
 
-class WebhookEndpointsContract:
+class WebhookEndpointsContract(Suite):
     """Receivers, their secrets, and since when they fail.
 
     A binding provides `webhook_endpoints`, empty, and `clock`.

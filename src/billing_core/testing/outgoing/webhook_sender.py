@@ -8,6 +8,7 @@ import pytest
 
 from billing_core.outgoing.ports import WebhookSender
 from billing_core.outgoing.values import DeliveryResult, OutgoingWebhook, SigningSecret
+from billing_core.testing.suite import Suite
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 MESSAGE = OutgoingWebhook(
@@ -30,7 +31,7 @@ class SenderStage(Protocol):
         ...
 
 
-class WebhookSenderContract:
+class WebhookSenderContract(Suite):
     """One attempt at a message, and its result.
 
     A binding provides `webhook_sender` and `sender_stage`, whose receiver answers 200 at first.

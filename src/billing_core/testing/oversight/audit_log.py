@@ -1,9 +1,10 @@
 """The contract of AuditLog, and of the AuditTrail that it reads back."""
 
 from billing_core.oversight.ports import AuditLog
+from billing_core.testing.suite import Suite
 
 
-class AuditLogContract:
+class AuditLogContract(Suite):
     """A durable note of every action, from its beginning. A binding provides `audit_log`, empty."""
 
     async def test_an_action_is_noted_from_the_beginning(self, audit_log: AuditLog) -> None:

@@ -17,10 +17,11 @@ from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, parked, save, settle
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, message, provider_event, subscription
 from billing_core.testing.inbox.event_selector import ALICE, EXPECTED, HOSTILE, store_three
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG
 
 
-class EventLogContract:
+class EventLogContract(Suite):
     """Every stored event, found by any of its properties, with its trace.
 
     A binding provides `event_log`, and `inbox`, `queue` and `unit_of_work` on the same data, all empty.

@@ -7,10 +7,11 @@ from billing_core.oversight.ports import Backlog, InboxBacklog
 from billing_core.state.ports import UnitOfWork
 from billing_core.testing.arrange import claimed, parked, settle
 from billing_core.testing.builders import provider_event
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LEASE, LONG, Elapse
 
 
-class InboxBacklogContract:
+class InboxBacklogContract(Suite):
     """Counts of pending and dead events.
 
     A binding provides `inbox_backlog`; `inbox`, `queue` and `unit_of_work` on the same data, all empty; and `elapse`.

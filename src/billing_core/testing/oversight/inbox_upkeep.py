@@ -10,12 +10,13 @@ from billing_core.oversight.ports import EventLog, InboxUpkeep
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, park, park_on_objects, parked, save, settle
 from billing_core.testing.builders import customer, provider_event, subscription
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LEASE, LONG, Elapse
 
 ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
 
 
-class InboxUpkeepContract:
+class InboxUpkeepContract(Suite):
     """Ignoring events and deleting bodies, without losing the trace of an event.
 
     A binding provides `inbox_upkeep`; `inbox`, `queue`, `replay_queue`, `unit_of_work` and `event_log` on the same

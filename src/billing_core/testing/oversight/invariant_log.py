@@ -11,6 +11,7 @@ from billing_core.oversight.ports import InvariantLog
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, park
 from billing_core.testing.builders import ACME, GLOBEX, customer, message, messages, provider_event
+from billing_core.testing.suite import Suite
 
 Plant = Callable[[Invariant], Awaitable[str]]
 """Damages stored rows so that an invariant is violated, and returns the example that has to be named.
@@ -19,7 +20,7 @@ Leases, messages and parked events may be moved into the past, beyond the time i
 """
 
 
-class InvariantLogContract:
+class InvariantLogContract(Suite):
     """No violation in sound data; each kind of damage found, named and distinguished.
 
     A binding provides `invariants`; `inbox`, `queue` and `unit_of_work` on the same data, all empty; and `plant`.

@@ -6,6 +6,7 @@ import attrs
 
 from billing_core.oversight.ports import SILENT_KEPT, ProcessRegister, RunningProcess
 from billing_core.testing.builders import AT
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import Elapse
 
 SERVER = RunningProcess(
@@ -15,7 +16,7 @@ WORKER = attrs.evolve(SERVER, process_id="b2", kind="worker", host="wörk", star
 SECOND = timedelta(seconds=1)
 
 
-class ProcessRegisterContract:
+class ProcessRegisterContract(Suite):
     """Servers and workers, and when each was last heard of.
 
     A binding provides `process_register`, empty, and `elapse`.

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from billing_core.oversight.ports import REFUSALS_KEPT, RefusalTally, RefusedWebhooks
+from billing_core.testing.suite import Suite
 
 HOUR = timedelta(hours=1)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -13,7 +14,7 @@ LARGE = RefusedWebhooks(hour=NOW, reason="too_large", count=2, largest=3_000_000
 FORGED = RefusedWebhooks(hour=NOW, reason="bad_signature", count=1, largest=0)
 
 
-class RefusalTallyContract:
+class RefusalTallyContract(Suite):
     """Counts by hour and reason. A binding provides `refusal_tally`, empty."""
 
     async def test_counts_add_up_and_the_largest_size_is_kept(self, refusal_tally: RefusalTally) -> None:

@@ -28,12 +28,13 @@ from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import applied, claimed, park, save, service_over, settle
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, invoice, provider_event, subscription
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG
 
 BOTH = (ACME, GLOBEX)
 
 
-class StateUpkeepContract:
+class StateUpkeepContract(Suite):
     """Duplicate subscriptions and customers, across all tenants.
 
     A binding provides `state_upkeep`; `inbox`, `queue`, `unit_of_work` and `history` on the same data, all empty; and

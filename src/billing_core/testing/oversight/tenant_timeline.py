@@ -21,12 +21,13 @@ from billing_core.testing.builders import (
     provider_event,
     subscription,
 )
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG
 
 ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
 
 
-class TenantTimelineContract:
+class TenantTimelineContract(Suite):
     """The events, decisions and messages of one tenant, and of no other.
 
     A binding provides `timeline`, and `inbox`, `queue` and `unit_of_work` on the same data, all empty.

@@ -8,6 +8,7 @@ from billing_core.model import AccessReason, AccessState, AccessVerdict, Announc
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, message
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG, Elapse
 
 INITECH = TenantId("initech")
@@ -20,7 +21,7 @@ def known(due_at: datetime | None = None, *, policy: str | None = OURS) -> Annou
     return AnnouncedAccess(verdict=verdict, due_at=due_at, policy=policy)
 
 
-class AccessScheduleContract:
+class AccessScheduleContract(Suite):
     """Tenants are due by the store's clock or by a changed policy, each to one unit of work at a time.
 
     A binding provides `unit_of_work` on an empty store, and `elapse` for the store's clock.

@@ -18,10 +18,11 @@ from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import applied, claimed, due, parked, settle
 from billing_core.testing.builders import ACME, message, provider_event
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LEASE, LONG, Elapse
 
 
-class ClaimFenceContract:
+class ClaimFenceContract(Suite):
     """One unit of work per claim, and none for a claim that was lost.
 
     A binding provides `unit_of_work`; `inbox`, `queue`, `inbox_backlog`, `event_log` and `history` on the same data,

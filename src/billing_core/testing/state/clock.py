@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 from billing_core.state.ports import Clock
+from billing_core.testing.suite import Suite
 
 
-class ClockContract:
+class ClockContract(Suite):
     """Instants in UTC. A binding provides `clock`."""
 
     def test_now_is_an_aware_instant_in_utc(self, clock: Clock) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from billing_core.events import ProviderEvent
 from billing_core.state.ports import EventTranslator
 from billing_core.testing.examples import share_fixtures
+from billing_core.testing.suite import Suite
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -17,7 +18,7 @@ _JSON = st.recursive(
 )
 
 
-class EventTranslatorContract:
+class EventTranslatorContract(Suite):
     """Pure, and total over any body.
 
     A binding provides `translator`, and an `update`: an event that shows its object before and after.

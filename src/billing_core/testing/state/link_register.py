@@ -9,6 +9,7 @@ from billing_core.model import CustomerId, LinkAction, LinkDecision
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import CUSTOMER, claimed, due, park, save, settle
 from billing_core.testing.builders import ACME, GLOBEX, customer, provider_event
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG
 
 MOVED = LinkDecision(
@@ -23,7 +24,7 @@ UNLINKED = LinkDecision(action=LinkAction.UNLINK, object_id=CUSTOMER, from_tenan
 LINKED = LinkDecision(action=LinkAction.LINK, object_id="sub_1", to_tenant=ACME, actor="zoë")
 
 
-class LinkRegisterContract:
+class LinkRegisterContract(Suite):
     """Decisions are kept in their order, and settle conflicts.
 
     A binding provides `unit_of_work`, and `inbox` and `queue` on the same data, all empty.

@@ -33,6 +33,7 @@ from billing_core.model import (
     TenantId,
 )
 from billing_core.state.ports import PaymentGateway
+from billing_core.testing.suite import Suite
 
 ACME = TenantId("acme")
 _NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -127,7 +128,7 @@ class ProviderStage(Protocol):
         ...
 
 
-class PaymentGatewayContract:
+class PaymentGatewayContract(Suite):
     """Current objects, whole; None for what does not exist; errors that say whether a retry helps.
 
     A binding provides `stage`, and `gateway`, which reads what the stage holds.

@@ -37,6 +37,7 @@ from billing_core.testing.builders import (
     subscription,
 )
 from billing_core.testing.state.samples import HOSTILE, LARGEST
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG, TICK, Elapse
 
 SOON = AT + timedelta(days=3650)
@@ -67,7 +68,7 @@ def view(
 SHOWN = view(subscription("sub_1", status="past_due", seat_count=9).snapshot)
 
 
-class ProvisionalViewsContract:
+class ProvisionalViewsContract(Suite):
     """Views stand beside rows: all of a tenant's are written at once, and every reading shows them in place of rows.
 
     A binding provides `unit_of_work`, and `tenant_reader`, `uncertain_objects`, `inbox` and `elapse` on the same data,

@@ -24,6 +24,7 @@ from billing_core.state.ports import Changes, RulesRegister, UnitOfWork
 from billing_core.state.rules import fingerprint_of
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, subscription
+from billing_core.testing.suite import Suite
 
 RULES = BillingRules(
     plans=(
@@ -62,7 +63,7 @@ RULES = BillingRules(
 """Rules that differ from the defaults in every part."""
 
 
-class RulesRegisterContract:
+class RulesRegisterContract(Suite):
     """The rules in force, the same for all processes.
 
     A binding provides `rules_register`, and `unit_of_work` on the same data, all empty.

@@ -17,11 +17,12 @@ from billing_core.state.ports import BillingTransaction, Changes, UnitOfWork
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, customer, invoice, subscription
 from billing_core.testing.state.samples import CHARGE, CLOCK, HOSTILE, OF_THE_CATALOG, PAYMENT, UNOWNED, record
+from billing_core.testing.suite import Suite
 
 BOTH = (ACME, GLOBEX)
 
 
-class StateReaderContract:
+class StateReaderContract(Suite):
     """Stored objects of any tenant, inside a unit of work. A binding provides `unit_of_work`, empty."""
 
     async def test_a_customer_survives_in_every_field(self, unit_of_work: UnitOfWork) -> None:

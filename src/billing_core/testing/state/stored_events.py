@@ -7,9 +7,10 @@ from billing_core.model import TenantOccasion
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, message, provider_event
+from billing_core.testing.suite import Suite
 
 
-class StoredEventsContract:
+class StoredEventsContract(Suite):
     """Earlier events and occasions, inside a unit of work.
 
     A binding provides `unit_of_work` and `inbox`, empty and on the same data.

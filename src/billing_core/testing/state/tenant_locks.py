@@ -10,10 +10,11 @@ from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import CUSTOMER, claimed, save
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, grant, message, provider_event
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG, TICK
 
 
-class TenantLocksContract:
+class TenantLocksContract(Suite):
     """Rows that are created on demand and locked in one order.
 
     A binding provides `unit_of_work`, and `inbox` and `history` on the same data, all empty.

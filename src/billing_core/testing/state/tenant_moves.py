@@ -27,6 +27,7 @@ from billing_core.testing.builders import (
     usage,
 )
 from billing_core.testing.state.samples import CHARGE, PAYMENT, record
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG
 
 OBJECTS = Changes(
@@ -56,7 +57,7 @@ def leaving(to: TenantId | None, *events: int, **fields: object) -> Transfer:
     )
 
 
-class TenantMovesContract:
+class TenantMovesContract(Suite):
     """A part of a tenant's holdings leaves as a whole.
 
     A binding provides `unit_of_work`, and `inbox`, `queue`, `inbox_upkeep`, `tenant_reader`, `history`, `outbox`,

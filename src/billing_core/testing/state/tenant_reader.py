@@ -50,10 +50,11 @@ from billing_core.testing.state.samples import (
     PAYMENT,
     record,
 )
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG, TICK
 
 
-class TenantReaderContract:
+class TenantReaderContract(Suite):
     """Everything that was saved of one tenant, in a stable order, and nothing of another's.
 
     A binding provides `tenant_reader`, and `unit_of_work` on the same data, empty.

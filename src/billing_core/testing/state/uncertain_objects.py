@@ -22,11 +22,12 @@ from billing_core.state.service import BillingService, RefetchResult
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import save, service_over
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, invoice, line, provenance, subscription
+from billing_core.testing.suite import Suite
 
 UNSURE = provenance("evt_1", "evt_2", ambiguous=True)
 
 
-class UncertainObjectsContract:
+class UncertainObjectsContract(Suite):
     """Every object that has to be fetched again, until it was.
 
     A binding provides `uncertain_objects`; `unit_of_work`, `tenant_reader` and `history` on the same data, all empty;

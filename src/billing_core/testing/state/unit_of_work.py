@@ -25,11 +25,12 @@ from billing_core.testing.builders import (
     usage,
 )
 from billing_core.testing.state.samples import CHARGE, record
+from billing_core.testing.suite import Suite
 
 INVOICE = InvoiceId("in_1")
 
 
-class UnitOfWorkContract:
+class UnitOfWorkContract(Suite):
     """All or nothing, gapless numbers, and no object of one tenant overwritten by another.
 
     A binding provides `unit_of_work`, and `inbox`, `queue`, `tenant_reader` and `history` on the same data, all empty.

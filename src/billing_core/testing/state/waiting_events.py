@@ -24,10 +24,11 @@ from billing_core.testing.arrange import (
 )
 from billing_core.testing.builders import ACME, customer, invoice, provider_event, subscription
 from billing_core.testing.state.samples import CHARGE, CLOCK, PAYMENT, UNOWNED, record
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG
 
 
-class WaitingEventsContract:
+class WaitingEventsContract(Suite):
     """Parked events become due with the link or the object they wait for, and no event is left behind.
 
     A binding provides `inbox`, `queue`, `unit_of_work` and `tenant_reader`, empty and on the same data.

@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 from billing_core.stream.ports import BackfillableBus, BackfillClaim
+from billing_core.testing.suite import Suite
 
 
-class BackfillableBusContract:
+class BackfillableBusContract(Suite):
     """A bus that one of many processes fills, once. A binding provides `event_bus`, empty."""
 
     async def test_one_process_has_the_turn_until_the_backfill_is_done(self, event_bus: BackfillableBus) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 
 from billing_core.stream.ports import EpochLog
+from billing_core.testing.suite import Suite
 
 
-class EpochLogContract:
+class EpochLogContract(Suite):
     """One current epoch for all processes, until a new one begins.
 
     A binding provides `epochs` of a new database.

@@ -7,9 +7,10 @@ from datetime import timedelta
 from billing_core.events import BillingEvent
 from billing_core.stream.ports import EventBus
 from billing_core.testing.builders import ACME, AT, GLOBEX, message, messages
+from billing_core.testing.suite import Suite
 
 
-class EventBusContract:
+class EventBusContract(Suite):
     """Numbers without gaps, repeated calls without effect, followers that miss nothing once they listen.
 
     A binding provides `event_bus`, empty.

@@ -6,9 +6,10 @@ from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
 from billing_core.testing.state.samples import HOSTILE
+from billing_core.testing.suite import Suite
 
 
-class MessageHistoryContract:
+class MessageHistoryContract(Suite):
     """All messages that were ever committed, by tenant and number.
 
     A binding provides `history`, and `unit_of_work` on the same data, empty.

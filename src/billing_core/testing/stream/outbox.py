@@ -11,6 +11,7 @@ from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.stream.ports import MessageHistory, Outbox
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, message, messages
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import TICK, Elapse
 
 NOW = timedelta(0)
@@ -21,7 +22,7 @@ async def commit(unit_of_work: UnitOfWork, events: Sequence[BillingEvent]) -> No
     await save(unit_of_work, Changes(events=events), tenants={event.tenant_id for event in events})
 
 
-class OutboxContract:
+class OutboxContract(Suite):
     """Committed messages, until they are confirmed.
 
     A binding provides `outbox`; `unit_of_work` and `history` on the same data, all empty; and `elapse`.

@@ -6,11 +6,12 @@ import attrs
 
 from billing_core.state.ports import Clock
 from billing_core.stream_access.ports import Revocation, Revocations
+from billing_core.testing.suite import Suite
 
 MINUTE = timedelta(minutes=1)
 
 
-class RevocationsContract:
+class RevocationsContract(Suite):
     """Revocations, kept for as long as they can concern a valid proof.
 
     A binding provides `revocations`, empty, and `clock`.

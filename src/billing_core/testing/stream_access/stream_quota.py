@@ -9,6 +9,7 @@ import attrs
 
 from billing_core.stream_access.ports import QuotaPolicy, StreamQuota
 from billing_core.testing.builders import ACME, GLOBEX
+from billing_core.testing.suite import Suite
 
 MINUTE = timedelta(minutes=1)
 MakeQuota = Callable[[QuotaPolicy], StreamQuota]
@@ -16,7 +17,7 @@ OPEN = QuotaPolicy(rate_per_minute=0, concurrent=0, lease=MINUTE)
 """No limit at all."""
 
 
-class StreamQuotaContract:
+class StreamQuotaContract(Suite):
     """Two limits for each tenant, counted over all servers.
 
     A binding provides `make_quota`, which makes a quota from a policy; all quotas of one test count together.

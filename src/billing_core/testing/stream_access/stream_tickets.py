@@ -5,12 +5,13 @@ from datetime import timedelta
 
 from billing_core.stream_access.ports import Principal, StreamTickets
 from billing_core.testing.builders import ACME, AT, GLOBEX
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LEASE, Elapse
 
 MINUTE = timedelta(minutes=1)
 
 
-class StreamTicketsContract:
+class StreamTicketsContract(Suite):
     """Tickets that open one stream each, in time. A binding provides `tickets`, empty, and `elapse`."""
 
     async def test_a_ticket_returns_the_principal_it_was_issued_to(self, tickets: StreamTickets) -> None:
