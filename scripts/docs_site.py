@@ -91,7 +91,7 @@ def main() -> None:
         sys.exit("The site was not built: see above.")
     found = list(faults(SITE))
     if found:
-        sys.exit("\n".join([*found, f"{len(found)} faults in {SITE}/"]))
+        sys.exit("\n".join([*found, f"Faults in {SITE}/: {len(found)}"]))
     print(f"{SITE}/: {len(list(SITE.rglob('*.html')))} pages; every link, anchor and image exists")
 
 

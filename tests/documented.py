@@ -25,7 +25,21 @@ _FENCE: Final = re.compile(
 )
 _OPERATORS: Final = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "<<"})
 _FOREIGN: Final = frozenset(
-    {"cp", "chmod", "export", "jq", "stripe", "psql", "docker", "promtool", "amtool", "kubectl", "openssl", "echo"}
+    {
+        "cp",
+        "chmod",
+        "export",
+        "jq",
+        "stripe",
+        "psql",
+        "redis-cli",
+        "docker",
+        "promtool",
+        "amtool",
+        "kubectl",
+        "openssl",
+        "echo",
+    }
 )
 """Programs of others, whose options are not checked."""
 

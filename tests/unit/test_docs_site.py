@@ -35,6 +35,21 @@ def test_every_page_is_in_the_navigation_once() -> None:
     assert sorted(named) == sorted(DOCS.rglob("*.md"))
 
 
+def test_links_stay_within_the_site() -> None:
+    """The site has the pages and files below docs, and nothing else of the repository."""
+    targets = [
+        (page, target)
+        for page in DOCS.rglob("*.md")
+        for target in re.findall(r"\]\(([^)#:\s]+)", page.read_text(encoding="utf-8"))
+    ]
+    assert targets
+    assert [
+        f"{page.relative_to(DOCS)}: {target}"
+        for page, target in targets
+        if not (page.parent / target).resolve().is_relative_to(DOCS)
+    ] == []
+
+
 def test_the_reference_is_generated() -> None:
     """When this fails, run `make docs`."""
     written = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / FOLDER).glob("*.md")}

@@ -406,7 +406,7 @@ class TestPages:
 
     async def test_every_module_a_page_loads_is_served(self, world: World, http: aiohttp.ClientSession) -> None:
         """With the type of JavaScript, which browsers require; no file is served that no page loads."""
-        waiting, seen = ["activity.js", "ops/ops.js", "sign-in.js"], set()
+        waiting, seen = ["activity.js", "api.js", "ops/ops.js", "sign-in.js"], set()
         while waiting:
             name = waiting.pop()
             async with http.get(f"{world.url}/assets/{name}") as answer:
