@@ -28,6 +28,7 @@ _FOREIGN: Final = frozenset(
     {
         "cp",
         "chmod",
+        "grep",
         "export",
         "jq",
         "stripe",
