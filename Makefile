@@ -82,6 +82,7 @@ docs: setup ## regenerate the documentation that is generated from the code
 	@$(BIN)/python -m billing_app.payload_schema
 	@$(BIN)/python -m billing_app.http.openapi
 	@$(BIN)/python -m billing_stripe.events_reference
+	@$(BIN)/python -m billing_telemetry.reference
 	@$(BIN)/python -m scripts.example_messages
 	@$(BIN)/python -m scripts.embedding_page
 	@$(BIN)/python -m scripts.api_reference

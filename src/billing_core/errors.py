@@ -1,6 +1,7 @@
 """Every error of the billing loop, each with a stable code and whether a retry can help."""
 
 from datetime import timedelta
+from enum import Enum
 from typing import ClassVar, Final, TypedDict, Unpack
 
 
@@ -24,10 +25,30 @@ class WebhookError(BillingError):
     code = "webhook_error"
 
 
+class SignatureFault(Enum):
+    """The faults of a signature. A closed set: the values are metric labels."""
+
+    MISSING = "missing"
+    """The request has no signature header."""
+    REPEATED = "repeated"
+    """It has more than one."""
+    MALFORMED = "malformed"
+    NO_MATCH = "no_match"
+    """No configured secret matches, or none is configured."""
+    STALE = "stale"
+    """A secret matches, but the timestamp is too old: a replayed request, a slow way, or our clock is ahead."""
+    EARLY = "early"
+    """A secret matches, but the timestamp is too far ahead: our clock is behind."""
+
+
 class SignatureVerificationError(WebhookError):
     """No configured secret matches the signature, or none is configured. The sender or a secret is wrong."""
 
     code = "bad_signature"
+
+    def __init__(self, *args: object, fault: SignatureFault = SignatureFault.NO_MATCH) -> None:
+        super().__init__(*args)
+        self.fault = fault
 
 
 class StaleSignatureError(SignatureVerificationError):

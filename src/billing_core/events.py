@@ -82,6 +82,8 @@ class Claim:
     """The event was applied before and is replayed now: its notices were already published."""
     forgiven: int = 0
     """Attempts before the last replay: they no longer count."""
+    parked: bool = False
+    """The event was processed before, and waited for a tenant since."""
 
     @property
     def tries(self) -> int:
@@ -100,6 +102,7 @@ class Claim:
             event=self.event.without_body(),
             applied=self.applied,
             forgiven=self.forgiven,
+            parked=self.parked,
         )
 
 
@@ -358,3 +361,5 @@ class BillingEvent:
     occurred_at: datetime = attrs.field(validator=aware)
     payload: str = attrs.field(repr=False)
     """`BillingEventPayload` as one line of JSON, encoded once and passed on verbatim."""
+    published_at: float | None = attrs.field(default=None, eq=False)
+    """When the bus took it (Unix time, by the clock of this process); known of a message that is followed live."""

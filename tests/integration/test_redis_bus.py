@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
@@ -140,6 +141,23 @@ async def test_a_log_and_its_live_stream_share_a_slot(valkey: Valkey, bus: Redis
     tags = {key.split("}")[0] for key in keys}
     assert len(keys) == 64 + len(tags)
     assert len(tags) == 16
+
+
+async def test_a_live_message_says_when_the_server_took_it(bus: RedisEventBus) -> None:
+    """By the clock of this process, once it knows how much the server's differs."""
+    follower = bus.follow()
+    await anext(follower)
+    await bus.append([message(ACME, 1)])
+    (unknown,) = await anext(follower)
+    assert unknown.published_at is None
+    ahead = await bus.beat()
+    assert abs(ahead) < PATIENCE  # one machine
+    began = time.time()
+    await bus.append([message(ACME, 2)])
+    (known,) = await anext(follower)
+    assert known.published_at is not None
+    assert began - PATIENCE < known.published_at < time.time() + PATIENCE
+    await follower.aclose()
 
 
 async def test_an_unreadable_entry_is_skipped(valkey: Valkey, bus: RedisEventBus) -> None:

@@ -40,7 +40,7 @@ each_alert = pytest.mark.parametrize("alert", ALERTS, ids=name_of)
 def series() -> dict[str, set[str]]:
     """The series that a process exports and those that the rules record, each with its labels."""
     metrics = Metrics()
-    ConsumerMetrics(metrics.registry)
+    ConsumerMetrics(metrics.declarations)
     found = {name: set(labels) | OF_TARGETS for name, labels in exported(metrics)}
     return found | OF_PROMETHEUS | {rule["record"]: {"job"} for rule in RULES if "record" in rule}
 

@@ -21,6 +21,7 @@ from billing_core.outgoing.following import ReceiversReport
 from billing_core.outgoing.values import Delivery, DeliveryResult
 from billing_core.testing.builders import ACME, AT, message
 from billing_telemetry.consumer_metrics import ConsumerMetrics
+from billing_telemetry.declaring import Declarations
 
 Lines: TypeAlias = list[MutableMapping[str, Any]]
 CRM, MAILS = ConsumerName("crm"), ConsumerName("mails")
@@ -33,7 +34,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def observers(registry: CollectorRegistry) -> ConsumerObservers:
-    return ConsumerObservers(ConsumerMetrics(registry))
+    return ConsumerObservers(ConsumerMetrics(Declarations(registry)))
 
 
 @pytest.fixture

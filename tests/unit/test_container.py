@@ -164,8 +164,8 @@ def test_each_required_argument_is_missed() -> None:
 
 
 OPTIONAL = {
-    ("metrics", "event_types"),
-    ("metrics", "plan_codes"),
+    ("bus_watch", "compared"),
+    ("consumer_metrics", "ran"),
     ("service", "notify"),
     ("batches", "resolver"),
     ("batches", "refetch"),

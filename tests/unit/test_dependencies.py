@@ -96,9 +96,10 @@ async def test_a_bus_is_away_if_it_refuses_a_write_or_refused_a_message() -> Non
     class Bus:
         refuses = False
 
-        async def beat(self) -> None:
+        async def beat(self) -> float:
             if self.refuses:
                 raise EventBusUnavailableError("it is full")
+            return 0.25
 
     async def answer(watch: BusWatch) -> str:
         try:
@@ -109,10 +110,12 @@ async def test_a_bus_is_away_if_it_refuses_a_write_or_refused_a_message() -> Non
 
     world, bus = World(), Bus()
     dependency = world.dependency()
-    watch = BusWatch(bus, dependency, every=timedelta(seconds=1))
+    ahead: list[float] = []
+    watch = BusWatch(bus, dependency, every=timedelta(seconds=1), compared=ahead.append)
     assert await answer(watch) == "ok"
     bus.refuses = True
     assert await answer(watch) == "it is full"
+    assert ahead == [0.25]
     bus.refuses = False
     assert await answer(watch) == "ok"
     dependency.failed("publish", "it is a replica")

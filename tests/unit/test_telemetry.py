@@ -94,7 +94,7 @@ class TestMetrics:
     def test_the_names_dashboards_rely_on_exist(self) -> None:
         """Each fixed metric is exposed under its name, with its labels."""
         metrics = Metrics()
-        metrics.webhook_stored("invoice.paid", "accepted")
+        metrics.webhook_stored(provider_event(), "accepted", seconds=0.01)
         metrics.published(PublishingReport(published=1, backfilled=0, failed=0))
         metrics.processed(
             ProcessingReport(outcomes=[outcome(Disposition.APPLIED, attempt=2)], events=(), lost=0, seconds=1)
@@ -116,7 +116,7 @@ class TestMetrics:
             result: metrics.registry.get_sample_value("billing_access_reviews_total", {"result": result})
             for result in ("blocked", "full", "unchanged", "grace")
         }
-        assert counted == {"blocked": 2, "full": 1, "unchanged": 2, "grace": None}
+        assert counted == {"blocked": 2, "full": 1, "unchanged": 2, "grace": 0}
 
     def test_matches_of_signing_secrets_are_counted_from_zero(self) -> None:
         """A secret without matches shows that this process knows it; the time of the last match is kept."""
@@ -179,13 +179,13 @@ class TestMetrics:
         first.webhook_refused("bad_signature")
         labels = {"event_type": "unknown", "result": "bad_signature"}
         assert first.registry.get_sample_value("stripe_webhook_events_total", labels) == 1
-        assert second.registry.get_sample_value("stripe_webhook_events_total", labels) is None
+        assert second.registry.get_sample_value("stripe_webhook_events_total", labels) == 0
 
     @pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
     def test_every_handled_event_type_has_a_series_of_its_own(self, event_type: str) -> None:
         """The label values come from the translation table, so a new row is counted from the start."""
         metrics = Metrics(event_types=EVENT_TYPES)
-        metrics.webhook_stored(event_type, "accepted")
+        metrics.webhook_stored(provider_event(event_type=event_type), "accepted", seconds=0.01)
         labels = {"event_type": event_type, "result": "accepted"}
         assert metrics.registry.get_sample_value("stripe_webhook_events_total", labels) == 1
 
@@ -193,7 +193,7 @@ class TestMetrics:
         """Stripe's hundreds of other types, and invented ones, cannot multiply series."""
         metrics = Metrics(event_types=EVENT_TYPES)
         for number in range(500):
-            metrics.webhook_stored(f"made.up.{number}", "accepted")
+            metrics.webhook_stored(provider_event(event_type=f"made.up.{number}"), "accepted", seconds=0.01)
         labels = {"event_type": "other", "result": "accepted"}
         assert metrics.registry.get_sample_value("stripe_webhook_events_total", labels) == 500
 
@@ -409,11 +409,12 @@ class TestMetrics:
     def test_the_pool_is_read_when_the_metrics_are_scraped(self) -> None:
         """The gauge reads its value when it is scraped."""
         metrics, busy = Metrics(), [3.0]
-        metrics.watch_pool(in_use=lambda: busy[0], limit=10)
-        assert metrics.registry.get_sample_value("billing_database_connections_in_use") == 3
+        metrics.watch_pool("readers", in_use=lambda: busy[0], limit=10)
+        value, readers = metrics.registry.get_sample_value, {"pool": "readers"}
+        assert value("billing_database_connections_in_use", readers) == 3
         busy[0] = 7
-        assert metrics.registry.get_sample_value("billing_database_connections_in_use") == 7
-        assert metrics.registry.get_sample_value("billing_database_connections_limit") == 10
+        assert value("billing_database_connections_in_use", readers) == 7
+        assert value("billing_database_connections_limit", readers) == 10
 
 
 async def test_a_stored_webhook_is_counted_by_type_and_result() -> None:

@@ -67,6 +67,7 @@ class Dispatch:
             event=self.event,
             forgiven=self.forgiven,
             applied=self.outcome is not None and self.outcome.effect is not None,
+            parked=self.outcome is not None and self.outcome.parked_on is not None,
         )
 
     def failed(self, *, at: datetime, reason: str, error: str | None) -> "Dispatch":

@@ -1,6 +1,7 @@
 """Connections to Postgres, with a limit on every wait."""
 
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -20,6 +21,12 @@ _POOLED: Final = MappingProxyType({"plan_cache_mode": "force_custom_plan"})
 Isolation = Literal["read_committed", "repeatable_read"]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
+Waited: TypeAlias = "Callable[[asyncpg.Pool[asyncpg.Record], float, bool], None]"
+
+
+def _ignore(_pool: object, _seconds: float, _in_vain: bool) -> None:
+    """Nothing depends on it."""
+
 
 @attrs.frozen(kw_only=True)
 class Database:
@@ -37,6 +44,8 @@ class Database:
     """Frees the row locks of a process that froze between two statements of a transaction."""
     transaction_timeout: timedelta = timedelta(seconds=30)
     """Frees the row locks of a process that froze while sending a statement, which no other limit covers."""
+    waited: Waited = attrs.field(default=_ignore, repr=False)
+    """Takes the pool, the seconds of each wait for one of its connections, and whether none became free."""
 
     async def connect(self, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
         """Open a connection that the caller keeps and closes, with further settings for its session."""
@@ -119,14 +128,16 @@ class Database:
 
     @asynccontextmanager
     async def _borrowed(self, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[Connection]:
-        patience = self.acquire_timeout.total_seconds()
+        patience, began = self.acquire_timeout.total_seconds(), time.perf_counter()
         with reaching(self.url, within=patience):
             try:
                 connection = await pool.acquire(timeout=patience)
             except TimeoutError as exc:
                 if pool.get_idle_size() or pool.get_size() < pool.get_max_size():
                     raise  # it was being opened
+                self.waited(pool, time.perf_counter() - began, True)
                 raise StoreUnavailableError(_exhausted(pool.get_max_size(), patience)) from exc
+        self.waited(pool, time.perf_counter() - began, False)
         try:
             yield connection
         finally:

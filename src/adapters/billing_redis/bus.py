@@ -7,6 +7,7 @@ that one script writes both.
 """
 
 import asyncio
+import time
 import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -60,18 +61,35 @@ class RedisEventBus:
         self._live_length = live_length
         self._backfill = f"{namespace}:backfill"
         self._shards = [f"{namespace}:{{{shard}}}" for shard in range(shards)]
+        self._ahead: dict[str, float] = {}
+        """How many seconds our clock is ahead of that of the node of a shard, as the last beat found."""
 
     async def ping(self) -> None:
         """Return when every node answers. Raises EventBusUnavailableError."""
         async with self._nodes.answered("ping"):
             await asyncio.gather(*[self._nodes.client(each).ping() for each in await self._nodes.addresses()])
 
-    async def beat(self) -> None:
-        """Write a key that expires soon on every node that keeps a part of the bus. Raises EventBusUnavailableError."""
+    async def beat(self) -> float:
+        """Write a key that expires soon on every node that keeps a part of the bus. Raises EventBusUnavailableError.
+
+        Returns: how many seconds the clock of this process is ahead of the nodes', by the one that differs most.
+        """
         async with self._nodes.answered("beat"):
             groups = await self._nodes.grouped(self._shards)
-            keys = {node: f"{shards[0]}:beat" for node, shards in groups.items()}
-            await asyncio.gather(*[self._nodes.client(node).set(key, 1, ex=_BEAT_KEPT) for node, key in keys.items()])
+            ahead = await asyncio.gather(*[self._beat(node, f"{shards[0]}:beat") for node, shards in groups.items()])
+        for shards, each in zip(groups.values(), ahead, strict=True):
+            self._ahead.update(dict.fromkeys(shards, each))
+        return max(ahead, key=abs)
+
+    async def _beat(self, node: Address, key: str) -> float:
+        """Write to one node, and return how many seconds our clock is ahead of its clock."""
+        pipeline = self._nodes.client(node).pipeline(transaction=False)
+        pipeline.set(key, 1, ex=_BEAT_KEPT)
+        pipeline.time()
+        began = time.time()
+        _, (seconds, microseconds) = await pipeline.execute()
+        halfway = (began + time.time()) / 2
+        return halfway - float(seconds + microseconds / 1e6)
 
     async def check(self) -> None:
         """Refuse a server that may evict keys: it would drop whole logs and live streams without an error.
@@ -173,7 +191,7 @@ class RedisEventBus:
         live = [f"{shard}:live" for shard in self._shards]
         async with aclosing(follow(self._nodes, live)) as batches:
             async for entries in batches:
-                events = [event for event in map(_live_event, entries) if event is not None]
+                events = [event for event in map(self._live_event, entries) if event is not None]
                 if events or not entries:
                     yield events
 
@@ -194,6 +212,14 @@ class RedisEventBus:
         async with self._nodes.answered("finish_backfill"):
             await self._nodes.client(await self._nodes.address(self._backfill)).set(self._backfill, _DONE, ex=_KEPT)
 
+    def _live_event(self, entry: Entry) -> BillingEvent | None:
+        entry_id, fields = entry
+        tenant_id = TenantId(fields.get("tenant", ""))
+        ahead = self._ahead.get(self._shard(tenant_id))
+        # The node stamps live entries with its own clock, in milliseconds.
+        published_at = None if ahead is None else int(entry_id.partition("-")[0]) / 1000 + ahead
+        return _event(tenant_id, fields.get("number", ""), fields, published_at)
+
     def _shard(self, tenant_id: TenantId) -> str:
         return self._shards[zlib.crc32(tenant_id.encode()) % len(self._shards)]
 
@@ -204,12 +230,9 @@ def _encoded(event: BillingEvent) -> Sequence[bytes]:
     return b"%d" % event.sequence, event.event_type.encode(), event_id.encode(), at.encode(), event.payload.encode()
 
 
-def _live_event(entry: Entry) -> BillingEvent | None:
-    _, fields = entry
-    return _event(TenantId(fields.get("tenant", "")), fields.get("number", ""), fields)
-
-
-def _event(tenant_id: TenantId, number: str, fields: Mapping[str, str]) -> BillingEvent | None:
+def _event(
+    tenant_id: TenantId, number: str, fields: Mapping[str, str], published_at: float | None = None
+) -> BillingEvent | None:
     """Return None for an entry that this version cannot read: the gap is noticed, and filled from the repository."""
     try:
         return BillingEvent(
@@ -219,6 +242,7 @@ def _event(tenant_id: TenantId, number: str, fields: Mapping[str, str]) -> Billi
             event_id=EventId(fields["event"]) if fields["event"] else None,
             occurred_at=datetime.fromisoformat(fields["at"]),
             payload=fields["payload"],
+            published_at=published_at,
         )
     except (KeyError, ValueError):
         return None

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from billing_core.errors import (
     ConfigurationError,
     MalformedEventError,
+    SignatureFault,
     SignatureVerificationError,
     StaleSignatureError,
 )
@@ -38,7 +39,7 @@ class StripeWebhookVerifier:
     """A `WebhookVerifier` that accepts any of the endpoint's secrets, within `tolerance` of now in either direction.
 
     `on_match` is called with the positions of the secrets that a webhook was signed with: while one replaces another,
-    Stripe signs with both.
+    Stripe signs with both. It also gets how many seconds our clock is ahead of the signature's timestamp.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class StripeWebhookVerifier:
         *,
         tolerance: timedelta,
         clock: Clock,
-        on_match: Callable[[Sequence[int]], None] | None = None,
+        on_match: Callable[[Sequence[int], float], None] | None = None,
     ) -> None:
         if not secrets or any(not secret or secret != secret.strip() for secret in secrets):
             raise ConfigurationError("STRIPE_WEBHOOK_SECRET must hold signing secrets (whsec_…) without blanks")
@@ -65,10 +66,12 @@ class StripeWebhookVerifier:
         slots = self._matching_slots(timestamp + b"." + body, candidates)
         if not slots:
             raise SignatureVerificationError("no secret matches the signature")
-        if self._is_stale(timestamp, received_at):
-            raise StaleSignatureError("the signature's timestamp is too far from now")
+        ahead = received_at.timestamp() - int(timestamp)
+        if abs(ahead) > self._tolerance:
+            fault = SignatureFault.STALE if ahead > 0 else SignatureFault.EARLY
+            raise StaleSignatureError("the signature's timestamp is too far from now", fault=fault)
         if self._on_match is not None:
-            self._on_match(slots)
+            self._on_match(slots, ahead)
         return _read_envelope(body, received_at, slots[0])
 
     def is_plausible(self, signature: str) -> bool:
@@ -77,10 +80,7 @@ class StripeWebhookVerifier:
             timestamp, _ = _read_header(signature)
         except SignatureVerificationError:
             return False
-        return not self._is_stale(timestamp, self._clock.now())
-
-    def _is_stale(self, timestamp: bytes, now: datetime) -> bool:
-        return abs(now.timestamp() - int(timestamp)) > self._tolerance
+        return abs(self._clock.now().timestamp() - int(timestamp)) <= self._tolerance
 
     def _matching_slots(self, signed: bytes, candidates: Sequence[bytes]) -> list[int]:
         """Return the indexes of the secrets that match a candidate; compare all of them, for constant time."""
@@ -101,8 +101,10 @@ def sign(body: bytes, secret: str, timestamp: datetime) -> str:
 
 def _read_header(header: str) -> tuple[bytes, list[bytes]]:
     """Return the timestamp as signed and the `v1` signatures of `t=<unix>,v1=<hex>[,v1=<hex>]…`."""
+    if not header:
+        raise SignatureVerificationError("there is no signature header", fault=SignatureFault.MISSING)
     if not header.isascii():
-        raise SignatureVerificationError("the signature header is not ASCII")
+        raise _malformed("the signature header is not ASCII")
     timestamps: list[bytes] = []
     candidates: list[bytes] = []
     for part in header.encode().split(b","):
@@ -112,10 +114,14 @@ def _read_header(header: str) -> tuple[bytes, list[bytes]]:
         elif scheme == b"t":
             timestamps.append(value)
     if len(timestamps) != 1 or not timestamps[0].isdigit() or len(timestamps[0]) > _MAX_TIMESTAMP_DIGITS:
-        raise SignatureVerificationError("the signature header has no usable timestamp")
+        raise _malformed("the signature header has no usable timestamp")
     if not candidates:
-        raise SignatureVerificationError("the signature header has no v1 signature")
+        raise _malformed("the signature header has no v1 signature")
     return timestamps[0], candidates[:_MAX_SIGNATURES]
+
+
+def _malformed(reason: str) -> SignatureVerificationError:
+    return SignatureVerificationError(reason, fault=SignatureFault.MALFORMED)
 
 
 def _read_envelope(body: bytes, received_at: datetime, slot: int) -> ProviderEvent:

@@ -1,5 +1,6 @@
 """Wrappers around ports that count the calls."""
 
+import time
 from datetime import timedelta
 
 from billing_core.errors import BillingError
@@ -17,10 +18,11 @@ class ObservedEventInbox:
 
     async def record(self, event: ProviderEvent, *, lease: timedelta | None = None) -> Receipt:
         """See EventInbox."""
+        started = time.perf_counter()
         try:
             receipt = await self._inner.record(event, lease=lease)
         except BillingError as exc:
-            self._metrics.webhook_stored(event.type, exc.code)
+            self._metrics.webhook_stored(event, exc.code, seconds=time.perf_counter() - started)
             raise
-        self._metrics.webhook_stored(event.type, receipt.status.value)
+        self._metrics.webhook_stored(event, receipt.status.value, seconds=time.perf_counter() - started)
         return receipt

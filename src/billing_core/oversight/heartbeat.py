@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -28,6 +28,8 @@ class HeartbeatReport:
     failure: StoreUnavailableError | None = None
     pending: int = 0
     """Migrations that the schema lacks."""
+    ahead: timedelta | None = None
+    """How far the clock of this process is ahead of the store's; None if the heartbeat failed."""
 
 
 class Heartbeat:
@@ -40,12 +42,14 @@ class Heartbeat:
         process: RunningProcess,
         every: timedelta,
         observe: Callable[[HeartbeatReport], None],
+        now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._register = register
         self._process = process
         self._every = every.total_seconds()
         self._observe = observe
+        self._now = now
         self._clock = clock
         self._succeeded_at = float("-inf")
         self._pending = 0
@@ -67,14 +71,16 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Confirm now. Raises StoreUnavailableError."""
+        began = self._now()
         try:
-            self._pending = await self._register.beat(self._process)
+            beat = await self._register.beat(self._process)
         except StoreUnavailableError as exc:
             self._succeeded_at = float("-inf")
             self._observe(HeartbeatReport(failure=exc))
             raise
-        self._succeeded_at = self._clock()
-        self._observe(HeartbeatReport(pending=self._pending))
+        self._succeeded_at, self._pending = self._clock(), beat.pending
+        halfway = began + (self._now() - began) / 2
+        self._observe(HeartbeatReport(pending=beat.pending, ahead=halfway - beat.at))
 
     async def check(self) -> None:
         """Return if a write was accepted within two intervals, or is now. Raises StoreUnavailableError."""

@@ -7,7 +7,16 @@ import attrs
 
 from billing_core.model import DuplicateSubscriptions
 from billing_core.oversight.invariants import Violation
-from billing_core.oversight.ports import Backlog, InboxBacklog, InvariantLog, StateUpkeep, UnmappedPrice
+from billing_core.oversight.ports import (
+    SILENT_AFTER,
+    Backlog,
+    InboxBacklog,
+    InvariantLog,
+    ProcessRegister,
+    RunningProcess,
+    StateUpkeep,
+    UnmappedPrice,
+)
 from billing_core.periodic import Periodic
 from billing_core.state.ports import UncertainObjects
 from billing_core.stream.ports import Outbox
@@ -85,6 +94,28 @@ class UnmappedMonitor(Periodic[UnmappedReport]):
     async def run_once(self) -> UnmappedReport:
         """Check now."""
         return UnmappedReport(prices=await self._upkeep.unmapped_prices())
+
+
+@attrs.frozen(kw_only=True)
+class ProcessesReport:
+    """The processes that are alive at one moment."""
+
+    alive: Sequence[RunningProcess]
+
+
+class ProcessMonitor(Periodic[ProcessesReport]):
+    """Looks which processes are alive."""
+
+    def __init__(
+        self, *, register: ProcessRegister, every: timedelta, observe: Callable[[ProcessesReport], None]
+    ) -> None:
+        super().__init__(every=every, observe=observe)
+        self._register = register
+
+    async def run_once(self) -> ProcessesReport:
+        """Look now."""
+        seen = await self._register.current()
+        return ProcessesReport(alive=[each.process for each in seen if each.silent_for <= SILENT_AFTER])
 
 
 @attrs.frozen(kw_only=True)

@@ -293,6 +293,10 @@ SILENT_KEPT: Final = timedelta(hours=1)
 """How long a process that is silent stays on the list."""
 
 
+SILENT_AFTER: Final = timedelta(seconds=20)
+"""A process that has been silent for longer is not alive: it beats every few seconds."""
+
+
 ProcessKind = Literal["serve", "worker", "application"]
 """A server, a worker, or an application that has billing inside."""
 
@@ -320,12 +324,22 @@ class SeenProcess:
     silent_for: timedelta
 
 
+@attrs.frozen(kw_only=True)
+class Beat:
+    """The store's answer to a heartbeat."""
+
+    at: datetime = attrs.field(validator=aware)
+    """The time by its own clock."""
+    pending: int = 0
+    """Migrations that its schema lacks."""
+
+
 @runtime_checkable
 class ProcessRegister(Protocol):
     """The processes that take part in billing. Time is the store's own. Every method raises StoreUnavailableError."""
 
-    async def beat(self, process: RunningProcess) -> int:
-        """Confirm by a committed, durable write that a process is alive; return how many migrations the schema lacks.
+    async def beat(self, process: RunningProcess) -> Beat:
+        """Confirm by a committed, durable write that a process is alive.
 
         A process that is not on the list is added; of one that is, it is noted whether it processes events now. Those
         that have been silent for `SILENT_KEPT` are deleted.

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -14,10 +14,10 @@ from billing_core.model.epoch import Epoch
 
 @attrs.frozen(kw_only=True)
 class OutboxEntry:
-    """A committed message that the bus has not confirmed yet, and when it was committed."""
+    """A committed message that the bus has not confirmed yet, and how long ago it was committed."""
 
     event: BillingEvent
-    committed_at: datetime
+    waited: timedelta
 
 
 @runtime_checkable

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import attrs
@@ -34,8 +35,14 @@ class PublishingReport:
     backfilled: int
     """Messages sent again because the bus had lost them."""
     failed: int
+    waits: Mapping[float, int] = attrs.field(factory=dict, eq=False)
+    """How many of the published messages waited so many seconds since their commit."""
     bus_error: EventBusUnavailableError | None = attrs.field(default=None, eq=False)
     """Why the bus took none of them, if it was the bus."""
+
+
+_Committed = tuple[BillingEvent, float]
+"""A message, and when it was committed, by the publisher's clock."""
 
 
 class Publisher:
@@ -54,20 +61,23 @@ class Publisher:
         bus: EventBus,
         policy: PublishPolicy,
         observe: Callable[[PublishingReport], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._history = history
         self._outbox = outbox
         self._bus = bus
         self._policy = policy
         self._observe = observe
-        self._queue: deque[BillingEvent] = deque()
+        self._clock = clock
+        self._queue: deque[_Committed] = deque()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
 
     def offer(self, events: Sequence[BillingEvent]) -> None:
         """Queue committed messages; `run` publishes them at once. Messages beyond the queue limit are skipped."""
         room = self._policy.queue_limit - len(self._queue)
-        self._queue.extend(events[: max(room, 0)])
+        now = self._clock()
+        self._queue.extend((event, now) for event in events[: max(room, 0)])
         self._wake.set()
 
     async def run(self) -> None:
@@ -96,21 +106,28 @@ class Publisher:
             with contextlib.suppress(StoreUnavailableError):
                 entries = await self._outbox.unpublished(older_than=self._policy.poll, limit=self._policy.batch)
                 full = len(entries) == self._policy.batch
-                if entries and await self._publish_or_leave([entry.event for entry in entries]) and full:
+                now = self._clock()
+                found = [(entry.event, now - entry.waited.total_seconds()) for entry in entries]
+                if found and await self._publish_or_leave(found) and full:
                     continue
             await wait_at_most(self._stopping, self._policy.poll)
 
-    async def _publish_or_leave(self, events: Sequence[BillingEvent]) -> bool:
+    async def _publish_or_leave(self, committed: Sequence[_Committed]) -> bool:
         """Publish; return whether all were accepted. The others stay in the outbox for the next search."""
+        events, instants = zip(*committed, strict=True)
         try:
-            return await self.publish(events)
+            return await self.publish(events, instants)
         except (EventBusUnavailableError, StoreUnavailableError) as exc:
             bus_error = exc if isinstance(exc, EventBusUnavailableError) else None
             self._observe(PublishingReport(published=0, backfilled=0, failed=len(events), bus_error=bus_error))
             return False
 
-    async def publish(self, events: Sequence[BillingEvent]) -> bool:
+    async def publish(self, events: Sequence[BillingEvent], committed: Sequence[float] = ()) -> bool:
         """Append messages of any tenants to the bus, resend what it lost, and remove them from the outbox.
+
+        Args:
+            events: the messages.
+            committed: when each was committed, by the publisher's clock, if that is known.
 
         Returns: whether the bus accepted all of them. Messages for an unavailable part of the bus stay in the outbox.
         Raises: EventBusUnavailableError, StoreUnavailableError; repeating the call is safe.
@@ -125,8 +142,17 @@ class Publisher:
                 backfilled += await self._resend(tenant_id, after=head, until=last[tenant_id])
         # An unavailable part of the bus may or may not have accepted its messages: they stay in the outbox.
         taken = [event for event in ordered if event.tenant_id in heads]
+        now = self._clock()
+        instants = Counter(at for event, at in zip(events, committed, strict=False) if event.tenant_id in heads)
         await self._outbox.published(taken)
-        self._observe(PublishingReport(published=len(taken), backfilled=backfilled, failed=len(ordered) - len(taken)))
+        self._observe(
+            PublishingReport(
+                published=len(taken),
+                backfilled=backfilled,
+                failed=len(ordered) - len(taken),
+                waits={now - at: count for at, count in instants.items()},
+            )
+        )
         return len(taken) == len(ordered)
 
     async def _resend(self, tenant_id: TenantId, *, after: int, until: int) -> int:

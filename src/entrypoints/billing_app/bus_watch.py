@@ -5,6 +5,7 @@ A server that is full, a replica, or one that cannot write its append-only file 
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, Protocol, runtime_checkable
 
@@ -18,19 +19,32 @@ _WRITES: Final = "write"
 class WritableBus(Protocol):
     """A bus whose servers can be asked to take a write."""
 
-    async def beat(self) -> None:
-        """Write something small and short-lived on every node. Raises EventBusUnavailableError."""
+    async def beat(self) -> float:
+        """Write something small and short-lived on every node. Raises EventBusUnavailableError.
+
+        Returns: how many seconds the clock of this process is ahead of the bus's, by the node that differs most.
+        """
         ...
+
+
+def _do_nothing(_ahead: float) -> None:
+    """Nothing depends on it."""
 
 
 class BusWatch:
     """Writes to the bus at an interval, so that a process knows that publishing fails before it has a message."""
 
-    def __init__(self, bus: object, dependency: Dependency, *, every: timedelta) -> None:
-        """Watch a bus; one that cannot be asked, such as one in memory, takes every write."""
+    def __init__(
+        self, bus: object, dependency: Dependency, *, every: timedelta, compared: Callable[[float], None] = _do_nothing
+    ) -> None:
+        """Watch a bus; one that cannot be asked, such as one in memory, takes every write.
+
+        `compared` is called with how many seconds the clock of this process is ahead of the bus's.
+        """
         self._bus = bus if isinstance(bus, WritableBus) else None
         self._dependency = dependency
         self._every = every.total_seconds()
+        self._compared = compared
 
     @property
     def watches(self) -> bool:
@@ -53,8 +67,9 @@ class BusWatch:
 
     async def _write(self, bus: WritableBus) -> None:
         try:
-            await bus.beat()
+            ahead = await bus.beat()
         except EventBusUnavailableError as exc:
             self._dependency.failed(_WRITES, exc)
             raise
         self._dependency.succeeded(_WRITES)
+        self._compared(ahead)

@@ -1,6 +1,7 @@
 """The observers of a process: they turn the domain's reports into metrics and log lines."""
 
 import logging
+from datetime import timedelta
 from typing import Final, Protocol, runtime_checkable
 
 import attrs
@@ -17,7 +18,13 @@ from billing_core.operations.runner import OperationReport
 from billing_core.operations.settling import SettlingReport
 from billing_core.operations.stored import StoredOperation
 from billing_core.oversight.heartbeat import HeartbeatReport
-from billing_core.oversight.monitors import BacklogReport, DuplicateReport, InvariantReport, UnmappedReport
+from billing_core.oversight.monitors import (
+    BacklogReport,
+    DuplicateReport,
+    InvariantReport,
+    ProcessesReport,
+    UnmappedReport,
+)
 from billing_core.state.access_review import AccessReport
 from billing_core.state.following_products import ProductReport
 from billing_core.state.following_rules import RulesReport
@@ -88,6 +95,14 @@ class ReportMetrics(Protocol):
         """Count one reading of a tenant's entitlements, or one stale answer."""
         ...
 
+    def heartbeat_taken(self, ahead: timedelta | None) -> None:
+        """Note that the database took a heartbeat, and how far our clock is ahead of its clock."""
+        ...
+
+    def processes_seen(self, report: ProcessesReport) -> None:
+        """Set how many processes are alive now."""
+        ...
+
     def duplicates_seen(self, report: DuplicateReport) -> None:
         """Set how many tenants have duplicate subscriptions now."""
         ...
@@ -111,6 +126,7 @@ class Observers:
     def beaten(self, report: HeartbeatReport) -> None:
         """Note whether the database took the heartbeat of this process."""
         if report.failure is None:
+            self.metrics.heartbeat_taken(report.ahead)
             self.dependencies.database.succeeded("heartbeat")
         else:
             self.dependencies.database.failed("heartbeat", report.failure)
@@ -285,6 +301,10 @@ class Observers:
     def backlog_seen(self, report: BacklogReport) -> None:
         """Show what is waiting."""
         self.metrics.backlog_seen(report)
+
+    def processes_seen(self, report: ProcessesReport) -> None:
+        """Show how many processes are alive."""
+        self.metrics.processes_seen(report)
 
     def duplicates_seen(self, report: DuplicateReport) -> None:
         """Count tenants with more than one subscription of a kind, and log the first of them."""

@@ -14,7 +14,13 @@ from billing_core.inbox.dispatch import Dispatcher
 from billing_core.operations.pruning import OperationPruner
 from billing_core.operations.settling import OperationSettler
 from billing_core.outgoing.following import ReceiverFollower
-from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
+from billing_core.oversight.monitors import (
+    BacklogMonitor,
+    DuplicateMonitor,
+    InvariantMonitor,
+    ProcessMonitor,
+    UnmappedMonitor,
+)
 from billing_core.state.access_review import AccessReviewer
 from billing_core.state.following_products import ProductFollower
 from billing_core.state.following_rules import RulesFollower
@@ -32,6 +38,7 @@ class Worker:
     publisher: Publisher | None
     """None if the process publishes without its worker, too."""
     backlog_monitor: BacklogMonitor
+    process_monitor: ProcessMonitor
     duplicate_monitor: DuplicateMonitor
     unmapped_monitor: UnmappedMonitor
     invariant_monitor: InvariantMonitor
@@ -71,6 +78,7 @@ class Worker:
                 self.backlog_monitor,
                 self.consumer_monitor,
                 self.receiver_follower,
+                self.process_monitor,
                 self.duplicate_monitor,
                 self.unmapped_monitor,
                 self.invariant_monitor,

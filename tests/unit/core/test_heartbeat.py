@@ -7,10 +7,12 @@ import pytest
 
 from billing_core.errors import StoreUnavailableError
 from billing_core.oversight.heartbeat import Heartbeat, HeartbeatReport, SchemaBehindError
-from billing_core.oversight.ports import RunningProcess, SeenProcess
+from billing_core.oversight.ports import Beat, RunningProcess, SeenProcess
 from billing_core.testing.builders import AT
 
 EVERY = timedelta(seconds=5)
+AHEAD = timedelta(seconds=3)
+"""Our clock is ahead of the store's."""
 PROCESS = RunningProcess(
     process_id="a", kind="serve", processes_events=True, host="web", pid=1, version="1", started_at=AT
 )
@@ -25,11 +27,11 @@ class Register:
     pending: int = 0
     refuses: bool = False
 
-    async def beat(self, _process: RunningProcess) -> int:
+    async def beat(self, _process: RunningProcess) -> Beat:
         if self.refuses:
             raise StoreUnavailableError("beat: read-only")
         self.beats += 1
-        return self.pending
+        return Beat(at=AT, pending=self.pending)
 
     async def leave(self, _process_id: str) -> None:
         self.left += 1
@@ -48,7 +50,12 @@ class World:
 
     def heartbeat(self) -> Heartbeat:
         return Heartbeat(
-            register=self.register, process=PROCESS, every=EVERY, observe=self.reports.append, clock=lambda: self.now
+            register=self.register,
+            process=PROCESS,
+            every=EVERY,
+            observe=self.reports.append,
+            now=lambda: AT + AHEAD,
+            clock=lambda: self.now,
         )
 
 
@@ -59,6 +66,7 @@ async def test_a_check_trusts_a_recent_beat_and_writes_otherwise() -> None:
     await heartbeat.check()
     await heartbeat.check()
     assert world.register.beats == 1
+    assert world.reports == [HeartbeatReport(ahead=AHEAD)]
     world.now = 2 * EVERY.total_seconds() + 1
     await heartbeat.check()
     assert world.register.beats == 2

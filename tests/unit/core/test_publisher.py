@@ -1,8 +1,9 @@
 """Publishing from the outbox to the bus: in order and without gaps, whatever is unavailable meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import attrs
@@ -80,7 +81,7 @@ class Desk:
     bus: Bus = attrs.field(factory=Bus)
     reports: list[PublishingReport] = attrs.field(factory=list)
 
-    def publisher(self, **policy: Any) -> Publisher:
+    def publisher(self, *, clock: Callable[[], float] = monotonic, **policy: Any) -> Publisher:
         """Return a publisher that polls often."""
         return Publisher(
             history=self.loop.history,
@@ -88,6 +89,7 @@ class Desk:
             bus=self.bus,
             policy=PublishPolicy(**{"poll": POLL, **policy}),
             observe=self.reports.append,
+            clock=clock,
         )
 
     @property
@@ -205,6 +207,26 @@ async def test_messages_that_failed_are_sent_once_the_bus_is_back(desk: Desk) ->
     publisher.stop()
     await running
     assert await desk.bus.numbers() == [1, 2]
+
+
+async def test_the_wait_since_the_commit_is_reported(desk: Desk) -> None:
+    """By this process's clock for its own messages, by the store's for those of others; not for those that stay."""
+    now = [100.0]
+    publisher = desk.publisher(clock=lambda: now[0], poll=timedelta(seconds=10))
+    await desk.commit(1, tenant=GLOBEX)
+    desk.loop.clock.advance(timedelta(minutes=5))
+    running = asyncio.create_task(publisher.run())
+    await until(lambda: len(desk.reports) == 1)
+    assert desk.reports[0].waits == {(timedelta(minutes=5) + POLL).total_seconds(): 1}
+    publisher.offer(await desk.commit(2))
+    now[0] += 3
+    await until(lambda: len(desk.reports) == 2)
+    publisher.stop()
+    await running
+    assert desk.reports[1].waits == {3: 2}
+    desk.bus.cut_off = {ACME}
+    await publisher.publish(await desk.commit(1), [90.0])
+    assert desk.reports[-1].waits == {}
 
 
 async def test_messages_of_a_dead_process_are_found(desk: Desk) -> None:

@@ -492,6 +492,7 @@ async def test_delivered_messages_are_counted_by_source(
             await stream.numbers(1)
         assert world.sample(delivered, source="history", result="delivered") == 2
         assert world.sample(delivered, source="live", result="delivered") == 1
+        assert world.sample("billing_published_to_delivered_seconds_count") == 1
         async with listen(world, last_event_id=1) as stream:
             await stream.event()
             await stream.numbers(2)

@@ -17,7 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from billing_app.settings import Switches, WebhookSettings
-from billing_core.errors import StoreUnavailableError
+from billing_core.errors import SignatureFault, StoreUnavailableError
 from billing_core.events import Receipt
 from billing_stripe.testing.events import sign
 
@@ -56,6 +56,9 @@ async def test_a_signed_event_is_stored_and_accepted_once(world: World, http: ai
             assert await answer.json() == {"status": status, "event_id": "evt_1"}
     (claim,) = await world.container.queue().claim(limit=10, lease=timedelta(seconds=1))
     assert claim.event.body == content
+    assert world.sample("billing_webhook_responses_total", status="2xx") == 3
+    assert world.sample("billing_received_to_stored_seconds_count") == 1
+    assert abs(world.sample("billing_clock_skew_seconds", reference="stripe")) < 60
 
 
 async def test_a_chunked_body_is_accepted(world: World, http: aiohttp.ClientSession) -> None:
@@ -94,6 +97,10 @@ async def test_every_bad_signature_gets_the_same_response(world: World, http: ai
     assert await world.container.queue().claim(limit=10, lease=timedelta(seconds=1)) == []
     reasons = {name: world.sample("stripe_webhook_events_total", event_type="unknown", result=name) for name in REASONS}
     assert sum(reasons.values()) == 1
+    assert (
+        sum(world.sample("stripe_webhook_signature_failures_total", cause=each.value) for each in SignatureFault) == 1
+    )
+    assert sum(world.sample("stripe_webhook_refused_bytes_count", reason=each) for each in REASONS) == 1
 
 
 REASONS = ("bad_signature", "stale_signature", "malformed_event")
@@ -114,6 +121,7 @@ async def test_two_signature_headers_are_refused(world: World, raw_request: RawR
     header = f"Stripe-Signature: {signed(content)['Stripe-Signature']}\r\n"
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(content)}\r\n"
     assert (await raw_request(world, f"{head}{header}{header}\r\n".encode() + content)).startswith(b"HTTP/1.1 400 ")
+    assert world.sample("stripe_webhook_signature_failures_total", cause="repeated") == 1
     assert (await raw_request(world, f"{head}{header}\r\n".encode() + content)).startswith(b"HTTP/1.1 202 ")
 
 
@@ -225,6 +233,7 @@ async def test_an_event_that_cannot_be_stored_is_answered_503(
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
         assert "10.0.0.1" not in await answer.text()
+    assert world.sample("billing_webhook_responses_total", status="5xx") == 1
 
 
 async def test_a_bug_is_a_500_without_details(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:
@@ -236,6 +245,7 @@ async def test_a_bug_is_a_500_without_details(make_world: MakeWorld, http: aioht
         assert await answer.json() == {
             "error": {"code": "internal_error", "message": "An internal error occurred. Try again later."}
         }
+    assert world.sample("billing_webhook_responses_total", status="5xx") == 1
 
 
 async def test_a_webhook_whose_sender_disconnects_is_canceled(make_world: MakeWorld) -> None:
@@ -260,6 +270,7 @@ async def test_a_webhook_whose_sender_disconnects_is_canceled(make_world: MakeWo
             await entered.wait()
             writer.transport.abort()
         await canceled.wait()
+    assert world.sample("billing_webhook_response_seconds_count") == 0
 
 
 async def test_disabled_billing_answers_why(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:

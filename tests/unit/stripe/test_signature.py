@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from billing_core.errors import (
     ConfigurationError,
     MalformedEventError,
+    SignatureFault,
     SignatureVerificationError,
     StaleSignatureError,
     WebhookError,
@@ -198,21 +199,42 @@ def test_an_event_of_our_own_account_has_no_account(account: object) -> None:
 
 def test_every_secret_that_a_webhook_was_signed_with_is_reported() -> None:
     """While one secret replaces another, Stripe signs with both; a refused webhook reports none."""
-    matched: list[Sequence[int]] = []
+    matched: list[tuple[Sequence[int], float]] = []
     rotating = StripeWebhookVerifier(
         ("whsec_old", SECRET, "whsec_other"),
         tolerance=timedelta(minutes=5),
         clock=ManualClock(NOW),
-        on_match=matched.append,
+        on_match=lambda slots, ahead: matched.append((slots, ahead)),
     )
     stamp = int(NOW.timestamp())
     both = f"t={stamp},v1={signature(BODY, 'whsec_old')},v1={signature(BODY)}"
     assert rotating.verify(BODY, both).secret_slot == 0
-    assert rotating.verify(BODY, sign(BODY, SECRET, NOW)).secret_slot == 1
+    assert rotating.verify(BODY, sign(BODY, SECRET, NOW - timedelta(seconds=7))).secret_slot == 1
     for refused in (sign(BODY, "whsec_unknown", NOW), sign(BODY, SECRET, NOW - timedelta(hours=1))):
         with pytest.raises(SignatureVerificationError):
             rotating.verify(BODY, refused)
-    assert matched == [[0, 1], [1]]
+    fraction = NOW.timestamp() - stamp
+    assert matched == [([0, 1], fraction), ([1], 7 + fraction)]
+
+
+@pytest.mark.parametrize(
+    ("header", "fault"),
+    [
+        ("", SignatureFault.MISSING),
+        ("hello", SignatureFault.MALFORMED),
+        ("t=1,v1=é", SignatureFault.MALFORMED),
+        ("t=1", SignatureFault.MALFORMED),
+        (sign(BODY, "whsec_unknown", NOW), SignatureFault.NO_MATCH),
+        (sign(BODY, SECRET, NOW - timedelta(hours=1)), SignatureFault.STALE),
+        (sign(BODY, SECRET, NOW + timedelta(hours=1)), SignatureFault.EARLY),
+    ],
+)
+def test_a_refused_signature_names_its_fault(header: str, fault: SignatureFault) -> None:
+    """For metrics; the sender learns nothing of it."""
+    verifier = StripeWebhookVerifier((SECRET,), tolerance=timedelta(minutes=5), clock=ManualClock(NOW))
+    with pytest.raises(SignatureVerificationError) as refused:
+        verifier.verify(BODY, header)
+    assert refused.value.fault is fault
 
 
 @pytest.mark.parametrize("version", [None, ..., 7, "", "x" * 121, "2020\x00", "\ud800"])

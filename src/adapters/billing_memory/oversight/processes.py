@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from billing_core.oversight.ports import SILENT_KEPT, RunningProcess, SeenProcess
+from billing_core.oversight.ports import SILENT_KEPT, Beat, RunningProcess, SeenProcess
 from billing_core.state.ports import Clock
 
 
@@ -14,12 +14,12 @@ class MemoryProcessRegister:
         self._clock = clock
         self._beats: dict[str, tuple[RunningProcess, datetime]] = {}
 
-    async def beat(self, process: RunningProcess) -> int:
+    async def beat(self, process: RunningProcess) -> Beat:
         """Note that a process is alive."""
         now = self._clock.now()
         self._beats[process.process_id] = process, now
         self._beats = {id_: seen for id_, seen in self._beats.items() if now - seen[1] < SILENT_KEPT}
-        return 0
+        return Beat(at=now)
 
     async def leave(self, process_id: str) -> None:
         """Forget a process."""

@@ -1,9 +1,12 @@
 """The event bus in one process: for tests, and for a deployment of one server without Redis."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
+
+import attrs
 
 from billing_core.errors import EventBusUnavailableError
 from billing_core.events import BillingEvent
@@ -33,9 +36,11 @@ class MemoryEventBus:
                 log.append(event)
                 accepted.append(event)
             heads[event.tenant_id] = log[-1].sequence
-        if accepted and announced:
+        if accepted and announced and self._followers:
+            now = time.time()
+            live = [attrs.evolve(event, published_at=now) for event in accepted]
             for follower in self._followers.values():
-                follower.put(accepted)
+                follower.put(live)
         return heads
 
     async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:

@@ -19,9 +19,10 @@ class MemoryOutbox:
 
     async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
         """Return messages that have waited at least `older_than`, the longest waiting first."""
-        latest = self._clock.now() - older_than
+        now = self._clock.now()
+        latest = now - older_than
         waiting = sorted((at, key) for key, at in self._database.outbox.items() if at <= latest)
-        return [OutboxEntry(event=self._database.tables.messages[key], committed_at=at) for at, key in waiting[:limit]]
+        return [OutboxEntry(event=self._database.tables.messages[key], waited=now - at) for at, key in waiting[:limit]]
 
     async def published(self, events: Collection[BillingEvent]) -> None:
         """Remove published messages."""

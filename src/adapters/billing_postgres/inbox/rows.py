@@ -60,4 +60,5 @@ def claim_from_row(row: asyncpg.Record) -> Claim:
         event=event_from_row(row),
         forgiven=row["forgiven"],
         applied=row["applied"],
+        parked=row["parked"],
     )

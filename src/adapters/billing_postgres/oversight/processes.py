@@ -8,7 +8,7 @@ from typing import Final
 import asyncpg
 
 from billing_core.errors import StoreUnavailableError
-from billing_core.oversight.ports import SILENT_KEPT, RunningProcess, SeenProcess
+from billing_core.oversight.ports import SILENT_KEPT, Beat, RunningProcess, SeenProcess
 from billing_postgres import queries
 from billing_postgres.migrate import packaged
 from billing_postgres.oversight.rows import PROCESSES, process_from_row
@@ -25,15 +25,15 @@ class PostgresProcessRegister:
         self._statements = Statements(database, pool, _QUERIES)
         self._needed = frozenset(migration.version for migration in packaged())
 
-    async def beat(self, process: RunningProcess) -> int:
-        """Write that a process is alive; return the number of missing migrations."""
+    async def beat(self, process: RunningProcess) -> Beat:
+        """Write that a process is alive."""
         try:
             (row,) = await self._statements.fetch(
                 "beat_process", SILENT_KEPT, process.process_id, *PROCESSES.row(process)
             )
         except asyncpg.UndefinedTableError as exc:
             raise StoreUnavailableError("the schema lacks migrations: run `billing migrate`") from exc
-        return len(self._needed.difference(row["migrations"]))
+        return Beat(at=row["at"], pending=len(self._needed.difference(row["migrations"])))
 
     async def leave(self, process_id: str) -> None:
         """Delete the row of a process."""

@@ -2,7 +2,8 @@
 
 -- name: read_events
 -- The rows that reclaim_events would return, without claiming: each event has its present attempt. Args: $1 events.
-SELECT d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, b.body, :events.names
+SELECT d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, d.parked_on IS NOT NULL AS parked, b.body,
+       :events.names
 FROM stripe_event_dispatch AS d
 JOIN stripe_events AS e ON e.id = d.event
 JOIN stripe_event_bodies AS b ON b.event = d.event

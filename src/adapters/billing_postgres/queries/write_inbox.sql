@@ -67,9 +67,10 @@ WITH due AS (
         attempt = d.attempt + 1
     FROM due LEFT JOIN stripe_event_bodies AS b ON b.event = due.event
     WHERE d.event = due.event
-    RETURNING d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, due.due_at AS waited_since
+    RETURNING d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, d.parked_on IS NOT NULL AS parked,
+              due.due_at AS waited_since
 )
-SELECT c.event, c.attempt, c.forgiven, c.applied, c.waited_since, b.body, :events.names
+SELECT c.event, c.attempt, c.forgiven, c.applied, c.parked, c.waited_since, b.body, :events.names
 FROM claimed AS c
 JOIN stripe_events AS e ON e.id = c.event
 LEFT JOIN stripe_event_bodies AS b ON b.event = c.event;
@@ -143,9 +144,9 @@ WITH wanted AS (
     SET status = 'leased', due_at = now() + $2::interval, attempt = d.attempt + 1, forgiven = d.attempt
     FROM wanted
     WHERE d.event = wanted.event
-    RETURNING d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied
+    RETURNING d.event, d.attempt, d.forgiven, d.effect IS NOT NULL AS applied, d.parked_on IS NOT NULL AS parked
 )
-SELECT c.event, c.attempt, c.forgiven, c.applied, b.body, :events.names
+SELECT c.event, c.attempt, c.forgiven, c.applied, c.parked, b.body, :events.names
 FROM claimed AS c
 JOIN stripe_events AS e ON e.id = c.event
 JOIN stripe_event_bodies AS b ON b.event = c.event

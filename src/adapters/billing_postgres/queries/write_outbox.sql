@@ -2,7 +2,7 @@
 
 -- name: list_unpublished
 -- Args: $1 age (interval), $2 limit. The longest waiting first, which is by number within each tenant.
-SELECT o.committed_at, :messages.names
+SELECT now() - o.committed_at AS waited, :messages.names
 FROM billing_outbox AS o
 JOIN billing_events AS e USING (tenant_id, sequence)
 WHERE o.committed_at <= now() - $1::interval

@@ -3,7 +3,7 @@
 -- name: beat_process
 -- A committed write, made durable like that of an event: a database that refuses writes refuses this one, too.
 -- Args: $1 how long a silent process is kept (interval), $2 the process; then one value per column.
--- Returns: the migrations that the schema has.
+-- Returns: the database's time, and the migrations that the schema has.
 WITH pruned AS (
     DELETE FROM billing_processes WHERE beat_at < now() - $1::interval AND process_id <> $2
 ), beaten AS (
@@ -12,7 +12,8 @@ WITH pruned AS (
     ON CONFLICT (process_id) DO UPDATE SET beat_at = excluded.beat_at, processes_events = excluded.processes_events
     RETURNING process_id
 )
-SELECT ARRAY (SELECT version FROM schema_migrations) AS migrations,
+SELECT clock_timestamp() AS at,
+       ARRAY (SELECT version FROM schema_migrations) AS migrations,
        (SELECT billing_commit_durably() FROM beaten) AS durability;
 
 -- name: leave_process

@@ -28,7 +28,7 @@ class PostgresOutbox:
     async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
         """Return messages that have waited at least `older_than`, the longest waiting first."""
         found = await self._statements.fetch("list_unpublished", older_than, limit)
-        return [OutboxEntry(event=message_from_row(row), committed_at=row["committed_at"]) for row in found]
+        return [OutboxEntry(event=message_from_row(row), waited=row["waited"]) for row in found]
 
     async def published(self, events: Collection[BillingEvent]) -> None:
         """Remove published messages."""

@@ -50,6 +50,16 @@ class WaitingEventsContract(Suite):
         await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))
         assert await due(queue) == ["evt_1", "evt_2"]
 
+    async def test_a_claim_says_whether_its_event_was_parked(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """Its first processing ended then, whenever the link comes."""
+        await park(inbox, unit_of_work, "evt_1")
+        await save(unit_of_work, Changes(customers=[customer("cus_1", ACME)]))
+        await inbox.record(provider_event("evt_2"))
+        claims = await queue.claim(limit=10, lease=LONG)
+        assert {claim.event.event_id: claim.parked for claim in claims} == {"evt_1": True, "evt_2": False}
+
     async def test_events_that_waited_too_long_end_and_a_later_link_takes_them_up(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
     ) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 import attrs
 import structlog
 
-from billing_app.container.adapters import postgres_adapters
+from billing_app.container.adapters import Pool, postgres_adapters
 from billing_app.container.gateway import may_call, open_stripe, ports_of
 from billing_app.container.installation import claim_database
 from billing_app.container.local_servers import direct_url, resolve_servers
@@ -85,6 +86,7 @@ async def open_container(
     """
     container = Container(settings=settings, notify=notify, process_kind=kind)
     deadline, metrics = container.deadline(), container.metrics()
+    names: dict[Pool, str] = {}
     async with AsyncExitStack() as stack:
         if starts is not None and settings.database.url is None:
             log.info("start.step", doing=f"starts or joins the local servers in {settings.embedded.data_dir}")
@@ -103,13 +105,14 @@ async def open_container(
             statement_timeout=settings.database.statement_timeout,
             lock_timeout=settings.database.lock_timeout,
             transaction_timeout=settings.database.transaction_timeout,
+            waited=lambda pool, seconds, in_vain: metrics.pool_waited(names[pool], seconds, in_vain=in_vain),
         )
         writers = await open_pool(stack, deadline, database, settings.database.pool_size)
         readers = await open_pool(stack, deadline, database, settings.database.pool_size, read_only=True)
         consumers = await open_pool(stack, deadline, database, _CONSUMER_CONNECTIONS)
-        metrics.watch_pool(
-            in_use=lambda: writers.get_size() - writers.get_idle_size(), limit=settings.database.pool_size
-        )
+        names.update({writers: "writers", readers: "readers", consumers: "consumers"})
+        for pool, name in names.items():
+            metrics.watch_pool(name, in_use=partial(_in_use, pool), limit=pool.get_max_size())
         inbox = PostgresEventInbox(
             database,
             writers,
@@ -145,6 +148,10 @@ async def open_container(
             await activate_rules(container, actor=application_name, ours=settings.database.url is None)
         await container.rules().reload()
         yield container
+
+
+def _in_use(pool: Pool) -> int:
+    return pool.get_size() - pool.get_idle_size()
 
 
 async def activate_rules(container: Container, *, actor: str, ours: bool) -> None:

@@ -44,15 +44,29 @@ from billing_core.stream.ports import BackfillableBus, EventBus, MessageHistory,
 from billing_core.stream.publisher import Publisher
 from billing_memory.stream.bus import NullEventBus
 from billing_stripe.signature import StripeWebhookVerifier
+from billing_stripe.translate import EVENT_TYPES
+from billing_stripe.versions import API_VERSIONS
 from billing_telemetry.metrics import Metrics
 from billing_telemetry.observed import ObservedEventInbox
 
 _NO_TENANT: Final = TenantId("readiness")
 
 
-def metrics(settings: Settings, *, event_types: Collection[str], plan_codes: Collection[str]) -> Metrics:
+def metrics(settings: Settings, *, plan_codes: Collection[str], dependencies: Dependencies) -> Metrics:
     """Return the metrics of a process, with the API key that it calls with."""
-    metrics = Metrics(event_types=event_types, plan_codes=plan_codes)
+    metrics = Metrics(
+        event_types=EVENT_TYPES,
+        api_versions=API_VERSIONS,
+        plan_codes=plan_codes,
+        version=billing_core.__version__,
+    )
+    metrics.watch_dependencies(
+        {
+            "postgres": lambda: dependencies.database.error is None,
+            "redis": lambda: dependencies.bus.error is None,
+            "stripe": lambda: dependencies.stripe.error is None,
+        }
+    )
     if settings.stripe.secret_key is not None:
         metrics.api_key_configured(settings.stripe.secret_key.fingerprint())
     return metrics
@@ -67,11 +81,16 @@ def intake(
     stripe = settings.stripe
     fingerprints = [secret.fingerprint() for secret in stripe.webhook_secrets]
     metrics.webhook_secrets_configured(fingerprints)
+
+    def matched(slots: Sequence[int], ahead: float) -> None:
+        metrics.webhook_secrets_matched([fingerprints[slot] for slot in slots])
+        metrics.webhook_compared(ahead)
+
     verifier = StripeWebhookVerifier(
         [secret.reveal() for secret in stripe.webhook_secrets],
         tolerance=stripe.webhook_tolerance,
         clock=clock,
-        on_match=lambda slots: metrics.webhook_secrets_matched([fingerprints[slot] for slot in slots]),
+        on_match=matched,
     )
     return Intake(
         verifier=verifier,

@@ -44,7 +44,13 @@ from billing_core.operations.pruning import OperationPruner
 from billing_core.outgoing.administration import ReceiverAdministration
 from billing_core.outgoing.ports import WebhookEndpoints, WebhookSender
 from billing_core.oversight.heartbeat import Heartbeat
-from billing_core.oversight.monitors import BacklogMonitor, DuplicateMonitor, InvariantMonitor, UnmappedMonitor
+from billing_core.oversight.monitors import (
+    BacklogMonitor,
+    DuplicateMonitor,
+    InvariantMonitor,
+    ProcessMonitor,
+    UnmappedMonitor,
+)
 from billing_core.oversight.ports import (
     AuditLog,
     EventLog,
@@ -71,7 +77,7 @@ from billing_core.stream.rewrite import LogRewriter
 from billing_core.stream_access.ports import Revocations, StreamQuota, StreamTickets
 from billing_core.stream_access.revocation_list import RevocationList
 from billing_stripe.redaction import read_body
-from billing_stripe.translate import EVENT_TYPES, HANDLED_TYPES, METER_REPORTS, StripeTranslator
+from billing_stripe.translate import HANDLED_TYPES, METER_REPORTS, StripeTranslator
 from billing_telemetry.consumer_metrics import ConsumerMetrics
 
 SNAPSHOT_EVENTS: Final = HANDLED_TYPES
@@ -89,6 +95,7 @@ _HEARTBEAT_EVERY: Final = timedelta(seconds=5)
 _BUS_WATCHED_EVERY: Final = timedelta(seconds=1)
 _CONSUMERS_EVERY: Final = timedelta(seconds=5)
 _RECEIVERS_EVERY: Final = timedelta(seconds=2)
+_PROCESSES_EVERY: Final = timedelta(seconds=10)
 _BACKLOG_EVERY: Final = timedelta(seconds=5)
 _REWRITES_EVERY: Final = timedelta(seconds=2)
 _PRUNING_EVERY: Final = timedelta(hours=1)
@@ -162,10 +169,12 @@ class Container(containers.DeclarativeContainer):
     # --- one process ------------------------------------------------------------------------------------------------
     deadline = providers.Singleton(ShutdownDeadline, settings.provided.server.shutdown_timeout)
     plan_codes = providers.Singleton(parts.plan_codes, settings)
-    metrics = providers.Singleton(parts.metrics, settings, event_types=EVENT_TYPES, plan_codes=plan_codes)
     relied_on = providers.Singleton(Dependencies)
+    metrics = providers.Singleton(parts.metrics, settings, plan_codes=plan_codes, dependencies=relied_on)
     observers = providers.Singleton(Observers, metrics, relied_on)
-    consumer_metrics = providers.Singleton(ConsumerMetrics, metrics.provided.registry)
+    consumer_metrics = providers.Singleton(
+        ConsumerMetrics, metrics.provided.declarations, ran=metrics.provided.monitor_ran
+    )
     consumer_observers = providers.Singleton(ConsumerObservers, consumer_metrics)
     process = providers.Singleton(parts.process, settings, kind=process_kind)
     heartbeat = providers.Singleton(
@@ -174,8 +183,15 @@ class Container(containers.DeclarativeContainer):
         process=process,
         every=_HEARTBEAT_EVERY,
         observe=observers.provided.beaten,
+        now=clock.provided.now,
     )
-    bus_watch = providers.Singleton(BusWatch, bus, relied_on.provided.bus, every=_BUS_WATCHED_EVERY)
+    bus_watch = providers.Singleton(
+        BusWatch,
+        bus,
+        relied_on.provided.bus,
+        every=_BUS_WATCHED_EVERY,
+        compared=metrics.provided.bus_compared,
+    )
     probes = providers.Singleton(parts.probes, history, heartbeat=heartbeat, bus=bus_watch, dependencies=relied_on)
 
     # --- events to state --------------------------------------------------------------------------------------------
@@ -333,6 +349,9 @@ class Container(containers.DeclarativeContainer):
     receiver_administration = providers.Singleton(
         ReceiverAdministration, endpoints=webhook_endpoints, register=consumer_register, audits=audit_log, clock=clock
     )
+    process_monitor = providers.Singleton(
+        ProcessMonitor, register=process_register, every=_PROCESSES_EVERY, observe=observers.provided.processes_seen
+    )
     duplicate_monitor = providers.Singleton(
         DuplicateMonitor, upkeep=state_upkeep, every=_DUPLICATES_EVERY, observe=observers.provided.duplicates_seen
     )
@@ -395,6 +414,7 @@ class Container(containers.DeclarativeContainer):
         dispatcher=dispatcher,
         publisher=publisher,
         backlog_monitor=backlog_monitor,
+        process_monitor=process_monitor,
         duplicate_monitor=duplicate_monitor,
         unmapped_monitor=unmapped_monitor,
         invariant_monitor=invariant_monitor,

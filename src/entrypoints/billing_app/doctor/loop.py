@@ -15,7 +15,7 @@ from billing_core.errors import SignatureVerificationError, StoreUnavailableErro
 from billing_core.events import Disposition
 from billing_core.inbox.selection import EventFilter
 from billing_core.oversight.invariants import Invariant
-from billing_core.oversight.ports import Backlog, RefusedWebhooks, SeenProcess, UnmappedPrice
+from billing_core.oversight.ports import SILENT_AFTER, Backlog, RefusedWebhooks, SeenProcess, UnmappedPrice
 from billing_core.state.rules import fingerprint_of
 
 _LATE: Final = timedelta(minutes=1)
@@ -29,7 +29,7 @@ _QUIET: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
 _BROKEN: Final = frozenset({SignatureVerificationError.code, StoreUnavailableError.code, "too_large"})
 """Reasons for which genuine webhooks are refused until the installation is corrected."""
-ALIVE: Final = timedelta(seconds=20)
+ALIVE: Final = SILENT_AFTER
 """A process that has been silent for longer is not alive: four heartbeats are missing."""
 _LATEST: Final = 10
 """Name the tenants of this many dead events, for each reason."""

@@ -1,6 +1,7 @@
 """Answers to webhooks, for any web framework."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterable
 from typing import Final, NamedTuple
 
@@ -17,7 +18,13 @@ from billing_app.http.webhook_answers import (
     failure,
 )
 from billing_app.settings import WebhookSettings
-from billing_core.errors import StoreUnavailableError, WebhookBodyTooLargeError, WebhookError
+from billing_core.errors import (
+    SignatureFault,
+    SignatureVerificationError,
+    StoreUnavailableError,
+    WebhookBodyTooLargeError,
+    WebhookError,
+)
 from billing_core.events import Receipt
 
 _UNKNOWN_ADDRESS: Final = "unknown"
@@ -53,7 +60,18 @@ class WebhookAnswers:
         self, opened: Opened, body: bytes | AsyncIterable[bytes], signature: str | None, address: str | None
     ) -> WebhookAnswer:
         """Store a webhook, and say how to answer it."""
-        signature = signature or ""
+        started, metrics = time.perf_counter(), opened.container.metrics()
+        try:
+            answer = await self._answer(opened, body, signature or "", address)
+        except Exception:  # the framework answers 500
+            metrics.webhook_answered(500, time.perf_counter() - started)
+            raise
+        metrics.webhook_answered(answer.status, time.perf_counter() - started)
+        return answer
+
+    async def _answer(
+        self, opened: Opened, body: bytes | AsyncIterable[bytes], signature: str, address: str | None
+    ) -> WebhookAnswer:
         size = 0
         try:
             whole = body if isinstance(body, bytes) else await _read(opened.container.settings().webhooks, body)
@@ -67,14 +85,24 @@ class WebhookAnswers:
             self._count(opened, exc.code, signature, size, address)
             return WebhookAnswer(failure(*TOO_LARGE), 413, HEADERS)
         except WebhookError as exc:
-            self._count(opened, exc.code, signature, size, address)
+            fault = exc.fault if isinstance(exc, SignatureVerificationError) else None
+            self._count(opened, exc.code, signature, size, address, fault=fault)
             return WebhookAnswer(BAD_WEBHOOK, 400, HEADERS)
         except StoreUnavailableError:
             return unavailable()
         return WebhookAnswer(accepted(receipt), 202, HEADERS)
 
-    def _count(self, opened: Opened, reason: str, signature: str, size: int, address: str | None) -> None:
-        opened.container.metrics().webhook_refused(reason)
+    def _count(
+        self,
+        opened: Opened,
+        reason: str,
+        signature: str,
+        size: int,
+        address: str | None,
+        *,
+        fault: SignatureFault | None = None,
+    ) -> None:
+        opened.container.metrics().webhook_refused(reason, fault=fault, size=size)
         self._log.add(reason, address or _UNKNOWN_ADDRESS, size)
         if opened.intake.is_plausible(signature):
             opened.refusals.add(reason, size)

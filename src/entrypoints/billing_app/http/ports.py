@@ -2,13 +2,19 @@
 
 from typing import Protocol, runtime_checkable
 
+from billing_core.errors import SignatureFault
+
 
 @runtime_checkable
 class WebhookMetrics(Protocol):
     """Counts webhooks; no call blocks or fails."""
 
-    def webhook_refused(self, reason: str) -> None:
-        """Count a webhook that was answered without being stored."""
+    def webhook_refused(self, reason: str, *, fault: SignatureFault | None = None, size: int | None = None) -> None:
+        """Count a webhook that was answered without being stored; `size` is that of its body in bytes, if known."""
+        ...
+
+    def webhook_answered(self, status: int, seconds: float) -> None:
+        """Count and time an answer, whatever it was."""
         ...
 
 
@@ -24,8 +30,11 @@ class StreamMetrics(Protocol):
         """Count a stream that ended or was refused."""
         ...
 
-    def stream_delivered(self, source: str, count: int) -> None:
-        """Count messages sent to clients: `live` from the bus as they came, `log` or `history` to catch up."""
+    def stream_delivered(self, source: str, count: int, *, seconds: float | None = None) -> None:
+        """Count messages sent to clients: `live` from the bus as they came, `log` or `history` to catch up.
+
+        `seconds` is how long the bus had a live message before, if that is known.
+        """
         ...
 
     def stream_admitted(self, result: str) -> None:

@@ -1,6 +1,7 @@
 """POST /webhooks/stripe: store a signed event, then answer 202. The one route whose throughput matters."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -23,7 +24,7 @@ from billing_app.http.webhook_answers import (
 )
 from billing_app.settings.parsers import Network
 from billing_app.settings.webhooks import WebhookSettings
-from billing_core.errors import SignatureVerificationError, StoreUnavailableError, WebhookError
+from billing_core.errors import SignatureFault, SignatureVerificationError, StoreUnavailableError, WebhookError
 from billing_core.inbox.intake import Intake
 
 _HEADERS: Final = CIMultiDict(HEADERS)
@@ -57,6 +58,16 @@ class WebhookReceiver:
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer one webhook: 202 if it is stored, now or before; 4xx if refused; 503 if it has to be sent again."""
+        started = time.perf_counter()
+        try:
+            response = await self._answer(request)
+        except Exception:  # not a cancellation: a sender that has left gets no answer
+            self._metrics.webhook_answered(500, time.perf_counter() - started)
+            raise
+        self._metrics.webhook_answered(response.status, time.perf_counter() - started)
+        return response
+
+    async def _answer(self, request: web.Request) -> web.Response:
         try:
             signature = _signature(request)
             self._refuse_abuse(request, signature)
@@ -69,7 +80,7 @@ class WebhookReceiver:
             response.force_close()  # without waiting for the rest of the body
             return response
         except WebhookError as exc:
-            self._count(request, exc.code)
+            self._count(request, exc.code, exc.fault if isinstance(exc, SignatureVerificationError) else None)
             return web.Response(status=400, body=BAD_WEBHOOK, headers=_HEADERS)
         except StoreUnavailableError as exc:
             self._database.failed(_STORES, exc)
@@ -105,13 +116,13 @@ class WebhookReceiver:
                 429, "too_many_refusals", "Too many webhooks from this address were refused. Wait a minute.", _LIMITED
             )
 
-    def _count(self, request: web.Request, reason: str) -> None:
+    def _count(self, request: web.Request, reason: str, fault: SignatureFault | None = None) -> None:
         address = client_address(request, self._trusted_proxies)
         self._budget.spend(address)
-        self._metrics.webhook_refused(reason)
         size = request.content_length
         if size is None and reason == "too_large":
             size = self._body_limit + 1  # at least: the rest was not read
+        self._metrics.webhook_refused(reason, fault=fault, size=size)
         self._refusals.add(reason, address, size)
         if self._intake.is_plausible(request.headers.get("Stripe-Signature", "")):
             self._counts.add(reason, size or 0)
@@ -125,5 +136,5 @@ def _signature(request: web.Request) -> str:
     """Return the signature header. Two are refused, since a proxy on the way could have added either."""
     signatures = request.headers.getall("Stripe-Signature", ("",))
     if len(signatures) > 1:
-        raise SignatureVerificationError("more than one signature header")
+        raise SignatureVerificationError("more than one signature header", fault=SignatureFault.REPEATED)
     return signatures[0]

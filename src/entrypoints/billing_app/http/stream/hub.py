@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
@@ -158,7 +159,8 @@ class StreamHub:
         if channel is not None:
             sent = channel.deliver(message_frame(event, self._reader.epoch))
             if sent:
-                self._metrics.stream_delivered("live", sent)
+                at = event.published_at
+                self._metrics.stream_delivered("live", sent, seconds=None if at is None else max(time.time() - at, 0))
 
     async def _keep_alive(self) -> None:
         while True:
