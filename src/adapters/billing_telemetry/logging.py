@@ -1,51 +1,14 @@
 """Set-up of the log: JSON or console lines, without secrets. Only entrypoints call `configure`."""
 
 import logging
-import re
 import sys
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Final, TextIO
+from collections.abc import Collection, MutableMapping
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import Processor
 
-REDACTED: Final = "[redacted]"
-
-_SECRET_KEY: Final = re.compile(r"secret|token|password|authorization|cookie|signature|credential|api_?key", re.I)
-_CONTENT_KEY: Final = re.compile(r"(?:.*_)?(?:payload|body)", re.I)
-"""Keys that may hold customer data; their values are never logged."""
-
-_SECRET_SHAPES: Final = (
-    (re.compile(r"\b((?:sk|rk|pk)_(?:org_)?(?:test|live)_)[A-Za-z0-9]+"), r"\1…"),  # keys of the Stripe API
-    (re.compile(r"\b(whsec_)[A-Za-z0-9+/=_-]+"), r"\1…"),  # signing secrets of its webhooks
-    (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "[token]"),  # JWTs
-    (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1…"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^:/?#\s@]*:)\S+@"), r"\1…@"),  # passwords in URLs, up to the last @
-)
-
-
-def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Redact secrets by the name of their key and, in any text including tracebacks, by their shape."""
-    return {key: _clean(key, value) for key, value in event.items()}
-
-
-def _clean(key: str, value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if _SECRET_KEY.search(key) or _CONTENT_KEY.fullmatch(key):
-        return REDACTED
-    if isinstance(value, Mapping):
-        return {str(name): _clean(str(name), each) for name, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_clean("", each) for each in value]
-    return hide_secrets(value if isinstance(value, str) else str(value))
-
-
-def hide_secrets(text: str) -> str:
-    """Return the text with everything masked that has the shape of a secret."""
-    for shape, replacement in _SECRET_SHAPES:
-        text = shape.sub(replacement, text)
-    return text
+from billing_telemetry.redaction import Redaction
 
 
 class _StandardError:
@@ -61,13 +24,14 @@ class _StandardError:
         return sys.stderr.isatty()
 
 
-def configure(*, level: str, format: str = "auto", stream: TextIO | None = None) -> None:
+def configure(*, level: str, format: str = "auto", stream: TextIO | None = None, secrets: Collection[str] = ()) -> None:
     """Configure structlog and, for dependencies, the standard library's logging.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
         format: `json`, `console`, or `auto`, which is console on a terminal and json elsewhere.
         stream: standard error by default, because standard output is for results.
+        secrets: values that must not appear, in any part of any line.
     """
     out: Any = _StandardError() if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -76,7 +40,7 @@ def configure(*, level: str, format: str = "auto", stream: TextIO | None = None)
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,  # before redaction, which searches the text
-        redact,
+        Redaction(secrets),
     ]
     colors = out.isatty()
     console = format == "console" or (format == "auto" and colors)
@@ -96,22 +60,30 @@ def configure(*, level: str, format: str = "auto", stream: TextIO | None = None)
     root.setLevel(max(number, logging.WARNING))  # of dependencies, warnings and errors only
 
 
-def follow_standard_logging() -> None:
+def follow_standard_logging(secrets: Collection[str] = ()) -> None:
     """Let the standard library's logging write our lines, by the loggers of our modules, for a process of others.
 
-    Their levels, handlers and format apply; secrets are hidden before.
+    Their levels, handlers and format apply; secrets are hidden before, these values among them.
     """
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
             structlog.processors.format_exc_info,  # before redaction, which searches the text
-            redact,
+            Redaction(secrets),
             structlog.processors.KeyValueRenderer(key_order=["event"]),
         ],
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=_HostLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
+
+
+class _HostLogger(structlog.stdlib.BoundLogger):
+    """A logger that passes no exception on: the host's handlers would write its traceback as it is."""
+
+    def exception(self, event: str | None = None, *args: Any, **values: Any) -> Any:
+        """Log an error with the traceback of the current exception."""
+        return self.error(event, *args, **{"exc_info": True, **values})
 
 
 def _without_record(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from urllib.parse import parse_qsl, unquote
 
 _KNOWN_PREFIX = re.compile(r"(?:whsec|(?:sk|rk|pk)_(?:org_)?(?:test|live))_")
 _KEY = re.compile(rf"{_KNOWN_PREFIX.pattern}[\w+/=-]+")
@@ -33,6 +34,15 @@ class Secret:
 
     def reveal(self) -> str:
         return self._value
+
+    def hidden(self) -> tuple[str, ...]:
+        """Return the texts that must not be shown: the value, or of a URL its password and the values of its query."""
+        if "://" not in self._value:
+            return (self._value,)
+        userinfo, at, location = self._value.partition("://")[2].rpartition("@")
+        password = userinfo.partition(":")[2] if at else ""
+        values = [value for _, value in parse_qsl(location.partition("?")[2])]
+        return tuple(filter(None, (password, unquote(password), *values)))
 
     def fingerprint(self) -> str:
         """Return eight hexadecimal digits that tell secrets apart, for labels.

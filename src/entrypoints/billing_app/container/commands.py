@@ -13,6 +13,7 @@ from billing_app.container.wiring import Container
 from billing_app.http.tokens import TokenVerifier
 from billing_app.is_program import IS_PROGRAM
 from billing_app.settings import Settings
+from billing_app.settings.hidden import hidden_values
 from billing_app.worker import publishing
 from billing_core.errors import ConfigurationError
 from billing_core.inbox.replay import Replayer
@@ -74,4 +75,4 @@ def _log_warnings(settings: Settings) -> None:
     """Let the program write warnings to standard error, where they are not taken for results, unless it has a log."""
     if IS_PROGRAM.get() and not structlog.is_configured():
         level = settings.logs.level if settings.logs.level in ("warning", "error") else "warning"
-        logging.configure(level=level, format=settings.logs.format)
+        logging.configure(level=level, format=settings.logs.format, secrets=hidden_values(settings))

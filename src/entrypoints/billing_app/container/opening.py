@@ -18,6 +18,7 @@ from billing_app.container.schema import prepare_schema
 from billing_app.container.wiring import Container
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.settings import Settings
+from billing_app.settings.hidden import hidden_values
 from billing_app.shutdown import ShutdownDeadline
 from billing_core.consumers.runner import ConsumerPolicy
 from billing_core.errors import EventBusUnavailableError
@@ -42,12 +43,12 @@ _CONSUMER_CONNECTIONS: Final = ConsumerPolicy().connections
 
 def configure_logging(settings: Settings) -> None:
     """Configure the log of this process. Call it once, before anything is logged."""
-    logging.configure(level=settings.logs.level, format=settings.logs.format)
+    logging.configure(level=settings.logs.level, format=settings.logs.format, secrets=hidden_values(settings))
 
 
-def follow_host_logging() -> None:
+def follow_host_logging(settings: Settings) -> None:
     """Leave the log to the process that runs this code, whose logging decides what is written and how."""
-    logging.follow_standard_logging()
+    logging.follow_standard_logging(hidden_values(settings))
 
 
 @attrs.frozen(kw_only=True)

@@ -24,11 +24,11 @@ async def check(settings: Settings | None) -> tuple[Settings, Starting]:
 
     Raises StartRefusedError with all faults.
     """
-    if not structlog.is_configured():
-        follow_host_logging()
-    if settings is not None and settings.in_memory:
-        return settings, Starting(account_id=settings.stripe.account_id)
     examined, faults = Settings.examine() if settings is None else (settings, ())
+    if not structlog.is_configured():
+        follow_host_logging(examined)
+    if examined.in_memory:
+        return examined, Starting(account_id=examined.stripe.account_id)
     found = await check_start(examined, faults)
     log_start(examined, found)
     return examined, Starting(account_id=found.account_id)
