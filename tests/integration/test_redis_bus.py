@@ -181,3 +181,16 @@ async def test_two_namespaces_on_one_server_are_separate(valkey: Valkey, bus: Re
         other = RedisEventBus(nodes, namespace=uuid.uuid4().hex)
         await bus.append(messages(ACME, 1, 2))
         assert list(await other.read(ACME, after=0, limit=10)) == []
+
+
+@pytest.mark.parametrize("deletion", [("XDEL", "5-0"), ("XTRIM", "MAXLEN", "0")])
+async def test_a_log_whose_last_entry_was_deleted_goes_on_behind_it(
+    valkey: Valkey, bus: RedisEventBus, deletion: tuple[str, ...]
+) -> None:
+    """A server takes no number again, and an operator may delete entries by hand."""
+    await bus.append(messages(ACME, 3, 5))
+    command, *arguments = deletion
+    (log,) = await valkey.call("KEYS", f"*:tenant:{ACME}")
+    assert await valkey.call(command, log, *arguments) in (1, 3)
+    assert await bus.append(messages(ACME, 5, 7)) == {ACME: 7}
+    assert await bus.read(ACME, after=5, limit=9) == messages(ACME, 6, 7)

@@ -7,31 +7,48 @@
 --
 -- The live stream's ids are the server's own (*): they keep growing across a flush, so a reader's position stays valid.
 -- No message is announced twice, even so: only a message that the log accepted just now is announced.
+local function number_of(id)
+  return tonumber(string.match(id, '^%d+'))
+end
+
+-- The number that XADD compares with. It survives the deletion of entries, but a server lists all about a log with it.
+local function last_generated(log)
+  local info = redis.call('XINFO', 'STREAM', log)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      return number_of(info[i + 1])
+    end
+  end
+end
+
 local heads, at, announced = {}, 4, ARGV[2] ~= '0'
 for tenant = 2, #KEYS do
   local log, name, count = KEYS[tenant], ARGV[at], tonumber(ARGV[at + 1])
-  local head, empty = 0, true
-  if redis.call('EXISTS', log) == 1 then
-    -- Not the last entry: this id survives trimming, and it is the one XADD compares with.
-    local info = redis.call('XINFO', 'STREAM', log)
-    for i = 1, #info, 2 do
-      if info[i] == 'last-generated-id' then
-        head, empty = tonumber(string.match(info[i + 1], '^%d+')), false
-      end
-    end
+  local head = 0
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  local empty = not last and redis.call('EXISTS', log) == 0
+  if not empty then
+    head = last and number_of(last[1]) or last_generated(log)
   end
   at = at + 2
   for i = at, at + 5 * (count - 1), 5 do
     local number = tonumber(ARGV[i])
     if empty or number == head + 1 then
       local kind, event, instant, payload = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-      redis.call('XADD', log, 'MAXLEN', '~', ARGV[1], ARGV[i] .. '-0',
+      local added = redis.pcall('XADD', log, 'MAXLEN', '~', ARGV[1], ARGV[i] .. '-0',
         'type', kind, 'event', event, 'at', instant, 'payload', payload)
-      if announced then
-        redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
-          'tenant', name, 'number', ARGV[i], 'type', kind, 'event', event, 'at', instant, 'payload', payload)
+      if type(added) == 'table' and added.err then
+        head = last_generated(log)
+        if head < number then
+          return added
+        end
+      else
+        if announced then
+          redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
+            'tenant', name, 'number', ARGV[i], 'type', kind, 'event', event, 'at', instant, 'payload', payload)
+        end
+        head, empty = number, false
       end
-      head, empty = number, false
     elseif number > head then
       break
     end

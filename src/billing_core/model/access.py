@@ -292,10 +292,17 @@ class AccessPolicy:
         return AccessVerdict(state=rule, reason=reason, until=_earlier(end, overdue))
 
     def _rule(self, seen: SubscriptionSnapshot) -> Rule:
-        rule = self.states.get(seen.status, AccessState.BLOCKED)
-        if seen.collection_method == BY_MAIL:
-            rule = self.by_mail.get(seen.status, rule)
-        return _GRACE if rule is AccessState.GRACE else rule
+        rules = self._rules_by_mail if seen.collection_method == BY_MAIL else self._rules
+        return rules.get(seen.status, AccessState.BLOCKED)
+
+    @cached_property
+    def _rules(self) -> Mapping[str, Rule]:
+        """The rules by status. They are looked up several times for each event."""
+        return _with_grace(self.states)
+
+    @cached_property
+    def _rules_by_mail(self) -> Mapping[str, Rule]:
+        return _with_grace({**self.states, **self.by_mail})
 
     def _never_paid(self, seen: SubscriptionSnapshot, basis: AccessFacts) -> bool:
         if self.never_paid_trial is None or seen.trial_ends_at is None:
@@ -329,6 +336,11 @@ class AccessPolicy:
             past_due = reason is AccessReason.PAST_DUE
             reason = AccessReason.PAST_DUE_GRACE_OVER if past_due else AccessReason.GRACE_OVER
         return AccessVerdict(state=rule.then, reason=reason, until=None if rule.then is AccessState.BLOCKED else end)
+
+
+def _with_grace(rules: Mapping[str, Rule]) -> Mapping[str, Rule]:
+    """Return the same rules, each grace as an object."""
+    return {status: _GRACE if rule is AccessState.GRACE else rule for status, rule in rules.items()}
 
 
 def _canonical(value: object) -> str:

@@ -4,7 +4,7 @@ Both are copied into the subscription. They are what the events known of all the
 arrive: each of them is copied again when one of the objects changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -107,7 +107,6 @@ _NAMES: Final[Mapping[type, tuple[str, ...]]] = {
 }
 
 
-def named_records(seen: object) -> tuple[str, ...]:
+def named_records(seen: object) -> Sequence[str]:
     """Return the ids of the records that a snapshot names and subscriptions show."""
-    named = (getattr(seen, name) for name in _NAMES.get(type(seen), ()))
-    return tuple(id_ for id_ in named if id_ is not None)
+    return [id_ for name in _NAMES.get(type(seen), ()) if (id_ := getattr(seen, name)) is not None]

@@ -5,6 +5,7 @@ so that no two deadlock; the service holds the claims, everything after that hap
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
 
 import attrs
 
@@ -49,6 +50,9 @@ from billing_core.state.reading import ClaimedEvent, ProviderAnswer, Statement
 from billing_core.state.renewals import has_new_items
 from billing_core.state.rules import require_current
 from billing_core.state.shared_customers import described_subscription, names_new_owner, objects_of, subject_of
+
+
+_DECIDE_ON_PAYMENT: Final = (CustomerSnapshot, PaymentMethodSnapshot)
 
 
 class LinksMovedError(Exception):
@@ -312,11 +316,13 @@ async def _read_again(
 
 def _concern_payment(snapshots: Iterable[Snapshot]) -> bool:
     """Tell whether a batch shows customers, or what their default payment method may be charged for."""
-    return any(
-        isinstance(seen, CustomerSnapshot | PaymentMethodSnapshot)
-        or (isinstance(seen, SubscriptionSnapshot) and seen.charged and seen.payment_method_id is None)
-        for seen in snapshots
-    )
+    for seen in snapshots:
+        if isinstance(seen, SubscriptionSnapshot):
+            if seen.payment_method_id is None and seen.charged:
+                return True
+        elif isinstance(seen, _DECIDE_ON_PAYMENT):
+            return True
+    return False
 
 
 async def _find_owners(
