@@ -69,8 +69,8 @@ class BatchResult:
     outcomes: Sequence[Outcome] = ()
     events: Sequence[BillingEvent] = ()
     retries: Sequence[Retry] = ()
-    linked: bool = False
-    """A customer got a tenant: the events that waited for it are due."""
+    released: bool = False
+    """Events that waited for what was saved are due."""
     uncertainties: Sequence[Uncertainty] = ()
     thin: Sequence[Claim] = ()
     """Events that the provider has to be asked about first; still claimed."""
@@ -82,7 +82,7 @@ class BatchResult:
             outcomes=[*self.outcomes, *other.outcomes],
             events=[*self.events, *other.events],
             retries=[*self.retries, *other.retries],
-            linked=self.linked or other.linked,
+            released=self.released or other.released,
             uncertainties=[*self.uncertainties, *other.uncertainties],
             thin=[*self.thin, *other.thin],
             unreadable=[*self.unreadable, *other.unreadable],
@@ -270,7 +270,7 @@ class BatchProcessor:
             return BatchResult(
                 outcomes=applied.outcomes,
                 events=applied.events,
-                linked=bool(applied.linked),
+                released=applied.released,
                 uncertainties=applied.uncertainties,
                 thin=thin,
                 unreadable=[place for _, translation in readable for place in translation.missing],

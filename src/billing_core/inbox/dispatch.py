@@ -112,8 +112,8 @@ class Dispatcher:
         self._wake_for(await self._batches.look_up(claim))
 
     def _wake_for(self, result: BatchResult) -> None:
-        """Wake the loops if a new link made events due."""
-        if result.linked:
+        """Wake the loops if events that waited became due."""
+        if result.released:
             self._due.set()
 
     async def _limit_company(self, claims: Sequence[Claim]) -> Sequence[Claim]:

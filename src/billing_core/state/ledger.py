@@ -15,7 +15,6 @@ from billing_core.model import (
     OUT_OF_SCOPE,
     AccessPolicy,
     Answer,
-    CustomerId,
     CustomerSnapshot,
     InvoiceId,
     InvoiceSnapshot,
@@ -256,11 +255,6 @@ class Ledger:
             cause = OperationAnswer(operation_key=basis.operation_key, created_at=basis.answered_at)
             self._announcer.announce_shown(tenant_id, cause, before, object_id)
         return None if left is None or left.confirmed else left
-
-    @property
-    def linked(self) -> Sequence[CustomerId]:
-        """Customers that got a tenant from an event of the batch."""
-        return self._ownership.linked
 
     def uncertainties(self) -> Sequence[Uncertainty]:
         """Return the changed objects that need a refetch."""

@@ -51,7 +51,6 @@ from billing_core.state.renewals import has_new_items
 from billing_core.state.rules import require_current
 from billing_core.state.shared_customers import described_subscription, names_new_owner, objects_of, subject_of
 
-
 _DECIDE_ON_PAYMENT: Final = (CustomerSnapshot, PaymentMethodSnapshot)
 
 

@@ -59,11 +59,6 @@ class Ownership:
         self._locked = locked
         self._links: dict[int, CustomerId] = {}
 
-    @property
-    def linked(self) -> Sequence[CustomerId]:
-        """Customers that got a tenant from an event of the batch."""
-        return list(self._links.values())
-
     def made_link(self, event: ClaimedEvent) -> bool:
         """Tell whether this event linked its customer to a tenant."""
         return event.claim.dispatch_id in self._links

@@ -208,8 +208,10 @@ class ClaimFence(Protocol):
         """
         ...
 
-    async def settle(self, outcomes: Sequence[Outcome], changes: Changes = NO_CHANGES) -> None:
+    async def settle(self, outcomes: Sequence[Outcome], changes: Changes = NO_CHANGES) -> bool:
         """Save what events changed, as `save` does, and write the outcomes of their held claims.
+
+        Returns whether events that waited for what is saved became due.
 
         An event whose tenant became known meanwhile is due, not parked. The row of a dead event keeps its customer and
         the tenant that the customer is linked to. Why an applied event was not confirmed is kept as a failed attempt.

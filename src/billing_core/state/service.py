@@ -60,8 +60,8 @@ class AppliedBatch:
     """One for each claim that was still ours."""
     events: Sequence[BillingEvent]
     """The new messages, each tenant's in order of their numbers."""
-    linked: Sequence[CustomerId]
-    """Customers that got a tenant: the events that waited for them are due now."""
+    released: bool = False
+    """Events that waited for a link or an object of the batch are due now."""
     uncertainties: Sequence[Uncertainty] = ()
     """Changed objects that need a refetch."""
 
@@ -172,17 +172,17 @@ class BillingService:
         saving. Nothing is written then.
         """
 
-        async def attempt(rules: RulesInForce) -> tuple[Ledger, Sequence[Outcome]]:
+        async def attempt(rules: RulesInForce) -> tuple[Ledger, Sequence[Outcome], bool]:
             batch = await read_batch(translated, rules.catalog, rules.tenants)
             async with self._unit_of_work.transaction() as transaction:
                 held = await transaction.hold([claim for claim, _ in translated], customers=_customers_of(batch))
                 return await self._fold(transaction, batch, held, rules)
 
-        ledger, outcomes = await self._follow(attempt)
+        ledger, outcomes, released = await self._follow(attempt)
         return AppliedBatch(
             outcomes=outcomes,
             events=ledger.events,
-            linked=ledger.linked,
+            released=released,
             uncertainties=[*ledger.uncertainties(), *ledger.unexplained_grace()],
         )
 
@@ -198,7 +198,7 @@ class BillingService:
             async with self._rolled_back() as transaction:
                 free = await transaction.take([claim for claim, _ in translated])
                 held = Held(claims=free, customers=await transaction.customers(_customers_of(batch)))
-                ledger, outcomes = await self._fold(transaction, _claimed_by(batch, free), held, rules)
+                ledger, outcomes, _ = await self._fold(transaction, _claimed_by(batch, free), held, rules)
             return DryRun(outcomes=outcomes, events=ledger.events, differences=ledger.differences())
 
         return await self._follow(attempt)
@@ -211,7 +211,7 @@ class BillingService:
 
         async def attempt(rules: RulesInForce) -> Ledger:
             async with self._unit_of_work.transaction() as transaction:
-                ledger, _ = await self._fold(transaction, (), Held(), rules, also=tenants)
+                ledger, _, _ = await self._fold(transaction, (), Held(), rules, also=tenants)
                 return ledger
 
         return (await self._follow(attempt)).events
@@ -475,16 +475,19 @@ class BillingService:
         rules: RulesInForce,
         *,
         also: Collection[TenantId] = (),
-    ) -> tuple[Ledger, Sequence[Outcome]]:
-        """Fold the events of a batch that are held, and save everything that follows."""
+    ) -> tuple[Ledger, Sequence[Outcome], bool]:
+        """Fold the events of a batch that are held, and save everything that follows.
+
+        Returns the ledger, the outcomes, and whether events that waited became due.
+        """
         ours = {claim.dispatch_id for claim in held.claims}
         events = [event for event in batch if event.claim.dispatch_id in ours]
         ledger = await self._loader(rules).load(transaction, events, customers=held.customers, also=also)
         ledger.catch_up()
         ledger.link_customers(events)
         outcomes = [ledger.fold(event) async for event in cooperate(events)]
-        await transaction.settle(outcomes, ledger.changes())
-        return ledger, outcomes
+        released = await transaction.settle(outcomes, ledger.changes())
+        return ledger, outcomes, released
 
     @asynccontextmanager
     async def _rolled_back(self) -> AsyncIterator[BillingTransaction]:

@@ -416,11 +416,17 @@ class AwayAtFirst:
         return getattr(self.store, name)
 
 
-@attrs.frozen
+@attrs.define
 class Unaware:
-    """A store that notices no new events: it waits for as long as it may."""
+    """A store that notices no new events: it waits for as long as it may. Counts how often due events are searched."""
 
     store: MemoryEventInbox
+    searches: int = 0
+
+    async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
+        """See EventQueue."""
+        self.searches += 1
+        return await self.store.claim(limit=limit, lease=lease)
 
     async def wait(self, *, at_most: timedelta) -> None:
         """See EventQueue."""
@@ -461,6 +467,22 @@ class TestLoops:
         dispatcher.stop()
         await running
         assert await loop.notified() == ["customer.linked", "subscription.created"]
+
+    async def test_a_link_for_which_nothing_waited_is_followed_by_no_search(self, loop: Loop) -> None:
+        """Most new customers have no events that waited for them, and a search costs a round trip."""
+        loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
+        store = loop.store = Unaware(loop.inbox)
+        dispatcher = loop.dispatcher()
+        running = asyncio.create_task(dispatcher.run())
+        await until(lambda: store.searches == 1)
+        receipt = await loop.inbox.record(loop.says(customer_id=ALICE), lease=MINUTE)
+        assert receipt.claim is not None
+        dispatcher.offer(receipt.claim)
+        await until(lambda: len(loop.messages) == 1)
+        await asyncio.sleep(0.01)  # in which the loop would search
+        dispatcher.stop()
+        await running
+        assert store.searches == 1
 
     async def test_what_waited_for_a_link_is_applied_right_after_a_lookup_that_found_it(self, loop: Loop) -> None:
         """A thin event names its customer only once the provider was asked, beside the loop."""

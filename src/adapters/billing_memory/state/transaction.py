@@ -280,6 +280,10 @@ class MemoryTransaction:
 
     async def save(self, changes: Changes) -> None:
         """Write the changes, move the counters, and make due the events that waited for what is saved."""
+        self._save(changes)
+
+    def _save(self, changes: Changes) -> int:
+        """Return how many events became due."""
         runs = numbers_by_tenant(changes.events)
         if any(self._tables.counters.get(tenant_id) != run.start - 1 for tenant_id, run in runs.items()):
             raise ValueError("messages must continue the counters of locked tenants")
@@ -293,8 +297,7 @@ class MemoryTransaction:
         for tenant_id, views in changes.views.items():
             self._save_views(tenant_id, views)
         self._tables.echoes.update(changes.echoes)
-        for customer in changes.customers:
-            self._save_customer(customer)
+        released = sum(map(self._save_customer, changes.customers))
         saved = [
             *(each.snapshot.object_id for each in changes.subscriptions),
             *(each.snapshot.object_id for each in changes.invoices),
@@ -306,12 +309,11 @@ class MemoryTransaction:
         _put_owned(self._tables.records, {each.snapshot.object_id: each for each in changes.records})
         for invoice_id, records in changes.usage.items():
             self._save_usage(invoice_id, records)
-        if arrived:
-            self._tables.unpark(self._now, on=arrived)
+        return released + (self._tables.unpark(self._now, on=arrived) if arrived else 0)
 
-    async def settle(self, outcomes: Sequence[Outcome], changes: Changes = NO_CHANGES) -> None:
+    async def settle(self, outcomes: Sequence[Outcome], changes: Changes = NO_CHANGES) -> bool:
         """Write changes and the outcomes of held claims. An event parked on an object with a tenant is due again."""
-        await self.save(changes)
+        released = self._save(changes)
         for outcome in outcomes:
             row = self._tables.dispatch[outcome.claim.dispatch_id]
             if row.dispatch_id not in self._database.held or not row.held_by(outcome.claim):
@@ -321,15 +323,15 @@ class MemoryTransaction:
             self._tables.dispatch[row.dispatch_id] = row.settled(outcome, at=self._now)
             if outcome.disposition is Disposition.PARKED and outcome.parked_on is not None:
                 self._tables.unpark(self._now, on={outcome.parked_on, *outcome.waits_for})
+        return released > 0
 
-    def _save_customer(self, customer: TenantCustomer) -> None:
+    def _save_customer(self, customer: TenantCustomer) -> int:
         known = self._tables.customers.get(customer.customer_id)
         owner = None if known is None else known.tenant_id
         if owner is not None and customer.tenant_id not in (None, owner):
             raise TenantConflictError(f"{customer.customer_id} is linked to another tenant")
         self._tables.customers[customer.customer_id] = attrs.evolve(customer, tenant_id=customer.tenant_id or owner)
-        if owner is None:
-            self._tables.unpark(self._now, on={customer.customer_id})
+        return self._tables.unpark(self._now, on={customer.customer_id}) if owner is None else 0
 
     def _save_views(self, tenant_id: TenantId, views: Sequence[ProvisionalView]) -> None:
         others = [views for id_, views in self._tables.views.items() if id_ != tenant_id]

@@ -232,25 +232,28 @@ class PostgresTransaction:
         """
         await self._save(changes, ())
 
-    async def settle(self, outcomes: Sequence[Outcome], changes: Changes = NO_CHANGES) -> None:
-        """Write changes and the outcomes of held claims.
+    async def settle(self, outcomes: Sequence[Outcome], changes: Changes = NO_CHANGES) -> bool:
+        """Write changes and the outcomes of held claims; return whether events that waited became due.
 
         An event parked on a customer that has a tenant by now is due again. Raises: as `save`.
         """
-        await self._save(changes, outcomes)
+        released = await self._save(changes, outcomes)
         waits = [(outcome.claim.dispatch_id, id_) for outcome in outcomes for id_ in outcome.waits_for]
         if waits:
             await self._fetch("wait_for_objects", [event for event, _ in waits], [id_ for _, id_ in waits])
+        return released
 
-    async def _save(self, changes: Changes, outcomes: Sequence[Outcome]) -> None:
+    async def _save(self, changes: Changes, outcomes: Sequence[Outcome]) -> bool:
+        """Return whether events became due."""
+        released = False
         if changes.customers:
-            await self._save_customers(changes.customers)
+            released |= await self._save_customers(changes.customers)
         if changes.invoices:
-            await self._save_invoices(changes.invoices)
+            released |= await self._save_invoices(changes.invoices)
         if changes.usage:
             await self._save_usage(changes.usage)
         if changes.records:
-            await self._save_records(changes.records)
+            released |= await self._save_records(changes.records)
         if changes.read_by:
             await self._fetch("note_rules", list(changes.read_by), list(changes.read_by.values()))
         if changes.occasions:
@@ -262,10 +265,11 @@ class PostgresTransaction:
         if changes.echoes:
             await self._fetch("save_echoes", list(changes.echoes.values()), list(changes.echoes))
         if changes.subscriptions or changes.events or outcomes:
-            await self._save_batch(changes, outcomes)
+            released |= await self._save_batch(changes, outcomes)
         if changes.access:
             access = [rows.TenantAccess(tenant_id, known) for tenant_id, known in changes.access.items()]
             await self._fetch("save_access", *rows.ACCESS.arrays(access))
+        return released
 
     def _note_departures(self, found: Iterable[asyncpg.Record]) -> None:
         """Remember when something was read of a tenant that is not locked yet."""
@@ -273,11 +277,11 @@ class PostgresTransaction:
             if row["tenant_id"] is not None:
                 self._departures.setdefault(row["tenant_id"], row["departures"])
 
-    async def _save_customers(self, customers: Sequence[TenantCustomer]) -> None:
+    async def _save_customers(self, customers: Sequence[TenantCustomer]) -> bool:
         latest = {customer.customer_id: rows.with_snapshot(customer) for customer in customers}
-        _require(latest, await self._fetch("save_customers", *rows.CUSTOMERS.arrays(latest.values())))
+        return _released(latest, await self._fetch("save_customers", *rows.CUSTOMERS.arrays(latest.values())))
 
-    async def _save_batch(self, changes: Changes, outcomes: Sequence[Outcome]) -> None:
+    async def _save_batch(self, changes: Changes, outcomes: Sequence[Outcome]) -> bool:
         """Write what nearly every batch writes, in one statement."""
         latest = {each.snapshot.subscription_id: each for each in changes.subscriptions}
         items = [
@@ -305,10 +309,11 @@ class PostgresTransaction:
             raise ValueError(_BROKEN_COUNT)
         if len(done["settled"]) != len(outcomes):
             raise ValueError("only held claims can be settled, and each once")
+        return bool(done["unparked"])
 
-    async def _save_invoices(self, invoices: Sequence[SubscriptionInvoice]) -> None:
+    async def _save_invoices(self, invoices: Sequence[SubscriptionInvoice]) -> bool:
         latest = {each.snapshot.invoice_id: each for each in invoices}
-        _require(latest, await self._fetch("save_invoices", *rows.INVOICES.arrays(latest.values())))
+        return _released(latest, await self._fetch("save_invoices", *rows.INVOICES.arrays(latest.values())))
 
     async def _save_usage(self, usage: Mapping[InvoiceId, Sequence[UsageRecord]]) -> None:
         records = [record for of_invoice in usage.values() for record in of_invoice]
@@ -316,10 +321,10 @@ class PostgresTransaction:
         if len(saved) != len(records):
             _require({record.invoice_id for record in records}, saved)
 
-    async def _save_records(self, records: Sequence[TenantRecord]) -> None:
+    async def _save_records(self, records: Sequence[TenantRecord]) -> bool:
         latest = {each.snapshot.object_id: each for each in records}
         owned = [each.named_as for each in latest.values() if each.tenant_id is not None]
-        _require(latest, await self._fetch("save_records", owned, *rows.RECORDS.arrays(latest.values())))
+        return _released(latest, await self._fetch("save_records", owned, *rows.RECORDS.arrays(latest.values())))
 
     async def _save_views(self, views: Views) -> None:
         latest = {view.object_id: view for of_tenant in views.values() for view in of_tenant}
@@ -344,6 +349,12 @@ def _of_rows(claims: Sequence[Claim], found: Iterable[asyncpg.Record]) -> Sequen
 
 def _by_id(found: Iterable[asyncpg.Record]) -> dict[CustomerId, TenantCustomer]:
     return {customer.customer_id: customer for customer in map(rows.customer_from_row, found)}
+
+
+def _released(ids: Iterable[str], saved: Sequence[asyncpg.Record]) -> bool:
+    """Return whether events became due by what was saved. Raises: as `_require`."""
+    _require(ids, saved)
+    return any(row["unparked"] for row in saved)
 
 
 def _require(ids: Iterable[str], saved: Iterable[asyncpg.Record]) -> None:

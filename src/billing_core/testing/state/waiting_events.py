@@ -134,6 +134,21 @@ class WaitingEventsContract(Suite):
                 raise LookupError
         assert await due(queue) == []
 
+    async def test_settling_tells_whether_events_that_waited_became_due(
+        self, inbox: EventInbox, unit_of_work: UnitOfWork
+    ) -> None:
+        """A customer for which nothing waits gives a dispatcher nothing to look for."""
+        claim = await claimed(inbox, provider_event("evt_1"))
+        async with unit_of_work.transaction() as transaction:
+            await transaction.hold([claim])
+            await transaction.lock_customers([CUSTOMER])
+            assert not await transaction.settle([parked(claim)])
+        for is_due in (True, False):
+            async with unit_of_work.transaction() as transaction:
+                await transaction.lock_customers([CUSTOMER])
+                await transaction.lock_tenants([ACME])
+                assert await transaction.settle([], Changes(customers=[customer()])) is is_due
+
     async def test_an_event_does_not_park_on_a_linked_customer(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork
     ) -> None:
