@@ -85,6 +85,7 @@ docs: setup ## regenerate the documentation that is generated from the code
 	@$(BIN)/python -m billing_telemetry.reference
 	@$(BIN)/python -m scripts.example_messages
 	@$(BIN)/python -m scripts.embedding_page
+	@$(BIN)/python -m scripts.alerts_page
 	@$(BIN)/python -m scripts.api_reference
 	@$(BIN)/python -m scripts.diagrams
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from scripts.alerts_page import DOCUMENT, render, section
 from tests.promql import selectors
 
 from billing_telemetry.consumer_metrics import ConsumerMetrics
@@ -70,6 +71,12 @@ def test_an_alert_says_what_happened_and_what_to_do(alert: dict[str, Any]) -> No
 
 
 @each_alert
+def test_the_runbook_has_a_section_for_an_alert(alert: dict[str, Any]) -> None:
+    """At the address that the alert names."""
+    assert section(alert["annotations"]["runbook_url"])
+
+
+@each_alert
 def test_tests_show_when_an_alert_fires_and_when_not(alert: dict[str, Any]) -> None:
     """Each with series that its expression reads: without any, every alert is quiet."""
     fires = [case for _, case in CASES if any(is_of(alert, each) for each in expected(alert, case))]
@@ -94,3 +101,8 @@ def reads(alert: dict[str, Any], test: dict[str, Any]) -> bool:
     names = {name for name, _ in selectors(alert["expr"])}
     names |= {name for each in names & recorded.keys() for name, _ in selectors(recorded[each])}
     return any(given["series"].partition("{")[0] in names for given in test["input_series"])
+
+
+def test_the_page_of_alerts_is_up_to_date() -> None:
+    """When this fails, run `python -m scripts.alerts_page`."""
+    assert DOCUMENT.read_text(encoding="utf-8") == render()
