@@ -49,7 +49,9 @@ def paths() -> Json:
 
 
 def _live() -> Json:
-    data = {"contentMediaType": "application/json", "contentSchema": {"anyOf": [*map(_component_of, SENT_LIVE)]}}
+    ended = {"type": "object", "properties": {"reason": TEXT}, "required": ["reason"]}
+    contents = [*map(_component_of, SENT_LIVE), ended, {"type": "object", "maxProperties": 0}]
+    data = {"contentMediaType": "application/json", "contentSchema": {"anyOf": contents}}
     names = {"type": "string", "enum": ["event", "overflow", "counts", "replay", "reconnect"]}
     frame = {
         "type": "object",

@@ -48,7 +48,8 @@ def add_operator(app: web.Application, services: Services) -> None:
 
 
 def _pattern(path: str) -> str:
-    return path.replace("}", ":[^/]+}")  # aiohttp's default pattern excludes braces
+    """Return aiohttp's pattern of a path: its default one excludes braces, and `dry-run` is a route, not an id."""
+    return path.replace("}", ":(?!dry-run$)[^/]+}")
 
 
 ROUTES: Final[tuple[OperatorRoute, ...]] = (
