@@ -11,7 +11,7 @@ from tests.unit.http.conftest import JWT_SECRET, SETTINGS, MakeWorld, World
 
 from billing_app.http.operator.routes import BASE
 from billing_app.http.tokens import issue_operator_token
-from billing_core.events import ProviderEvent
+from billing_core.events import BillingEvent, ProviderEvent
 from billing_core.inbox.ports import EventInbox
 from billing_core.oversight.inspection import Audit
 from billing_core.testing.builders import provider_event
@@ -26,6 +26,8 @@ class Desk:
         self.world = world
         self.headers: dict[str, str] = {}
         """Of the last answer."""
+        self.published: list[BillingEvent] = []
+        """The messages that were passed on."""
         self._http = http
 
     @property
@@ -84,5 +86,7 @@ class Desk:
 async def desk(make_world: MakeWorld, http: aiohttp.ClientSession) -> AsyncIterator[Desk]:
     """An operator at a running server."""
     world = make_world(tokens=attrs.evolve(SETTINGS.tokens, operator_roles=("operator",)))
+    desk = Desk(world, http)
+    world.replace(publish=desk.published.extend)
     async with world.serving():
-        yield Desk(world, http)
+        yield desk

@@ -112,6 +112,8 @@ class TestLinks:
         assert (status, problem["code"]) == found
         (row,) = (await desk.get("/tenants?search=cus_1"))["customers"]
         assert row["tenant_id"] == ACME
+        refused = [{"refused": "tenant_conflict"}] if found[1] == "linked_elsewhere" else []
+        assert [audit.result for audit in await desk.audits()] == refused
 
     async def test_a_move_is_tried_then_carried_out(self, story: Desk) -> None:
         """The dry run shows what happens then, and both tenants get a message."""
@@ -132,6 +134,7 @@ class TestLinks:
         done = await story.post("/links/move", confirmed)
         assert (done["dry_run"], done["differences"]) == (False, trial["differences"])
         assert {message["tenant_id"] for message in done["messages"]} == {ACME, "globex"}
+        assert {message.tenant_id for message in story.published} == {ACME, "globex"}
         assert (await story.get(f"/tenants/{CUSTOMER}"))["tenant_id"] == "globex"
         (audit,) = await story.audits()
         assert (audit.action, audit.reason, audit.filter["to"]) == ("move", "two shared a card", "globex")
@@ -184,7 +187,7 @@ class TestGrants:
         again = await desk.post(f"/grants/{grant['grant_id']}/revoke", {"why": "twice"})
         assert (again["changed"], again["grant"]["revoked_reason"]) == (False, "they pay")
         assert [audit.action for audit in await desk.audits()] == ["revoke_grant", "revoke_grant", "grant"]
-        assert await desk.world.container.history().sequence(ACME) == 3
+        assert [message.sequence for message in desk.published] == [2, 3]
 
     @pytest.mark.parametrize(
         ("changes", "found"),
