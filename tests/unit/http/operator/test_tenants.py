@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from scripts.example_messages import examples
 from tests.unit.http.operator.conftest import ANN, Desk
 
-from billing_core.model import CustomerId
+from billing_core.model import CustomerId, TenantId
 from billing_core.state.ports import Changes
 from billing_core.testing.arrange import park, save
 from billing_core.testing.builders import ACME, GLOBEX, customer, subscription
@@ -52,6 +53,16 @@ class TestTenants:
         assert tenant["access_without_grants"]["state"] == "blocked"
         assert all(each["rests_on"] for each in tenant["subscriptions"])
         assert known.CUSTOMER.email not in str(tenant)
+
+    @pytest.mark.parametrize("tenant", ["a b", "חברה", "a/b", "50%"])
+    async def test_ids_of_tenants_are_of_any_form(self, desk: Desk, tenant: str) -> None:
+        """They are the application's."""
+        await save(
+            desk.world.repository, Changes(customers=[customer("cus_1", TenantId(tenant))]), tenants=[TenantId(tenant)]
+        )
+        assert (await desk.get(f"/tenants/{quote(tenant, safe='')}"))["tenant_id"] == tenant
+        status, problem = await desk.send("GET", "/tenants/a%00b")
+        assert (status, problem["code"]) == (400, "bad_parameter")
 
     @pytest.mark.parametrize("path", ["/tenants/nova", "/tenants/cus_unknown", "/tenants/nova/timeline"])
     async def test_an_unknown_one_is_not_found(self, story: Desk, path: str) -> None:
