@@ -266,14 +266,14 @@ async def test_processes_are_listed_while_they_live(environment: dict[str, str])
             True,
             True,
         )
-        assert "alive   serve" in (await ended("workers", environment=environment)).output
+        assert "alive\tserve" in (await ended("workers", environment=environment)).output
         await post(server.session, server.base, subscription_event(1))
         await state_at(server.session, server.base, 1)
         assert "ok   processes: 1 alive" in (await ended("doctor", environment=environment)).output
     async with connected(environment["DATABASE_URL"]) as connection:
         await connection.execute("UPDATE billing_processes SET beat_at = now() - interval '1 minute'")
     silent = await ended("workers", environment=environment)
-    assert (silent.status, silent.output.startswith("silent  serve")) == (3, True)
+    assert (silent.status, silent.output.startswith("silent\tserve")) == (3, True)
     doctor = await ended("doctor", environment=environment)
     assert doctor.status == 1
     assert "no server and no application is running" in doctor.output
