@@ -80,11 +80,18 @@ class Terminal:
 
 
 @asynccontextmanager
-async def terminal(*arguments: str, environment: Mapping[str, str], folder: Path) -> AsyncIterator[Terminal]:
-    """Run `billing` with these arguments in a terminal of its own, and kill what is left of it at the end."""
+async def terminal(
+    *arguments: str, environment: Mapping[str, str], folder: Path, program: str = sys.executable, columns: int = 0
+) -> AsyncIterator[Terminal]:
+    """Run `billing` with these arguments in a terminal of its own, and kill what is left of it at the end.
+
+    `program` is the Python that has it; `columns` is the width of the terminal, which has 24 lines then.
+    """
     master, slave = pty.openpty()
+    if columns:
+        termios.tcsetwinsize(slave, (24, columns))
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        program,
         "-m",
         "billing_app",
         *arguments,

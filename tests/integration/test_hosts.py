@@ -28,6 +28,7 @@ from tests.hosts import (
     running_host,
 )
 from tests.integration.processes import WEBHOOK_SECRET, subscription_event
+from tests.newcomer import NOTHING_MATCHED, follow
 from tests.patience import PATIENCE
 
 from billing_embedded.loopback import free_port
@@ -106,6 +107,19 @@ async def test_an_application_with_billing(
             assert response.status == 400
         await host.written("mail to acme: ")
         await end(host, session, url)
+
+
+async def test_the_readme_runs_from_the_wheel(
+    built: HostEnvironment, settings: Mapping[str, str], tmp_path: Path
+) -> None:
+    """With servers of one's own in place of the local ones."""
+    environment = alone(settings) | {"BILLING_PORT": str(free_port()), "STRIPE_FETCH": "false"}
+    statuses = {**NOTHING_MATCHED, "doctor": 1}  # the Postgres of the tests writes without fsync
+    program = str(built.python)
+    shown = await follow(
+        "Run it", environment=environment, folder=tmp_path, columns=80, program=program, statuses=statuses
+    )
+    assert any("message 1 on the stream of billing-test" in each for each in shown)
 
 
 async def end(host: RunningHost, session: aiohttp.ClientSession, url: str) -> None:
