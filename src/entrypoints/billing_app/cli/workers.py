@@ -32,7 +32,7 @@ class ListedProcess:
 
     @property
     def process(self) -> RunningProcess:
-        """What it said of itself."""
+        """The process as it described itself."""
         return self.seen.process
 
 
