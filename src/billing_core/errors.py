@@ -272,6 +272,12 @@ class LinkRefusedError(BillingError):
     code = "link_refused"
 
 
+class ErasureRefusedError(BillingError):
+    """A tenant that cannot be erased now. Nothing has changed; the text says what to do first."""
+
+    code = "erasure_refused"
+
+
 class ConfigurationError(BillingError):
     """The process cannot start as configured. The text names the setting and what to do."""
 

@@ -12,6 +12,7 @@ from billing_core.testing.state.provisional_views import ProvisionalViewsContrac
 from billing_core.testing.state.rules_register import RulesRegisterContract
 from billing_core.testing.state.state_reader import StateReaderContract
 from billing_core.testing.state.stored_events import StoredEventsContract
+from billing_core.testing.state.tenant_erasures import TenantErasuresContract
 from billing_core.testing.state.tenant_locks import TenantLocksContract
 from billing_core.testing.state.tenant_moves import TenantMovesContract
 from billing_core.testing.state.tenant_reader import TenantReaderContract
@@ -56,6 +57,12 @@ class TestMemoryTenantMoves(InMemory, TenantMovesContract): ...
 
 
 class TestPostgresTenantMoves(OnPostgres, TenantMovesContract): ...
+
+
+class TestMemoryTenantErasures(InMemory, TenantErasuresContract): ...
+
+
+class TestPostgresTenantErasures(OnPostgres, TenantErasuresContract): ...
 
 
 class TestMemoryStateReader(InMemory, StateReaderContract): ...

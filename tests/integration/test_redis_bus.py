@@ -54,6 +54,21 @@ async def test_after_a_flush_the_log_may_start_anywhere_and_followers_continue(
     await follower.aclose()
 
 
+async def test_what_was_replaced_leaves_the_live_stream(valkey: Valkey) -> None:
+    """A message that was withdrawn or erased must not stay there; those of other tenants do."""
+    async with RedisNodes.open(valkey.url, timeout=TIMEOUT) as nodes:
+        bus = RedisEventBus(nodes, shards=1)
+        await bus.append([*messages(ACME, 1, 3), *messages(GLOBEX, 1, 2)])
+        await bus.replace(ACME, [])
+        follower = bus.follow()
+        await anext(follower)
+        assert await valkey.call("EXISTS", f"billing:{{0}}:tenant:{ACME}") == 0
+        assert await valkey.call("XLEN", "billing:{0}:live") == 2
+        assert await bus.append(messages(ACME, 5, 5)) == {ACME: 5}
+        assert list(await anext(follower)) == messages(ACME, 5, 5)
+        await follower.aclose()
+
+
 async def test_a_restarted_server_is_used_again(valkey: Valkey, bus: RedisEventBus) -> None:
     """Meanwhile every call fails and a follower ends with the error; afterwards all work without a new bus."""
     await bus.append(messages(ACME, 1, 3))

@@ -294,6 +294,10 @@ class MemoryDatabase:
         self.audits: list[Audit] = []
         self.rewrites: dict[TenantId, int] = {}
         """Tenants whose log on the bus has to be replaced, each with the last of the messages that were withdrawn."""
+        self.erased_until: dict[TenantId, int] = {}
+        """Erased tenants, each with the number up to which its messages are gone."""
+        self.erased_objects: set[bytes] = set()
+        """Digests of the ids of their customers and objects."""
         self.consumers = ConsumerTables()
         self.outbox: dict[MessageKey, datetime] = {}
         """Unpublished messages and when they were committed."""

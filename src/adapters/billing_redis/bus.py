@@ -174,13 +174,16 @@ class RedisEventBus:
 
     async def replace(self, tenant_id: TenantId, events: Sequence[BillingEvent]) -> None:
         """Replace a tenant's log with one script call."""
-        log = f"{self._shard(tenant_id)}:tenant:{tenant_id}"
-        arguments: list[str | int | bytes] = [self._log_length, _KEPT]
+        shard = self._shard(tenant_id)
+        log = f"{shard}:tenant:{tenant_id}"
+        arguments: list[str | int | bytes] = [self._log_length, _KEPT, tenant_id]
         for event in events:
             arguments += _encoded(event)
         async with self._nodes.answered("replace"):
             (reply,) = await call(
-                self._nodes.client(await self._nodes.address(log)), _REPLACE, [ScriptCall([log], arguments)]
+                self._nodes.client(await self._nodes.address(log)),
+                _REPLACE,
+                [ScriptCall([log, f"{shard}:live"], arguments)],
             )
             if isinstance(reply, Exception):
                 self._nodes.note_failure(reply)

@@ -298,7 +298,10 @@ async def _lock_customers(
         return await transaction.lock_customers(ids) if ids else {}
     linked = {id_: known[id_] for id_ in ids if id_ in known and known[id_].tenant_id is not None}
     unlinked = ids - linked.keys()
-    return {**linked, **await transaction.lock_customers(unlinked)} if unlinked else linked
+    locked = await transaction.lock_customers(unlinked) if unlinked else {}
+    if locked.keys() < unlinked:  # the tenant of one was erased while this unit of work waited for its lock
+        raise LinksMovedError
+    return {**linked, **locked}
 
 
 async def _read_again(

@@ -157,6 +157,28 @@ class Transfer:
     """Messages of the former tenant as they read from now on, under their numbers."""
 
 
+ERASED: Final = "erased"
+"""The reason of ignored events whose customer or objects belonged to a tenant that was erased."""
+
+
+@attrs.frozen(kw_only=True)
+class Erasure:
+    """An operator's decision to erase a tenant, with what belongs to it."""
+
+    tenant_id: TenantId
+    customers: Collection[CustomerId] = ()
+    """Its customers that pay for no other tenant: they are forgotten."""
+    shared_customers: Collection[CustomerId] = ()
+    """Its customers that pay for others, too: they lose their contact data and their link."""
+    objects: Collection[str] = ()
+    """The ids of its customers and objects. Events that name one of them are ignored from now on."""
+    addresses: Collection[str] = ()
+    """E-mail addresses of its customers, which the audit log must not keep."""
+    actor: str
+    reason: str
+    """Kept in the audit log, as the actor is."""
+
+
 @attrs.frozen(kw_only=True)
 class LockedTenants:
     """Tenants that a unit of work has locked, and the instant for which it decides on their access."""
@@ -215,6 +237,7 @@ class ClaimFence(Protocol):
 
         An event whose tenant became known meanwhile is due, not parked. The row of a dead event keeps its customer and
         the tenant that the customer is linked to. Why an applied event was not confirmed is kept as a failed attempt.
+        One that ends as `ERASED` loses its body.
         """
         ...
 
@@ -405,8 +428,48 @@ class TenantMoves(Protocol):
 
 
 @runtime_checkable
+class TenantErasures(Protocol):
+    """Deletes everything of a tenant, and recognizes later what belonged to it by digests. For operators."""
+
+    async def lock_payers(self, tenant_id: TenantId) -> Mapping[CustomerId, TenantCustomer]:
+        """Lock the events of a tenant and of its customers, then the customers that are linked to it or pay for it.
+
+        In place of `hold` and `lock_customers`.
+        """
+        ...
+
+    async def unresolved_operations(self, tenant_id: TenantId) -> int:
+        """Count the tenant's operations without an outcome: they have to be settled first."""
+        ...
+
+    async def erase(self, erasure: Erasure) -> Mapping[str, int]:
+        """Delete everything of a locked tenant and return how many rows of each kind went. Called last.
+
+        The tenant's number rises by one and all messages up to it are gone (`MessageHistory.erased_until`). Its events
+        keep their keys, so that no delivery brings them back: they are ignored as `ERASED`, without body, customer,
+        tenant, errors and attempts. Positions of consumers, tickets, grants, operations with an outcome, and decisions
+        about its objects go; entries of the audit log that name the tenant, one of its objects or addresses lose their
+        filter and reason. The log on the bus is due to be replaced by nothing (`LogRewrites`). An entry `erase` is
+        added to the audit log, with the tenant, the actor, the reason and the counts.
+        """
+        ...
+
+    async def erased(self, ids: Collection[str]) -> Collection[str]:
+        """Return those of these customers and objects that belonged to a tenant that was erased."""
+        ...
+
+
+@runtime_checkable
 class BillingTransaction(
-    ClaimFence, TenantLocks, AccessSchedule, StateReader, StoredEvents, LinkRegister, TenantMoves, Protocol
+    ClaimFence,
+    TenantLocks,
+    AccessSchedule,
+    StateReader,
+    StoredEvents,
+    LinkRegister,
+    TenantMoves,
+    TenantErasures,
+    Protocol,
 ):
     """One unit of work. Everything it writes becomes visible together at its end, or not at all.
 

@@ -42,6 +42,7 @@ from billing_core.state.announcements import (
 )
 from billing_core.state.clocks import read_clocks
 from billing_core.state.diff import ObjectChange, changed_object, removed_object
+from billing_core.state.erasing import require_not_erased
 from billing_core.state.loading import LinksMovedError
 from billing_core.state.messages import billing_event
 from billing_core.state.moving import Selection, Selector, Translations
@@ -108,6 +109,7 @@ class LinkMover:
 
         Raises: LinkRefusedError; LinksMovedError, RulesMovedError and TenantsBehindError if it has to begin again.
         """
+        await require_not_erased(transaction, decision.object_id)
         subject = await self._find(transaction, decision.object_id)
         await transaction.lock_events([] if subject.tenant_id is None else [subject.tenant_id])
         customer = (await transaction.lock_customers([subject.customer_id]))[subject.customer_id]

@@ -34,6 +34,7 @@ from billing_core.model import (
 )
 from billing_core.state.diff import ObjectChange
 from billing_core.state.due_access import change_grant, decide_due
+from billing_core.state.erasing import ErasedTenant, erase_tenant, leave_out_erased, require_not_erased
 from billing_core.state.ledger import Ledger
 from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, Held, UnitOfWork
@@ -385,12 +386,14 @@ class BillingService:
         """Link a customer to its tenant; the events that waited for it are then due. False if it was linked already.
 
         Either way the link is an operator's from now on: metadata that names another tenant no longer contradicts it.
-        Raises: TenantConflictError when the customer is another tenant's; StoreUnavailableError.
+        Raises: TenantConflictError when the customer is another tenant's; LinkRefusedError when it belonged to one that
+        was erased; StoreUnavailableError.
         """
         decision = LinkDecision(
             action=LinkAction.LINK, object_id=customer_id, to_tenant=tenant_id, actor=actor, reason=reason
         )
         async with self._unit_of_work.transaction() as transaction:
+            await require_not_erased(transaction, customer_id)
             customer = (await transaction.lock_customers([customer_id]))[customer_id]
             if customer.tenant_id not in (None, tenant_id):
                 raise TenantConflictError(
@@ -453,6 +456,32 @@ class BillingService:
         )
         return await self._carry_out(decision, keep_history=keep_history, dry_run=dry_run)
 
+    async def erase(
+        self, tenant_id: TenantId, *, actor: str = LIBRARY, reason: str, dry_run: bool = False
+    ) -> ErasedTenant:
+        """Erase a tenant: state, messages, bodies of its events, operations, links and everything else of it.
+
+        Events that come for its customers afterwards are ignored. Its number stays, so that clients of a tenant that
+        comes back load its state again. It gets no message. Tokens of the tenant are revoked by `Revocations`, and its
+        log on the bus goes within seconds by a worker.
+
+        Args:
+            tenant_id: the tenant.
+            actor: who decides, for the audit log.
+            reason: why, for the same log. It stays, so it should name no person.
+            dry_run: whether everything is rolled back.
+
+        Raises: ErasureRefusedError, StoreUnavailableError. Nothing is written then.
+        """
+
+        async def attempt(_: RulesInForce) -> ErasedTenant:
+            begun = self._rolled_back() if dry_run else self._unit_of_work.transaction()
+            async with begun as transaction:
+                erased = await erase_tenant(transaction, tenant_id, actor=actor, reason=reason)
+            return erased
+
+        return await self._follow(attempt)
+
     async def _carry_out(self, decision: LinkDecision, *, keep_history: bool, dry_run: bool) -> LinkChange:
         async def attempt(rules: RulesInForce) -> LinkChange:
             mover = LinkMover(translator=self._translator, rules=rules, notify=self._notify)
@@ -481,11 +510,16 @@ class BillingService:
         Returns the ledger, the outcomes, and whether events that waited became due.
         """
         ours = {claim.dispatch_id for claim in held.claims}
-        events = [event for event in batch if event.claim.dispatch_id in ours]
+        events, erased = await leave_out_erased(
+            transaction,
+            [event for event in batch if event.claim.dispatch_id in ours],
+            held.customers,
+            shared=rules.tenants.link == "subscription",
+        )
         ledger = await self._loader(rules).load(transaction, events, customers=held.customers, also=also)
         ledger.catch_up()
         ledger.link_customers(events)
-        outcomes = [ledger.fold(event) async for event in cooperate(events)]
+        outcomes = [*erased, *[ledger.fold(event) async for event in cooperate(events)]]
         released = await transaction.settle(outcomes, ledger.changes())
         return ledger, outcomes, released
 

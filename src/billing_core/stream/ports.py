@@ -46,7 +46,10 @@ class Outbox(Protocol):
 
 @runtime_checkable
 class MessageHistory(Protocol):
-    """Every message that was ever numbered. Read-only; every method raises StoreUnavailableError."""
+    """Every message that was ever numbered, unless its tenant was erased.
+
+    Read-only; every method raises StoreUnavailableError.
+    """
 
     async def events(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:
         """Return messages numbered strictly above `after`, lowest first, without a gap."""
@@ -54,6 +57,10 @@ class MessageHistory(Protocol):
 
     async def sequence(self, tenant_id: TenantId) -> int:
         """Return the number of a tenant's last message; 0 if it has none."""
+        ...
+
+    async def erased_until(self, tenant_id: TenantId) -> int:
+        """Return the number up to which a tenant's messages are gone because it was erased; 0 if it never was."""
         ...
 
     async def outdated_logs(self, tenant_ids: Collection[TenantId]) -> Sequence[TenantId]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import billing_core
 
 SOURCES = [path for path in Path(billing_core.__file__).parents[1].rglob("*.py") if "testing" not in path.parts]
-WRITING_CALLS = {"transaction", "save", "settle", "transfer", "lock_tenants", "lock_customers"}
+WRITING_CALLS = {"transaction", "save", "settle", "transfer", "lock_tenants", "lock_customers", "lock_payers"}
 """Methods that begin a unit of work or write through it; see `billing_core.state.ports.BillingTransaction`."""
 ADAPTERS_OWN = {"billing_postgres", "billing_memory"}
 """They implement these methods, and begin the database's own transactions under the same name."""
@@ -24,7 +24,9 @@ def test_only_the_service_writes_state() -> None:
     """There is one way from an event to a tenant's rows, wherever the event comes from."""
     writers = {"/".join(path.parts[-2:]): set(calls(path)) for path in SOURCES if not ADAPTERS_OWN & set(path.parts)}
     service, loading, relinking = "state/service.py", "state/loading.py", "state/relinking.py"
+    erasing = "state/erasing.py"
     assert {name for name, used in writers.items() if "transaction" in used} == {service}
     assert {name for name, used in writers.items() if used & {"save", "transfer"}} == {service, relinking}
-    assert {name for name, used in writers.items() if "lock_tenants" in used} == {service, loading, relinking}
+    assert {name for name, used in writers.items() if "lock_tenants" in used} == {service, loading, relinking, erasing}
+    assert {name for name, used in writers.items() if "lock_payers" in used} == {erasing}
     assert {"transaction", "save", "settle", "lock_tenants", "lock_customers"} <= writers[service]

@@ -160,6 +160,26 @@ async def test_a_history_that_was_set_back_resets_open_streams(make_world: MakeW
             assert await stream.numbers(2) == [3, 4]
 
 
+async def test_a_client_of_an_erased_tenant_is_told_to_reset(make_world: MakeWorld, listen: Listen) -> None:
+    """Connected, or away while the tenant was erased and came back: the messages that it misses are gone."""
+    async with make_world(stream=StreamSettings(keepalive=SOON)).serving() as world:
+        await world.publish(ACME, 3)
+        async with listen(world) as stream:
+            assert (await stream.event()).id == "3"
+            await world.container.service().erase(ACME, actor="grace", reason="request 7")
+            await world.bus.replace(ACME, [])
+            reset = await stream.event()
+            assert (reset.event, reset.id) == ("reset", "4")
+            await world.publish(ACME, 2)
+            assert await stream.numbers(2) == [5, 6]
+        async with listen(world, last_event_id=3) as away:
+            assert (await away.event()).id == "6"
+            assert (await away.event()).event == "reset"
+        async with listen(world, last_event_id=4) as current:
+            await current.event()
+            assert await current.numbers(2) == [5, 6]
+
+
 async def test_tenants_receive_only_their_own_messages(world: World, listen: Listen) -> None:
     """Live and from the history."""
     await world.publish(GLOBEX, 5)

@@ -68,17 +68,18 @@ class MemoryConsumers:
 
     def position_at(self, tenant_id: TenantId, start: Start) -> int:
         """Return the number of the last message before a start."""
-        last = self._database.tables.counters.get(tenant_id, 0)
+        last, erased = self._database.tables.counters.get(tenant_id, 0), self._database.erased_until.get(tenant_id, 0)
         if start == "beginning":
-            return 0
+            return erased
         if isinstance(start, datetime):
             numbered = self._tables.numbered_at
-            return max((n for n in range(1, last + 1) if numbered[tenant_id, n] < start), default=0)
+            return max((n for n in range(erased + 1, last + 1) if numbered[tenant_id, n] < start), default=erased)
         return last
 
     def set_position(self, name: ConsumerName, tenant_id: TenantId, position: int, last: int) -> None:
         """Have the messages above a position wait; forget the tenant if there are none."""
         key, now = (name, tenant_id), self._clock.now()
+        position = max(position, self._database.erased_until.get(tenant_id, 0))
         if position >= last:
             self._tables.positions.pop(key, None)
             return

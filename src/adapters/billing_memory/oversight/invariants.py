@@ -37,9 +37,10 @@ class MemoryInvariantLog:
         tables = self._database.tables
         for tenant_id, counter in sorted(tables.counters.items()):
             numbers = [number for tenant, number in tables.messages if tenant == tenant_id]
-            if max(numbers, default=0) != counter:
+            erased = self._database.erased_until.get(tenant_id, 0)
+            if max(numbers, default=erased) != counter:
                 yield Invariant.COUNTER, tenant_id
-            elif len(numbers) != counter:
+            elif len(numbers) != counter - erased:
                 yield Invariant.GAPLESS, tenant_id
 
     def _of_events(self) -> Iterator[tuple[Invariant, str]]:

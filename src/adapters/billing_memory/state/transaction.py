@@ -27,10 +27,22 @@ from billing_core.model import (
     TenantSubscription,
     UsageRecord,
 )
+from billing_core.operations.stored import OperationStatus
 from billing_core.oversight.ports import LoggedDecision
-from billing_core.state.ports import NO_CHANGES, Changes, Held, Holdings, LockedTenants, TenantEvent, Transfer
+from billing_core.state.ports import (
+    ERASED,
+    NO_CHANGES,
+    Changes,
+    Erasure,
+    Held,
+    Holdings,
+    LockedTenants,
+    TenantEvent,
+    Transfer,
+)
 from billing_core.stream.numbering import numbers_by_tenant
 from billing_memory.database import MemoryDatabase, Tables, by_instant
+from billing_memory.state.erasing import Eraser, digest
 
 Key = TypeVar("Key")
 Owned = TypeVar("Owned", TenantSubscription, SubscriptionInvoice, TenantRecord)
@@ -46,6 +58,7 @@ class MemoryTransaction:
         self._written = Tables()
         self._tables = self._written.over(database.tables)
         self._transferred: list[Transfer] = []
+        self._erasures: list[tuple[Eraser, Mapping[str, int]]] = []
 
     def commit(self) -> None:
         """Make everything visible in one step: nothing else runs meanwhile."""
@@ -63,6 +76,8 @@ class MemoryTransaction:
             for message in transfer.withdrawn:
                 known = self._database.rewrites.get(message.tenant_id, 0)
                 self._database.rewrites[message.tenant_id] = max(known, message.sequence)
+        for eraser, counted in self._erasures:
+            eraser.carry_out(counted)
         self._database.due.set()
 
     async def hold(self, claims: Sequence[Claim], *, customers: Collection[CustomerId] = ()) -> Held:
@@ -278,6 +293,30 @@ class MemoryTransaction:
             theirs = [attrs.evolve(view, tenant_id=transfer.to_tenant) for view in views]
             self._tables.views[transfer.to_tenant] = tuple(sorted(theirs, key=lambda view: view.object_id))
 
+    async def lock_payers(self, tenant_id: TenantId) -> Mapping[CustomerId, TenantCustomer]:
+        """Return the customers that are linked to a tenant or pay for it."""
+        linked = {id_ for id_, each in self._tables.customers.items() if each.tenant_id == tenant_id}
+        held = self._tables.subscriptions.values()
+        return await self.lock_customers(
+            linked | {each.snapshot.customer_id for each in held if each.tenant_id == tenant_id}
+        )
+
+    async def unresolved_operations(self, tenant_id: TenantId) -> int:
+        """Count the tenant's operations without an outcome."""
+        known = self._database.operations.values()
+        return sum(each.request.tenant_id == tenant_id and each.status is OperationStatus.BEGUN for each in known)
+
+    async def erase(self, erasure: Erasure) -> Mapping[str, int]:
+        """Count everything of a tenant, and delete it at the end."""
+        eraser = Eraser(self._database, self._tables, erasure, self._now)
+        counted = eraser.count()
+        self._erasures.append((eraser, counted))
+        return counted
+
+    async def erased(self, ids: Collection[str]) -> Collection[str]:
+        """Return those of these customers and objects that belonged to a tenant that was erased."""
+        return [id_ for id_ in ids if digest(id_) in self._database.erased_objects]
+
     async def save(self, changes: Changes) -> None:
         """Write the changes, move the counters, and make due the events that waited for what is saved."""
         self._save(changes)
@@ -320,7 +359,10 @@ class MemoryTransaction:
                 raise ValueError("only held claims can be settled, and each once")
             if outcome.disposition is Disposition.DEAD and outcome.tenant_id is None:
                 outcome = attrs.evolve(outcome, tenant_id=self._tables.tenant_of(outcome.customer_id))  # noqa: PLW2901
-            self._tables.dispatch[row.dispatch_id] = row.settled(outcome, at=self._now)
+            settled = row.settled(outcome, at=self._now)
+            if outcome.reason == ERASED:
+                settled = attrs.evolve(settled, event=attrs.evolve(settled.event, body=b""))
+            self._tables.dispatch[row.dispatch_id] = settled
             if outcome.disposition is Disposition.PARKED and outcome.parked_on is not None:
                 self._tables.unpark(self._now, on={outcome.parked_on, *outcome.waits_for})
         return released > 0

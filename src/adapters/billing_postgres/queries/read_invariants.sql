@@ -5,12 +5,12 @@
 -- Args: $1 tenant to continue after, $2 most tenants (null: all), $3 newest messages counted of each (null: all).
 -- Returns: one row more, of invariant `reached`; its example is the last tenant checked.
 WITH page AS MATERIALIZED (
-    SELECT tenant_id, sequence FROM billing_tenants WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2
+    SELECT tenant_id, sequence, erased_until FROM billing_tenants WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2
 ), counted AS MATERIALIZED (
     SELECT page.tenant_id, page.sequence, message.highest, message.messages,
-           least(page.sequence, coalesce($3::bigint, page.sequence)) AS expected
+           least(page.sequence - page.erased_until, coalesce($3::bigint, page.sequence)) AS expected
     FROM page, LATERAL (
-        SELECT coalesce(max(e.sequence), 0) AS highest, count(*) AS messages
+        SELECT coalesce(max(e.sequence), page.erased_until) AS highest, count(*) AS messages
         FROM billing_events AS e
         WHERE e.tenant_id = page.tenant_id AND e.sequence > page.sequence - coalesce($3::bigint, page.sequence)
     ) AS message

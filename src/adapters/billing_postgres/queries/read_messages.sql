@@ -8,6 +8,10 @@ SELECT sequence FROM billing_tenants WHERE tenant_id = $1;
 -- Args: $1 tenant ids.
 SELECT tenant_id, sequence FROM billing_tenants WHERE tenant_id = ANY ($1::text[]);
 
+-- name: get_erased_until
+-- Args: $1 tenant id.
+SELECT erased_until FROM billing_tenants WHERE tenant_id = $1;
+
 -- name: list_messages
 -- Args: $1 tenant id, $2 number to start after, $3 limit.
 SELECT :messages.names

@@ -284,3 +284,19 @@ SELECT (SELECT count(*) FROM tenant_subscriptions
        (SELECT count(*) FROM billing_customers WHERE ambiguous) AS customer,
        (SELECT count(*) FROM billing_records
         WHERE kind = 'entitlements' AND (ambiguous OR data ->> 'complete' = 'false')) AS entitlements;
+
+-- name: find_payers
+-- Args: $1 tenant id. Returns: the customers that are linked to a tenant or pay for one of its subscriptions.
+SELECT customer_id FROM billing_customers WHERE tenant_id = $1
+UNION
+SELECT customer_id FROM tenant_subscriptions WHERE tenant_id = $1;
+
+-- name: count_unresolved_operations
+-- Args: $1 tenant id.
+SELECT count(*) AS operations FROM gateway_operations WHERE tenant_id = $1 AND status = 'begun';
+
+-- name: find_erased
+-- Args: $1 ids of customers and objects. Returns: those that belonged to a tenant that was erased.
+SELECT id
+FROM unnest($1::text[]) AS id
+JOIN billing_erased_objects AS e ON e.digest = sha256(convert_to(id, 'UTF8'));

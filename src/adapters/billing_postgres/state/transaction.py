@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -29,7 +30,17 @@ from billing_core.model import (
     UsageRecord,
     Views,
 )
-from billing_core.state.ports import NO_CHANGES, Changes, Held, Holdings, LockedTenants, TenantEvent, Transfer
+from billing_core.state.ports import (
+    ERASED,
+    NO_CHANGES,
+    Changes,
+    Erasure,
+    Held,
+    Holdings,
+    LockedTenants,
+    TenantEvent,
+    Transfer,
+)
 from billing_core.stream.numbering import numbers_by_tenant
 from billing_postgres import queries
 from billing_postgres.errors import translated
@@ -37,8 +48,11 @@ from billing_postgres.inbox.rows import CLAIMS, KEYS, OUTCOMES, event_from_row, 
 from billing_postgres.pool import Connection
 from billing_postgres.state import rows
 from billing_postgres.stream.rows import MESSAGES, message_from_row
+from billing_postgres.text import storable
 
-_QUERIES: Final = MappingProxyType({**queries.load("read_state"), **queries.load("write_state")})
+_QUERIES: Final = MappingProxyType(
+    {**queries.load("read_state"), **queries.load("write_state"), **queries.load("write_erasures")}
+)
 _FEW: Final = 32
 """Claims up to which planning a statement takes longer than a plan that looks up row by row."""
 _BROKEN_COUNT: Final = "messages must continue the counters of locked tenants"
@@ -225,6 +239,40 @@ class PostgresTransaction:
         if transfer.withdrawn:
             await self._fetch("withdraw_messages", *MESSAGES.arrays(transfer.withdrawn))
 
+    async def lock_payers(self, tenant_id: TenantId) -> Mapping[CustomerId, TenantCustomer]:
+        """Lock the events of a tenant and of its customers, then those customers."""
+        payers = [row["customer_id"] for row in await self._fetch("find_payers", tenant_id)]
+        await self._fetch("lock_events_to_erase", tenant_id, payers)
+        return _by_id(await self._fetch("lock_customers", payers))
+
+    async def unresolved_operations(self, tenant_id: TenantId) -> int:
+        """Count the tenant's operations without an outcome."""
+        (row,) = await self._fetch("count_unresolved_operations", tenant_id)
+        count: int = row["operations"]
+        return count
+
+    async def erase(self, erasure: Erasure) -> Mapping[str, int]:
+        """Delete everything of a tenant, and return how many rows of each kind went."""
+        tenant_id, customers, objects = erasure.tenant_id, list(erasure.customers), list(erasure.objects)
+        rows: dict[str, int] = {}
+        for query, arguments in (
+            ("erase_state", (customers, list(erasure.shared_customers))),
+            ("erase_messages", ()),
+            ("erase_events", (customers,)),
+            ("erase_operations", ()),
+            ("erase_notes", (objects, [*objects, *erasure.addresses])),
+        ):
+            (counted,) = await self._fetch(query, tenant_id, *arguments)
+            rows |= counted
+        await self._fetch("note_erasure", tenant_id, objects)
+        noted = json.dumps({"tenant": tenant_id}), json.dumps(rows)
+        await self._fetch("log_erasure", storable(erasure.actor), storable(erasure.reason), *noted)
+        return rows
+
+    async def erased(self, ids: Collection[str]) -> Collection[str]:
+        """Return those of these customers and objects that belonged to a tenant that was erased."""
+        return [row["id"] for row in await self._fetch("find_erased", list(ids))]
+
     async def save(self, changes: Changes) -> None:
         """Write the changes.
 
@@ -241,6 +289,8 @@ class PostgresTransaction:
         waits = [(outcome.claim.dispatch_id, id_) for outcome in outcomes for id_ in outcome.waits_for]
         if waits:
             await self._fetch("wait_for_objects", [event for event, _ in waits], [id_ for _, id_ in waits])
+        if erased := [outcome.claim.dispatch_id for outcome in outcomes if outcome.reason == ERASED]:
+            await self._fetch("erase_bodies", erased)
         return released
 
     async def _save(self, changes: Changes, outcomes: Sequence[Outcome]) -> bool:

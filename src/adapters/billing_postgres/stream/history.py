@@ -37,6 +37,11 @@ class PostgresMessageHistory:
         found = await self._statements.fetch("get_sequences", list(tenant_ids))
         return {row["tenant_id"]: row["sequence"] for row in found}
 
+    async def erased_until(self, tenant_id: TenantId) -> int:
+        """Return the number up to which a tenant's messages were erased."""
+        found = await self._statements.fetch("get_erased_until", tenant_id)
+        return found[0]["erased_until"] if found else 0
+
     async def outdated_logs(self, tenant_ids: Collection[TenantId]) -> Sequence[TenantId]:
         """Return the tenants whose log on the bus has to be replaced."""
         return [row["tenant_id"] for row in await self._statements.fetch("find_outdated_logs", list(tenant_ids))]

@@ -18,7 +18,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "workers": LazyCommand("billing_app.cli.workers:workers", "List the servers and workers that run."),
     "migrate": LazyCommand("billing_app.cli.migrate:migrate", "Apply pending database migrations."),
     "config": LazyCommand("billing_app.cli.config:config", "Check settings and billing.toml before they are deployed."),
-    "tenants": LazyCommand("billing_app.cli.tenants:tenants", "List and show tenants, link customers, correct links."),
+    "tenants": LazyCommand(
+        "billing_app.cli.tenants:tenants", "List, show and erase tenants, link customers, correct links."
+    ),
     "plans": LazyCommand("billing_app.cli.plans:plans", "List plans, and the prices that belong to none."),
     "subscriptions": LazyCommand(
         "billing_app.cli.subscriptions:subscriptions", "List, start, change and end subscriptions of tenants."

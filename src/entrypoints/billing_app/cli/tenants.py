@@ -13,6 +13,7 @@ import click
 
 from billing_app.cli.lists import Column, Listing, Output
 from billing_app.cli.options import by_option, dry_run_option, yes_option
+from billing_app.cli.tenant_erasure import erase
 from billing_app.cli.tenant_views import list_, show
 from billing_app.cli.terminal import NOTHING_MATCHED, confirm, json_option, plain
 from billing_app.settings import Settings
@@ -51,7 +52,7 @@ DECISIONS: Final = Listing["LoggedDecision"](
 
 @click.group()
 def tenants() -> None:
-    """List and show tenants, link Stripe's customers to them, and correct links."""
+    """List, show and erase tenants, link Stripe's customers to them, and correct links."""
 
 
 def _identifier(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
@@ -156,6 +157,7 @@ def unlink(object_id: str, tenant: str, **options: Any) -> None:
 
 tenants.add_command(list_)
 tenants.add_command(show)
+tenants.add_command(erase)
 
 
 @tenants.command()

@@ -14,11 +14,11 @@ from billing_app.cli.lists import Column, Listing, Output
 from billing_app.cli.terminal import json_option, print_json
 from billing_app.settings import Settings
 from billing_app.settings.parsers import parse_duration
+from billing_app.settings.tokens import LONGEST_LIFETIME
 
 if TYPE_CHECKING:
     from billing_core.stream_access.ports import Principal, Revocation
 
-_LONGEST = timedelta(days=30)
 _LONGEST_TOKEN = 16 * 1024
 
 
@@ -27,7 +27,7 @@ def _lifetime_option(_ctx: click.Context, _param: click.Parameter, text: str | N
     if text is None:
         return None
     duration = parse_duration(f"{text}s" if text.isdecimal() else text)
-    if duration is None or not timedelta(0) < duration <= _LONGEST:
+    if duration is None or not timedelta(0) < duration <= LONGEST_LIFETIME:
         raise click.BadParameter(f"{text!r} is not a duration such as 90s, 30m, 1h or 7d (at most 30 days)")
     return duration
 
@@ -174,7 +174,7 @@ async def _revoke(
     from billing_core.stream_access.ports import Revocation
 
     now = datetime.now(UTC)
-    kept_until = now + (keep or _LONGEST)
+    kept_until = now + (keep or LONGEST_LIFETIME)
     if proof is not None:
         principal = await _read(settings, proof)
         token_id = principal.token_id

@@ -1,6 +1,7 @@
 """Bearer tokens: how they are verified, issued and revoked."""
 
 from datetime import timedelta
+from typing import Final
 
 import attrs
 
@@ -8,6 +9,9 @@ from billing_app.secret import Secret
 from billing_app.settings import parsers
 from billing_app.settings.declaration import seconds, setting
 from billing_app.troubleshooting import SettingTrouble
+
+LONGEST_LIFETIME: Final = timedelta(days=30)
+"""The longest lifetime of a token that we issue."""
 
 
 @attrs.frozen(kw_only=True)

@@ -19,6 +19,7 @@ from billing_app.http.ports import StreamMetrics
 from billing_app.http.stream.frames import KEEP_ALIVE, Frame, reset_frame
 from billing_app.http.stream.message_reader import PAGE, MessageReader
 from billing_app.http.stream.sinks import Sink
+from billing_core.errors import StoreUnavailableError
 from billing_core.events import BillingEventType
 from billing_core.model import TenantId
 
@@ -118,6 +119,10 @@ class Channel:
             self._metrics.stream_delivered(source, len(frames))
         return frames
 
+    async def erased_until(self) -> int:
+        """Return the number up to which the tenant's messages were erased. Raises StoreUnavailableError."""
+        return await self._reader.erased_until(self.tenant_id)
+
     def reset(self, number: int) -> Frame:
         """Return the frame that makes a client load the state again and continue after `number`."""
         return reset_frame(number, self._reader.epoch.position(number))
@@ -143,7 +148,7 @@ class StreamClient:
         Raises: StoreUnavailableError.
         """
         last = await self._channel.last_number()
-        known = after is None or after <= last
+        known = after is None or (after <= last and after >= await self._channel.erased_until())
         self._cursor = last if after is None or not known else after
         return self._cursor, not known
 
@@ -167,10 +172,20 @@ class StreamClient:
             await self._write(frames)
             self._cursor = frames[-1].sequence
             self._channel.reach(self._cursor)
+        elif await self._was_erased():
+            self._cursor = self._channel.head
+            await self._write([self._channel.reset(self._cursor)])
         else:  # the repository is unavailable, or behind the bus for a moment
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(random.uniform(0.5, 1)):  # noqa: S311 - spreads load
                     await self._wake.wait()
+
+    async def _was_erased(self) -> bool:
+        """Tell whether the messages that the client misses are gone for good: it has to load the state again."""
+        try:
+            return self._cursor < await self._channel.erased_until()
+        except StoreUnavailableError:
+            return False
 
     async def _write(self, frames: Sequence[Frame]) -> None:
         self._writing = True

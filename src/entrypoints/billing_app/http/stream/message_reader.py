@@ -37,6 +37,10 @@ class MessageReader:
         await self._note_outdated_logs(tenant_ids)
         return await self._history.sequences(tenant_ids)
 
+    async def erased_until(self, tenant_id: TenantId) -> int:
+        """Return the number up to which a tenant's messages were erased. Raises StoreUnavailableError."""
+        return await self._history.erased_until(tenant_id)
+
     def passes_over_log(self, tenant_id: TenantId) -> bool:
         """Tell whether a tenant's log on the bus is passed over."""
         return tenant_id in self._outdated
