@@ -86,6 +86,7 @@ docs: setup ## regenerate the documentation that is generated from the code
 	@$(BIN)/python -m scripts.example_messages
 	@$(BIN)/python -m scripts.embedding_page
 	@$(BIN)/python -m scripts.alerts_page
+	@$(BIN)/python -m scripts.dashboard
 	@$(BIN)/python -m scripts.api_reference
 	@$(BIN)/python -m scripts.diagrams
 
