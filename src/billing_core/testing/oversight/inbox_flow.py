@@ -9,13 +9,14 @@ from billing_core.oversight.ports import InboxFlow
 from billing_core.state.ports import UnitOfWork
 from billing_core.testing.arrange import applied, claimed, settle
 from billing_core.testing.builders import AT, provider_event
+from billing_core.testing.suite import Suite
 
 MINUTE = timedelta(minutes=1)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 """After the end of every event of a test, by any clock."""
 
 
-class InboxFlowContract:
+class InboxFlowContract(Suite):
     """Counts of every step, and delays.
 
     A binding provides `inbox_flow`, and `inbox` and `unit_of_work` on the same data, all empty.
