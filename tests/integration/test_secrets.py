@@ -25,6 +25,7 @@ SECRETS = {
     "BILLING_METRICS_TOKEN": "METRICSMETRICSMETRICShunter22",
     "BILLING_DEMO_TICKET_SECRET": "DEMODEMODEMODEMODEMODEMODEMODEMOhunter22",
     "DATABASE_URL": "postgresql://user:DBDBDBDBhunter22@127.0.0.1:1/billing?password=DBDBDBDBhunter22",
+    "DATABASE_DIRECT_URL": "postgresql://user:DIRECThunter22@127.0.0.1:1/billing",
     "REDIS_URL": "redis://:REDISREDIShunter22@127.0.0.1:1/0",
 }
 """A value for each secret. The end is the same for all, so that one search finds any of them."""

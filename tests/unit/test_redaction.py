@@ -29,6 +29,7 @@ SECRETS = {
     "BILLING_METRICS_TOKEN": "METRICSMETRICSMETRICShunter22",
     "BILLING_DEMO_TICKET_SECRET": "DEMODEMODEMODEMODEMODEMODEMODEMOhunter22",
     "DATABASE_URL": f"postgresql://user:{quote(PASSWORD, safe='')}@127.0.0.1:1/billing?sslpassword=QUERYhunter22",
+    "DATABASE_DIRECT_URL": "postgresql://user:DIRECThunter22@127.0.0.1:1/billing",
     "REDIS_URL": "redis://:REDISREDIShunter22@127.0.0.1:1/0",
 }
 SETTINGS = Settings.load(SECRETS, Path("/nonexistent/.env.local"))
@@ -40,6 +41,7 @@ VALUES = {
     "metrics token": SECRETS["BILLING_METRICS_TOKEN"],
     "ticket secret": SECRETS["BILLING_DEMO_TICKET_SECRET"],
     "password": PASSWORD,
+    "password of the direct way": "DIRECThunter22",
     "password of redis": "REDISREDIShunter22",
     "value of a query": "QUERYhunter22",
     "token of a tenant": "eyJhbGciOiJIUzI1NiJ9.eyJ0ZW5hbnRfaWQiOiJhY21lIn0.c2lnbmF0dXJlhunter22",
