@@ -87,7 +87,10 @@ class RedisEventBus:
         pipeline.set(key, 1, ex=_BEAT_KEPT)
         pipeline.time()
         began = time.time()
-        _, (seconds, microseconds) = await pipeline.execute()
+        taken, at = await pipeline.execute(raise_on_error=False)  # an error of a pipeline hides the server's reason
+        if isinstance(taken, Exception):
+            raise taken
+        seconds, microseconds = at
         halfway = (began + time.time()) / 2
         return halfway - float(seconds + microseconds / 1e6)
 
