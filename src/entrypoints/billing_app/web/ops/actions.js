@@ -3,9 +3,9 @@
 import { element } from "../dom.js";
 import { count } from "../format.js";
 import { differences } from "./changes.js";
-import { check, field, labeled, openDialog } from "./dialog.js";
+import { check, field, openDialog } from "./dialog.js";
 import { asBody } from "./filters.js";
-import { plural, quiet, select } from "./parts.js";
+import { plural, quiet } from "./parts.js";
 import { get, post } from "./session.js";
 import { day } from "./times.js";
 
@@ -21,7 +21,7 @@ export function offerToIgnore(filter, number, onDone) {
     confirm: number,
     onDone,
     submit: async ({ why }) => {
-      const { ignored, left } = await post("/events/ignore", { filter: asBody(filter), confirm: number, why });
+      const { ignored, left } = await post("/ignore", { filter: asBody(filter), confirm: number, why });
       const rest = left === 0 ? "" : ` ${events(left)} ${plural(left, "was", "were")} left: applied or in progress.`;
       return `${events(ignored)} ${plural(ignored, "was", "were")} ignored.${rest}`;
     },
@@ -122,20 +122,12 @@ async function previewOf(path, body, action) {
 
 // --- grants ----------------------------------------------------------------------------------------------------------
 
-export async function offerToGrant(tenant, onDone) {
-  const { plans } = await get("/plans");
-  const plan = select(
-    "Plan",
-    plans.map((each) => [each.plan_code, each.name ?? each.plan_code]),
-    plans[0]?.plan_code,
-  );
-  plan.name = "plan_code";
-  plan.removeAttribute("aria-label");
+export function offerToGrant(tenant, onDone) {
   openDialog({
     title: `Grant access to ${tenant}`,
     intro: "A grant gives the access of a plan without a subscription.",
     fields: [
-      labeled(plan, "Plan"),
+      planField(),
       field("until", "Until", { type: "date", required: false, hint: "The last day. Empty: until it is revoked." }),
     ],
     action: "Grant access",
@@ -146,6 +138,18 @@ export async function offerToGrant(tenant, onDone) {
       return end === null ? `${tenant} has plan ${plan_code}.` : `${tenant} has plan ${plan_code} until ${day(end)}.`;
     },
   });
+}
+
+/** Create a field that suggests the plans of the catalog. The server checks the code. */
+function planField() {
+  const made = field("plan_code", "Plan");
+  const known = element("datalist", "");
+  known.id = "plans";
+  made.querySelector("input").setAttribute("list", known.id);
+  const suggest = ({ plans }) => known.append(...plans.map((each) => new Option(each.name ?? "", each.plan_code)));
+  get("/plans").then(suggest, () => {}); // without suggestions, the code is typed
+  made.append(known);
+  return made;
 }
 
 /** Return the end of a day of the reader's zone as an instant. */

@@ -68,6 +68,7 @@ function auditRow(audit) {
 }
 
 const IDS = /^(evt|cus|sub|in|grant)_/;
+const TENANTS = ["tenant", "tenant_id", "from", "to"];
 const MOST = 6; // values shown of one entry
 
 /** Show what an action was about: ids, tenants and codes, in the order of the entry. */
@@ -87,7 +88,7 @@ function concerned({ filter }) {
 
 function part(name, value) {
   const text = asText(value);
-  if (/tenant/.test(name) && text !== "null") return tenantLink(text);
+  if (TENANTS.includes(name) && text !== "null") return tenantLink(text);
   if (text.startsWith("evt_")) return link(eventPath(value), code(value));
   if (IDS.test(text) || ["status", "reason", "type"].includes(name)) return code(text);
   return element("span", "", `${label(name).toLowerCase()} `, foreign(text));

@@ -1,6 +1,6 @@
 // Small line charts as SVG.
 
-import { svg } from "./parts.js";
+import { svg } from "../dom.js";
 
 const HEIGHT = 20;
 const TOP = 2; // room above the highest point
@@ -17,15 +17,5 @@ export function lineChart(values, text) {
     { ...frame, role: "img", "aria-label": text },
     svg("line", { x1: 0, y1: HEIGHT - 0.5, x2: width, y2: HEIGHT - 0.5 }),
     svg("path", { d: path }),
-  );
-}
-
-/** Draw a share between 0 and 1 as a bar, which the text beside it says in words. */
-export function bar(share) {
-  return svg(
-    "svg",
-    { class: "meter", "aria-hidden": "true" },
-    svg("rect", { width: "100%", height: 6, rx: 3 }),
-    svg("rect", { width: `${Math.round(Math.min(1, share) * 100)}%`, height: 6, rx: 3 }),
   );
 }

@@ -1,11 +1,11 @@
 // One event: what became of it, its attempts, what it changed, its messages and its body.
 
-import { element, foreign } from "../dom.js";
+import { element, foreign, toStripe } from "../dom.js";
 import { count } from "../format.js";
 import { offerToIgnore, revealBody } from "./actions.js";
 import { changeTable } from "./changes.js";
 import { outcome, statusOf } from "./events.js";
-import { button, clockTime, code, eventPath, link, outside, pairs, panel, plural, quiet, row } from "./parts.js";
+import { button, clockTime, code, eventPath, link, pairs, panel, plural, quiet, row } from "./parts.js";
 import { section, state, table, tenantLink, when } from "./parts.js";
 import { get } from "./session.js";
 import { lengthOf, moment, secondsBetween } from "./times.js";
@@ -41,7 +41,7 @@ function buttons(page, event) {
     await navigator.clipboard.writeText(event.event_id);
     copy.textContent = "Copied";
   });
-  made.append(copy);
+  if (navigator.clipboard) made.append(copy); // browsers offer it over https and on this machine only
   const filter = { ids: [event.event_id] };
   if (!["applied", "ignored"].includes(event.status)) {
     made.append(button("Ignore…", () => offerToIgnore(filter, 1, page.again)));
@@ -171,7 +171,7 @@ function hidden(length) {
 function envelope({ event, others, dashboard_url, body: { bytes, sha256 } }) {
   const repeated = event.duplicates === 0 ? [] : [element("span", "below", duplicates(event))];
   const facts = pairs([
-    ["Event", dashboard_url ? outside(dashboard_url, code(event.event_id)) : code(event.event_id)],
+    ["Event", toStripe(code(event.event_id), dashboard_url)],
     ["Tenant", event.tenant_id === null ? quiet("none yet") : tenantLink(event.tenant_id)],
     event.customer_id === null ? null : ["Customer", code(event.customer_id)],
     event.waits_for === null ? null : ["Waits for", code(event.waits_for)],

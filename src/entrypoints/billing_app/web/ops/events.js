@@ -3,12 +3,12 @@
 import { element } from "../dom.js";
 import { count } from "../format.js";
 import { offerToIgnore } from "./actions.js";
+import { countAgain, countsOf } from "./counting.js";
 import { asQuery, eventFilters, filterOf, withQuery } from "./filters.js";
 import { button, clockTime, code, eventPath, link, plural, quiet, row, state, table, tenantLink } from "./parts.js";
 import { get } from "./session.js";
 
 const PAGE = 50;
-const COUNTED = 10_000; // milliseconds that counts are shown for, since counting reads every event
 const MOST_CHANGED = 1000; // events that one action may change
 const TONES = { applied: "good", ignored: "none", due: "accent", leased: "accent", parked: "wait", dead: "bad" };
 const NAMES = { applied: "Applied", ignored: "Ignored", due: "Due", leased: "Due", parked: "Parked", dead: "Dead" };
@@ -56,45 +56,19 @@ export function outcome({ outcome, error, sequence }) {
   return element("span", "", element("bdi", "", text), ...cause, ...message);
 }
 
-let counted = { key: "", at: 0, answer: null };
-
-/** Count events by status and by reason, without the filter's own status and reason. */
-async function counts(filter, signal) {
-  const { status: _status, reason: _reason, ...rest } = asQuery(filter);
-  const key = JSON.stringify(rest);
-  if (counted.key === key && Date.now() - counted.at < COUNTED) return counted.answer;
-  const since = rest.since ?? new Date(0).toISOString();
-  const { groups } = await get("/events/counts", { ...rest, since, by: "reason" }, signal);
-  const statuses = Object.fromEntries(Object.keys(TONES).map((status) => [status, 0]));
-  for (const group of groups) {
-    for (const status of Object.keys(TONES)) statuses[status] += group[status] ?? 0;
-  }
-  statuses.due += statuses.leased;
-  counted = { key, at: Date.now(), answer: { statuses, groups } };
-  return counted.answer;
-}
-
-/** Return the reasons of events with a status, or of all events. */
-function reasonsOf({ groups }, status) {
-  const named = groups
-    .map(({ name }) => name.split(": "))
-    .filter(([of, reason]) => reason && (!status || of === status));
-  return named.map(([, reason]) => reason);
-}
-
 export async function eventsView(page) {
   const filter = filterOf(page.query);
-  const before = page.query.get("before");
-  const [{ events, next_before }, found] = await Promise.all([
+  const [before, status, reason] = ["before", "status", "reason"].map((name) => page.query.get(name));
+  const [{ events, next_before }, counts] = await Promise.all([
     get("/events", { ...asQuery(filter), before, limit: PAGE }, page.signal),
-    counts(filter, page.signal),
+    countsOf(filter, page.signal),
   ]);
-  const matching = matches(found, page.query);
+  const matching = counts?.of(status, reason) ?? null;
   const heading = element("div", "title", element("h1", "", "Events"), actions(page, filter, matching));
   const list = element(
     "div",
     "",
-    eventFilters(page, { counts: found.statuses, reasons: reasonsOf(found, page.query.get("status")) }),
+    eventFilters(page, { counts, reasons: counts?.reasons(status) }),
     events.length === 0 ? nothing(page) : eventTable(events),
     foot(page, events.length, matching, next_before),
   );
@@ -103,26 +77,17 @@ export async function eventsView(page) {
 
 const CHANGES = ["event", "overflow", "counts"];
 
-/** Return the number of events that match all filters, as far as the counts say it. */
-function matches({ statuses, groups }, query) {
-  const [status, reason] = [query.get("status"), query.get("reason")];
-  if (reason !== null) {
-    const named = groups.filter(
-      ({ name }) => name.endsWith(`: ${reason}`) && (!status || name.startsWith(`${status}: `)),
-    );
-    return named.reduce((sum, { total }) => sum + total, 0);
-  }
-  if (status !== null) return statuses[status] ?? 0;
-  return Object.entries(statuses).reduce((sum, [name, number]) => sum + (name === "leased" ? 0 : number), 0);
-}
-
+/** Offer what can be done to all events of a narrow filter. */
 function actions(page, filter, matching) {
-  const narrowed = ["q", "status", "reason"].some((name) => page.query.has(name));
   const made = element("div", "buttons");
-  if (!narrowed || matching === 0 || matching > MOST_CHANGED) return made;
+  const narrowed = ["q", "status", "reason"].some((name) => page.query.has(name));
+  if (!narrowed || matching === null || matching === 0 || matching > MOST_CHANGED) return made;
+  const done = () => {
+    countAgain();
+    page.again();
+  };
   const unfinished = ["dead", "parked", "due"].includes(page.query.get("status"));
-  const ignore = () => offerToIgnore(filter, matching, page.again);
-  if (unfinished) made.append(button("Ignore…", ignore));
+  if (unfinished) made.append(button("Ignore…", () => offerToIgnore(filter, matching, done)));
   made.append(link(`/ops/replay${withQuery(page.query, {})}`, "Replay…", "button"));
   return made;
 }
@@ -136,9 +101,8 @@ function nothing(page) {
 function foot(page, shown, matching, next) {
   const made = element("div", "foot");
   const before = page.query.get("before");
-  const text =
-    before === null ? `${count(shown)} of ${count(matching)} ${plural(matching, "event")}` : "Earlier events";
-  if (shown > 0) made.append(element("span", "", text));
+  const total = matching === null ? "" : ` of ${count(matching)} ${plural(matching, "event")}`;
+  if (shown > 0) made.append(element("span", "", before === null ? `${count(shown)}${total}` : "Earlier events"));
   const buttons = element("div", "buttons");
   if (before !== null) buttons.append(link(`${page.path}${withQuery(page.query, {})}`, "Newest", "button"));
   if (next !== null) {

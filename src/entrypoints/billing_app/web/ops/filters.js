@@ -71,7 +71,7 @@ export function asBody(filter) {
 /** Return the query of an address with other values; null removes one. The page of the list starts over. */
 export function withQuery(query, changes) {
   const changed = new URLSearchParams(query);
-  changed.delete("before");
+  for (const page of ["before", "after"]) changed.delete(page);
   for (const [name, value] of Object.entries(changes)) {
     if (value === null || value === "") changed.delete(name);
     else changed.set(name, value);
@@ -107,7 +107,7 @@ export function eventFilters(page, { counts = null, reasons = [] } = {}) {
   const { query } = page;
   const choose = (name, standard) => (value) =>
     page.go(`${page.path}${withQuery(query, { [name]: value === standard ? null : value })}`, { replace: true });
-  const numbers = (status) => (counts === null ? null : count(counts[status] ?? 0));
+  const numbers = (status) => (counts === null ? null : count(counts.of(status)));
   const statuses = STATUSES.map(([value, text]) => [value, text, numbers(value)]);
   const chosen = query.get("reason");
   const known = [...new Set([...reasons, ...(chosen === null ? [] : [chosen])])].sort();

@@ -22,10 +22,10 @@ export function flow({ stages }, { steps, step_seconds }) {
 }
 
 function stage(each, steps, seconds) {
-  const { name, rate, peak, facts } = each;
+  const { name, rate, peak, details } = each;
   const heading = element("h3", "", NAMES[name] ?? name);
   if (peak !== null) heading.append(element("span", "", `peak ${decimal(peak)}`));
-  const [number, unit] = rate === null ? [facts.open_streams ?? null, "streams here"] : [rate, "/ s"];
+  const [number, unit] = rate === null ? [details.open_streams ?? null, "streams here"] : [rate, "/ s"];
   const big = element("p", "big");
   if (number !== null) big.append(`${decimal(number)} `, element("span", "", unit));
   const made = element("li", "", heading, big);
@@ -41,30 +41,22 @@ function stage(each, steps, seconds) {
   return made;
 }
 
-function* rows({ name, p95_seconds, waiting, oldest_seconds, facts }) {
-  if (name === "received" && p95_seconds !== null) yield ["p95 from Stripe", lengthOf(p95_seconds)];
-  else if (p95_seconds !== null) yield ["p95", `+${lengthOf(p95_seconds)}`];
-  if (name === "received") yield* received(facts);
-  if (name === "stored" || name === "published") {
-    if (waiting !== null) yield [name === "stored" ? "waiting" : "outbox", count(waiting)];
-    if (oldest_seconds !== null)
-      yield ["oldest", waiting === 0 ? "–" : late(lengthOf(oldest_seconds), oldest_seconds > WAITING)];
-  }
-  if (name === "applied") yield* applied(facts);
+function* rows({ name, p95_seconds, waiting, oldest_seconds, details }) {
+  if (name === "received") {
+    if (p95_seconds !== null) yield ["p95 from Stripe", lengthOf(p95_seconds)];
+    yield* received(details);
+  } else if (p95_seconds !== null) yield ["p95", `+${lengthOf(p95_seconds)}`];
+  const waits = { stored: "waiting", applied: "parked" }[name] ?? "outbox";
+  if (waiting !== null) yield [waits, count(waiting)];
+  if (oldest_seconds === null) return;
+  const isLate = oldest_seconds > (name === "applied" ? PARKED : WAITING);
+  yield ["oldest", oldest_seconds === 0 ? "–" : late(lengthOf(oldest_seconds), isLate)];
 }
 
-function* received({ refused_last_hour: refused, duplicates, last_received_at: last }) {
-  if (isKnown(refused)) yield ["refused, last hour", count(refused)];
-  if (isKnown(duplicates)) yield ["duplicates", count(duplicates)];
-  if (isKnown(last)) yield ["last", when(last, clock)];
+function* received({ refused_last_hour: refused = null, duplicates = null, last_received_at: last = null }) {
+  if (refused !== null) yield ["refused, last hour", count(refused)];
+  if (duplicates !== null) yield ["duplicates", count(duplicates)];
+  if (last !== null) yield ["last", when(last, clock)];
 }
 
-function* applied({ retrying, parked, oldest_parked_seconds: oldest }) {
-  if (isKnown(retrying)) yield ["retrying", count(retrying)];
-  if (!isKnown(parked)) return;
-  const age = parked > 0 && isKnown(oldest) ? `, oldest ${lengthOf(oldest)}` : "";
-  yield ["parked", late(`${count(parked)}${age}`, parked > 0 && oldest > PARKED)];
-}
-
-const isKnown = (value) => value !== null && value !== undefined;
 const late = (text, isLate) => (isLate ? element("span", "late", text) : text);

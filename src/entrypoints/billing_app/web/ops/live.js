@@ -43,15 +43,17 @@ export class LiveFeed {
   }
 
   async #follow(stopped) {
-    const silent = new AbortController();
-    let timer = setTimeout(() => silent.abort(), SILENCE);
+    const ended = new AbortController();
+    const end = () => ended.abort();
+    let timer = setTimeout(end, SILENCE);
+    globalThis.addEventListener("offline", end);
     try {
-      const reader = (await openFeed(AbortSignal.any([stopped, silent.signal]))).getReader();
+      const reader = (await openFeed(AbortSignal.any([stopped, ended.signal]))).getReader();
       this.#handlers.onOpen();
       const parser = new FrameParser();
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
         clearTimeout(timer);
-        timer = setTimeout(() => silent.abort(), SILENCE);
+        timer = setTimeout(end, SILENCE);
         this.#failures = 0;
         for (const frame of parser.push(part.value)) {
           if (frame.event === "reconnect") return;
@@ -60,6 +62,7 @@ export class LiveFeed {
       }
     } finally {
       clearTimeout(timer);
+      globalThis.removeEventListener("offline", end);
     }
   }
 }

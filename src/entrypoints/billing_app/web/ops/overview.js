@@ -1,9 +1,8 @@
 // The overview: one sentence that says how things are, the way of an event, and what needs attention.
 
-import { element, foreign } from "../dom.js";
+import { element, foreign, meter } from "../dom.js";
 import { count } from "../format.js";
 import { auditTable } from "./audit.js";
-import { bar } from "./charts.js";
 import { eventTable } from "./events.js";
 import { flow } from "./flow.js";
 import { choice, link, pairs, plural, quiet, section, state, when } from "./parts.js";
@@ -14,6 +13,7 @@ import { clock, lengthOf } from "./times.js";
 const EVENTS = 10;
 const ACTIONS = 5;
 const WAITING = 60; // seconds that a due event may wait before it is pointed out
+const PAUSES = { "5m": 2000, "1h": 5000, "24h": 30_000 }; // milliseconds: a longer window reads more
 const WINDOWS = [
   ["5m", "5 min"],
   ["1h", "1 hour"],
@@ -52,7 +52,7 @@ export async function overviewView(page) {
       listed(audits, auditTable, "No action was recorded yet."),
     ),
   ];
-  return { title: "Operations", content, live: (name) => LIVE.includes(name) };
+  return { title: "Operations", content, live: (name) => LIVE.includes(name), pause: PAUSES[window] };
 }
 
 const LIVE = ["event", "overflow", "counts", "replay"];
@@ -93,7 +93,7 @@ function dead({ dead: reasons }) {
         "li",
         "",
         link(path, foreign(each.reason), "code"),
-        bar(each.count / most),
+        meter(each.count / most),
         element("span", "number", count(each.count)),
       );
     });

@@ -1,24 +1,10 @@
 // The parts that the operator's views are made of. Strings become text, never markup.
 
-import { element, foreign } from "../dom.js";
+import { element, foreign, stateOf, timeOf } from "../dom.js";
 import { clock, moment, stamp } from "./times.js";
 
-const SVG = "http://www.w3.org/2000/svg";
-
-/** Create an SVG element: a strict policy refuses inline style, so that sizes are attributes. */
-export function svg(name, attributes, ...children) {
-  const made = document.createElementNS(SVG, name);
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
-  made.append(...children);
-  return made;
-}
-
 /** A state is a dot and a word. Tones: good, wait, bad, accent and none. */
-export function state(tone, text) {
-  const made = element("span", "state", text);
-  made.dataset.tone = tone;
-  return made;
-}
+export const state = (tone, word) => stateOf(word, tone);
 
 export const code = (text) => foreign(text, "code");
 export const quiet = (...children) => element("span", "quiet", ...children);
@@ -36,17 +22,9 @@ export const eventPath = (eventId) => `/ops/events/${encodeURIComponent(eventId)
 export const tenantPath = (tenantId) => `/ops/tenants/${encodeURIComponent(tenantId)}`;
 export const tenantLink = (tenantId) => link(tenantPath(tenantId), foreign(tenantId));
 
-/** Link to a page of Stripe's dashboard. */
-export function outside(address, content) {
-  const made = link(address, content);
-  Object.assign(made, { target: "_blank", rel: "noopener noreferrer" });
-  return made;
-}
-
 /** Show an instant: `clock` within the list of a day, `stamp` beside other days. */
 export function when(instant, format = stamp) {
-  const made = element("time", "", format(instant));
-  made.dateTime = instant;
+  const made = timeOf(instant, format(instant));
   made.title = moment(instant);
   return made;
 }

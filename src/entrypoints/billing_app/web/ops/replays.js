@@ -1,9 +1,8 @@
 // Replays that were run, and the progress of one that is running.
 
-import { element, foreign } from "../dom.js";
+import { element, foreign, meter } from "../dom.js";
 import { count } from "../format.js";
 import { offerToCancel } from "./actions.js";
-import { bar } from "./charts.js";
 import { button, code, quiet, redraw, row, section, state, table, when } from "./parts.js";
 import { get } from "./session.js";
 
@@ -78,7 +77,7 @@ function progress(page, replay) {
     "div",
     "progress",
     shown,
-    bar(share),
+    meter(share),
     element("span", "", text, ...(replay.state === "running" ? [cancel] : [])),
   );
 }

@@ -3,7 +3,7 @@
 import { element } from "../dom.js";
 import { button, redraw } from "./parts.js";
 
-const BETWEEN = 2000; // milliseconds between two refreshes, at least
+const BETWEEN = 2000; // milliseconds between two refreshes of a view, unless it wants more
 
 export class Router {
   #views;
@@ -16,7 +16,11 @@ export class Router {
   #refreshed = 0;
   #waiting = null;
 
-  /** `views` are [pattern, function]: it gets a page and the pattern's groups, and returns {title, content, live}. */
+  /**
+   * `views` are [pattern, function]: it gets a page and the pattern's groups, and returns {title, content, live, pause}.
+   *
+   * `live` says whether a frame of the live feed concerns the view; `pause` is the time between two refreshes.
+   */
   constructor({ views, main, onRefused, onShown }) {
     this.#views = views;
     this.#main = main;
@@ -55,7 +59,7 @@ export class Router {
   /** Draw a live view again with the latest data: soon, but not while something is being decided. */
   refresh() {
     if (this.#waiting !== null || this.#current === null) return;
-    const wait = Math.max(0, this.#refreshed + BETWEEN - Date.now());
+    const wait = Math.max(0, this.#refreshed + (this.#view?.pause ?? BETWEEN) - Date.now());
     this.#waiting = setTimeout(() => {
       this.#waiting = null;
       const deciding = document.querySelector("dialog[open]") !== null;

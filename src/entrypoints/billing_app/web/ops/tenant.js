@@ -1,9 +1,9 @@
 // One tenant: its access and the cause, the timeline that led to it, its state, links and grants.
 
-import { element, foreign } from "../dom.js";
+import { element, foreign, toStripe } from "../dom.js";
 import { count, label, money } from "../format.js";
 import { offerToGrant, offerToLink, offerToMove, offerToRevoke, offerToUnlink } from "./actions.js";
-import { code, eventPath, link, outside, pairs, panel, plural, quiet, section, state, when } from "./parts.js";
+import { code, eventPath, link, pairs, panel, plural, quiet, section, state, when } from "./parts.js";
 import { button, choice } from "./parts.js";
 import { get } from "./session.js";
 import { day, stamp } from "./times.js";
@@ -114,7 +114,7 @@ function subscriptionPanel(each, place, { sequence }) {
   return panel(`subscription-${place}`, "Subscription", beside, facts);
 }
 
-const dashboard = ({ dashboard_url }, content) => (dashboard_url ? outside(dashboard_url, content) : content);
+const dashboard = ({ dashboard_url }, content) => toStripe(content, dashboard_url);
 
 function invoicesPanel({ invoices }) {
   const rows = invoices.map((each) => {
