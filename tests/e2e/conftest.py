@@ -42,7 +42,7 @@ LAUNCH_ARGUMENTS: Final = (
 )
 LOST_CONNECTION: Final = re.compile(r"net::ERR_|the server responded with a status of")
 
-expect.set_options(timeout=20_000)  # normally immediate, but slow on a busy machine
+expect.set_options(timeout=60_000)  # normally immediate, but slow on a busy machine
 
 to_screen: list[float] = []
 """Seconds from sending a webhook until the page showed the change, for every measured change."""
@@ -115,7 +115,7 @@ class Site:
 
     async def ready(self) -> None:
         """Wait until the server is ready."""
-        async with aiohttp.ClientSession() as session, asyncio.timeout(40):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(240):  # a busy machine takes its time
             while True:
                 try:
                     async with session.get(f"{self.base_url}/readyz") as response:
@@ -198,8 +198,11 @@ class Account:
             price_id=price_id, product_id="prod_e2e", unit_amount=1900, lookup_key=lookup_key, metered=metered
         )
 
-    async def subscribe(self, *, seats: int, plan: str = "pro", status: str = "active", **more: Any) -> None:
-        """Set the subscription to this state."""
+    async def subscribe(
+        self, *, seats: int, plan: str = "pro", status: str = "active", tenant_id: str | None = "", **more: Any
+    ) -> str:
+        """Set the subscription to this state; return the id of the event. `tenant_id`: the tenant that it names."""
+        named = self.tenant_id if tenant_id == "" else tenant_id
         prices = [self.price(plan), *self.metered]
         items = [
             objects.Item(item_id=f"si_{place}", price=price, period=self.period, quantity=seats)
@@ -211,10 +214,10 @@ class Account:
             status=status,
             created_at=self.period.start,
             items=tuple(items),
-            metadata={"tenant_id": self.tenant_id},
+            metadata={} if named is None else {"tenant_id": named},
             **more,
         )
-        await self._send("customer.subscription.updated", builders.subscription(subscription, VERSION))
+        return await self._send("customer.subscription.updated", builders.subscription(subscription, VERSION))
 
     async def bill(
         self,
@@ -225,8 +228,8 @@ class Account:
         currency: str = "usd",
         status: str = "paid",
         **more: Any,
-    ) -> None:
-        """Send an invoice with a line per (price, quantity, amount)."""
+    ) -> str:
+        """Send an invoice with a line per (price, quantity, amount); return the id of the event."""
         span = period or self.period
         invoice_id = make_id("in", self.tenant_id, number)
         lines = tuple(
@@ -260,7 +263,7 @@ class Account:
             **paid | more,
         )
         happened = "invoice.paid" if status == "paid" else "invoice.finalized"
-        await self._send(happened, builders.invoice(invoice, VERSION))
+        return await self._send(happened, builders.invoice(invoice, VERSION))
 
     async def history(self, *, at_least: int = 0) -> Sequence[Any]:
         """Return the tenant's numbered messages once there are at least that many."""
@@ -273,15 +276,16 @@ class Account:
                     return events
                 await asyncio.sleep(0.02)
 
-    async def _send(self, type: str, rendered: Any) -> None:
+    async def _send(self, type: str, rendered: Any) -> str:
         self._events += 1
+        event_id = make_id("evt", self.tenant_id, self._events)
         body = encode(
             event(
                 type,
                 rendered,
                 created=datetime.now(UTC) - timedelta(hours=1) + timedelta(seconds=self._events),
                 api_version=VERSION,
-                event_id=make_id("evt", self.tenant_id, self._events),
+                event_id=event_id,
             )
         )
         headers = {"Stripe-Signature": sign(body, WEBHOOK_SECRET, datetime.now(UTC))}
@@ -290,6 +294,7 @@ class Account:
             session.post(f"{self._base_url}/webhooks/stripe", data=body, headers=headers) as response,
         ):
             assert response.status == 202, await response.text()
+        return event_id
 
 
 def _days(number: int) -> datetime:
@@ -369,7 +374,7 @@ class Visit:
 Visiting = Callable[..., Awaitable[Visit]]
 Answer = Callable[[Route], Awaitable[None]]
 
-_WATCH_POLICY: Final = """
+WATCH_POLICY: Final = """
 addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective}`));
 """
 
@@ -387,8 +392,8 @@ async def visit(browser: Browser, site: Site) -> AsyncIterator[Visiting]:
         async def open_page(
             account: Account | None = None, *, stream: Answer | None = None, clock: bool = False, **options: Any
         ) -> Visit:
-            context = await stack.enter_async_context(_context(browser, locale="en-GB", **options))
-            await context.add_init_script(_WATCH_POLICY)
+            context = await stack.enter_async_context(browser_context(browser, locale="en-GB", **options))
+            await context.add_init_script(WATCH_POLICY)
             if account is not None:
                 await context.add_init_script(f'sessionStorage.setItem("billing-token", "{account.token}")')
             if clock:
@@ -409,7 +414,7 @@ async def visit(browser: Browser, site: Site) -> AsyncIterator[Visiting]:
 
 
 @asynccontextmanager
-async def _context(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
+async def browser_context(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
     context = await browser.new_context(**options)
     try:
         yield context
