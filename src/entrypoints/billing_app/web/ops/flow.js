@@ -23,17 +23,18 @@ export function flow({ stages }, { steps, step_seconds }) {
 
 function stage(each, steps, seconds) {
   const { name, rate, peak, details } = each;
+  const [times, unit] = peak !== null && peak < 1 ? [60, "/ min"] : [1, "/ s"];
   const heading = element("h3", "", NAMES[name] ?? name);
-  if (peak !== null) heading.append(element("span", "", `peak ${decimal(peak)}`));
-  const [number, unit] = rate === null ? [details.open_streams ?? null, "streams here"] : [rate, "/ s"];
+  if (peak !== null) heading.append(element("span", "", `peak ${decimal(peak * times)}`));
+  const [number, what] = rate === null ? [details.open_streams ?? null, "streams here"] : [rate * times, unit];
   const big = element("p", "big");
-  if (number !== null) big.append(`${decimal(number)} `, element("span", "", unit));
+  if (number !== null) big.append(`${decimal(number)} `, element("span", "", what));
   const made = element("li", "", heading, big);
   made.dataset.stage = name;
   const series = SERIES[name];
   if (series && steps.length > 1) {
-    const values = steps.map((step) => step[series] / seconds);
-    made.append(lineChart(values, `${NAMES[name]} per second, at most ${decimal(Math.max(...values))}`));
+    const values = steps.map((step) => (step[series] / seconds) * times);
+    made.append(lineChart(values, `${NAMES[name]}, at most ${decimal(Math.max(...values))} ${unit}`));
   }
   const list = element("dl", "");
   for (const [term, ...value] of rows(each)) list.append(element("dt", "", term), element("dd", "", ...value));
