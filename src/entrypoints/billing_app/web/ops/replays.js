@@ -22,7 +22,8 @@ const STATES = {
   running: ["accent", "Running"],
   canceling: ["wait", "Stopping"],
   done: ["good", "Done"],
-  interrupted: ["wait", "Canceled"],
+  interrupted: ["wait", "Interrupted"],
+  canceled: ["wait", "Canceled"],
   lost: ["bad", "Lost"],
 };
 
@@ -68,7 +69,8 @@ function replayRow(page, replay) {
 }
 
 function progress(page, replay) {
-  const shown = state(...(STATES[replay.state] ?? ["none", replay.state]));
+  const name = replay.state === "interrupted" && replay.cancel_requested_by !== null ? "canceled" : replay.state;
+  const shown = state(...(STATES[name] ?? ["none", name]));
   if (replay.state !== "running" && replay.state !== "canceling") return shown;
   const share = replay.matched === 0 ? 1 : replay.seen / replay.matched;
   const cancel = button("Cancel…", () => offerToCancel(replay, page.again), "link danger");
