@@ -51,6 +51,15 @@ class Api:
             assert response.status == 200, await response.text()
             return await response.json()
 
+    async def post(self, path: str, body: Any) -> Any:
+        headers = {"Authorization": f"Bearer {operators_token()}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(f"{self._base_url}{API}{path}", json=body) as response,
+        ):
+            assert response.status in (200, 201, 202), await response.text()
+            return await response.json()
+
     async def event(self, event_id: str, *, status: str) -> Any:
         """Return an event once it has this status."""
         async with asyncio.timeout(60):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,15 +35,29 @@ async def views(operated: Site, api: Api) -> dict[str, str]:
     for seats in (5, 6):
         await api.event(await harbor.subscribe(seats=seats, tenant_id="beacon"), status="dead")
     await api.event(await tern.subscribe(seats=2, tenant_id=None), status="parked")
+    await act(operated, api)
     return {
         "overview": "/ops",
         "events": "/ops/events",
         "event": f"/ops/events/{overdue}",
         "tenants": "/ops/tenants",
         "tenant": "/ops/tenants/harbor",
-        "replay": "/ops/replay?status=dead&q=tenant:harbor",
+        "replay": "/ops/replay?status=dead&since=all",
         "audit": "/ops/audit",
     }
+
+
+async def act(operated: Site, api: Api) -> None:
+    """Leave an action of each kind in the audit log, among them a grant to harbor."""
+    juniper = operated.account("juniper")
+    await api.event(await juniper.subscribe(seats=3), status="applied")
+    moving = {"object_id": juniper.customer_id, "to_tenant": "juniper-labs", "keep_history": True}
+    change = await api.post("/links/move/dry-run", moving)
+    moved = {"create": True, "confirm": len(change["differences"]), "why": "it has a workspace of its own now"}
+    await api.post("/links/move", moving | moved)
+    until = (datetime.now(UTC) + timedelta(days=7)).isoformat()
+    grant = {"plan_code": "pro", "until": until, "why": "bank transfer is on its way"}
+    await api.post("/tenants/harbor/grants", grant)
 
 
 VIEWS = ("overview", "events", "event", "tenants", "tenant", "replay", "audit")
