@@ -98,7 +98,7 @@ function changed(messages) {
   });
 }
 
-const MESSAGES = [["No."], ["Type"], ["Summary", "whole"], ["Access from then on"], ["Tenant"]];
+const MESSAGES = [["No."], ["Type"], ["Summary", "whole"], ["Access from then on"], ["Tenant", "tenant"]];
 
 function sent(messages) {
   if (messages.length === 0) return [];

@@ -19,7 +19,7 @@ export const statusOf = ({ status, effect }) =>
 const COLUMNS = [
   ["Received", "second-right"],
   ["Type"],
-  ["Tenant"],
+  ["Tenant", "tenant"],
   ["Status", "top-right"],
   ["What became of it", "whole quiet"],
   ["Attempts", "number skip-small"],

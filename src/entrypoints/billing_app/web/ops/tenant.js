@@ -14,8 +14,10 @@ const PAGE = 50;
 
 export async function tenantView(page, id) {
   const path = `/tenants/${encodeURIComponent(id)}`;
-  const tenant = await get(path, {}, page.signal);
-  const history = await get(`/tenants/${encodeURIComponent(tenant.tenant_id)}/timeline`, asked(page), page.signal);
+  const [tenant, history] = await Promise.all([
+    get(path, {}, page.signal),
+    get(`${path}/timeline`, asked(page), page.signal),
+  ]);
   const title = element(
     "div",
     "title",

@@ -15,7 +15,7 @@ const LINKED = [
   ["false", "Not linked"],
 ];
 const COLUMNS = [
-  ["Tenant"],
+  ["Tenant", "tenant"],
   ["Customer", "whole"],
   ["Plans", "whole"],
   ["Access", "top-right"],
