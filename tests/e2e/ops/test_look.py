@@ -142,11 +142,7 @@ async def tab_through(opened: Visit) -> list[str]:
     return reached
 
 
-HOSTILE = {
-    "html": '<img/src=x/onerror="alert(1)"><script>alert(2)</script>',
-    "long": "W" * 200,
-    "direction": "\u202egnp.eciovni\u202c\u05e2\u05d1\u05e8",
-}
+HOSTILE = {"html": '<img/src=x/onerror="alert(1)"><script>alert(2)</script>', "long": "W" * 200}
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -105,9 +105,7 @@ function resultOf({ result, finished_at }) {
 
 function foot(page, next) {
   const buttons = element("div", "buttons");
-  const rest = withQuery(page.query, {});
-  if (page.query.has("before")) buttons.append(link(`${page.path}${rest}`, "Newest", "button"));
-  if (next !== null)
-    buttons.append(link(`${page.path}${rest === "" ? "?" : `${rest}&`}before=${next}`, "Older", "button"));
+  if (page.query.has("before")) buttons.append(link(`${page.path}${withQuery(page.query, {})}`, "Newest", "button"));
+  if (next !== null) buttons.append(link(`${page.path}${withQuery(page.query, { before: next })}`, "Older", "button"));
   return element("div", "foot", element("span", ""), buttons);
 }

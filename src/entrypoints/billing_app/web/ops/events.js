@@ -105,10 +105,7 @@ function foot(page, shown, matching, next) {
   if (shown > 0) made.append(element("span", "", before === null ? `${count(shown)}${total}` : "Earlier events"));
   const buttons = element("div", "buttons");
   if (before !== null) buttons.append(link(`${page.path}${withQuery(page.query, {})}`, "Newest", "button"));
-  if (next !== null) {
-    const older = withQuery(page.query, {});
-    buttons.append(link(`${page.path}${older === "" ? "?" : `${older}&`}before=${next}`, "Older", "button"));
-  }
+  if (next !== null) buttons.append(link(`${page.path}${withQuery(page.query, { before: next })}`, "Older", "button"));
   made.append(buttons);
   return made;
 }

@@ -102,24 +102,33 @@ export function searchField(page, title, placeholder) {
   return input;
 }
 
-/** Create the filters of events: search, status with counts, reason and time. */
-export function eventFilters(page, { counts = null, reasons = [] } = {}) {
-  const { query } = page;
-  const choose = (name, standard) => (value) =>
-    page.go(`${page.path}${withQuery(query, { [name]: value === standard ? null : value })}`, { replace: true });
-  const numbers = (status) => (counts === null ? null : count(counts.of(status)));
-  const statuses = STATUSES.map(([value, text]) => [value, text, numbers(value)]);
-  const chosen = query.get("reason");
-  const known = [...new Set([...reasons, ...(chosen === null ? [] : [chosen])])].sort();
-  const form = element(
-    "form",
-    "filters",
-    searchField(page, "Search events", "Event, tenant, customer or type, such as invoice.*"),
-    choice("status", "Status", [["", "All"], ...statuses], query.get("status") ?? "", choose("status", "")),
-    select("Reason", [["", "Any reason"], ...known.map((each) => [each, each])], chosen ?? "", choose("reason", "")),
-    select("Received", SINCE, query.get("since") ?? DEFAULT_SINCE, choose("since", DEFAULT_SINCE)),
-  );
+/** Create the form of a list's filters: its controls show the address, and change it. */
+export function filterForm(...controls) {
+  const form = element("form", "filters", ...controls);
   form.setAttribute("role", "search");
   form.addEventListener("submit", (event) => event.preventDefault());
   return form;
+}
+
+/** Return a function that puts a value of a filter into the address, with what is typed into the search meanwhile. */
+export const chooser = (page, name, standard) => (value) => {
+  const q = document.querySelector(".filters [name=q]")?.value.trim() ?? null;
+  const changed = withQuery(page.query, { q, [name]: value === standard ? null : value });
+  page.go(`${page.path}${changed}`, { replace: true });
+};
+
+/** Create the filters of events: search, status with counts, reason and time. */
+export function eventFilters(page, { counts = null, reasons = [] } = {}) {
+  const { query } = page;
+  const numbers = (status) => (counts === null ? null : count(counts.of(status)));
+  const statuses = [["", "All"], ...STATUSES.map(([value, text]) => [value, text, numbers(value)])];
+  const [status, reason] = [query.get("status") ?? "", query.get("reason") ?? ""];
+  const known = [...new Set([...reasons, reason])].filter(Boolean).sort();
+  const since = query.get("since") ?? DEFAULT_SINCE;
+  return filterForm(
+    searchField(page, "Search events", "Event, tenant, customer or type, such as invoice.*"),
+    choice("status", "Status", statuses, status, chooser(page, "status", "")),
+    select("Reason", [["", "Any reason"], ...known.map((each) => [each, each])], reason, chooser(page, "reason", "")),
+    select("Received", SINCE, since, chooser(page, "since", DEFAULT_SINCE)),
+  );
 }

@@ -3,7 +3,7 @@
 import { element } from "../dom.js";
 import { count } from "../format.js";
 import { offerToLink } from "./actions.js";
-import { searchField, withQuery } from "./filters.js";
+import { chooser, filterForm, searchField, withQuery } from "./filters.js";
 import { button, choice, code, link, quiet, row, table, tenantLink } from "./parts.js";
 import { get } from "./session.js";
 import { accessState } from "./words.js";
@@ -41,19 +41,11 @@ export async function tenantsView(page) {
 }
 
 function filters(page) {
-  const change = (value) => page.go(`${page.path}${changed(page.query, { linked: value })}`, { replace: true });
-  const form = element(
-    "form",
-    "filters",
+  return filterForm(
     searchField(page, "Search tenants", "Beginning of a tenant or customer, or an e-mail address"),
-    choice("linked", "Link", LINKED, page.query.get("linked") ?? "", change),
+    choice("linked", "Link", LINKED, page.query.get("linked") ?? "", chooser(page, "linked", "")),
   );
-  form.setAttribute("role", "search");
-  form.addEventListener("submit", (event) => event.preventDefault());
-  return form;
 }
-
-const changed = (query, changes) => withQuery(query, { after: null, ...changes });
 
 function customerRow(page, each) {
   const unlinked = () => button("Link…", () => offerToLink({ customer: each.customer_id }, page.again), "link");
@@ -75,8 +67,8 @@ function eventCount({ customer_id }, number, status) {
 function foot(page, next) {
   const made = element("div", "foot", element("span", ""));
   const buttons = element("div", "buttons");
-  if (page.query.has("after")) buttons.append(link(`${page.path}${changed(page.query, {})}`, "First", "button"));
-  if (next !== null) buttons.append(link(`${page.path}${changed(page.query, { after: next })}`, "Next", "button"));
+  if (page.query.has("after")) buttons.append(link(`${page.path}${withQuery(page.query, {})}`, "First", "button"));
+  if (next !== null) buttons.append(link(`${page.path}${withQuery(page.query, { after: next })}`, "Next", "button"));
   made.append(buttons);
   return made;
 }
