@@ -1,4 +1,4 @@
-"""What operators do on their page: each action asks why, shows what it does first, and is in the audit log."""
+"""Actions on the operator's page: each asks why, shows what it would do first, and is in the audit log."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ async def test_what_does_not_exist_is_said(operate: Operating) -> None:
 
 
 async def test_a_lost_connection_is_shown_and_comes_back(operated: Site, operate: Operating) -> None:
-    """What is on the screen stays, with the time it was right; after the return the list is loaded again."""
+    """The screen keeps its content, with the time it was right; after the return the list is loaded again."""
     account = operated.account("cut-off")
     first = await account.subscribe(seats=1)
     opened = await operate("/ops/events?q=tenant:cut-off")

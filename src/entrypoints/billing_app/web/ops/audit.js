@@ -69,6 +69,7 @@ function auditRow(audit) {
 
 const IDS = /^(evt|cus|sub|in|grant)_/;
 const TENANTS = ["tenant", "tenant_id", "from", "to"];
+const MOST_NUMBERS = 3;
 const MOST = 6; // values shown of one entry
 
 /** Show what an action was about: ids, tenants and codes, in the order of the entry. */
@@ -99,9 +100,13 @@ function resultOf({ result, finished_at }) {
   const numbers = Object.entries(result).filter(([, value]) => typeof value === "number" && value > 0);
   if (numbers.length === 0) return quiet("done");
   return numbers
-    .slice(0, 3)
-    .map(([name, value], place) => `${place === 0 ? "" : ", "}${count(value)} ${name.replaceAll("_", " ")}`);
+    .slice(0, MOST_NUMBERS)
+    .map(([name, value]) => `${count(value)} ${counted(name, value)}`)
+    .join(", ");
 }
+
+/** Return the name of a number: 1 message, 2 messages, 3 reprocessed events. */
+const counted = (name, value) => (value === 1 ? name.replace(/s$/, "") : name).replaceAll("_", " ");
 
 function foot(page, next) {
   const buttons = element("div", "buttons");
