@@ -28,6 +28,7 @@ from billing_core.testing.builders import provider_event, subscription
 from billing_core.testing.consumers.arrange import consumer, number_up_to
 from billing_core.testing.operations.operation_log import COMMAND, begun
 from billing_core.testing.timing import LONG
+from billing_embedded.loopback import free_port
 from billing_postgres.consumers.queue import PostgresConsumerQueue
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.state.repository import PostgresRepository
@@ -209,7 +210,11 @@ async def _disabled(stage: Stage) -> AsyncIterator[Mapping[str, str]]:
 
 @state("two signing secrets")
 async def _rotating(stage: Stage) -> AsyncIterator[Mapping[str, str]]:
-    environment = {**stage.environment, "STRIPE_WEBHOOK_SECRET": f"{'whsec_new' + 'b' * 20},{'whsec_old' + 'a' * 20}"}
+    environment = {
+        **stage.environment,
+        "STRIPE_WEBHOOK_SECRET": f"{'whsec_new' + 'b' * 20},{'whsec_old' + 'a' * 20}",
+        "BILLING_METRICS_PORT": str(free_port()),
+    }
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
     async with running("serve", environment=environment, ready=f"{base}/readyz"):
         yield environment
