@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.async_api import Browser, Page, expect
-from tests.e2e.conftest import _WATCH_POLICY
+from tests.e2e.conftest import WATCH_POLICY
 from tests.e2e.test_look import PHONE, WIDE, serious_violations
 
 from billing_app.http.openapi import document
@@ -26,7 +26,7 @@ OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation 
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page that reports what the policy refuses, and what it loads from elsewhere, as faults."""
     context = await browser.new_context(viewport=WIDE)
-    await context.add_init_script(_WATCH_POLICY)
+    await context.add_init_script(WATCH_POLICY)
     opened = await context.new_page()
     faults: list[str] = []
     opened.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
