@@ -25,30 +25,39 @@ def pins(file: str) -> dict[tuple[str, str], set[str]]:
     return {(name, version): set(re.findall(r"--hash=(\S+)", rest)) for name, version, rest in found}
 
 
-def packages() -> dict[str, dict[str, Any]]:
-    """The packages in uv's lock by name."""
+def packages() -> dict[str, list[dict[str, Any]]]:
+    """The packages in uv's lock by name: several versions of one, where versions of Python need different ones."""
     lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
-    return {package["name"]: package for package in lock["package"]}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for package in lock["package"]:
+        found.setdefault(package["name"], []).append(package)
+    return found
 
 
-def reachable(locked: dict[str, dict[str, Any]], groups: Iterable[str]) -> set[str]:
+def reachable(locked: dict[str, list[dict[str, Any]]], groups: Iterable[str]) -> set[str]:
     """The names that the project needs with all its features and some groups of tools, on whatever platform."""
     todo = [(PROJECT, "all"), (PROJECT, None)]
     todo += [
         (each["name"], extra)
         for group in groups
-        for each in locked[PROJECT]["dev-dependencies"][group]
+        for each in locked[PROJECT][0]["dev-dependencies"][group]
         for extra in (None, *each.get("extra", ()))
     ]
     seen = set(todo)
     while todo:
         name, extra = todo.pop()
-        package = locked[name]
-        needed = package.get("dependencies", ()) if extra is None else package["optional-dependencies"][extra]
+        needed = [each for package in locked[name] for each in _needed(package, extra)]
         steps = {(each["name"], wanted) for each in needed for wanted in (None, *each.get("extra", ()))}
         todo += steps - seen
         seen |= steps
     return {name for name, _ in seen} - {PROJECT}
+
+
+def _needed(package: dict[str, Any], extra: str | None) -> Iterable[dict[str, Any]]:
+    found: Iterable[dict[str, Any]] = (
+        package.get("dependencies", ()) if extra is None else package["optional-dependencies"][extra]
+    )
+    return found
 
 
 @every_file
@@ -56,9 +65,9 @@ def test_pip_accepts_exactly_the_files_that_uv_does(file: str) -> None:
     """Each pinned package has the version and the hashes of uv's lock."""
     locked = packages()
     for (name, version), hashes in pins(file).items():
-        package = locked[name]
+        package = next((each for each in locked[name] if each["version"] == version), {})
         accepted = [*package.get("wheels", ()), *filter(None, [package.get("sdist")])]
-        assert (version, hashes) == (package["version"], {each["hash"] for each in accepted}), name
+        assert (version, hashes) == (package.get("version"), {each["hash"] for each in accepted}), name
 
 
 @every_file
