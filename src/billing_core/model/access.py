@@ -78,7 +78,7 @@ _OF_STATUS: Final = {
 }
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class AccessVerdict:
     """A tenant's access, the reason, and when it ends if nothing else happens; `until` is None if no end is set."""
 
@@ -92,7 +92,7 @@ class AccessVerdict:
 NO_SUBSCRIPTION = AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.NO_SUBSCRIPTION)
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class AnnouncedAccess:
     """The last verdict that a tenant was told, and when the clock may change it."""
 
