@@ -156,3 +156,16 @@ async def test_a_burst_is_shown_completely_and_announced_in_few_sentences(site: 
     await feed_is_history(opened, account, seats=101)
     await expect(opened.page.locator("#news")).not_to_be_empty()
     assert len(announced) < 10
+
+
+async def test_older_invoices_are_a_button_away(site: Site, visit: Visiting) -> None:
+    """The page begins with the open ones and the newest; the button shows all, also those that were not loaded."""
+    account = site.account("many-invoices")
+    await account.subscribe(seats=1)
+    for number in range(60):
+        await account.bill(f"N-{number:02}", amounts=[(account.price("pro"), 1, 1900)])
+    await account.history(at_least=61)
+    page = (await visit(account)).page
+    await expect(page.locator(".invoices tbody tr")).to_have_count(5)
+    await page.get_by_role("button", name="Show more").click()
+    await expect(page.locator(".invoices tbody tr")).to_have_count(60)

@@ -64,6 +64,8 @@ export class BillingActivity extends HTMLElement {
   #timers = new Set();
   #parts;
 
+  static observedAttributes = ["tenant", "server", "lang"];
+
   /** A token, or a function that returns one, as BillingStream takes it. Setting it signs in; null signs out. */
   set token(token) {
     this.#token = token;
@@ -72,6 +74,10 @@ export class BillingActivity extends HTMLElement {
 
   connectedCallback() {
     this.#restart();
+  }
+
+  attributeChangedCallback(_name, before, after) {
+    if (before !== after) this.#restart(); // another tenant's data must not stay under this one's name
   }
 
   disconnectedCallback() {
@@ -280,14 +286,18 @@ export class BillingActivity extends HTMLElement {
       const act = (each) => actions.payButtonOf(each);
       const table = invoices.invoicesOf(all, data.adjustments, { all: this.#allInvoices, act }, view);
       if (this.#allInvoices || !invoices.hasMore(all)) return table;
-      const more = element("button", "plain more", view.words.showAll(view.formats.count(all.length)));
+      const count = data.mayHaveMore ? null : view.formats.count(all.length);
+      const more = element("button", "plain more", count === null ? view.words.showMore : view.words.showAll(count));
       more.type = "button";
-      more.addEventListener("click", () => {
-        this.#allInvoices = true;
-        this.#draw();
-      });
+      more.addEventListener("click", () => this.#showAllInvoices());
       return [table, more];
     });
+  }
+
+  async #showAllInvoices() {
+    await this.#data.readAll((url) => this.#stream.get(url));
+    this.#allInvoices = true;
+    this.#draw();
   }
 
   /** Reload the state when access ends, which may send no message. */

@@ -1,6 +1,8 @@
 // The state of a tenant as messages change it, and what the page reads beside it.
 
 const PAGE = 50;
+const FIRST_INVOICES = 50;
+const MOST = 500; // that the server answers at once
 const BETWEEN_ESTIMATES = 60_000; // milliseconds: each is a request to Stripe
 const NOTHING = { features: [], sequence: 0 };
 
@@ -16,6 +18,7 @@ export class TenantData {
   access = null;
   sequence = 0;
   history = [];
+  mayHaveMore = false; // invoices than were loaded
   reading = false;
   #estimatesDue = 0; // when next invoices may be asked for again
   reloading = null;
@@ -42,8 +45,8 @@ export class TenantData {
   async load(get) {
     const [current, viewer] = await Promise.all([get(this.url("state")), get(this.url("viewer"))]);
     const [settled, billed, sold, history] = await Promise.all([
-      get(this.url("invoices?limit=50")),
-      get(this.url("usage?limit=200")),
+      get(this.url(`invoices?limit=${FIRST_INVOICES}`)),
+      get(this.url(`usage?limit=${MOST}`)),
       viewer.operations ? get(`${this.#server}/plans`) : { plans: [] },
       this.page(get, current.sequence),
     ]);
@@ -51,6 +54,7 @@ export class TenantData {
     // Both lists may hold an invoice, with equal content; newer content comes by the stream.
     this.invoices = new Map([...settled.invoices, ...current.invoices].map((each) => [each.invoice_id, each]));
     this.usage = new Map([...billed.usage, ...current.usage].map((each) => [each.line_id, each]));
+    this.mayHaveMore = settled.invoices.length === FIRST_INVOICES;
     this.access = current.access;
     this.sequence = current.sequence;
     this.viewer = viewer;
@@ -85,7 +89,7 @@ export class TenantData {
     const known = (reading, otherwise) => reading.catch(() => otherwise);
     const [entitlements, adjusted] = await Promise.all([
       known(get(this.url("entitlements")), this.entitlements),
-      known(get(this.url("adjustments?limit=200")), { adjustments: this.adjustments }),
+      known(get(this.url(`adjustments?limit=${MOST}`)), { adjustments: this.adjustments }),
     ]);
     this.entitlements = entitlements;
     this.adjustments = adjusted.adjustments;
@@ -104,6 +108,14 @@ export class TenantData {
     const found = results.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
     this.upcoming = new Map(found.filter(([, invoice]) => invoice));
     if (read.length > 0 && found.length === 0) this.#estimatesDue = Infinity; // Stripe knows none of them
+  }
+
+  /** Read invoices that were not loaded at first. One that cannot be read now can be asked for again. */
+  async readAll(get) {
+    if (!this.mayHaveMore) return;
+    const { invoices } = await get(this.url(`invoices?limit=${MOST}`));
+    for (const each of invoices) if (!this.invoices.has(each.invoice_id)) this.invoices.set(each.invoice_id, each);
+    this.mayHaveMore = false;
   }
 
   /** Read access again, unless messages that it does not know yet have arrived. */

@@ -16,6 +16,7 @@ export const de = {
   activity: "Verlauf",
   toPay: (amount, day) => (day ? `${amount} zu zahlen bis ${day}` : `${amount} zu zahlen`),
   showAll: (number) => `Alle ${number} anzeigen`,
+  showMore: "Mehr anzeigen",
   showEarlier: "Ältere anzeigen",
   noInvoices: "Noch keine Rechnungen. Eine Rechnung erscheint hier, wenn sie gestellt ist.",
   noChanges: "Noch keine Änderungen. Sie erscheinen hier, sobald sie eintreffen.",

@@ -13,6 +13,7 @@ export const en = {
   activity: "Activity",
   toPay: (amount, day) => (day ? `${amount} to pay by ${day}` : `${amount} to pay`),
   showAll: (number) => `Show all ${number}`,
+  showMore: "Show more",
   showEarlier: "Show earlier",
   noInvoices: "No invoices yet. An invoice appears here when it is finalized.",
   noChanges: "No changes yet. They appear here as soon as they are applied.",
