@@ -52,6 +52,7 @@ async def test_without_a_stream_the_page_shows_the_state(site: Site, visit: Visi
     """It shows that it is not live, and does not retry."""
     account = site.account("switched-off")
     await account.subscribe(seats=4)
+    await account.history(at_least=1)  # a page without a stream does not see it later
     opened = await visit(account, stream=refusing(404, "stream_disabled"))
     await expect(opened.page.locator("#connection")).to_have_text("Not live: the stream is disabled")
     await expect(opened.page.get_by_role("heading", name="pro")).to_be_visible()
