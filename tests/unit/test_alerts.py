@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ ROOT: Final = Path(__file__).parents[2]
 PROMETHEUS: Final = ROOT / "ops/prometheus"
 GROUPS: Final = yaml.safe_load((PROMETHEUS / "billing.rules.yml").read_text(encoding="utf-8"))["groups"]
 RULES: Final[list[dict[str, Any]]] = [rule for group in GROUPS for rule in group["rules"]]
+ALERTMANAGER: Final = yaml.safe_load((ROOT / "ops/alertmanager/alertmanager.yml").read_text(encoding="utf-8"))
 ALERTS: Final = [rule for rule in RULES if "alert" in rule]
 CASES: Final = [
     (test, case)
@@ -102,6 +105,32 @@ def reads(alert: dict[str, Any], test: dict[str, Any]) -> bool:
     names = {name for name, _ in selectors(alert["expr"])}
     names |= {name for each in names & recorded.keys() for name, _ in selectors(recorded[each])}
     return any(given["series"].partition("{")[0] in names for given in test["input_series"])
+
+
+def test_alertmanager_selects_alerts_that_exist() -> None:
+    """By each of its matchers, and each name of them: one that no rule has would route or silence nothing."""
+    routes = [route["matchers"] for route in ALERTMANAGER["route"]["routes"]]
+    inhibitions = [
+        matchers
+        for each in ALERTMANAGER["inhibit_rules"]
+        for matchers in (each["source_matchers"], each["target_matchers"])
+    ]
+    labels = [{"alertname": alert["alert"], **alert["labels"]} for alert in ALERTS]
+    unknown = [
+        wanted
+        for matchers in [*routes, *inhibitions]
+        for wanted in selections(matchers)
+        if not any(wanted.items() <= each.items() for each in labels)
+    ]
+    assert unknown == []
+
+
+def selections(matchers: list[str]) -> Iterator[dict[str, str]]:
+    """Return every combination of labels that matchers of Alertmanager select; a regular expression lists values."""
+    parsed = [re.fullmatch(r'(\w+)(?:=|=~)"([\w|]+)"', matcher) for matcher in matchers]
+    named = [[(match[1], value) for value in match[2].split("|")] for match in parsed if match is not None]
+    assert len(named) == len(matchers), matchers
+    return map(dict, itertools.product(*named))
 
 
 def test_the_page_of_alerts_is_up_to_date() -> None:
