@@ -155,6 +155,21 @@ def test_units_name_secrets_by_files(unit: Path) -> None:
     assert not unknown(named)
 
 
+def test_each_process_of_a_machine_has_its_own_port_for_metrics() -> None:
+    """All of them read the same settings, so that the units give the ports; the example of Prometheus scrapes them."""
+    server, worker = (
+        re.findall(
+            r"^ExecStart=.* --metrics-port (\S+)$", (ROOT / "ops/systemd" / name).read_text("utf-8"), re.MULTILINE
+        )
+        for name in ("billing-server.service", "billing-worker@.service")
+    )
+    ports = [*server, *(port.replace("%i", instance) for port in worker for instance in "12")]
+    scraped = yaml.safe_load((ROOT / "ops/prometheus/prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    (targets,) = (job["static_configs"][0]["targets"] for job in scraped if job["job_name"] == "billing")
+    assert targets == [f"127.0.0.1:{port}" for port in ports]
+    assert len({*ports}) == 3
+
+
 @pytest.mark.parametrize("command", sorted(commands()))
 def test_commands_exist(command: str) -> None:
     """With their options: an unknown one is refused before the help is shown."""
