@@ -71,7 +71,9 @@ async def ask(fake: FakeStripe, method: str, path: str, **fields: str) -> Any:
         return await answer.json()
 
 
-async def subscribed(site: Site, stripe: FakeStripe, tenant_id: str, *, seats: int = 3) -> Account:
+async def subscribed(
+    site: Site, stripe: FakeStripe, tenant_id: str, *, seats: int = 3, later_card: str | None = None
+) -> Account:
     """Return an owner's account that is subscribed to the plan of seats and pays by card."""
     account = site.account(tenant_id)
     account.role = "owner"
@@ -88,6 +90,10 @@ async def subscribed(site: Site, stripe: FakeStripe, tenant_id: str, *, seats: i
         start = {"Idempotency-Key": "start"}
         async with session.post(f"{address}/subscriptions", json=wanted, headers=start) as answer:
             assert answer.status == 200, await answer.text()
+        if later_card is not None:
+            card = await ask(stripe, "POST", f"payment_methods/{later_card}/attach", customer=customer)
+            default = {"invoice_settings[default_payment_method]": card["id"]}
+            await ask(stripe, "POST", f"customers/{customer}", **default)
     return account
 
 
@@ -129,6 +135,38 @@ async def test_an_owner_changes_the_plan(
     await expect(page.locator(".scheduled")).to_contain_text("changes to Starter.")
     await page.get_by_role("button", name="Undo").click()
     await expect(page.locator(".scheduled")).to_have_count(0)
+
+
+async def test_a_payment_that_the_bank_wants_confirmed_stays_in_the_dialog(
+    site: Site, stripe: FakeStripe, visit: Visiting
+) -> None:
+    """The message about the pending change does not close it; the way to Stripe's pages is there."""
+    account = await subscribed(site, stripe, "bank", later_card="pm_card_authenticationRequired")
+    page = (await visit(account, viewport=WIDE)).page
+    await page.get_by_role("button", name="Change plan…").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.locator("label", has_text="/ year").click()
+    await dialog.get_by_role("button", name="and change").click()
+    await expect(page.locator(".scheduled")).to_contain_text("as soon as its invoice is paid")
+    await expect(dialog).to_contain_text("The bank wants this payment to be confirmed")
+    await expect(dialog.get_by_role("button", name="Manage at Stripe")).to_be_visible()
+
+
+async def test_an_answer_after_signing_out_does_nothing(site: Site, stripe: FakeStripe, visit: Visiting) -> None:
+    """The next person at this browser is not sent to the portal of the one before."""
+    page = (await visit(await subscribed(site, stripe, "leaving"))).page
+    asked: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        asked.append(route)
+
+    await page.route("**/portal", hold)
+    await page.get_by_role("button", name="Manage at Stripe").click()
+    await page.get_by_role("button", name="Sign out").dispatch_event("click")
+    await expect(page.get_by_label("Token")).to_be_visible()
+    await asked[0].fulfill(json={"status": "done", "url": f"{site.base_url}/healthz"})
+    await page.get_by_label("Token").fill("still here")
+    assert page.url.endswith("/activity")
 
 
 async def test_an_owner_cancels_and_stays(site: Site, stripe: FakeStripe, visit: Visiting) -> None:

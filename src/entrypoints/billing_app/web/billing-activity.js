@@ -114,6 +114,7 @@ export class BillingActivity extends HTMLElement {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
     this.#stream?.stop();
+    this.#parts?.actions.stop();
     this.#stream = null;
     this.#status = this.#shownStatus = "";
     this.#heard = null;

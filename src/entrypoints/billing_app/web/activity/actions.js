@@ -37,6 +37,11 @@ export class Actions {
     return operations && !may_write ? this.#view.words.act.onlyOwners : "";
   }
 
+  /** End what is under way. */
+  stop() {
+    this.#confirmation.stop();
+  }
+
   /** Tell an open dialog that a message arrived. */
   heard(message) {
     this.#confirmation.heard(message);
@@ -98,7 +103,8 @@ export class Actions {
 
   #open(dialog, subscription) {
     const post = (path, body, key) => this.#post(`subscriptions/${subscription.subscription_id}/${path}`, body, key);
-    this.#confirmation.ask(dialog(subscription, this.#data, post, this.#view));
+    const portal = () => this.#button(this.#view.words.act.manage, "", () => this.#toPortal());
+    this.#confirmation.ask({ ...dialog(subscription, this.#data, post, this.#view), portal });
   }
 
   #toPortal() {

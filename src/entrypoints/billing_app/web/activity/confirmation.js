@@ -23,7 +23,8 @@ export class Confirmation {
    * Open a dialog: `title`, the `body`, the text of the button that confirms, and `send(key)`, which carries it out.
    *
    * With `preview()`, its result is shown by `show(result)`, which returns nodes, and confirmed by `send(key, result)`;
-   * `confirmOf(result)` is the text of the button then; with `previewLater` it waits for the first input. `about` is the id of the object whose message ends it.
+   * `confirmOf(result)` is the text of the button then; with `previewLater` it waits for the first input. `about` is the id of the object whose message ends it. Where the bank wants more, `link` leads to the invoice, or
+   * `portal()` returns the button to Stripe's pages.
    */
   ask(wanted) {
     this.#wanted = wanted;
@@ -39,6 +40,12 @@ export class Confirmation {
   carryOut(wanted) {
     this.ask({ ...wanted, body: [], confirm: null });
     this.#send();
+  }
+
+  /** Forget what is under way, because its reader has left: no answer that arrives later may do anything. */
+  stop() {
+    this.#closed();
+    this.element.remove();
   }
 
   /** Close the dialog if a message is about what it waits for. */
@@ -113,7 +120,7 @@ export class Confirmation {
       const answer = await wanted.send(this.#key, parts.result);
       if (wanted !== this.#wanted) return;
       if (answer.url) return location.assign(answer.url);
-      if (answer.status === "requires_action") return this.#confirmAtStripe(wanted);
+      if (answer.confirms || answer.status === "requires_action") return this.#confirmAtStripe(wanted);
     } catch (error) {
       if (wanted !== this.#wanted) return;
       parts.sent = false;
@@ -133,10 +140,14 @@ export class Confirmation {
     if (outdated) this.#preview();
   }
 
-  #confirmAtStripe({ link }) {
+  /** Say that the bank asks for more, and where it can be given. The dialog stays, whatever message arrives. */
+  #confirmAtStripe({ link, portal }) {
     const { words } = this.#view;
+    this.#parts.sent = false;
     this.#busy(true, words.act.confirmAtStripe);
-    if (link) this.#parts.quote.replaceChildren(toStripe(words.act.openInvoice, link, "button"));
+    setText(this.#parts.keep, words.act.close);
+    const place = link ? toStripe(words.act.openInvoice, link, "button") : portal?.();
+    this.#parts.quote.replaceChildren(...(place ? [place] : []));
   }
 
   #acceptedOnly() {

@@ -245,7 +245,7 @@ export const de = {
     failed: "Das hat nicht geklappt.",
     unreachable: "Der Server ist nicht erreichbar. Versuchen Sie es noch einmal: nichts geschieht doppelt.",
     accepted: "Stripe hat es angenommen. Diese Seite aktualisiert sich von selbst.",
-    confirmAtStripe: "Die Bank möchte diese Zahlung bestätigt haben, auf der Seite der Rechnung.",
+    confirmAtStripe: "Die Bank möchte diese Zahlung bestätigt haben, auf den Seiten von Stripe.",
     openInvoice: "Rechnung öffnen",
   },
   quote: {

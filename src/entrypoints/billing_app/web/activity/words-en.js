@@ -244,7 +244,7 @@ export const en = {
     failed: "This did not work.",
     unreachable: "The server cannot be reached. Try again: nothing happens twice.",
     accepted: "Stripe has accepted it. This page updates by itself.",
-    confirmAtStripe: "The bank wants this payment to be confirmed, on the page of its invoice.",
+    confirmAtStripe: "The bank wants this payment to be confirmed, on Stripe’s pages.",
     openInvoice: "Open the invoice",
   },
   quote: {
