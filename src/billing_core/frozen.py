@@ -2,7 +2,7 @@
 
 attrs freezes a class by a `__setattr__` that raises, and its own `__init__` has to go around that, field by field: it
 takes three times as long. Elsewhere `attrs.frozen` is used, and for all that handlers of an application are given.
-See docs/adr/0047-frozen-by-the-type-checker.md.
+See docs/adr/0045-frozen-by-the-type-checker.md.
 """
 
 from typing import TYPE_CHECKING
