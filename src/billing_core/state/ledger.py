@@ -14,6 +14,7 @@ from billing_core.events import BillingEvent, Disposition, Effect, Outcome
 from billing_core.model import (
     OUT_OF_SCOPE,
     AccessPolicy,
+    AccessVerdict,
     Answer,
     CustomerSnapshot,
     InvoiceId,
@@ -168,6 +169,10 @@ class Ledger:
     def events(self) -> Sequence[BillingEvent]:
         """The new messages, each tenant's in order of their numbers."""
         return self._announcer.events
+
+    def access(self) -> Mapping[TenantId, AccessVerdict]:
+        """Return the access of each locked tenant, as its state stands now."""
+        return {tenant_id: self._verdicts.of(tenant_id) for tenant_id in self._tenants.counters}
 
     # --- rules that changed ---------------------------------------------------------------------------------------
 

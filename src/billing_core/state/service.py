@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import Enum
@@ -17,6 +17,7 @@ from billing_core.model import (
     UNDECIDED,
     AccessGrant,
     AccessState,
+    AccessVerdict,
     Answer,
     BillingRules,
     CustomerId,
@@ -68,6 +69,24 @@ class AppliedBatch:
 
 
 @attrs.frozen(kw_only=True)
+class ComparedAccess:
+    """A tenant's access before and after a batch, decided for the same instant."""
+
+    before: AccessVerdict
+    after: AccessVerdict
+
+
+@attrs.frozen(kw_only=True)
+class _Loaded:
+    """A batch with the state that it concerns, before anything of it is folded."""
+
+    ledger: Ledger
+    events: Sequence[ClaimedEvent]
+    erased: Sequence[Outcome]
+    """The outcomes of events that are left out, because they concern erased tenants."""
+
+
+@attrs.frozen(kw_only=True)
 class DryRun:
     """The result that applying a batch would have. Nothing was changed."""
 
@@ -76,6 +95,8 @@ class DryRun:
     events: Sequence[BillingEvent]
     """The messages that would be created, with the numbers they would get now."""
     differences: Sequence[ObjectChange]
+    access: Mapping[TenantId, ComparedAccess] = attrs.field(factory=dict)
+    """The access of each tenant that the events concern. Empty in a preview of rules."""
 
 
 class RefetchResult(Enum):
@@ -199,8 +220,16 @@ class BillingService:
             async with self._rolled_back() as transaction:
                 free = await transaction.take([claim for claim, _ in translated])
                 held = Held(claims=free, customers=await transaction.customers(_customers_of(batch)))
-                ledger, outcomes, _ = await self._fold(transaction, _claimed_by(batch, free), held, rules)
-            return DryRun(outcomes=outcomes, events=ledger.events, differences=ledger.differences())
+                loaded = await self._load(transaction, _claimed_by(batch, free), held, rules)
+                before = loaded.ledger.access()
+                outcomes, _ = await self._fold_loaded(transaction, loaded)
+            after = loaded.ledger.access()
+            return DryRun(
+                outcomes=outcomes,
+                events=loaded.ledger.events,
+                differences=loaded.ledger.differences(),
+                access={id_: ComparedAccess(before=before[id_], after=after[id_]) for id_ in before},
+            )
 
         return await self._follow(attempt)
 
@@ -509,6 +538,19 @@ class BillingService:
 
         Returns the ledger, the outcomes, and whether events that waited became due.
         """
+        loaded = await self._load(transaction, batch, held, rules, also=also)
+        return loaded.ledger, *await self._fold_loaded(transaction, loaded)
+
+    async def _load(
+        self,
+        transaction: BillingTransaction,
+        batch: Sequence[ClaimedEvent],
+        held: Held,
+        rules: RulesInForce,
+        *,
+        also: Collection[TenantId] = (),
+    ) -> _Loaded:
+        """Lock and load the state that the held events of a batch concern."""
         ours = {claim.dispatch_id for claim in held.claims}
         events, erased = await leave_out_erased(
             transaction,
@@ -517,11 +559,15 @@ class BillingService:
             shared=rules.tenants.link == "subscription",
         )
         ledger = await self._loader(rules).load(transaction, events, customers=held.customers, also=also)
+        return _Loaded(ledger=ledger, events=events, erased=erased)
+
+    async def _fold_loaded(self, transaction: BillingTransaction, loaded: _Loaded) -> tuple[Sequence[Outcome], bool]:
+        ledger = loaded.ledger
         ledger.catch_up()
-        ledger.link_customers(events)
-        outcomes = [*erased, *[ledger.fold(event) async for event in cooperate(events)]]
+        ledger.link_customers(loaded.events)
+        outcomes = [*loaded.erased, *[ledger.fold(event) async for event in cooperate(loaded.events)]]
         released = await transaction.settle(outcomes, ledger.changes())
-        return ledger, outcomes, released
+        return outcomes, released
 
     @asynccontextmanager
     async def _rolled_back(self) -> AsyncIterator[BillingTransaction]:

@@ -12,6 +12,7 @@ from tests.unit.http.operator.conftest import ANN, Desk
 from billing_app.http.operator.replay_answers import LOST_AFTER, replay_answer
 from billing_core.events import Disposition, Outcome
 from billing_core.inbox.ports import HeldPlan
+from billing_core.model import CustomerId, SubscriptionId, TenantId
 from billing_core.oversight.inspection import Audit
 from billing_core.state.ports import Changes
 from billing_core.testing.arrange import claimed, save, settle
@@ -75,6 +76,18 @@ class TestDryRun:
         found = await desk.post("/replays/dry-run", {"filter": DEAD})
         assert [(each["event_id"], each["reason"]) for each in found["failures"]] == [("evt_1", "tenant_conflict")]
         assert found["counts"]["dead"] == 1
+
+    async def test_the_access_of_every_tenant_is_compared(self, desk: Desk) -> None:
+        """However many they are: operators confirm by that number."""
+        tenants = [TenantId(f"tenant-{number}") for number in range(250)]
+        rows = [customer(f"cus_{tenant}", tenant) for tenant in tenants]
+        await save(desk.world.repository, Changes(customers=rows), tenants=tenants)
+        for tenant in tenants:
+            named = {"customer_id": CustomerId(f"cus_{tenant}"), "subscription_id": SubscriptionId(f"sub_{tenant}")}
+            await bury(desk, f"evt_{tenant}", metadata={}, **named)
+        found = await desk.post("/replays/dry-run", {"filter": DEAD})
+        assert (found["access_changes"], len(found["tenants"])) == (250, 250)
+        assert {each["access"]["before"]["state"] for each in found["tenants"]} == {"blocked"}
 
     async def test_it_is_bounded(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is one transaction."""

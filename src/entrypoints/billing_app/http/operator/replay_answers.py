@@ -133,7 +133,7 @@ class ReplayedEvent:
 
 @attrs.frozen(kw_only=True)
 class AccessChange:
-    """The access of a tenant before and after. Null where it is not known or no message would tell it."""
+    """The access of a tenant before and after; null for events without one."""
 
     before: AccessSection | None
     after: AccessSection | None

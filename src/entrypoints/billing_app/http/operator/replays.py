@@ -30,15 +30,14 @@ from billing_core.inbox.replay import ACTION, DRY_RUN_LIMIT, DryRunReport, Repla
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import TenantId
 from billing_core.oversight.inspection import Audit
-from billing_core.payloads import AccessSection, access_section
+from billing_core.payloads import access_section
+from billing_core.state.service import ComparedAccess
 
 if TYPE_CHECKING:
     from billing_app.http.operator.replay_answers import Decision
 
 MOST_REPLAYED: Final = 100_000
 """Events of one replay that is asked for here."""
-_TENANTS_COMPARED: Final = 200
-"""Tenants whose access before a replay is read."""
 _SLOWEST: Final = 0.1
 """Events per second."""
 
@@ -55,7 +54,7 @@ async def try_replay(call: OperatorCall[ReplayWanted]) -> DryRunAnswer:
         raise Problem(422, "too_many_events", detail)
     lost = await replayer.find_lost_plans(numbers)
     found = await replayer.dry_run(numbers)
-    tenants = await _tenants(call, found)
+    tenants = _tenants(found)
     return DryRunAnswer(
         as_of=call.now,
         filter=_filter_answer(wanted),
@@ -134,36 +133,34 @@ def _require_plans(lost: Sequence[HeldPlan]) -> None:
         raise Problem(409, "plans_missing", detail)
 
 
-async def _tenants(call: OperatorCall[ReplayWanted], found: DryRunReport) -> tuple[ReplayedTenant, ...]:
+def _tenants(found: DryRunReport) -> tuple[ReplayedTenant, ...]:
     """Return what would happen to each tenant, those with another access first."""
+    trial = found.trial
     ends: dict[TenantId | None, list[Outcome]] = {}
-    for outcome in found.trial.outcomes:
+    for outcome in trial.outcomes:
         ends.setdefault(outcome.tenant_id, []).append(outcome)
-    for owner in (*(each.tenant_id for each in found.trial.differences), *(e.tenant_id for e in found.trial.events)):
+    moved = (id_ for id_, access in trial.access.items() if access.before.state is not access.after.state)
+    for owner in (*(each.tenant_id for each in trial.differences), *(each.tenant_id for each in trial.events), *moved):
         ends.setdefault(owner, [])
-    messaged = list(dict.fromkeys(event.tenant_id for event in found.trial.events))[:_TENANTS_COMPARED]
-    before = {tenant_id: await _access(call, tenant_id) for tenant_id in messaged}
-    tenants = [_tenant(found, tenant_id, outcomes, before) for tenant_id, outcomes in ends.items()]
+    tenants = [_tenant(found, tenant_id, outcomes) for tenant_id, outcomes in ends.items()]
     return tuple(sorted(tenants, key=lambda each: (not each.access.changes, each.tenant_id or "")))
 
 
-def _tenant(
-    found: DryRunReport,
-    tenant_id: TenantId | None,
-    outcomes: Sequence[Outcome],
-    before: dict[TenantId, AccessSection],
-) -> ReplayedTenant:
-    messages = planned_messages(event for event in found.trial.events if event.tenant_id == tenant_id)
-    known = None if tenant_id is None else before.get(tenant_id)
-    after = messages[-1].access if messages else known
-    changes = known is not None and after is not None and known.state != after.state
+def _tenant(found: DryRunReport, tenant_id: TenantId | None, outcomes: Sequence[Outcome]) -> ReplayedTenant:
     return ReplayedTenant(
         tenant_id=tenant_id,
-        access=AccessChange(before=known, after=after, changes=changes),
+        access=_access(None if tenant_id is None else found.trial.access.get(tenant_id)),
         events=tuple(map(_event, outcomes)),
         differences=difference_answers(each for each in found.trial.differences if each.tenant_id == tenant_id),
-        messages=messages,
+        messages=planned_messages(event for event in found.trial.events if event.tenant_id == tenant_id),
     )
+
+
+def _access(change: ComparedAccess | None) -> AccessChange:
+    if change is None:
+        return AccessChange(before=None, after=None, changes=False)
+    before, after = access_section(change.before), access_section(change.after)
+    return AccessChange(before=before, after=after, changes=before.state != after.state)
 
 
 def _event(outcome: Outcome) -> ReplayedEvent:
@@ -179,10 +176,6 @@ def _event(outcome: Outcome) -> ReplayedEvent:
         error=outcome.error,
         sequence=outcome.sequence,
     )
-
-
-async def _access(call: OperatorCall[ReplayWanted], tenant_id: TenantId) -> AccessSection:
-    return access_section(await call.services.rules.access_of(await call.services.reader.state(tenant_id)))
 
 
 def _filter_answer(wanted: EventFilter) -> EventFilterAnswer:
