@@ -170,6 +170,35 @@ def test_each_process_of_a_machine_has_its_own_port_for_metrics() -> None:
     assert len({*ports}) == 3
 
 
+SECRETS: Final = {
+    "database_url": "postgresql://billing@127.0.0.1:1/billing",
+    "redis_url": "redis://127.0.0.1:1/0",
+    "stripe_secret_key": "sk_test_51AbcdefghijklmnopqrstuvWXYZ",
+    "stripe_webhook_secret": "whsec_AbcdefghijklmnopqrstuvWXYZ",
+    "jwt_secret": "0123456789abcdef0123456789abcdef",
+}
+"""Contents of /etc/billing/secrets. No database listens at port 1."""
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_units_load_the_secrets_that_their_commands_need(
+    unit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With billing on, as on every machine that serves: a command that refuses its settings would never run."""
+    monkeypatch.chdir(tmp_path)
+    for name in SECRETS:
+        (tmp_path / name).write_text(SECRETS[name], encoding="utf-8")
+    text = unit.read_text(encoding="utf-8")
+    files = re.findall(r"^Environment=(\w+)=%d/(\w+)$", text, re.MULTILINE)
+    given = {"ENABLE_BILLING": "true", **{variable: str(tmp_path / name) for variable, name in files}}
+    if "Type=oneshot" in text:
+        (command,) = re.findall(r"^ExecStart=\S+ (.+)$", text, re.MULTILINE)
+        ran = CliRunner().invoke(cli, command.split(), env=given)
+        assert "Postgres at 127.0.0.1:1 refuses connections" in str(ran.exception)
+    else:
+        assert not Settings.examine(given)[1]
+
+
 @pytest.mark.parametrize("command", sorted(commands()))
 def test_commands_exist(command: str) -> None:
     """With their options: an unknown one is refused before the help is shown."""

@@ -203,6 +203,13 @@ class TestFaults:
             del environ[missing]
         assert faults(**environ).keys() == {missing}
 
+    def test_a_command_is_refused_for_what_is_wrong_and_not_for_what_servers_need(self) -> None:
+        """A migration runs with the switches of the servers, and without their secrets."""
+        assert Settings.for_command({"ENABLE_BILLING": "true"}, NO_FILE).switches.billing
+        with pytest.raises(SettingsError) as caught:
+            Settings.for_command({"ENABLE_BILLING": "true", "STRIPE_SECRET_KEY": "pk_test_1"}, NO_FILE)
+        assert [fault.variable for fault in caught.value.faults] == ["STRIPE_SECRET_KEY"]
+
     @pytest.mark.parametrize("url", ["https://login.example.com/jwks.json", "http://127.0.0.1:9000/jwks.json"])
     def test_published_keys_can_replace_a_shared_secret(self, url: str) -> None:
         """One of the two is enough; http is allowed on the same machine."""

@@ -41,7 +41,8 @@ the settings alone, and connects to nothing. Secrets appear only as their prefix
 variable that starts like a setting is reported as a warning, with the name that was probably meant.
 
 `ENABLE_BILLING=true` requires `STRIPE_SECRET_KEY`, `STRIPE_WEBHOOK_SECRET` and a key for tokens: `BILLING_JWT_SECRET`,
-`BILLING_JWT_JWKS_URL`, or both. Test or live mode follows from the API key.
+`BILLING_JWT_JWKS_URL`, or both, of servers and workers. Other commands run without the secrets that they do not use:
+`billing migrate` and `billing events prune` need the database only. Test or live mode follows from the API key.
 
 Without `DATABASE_URL` or `REDIS_URL` a local Postgres or Valkey is started in `BILLING_DATA_DIR`, from the wheels of
 the extra `embedded` or from installed programs. They listen on 127.0.0.1 with generated passwords, keep `fsync` on,

@@ -109,7 +109,7 @@ def env(data_dir: Path | None, as_json: bool) -> None:
 
 
 def _directory(data_dir: Path | None) -> DataDirectory:
-    return DataDirectory.at(data_dir or Settings.load().embedded.data_dir)
+    return DataDirectory.at(data_dir or Settings.for_command().embedded.data_dir)
 
 
 def _env_command(data_dir: Path | None) -> str:

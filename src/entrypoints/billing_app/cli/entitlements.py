@@ -37,7 +37,7 @@ def entitlements(tenant: str, feature: str | None, quantity: int | None, used: i
     """
     if feature is None and (quantity is not None or used is not None):
         raise click.UsageError("--quantity and --used need a FEATURE.")
-    found = asyncio.run(_load(Settings.load(), tenant))
+    found = asyncio.run(_load(Settings.for_command(), tenant))
     keys = found.features(found.as_of) if feature is None else (feature,)
     verdicts = [found.allows(key, found.as_of, 1 if quantity is None else quantity, used=used) for key in keys]
     if as_json:

@@ -30,7 +30,7 @@ def epoch(begin: str | None, as_json: bool) -> None:
     """
     if begin is not None and not begin.strip():
         raise click.BadParameter("the reason must not be empty", param_hint="--begin")
-    current = asyncio.run(_epoch(Settings.load(), begin))
+    current = asyncio.run(_epoch(Settings.for_command(), begin))
     if as_json:
         print_json({"number": current.number, "token": current.token, "begun": begin is not None})
     else:

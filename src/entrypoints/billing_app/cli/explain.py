@@ -46,7 +46,7 @@ def explain(tenant: str, since: datetime | None, until: datetime | None, limit: 
 
     Exit status: 0 done, 2 wrong usage or configuration, 3 unknown tenant.
     """
-    settings = Settings.load()
+    settings = Settings.for_command()
     explanation = asyncio.run(_explain(settings, tenant, since=since, until=until, limit=limit))
     if as_json:
         print_json(_to_json(explanation))

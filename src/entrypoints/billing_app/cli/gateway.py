@@ -82,7 +82,7 @@ def pending(limit: int, output: Output[StoredOperation]) -> None:
     \b
     billing gateway pending --sort begun
     """
-    output.show(asyncio.run(_pending(Settings.load(), limit)), nothing="No operation is pending.")
+    output.show(asyncio.run(_pending(Settings.for_command(), limit)), nothing="No operation is pending.")
 
 
 async def _pending(settings: Settings, limit: int) -> Sequence[StoredOperation]:
@@ -116,7 +116,7 @@ def give_up(*, key: str, why: str, yes: bool, by: str, as_json: bool) -> None:
 
     Exit status: 0 done, 1 in progress, 2 wrong usage or configuration, 3 no such operation without an outcome.
     """
-    given_up = asyncio.run(_give_up(Settings.load(), key, reason=why, actor=by, yes=yes))
+    given_up = asyncio.run(_give_up(Settings.for_command(), key, reason=why, actor=by, yes=yes))
     if given_up is None:
         click.echo(f"No pending operation has the id {plain(key)!r}. See `billing gateway pending`.", err=True)
         raise click.exceptions.Exit(NOTHING_MATCHED)

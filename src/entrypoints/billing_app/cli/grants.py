@@ -90,7 +90,7 @@ def add(
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
     """
-    settings = Settings.load()
+    settings = Settings.for_command()
     if (fault := settings.tenants.fault_of(tenant)) is not None:
         raise click.BadParameter(f"the id {fault}", param_hint="TENANT")
     if until is not None and until <= datetime.now(UTC):
@@ -116,7 +116,7 @@ def list_(tenant: str | None, limit: int, output: Output[AccessGrant]) -> None:
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown tenant.
     """
-    found = asyncio.run(_list(Settings.load(), tenant, limit=limit))
+    found = asyncio.run(_list(Settings.for_command(), tenant, limit=limit))
     output.show(found, nothing="There are no grants.")
 
 
@@ -133,7 +133,7 @@ def revoke(*, grant: str, why: str, by: str, as_json: bool) -> None:
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown grant.
     """
-    result = asyncio.run(_revoke(Settings.load(), grant, reason=why, actor=by))
+    result = asyncio.run(_revoke(Settings.for_command(), grant, reason=why, actor=by))
     if result is None:
         click.echo(f"Unknown grant {plain(grant)!r}. See `billing grants list`.", err=True)
         raise click.exceptions.Exit(NOTHING_MATCHED)

@@ -25,7 +25,7 @@ def migrate(check: bool, as_json: bool) -> None:
     """
     from billing_app.container import bring_schema_up_to_date
 
-    report = asyncio.run(bring_schema_up_to_date(Settings.load(), check=check))
+    report = asyncio.run(bring_schema_up_to_date(Settings.for_command(), check=check))
     if as_json:
         print_json({"applied": report.applied, "pending": report.pending, "ahead": report.ahead})
     else:

@@ -152,7 +152,7 @@ def list_(output: Output[_Priced]) -> None:
     \b
     billing plans list
     """
-    configured = Settings.load().catalog.plans
+    configured = Settings.for_command().catalog.plans
     if output.form in ("json", "ndjson"):
         output.show([_Priced(plan, "plan") for plan in configured])
         return
@@ -172,7 +172,7 @@ def unmapped(output: Output[UnmappedPrice]) -> None:
     \b
     billing plans unmapped --output csv
     """
-    prices = asyncio.run(_find_unmapped(Settings.load()))
+    prices = asyncio.run(_find_unmapped(Settings.for_command()))
     output.show(prices, nothing="The price of every live subscription belongs to a plan.")
 
 

@@ -43,7 +43,7 @@ def refresh(*, dry_run: bool, yes: bool, by: str, as_json: bool) -> None:
 
     Exit status: 0 done, 2 wrong usage or configuration.
     """
-    asyncio.run(_refresh(Settings.load(), dry_run=dry_run, yes=yes, by=by, as_json=as_json))
+    asyncio.run(_refresh(Settings.for_command(), dry_run=dry_run, yes=yes, by=by, as_json=as_json))
 
 
 async def _refresh(settings: Settings, *, dry_run: bool, yes: bool, by: str, as_json: bool) -> None:

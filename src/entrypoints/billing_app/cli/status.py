@@ -53,7 +53,7 @@ def status(as_json: bool) -> None:
     watch -n 10 billing status
     billing status --json | jq .inbox.dead
     """
-    settings = Settings.load()
+    settings = Settings.for_command()
     standing = asyncio.run(_read(settings))
     if as_json:
         print_json(_to_json(standing, settings))

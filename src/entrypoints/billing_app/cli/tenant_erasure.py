@@ -48,7 +48,7 @@ def erase(*, tenant: str, why: str, by: str, dry_run: bool, yes: bool, as_json: 
     from billing_core.model import TenantId
 
     erased = asyncio.run(
-        _erase(Settings.load(), TenantId(tenant), why=why, by=by, dry_run=dry_run, yes=yes, quiet=as_json)
+        _erase(Settings.for_command(), TenantId(tenant), why=why, by=by, dry_run=dry_run, yes=yes, quiet=as_json)
     )
     if as_json:
         print_json({"dry_run": dry_run, "tenant_id": erased.tenant_id, "erased": erased.rows})

@@ -69,7 +69,7 @@ def list_(unlinked: bool, after: str, limit: int, output: Output[CustomerLink]) 
     billing tenants list --unlinked
     billing tenants list --limit 10000 --output csv > tenants.csv
     """
-    links = asyncio.run(_list(Settings.load(), linked=not unlinked, after=after, limit=limit))
+    links = asyncio.run(_list(Settings.for_command(), linked=not unlinked, after=after, limit=limit))
     nothing = "Every known customer has a tenant." if unlinked else "No customer is linked to a tenant."
     output.show(links, nothing=nothing)
     if len(links) == limit:
@@ -98,7 +98,7 @@ def show(tenant: str, as_json: bool) -> None:
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown tenant.
     """
-    settings = Settings.load()
+    settings = Settings.for_command()
     shown = asyncio.run(_show(settings, tenant))
     if as_json:
         print_json(_to_json(shown, settings))

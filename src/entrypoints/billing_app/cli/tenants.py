@@ -84,7 +84,7 @@ def link(*, customer: str, tenant: str, force: bool, yes: bool, why: str | None,
     """
     from billing_core.model import CustomerId, TenantId
 
-    settings, wanted = Settings.load(), (CustomerId(customer), TenantId(tenant))
+    settings, wanted = Settings.for_command(), (CustomerId(customer), TenantId(tenant))
     if (fault := settings.tenants.fault_of(tenant)) is not None:
         raise click.BadParameter(f"the id {fault}", param_hint="TENANT")
     made = asyncio.run(_link(settings, *wanted, actor=by, reason=why, force=force, yes=yes))
@@ -175,7 +175,7 @@ def decisions(about: str | None, before: int | None, limit: int, output: Output[
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown customer, subscription or tenant.
     """
-    found = asyncio.run(_list_decisions(Settings.load(), about, before=before, limit=limit))
+    found = asyncio.run(_list_decisions(Settings.for_command(), about, before=before, limit=limit))
     output.show(found, nothing="Nothing was decided about a link.")
     if len(found) == limit:
         output.hint(f"There may be more. Continue with --before {found[-1].number}")
@@ -235,7 +235,7 @@ def _correct(
             _ask(trial, tenant_known=known, yes=yes)
             return await decide()
 
-    settings = Settings.load()
+    settings = Settings.for_command()
     change = asyncio.run(run())
     if change is None:
         click.echo(f"No event has named {plain(object_id)} yet.", err=True)

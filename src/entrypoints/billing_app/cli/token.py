@@ -61,7 +61,7 @@ def token(
     for name, text in (("--tenant", tenant), ("--operator", operator)):
         if text is not None and (not text or text != text.strip()):
             raise click.BadParameter("it must not be empty or have surrounding spaces", param_hint=name)
-    issued, expires_at = _issue(Settings.load(), tenant=tenant, operator=operator, role=role, ttl=ttl)
+    issued, expires_at = _issue(Settings.for_command(), tenant=tenant, operator=operator, role=role, ttl=ttl)
     if as_json:
         bearer = {"operator": operator} if tenant is None else {"tenant_id": tenant}
         print_json({"token": issued, **bearer, "role": role, "expires_at": expires_at})
@@ -116,7 +116,7 @@ def revoke(source: str | None, token_id: str | None, tenant: str | None, keep: t
         raise click.UsageError("Give exactly one of --id, --tenant and -.")
     if "" in (token_id, tenant):
         raise click.UsageError("The id must not be empty.")
-    settings = Settings.load()
+    settings = Settings.for_command()
     proof = sys.stdin.read(_LONGEST_TOKEN).strip() if source is not None else None
     revocation, recorded = asyncio.run(_revoke(settings, proof=proof, token_id=token_id, tenant=tenant, keep=keep))
     if as_json:
@@ -157,7 +157,7 @@ def revoked(output: Output[Revocation]) -> None:
     \b
     billing token revoked
     """
-    output.show(asyncio.run(_current(Settings.load())), nothing="There are no revocations.")
+    output.show(asyncio.run(_current(Settings.for_command())), nothing="There are no revocations.")
 
 
 def _named(revocation: Revocation) -> str:

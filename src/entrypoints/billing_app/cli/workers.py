@@ -74,7 +74,7 @@ def workers(output: Output[ListedProcess]) -> None:
     """
     from billing_app.doctor.loop import ALIVE
 
-    seen = asyncio.run(_find(Settings.load()))
+    seen = asyncio.run(_find(Settings.for_command()))
     found = [ListedProcess(each, alive=each.silent_for <= ALIVE) for each in seen]
     output.show(found)
     if not any(each.alive for each in found):

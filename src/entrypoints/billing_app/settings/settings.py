@@ -111,10 +111,19 @@ class Settings:
 
         Raises: SettingsError with every fault that was found.
         """
-        settings, faults = cls.examine(environ, env_file)
-        if faults:
-            raise SettingsError(faults)
-        return settings
+        return cls._require(cls.examine(environ, env_file))
+
+    @classmethod
+    def for_command(cls, environ: Mapping[str, str] = os.environ, env_file: Path = ENV_FILE) -> Settings:
+        """Read as `load` does, for a command that runs beside the servers and shares their settings.
+
+        The secrets that ENABLE_BILLING requires of servers and workers may be missing: a migration and the upkeep of
+        the database need none of them. A command that calls Stripe or signs a token checks what it needs itself.
+
+        Raises: SettingsError with every other fault that was found.
+        """
+        rules_beside = env_file.parent / RULES_FILE
+        return cls._require(cls._examine(read_env_file(env_file), environ, rules_beside=rules_beside, serves=False))
 
     @classmethod
     def examine(
@@ -137,14 +146,18 @@ class Settings:
         Raises: SettingsError with every fault that was found.
         """
         given = {**variables_for_tests(stripe), **(variables or {})}
-        settings, faults = cls._examine(EnvFile(), given, rules_beside=None)
+        return attrs.evolve(cls._require(cls._examine(EnvFile(), given, rules_beside=None)), in_memory=True)
+
+    @staticmethod
+    def _require(examined: tuple[Settings, Sequence[SettingsFault]]) -> Settings:
+        settings, faults = examined
         if faults:
             raise SettingsError(faults)
-        return attrs.evolve(settings, in_memory=True)
+        return settings
 
     @classmethod
     def _examine(
-        cls, file: EnvFile, environ: Mapping[str, str], *, rules_beside: Path | None
+        cls, file: EnvFile, environ: Mapping[str, str], *, rules_beside: Path | None, serves: bool = True
     ) -> tuple[Settings, Sequence[SettingsFault]]:
         from_files = read_secret_files({**file.variables, **environ}, _SECRETS)
         given = from_files.variables
@@ -157,7 +170,9 @@ class Settings:
         settings = cls(**sections, rules=rules, warnings=(*file.warnings, *_unknown_variables(given)))
         faulty = {fault.variable for fault in faults}
         faults += [
-            fault for fault in _cross_faults(settings) if not {fault.variable, file_variable(fault.variable)} & faulty
+            fault
+            for fault in _cross_faults(settings, serves=serves)
+            if not {fault.variable, file_variable(fault.variable)} & faulty
         ]
         return settings, faults
 
@@ -232,9 +247,9 @@ def _unknown_variables(given: Mapping[str, str]) -> Iterable[str]:
             yield f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
 
 
-def _cross_faults(settings: Settings) -> Iterable[SettingsFault]:
-    """Check requirements between variables."""
-    if settings.switches.billing:
+def _cross_faults(settings: Settings, *, serves: bool) -> Iterable[SettingsFault]:
+    """Check requirements between variables; for a process that serves, those of its switches as well."""
+    if serves and settings.switches.billing:
         yield from _missing_for_billing(settings)
     yield from _missing_for_organization(settings)
     yield from _shared_roles(settings.tokens)

@@ -151,7 +151,7 @@ def list_(output: Output[ListedConsumer]) -> None:
     \b
     billing consumers list --sort -waiting
     """
-    found = asyncio.run(_list(Settings.load()))
+    found = asyncio.run(_list(Settings.for_command()))
     output.show(found, nothing="There are no consumers. Add a receiver with `billing consumers add`.")
 
 
@@ -169,7 +169,7 @@ def show(*, name: ConsumerName, tenant: str | None, held: bool, limit: int, outp
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown consumer.
     """
-    listed, waiting, skipped = asyncio.run(_show(Settings.load(), name, tenant=tenant, held=held, limit=limit))
+    listed, waiting, skipped = asyncio.run(_show(Settings.for_command(), name, tenant=tenant, held=held, limit=limit))
     if output.form == "table":
         click.echo("\n".join(_summary(listed)))
     output.show(

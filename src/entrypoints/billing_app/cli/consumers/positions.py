@@ -53,7 +53,7 @@ def retry(
     """
     if (tenant is None) is not everyone:
         raise click.UsageError("Name a tenant, or pass --all.")
-    tenants = asyncio.run(_retry(Settings.load(), name, tenant, dry_run=dry_run, yes=yes, why=why, by=by))
+    tenants = asyncio.run(_retry(Settings.for_command(), name, tenant, dry_run=dry_run, yes=yes, why=why, by=by))
     if as_json:
         print_json({"consumer": name, "tenants": tenants, "dry_run": dry_run})
     elif tenants:
@@ -79,7 +79,7 @@ def skip(*, name: ConsumerName, tenant: str, dry_run: bool, yes: bool, why: str,
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 the tenant is not held back by that message.
     """
-    skipped = asyncio.run(_skip(Settings.load(), name, tenant, dry_run=dry_run, yes=yes, why=why, by=by))
+    skipped = asyncio.run(_skip(Settings.for_command(), name, tenant, dry_run=dry_run, yes=yes, why=why, by=by))
     if skipped is None:
         click.echo(f"{plain(tenant)} is not held back by a dead message.", err=True)
         raise click.exceptions.Exit(NOTHING_MATCHED)
@@ -128,7 +128,7 @@ def rewind(
     start: Start | int = int(to) if to.isascii() and to.isdigit() else parse_start(to)
     if isinstance(start, int) and tenant is None:
         raise click.UsageError("A number is that of one tenant's message: add --tenant.")
-    asyncio.run(_rewind(Settings.load(), name, start, tenant, dry_run=dry_run, yes=yes, why=why, by=by))
+    asyncio.run(_rewind(Settings.for_command(), name, start, tenant, dry_run=dry_run, yes=yes, why=why, by=by))
     if as_json:
         print_json({"consumer": name, "tenant_id": tenant, "to": start, "dry_run": dry_run})
     else:

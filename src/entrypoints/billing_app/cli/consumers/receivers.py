@@ -107,7 +107,9 @@ def add(
     changes = {field: value for field, value in given.items() if value is not None}
     secret = _given_secret() if secret_stdin else None
     try:
-        added = asyncio.run(_add(Settings.load(), name, url=url, changes=changes, secret=secret, actor=by, reason=why))
+        added = asyncio.run(
+            _add(Settings.for_command(), name, url=url, changes=changes, secret=secret, actor=by, reason=why)
+        )
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
     if as_json:
@@ -163,7 +165,7 @@ def rotate_secret(
 
     secret = _given_secret() if secret_stdin else SigningSecret.generate(datetime.now(UTC))
     span = _OVERLAP if overlap is None else overlap
-    if not asyncio.run(_rotate(Settings.load(), name, secret, overlap=span, actor=by, reason=why)):
+    if not asyncio.run(_rotate(Settings.for_command(), name, secret, overlap=span, actor=by, reason=why)):
         unknown_consumer(name)
     until = datetime.now(UTC) + span
     shown = None if secret_stdin else secret.text
@@ -189,7 +191,7 @@ def test(*, name: ConsumerName, as_json: bool) -> None:
 
     Exit status: 0 delivered, 1 not delivered, 2 wrong usage or configuration, 3 unknown receiver.
     """
-    delivery = asyncio.run(_test(Settings.load(), name))
+    delivery = asyncio.run(_test(Settings.for_command(), name))
     if as_json:
         print_json(
             {

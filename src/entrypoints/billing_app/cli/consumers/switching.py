@@ -35,7 +35,7 @@ def enable(*, name: ConsumerName, why: str | None, by: str, as_json: bool) -> No
 
     Exit status: 0 done or already enabled, 1 failed, 2 wrong usage or configuration, 3 unknown consumer.
     """
-    done = asyncio.run(_enable(Settings.load(), name, actor=by, reason=why))
+    done = asyncio.run(_enable(Settings.for_command(), name, actor=by, reason=why))
     if as_json:
         print_json({"consumer": name, "enabled": done})
     else:
@@ -55,7 +55,7 @@ def disable(*, name: ConsumerName, why: str, by: str, as_json: bool) -> None:
 
     Exit status: 0 done or already disabled, 1 failed, 2 wrong usage or configuration, 3 unknown consumer.
     """
-    done = asyncio.run(_disable(Settings.load(), name, actor=by, reason=why))
+    done = asyncio.run(_disable(Settings.for_command(), name, actor=by, reason=why))
     if as_json:
         print_json({"consumer": name, "disabled": done})
     else:
@@ -76,7 +76,7 @@ def remove(*, name: ConsumerName, yes: bool, why: str | None, by: str, as_json: 
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown consumer.
     """
-    waiting = asyncio.run(_remove(Settings.load(), name, yes=yes, actor=by, reason=why))
+    waiting = asyncio.run(_remove(Settings.for_command(), name, yes=yes, actor=by, reason=why))
     if as_json:
         print_json({"consumer": name, "removed": True, "waiting_tenants": waiting})
     else:

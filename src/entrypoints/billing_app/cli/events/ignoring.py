@@ -34,7 +34,7 @@ def ignore(*, wanted: EventFilter, limit: int | None, why: str, by: str, yes: bo
     billing events ignore --status dead --reason unsupported --why 'another product' --yes
     """
     demand_condition(wanted)
-    found = asyncio.run(_ignore(Settings.load(), wanted, limit=limit, why=why, by=by, yes=yes))
+    found = asyncio.run(_ignore(Settings.for_command(), wanted, limit=limit, why=why, by=by, yes=yes))
     if found is None:
         nothing_matched()
     if as_json:

@@ -31,7 +31,7 @@ def list_(wanted: EventFilter, limit: int, before: int | None, output: Output[St
     billing events list --type 'invoice.*' --tenant acme --output csv > events.csv
     billing events list --status due --sort -received
     """
-    found = asyncio.run(_find(Settings.load(), wanted, before=before, limit=limit))
+    found = asyncio.run(_find(Settings.for_command(), wanted, before=before, limit=limit))
     more = found[-1].dispatch_id if len(found) == limit else None
     output.show(found, beside={"before": more})
     if not found:

@@ -33,7 +33,7 @@ def prune(older_than: timedelta | None, dry_run: bool, as_json: bool) -> None:
     billing events prune --dry-run
     billing events prune --older-than 90d
     """
-    settings = Settings.load()
+    settings = Settings.for_command()
     age = settings.retention.bodies if older_than is None else older_than
     pruned = asyncio.run(_prune(settings, age, dry_run=dry_run, quiet=as_json))
     if as_json:

@@ -65,7 +65,7 @@ def replay(
     from billing_core.inbox.replay import ReplayRequest
 
     request = ReplayRequest(wanted=wanted, actor=by, reason=why, rate=rate, publishes=not no_publish)
-    settings = Settings.load()
+    settings = Settings.for_command()
     configure_logging(settings)
     outcome: list[ReplayReport | DryRunReport | None] = []
 

@@ -68,7 +68,7 @@ def replays(limit: int, output: Output[Audit]) -> None:
     \b
     billing events replays --limit 5
     """
-    found = asyncio.run(_find(Settings.load(), limit))
+    found = asyncio.run(_find(Settings.for_command(), limit))
     output.show(found, nothing="No replay was recorded yet.")
     if not found:
         raise click.exceptions.Exit(NOTHING_MATCHED)

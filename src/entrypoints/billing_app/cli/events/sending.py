@@ -32,7 +32,7 @@ def send_test(server: str | None, tenant: str, within: timedelta, as_json: bool)
     from billing_app.round_trip import round_trip
     from billing_core.model import TenantId
 
-    settings = Settings.load()
+    settings = Settings.for_command()
     if (fault := settings.tenants.fault_of(tenant)) is not None:
         raise click.BadParameter(f"the id {fault}", param_hint="--tenant")
     address = (server or settings.server.local_url).rstrip("/")

@@ -35,7 +35,7 @@ def show(event_id: str, raw: bool, as_json: bool) -> None:
     """
     if raw and as_json:
         raise click.UsageError("--raw and --json cannot be combined.")
-    found = asyncio.run(_find(Settings.load(), event_id))
+    found = asyncio.run(_find(Settings.for_command(), event_id))
     if not found:
         nothing_matched()
     if raw:

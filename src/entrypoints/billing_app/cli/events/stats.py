@@ -69,7 +69,7 @@ def stats(wanted: EventFilter, by: TallyBy, output: Output[EventTally]) -> None:
     if wanted.since is None and not wanted.ids:
         wanted = attrs.evolve(wanted, since=datetime.now(UTC) - _UNLESS_TOLD)
         output.hint("Events that were received in the last 24 hours; --since 7d counts those of a week.")
-    found = asyncio.run(_tally(Settings.load(), wanted, by))
+    found = asyncio.run(_tally(Settings.for_command(), wanted, by))
     output.show(found, beside={"by": by, "since": wanted.since})
     if not found:
         nothing_matched()

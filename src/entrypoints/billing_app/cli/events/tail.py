@@ -41,7 +41,7 @@ def tail(wanted: EventFilter, follow: bool, lines: int, output: Output[StoredEve
     billing events tail -f --status dead --status parked
     billing events tail -f --tenant acme --json | jq .status
     """
-    settings = Settings.load()
+    settings = Settings.for_command()
     shown = attrs.evolve(output, zone=output.zone or "utc")  # the distance from now would be wrong a moment later
     try:
         asyncio.run(_tail(settings, wanted, shown, follow=follow, lines=lines))

@@ -30,7 +30,7 @@ def listen(forward_to: str | None, yes: bool) -> None:
 
     from billing_app.setup.stripe_cli import StripeCli
 
-    settings = Settings.load()
+    settings = Settings.for_command()
     cli = StripeCli.find(settings.stripe.cli, api_base=settings.stripe.api_base)
     asyncio.run(_listen(settings, cli, forward_to or f"{settings.server.local_url}{WEBHOOK_PATH}", yes=yes))
 

@@ -62,7 +62,7 @@ def webhook_secret(  # noqa: PLR0917 - one option each
     """
     from billing_app.setup.rotation.plans import WebhookSecretRotation
 
-    settings = Settings.load()
+    settings = Settings.for_command()
     span = parse_duration(quiet)
     if span is None:
         raise click.BadParameter("use a number with a unit, such as 90s, 5m or 1h", param_hint="--quiet")
@@ -83,7 +83,7 @@ def api_key(servers: Sequence[str], wait: bool, only_show: bool, as_json: bool) 
     """
     from billing_app.setup.rotation.plans import ApiKeyRotation
 
-    settings = Settings.load()
+    settings = Settings.for_command()
     if settings.stripe.secret_key is None:
         raise OperatorError("STRIPE_SECRET_KEY is not set: there is nothing to rotate. Run billing stripe setup.")
     rotation = ApiKeyRotation(secrets=(settings.stripe.secret_key,))

@@ -50,7 +50,7 @@ def list_(tenant: str, output: Output[SubscriptionSnapshot]) -> None:
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 unknown tenant.
     """
-    output.show(asyncio.run(_list(Settings.load(), tenant)), nothing="The tenant has no subscription.")
+    output.show(asyncio.run(_list(Settings.for_command(), tenant)), nothing="The tenant has no subscription.")
 
 
 async def _list(settings: Settings, tenant: str) -> Sequence[SubscriptionSnapshot]:

@@ -124,7 +124,7 @@ def run(ask: Ask, *, tenant: str, by: str, as_json: bool) -> None:
     """Carry out one decision and show its outcome. The log goes to standard error."""
     from billing_app.container import configure_logging
 
-    settings = Settings.load()
+    settings = Settings.for_command()
     configure_logging(settings)
     show_outcome(asyncio.run(_run(settings, ask, tenant=tenant, by=by)), as_json=as_json)
 
