@@ -272,6 +272,16 @@ class LinkRefusedError(BillingError):
     code = "link_refused"
 
 
+class LinkChangedError(BillingError):
+    """A change of a link that is another one by now than the operator has confirmed. Nothing has changed."""
+
+    code = "selection_changed"
+
+    def __init__(self, *, changes: int) -> None:
+        super().__init__(f"{changes} objects would change now, and not those that were confirmed. Look at them again.")
+        self.changes = changes
+
+
 class ErasureRefusedError(BillingError):
     """A tenant that cannot be erased now. Nothing has changed; the text says what to do first."""
 

@@ -3,6 +3,7 @@
 The locks are taken in the common order: events, customer, tenants. The link is read again under them.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from billing_core.converters import dumps
 from billing_core.cooperate import cooperate
 from billing_core.errors import LinkRefusedError
 from billing_core.events import BillingEvent, EventKey, MessageSource, SourceKind, Translation
@@ -68,6 +70,12 @@ class LinkChange:
     """Messages of the former tenant whose content was removed."""
     events: Sequence[BillingEvent] = ()
     """The new messages."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identify the decision and its differences, so that what was confirmed can be compared with what happens."""
+        decided = (self.decision.action, self.decision.object_id, self.decision.from_tenant, self.decision.to_tenant)
+        return hashlib.sha256(dumps([decided, self.differences]).encode()).hexdigest()[:16]
 
 
 @attrs.frozen(kw_only=True)

@@ -445,6 +445,7 @@ class BillingService:
         reason: str | None = None,
         keep_history: bool = False,
         dry_run: bool = False,
+        approve: Callable[[LinkChange], None] | None = None,
     ) -> LinkChange:
         """Give a customer, or a subscription where those name their tenants, to another tenant with all that is its.
 
@@ -458,11 +459,12 @@ class BillingService:
             reason: why, for the same log.
             keep_history: whether the former tenant keeps the content of its messages.
             dry_run: whether everything is rolled back.
+            approve: takes the change before it is committed; an error that it raises undoes everything.
 
-        Raises: LinkRefusedError, StoreUnavailableError. Nothing is written then.
+        Raises: LinkRefusedError, StoreUnavailableError, and those of `approve`. Nothing is written then.
         """
         decision = LinkDecision(action=LinkAction.MOVE, object_id=object_id, to_tenant=to, actor=actor, reason=reason)
-        return await self._carry_out(decision, keep_history=keep_history, dry_run=dry_run)
+        return await self._carry_out(decision, keep_history=keep_history, dry_run=dry_run, approve=approve)
 
     async def unlink(
         self,
@@ -473,6 +475,7 @@ class BillingService:
         reason: str | None = None,
         keep_history: bool = False,
         dry_run: bool = False,
+        approve: Callable[[LinkChange], None] | None = None,
     ) -> LinkChange:
         """Take a customer, or a subscription where those name their tenants, away from a tenant.
 
@@ -483,7 +486,7 @@ class BillingService:
         decision = LinkDecision(
             action=LinkAction.UNLINK, object_id=object_id, from_tenant=from_tenant, actor=actor, reason=reason
         )
-        return await self._carry_out(decision, keep_history=keep_history, dry_run=dry_run)
+        return await self._carry_out(decision, keep_history=keep_history, dry_run=dry_run, approve=approve)
 
     async def erase(
         self, tenant_id: TenantId, *, actor: str = LIBRARY, reason: str, dry_run: bool = False
@@ -511,12 +514,21 @@ class BillingService:
 
         return await self._follow(attempt)
 
-    async def _carry_out(self, decision: LinkDecision, *, keep_history: bool, dry_run: bool) -> LinkChange:
+    async def _carry_out(
+        self,
+        decision: LinkDecision,
+        *,
+        keep_history: bool,
+        dry_run: bool,
+        approve: Callable[[LinkChange], None] | None,
+    ) -> LinkChange:
         async def attempt(rules: RulesInForce) -> LinkChange:
             mover = LinkMover(translator=self._translator, rules=rules, notify=self._notify)
             begun = self._rolled_back() if dry_run else self._unit_of_work.transaction()
             async with begun as transaction:
                 change = await mover.carry_out(transaction, decision, keep_history=keep_history)
+                if approve is not None and not dry_run:
+                    approve(change)
             return change
 
         while True:

@@ -2,12 +2,13 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 
 import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, BOB, GLOBEX, Loop, customer, invoice, line, metered, subscription
 
-from billing_core.errors import LinkRefusedError
+from billing_core.errors import LinkChangedError, LinkRefusedError
 from billing_core.events import Disposition, Notice, ProviderEvent, Translation
 from billing_core.model import (
     ChargeSnapshot,
@@ -20,6 +21,7 @@ from billing_core.model import (
     TenantId,
     TenantRules,
 )
+from billing_core.state.relinking import LinkChange
 
 INITECH = TenantId("initech")
 
@@ -413,3 +415,34 @@ class TestBeside:
         assert await loop.notified(ACME) == ["withdrawn"]
         assert await loop.notified(GLOBEX) == []
         assert owners(loop)["sub_1"] == GLOBEX
+
+
+class TestApproval:
+    """A change is compared with what was confirmed before it is committed."""
+
+    @pytest.mark.parametrize("verb", ["move", "unlink"])
+    async def test_a_change_that_is_refused_leaves_no_trace(self, loop: Loop, verb: str) -> None:
+        """It is undone as a whole, the decision included; a dry run asks for no approval."""
+        await loop.arrive_all(history_of_alice(loop), together=True)
+        before, messages = owners(loop), len(await loop.payloads(ACME))
+
+        def refuse(change: LinkChange) -> None:
+            raise LinkChangedError(changes=len(change.differences))
+
+        decide = partial(getattr(loop.service(), verb), ALICE, GLOBEX if verb == "move" else ACME)
+        with pytest.raises(LinkChangedError, match=f"{len(OF_ALICE)} objects would change now"):
+            await decide(approve=refuse)
+        assert (owners(loop), len(await loop.payloads(ACME))) == (before, messages)
+        assert not loop.database.tables.decisions
+        await decide(dry_run=True, approve=refuse)
+
+    async def test_the_same_change_has_the_same_fingerprint(self, loop: Loop) -> None:
+        """Another tenant, other objects or other values are another change."""
+        await loop.arrive_all(history_of_alice(loop), together=True)
+        service = loop.service()
+        seen = await service.unlink(ALICE, ACME, dry_run=True)
+        assert (await service.unlink(ALICE, ACME, dry_run=True)).fingerprint == seen.fingerprint
+        others = {(await service.move(ALICE, to, dry_run=True)).fingerprint for to in (GLOBEX, INITECH)}
+        await loop.arrive_all([loop.says(invoice("in_3"), at=9)], together=True)
+        others.add((await service.unlink(ALICE, ACME, dry_run=True)).fingerprint)
+        assert len(others - {seen.fingerprint}) == 3

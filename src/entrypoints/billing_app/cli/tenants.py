@@ -233,7 +233,7 @@ def _correct(
             if dry_run:
                 return trial
             _ask(trial, tenant_known=known, yes=yes)
-            return await decide()
+            return await decide(approve=partial(_require_same, trial))
 
     settings = Settings.for_command()
     change = asyncio.run(run())
@@ -254,6 +254,14 @@ def _ask(trial: LinkChange, *, tenant_known: bool, yes: bool) -> None:
         return
     new = "" if tenant_known else ", a tenant that is not known"
     confirm(f"Move {count} objects of {decision.object_id} to {decision.to_tenant}{new}?", yes=yes)
+
+
+def _require_same(trial: LinkChange, change: LinkChange) -> None:
+    """Refuse to commit another change than the one that was confirmed."""
+    from billing_core.errors import LinkChangedError
+
+    if change.fingerprint != trial.fingerprint:
+        raise LinkChangedError(changes=len(change.differences))
 
 
 def _change_to_json(change: LinkChange) -> dict[str, Any]:

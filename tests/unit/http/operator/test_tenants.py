@@ -157,7 +157,25 @@ class TestLinks:
         assert (status, problem["code"]) == (409, "selection_changed")
         status, problem = await story.send("POST", "/links/move", {**body, "create": False})
         assert (status, problem["code"]) == (409, "unknown_tenant")
-        assert await story.audits() == []
+        assert [audit.result for audit in await story.audits()] == [{"refused": "selection_changed"}]
+
+    @pytest.mark.parametrize("action", ["move", "unlink"])
+    async def test_another_change_than_confirmed_is_not_made(self, desk: Desk, action: str) -> None:
+        """Though it changes as many objects: one went, another came."""
+        rows = Changes(customers=[customer("cus_1")], subscriptions=[subscription("sub_1")])
+        await save(desk.world.repository, rows)
+        wanted = {"object_id": "cus_1", **({"to_tenant": GLOBEX} if action == "move" else {"from_tenant": ACME})}
+        trial = await desk.post(f"/links/{action}/dry-run", wanted)
+        tables = desk.world.database.tables
+        tables.subscriptions.clear()
+        await save(desk.world.repository, Changes(subscriptions=[subscription("sub_2")]))
+        confirmed = {**wanted, "confirm": 2, "fingerprint": trial["fingerprint"], "why": "a test"}
+        confirmed |= {"create": True} if action == "move" else {}
+        status, problem = await desk.send("POST", f"/links/{action}", confirmed)
+        assert (status, problem["code"], problem["matched"]) == (409, "selection_changed", 2)
+        assert [each.tenant_id for each in tables.customers.values()] == [ACME]
+        seen = await desk.post(f"/links/{action}/dry-run", wanted)
+        await desk.post(f"/links/{action}", {**confirmed, "fingerprint": seen["fingerprint"]})
 
     async def test_a_decision_that_cannot_be_carried_out_is_explained(self, story: Desk) -> None:
         """By the domain's own words."""

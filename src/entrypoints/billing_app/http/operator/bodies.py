@@ -105,6 +105,8 @@ class MoveBody(MoveWanted):
     why: str
     confirm: int
     """The number of objects that change, as the operator saw it."""
+    fingerprint: str | None = None
+    """The `fingerprint` of the dry run: only that very change is carried out. Null: any of this number of objects."""
     create: bool = False
     """Whether the tenant may be one that is not known."""
 
@@ -125,6 +127,8 @@ class UnlinkBody(UnlinkWanted):
     why: str
     confirm: int
     """The number of objects that change, as the operator saw it."""
+    fingerprint: str | None = None
+    """The `fingerprint` of the dry run: only that very change is carried out. Null: any of this number of objects."""
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,7 @@ from billing_app.http.operator.tenant_answers import (
     difference_answers,
     planned_messages,
 )
-from billing_core.errors import LinkRefusedError, TenantConflictError
+from billing_core.errors import LinkChangedError, LinkRefusedError, TenantConflictError
 from billing_core.model import CustomerId, LinkAction, TenantId
 from billing_core.state.relinking import LinkChange
 
@@ -89,29 +89,36 @@ def _unlink(call: OperatorCall[Any], wanted: UnlinkWanted) -> Decide:
 
 async def _try(call: OperatorCall[Any], object_id: str, tenant: TenantId, decide: Decide) -> LinkChangeAnswer:
     known = await _require_known(call, object_id, tenant, create=True)
-    return _answer(await _decided(decide, dry_run=True), audit_id=None, tenant_known=known)
+    try:
+        return _answer(await decide(dry_run=True), audit_id=None, tenant_known=known)
+    except LinkRefusedError as refused:
+        raise _refusal(refused) from None
 
 
 async def _carry_out(
     call: OperatorCall[Any], action: LinkAction, about: dict[str, object], decide: Decide
 ) -> LinkChangeAnswer:
-    """Carry out a decision, if it changes as many objects as the operator has confirmed."""
-    trial = await _decided(decide, dry_run=True)
-    if (count := len(trial.differences)) != call.body.confirm:
-        detail = f"{count} objects would change now, and {call.body.confirm} were confirmed. Look at them again."
-        raise Problem(409, "selection_changed", detail, matched=count)
-    async with recorded(call, action.value, call.body, about) as entry:
-        change = await _decided(decide, dry_run=False)
-        entry.result = {"changed": len(change.differences), "messages": len(change.events)}
+    """Carry out a decision, if what it changes is what the operator has confirmed."""
+    body = call.body
+
+    def approve(change: LinkChange) -> None:
+        if len(change.differences) != body.confirm or body.fingerprint not in (None, change.fingerprint):
+            raise LinkChangedError(changes=len(change.differences))
+
+    try:
+        async with recorded(call, action.value, body, about) as entry:
+            change = await decide(approve=approve)
+            entry.result = {"changed": len(change.differences), "messages": len(change.events)}
+    except LinkRefusedError as refused:
+        raise _refusal(refused) from None
+    except LinkChangedError as changed:
+        raise Problem(409, changed.code, str(changed), matched=changed.changes) from None
     call.tools.publish(change.events)
     return _answer(change, audit_id=entry.audit_id, tenant_known=True)
 
 
-async def _decided(decide: Decide, *, dry_run: bool) -> LinkChange:
-    try:
-        return await decide(dry_run=dry_run)
-    except LinkRefusedError as refused:
-        raise Problem(409, refused.code, str(refused)) from None
+def _refusal(refused: LinkRefusedError) -> Problem:
+    return Problem(409, refused.code, str(refused))
 
 
 async def _require_known(call: OperatorCall[Any], payer: str, tenant: TenantId, *, create: bool) -> bool:
@@ -140,6 +147,7 @@ def _answer(change: LinkChange, *, audit_id: int | None, tenant_known: bool) -> 
         tenant_known=tenant_known,
         withdrawn_messages=change.withdrawn,
         reprocessed_events=change.reprocessed,
+        fingerprint=change.fingerprint,
         differences=difference_answers(change.differences),
         messages=planned_messages(change.events),
     )

@@ -311,6 +311,8 @@ class LinkChangeAnswer:
     withdrawn_messages: int
     """Messages of the former tenant that lose their content."""
     reprocessed_events: int
+    fingerprint: str
+    """Stands for the decision and its differences. Send it with the change that was confirmed."""
     differences: tuple[DifferenceAnswer, ...]
     messages: tuple[PlannedMessage, ...]
 

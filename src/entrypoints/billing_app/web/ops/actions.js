@@ -18,10 +18,10 @@ export function offerToIgnore(filter, number, onDone) {
     title: `Ignore ${events(number)}`,
     intro: "They end as ignored and are not tried again. A replay can still process them.",
     action: `Ignore ${events(number)}`,
-    confirm: number,
+    seen: { confirm: number },
     onDone,
-    submit: async ({ why }) => {
-      const { ignored, left } = await post("/ignore", { filter: asBody(filter), confirm: number, why });
+    submit: async ({ why }, seen) => {
+      const { ignored, left } = await post("/ignore", { filter: asBody(filter), ...seen, why });
       const rest = left === 0 ? "" : ` ${events(left)} ${plural(left, "was", "were")} left: applied or in progress.`;
       return `${events(ignored)} ${plural(ignored, "was", "were")} ignored.${rest}`;
     },
@@ -77,8 +77,8 @@ export function offerToMove(objectId, onDone) {
     preview: ({ to_tenant, keep_history }) =>
       previewOf("/links/move/dry-run", { object_id: objectId, to_tenant, keep_history }, `Move to ${to_tenant}`),
     onDone,
-    submit: async ({ to_tenant, keep_history, create, why }, confirm) => {
-      await post("/links/move", { object_id: objectId, to_tenant, keep_history, create, confirm, why });
+    submit: async ({ to_tenant, keep_history, create, why }, seen) => {
+      await post("/links/move", { object_id: objectId, to_tenant, keep_history, create, ...seen, why });
       return `${objectId} belongs to ${to_tenant} now.`;
     },
   });
@@ -92,14 +92,14 @@ export function offerToUnlink(objectId, tenant, onDone) {
     preview: ({ keep_history }) =>
       previewOf("/links/unlink/dry-run", { object_id: objectId, from_tenant: tenant, keep_history }, "Unlink"),
     onDone,
-    submit: async ({ keep_history, why }, confirm) => {
-      await post("/links/unlink", { object_id: objectId, from_tenant: tenant, keep_history, confirm, why });
+    submit: async ({ keep_history, why }, seen) => {
+      await post("/links/unlink", { object_id: objectId, from_tenant: tenant, keep_history, ...seen, why });
       return `${objectId} belongs to no tenant now.`;
     },
   });
 }
 
-/** Return what a change of a link would do, and the number of differences that confirms it. */
+/** Return what a change of a link would do, and what confirms that very change. */
 async function previewOf(path, body, action) {
   const found = await post(path, body);
   const { withdrawn_messages: withdrawn, reprocessed_events: again, messages } = found;
@@ -115,7 +115,7 @@ async function previewOf(path, body, action) {
       shown,
       quiet(`${notes.join(", ")}.`),
     ],
-    confirm: found.differences.length,
+    seen: { confirm: found.differences.length, fingerprint: found.fingerprint },
     action,
   };
 }

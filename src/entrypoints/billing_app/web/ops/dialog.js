@@ -10,12 +10,13 @@ const MOST_LETTERS = 500;
  * Ask for what an action needs, and carry it out.
  *
  * `fields` are made by `field` or `check`. `preview`, if there is one, gets the values and returns
- * {content, confirm, action}: only then can the action be confirmed, by typing the number unless it is 0 or null.
- * `submit` gets the values with `why` and `confirm`, and returns the sentence that ends the dialog.
+ * {content, seen, action}: only then can the action be confirmed, by typing the number `seen.confirm` unless it is 0.
+ * `submit` gets the values with `why`, and `seen`, which names what is confirmed to the server. It returns the sentence
+ * that ends the dialog.
  * Both show the error that they raise. `onDone` is called when the dialog closes after success.
  */
-export function openDialog({ title, intro = "", fields = [], preview = null, action, submit, confirm = null, onDone }) {
-  const dialog = new ActionDialog({ title, intro, fields, preview, action, submit, confirm, onDone });
+export function openDialog({ title, intro = "", fields = [], preview = null, seen = null, action, submit, onDone }) {
+  const dialog = new ActionDialog({ title, intro, fields, preview, seen, action, submit, onDone });
   dialog.open();
 }
 
@@ -82,7 +83,7 @@ export function confirmed({ why, confirm = "" }, number) {
 
 class ActionDialog {
   #options;
-  #number;
+  #seen;
   #dialog = element("dialog", "");
   #form = element("form", "");
   #asked = element("div", "body");
@@ -93,7 +94,7 @@ class ActionDialog {
 
   constructor(options) {
     this.#options = options;
-    this.#number = options.confirm;
+    this.#seen = options.seen;
     const heading = element("h2", "", options.title);
     heading.id = "dialog-title";
     this.#dialog.setAttribute("aria-labelledby", heading.id);
@@ -123,6 +124,10 @@ class ActionDialog {
 
   get #isPreviewed() {
     return this.#form.querySelector("[name=why]") !== null;
+  }
+
+  get #number() {
+    return this.#seen?.confirm ?? 0;
   }
 
   #askToConfirm(action) {
@@ -155,7 +160,7 @@ class ActionDialog {
     this.#submit.setAttribute("aria-busy", "true");
     this.#submit.textContent = "Please wait…";
     try {
-      if (this.#isPreviewed) this.#finish(await this.#options.submit(valuesOf(this.#form), this.#number));
+      if (this.#isPreviewed) this.#finish(await this.#options.submit(valuesOf(this.#form), this.#seen));
       else this.#show(await this.#options.preview(valuesOf(this.#form)));
     } catch (error) {
       if (error.name !== "ApiError") reportError(error);
@@ -167,8 +172,8 @@ class ActionDialog {
     }
   }
 
-  #show({ content, confirm = null, action = this.#options.action }) {
-    this.#number = confirm;
+  #show({ content, seen, action }) {
+    this.#seen = seen;
     this.#previewed.replaceChildren(...content);
     this.#askToConfirm(action);
     this.#form.querySelector("[name=why]").focus();
