@@ -22,7 +22,8 @@ _HEAD: Final = """\
 `ops/alertmanager/alertmanager.yml` are examples to start from:
 
 - **A deployment is a scrape job.** Alerts keep its `job`, so that staging and production can share a Prometheus. Every
-  server and worker is a target, at its `BILLING_METRICS_PORT`.
+  server and worker is a target, at its `BILLING_METRICS_PORT`. A worker that is not scraped counts as one that does not
+  run: `BillingNoWorker` fires.
 - **`page`** calls an engineer now, with `hours: business` during business hours; **`ticket`** is for the same day;
   **`info`** is for when there is time.
 - **`runbook_url`** is a path of this repository. Where your team reads the runbook elsewhere, replace it:
