@@ -140,14 +140,20 @@ async def test_an_owner_changes_the_plan(
 async def test_a_payment_that_the_bank_wants_confirmed_stays_in_the_dialog(
     site: Site, stripe: FakeStripe, visit: Visiting
 ) -> None:
-    """The message about the pending change does not close it; the way to Stripe's pages is there."""
+    """The message about the pending change, which comes before the answer, does not close it."""
     account = await subscribed(site, stripe, "bank", later_card="pm_card_authenticationRequired")
     page = (await visit(account, viewport=WIDE)).page
     await page.get_by_role("button", name="Change plan…").click()
     dialog = page.get_by_role("dialog")
     await dialog.locator("label", has_text="/ year").click()
+
+    async def delay(route: Route) -> None:
+        answer = await route.fetch()
+        await expect(page.locator(".scheduled")).to_contain_text("as soon as its invoice is paid")
+        await route.fulfill(response=answer)
+
+    await page.route("**/change", delay)
     await dialog.get_by_role("button", name="and change").click()
-    await expect(page.locator(".scheduled")).to_contain_text("as soon as its invoice is paid")
     await expect(dialog).to_contain_text("The bank wants this payment to be confirmed")
     await expect(dialog.get_by_role("button", name="Manage at Stripe")).to_be_visible()
 

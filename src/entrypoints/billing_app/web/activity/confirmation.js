@@ -48,11 +48,12 @@ export class Confirmation {
     this.element.remove();
   }
 
-  /** Close the dialog if a message is about what it waits for. */
+  /** Close the dialog if a message is about what was answered; one that comes before the answer waits for it. */
   heard({ subscription, invoice }) {
     const about = this.#wanted?.about;
-    if (!this.#parts?.sent || about === undefined) return;
-    if (about === subscription?.subscription_id || about === invoice?.invoice_id) this.element.close();
+    if (about === undefined || ![subscription?.subscription_id, invoice?.invoice_id].includes(about)) return;
+    this.#parts.heard = true;
+    if (this.#parts.answered) this.element.close();
   }
 
   #build({ title, body, confirm }) {
@@ -75,7 +76,7 @@ export class Confirmation {
       event.preventDefault();
       if (go.getAttribute("aria-disabled") !== "true") this.#send();
     });
-    this.#parts = { quote, note, go, keep, sent: false, result: null };
+    this.#parts = { quote, note, go, keep, heard: false, answered: false, result: null };
     this.element.setAttribute("aria-labelledby", heading.id);
     this.element.replaceChildren(form);
   }
@@ -115,7 +116,7 @@ export class Confirmation {
   async #send() {
     const [wanted, parts, { words }] = [this.#wanted, this.#parts, this.#view];
     this.#busy(true, words.act.working);
-    parts.sent = true;
+    parts.heard = false;
     try {
       const answer = await wanted.send(this.#key, parts.result);
       if (wanted !== this.#wanted) return;
@@ -123,10 +124,10 @@ export class Confirmation {
       if (answer.confirms || answer.status === "requires_action") return this.#confirmAtStripe(wanted);
     } catch (error) {
       if (wanted !== this.#wanted) return;
-      parts.sent = false;
       return this.#fail(error, true);
     }
-    if (wanted.about === undefined) return this.element.close();
+    parts.answered = true;
+    if (wanted.about === undefined || parts.heard) return this.element.close();
     this.#timer = setTimeout(() => this.#acceptedOnly(), HEARD_WITHIN);
   }
 
@@ -143,7 +144,6 @@ export class Confirmation {
   /** Say that the bank asks for more, and where it can be given. The dialog stays, whatever message arrives. */
   #confirmAtStripe({ link, portal }) {
     const { words } = this.#view;
-    this.#parts.sent = false;
     this.#busy(true, words.act.confirmAtStripe);
     setText(this.#parts.keep, words.act.close);
     const place = link ? toStripe(words.act.openInvoice, link, "button") : portal?.();
