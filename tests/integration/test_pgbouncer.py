@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -30,9 +30,11 @@ from tests.postgres import connected
 from tests.programs import find_program
 
 from billing_app.troubleshooting import ServerTrouble
+from billing_core.inbox.selection import EventFilter
 from billing_embedded.loopback import free_port
 from billing_embedded.system_user import server_user
 from billing_postgres.installation import inspect_server
+from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.pool import Database
 
 pytestmark = pytest.mark.postgres
@@ -173,6 +175,18 @@ async def test_statements_of_many_connections_do_not_meet(shared_url: str, datab
                 return int(await connection.fetchval("SELECT $1::int", number))
 
         assert await asyncio.gather(*map(ask, range(100))) == list(range(100))
+
+
+async def test_a_search_of_several_processes_names_no_statement(shared_url: str, database_url: str) -> None:
+    """A cursor's statement has a name, which stays at the server's connection and meets that of another process."""
+    async with AsyncExitStack() as stack:
+        logs = []
+        for _process in range(3):
+            database = Database(url=shared_url, direct_url=database_url)
+            logs.append(PostgresEventLog(database, await stack.enter_async_context(await database.open_pool(size=3))))
+        for _round in range(20):
+            found = await asyncio.gather(*(log.select(EventFilter()) for log in logs for _ in range(3)))
+            assert not any(found)
 
 
 async def test_a_deployment_behind_transaction_mode(shared_url: str, database_url: str, redis_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from array import array
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -17,7 +18,6 @@ from billing_core.model import EventId
 from billing_core.oversight.inspection import Audit, EventTally, FailedAttempt, StoredEvent
 from billing_core.oversight.ports import TallyBy
 from billing_postgres import queries
-from billing_postgres.errors import translated
 from billing_postgres.oversight.rows import failed_attempt_from_row, stored_event_from_row
 from billing_postgres.pool import Database
 from billing_postgres.statements import Statements
@@ -26,15 +26,12 @@ from billing_postgres.text import storable
 
 _QUERIES: Final = MappingProxyType({**queries.load("read_event_log"), **queries.load("write_audits")})
 _ALL: Final = None
-_PAGE: Final = 10_000
 
 
 class PostgresEventLog:
     """An `EventLog` and an `AuditLog`."""
 
     def __init__(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._database = database
-        self._pool = pool
         self._statements = Statements(database, pool, _QUERIES)
 
     async def find(self, wanted: EventFilter, *, before: int | None, limit: int) -> Sequence[StoredEvent]:
@@ -44,12 +41,10 @@ class PostgresEventLog:
 
     async def select(self, wanted: EventFilter, *, limit: int | None = None) -> Sequence[int]:
         """Return the numbers of the events that match a filter, in the order they happened: eight bytes for each."""
-        numbers = array("q")
-        async with self._database.begun(self._pool, isolation="repeatable_read", readonly=True) as connection:
-            with translated("select_events"):
-                cursor = await connection.cursor(_QUERIES["select_events"], *_conditions(wanted), limit)
-                while page := await cursor.fetch(_PAGE):
-                    numbers.extend(row["id"] for row in page)
+        (row,) = await self._statements.fetch("select_events", *_conditions(wanted), limit)
+        numbers = array("q", row["ids"] or b"")
+        if sys.byteorder == "little":  # Postgres sends big-endian
+            numbers.byteswap()
         return numbers
 
     async def plans(self, dispatch_ids: Collection[int]) -> Sequence[HeldPlan]:
