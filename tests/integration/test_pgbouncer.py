@@ -7,8 +7,10 @@ run on another connection of the server, which others have used before and use a
 from __future__ import annotations
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -30,11 +32,9 @@ from tests.postgres import connected
 from tests.programs import find_program
 
 from billing_app.troubleshooting import ServerTrouble
-from billing_core.inbox.selection import EventFilter
 from billing_embedded.loopback import free_port
 from billing_embedded.system_user import server_user
 from billing_postgres.installation import inspect_server
-from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.pool import Database
 
 pytestmark = pytest.mark.postgres
@@ -50,6 +50,22 @@ auth_type = trust
 auth_file = {users}
 pool_mode = {mode}
 default_pool_size = {size}
+"""
+
+
+SEARCHES = """
+import asyncio, sys
+from billing_core.inbox.selection import EventFilter
+from billing_postgres.oversight.event_log import PostgresEventLog
+from billing_postgres.pool import Database
+
+async def search():
+    database = Database(url=sys.argv[1], direct_url=sys.argv[2])
+    async with await database.open_pool(size=3) as pool:
+        for _ in range(40):
+            await asyncio.gather(*(PostgresEventLog(database, pool).select(EventFilter()) for _ in range(3)))
+
+asyncio.run(search())
 """
 
 
@@ -179,14 +195,11 @@ async def test_statements_of_many_connections_do_not_meet(shared_url: str, datab
 
 async def test_a_search_of_several_processes_names_no_statement(shared_url: str, database_url: str) -> None:
     """A cursor's statement has a name, which stays at the server's connection and meets that of another process."""
-    async with AsyncExitStack() as stack:
-        logs = []
-        for _process in range(3):
-            database = Database(url=shared_url, direct_url=database_url)
-            logs.append(PostgresEventLog(database, await stack.enter_async_context(await database.open_pool(size=3))))
-        for _round in range(20):
-            found = await asyncio.gather(*(log.select(EventFilter()) for log in logs for _ in range(3)))
-            assert not any(found)
+    command = (sys.executable, "-c", SEARCHES, shared_url, database_url)
+    searching = [await asyncio.create_subprocess_exec(*command, stderr=PIPE) for _ in range(3)]
+    for process in searching:
+        _, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
 
 
 async def test_a_deployment_behind_transaction_mode(shared_url: str, database_url: str, redis_url: str) -> None:
