@@ -119,7 +119,9 @@ async def _fill(stage: Stage) -> None:
     begun = (await operations.begin(REQUEST, lease=LONG)).operation
     await operations.resolve(await operations.plan(begun, CONTACT_COMMAND, lease=LONG), DONE)
     audits = tools.audit_log()
-    await audits.finish(await audits.begin("replay", actor="grace", reason=f"for {ADDRESS}", filter={}), {})
+    for reason in (f"for {ADDRESS}", "acme called", "Ada Lovelace called"):
+        await audits.finish(await audits.begin("replay", actor="grace", reason=reason, filter={}), {})
+    await audits.finish(await audits.begin("grant", actor="grace", reason="r", filter={}), {"object": "cus_1"})
     queue = PostgresConsumerQueue(tools.database, tools.pool)
     claims = await queue.claim([Want(consumer=CRM, limit=10, lease=LONG)])
     (mine,) = [each for each in claims if each.tenant_id == ACME]

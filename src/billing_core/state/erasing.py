@@ -56,7 +56,7 @@ async def erase_tenant(
             customers=own,
             shared_customers=shared,
             objects=frozenset((*own, *objects, *named, *views)),
-            addresses=_addresses(payers[id_] for id_ in own),
+            contacts=_contacts(payers[id_] for id_ in own | shared),
             actor=actor,
             reason=reason,
         )
@@ -83,9 +83,9 @@ async def _divide(
     return frozenset(own), frozenset(shared)
 
 
-def _addresses(customers: Iterable[TenantCustomer]) -> frozenset[str]:
-    seen = (each.snapshot for each in customers)
-    return frozenset(each.email for each in seen if each is not None and each.email)
+def _contacts(customers: Iterable[TenantCustomer]) -> frozenset[str]:
+    seen = [each.snapshot for each in customers if each.snapshot is not None]
+    return frozenset(contact for each in seen for contact in (each.name, each.email) if contact)
 
 
 async def leave_out_erased(

@@ -172,11 +172,16 @@ class Erasure:
     """Its customers that pay for others, too: they lose their contact data and their link."""
     objects: Collection[str] = ()
     """The ids of its customers and objects. Events that name one of them are ignored from now on."""
-    addresses: Collection[str] = ()
-    """E-mail addresses of its customers, which the audit log must not keep."""
+    contacts: Collection[str] = ()
+    """Names and e-mail addresses of its customers, which the audit log must not keep."""
     actor: str
     reason: str
     """Kept in the audit log, as the actor is."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """By what earlier entries of the audit log may name the tenant."""
+        return frozenset((self.tenant_id, *self.customers, *self.objects, *self.contacts))
 
 
 @attrs.frozen(kw_only=True)
@@ -448,9 +453,10 @@ class TenantErasures(Protocol):
         The tenant's number rises by one and all messages up to it are gone (`MessageHistory.erased_until`). Its events
         keep their keys, so that no delivery brings them back: they are ignored as `ERASED`, without body, customer,
         tenant, errors and attempts. Positions of consumers, tickets, grants, operations with an outcome, and decisions
-        about its objects go; entries of the audit log that name the tenant, one of its objects or addresses lose their
-        filter and reason. The log on the bus is due to be replaced by nothing (`LogRewrites`). An entry `erase` is
-        added to the audit log, with the tenant, the actor, the reason and the counts.
+        about its objects go. Entries of the audit log with one of its names, as a whole string value in the JSON or as
+        words of the reason (`Mentions`), lose filter, reason, result and progress. The log on the bus is due to be
+        replaced by nothing (`LogRewrites`). An entry `erase` is added to the audit log, with the tenant, the actor,
+        the reason and the counts.
         """
         ...
 

@@ -1,6 +1,6 @@
 """Erase a tenant from the tables in process."""
 
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from billing_core.events import Disposition
 from billing_core.model import TenantCustomer
 from billing_core.operations.stored import OperationStatus
 from billing_core.oversight.inspection import Audit
+from billing_core.state.mentions import Mentions
 from billing_core.state.ports import ERASED, Erasure
 from billing_memory.database import Dispatch, MemoryDatabase, Tables
 
@@ -30,6 +31,7 @@ class Eraser:
         self._database = database
         self._tables = tables
         self._erasure = erasure
+        self._mentions = Mentions(erasure.names)
         self._now = now
 
     def count(self) -> Mapping[str, int]:
@@ -96,10 +98,7 @@ class Eraser:
 
     def _log(self, counted: Mapping[str, int]) -> None:
         audits = self._database.audits
-        audits[:] = [
-            attrs.evolve(each, filter={"erased": True}, reason=None) if self._names_it(each) else each
-            for each in audits
-        ]
+        audits[:] = [_without_text(each) if self._names_it(each) else each for each in audits]
         audits.append(
             Audit(
                 audit_id=len(audits) + 1,
@@ -114,9 +113,8 @@ class Eraser:
         )
 
     def _names_it(self, audit: Audit) -> bool:
-        words = {*self._erasure.objects, *self._erasure.addresses}
-        text = f"{dict(audit.filter)} {audit.reason} {audit.result}"
-        return self._erasure.tenant_id in audit.filter.values() or any(word in text for word in words)
+        values = _strings((audit.filter, audit.result, audit.progress))
+        return not self._erasure.names.isdisjoint(values) or self._mentions.found_in(audit.reason or "")
 
     def _events(self, tables: Tables) -> list[Dispatch]:
         return [row for row in tables.dispatch.values() if self._is_of(row)]
@@ -161,6 +159,23 @@ def _forgotten(row: Dispatch, now: datetime) -> Dispatch:
         failures=(),
         finished_at=row.finished_at or now,
     )
+
+
+def _without_text(audit: Audit) -> Audit:
+    """Return an entry that keeps what was done, by whom and when."""
+    result = None if audit.result is None else {"erased": True}
+    return attrs.evolve(audit, filter={"erased": True}, reason=None, result=result, progress=None)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Yield the string values of a JSON document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _strings(tuple(value.values()))
+    elif isinstance(value, Collection):
+        for each in value:
+            yield from _strings(each)
 
 
 def _remove(table: MutableMapping[Key, Any], keys: Iterable[Key]) -> None:

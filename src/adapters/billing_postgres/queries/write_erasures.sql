@@ -109,19 +109,27 @@ WITH gone AS (
 )
 SELECT count(*) AS operations FROM gone;
 
+-- name: list_reasons
+-- Returns: the reasons in the audit log, each once.
+SELECT DISTINCT reason FROM billing_audits WHERE reason IS NOT NULL;
+
 -- name: erase_notes
 -- Decisions about the tenant's objects go. Entries of the audit log keep what was done, by whom and when.
--- Args: $1 tenant id, $2 ids of its customers and objects, $3 texts that must not stay: these ids and e-mail addresses.
+-- Args: $1 ids of the tenant's customers and objects, $2 strings that must not stay as values, $3 reasons that must not.
 -- Returns: one row, the number of rows by kind.
 WITH decisions AS (
-    DELETE FROM billing_link_decisions WHERE object_id = ANY ($2::text[]) RETURNING 1
+    DELETE FROM billing_link_decisions WHERE object_id = ANY ($1::text[]) RETURNING 1
 ), audits AS (
-    UPDATE billing_audits AS a
-    SET filter = '{"erased": true}', reason = NULL
-    WHERE jsonb_path_exists(a.filter, '$.** ? (@ == $tenant)', jsonb_build_object('tenant', $1::text))
+    UPDATE billing_audits
+    SET filter = '{"erased": true}', reason = NULL, result = CASE WHEN result IS NOT NULL THEN '{"erased": true}'::jsonb END,
+        progress = NULL
+    WHERE reason = ANY ($3::text[])
        OR EXISTS (
-           SELECT FROM unnest($3::text[]) AS word
-           WHERE position(word IN concat_ws(' ', a.filter::text, a.reason, a.result::text)) > 0
+           SELECT
+           FROM jsonb_path_query(
+               jsonb_build_array(filter, result, progress), 'strict $.** ? (@.type() == "string")'
+           ) AS value
+           WHERE value #>> '{}' = ANY ($2::text[])
        )
     RETURNING 1
 )

@@ -30,6 +30,7 @@ from billing_core.model import (
     UsageRecord,
     Views,
 )
+from billing_core.state.mentions import Mentions
 from billing_core.state.ports import (
     ERASED,
     NO_CHANGES,
@@ -254,15 +255,16 @@ class PostgresTransaction:
     async def erase(self, erasure: Erasure) -> Mapping[str, int]:
         """Delete everything of a tenant, and return how many rows of each kind went."""
         tenant_id, customers, objects = erasure.tenant_id, list(erasure.customers), list(erasure.objects)
+        reasons = [row["reason"] for row in await self._fetch("list_reasons")]
         rows: dict[str, int] = {}
-        for query, arguments in (
-            ("erase_state", (customers, list(erasure.shared_customers))),
-            ("erase_messages", ()),
-            ("erase_events", (customers,)),
-            ("erase_operations", ()),
-            ("erase_notes", (objects, [*objects, *erasure.addresses])),
+        for query, *arguments in (
+            ("erase_state", tenant_id, customers, list(erasure.shared_customers)),
+            ("erase_messages", tenant_id),
+            ("erase_events", tenant_id, customers),
+            ("erase_operations", tenant_id),
+            ("erase_notes", objects, list(erasure.names), Mentions(erasure.names).among(reasons)),
         ):
-            (counted,) = await self._fetch(query, tenant_id, *arguments)
+            (counted,) = await self._fetch(query, *arguments)
             rows |= counted
         await self._fetch("note_erasure", tenant_id, objects)
         noted = json.dumps({"tenant": tenant_id}), json.dumps(rows)

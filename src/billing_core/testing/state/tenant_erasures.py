@@ -1,5 +1,6 @@
 """The contract of TenantErasures."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import attrs
@@ -30,6 +31,7 @@ from billing_core.testing.builders import (
 from billing_core.testing.consumers.arrange import MAILS, catch_up, claim, consumer, number, numbers
 from billing_core.testing.operations.operation_log import COMMAND, DONE, begun
 from billing_core.testing.state.samples import CHARGE, record
+from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LONG
 
 ADDRESS = "zoe@example.com"
@@ -46,13 +48,13 @@ ERASURE = Erasure(
     tenant_id=ACME,
     customers=[CUSTOMER],
     objects=["cus_1", "sub_1", "in_1", CHARGE.object_id],
-    addresses=[ADDRESS],
+    contacts=["Zoë", ADDRESS],
     actor="grace",
     reason="request 7",
 )
 
 
-class TenantErasuresContract:
+class TenantErasuresContract(Suite):
     """Everything of a tenant goes, and what belonged to it is recognized later.
 
     A binding provides `unit_of_work`, and `inbox`, `queue`, `tenant_reader`, `history`, `outbox`, `log_rewrites`,
@@ -177,26 +179,94 @@ class TenantErasuresContract:
         (held,) = await claim(consumer_queue)
         assert await numbers(consumer_queue, held) == [5]
 
-    async def test_notes_about_it_are_forgotten(self, unit_of_work: UnitOfWork, audit_log: AuditLog) -> None:
-        """Entries of the audit log keep what was done, by whom and when; the erasure is one of them."""
+    async def test_decisions_about_its_objects_are_forgotten(self, unit_of_work: UnitOfWork) -> None:
+        """They name the operators' reasons."""
         await save(unit_of_work, OBJECTS)
         async with unit_of_work.transaction() as transaction:
             await transaction.lock_customers([CUSTOMER])
             link = LinkDecision(action=LinkAction.LINK, object_id="cus_1", to_tenant=ACME, actor="ada")
             await transaction.decide(link, customers=[CUSTOMER])
-        for wanted, reason in (({"tenant": ACME}, "a"), ({"id": ["sub_1"]}, "b"), ({}, f"asked by {ADDRESS}")):
-            await audit_log.finish(await audit_log.begin("replay", actor="ada", reason=reason, filter=wanted), {})
-        await audit_log.finish(await audit_log.begin("replay", actor="ada", reason="c", filter={"tenant": GLOBEX}), {})
-        rows = await self._erase(unit_of_work)
-        assert (rows["decisions"], rows["audits"]) == (1, 3)
+        assert (await self._erase(unit_of_work))["decisions"] == 1
         async with unit_of_work.transaction() as transaction:
             assert await transaction.decisions(["cus_1"]) == []
-        found = [(each.action, each.actor, each.reason, each.filter) for each in await audit_log.latest(limit=9)]
-        assert found == [
-            ("erase", "grace", "request 7", {"tenant": ACME}),
-            ("replay", "ada", "c", {"tenant": GLOBEX}),
-            *[("replay", "ada", None, {"erased": True})] * 3,
-        ]
+
+    @pytest.mark.parametrize(
+        ("filter", "reason", "result"),
+        [
+            ({"tenant": ACME}, "a", {}),
+            ({"id": ["sub_1"]}, "a", {}),
+            ({}, "a", {"made": [{"object": "cus_1"}]}),
+            ({}, f"asked by {ADDRESS.upper()}.", {}),
+            ({}, f"{ACME.title()} called", {}),
+            ({}, "Zoë Ångström called", {}),
+            ({}, "(in_1)", {}),
+        ],
+        ids=["tenant", "object", "result", "address", "tenant in a reason", "name in a reason", "object in a reason"],
+    )
+    async def test_an_entry_of_the_audit_log_that_names_it_keeps_what_was_done_by_whom_and_when(
+        self,
+        unit_of_work: UnitOfWork,
+        audit_log: AuditLog,
+        filter: Mapping[str, object],
+        reason: str,
+        result: Mapping[str, object],
+    ) -> None:
+        """The erasure is an entry, too."""
+        await save(unit_of_work, OBJECTS)
+        await self._audit(audit_log, filter, reason, result)
+        assert (await self._erase(unit_of_work))["audits"] == 1
+        erasure, named = await audit_log.latest(limit=9)
+        assert (erasure.action, erasure.actor, erasure.reason) == ("erase", "grace", "request 7")
+        assert erasure.filter == {"tenant": ACME}
+        assert (named.action, named.actor, named.reason, named.filter) == ("replay", "ada", None, {"erased": True})
+        assert (named.result, named.progress) == ({"erased": True}, None)
+        assert named.finished_at is not None
+
+    async def test_an_unfinished_entry_of_the_audit_log_stays_unfinished(
+        self, unit_of_work: UnitOfWork, audit_log: AuditLog
+    ) -> None:
+        """Its progress goes, also if that alone names the tenant."""
+        await save(unit_of_work, OBJECTS)
+        audit_id = await audit_log.begin("replay", actor="ada", reason=None, filter={})
+        await audit_log.advance(audit_id, {"at": "cus_1"})
+        await self._erase(unit_of_work)
+        _, named = await audit_log.latest(limit=9)
+        assert (named.filter, named.result, named.progress) == ({"erased": True}, None, None)
+
+    @pytest.mark.parametrize(
+        ("filter", "reason", "result"),
+        [
+            ({"tenant": GLOBEX}, "a", {}),
+            ({"customer": "cus_11"}, "a", {"made": ["sub_1x", {"tenant": 1}]}),
+            ({"note": f"{ACME} and others"}, None, {ACME: 1}),
+            ({}, f"al{ADDRESS} asked", {}),
+            ({}, f"{ADDRESS}.org asked", {}),
+            ({}, f"{ACME}-eu called about cus_12", {}),
+            ({}, None, {}),
+        ],
+        ids=["tenant", "customer", "text and key", "longer address", "longer domain", "longer ids", "no reason"],
+    )
+    async def test_other_entries_of_the_audit_log_are_left_alone(
+        self,
+        unit_of_work: UnitOfWork,
+        audit_log: AuditLog,
+        filter: Mapping[str, object],
+        reason: str | None,
+        result: Mapping[str, object],
+    ) -> None:
+        """Also those with an id or an address that contains one of its own."""
+        await save(unit_of_work, OBJECTS)
+        await self._audit(audit_log, filter, reason, result)
+        (before,) = await audit_log.latest(limit=9)
+        assert (await self._erase(unit_of_work))["audits"] == 0
+        assert (await audit_log.latest(limit=9))[1] == before
+
+    async def _audit(
+        self, audit_log: AuditLog, filter: Mapping[str, object], reason: str | None, result: Mapping[str, object]
+    ) -> None:
+        audit_id = await audit_log.begin("replay", actor="ada", reason=reason, filter=filter)
+        await audit_log.advance(audit_id, {"seen": 1})
+        await audit_log.finish(audit_id, result)
 
     async def test_operations_with_an_outcome_go_and_others_are_counted(
         self, unit_of_work: UnitOfWork, operation_log: OperationLog

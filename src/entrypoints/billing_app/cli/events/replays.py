@@ -35,6 +35,8 @@ def _to_json(audit: Audit) -> dict[str, object]:
 def _result(audit: Audit) -> str:
     if audit.result is None:
         return "unfinished: still running, or its process was killed"
+    if audit.result.get("erased"):
+        return "erased with its tenant"
     counts = [
         f"{count} {name.replace('_', ' ')}"
         for name, count in audit.result.items()
