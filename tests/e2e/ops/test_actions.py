@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.async_api import Page, Route, expect
@@ -86,7 +86,10 @@ async def test_what_cannot_be_done_says_why(operated: Site, api: Api, operate: O
     await page.get_by_role("button", name="Ignore…").click()
     dialog = page.get_by_role("dialog")
 
+    sent: list[Any] = []
+
     async def refuse(route: Route) -> None:
+        sent.append(route.request.post_data_json)
         await route.fulfill(
             status=409, json={"code": "selection_changed", "detail": "2 events match now.", "matched": 2}
         )
@@ -97,6 +100,8 @@ async def test_what_cannot_be_done_says_why(operated: Site, api: Api, operate: O
     await page.keyboard.press("Enter")
     await expect(dialog.get_by_role("alert")).to_have_text("2 events match now.")
     await expect(dialog.get_by_label("Why")).to_have_value(WHY)
+    seen = await api.post("/ignore/dry-run", {"filter": sent[0]["filter"]})
+    assert (sent[0]["fingerprint"], sent[0]["filter"]) == (seen["fingerprint"], seen["filter"])
     await page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     await expect(page.get_by_role("button", name="Ignore…")).to_be_focused()

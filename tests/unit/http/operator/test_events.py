@@ -202,6 +202,39 @@ class TestIgnore:
         assert (status, problem["code"], problem["matched"]) == (409, "selection_changed", 2)
         assert await desk.audits() == []
 
+    async def test_other_events_than_confirmed_are_not_ignored(self, desk: Desk) -> None:
+        """Though they are as many: one was settled, and another died."""
+        await bury(desk, "evt_1")
+        claim = await claimed(desk.inbox, provider_event("evt_2"))
+        seen = await desk.post("/ignore/dry-run", {"filter": {"statuses": ["dead"]}})
+        await desk.post("/ignore", {"filter": {"ids": ["evt_1"]}, "confirm": 1, "why": "by another operator"})
+        await settle(desk.world.repository, Outcome(claim=claim, disposition=Disposition.DEAD, reason="bug", error="x"))
+        confirmed = {"filter": seen["filter"], "fingerprint": seen["fingerprint"], "confirm": 1, "why": "a test"}
+        status, problem = await desk.send("POST", "/ignore", confirmed)
+        assert (status, problem["code"], problem["matched"]) == (409, "selection_changed", 1)
+        assert (await desk.get("/events/evt_2"))["event"]["status"] == "dead"
+        again = await desk.post("/ignore/dry-run", {"filter": {"statuses": ["dead"]}})
+        await desk.post("/ignore", {**confirmed, "fingerprint": again["fingerprint"]})
+        assert (await desk.get("/events/evt_2"))["event"]["status"] == "ignored"
+
+    async def test_a_dry_run_has_an_end(self, desk: Desk) -> None:
+        """That of the list that was looked at, or now: later events do not join. Nothing is changed."""
+        await bury(desk, "evt_1")
+        listed = await desk.get("/events?status=dead")
+        seen = await desk.post("/ignore/dry-run", {"filter": {"statuses": ["dead"], "until": listed["as_of"]}})
+        assert (seen["filter"]["until"], seen["matched"]) == (listed["as_of"], 1)
+        seen = await desk.post("/ignore/dry-run", {"filter": {"statuses": ["dead"]}})
+        assert seen["filter"]["until"] == seen["as_of"]
+        assert await desk.audits() == []
+
+    async def test_there_must_be_an_event(self, desk: Desk) -> None:
+        """Nothing is recorded otherwise."""
+        status, problem = await desk.send(
+            "POST", "/ignore", {"filter": {"statuses": ["dead"]}, "confirm": 0, "why": "a test"}
+        )
+        assert (status, problem["code"]) == (404, "not_found")
+        assert await desk.audits() == []
+
     @pytest.mark.parametrize(
         "wanted",
         [{}, {"statuses": ["deadly"]}, {"since": "2026-01-01T00:00:00"}, {"status": ["dead"]}, {"types": "*"}, None],

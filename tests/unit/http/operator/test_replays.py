@@ -129,6 +129,18 @@ class TestReplay:
         assert (status, problem["code"], problem["matched"]) == (409, "selection_changed", 1)
         assert await desk.audits() == []
 
+    async def test_other_events_than_confirmed_are_not_replayed(self, desk: Desk) -> None:
+        """Though they are as many."""
+        await bury(desk, "evt_1")
+        seen = await desk.post("/replays/dry-run", {"filter": DEAD})
+        await desk.post("/ignore", {"filter": {"ids": ["evt_1"]}, "confirm": 1, "why": "by another operator"})
+        await bury(desk, "evt_2")
+        body = {"filter": DEAD, "confirm": 1, "fingerprint": seen["fingerprint"], "why": "a test"}
+        status, problem = await desk.send("POST", "/replays", body)
+        assert (status, problem["code"], problem["matched"]) == (409, "selection_changed", 1)
+        again = await desk.post("/replays/dry-run", {"filter": DEAD})
+        await desk.post("/replays", {**body, "fingerprint": again["fingerprint"]}, status=202)
+
     @pytest.mark.parametrize("rate", [0, 0.01, -1, "fast", True])
     async def test_a_bad_rate_is_refused(self, desk: Desk, rate: object) -> None:
         """Before anything begins."""

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import attrs
 
+from billing_core.inbox.selection import EventFilter
 from billing_core.oversight.explain import Transition, decision_of
 from billing_core.oversight.inspection import Audit, EventTally, FailedAttempt, StoredEvent
 from billing_core.payloads import AccessSection
@@ -90,9 +91,39 @@ def event_answer(event: StoredEvent) -> StoredEventAnswer:
 class StoredEventsAnswer:
     """A page of events, latest received first."""
 
+    as_of: datetime
+    """As the `until` of a request, it leaves out what was received after this page was read."""
     events: tuple[StoredEventAnswer, ...]
     next_before: int | None
     """The `before` of the next page; null at the end."""
+
+
+@attrs.frozen(kw_only=True)
+class EventFilterAnswer:
+    """The conditions of a dry run, to be sent back unchanged: its end is fixed, so that later events do not join."""
+
+    ids: tuple[str, ...]
+    types: tuple[str, ...]
+    tenant: str | None
+    customer: str | None
+    statuses: tuple[str, ...]
+    reasons: tuple[str, ...]
+    since: datetime | None
+    until: datetime | None
+
+
+def filter_answer(wanted: EventFilter) -> EventFilterAnswer:
+    """Return conditions as the API writes them."""
+    return EventFilterAnswer(
+        ids=wanted.ids,
+        types=wanted.types,
+        tenant=wanted.tenant_id,
+        customer=wanted.customer_id,
+        statuses=tuple(status.value for status in wanted.statuses),
+        reasons=wanted.reasons,
+        since=wanted.since,
+        until=wanted.until,
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -235,6 +266,17 @@ class RevealedBodyAnswer:
 
     audit_id: int
     content: object
+
+
+@attrs.frozen(kw_only=True)
+class IgnorableAnswer:
+    """The events that ignoring would concern. Nothing was changed."""
+
+    as_of: datetime
+    filter: EventFilterAnswer
+    matched: int
+    fingerprint: str
+    """Stands for the events that match. Send it with the request that was confirmed."""
 
 
 @attrs.frozen(kw_only=True)

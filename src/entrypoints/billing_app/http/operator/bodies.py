@@ -45,12 +45,21 @@ class FilterBody:
 
 
 @attrs.frozen(kw_only=True)
-class IgnoreBody(WhyBody):
+class IgnoreWanted:
     """Events that will never be applied."""
 
     filter: FilterBody
+
+
+@attrs.frozen(kw_only=True)
+class IgnoreBody(IgnoreWanted):
+    """Events to mark as ignored now."""
+
+    why: str
     confirm: int
     """The number of matching events, as the operator saw it."""
+    fingerprint: str | None = None
+    """The `fingerprint` of the dry run: only those very events are ignored. Null: any of this number."""
 
 
 def why_of(body: Reasoned) -> str:
@@ -157,6 +166,8 @@ class ReplayBody(ReplayWanted):
     why: str
     confirm: int
     """The number of matching events, as the operator saw it."""
+    fingerprint: str | None = None
+    """The `fingerprint` of the dry run: only those very events are replayed. Null: any of this number."""
     rate: float | None = None
     """Events per second at most; no limit if it is null."""
     notify: bool = True

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import attrs
@@ -14,20 +14,22 @@ from billing_app.http.operator.answers import (
     BodyAnswer,
     EventCountsAnswer,
     EventDetailsAnswer,
+    IgnorableAnswer,
     IgnoredAnswer,
     RevealedBodyAnswer,
     StoredEventsAnswer,
     attempt_answers,
     event_answer,
+    filter_answer,
     group_of,
     message_answer,
 )
-from billing_app.http.operator.bodies import IgnoreBody, WhyBody, filter_of, why_of
+from billing_app.http.operator.bodies import IgnoreBody, IgnoreWanted, ReplayBody, WhyBody, filter_of, why_of
 from billing_app.http.operator.calling import OperatorCall
 from billing_app.http.operator.parameters import GROUPS
 from billing_core.events import Disposition
 from billing_core.inbox.ports import EventSelector
-from billing_core.inbox.selection import EventFilter
+from billing_core.inbox.selection import EventFilter, fingerprint_of
 from billing_core.model import EventId
 from billing_core.oversight.event_details import find_by_id, find_by_number, read_details
 from billing_core.oversight.ignoring import ignore_events
@@ -50,6 +52,7 @@ async def list_events(call: OperatorCall[None]) -> StoredEventsAnswer:
     limit = call.query.limit
     found = await call.tools.events.find(call.query.event_filter, before=call.query.number("before"), limit=limit)
     return StoredEventsAnswer(
+        as_of=call.now,
         events=tuple(map(event_answer, found)),
         next_before=found[-1].dispatch_id if len(found) == limit else None,
     )
@@ -97,10 +100,24 @@ async def reveal_body(call: OperatorCall[WhyBody]) -> RevealedBodyAnswer:
         raise Problem(422, "body_unreadable", "The body of this event is not JSON.") from None
 
 
+async def try_ignore(call: OperatorCall[IgnoreWanted]) -> IgnorableAnswer:
+    """Answer which events ignoring would concern."""
+    wanted = ended_filter(filter_of(call.body.filter), call.now)
+    numbers = await _select(call.tools.events, wanted, most=MOST_IGNORED)
+    return IgnorableAnswer(
+        as_of=call.now, filter=filter_answer(wanted), matched=len(numbers), fingerprint=fingerprint_of(numbers)
+    )
+
+
+def ended_filter(wanted: EventFilter, now: datetime) -> EventFilter:
+    """Return a filter that no event can join that is received later."""
+    return attrs.evolve(wanted, until=now) if wanted.until is None or wanted.until > now else wanted
+
+
 async def ignore(call: OperatorCall[IgnoreBody]) -> IgnoredAnswer:
     """Ignore events that will never be applied."""
     why, wanted = why_of(call.body), filter_of(call.body.filter)
-    numbers = await confirmed_numbers(call.tools.events, wanted, confirm=call.body.confirm, most=MOST_IGNORED)
+    numbers = await confirmed_numbers(call.tools.events, wanted, call.body, most=MOST_IGNORED)
     done = await ignore_events(
         numbers,
         wanted=wanted,
@@ -112,17 +129,27 @@ async def ignore(call: OperatorCall[IgnoreBody]) -> IgnoredAnswer:
     return IgnoredAnswer(audit_id=done.audit_id, matched=done.matched, ignored=done.ignored, left=done.left)
 
 
-async def confirmed_numbers(events: EventSelector, wanted: EventFilter, *, confirm: int, most: int) -> Sequence[int]:
+async def confirmed_numbers(
+    events: EventSelector, wanted: EventFilter, seen: IgnoreBody | ReplayBody, *, most: int
+) -> Sequence[int]:
     """Return the events that match, in the order in which they happened.
 
-    Raises Problem: 422 if they are too many, 409 if they are not as many as the operator has confirmed.
+    Raises Problem: 422 if they are too many, 409 if they are not those that the operator has confirmed, 404 if
+    there are none.
     """
+    numbers = await _select(events, wanted, most=most)
+    if len(numbers) != seen.confirm or seen.fingerprint not in (None, fingerprint_of(numbers)):
+        detail = f"{len(numbers)} events match now, and not those that were confirmed. Look at them again."
+        raise Problem(409, "selection_changed", detail, matched=len(numbers))
+    if not numbers:
+        raise Problem(404, "not_found", "No stored event matches.")
+    return numbers
+
+
+async def _select(events: EventSelector, wanted: EventFilter, *, most: int) -> Sequence[int]:
     numbers = await events.select(wanted, limit=most + 1)
     if len(numbers) > most:
         raise Problem(422, "too_many_events", f"More than {most} events match. Select fewer.")
-    if len(numbers) != confirm:
-        detail = f"{len(numbers)} events match now, and {confirm} were confirmed. Look at them again."
-        raise Problem(409, "selection_changed", detail, matched=len(numbers))
     return numbers
 
 

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import attrs
 
+from billing_app.http.operator.answers import EventFilterAnswer
 from billing_app.http.operator.tenant_answers import DifferenceAnswer, PlannedMessage
 from billing_core.inbox.replay import ReplayReport
 from billing_core.oversight.inspection import Audit
@@ -95,20 +96,6 @@ class ReplaysAnswer:
 
 
 @attrs.frozen(kw_only=True)
-class EventFilterAnswer:
-    """The conditions of a dry run, to be sent back unchanged: its end is fixed, so that later events do not join."""
-
-    ids: tuple[str, ...]
-    types: tuple[str, ...]
-    tenant: str | None
-    customer: str | None
-    statuses: tuple[str, ...]
-    reasons: tuple[str, ...]
-    since: datetime | None
-    until: datetime | None
-
-
-@attrs.frozen(kw_only=True)
 class LostPlan:
     """A plan that live subscriptions are on and the rules in force lack: a replay would take it away."""
 
@@ -167,6 +154,8 @@ class DryRunAnswer:
     as_of: datetime
     filter: EventFilterAnswer
     matched: int
+    fingerprint: str
+    """Stands for the events that match. Send it with the replay that was confirmed."""
     counts: ReplayCounts
     access_changes: int
     """Tenants whose access would be another one."""

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final, cast
 import attrs
 
 from billing_app.http.operations.problems import Problem
+from billing_app.http.operator.answers import filter_answer
 from billing_app.http.operator.bodies import ReplayBody, ReplayWanted, WhyBody, filter_of, why_of
 from billing_app.http.operator.calling import OperatorCall
-from billing_app.http.operator.events import confirmed_numbers
+from billing_app.http.operator.events import confirmed_numbers, ended_filter
 from billing_app.http.operator.recording import recorded
 from billing_app.http.operator.replay_answers import (
     AccessChange,
     DryRunAnswer,
-    EventFilterAnswer,
     LostPlan,
     ReplayAnswer,
     ReplayedEvent,
@@ -27,7 +27,7 @@ from billing_app.http.operator.tenant_answers import difference_answers, planned
 from billing_core.events import Disposition, Outcome
 from billing_core.inbox.ports import HeldPlan
 from billing_core.inbox.replay import ACTION, DRY_RUN_LIMIT, DryRunReport, ReplayRequest
-from billing_core.inbox.selection import EventFilter
+from billing_core.inbox.selection import fingerprint_of
 from billing_core.model import TenantId
 from billing_core.oversight.inspection import Audit
 from billing_core.payloads import access_section
@@ -44,9 +44,7 @@ _SLOWEST: Final = 0.1
 
 async def try_replay(call: OperatorCall[ReplayWanted]) -> DryRunAnswer:
     """Answer what a replay would change, found in a transaction that is rolled back."""
-    wanted = filter_of(call.body.filter)
-    if wanted.until is None or wanted.until > call.now:
-        wanted = attrs.evolve(wanted, until=call.now)
+    wanted = ended_filter(filter_of(call.body.filter), call.now)
     replayer = call.tools.replays.replayer()
     numbers = await replayer.find(wanted, limit=DRY_RUN_LIMIT + 1)
     if len(numbers) > DRY_RUN_LIMIT:
@@ -57,8 +55,9 @@ async def try_replay(call: OperatorCall[ReplayWanted]) -> DryRunAnswer:
     tenants = _tenants(found)
     return DryRunAnswer(
         as_of=call.now,
-        filter=_filter_answer(wanted),
+        filter=filter_answer(wanted),
         matched=len(numbers),
+        fingerprint=fingerprint_of(numbers),
         counts=counts_of(found.report),
         access_changes=sum(tenant.access.changes for tenant in tenants),
         lost_plans=tuple(
@@ -79,9 +78,7 @@ async def start_replay(call: OperatorCall[ReplayBody]) -> ReplayAnswer:
     if body.rate is not None and body.rate < _SLOWEST:
         raise Problem(400, "bad_request", f"rate must be at least {_SLOWEST} events per second.")
     replayer = call.tools.replays.replayer(publishes=body.notify)
-    numbers = await confirmed_numbers(call.tools.events, wanted, confirm=body.confirm, most=MOST_REPLAYED)
-    if not numbers:
-        raise Problem(404, "not_found", "No stored event matches.")
+    numbers = await confirmed_numbers(call.tools.events, wanted, body, most=MOST_REPLAYED)
     if not body.force:
         _require_plans(await replayer.find_lost_plans(numbers))
     request = ReplayRequest(
@@ -175,17 +172,4 @@ def _event(outcome: Outcome) -> ReplayedEvent:
         reason=outcome.reason,
         error=outcome.error,
         sequence=outcome.sequence,
-    )
-
-
-def _filter_answer(wanted: EventFilter) -> EventFilterAnswer:
-    return EventFilterAnswer(
-        ids=wanted.ids,
-        types=wanted.types,
-        tenant=wanted.tenant_id,
-        customer=wanted.customer_id,
-        statuses=tuple(status.value for status in wanted.statuses),
-        reasons=wanted.reasons,
-        since=wanted.since,
-        until=wanted.until,
     )

@@ -102,6 +102,15 @@ ROUTES: Final[tuple[OperatorRoute, ...]] = (
         answer=answers.IgnoredAnswer,
     ),
     OperatorRoute(
+        method="POST",
+        path=f"{BASE}/ignore/dry-run",
+        operation_id="tryIgnore",
+        summary="Show how many events ignoring would concern. Nothing is changed.",
+        handle=events.try_ignore,
+        body=bodies.IgnoreWanted,
+        answer=answers.IgnorableAnswer,
+    ),
+    OperatorRoute(
         path=f"{BASE}/events/{{event}}",
         operation_id="readEvent",
         summary="One event, by our number or Stripe's id, with attempts, changes, messages and its redacted body.",

@@ -13,15 +13,18 @@ const events = (number) => `${count(number)} ${plural(number, "event")}`;
 
 // --- events ----------------------------------------------------------------------------------------------------------
 
-export function offerToIgnore(filter, number, onDone) {
+export function offerToIgnore(chosen, onDone) {
   openDialog({
-    title: `Ignore ${events(number)}`,
+    title: "Ignore events",
     intro: "They end as ignored and are not tried again. A replay can still process them.",
-    action: `Ignore ${events(number)}`,
-    seen: { confirm: number },
+    preview: async () => {
+      const { matched, filter, fingerprint } = await post("/ignore/dry-run", { filter: asBody(chosen) });
+      const content = [quiet(matched === 1 ? "1 event matches now." : `${events(matched)} match now.`)];
+      return { content, seen: { filter, confirm: matched, fingerprint }, action: `Ignore ${events(matched)}` };
+    },
     onDone,
     submit: async ({ why }, seen) => {
-      const { ignored, left } = await post("/ignore", { filter: asBody(filter), ...seen, why });
+      const { ignored, left } = await post("/ignore", { ...seen, why });
       const rest = left === 0 ? "" : ` ${events(left)} ${plural(left, "was", "were")} left: applied or in progress.`;
       return `${events(ignored)} ${plural(ignored, "was", "were")} ignored.${rest}`;
     },

@@ -10,13 +10,13 @@ const MOST_LETTERS = 500;
  * Ask for what an action needs, and carry it out.
  *
  * `fields` are made by `field` or `check`. `preview`, if there is one, gets the values and returns
- * {content, seen, action}: only then can the action be confirmed, by typing the number `seen.confirm` unless it is 0.
+ * {content, seen, action}; without fields it is shown at once. Only then can the action be confirmed, by typing the number `seen.confirm` unless it is 0.
  * `submit` gets the values with `why`, and `seen`, which names what is confirmed to the server. It returns the sentence
  * that ends the dialog.
  * Both show the error that they raise. `onDone` is called when the dialog closes after success.
  */
-export function openDialog({ title, intro = "", fields = [], preview = null, seen = null, action, submit, onDone }) {
-  const dialog = new ActionDialog({ title, intro, fields, preview, seen, action, submit, onDone });
+export function openDialog({ title, intro = "", fields = [], preview = null, action, submit, onDone }) {
+  const dialog = new ActionDialog({ title, intro, fields, preview, action, submit, onDone });
   dialog.open();
 }
 
@@ -83,7 +83,7 @@ export function confirmed({ why, confirm = "" }, number) {
 
 class ActionDialog {
   #options;
-  #seen;
+  #seen = null;
   #dialog = element("dialog", "");
   #form = element("form", "");
   #asked = element("div", "body");
@@ -94,7 +94,6 @@ class ActionDialog {
 
   constructor(options) {
     this.#options = options;
-    this.#seen = options.seen;
     const heading = element("h2", "", options.title);
     heading.id = "dialog-title";
     this.#dialog.setAttribute("aria-labelledby", heading.id);
@@ -120,6 +119,7 @@ class ActionDialog {
     this.#dialog.showModal();
     this.#form.querySelector("input, select")?.focus();
     this.#offer();
+    if (this.#options.preview !== null && this.#options.fields.length === 0) this.#form.requestSubmit();
   }
 
   get #isPreviewed() {

@@ -44,7 +44,7 @@ function buttons(page, event) {
   if (navigator.clipboard) made.append(copy); // browsers offer it over https and on this machine only
   const filter = { ids: [event.event_id] };
   if (!["applied", "ignored"].includes(event.status)) {
-    made.append(button("Ignore…", () => offerToIgnore(filter, 1, page.again)));
+    made.append(button("Ignore…", () => offerToIgnore(filter, page.again)));
   }
   made.append(link(`/ops/replay?q=${encodeURIComponent(event.event_id)}&since=all`, "Replay…", "button"));
   return made;

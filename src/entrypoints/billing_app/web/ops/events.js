@@ -59,12 +59,12 @@ export function outcome({ outcome, error, sequence }) {
 export async function eventsView(page) {
   const filter = filterOf(page.query);
   const [before, status, reason] = ["before", "status", "reason"].map((name) => page.query.get(name));
-  const [{ events, next_before }, counts] = await Promise.all([
+  const [{ events, next_before, as_of }, counts] = await Promise.all([
     get("/events", { ...asQuery(filter), before, limit: PAGE }, page.signal),
     countsOf(filter, page.signal),
   ]);
   const matching = counts?.of(status, reason) ?? null;
-  const heading = element("div", "title", element("h1", "", "Events"), actions(page, filter, matching));
+  const heading = element("div", "title", element("h1", "", "Events"), actions(page, { ...filter, until: as_of }, matching));
   const list = element(
     "div",
     "",
@@ -87,7 +87,7 @@ function actions(page, filter, matching) {
     page.again();
   };
   const unfinished = ["dead", "parked", "due"].includes(page.query.get("status"));
-  if (unfinished) made.append(button("Ignore…", () => offerToIgnore(filter, matching, done)));
+  if (unfinished) made.append(button("Ignore…", () => offerToIgnore(filter, done)));
   made.append(link(`/ops/replay${withQuery(page.query, {})}`, "Replay…", "button"));
   return made;
 }

@@ -235,12 +235,12 @@ function lostPlans({ lost_plans: lost }) {
   return [element("p", "bad", text), element("ul", "", ...plans), check("force", "Replay nevertheless")];
 }
 
-async function run(page, { filter, matched }, { why, rate, notify, force = false }, { submit, problem, offer }) {
+async function run(page, { filter, matched, fingerprint }, { why, rate, notify, force = false }, { submit, problem, offer }) {
   problem.textContent = "";
   submit.setAttribute("aria-disabled", "true");
   const limit = rate === "" ? null : Number(rate);
   try {
-    await post("/replays", { filter, confirm: matched, why, rate: limit, notify, force });
+    await post("/replays", { filter, confirm: matched, fingerprint, why, rate: limit, notify, force });
     page.go("/ops/replay");
   } catch (error) {
     problem.textContent = error.message;
