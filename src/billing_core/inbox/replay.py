@@ -31,6 +31,9 @@ ACTION = "replay"
 DRY_RUN_LIMIT: Final = 1000
 """Maximum number of events in a dry run: it is one transaction that holds its locks until the rollback."""
 
+_LOOKED_EVERY: Final = 1.0
+"""Seconds of a pause after which a replay looks whether it is to end."""
+
 
 @attrs.frozen(kw_only=True)
 class ReplayRequest:
@@ -217,14 +220,26 @@ class Replayer:
         started = time.monotonic()
         for batch in self._split(numbers, request.rate):
             if request.rate is not None:
-                await self._sleep(max(0.0, started + report.seen / request.rate - time.monotonic()))
-            if await self._audits.advance(audit_id, to_plain(report)) or self._stopping:
+                await self._pause(audit_id, report, started + report.seen / request.rate - time.monotonic())
+            if await self._is_ended(audit_id, report):
                 report = attrs.evolve(report, interrupted=True)
                 break
             report = await self._replay_batch(batch, report)
             observe(report)
         await self._audits.finish(audit_id, to_plain(report))
         return report
+
+    async def _pause(self, audit_id: int, report: ReplayReport, seconds: float) -> None:
+        """Sleep, a second at a time at most, unless the replay is to end: a low rate must not delay a cancellation."""
+        parts = max(1, math.ceil(seconds / _LOOKED_EVERY))
+        for part in range(parts):
+            if part > 0 and await self._is_ended(audit_id, report):
+                return
+            await self._sleep(max(0.0, seconds / parts))
+
+    async def _is_ended(self, audit_id: int, report: ReplayReport) -> bool:
+        """Record the progress, and return whether the replay was canceled or its process stops."""
+        return await self._audits.advance(audit_id, to_plain(report)) or self._stopping
 
     async def dry_run(self, numbers: Sequence[int]) -> DryRunReport:
         """Find out what replaying these events would do, in one unit of work that is rolled back.

@@ -194,6 +194,25 @@ class TestReplay:
         status, problem = await desk.send("POST", f"/replays/{begun['audit_id']}/cancel", {"why": "again"})
         assert (status, problem["code"]) == (409, "not_running")
 
+    async def test_a_slow_one_is_canceled_within_a_second(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its pauses of ten seconds are cut short: the cancellation is looked for in between."""
+        for number in range(2):
+            await bury(desk, f"evt_{number}", subscription_id=f"sub_{number}")
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 3:
+                (running,) = (await desk.get("/replays"))["replays"]
+                await desk.post(f"/replays/{running['audit_id']}/cancel", {"why": "too slow"})
+
+        monkeypatch.setattr(desk.world.container.replayer(), "_sleep", sleep)
+        begun = await desk.post("/replays", {"filter": DEAD, "confirm": 2, "why": "a test", "rate": 0.1}, status=202)
+        done = await ended(desk, begun["audit_id"])
+        assert (done["state"], done["seen"]) == ("interrupted", 1)
+        assert len(slept) == 3
+        assert max(slept) <= 1
+
     @pytest.mark.parametrize("name", ["7", "x", "0", "9" * 30])
     async def test_an_unknown_one_is_not_found(self, desk: Desk, name: str) -> None:
         """Neither to look at nor to cancel; other actions are no replays."""
