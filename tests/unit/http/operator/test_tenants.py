@@ -184,6 +184,10 @@ class TestLinks:
         status, problem = await story.send("POST", "/links/move/dry-run", {"object_id": owned, "to_tenant": "globex"})
         assert (status, problem["code"]) == (409, "link_refused")
         assert f"name {CUSTOMER} instead" in problem["detail"]
+        refused = {"object_id": owned, "to_tenant": "globex", "create": True, "confirm": 1, "why": "a test"}
+        status, problem = await story.send("POST", "/links/move", refused)
+        assert (status, problem["code"]) == (409, "link_refused")
+        assert [audit.result for audit in await story.audits()] == [{"refused": "link_refused"}]
         status, problem = await story.send("POST", "/links/unlink/dry-run", {**wanted, "object_id": "cus_8"})
         assert (status, problem["code"]) == (404, "unknown_customer")
 
