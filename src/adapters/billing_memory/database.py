@@ -33,6 +33,7 @@ from billing_core.operations.stored import StoredOperation
 from billing_core.oversight.inspection import Audit, FailedAttempt
 from billing_core.oversight.ports import LoggedDecision
 from billing_core.state.shared_customers import SHARED_CUSTOMER
+from billing_core.stream_access.ports import Revocation
 from billing_memory.consumers.tables import ConsumerTables
 
 NO_TENANT: Final = "no_tenant"
@@ -298,6 +299,8 @@ class MemoryDatabase:
         """Erased tenants, each with the number up to which its messages are gone."""
         self.erased_objects: set[bytes] = set()
         """Digests of the ids of their customers and objects."""
+        self.revocations: dict[tuple[str, str], Revocation] = {}
+        """Revoked tokens, by subject and name."""
         self.consumers = ConsumerTables()
         self.outbox: dict[MessageKey, datetime] = {}
         """Unpublished messages and when they were committed."""
@@ -319,6 +322,16 @@ class MemoryDatabase:
     def generation(self) -> int:
         """The generation of the rules in force; 0 if none ever were."""
         return len(self.rules)
+
+    def revoke(self, revocation: Revocation) -> None:
+        """Store a revocation; of two with the same subject the later instants are kept."""
+        key = (revocation.subject, revocation.name)
+        known = self.revocations.get(key, revocation)
+        self.revocations[key] = attrs.evolve(
+            revocation,
+            revoked_at=max(known.revoked_at, revocation.revoked_at),
+            kept_until=max(known.kept_until, revocation.kept_until),
+        )
 
     def at_rest(self, dispatch_ids: Collection[int], now: datetime) -> list[Dispatch]:
         """Return those of these events that are not being processed, by number."""

@@ -1,6 +1,7 @@
 """Erase a tenant inside a unit of work, and leave out events that come for it afterwards."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 
 import attrs
 
@@ -23,13 +24,16 @@ class ErasedTenant:
 
 
 async def erase_tenant(
-    transaction: BillingTransaction, tenant_id: TenantId, *, actor: str, reason: str
+    transaction: BillingTransaction, tenant_id: TenantId, *, actor: str, reason: str, token_lifetime: timedelta
 ) -> ErasedTenant:
     """Erase a tenant with everything that belongs to it.
 
     Args:
         transaction: a unit of work that has locked nothing.
-        tenant_id: the tenant; the rest says who decides and why, for the audit log.
+        tenant_id: the tenant.
+        actor: who decides, for the audit log.
+        reason: why, for the same log.
+        token_lifetime: how long a token of the tenant may live; those issued until now are revoked.
 
     Raises: ErasureRefusedError; LinksMovedError if it has to begin again.
     """
@@ -59,6 +63,7 @@ async def erase_tenant(
             contacts=_contacts(payers[id_] for id_ in own | shared),
             actor=actor,
             reason=reason,
+            token_lifetime=token_lifetime,
         )
     )
     return ErasedTenant(tenant_id=tenant_id, rows=rows)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol, runtime_checkable
 
 import attrs
@@ -177,6 +177,8 @@ class Erasure:
     actor: str
     reason: str
     """Kept in the audit log, as the actor is."""
+    token_lifetime: timedelta = timedelta(days=30)
+    """How long a token may live. For so long those that were issued before are refused."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -455,8 +457,9 @@ class TenantErasures(Protocol):
         tenant, errors and attempts. Positions of consumers, tickets, grants, operations with an outcome, and decisions
         about its objects go. Entries of the audit log with one of its names, as a whole string value in the JSON or as
         words of the reason (`Mentions`), lose filter, reason, result and progress. The log on the bus is due to be
-        replaced by nothing (`LogRewrites`). An entry `erase` is added to the audit log, with the tenant, the actor,
-        the reason and the counts.
+        replaced by nothing (`LogRewrites`). Tokens that were issued to the tenant until now are revoked
+        (`Revocations`). An entry `erase` is added to the audit log, with the tenant, the actor, the reason and the
+        counts.
         """
         ...
 

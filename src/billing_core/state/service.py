@@ -4,7 +4,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, TypeVar
 
@@ -489,18 +489,25 @@ class BillingService:
         return await self._carry_out(decision, keep_history=keep_history, dry_run=dry_run, approve=approve)
 
     async def erase(
-        self, tenant_id: TenantId, *, actor: str = LIBRARY, reason: str, dry_run: bool = False
+        self,
+        tenant_id: TenantId,
+        *,
+        actor: str = LIBRARY,
+        reason: str,
+        token_lifetime: timedelta = timedelta(days=30),
+        dry_run: bool = False,
     ) -> ErasedTenant:
         """Erase a tenant: state, messages, bodies of its events, operations, links and everything else of it.
 
         Events that come for its customers afterwards are ignored. Its number stays, so that clients of a tenant that
-        comes back load its state again. It gets no message. Tokens of the tenant are revoked by `Revocations`, and its
-        log on the bus goes within seconds by a worker.
+        comes back load its state again. It gets no message. Its tokens are revoked in the same transaction, and its log
+        on the bus goes within seconds by a worker.
 
         Args:
             tenant_id: the tenant.
             actor: who decides, for the audit log.
             reason: why, for the same log. It stays, so it should name no person.
+            token_lifetime: how long a token may live: the revocation is kept for so long.
             dry_run: whether everything is rolled back.
 
         Raises: ErasureRefusedError, StoreUnavailableError. Nothing is written then.
@@ -509,7 +516,9 @@ class BillingService:
         async def attempt(_: RulesInForce) -> ErasedTenant:
             begun = self._rolled_back() if dry_run else self._unit_of_work.transaction()
             async with begun as transaction:
-                erased = await erase_tenant(transaction, tenant_id, actor=actor, reason=reason)
+                erased = await erase_tenant(
+                    transaction, tenant_id, actor=actor, reason=reason, token_lifetime=token_lifetime
+                )
             return erased
 
         return await self._follow(attempt)

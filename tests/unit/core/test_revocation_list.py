@@ -12,6 +12,7 @@ from billing_core.stream_access.ports import Principal, Revocation
 from billing_core.stream_access.revocation_list import RevocationList
 from billing_core.testing.builders import ACME, AT, GLOBEX
 from billing_memory.clock import ManualClock
+from billing_memory.database import MemoryDatabase
 from billing_memory.stream_access.revocations import MemoryRevocations
 
 SECOND = timedelta(seconds=1)
@@ -24,7 +25,7 @@ def principal(token_id: str | None, issued_at: datetime | None, tenant_id: Tenan
 
 async def loaded(*revocations: Revocation) -> RevocationList:
     """Return a list with the given revocations loaded."""
-    store = MemoryRevocations(ManualClock(AT))
+    store = MemoryRevocations(MemoryDatabase(), ManualClock(AT))
     for each in revocations:
         await store.revoke(each)
     known = RevocationList(revocations=store, every=SECOND)
@@ -67,7 +68,7 @@ async def test_known_revocations_apply_while_the_store_is_unavailable() -> None:
                 raise StoreUnavailableError("away")
             return await super().current()
 
-    store = Flaky(ManualClock(AT))
+    store = Flaky(MemoryDatabase(), ManualClock(AT))
     await store.revoke(Revocation(subject="token", name="t1", revoked_at=AT, kept_until=LATER))
     known = RevocationList(revocations=store, every=timedelta(milliseconds=1))
     await known.load()

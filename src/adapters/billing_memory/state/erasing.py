@@ -13,6 +13,7 @@ from billing_core.operations.stored import OperationStatus
 from billing_core.oversight.inspection import Audit
 from billing_core.state.mentions import Mentions
 from billing_core.state.ports import ERASED, Erasure
+from billing_core.stream_access.ports import Revocation
 from billing_memory.database import Dispatch, MemoryDatabase, Tables
 
 Key = TypeVar("Key")
@@ -90,6 +91,8 @@ class Eraser:
         stored.counters[tenant_id] = database.erased_until[tenant_id] = number
         database.rewrites[tenant_id] = max(database.rewrites.get(tenant_id, 0), number - 1)
         database.erased_objects |= set(map(digest, self._erasure.objects))
+        until = self._now + self._erasure.token_lifetime
+        database.revoke(Revocation(subject="tenant", name=tenant_id, revoked_at=self._now, kept_until=until))
 
     def _forget_consumers(self) -> None:
         consumers, tenant_id = self._database.consumers, self._erasure.tenant_id

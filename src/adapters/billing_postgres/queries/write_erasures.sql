@@ -136,11 +136,17 @@ WITH decisions AS (
 SELECT (SELECT count(*) FROM decisions) AS decisions, (SELECT count(*) FROM audits) AS audits;
 
 -- name: note_erasure
--- Args: $1 tenant id, $2 ids of its customers and objects.
+-- Revokes the tenant's tokens, too. Args: $1 tenant id, $2 ids of its customers and objects, $3 how long a token may live.
 WITH digests AS (
     INSERT INTO billing_erased_objects (digest)
     SELECT sha256(convert_to(id, 'UTF8')) FROM unnest($2::text[]) AS id
     ON CONFLICT DO NOTHING
+), revoked AS (
+    INSERT INTO billing_token_revocations AS known (subject, name, revoked_at, kept_until)
+    SELECT 'tenant', $1, at, at + $3::interval FROM clock_timestamp() AS at
+    ON CONFLICT (subject, name) DO UPDATE SET
+        revoked_at = greatest(known.revoked_at, excluded.revoked_at),
+        kept_until = greatest(known.kept_until, excluded.kept_until)
 )
 UPDATE billing_tenants
 SET sequence = sequence + 1, erased_until = sequence + 1, departures = departures + 1, access_state = NULL,

@@ -266,7 +266,7 @@ class PostgresTransaction:
         ):
             (counted,) = await self._fetch(query, *arguments)
             rows |= counted
-        await self._fetch("note_erasure", tenant_id, objects)
+        await self._fetch("note_erasure", tenant_id, objects, erasure.token_lifetime)
         noted = json.dumps({"tenant": tenant_id}), json.dumps(rows)
         await self._fetch("log_erasure", storable(erasure.actor), storable(erasure.reason), *noted)
         return rows

@@ -13,8 +13,9 @@ from billing_core.inbox.selection import EventFilter
 from billing_core.model import CustomerId, EventId, LinkAction, LinkDecision, SubscriptionId
 from billing_core.operations.ports import OperationLog
 from billing_core.oversight.ports import AuditLog, EventLog, InvariantLog
-from billing_core.state.ports import ERASED, Changes, Erasure, TenantReader, UnitOfWork
+from billing_core.state.ports import ERASED, Changes, Clock, Erasure, TenantReader, UnitOfWork
 from billing_core.stream.ports import LogRewrites, MessageHistory, Outbox
+from billing_core.stream_access.ports import Revocation, Revocations
 from billing_core.testing.arrange import CUSTOMER, applied, claimed, park, save, settle
 from billing_core.testing.builders import (
     ACME,
@@ -58,8 +59,8 @@ class TenantErasuresContract(Suite):
     """Everything of a tenant goes, and what belonged to it is recognized later.
 
     A binding provides `unit_of_work`, and `inbox`, `queue`, `tenant_reader`, `history`, `outbox`, `log_rewrites`,
-    `event_log`, `audit_log`, `operation_log`, `consumer_register`, `consumer_queue` and `invariants` on the same data,
-    all empty.
+    `event_log`, `audit_log`, `operation_log`, `consumer_register`, `consumer_queue`, `invariants` and `revocations` on
+    the same data, all empty, and `clock`.
     """
 
     async def test_nothing_is_left_of_a_tenant_and_others_keep_theirs(
@@ -268,6 +269,29 @@ class TenantErasuresContract(Suite):
         await audit_log.advance(audit_id, {"seen": 1})
         await audit_log.finish(audit_id, result)
 
+    async def test_its_tokens_are_revoked(self, unit_of_work: UnitOfWork, revocations: Revocations) -> None:
+        """For as long as one of them may live."""
+        await save(unit_of_work, OBJECTS)
+        await self._erase(unit_of_work, attrs.evolve(ERASURE, token_lifetime=timedelta(days=3)))
+        (made,) = await revocations.current()
+        assert (made.subject, made.name) == ("tenant", ACME)
+        assert made.kept_until - made.revoked_at == timedelta(days=3)
+
+    async def test_a_revocation_that_is_kept_longer_stays(
+        self, unit_of_work: UnitOfWork, revocations: Revocations, clock: Clock
+    ) -> None:
+        """Of both, the later instants hold."""
+        await save(unit_of_work, OBJECTS)
+        now = clock.now()
+        longer = Revocation(
+            subject="tenant", name=ACME, revoked_at=now - timedelta(days=1), kept_until=now + timedelta(days=90)
+        )
+        await revocations.revoke(longer)
+        await self._erase(unit_of_work)
+        (made,) = await revocations.current()
+        assert made.kept_until == longer.kept_until
+        assert made.revoked_at > longer.revoked_at
+
     async def test_operations_with_an_outcome_go_and_others_are_counted(
         self, unit_of_work: UnitOfWork, operation_log: OperationLog
     ) -> None:
@@ -305,15 +329,16 @@ class TenantErasuresContract(Suite):
             assert set(await transaction.lock_payers(ACME)) == {"cus_1", "cus_2"}
 
     async def test_nothing_is_erased_if_the_unit_of_work_fails(
-        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader, history: MessageHistory
+        self, unit_of_work: UnitOfWork, tenant_reader: TenantReader, history: MessageHistory, revocations: Revocations
     ) -> None:
-        """As in a dry run."""
+        """As in a dry run. Its tokens stay valid."""
         await save(unit_of_work, OBJECTS)
         with pytest.raises(LookupError):
             await self._erase(unit_of_work, failing=True)
         assert [each.object_id for each in await tenant_reader.subscriptions(ACME)] == [SubscriptionId("sub_1")]
         assert await history.events(ACME, after=0, limit=9) == messages(ACME, 1, 3)
         assert await history.erased_until(ACME) == 0
+        assert await revocations.current() == []
 
     async def _erase(
         self, unit_of_work: UnitOfWork, erasure: Erasure = ERASURE, *, failing: bool = False

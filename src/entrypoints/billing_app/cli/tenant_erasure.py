@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -15,7 +14,6 @@ from billing_app.settings import Settings
 from billing_app.settings.tokens import LONGEST_LIFETIME
 
 if TYPE_CHECKING:
-    from billing_app.container import Tools
     from billing_core.model import TenantId
     from billing_core.state.erasing import ErasedTenant
 
@@ -69,8 +67,7 @@ async def _erase(
         if dry_run:
             return trial
         _ask_for_name(tenant_id, yes=yes)
-        await _revoke_tokens(tools, tenant_id)
-        return await tools.service().erase(tenant_id, actor=by, reason=why)
+        return await tools.service().erase(tenant_id, actor=by, reason=why, token_lifetime=LONGEST_LIFETIME)
 
 
 def _ask_for_name(tenant_id: TenantId, *, yes: bool) -> None:
@@ -82,16 +79,6 @@ def _ask_for_name(tenant_id: TenantId, *, yes: bool) -> None:
     typed = click.prompt("This cannot be undone. Type the tenant's id to erase it", err=True)
     if typed != tenant_id:
         raise click.UsageError("That is not the tenant's id. Nothing was changed.")
-
-
-async def _revoke_tokens(tools: Tools, tenant_id: TenantId) -> None:
-    """End the tenant's streams, and refuse its tokens: all were issued before."""
-    from billing_core.stream_access.ports import Revocation
-
-    now = datetime.now(UTC)
-    await tools.revocations().revoke(
-        Revocation(subject="tenant", name=tenant_id, revoked_at=now, kept_until=now + LONGEST_LIFETIME)
-    )
 
 
 def _print(erased: ErasedTenant, title: str) -> None:

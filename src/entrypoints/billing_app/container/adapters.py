@@ -142,7 +142,7 @@ def memory_adapters(
         epochs=epochs,
         tickets=MemoryStreamTickets(clock),
         quota=MemoryStreamQuota(clock, settings.quota),
-        revocations=MemoryRevocations(clock),
+        revocations=MemoryRevocations(database, clock),
         event_log=event_log,
         audit_log=event_log,
         timeline=MemoryTenantTimeline(database, clock),
