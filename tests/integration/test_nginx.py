@@ -77,6 +77,8 @@ async def site(deployment: Deployment, tmp_path: Path) -> AsyncIterator[tuple[st
         ("# server 127.0.0.1:8081", f"server {deployment.urls[0].removeprefix('http://')}"),
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("/etc/ssl/billing.pem", str(chain)),
+        ("/var/log/nginx/billing.log", str(tmp_path / "access.log")),
+        ("allow 127.0.0.1;", "allow 127.0.0.2;"),
         ("/etc/ssl/private/billing.key", str(chain)),
     ):
         assert text.count(written) == 1
@@ -141,6 +143,29 @@ async def test_a_body_above_the_limit_is_refused(site: tuple[str, aiohttp.Client
     assert limit == 2 * 1024 * 1024
     async with session.post(f"{url}/webhooks/stripe", data=io.BytesIO(bytes(limit + 1))) as answer:
         assert (answer.status, answer.headers["Server"].partition("/")[0]) == (413, "nginx")
+
+
+@pytest.mark.parametrize("path", ["/ops", "/ops/events/1", "/api/v1/billing/operator/live"])
+async def test_operators_are_served_in_their_networks_only(site: tuple[str, aiohttp.ClientSession], path: str) -> None:
+    """The only one of this test is 127.0.0.2."""
+    url, session = site
+    async with session.get(url + path) as answer:
+        assert (answer.status, answer.headers["Server"].partition("/")[0]) == (403, "nginx")
+    operators = aiohttp.TCPConnector(ssl=False, local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession(connector=operators) as inside, inside.get(url + path) as answer:
+        assert answer.status != 403
+
+
+async def test_the_log_leaves_out_queries(site: tuple[str, aiohttp.ClientSession], tmp_path: Path) -> None:
+    """One may hold a ticket."""
+    url, session = site
+    async with session.get(f"{url}/healthz?ticket=secret") as answer:
+        assert answer.status == 200
+    logged = tmp_path / "access.log"
+    async with asyncio.timeout(PROMPTLY):
+        while "/healthz" not in (text := logged.read_text(encoding="utf-8")):  # noqa: ASYNC110 - nginx does not say when
+            await asyncio.sleep(0.05)
+    assert "secret" not in text
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/readyz"])
