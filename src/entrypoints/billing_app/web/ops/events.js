@@ -35,7 +35,7 @@ function eventRow(event) {
     COLUMNS,
     [
       clockTime(event.received_at),
-      link(eventPath(event.event_id), code(event.type)),
+      link(eventPath(event.number), code(event.type)), // accounts may share Stripe's id
       event.tenant_id === null ? quiet("no tenant yet") : tenantLink(event.tenant_id),
       statusOf(event),
       outcome(event),

@@ -18,7 +18,8 @@ export function link(path, content, className = "") {
   return made;
 }
 
-export const eventPath = (eventId) => `/ops/events/${encodeURIComponent(eventId)}`;
+/** Return the address of an event, by our number or by Stripe's id; of several with one id, that leads to the newest. */
+export const eventPath = (event) => `/ops/events/${encodeURIComponent(event)}`;
 export const tenantPath = (tenantId) => `/ops/tenants/${encodeURIComponent(tenantId)}`;
 export const tenantLink = (tenantId) => link(tenantPath(tenantId), foreign(tenantId));
 
