@@ -43,6 +43,8 @@ class ProviderEvent:
     """Index of the webhook secret that matched: shows when an old secret can be retired."""
     content: Any = attrs.field(default=None, eq=False, repr=False)
     """The body as parsed at intake, in the process that received it; None elsewhere."""
+    trace_context: str | None = attrs.field(default=None, eq=False)
+    """The `traceparent` of the span that stored it; None if that was not traced."""
 
     @property
     def event_id(self) -> EventId:
@@ -59,6 +61,7 @@ class ProviderEvent:
             received_at=self.received_at,
             body=b"",
             secret_slot=self.secret_slot,
+            trace_context=self.trace_context,
         )
 
 

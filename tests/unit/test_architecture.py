@@ -21,7 +21,7 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PORTS = (ROOT / "docs" / "ports.md").read_text(encoding="utf-8")
 
 PACKAGES = sorted(path.parent.name for source in SOURCES for path in source.glob("billing_*/__init__.py"))
-UNDRAWN = frozenset({"errors", "events", "converters", "periodic", "cooperate", "frozen", "waiting"})
+UNDRAWN = frozenset({"errors", "events", "converters", "periodic", "cooperate", "frozen", "tracing", "waiting"})
 """Modules that every folder of the domain may use."""
 ROOMS = sorted(path.parent.name for path in Path(inspect.getfile(billing_core)).parent.glob("*/ports.py"))
 

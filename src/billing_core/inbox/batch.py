@@ -23,6 +23,7 @@ from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import Uncertainty
 from billing_core.state.ports import EventTranslator
 from billing_core.state.service import BillingService, DryRun
+from billing_core.tracing import NOT_TRACED, Tracer
 
 
 @attrs.frozen(kw_only=True)
@@ -110,6 +111,7 @@ class BatchProcessor:
         observe: Callable[[ProcessingReport], None],
         resolver: ThinEventResolver | None = None,
         refetch: Callable[[Sequence[Uncertainty]], None] | None = None,
+        tracer: Tracer = NOT_TRACED,
     ) -> None:
         """Compose a processor.
 
@@ -123,6 +125,7 @@ class BatchProcessor:
             observe: takes a report of each batch.
             resolver: looks up thin events; without one they are parked.
             refetch: takes uncertain objects after the commit; without one their marks stay until a newer event.
+            tracer: opens a span around each attempt at a batch.
         """
         self._queue = queue
         self._translator = translator
@@ -133,6 +136,7 @@ class BatchProcessor:
         self._observe = observe
         self._resolver = resolver
         self._refetch = refetch
+        self._tracer = tracer
         self._lookups = asyncio.Semaphore(policy.lookups)
         self._stopping = False
 
@@ -166,6 +170,10 @@ class BatchProcessor:
             claims: the events; those that are not in `read` with their bodies.
             read: the translations that are known already, by dispatch id.
         """
+        with self._tracer.processing(claims):
+            return await self._apply(claims, read)
+
+    async def _apply(self, claims: Sequence[Claim], read: Mapping[int, Translation]) -> BatchResult:
         started = time.monotonic()
         result = BatchResult()
         groups = [claims] if claims else []
@@ -195,7 +203,8 @@ class BatchProcessor:
         try:
             translation = await self._resolver.resolve(claim.event)
         except Exception as error:
-            with contextlib.suppress(StoreUnavailableError):  # then its lease runs out, and it is claimed again
+            # If the store is unavailable, its lease runs out, and it is claimed again.
+            with contextlib.suppress(StoreUnavailableError), self._tracer.processing([claim]):
                 result = await self._fail(claim, error)
                 self._conclude(result, processed=1, started=started)
                 return result

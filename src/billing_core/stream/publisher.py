@@ -13,6 +13,7 @@ from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
 from billing_core.stream.ports import EventBus, MessageHistory, Outbox
+from billing_core.tracing import NOT_TRACED, Tracer
 from billing_core.waiting import wait_at_most
 
 
@@ -41,8 +42,8 @@ class PublishingReport:
     """Why the bus took none of them, if it was the bus."""
 
 
-_Committed = tuple[BillingEvent, float]
-"""A message, and when it was committed, by the publisher's clock."""
+_Committed = tuple[BillingEvent, float, str | None]
+"""A message, when it was committed, by the publisher's clock, and the context of the trace, if that is known."""
 
 
 class Publisher:
@@ -62,6 +63,7 @@ class Publisher:
         policy: PublishPolicy,
         observe: Callable[[PublishingReport], None],
         clock: Callable[[], float] = time.monotonic,
+        tracer: Tracer = NOT_TRACED,
     ) -> None:
         self._history = history
         self._outbox = outbox
@@ -69,6 +71,7 @@ class Publisher:
         self._policy = policy
         self._observe = observe
         self._clock = clock
+        self._tracer = tracer
         self._queue: deque[_Committed] = deque()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -76,8 +79,8 @@ class Publisher:
     def offer(self, events: Sequence[BillingEvent]) -> None:
         """Queue committed messages; `run` publishes them at once. Messages beyond the queue limit are skipped."""
         room = self._policy.queue_limit - len(self._queue)
-        now = self._clock()
-        self._queue.extend((event, now) for event in events[: max(room, 0)])
+        now, context = self._clock(), self._tracer.context()
+        self._queue.extend((event, now, context) for event in events[: max(room, 0)])
         self._wake.set()
 
     async def run(self) -> None:
@@ -107,20 +110,21 @@ class Publisher:
                 entries = await self._outbox.unpublished(older_than=self._policy.poll, limit=self._policy.batch)
                 full = len(entries) == self._policy.batch
                 now = self._clock()
-                found = [(entry.event, now - entry.waited.total_seconds()) for entry in entries]
+                found = [(entry.event, now - entry.waited.total_seconds(), None) for entry in entries]
                 if found and await self._publish_or_leave(found) and full:
                     continue
             await wait_at_most(self._stopping, self._policy.poll)
 
     async def _publish_or_leave(self, committed: Sequence[_Committed]) -> bool:
         """Publish; return whether all were accepted. The others stay in the outbox for the next search."""
-        events, instants = zip(*committed, strict=True)
-        try:
-            return await self.publish(events, instants)
-        except (EventBusUnavailableError, StoreUnavailableError) as exc:
-            bus_error = exc if isinstance(exc, EventBusUnavailableError) else None
-            self._observe(PublishingReport(published=0, backfilled=0, failed=len(events), bus_error=bus_error))
-            return False
+        events, instants, contexts = zip(*committed, strict=True)
+        with self._tracer.publishing(contexts):
+            try:
+                return await self.publish(events, instants)
+            except (EventBusUnavailableError, StoreUnavailableError) as exc:
+                bus_error = exc if isinstance(exc, EventBusUnavailableError) else None
+                self._observe(PublishingReport(published=0, backfilled=0, failed=len(events), bus_error=bus_error))
+                return False
 
     async def publish(self, events: Sequence[BillingEvent], committed: Sequence[float] = ()) -> bool:
         """Append messages of any tenants to the bus, resend what it lost, and remove them from the outbox.

@@ -23,7 +23,8 @@ ENVELOPE: Final = Fields(
     secret_slot="smallint",  # noqa: S106 - its SQL type
 )
 KEYS: Final = Columns[EventKey](_KEY.columns)
-EVENTS: Final = Columns[ProviderEvent]([*KEY_OF_EVENT.columns, *ENVELOPE.columns])
+_TRACE: Final = Fields(trace_context="text")
+EVENTS: Final = Columns[ProviderEvent]([*KEY_OF_EVENT.columns, *ENVELOPE.columns, *_TRACE.columns])
 CLAIMS: Final = Columns[Claim](
     [Column("event", "bigint", attrgetter("dispatch_id")), Column("attempt", "int", attrgetter("attempt"))]
 )
@@ -49,7 +50,7 @@ def key_from_row(row: asyncpg.Record) -> EventKey:
 
 def event_from_row(row: asyncpg.Record) -> ProviderEvent:
     """Return a stored provider event with its body."""
-    return ProviderEvent(key=key_from_row(row), body=row["body"], **ENVELOPE.read(row))
+    return ProviderEvent(key=key_from_row(row), body=row["body"], **ENVELOPE.read(row), **_TRACE.read(row))
 
 
 def claim_from_row(row: asyncpg.Record) -> Claim:

@@ -24,6 +24,19 @@ class EventInboxContract(Suite):
         (claim,) = await queue.claim(limit=10, lease=LONG)
         assert (claim.event, claim.attempt) == (sent, 1)
 
+    async def test_the_context_of_a_trace_is_stored_with_its_event(self, inbox: EventInbox, queue: EventQueue) -> None:
+        """Of events of one commit, each claim has the context of its own; an event that was not traced has none."""
+        contexts = {"evt_1": None, "evt_2": f"00-{'a' * 32}-{'b' * 16}-01", "evt_3": f"00-{'c' * 32}-{'d' * 16}-00"}
+        await asyncio.gather(
+            *(inbox.record(provider_event(id_, trace_context=context)) for id_, context in contexts.items())
+        )
+        await inbox.record(provider_event("evt_4", trace_context=f"00-{'e' * 32}-{'f' * 16}-01"))
+        claims = await queue.claim(limit=10, lease=LONG)
+        assert {claim.event.event_id: claim.event.trace_context for claim in claims} == {
+            **contexts,
+            "evt_4": f"00-{'e' * 32}-{'f' * 16}-01",
+        }
+
     async def test_an_event_is_accepted_once(self, inbox: EventInbox, queue: EventQueue) -> None:
         """A second delivery is a duplicate, even with a different body, and is not processed again."""
         await inbox.record(provider_event("evt_1", body=b"first"))
