@@ -105,7 +105,7 @@ def _check_command(words: Sequence[str]) -> None:
     while rest and re.match(r"[A-Z][A-Z0-9_]*=", rest[0]):
         name = rest.pop(0).partition("=")[0]
         settings = {each.env for section in declared_sections() for each in section.settings.values()}
-        assert name in settings, f"{name} is no setting"
+        assert name in settings or name.startswith("OTEL_"), f"{name} is no setting"
     if not rest:
         return
     program, *arguments = rest

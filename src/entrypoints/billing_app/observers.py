@@ -8,6 +8,7 @@ import attrs
 import structlog
 
 from billing_app.dependencies import Dependencies
+from billing_app.tracing import Tracing
 from billing_core.entitlements.service import EntitlementReport
 from billing_core.errors import GatewayAuthenticationError, GatewayUnavailableError
 from billing_core.events import Outcome
@@ -122,6 +123,7 @@ class Observers:
 
     metrics: ReportMetrics
     dependencies: Dependencies = attrs.field(factory=Dependencies)
+    tracing: Tracing | None = None
 
     def beaten(self, report: HeartbeatReport) -> None:
         """Note whether the database took the heartbeat of this process."""
@@ -134,6 +136,8 @@ class Observers:
     def processed(self, report: ProcessingReport) -> None:
         """Count a batch of events, and log each failed attempt; at debug level, also the events that did not fail."""
         self.metrics.processed(report)
+        if self.tracing is not None:
+            self.tracing.processed(report)
         for retry in report.retries:
             event = retry.claim.event
             log.warning(
@@ -156,6 +160,8 @@ class Observers:
     def published(self, report: PublishingReport) -> None:
         """Count messages, which are too many to log, and note whether the bus took them."""
         self.metrics.published(report)
+        if self.tracing is not None:
+            self.tracing.published(report)
         if report.bus_error is not None:
             self.dependencies.bus.failed("publish", report.bus_error)
         elif report.published:

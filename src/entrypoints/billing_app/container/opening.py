@@ -15,6 +15,7 @@ from billing_app.container.local_servers import direct_url, resolve_servers
 from billing_app.container.outgoing import open_webhook_sender
 from billing_app.container.resources import enter, open_issuer_keys, open_pool
 from billing_app.container.schema import prepare_schema
+from billing_app.container.tracing import open_tracing
 from billing_app.container.wiring import Container
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.settings import Settings
@@ -89,6 +90,9 @@ async def open_container(
     deadline, metrics = container.deadline(), container.metrics()
     names: dict[Pool, str] = {}
     async with AsyncExitStack() as stack:
+        # Opened first and so closed last: it sends the spans of all the others.
+        tracing = await enter(stack, deadline, "tracing", open_tracing(settings.tracing, application_name))
+        container.override_providers(tracing=tracing)
         if starts is not None and settings.database.url is None:
             log.info("start.step", doing=f"starts or joins the local servers in {settings.embedded.data_dir}")
         urls = await stack.enter_async_context(resolve_servers(settings))

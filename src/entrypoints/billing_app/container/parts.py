@@ -14,6 +14,7 @@ from billing_app.dependencies import Dependencies
 from billing_app.http.services import Probe
 from billing_app.observers import Observers
 from billing_app.settings import GatewaySettings, OutgoingSettings, Settings, StripeSettings
+from billing_app.tracing import Tracing
 from billing_core.consumers.ports import ConsumerRegister
 from billing_core.consumers.runner import ConsumerRunner
 from billing_core.errors import StoreUnavailableError
@@ -42,6 +43,7 @@ from billing_core.state.service import BillingService
 from billing_core.stream.backfill import Backfiller, BackfillPolicy
 from billing_core.stream.ports import BackfillableBus, EventBus, MessageHistory, Outbox
 from billing_core.stream.publisher import Publisher
+from billing_core.tracing import NOT_TRACED, Tracer
 from billing_memory.stream.bus import NullEventBus
 from billing_stripe.signature import StripeWebhookVerifier
 from billing_stripe.translate import EVENT_TYPES
@@ -73,7 +75,13 @@ def metrics(settings: Settings, *, plan_codes: Collection[str], dependencies: De
 
 
 def intake(
-    settings: Settings, *, clock: Clock, inbox: EventInbox, dispatcher: Dispatcher, metrics: Metrics
+    settings: Settings,
+    *,
+    clock: Clock,
+    inbox: EventInbox,
+    dispatcher: Dispatcher,
+    metrics: Metrics,
+    tracing: Tracing | None,
 ) -> Intake | None:
     """Return None while billing is switched off; the secrets may be missing then."""
     if not settings.switches.billing:
@@ -94,9 +102,14 @@ def intake(
     )
     return Intake(
         verifier=verifier,
-        inbox=ObservedEventInbox(inbox, metrics),
+        inbox=ObservedEventInbox(inbox if tracing is None else tracing.around(inbox), metrics),
         handoff=dispatcher if settings.switches.retry_worker else None,
     )
+
+
+def tracer(tracing: Tracing | None) -> Tracer:
+    """Return the tracer of the domain's loops."""
+    return NOT_TRACED if tracing is None else tracing
 
 
 def plan_codes(settings: Settings) -> Collection[str]:

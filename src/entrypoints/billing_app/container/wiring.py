@@ -25,6 +25,7 @@ from billing_app.http.tokens import JwtAuthenticator, PublishedKeys, TokenVerifi
 from billing_app.observers import Observers
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
+from billing_app.tracing import Tracing
 from billing_app.worker import Worker
 from billing_core.consumers.monitor import ConsumerMonitor
 from billing_core.consumers.ports import ConsumerOversight, ConsumerQueue, ConsumerRegister
@@ -155,6 +156,8 @@ class Container(containers.DeclarativeContainer):
     """None if billed usage counts for metered features."""
     webhook_sender: providers.Provider[WebhookSender | None] = providers.Object(None)
     """None if this process sends no outgoing webhooks."""
+    tracing: providers.Provider[Tracing | None] = providers.Object(None)
+    """None if nothing is traced."""
     issuer_keys: providers.Provider[PublishedKeys | None] = providers.Object(None)
     """None if only shared secrets sign tokens."""
     epoch: providers.Provider[Epoch] = providers.Object(FIRST_EPOCH)
@@ -171,7 +174,8 @@ class Container(containers.DeclarativeContainer):
     plan_codes = providers.Singleton(parts.plan_codes, settings)
     relied_on = providers.Singleton(Dependencies)
     metrics = providers.Singleton(parts.metrics, settings, plan_codes=plan_codes, dependencies=relied_on)
-    observers = providers.Singleton(Observers, metrics, relied_on)
+    observers = providers.Singleton(Observers, metrics, relied_on, tracing)
+    tracer = providers.Singleton(parts.tracer, tracing)
     consumer_metrics = providers.Singleton(
         ConsumerMetrics, metrics.provided.declarations, ran=metrics.provided.monitor_ran
     )
@@ -212,6 +216,7 @@ class Container(containers.DeclarativeContainer):
         bus=bus,
         policy=settings.provided.publishing,
         observe=observers.provided.published,
+        tracer=tracer,
     )
     consumer_policy = providers.Singleton(ConsumerPolicy)
     consumer_runner = providers.Singleton(
@@ -246,10 +251,11 @@ class Container(containers.DeclarativeContainer):
         observe=observers.provided.processed,
         resolver=resolver,
         refetch=refetch,
+        tracer=tracer,
     )
     dispatcher = providers.Singleton(Dispatcher, queue=queue, batches=batches, policy=settings.provided.dispatch)
     intake = providers.Singleton(
-        parts.intake, settings, clock=clock, inbox=inbox, dispatcher=dispatcher, metrics=metrics
+        parts.intake, settings, clock=clock, inbox=inbox, dispatcher=dispatcher, metrics=metrics, tracing=tracing
     )
     replayer = providers.Singleton(
         Replayer,
@@ -276,6 +282,7 @@ class Container(containers.DeclarativeContainer):
         observe=observers.provided.processed,
         resolver=resolver,
         refetch=refetch,
+        tracer=tracer,
     )
     """Batches that update state without messages."""
     quiet_replayer = providers.Singleton(
@@ -510,4 +517,5 @@ class Container(containers.DeclarativeContainer):
         epoch=epoch,
         probes=probes,
         dependencies=relied_on,
+        tracing=tracing,
     )

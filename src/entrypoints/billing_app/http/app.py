@@ -21,6 +21,7 @@ from billing_app.http.services import SERVICES, Services
 from billing_app.http.stream.handler import add_stream
 from billing_app.http.webhooks import WebhookReceiver
 from billing_app.settings.server import WEBHOOK_PATH
+from billing_app.tracing import traced
 from billing_core.errors import StoreUnavailableError
 from billing_core.inbox.intake import Intake
 
@@ -80,7 +81,7 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     app.cleanup_ctx.append(running(counts.run))
     app.cleanup_ctx.append(running(partial(restarted, services.entitlements.run)))
     app.on_cleanup.append(receiver.close)
-    app.router.add_post(WEBHOOK_PATH, receiver.receive)
+    app.router.add_post(WEBHOOK_PATH, traced(receiver.receive, services.tracing))
     app.router.add_routes(operations.routes())
     app.router.add_routes(api.routes())
     operator.add_operator(app, services)

@@ -14,6 +14,7 @@ from billing_app.http.stream.hub import StreamHub
 from billing_app.http.stream.quota import StreamLeases
 from billing_app.http.stream.revalidation import Revalidator
 from billing_app.settings import Settings
+from billing_app.tracing import Tracing
 from billing_core.entitlements.service import Entitlements
 from billing_core.inbox.intake import Intake
 from billing_core.model.epoch import FIRST_EPOCH, Epoch
@@ -54,6 +55,8 @@ class Services:
     probes: Mapping[str, Probe]
     """Checks of dependencies, by the name shown in /readyz."""
     dependencies: Dependencies
+    tracing: Tracing | None = None
+    """None if nothing is traced."""
     epoch: Epoch = FIRST_EPOCH
     """The history that this process serves."""
 

@@ -24,6 +24,7 @@ from billing_app.settings.stream import QuotaSettings, StreamSettings
 from billing_app.settings.stripe import StripeSettings
 from billing_app.settings.switches import Switches
 from billing_app.settings.tokens import TokenSettings
+from billing_app.settings.tracing import TracingSettings
 from billing_app.settings.webhooks import WebhookSettings
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Switches",
     "TEST_WEBHOOK_SECRET",
     "TokenSettings",
+    "TracingSettings",
     "WebhookSettings",
     "declared_sections",
 ]

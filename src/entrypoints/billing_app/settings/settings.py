@@ -34,6 +34,7 @@ from billing_app.settings.stream import QuotaSettings, StreamSettings
 from billing_app.settings.stripe import StripeSettings
 from billing_app.settings.switches import Switches
 from billing_app.settings.tokens import TokenSettings
+from billing_app.settings.tracing import TracingSettings
 from billing_app.settings.webhooks import WebhookSettings
 from billing_app.troubleshooting import CatalogTrouble, KeyTrouble, SettingTrouble, WebhookTrouble
 from billing_core.model import ProductScope, TenantRules
@@ -94,6 +95,7 @@ class Settings:
     outgoing: OutgoingSettings = _section("Outgoing webhooks", OutgoingSettings)
     retention: RetentionSettings = _section("Retention", RetentionSettings)
     logs: LogSettings = _section("Logs", LogSettings)
+    tracing: TracingSettings = _section("Traces", TracingSettings)
     demo: DemoSettings = _section("Demo", DemoSettings)
 
     rules: Rules = attrs.field(default=Rules(), eq=False, repr=False)

@@ -1,0 +1,99 @@
+"""One trace over two processes, sent to a collector by OTLP over HTTP; none of it is needed where tracing is off."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import attrs
+import pytest
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from tests.integration.processes import post, running, state_at, subscription_event
+from tests.patience import PATIENCE
+
+from billing_embedded.loopback import free_port
+
+pytestmark = [pytest.mark.postgres, pytest.mark.redis]
+
+
+@attrs.define
+class Collector:
+    """A receiver of spans: by name, each with the service that sent it."""
+
+    url: str = ""
+    spans: dict[str, tuple[str, Span]] = attrs.field(factory=dict)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Take one export."""
+        body = await request.read()  # aiohttp decompresses it
+        for sent in ExportTraceServiceRequest.FromString(body).resource_spans:
+            service = {each.key: each.value.string_value for each in sent.resource.attributes}["service.name"]
+            for scope in sent.scope_spans:
+                self.spans.update({span.name: (service, span) for span in scope.spans})
+        return web.Response(content_type="application/x-protobuf")
+
+
+@asynccontextmanager
+async def collecting() -> AsyncIterator[Collector]:
+    """Run a collector."""
+    collector = Collector()
+    app = web.Application()
+    app.router.add_post("/v1/traces", collector.receive)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield collector
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_webhook_is_one_trace_over_a_server_and_a_worker(environment: dict[str, str]) -> None:
+    """The worker continues the trace that the server began, by the context stored with the event.
+
+    Both end with status 0 on SIGTERM, once they have sent their last spans.
+    """
+    base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
+    watched = str(free_port())
+    async with collecting() as collector, aiohttp.ClientSession() as session:
+        environment |= {
+            "BILLING_TRACING": "true",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "3600000",  # only the end of a process sends them
+        }
+        ready = f"http://127.0.0.1:{watched}/readyz"
+        async with (
+            running("serve", "--no-worker", environment=environment, ready=f"{base}/readyz") as server,
+            running("worker", "--metrics-port", watched, environment=environment, ready=ready) as worker,
+        ):
+            assert (await post(session, base, subscription_event(1)))[0] == 202
+            await state_at(session, base, 1)
+            for process in (server, worker):
+                process.terminate()
+                async with asyncio.timeout(PATIENCE):
+                    assert await process.wait() == 0
+
+    names = ["POST /webhooks/stripe", "publish stripe_events", "process stripe_events", "publish billing_events"]
+    assert sorted(collector.spans) == sorted(names)
+    services, spans = zip(*(collector.spans[name] for name in names), strict=True)
+    assert services == ("billing-serve", "billing-serve", "billing-worker", "billing-worker")
+    assert len({span.trace_id for span in spans}) == 1
+    assert [span.parent_span_id for span in spans] == [b"", *(span.span_id for span in spans[:-1])]
+    sent = b"".join(span.SerializeToString() for span in spans)
+    assert not [word for word in (b"acme", b"cus_1", b"sub_1", b"sk_test", b"whsec") if word in sent]
+
+
+async def test_a_server_that_does_not_trace_needs_no_opentelemetry(environment: dict[str, str]) -> None:
+    """Neither its start nor a webhook imports it, from the request to the message."""
+    base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
+    blocked = "import sys; sys.modules['opentelemetry'] = None; from billing_app.program import main; main()"
+    async with (
+        aiohttp.ClientSession() as session,
+        running("serve", environment=environment, ready=f"{base}/readyz", program=("-c", blocked)),
+    ):
+        assert (await post(session, base, subscription_event(1)))[0] == 202
+        await state_at(session, base, 1)
