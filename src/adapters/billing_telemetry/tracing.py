@@ -34,9 +34,12 @@ from billing_core.events import Claim, ProviderEvent, Receipt
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.inbox.ports import EventInbox
 from billing_core.stream.publisher import PublishingReport
+from billing_core.waiting import wait_at_most
 
 _INBOX: Final = "stripe_events"
 _OUTBOX: Final = "billing_events"
+_AT_THE_END: Final = timedelta(seconds=5)
+"""Time for the last spans to be sent."""
 _REPLAY: Final = "billing.replay"
 _HEADER: Final = "traceparent"
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
@@ -56,7 +59,7 @@ async def open_tracing(application_name: str) -> AsyncIterator["OpenTelemetryTra
 
 
 async def _shut_down(provider: TracerProvider) -> None:
-    """Send what is left, in a thread that does not keep the process alive if the collector does not answer."""
+    """Send what is left, for some seconds: a collector that does not answer must not hold up the end of a process."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
     def shut_down() -> None:
@@ -65,7 +68,7 @@ async def _shut_down(provider: TracerProvider) -> None:
             loop.call_soon_threadsafe(done.set)
 
     threading.Thread(target=shut_down, name="tracing", daemon=True).start()
-    await done.wait()
+    await wait_at_most(done, _AT_THE_END)
 
 
 class OpenTelemetryTracing:
